@@ -1,0 +1,169 @@
+"""The only things that travel: a row of text, a sample made of it, a batch of samples, and the losses.
+
+Letters: B rows, T tokens in a row, N targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bothways.visibility import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """How many pieces there are, and which of them have a role.
+
+    [CLS] opens a document, [SEP] closes it, [MASK] hides a piece, [PAD] pads, [UNK] stands for what has no piece.
+    """
+
+    size: int
+    pad: int
+    unk: int
+    cls: int
+    sep: int
+    mask: int
+    reserved: frozenset[int] = frozenset()
+
+    @property
+    def special(self) -> frozenset[int]:
+        """Pieces that are no text: never hidden, never drawn as a random replacement."""
+        return self.reserved | {self.pad, self.unk, self.cls, self.sep, self.mask}
+
+    def text_table(self) -> np.ndarray:
+        """[V] bool: True for the pieces that are text."""
+        table = np.ones(self.size, dtype=bool)
+        table[sorted(self.special)] = False
+        return table
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One packed row of text, as the corpus hands it to an objective; numpy columns [T].
+
+    pieces       int32 piece numbers
+    document     int32; 0, 1, 2, ... along the row; padding is -1, -2, ... (each padding token a document of its own)
+    word_starts  bool; True where a word begins (and at every special piece)
+    """
+
+    pieces: np.ndarray
+    document: np.ndarray
+    word_starts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What must be said, where, and through which head.
+
+    head    name of the head ("words", ...)
+    at      [N] places: of the row in a Sample (0..T-1), of the flattened batch in a Batch (0..B*T-1)
+    labels  [N] the right answers
+    weight  one number, or one a target; the loss is the weighted mean
+    name    what the loss is called in reports; equal names are summed together
+    """
+
+    head: str
+    at: np.ndarray | Tensor
+    labels: np.ndarray | Tensor
+    weight: np.ndarray | Tensor | float = 1.0
+    name: str = "loss"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row after corrupt -> arrange -> predict; numpy columns [T]."""
+
+    pieces: np.ndarray
+    layout: Layout
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples stacked: pieces [B, T] int64, a torch layout [B, T], and the targets gathered by (head, name)."""
+
+    pieces: Tensor
+    layout: Layout
+    targets: tuple[Target, ...]
+
+    @classmethod
+    def stack(cls, samples: Sequence[Sample]) -> Batch:
+        """All samples must be of one length; places are shifted by row * T.
+
+        Raises:
+            ValueError: the samples differ in length.
+        """
+        lengths = {len(sample.pieces) for sample in samples}
+        if len(lengths) != 1:
+            raise ValueError(f"a batch needs samples of one length, got lengths {sorted(lengths)}")
+        length = lengths.pop()
+        grouped: dict[tuple[str, str], list[tuple[int, Target]]] = {}
+        for row, sample in enumerate(samples):
+            for target in sample.targets:
+                grouped.setdefault((target.head, target.name), []).append((row, target))
+        return cls(
+            pieces=torch.from_numpy(np.stack([sample.pieces for sample in samples]).astype(np.int64)),
+            layout=Layout.stack([sample.layout for sample in samples]),
+            targets=tuple(_gather(head, name, found, length) for (head, name), found in grouped.items()),
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens (padding left out)."""
+        return int(self.layout.real.sum())
+
+    def to(self, device: torch.device | str) -> Batch:
+        def move(target: Target) -> Target:
+            at, labels, weight = target.at, target.labels, target.weight
+            assert isinstance(at, Tensor) and isinstance(labels, Tensor) and isinstance(weight, Tensor)
+            return replace(target, at=at.to(device), labels=labels.to(device), weight=weight.to(device))
+
+        return replace(
+            self,
+            pieces=self.pieces.to(device),
+            layout=self.layout.to(device),
+            targets=tuple(move(target) for target in self.targets),
+        )
+
+    def __str__(self) -> str:
+        """Pieces, steps, groups and targets of every row as an aligned table."""
+        rows, length = self.pieces.shape
+        wanted: dict[int, str] = {}
+        for target in self.targets:
+            for place, label in zip(np.asarray(target.at).tolist(), np.asarray(target.labels).tolist(), strict=True):
+                wanted[place] = f"{wanted[place]},{label}" if place in wanted else str(label)
+        lines = []
+        for b in range(rows):
+            table = {
+                "piece": self.pieces[b].tolist(),
+                "document": self.layout.document[b].tolist(),
+                "position": self.layout.position[b].tolist(),
+                "step": self.layout.step[b].tolist(),
+                "group": self.layout.group[b].tolist(),
+                "target": [wanted.get(b * length + i, "") for i in range(length)],
+            }
+            width = max(len(str(cell)) for cells in table.values() for cell in cells)
+            lines += [f"{name:9s}" + " ".join(f"{cell!s:>{width}}" for cell in cells) for name, cells in table.items()]
+            lines.append("")
+        return "\n".join(lines).rstrip()
+
+
+def _gather(head: str, name: str, found: list[tuple[int, Target]], length: int) -> Target:
+    at = np.concatenate([np.asarray(target.at) + row * length for row, target in found]).astype(np.int64)
+    labels = np.concatenate([np.asarray(target.labels) for _, target in found]).astype(np.int64)
+    weight = np.concatenate(
+        [np.broadcast_to(np.asarray(target.weight, dtype=np.float32), len(target.at)) for _, target in found]
+    )
+    return Target(head, torch.from_numpy(at), torch.from_numpy(labels), torch.from_numpy(weight), name)
+
+
+Losses = dict[str, tuple[Tensor, Tensor]]
+"""{name: (weighted sum, sum of weights)}: what a mean is made of, so that it can be taken over ranks and micro-batches."""

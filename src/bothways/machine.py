@@ -1,0 +1,169 @@
+"""What this machine can do: cores, memory, bf16, huge pages, disk, and how fast it multiplies.
+
+Cores and memory are those this process may use (affinity, containers), not those that are built in. Files under
+/proc and /sys are read below `root`, so that a test can lay out a machine of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path("/")
+
+# Rows (tokens) x inputs x outputs: the feed-forward layers of three presets, large enough to keep a core busy and small
+# enough for its cache. The peak is the best of the three, so that no run can be flattered by one that is slow here.
+GEMM_SHAPES = {
+    "mini 4096x256x1024": (4096, 256, 1024),
+    "small 2048x512x2048": (2048, 512, 2048),
+    "base 1024x768x3072": (1024, 768, 3072),
+}
+
+
+def cores(root: Path = ROOT) -> int:
+    """Cores this process may use: its affinity, and a container's share of time if that is less."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    shares = [share for folder in _groups("cpu", root) if (share := _core_share(folder)) is not None]
+    return max(1, min([allowed, *(round(share) for share in shares)]))
+
+
+def memory(root: Path = ROOT) -> int:
+    """Bytes of memory this process may use: the machine's, and a container's limit if that is less."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for folder in _groups("memory", root):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            text = _read(folder / name)
+            if text.isdigit():
+                limits.append(int(text))
+    return min(limits)
+
+
+def disk_free(folder: Path) -> int:
+    """Bytes free on the disk that holds `folder`, or that would hold it once it is made."""
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    return shutil.disk_usage(there).free
+
+
+def processor(root: Path = ROOT) -> str:
+    """The processor's own name for itself."""
+    for line in _read(root / "proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def bf16_instructions(root: Path = ROOT) -> str:
+    """The instructions that multiply bf16 faster than fp32 ("amx_bf16", "avx512_bf16", "bf16" on Arm); "" if none.
+
+    Read from the processor's flags rather than timed, so that the same machine always chooses the same precision.
+    """
+    for line in _read(root / "proc/cpuinfo").splitlines():
+        if line.startswith(("flags", "Features")):
+            flags = line.partition(":")[2].split()
+            return next((name for name in ("amx_bf16", "avx512_bf16", "bf16") if name in flags), "")
+    return ""
+
+
+def huge_pages(root: Path = ROOT) -> str:
+    """How the kernel hands out transparent huge pages: "always", "madvise", "never", or "" where there are none."""
+    text = _read(root / "sys/kernel/mm/transparent_hugepage/enabled")
+    return text.partition("[")[2].partition("]")[0]
+
+
+def huge_pages_asked() -> bool:
+    """Will torch ask for huge pages? It reads THP_MEM_ALLOC_ENABLE once, when it is imported."""
+    return os.environ.get("THP_MEM_ALLOC_ENABLE") == "1"
+
+
+def package_version(package: str) -> str:
+    """The installed version of a package; "" if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def gemm_speeds(precision: str, *, threads: int | None = None, seconds: float = 1.0) -> dict[str, float]:
+    """Floating-point operations a second of a matrix product, for each shape of GEMM_SHAPES.
+
+    Of several repetitions the fastest counts: what slows one down is the neighbours, not the machine.
+
+    Args:
+        precision: "fp32" or "bf16".
+        threads: how many to use; None leaves torch's number as it is.
+        seconds: roughly how long to measure in all.
+    """
+    import torch
+
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    speeds = {}
+    with _threads(threads), torch.no_grad():
+        for name, (rows, inputs, outputs) in GEMM_SHAPES.items():
+            left = torch.ones(rows, inputs, dtype=dtype)  # [rows, inputs]
+            right = torch.ones(outputs, inputs, dtype=dtype).t()  # [inputs, outputs], laid out as a Linear's weight
+            result = torch.empty(rows, outputs, dtype=dtype)
+            fastest, stop, repetitions = float("inf"), time.perf_counter() + seconds / len(GEMM_SHAPES), 0
+            while repetitions < 3 or time.perf_counter() < stop:
+                start = time.perf_counter()
+                torch.mm(left, right, out=result)
+                fastest = min(fastest, time.perf_counter() - start)
+                repetitions += 1
+            speeds[name] = 2 * rows * inputs * outputs / fastest
+    return speeds
+
+
+def gemm_peak(precision: str, *, threads: int | None = None, seconds: float = 1.0) -> float:
+    """The most floating-point operations a second that a matrix product reaches here: the best of three shapes.
+
+    Every run's share of the machine is measured against this number. Arguments as in `gemm_speeds`.
+    """
+    return max(gemm_speeds(precision, threads=threads, seconds=seconds).values())
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _groups(controller: str, root: Path) -> Iterator[Path]:
+    """The control groups that this process stands in, innermost first, in either version's place."""
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, inside = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        base = root / "sys/fs/cgroup" / (controller if controllers else "")
+        group = Path(inside.lstrip("/"))
+        yield base / group
+        for parent in group.parents:
+            yield base / parent
+
+
+def _core_share(folder: Path) -> float | None:
+    """How many cores' worth of time a control group may use; None if it has no limit."""
+    if text := _read(folder / "cpu.max"):
+        quota, period = text.split()
+    else:
+        quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,97 @@
+"""The one Transformer: pieces and a layout in, a state for every token out.
+
+Letters: B rows, T tokens, D width, Q queries, K keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from bothways.model.attention import Rotary, as_bias
+from bothways.model.block import ClassicBlock, ModernBlock, RMSNorm
+from bothways.model.cache import Cache
+from bothways.model.config import ModelConfig
+from bothways.visibility import Layout
+
+
+class Embeddings(nn.Module):
+    """Piece embeddings; in the classic shape also positions, segments, a norm and a projection (ELECTRA small)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.embedding_width or config.width
+        self.pieces = nn.Embedding(config.vocabulary, width)
+        self.segments = nn.Embedding(config.segments, width) if config.segments else None
+        classic = config.shape == "classic"
+        self.positions = nn.Embedding(config.length, width) if classic else None
+        self.norm = nn.LayerNorm(width, eps=config.epsilon) if classic else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.project = nn.Linear(width, config.width) if width != config.width else None
+
+    def forward(self, pieces: Tensor, layout: Layout) -> Tensor:
+        x: Tensor = self.pieces(pieces)
+        if self.segments is not None:
+            x = x + self.segments(layout.segment)
+        if self.positions is not None:
+            x = x + self.positions(layout.position)
+        if self.norm is not None:
+            x = self.dropout(self.norm(x))
+        return x if self.project is None else self.project(x)
+
+
+class Backbone(nn.Module):
+    """Embeddings, blocks and, in the modern shape, a last norm."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        block = ModernBlock if config.shape == "modern" else ClassicBlock
+        self.embeddings = Embeddings(config)
+        self.blocks = nn.ModuleList(block(config) for _ in range(config.layers))
+        self.norm = RMSNorm(config.width, config.epsilon) if config.shape == "modern" else None
+
+    def forward(
+        self,
+        pieces: Tensor,
+        layout: Layout,
+        mask: Tensor | None,
+        cache: Cache | None = None,
+        keep: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        """pieces [B, T], layout [B, T], mask [B, 1, T, K] boolean (None: all see all) -> [B, T, D].
+
+        With a cache, the tokens are new ones behind those it holds, and the mask has a column for all of them.
+        `keep` is handed the state after the embeddings and after every block (probes, distillation).
+        """
+        config = self.config
+        x = self.embeddings(pieces, layout)
+        bias = as_bias(mask, x.dtype)
+        rotary = None
+        if config.shape == "modern":
+            rotary = Rotary(layout.position, head_width=config.head_width, base=config.rotary_base, dtype=x.dtype)
+        for i, block in enumerate(self.blocks):
+            if keep is not None:
+                keep(x)
+            x = block(x, mask=bias, rotary=rotary, cache=None if cache is None else cache.layers[i])
+        x = x if self.norm is None else self.norm(x)
+        if keep is not None:
+            keep(x)
+        return x
+
+
+@torch.no_grad()
+def initialise(module: nn.Module, *, config: ModelConfig, generator: torch.Generator) -> None:
+    """Normal(0, init) for matrices and embeddings; what adds to the residual stream is divided by sqrt(2 layers).
+
+    GPT-2 (Radford et al. 2019, section 2.3) for the scaling. Norms start at one, biases at zero.
+    """
+    for name, parameter in module.named_parameters():
+        if parameter.dim() < 2:
+            parameter.fill_(1.0 if name.endswith("norm.weight") else 0.0)
+            continue
+        residual = name.endswith(("attention.out.weight", "down.weight"))
+        std = config.init / (2 * config.layers) ** 0.5 if residual else config.init
+        parameter.normal_(0.0, std, generator=generator)

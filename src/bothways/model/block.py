@@ -1,0 +1,86 @@
+"""One Transformer block, in the modern and in the classic shape.
+
+Letters: B rows, T tokens, D width, H heads, E head width, F feed-forward width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bothways.model.attention import Rotary, attend, split_heads
+from bothways.model.cache import LayerCache
+from bothways.model.config import ModelConfig
+from bothways.model.kernels import rms_norm, swiglu
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, width: int, epsilon: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.weight, self.epsilon)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with one product for q, k and v."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        biased = config.shape == "classic"
+        self.heads = config.heads
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=biased)
+        self.out = nn.Linear(config.width, config.width, bias=biased)
+
+    def forward(
+        self, x: Tensor, *, mask: Tensor | None, rotary: Rotary | None, cache: LayerCache | None = None
+    ) -> Tensor:
+        q, k, v = split_heads(self.qkv(x), heads=self.heads, rotary=rotary)
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        context = attend(q, k, v, mask)  # [B, H, T, E]
+        result: Tensor = self.out(context.transpose(1, 2).flatten(2))
+        return result
+
+
+class ModernBlock(nn.Module):
+    """x + attention(norm(x)), then x + swiglu(norm(x)); no biases (Llama, Touvron et al. 2023, section 2.2)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(config.width, config.epsilon)
+        self.attention = Attention(config)
+        self.feed_forward_norm = RMSNorm(config.width, config.epsilon)
+        self.gate_up = nn.Linear(config.width, 2 * config.inner, bias=False)
+        self.down = nn.Linear(config.inner, config.width, bias=False)
+
+    def forward(
+        self, x: Tensor, *, mask: Tensor | None, rotary: Rotary | None, cache: LayerCache | None = None
+    ) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), mask=mask, rotary=rotary, cache=cache)
+        result: Tensor = x + self.down(swiglu(self.gate_up(self.feed_forward_norm(x))))
+        return result
+
+
+class ClassicBlock(nn.Module):
+    """norm(x + attention(x)), then norm(x + gelu feed-forward(x)) (BERT, Devlin et al. 2019)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.attention_norm = nn.LayerNorm(config.width, eps=config.epsilon)
+        self.up = nn.Linear(config.width, config.inner)
+        self.down = nn.Linear(config.inner, config.width)
+        self.feed_forward_norm = nn.LayerNorm(config.width, eps=config.epsilon)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, x: Tensor, *, mask: Tensor | None, rotary: Rotary | None, cache: LayerCache | None = None
+    ) -> Tensor:
+        attended = self.attention(x, mask=mask, rotary=rotary, cache=cache)
+        x = self.attention_norm(x + self.dropout(attended))
+        result: Tensor = self.feed_forward_norm(x + self.dropout(self.down(F.gelu(self.up(x)))))
+        return result

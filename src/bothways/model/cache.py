@@ -1,0 +1,59 @@
+"""Keys and values kept while a text grows, so that only new tokens are computed.
+
+Letters: B rows, H heads, E head width, K tokens so far.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bothways.model.config import ModelConfig
+from bothways.visibility import Layout
+
+
+class LayerCache:
+    """One layer's keys and values, in room made for `capacity` tokens."""
+
+    def __init__(self, keys: Tensor) -> None:
+        self.keys = keys  # [B, H, capacity, E]
+        self.values = torch.empty_like(keys)
+        self.length = 0
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Appends k and v [B, H, Q, E]; returns all of them so far, [B, H, K, E]."""
+        stop = self.length + k.shape[2]
+        self.keys[:, :, self.length : stop] = k
+        self.values[:, :, self.length : stop] = v
+        self.length = stop
+        return self.keys[:, :, :stop], self.values[:, :, :stop]
+
+
+class Cache:
+    """The layers' keys and values and the layout of the tokens they belong to."""
+
+    def __init__(self, config: ModelConfig, *, rows: int, capacity: int, like: Tensor) -> None:
+        shape = (rows, config.heads, capacity, config.head_width)
+        self.layers = [LayerCache(like.new_empty(shape)) for _ in range(config.layers)]
+        self.layout: Layout | None = None
+
+    @property
+    def length(self) -> int:
+        return self.layers[0].length
+
+    def grow(self, layout: Layout) -> Layout:
+        """Appends the layout of new tokens [B, Q]; returns that of all tokens so far [B, K]."""
+        if self.layout is None:
+            self.layout = layout
+        else:
+            old, new = vars(self.layout), vars(layout)
+            names = Layout.__dataclass_fields__
+            self.layout = Layout(**{name: torch.cat([old[name], new[name]], dim=1) for name in names})
+        return self.layout
+
+    def keep(self, length: int) -> None:
+        """Forgets everything after the first `length` tokens."""
+        for layer in self.layers:
+            layer.length = length
+        if self.layout is not None:
+            self.layout = self.layout.map(lambda column: column[:, :length])

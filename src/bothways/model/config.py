@@ -1,0 +1,97 @@
+"""The shape of the one Transformer, its four presets, and what a token costs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bothways.errors import unknown
+
+HEAD_WIDTH = 64  # heads of 32 are half as fast on every processor measured (docs/decisions.md)
+
+
+class ModelConfig(BaseModel):
+    """One Transformer in two shapes.
+
+    modern   pre-norm RMSNorm, rotary positions, SwiGLU, no biases, tied head (Llama, Touvron et al. 2023): what
+             Bothways pretrains
+    classic  post-norm LayerNorm, learned positions, segments, biases, GELU (BERT, Devlin et al. 2019): so that
+             published checkpoints load and papers reproduce
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vocabulary: int = Field(ge=8)
+    layers: int = Field(ge=1)
+    width: int = Field(ge=8)
+    heads: int = Field(ge=1)
+    inner: int = Field(ge=8, description="width of the feed-forward layer")
+    length: int = Field(default=512, ge=8, description="the longest text the model is meant for, in pieces")
+    shape: Literal["modern", "classic"] = "modern"
+    rotary_base: float = 10_000.0
+    epsilon: float = 1e-6
+    init: float = 0.02
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    segments: int = Field(default=0, ge=0, description="segment embeddings; 0 for none (modern), 2 for BERT")
+    embedding_width: int | None = Field(default=None, description="narrower embeddings, projected up (ELECTRA small)")
+    word_head: Literal["tied", "transformed"] = "tied"
+
+    @model_validator(mode="after")
+    def _fits(self) -> ModelConfig:
+        if self.width % self.heads or (self.width // self.heads) % 2:
+            raise ValueError(
+                f"width must be a multiple of heads with an even head width, got width {self.width}, heads {self.heads}"
+            )
+        if self.shape == "modern" and (self.embedding_width or self.word_head == "transformed"):
+            raise ValueError("embedding_width and a transformed word head belong to the classic shape")
+        return self
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def body_parameters(self) -> int:
+        """Weights of the blocks (matrices only): what a token is multiplied with, head and embeddings apart."""
+        feed_forward = 3 if self.shape == "modern" else 2
+        return self.layers * (4 * self.width**2 + feed_forward * self.width * self.inner)
+
+    def flops_per_token(self, *, length: float, predicted: float, training: bool = True) -> float:
+        """FLOPs a token: matrix products forward (2 a weight), and backward twice that when training.
+
+        Attention over `length` keys is counted in full (what the dense kernel does), the vocabulary head only at the
+        share `predicted` of the tokens; embedding lookups, norms and activations are free.
+        """
+        body = 2 * self.body_parameters
+        attention = 4 * self.layers * self.width * length
+        head = 2 * predicted * self.width * self.vocabulary
+        return (3 if training else 1) * (body + attention + head)
+
+
+def swiglu_inner(width: int) -> int:
+    """SwiGLU width with as many weights as a 4x GELU layer: 8/3 of the width, to a multiple of 16."""
+    return round(width * 8 / 3 / 16) * 16
+
+
+SIZES: dict[str, tuple[int, int]] = {"tiny": (4, 128), "mini": (12, 256), "small": (12, 512), "base": (12, 768)}
+"""name: (layers, width); heads are 64 wide."""
+
+
+def preset(size: str, *, vocabulary: int, length: int = 512) -> ModelConfig:
+    """The modern shape at one of four sizes.
+
+    Raises:
+        UsageError: the size is not known.
+    """
+    if size not in SIZES:
+        raise unknown("size", size, SIZES)
+    layers, width = SIZES[size]
+    return ModelConfig(
+        vocabulary=vocabulary,
+        layers=layers,
+        width=width,
+        heads=width // HEAD_WIDTH,
+        inner=swiglu_inner(width),
+        length=length,
+    )

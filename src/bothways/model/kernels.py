@@ -1,0 +1,115 @@
+"""Three operations with a hand-written backward, because they decide the speed on a CPU.
+
+Autograd's own versions allocate an intermediate for every arithmetic step; these keep what the backward needs and
+nothing else. Each equals the plain formula (tests/model/test_kernels.py compares values and gradients).
+
+Letters: N tokens, D width, F feed-forward width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+
+
+class _RMSNorm(Function):
+    """y = x / rms(x) * weight (Zhang & Sennrich 2019); the root mean square is taken in float32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_()
+        inverse = square.div_(x.shape[-1]).add_(epsilon).rsqrt_().to(x.dtype)
+        normed = x * inverse
+        ctx.save_for_backward(normed, inverse, weight)
+        return normed * weight
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        (grad,) = grads
+        normed, inverse, weight = ctx.saved_tensors
+        grad_weight = torch.einsum("nd,nd->d", grad.flatten(0, -2), normed.flatten(0, -2))
+        inner = grad * weight
+        dot = (inner * normed).mean(-1, keepdim=True)
+        return torch.addcmul(inner, normed, dot, value=-1).mul_(inverse), grad_weight, None
+
+
+class _SwiGLU(Function):
+    """silu(gate) * up for gate_up [..., 2F] (Shazeer 2020); silu is recomputed in the backward."""
+
+    @staticmethod
+    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate_up)
+        gate, up = gate_up.chunk(2, dim=-1)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (grad,) = grads
+        (gate_up,) = ctx.saved_tensors
+        gate, up = gate_up.chunk(2, dim=-1)
+        result = torch.empty_like(gate_up)
+        grad_gate, grad_up = result.chunk(2, dim=-1)
+        torch.mul(grad, F.silu(gate), out=grad_up)
+        torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=grad_gate)
+        return result
+
+
+LOGITS_AT_ONCE = 2**25  # 64 MiB of bf16 logits
+
+
+class _LinearCrossEntropy(Function):
+    """Weighted sum of -log softmax(hidden @ weight.T)[label]; the gradient is made in the forward pass.
+
+    The logits live for one chunk of tokens only, and become their own gradient in place: softmax minus the answer.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        chunk = max(1, LOGITS_AT_ONCE // weight.shape[0])
+        wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        grad_hidden = torch.empty_like(hidden) if wanted else None
+        grad_weight: Tensor | None = None
+        for h, label, w, out in zip(
+            hidden.split(chunk),
+            labels.split(chunk),
+            weights.split(chunk),
+            (hidden if grad_hidden is None else grad_hidden).split(chunk),
+            strict=True,
+        ):
+            share = F.linear(h, weight).softmax(-1)
+            answer = share.gather(1, label[:, None])
+            total += (answer.float().log_()[:, 0] * -w).sum()
+            if grad_hidden is None:
+                continue
+            share.scatter_(1, label[:, None], answer - 1).mul_(w[:, None].to(share.dtype))
+            torch.mm(share, weight, out=out)
+            grad_weight = share.t() @ h if grad_weight is None else grad_weight.addmm_(share.t(), h)
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        grad_hidden, grad_weight = ctx.saved_tensors
+        scale = grads[0]
+        return grad_hidden * scale, None if grad_weight is None else grad_weight * scale, None, None
+
+
+def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    result: Tensor = _RMSNorm.apply(x, weight, epsilon)
+    return result
+
+
+def swiglu(gate_up: Tensor) -> Tensor:
+    result: Tensor = _SwiGLU.apply(gate_up)
+    return result
+
+
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """hidden [N, D], weight [V, D], labels [N], weights [N] float32 -> weighted sum of negative log-likelihoods."""
+    result: Tensor = _LinearCrossEntropy.apply(hidden, weight, labels, weights)
+    return result

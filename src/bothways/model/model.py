@@ -1,0 +1,100 @@
+"""A model: the backbone, its named heads, and other networks that an objective asked for.
+
+Letters: B rows, T tokens, D width, N targets, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bothways.batch import Batch
+from bothways.model.backbone import Backbone, initialise
+from bothways.model.config import ModelConfig
+from bothways.model.kernels import linear_cross_entropy
+from bothways.visibility import Visibility, ordered
+
+
+class Words(nn.Module):
+    """Which piece? Logits against the embedding table itself (tied, Press & Wolf 2017).
+
+    tied         states times the table
+    transformed  first a dense layer, GELU and a norm, at the end a bias a piece (BERT)
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.embedding_width or config.width
+        self.dense = self.norm = self.bias = None
+        if config.word_head == "transformed":
+            self.dense = nn.Linear(config.width, width)
+            self.norm = nn.LayerNorm(width, eps=config.epsilon)
+            self.bias = nn.Parameter(torch.zeros(config.vocabulary))
+
+    def transform(self, hidden: Tensor) -> Tensor:
+        if self.dense is None or self.norm is None:
+            return hidden
+        result: Tensor = self.norm(F.gelu(self.dense(hidden)))
+        return result
+
+    def forward(self, hidden: Tensor, table: Tensor) -> Tensor:
+        """hidden [N, D], table [V, D] -> logits [N, V]."""
+        return F.linear(self.transform(hidden), table, self.bias)
+
+    def loss(self, hidden: Tensor, table: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        """Weighted sum of the negative log-likelihoods of `labels` [N], in nats."""
+        if self.bias is None:
+            return linear_cross_entropy(self.transform(hidden), table, labels, weights)
+        return (F.cross_entropy(self(hidden, table).float(), labels, reduction="none") * weights).sum()
+
+
+PartFactory = Callable[[ModelConfig], nn.Module]
+
+
+class Model(nn.Module):
+    """Backbone, heads by name ("words" is always there), and parts by name (ELECTRA's generator).
+
+    A head other than "words" is a module [N, D] -> [N, ...] with `loss(hidden, labels, weights)`.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        seed: int = 0,
+        heads: Mapping[str, PartFactory] | None = None,
+        parts: Mapping[str, PartFactory] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config)
+        self.words = Words(config)
+        self.heads = nn.ModuleDict({name: factory(config) for name, factory in (heads or {}).items()})
+        self.parts = nn.ModuleDict({name: factory(config) for name, factory in (parts or {}).items()})
+        initialise(self, config=config, generator=torch.Generator().manual_seed(seed))
+
+    @property
+    def table(self) -> Tensor:
+        """The piece embeddings [V, D]."""
+        weight: Tensor = self.backbone.embeddings.pieces.weight
+        return weight
+
+    def states(self, batch: Batch, *, rule: Visibility = ordered) -> Tensor:
+        """The state of every token [B, T, D]; the mask is made once for all layers."""
+        hidden: Tensor = self.backbone(batch.pieces, batch.layout, rule.dense(batch.layout))
+        return hidden
+
+    def forward(self, batch: Batch, *, rule: Visibility = ordered) -> Tensor:
+        """Logits of every token over the vocabulary, [B, T, V]; for looking and testing, training never makes them."""
+        return self.logits(self.states(batch, rule=rule))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """hidden [..., D] -> [..., V]."""
+        result: Tensor = self.words(hidden, self.table)
+        return result
+
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())

@@ -1,0 +1,200 @@
+"""Who sees whom, said as data.
+
+Four integer columns and one boolean column per token, and one rule over them, express every attention pattern that
+the objectives need. True always means *may see*; the query comes first; there is no inverted mask anywhere.
+
+Letters: B rows, T tokens in a row, Q queries, K keys.
+
+The rule was checked element by element against the published masks of UniLM v1 (Dong et al. 2019, section 2.3),
+block diffusion (Arriola et al. 2025, section 3) and XLNet (Yang et al. 2019, section 2.2); tests/test_visibility.py
+holds the arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# A column is [T] in numpy while a sample is being made and [B, T] in torch once samples are stacked into a batch.
+# The rule uses nothing but ==, <, &, |, ~, so it reads both.
+Column = Any
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where every token of a row stands, and when it becomes known.
+
+    document   tokens of different documents never meet; each padding token is a document of its own (negative)
+    step       when a token becomes known; smaller is earlier, equal is simultaneous
+    group      0 is the text itself; other numbers are scaffolding that nobody outside the group sees
+    position   the place given to position embeddings; two tokens may share one
+    hidden     True: a key that is seen only from its own step (MASS)
+    segment    for segment embeddings only; visibility never reads it
+    """
+
+    document: Column
+    step: Column
+    group: Column
+    position: Column
+    hidden: Column
+    segment: Column
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        document: Column,
+        step: Column,
+        position: Column | None = None,
+        group: Column | None = None,
+        hidden: Column | None = None,
+        segment: Column | None = None,
+    ) -> Layout:
+        """A layout of numpy columns [T]; what is left out is zero, and positions restart with every document."""
+        document = np.asarray(document, dtype=np.int32)
+        zeros = np.zeros_like(document)
+        return cls(
+            document=document,
+            step=np.asarray(step, dtype=np.int32),
+            group=zeros if group is None else np.asarray(group, dtype=np.int32),
+            position=places(document) if position is None else np.asarray(position, dtype=np.int32),
+            hidden=zeros.astype(bool) if hidden is None else np.asarray(hidden, dtype=bool),
+            segment=zeros if segment is None else np.asarray(segment, dtype=np.int32),
+        )
+
+    @classmethod
+    def stack(cls, layouts: Sequence[Layout]) -> Layout:
+        """Numpy layouts [T] of B rows -> one torch layout [B, T]."""
+        return cls(
+            **{
+                column.name: torch.from_numpy(np.stack([getattr(layout, column.name) for layout in layouts]))
+                for column in fields(cls)
+            }
+        )
+
+    def map(self, function: Callable[[Column], Column]) -> Layout:
+        """The same layout with `function` applied to every column (indexing, moving to a device)."""
+        return replace(self, **{column.name: function(getattr(self, column.name)) for column in fields(self)})
+
+    def to(self, device: torch.device | str) -> Layout:
+        return self.map(lambda column: column.to(device))
+
+    @cached_property
+    def real(self) -> Column:
+        """True where the token is not padding."""
+        return self.document >= 0
+
+
+def places(document: np.ndarray) -> np.ndarray:
+    """Positions that restart at 0 where the document number changes: [T] -> [T].
+
+    document  0 0 0 1 1 -1
+    places    0 1 2 0 1  0
+    """
+    index = np.arange(len(document), dtype=np.int32)
+    starts = np.ones(len(document), dtype=bool)
+    starts[1:] = document[1:] != document[:-1]
+    return index - np.maximum.accumulate(np.where(starts, index, 0)).astype(np.int32)
+
+
+Rule = Callable[[Layout, Layout], Any]
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """A rule with an algebra: `ordered & within(128)`, `ordered | ~same_place`."""
+
+    rule: Rule
+    name: str
+
+    def __call__(self, query: Layout, key: Layout) -> Any:
+        """Broadcasts the columns of queries against those of keys; a boolean array, True = may see."""
+        return self.rule(query, key)
+
+    def __and__(self, other: Visibility) -> Visibility:
+        return Visibility(lambda q, k: self.rule(q, k) & other.rule(q, k), f"({self.name} & {other.name})")
+
+    def __or__(self, other: Visibility) -> Visibility:
+        return Visibility(lambda q, k: self.rule(q, k) | other.rule(q, k), f"({self.name} | {other.name})")
+
+    def __invert__(self) -> Visibility:
+        return Visibility(lambda q, k: ~self.rule(q, k), f"~{self.name}")
+
+    def dense(self, query: Layout, key: Layout | None = None) -> Tensor:
+        """Boolean mask [B, 1, Q, K] of torch layouts [B, Q] and [B, K] (the queries themselves when left out).
+
+        Over a layout and itself the diagonal is always set, so no attention row is ever empty.
+        """
+        own = key is None
+        key = query if key is None else key
+        mask: Tensor = self.rule(query.map(lambda c: c[:, :, None]), key.map(lambda c: c[:, None, :]))
+        if own:
+            mask = mask | torch.eye(mask.shape[-1], dtype=torch.bool, device=mask.device)
+        return mask.unsqueeze(1)
+
+    def matrix(self, layout: Layout) -> np.ndarray:
+        """Boolean mask [T, T] of one numpy layout [T], diagonal set."""
+        seen = self.rule(layout.map(lambda c: c[:, None]), layout.map(lambda c: c[None, :]))
+        return np.asarray(seen | np.eye(len(layout.document), dtype=bool))
+
+    def block_mask(self, layout: Layout) -> Any:
+        """FlexAttention's BlockMask of a torch layout [B, T]; for GPUs (the CPU has no backward for it)."""
+        from torch.nn.attention.flex_attention import create_block_mask
+
+        def may_see(b: Tensor, head: Tensor, q: Tensor, k: Tensor) -> Tensor:
+            seen: Tensor = self.rule(layout.map(lambda c: c[b, q]), layout.map(lambda c: c[b, k])) | (q == k)
+            return seen
+
+        rows, length = layout.document.shape
+        return create_block_mask(may_see, rows, None, length, length, device=str(layout.document.device))
+
+
+def _ordered(q: Layout, k: Layout) -> Any:
+    earlier = (k.group == 0) & (k.step < q.step) & ~k.hidden
+    together = (k.step == q.step) & (k.group == q.group)
+    return (k.document == q.document) & (earlier | together)
+
+
+ordered = Visibility(_ordered, "ordered")
+"""A token sees the text of earlier steps, and its own group within its own step.
+
+Full attention is step = 0; causal is step = i; reversed is step = -i; prefix is 0 for the source, then 1, 2, ...
+"""
+
+same_place = Visibility(lambda q, k: q.position == k.position, "same_place")
+text_key = Visibility(lambda q, k: k.group == 0, "text_key")
+ahead = Visibility(lambda q, k: k.position > q.position, "ahead")
+
+
+def within(reach: int) -> Visibility:
+    """At most `reach` places away, on either side (a local window)."""
+    return Visibility(lambda q, k: abs(q.position - k.position) <= reach, f"within({reach})")
+
+
+def listed(edges: Sequence[tuple[int, int]]) -> Visibility:
+    """Only the pairs (query place, key place) named: a knowledge graph's visible matrix (K-BERT, Liu et al. 2020)."""
+
+    def rule(q: Layout, k: Layout) -> Any:
+        pairs = [(q.position == a) & (k.position == b) for a, b in edges]
+        seen = (q.position == k.position) & (q.position != q.position)
+        for pair in pairs:
+            seen = seen | pair
+        return seen
+
+    return Visibility(rule, f"listed({len(edges)} edges)")
+
+
+def reachable(mask: np.ndarray) -> np.ndarray:
+    """Transitive closure of a boolean mask [T, T]: from whom can information arrive at any depth?"""
+    closure = mask | np.eye(len(mask), dtype=bool)
+    while True:
+        wider = (closure.astype(np.float32) @ closure.astype(np.float32)) > 0
+        if (wider == closure).all():
+            return closure
+        closure = wider
