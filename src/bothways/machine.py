@@ -17,12 +17,13 @@ from pathlib import Path
 
 ROOT = Path("/")
 
-# Rows (tokens) x inputs x outputs: the feed-forward layers of three presets, large enough to keep a core busy and small
-# enough for its cache. The peak is the best of the three, so that no run can be flattered by one that is slow here.
+# Rows (tokens) x inputs x outputs: the feed-forward layers of three presets. The peak is the best of the three, so that
+# no run is flattered by one that is slow here; each takes 5 to 25 ms on one core, short enough that some repetition is
+# left undisturbed on a machine that others use too.
 GEMM_SHAPES = {
-    "mini 4096x256x1024": (4096, 256, 1024),
-    "small 2048x512x2048": (2048, 512, 2048),
-    "base 1024x768x3072": (1024, 768, 3072),
+    "mini 2048x256x1024": (2048, 256, 1024),
+    "small 1024x512x2048": (1024, 512, 2048),
+    "base 512x768x3072": (512, 768, 3072),
 }
 
 
@@ -46,10 +47,12 @@ def memory(root: Path = ROOT) -> int:
 
 def disk_free(folder: Path) -> int:
     """Bytes free on the disk that holds `folder`, or that would hold it once it is made."""
-    there = folder.absolute()
-    while not there.exists():
-        there = there.parent
-    return shutil.disk_usage(there).free
+    return shutil.disk_usage(_standing(folder)).free
+
+
+def writable(folder: Path) -> bool:
+    """Can files be written in `folder`, made first if need be?"""
+    return os.access(_standing(folder), os.W_OK | os.X_OK)
 
 
 def processor(root: Path = ROOT) -> str:
@@ -160,6 +163,14 @@ def _core_share(folder: Path) -> float | None:
     else:
         quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+def _standing(folder: Path) -> Path:
+    """The folder itself, or the nearest above it that is there."""
+    there = folder.absolute()
+    while not there.is_dir():
+        there = there.parent
+    return there
 
 
 def _read(file: Path) -> str:

@@ -1,0 +1,53 @@
+# Two commands for everybody: make quickstart, make test. Both make .venv when it is not there, and reuse it when it is.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: quickstart test lint format proof look benchmark clean
+
+quickstart: .venv/core  ## prepare a corpus, pretrain about five minutes, show what the model learned
+	$(BIN)/python examples/quickstart.py
+
+test: .venv/dev  ## every promise, in minutes
+	$(BIN)/python -m pytest -q
+
+lint: .venv/dev  ## format, habits, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+proof: .venv/dev  ## the long checks: trained, timed, killed
+	for script in proofs/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+look: .venv/core  ## every HTML page in headless Chromium
+	$(BIN)/python scripts/look.py runs docs
+
+benchmark: .venv/bench  ## side by side with the peers
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv build src/*.egg-info
+
+.venv/made:
+	@test -n "$(PYTHON)" || { echo "Bothways needs Python 3.11 or newer: none was found. Install it, or name it: make PYTHON=/path/to/python test"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/core: pyproject.toml constraints.txt | .venv/made
+	@echo "Installing Bothways into .venv (once; PyTorch is large, this takes a few minutes)"
+	$(INSTALL) --editable .
+	@touch $@
+
+.venv/dev: .venv/core
+	@echo "Installing what the tests need into .venv (once)"
+	$(INSTALL) --editable '.[hf,parquet,chinese,dev]'
+	@touch $@
+
+.venv/bench: .venv/core
+	$(INSTALL) --editable '.[bench]'
+	@touch $@

@@ -1,0 +1,175 @@
+"""`bothways doctor`: is this machine ready, how fast is it, and what would make it better?
+
+Every check says what was found and, where something is missing or could be better, what to do about it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.table import Table
+
+from bothways import machine
+
+Status = Literal["good", "better", "missing"]
+
+ESSENTIAL = ("torch", "numpy", "tokenizers", "safetensors", "pydantic", "pyyaml", "zstandard")
+OPTIONAL = {
+    "transformers": ("hf", "open a saved model with transformers"),
+    "sentence-transformers": ("hf", "embed texts with sentence-transformers"),
+    "pyarrow": ("parquet", "read parquet files"),
+    "jieba": ("chinese", "mask whole Chinese words"),
+}
+GIB = 2**30
+LEAST_MEMORY = 2 * GIB
+LEAST_DISK = 1 * GIB
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at.
+
+    found   in words, for people
+    value   the same for programs: bytes, operations a second, a version
+    status  "good"; "better" if it works but could be better; "missing" if Bothways cannot work so
+    advice  what to do, if anything
+    """
+
+    name: str
+    found: str
+    value: Any
+    status: Status = "good"
+    advice: str = ""
+
+
+def examine(folder: Path, *, seconds: float = 1.0, root: Path = machine.ROOT) -> list[Check]:
+    """Look at everything; `folder` is where corpora and runs are to be written.
+
+    Args:
+        seconds: roughly how long to measure each of the matrix products; 0 leaves them out.
+        root: where /proc and /sys are read.
+    """
+    checks = [_python(), _cores(root), _memory(root), _disk(folder), _folder(folder), _bf16(root), _huge_pages(root)]
+    checks += [_package(name) for name in ESSENTIAL]
+    checks += [_extra(name, extra, purpose) for name, (extra, purpose) in OPTIONAL.items()]
+    if seconds and machine.package_version("torch"):
+        checks.append(_accelerator())
+        checks += _peaks(seconds, root)
+    return checks
+
+
+def missing(checks: Sequence[Check]) -> list[Check]:
+    """The checks without which Bothways cannot work."""
+    return [check for check in checks if check.status == "missing"]
+
+
+def as_json(checks: Sequence[Check]) -> dict[str, Any]:
+    """The checks for programs: {"ready": bool, "checks": [...]}."""
+    return {"ready": not missing(checks), "checks": [asdict(check) for check in checks]}
+
+
+def as_table(checks: Sequence[Check]) -> Table:
+    """The checks for people."""
+    marks = {"good": "[green]ok[/]", "better": "[yellow]could be better[/]", "missing": "[red]missing[/]"}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("", "found", "", "what to do"):
+        table.add_column(heading, overflow="fold")
+    for check in checks:
+        table.add_row(check.name, check.found, marks[check.status], check.advice)
+    return table
+
+
+def _python() -> Check:
+    found = ".".join(map(str, sys.version_info[:3]))
+    return Check("python", found, found)
+
+
+def _cores(root: Path) -> Check:
+    number = machine.cores(root)
+    return Check("cores", f"{number} ({machine.processor(root)})", number)
+
+
+def _memory(root: Path) -> Check:
+    size = machine.memory(root)
+    if size < LEAST_MEMORY:
+        advice = f"training needs {_gib(LEAST_MEMORY)}; give this machine or container more"
+        return Check("memory", _gib(size), size, "missing", advice)
+    return Check("memory", _gib(size), size)
+
+
+def _disk(folder: Path) -> Check:
+    free = machine.disk_free(folder)
+    if free < LEAST_DISK:
+        advice = f"a small run needs {_gib(LEAST_DISK)}; free some, or write to another disk"
+        return Check("disk", f"{_gib(free)} free", free, "missing", advice)
+    return Check("disk", f"{_gib(free)} free", free)
+
+
+def _folder(folder: Path) -> Check:
+    if machine.writable(folder):
+        return Check("folder", f"{folder} can be written to", True)
+    return Check("folder", f"{folder} cannot be written to", False, "missing", "go to a folder of your own")
+
+
+def _bf16(root: Path) -> Check:
+    instructions = machine.bf16_instructions(root)
+    if not instructions:
+        advice = "none: training runs in fp32 here, which is right but slower"
+        return Check("bf16", "this processor has no instructions for it", "", "better", advice)
+    return Check("bf16", f"this processor multiplies it directly ({instructions})", instructions)
+
+
+def _huge_pages(root: Path) -> Check:
+    kernel = machine.huge_pages(root)
+    if kernel not in ("always", "madvise"):
+        advice = "as root: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled (5 to 15 % faster)"
+        return Check("huge pages", f"the kernel says {kernel or 'nothing about them'}", kernel, "better", advice)
+    if kernel == "madvise" and not machine.huge_pages_asked():
+        advice = "unset THP_MEM_ALLOC_ENABLE or set it to 1 (5 to 15 % faster)"
+        return Check("huge pages", "on offer, but not asked for", kernel, "better", advice)
+    return Check("huge pages", f"in use ({kernel})", kernel)
+
+
+def _package(name: str) -> Check:
+    found = machine.package_version(name)
+    if not found:
+        return Check(name, "not installed", "", "missing", f"pip install {name}")
+    return Check(name, found, found)
+
+
+def _extra(name: str, extra: str, purpose: str) -> Check:
+    found = machine.package_version(name)
+    if not found:
+        return Check(name, "not installed", "", "better", f"pip install 'bothways[{extra}]' to {purpose}")
+    return Check(name, found, found)
+
+
+def _accelerator() -> Check:
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        return Check("accelerator", ", ".join(names), names)
+    return Check("accelerator", "none: the processor does the work", [])
+
+
+def _peaks(seconds: float, root: Path) -> list[Check]:
+    """The speed of the three matrix products, with one thread and with one a core, in both precisions."""
+    checks = []
+    cores = machine.cores(root)
+    for precision in ("fp32", "bf16"):
+        for threads in sorted({1, cores}):
+            speeds = machine.gemm_speeds(precision, threads=threads, seconds=seconds)
+            shape, best = max(speeds.items(), key=lambda item: item[1])
+            threads_word = "1 thread" if threads == 1 else f"{threads} threads"
+            found = f"{best / 1e9:.0f} Gflop/s (best of three: {shape})"
+            checks.append(Check(f"{precision} peak, {threads_word}", found, best))
+    return checks
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB"

@@ -1,0 +1,58 @@
+"""`bothways doctor` says what is there, what is missing, and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bothways import doctor, machine
+
+
+def named(checks: list[doctor.Check]) -> dict[str, doctor.Check]:
+    return {check.name: check for check in checks}
+
+
+def test_this_machine_is_ready(tmp_path: Path) -> None:
+    checks = doctor.examine(tmp_path, seconds=0.01)
+    found = named(checks)
+    assert not doctor.missing(checks)
+    assert found["torch"].found
+    assert found["fp32 peak, 1 thread"].value > 1e8
+    assert "best of three" in found["bf16 peak, 1 thread"].found
+    assert doctor.as_json(checks)["ready"] is True
+
+
+def test_the_speeds_can_be_left_out(tmp_path: Path) -> None:
+    assert not [check for check in doctor.examine(tmp_path, seconds=0) if "peak" in check.name]
+
+
+def test_what_is_missing_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "package_version", lambda name: "" if name in ("tokenizers", "jieba") else "1.0")
+    monkeypatch.setattr(machine, "disk_free", lambda folder: 5 * 2**20)
+    monkeypatch.setattr(machine, "memory", lambda root: 2**30)
+    monkeypatch.setattr(machine, "writable", lambda folder: False)
+    checks = doctor.examine(tmp_path, seconds=0)
+    assert [check.name for check in doctor.missing(checks)] == ["memory", "disk", "folder", "tokenizers"]
+    assert all(check.advice for check in checks if check.status != "good")
+    assert named(checks)["jieba"].advice == "pip install 'bothways[chinese]' to mask whole Chinese words"
+    assert doctor.as_json(checks)["ready"] is False
+
+
+def test_a_slow_machine_could_be_better_but_is_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = named(doctor.examine(tmp_path, seconds=0, root=tmp_path))  # no /proc, no /sys
+    assert found["bf16"].status == found["huge pages"].status == "better"
+    thp = tmp_path / "sys/kernel/mm/transparent_hugepage"
+    thp.mkdir(parents=True)
+    (thp / "enabled").write_text("always [madvise] never")
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    assert "not asked for" in named(doctor.examine(tmp_path, seconds=0, root=tmp_path))["huge pages"].found
+
+
+def test_the_table_shows_every_check(tmp_path: Path) -> None:
+    console = Console(width=160, record=True, file=None, quiet=False)
+    checks = doctor.examine(tmp_path, seconds=0)
+    with console.capture() as capture:
+        console.print(doctor.as_table(checks))
+    assert all(check.name in capture.get() for check in checks)
