@@ -1,0 +1,120 @@
+"""What one sees while a run goes on: a live bar on a terminal, now and then a plain line anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+EVERY_SECONDS, EVERY_PROGRESS = 10.0, 0.05
+
+
+class Display:
+    """Shows the lines of metrics.jsonl as they come: `with Display(3000, clock=time.monotonic) as show: show(line)`.
+
+    total_steps   None while it is not known (a budget in seconds); set it when it is
+    clock         seconds, from any origin
+    plain         True: text lines, the first, the last, one every 10 seconds or 5 % of the run, and every validation;
+                  None: plain unless standard output is a terminal
+    write         takes a plain line, without its newline; None: the console does
+    """
+
+    def __init__(
+        self,
+        total_steps: int | None,
+        *,
+        clock: Callable[[], float],
+        plain: bool | None = None,
+        write: Callable[[str], object] | None = None,
+        console: Console | None = None,
+    ) -> None:
+        self.total_steps = total_steps
+        console = console or Console()
+        self._clock, self._write = clock, write or partial(console.out, highlight=False)
+        if plain is None:
+            plain = not console.file.isatty() or console.is_dumb_terminal
+        self._live = None if plain else Live(console=console, auto_refresh=False)
+        self._last: dict[str, dict[str, Any]] = {}
+        self._origin: tuple[float, float] | None = None  # clock and progress when first seen: a run may be resumed
+        self._written = (0.0, 0.0)
+
+    def __enter__(self) -> Display:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, line: dict[str, Any]) -> None:
+        """Take one line of metrics, of either kind."""
+        self._last[line["kind"]] = line
+        now, progress = self._clock(), self._last.get("train", line).get("progress", 0.0)
+        first = self._origin is None and line["kind"] == "train"
+        if first:
+            self._origin = self._written = (now, progress)
+        left = self._left(now, progress)
+        if self._live:
+            self._live.update(self._panel(self._step(line), progress, left), refresh=True)
+        elif line["kind"] == "validation":
+            self._write(f"held-out  {self._step(line)} {progress:6.1%}  {_held_out(line)}")
+        elif first or progress >= 1 or self._due(now, progress):
+            self._written = (now, progress)
+            self._write(f"train     {self._step(line)} {progress:6.1%}  {_losses(line)}  {_speed(line)}  {left}")
+
+    def _due(self, now: float, progress: float) -> bool:
+        return now >= self._written[0] + EVERY_SECONDS or progress >= self._written[1] + EVERY_PROGRESS
+
+    def _step(self, line: dict[str, Any]) -> str:
+        total = "" if self.total_steps is None else f"/{self.total_steps}"
+        return f"step {line['step']:>{max(6, len(total) - 1)}}{total}"
+
+    def _left(self, now: float, progress: float) -> str:
+        started, start = self._origin or (now, progress)
+        if progress <= start:
+            return "-:--:-- left"
+        return f"{timedelta(seconds=round((now - started) * (1 - progress) / (progress - start)))} left"
+
+    def _panel(self, step: str, progress: float, left: str) -> Group:
+        bar, rows = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
+        bar.add_row(ProgressBar(total=1.0, completed=progress, width=30), f"[bold]{progress:.1%}[/]", step, left)
+        if train := self._last.get("train"):
+            rows.add_row("[dim]training[/]", _losses(train))
+            rows.add_row("[dim]speed[/]", f"{_speed(train)}  {compact(train['tokens'])} tokens so far")
+        if validation := self._last.get("validation"):
+            rows.add_row(f"[dim]held-out at {validation['step']}[/]", _held_out(validation))
+        return Group(bar, rows)
+
+
+def _losses(line: dict[str, Any]) -> str:
+    return "  ".join(f"{name} {loss:6.3f}" for name, loss in line["losses"].items())
+
+
+def _speed(line: dict[str, Any]) -> str:
+    parts = [f"{compact(line['tokens_per_second']):>5} tokens/s"]
+    parts += [f"{line['useful_share']:3.0%} of peak"] if line.get("useful_share") is not None else []
+    parts += [f"lr {line['learning_rate']:.1e}"] if line.get("learning_rate") is not None else []
+    return "  ".join([*parts, f"{line['skipped']} skipped"] if line.get("skipped") else parts)
+
+
+def _held_out(line: dict[str, Any]) -> str:
+    parts = [_losses(line)]
+    bits = line.get("bits_per_byte") or {}
+    parts += [f"{name if len(bits) > 1 else ''} {value:.3f} bits/byte".lstrip() for name, value in bits.items()]
+    shares = {"fills": line.get("fill_accuracy"), "next words": line.get("next_accuracy")}
+    return "  ".join(parts + [f"{name} {share:.1%}" for name, share in shares.items() if share is not None])
+
+
+def compact(number: float) -> str:
+    """Three figures and a letter: 2400 is 2.4k, 20480000 is 20.5M."""
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= 0.9995 * size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}"
