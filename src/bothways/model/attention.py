@@ -71,8 +71,7 @@ class _Attend(Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
         rows, heads, length, head_width = q.shape
         q, k, v = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)
-        ctx.scale = head_width**-0.5
-        scores = torch.bmm(q, k.transpose(1, 2)).mul_(ctx.scale)
+        scores = torch.bmm(q, k.transpose(1, 2))
         if bias is not None:
             scores.view(rows, heads, length, -1).add_(bias)
         weights = scores.softmax(-1)
@@ -86,7 +85,7 @@ class _Attend(Function):
         grad = grads[0].contiguous().flatten(0, 1)
         grad_v = torch.bmm(weights.transpose(1, 2), grad)
         grad_weights = torch.bmm(grad, v.transpose(1, 2))
-        grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype).mul_(ctx.scale)
+        grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
         grad_q = torch.bmm(grad_scores, k)
         grad_k = torch.bmm(grad_scores.transpose(1, 2), q)
         return grad_q.view(shape), grad_k.view(shape), grad_v.view(shape), None

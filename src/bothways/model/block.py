@@ -54,14 +54,16 @@ class ModernBlock(nn.Module):
         self.attention_norm = RMSNorm(config.width, config.epsilon)
         self.attention = Attention(config)
         self.feed_forward_norm = RMSNorm(config.width, config.epsilon)
-        self.gate_up = nn.Linear(config.width, 2 * config.inner, bias=False)
+        self.gate = nn.Linear(config.width, config.inner, bias=False)
+        self.up = nn.Linear(config.width, config.inner, bias=False)
         self.down = nn.Linear(config.inner, config.width, bias=False)
 
     def forward(
         self, x: Tensor, *, mask: Tensor | None, rotary: Rotary | None, cache: LayerCache | None = None
     ) -> Tensor:
         x = x + self.attention(self.attention_norm(x), mask=mask, rotary=rotary, cache=cache)
-        result: Tensor = x + self.down(swiglu(self.gate_up(self.feed_forward_norm(x))))
+        normed = self.feed_forward_norm(x)
+        result: Tensor = x + self.down(swiglu(self.gate(normed), self.up(normed)))
         return result
 
 

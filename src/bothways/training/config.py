@@ -1,0 +1,81 @@
+"""What a run is told: budget, batch, optimiser, schedule, precision."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Budget(Frozen):
+    """How long to train: exactly one of the four.
+
+    Seconds are turned into steps after a few warm-up steps and written down; the run is exact from there.
+    """
+
+    steps: int | None = Field(default=None, ge=1)
+    tokens: float | None = Field(default=None, gt=0, description="pieces read, padding included")
+    flops: float | None = Field(default=None, gt=0, description="counted as forward + 2x backward")
+    seconds: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one(self) -> Budget:
+        given = [name for name, value in self if value is not None]
+        if len(given) != 1:
+            raise ValueError(f"a budget is exactly one of steps, tokens, flops, seconds; got {given or 'none'}")
+        return self
+
+
+class OptimiserConfig(Frozen):
+    """adamw      Loshchilov & Hutter 2019
+    bert-adam  the same without bias correction, as BERT and ELECTRA were trained
+    lamb       You et al. 2020
+    muon       Jordan et al. 2024 for the matrices of the blocks, AdamW for the rest
+
+    `learning_rate` belongs to the optimiser named; under Muon, embeddings and norms take `adam_learning_rate`.
+    """
+
+    name: Literal["adamw", "bert-adam", "lamb", "muon"] = "muon"
+    learning_rate: float | None = Field(default=None, gt=0, description="left out: what trial found best for the size")
+    adam_learning_rate: float | None = Field(default=None, gt=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    epsilon: float = 1e-8
+    weight_decay: float = Field(default=0.1, ge=0)
+    clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+
+
+class ScheduleConfig(Frozen):
+    """wsd: warm up, hold, decay to `floor` over the last `decay` of the budget. cosine, linear: decay all the way."""
+
+    shape: Literal["wsd", "cosine", "linear"] = "wsd"
+    warmup_steps: int = Field(default=50, ge=0)
+    decay: float = Field(default=0.3, ge=0, le=1, description="share of the budget (wsd)")
+    floor: float = Field(default=0.0, ge=0, le=1, description="share of the learning rate left at the end")
+
+
+class TrainingConfig(Frozen):
+    budget: Budget
+    length: int = Field(default=128, ge=8, description="pieces in a row")
+    batch: int = Field(default=64, ge=1, description="rows in a step, over all processes")
+    micro_batch: int = Field(default=16, ge=1, description="rows at once in one process")
+    optimiser: OptimiserConfig = OptimiserConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    sharded: bool = Field(default=False, description="FSDP2 instead of one flat all-reduce")
+    seed: int = 0
+    validate_every: float = Field(default=0.1, gt=0, le=1, description="share of the budget")
+    save_every: int = Field(default=200, ge=1, description="steps")
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.batch * self.length
+
+    @model_validator(mode="after")
+    def _divides(self) -> TrainingConfig:
+        if self.batch % self.micro_batch:
+            raise ValueError(f"batch must be a multiple of micro_batch, got {self.batch} and {self.micro_batch}")
+        return self

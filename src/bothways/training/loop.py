@@ -1,0 +1,132 @@
+"""The loop: batches in, reports out. Whoever runs it evaluates, saves and stops between two reports."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from bothways.batch import Batch, Losses
+from bothways.errors import DivergedError
+from bothways.training.config import TrainingConfig
+from bothways.training.schedule import learning_rate
+from bothways.training.state import State
+
+SKIPPED_IN_A_ROW = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One step: losses are means in nats over all processes; `loss` is what was minimised."""
+
+    step: int
+    tokens: int
+    loss: float
+    losses: dict[str, float]
+    learning_rate: float
+    gradient_norm: float
+    skipped: int
+    stop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the loop is given: the loss of a batch, and this process's batches of a step.
+
+    batches  (step, progress) -> micro-batches; the same rows whatever the number of processes
+    names    of the losses, the same on every process
+    """
+
+    losses: Callable[[Batch, torch.Generator], Losses]
+    batches: Callable[[int, float], Sequence[Batch]]
+    names: tuple[str, ...]
+
+
+def train(
+    work: Work, *, state: State, config: TrainingConfig, total: int, stop: Callable[[], bool] = lambda: False
+) -> Iterator[Report]:
+    """Steps from where `state` stands to `total`.
+
+    The loss of a step is one mean: the sum over everything said in it, over all processes and micro-batches, by the
+    sum of the weights. A step whose loss or gradient is not finite is skipped on all processes.
+
+    Raises:
+        DivergedError: five steps in a row were skipped.
+    """
+    rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in state.optimisers]
+    while state.step < total:
+        micro_batches = work.batches(state.step, state.step / total)
+        count, asked = _agree(_weight(micro_batches), stop())
+        sums = _gradients(work, micro_batches, state, config.seed, count)
+        norm = state.weights.reduce()
+        share = learning_rate(config.schedule, state.step, total)
+        finite = bool(torch.isfinite(norm)) and bool(torch.isfinite(sums).all())
+        if finite:
+            state.weights.scale(torch.clamp(config.optimiser.clip / (norm + 1e-6), max=1.0))
+            for optimiser, peaks in zip(state.optimisers, rates, strict=True):
+                for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+                    group["lr"] = peak * share
+                optimiser.step()
+        state.weights.publish()
+        state.step += 1
+        state.tokens += config.tokens_per_step
+        state.skipped += not finite
+        state.skipped_in_a_row = 0 if finite else state.skipped_in_a_row + 1
+        yield _report(work.names, sums, count, state, share * rates[0][0], float(norm), asked)
+        if state.skipped_in_a_row >= SKIPPED_IN_A_ROW:
+            raise DivergedError(
+                f"the loss or its gradient was not finite in {SKIPPED_IN_A_ROW} steps in a row, the last of them step "
+                f"{state.step}. Go on from the last checkpoint with a lower learning rate: "
+                "--resume --set training.optimiser.learning_rate=..."
+            )
+
+
+def _weight(batches: Sequence[Batch]) -> float:
+    return float(sum(torch.as_tensor(target.weight).sum() for batch in batches for target in batch.targets))
+
+
+def _agree(weight: float, stop: bool) -> tuple[float, bool]:
+    """The step's count over all processes, and whether any of them was told to stop."""
+    both = torch.tensor([weight, float(stop)], dtype=torch.float64)
+    if dist.is_initialized():
+        dist.all_reduce(both)
+    return max(float(both[0]), 1e-9), bool(both[1] > 0)
+
+
+def _gradients(work: Work, batches: Sequence[Batch], state: State, seed: int, count: float) -> Tensor:
+    """Backward through every micro-batch; sums and counts of the named losses over all processes, [names, 2]."""
+    sums = torch.zeros(len(work.names), 2, dtype=torch.float64)
+    rank = dist.get_rank() if dist.is_initialized() else 0
+    for i, batch in enumerate(batches):
+        own = zlib.crc32(repr((seed, state.step, rank, i)).encode())
+        torch.manual_seed(own)  # dropout
+        losses = work.losses(batch, torch.Generator(device=batch.pieces.device).manual_seed(own))
+        total = torch.stack([loss for loss, _ in losses.values()]).sum()
+        (total / count).backward()
+        state.weights.collect()
+        for name, (loss, weight) in losses.items():
+            sums[work.names.index(name)] += torch.stack([loss.detach().double(), weight.double()]).cpu()
+    if dist.is_initialized():
+        dist.all_reduce(sums)
+    return sums
+
+
+def _report(
+    names: tuple[str, ...], sums: Tensor, count: float, state: State, rate: float, norm: float, stop: bool
+) -> Report:
+    means = {name: float(total / weight) for name, (total, weight) in zip(names, sums.tolist(), strict=True) if weight}
+    return Report(
+        step=state.step,
+        tokens=state.tokens,
+        loss=math.fsum(sums[:, 0].tolist()) / count,
+        losses=means,
+        learning_rate=rate,
+        gradient_norm=norm,
+        skipped=state.skipped,
+        stop=stop,
+    )

@@ -1,0 +1,93 @@
+"""Optimisers over the float32 master weights: PyTorch's own where it has them, one small class where it has not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bothways.training.config import OptimiserConfig
+
+LEARNING_RATES: dict[str, tuple[float, float]] = {
+    "adamw": (3e-3, 3e-3),
+    "bert-adam": (1e-3, 1e-3),
+    "lamb": (1e-2, 1e-2),
+    "muon": (1e-2, 5e-3),
+}
+"""(rate, rate for what is no matrix) found by trial on the shipped presets; docs/results.md has the table."""
+
+
+class LayerwiseAdam(torch.optim.Optimizer):
+    """Adam without bias correction (BERT: Devlin et al. 2019, optimization.py) and LAMB (You et al. 2020, alg. 2).
+
+    r = m / (sqrt(v) + epsilon) + decay * w;  w <- w - rate * ratio * r
+    LAMB corrects m and v for their start at zero and takes ratio = |w| / |r| (1 where either is 0) for every tensor
+    that is decayed; BERT's Adam corrects nothing and takes ratio = 1.
+    """
+
+    def __init__(self, params: Any, *, lr: float, betas: tuple[float, float], eps: float, lamb: bool) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0, "lamb": lamb})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        assert closure is None
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._update(weight, group)
+
+    def _update(self, weight: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[weight]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"] = torch.zeros_like(weight)
+            state["exp_avg_sq"] = torch.zeros_like(weight)
+        state["step"] += 1
+        beta1, beta2 = group["betas"]
+        mean = state["exp_avg"].lerp_(weight.grad, 1 - beta1)
+        square = state["exp_avg_sq"].mul_(beta2).addcmul_(weight.grad, weight.grad, value=1 - beta2)
+        if group["lamb"]:
+            steps = float(state["step"])
+            mean, square = mean / (1 - beta1**steps), square / (1 - beta2**steps)
+        update = (mean / (square.sqrt() + group["eps"])).add_(weight, alpha=group["weight_decay"])
+        ratio: Tensor | float = 1.0
+        if group["lamb"] and group["weight_decay"]:
+            length, change = weight.norm(), update.norm()
+            ratio = torch.where((length > 0) & (change > 0), length / change, torch.ones_like(length))
+        weight.sub_(update * (group["lr"] * ratio))
+
+
+def build_optimisers(
+    config: OptimiserConfig, *, matrices: Sequence[Tensor], tables: Sequence[Tensor], vectors: Sequence[Tensor]
+) -> list[torch.optim.Optimizer]:
+    """One or two optimisers over master weights: matrices of the blocks, embedding tables, and vectors (never decayed)."""
+    rate, adam_rate = LEARNING_RATES[config.name]
+    rate, adam_rate = config.learning_rate or rate, config.adam_learning_rate or config.learning_rate or adam_rate
+    if config.name == "muon":
+        adam_rate = config.adam_learning_rate or LEARNING_RATES["muon"][1]
+        muon = torch.optim.Muon(
+            list(matrices),
+            lr=rate,
+            weight_decay=config.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        return [muon, *_adam(config, adam_rate, decayed=tables, plain=vectors)]
+    return _adam(config, rate, decayed=[*matrices, *tables], plain=vectors)
+
+
+def _adam(
+    config: OptimiserConfig, rate: float, *, decayed: Sequence[Tensor], plain: Sequence[Tensor]
+) -> list[torch.optim.Optimizer]:
+    groups = [
+        {"params": list(decayed), "weight_decay": config.weight_decay},
+        {"params": list(plain), "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if not groups:
+        return []
+    if config.name in ("adamw", "muon"):
+        return [torch.optim.AdamW(groups, lr=rate, betas=config.betas, eps=config.epsilon, fused=True)]
+    lamb = config.name == "lamb"
+    return [LayerwiseAdam(groups, lr=rate, betas=config.betas, eps=config.epsilon, lamb=lamb)]
