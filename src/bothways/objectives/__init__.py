@@ -1,0 +1,98 @@
+"""Objectives: what is hidden, who sees whom, what must be said. One short file per family."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, get_args, get_type_hints
+
+from bothways.batch import Vocabulary
+from bothways.errors import UsageError, unknown
+from bothways.objectives.cloze import mlm as mlm
+from bothways.objectives.cloze import unilm1 as unilm1
+from bothways.objectives.corruptions import Linear
+from bothways.objectives.directional import causal as causal
+from bothways.objectives.directional import prefix as prefix
+from bothways.objectives.directional import reversed_ as reversed_
+from bothways.objectives.expression import Term, parse
+from bothways.objectives.hybrid import gpt_bert as gpt_bert
+from bothways.objectives.hybrid import hybrid as hybrid
+from bothways.objectives.objective import About as About
+from bothways.objectives.objective import Corrupted as Corrupted
+from bothways.objectives.objective import Objective as Objective
+from bothways.objectives.objective import mixture as mixture
+
+OBJECTIVES: dict[str, Callable[..., Objective]] = {
+    "causal": causal,
+    "reversed": reversed_,
+    "prefix": prefix,
+    "mlm": mlm,
+    "unilm1": unilm1,
+    "hybrid": hybrid,
+    "gpt-bert": gpt_bert,
+}
+"""{name: function of a vocabulary and keyword arguments}; a new objective is a function and its line here."""
+
+KINDS = {float: "a number", Linear: "number->number", str: "a name"}
+
+
+def build(expression: str, vocabulary: Vocabulary) -> Objective:
+    """The objective that an expression names: "causal", "mlm(rate=0.3)", "1/2 causal + 1/2 mlm(words=whole)".
+
+    Raises:
+        UsageError: what cannot be read, an unknown name or argument, or members that cannot share a batch.
+    """
+    terms = parse(expression)
+    if len(terms) == 1:
+        return _make(terms[0], vocabulary)
+    made = [(_make(term, vocabulary), term) for term in terms]
+    count = Counter(objective.name for objective, _ in made)
+    members = {
+        objective if count[objective.name] == 1 else replace(objective, name=term.call): float(term.weight)
+        for objective, term in made
+    }
+    return mixture(members, name=" + ".join(f"{term.weight} {term.call}" for term in terms))
+
+
+def _make(term: Term, vocabulary: Vocabulary) -> Objective:
+    if term.name not in OBJECTIVES:
+        raise unknown("objective", term.name, OBJECTIVES)
+    function = OBJECTIVES[term.name]
+    kinds = get_type_hints(function)
+    for key, value in term.arguments.items():
+        if key not in _defaults(function):
+            raise unknown(f"argument of {term.name}", key, _defaults(function))
+        if not isinstance(value, kinds[key]):
+            expected = " or ".join(text for kind, text in KINDS.items() if kind in (kinds[key], *get_args(kinds[key])))
+            raise UsageError(f"{key} of {term.name} takes {expected}, got {value}")
+    return function(vocabulary, **term.arguments)
+
+
+def _defaults(function: Callable[..., Objective]) -> dict[str, Any]:
+    """{argument: its default}, the vocabulary left out."""
+    return {key: value.default for key, value in list(inspect.signature(function).parameters.items())[1:]}
+
+
+def describe() -> list[dict[str, Any]]:
+    """One record for each objective, ready for JSON: name, summary, paper, needs, faces, differs, arguments."""
+    vocabulary = Vocabulary(size=8, pad=0, unk=1, cls=2, sep=3, mask=4)
+    records = []
+    for name, function in OBJECTIVES.items():
+        about = function(vocabulary).about
+        records.append(
+            {
+                "name": name,
+                "summary": about.summary,
+                "paper": about.paper,
+                "needs": about.needs,
+                "faces": list(about.faces),
+                "differs": about.differs,
+                "arguments": {
+                    key: value if value is None or isinstance(value, str | float) else str(value)
+                    for key, value in _defaults(function).items()
+                },
+            }
+        )
+    return records

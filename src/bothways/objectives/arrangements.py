@@ -1,0 +1,88 @@
+"""The second question: what may each position see?
+
+The pictures show six words, one row of `sees` for each: 1 where it may see the word of that column. The tests read
+them. Only the order of steps counts, not their size, so a place's number in its document serves as its step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bothways.objectives.objective import Corrupted
+from bothways.visibility import Layout, places
+
+
+def together(corrupted: Corrupted, *, segments: tuple[int, int] = (0, 0)) -> Layout:
+    """Every word of a document sees every other (BERT).
+
+    text   a b c d e f
+    step   0 0 0 0 0 0
+    group  0 0 0 0 0 0
+    sees   1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+    """
+    position = places(corrupted.row.document)
+    return _layout(corrupted, position, np.zeros_like(position), segments)
+
+
+def left_to_right(corrupted: Corrupted, *, segments: tuple[int, int] = (0, 0)) -> Layout:
+    """A word sees itself and what stands before it in its document (GPT).
+
+    text   a b c d e f
+    step   0 1 2 3 4 5
+    group  0 0 0 0 0 0
+    sees   1 0 0 0 0 0
+           1 1 0 0 0 0
+           1 1 1 0 0 0
+           1 1 1 1 0 0
+           1 1 1 1 1 0
+           1 1 1 1 1 1
+    """
+    position = places(corrupted.row.document)
+    return _layout(corrupted, position, position, segments)
+
+
+def right_to_left(corrupted: Corrupted, *, segments: tuple[int, int] = (0, 0)) -> Layout:
+    """A word sees itself and what stands behind it in its document.
+
+    text   a b c d e f
+    step   0 -1 -2 -3 -4 -5
+    group  0 0 0 0 0 0
+    sees   1 1 1 1 1 1
+           0 1 1 1 1 1
+           0 0 1 1 1 1
+           0 0 0 1 1 1
+           0 0 0 0 1 1
+           0 0 0 0 0 1
+    """
+    position = places(corrupted.row.document)
+    return _layout(corrupted, position, -position, segments)
+
+
+def source_then_target(corrupted: Corrupted, *, segments: tuple[int, int] = (0, 0)) -> Layout:
+    """The source sees all of itself; a word of the target sees the source, itself, and the target before it.
+
+    text   a b c d e f
+    part   0 0 0 1 1 1
+    step   0 0 0 3 4 5
+    group  0 0 0 0 0 0
+    sees   1 1 1 0 0 0
+           1 1 1 0 0 0
+           1 1 1 0 0 0
+           1 1 1 1 0 0
+           1 1 1 1 1 0
+           1 1 1 1 1 1
+    """
+    position = places(corrupted.row.document)
+    return _layout(corrupted, position, np.where(corrupted.part > 0, position, 0), segments)
+
+
+def _layout(corrupted: Corrupted, position: np.ndarray, step: np.ndarray, segments: tuple[int, int]) -> Layout:
+    """`segments`: the segment of the source and of the target."""
+    source, target = segments
+    segment = np.where(corrupted.part > 0, target, source) if source or target else None
+    return Layout.of(document=corrupted.row.document, step=step, position=position, segment=segment)

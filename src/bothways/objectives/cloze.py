@@ -1,0 +1,159 @@
+"""Objectives that hide words and ask for them in their place: mlm, unilm1.
+
+The pictures show a document of six words, `_` for [MASK]; the tests read them.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from bothways.batch import Vocabulary
+from bothways.errors import UsageError, unknown
+from bothways.objectives.arrangements import left_to_right, right_to_left, source_then_target, together
+from bothways.objectives.corruptions import REPLACEMENTS, UNITS, Linear, Mask, Rate
+from bothways.objectives.objective import About, Arrangement, Objective, mixture
+from bothways.objectives.predictions import in_place
+
+
+def masking(
+    vocabulary: Vocabulary,
+    *,
+    rate: Rate,
+    words: str,
+    replace: str,
+    weight: float | None = None,
+    divide: bool = False,
+) -> Mask:
+    """The corruption that these settings name.
+
+    Raises:
+        UsageError: a rate or weight out of range, or an unknown way of choosing or replacing.
+    """
+    ends = (rate.start, rate.end) if isinstance(rate, Linear) else (rate,)
+    if not all(0 < end <= 1 for end in ends):
+        raise UsageError(f"rate is the share of the text to hide, above 0 and at most 1, got {rate}")
+    if weight is not None and weight <= 0:
+        raise UsageError(f"weight is what an answer counts for, above 0, got {weight}")
+    if words not in UNITS:
+        raise unknown("value of words", words, UNITS)
+    if replace not in REPLACEMENTS:
+        raise unknown("value of replace", replace, REPLACEMENTS)
+    return Mask(vocabulary, UNITS[words], rate, REPLACEMENTS[replace], weight, divide)
+
+
+def mlm(
+    vocabulary: Vocabulary,
+    *,
+    rate: Rate = 0.15,
+    words: str = "pieces",
+    replace: str = "bert",
+    weight: float | None = None,
+) -> Objective:
+    """The original word, at the hidden places; hidden anew in every epoch.
+
+    rate     share of the text to hide; 0.3->0.15 goes from one to the other over the run
+    words    what is hidden as a whole: pieces, whole (words), spans (of words), ngrams, runs (of pieces)
+    replace  bert (80 % [MASK], 10 % a random piece, 10 % the piece itself) or all-mask
+    weight   how many pieces of text one answer stands for in the loss; left out, 1/rate
+
+    reads  a b _ d e f
+    step   0 0 0 0 0 0
+    says   . . c . . .
+    sees   1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+
+    Raises:
+        UsageError: a number out of range, or an unknown word.
+    """
+    return Objective(
+        name="mlm",
+        corrupt=masking(vocabulary, rate=rate, words=words, replace=replace, weight=weight),
+        arrange=together,
+        predict=in_place,
+        about=About(
+            summary="the original word, at the hidden places",
+            paper="BERT (Devlin et al. 2019, section 3.1); RoBERTa; SpanBERT for spans",
+            faces=("encoder",),
+            needs="text; word starts for words=whole and spans",
+            differs="no next-sentence prediction, no span boundary objective; the rate is exact for long words too",
+        ),
+    )
+
+
+def unilm1(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
+    """A cloze under four arrangements, drawn for every row: the hidden word is said in its place in all of them.
+
+    One row in three is read from all sides (segment 0):
+
+    reads  a b _ d e f
+    step   0 0 0 0 0 0
+    says   . . c . . .
+    sees   1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+
+    one in three as a source and a target, cut at a random place (segments 4 and 5):
+
+    reads  a b c d _ f
+    step   0 0 0 3 4 5
+    says   . . . . e .
+    sees   1 1 1 0 0 0
+           1 1 1 0 0 0
+           1 1 1 0 0 0
+           1 1 1 1 0 0
+           1 1 1 1 1 0
+           1 1 1 1 1 1
+
+    one in six from left to right (segment 2), one in six from right to left (segment 3):
+
+    reads  a b c _ e f
+    step   0 1 2 3 4 5
+    says   . . . d . .
+    sees   1 0 0 0 0 0
+           1 1 0 0 0 0
+           1 1 1 0 0 0
+           1 1 1 1 0 0
+           1 1 1 1 1 0
+           1 1 1 1 1 1
+
+    reads  a _ c d e f
+    step   0 -1 -2 -3 -4 -5
+    says   . b . . . .
+    sees   1 1 1 1 1 1
+           0 1 1 1 1 1
+           0 0 1 1 1 1
+           0 0 0 1 1 1
+           0 0 0 0 1 1
+           0 0 0 0 0 1
+
+    Raises:
+        UsageError: a rate out of range.
+    """
+    about = About(
+        summary="the original word, at the hidden places, read in four ways",
+        paper="UniLM (Dong et al. 2019, sections 2.3 and 2.6)",
+        faces=("encoder",),
+        differs="single documents: the source and target are two parts of one; no next-sentence prediction",
+    )
+
+    def cloze(name: str, arrange: Arrangement, *, divide: bool = False) -> Objective:
+        corrupt = masking(vocabulary, rate=rate, words="ngrams", replace="bert", divide=divide)
+        return Objective(name=name, corrupt=corrupt, arrange=arrange, predict=in_place, about=about)
+
+    return mixture(
+        {
+            cloze("bidirectional", together): 1 / 3,
+            cloze("seq2seq", partial(source_then_target, segments=(4, 5)), divide=True): 1 / 3,
+            cloze("left-to-right", partial(left_to_right, segments=(2, 2))): 1 / 6,
+            cloze("right-to-left", partial(right_to_left, segments=(3, 3))): 1 / 6,
+        },
+        name="unilm1",
+        about=about,
+    )

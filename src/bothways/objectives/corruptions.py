@@ -1,0 +1,222 @@
+"""The first question: what is hidden or replaced?
+
+Everything is drawn for the whole row at once, from the row's own random stream, anew in every epoch (dynamic masking,
+RoBERTa, Liu et al. 2019, section 4.1). The pictures show six words; `_` is [MASK]; the tests read them.
+
+Letters: T tokens in a row, E eligible pieces (text, not special), U units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from bothways.batch import Row, Vocabulary
+from bothways.errors import UsageError
+from bothways.objectives.objective import Corrupted
+from bothways.visibility import places
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A rate that goes in a straight line from `start` to `end` over the run."""
+
+    start: float
+    end: float
+
+    def __str__(self) -> str:
+        return f"{self.start:g}->{self.end:g}"
+
+
+Rate = float | Linear
+
+
+def rate_at(rate: Rate, progress: float) -> float:
+    """The rate at a progress of 0..1."""
+    return rate.start + (rate.end - rate.start) * progress if isinstance(rate, Linear) else rate
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What is chosen as a whole: runs of pieces or of words.
+
+    words    a unit is made of whole words rather than of pieces
+    lengths  probability that a unit is 1, 2, 3, ... of them long
+    alike    [MASK], random or kept is drawn once a unit (SpanBERT) rather than once a piece (BERT)
+    """
+
+    words: bool = False
+    lengths: tuple[float, ...] = (1.0,)
+    alike: bool = False
+
+
+def _geometric(p: float, longest: int) -> tuple[float, ...]:
+    weights = [p * (1 - p) ** k for k in range(longest)]
+    return tuple(weight / sum(weights) for weight in weights)
+
+
+UNITS: dict[str, Units] = {
+    "pieces": Units(),
+    "whole": Units(words=True),
+    "spans": Units(words=True, lengths=_geometric(0.2, 10), alike=True),
+    "ngrams": Units(lengths=(0.8, 0.1, 0.1)),
+    "runs": Units(lengths=(1 / 3, 1 / 3, 1 / 3), alike=True),
+}
+"""pieces  single pieces (BERT, Devlin et al. 2019, section 3.1)
+whole   whole words (BERT's whole-word masking; in Chinese with the words of a segmenter, Cui et al. 2019)
+spans   1 to 10 whole words, geometric (SpanBERT, Joshi et al. 2020, section 3.1: p = 0.2, mean 3.8)
+ngrams  a piece, or a bigram or trigram one time in five (UniLM, Dong et al. 2019, section 2.3)
+runs    1 to 3 pieces (GPT-BERT, Charpentier & Samuel 2024)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """What stands in a chosen place: [MASK], a random piece of text, or the piece itself; the three sum to 1."""
+
+    mask: float = 0.8
+    random: float = 0.1
+    keep: float = 0.1
+
+    def __post_init__(self) -> None:
+        shares = (self.mask, self.random, self.keep)
+        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+            raise UsageError(f"mask, random and keep are shares that sum to 1, got {shares}")
+
+
+REPLACEMENTS: dict[str, Replacement] = {
+    "bert": Replacement(),
+    "all-mask": Replacement(mask=1.0, random=0.0, keep=0.0),
+}
+"""bert: 80 % [MASK], 10 % a random piece, 10 % the piece itself; all-mask: always [MASK]."""
+
+
+def nothing(row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+    """The text as it is; every word must be said.
+
+    text    a b c d e f
+    reads   a b c d e f
+    chosen  1 1 1 1 1 1
+    """
+    return Corrupted(row, row.pieces, np.ones(len(row), dtype=bool), np.zeros(len(row), dtype=np.int32))
+
+
+def split(row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+    """The text as it is, every document cut in two at a random place; the second part must be said.
+
+    text    a b c d e f
+    reads   a b c d e f
+    part    0 0 1 1 1 1
+    chosen  0 0 1 1 1 1
+    """
+    part = cut(row, rng)
+    # The cut is uniform, so half of a document is said on average: one answer stands for two pieces.
+    return Corrupted(row, row.pieces, part > 0, part, weight=2.0)
+
+
+def cut(row: Row, rng: np.random.Generator) -> np.ndarray:
+    """[T] int32: 0 before and 1 from a place drawn for every document, uniform among those that leave both a piece."""
+    position = places(row.document)
+    starts = np.flatnonzero(position == 0)
+    lengths = np.diff(starts, append=len(row))
+    first = 1 + (rng.random(len(starts)) * (lengths - 1)).astype(np.int32)
+    return (position >= np.repeat(first, lengths)).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A share `rate` of the text is chosen, unit by unit, and hidden.
+
+    text    a b c d e f
+    reads   a b _ d _ f
+    chosen  0 0 1 0 1 0
+
+    Special pieces are never chosen and never drawn as replacements. Every piece of text has the chance `rate`, exactly,
+    whatever the length of its word; BERT's own code skips words that overflow its budget, and so takes fewer long ones.
+    With `divide`, documents are also cut into a source and a target, and both are hidden alike (UniLM).
+    """
+
+    vocabulary: Vocabulary
+    units: Units = UNITS["pieces"]
+    rate: Rate = 0.15
+    replacement: Replacement = field(default_factory=Replacement)
+    weight: float | None = None
+    divide: bool = False
+
+    def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        rate = rate_at(self.rate, progress)
+        eligible = np.flatnonzero(self._text_table[row.pieces])  # [E]
+        unit = number(row, eligible, self.units, rng)  # [E]
+        chosen = choose(unit, rate, rng)  # [E] bool
+        at = eligible[chosen]
+        flags = np.zeros(len(row), dtype=bool)
+        flags[at] = True
+        return Corrupted(
+            row=row,
+            pieces=self._replace(row.pieces, at, unit[chosen], rng),
+            chosen=flags,
+            part=cut(row, rng) if self.divide else np.zeros(len(row), dtype=np.int32),
+            weight=1 / rate if self.weight is None else self.weight,
+        )
+
+    @cached_property
+    def _text_table(self) -> np.ndarray:
+        return self.vocabulary.text_table()
+
+    @cached_property
+    def _text(self) -> np.ndarray:
+        return np.flatnonzero(self._text_table)
+
+    def _replace(self, pieces: np.ndarray, at: np.ndarray, unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """[T]: `pieces` with [MASK] or random pieces at the chosen places `at` [N] of the units `unit` [N]."""
+        pieces = pieces.copy()
+        if self.replacement.mask == 1 or not len(at):
+            pieces[at] = self.vocabulary.mask
+            return pieces
+        draw = rng.random(unit[-1] + 1)[unit] if self.units.alike else rng.random(len(at))
+        masked = draw < self.replacement.mask
+        swapped = ~masked & (draw < self.replacement.mask + self.replacement.random)
+        pieces[at[masked]] = self.vocabulary.mask
+        pieces[at[swapped]] = self._text[rng.integers(len(self._text), size=np.count_nonzero(swapped))]
+        return pieces
+
+
+def number(row: Row, eligible: np.ndarray, units: Units, rng: np.random.Generator) -> np.ndarray:
+    """The unit of every eligible place, 0, 1, 2, ...: [E].
+
+    The row is cut from left to right into runs whose lengths are drawn; a run ends where something not eligible or
+    another document comes between, so units are contiguous.
+    """
+    if not units.words and units.lengths == (1.0,):
+        return np.arange(len(eligible))
+    gap = np.ones(len(eligible), dtype=bool)
+    gap[1:] = (np.diff(eligible) != 1) | (np.diff(row.document[eligible]) != 0)
+    opens = gap | row.word_starts[eligible] if units.words else np.ones(len(eligible), dtype=bool)
+    unit = np.cumsum(opens) - 1
+    if units.lengths == (1.0,) or not len(unit):
+        return unit
+    count = unit[-1] + 1
+    lengths = 1 + np.searchsorted(np.cumsum(units.lengths)[:-1], rng.random(count), side="right")
+    ends = np.cumsum(lengths)
+    opens = np.zeros(count, dtype=bool)
+    opens[0] = True
+    opens[ends[ends < count]] = True
+    opens[unit[gap]] = True
+    return np.asarray((np.cumsum(opens) - 1)[unit])
+
+
+def choose(unit: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
+    """Whole units, so that every piece is chosen with probability `rate`: [E] units -> [E] bool.
+
+    The units are laid round a circle in random order; those are chosen that begin within an arc of rate * E pieces,
+    which starts anywhere. For single pieces this is rate * E rounded up or down at random.
+    """
+    sizes = np.bincount(unit)
+    order = rng.permutation(len(sizes))
+    laid = sizes[order]
+    begins = np.cumsum(laid) - laid - len(unit) * rng.random()
+    chosen = np.zeros(len(sizes), dtype=bool)
+    chosen[order[begins % max(len(unit), 1) < rate * len(unit)]] = True
+    return np.asarray(chosen[unit])

@@ -1,0 +1,96 @@
+"""Objectives that read in one direction and hide nothing: causal, reversed, prefix.
+
+The pictures show a document of six words: what is read, the step at which it becomes known, what is said, and who
+sees whom. The tests read them.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from bothways.batch import Row, Vocabulary
+from bothways.objectives.arrangements import left_to_right, right_to_left, source_then_target
+from bothways.objectives.corruptions import nothing, split
+from bothways.objectives.objective import About, Corrupted, Objective
+from bothways.objectives.predictions import from_before, from_behind
+
+
+def causal(vocabulary: Vocabulary) -> Objective:
+    """The next word, everywhere.
+
+    reads  a b c d e f
+    step   0 1 2 3 4 5
+    says   b c d e f .
+    sees   1 0 0 0 0 0
+           1 1 0 0 0 0
+           1 1 1 0 0 0
+           1 1 1 1 0 0
+           1 1 1 1 1 0
+           1 1 1 1 1 1
+    """
+    about = About(
+        summary="the next word, everywhere",
+        paper="GPT (Radford et al. 2018, section 3.1)",
+        faces=("decoder",),
+    )
+    return Objective(name="causal", corrupt=nothing, arrange=left_to_right, predict=from_before, about=about)
+
+
+def reversed_(vocabulary: Vocabulary) -> Objective:
+    """The previous word, everywhere.
+
+    reads  a b c d e f
+    step   0 -1 -2 -3 -4 -5
+    says   . a b c d e
+    sees   1 1 1 1 1 1
+           0 1 1 1 1 1
+           0 0 1 1 1 1
+           0 0 0 1 1 1
+           0 0 0 0 1 1
+           0 0 0 0 0 1
+    """
+    about = About(
+        summary="the previous word, everywhere",
+        paper="the backward half of ELMo (Peters et al. 2018, section 3.1)",
+        faces=(),
+        differs="a language model of its own, not one of two",
+    )
+    return Objective(
+        name="reversed",
+        corrupt=partial(_all_but_the_opener, opener=vocabulary.cls),
+        arrange=right_to_left,
+        predict=from_behind,
+        about=about,
+    )
+
+
+def _all_but_the_opener(row: Row, rng: np.random.Generator, progress: float, *, opener: int) -> Corrupted:
+    # Every row is opened by [CLS], also one cut out of the middle of a document, where no [CLS] comes before its
+    # first word: learnt there, it would end texts at random when they are written backwards.
+    corrupted = nothing(row, rng, progress)
+    corrupted.chosen[0] = row.pieces[0] != opener
+    return corrupted
+
+
+def prefix(vocabulary: Vocabulary) -> Objective:
+    """Every document is cut in two at a random place: the source is read from all sides, the target is said.
+
+    reads  a b c d e f
+    step   0 0 0 3 4 5
+    says   . . d e f .
+    sees   1 1 1 0 0 0
+           1 1 1 0 0 0
+           1 1 1 0 0 0
+           1 1 1 1 0 0
+           1 1 1 1 1 0
+           1 1 1 1 1 1
+    """
+    about = About(
+        summary="the next word of a target, after a source read from all sides",
+        paper="prefix LM (T5, Raffel et al. 2020, section 3.2.1)",
+        faces=("decoder",),
+        differs="packed rows: every document in the row is cut at a place of its own",
+    )
+    return Objective(name="prefix", corrupt=split, arrange=source_then_target, predict=from_before, about=about)

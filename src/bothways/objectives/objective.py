@@ -1,0 +1,206 @@
+"""What a pretraining objective is: the answers to three questions about a row of text, and nothing else.
+
+1. corrupt: what is hidden or replaced?
+2. arrange: what may each position see?
+3. predict: what must be said, where, through which head?
+
+Letters: T tokens in a row, S tokens once scaffolding is laid after the text (S >= T), N targets.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bothways.batch import Batch, Losses, Row, Sample, Target
+from bothways.errors import UsageError
+from bothways.visibility import Layout, Visibility, ordered
+
+if TYPE_CHECKING:
+    import torch
+
+    from bothways.model import Model, PartFactory
+
+
+@dataclass(frozen=True, slots=True)
+class Corrupted:
+    """A row after the first question.
+
+    row      the text as it was: the answers are read from it
+    pieces   [S] what the model reads
+    chosen   [T] bool: which pieces of the text must be said
+    part     [T] int32: 0 the source, 1 the target (or the number of a block), for those who tell them apart
+    weight   how many pieces of text one answer stands for; see `Objective`
+    by       in a mixture, the member that drew this row
+    """
+
+    row: Row
+    pieces: np.ndarray
+    chosen: np.ndarray
+    part: np.ndarray
+    weight: float = 1.0
+    by: Objective | None = None
+
+
+Corruption = Callable[[Row, np.random.Generator, float], Corrupted]
+Arrangement = Callable[[Corrupted], Layout]
+Prediction = Callable[[Corrupted, Layout], tuple[Target, ...]]
+Loss = Callable[["Model", Batch, "torch.Generator"], Losses]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a reader or a program wants to know before choosing an objective.
+
+    summary  one line
+    paper    where it comes from
+    faces    how the saved model loads: "encoder" (a masked language model), "decoder" (a causal one), both or neither
+    needs    what the corpus must hold
+    differs  how this differs from the paper, where it does
+    """
+
+    summary: str
+    paper: str
+    faces: tuple[str, ...]
+    needs: str = "text"
+    differs: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objective:
+    """One declaration, made of shared parts; it touches neither the model nor the training loop.
+
+    corrupt   (row, rng, progress) -> Corrupted; progress runs from 0 to 1 over the run (rate schedules), and all
+              randomness of a row is drawn here, so that the other two are plain functions
+    arrange   Corrupted -> Layout of S tokens
+    predict   (Corrupted, Layout) -> targets; those without a name take the objective's
+    rule      who sees whom, given the layout
+    loss      (model, batch, generator) -> Losses; None is the plain loss: cross-entropy at the targets
+    parts     other networks that the loss needs: the Model holds them as `model.parts[name]`
+    members   of a mixture: each with its share of the rows
+
+    The loss to minimise is one weighted mean over everything said in the batch, sum of sums over sum of weights. A
+    target's weight is the number of pieces it stands for: 1 where every word is said, 1/rate where a share `rate` is.
+    So every row counts alike, whichever objective drew it and however few targets it has.
+    """
+
+    name: str
+    corrupt: Corruption
+    arrange: Arrangement
+    predict: Prediction
+    about: About
+    rule: Visibility = ordered
+    loss: Loss | None = None
+    parts: Mapping[str, PartFactory] = field(default_factory=dict)
+    members: tuple[tuple[Objective, float], ...] = ()
+
+    def sample(self, row: Row, rng: np.random.Generator, progress: float) -> Sample:
+        """corrupt -> arrange -> predict; `rng` is the row's own stream, `progress` 0..1."""
+        corrupted = self.corrupt(row, rng, progress)
+        layout = self.arrange(corrupted)
+        name = (corrupted.by or self).name
+        targets = tuple(
+            replace(target, name=name) if target.name == "loss" else target
+            for target in self.predict(corrupted, layout)
+        )
+        return Sample(corrupted.pieces, layout, targets)
+
+    def leaves(self) -> Iterator[tuple[Objective, float]]:
+        """The objectives that draw rows, each with its share of them: itself, or the members' members."""
+        if not self.members:
+            yield self, 1.0
+        for member, share in self.members:
+            for leaf, part in member.leaves():
+                yield leaf, share * part
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """{name of the loss: share of the rows}; equal names are one."""
+        shares: dict[str, float] = {}
+        for leaf, share in self.leaves():
+            shares[leaf.name] = shares.get(leaf.name, 0.0) + share
+        return shares
+
+
+def mixture(members: Mapping[Objective, float], *, name: str, about: About | None = None) -> Objective:
+    """An objective that draws one of `members` for every row, from the row's own stream.
+
+    Weights are normalised. Losses are reported under the members' names; members of one name are reported as one.
+
+    Raises:
+        UsageError: no member, a weight that is not above 0, or members that cannot share a batch: with different
+            rules, losses, or parts of one name.
+    """
+    if not members or min(members.values()) <= 0:
+        raise UsageError(f"a mixture needs members with weights above 0, got {list(members.values())}")
+    first, *others = members
+    parts = dict(first.parts)
+    for other in others:
+        _agree(first, other)
+        for part, factory in other.parts.items():
+            if parts.setdefault(part, factory) is not factory:
+                raise UsageError(f"{other.name!r} brings another network under the name {part!r}; rename one of them")
+    total = sum(members.values())
+    shares = tuple((member, weight / total) for member, weight in members.items())
+    return Objective(
+        name=name,
+        corrupt=partial(_draw, tuple(members), tuple(accumulate(share for _, share in shares))),
+        arrange=_arrange,
+        predict=_predict,
+        about=about or _about(tuple(members), name),
+        rule=first.rule,
+        loss=first.loss,
+        parts=parts,
+        members=shares,
+    )
+
+
+def _agree(first: Objective, other: Objective) -> None:
+    if first.rule.name != other.rule.name:
+        raise UsageError(
+            f"the members of a mixture share a batch and so one rule of visibility, but {first.name!r} has "
+            f"{first.rule.name} and {other.name!r} has {other.rule.name}; train them in separate runs"
+        )
+    if first.loss is not other.loss:
+        raise UsageError(
+            f"the members of a mixture share a batch and so one loss, but {first.name!r} and {other.name!r} bring "
+            "different ones; train them in separate runs"
+        )
+
+
+def _draw(
+    members: Sequence[Objective], bounds: Sequence[float], row: Row, rng: np.random.Generator, progress: float
+) -> Corrupted:
+    member = members[min(bisect_right(bounds, rng.random()), len(members) - 1)]
+    corrupted = member.corrupt(row, rng, progress)
+    return replace(corrupted, by=corrupted.by or member)
+
+
+def _arrange(corrupted: Corrupted) -> Layout:
+    assert corrupted.by is not None
+    return corrupted.by.arrange(corrupted)
+
+
+def _predict(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
+    assert corrupted.by is not None
+    return corrupted.by.predict(corrupted, layout)
+
+
+def _about(members: Sequence[Objective], name: str) -> About:
+    def joined(lines: Iterator[str]) -> str:
+        return "; ".join(dict.fromkeys(line for line in lines if line))
+
+    given = {face for member in members for face in member.about.faces}
+    return About(
+        summary=f"drawn for every row: {name}",
+        paper=joined(member.about.paper for member in members),
+        faces=tuple(face for face in ("encoder", "decoder") if face in given),
+        needs=joined(member.about.needs for member in members),
+        differs=joined(member.about.differs for member in members),
+    )

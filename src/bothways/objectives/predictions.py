@@ -1,0 +1,57 @@
+"""The third question: what must be said, where, through which head?
+
+The same three serve every objective over words: the corruption has chosen which words must be said, the prediction
+says from where. A word is never said from another document, nor by padding. In the pictures, `says` stands under the
+place that says it; the tests read them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bothways.batch import Target
+from bothways.objectives.objective import Corrupted
+from bothways.visibility import Layout
+
+
+def in_place(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
+    """A chosen word is said in its own place, where a masked language model is read.
+
+    text    a b c d e f
+    chosen  0 0 1 0 1 0
+    says    . . c . e .
+    """
+    at = np.flatnonzero(corrupted.chosen)
+    return _words(corrupted, at, at)
+
+
+def from_before(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
+    """A chosen word is said one place before its own, where a causal language model is read.
+
+    text    a b c d e f
+    chosen  1 0 1 0 1 1
+    says    . c . e f .
+    """
+    at = np.flatnonzero(corrupted.chosen[1:] & _joined(corrupted))
+    return _words(corrupted, at, at + 1)
+
+
+def from_behind(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
+    """A chosen word is said one place behind its own: causal, the other way round.
+
+    text    a b c d e f
+    chosen  1 0 1 0 1 1
+    says    . a . c . e
+    """
+    at = np.flatnonzero(corrupted.chosen[:-1] & _joined(corrupted)) + 1
+    return _words(corrupted, at, at - 1)
+
+
+def _joined(corrupted: Corrupted) -> np.ndarray:
+    """[T - 1] bool: this place and the next are of one document."""
+    document = corrupted.row.document
+    return np.asarray(document[1:] == document[:-1])
+
+
+def _words(corrupted: Corrupted, at: np.ndarray, answers: np.ndarray) -> tuple[Target, ...]:
+    return (Target("words", at, corrupted.row.pieces[answers], corrupted.weight),)
