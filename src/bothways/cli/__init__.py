@@ -16,9 +16,11 @@ import typer
 
 from bothways import __version__
 from bothways.cli.machine import doctor
+from bothways.cli.objectives import objectives, show_objective
 from bothways.errors import BothwaysError
 
 GROUPS = {
+    "Objectives": (objectives, show_objective),
     "The machine": (doctor,),
 }
 

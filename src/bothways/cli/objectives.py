@@ -1,0 +1,42 @@
+"""Commands about objectives: what there is, and what each does to a row of text."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bothways.cli.show import Json, console, print_json
+
+
+def objectives(json: Json = False) -> None:
+    """List the objectives: what each predicts, its paper, what it needs and which faces its model has."""
+    from rich.table import Table
+
+    from bothways.objectives import describe
+
+    records = describe()
+    if json:
+        return print_json(records)
+    table = Table.grid(padding=(0, 2))
+    for record in records:
+        faces = " and ".join(f"{face}/" for face in record["faces"]) or "no face of its own, through Bothways only"
+        table.add_row(f"[bold]{record['name']}[/]", record["summary"])
+        table.add_row("", f"[dim]{record['paper']}\ngives {faces}; needs {record['needs']}[/]")
+    console().print(table)
+    example = next(record for record in records if record["name"] == "mlm")
+    arguments = ", ".join(f"{key}={value}" for key, value in example["arguments"].items() if value is not None)
+    console().print(f'\nWith arguments: "mlm({arguments})". Mixed, by row: "1/2 causal + 1/2 mlm".', markup=False)
+    return None
+
+
+def show_objective(
+    objective: Annotated[str, typer.Argument(help='A name, "mlm(rate=0.3)", or "1/2 causal + 1/2 mlm".')],
+    text: Annotated[list[str], typer.Argument(help="Words; each text is a document of its own.")],
+    seed: Annotated[int, typer.Option(min=0, help="Which draw to show.")] = 0,
+    progress: Annotated[float, typer.Option(min=0, max=1, help="How far into the run: 0 to 1.")] = 0.0,
+) -> None:
+    """Show what an objective makes of some words: who sees whom, and what must be said where."""
+    from bothways.objectives.show import show
+
+    console().out(show(objective, text, seed=seed, progress=progress), highlight=False)
