@@ -1,0 +1,108 @@
+"""The folder that a preparation makes: what it holds already, where work is done, and how it is finished."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bothways.corpus.manifest import INDEX, VERSION, Manifest
+from bothways.corpus.options import PrepareOptions
+from bothways.corpus.shards import TOKENIZER, Shards
+from bothways.corpus.sources import Source
+from bothways.errors import MachineError, UsageError
+
+WORK = ".preparing"
+_REQUEST = "request"
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+
+
+class Folder:
+    """One preparation's folder; `request` is the hash of what was asked for, with the size and time of every input."""
+
+    def __init__(self, path: Path, sources: Sequence[Source], options: PrepareOptions) -> None:
+        self.path = path
+        self._request = _request(sources, options)
+
+    def finished(self, *, overwrite: bool) -> Manifest | None:
+        """The manifest, if this very preparation is there already.
+
+        Raises:
+            UsageError: something else is there, and it is not to be overwritten.
+        """
+        if not self.path.exists():
+            return None
+        if not self.path.is_dir():
+            raise UsageError(f"{self.path}: expected a folder to make, got a file")
+        if (self.path / INDEX).exists():
+            if self._same(self.path / _REQUEST):
+                return Shards.open(self.path).manifest
+            if not overwrite:
+                raise UsageError(
+                    f"{self.path} holds another preparation (other sources, options, or changed files). "
+                    "Give another folder, or overwrite it with --overwrite."
+                )
+        elif any(self.path.iterdir()) and not (self.path / WORK).exists():
+            raise UsageError(f"{self.path}: expected a new or empty folder, got one with other files in it")
+        return None
+
+    @contextmanager
+    def work(self) -> Iterator[Path]:
+        """A place to write in: what a stopped preparation of the same request left there is kept.
+
+        Raises:
+            MachineError: read-only or full.
+        """
+        work = self.path / WORK
+        try:
+            if not self._same(work / _REQUEST):
+                shutil.rmtree(work, ignore_errors=True)
+                work.mkdir(parents=True)
+                (work / _REQUEST).write_text(self._request, encoding="ascii")
+            yield work
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                shutil.rmtree(work, ignore_errors=True)
+                free = shutil.disk_usage(self.path).free
+                raise MachineError(
+                    f"{self.path}: the disk is full ({free / 1e6:.0f} MB free). Nothing was kept; make room."
+                ) from error
+            raise MachineError(f"{self.path}: expected a folder that can be written, got: {error.strerror}") from error
+
+    def finish(self, manifest: Manifest) -> None:
+        """Puts everything in its place, the index last; the shards of an older preparation go."""
+        work = self.path / WORK
+        manifest.save(work / INDEX)
+        (self.path / INDEX).unlink(missing_ok=True)
+        for old in (*self.path.glob("*.pieces"), *self.path.glob("*.words")):
+            old.unlink()
+        shutil.rmtree(self.path / TOKENIZER, ignore_errors=True)
+        names = [file.name for split in (manifest.train, manifest.validation) for file in (*split.shards, *split.words)]
+        for name in (*names, TOKENIZER, _REQUEST, INDEX):
+            os.replace(work / name, self.path / name)
+        shutil.rmtree(work)
+
+    def _same(self, path: Path) -> bool:
+        return path.exists() and path.read_text(encoding="ascii") == self._request
+
+
+def _request(sources: Sequence[Source], options: PrepareOptions) -> str:
+    def state(path: Path) -> tuple[str, int, int]:
+        found = path.stat()
+        return str(path.resolve()), found.st_size, found.st_mtime_ns
+
+    beside = [*options.exclude, *([options.tokenizer] if options.tokenizer else [])]
+    record = {
+        "version": VERSION,
+        "python": sys.version,
+        "options": options.model_dump(mode="json"),
+        "sources": [(source.name, source.weight, [state(path) for path in source.files]) for source in sources],
+        "beside": [state(path) for path in beside if path.exists()],
+    }
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,51 @@
+"""Documents to a stream: pieces, with [CLS] before and [SEP] after each, and where words begin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from bothways.text import Tokenizer
+from bothways.text.chinese import jieba_starts
+
+Stream = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Pieces int32 [N], word starts bool [N], and the length of each document with its specials, int64 [D]."""
+
+
+def by_shape(tokenizer: Tokenizer, texts: Sequence[str]) -> Stream:
+    """Words as the tokenizer's pieces show them: by white space, kind of character, and single ideographs."""
+    pieces, lengths = tokenizer.encode_flat(texts)
+    laid, _ = _with_specials(tokenizer, pieces, lengths)
+    return laid, tokenizer.word_starts(laid), lengths + 2
+
+
+def by_jieba(tokenizer: Tokenizer, texts: Sequence[str]) -> Stream:
+    """Words as jieba finds them: a piece begins a word when it is the first of a character that begins one."""
+    found = [tokenizer.encode_spans(text) for text in texts]
+    starts = []
+    for text, (_, places) in zip(texts, found, strict=True):
+        first = np.ones(len(places), dtype=bool)
+        first[1:] = places[1:] != places[:-1]
+        starts.append(first & jieba_starts(text)[places])
+    lengths = np.array([len(places) for _, places in found], dtype=np.int64)
+    pieces = np.concatenate([np.empty(0, np.int32), *(pieces for pieces, _ in found)])
+    laid, at = _with_specials(tokenizer, pieces, lengths)
+    words = np.ones(len(laid), dtype=bool)
+    words[at] = np.concatenate([np.empty(0, bool), *starts])
+    return laid, words, lengths + 2
+
+
+LAYS: dict[str, Callable[[Tokenizer, Sequence[str]], Stream]] = {"spaces": by_shape, "jieba": by_jieba}
+
+
+def _with_specials(tokenizer: Tokenizer, pieces: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The stream, and the place in it of each text piece."""
+    vocabulary = tokenizer.vocabulary
+    at = np.arange(len(pieces)) + 1 + 2 * np.repeat(np.arange(len(lengths)), lengths)
+    ends = np.cumsum(lengths + 2)
+    laid = np.empty(len(pieces) + 2 * len(lengths), dtype=np.int32)
+    laid[at] = pieces
+    laid[ends - lengths - 2] = vocabulary.cls
+    laid[ends - 1] = vocabulary.sep
+    return laid, at

@@ -1,0 +1,41 @@
+"""Rows as the model sees them, for the eye."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bothways.batch import Row
+from bothways.corpus.rows import Rows
+from bothways.corpus.shards import Shards
+from bothways.text import Tokenizer
+from bothways.visibility import places
+
+
+def show_rows(shards: Shards, *, count: int = 2, length: int = 64, seed: int = 0) -> str:
+    """The first `count` rows of the first epoch: each document's positions, and its pieces with | before every word."""
+    rows = Rows(shards.train, shards.vocabulary, length=length, seed=seed)
+    parts = [f"{len(rows)} rows of {length} an epoch"]
+    for index in range(count):
+        parts += [f"\nrow {index}", *_documents(rows[index], shards.tokenizer)]
+    return "\n".join(parts)
+
+
+def _documents(row: Row, tokenizer: Tokenizer) -> list[str]:
+    lines = []
+    position = places(row.document)
+    for document in range(int(row.document.max()) + 1):
+        mine = row.document == document
+        pieces = zip(_spelled(tokenizer, row.pieces[mine]), row.word_starts[mine], strict=True)
+        text = "".join(("|" if start else "·") + piece for piece, start in pieces)
+        lines.append(f"  document {document}, positions 0-{position[mine][-1]}: {text}")
+    padding = int((row.document < 0).sum())
+    return [*lines, f"  padding: {padding}"] if padding else lines
+
+
+def _spelled(tokenizer: Tokenizer, pieces: np.ndarray) -> list[str]:
+    """Each piece decoded where it is whole characters, else as its tokenizer spells it; specials by name."""
+    special = tokenizer.vocabulary.special
+    return [
+        name if number in special or "\ufffd" in (text := tokenizer.decode([number])) else text.replace("\n", "⏎")
+        for number, name in zip(pieces.tolist(), tokenizer.pieces(pieces), strict=True)
+    ]

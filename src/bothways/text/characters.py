@@ -1,0 +1,71 @@
+"""Classes of characters, and where words begin in a run of pieces."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+HAN = (
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0002a6df\U0002a700-\U0002b73f\U0002b740-\U0002b81f\U0002b820-\U0002ceaf\U0002f800-\U0002fa1f"
+)
+"""The ideographs that stand alone, as the inside of a regular expression's brackets (the ranges of BERT's tokenizer)."""
+
+_RANGES = [(part[0], part[2]) for part in (HAN[i : i + 3] for i in range(0, len(HAN), 3))]
+
+# INSIDE continues a word whatever comes before; ALONE is a word by itself; the others continue a run of their own kind.
+INSIDE, ALONE, SPACE, LETTER, DIGIT, OTHER, SPECIAL = range(7)
+
+CONTRACTIONS = ("s", "d", "m", "t", "ll", "ve", "re")
+"""English endings after an apostrophe that belong to the word before it."""
+
+
+def is_han(character: str) -> bool:
+    return any(first <= character <= last for first, last in _RANGES)
+
+
+@cache
+def kind_of(character: str) -> int:
+    """The kind of one character; a byte that is no whole character comes as "surrogateescape" decodes it."""
+    if "\udc80" <= character <= "\udcbf":
+        return INSIDE
+    if "\udcc0" <= character <= "\udcff":  # the first byte of a cut character: from 0xE3 on mostly an ideograph
+        return ALONE if character >= "\udce3" else LETTER
+    if character.isspace():
+        return SPACE
+    if is_han(character):
+        return ALONE
+    return {"L": LETTER, "M": LETTER, "N": DIGIT}.get(unicodedata.category(character)[0], OTHER)
+
+
+def edges(surface: bytes) -> tuple[int, int]:
+    """The kinds of the first and the last character of a piece, which may be cut in the middle."""
+    text = surface.decode("utf-8", "surrogateescape")
+    if text[:1] == "'" and text[1:] in CONTRACTIONS:
+        return LETTER, LETTER
+    begins, ends = kind_of(text[0]), kind_of(text[-1])
+    return begins, LETTER if ends == INSIDE else ends
+
+
+class WordStarts:
+    """Finds word starts from two tables over the vocabulary: how each piece begins and how it ends.
+
+    A word is a run of letters, a run of digits, a run of other signs, or one ideograph, with the space before it; special
+    pieces stand alone.
+    """
+
+    def __init__(self, begins: Sequence[int], ends: Sequence[int]) -> None:
+        self._begins = np.asarray(begins, dtype=np.uint8)
+        self._ends = np.asarray(ends, dtype=np.uint8)
+
+    def __call__(self, pieces: np.ndarray) -> np.ndarray:
+        """[T] pieces -> [T] bool, True where a word begins."""
+        begins, ends = self._begins[pieces], self._ends[pieces]
+        starts = np.ones(len(pieces), dtype=bool)
+        before, after = ends[:-1], begins[1:]
+        alone = (after == SPACE) | (after == ALONE) | (after == SPECIAL) | (before == SPECIAL)
+        starts[1:] = alone | ((after != before) & (after != INSIDE))
+        return starts

@@ -1,0 +1,112 @@
+"""Encodes much text fast: cut it where no piece can cross, and encode each different chunk once.
+
+A tokenizer spends its time on words that it has met before. Where its own first step parts the text at white space
+(and around ideographs), a chunk between two such places gets the same pieces wherever it stands, so a dictionary from
+chunk to pieces replaces nearly all of the work. What the dictionary does not hold is asked of the tokenizer itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from itertools import chain, islice
+
+import numpy as np
+from tokenizers import Tokenizer as Engine
+
+from bothways.text.characters import HAN
+
+
+def _chunks(ideographs: str) -> re.Pattern[str]:
+    """White space, then what follows up to the next white space; each ideograph ends a chunk.
+
+    A cut before a space, tab or line end is safe only after a character that no library takes for white space, else a
+    run of white space would be cut: after any other white space (a no-break space, say) the chunk goes on.
+    """
+    text = rf"[^ \n\t{ideographs}]+"
+    word = rf"(?:[{ideographs}]|{text})" if ideographs else text
+    return re.compile(rf"[ \n\t]*{word}(?:(?<=[^\S \n\t])(?:[ \n\t]*{word}|[ \n\t]+))*|[ \n\t]+")
+
+
+AT_SPACES = _chunks("")
+AT_SPACES_AND_HAN = _chunks(HAN)
+_SEGMENT_ENDS = {AT_SPACES: re.compile(r"(?<=\S)[ \n\t]"), AT_SPACES_AND_HAN: re.compile(rf"(?<=\S)[ \n\t{HAN}]")}
+_SEGMENT = 1 << 20  # characters cut into chunks at a time: bounds memory for long documents
+_KEPT = 1 << 18  # chunks remembered
+
+
+def cuts_of(engine: Engine) -> re.Pattern[str] | None:
+    """The pattern of chunks that `engine` treats alike wherever they stand; None when it is not known to."""
+    spec = json.loads(engine.to_str())
+    if any(not token["special"] for token in spec["added_tokens"]):
+        return None
+    normalizer = spec["normalizer"] or {"type": "Sequence", "normalizers": []}
+    steps = normalizer.get("normalizers", [normalizer])
+    if not {step["type"] for step in steps} <= {"NFC", "BertNormalizer", "Lowercase"}:
+        return None
+    splits_han = any(step.get("handle_chinese_chars") for step in steps)
+    first = spec["pre_tokenizer"] or {"type": None}
+    if first["type"] == "BertPreTokenizer":
+        return AT_SPACES_AND_HAN if splits_han else AT_SPACES
+    if first["type"] == "ByteLevel" and first["use_regex"] and not first["add_prefix_space"]:
+        return AT_SPACES
+    if first["type"] == "Sequence" and f"[{HAN}]" in json.dumps(first, ensure_ascii=False):
+        return AT_SPACES_AND_HAN
+    return None
+
+
+class _Numbers(dict[str, int]):
+    """chunk -> its number; a chunk met for the first time gets the next one."""
+
+    def __missing__(self, chunk: str) -> int:
+        self[chunk] = number = len(self)
+        return number
+
+
+class ChunkEncoder:
+    """Texts -> pieces through a table of chunks, which is filled as chunks are met."""
+
+    def __init__(self, cuts: re.Pattern[str], encode: Callable[[list[str]], list[list[int]]]) -> None:
+        self._cuts = cuts
+        self._encode = encode
+        self._forget()
+
+    def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """All texts' pieces end to end, int32 [N], and the number of pieces of each text, int64 [texts]."""
+        if len(self._numbers) > _KEPT:
+            self._forget()
+        chunks = [self._number(text) for text in texts]
+        self._learn()
+        numbers = np.concatenate([np.empty(0, dtype=np.int64), *chunks])  # [chunks]
+        sizes = self._ends[numbers + 1] - self._ends[numbers]
+        ends = np.cumsum(sizes)
+        pieces = self._pieces[np.arange(sizes.sum()) + np.repeat(self._ends[numbers + 1] - ends, sizes)]
+        upto = np.concatenate([[0], ends])[np.cumsum([0, *map(len, chunks)])]
+        return pieces, np.diff(upto)
+
+    def _forget(self) -> None:
+        self._numbers = _Numbers()
+        self._pieces = np.empty(0, dtype=np.int32)  # the pieces of all known chunks, end to end
+        self._ends = np.zeros(1, dtype=np.int64)  # chunk i's are pieces[ends[i] : ends[i + 1]]
+
+    def _number(self, text: str) -> np.ndarray:
+        numbers = [np.empty(0, dtype=np.int64)]
+        start = 0
+        while start < len(text):
+            found = _SEGMENT_ENDS[self._cuts].search(text, start + _SEGMENT)
+            stop = found.start() if found else len(text)
+            chunks = self._cuts.findall(text, start, stop)
+            numbers.append(np.fromiter(map(self._numbers.__getitem__, chunks), np.int64, len(chunks)))
+            start = stop
+        return np.concatenate(numbers)
+
+    def _learn(self) -> None:
+        """Encodes the chunks that were numbered since the last time."""
+        new = list(islice(self._numbers, len(self._ends) - 1, None))
+        encoded = self._encode(new)
+        flat = np.fromiter(chain.from_iterable(encoded), np.int32)
+        self._pieces = np.concatenate([self._pieces, flat])
+        self._ends = np.concatenate(
+            [self._ends, self._ends[-1] + np.cumsum([len(pieces) for pieces in encoded], dtype=np.int64)]
+        )

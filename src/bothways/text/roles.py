@@ -1,0 +1,81 @@
+"""Which piece of a tokenizer plays which role, and a tokenizer out of a bare vocab.txt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer as Engine
+
+from bothways.batch import Vocabulary
+from bothways.errors import DataError
+
+ROLES: dict[str, tuple[str, ...]] = {
+    "pad": ("[PAD]", "<pad>", "<|padding|>"),
+    "unk": ("[UNK]", "<unk>"),
+    "cls": ("[CLS]", "<s>", "<bos>", "<|begin_of_text|>"),
+    "sep": ("[SEP]", "</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>"),
+    "mask": ("[MASK]", "<mask>"),
+}
+"""The five roles, and the names they go by in published tokenizers."""
+
+_CONFIGURED = {
+    "pad": ("pad_token",),
+    "unk": ("unk_token",),
+    "cls": ("cls_token", "bos_token"),
+    "sep": ("sep_token", "eos_token"),
+    "mask": ("mask_token",),
+}
+
+
+def give_roles(engine: Engine, configured: dict[str, Any]) -> dict[str, str]:
+    """{role: piece}: what tokenizer_config.json says, else a known name, else a new special piece at the end.
+
+    No piece plays two roles: [CLS] opens a document and [SEP] closes it, and rows count documents by [CLS].
+    """
+    found: dict[str, str] = {}
+    for role, names in ROLES.items():
+        said = [_content(configured.get(key)) for key in _CONFIGURED[role]]
+        taken = set(found.values())
+        usable = [n for n in [*said, *names] if n and n not in taken and engine.token_to_id(n) is not None]
+        found[role] = usable[0] if usable else names[0]
+    byte_level = "ByteLevel" in json.dumps(json.loads(engine.to_str())["pre_tokenizer"])
+    marked = {token.content for token in engine.get_added_tokens_decoder().values() if token.special}
+    for role, name in found.items():
+        if name not in marked:
+            engine.add_special_tokens([AddedToken(name, special=True, lstrip=role == "mask" and byte_level)])
+    return found
+
+
+def vocabulary_of(engine: Engine, roles: dict[str, str]) -> Vocabulary:
+    """Sizes and roles as the rest of the package wants them; special and [unused] pieces are reserved."""
+    numbers = {role: engine.token_to_id(name) for role, name in roles.items()}
+    pieces = engine.get_vocab(with_added_tokens=True)
+    reserved = {number for number, token in engine.get_added_tokens_decoder().items() if token.special}
+    reserved |= {number for piece, number in pieces.items() if piece.startswith("[unused") and piece.endswith("]")}
+    return Vocabulary(size=max(pieces.values()) + 1, reserved=frozenset(reserved - set(numbers.values())), **numbers)
+
+
+def read_vocabulary_file(path: Path) -> Engine:
+    """BERT's tokenizer from a vocab.txt; lower-cased when no piece has an upper-case letter.
+
+    Raises:
+        DataError: the file has no [UNK] or repeats a piece.
+    """
+    pieces = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    vocabulary = {piece.rstrip("\r"): number for number, piece in enumerate(pieces)}
+    if len(vocabulary) != len(pieces) or "[UNK]" not in vocabulary:
+        raise DataError(f"{path}: expected one WordPiece a line, no piece twice, [UNK] among them. Is it a vocab.txt?")
+    lowercase = not any(piece != piece.lower() for piece in vocabulary if not piece.startswith("["))
+    engine = Engine(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    engine.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    engine.decoder = decoders.WordPiece()
+    return engine
+
+
+def _content(token: Any) -> str | None:
+    """tokenizer_config.json holds a special piece as a string or as a record with `content`."""
+    return token.get("content") if isinstance(token, dict) else token

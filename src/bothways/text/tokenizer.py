@@ -1,0 +1,204 @@
+"""The tokenizer that the rest of the package sees: text to piece numbers, and back."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tokenizers import Tokenizer as Engine
+
+from bothways.batch import Vocabulary
+from bothways.errors import DataError, UsageError
+from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WordStarts, edges
+from bothways.text.chunks import ChunkEncoder, cuts_of
+from bothways.text.roles import give_roles, read_vocabulary_file, vocabulary_of
+
+Template = Literal["encoder", "decoder"]
+_TEMPLATES = {"encoder": ("{cls} $A {sep}", "{cls} $A {sep} $B:1 {sep}:1"), "decoder": ("{cls} $A", "{cls} $A $B:1")}
+_PRINTABLE = {*range(33, 127), *range(161, 173), *range(174, 256)}
+# GPT-2's spelling of bytes: a printable one as itself, the others as the characters from 256 on, in order.
+_BYTES = {chr(byte): byte for byte in _PRINTABLE} | {
+    chr(256 + place): byte for place, byte in enumerate(sorted(set(range(256)) - _PRINTABLE))
+}
+
+
+class Tokenizer:
+    """Wraps an engine of the `tokenizers` library: five special pieces with their roles, text never read as a special.
+
+    Raises (all encoders):
+        UsageError: a lone surrogate, which no file can hold.
+    """
+
+    def __init__(self, engine: Engine, configured: dict[str, Any] | None = None) -> None:
+        self.roles = give_roles(engine, configured or {})
+        engine.post_processor = None
+        engine.no_padding()
+        engine.no_truncation()
+        engine.encode_special_tokens = True
+        self._engine = engine
+        cuts = cuts_of(engine)
+        self._chunks = ChunkEncoder(cuts, self._encode_each) if cuts else None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Tokenizer:
+        """From a tokenizer.json, a vocab.txt, or a folder that holds one of them.
+
+        Raises:
+            DataError: nothing there, or no tokenizer in it.
+        """
+        path = Path(path)
+        if path.is_dir():
+            path = next((path / name for name in ("tokenizer.json", "vocab.txt") if (path / name).exists()), path)
+        if not path.is_file():
+            raise DataError(f"{path}: expected a tokenizer.json or a vocab.txt, or a folder with one; found none")
+        try:
+            if path.suffix == ".txt":
+                engine = read_vocabulary_file(path)
+            else:
+                engine = Engine.from_str(path.read_text(encoding="utf-8"))
+            beside = path.parent / "tokenizer_config.json"
+            configured = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+        except DataError:
+            raise
+        except Exception as error:  # the library raises bare Exception for whatever it cannot read
+            raise DataError(
+                f"{path}: expected a tokenizer.json or a vocab.txt, got what does not read: {error}"
+            ) from error
+        return cls(engine, configured)
+
+    def save(self, folder: str | Path, *, template: Template | None = None, length: int | None = None) -> None:
+        """Writes tokenizer.json and tokenizer_config.json, which transformers' AutoTokenizer loads.
+
+        Args:
+            template: what transformers puts around a text: "encoder" `[CLS] A [SEP]`, "decoder" `[CLS] A`, or nothing.
+            length: the longest input of the model it goes with.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        spec = json.loads(self._engine.to_str())
+        spec["post_processor"] = self._template(template) if template else None
+        names = self.roles
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            "model_input_names": ["input_ids", "attention_mask"],
+            "bos_token": names["cls"],
+            "eos_token": names["sep"],
+            **{f"{role}_token": name for role, name in names.items()},
+        }
+        if length:
+            config["model_max_length"] = length
+        _write_json(folder / "tokenizer.json", spec)
+        _write_json(folder / "tokenizer_config.json", config)
+
+    def _template(self, template: Template) -> dict[str, Any]:
+        from tokenizers.processors import TemplateProcessing
+
+        single, pair = (text.format(**self.roles) for text in _TEMPLATES[template])
+        specials = [(self.roles[role], getattr(self.vocabulary, role)) for role in ("cls", "sep")]
+        state = TemplateProcessing(single=single, pair=pair, special_tokens=specials).__getstate__()
+        return dict(json.loads(state))
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return vocabulary_of(self._engine, self.roles)
+
+    def encode(self, text: str) -> list[int]:
+        """Pieces of the text alone: no specials are added, and "[CLS]" in the text is five characters."""
+        return list(self._engine.encode(_composed(text), add_special_tokens=False).ids)
+
+    def encode_marked(self, text: str) -> list[int]:
+        """As `encode`, but [MASK] (or the mask's own name) in the text is the mask piece, with the space before it."""
+        marks = "|".join({r"\[MASK\]", re.escape(self.roles["mask"])})
+        parts = [self.encode(part) for part in re.split(rf"\s*(?:{marks})", text)]
+        mask = [self.vocabulary.mask]
+        return list(chain(parts[0], *(mask + part for part in parts[1:])))
+
+    def encode_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """All texts' pieces end to end, int32 [N], and the number of pieces of each text, int64 [texts]; fast."""
+        texts = [_composed(text) for text in texts]
+        if self._chunks:
+            return self._chunks(texts)
+        encoded = self._encode_each(texts)
+        lengths = np.array([len(pieces) for pieces in encoded], dtype=np.int64)
+        return np.fromiter(chain.from_iterable(encoded), np.int32, lengths.sum()), lengths
+
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """`encode` of many texts, as int32 arrays."""
+        pieces, lengths = self.encode_flat(texts)
+        return np.split(pieces, np.cumsum(lengths)[:-1]) if len(texts) else []
+
+    def encode_spans(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Pieces int32 [N], and the place in the (composed) text of the first character of each, int64 [N]."""
+        encoding = self._engine.encode(_composed(text), add_special_tokens=False)
+        return np.array(encoding.ids, dtype=np.int32), np.array(
+            [start for start, _ in encoding.offsets], dtype=np.int64
+        )
+
+    def _encode_each(self, texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._engine.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def decode(self, pieces: Sequence[int] | np.ndarray) -> str:
+        """The text of the pieces; special pieces are left out."""
+        text = self._engine.decode([int(piece) for piece in pieces], skip_special_tokens=True)
+        if self._prefix is None:
+            return text
+        return re.sub(rf"(?<=[{HAN}]) (?=[{HAN}])", "", text)  # WordPiece puts a space between any two words
+
+    def pieces(self, pieces: Sequence[int] | np.ndarray) -> list[str]:
+        """Each piece as its tokenizer spells it."""
+        return [self._engine.id_to_token(int(piece)) or "" for piece in pieces]
+
+    def word_starts(self, pieces: Sequence[int] | np.ndarray) -> np.ndarray:
+        """[T] bool, True where a word begins and at every special piece; each ideograph is a word."""
+        return self._word_starts(np.asarray(pieces, dtype=np.int64))
+
+    @cached_property
+    def _prefix(self) -> str | None:
+        """WordPiece's "##"; None for the others."""
+        model = json.loads(self._engine.to_str())["model"]
+        return model["continuing_subword_prefix"] if model["type"] == "WordPiece" else None
+
+    @cached_property
+    def _word_starts(self) -> WordStarts:
+        table = [self._edges(number) for number in range(self.vocabulary.size)]
+        return WordStarts([begins for begins, _ in table], [ends for _, ends in table])
+
+    def _edges(self, number: int) -> tuple[int, int]:
+        piece = self._engine.id_to_token(number)
+        if number in self.vocabulary.special or not piece:
+            return SPECIAL, SPECIAL
+        if self._prefix is not None:
+            return (INSIDE, LETTER) if piece.startswith(self._prefix) else (ALONE, LETTER)
+        return edges(self._surface(piece))
+
+    def _surface(self, piece: str) -> bytes:
+        """The bytes that a piece stands for."""
+        if self._byte_level:
+            return bytes(_BYTES[character] for character in piece)
+        byte = re.fullmatch(r"<0x([0-9A-F]{2})>", piece)
+        return bytes.fromhex(byte[1]) if byte else piece.replace("▁", " ").encode()
+
+    @cached_property
+    def _byte_level(self) -> bool:
+        spec = json.loads(self._engine.to_str())
+        return "ByteLevel" in json.dumps([spec["pre_tokenizer"], spec["decoder"]])
+
+
+def _composed(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"expected text, got a lone surrogate at character {error.start}: leave it out") from error
+    return unicodedata.normalize("NFC", text)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,108 @@
+"""Trains a tokenizer: byte-level BPE or WordPiece, the same one from the same texts every time."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer as Engine
+
+from bothways.errors import UsageError, unknown
+from bothways.text.characters import CONTRACTIONS, DIGIT, HAN, LETTER, kind_of
+from bothways.text.tokenizer import Tokenizer
+
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""Piece numbers 0 to 4 of every tokenizer trained here."""
+
+_LETTERS = rf"[\p{{L}}\p{{M}}&&[^{HAN}]]"
+WORDS = (
+    rf"(?<={_LETTERS})'(?:{'|'.join(CONTRACTIONS)})(?!{_LETTERS})|[{HAN}]| ?{_LETTERS}+| ?\p{{N}}{{1,3}}"
+    r"| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
+)
+"""What a byte-level piece may not cross: words with the space before them, English contractions, single ideographs,
+up to three digits, other signs, white space. After GPT-2 (Radford et al. 2019, section 2.2), which has no ideographs,
+parts letters from their marks and lets digits run."""
+
+
+def train_tokenizer(texts: Iterable[str], *, kind: str = "bpe", size: int = 8192) -> Tokenizer:
+    """Trains on `texts` a tokenizer of at most `size` pieces; a small corpus may give fewer.
+
+    Args:
+        kind: "bpe" (byte-level: every string comes back exactly as it went in) or "wordpiece" (BERT's, cased).
+
+    Raises:
+        UsageError: an unknown kind, or a size too small for the bytes or the alphabet.
+    """
+    if kind not in _TRAINERS:
+        raise unknown("kind of tokenizer", kind, _TRAINERS)
+    if size < _SMALLEST:
+        raise UsageError(f"expected a vocabulary of at least {_SMALLEST} pieces, got {size}")
+    return Tokenizer(_TRAINERS[kind]([unicodedata.normalize("NFC", text) for text in texts], size))
+
+
+def _train_bpe(texts: Sequence[str], size: int) -> Engine:
+    engine = Engine(models.BPE())
+    engine.normalizer = normalizers.NFC()
+    engine.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    engine.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=_special_pieces(mask_takes_space=True),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    engine.train_from_iterator(texts, trainer)
+    return engine
+
+
+def _train_wordpiece(texts: Sequence[str], size: int) -> Engine:
+    """The library numbers the "##" forms of letters in the order of a hash table, and equal pairs are merged by number.
+
+    So they come first here, sorted, as if they were special pieces, and the vocabulary is then rebuilt without that role.
+    """
+    engine = _wordpiece({piece: number for number, piece in enumerate(SPECIALS)})
+    assert engine.normalizer is not None
+    counts = Counter[str]()
+    for text in texts:
+        counts.update(engine.normalizer.normalize_str(text))
+    alphabet = sorted(
+        sorted((c for c in counts if not c.isspace()), key=lambda c: (-counts[c], c))[: (size - len(SPECIALS)) // 2]
+    )
+    inside = [f"##{c}" for c in alphabet if kind_of(c) in (LETTER, DIGIT)]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size,
+        special_tokens=[*SPECIALS, *inside[: size // 4]],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+    engine.train_from_iterator(texts, trainer)
+    trained = engine.get_vocab(with_added_tokens=True)
+    return _wordpiece({piece: number for number, piece in enumerate(sorted(trained, key=lambda piece: trained[piece]))})
+
+
+def _wordpiece(vocabulary: dict[str, int]) -> Engine:
+    engine = Engine(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    engine.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.BertNormalizer(strip_accents=False, lowercase=False)]
+    )
+    engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    engine.decoder = decoders.WordPiece()
+    engine.add_special_tokens(_special_pieces(mask_takes_space=False))
+    return engine
+
+
+def _special_pieces(*, mask_takes_space: bool) -> list[str | AddedToken]:
+    """A word's piece carries the space before it, so [MASK] must take that space too (as RoBERTa's does)."""
+    return [AddedToken(name, special=True, lstrip=mask_takes_space and name == "[MASK]") for name in SPECIALS]
+
+
+_TRAINERS = {"bpe": _train_bpe, "wordpiece": _train_wordpiece}
+_SMALLEST = 256 + len(SPECIALS)
