@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import bothways
+
+os.environ["PYTHONPATH"] = str(
+    Path(bothways.__file__).resolve().parent.parent
+)  # processes that tests start find it too
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 

@@ -15,11 +15,13 @@ from typing import Annotated
 import typer
 
 from bothways import __version__
+from bothways.cli.corpus import prepare, show_rows, verify
 from bothways.cli.machine import doctor
 from bothways.cli.objectives import objectives, show_objective
 from bothways.errors import BothwaysError
 
 GROUPS = {
+    "Text": (prepare, verify, show_rows),
     "Objectives": (objectives, show_objective),
     "The machine": (doctor,),
 }

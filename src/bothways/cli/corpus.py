@@ -1,0 +1,125 @@
+"""Commands about text: make shards of it, check them, look at rows."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from bothways.cli.show import Json, console, print_json
+
+if TYPE_CHECKING:
+    from bothways.corpus.manifest import Manifest
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE",
+        help="Files or folders of txt, jsonl, csv, tsv (also .gz, .zst) or parquet, or python-docs: the docstrings of "
+        "this Python, for a first try. SOURCE=3 has its documents stand three times.",
+    ),
+]
+Shards = Annotated[Path, typer.Argument(help="A folder that prepare made.")]
+
+
+def prepare(
+    sources: Sources,
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    documents: Annotated[
+        Literal["blocks", "files", "lines"],
+        typer.Option(help="What a document is in plain text: a block between blank lines, a file or a line."),
+    ] = "blocks",
+    fields: Annotated[list[str], typer.Option("--field", help="A field that holds text; may be repeated.")] = ["text"],  # noqa: B006
+    kind: Annotated[Literal["bpe", "wordpiece"], typer.Option(help="The tokenizer to train.")] = "bpe",
+    vocabulary: Annotated[int, typer.Option(help="How many pieces it may have.")] = 8192,
+    sample: Annotated[int, typer.Option(help="Bytes of text it is trained on at most.")] = 64 << 20,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Take this one instead: tokenizer.json, vocab.txt or a folder with either.")
+    ] = None,
+    validation: Annotated[float, typer.Option(help="Share of the documents held out, by a hash of their text.")] = 0.02,
+    exclude: Annotated[
+        list[Path], typer.Option(help="Evaluation items: documents that contain one are left out; may be repeated.")
+    ] = [],  # noqa: B006
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out and count what does not parse.")] = False,
+    words: Annotated[
+        Literal["spaces", "jieba"], typer.Option(help="Where words begin: by the shape of the text, or by jieba.")
+    ] = "spaces",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another preparation.")] = False,
+    json: Json = False,
+) -> None:
+    """Turn text into shards: a tokenizer and two memory-mapped streams, to train on and to hold out.
+
+    Exact duplicates are dropped, no document is in both streams, and the same text gives the same fingerprint.
+    """
+    from bothways.corpus import PrepareOptions
+    from bothways.corpus import prepare as make
+    from bothways.pretraining.config import read
+
+    given: dict[str, Any] = {
+        "documents": documents,
+        "fields": fields,
+        "kind": kind,
+        "vocabulary": vocabulary,
+        "sample": sample,
+        "tokenizer": tokenizer,
+        "validation": validation,
+        "exclude": exclude,
+        "skip_bad": skip_bad,
+        "words": words,
+    }
+    manifest = make(sources, out=out, options=read(PrepareOptions, given), overwrite=overwrite, report=_report)
+    if json:
+        return print_json({"fingerprint": manifest.fingerprint, **manifest.model_dump(mode="json")})
+    _show_manifest(manifest)
+    console().print(f"\nNext: bothways show-rows {out}\n      bothways pretrain {out} --out runs/first", markup=False)
+    return None
+
+
+def verify(shards: Shards) -> None:
+    """Read every byte of a folder of shards and compare it with what was written."""
+    from bothways.corpus import verify as check
+
+    manifest = check(shards)
+    pieces = manifest.train.pieces + manifest.validation.pieces
+    print(f"{shards} is whole: {pieces:,} pieces, fingerprint {manifest.fingerprint}")
+
+
+def show_rows(
+    shards: Shards,
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 2,
+    length: Annotated[int, typer.Option(min=2, help="Pieces in a row.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="The run's seed, which draws the order.")] = 0,
+) -> None:
+    """Show rows as the model sees them: documents, positions, and pieces with | before every word."""
+    from bothways import corpus
+
+    console().out(corpus.show_rows(corpus.Shards.open(shards), count=count, length=length, seed=seed), highlight=False)
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _show_manifest(manifest: Manifest) -> None:
+    """What was read, and what became of it."""
+    from rich.table import Table
+
+    sources = Table(box=None, pad_edge=False, header_style="bold")
+    streams = Table(box=None, pad_edge=False, header_style="bold")
+    for table, first, headings in (
+        (sources, "source", ("documents", "MB", "duplicates", "excluded", "skipped")),
+        (streams, "stream", ("documents", "pieces", "bytes a piece", "unknown pieces")),
+    ):
+        table.add_column(first, overflow="fold")
+        for heading in headings:
+            table.add_column(heading, justify="right")
+    for source in manifest.sources:
+        counts = (source.duplicates, source.excluded, source.skipped)
+        name = source.name if source.weight == 1 else f"{source.name} x {source.weight:g}"
+        sources.add_row(name, f"{source.documents:,}", f"{source.bytes / 1e6:.1f}", *(f"{count:,}" for count in counts))
+    for name, split in (("train", manifest.train), ("validation", manifest.validation)):
+        ratio = f"{split.bytes_per_piece:.2f}"
+        streams.add_row(name, f"{split.documents:,}", f"{split.pieces:,}", ratio, f"{split.unknown:,}")
+    console().print(sources, "", streams, f"\nfingerprint {manifest.fingerprint}")

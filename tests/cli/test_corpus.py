@@ -1,0 +1,137 @@
+"""The commands about text: prepare, verify, show-rows; and how each refuses what it cannot use."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
+
+from bothways.cli import app
+from bothways.cli.corpus import prepare
+from bothways.corpus import PrepareOptions
+from bothways.errors import BothwaysError, DataError, UsageError
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two files: 400 documents, one of them twice."""
+    folder = tmp_path_factory.mktemp("text")
+    words = ["the", "river", "was", "wide", "and", "slow", "when", "old", "boats", "came", "down", "from", "hills"]
+    lines = [" ".join(words[(i * j) % len(words)] for j in range(1, 40)) + f" number {i}" for i in range(400)]
+    (folder / "a.txt").write_text("\n\n".join(lines), encoding="utf-8")
+    (folder / "b.txt").write_text(lines[7], encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out") / "shards"
+    assert invoke("prepare", text, "--out", out, "--vocabulary", 512, "--validation", 0.1).exit_code == 0
+    return out
+
+
+def test_prepare_says_what_it_read_and_what_comes_next(text: Path, tmp_path: Path) -> None:
+    said = invoke("prepare", text, "--out", tmp_path / "x", "--vocabulary", 512, "--validation", 0.1)
+    assert "401" in said.stdout and "duplicates" in said.stdout
+    assert re.search(r"fingerprint [0-9a-f]{64}", said.stdout)
+    assert "bothways pretrain" in said.stdout
+    again = invoke("prepare", text, "--out", tmp_path / "x", "--vocabulary", 512, "--validation", 0.1)
+    assert "nothing to do" in again.stderr
+
+
+def test_prepare_for_programs(text: Path, shards: Path, tmp_path: Path) -> None:
+    said = invoke("prepare", text, "--out", tmp_path / "x", "--vocabulary", 512, "--validation", 0.1, "--json")
+    told = json.loads(said.stdout)
+    assert told["sources"][0]["duplicates"] == 1
+    assert told["fingerprint"] in invoke("verify", shards).stdout  # two runs, one fingerprint
+
+
+def test_rows_are_shown(shards: Path) -> None:
+    shown = invoke("show-rows", shards, "--count", 3, "--length", 32).stdout
+    assert shown.count("\nrow ") == 3
+    assert "[CLS]" in shown and "| river" in shown
+    assert shown == invoke("show-rows", shards, "--count", 3, "--length", 32).stdout
+
+
+def test_the_defaults_are_those_of_the_record() -> None:
+    said = {name: parameter.default for name, parameter in inspect.signature(prepare).parameters.items()}
+    record = PrepareOptions().model_dump(mode="python")
+    assert {name: tuple(said[name]) if isinstance(said[name], list) else said[name] for name in record} == record
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["nowhere.txt"], DataError, "nowhere.txt"),
+        (["python-docs=0"], UsageError, "0"),
+        (["python-docs", "--validation", "0"], UsageError, "validation"),
+        (["python-docs", "--vocabulary", "5"], UsageError, "vocabulary"),
+        (["python-docs", "--tokenizer", "nowhere"], DataError, "nowhere"),
+    ],
+)
+def test_prepare_refuses(arguments: list[str], error: type[BothwaysError], message: str, tmp_path: Path) -> None:
+    with pytest.raises(error, match=message):
+        invoke("prepare", *arguments, "--out", tmp_path / "x")
+    assert not (tmp_path / "x" / "index.json").exists()
+
+
+def test_a_wrong_choice_lists_the_right_ones(tmp_path: Path) -> None:
+    said = invoke("prepare", "python-docs", "--out", tmp_path, "--documents", "pages")
+    assert said.exit_code == 2
+    assert "blocks" in said.output
+
+
+def test_damage_is_found_and_named(shards: Path, tmp_path: Path) -> None:
+    file = shards / "train-00000.pieces"
+    whole = file.read_bytes()
+    try:
+        file.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+        with pytest.raises(DataError, match=r"train-00000\.pieces"):
+            invoke("verify", shards)
+    finally:
+        file.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("prepare nowhere --out x", 3),
+        ("prepare python-docs --out x --vocabulary 9", 2),
+        ("verify nowhere", 3),
+        ("show-rows nowhere", 3),
+        ("show-rows", 2),
+    ],
+)
+def test_exit_codes_and_no_traceback(line: str, code: int, tmp_path: Path) -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "bothways", *line.split()], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert said.returncode == code
+    assert said.stderr and "Traceback" not in said.stderr
+
+
+@given(
+    option=st.sampled_from(
+        ["--vocabulary", "--sample", "--validation", "--field", "--tokenizer", "--exclude", "--kind"]
+    ),
+    value=st.text(max_size=12) | st.integers(-(10**20), 600).map(str) | st.floats().map(str),
+)
+def test_no_option_brings_prepare_down(option: str, value: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """On an empty file, so that whatever passes the options is refused as text."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "a.txt").touch()
+    said = CliRunner().invoke(app, ["prepare", str(folder / "a.txt"), "--out", str(folder / "x"), f"{option}={value}"])
+    assert isinstance(said.exception, BothwaysError | SystemExit), said.exception
+    assert said.exit_code != 0
