@@ -2,8 +2,14 @@
 
 from bothways.model.backbone import Backbone as Backbone
 from bothways.model.cache import Cache as Cache
+from bothways.model.card import Card as Card
 from bothways.model.config import SIZES as SIZES
 from bothways.model.config import ModelConfig as ModelConfig
 from bothways.model.config import preset as preset
+from bothways.model.faces import Trained as Trained
+from bothways.model.faces import architecture as architecture
+from bothways.model.hugging_face import from_hugging_face as from_hugging_face
+from bothways.model.hugging_face import read_saved as read_saved
+from bothways.model.hugging_face import save_faces as save_faces
 from bothways.model.model import Model as Model
 from bothways.model.model import PartFactory as PartFactory

@@ -1,0 +1,212 @@
+"""What a saved model can be asked, and the config.json that makes transformers see it that way.
+
+The modern shape has two faces over one set of weights: EuroBERT (Boizard et al. 2025) reads from all sides, Llama
+(Touvron et al. 2023) from left to right; their parameters have the same names and only config.json differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from bothways.batch import Vocabulary
+from bothways.errors import ModelError, unknown
+from bothways.model.config import ModelConfig
+from bothways.model.names import PREFIX, kind_of
+
+Face = Literal["encoder", "decoder", "body"]
+
+_ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
+    ("llama", "encoder"): ("eurobert", "EuroBertForMaskedLM"),
+    ("llama", "decoder"): ("llama", "LlamaForCausalLM"),
+    ("llama", "body"): ("eurobert", "EuroBertModel"),
+    ("bert", "encoder"): ("bert", "BertForMaskedLM"),
+    ("bert", "decoder"): ("bert", "BertLMHeadModel"),
+    ("bert", "body"): ("bert", "BertModel"),
+    ("electra", "encoder"): ("electra", "ElectraForMaskedLM"),
+    ("electra", "decoder"): ("electra", "ElectraForCausalLM"),
+    ("electra", "body"): ("electra", "ElectraModel"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What an objective taught the weights, and so what they can be asked.
+
+    objective  its expression ("hybrid"); empty when unknown, as in a published checkpoint
+    faces      "encoder" reads from all sides, "decoder" from left to right and says the next word; none of the two
+               when the objective reads in another way
+    hidden     where a hidden word is said: at its place, one place before it (GPT-BERT), or nowhere
+    """
+
+    objective: str
+    faces: tuple[str, ...]
+    hidden: Literal["in place", "before"] | None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Trained:
+        """
+        Raises:
+            ModelError: something else than `as_json` wrote.
+        """
+        faces, hidden = values.get("faces"), values.get("hidden")
+        if (
+            not isinstance(faces, list)
+            or not {*faces} <= {"encoder", "decoder"}
+            or hidden not in {"in place", "before", None}
+        ):
+            raise ModelError(f"bothways.json: expected faces and hidden as Bothways writes them, got {dict(values)}")
+        return cls(str(values.get("objective", "")), tuple(faces), hidden)
+
+    @classmethod
+    def guess(cls, values: Mapping[str, Any], *, words: bool) -> Trained:
+        """For a folder that others wrote: by what its config.json names, and whether it can say words."""
+        if "".join(values.get("architectures") or ()).endswith(("CausalLM", "LMHeadModel")):
+            return cls("", ("decoder",), None)
+        return cls("", ("encoder",), "in place" if words else None)
+
+
+def architecture(config: ModelConfig, face: str) -> tuple[str, str]:
+    """Hugging Face's (model_type, class) for a face of this shape.
+
+    Raises:
+        UsageError: an unknown face.
+        ModelError: a shape that Hugging Face does not have; worth asking before a run is started.
+    """
+    found = {name: value for (kind, name), value in _ARCHITECTURES.items() if kind == kind_of(config)}
+    if face not in found:
+        raise unknown("face", face, found)
+    if config.shape == "modern" and config.segments:
+        raise ModelError(
+            "the modern shape with segments cannot be saved: EuroBERT and Llama have none. Set segments to 0."
+        )
+    if config.shape == "classic" and not config.segments:
+        raise ModelError("the classic shape without segments cannot be saved: BERT always has them. Set segments to 2.")
+    if config.shape == "classic" and face != "body" and config.word_head == "tied":
+        raise ModelError("BERT's word head is a transformed one: set word_head to transformed, not tied")
+    return found[face]
+
+
+def config_json(config: ModelConfig, *, vocabulary: Vocabulary, face: str) -> dict[str, Any]:
+    """The config.json of one face.
+
+    Raises:
+        ModelError: the shape has no such face, or its table is too small for the vocabulary.
+    """
+    kind, name = architecture(config, face)
+    if config.vocabulary < vocabulary.size:
+        raise ModelError(
+            f"the tokenizer has {vocabulary.size} pieces, the model {config.vocabulary}: they do not belong together"
+        )
+    shared = {
+        "architectures": [name],
+        "model_type": kind,
+        "dtype": "float32",
+        "vocab_size": config.vocabulary,
+        "hidden_size": config.width,
+        "intermediate_size": config.inner,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "max_position_embeddings": config.length,
+        "initializer_range": config.init,
+        "tie_word_embeddings": True,
+        "pad_token_id": vocabulary.pad,
+        "bos_token_id": vocabulary.cls,
+        "eos_token_id": vocabulary.sep,
+    }
+    if config.shape == "classic":
+        return shared | {
+            **({"embedding_size": config.embedding_width} if config.embedding_width else {}),
+            "hidden_act": "gelu",
+            "hidden_dropout_prob": config.dropout,
+            "attention_probs_dropout_prob": 0.0,
+            "layer_norm_eps": config.epsilon,
+            "type_vocab_size": config.segments,
+            "is_decoder": face == "decoder",
+        }
+    return shared | {
+        **({"mask_token_id": vocabulary.mask} if kind == "eurobert" else {}),
+        "num_key_value_heads": config.heads,
+        "head_dim": config.head_width,
+        "hidden_act": "silu",
+        "rms_norm_eps": config.epsilon,
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rotary_base},
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "mlp_bias": False,
+    }
+
+
+def read_config(values: Mapping[str, Any], *, words: bool) -> ModelConfig:
+    """The shape that a config.json describes; `words`: BERT's word head is among the weights.
+
+    Raises:
+        ModelError: a kind of model that is not ours, or a variant of it.
+    """
+    kind = str(values.get("model_type"))
+    if kind not in PREFIX:
+        raise ModelError(f"config.json: model_type is {kind}; Bothways loads {', '.join(sorted(PREFIX))}")
+    try:
+        fields = _modern(values) if PREFIX[kind] == "model." else _classic(values, words=words)
+        return ModelConfig(
+            vocabulary=values["vocab_size"],
+            layers=values["num_hidden_layers"],
+            width=values["hidden_size"],
+            heads=values["num_attention_heads"],
+            inner=values["intermediate_size"],
+            length=values["max_position_embeddings"],
+            init=values.get("initializer_range", 0.02),
+            **fields,
+        )
+    except KeyError as error:
+        raise ModelError(f"config.json: {error.args[0]} is missing") from None
+    except (TypeError, ArithmeticError) as error:
+        raise ModelError(f"config.json: expected numbers for the sizes of the model ({error})") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ModelError(f"config.json: {first['loc']}: {first['msg']}, got {first['input']!r}") from None
+
+
+def _modern(values: Mapping[str, Any]) -> dict[str, Any]:
+    heads = values["num_attention_heads"]
+    rope = values.get("rope_parameters") or {"rope_theta": values.get("rope_theta", 10_000.0)}
+    # What transformers assumes where config.json is silent, and what our shape has.
+    _require(values, "tie_word_embeddings", True, silent=False)
+    _require(values, "hidden_act", "silu", silent="silu")
+    _require(values, "num_key_value_heads", heads, silent=heads)
+    _require(values, "head_dim", values["hidden_size"] // heads, silent=values["hidden_size"] // heads)
+    _require(values, "attention_bias", False, silent=False)
+    _require(values, "mlp_bias", False, silent=False)
+    _require(values, "rope_scaling", None, silent=None)
+    _require(rope, "rope_type", "default", silent="default")
+    return {"shape": "modern", "rotary_base": rope["rope_theta"], "epsilon": values["rms_norm_eps"]}
+
+
+def _classic(values: Mapping[str, Any], *, words: bool) -> dict[str, Any]:
+    _require(values, "tie_word_embeddings", True, silent=True)
+    _require(values, "hidden_act", "gelu", silent="gelu")
+    _require(values, "position_embedding_type", "absolute", silent="absolute")
+    _require(values, "add_cross_attention", False, silent=False)
+    embedding = values.get("embedding_size", values["hidden_size"]) if values["model_type"] == "electra" else None
+    return {
+        "shape": "classic",
+        "epsilon": values["layer_norm_eps"],
+        "dropout": values["hidden_dropout_prob"],
+        "segments": values["type_vocab_size"],
+        "embedding_width": None if embedding == values["hidden_size"] else embedding,
+        "word_head": "transformed" if words else "tied",
+    }
+
+
+def _require(values: Mapping[str, Any], key: str, expected: Any, *, silent: Any) -> None:
+    """`silent` is what transformers takes where the key is absent or null."""
+    got = values.get(key)
+    got = silent if got is None else got
+    if got != expected:
+        raise ModelError(f"config.json: {key} is {got!r}; Bothways loads this kind of model with {expected!r} only")

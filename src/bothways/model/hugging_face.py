@@ -1,0 +1,204 @@
+"""A saved model is a Hugging Face model folder: written without transformers, read by it with no code of ours.
+
+    run/encoder/   config.json (EuroBertForMaskedLM)  model.safetensors --+
+    run/decoder/   config.json (LlamaForCausalLM)     model.safetensors --+-- one file under two names
+
+beside them in each: the tokenizer with the face's template, README.md (the model card), bothways.json (what the
+objective taught), and what sentence-transformers or text generation want to know. An objective that gives neither
+face leaves run/body/.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bothways.batch import Vocabulary
+from bothways.errors import ModelError
+from bothways.files import sync_folder
+from bothways.model.config import ModelConfig
+from bothways.model.faces import Trained, config_json, read_config
+from bothways.model.model import Model
+from bothways.model.names import from_hugging_face_names, to_hugging_face
+
+WEIGHTS = "model.safetensors"
+_WORD_HEADS = ("cls.predictions.transform.dense.weight", "generator_predictions.dense.weight")
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A model read from a folder, and what it can be asked."""
+
+    model: Model
+    trained: Trained
+
+
+def save_faces(
+    run: Path,
+    *,
+    weights: Mapping[str, Tensor],
+    config: ModelConfig,
+    vocabulary: Vocabulary,
+    trained: Trained,
+    save_tokenizer: Callable[[Path, str], None],
+    card: Callable[[str], str],
+) -> list[Path]:
+    """Writes a folder for each face (`body` when there is none) and returns them.
+
+    Everything is written aside, flushed, and renamed; the weights are one file under several names where the file
+    system can (a hard link), else copies.
+
+    Args:
+        weights: {parameter name of Model: float32 master weight}; heads other than the words, and parts, stay out.
+        save_tokenizer: called with (folder, "encoder" or "decoder"): which template goes around a text.
+        card: called with the face's name; returns its README.md.
+
+    Raises:
+        ModelError: a shape that Hugging Face does not have.
+    """
+    faces = trained.faces or ("body",)
+    configs = {face: config_json(config, vocabulary=vocabulary, face=face) for face in faces}
+    aside = run / ".faces.partial"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    save_file(to_hugging_face(weights, config=config), aside / WEIGHTS, metadata={"format": "pt"})
+    (aside / WEIGHTS).chmod(0o644)  # safetensors leaves it readable to its owner only
+    for face in faces:
+        folder = aside / face
+        folder.mkdir()
+        _link(aside / WEIGHTS, folder / WEIGHTS)
+        _write_json(folder / "config.json", configs[face])
+        _write_json(folder / "bothways.json", trained.as_json())
+        save_tokenizer(folder, "decoder" if face == "decoder" else "encoder")
+        (folder / "README.md").write_text(card(face), encoding="utf-8")
+        if face == "decoder":
+            _write_json(folder / "generation_config.json", _generation(vocabulary))
+        if face == "encoder":
+            _write_sentence_transformers(folder, width=config.width)
+    _flush(aside)
+    for face in faces:
+        shutil.rmtree(run / face, ignore_errors=True)
+        (aside / face).rename(run / face)
+    shutil.rmtree(aside)
+    sync_folder(run)
+    return [run / face for face in faces]
+
+
+def from_hugging_face(folder: str | Path) -> Model:
+    """The model in a folder: our own faces, BERT and ELECTRA; float32, on the CPU, ready to be used or trained on.
+
+    Raises:
+        ModelError: no model there, a kind that is not ours, weights that are a pickle, damaged, or do not fit.
+    """
+    return read_saved(Path(folder)).model
+
+
+def read_saved(folder: Path) -> Saved:
+    """As `from_hugging_face`, with what the model can be asked."""
+    values = _read_json(folder / "config.json")
+    tensors = _read_weights(folder)
+    try:
+        words = any(name in tensors for name in _WORD_HEADS)
+        model = Model(read_config(values, words=words))
+        model.load_state_dict(from_hugging_face_names(tensors, kind=values["model_type"], wanted=model.state_dict()))
+        noted = folder / "bothways.json"
+        can_say = words or "ForMaskedLM" in "".join(values.get("architectures") or ())
+        trained = Trained.from_json(_read_json(noted)) if noted.exists() else Trained.guess(values, words=can_say)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from None
+    return Saved(model, trained)
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    path = folder / WEIGHTS
+    if not path.is_file():
+        others = sorted(
+            file.name for file in folder.iterdir() if file.suffix in {".bin", ".pt", ".pth", ".ckpt", ".h5"}
+        )
+        if others:
+            raise ModelError(
+                f"{folder} holds its weights as {others[0]}, which can run code when it is opened and is never opened "
+                f"here. If you trust it, load it with transformers and save_pretrained it: that writes {WEIGHTS}."
+            )
+        raise ModelError(f"{folder}: expected the weights in {WEIGHTS} (one file), found none")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read ({error}): the file is damaged. Save the model again.") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path.parent} holds no model: expected a Hugging Face folder with {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: expected a JSON object, got {type(values).__name__}")
+    return values
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one that has no links
+        shutil.copyfile(source, target)
+
+
+def _flush(folder: Path) -> None:
+    """So that what is renamed next is on the disk."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _generation(vocabulary: Vocabulary) -> dict[str, Any]:
+    """Draws the next piece, never one that is no text, until [SEP]."""
+    return {
+        "bos_token_id": vocabulary.cls,
+        "eos_token_id": vocabulary.sep,
+        "pad_token_id": vocabulary.pad,
+        "do_sample": True,
+        "suppress_tokens": sorted(vocabulary.special - {vocabulary.sep}),
+    }
+
+
+def _write_sentence_transformers(folder: Path, *, width: int) -> None:
+    """The mean of the states of all pieces, specials included; in the spelling that all its versions read."""
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    _write_json(
+        folder / "modules.json",
+        [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
+            for i, (path, name) in enumerate(modules)
+        ],
+    )
+    (folder / "1_Pooling").mkdir()
+    _write_json(
+        folder / "1_Pooling" / "config.json",
+        {
+            "word_embedding_dimension": width,
+            "pooling_mode_cls_token": False,
+            "pooling_mode_mean_tokens": True,
+            "pooling_mode_max_tokens": False,
+            "pooling_mode_mean_sqrt_len_tokens": False,
+        },
+    )
+    _write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})

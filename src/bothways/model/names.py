@@ -1,0 +1,159 @@
+"""What Hugging Face calls our weights: one table for each shape, read both ways.
+
+One of our matrices may be several of theirs, laid one under the other (q, k and v).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from bothways.errors import ModelError
+from bothways.model.config import ModelConfig
+
+PREFIX = {"eurobert": "model.", "llama": "model.", "bert": "bert.", "electra": "electra."}
+"""What stands before the names of the body in a model with a head; a body saved alone goes without."""
+
+_MODERN = {
+    "backbone.embeddings.pieces": ("model.embed_tokens",),
+    "backbone.norm": ("model.norm",),
+}
+_MODERN_BLOCK = {
+    "attention_norm": ("input_layernorm",),
+    "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "attention.out": ("self_attn.o_proj",),
+    "feed_forward_norm": ("post_attention_layernorm",),
+    "gate": ("mlp.gate_proj",),
+    "up": ("mlp.up_proj",),
+    "down": ("mlp.down_proj",),
+}
+_CLASSIC = {
+    "backbone.embeddings.pieces": ("embeddings.word_embeddings",),
+    "backbone.embeddings.positions": ("embeddings.position_embeddings",),
+    "backbone.embeddings.segments": ("embeddings.token_type_embeddings",),
+    "backbone.embeddings.norm": ("embeddings.LayerNorm",),
+    "backbone.embeddings.project": ("embeddings_project",),
+}
+_CLASSIC_BLOCK = {
+    "attention.qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
+    "attention.out": ("attention.output.dense",),
+    "attention_norm": ("attention.output.LayerNorm",),
+    "up": ("intermediate.dense",),
+    "down": ("output.dense",),
+    "feed_forward_norm": ("output.LayerNorm",),
+}
+_WORDS = {
+    "bert": {
+        "words.dense": ("cls.predictions.transform.dense",),
+        "words.norm": ("cls.predictions.transform.LayerNorm",),
+        "words": ("cls.predictions",),  # its bias alone
+    },
+    "electra": {
+        "words.dense": ("generator_predictions.dense",),
+        "words.norm": ("generator_predictions.LayerNorm",),
+        "words": ("generator_lm_head",),
+    },
+}
+# Tensors of a body that carry nothing we use: BERT's pooler is trained for next sentences, the others are constants.
+_IGNORED = ("pooler.", "embeddings.position_ids", "rotary_emb.")
+
+
+def _modules(kind: str, layers: int) -> dict[str, tuple[str, ...]]:
+    """{our module: their modules} of a whole model of Hugging Face's `kind`."""
+    prefix = PREFIX[kind]
+    if prefix == "model.":
+        outside, block, theirs = _MODERN, _MODERN_BLOCK, "model.layers"
+    else:
+        outside = {ours: (prefix + names[0],) for ours, names in _CLASSIC.items()} | _WORDS[kind]
+        block, theirs = _CLASSIC_BLOCK, f"{prefix}encoder.layer"
+    inside = {
+        f"backbone.blocks.{i}.{ours}": tuple(f"{theirs}.{i}.{name}" for name in names)
+        for i in range(layers)
+        for ours, names in block.items()
+    }
+    return outside | inside
+
+
+def kind_of(config: ModelConfig) -> str:
+    """Hugging Face's kind of a classic shape (the modern one is both "eurobert" and "llama", of equal names)."""
+    if config.shape == "modern":
+        return "llama"
+    return "electra" if config.embedding_width else "bert"
+
+
+def to_hugging_face(weights: Mapping[str, Tensor], *, config: ModelConfig) -> dict[str, Tensor]:
+    """{our name: weight} -> {their name: float32 weight on the CPU}; heads other than the words, and parts, stay out.
+
+    Raises:
+        ModelError: a weight of the body that has no name there.
+    """
+    modules = _modules(kind_of(config), config.layers)
+    result: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        module, _, field = name.rpartition(".")
+        if name.startswith(("heads.", "parts.")):
+            continue
+        if module not in modules:
+            raise ModelError(
+                f"the {config.shape} shape cannot be saved with {name}: Hugging Face's has no place for it"
+            )
+        theirs = modules[module]
+        for other, part in zip(theirs, weight.detach().float().cpu().chunk(len(theirs)), strict=True):
+            result[f"{other}.{field}"] = part.contiguous()
+    return result
+
+
+def from_hugging_face_names(
+    tensors: Mapping[str, Tensor], *, kind: str, wanted: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """{their name: tensor} -> {our name: float32 weight}, in the names and shapes of `wanted`.
+
+    Heads that are not ours are left out; a tensor of the body that we have no place for is an error.
+
+    Raises:
+        ModelError: a tensor is missing, has another shape, or would be lost.
+    """
+    tensors = _modern_spelling(tensors, prefix=PREFIX[kind])
+    layers = 1 + max((int(name.split(".")[2]) for name in wanted if name.startswith("backbone.blocks.")), default=-1)
+    modules = _modules(kind, layers)
+    result: dict[str, Tensor] = {}
+    used: set[str] = set()
+    for name, like in wanted.items():
+        module, _, field = name.rpartition(".")
+        theirs = [f"{other}.{field}" for other in modules[module]]
+        missing = [other for other in theirs if other not in tensors]
+        if missing:
+            raise ModelError(
+                f"expected the tensor {missing[0]}, which is not there. Is config.json that of this model?"
+            )
+        weight = torch.cat([tensors[other] for other in theirs]).float()
+        if weight.shape != like.shape:
+            shape = [list(tensors[other].shape) for other in theirs]
+            raise ModelError(f"{theirs[0]} has shape {shape[0]}, config.json says {list(like.shape)} for {name}")
+        result[name] = weight
+        used.update(theirs)
+    _nothing_lost(tensors.keys() - used, prefix=PREFIX[kind])
+    return result
+
+
+def _modern_spelling(tensors: Mapping[str, Tensor], *, prefix: str) -> dict[str, Tensor]:
+    """The body's prefix where it is left out; weight and bias of a norm where they are gamma and beta, as of old."""
+    bare = not any(name.startswith(prefix) for name in tensors)
+    spelt = {}
+    for name, tensor in tensors.items():
+        name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        spelt[prefix + name if bare else name] = tensor
+    return spelt
+
+
+def _nothing_lost(unread: set[str], *, prefix: str) -> None:
+    ignored = tuple(prefix + name for name in _IGNORED)
+    lost = sorted(
+        name
+        for name in unread
+        if name.startswith(prefix) and not name.startswith(ignored) and not name.endswith("rotary_emb.inv_freq")
+    )
+    if lost:
+        raise ModelError(f"the body holds {lost[0]}, which this shape has no place for ({len(lost)} such tensors)")
