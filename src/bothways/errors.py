@@ -44,6 +44,14 @@ class MachineError(BothwaysError):
     exit_code = 6
 
 
+class Stopped(BothwaysError):
+    """A signal asked the run to stop, and it was saved: 143 for SIGTERM, 130 for Ctrl-C."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not known: it lists those that are, the nearest first."""
     names = sorted(known)

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bothways.errors import UsageError
+
 
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,22 +62,37 @@ class ScheduleConfig(Frozen):
 class TrainingConfig(Frozen):
     budget: Budget
     length: int = Field(default=128, ge=8, description="pieces in a row")
-    batch: int = Field(default=64, ge=1, description="rows in a step, over all processes")
-    micro_batch: int = Field(default=16, ge=1, description="rows at once in one process")
+    step_tokens: int = Field(default=8192, ge=8, description="pieces in a step, over all processes")
+    micro_tokens: int = Field(default=2048, ge=8, description="pieces at once in one process")
     optimiser: OptimiserConfig = OptimiserConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     sharded: bool = Field(default=False, description="FSDP2 instead of one flat all-reduce")
     seed: int = 0
     validate_every: float = Field(default=0.1, gt=0, le=1, description="share of the budget")
-    save_every: int = Field(default=200, ge=1, description="steps")
+    validation_rows: int = Field(default=256, ge=1)
+    save_every: int = Field(default=500, ge=1, description="steps")
 
     @property
-    def tokens_per_step(self) -> int:
-        return self.batch * self.length
+    def rows(self) -> int:
+        """Rows in a step."""
+        return self.step_tokens // self.length
 
-    @model_validator(mode="after")
-    def _divides(self) -> TrainingConfig:
-        if self.batch % self.micro_batch:
-            raise ValueError(f"batch must be a multiple of micro_batch, got {self.batch} and {self.micro_batch}")
-        return self
+    @property
+    def micro_rows(self) -> int:
+        """Rows at once in one process."""
+        return max(1, self.micro_tokens // self.length)
+
+    def check_split(self, processes: int) -> None:
+        """Every process must get as many micro-batches as every other.
+
+        Raises:
+            UsageError: they cannot be dealt out evenly.
+        """
+        if self.rows < 1 or self.rows % (self.micro_rows * processes):
+            raise UsageError(
+                f"step_tokens must be a multiple of micro_tokens x processes, in whole rows of {self.length}: got "
+                f"step_tokens={self.step_tokens} ({self.rows} rows), micro_tokens={self.micro_tokens} "
+                f"({self.micro_rows} rows), {processes} processes. Change one of them with "
+                f"--set training.step_tokens={self.micro_rows * processes * self.length * 2}"
+            )

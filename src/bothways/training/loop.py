@@ -58,7 +58,6 @@ def train(
     Raises:
         DivergedError: five steps in a row were skipped.
     """
-    rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in state.optimisers]
     while state.step < total:
         micro_batches = work.batches(state.step, state.step / total)
         count, asked = _agree(_weight(micro_batches), stop())
@@ -68,16 +67,16 @@ def train(
         finite = bool(torch.isfinite(norm)) and bool(torch.isfinite(sums).all())
         if finite:
             state.weights.scale(torch.clamp(config.optimiser.clip / (norm + 1e-6), max=1.0))
-            for optimiser, peaks in zip(state.optimisers, rates, strict=True):
-                for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-                    group["lr"] = peak * share
+            for optimiser in state.optimisers:
+                for group in optimiser.param_groups:
+                    group["lr"] = group["peak"] * share
                 optimiser.step()
         state.weights.publish()
         state.step += 1
-        state.tokens += config.tokens_per_step
+        state.tokens += config.rows * config.length
         state.skipped += not finite
         state.skipped_in_a_row = 0 if finite else state.skipped_in_a_row + 1
-        yield _report(work.names, sums, count, state, share * rates[0][0], float(norm), asked)
+        yield _report(work.names, sums, count, state, share * state.optimisers[0].param_groups[0]["peak"], float(norm), asked)
         if state.skipped_in_a_row >= SKIPPED_IN_A_ROW:
             raise DivergedError(
                 f"the loss or its gradient was not finite in {SKIPPED_IN_A_ROW} steps in a row, the last of them step "

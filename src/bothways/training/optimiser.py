@@ -62,7 +62,20 @@ class LayerwiseAdam(torch.optim.Optimizer):
 def build_optimisers(
     config: OptimiserConfig, *, matrices: Sequence[Tensor], tables: Sequence[Tensor], vectors: Sequence[Tensor]
 ) -> list[torch.optim.Optimizer]:
-    """One or two optimisers over master weights: matrices of the blocks, embedding tables, and vectors (never decayed)."""
+    """One or two optimisers over master weights: matrices of the blocks, embedding tables, vectors (never decayed).
+
+    Every group keeps its peak learning rate under "peak"; the schedule sets "lr" from it.
+    """
+    optimisers = _choose(config, matrices, tables, vectors)
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["peak"] = group["lr"]
+    return optimisers
+
+
+def _choose(
+    config: OptimiserConfig, matrices: Sequence[Tensor], tables: Sequence[Tensor], vectors: Sequence[Tensor]
+) -> list[torch.optim.Optimizer]:
     rate, adam_rate = LEARNING_RATES[config.name]
     rate, adam_rate = config.learning_rate or rate, config.adam_learning_rate or config.learning_rate or adam_rate
     if config.name == "muon":

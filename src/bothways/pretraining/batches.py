@@ -1,0 +1,97 @@
+"""From shards and an objective to batches: a pure function of seed and step, dealt out to processes.
+
+Row g of the run (g = step * rows + i) is the same whatever the number of processes; its randomness too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bothways.batch import Batch, Row
+from bothways.corpus import Rows, Shards, Stream
+from bothways.errors import DataError
+from bothways.objectives import Objective, build
+from bothways.training.config import TrainingConfig
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBatches:
+    """Called with (step, progress): this process's micro-batches of that step."""
+
+    rows: Rows
+    objective: Objective
+    config: TrainingConfig
+    rank: int = 0
+    processes: int = 1
+    device: torch.device | str = "cpu"
+
+    def __call__(self, step: int, progress: float) -> list[Batch]:
+        size = self.config.micro_rows
+        starts = range(self.rank * size, self.config.rows, self.processes * size)
+        first = step * self.config.rows
+        return [self._batch(range(first + start, first + start + size), progress).to(self.device) for start in starts]
+
+    def _batch(self, indices: range, progress: float) -> Batch:
+        return Batch.stack(
+            [
+                self.objective.sample(self.rows[index], np.random.default_rng(self.rows.key(index)), progress)
+                for index in indices
+            ]
+        )
+
+
+def validation_rows(shards: Shards, config: TrainingConfig) -> list[Row]:
+    """The validation split's rows, evenly spread when there are more than asked for."""
+    rows = Rows(shards.validation, shards.vocabulary, length=config.length, seed=None)
+    if not len(rows):
+        raise DataError(f"the validation split holds less than one row of {config.length} pieces. Prepare more text.")
+    wanted = min(len(rows), config.validation_rows)
+    return [rows[i * len(rows) // wanted] for i in range(wanted)]
+
+
+def validation_batches(objective: Objective, rows: Sequence[Row], config: TrainingConfig) -> list[Batch]:
+    """The same samples every time: the i-th row always has the same randomness, as at the end of the run."""
+    samples = [objective.sample(row, np.random.default_rng((0, i)), 1.0) for i, row in enumerate(rows)]
+    size = config.micro_rows
+    return [Batch.stack(samples[i : i + size]) for i in range(0, len(samples), size)]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A quick question put to every model that can answer it, the same for all objectives that train the face.
+
+    next  the next piece, of every piece of the text, left to right
+    fill  hidden pieces (15 %, all shown as [MASK]), from both sides
+    """
+
+    name: str
+    objective: Objective
+    batches: list[Batch]
+
+
+def probes(objective: Objective, shards: Shards, rows: Sequence[Row], config: TrainingConfig) -> list[Probe]:
+    """The probes for the faces that the objective trains."""
+    asked = {"decoder": ("next", "causal"), "encoder": ("fill", "mlm(replace=all-mask)")}
+    found = []
+    for face in objective.about.faces:
+        name, expression = asked[face]
+        probe = build(expression, shards.vocabulary)
+        found.append(Probe(name, probe, validation_batches(probe, rows, config)))
+    return found
+
+
+def predicted_share(batches: TrainingBatches, rows: int = 128) -> float:
+    """Share of the tokens at which something is predicted, over the first rows of the run."""
+    some = [batches.objective.sample(batches.rows[i], np.random.default_rng(batches.rows.key(i)), 0.5) for i in range(rows)]
+    said = sum(len(target.at) for sample in some for target in sample.targets if target.head == "words")
+    return said / sum(len(sample.pieces) for sample in some)
+
+
+def bits_per_nat(stream: Stream) -> float:
+    """Turns mean nats a predicted piece into bits a byte of text: every piece but [CLS] is predicted."""
+    return (stream.pieces - stream.documents) / (stream.bytes * math.log(2))

@@ -1,0 +1,147 @@
+"""A run's configuration: YAML in and out, `--set training.budget.steps=100`, misspelt keys named with the nearest one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from bothways.errors import UsageError, unknown
+from bothways.model import ModelConfig, preset
+from bothways.training.config import Budget, Frozen, TrainingConfig
+
+
+class PretrainConfig(Frozen):
+    """What `bothways pretrain` is told.
+
+    shards     a folder made by `bothways prepare`
+    out        the run's folder
+    objective  an expression: "hybrid", "1/2 causal + 1/2 mlm(rate=0.3)"
+    size       tiny, mini, small or base
+    model      fields of ModelConfig that differ from the size's
+    """
+
+    shards: Path
+    out: Path
+    objective: str = "hybrid"
+    size: str = "tiny"
+    model: dict[str, Any] = {}
+    training: TrainingConfig
+
+    def model_config_for(self, vocabulary: int) -> ModelConfig:
+        """The model's shape: the preset with the changes of `model`."""
+        base = preset(self.size, vocabulary=vocabulary, length=max(512, self.training.length))
+        return read(ModelConfig, {**base.model_dump(), **self.model}, below="model")
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def read(kind: type[M], values: Mapping[str, Any], *, below: str = "") -> M:
+    """A checked configuration record.
+
+    Raises:
+        UsageError: a key is unknown (the nearest is named) or a value does not fit; the whole path of the key is named.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join([*([below] if below else []), *(str(part) for part in first["loc"])])
+        if first["type"] == "extra_forbidden":
+            raise unknown("configuration key", path, _keys(kind, below)) from None
+        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        raise UsageError(f"configuration: {path or kind.__name__}: {first['msg'].removeprefix('Value error, ')}{got}") from None
+
+
+def _keys(kind: type[BaseModel], below: str = "") -> list[str]:
+    """Dotted names of all keys."""
+    names = []
+    for name, field in kind.model_fields.items():
+        path = f"{below}.{name}" if below else name
+        inner = [t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type)]
+        records = [t for t in inner if issubclass(t, BaseModel)]
+        names += _keys(records[0], path) if records else [path]
+    return names
+
+
+def with_settings(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """Applies "training.budget.steps=100" and the like; values are read as YAML.
+
+    Raises:
+        UsageError: a setting without "=", or a value that is no YAML.
+    """
+    result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(values)))
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set expects key=value, got {setting!r}. For example: --set training.seed=1")
+        try:
+            value = number(yaml.safe_load(text))
+        except yaml.YAMLError:
+            raise UsageError(f"--set {key}: {text!r} is not a value that YAML can read") from None
+        *path, last = key.split(".")
+        place = result
+        for part in path:
+            inner = place.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise UsageError(f"--set {key}: {part!r} is a value, not a group of keys")
+            place = inner
+        if last in Budget.model_fields and path[-1:] == ["budget"]:
+            place.clear()  # a budget is exactly one: the last one said
+        place[last] = value
+    return result
+
+
+def number(value: Any) -> Any:
+    """YAML reads 5e13 as a string (it wants 5.0e+13); people write 5e13."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def read_budget(text: str) -> dict[str, float]:
+    """"300s" or "300seconds", "1000steps", "5e6tokens", "1e14flops" -> {"seconds": 300.0}.
+
+    Raises:
+        UsageError: anything else.
+    """
+    units = {"s": "seconds", "min": "minutes", "h": "hours"} | {unit: unit for unit in Budget.model_fields}
+    plain = text.strip().lower().replace(" ", "")
+    unit = next((unit for unit in sorted(units, key=len, reverse=True) if plain.endswith(unit)), "")
+    try:
+        amount = float(plain.removesuffix(unit))
+    except ValueError:
+        amount = -1.0
+    if not unit or amount <= 0:
+        raise UsageError(f"a budget is a number and a unit: 1000steps, 5e6tokens, 1e14flops, 300s, 40min; got {text!r}")
+    name = units[unit]
+    amount *= {"minutes": 60, "hours": 3600}.get(name, 1)
+    name = "seconds" if name in ("minutes", "hours") else name
+    return {name: int(amount) if name == "steps" else amount}
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """The values of a YAML file.
+
+    Raises:
+        UsageError: the file is missing or no mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: cannot be read as YAML ({error})") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: expected keys and values, got {type(values).__name__}")
+    return values
+
+
+def dump(config: BaseModel) -> str:
+    """YAML that `load_config` reads back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

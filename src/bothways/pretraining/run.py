@@ -1,0 +1,181 @@
+"""From a configuration to a trained, saved and reported model."""
+
+from __future__ import annotations
+
+import math
+import signal
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bothways.errors import Stopped
+from bothways.pretraining.batches import bits_per_nat
+from bothways.pretraining.config import PretrainConfig
+from bothways.pretraining.finish import begin, finish
+from bothways.pretraining.setup import Run, set_up, total_steps
+from bothways.training.evaluate import evaluate_losses, evaluate_words
+from bothways.training.loop import Report, train
+from bothways.training.processes import processes
+from bothways.training.schedule import decay_start
+from bothways.training.state import save_state
+
+MEASURED_STEPS = 20  # of a budget in seconds: after them it becomes a number of steps, and the run is exact
+Show = Callable[[dict[str, Any]], None]
+
+
+def pretrain(config: PretrainConfig, *, resume: bool = False, show: Show = lambda line: None) -> Path:
+    """Trains, validates, saves, exports and reports; returns the run's folder.
+
+    `show` is handed every line of metrics.jsonl as it is written, on the first process. With `resume`, the run in
+    `config.out` goes on from its last checkpoint, bit for bit as if it had never stopped.
+
+    Raises:
+        BothwaysError: whatever a user can cause, each with its exit code (errors.py).
+        Stopped: SIGTERM or Ctrl-C came; everything is saved.
+    """
+    with processes() as team, _signals() as stop:
+        run = set_up(config, team, resume=resume)
+        begin(run)
+        _fit(run, stop, show if team.first else lambda line: None)
+        finish(run)
+        team.wait()
+        return run.folder.path
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], int]]:
+    """Remembers SIGTERM and Ctrl-C instead of dying of them; the callable gives the signal's number, or 0."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: 0
+        return
+    wanted = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, lambda came, _: caught.append(came)) for number in wanted}
+    try:
+        yield lambda: caught[0] if caught else 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _fit(run: Run, stop: Callable[[], int], show: Show) -> None:
+    if run.state.step == 0:
+        _validate(run, show)
+    total = run.state.notes.get("total") or total_steps(run) or _measure(run, stop, show)
+    run.state.notes |= {"total": total, "budget": run.config.training.budget.model_dump()}
+    run.folder.note(steps=total)
+    every = run.config.training.validate_every * total
+    due = {round(i * every) for i in range(1, math.ceil(1 / run.config.training.validate_every))} | {total}
+    saves = {decay_start(run.config.training.schedule, total), total}
+    for report in _steps(run, total, stop, show):
+        if report.step in due:
+            _validate(run, show)
+        if report.step in due | saves or report.step % run.config.training.save_every == 0:
+            save(run)
+
+
+def _measure(run: Run, stop: Callable[[], int], show: Show) -> int:
+    """Trains a few steps under the clock; how many steps make the budget, validations included?"""
+    seconds = run.config.training.budget.seconds
+    assert seconds is not None
+    taken: list[float] = []
+    started = time.perf_counter()
+    for _ in _steps(run, 10**12, stop, show):
+        now = time.perf_counter()
+        taken.append(now - started)
+        started = now
+        if run.state.step >= MEASURED_STEPS or sum(taken) > seconds / 2:
+            break
+    pace = -run.team.least(-statistics.median(taken))
+    looks = run.state.notes["validation_seconds"] * (1 / run.config.training.validate_every)
+    return max(run.state.step + 1, run.state.step + int((seconds - sum(taken) - looks) / pace))
+
+
+def _steps(run: Run, total: int, stop: Callable[[], int], show: Show) -> Iterator[Report]:
+    """The loop, with a line of metrics for every step; saves and leaves when a signal came."""
+    tokens = run.config.training.rows * run.config.training.length
+    started = time.perf_counter()
+    for report in train(
+        run.work, state=run.state, config=run.config.training, total=total, stop=lambda: bool(stop())
+    ):
+        took = time.perf_counter() - started
+        run.seconds += took
+        line = {
+            "kind": "train",
+            "step": report.step,
+            "progress": report.step / total,
+            "tokens": report.tokens,
+            "flops": report.tokens * run.flops_per_token,
+            "seconds": round(run.seconds, 3),
+            "loss": report.loss,
+            "losses": report.losses,
+            "learning_rate": report.learning_rate,
+            "gradient_norm": report.gradient_norm,
+            "tokens_per_second": round(tokens / took, 1),
+            "useful_share": round(tokens * run.flops_per_token / took / run.peak, 4),
+            "skipped": report.skipped,
+        }
+        run.folder.append(line)
+        show(line)
+        yield report
+        if report.stop:
+            save(run)
+            run.folder.note(status="stopped")
+            number = stop() or signal.SIGTERM
+            raise Stopped(
+                f"stopped after step {report.step} and saved. Go on with: bothways pretrain --resume --out {run.config.out}",
+                exit_code=128 + number,
+            )
+        started = time.perf_counter()
+
+
+def save(run: Run) -> None:
+    """A checkpoint; keeps the last two, the best, and the last before the learning rate falls."""
+    run.state.notes |= {"seconds": round(run.seconds, 3), "names": list(run.work.names)}
+    save_state(run.state, run.folder.checkpoints, write=run.team.first)
+    keep = {run.state.notes["best"]["step"]}
+    if "total" in run.state.notes:
+        keep.add(decay_start(run.config.training.schedule, run.state.notes["total"]))
+    run.folder.prune(keep)
+    run.team.wait()
+
+
+def _validate(run: Run, show: Show) -> None:
+    """Validation loss of every objective, and the probes, as a line of metrics."""
+    started = time.perf_counter()
+    run.model.eval()
+    if run.objective.loss is None:
+        scores = evaluate_words(run.model, run.validation, rule=run.objective.rule)
+        losses = {name: score.nats for name, score in scores.items()}
+    else:
+        drawn = torch.Generator(device=run.team.device).manual_seed(0)
+        losses = evaluate_losses(lambda batch: run.work.losses(batch, drawn), run.validation)
+    answers = {
+        probe.name: next(iter(evaluate_words(run.model, probe.batches, rule=probe.objective.rule).values()))
+        for probe in run.probes
+    }
+    run.model.train()
+    following, filling = answers.get("next"), answers.get("fill")
+    line = {
+        "kind": "validation",
+        "step": run.state.step,
+        "tokens": run.state.tokens,
+        "flops": run.state.tokens * run.flops_per_token,
+        "seconds": round(run.seconds, 3),
+        "losses": losses,
+        "bits_per_byte": {"causal": following.nats * bits_per_nat(run.shards.validation)} if following else {},
+        "fill_accuracy": filling.accuracy if filling else None,
+        "next_accuracy": following.accuracy if following else None,
+    }
+    loss = sum(share * losses[name] for name, share in run.objective.shares.items() if name in losses)
+    if loss < run.state.notes.get("best", {"loss": math.inf})["loss"] or "best" not in run.state.notes:
+        run.state.notes["best"] = {"step": run.state.step, "loss": loss}
+    run.state.notes["validation_seconds"] = round(time.perf_counter() - started, 3)
+    run.folder.append(line)
+    show(line)

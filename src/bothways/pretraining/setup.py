@@ -1,0 +1,197 @@
+"""Everything that a run needs before its first step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bothways.batch import Batch, Losses
+from bothways.corpus import Rows, Shards
+from bothways.errors import DataError, ModelError, UsageError
+from bothways.machine import bf16_instructions, gemm_peak
+from bothways.model import Model
+from bothways.model.losses import plain_loss
+from bothways.objectives import Objective, build
+from bothways.pretraining.batches import (
+    Probe,
+    TrainingBatches,
+    predicted_share,
+    probes,
+    validation_batches,
+    validation_rows,
+)
+from bothways.pretraining.config import PretrainConfig
+from bothways.pretraining.folder import RunFolder
+from bothways.training.config import TrainingConfig
+from bothways.training.loop import Work
+from bothways.training.optimiser import build_optimisers
+from bothways.training.processes import Processes
+from bothways.training.schedule import decay_start
+from bothways.training.state import State, checkpoints, load_state
+from bothways.training.weights import KINDS, Replicated, Sharded, Weights, kind
+
+
+@dataclass(slots=True)
+class Run:
+    """What a run holds while it goes on."""
+
+    config: PretrainConfig
+    shards: Shards
+    objective: Objective
+    model: Model
+    state: State
+    work: Work
+    probes: list[Probe]
+    validation: list[Batch]
+    folder: RunFolder
+    team: Processes
+    precision: str
+    flops_per_token: float
+    peak: float = 0.0
+    seconds: float = 0.0
+
+    def full_weights(self) -> dict[str, Tensor]:
+        """The float32 master weights, whole (every process must ask)."""
+        whole = {}
+        for name, weight in self.state.weights.master.items():
+            gather = getattr(weight, "full_tensor", None)
+            whole[name] = (weight if gather is None else gather()).detach().cpu()
+        return whole
+
+
+def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
+    """Opens, checks and builds everything; with `resume`, puts the last checkpoint back."""
+    training = config.training
+    training.check_split(team.count)
+    folder = RunFolder(config.out, writes=team.first)
+    if resume:
+        _check_unchanged(config, folder)
+    shards = Shards.open(config.shards)
+    objective = build(config.objective, shards.vocabulary)
+    shape = config.model_config_for(shards.vocabulary.size)
+    rows = Rows(shards.train, shards.vocabulary, length=training.length, seed=training.seed)
+    fixed = validation_rows(shards, training)
+    if not resume:
+        folder.create(config)
+        team.wait()
+    precision = precision_of(training)
+    model = Model(shape, seed=training.seed, parts=objective.parts).to(team.device)
+    batches = TrainingBatches(rows, objective, training, team.rank, team.count, team.device)
+    run = Run(
+        config=config,
+        shards=shards,
+        objective=objective,
+        model=model,
+        state=_state(model, training, torch.bfloat16 if precision == "bf16" else torch.float32),
+        work=Work(losses_of(objective, model), batches, tuple(sorted(objective.shares))),
+        probes=probes(objective, shards, fixed, training),
+        validation=validation_batches(objective, fixed, training),
+        folder=folder,
+        team=team,
+        precision=precision,
+        flops_per_token=shape.flops_per_token(length=training.length, predicted=predicted_share(batches)),
+        peak=team.total(gemm_peak(precision, seconds=0.5)),
+    )
+    if resume:
+        _restore(run)
+    return run
+
+
+def precision_of(config: TrainingConfig) -> str:
+    """ "auto" is bf16 on a GPU and where the processor has instructions for it, else fp32."""
+    if config.precision != "auto":
+        return config.precision
+    return "bf16" if torch.cuda.is_available() or bf16_instructions() else "fp32"
+
+
+def losses_of(objective: Objective, model: Model) -> Callable[[Batch, torch.Generator], Losses]:
+    """The objective's own loss, or the plain one under its rule."""
+    own = objective.loss
+    if own is None:
+        return lambda batch, generator: plain_loss(model, batch, rule=objective.rule)
+    return lambda batch, generator: own(model, batch, generator)
+
+
+def _state(model: Model, training: TrainingConfig, dtype: torch.dtype) -> State:
+    weights: Weights
+    if training.sharded:
+        weights = Sharded(model, dtype, list(model.backbone.blocks))
+    else:
+        weights = Replicated(model, dtype)
+    by_kind = {name: [w for key, w in weights.master.items() if kind(key, w) == name] for name in KINDS}
+    return State(weights, build_optimisers(training.optimiser, **by_kind))
+
+
+def total_steps(run: Run) -> int | None:
+    """The budget in steps; None for seconds, which only the clock can turn into steps."""
+    budget, training = run.config.training.budget, run.config.training
+    tokens = training.rows * training.length
+    if budget.steps is not None:
+        return budget.steps
+    if budget.tokens is not None:
+        return math.ceil(budget.tokens / tokens)
+    if budget.flops is not None:
+        return math.ceil(budget.flops / (run.flops_per_token * tokens))
+    return None
+
+
+MAY_CHANGE = {"budget", "save_every", "validate_every", "validation_rows"}
+
+
+def _check_unchanged(config: PretrainConfig, folder: RunFolder) -> None:
+    """A resumed run is the same run: only the budget, and how often it looks and saves, may change.
+
+    Raises:
+        UsageError: something else changed; it is named.
+    """
+
+    def flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in values.items():
+            found |= flat(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value}
+        return found
+
+    old = flat(folder.config().model_dump(mode="json", exclude={"out": True, "training": MAY_CHANGE}))
+    new = flat(config.model_dump(mode="json", exclude={"out": True, "training": MAY_CHANGE}))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            raise UsageError(
+                f"a resumed run must be the same run: {key} was {old.get(key)!r}, now {new.get(key)!r}. "
+                "Leave it as it was, or start another run with another --out."
+            )
+
+
+def _restore(run: Run) -> None:
+    """The last checkpoint; under a larger budget, the last one from before the learning rate fell."""
+    manifest, training = run.folder.manifest(), run.config.training
+    data = manifest.get("data", {}).get("fingerprint")
+    if data != run.shards.fingerprint:
+        raise DataError(
+            f"{run.config.shards} is not what this run was trained on: its fingerprint is "
+            f"{run.shards.fingerprint[:12]}, the run's {str(data)[:12]}. Prepare the same corpus again."
+        )
+    found = checkpoints(run.folder.checkpoints)
+    if not found:
+        run.folder.cut(-1)
+        return
+    load_state(run.state, found[-1])
+    old, total = run.state.notes.get("total"), total_steps(run)
+    if total is None and old is not None and run.state.notes["budget"] != training.budget.model_dump():
+        assert training.budget.seconds is not None
+        total = round(training.budget.seconds * run.state.step / max(run.state.notes["seconds"], 1e-9))
+    if total is not None and old is not None and total != old:
+        if total < run.state.step:
+            raise UsageError(f"the run has done {run.state.step} steps already; a budget of {total} steps is smaller")
+        before = [c for c in found if int(c.name.split("-")[1]) <= decay_start(training.schedule, old)]
+        if training.schedule.shape == "wsd" and before:
+            load_state(run.state, before[-1])
+        run.state.notes["total"] = total
+    if run.state.notes.get("names", list(run.work.names)) != list(run.work.names):
+        raise ModelError(f"{run.config.out}: the checkpoint was trained for other losses")
+    run.seconds = float(run.state.notes["seconds"])
+    run.folder.cut(run.state.step)

@@ -1,0 +1,73 @@
+"""How good is it now? Means over fixed batches, shared out over the processes.
+
+Letters: B rows, T tokens, D width, N targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from bothways.batch import Batch, Losses
+from bothways.model import Model
+from bothways.visibility import Visibility
+
+CHUNK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Over the targets of one name: mean negative log-likelihood in nats, and how often the likeliest piece was right."""
+
+    nats: float
+    accuracy: float
+
+
+@torch.no_grad()
+def evaluate_words(model: Model, batches: Sequence[Batch], *, rule: Visibility) -> dict[str, Score]:
+    """Scores of the "words" targets, unweighted, with the softmax in float32.
+
+    `batches` are all of them on every process; each process computes its share.
+    """
+    sums: dict[str, Tensor] = {target.name: torch.zeros(3, dtype=torch.float64) for b in batches for target in b.targets}
+    for batch in _share(batches):
+        hidden = model.states(batch, rule=rule).flatten(0, 1)  # [B*T, D]
+        for target in batch.targets:
+            at, labels = torch.as_tensor(target.at), torch.as_tensor(target.labels)
+            for place, label in zip(at.split(CHUNK), labels.split(CHUNK), strict=True):
+                logits = model.logits(hidden[place]).float()  # [N, V]
+                answer = logits.gather(1, label[:, None])[:, 0]
+                nats = torch.logsumexp(logits, dim=-1) - answer
+                right = logits.argmax(-1) == label
+                found = torch.stack([nats.double().sum(), right.double().sum(), torch.tensor(float(len(label)))])
+                sums[target.name] += found.cpu()
+    return {
+        name: Score(nats=float(nats / count), accuracy=float(right / count))
+        for name, (nats, right, count) in _over_processes(sums).items()
+        if count
+    }
+
+
+@torch.no_grad()
+def evaluate_losses(losses: Callable[[Batch], Losses], batches: Sequence[Batch]) -> dict[str, float]:
+    """Means of an objective's own losses."""
+    sums: dict[str, Tensor] = {target.name: torch.zeros(2, dtype=torch.float64) for b in batches for target in b.targets}
+    for batch in _share(batches):
+        for name, (total, weight) in losses(batch).items():
+            sums[name] += torch.stack([total.double(), weight.double()]).cpu()
+    return {name: float(total / count) for name, (total, count) in _over_processes(sums).items() if count}
+
+
+def _share(batches: Sequence[Batch]) -> Sequence[Batch]:
+    return batches[dist.get_rank() :: dist.get_world_size()] if dist.is_initialized() else batches
+
+
+def _over_processes(sums: dict[str, Tensor]) -> dict[str, list[float]]:
+    if dist.is_initialized():
+        for name in sorted(sums):
+            dist.all_reduce(sums[name])
+    return {name: total.tolist() for name, total in sums.items()}

@@ -1,0 +1,62 @@
+"""One process or many: the same command under torchrun."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """This process's number, how many there are, and where it computes."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def total(self, value: float) -> float:
+        """The sum over all processes."""
+        return self._reduce(value, dist.ReduceOp.SUM)
+
+    def least(self, value: float) -> float:
+        """The smallest over all processes."""
+        return self._reduce(value, dist.ReduceOp.MIN)
+
+    def wait(self) -> None:
+        if self.count > 1:
+            dist.barrier()
+
+    def _reduce(self, value: float, how: dist.ReduceOp.RedOpType) -> float:
+        if self.count == 1:
+            return value
+        tensor = torch.tensor([value], dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor, op=how)
+        return float(tensor[0])
+
+
+@contextmanager
+def processes(timeout: timedelta = timedelta(minutes=10)) -> Iterator[Processes]:
+    """Joins the other processes if torchrun started this one. gloo on a CPU, nccl on GPUs (never run there)."""
+    cuda = torch.cuda.is_available()
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        yield Processes(0, 1, device)
+        return
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=timeout)
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size(), device)
+    finally:
+        dist.destroy_process_group()
