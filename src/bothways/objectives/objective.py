@@ -82,7 +82,9 @@ class Objective:
     predict   (Corrupted, Layout) -> targets; those without a name take the objective's
     rule      who sees whom, given the layout
     loss      (model, batch, generator) -> Losses; None is the plain loss: cross-entropy at the targets
-    parts     other networks that the loss needs: the Model holds them as `model.parts[name]`
+    heads     for what is said in other ways than by a word: `model.heads[name]`
+    parts     other networks that the loss needs: `model.parts[name]`
+    names     of its losses, where they are not one loss with the objective's own name
     members   of a mixture: each with its share of the rows
 
     The loss to minimise is one weighted mean over everything said in the batch, sum of sums over sum of weights. A
@@ -97,7 +99,9 @@ class Objective:
     about: About
     rule: Visibility = ordered
     loss: Loss | None = None
+    heads: Mapping[str, PartFactory] = field(default_factory=dict)
     parts: Mapping[str, PartFactory] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
     members: tuple[tuple[Objective, float], ...] = ()
 
     def sample(self, row: Row, rng: np.random.Generator, progress: float) -> Sample:
@@ -121,10 +125,11 @@ class Objective:
 
     @property
     def shares(self) -> dict[str, float]:
-        """{name of the loss: share of the rows}; equal names are one."""
+        """{name of a loss: share of the rows that have it}, for every loss; equal names are one."""
         shares: dict[str, float] = {}
         for leaf, share in self.leaves():
-            shares[leaf.name] = shares.get(leaf.name, 0.0) + share
+            for name in leaf.names or (leaf.name,):
+                shares[name] = shares.get(name, 0.0) + share
         return shares
 
 
@@ -135,17 +140,13 @@ def mixture(members: Mapping[Objective, float], *, name: str, about: About | Non
 
     Raises:
         UsageError: no member, a weight that is not above 0, or members that cannot share a batch: with different
-            rules, losses, or parts of one name.
+            rules or losses, or with different networks under one name.
     """
     if not members or min(members.values()) <= 0:
         raise UsageError(f"a mixture needs members with weights above 0, got {list(members.values())}")
     first, *others = members
-    parts = dict(first.parts)
     for other in others:
         _agree(first, other)
-        for part, factory in other.parts.items():
-            if parts.setdefault(part, factory) is not factory:
-                raise UsageError(f"{other.name!r} brings another network under the name {part!r}; rename one of them")
     total = sum(members.values())
     shares = tuple((member, weight / total) for member, weight in members.items())
     return Objective(
@@ -156,7 +157,8 @@ def mixture(members: Mapping[Objective, float], *, name: str, about: About | Non
         about=about or _about(tuple(members), name),
         rule=first.rule,
         loss=first.loss,
-        parts=parts,
+        heads=_merged([member.heads for member in members]),
+        parts=_merged([member.parts for member in members]),
         members=shares,
     )
 
@@ -172,6 +174,14 @@ def _agree(first: Objective, other: Objective) -> None:
             f"the members of a mixture share a batch and so one loss, but {first.name!r} and {other.name!r} bring "
             "different ones; train them in separate runs"
         )
+
+
+def _merged(networks: Sequence[Mapping[str, PartFactory]]) -> dict[str, PartFactory]:
+    merged: dict[str, PartFactory] = {}
+    for name, factory in (item for some in networks for item in some.items()):
+        if merged.setdefault(name, factory) is not factory:
+            raise UsageError(f"two members of a mixture bring different networks under the name {name!r}; rename one")
+    return merged
 
 
 def _draw(

@@ -1,0 +1,97 @@
+"""Rows of text to try objectives on, and the pictures in their docstrings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from bothways.batch import Row, Vocabulary
+
+# Piece 5 is reserved: a special piece without a role, to stand in for one that has.
+VOCABULARY = Vocabulary(size=1000, pad=0, unk=1, cls=2, sep=3, mask=4, reserved=frozenset({5}))
+FIRST_TEXT = 6
+
+
+def packed(documents: list[int], *, padding: int = 0, starts: list[bool] | None = None, cut: bool = False) -> Row:
+    """[CLS] pieces [SEP] for every document of so many pieces, all pieces different; `cut` loses the last [SEP]."""
+    pieces: list[int] = []
+    document: list[int] = []
+    following = FIRST_TEXT
+    for number, length in enumerate(documents):
+        pieces += [VOCABULARY.cls, *range(following, following + length), VOCABULARY.sep]
+        document += [number] * (length + 2)
+        following += length
+    if cut:
+        del pieces[-1], document[-1]
+    pieces += [VOCABULARY.pad] * padding
+    document += range(-1, -padding - 1, -1)
+    special = np.array(pieces) < FIRST_TEXT
+    begins = np.ones(len(pieces), dtype=bool)
+    if starts:
+        begins = np.resize(np.array(starts), len(pieces)) | special
+    return Row(np.array(pieces, dtype=np.int32), np.array(document, dtype=np.int32), begins)
+
+
+rows = st.builds(
+    packed,
+    st.lists(st.integers(0, 7), min_size=1, max_size=4),
+    padding=st.integers(0, 3),
+    starts=st.lists(st.booleans(), min_size=1, max_size=9),
+    cut=st.booleans(),
+)
+"""Packed rows of several documents, some empty, the last perhaps cut, with words of any length and padding."""
+
+
+def long_row(rng: np.random.Generator, *, length: int, documents: int = 3) -> Row:
+    """A row of random pieces and of words of 1 to about 6 pieces."""
+    pieces = rng.integers(FIRST_TEXT, VOCABULARY.size, length).astype(np.int32)
+    opens = np.sort(rng.choice(np.arange(1, length // 8), documents - 1, replace=False)) * 8
+    pieces[[0, *opens]] = VOCABULARY.cls
+    pieces[opens - 1] = VOCABULARY.sep
+    starts = (rng.random(length) < 0.6) | (pieces < FIRST_TEXT)
+    return Row(pieces, np.cumsum(pieces == VOCABULARY.cls, dtype=np.int32) - 1, starts)
+
+
+LETTERS = "abcdef"
+SIX = Row(np.arange(6, 12, dtype=np.int32), np.zeros(6, dtype=np.int32), np.ones(6, dtype=bool))
+"""One document of six words: a b c d e f."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The arrays of a docstring: one entry for each word, and a matrix."""
+
+    rows: dict[str, list[str]]
+    sees: np.ndarray
+
+    def pieces(self, name: str) -> np.ndarray:
+        """[6] piece numbers; `_` is [MASK], `.` is -1."""
+        known = {letter: FIRST_TEXT + i for i, letter in enumerate(LETTERS)} | {"_": VOCABULARY.mask, ".": -1}
+        return np.array([known[cell] for cell in self.rows[name]])
+
+    def numbers(self, name: str) -> np.ndarray:
+        return np.array([int(cell) for cell in self.rows[name]])
+
+
+def pictures(function: Callable[..., Any]) -> list[Picture]:
+    """The pictures in a docstring: blocks of lines that begin with text, reads, ... and, after `sees`, with numbers."""
+    found = []
+    for block in re.split(r"\n\s*\n", function.__doc__ or ""):
+        rows: dict[str, list[str]] = {}
+        sees: list[list[int]] = []
+        for line in block.splitlines():
+            first, *cells = line.split() or [""]
+            if first == "sees":
+                sees.append([int(cell) for cell in cells])
+            elif sees and first in ("0", "1"):
+                sees.append([int(first), *map(int, cells)])
+            elif first in ("text", "reads", "part", "chosen", "step", "group", "says"):
+                rows[first] = cells
+        if rows and all(len(cells) == len(LETTERS) for cells in rows.values()):
+            found.append(Picture(rows, np.array(sees, dtype=bool)))
+    return found

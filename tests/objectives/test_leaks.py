@@ -1,0 +1,96 @@
+"""The leak test on every objective: by transitive closure, and in the model by changing a hidden word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bothways.batch import Batch, Row, Sample
+from bothways.model import Model, ModelConfig
+from bothways.objectives import OBJECTIVES, Objective, build
+from bothways.objectives.arrangements import left_to_right, together
+from bothways.objectives.predictions import in_place
+from bothways.visibility import reachable
+from tests.objectives.leaks import answer_place, check_no_leak, draw, with_another_answer, without_keeping
+from tests.objectives.rows import VOCABULARY, packed, rows
+
+EXPRESSIONS = [*OBJECTIVES, "mlm(words=spans, rate=0.4)", "mlm(words=whole)", "1/2 prefix + 1/2 hybrid(words=runs)"]
+ROW = packed([4, 5, 2], padding=2, starts=[True, False, True, True])
+
+
+def leaves(expression: str) -> list[Objective]:
+    return [leaf for leaf, _ in without_keeping(build(expression, VOCABULARY)).leaves()]
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+@given(row=rows, seed=st.integers(0, 2**32), progress=st.floats(0, 1))
+def test_no_place_reaches_its_answer(expression: str, row: Row, seed: int, progress: float) -> None:
+    check_no_leak(without_keeping(build(expression, VOCABULARY)), row, seed=seed, progress=progress)
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_the_check_has_something_to_check(expression: str) -> None:
+    for leaf in leaves(expression):
+        assert sum(check_no_leak(leaf, ROW, seed=seed, progress=0.0) for seed in range(10)) >= 5
+
+
+def test_a_leak_is_found() -> None:
+    """What the eye would pass: the next word, read from all sides; and one's own word, unhidden."""
+    causal = build("causal", VOCABULARY)
+    for leaky in (replace(causal, arrange=together), replace(causal, arrange=left_to_right, predict=in_place)):
+        with pytest.raises(AssertionError, match="can reach it"):
+            check_no_leak(leaky, ROW, seed=0, progress=0.0)
+
+
+def test_kept_words_are_shown_by_design() -> None:
+    """The reason for `without_keeping`: as the paper has it, one chosen word in ten stands in clear."""
+    with pytest.raises(AssertionError, match="can reach it"):
+        for seed in range(100):
+            check_no_leak(build("mlm", VOCABULARY), ROW, seed=seed, progress=0.0)
+
+
+@pytest.fixture(scope="module", params=["modern", "classic"])
+def model(request: pytest.FixtureRequest) -> Model:
+    size = VOCABULARY.size
+    extra = {"segments": 6, "shape": "classic"} if request.param == "classic" else {}
+    config = ModelConfig(vocabulary=size, layers=3, width=16, heads=2, inner=32, length=32, init=0.3, **extra)
+    return Model(config, seed=1).eval()
+
+
+@torch.no_grad()
+def states(model: Model, samples: list[Sample], objective: Objective) -> torch.Tensor:
+    return model.states(Batch.stack(samples), rule=objective.rule)
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_a_changed_answer_changes_nothing_where_it_must_be_said(model: Model, expression: str) -> None:
+    for leaf in leaves(expression):
+        drawn = ((seed, draw(leaf, ROW, seed=seed, progress=0.0)) for seed in range(100))
+        seed, sample = next((seed, sample) for seed, sample in drawn if len(sample.targets[0].at) > 1)
+        asked = list(zip(sample.targets[0].at.tolist(), sample.targets[0].labels.tolist(), strict=True))
+        changed = [
+            draw(leaf, with_another_answer(ROW, answer_place(sample, ROW, at, label)), seed=seed, progress=0.0)
+            for at, label in asked
+        ]
+        before, after = states(model, [sample] * len(asked), leaf), states(model, changed, leaf)
+        for i, (at, _) in enumerate(asked):
+            assert (before[i, at] - after[i, at]).abs().max() == 0.0
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_a_place_depends_on_what_it_sees_and_on_nothing_that_it_cannot_reach(model: Model, expression: str) -> None:
+    """Every input piece is changed in turn: out of reach the state is the same to the last bit, in sight it is not."""
+    for leaf in leaves(expression):
+        sample = draw(leaf, ROW, seed=4, progress=0.0)
+        sees = leaf.rule.matrix(sample.layout)
+        places = range(len(sample.pieces))
+        changed = [replace(sample, pieces=np.where(np.arange(len(places)) == k, 777, sample.pieces)) for k in places]
+        before, after = states(model, [sample] * len(places), leaf), states(model, changed, leaf)
+        moved = (before - after).abs().amax(-1).T.numpy()  # [Q, K]
+        assert (moved[~reachable(sees)] == 0.0).all()
+        assert (moved[sees] > 0.0).all()

@@ -1,0 +1,81 @@
+"""Every corruption, arrangement, prediction and objective does what the picture in its docstring shows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bothways.objectives import OBJECTIVES
+from bothways.objectives.arrangements import left_to_right, right_to_left, source_then_target, together
+from bothways.objectives.corruptions import Mask, nothing, split
+from bothways.objectives.objective import Corrupted
+from bothways.objectives.predictions import from_before, from_behind, in_place
+from bothways.visibility import Layout, ordered
+from tests.objectives.rows import SIX, VOCABULARY, Picture, pictures
+
+DRAWS = range(2000)
+
+
+def corrupted_as(picture: Picture) -> Corrupted:
+    part = picture.numbers("part") if "part" in picture.rows else np.zeros(6, dtype=np.int32)
+    chosen = picture.numbers("chosen") > 0 if "chosen" in picture.rows else np.zeros(6, dtype=bool)
+    return Corrupted(SIX, SIX.pieces, chosen, part)
+
+
+@pytest.mark.parametrize("arrange", [together, left_to_right, right_to_left, source_then_target])
+def test_arrangements(arrange) -> None:
+    (picture,) = pictures(arrange)
+    layout = arrange(corrupted_as(picture))
+    assert np.array_equal(layout.step, picture.numbers("step"))
+    assert np.array_equal(layout.group, picture.numbers("group"))
+    assert np.array_equal(layout.position, range(6))
+    assert np.array_equal(ordered.matrix(layout), picture.sees)
+
+
+@pytest.mark.parametrize("predict", [in_place, from_before, from_behind])
+def test_predictions(predict) -> None:
+    (picture,) = pictures(predict)
+    layout = Layout.of(document=SIX.document, step=[0] * 6)
+    (target,) = predict(corrupted_as(picture), layout)
+    assert target.head == "words"
+    assert np.array_equal(said(target.at, target.labels), picture.pieces("says"))
+
+
+def said(at: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    says = np.full(6, -1)
+    says[at] = labels
+    return says
+
+
+@pytest.mark.parametrize("corrupt", [nothing, split, Mask(VOCABULARY, rate=1 / 3)])
+def test_corruptions(corrupt) -> None:
+    """The randomness that gives the picture's row is looked for, so that the picture may show a telling one."""
+    (picture,) = pictures(type(corrupt) if isinstance(corrupt, Mask) else corrupt)
+    for seed in DRAWS:
+        corrupted = corrupt(SIX, np.random.default_rng(seed), 0.0)
+        same = np.array_equal(corrupted.pieces, picture.pieces("reads"))
+        if same and np.array_equal(corrupted.chosen, picture.numbers("chosen")):
+            break
+    else:
+        pytest.fail("the picture is never drawn")
+    if "part" in picture.rows:
+        assert np.array_equal(corrupted.part, picture.numbers("part"))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_objectives(name: str) -> None:
+    function = OBJECTIVES[name]
+    objective = function(VOCABULARY)
+    drawn = [objective.sample(SIX, np.random.default_rng(seed), 0.0) for seed in DRAWS]
+    found = pictures(function)
+    assert len(found) == len(list(objective.leaves()))
+    for picture in found:
+        matching = [
+            sample
+            for sample in drawn
+            if np.array_equal(sample.pieces, picture.pieces("reads"))
+            and np.array_equal(sample.layout.step, picture.numbers("step"))
+            and np.array_equal(said(sample.targets[0].at, sample.targets[0].labels), picture.pieces("says"))
+        ]
+        assert matching, f"never drawn: {picture.rows}"
+        assert np.array_equal(ordered.matrix(matching[0].layout), picture.sees)
