@@ -1,0 +1,146 @@
+"""Which curves a run's report shows, and what is said about each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from bothways.reports.curves import AXES, Axis, Chart, Curve
+from bothways.reports.html import Markup, tag
+from bothways.reports.record import Record, number
+
+NGRAMS = ("unigram", "bigram", "trigram")
+COLOURS = 6
+SMOOTH_FROM = 40  # points: fewer are shown as they are
+
+
+def section(record: Record) -> Markup:
+    """All curves, with one switch for what the run is counted in; empty before there is anything to draw."""
+    lines = record.train + record.validation
+    axes = [axis for axis in AXES if any((number(line, axis.key) or 0) > 0 for line in lines)]
+    groups = {"What it learned": [*_losses(record), *_accuracies(record)], "How it ran": [*_machine(record)]}
+    pictures: list[Markup] = []
+    for group, (title, charts) in enumerate(groups.items()):
+        cards = [
+            _figure(chart, axes, f"picture-{group}-{place}")
+            for place, chart in enumerate(charts)
+            if any(curve.points for curve in chart.curves)
+        ]
+        pictures += [tag("h3", title, class_="group"), tag("div", *cards, class_="cards")] if cards else []
+    if not axes or not pictures:
+        return Markup()
+    switch: list[Markup] = []
+    for axis in axes:
+        switch.append(tag("input", type="radio", name="axis", id=f"by-{axis.key}", checked=axis is axes[0]))
+        switch.append(tag("label", axis.name, for_=f"by-{axis.key}"))
+    return tag(
+        "section",
+        tag("h2", "Over the run"),
+        tag(
+            "p",
+            "Count the run in tokens, time, steps or arithmetic operations. Steep beginnings run off the top.",
+            class_="about",
+        ),
+        tag("div", *switch, tag("div", *pictures, class_="charts"), class_="curves"),
+    )
+
+
+def _figure(chart: Chart, axes: Sequence[Axis], name: str) -> Markup:
+    legend = [
+        tag(
+            "li",
+            tag("i", class_=f"{curve.style} colour-{curve.colour}"),
+            f"{curve.name} ",
+            tag("b", chart.value(curve.points[-1][1])),
+        )
+        for curve in reversed(chart.curves)
+        if curve.points and curve.style != "noise"
+    ]
+    return tag(
+        "figure",
+        tag("h3", chart.title),
+        tag("ul", *legend, class_="legend"),
+        *(chart.draw(axis, f"{name}-{axis.key}") for axis in axes),
+        tag("figcaption", chart.caption),
+        class_="card",
+    )
+
+
+def _losses(record: Record) -> Iterator[Chart]:
+    for place, name in enumerate(record.objectives):
+        held_out = replace(Curve.of("held-out text", record.validation, "losses", name), colour=place % COLOURS)
+        training = replace(Curve.of("training", record.train, "losses", name), style="training", colour=place % COLOURS)
+        behind = [training]
+        if len(training.points) >= SMOOTH_FROM:
+            behind = [replace(training, style="noise"), training.smoothed()]
+        if record.reads_one_way(name):
+            said = (
+                "the next piece of text, given those before it",
+                "models that count pieces, pairs and triples of them",
+            )
+        else:
+            said = "the pieces it was asked for", "guessing by how common a piece is"
+        yield Chart(
+            f"Loss: {name}",
+            f"How surprised it is by {said[0]}, in nats a piece: lower is better. Dashed: {said[1]}, on the same "
+            "held-out text.",
+            [*behind, held_out],
+            _levels(record, "nats", NGRAMS if record.reads_one_way(name) else NGRAMS[:1]),
+        )
+    yield Chart(
+        "Bits per byte",
+        "The same surprise for each byte of the original text, so that models that cut text into other pieces can be "
+        "compared: lower is better.",
+        [
+            replace(Curve.of(name, record.validation, "bits_per_byte", name), colour=place % COLOURS)
+            for place, name in enumerate(record.objectives)
+            if record.reads_one_way(name)
+        ],
+        _levels(record, "bits_per_byte"),
+    )
+
+
+def _accuracies(record: Record) -> Iterator[Chart]:
+    yield Chart(
+        "Next pieces guessed right",
+        "How often its first guess at the next piece of held-out text is right. Dashed: the first guess of the "
+        "counting models.",
+        [Curve.of("next piece", record.validation, "next_accuracy")],
+        _levels(record, "next_accuracy"),
+        percent=True,
+    )
+    yield Chart(
+        "Hidden pieces guessed right",
+        "How often its first guess at a hidden piece, seen from both sides, is right. Dashed: always guessing the "
+        "commonest piece.",
+        [replace(Curve.of("hidden piece", record.validation, "fill_accuracy"), colour=1)],
+        _levels(record, "fill_accuracy", NGRAMS[:1]),
+        percent=True,
+    )
+
+
+def _machine(record: Record) -> Iterator[Chart]:
+    for title, key, caption, percent in (
+        ("Speed", "tokens_per_second", "Tokens of text trained on in a second, padding not counted.", False),
+        (
+            "Share of the machine's peak",
+            "useful_share",
+            "Useful arithmetic as a share of the fastest matrix product measured on this machine.",
+            True,
+        ),
+        ("Learning rate", "learning_rate", "How large the steps are: up at first, down towards the end.", False),
+        (
+            "Gradient norm",
+            "gradient_norm",
+            "How strongly each step pulls, before clipping. Calm is good; a spike is a step to be wary of.",
+            False,
+        ),
+    ):
+        curve = replace(Curve.of(title.lower(), record.train, key), colour=2)
+        noisy = key == "gradient_norm" and len(curve.points) >= SMOOTH_FROM
+        curves = [replace(curve, style="noise"), curve.smoothed()] if noisy else [curve]
+        yield Chart(title, caption, curves, percent=percent, from_zero=True)
+
+
+def _levels(record: Record, key: str, names: Sequence[str] = NGRAMS) -> list[tuple[str, float]]:
+    return [(name, value) for name in names if (value := record.baseline(name, key)) is not None]

@@ -1,0 +1,219 @@
+"""Curves over the course of a run, as inline SVG: nothing is fetched, and no script is needed to read them.
+
+A chart is drawn once for each thing a run can be counted in (tokens, seconds, steps, operations); the page shows one
+at a time. Sizes are in the units of the view box; a picture becomes as wide as the place it is put in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any, Literal
+
+from bothways.reports.html import Markup, join, tag
+from bothways.reports.record import number
+from bothways.training.display import compact
+
+WIDTH, HEIGHT = 480, 270
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 42
+NAMES_WIDTH, NAMES_GAP = 62, 15
+MOST_POINTS, MOST_DOTS = 240, 40
+
+Style = Literal["held-out", "training", "noise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What a run is counted in: the key in metrics.jsonl, the name on the switch, the words under the axis."""
+
+    key: str
+    name: str
+    words: str
+
+    def unit(self, furthest: float) -> tuple[float, str]:
+        """What 1 on the axis is worth, and the words under it; time is told in the unit that suits it."""
+        if self.key != "seconds":
+            return 1.0, self.words
+        units = ((3 * 3600.0, 3600.0, "hours"), (180.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
+        return next((worth, f"{unit} of training") for least, worth, unit in units if furthest >= least)
+
+
+AXES = (
+    Axis("tokens", "Tokens", "tokens read"),
+    Axis("seconds", "Time", "seconds of training"),
+    Axis("step", "Steps", "steps"),
+    Axis("flops", "Operations", "floating-point operations"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One figure over a run: the lines of metrics it stands in, each with its value."""
+
+    name: str
+    points: Sequence[tuple[dict[str, Any], float]]
+    style: Style = "held-out"
+    colour: int = 0
+
+    @classmethod
+    def of(cls, name: str, lines: Sequence[dict[str, Any]], *keys: str) -> Curve:
+        """The numbers that stand under these keys."""
+        return cls(name, [(line, value) for line in lines if (value := number(line, *keys)) is not None])
+
+    @property
+    def settled(self) -> Sequence[tuple[dict[str, Any], float]]:
+        """The points without the steep beginning: the first, and the first twentieth."""
+        return self.points[max(len(self.points) // 20, int(len(self.points) > 3)) :]
+
+    def smoothed(self) -> Curve:
+        """Averages over the points on both sides: a fortieth of the run, less at its steep beginning."""
+        sums = [0.0, *accumulate(value for _, value in self.points)]
+        points = []
+        for place, (line, _) in enumerate(self.points):
+            reach = min(place // 8, len(self.points) // 40)
+            low, high = place - reach, min(place + reach + 1, len(self.points))
+            points.append((line, (sums[high] - sums[low]) / (high - low)))
+        return replace(self, points=points)
+
+    def on(self, axis: Axis) -> list[tuple[float, float]]:
+        """(place on the axis, value), thinned to what a screen can show; the last is kept."""
+        stride = math.ceil(len(self.points) / MOST_POINTS) or 1
+        kept = [*self.points[:-1][::stride], *self.points[-1:]]
+        return [(at, value) for line, value in kept if (at := number(line, axis.key)) is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Curves that share a picture, and levels (name, value): horizontal lines to compare with.
+
+    percent     values are shares of 1, and the axis begins at 0
+    from_zero   the axis begins at 0
+    """
+
+    title: str
+    caption: str
+    curves: Sequence[Curve]
+    levels: Sequence[tuple[str, float]] = ()
+    percent: bool = False
+    from_zero: bool = False
+
+    def value(self, value: float) -> str:
+        """A value in the words of this chart."""
+        if self.percent:
+            return f"{value:.1%}"
+        return compact(value) if abs(value) >= 1000 else f"{value:.3f}" if abs(value) >= 0.1 else f"{value:.2g}"
+
+    def bounds(self) -> tuple[float, float]:
+        """The lowest and highest value shown; a steep beginning is left to run off the top."""
+        values = [value for curve in self.curves if curve.style != "noise" for _, value in curve.settled]
+        values += [value for _, value in self.levels]
+        low, high = min(values), max(values)
+        room = 0.07 * (high - low) or 0.1 * abs(high) or 0.1
+        return (0.0 if self.percent or self.from_zero else low - room), high + room
+
+    def draw(self, axis: Axis, name: str) -> Markup:
+        """The picture over one axis, as an svg element; empty when nothing can be counted so. `name` is its own."""
+        drawn = [(curve, points) for curve in self.curves if (points := curve.on(axis))]
+        if not drawn:
+            return Markup()
+        frame = _Frame(max(at for _, points in drawn for at, _ in points) or 1.0, *self.bounds(), bool(self.levels))
+        worth, words = axis.unit(frame.right)
+        clip = tag("clipPath", tag("rect", x=LEFT, y=TOP, width=frame.width, height=frame.height), id=name)
+        return tag(
+            "svg",
+            tag("defs", clip),
+            *frame.rows(self.percent),
+            *frame.columns(worth, words),
+            *frame.levels(self.levels),
+            tag("g", *(frame.curve(*pair) for pair in drawn), clip_path=f"url(#{name})"),
+            viewBox=f"0 0 {WIDTH} {HEIGHT}",
+            role="img",
+            aria_label=f"{self.title}, over {words}",
+            class_=f"on-{axis.key}",
+            data_frame=f"{LEFT} {TOP} {frame.width} {frame.height}",
+            data_range=f"{frame.right / worth:.8g} {frame.low:.8g} {frame.high:.8g}",
+            data_words=words,
+            data_percent=self.percent,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The drawing area of a picture: 0..right across, low..high upwards."""
+
+    right: float
+    low: float
+    high: float
+    named_levels: bool
+
+    @property
+    def width(self) -> int:
+        return WIDTH - LEFT - (NAMES_WIDTH if self.named_levels else RIGHT)
+
+    @property
+    def height(self) -> int:
+        return HEIGHT - TOP - BOTTOM
+
+    def x(self, at: float) -> float:
+        return LEFT + self.width * at / self.right
+
+    def y(self, value: float) -> float:
+        return TOP + self.height * (self.high - value) / (self.high - self.low)
+
+    def rows(self, percent: bool) -> Iterator[Markup]:
+        """Horizontal grid lines with their values."""
+        for value in ticks(self.low, self.high, 6):
+            y = self.y(value)
+            text = f"{100 * value:.3g}%" if percent else _short(value)
+            yield tag("line", x1=LEFT, x2=LEFT + self.width, y1=y, y2=y, class_="grid")
+            yield tag("text", text, x=LEFT - 7, y=y + 4, class_="end")
+
+    def columns(self, worth: float, words: str) -> Iterator[Markup]:
+        """Marks along the bottom with their values, and what they count."""
+        bottom = TOP + self.height
+        for value in ticks(0.0, self.right / worth, 5):
+            x = self.x(value * worth)
+            yield tag("line", x1=x, x2=x, y1=bottom, y2=bottom + 4, class_="mark")
+            yield tag("text", compact(value), x=x, y=bottom + 18, class_="middle")
+        yield tag("line", x1=LEFT, x2=LEFT + self.width, y1=bottom, y2=bottom, class_="mark")
+        yield tag("text", words, x=LEFT + self.width / 2, y=bottom + 36, class_="middle words")
+
+    def levels(self, levels: Sequence[tuple[str, float]]) -> Iterator[Markup]:
+        """Dashed lines, with their names beside them, moved apart where they would meet."""
+        last = float(TOP - NAMES_GAP)
+        for name, value in sorted(levels, key=lambda level: -level[1]):
+            y = self.y(value)
+            last = max(y, last + NAMES_GAP)
+            yield tag("line", x1=LEFT, x2=LEFT + self.width, y1=y, y2=y, class_="level")
+            yield tag("text", name, x=LEFT + self.width + 6, y=last + 4, class_="level-name")
+
+    def curve(self, curve: Curve, points: Sequence[tuple[float, float]]) -> Markup:
+        """A curve; held-out figures are few enough to show where each was taken."""
+        placed = [(self.x(at), self.y(value)) for at, value in points]
+        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in placed)
+        named = curve.name if curve.style != "noise" else None
+        line = tag("path", d=path, class_=f"{curve.style} colour-{curve.colour}", data_name=named)
+        if len(placed) > (MOST_DOTS if curve.style == "held-out" else 1):
+            return line
+        dots = (
+            tag("circle", cx=round(x, 1), cy=round(y, 1), r=2.6, class_=f"colour-{curve.colour}") for x, y in placed
+        )
+        return join(line, *dots)
+
+
+def _short(value: float) -> str:
+    """A round number in little space: 2.5, 20k, 1.5e-3."""
+    if value == 0 or abs(value) >= 0.01:
+        return compact(value)
+    return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
+
+
+def ticks(low: float, high: float, most: int) -> list[float]:
+    """At most about `most` round numbers from low to high: steps of 1, 2 or 5 times a power of ten."""
+    least = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(least))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(number * step, 12) for number in range(first, last + 1)]

@@ -1,0 +1,180 @@
+"""The parts of a run's report that are words and figures: final figures, samples, what was run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bothways.reports.charts import NGRAMS
+from bothways.reports.html import Markup, join, tag
+from bothways.reports.record import Record, number, part
+
+TOLD_ELSEWHERE = frozenset({"status", "baselines", "samples"})
+MASKS = ("[MASK]", "<mask>")
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One figure: the run's, and those of the n-grams that can be held against it."""
+
+    name: str
+    note: str
+    ours: float | None
+    theirs: dict[str, float | None]
+    percent: bool = False
+
+    def text(self, value: float) -> str:
+        return f"{value:.1%}" if self.percent else f"{value:.3f}"
+
+    def beside(self, theirs: float) -> Markup:
+        """In small print under a baseline's figure: is the run better, and by how much?"""
+        if self.ours is None:
+            return Markup()
+        gain = self.ours - theirs if self.percent else theirs - self.ours
+        size = f"{100 * abs(gain):.1f} points" if self.percent else f"{abs(gain):.3f}"
+        if not float(size.split()[0]):
+            return tag("small", "the same")
+        return tag("small", f"beaten by {size}", class_="beaten") if gain > 0 else tag("small", f"ahead by {size}")
+
+
+def final_figures(record: Record) -> Markup:
+    """The last validation beside the n-grams; empty when there is neither."""
+    columns = [column for column in _columns(record) if column.ours is not None or any(column.theirs.values())]
+    if not columns:
+        return Markup()
+    heads = [tag("th", column.name, tag("small", column.note), scope="col") for column in columns]
+    ours = [tag("td", "–" if column.ours is None else column.text(column.ours)) for column in columns]
+    rows = [tag("tr", tag("th", "This run", scope="row"), *ours, class_="ours")] if record.validation else []
+    for gram in reversed(NGRAMS):
+        if part(record.manifest, "baselines", gram):
+            cells = [tag("td", *_cell(column, column.theirs.get(gram))) for column in columns]
+            rows.append(tag("tr", tag("th", gram.capitalize(), scope="row"), *cells))
+    step = number(record.validation[-1], "step") if record.validation else None
+    when = "Measured on held-out text" + (f" after step {step:,.0f}" if step is not None else "")
+    table = tag("table", tag("thead", tag("tr", tag("td"), *heads)), tag("tbody", *rows))
+    return tag(
+        "section",
+        tag("h2", "Against counting"),
+        tag(
+            "p",
+            f"{when}, beside models that only count pieces, pairs and triples of pieces.",
+            *_cut(record),
+            class_="about",
+        ),
+        tag("div", table, class_="wide"),
+    )
+
+
+def _columns(record: Record) -> Iterator[_Column]:
+    def grams(key: str, names: tuple[str, ...] = NGRAMS) -> dict[str, float | None]:
+        return {name: record.baseline(name, key) for name in names}
+
+    for name in record.objectives:
+        names = NGRAMS if record.reads_one_way(name) else NGRAMS[:1]
+        yield _Column(f"Loss: {name}", "nats, lower is better", record.final("losses", name), grams("nats", names))
+    one_way = [name for name in record.objectives if record.reads_one_way(name)]
+    for name in one_way or [""]:
+        bits = record.final("bits_per_byte", name) if name else None
+        title = f"Bits per byte: {name}" if len(one_way) > 1 else "Bits per byte"
+        yield _Column(title, "lower is better", bits, grams("bits_per_byte"))
+    following, filled = record.final("next_accuracy"), record.final("fill_accuracy")
+    yield _Column("Next piece right", "higher is better", following, grams("next_accuracy"), percent=True)
+    yield _Column("Hidden piece right", "higher is better", filled, grams("fill_accuracy", NGRAMS[:1]), percent=True)
+
+
+def _cell(column: _Column, value: float | None) -> tuple[Markup | str, ...]:
+    return ("–",) if value is None else (column.text(value), column.beside(value))
+
+
+def _cut(record: Record) -> Iterator[str]:
+    counted, of = (record.baseline("unigram", key) for key in ("counted", "of"))
+    if counted is not None and of is not None and counted < of:
+        yield f" They counted {counted:,.0f} of the {of:,.0f} pieces of the training text, spread evenly over it."
+
+
+def samples(record: Record) -> Markup:
+    """What the model fills in and how it goes on; empty when nothing was sampled."""
+    found = part(record.manifest, "samples")
+    fills = [_fill(fill) for fill in _records(found.get("fills"))]
+    continuations = [_continuation(each) for each in _records(found.get("continuations"))]
+    parts: list[Markup] = []
+    if fills:
+        parts += [tag("p", "The gap it was given, and its first guesses with their probability.", class_="about")]
+        parts += [tag("div", *fills, class_="cards")]
+    if continuations:
+        parts += [tag("p", "The beginning it was given, in bold, and how it went on.", class_="about")]
+        parts += [tag("div", *continuations, class_="cards")]
+    return tag("section", tag("h2", "In its own words"), *parts) if parts else Markup()
+
+
+def _fill(fill: dict[str, Any]) -> Markup:
+    text = str(fill.get("text", ""))
+    mask = next((mask for mask in MASKS if mask in text), MASKS[0])
+    pieces = text.split(mask)
+    shown = [join(tag("mark", "?") if place else Markup(), piece) for place, piece in enumerate(pieces)]
+    answers = []
+    for answer in _records(fill.get("answers")):
+        share = min(1.0, max(0.0, number(answer, "probability") or 0.0))
+        bar = tag("span", tag("span", style=f"width: {100 * share:.1f}%"), class_="bar")
+        piece = tag("span", str(answer.get("piece", "")).strip() or "(space)")
+        answers.append(tag("li", piece, bar, tag("span", f"{share:.1%}", class_="share")))
+    return tag("article", tag("p", *shown, class_="fill"), tag("ol", *answers, class_="answers"), class_="card")
+
+
+def _continuation(sample: dict[str, Any]) -> Markup:
+    prompt, text = str(sample.get("prompt", "")), str(sample.get("text", ""))
+    return tag("blockquote", tag("b", prompt), text.removeprefix(prompt), class_="card")
+
+
+def _records(found: object) -> list[dict[str, Any]]:
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
+def facts(record: Record) -> Markup:
+    """Model, data, versions and whatever else the manifest holds, and the resolved configuration."""
+    cards = []
+    loose = {}
+    for name, value in record.manifest.items():
+        if name in TOLD_ELSEWHERE:
+            continue
+        if isinstance(value, dict):
+            cards += [_facts(name, value)] if value else []
+        else:
+            loose[name] = value
+    cards += [_facts("run", loose)] if loose else []
+    config = (
+        tag(
+            "details",
+            tag("summary", "The resolved configuration (config.yaml)"),
+            tag("pre", record.config),
+            class_="card",
+        )
+        if record.config.strip()
+        else Markup()
+    )
+    if not cards and not config:
+        return Markup()
+    return tag("section", tag("h2", "What was run"), tag("div", *cards, class_="columns"), config)
+
+
+def _facts(title: str, values: dict[str, Any]) -> Markup:
+    rows = [tag("tr", tag("th", name, scope="row"), tag("td", said)) for name, said in _flat(values)]
+    return tag(
+        "div", tag("h3", title.replace("_", " ").capitalize()), tag("table", *rows, class_="facts"), class_="card"
+    )
+
+
+def _flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        name = f"{above}{key}".replace("_", " ")
+        if isinstance(value, dict):
+            yield from _flat(value, f"{name}: ")
+        elif isinstance(value, list):
+            yield name, ", ".join(map(str, value)) or "–"
+        elif isinstance(value, bool) or value is None:
+            yield name, {True: "yes", False: "no", None: "–"}[value]
+        elif isinstance(value, int):
+            yield name, f"{value:,}"
+        else:
+            yield name, f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,193 @@
+"""The run's report: well formed, self-contained, honest, and there from the first moment of a run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bothways.errors import UsageError
+from bothways.reports import write_report
+from bothways.reports.html import VOID, Markup, tag
+from tests.reports.fake_run import CONFIG, manifest, metrics, write_run
+
+
+class Page(HTMLParser):
+    """Checks that every element is closed where it should be; keeps the text, and what is asked for from elsewhere."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        self.links += [value or "" for name, value in attrs if name in {"href", "src", "srcset", "action"}]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in {"script", "style"}:
+            self.text += data
+
+
+def read(folder: Path) -> Page:
+    written = write_report(folder)
+    assert written == folder / "report.html"
+    html = written.read_text(encoding="utf-8")
+    page = Page(html)
+    assert page.links == ["data:,"]
+    assert not re.search(r"https?:|url\((?!#)|@import|//[a-z]", html)
+    assert len(page.ids) == len(set(page.ids))
+    assert page.tags.count("script") == 1
+    assert not list(folder.glob("*.new"))
+    return page
+
+
+def test_a_whole_run(tmp_path: Path) -> None:
+    page = read(write_run(tmp_path / "hybrid-tiny"))
+    assert (
+        "needs 1.701 bits for a byte of held-out text: less than any counting model (the best needs 1.965)."
+        in page.text
+    )
+    assert "guesses 23.6% of hidden pieces right, 4.6 times what always guessing" in page.text
+    for said in ("hybrid-tiny", "done", "16.4M", "0:04:54", "1.85M", "unigram", "bigram", "trigram", "2.13.0+cpu"):
+        assert said in page.text
+    for title in (
+        "Loss: causal",
+        "Loss: mlm",
+        "Bits per byte",
+        "Next pieces guessed right",
+        "Hidden pieces guessed right",
+    ):
+        assert title in page.text
+    assert "minutes of training" in page.text
+    assert page.tags.count("figure") == 9
+    assert page.tags.count("svg") == 9 * 4
+    assert CONFIG.strip() in page.text
+
+
+def test_it_says_so_when_counting_does_better(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    told = manifest()
+    told["baselines"]["trigram"]["bits_per_byte"] = 1.6
+    (folder / "manifest.json").write_text(json.dumps(told))
+    assert "less than the bigram, but no less than the trigram (1.600)." in read(folder).text
+    for gram in told["baselines"].values():
+        gram["bits_per_byte"] = 1.5
+    (folder / "manifest.json").write_text(json.dumps(told))
+    page = read(folder)
+    assert "no less than the unigram (1.500)." in page.text
+    assert "ahead by 0.201" in page.text
+
+
+def test_it_says_when_not_all_was_counted(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    told = manifest()
+    told["baselines"]["unigram"] |= {"counted": 20_000_000, "of": 64_000_000}
+    (folder / "manifest.json").write_text(json.dumps(told))
+    assert "counted 20,000,000 of the 64,000,000 pieces of the training text" in read(folder).text
+
+
+def test_everything_is_escaped(tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script>&\"'"
+    folder = write_run(tmp_path / "run & <b>")
+    told = manifest()
+    told["status"] = evil
+    told["versions"][evil] = evil
+    told["samples"] = {
+        "fills": [{"text": f"{evil} [MASK]", "answers": [{"piece": evil, "probability": 0.5}]}],
+        "continuations": [{"prompt": evil, "text": evil + evil}],
+    }
+    (folder / "manifest.json").write_text(json.dumps(told))
+    (folder / "config.yaml").write_text(evil)
+    lines = [line | {"losses": {evil: 2.0}, "bits_per_byte": {evil: 1.0}} for line in metrics(40)]
+    (folder / "metrics.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    page = read(folder)
+    assert page.text.count(evil) >= 8
+
+
+def cut_to(kind: str) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+    return lambda lines: [line for line in lines if line["kind"] == kind]
+
+
+def without(*keys: str) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+    return lambda lines: [{key: value for key, value in line.items() if key not in keys} for line in lines]
+
+
+def unknown(*keys: str) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+    return lambda lines: [line | dict.fromkeys(keys) for line in lines]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: [],
+        lambda lines: lines[:1],
+        lambda lines: lines[:2],
+        cut_to("train"),
+        cut_to("validation"),
+        without("bits_per_byte", "fill_accuracy", "next_accuracy"),
+        without("seconds", "flops", "progress"),
+        without("losses"),
+        unknown("bits_per_byte", "fill_accuracy", "next_accuracy", "useful_share", "tokens_per_second"),
+        lambda lines: [line | {"losses": {"causal": float("nan"), "mlm": None}} for line in lines],
+    ],
+)
+@pytest.mark.parametrize(
+    "told", [None, {}, {"status": "running", "baselines": None, "samples": None, "model": {}}, manifest()]
+)
+def test_whatever_is_missing_is_left_out(tmp_path: Path, change: Any, told: dict[str, Any] | None) -> None:
+    if told is not None:
+        (tmp_path / "manifest.json").write_text(json.dumps(told))
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in change(metrics(60))))
+    assert "A Bothways run" in read(tmp_path).text
+
+
+def test_a_run_that_has_just_started(tmp_path: Path) -> None:
+    page = read(tmp_path)
+    assert "just started" in page.text
+    assert "Nothing has been measured on held-out text yet." in page.text
+
+
+def test_a_run_under_way_with_a_line_half_written(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", status="running")
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "ste')
+    page = read(folder)
+    assert "running, 40% done" in page.text
+    assert "1 line of metrics.jsonl could not be read." in page.text
+
+
+def test_steps_that_were_skipped_are_told(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    lines = [line | ({"skipped": 3} if line["kind"] == "train" else {}) for line in metrics(60)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "3 steps skipped because a number was not finite." in read(folder).text
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a run folder"):
+        write_report(tmp_path / "nowhere")
+
+
+def test_tags_escape_what_is_not_markup() -> None:
+    assert tag("p", "1 < 2, ", tag("b", "always"), class_="note") == '<p class="note">1 &lt; 2, <b>always</b></p>'
+    assert tag("input", checked=True, disabled=False, value=None, name='"') == '<input checked name="&quot;">'
+    assert tag("p", Markup("<i>as it is</i>")) == "<p><i>as it is</i></p>"
+    assert tag("line", x1=1.23456789, stroke_width=2) == '<line x1="1.23457" stroke-width="2"></line>'
