@@ -127,5 +127,5 @@ def test_plain_when_standard_output_is_no_terminal(capsys: pytest.CaptureFixture
 
 def test_compact() -> None:
     assert [compact(n) for n in (0, 7.25, 999, 999.6, 2400, 999_600, 20_480_000, 1.2e11, 3e15)] == [
-        "0", "7.25", "999", "1k", "2.4k", "1M", "20.5M", "120G", "3e+03T",
+        "0", "7.25", "999", "1k", "2.4k", "1M", "20.5M", "120G", "3P",
     ]  # fmt: skip

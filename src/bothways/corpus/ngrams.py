@@ -85,7 +85,7 @@ class NGrams:
         one, one_counts = _counted(_ngrams(read, depth, 1, size))
         three, three_counts = _counted(_ngrams(read, depth, 3, size))
         text = vocabulary.text_table()[one.astype(np.int64)]
-        uniform = 1.0 / (size - 2)
+        uniform = _uniform(vocabulary)
         base = _Table.of(*_counted(two % np.uint64(size)), size, 1, uniform)
         middle = _Table.of(*_preceded(two, two_counts, three, vocabulary), size, 2, base)
         tables = {
@@ -103,7 +103,7 @@ class NGrams:
         where a history that is too short reads the lower orders of the same model.
         """
         size, depth = self.vocabulary.size, _depth(pieces, self.vocabulary)
-        probability = np.full(len(pieces), 1.0 / (size - 2))
+        probability = np.full(len(pieces), _uniform(self.vocabulary))
         for known, table in enumerate(self.tables[order]):
             at = np.flatnonzero(depth >= known)
             history = _history(pieces, at, known, size)
@@ -205,6 +205,10 @@ def discounts(counts: np.ndarray) -> np.ndarray:
         if all(0 < discount < count for count, discount in enumerate(estimated, 1)):
             return np.array((0.0, *estimated))
     return np.array((0.0, 0.5, 1.0, 1.5))
+
+
+def _uniform(vocabulary: Vocabulary) -> float:
+    return 1.0 / (vocabulary.size - len({vocabulary.cls, vocabulary.pad}))
 
 
 def _preceded(

@@ -120,7 +120,9 @@ class Chart:
             return Markup()
         frame = _Frame(max(at for _, points in drawn for at, _ in points) or 1.0, *self.bounds(), bool(self.levels))
         worth, words = axis.unit(frame.right)
-        clip = tag("clipPath", tag("rect", x=LEFT, y=TOP, width=frame.width, height=frame.height), id=name)
+        clip = tag(
+            "clipPath", tag("rect", x=LEFT - 3, y=TOP - 3, width=frame.width + 6, height=frame.height + 6), id=name
+        )
         return tag(
             "svg",
             tag("defs", clip),
