@@ -94,7 +94,7 @@ class Card:
     def _limits(self, face: str) -> list[str]:
         limits = [
             "It knows only what stood in the text above, and repeats what was wrong or hurtful there.",
-            "It is small, not tuned to follow instructions, to chat or to be safe, and what it writes need not be true.",
+            "It is small and not tuned to follow instructions, to chat or to be safe; what it says need not be true.",
             f"It reads at most {self.config.length} pieces at a time.",
         ]
         if face == "encoder":

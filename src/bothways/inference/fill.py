@@ -1,0 +1,76 @@
+"""Says the hidden words of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bothways.errors import UsageError
+from bothways.inference.reading import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """One answer for one [MASK].
+
+    piece        as text, with the space before it if it has one
+    probability  among all pieces
+    text         the whole text with this guess in its place, and the best guess at every other [MASK]
+    """
+
+    piece: str
+    probability: float
+    text: str
+
+
+@torch.inference_mode()
+def fill(reader: Reader, texts: Sequence[str], *, top_k: int = 5) -> list[list[list[Guess]]]:
+    """For every text, for every [MASK] in it, the `top_k` likeliest pieces, the likeliest first.
+
+    Several masks are guessed independently of each other (Devlin et al. 2019, section 3.1).
+
+    Raises:
+        UsageError: a text without [MASK], or longer than the model reads.
+        ModelError: the objective did not teach it.
+    """
+    reader.needs("hidden")
+    if top_k < 1:
+        raise UsageError(f"top_k is how many guesses are wanted, 1 or more, got {top_k}")
+    mask = reader.tokenizer.vocabulary.mask
+    rows = reader.rows(texts, closed=True, marked=True)
+    for number, (row, text) in enumerate(zip(rows, texts, strict=True), 1):
+        if mask not in row:
+            raise UsageError(
+                f"text {number} has no [MASK]: {text[:60]!r}. Write [MASK] where a word is to be filled in."
+            )
+    before = reader.trained.hidden == "before"
+    found: dict[int, list[list[Guess]]] = {}
+    for batch, states in reader.states(rows, face="encoder"):
+        for number, hidden in zip(batch.tolist(), states, strict=True):
+            places = np.flatnonzero(rows[number] == mask)
+            asked = torch.from_numpy(places - before).to(reader.device)
+            share = reader.model.logits(hidden[asked]).float().softmax(-1)  # [N, V]
+            best = share.topk(min(top_k, share.shape[-1]))
+            found[number] = _guesses(reader, rows[number], places, best.indices.cpu().numpy(), best.values.tolist())
+    return [found[number] for number in range(len(rows))]
+
+
+def _guesses(
+    reader: Reader, row: np.ndarray, places: np.ndarray, pieces: np.ndarray, shares: list[list[float]]
+) -> list[list[Guess]]:
+    """pieces [N, K] and shares [N][K] -> N lists of K guesses."""
+    filled = row.copy()
+    filled[places] = pieces[:, 0]
+    result = []
+    for place, candidates, probabilities in zip(places, pieces, shares, strict=True):
+        guesses = []
+        for piece, probability in zip(candidates, probabilities, strict=True):
+            text = filled.copy()
+            text[place] = piece
+            decoded = reader.tokenizer.decode([piece]) or reader.tokenizer.pieces([piece])[0]
+            guesses.append(Guess(decoded, probability, reader.tokenizer.decode(text)))
+        result.append(guesses)
+    return result

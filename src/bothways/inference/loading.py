@@ -1,0 +1,109 @@
+"""The Python face of a trained model: load, fill, extend, score, embed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, overload
+
+import numpy as np
+import torch
+
+from bothways.errors import ModelError
+from bothways.inference.embed import embed
+from bothways.inference.extend import Drawing, extend
+from bothways.inference.fill import Guess, fill
+from bothways.inference.reading import Reader
+from bothways.inference.score import score
+from bothways.model import read_saved
+from bothways.text import Tokenizer
+
+FACES = ("encoder", "decoder", "body")
+
+
+def load(folder: str | Path, *, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32) -> Loaded:
+    """Opens a run, or any Hugging Face folder of a kind that `model.from_hugging_face` reads.
+
+    Args:
+        folder: a run with `encoder/`, `decoder/` or `body/` in it, or one such folder.
+        device: where to compute; a GPU when there is one.
+        dtype: what to compute in; torch.bfloat16 is faster where the processor has instructions for it.
+
+    Raises:
+        ModelError: nothing there, or it cannot be read.
+    """
+    folder = Path(folder)
+    found = next((folder / face for face in FACES if (folder / face / "config.json").is_file()), folder)
+    if not (found / "config.json").is_file():
+        raise ModelError(
+            f"{folder} holds no model: expected a run with {', '.join(f'{face}/' for face in FACES)} in it, or a "
+            "Hugging Face folder with config.json. A run has them once it is finished."
+        )
+    saved = read_saved(found)
+    tokenizer = Tokenizer.load(found)
+    if tokenizer.vocabulary.size > saved.model.config.vocabulary:
+        raise ModelError(
+            f"{found}: the tokenizer has {tokenizer.vocabulary.size} pieces, the model "
+            f"{saved.model.config.vocabulary}: they do not belong together"
+        )
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Loaded(Reader(saved.model.eval().to(device=device, dtype=dtype), tokenizer, saved.trained))
+
+
+Prompts = TypeVar("Prompts", str, list[str])
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A trained model. Each method takes one text and gives one answer, or several and gives as many.
+
+    Raises (all methods):
+        ModelError: the objective did not teach it; the message says what was taught.
+        UsageError: a text longer than the model reads (`extend` forgets the older half instead).
+    """
+
+    reader: Reader
+
+    @overload
+    def fill(self, texts: str, *, top_k: int = 5) -> list[list[Guess]]: ...
+    @overload
+    def fill(self, texts: list[str], *, top_k: int = 5) -> list[list[list[Guess]]]: ...
+    def fill(self, texts: str | list[str], *, top_k: int = 5) -> list[list[Guess]] | list[list[list[Guess]]]:
+        """For every [MASK] of a text, the likeliest pieces (Guess: piece, probability, text)."""
+        found = fill(self.reader, _several(texts), top_k=top_k)
+        return found[0] if isinstance(texts, str) else found
+
+    def extend(
+        self,
+        prompts: Prompts,
+        *,
+        max_new_tokens: int = 40,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> Prompts:
+        """The prompt and what the model writes after it; temperature 0 takes the likeliest piece every time."""
+        drawing = Drawing(temperature, top_k, top_p)
+        found = extend(self.reader, _several(prompts), max_new_tokens=max_new_tokens, drawing=drawing, seed=seed)
+        if isinstance(prompts, str):
+            return found[0]
+        return found
+
+    @overload
+    def score(self, texts: str, *, how: str = "causal", within_word: bool = False) -> float: ...
+    @overload
+    def score(self, texts: list[str], *, how: str = "causal", within_word: bool = False) -> np.ndarray: ...
+    def score(self, texts: str | list[str], *, how: str = "causal", within_word: bool = False) -> float | np.ndarray:
+        """Sum of the log-probabilities of the text's pieces in nats; see inference.score for the ways."""
+        found = score(self.reader, _several(texts), how=how, within_word=within_word)
+        return float(found[0]) if isinstance(texts, str) else found
+
+    def embed(self, texts: str | list[str]) -> np.ndarray:
+        """float32 [texts, D] ([D] for one text): the mean of the states of its pieces."""
+        found = embed(self.reader, _several(texts))
+        return np.asarray(found[0]) if isinstance(texts, str) else found
+
+
+def _several(texts: str | list[str]) -> list[str]:
+    return [texts] if isinstance(texts, str) else list(texts)

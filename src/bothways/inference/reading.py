@@ -1,0 +1,131 @@
+"""Texts in, states out: what filling, extending, scoring and embedding share.
+
+Rows are sorted by length before they are put together, so that hardly any padding is computed; a row's answer does
+not depend on the company it is in.
+
+Letters: B rows, T tokens, D width, N places, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bothways.errors import ModelError, UsageError
+from bothways.model import Model, Trained
+from bothways.text import Tokenizer
+from bothways.visibility import Layout, ordered
+
+TOKENS_AT_ONCE = 4096
+LOGITS_AT_ONCE = 2**24  # 64 MiB in float32
+
+_TAUGHT_BY = {
+    "encoder": ("read from all sides", "mlm or hybrid"),
+    "decoder": ("continue a text", "causal or hybrid"),
+    "hidden": ("fill in hidden words", "mlm or hybrid"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A model with its tokenizer, on one device, and what it was taught."""
+
+    model: Model
+    tokenizer: Tokenizer
+    trained: Trained
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.table.device
+
+    def needs(self, what: str) -> None:
+        """
+        Raises:
+            ModelError: the objective did not teach it ("encoder", "decoder", or "hidden": to fill in hidden words).
+        """
+        trained = self.trained
+        if trained.hidden is not None if what == "hidden" else what in trained.faces:
+            return
+        task, objectives = _TAUGHT_BY[what]
+        whence = f"its objective, {trained.objective}," if trained.objective else "its architecture"
+        faces = " and ".join(trained.faces) or "none"
+        raise ModelError(
+            f"this model was not taught to {task}: {whence} gives the faces: {faces}. "
+            f"Pretrain one with the objective {objectives}."
+        )
+
+    def rows(self, texts: Sequence[str], *, closed: bool, marked: bool = False) -> list[np.ndarray]:
+        """[CLS] pieces, and [SEP] when `closed`: one int64 array a text; `marked`: [MASK] in a text is the mask.
+
+        Raises:
+            UsageError: a text longer than the model reads; it is named.
+        """
+        vocabulary, longest = self.tokenizer.vocabulary, self.model.config.length
+        encoded = map(self.tokenizer.encode_marked, texts) if marked else self.tokenizer.encode_batch(texts)
+        end = [vocabulary.sep] if closed else []
+        rows = [np.array([vocabulary.cls, *pieces, *end], dtype=np.int64) for pieces in encoded]
+        for number, row in enumerate(rows, 1):
+            if len(row) > longest:
+                raise UsageError(
+                    f"text {number} ({texts[number - 1][:30]!r}...) has {len(row)} pieces with its specials; "
+                    f"the model reads at most {longest}. Cut it into parts."
+                )
+        return rows
+
+    def states(self, rows: Sequence[np.ndarray], *, face: str) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Batches of (numbers of the rows [B], their states [B, T, D]), rows of like length together.
+
+        face  "encoder": all see all; "decoder": every piece sees those before it
+        """
+        for batch in batches([len(row) for row in rows]):
+            yield batch, self.read([rows[i] for i in batch], face=face)
+
+    @torch.inference_mode()
+    def read(self, rows: Sequence[np.ndarray], *, face: str) -> Tensor:
+        """The states [B, T, D] of one batch of rows."""
+        pieces, layout = self.lay(rows, face=face)
+        plain = face == "encoder" and len({len(row) for row in rows}) == 1
+        states: Tensor = self.model.backbone(pieces, layout, None if plain else ordered.dense(layout))
+        return states
+
+    def lay(self, rows: Sequence[np.ndarray], *, face: str, left: bool = False) -> tuple[Tensor, Layout]:
+        """Rows of unequal length as pieces [B, T] and a layout; the padding is at the end, or at the `left`."""
+        length = max(map(len, rows))
+        pieces = np.full((len(rows), length), self.tokenizer.vocabulary.pad)
+        starts = np.array([length - len(row) if left else 0 for row in rows])[:, None]  # [B, 1]
+        for row, start, target in zip(rows, starts[:, 0], pieces, strict=True):
+            target[start : start + len(row)] = row
+        place = np.arange(length) - starts  # [B, T]
+        real = (place >= 0) & (place < np.array([len(row) for row in rows])[:, None])
+        position = np.where(real, place, 0)
+        layout = Layout.of(
+            document=np.where(real, 0, -1 - np.arange(length)),
+            step=position if face == "decoder" else np.zeros_like(position),
+            position=position,
+        )
+        return torch.from_numpy(pieces).to(self.device), layout.map(torch.from_numpy).to(self.device)
+
+    @torch.inference_mode()
+    def log_probabilities(self, hidden: Tensor, labels: np.ndarray) -> np.ndarray:
+        """log p(label) in nats at each place: hidden [N, D], labels [N] -> float32 [N]."""
+        answers = torch.from_numpy(labels).to(self.device)
+        chunk = max(1, LOGITS_AT_ONCE // self.model.config.vocabulary)
+        found = []
+        for some, label in zip(hidden.split(chunk), answers.split(chunk), strict=True):
+            logits = self.model.logits(some).float()
+            found.append(logits.gather(1, label[:, None])[:, 0] - logits.logsumexp(-1))
+        return torch.cat(found).cpu().numpy()
+
+
+def batches(lengths: Sequence[int]) -> Iterator[np.ndarray]:
+    """The numbers of the rows, longest first, in batches of at most TOKENS_AT_ONCE tokens with padding."""
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    start = 0
+    while start < len(order):
+        stop = start + max(1, TOKENS_AT_ONCE // max(1, lengths[order[start]]))
+        yield order[start:stop]
+        start = stop

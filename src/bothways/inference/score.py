@@ -1,0 +1,80 @@
+"""How probable a text is.
+
+Letters: B rows, T tokens, D width, N places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from bothways.errors import UsageError, unknown
+from bothways.inference.reading import Reader, batches
+
+WAYS = ("causal", "pseudo")
+
+
+def score(reader: Reader, texts: Sequence[str], *, how: str = "causal", within_word: bool = False) -> np.ndarray:
+    """Sum of the log-probabilities of a text's pieces in nats, float64 [texts]; [CLS] is given, [SEP] not counted.
+
+    Args:
+        how: "causal": each piece after those before it. "pseudo": each piece hidden alone among all others (Salazar et
+            al. 2020, section 2); no probability of the text, yet good for comparing two texts.
+        within_word: pseudo: the later pieces of its word are hidden with it, else a long word tells itself (Kauf &
+            Ivanova 2023, section 2: "within-word left-to-right").
+
+    Raises:
+        UsageError: an unknown way, or a text longer than the model reads.
+        ModelError: the objective did not teach it.
+    """
+    if how not in WAYS:
+        raise unknown("way of scoring", how, WAYS)
+    if how == "pseudo":
+        return _pseudo(reader, texts, within_word=within_word)
+    if within_word:
+        raise UsageError('within_word hides pieces, which only how="pseudo" does; leave it out, or score that way')
+    return _causal(reader, texts)
+
+
+@torch.inference_mode()
+def _causal(reader: Reader, texts: Sequence[str]) -> np.ndarray:
+    reader.needs("decoder")
+    rows = reader.rows(texts, closed=False)
+    answers = [row[1:] for row in rows]
+    sums = np.zeros(len(rows))
+    for batch, states in reader.states([row[: max(1, len(row) - 1)] for row in rows], face="decoder"):
+        length = states.shape[1]
+        places = np.concatenate([b * length + np.arange(len(answers[i])) for b, i in enumerate(batch)])  # [N]
+        hidden = states.flatten(0, 1)[torch.from_numpy(places).to(reader.device)]  # [N, D]
+        found = reader.log_probabilities(hidden, np.concatenate([answers[i] for i in batch]))
+        np.add.at(sums, np.repeat(batch, [len(answers[i]) for i in batch]), found)
+    return sums
+
+
+@torch.inference_mode()
+def _pseudo(reader: Reader, texts: Sequence[str], *, within_word: bool) -> np.ndarray:
+    reader.needs("hidden")
+    rows = reader.rows(texts, closed=True)
+    ends = [_word_ends(reader, row) if within_word else np.arange(1, len(row) + 1) for row in rows]
+    owner = np.repeat(np.arange(len(rows)), [len(row) - 2 for row in rows])
+    places = np.concatenate([np.zeros(0, dtype=np.int64), *(np.arange(1, len(row) - 1) for row in rows)])
+    before = reader.trained.hidden == "before"
+    sums = np.zeros(len(rows))
+    for batch in batches([len(rows[i]) for i in owner]):
+        hidden_rows = [rows[i].copy() for i in owner[batch]]
+        for row, i, place in zip(hidden_rows, owner[batch], places[batch], strict=True):
+            row[place : ends[i][place]] = reader.tokenizer.vocabulary.mask
+        states = reader.read(hidden_rows, face="encoder")
+        asked = torch.from_numpy(places[batch] - before).to(reader.device)
+        hidden = states[torch.arange(len(batch), device=reader.device), asked]  # [B, D]
+        answers = np.array([rows[i][place] for i, place in zip(owner[batch], places[batch], strict=True)])
+        np.add.at(sums, owner[batch], reader.log_probabilities(hidden, answers))
+    return sums
+
+
+def _word_ends(reader: Reader, row: np.ndarray) -> np.ndarray:
+    """[T] for each place, where the word ends that it stands in."""
+    starts = np.append(np.flatnonzero(reader.tokenizer.word_starts(row)), len(row))
+    return starts[np.searchsorted(starts, np.arange(len(row)), side="right")]
