@@ -14,9 +14,8 @@ from bothways.corpus.duplicates import Seen, copies, hash_documents, in_validati
 from bothways.corpus.exclude import Exclusion
 from bothways.corpus.manifest import SourceCount
 from bothways.corpus.options import PrepareOptions
-from bothways.corpus.readers import Reader
+from bothways.corpus.readers import Reader, refuse
 from bothways.corpus.sources import Source
-from bothways.errors import DataError
 
 _BATCH = 1 << 20  # characters in a batch, but for one longer document
 
@@ -64,10 +63,7 @@ class Cleaner:
 
     def _skip(self, path: Path, line: int, why: str) -> None:
         if not self.options.skip_bad:
-            place = f"{path}, line {line}" if line else f"{path}"
-            raise DataError(
-                f"{place}: {why}. Correct it, or prepare with skip_bad to leave out and count what does not parse."
-            )
+            refuse(path, line, why)
         self._skipped += 1
 
     def _clean(self, texts: list[str], weight: float, tally: dict[str, int]) -> Documents:

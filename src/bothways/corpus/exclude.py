@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from bothways.errors import DataError
+from bothways.corpus.options import PrepareOptions
+from bothways.corpus.readers import Reader, refuse
 from bothways.text.characters import HAN
 
 LONGEST = 13
@@ -60,16 +61,13 @@ def read_items(paths: Iterable[Path]) -> Iterator[str]:
     Raises:
         DataError: a file that is missing or does not parse.
     """
+    reader = Reader(PrepareOptions())
     for path in paths:
-        try:
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-                yield from _strings(json.loads(line)) if path.suffix == ".jsonl" else [line]
-        except OSError as error:
-            raise DataError(f"{path}: expected a file of evaluation items, got: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: expected UTF-8, got something else at byte {error.start}") from error
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: expected JSON, got something else ({error})") from error
+        for number, line in reader.lines(path):
+            try:
+                yield from _strings(json.loads(line)) if ".jsonl" in path.suffixes else [line]
+            except json.JSONDecodeError as error:
+                refuse(path, number, f"expected JSON, got something else ({error})")
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -1,11 +1,14 @@
-"""The folder that a preparation makes: what it holds already, where work is done, and how it is finished."""
+"""The folder that a preparation makes: what it holds already, where work is done, and how it is finished.
+
+Everything is written into `OUT/.preparing` and moved to its place when it is whole, the index last: a preparation that
+was killed leaves nothing that could be taken for shards.
+"""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +20,7 @@ from bothways.corpus.options import PrepareOptions
 from bothways.corpus.shards import TOKENIZER, Shards
 from bothways.corpus.sources import Source
 from bothways.errors import MachineError, UsageError
+from bothways.files import sync_folder, write_text
 
 WORK = ".preparing"
 _REQUEST = "request"
@@ -41,14 +45,15 @@ class Folder:
         if not self.path.is_dir():
             raise UsageError(f"{self.path}: expected a folder to make, got a file")
         if (self.path / INDEX).exists():
+            if overwrite:
+                return None
             if self._same(self.path / _REQUEST):
                 return Shards.open(self.path).manifest
-            if not overwrite:
-                raise UsageError(
-                    f"{self.path} holds another preparation (other sources, options, or changed files). "
-                    "Give another folder, or overwrite it with --overwrite."
-                )
-        elif any(self.path.iterdir()) and not (self.path / WORK).exists():
+            raise UsageError(
+                f"{self.path} holds another preparation (other sources, options, or files changed since). "
+                "Name another folder, or replace it with --overwrite."
+            )
+        if any(self.path.iterdir()) and not (self.path / WORK).exists():
             raise UsageError(f"{self.path}: expected a new or empty folder, got one with other files in it")
         return None
 
@@ -64,7 +69,7 @@ class Folder:
             if not self._same(work / _REQUEST):
                 shutil.rmtree(work, ignore_errors=True)
                 work.mkdir(parents=True)
-                (work / _REQUEST).write_text(self._request, encoding="ascii")
+                write_text(work / _REQUEST, self._request)
             yield work
         except OSError as error:
             if error.errno in _NO_ROOM:
@@ -85,7 +90,8 @@ class Folder:
         shutil.rmtree(self.path / TOKENIZER, ignore_errors=True)
         names = [file.name for split in (manifest.train, manifest.validation) for file in (*split.shards, *split.words)]
         for name in (*names, TOKENIZER, _REQUEST, INDEX):
-            os.replace(work / name, self.path / name)
+            (work / name).replace(self.path / name)
+        sync_folder(self.path)
         shutil.rmtree(work)
 
     def _same(self, path: Path) -> bool:

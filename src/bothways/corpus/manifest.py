@@ -4,30 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from bothways.batch import Vocabulary
+from bothways.corpus.blocks import File
 from bothways.errors import DataError
+from bothways.files import write_text
 
 VERSION = 1
 INDEX = "index.json"
-BLOCK = 8 << 20
-"""Bytes under one SHA-256."""
+
+PieceType = Literal["uint16", "uint32"]
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class File(_Record):
-    """One file of a split: its size in bytes, and the SHA-256 of every 8 MiB."""
+class Roles(_Record):
+    """A Vocabulary as JSON."""
 
-    name: str
     size: int
-    blocks: tuple[str, ...]
+    pad: int
+    unk: int
+    cls: int
+    sep: int
+    mask: int
+    reserved: tuple[int, ...]
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary) -> Roles:
+        return cls(**asdict(vocabulary) | {"reserved": tuple(sorted(vocabulary.reserved))})
+
+    def as_record(self) -> Vocabulary:
+        return Vocabulary(**self.model_dump() | {"reserved": frozenset(self.reserved)})
 
 
 class Split(_Record):
@@ -66,9 +80,9 @@ class Manifest(_Record):
     """All of a preparation. No time and no folder is in it, so that equal text gives an equal fingerprint."""
 
     version: int
-    tokenizer: str
-    vocabulary: dict[str, int | list[int]]
-    piece_type: Literal["uint16", "uint32"]
+    tokenizer: tuple[File, ...]
+    vocabulary: Roles
+    piece_type: PieceType
     options: dict[str, Any]
     sources: tuple[SourceCount, ...]
     train: Split
@@ -82,7 +96,7 @@ class Manifest(_Record):
 
     def save(self, path: Path) -> None:
         content = {"fingerprint": self.fingerprint, "manifest": self.model_dump(mode="json")}
-        path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Manifest:
@@ -90,37 +104,21 @@ class Manifest(_Record):
         Raises:
             DataError: missing, broken, or of another version.
         """
+        again = "Run `bothways prepare` again, with --overwrite."
         if not path.exists():
             raise DataError(
-                f"{path.parent}: expected a folder of shards, found no {path.name}. Run `bothways prepare` first."
+                f"{path.parent}: expected a folder of shards, found no {path.name}. Run `bothways prepare`."
             )
-        again = "Run `bothways prepare` again."
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            version = content["manifest"]["version"]
+            version, said = content["manifest"]["version"], content["fingerprint"]
             if version != VERSION:
                 raise DataError(f"{path}: expected shards of version {VERSION}, got version {version}. {again}")
             manifest = cls.model_validate(content["manifest"])
-            said = content["fingerprint"]
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
-            raise DataError(
-                f"{path}: expected the index of a folder of shards, got what does not read ({error}). {again}"
-            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path}: expected the index of a folder of shards, got: {str(error).splitlines()[0]}. {again}") from error
         if said != manifest.fingerprint:
-            raise DataError(
-                f"{path}: expected fingerprint {said[:12]}, got {manifest.fingerprint[:12]}: it was changed. {again}"
-            )
+            raise DataError(f"{path}: expected fingerprint {said}, got {manifest.fingerprint}: it is damaged. {again}")
         return manifest
-
-
-def vocabulary_record(vocabulary: Vocabulary) -> dict[str, int | list[int]]:
-    """A Vocabulary as JSON."""
-    roles: dict[str, int | list[int]] = {
-        name: getattr(vocabulary, name) for name in ("size", "pad", "unk", "cls", "sep", "mask")
-    }
-    return roles | {"reserved": sorted(vocabulary.reserved)}
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a whole file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

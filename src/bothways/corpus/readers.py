@@ -1,4 +1,4 @@
-"""Files to documents: plain text, JSON lines, CSV, TSV, Parquet, compressed or not. Nothing is held but one document."""
+"""Files to documents: text, JSON lines, CSV, TSV, Parquet, compressed or not. Nothing is held but one document."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+import zstandard
 
 from bothways.corpus.options import PrepareOptions
 from bothways.errors import DataError, UsageError, needs
@@ -20,7 +23,17 @@ LONGEST = 16 << 20
 """Characters in a document at most, so that memory stays bounded."""
 
 Skip = Callable[[Path, int, str], None]
-"""Told of what does not parse (file, line, why): raises, or counts it and lets reading go on."""
+"""Told of what does not parse (file, line or 0, why): raises, or counts it and lets reading go on."""
+
+
+def refuse(path: Path, line: int, why: str) -> None:
+    """A Skip that never skips."""
+    place = f"{path}, line {line}" if line else f"{path}"
+    raise DataError(f"{place}: {why}. Correct it, or leave out and count what does not parse with --skip-bad.")
+
+
+class _BadRecordError(ValueError):
+    """A record without the text that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,32 +41,37 @@ class Reader:
     """Reads one file after another by one set of options."""
 
     options: PrepareOptions
-    skip: Skip
+    skip: Skip = refuse
 
     def read(self, path: Path) -> Iterator[str]:
-        """The documents of one file, in order."""
-        try:
-            yield from FORMATS[_suffix(path)](self, path)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            self.skip(path, 0, f"a broken gzip file ({error})")
-        except OSError as error:
-            raise DataError(f"{path}: expected a file to read, got: {error.strerror or error}") from error
+        """The documents of one file, in order.
+
+        Raises:
+            DataError: the file cannot be read, or a document is longer than can be held.
+            UsageError: a table without the column that was asked for.
+        """
+        yield from FORMATS[_suffix(path)](self, path)
 
     def lines(self, path: Path) -> Iterator[tuple[int, str]]:
         """(line number, line without its end); a line that is not UTF-8 is skipped."""
-        with _open(path) as stream:
-            for number, raw in enumerate(stream, start=1):
-                try:
-                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    self.skip(path, number, f"not UTF-8 ({error.reason} at byte {error.start})")
-                else:
-                    yield number, line.rstrip("\r\n")
+        try:
+            with _open(path) as stream:
+                for number, raw in enumerate(stream, start=1):
+                    try:
+                        line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                    except UnicodeDecodeError as error:
+                        self.skip(path, number, f"expected UTF-8, got {error.object[error.start : error.start + 1]!r}")
+                    else:
+                        yield number, line.rstrip("\r\n")
+        except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+            self.skip(path, 0, f"expected a whole compressed file, got a broken one ({error})")
+        except OSError as error:
+            raise DataError(f"{path}: expected a file to read, got: {error.strerror or error}") from error
 
     def text(self, path: Path) -> Iterator[str]:
         """Plain text, cut into documents as the options say."""
         if self.options.documents == "lines":
-            yield from (line for _, line in self.lines(path) if line.strip())
+            yield from (line for _, line in self.lines(path))
             return
         block: list[str] = []
         size = 0
@@ -63,92 +81,95 @@ class Reader:
                 size += len(line) + 1
                 if size > LONGEST:
                     raise DataError(
-                        f"{path}, line {number}: expected documents of at most {LONGEST >> 20} Mi characters, got a longer one. "
-                        "Part documents by blank lines, or prepare with documents=lines."
+                        f"{path}, line {number}: expected documents of at most {LONGEST >> 20} Mi characters, got a "
+                        "longer one. Part documents by blank lines, or take every line as one: --documents lines."
                     )
             elif block:
                 yield "\n".join(block)
                 block, size = [], 0
 
     def json_lines(self, path: Path) -> Iterator[str]:
+        """One record a line."""
         for number, line in self.lines(path):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-                yield self._join(record)
-            except (json.JSONDecodeError, RecursionError) as error:
-                self.skip(path, number, f"not JSON ({error})")
-            except _BadRecord as error:
-                self.skip(path, number, str(error))
+            if line.strip():
+                try:
+                    record = json.loads(line)
+                except (json.JSONDecodeError, RecursionError) as error:
+                    self.skip(path, number, f"expected JSON, got something else ({error})")
+                else:
+                    yield from self._document(record, path, number)
 
     def table(self, path: Path) -> Iterator[str]:
         """CSV, or TSV by the suffix; the first line names the columns."""
-        delimiter = "\t" if _suffix(path) == ".tsv" else ","
-        lines = self.lines(path)
+        at = 0
+
+        def lines() -> Iterator[str]:
+            nonlocal at
+            for number, line in self.lines(path):
+                at = number
+                yield line + "\n"
+
         with _long_fields():
-            reader = csv.DictReader((line + "\n" for _, line in lines), delimiter=delimiter, strict=True)
-            columns = reader.fieldnames or ()
-            self._check_columns(path, columns)
+            records = csv.DictReader(lines(), delimiter="\t" if _suffix(path) == ".tsv" else ",", strict=True)
+            self._check_columns(path, records.fieldnames or ())
             while True:
                 try:
-                    record = next(reader)
-                    yield self._join(record)
+                    record = next(records)
                 except StopIteration:
                     return
                 except csv.Error as error:
-                    self.skip(path, reader.line_num, f"not {_suffix(path)[1:]} ({error})")
-                except _BadRecord as error:
-                    self.skip(path, reader.line_num, str(error))
+                    self.skip(path, at, f"expected {_suffix(path)[1:]}, got something else ({error})")
+                else:
+                    yield from self._document(record, path, at)
 
     def parquet(self, path: Path) -> Iterator[str]:
+        """One record a row; needs pyarrow."""
         try:
             from pyarrow import ArrowException, parquet
         except ImportError as error:
             raise needs("pyarrow", "parquet") from error
-        fields = list(self.options.fields)
         try:
             with parquet.ParquetFile(path) as file:
                 self._check_columns(path, file.schema_arrow.names)
-                row = 0
-                for batch in file.iter_batches(batch_size=256, columns=fields):
-                    for record in batch.to_pylist():
-                        row += 1
-                        try:
-                            yield self._join(record)
-                        except _BadRecord as error:
-                            self.skip(path, row, str(error))
-        except ArrowException as error:
-            self.skip(path, 0, f"not Parquet ({error})")
+                batches = file.iter_batches(batch_size=256, columns=list(self.options.fields))
+                for row, record in enumerate(chain.from_iterable(batch.to_pylist() for batch in batches), start=1):
+                    yield from self._document(record, path, row)
+        except (ArrowException, OSError) as error:
+            self.skip(path, 0, f"expected Parquet, got something else ({error})")
 
-    def _check_columns(self, path: Path, columns: Any) -> None:
+    def _check_columns(self, path: Path, columns: Iterable[str]) -> None:
         missing = [field for field in self.options.fields if field not in columns]
         if missing:
-            raise UsageError(
-                f"{path}: expected a column {missing[0]!r}, got {', '.join(columns)}. Name the text with fields=..."
-            )
+            found = ", ".join(columns) or "none"
+            raise UsageError(f"{path}: expected a column {missing[0]!r}, got {found}. Name the text with --field.")
 
-    def _join(self, record: Any) -> str:
-        if not isinstance(record, dict):
-            raise _BadRecord(f"expected a record with {', '.join(self.options.fields)}, got {type(record).__name__}")
-        parts = []
-        for field in self.options.fields:
-            part = record.get(field)
-            if not isinstance(part, str):
-                known = ", ".join(map(str, record))
-                raise _BadRecord(f"expected text in field {field!r}, got {type(part).__name__}; the record has {known}")
-            parts.append(part)
-        text = "\n".join(parts)
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise _BadRecord(f"a lone surrogate at character {error.start}") from error
-        return text
+    def _document(self, record: Any, path: Path, line: int) -> Iterator[str]:
+        """The record's document, or none if it is bad and bad ones are skipped."""
+        try:
+            yield _join(record, self.options.fields)
+        except _BadRecordError as error:
+            self.skip(path, line, str(error))
 
 
-class _BadRecord(ValueError):
-    pass
+def _join(record: Any, fields: Iterable[str]) -> str:
+    """The fields' texts, a line end between them."""
+    if not isinstance(record, dict):
+        raise _BadRecordError(f"expected a record with {', '.join(fields)}, got {type(record).__name__}")
+    parts = []
+    for field in fields:
+        part = record.get(field)
+        if not isinstance(part, str):
+            known = ", ".join(map(str, record))
+            raise _BadRecordError(f"expected text in field {field!r}, got {type(part).__name__}; it has {known}")
+        parts.append(part)
+    text = "\n".join(parts)
+    if len(text) > LONGEST:
+        raise _BadRecordError(f"expected at most {LONGEST >> 20} Mi characters, got {len(text)}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _BadRecordError(f"expected text, got a lone surrogate at character {error.start}") from error
+    return text
 
 
 FORMATS: dict[str, Callable[[Reader, Path], Iterator[str]]] = {
@@ -162,6 +183,7 @@ FORMATS: dict[str, Callable[[Reader, Path], Iterator[str]]] = {
 
 
 def readable(path: Path) -> bool:
+    """Whether the name is one of a format that can be read."""
     return _suffix(path) in FORMATS
 
 
@@ -170,23 +192,19 @@ def _suffix(path: Path) -> str:
     return inner.suffix.lower()
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> io.BufferedReader:
     if path.suffix == ".gz":
-        return gzip.open(path, "rb")
+        return io.BufferedReader(gzip.open(path, "rb"))
     if path.suffix == ".zst":
-        try:
-            import zstandard
-        except ImportError as error:
-            raise needs("zstandard", "zstd") from error
         return io.BufferedReader(zstandard.open(path, "rb"))
     return path.open("rb")
 
 
-class _long_fields:
-    """Lifts the csv module's limit on the length of a field while a file is read."""
-
-    def __enter__(self) -> None:
-        self._before = csv.field_size_limit(LONGEST)
-
-    def __exit__(self, *_: object) -> None:
-        csv.field_size_limit(self._before)
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """Lifts the csv module's limit on the length of a field."""
+    before = csv.field_size_limit(LONGEST)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

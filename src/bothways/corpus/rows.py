@@ -1,13 +1,13 @@
 """Rows of a fixed length out of a stream: any row of any epoch is computed from its number alone.
 
 The stream is read as a ring, from a place that each epoch draws anew, in windows of length - 1 pieces: every piece
-stands in exactly one row of an epoch, and no two epochs cut at the same places. A row is [CLS] and a window:
+stands in exactly one row of an epoch. A row is a window after a [CLS]; a window that brings one gets no second:
 
-    stream   [CLS] a b c [SEP] [CLS] d e [SEP]          length 5, windows of 4, shifted by 1
-    windows  a b c [SEP] | [CLS] d e [SEP] | [CLS]
-    rows     [CLS] a   b c     [SEP]     document 0 0 0  0  0     a document that was cut goes on after a [CLS] of its own
-             [CLS] d   e [SEP] [PAD]              0 0 0  0 -1     a window that opens with [CLS] gets no second one
-             [CLS] [PAD] ...                      0 -1 -2 -3 -4
+    stream    [CLS] a b c [SEP] [CLS] d e [SEP]       length 5: windows of 4, here shifted by 1
+    windows   a b c [SEP]  |  [CLS] d e [SEP]  |  [CLS]
+    rows      [CLS] a b c [SEP]            document  0  0  0  0  0
+              [CLS] d e [SEP] [PAD]                  0  0  0  0 -1
+              [CLS] [PAD] [PAD] [PAD] [PAD]          0 -1 -2 -3 -4
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Rows:
         """
         Args:
             length: tokens in a row.
-            seed: draws each epoch's shift and order; None reads every epoch alike, from the first piece on (validation).
+            seed: draws each epoch's shift and order; None reads every epoch alike, from the first piece on.
 
         Raises:
             DataError: the stream is shorter than a row.

@@ -7,18 +7,15 @@ them, set where a word begins.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from bothways.batch import Vocabulary
-from bothways.corpus.manifest import BLOCK, INDEX, File, Manifest, Split, file_hash
-from bothways.errors import DataError
+from bothways.corpus.blocks import CheckedFile, File, HashedFile
+from bothways.corpus.manifest import INDEX, Manifest, PieceType, Split
 from bothways.text import Tokenizer
 
 SHARD = 1 << 26
@@ -27,47 +24,15 @@ _PAGE = 1 << 20  # pieces written at a time; a multiple of 8, so that bits fill 
 TOKENIZER = "tokenizer"
 
 
-class _HashedFile:
-    """A file being written, with the SHA-256 of every block."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stream: BinaryIO = path.open("wb")
-        self._blocks: list[str] = []
-        self._hash = hashlib.sha256()
-        self._size = 0
-
-    def write(self, content: bytes) -> None:
-        self._stream.write(content)
-        start = 0
-        while start < len(content):
-            room = BLOCK - self._size % BLOCK
-            part = content[start : start + room]
-            self._hash.update(part)
-            self._size += len(part)
-            start += room
-            if self._size % BLOCK == 0:
-                self._blocks.append(self._hash.hexdigest())
-                self._hash = hashlib.sha256()
-
-    def close(self) -> File:
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-        self._stream.close()
-        if self._size % BLOCK:
-            self._blocks.append(self._hash.hexdigest())
-        return File(name=self._path.name, size=self._size, blocks=tuple(self._blocks))
-
-
 class SplitWriter:
     """Writes one stream into a folder, page by page."""
 
-    def __init__(self, folder: Path, split: str, piece_type: str) -> None:
+    def __init__(self, folder: Path, split: str, piece_type: PieceType) -> None:
         self._folder, self._split, self._type = folder, split, np.dtype(piece_type).newbyteorder("<")
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
         self._count = 0
         self._written = 0
-        self._open: tuple[_HashedFile, _HashedFile] | None = None
+        self._open: tuple[HashedFile, HashedFile] | None = None
         self._files: list[tuple[File, File]] = []
         self.documents = self.bytes = self.unknown = 0
 
@@ -78,7 +43,15 @@ class SplitWriter:
         if self._count >= _PAGE:
             self._flush(self._count - self._count % _PAGE)
 
-    def close(self) -> Split:
+    def __enter__(self) -> SplitWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._open or ():
+            file.abandon()
+
+    def finish(self) -> Split:
+        """Writes what is left, and says what the split holds."""
         self._flush(self._count)
         self._close_files()
         return Split(
@@ -99,7 +72,7 @@ class SplitWriter:
             if done == 0:
                 self._close_files()
                 stem = self._folder / f"{self._split}-{shard:05d}"
-                self._open = (_HashedFile(stem.with_suffix(".pieces")), _HashedFile(stem.with_suffix(".words")))
+                self._open = (HashedFile(stem.with_suffix(".pieces")), HashedFile(stem.with_suffix(".words")))
             assert self._open is not None
             self._open[0].write(pieces[page].tobytes())
             self._open[1].write(np.packbits(words[page]).tobytes())
@@ -108,65 +81,19 @@ class SplitWriter:
 
     def _close_files(self) -> None:
         if self._open:
-            self._files.append((self._open[0].close(), self._open[1].close()))
+            self._files.append((self._open[0].finish(), self._open[1].finish()))
             self._open = None
-
-
-class _CheckedFile:
-    """A memory-mapped file whose blocks are checked when they are first read."""
-
-    def __init__(self, path: Path, file: File) -> None:
-        try:
-            size = path.stat().st_size
-        except OSError as error:
-            raise DataError(
-                f"{path}: expected a shard file of {file.size} bytes, got: {error.strerror}. {_AGAIN}"
-            ) from error
-        if size != file.size:
-            raise DataError(f"{path}: expected {file.size} bytes, got {size}: it was cut or changed. {_AGAIN}")
-        self._path = path
-        self._file = file
-        self._checked = np.zeros(len(file.blocks), dtype=bool)
-
-    @cached_property
-    def _content(self) -> np.ndarray:
-        return np.memmap(self._path, dtype=np.uint8, mode="r")
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Bytes [start, stop) as uint8, checked."""
-        for block in range(start // BLOCK, -(-stop // BLOCK)):
-            if not self._checked[block]:
-                self._check(block)
-        return self._content[start:stop]
-
-    def check(self) -> None:
-        for block in range(len(self._checked)):
-            self._check(block)
-
-    def _check(self, block: int) -> None:
-        start = block * BLOCK
-        found = hashlib.sha256(self._content[start : start + BLOCK]).hexdigest()
-        said = self._file.blocks[block]
-        if found != said:
-            place = f"bytes {start} to {min(start + BLOCK, self._file.size)}"
-            raise DataError(
-                f"{self._path}: expected SHA-256 {said[:12]} over {place}, got {found[:12]}: damaged. {_AGAIN}"
-            )
-        self._checked[block] = True
-
-
-_AGAIN = "Run `bothways prepare` again with --overwrite, or bring the file back from a copy."
 
 
 class Stream:
     """The documents of one split, end to end."""
 
-    def __init__(self, folder: Path, name: str, split: Split, piece_type: str) -> None:
+    def __init__(self, folder: Path, name: str, split: Split, piece_type: PieceType) -> None:
         self.name = name
         self.pieces, self.documents, self.bytes = split.pieces, split.documents, split.bytes
         self._type = np.dtype(piece_type).newbyteorder("<")
-        self._shards = [_CheckedFile(folder / file.name, file) for file in split.shards]
-        self._words = [_CheckedFile(folder / file.name, file) for file in split.words]
+        self._shards = [CheckedFile(folder, file) for file in split.shards]
+        self._words = [CheckedFile(folder, file) for file in split.words]
 
     def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Pieces [start, stop) as int32, and whether a word begins at each, bool.
@@ -210,7 +137,8 @@ class Shards:
         """
         path = Path(path)
         manifest = Manifest.load(path / INDEX)
-        _check_tokenizer(path / TOKENIZER / "tokenizer.json", manifest.tokenizer)
+        for file in manifest.tokenizer:
+            CheckedFile(path, file).check()
         train, validation = (
             Stream(path, name, split, manifest.piece_type)
             for name, split in (("train", manifest.train), ("validation", manifest.validation))
@@ -226,9 +154,9 @@ class Shards:
     def tokenizer(self) -> Tokenizer:
         return Tokenizer.load(self.path / TOKENIZER)
 
-    @property
+    @cached_property
     def vocabulary(self) -> Vocabulary:
-        return self.tokenizer.vocabulary
+        return self.manifest.vocabulary.as_record()
 
 
 def verify(path: str | Path) -> Manifest:
@@ -241,10 +169,3 @@ def verify(path: str | Path) -> Manifest:
     shards.train.check()
     shards.validation.check()
     return shards.manifest
-
-
-def _check_tokenizer(path: Path, said: str) -> None:
-    if not path.exists():
-        raise DataError(f"{path}: expected the tokenizer of these shards, found none. {_AGAIN}")
-    if (found := file_hash(path)) != said:
-        raise DataError(f"{path}: expected SHA-256 {said[:12]}, got {found[:12]}: it was changed. {_AGAIN}")

@@ -38,10 +38,13 @@ def find_sources(texts: Sequence[str]) -> tuple[Source, ...]:
     if not texts:
         raise UsageError(f"expected at least one source: a file, a folder, or {NAME}; got none")
     sources = [_find(text) for text in texts]
-    files = [path.resolve() for source in sources for path in source.files]
-    for path in files:
-        if files.count(path) > 1:
-            raise UsageError(f"{path} is given twice: to repeat it give it a weight, {path.name}=2")
+    once: set[Path | str] = set()
+    for source in sources:
+        for path in source.files or (source.name,):
+            place = path.resolve() if isinstance(path, Path) else path
+            if place in once:
+                raise UsageError(f"{path} is given twice: to repeat it give it a weight, {path}=2")
+            once.add(place)
     return tuple(sources)
 
 

@@ -12,7 +12,7 @@ HAN = (
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0002a6df\U0002a700-\U0002b73f\U0002b740-\U0002b81f\U0002b820-\U0002ceaf\U0002f800-\U0002fa1f"
 )
-"""The ideographs that stand alone, as the inside of a regular expression's brackets (the ranges of BERT's tokenizer)."""
+"""Ideographs, each a word by itself: BERT's ranges, written as the inside of a regular expression's brackets."""
 
 _RANGES = [(part[0], part[2]) for part in (HAN[i : i + 3] for i in range(0, len(HAN), 3))]
 
@@ -21,10 +21,6 @@ INSIDE, ALONE, SPACE, LETTER, DIGIT, OTHER, SPECIAL = range(7)
 
 CONTRACTIONS = ("s", "d", "m", "t", "ll", "ve", "re")
 """English endings after an apostrophe that belong to the word before it."""
-
-
-def is_han(character: str) -> bool:
-    return any(first <= character <= last for first, last in _RANGES)
 
 
 @cache
@@ -36,7 +32,7 @@ def kind_of(character: str) -> int:
         return ALONE if character >= "\udce3" else LETTER
     if character.isspace():
         return SPACE
-    if is_han(character):
+    if any(first <= character <= last for first, last in _RANGES):
         return ALONE
     return {"L": LETTER, "M": LETTER, "N": DIGIT}.get(unicodedata.category(character)[0], OTHER)
 
@@ -53,8 +49,8 @@ def edges(surface: bytes) -> tuple[int, int]:
 class WordStarts:
     """Finds word starts from two tables over the vocabulary: how each piece begins and how it ends.
 
-    A word is a run of letters, a run of digits, a run of other signs, or one ideograph, with the space before it; special
-    pieces stand alone.
+    A word is a run of letters, a run of digits, a run of other signs, or one ideograph, with the space before it;
+    special pieces stand alone.
     """
 
     def __init__(self, begins: Sequence[int], ends: Sequence[int]) -> None:

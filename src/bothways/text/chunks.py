@@ -7,15 +7,23 @@ chunk to pieces replaces nearly all of the work. What the dictionary does not ho
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from itertools import chain, islice
+from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer as Engine
 
-from bothways.text.characters import HAN
+from bothways.text.characters import CONTRACTIONS, HAN
+
+_LETTERS = rf"[\p{{L}}\p{{M}}&&[^{HAN}]]"
+WORDS = (
+    rf"(?<={_LETTERS})'(?:{'|'.join(CONTRACTIONS)})(?!{_LETTERS})|[{HAN}]| ?{_LETTERS}+| ?\p{{N}}{{1,3}}"
+    r"| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
+)
+"""What a byte-level piece of ours may not cross: words with the space before them, English contractions, single
+ideographs, up to three digits, other signs, white space. After GPT-2 (Radford et al. 2019, section 2.2), which has no
+ideographs, parts letters from their marks and lets digits run."""
 
 
 def _chunks(ideographs: str) -> re.Pattern[str]:
@@ -36,22 +44,20 @@ _SEGMENT = 1 << 20  # characters cut into chunks at a time: bounds memory for lo
 _KEPT = 1 << 18  # chunks remembered
 
 
-def cuts_of(engine: Engine) -> re.Pattern[str] | None:
-    """The pattern of chunks that `engine` treats alike wherever they stand; None when it is not known to."""
-    spec = json.loads(engine.to_str())
+def cuts_of(spec: dict[str, Any]) -> re.Pattern[str] | None:
+    """The pattern of chunks that a tokenizer.json treats alike wherever they stand; None when it is not known to."""
     if any(not token["special"] for token in spec["added_tokens"]):
         return None
     normalizer = spec["normalizer"] or {"type": "Sequence", "normalizers": []}
     steps = normalizer.get("normalizers", [normalizer])
     if not {step["type"] for step in steps} <= {"NFC", "BertNormalizer", "Lowercase"}:
         return None
-    splits_han = any(step.get("handle_chinese_chars") for step in steps)
     first = spec["pre_tokenizer"] or {"type": None}
     if first["type"] == "BertPreTokenizer":
-        return AT_SPACES_AND_HAN if splits_han else AT_SPACES
+        return AT_SPACES_AND_HAN if any(step.get("handle_chinese_chars") for step in steps) else AT_SPACES
     if first["type"] == "ByteLevel" and first["use_regex"] and not first["add_prefix_space"]:
         return AT_SPACES
-    if first["type"] == "Sequence" and f"[{HAN}]" in json.dumps(first, ensure_ascii=False):
+    if first["type"] == "Sequence" and first["pretokenizers"][0].get("pattern") == {"Regex": WORDS}:
         return AT_SPACES_AND_HAN
     return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ _CONFIGURED = {
 }
 
 
-def give_roles(engine: Engine, configured: dict[str, Any]) -> dict[str, str]:
+def give_roles(engine: Engine, configured: dict[str, Any], *, mask_takes_space: bool) -> dict[str, str]:
     """{role: piece}: what tokenizer_config.json says, else a known name, else a new special piece at the end.
 
     No piece plays two roles: [CLS] opens a document and [SEP] closes it, and rows count documents by [CLS].
@@ -41,18 +40,17 @@ def give_roles(engine: Engine, configured: dict[str, Any]) -> dict[str, str]:
         taken = set(found.values())
         usable = [n for n in [*said, *names] if n and n not in taken and engine.token_to_id(n) is not None]
         found[role] = usable[0] if usable else names[0]
-    byte_level = "ByteLevel" in json.dumps(json.loads(engine.to_str())["pre_tokenizer"])
     marked = {token.content for token in engine.get_added_tokens_decoder().values() if token.special}
     for role, name in found.items():
         if name not in marked:
-            engine.add_special_tokens([AddedToken(name, special=True, lstrip=role == "mask" and byte_level)])
+            engine.add_special_tokens([AddedToken(name, special=True, lstrip=role == "mask" and mask_takes_space)])
     return found
 
 
 def vocabulary_of(engine: Engine, roles: dict[str, str]) -> Vocabulary:
     """Sizes and roles as the rest of the package wants them; special and [unused] pieces are reserved."""
-    numbers = {role: engine.token_to_id(name) for role, name in roles.items()}
     pieces = engine.get_vocab(with_added_tokens=True)
+    numbers = {role: pieces[name] for role, name in roles.items()}
     reserved = {number for number, token in engine.get_added_tokens_decoder().items() if token.special}
     reserved |= {number for piece, number in pieces.items() if piece.startswith("[unused") and piece.endswith("]")}
     return Vocabulary(size=max(pieces.values()) + 1, reserved=frozenset(reserved - set(numbers.values())), **numbers)

@@ -37,13 +37,16 @@ class Tokenizer:
     """
 
     def __init__(self, engine: Engine, configured: dict[str, Any] | None = None) -> None:
-        self.roles = give_roles(engine, configured or {})
+        spec = json.loads(engine.to_str())
+        self._byte_level = "ByteLevel" in json.dumps([spec["pre_tokenizer"], spec["decoder"]])
+        self._prefix = spec["model"]["continuing_subword_prefix"] if spec["model"]["type"] == "WordPiece" else None
+        self.roles = give_roles(engine, configured or {}, mask_takes_space=self._byte_level)
         engine.post_processor = None
         engine.no_padding()
         engine.no_truncation()
         engine.encode_special_tokens = True
         self._engine = engine
-        cuts = cuts_of(engine)
+        cuts = cuts_of(spec)
         self._chunks = ChunkEncoder(cuts, self._encode_each) if cuts else None
 
     @classmethod
@@ -161,12 +164,6 @@ class Tokenizer:
         return self._word_starts(np.asarray(pieces, dtype=np.int64))
 
     @cached_property
-    def _prefix(self) -> str | None:
-        """WordPiece's "##"; None for the others."""
-        model = json.loads(self._engine.to_str())["model"]
-        return model["continuing_subword_prefix"] if model["type"] == "WordPiece" else None
-
-    @cached_property
     def _word_starts(self) -> WordStarts:
         table = [self._edges(number) for number in range(self.vocabulary.size)]
         return WordStarts([begins for begins, _ in table], [ends for _, ends in table])
@@ -185,11 +182,6 @@ class Tokenizer:
             return bytes(_BYTES[character] for character in piece)
         byte = re.fullmatch(r"<0x([0-9A-F]{2})>", piece)
         return bytes.fromhex(byte[1]) if byte else piece.replace("▁", " ").encode()
-
-    @cached_property
-    def _byte_level(self) -> bool:
-        spec = json.loads(self._engine.to_str())
-        return "ByteLevel" in json.dumps([spec["pre_tokenizer"], spec["decoder"]])
 
 
 def _composed(text: str) -> str:

@@ -10,20 +10,12 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from tokenizers import Tokenizer as Engine
 
 from bothways.errors import UsageError, unknown
-from bothways.text.characters import CONTRACTIONS, DIGIT, HAN, LETTER, kind_of
+from bothways.text.characters import DIGIT, LETTER, kind_of
+from bothways.text.chunks import WORDS
 from bothways.text.tokenizer import Tokenizer
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """Piece numbers 0 to 4 of every tokenizer trained here."""
-
-_LETTERS = rf"[\p{{L}}\p{{M}}&&[^{HAN}]]"
-WORDS = (
-    rf"(?<={_LETTERS})'(?:{'|'.join(CONTRACTIONS)})(?!{_LETTERS})|[{HAN}]| ?{_LETTERS}+| ?\p{{N}}{{1,3}}"
-    r"| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
-)
-"""What a byte-level piece may not cross: words with the space before them, English contractions, single ideographs,
-up to three digits, other signs, white space. After GPT-2 (Radford et al. 2019, section 2.2), which has no ideographs,
-parts letters from their marks and lets digits run."""
 
 
 def train_tokenizer(texts: Iterable[str], *, kind: str = "bpe", size: int = 8192) -> Tokenizer:
@@ -63,9 +55,9 @@ def _train_bpe(texts: Sequence[str], size: int) -> Engine:
 
 
 def _train_wordpiece(texts: Sequence[str], size: int) -> Engine:
-    """The library numbers the "##" forms of letters in the order of a hash table, and equal pairs are merged by number.
+    """The library numbers the "##" forms of letters in the order of a hash table, and merges equal pairs by number.
 
-    So they come first here, sorted, as if they were special pieces, and the vocabulary is then rebuilt without that role.
+    So they come first here, sorted, as if they were special pieces; then the vocabulary is rebuilt without that role.
     """
     engine = _wordpiece({piece: number for number, piece in enumerate(SPECIALS)})
     assert engine.normalizer is not None
