@@ -20,7 +20,8 @@ class Rotary:
     """cos and sin of every place times every frequency (RoFormer, Su et al. 2021), gathered for one batch."""
 
     def __init__(self, position: Tensor, *, head_width: int, base: float, dtype: torch.dtype) -> None:
-        frequency = base ** -(torch.arange(0, head_width, 2, device=position.device, dtype=torch.float32) / head_width)
+        exponent = torch.arange(0, head_width, 2, device=position.device, dtype=torch.float32) / head_width
+        frequency = 1.0 / base**exponent  # in this order, the angles equal transformers' bit by bit
         angle = position[..., None].float() * frequency  # [B, T, E/2]
         self.cos = angle.cos().to(dtype)[:, None]  # [B, 1, T, E/2]
         self.sin = angle.sin().to(dtype)[:, None]
