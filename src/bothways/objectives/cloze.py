@@ -84,21 +84,18 @@ def mlm(
     )
 
 
+UNILM = About(
+    summary="the original word, at the hidden places, read in four ways",
+    paper="UniLM (Dong et al. 2019, sections 2.3 and 2.6)",
+    faces=("encoder",),
+    differs="single documents: the source and target are two parts of one; no next-sentence prediction",
+)
+
+
 def unilm1(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
     """A cloze under four arrangements, drawn for every row: the hidden word is said in its place in all of them.
 
-    One row in three is read from all sides (segment 0):
-
-    reads  a b _ d e f
-    step   0 0 0 0 0 0
-    says   . . c . . .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-
+    One row in three is read from all sides, as in mlm (segment 0);
     one in three as a source and a target, cut at a random place (segments 4 and 5):
 
     reads  a b c d _ f
@@ -136,16 +133,10 @@ def unilm1(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
     Raises:
         UsageError: a rate out of range.
     """
-    about = About(
-        summary="the original word, at the hidden places, read in four ways",
-        paper="UniLM (Dong et al. 2019, sections 2.3 and 2.6)",
-        faces=("encoder",),
-        differs="single documents: the source and target are two parts of one; no next-sentence prediction",
-    )
 
     def cloze(name: str, arrange: Arrangement, *, divide: bool = False) -> Objective:
         corrupt = masking(vocabulary, rate=rate, words="ngrams", replace="bert", divide=divide)
-        return Objective(name=name, corrupt=corrupt, arrange=arrange, predict=in_place, about=about)
+        return Objective(name=name, corrupt=corrupt, arrange=arrange, predict=in_place, about=UNILM)
 
     return mixture(
         {
@@ -155,5 +146,5 @@ def unilm1(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
             cloze("right-to-left", partial(right_to_left, segments=(3, 3))): 1 / 6,
         },
         name="unilm1",
-        about=about,
+        about=UNILM,
     )

@@ -1,0 +1,57 @@
+"""docs/objectives.md says what is so: its commands are run, its code too, and its table is the list of objectives."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bothways.cli import app
+from bothways.objectives import OBJECTIVES, Objective, build
+from tests.objectives.leaks import check_no_leak, without_keeping
+from tests.objectives.rows import VOCABULARY, packed
+
+
+@pytest.fixture(scope="module")
+def page(repository: Path) -> str:
+    return (repository / "docs" / "objectives.md").read_text(encoding="utf-8")
+
+
+def blocks(page: str, kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_commands_print_what_the_page_shows(page: str) -> None:
+    shown = blocks(page, "console")
+    assert len(shown) >= 3
+    for block in shown:
+        command, _, printed = block.partition("\n")
+        result = CliRunner().invoke(app, shlex.split(command)[2:], catch_exceptions=False)
+        assert result.output == printed, command
+
+
+def test_expressions_can_be_built(page: str) -> None:
+    expressions = blocks(page, "text")[0].splitlines()
+    assert len(expressions) >= 5
+    for expression in expressions:
+        build(expression, VOCABULARY).sample(packed([4]), np.random.default_rng(0), 0.0)
+
+
+def test_the_table_is_the_list_of_objectives(page: str) -> None:
+    found = dict(re.findall(r"^\| `([\w-]+)` \| .* \| (.*) \|$", page.split("## See one")[0], flags=re.MULTILINE))
+    assert list(found) == list(OBJECTIVES)
+    for name, faces in found.items():
+        assert tuple(re.findall(r"`(\w+)/`", faces)) == build(name, VOCABULARY).about.faces
+
+
+def test_the_example_of_a_new_objective_works(page: str) -> None:
+    (code,) = blocks(page, "python")
+    names: dict[str, object] = {}
+    exec(code, names)
+    objective = names["backward_cloze"](VOCABULARY)
+    assert isinstance(objective, Objective)
+    assert check_no_leak(without_keeping(objective), packed([6, 5]), seed=0, progress=0.0) > 0
