@@ -1,0 +1,108 @@
+"""Samples stacked into a batch: nothing lost, nothing mixed up between rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bothways.batch import Batch, Row, Sample, Target, Vocabulary
+from bothways.visibility import Layout
+
+
+def sample(pieces: list[int], *targets: Target, document: list[int] | None = None) -> Sample:
+    layout = Layout.of(document=document or [0] * len(pieces), step=range(len(pieces)))
+    return Sample(np.array(pieces, dtype=np.int32), layout, targets)
+
+
+def words(at: list[int], labels: list[int], **more: object) -> Target:
+    return Target("words", np.array(at, dtype=np.int64), np.array(labels), **more)
+
+
+def test_places_are_shifted_by_row() -> None:
+    batch = Batch.stack([sample([7, 8, 9], words([0, 2], [8, 9])), sample([4, 5, 6], words([1], [6]))])
+    (target,) = batch.targets
+    assert batch.pieces.tolist() == [[7, 8, 9], [4, 5, 6]] and batch.pieces.dtype == torch.int64
+    assert (target.at.tolist(), target.labels.tolist()) == ([0, 2, 4], [8, 9, 6])
+    assert target.at.dtype == target.labels.dtype == torch.int64
+    assert batch.pieces.flatten()[target.at].tolist() == [7, 9, 5]
+
+
+def test_targets_are_gathered_by_head_and_name() -> None:
+    batch = Batch.stack(
+        [
+            sample([1, 2], words([0], [2], name="causal")),
+            sample([3, 4], words([1], [4], name="mlm"), Target("label", np.array([0]), np.array([1]), name="mlm")),
+            sample([5, 6], words([0], [6], name="causal")),
+            sample([7, 8]),
+        ]
+    )
+    assert [(t.head, t.name, t.at.tolist()) for t in batch.targets] == [
+        ("words", "causal", [0, 4]),
+        ("words", "mlm", [3]),
+        ("label", "mlm", [2]),
+    ]
+
+
+def test_one_weight_or_one_a_target() -> None:
+    batch = Batch.stack(
+        [sample([1, 2], words([0, 1], [2, 2], weight=0.5)), sample([3, 4], words([1], [4], weight=np.array([2.0])))]
+    )
+    assert batch.targets[0].weight.tolist() == [0.5, 0.5, 2.0]
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 99)), max_size=6), min_size=1, max_size=5))
+def test_every_answer_of_every_row_is_there_once(asked: list[list[tuple[int, int]]]) -> None:
+    """Several answers may share a place, and a row may have none."""
+    samples = [sample([0] * 5, words([at for at, _ in row], [label for _, label in row])) for row in asked]
+    (target,) = Batch.stack(samples).targets
+    found = list(zip(target.at.tolist(), target.labels.tolist(), strict=True))
+    assert found == [(5 * i + at, label) for i, row in enumerate(asked) for at, label in row]
+
+
+def test_rows_keep_their_layouts() -> None:
+    batch = Batch.stack([sample([1, 2, 3], document=[0, 0, 1]), sample([4, 5, 0], document=[0, 0, -1])])
+    assert batch.layout.document.tolist() == [[0, 0, 1], [0, 0, -1]]
+    assert batch.layout.position.tolist() == [[0, 1, 0], [0, 1, 0]]
+    assert batch.tokens == 5
+
+
+def test_rows_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"samples of one length, got lengths \[2, 3\]"):
+        Batch.stack([sample([1, 2]), sample([1, 2, 3])])
+
+
+def test_a_batch_moves_as_a_whole() -> None:
+    batch = Batch.stack([sample([1, 2], words([0], [2]))]).to("meta")
+    (target,) = batch.targets
+    tensors = [batch.pieces, batch.layout.step, batch.layout.hidden, target.at, target.labels, target.weight]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+
+
+def test_it_prints_as_a_table() -> None:
+    batch = Batch.stack([sample([2, 17, 3], words([0, 1, 1], [17, 3, 5]), document=[0, 0, -1])])
+    assert (
+        str(batch)
+        == "\n".join(
+            [
+                "piece      2  17   3",
+                "document   0   0  -1",
+                "position   0   1   0",
+                "step       0   1   2",
+                "group      0   0   0",
+                "target    17 3,5    ",
+            ]
+        ).rstrip()
+    )
+
+
+def test_special_pieces_are_no_text() -> None:
+    vocabulary = Vocabulary(size=9, pad=0, unk=1, cls=2, sep=3, mask=8, reserved=frozenset({5}))
+    assert vocabulary.special == {0, 1, 2, 3, 5, 8}
+    assert np.flatnonzero(vocabulary.text_table()).tolist() == [4, 6, 7]
+
+
+def test_a_row_is_as_long_as_its_pieces() -> None:
+    assert len(Row(np.arange(4), np.zeros(4), np.ones(4, dtype=bool))) == 4
