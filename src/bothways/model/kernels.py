@@ -16,6 +16,11 @@ from torch import Tensor
 from torch.autograd import Function
 
 
+def apply(function: Any, *inputs: Any) -> Any:
+    """Function.apply, which PyTorch leaves untyped."""
+    return function.apply(*inputs)
+
+
 class _RMSNorm(Function):
     """y = x / rms(x) * weight (Zhang & Sennrich 2019); the root mean square is taken in float32."""
 
@@ -25,7 +30,8 @@ class _RMSNorm(Function):
         inverse = square.div_(x.shape[-1]).add_(epsilon).rsqrt_().to(x.dtype)
         normed = x * inverse
         ctx.save_for_backward(normed, inverse, weight)
-        return normed * weight
+        result: Tensor = normed * weight
+        return result
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
@@ -54,6 +60,7 @@ class _SwiGLU(Function):
 
 
 LOGITS_AT_ONCE = 2**25  # 64 MiB of bf16 logits
+SMALLEST = torch.finfo(torch.float32).tiny
 
 
 class _LinearCrossEntropy(Function):
@@ -78,7 +85,8 @@ class _LinearCrossEntropy(Function):
         ):
             share = F.linear(h, weight).softmax(-1)
             answer = share.gather(1, label[:, None])
-            total += (answer.float().log_()[:, 0] * -w).sum()
+            # Not in place: in float32, `answer` is this very tensor. An improbable answer costs at most 87 nats.
+            total += (answer.float().clamp(min=SMALLEST).log()[:, 0] * -w).sum()
             if grad_hidden is None:
                 continue
             share.scatter_(1, label[:, None], answer - 1).mul_(w[:, None].to(share.dtype))
@@ -95,16 +103,16 @@ class _LinearCrossEntropy(Function):
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-    result: Tensor = _RMSNorm.apply(x, weight, epsilon)
+    result: Tensor = apply(_RMSNorm, x, weight, epsilon)
     return result
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    result: Tensor = _SwiGLU.apply(gate, up)
+    result: Tensor = apply(_SwiGLU, gate, up)
     return result
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """hidden [N, D], weight [V, D], labels [N], weights [N] float32 -> weighted sum of negative log-likelihoods."""
-    result: Tensor = _LinearCrossEntropy.apply(hidden, weight, labels, weights)
+    result: Tensor = apply(_LinearCrossEntropy, hidden, weight, labels, weights)
     return result

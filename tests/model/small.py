@@ -1,0 +1,56 @@
+"""Small models and packed rows that all tests of the model share; weights large enough for differences to show."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from bothways.model import Model, ModelConfig
+from bothways.visibility import Layout
+
+MODERN = ModelConfig(vocabulary=97, layers=3, width=64, heads=2, inner=112, length=64, init=0.2)
+CLASSIC = ModelConfig(
+    vocabulary=97,
+    layers=3,
+    width=64,
+    heads=2,
+    inner=112,
+    length=64,
+    init=0.2,
+    shape="classic",
+    segments=2,
+    epsilon=1e-12,
+    word_head="transformed",
+)
+PROJECTED = CLASSIC.model_copy(update={"embedding_width": 32})
+SHAPES = {"modern": MODERN, "classic": CLASSIC, "projected": PROJECTED}
+
+
+def model_of(config: ModelConfig, *, seed: int = 0) -> Model:
+    """A model whose norms and biases are random too, so that forgetting one of them shows."""
+    model = Model(config, seed=seed).eval()
+    generator = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() < 2:
+                parameter.add_(torch.empty_like(parameter).normal_(0.0, 0.3, generator=generator))
+    return model
+
+
+def packed(*rows: list[int], padding: int = 0, causal: bool = False, segments: bool = False) -> Layout:
+    """A torch layout [B, T]: each row is documents of so many tokens, then padding up to the longest row."""
+    length = max(map(sum, rows)) + padding
+    layouts = []
+    for lengths in rows:
+        document = np.repeat(np.arange(len(lengths)), lengths)
+        document = np.concatenate([document, -1 - np.arange(length - len(document))])
+        step = np.arange(length) if causal else np.zeros(length)
+        segment = (np.arange(length) % 3 == 0).astype(np.int32) if segments else None
+        layouts.append(Layout.of(document=document, step=step, segment=segment))
+    return Layout.stack(layouts)
+
+
+def random_pieces(layout: Layout, *, vocabulary: int = 97, seed: int = 0) -> torch.Tensor:
+    """[B, T] pieces, none of them special (0 to 4)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(5, vocabulary, tuple(layout.document.shape), generator=generator)
