@@ -222,7 +222,7 @@ def test_the_four_masks_of_unilm(name: str) -> None:
 
 
 def test_pseudo_masks_of_unilm2() -> None:
-    """Bao et al. 2020, section 3.2, as loops.
+    """UniLM v2 (Bao et al. 2020), as loops.
 
     Six words, two blocks: first the fourth and fifth word together, then the second. In place of the chosen words the
     context holds [M]; behind it lie, for each block, the words themselves and as many [P].
@@ -259,7 +259,7 @@ def test_pseudo_masks_of_unilm2() -> None:
 
 
 def test_block_diffusion() -> None:
-    """Arriola et al. 2025, section 3.2: block-diagonal, offset block-causal and block-causal, as loops."""
+    """Arriola et al. 2025: block-diagonal, offset block-causal and block-causal, as loops."""
     length, size = 6, 2
     block = [i // size for i in range(length)]
     clean, noisy = "clean", "noisy"
@@ -331,7 +331,7 @@ def test_the_hidden_places_of_mass() -> None:
 
 
 def test_the_streams_of_bang() -> None:
-    """BANG (Qi et al. 2021, section 3): the query of stream s at place t reads the true words before place t - s + 1
+    """BANG (Qi et al. 2021): the query of stream s at place t reads the true words before place t - s + 1
     and the queries of the streams before it, which stand at the places between; the rule needs one addition.
     """
     words, streams = 4, 3

@@ -94,7 +94,7 @@ def test_hybrid_shows_a_mask_wherever_it_asks_in_place(row: Row, seed: int) -> N
 
 
 def test_unilm_marks_how_a_row_is_read_with_its_segment() -> None:
-    """Dong et al. 2019, section 2.6: 0 for bidirectional, 2 and 3 for the directions, 4 and 5 for source and target."""
+    """As the published code does: 0 for bidirectional, 2 and 3 for the directions, 4 and 5 for source and target."""
     row = long_row(np.random.default_rng(0), length=64)
     segments = {}
     for seed in range(40):

@@ -86,7 +86,7 @@ def mlm(
 
 UNILM = About(
     summary="the original word, at the hidden places, read in four ways",
-    paper="UniLM (Dong et al. 2019, sections 2.3 and 2.6)",
+    paper="UniLM (Dong et al. 2019, sections 2.3 and 2.4)",
     faces=("encoder",),
     differs="single documents: the source and target are two parts of one; no next-sentence prediction",
 )

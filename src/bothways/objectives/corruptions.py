@@ -67,7 +67,7 @@ UNITS: dict[str, Units] = {
 """pieces  single pieces (BERT, Devlin et al. 2019, section 3.1)
 whole   whole words (BERT's whole-word masking; in Chinese with the words of a segmenter, Cui et al. 2019)
 spans   1 to 10 whole words, geometric (SpanBERT, Joshi et al. 2020, section 3.1: p = 0.2, mean 3.8)
-ngrams  a piece, or a bigram or trigram one time in five (UniLM, Dong et al. 2019, section 2.3)
+ngrams  a piece, or a bigram or trigram one time in five (UniLM, Dong et al. 2019, section 2.4)
 runs    1 to 3 pieces (GPT-BERT, Charpentier & Samuel 2024)
 """
 

@@ -102,7 +102,7 @@ def gpt_bert(vocabulary: Vocabulary, *, causal: float = 1 / 16, rate: Rate = FAL
     _proper_share(causal)
     about = About(
         summary="the next word in causal rows, and in masked rows where the next is hidden",
-        paper="GPT-BERT (Charpentier & Samuel 2024, section 2)",
+        paper="GPT-BERT (Charpentier & Samuel 2024)",
         faces=("decoder",),
         differs="rows are drawn, not processors, so any number of processors will do; no z-loss of 1e-4",
     )
