@@ -2,8 +2,9 @@
 
     python scripts/look.py runs docs --out screenshots
 
-A page passes if it logs no error, asks for nothing outside itself, and is not wider than the screen. Every page is
-photographed once a screen, for a person to look at. Exits with 1 if a page fails, with 6 if there is no browser.
+A page passes if it logs no error, also when everything that can be pressed is pressed, asks for nothing outside itself,
+and is not wider than the screen. It is photographed once a screen, for a person to look at. Exits with 1 if a page
+fails, with 6 if there is no browser.
 
 The browser is spoken to over its debugging pipe (JSON messages that end in a zero byte), which needs no package.
 """
@@ -39,6 +40,7 @@ FLAGS = (
 SCREENS = {"desktop": (1280, 900, "light"), "phone": (390, 844, "dark")}
 INSIDE = ("file:", "data:", "blob:", "about:")
 SETTLED = "new Promise(done => requestAnimationFrame(() => setTimeout(done, 300)))"
+PRESS = "document.querySelectorAll('button, summary').forEach(thing => thing.click())"
 TALLEST = 12_000  # pixels of a screenshot
 
 
@@ -126,6 +128,7 @@ def look(browser: Browser, page: Path, screen: str, picture: Path) -> list[str]:
     photograph = browser.ask("Page.captureScreenshot", format="png")
     picture.parent.mkdir(parents=True, exist_ok=True)
     picture.write_bytes(base64.b64decode(photograph["data"]))
+    browser.ask("Runtime.evaluate", expression=f"{PRESS}; {SETTLED}", awaitPromise=True)
     faults = [fault for event in browser.events if (fault := fault_of(event))]
     if measured[0] > width:
         faults.append(f"is {measured[0]} pixels wide on a screen of {width}")

@@ -106,13 +106,7 @@ def test_damage_is_found_and_named(shards: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("line", "code"),
-    [
-        ("prepare nowhere --out x", 3),
-        ("prepare python-docs --out x --vocabulary 9", 2),
-        ("verify nowhere", 3),
-        ("show-rows nowhere", 3),
-        ("show-rows", 2),
-    ],
+    [("prepare nowhere --out x", 3), ("show-rows", 2)],
 )
 def test_exit_codes_and_no_traceback(line: str, code: int, tmp_path: Path) -> None:
     said = subprocess.run(

@@ -18,11 +18,13 @@ from bothways import __version__
 from bothways.cli.corpus import prepare, show_rows, verify
 from bothways.cli.machine import doctor
 from bothways.cli.objectives import objectives, show_objective
+from bothways.cli.pretraining import pretrain
 from bothways.errors import BothwaysError
 
 GROUPS = {
     "Text": (prepare, verify, show_rows),
     "Objectives": (objectives, show_objective),
+    "Training": (pretrain,),
     "The machine": (doctor,),
 }
 

@@ -1,0 +1,123 @@
+"""Commands that train."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bothways.cli.show import Json, console, print_json
+
+if TYPE_CHECKING:
+    from bothways.pretraining import PretrainConfig
+    from bothways.pretraining.rehearsal import Rehearsal
+
+BUDGET = "5min"
+
+
+def pretrain(
+    shards: Annotated[Path | None, typer.Argument(help="A folder that prepare made.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder.  [required]", show_default=False)] = None,
+    objective: Annotated[
+        str | None, typer.Option(help='A name of `bothways objectives`, or "1/2 causal + 1/2 mlm".  [default: hybrid]')
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="tiny, mini, small or base.  [default: tiny]")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help=f"1000steps, 5e6tokens, 1e14flops, 300s, 40min or 2h.  [default: {BUDGET}]")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file of settings, such as a run's config.yaml.")] = None,
+    settings: Annotated[
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting: training.seed=1; may be repeated."),
+    ] = [],  # noqa: B006
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, exactly; a larger --budget prolongs it.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it will cost: weights, memory, time.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Train a model on shards and save it so that transformers loads it. Ctrl-C saves; --resume goes on.
+
+    Several processes: torchrun --nproc-per-node 2 -m bothways pretrain ...
+    """
+    from bothways.pretraining import pretrain as train
+
+    given = {"shards": shards, "out": out, "objective": objective, "size": size}
+    chosen = _configuration(given, budget=budget, file=config, settings=settings, resume=resume)
+    if dry_run:
+        from bothways.pretraining.rehearsal import rehearse
+
+        told = rehearse(chosen)
+        return print_json(asdict(told)) if json else _show_rehearsal(told)
+    if json or os.environ.get("RANK", "0") != "0":
+        folder = train(chosen, resume=resume)
+    else:
+        from bothways.training.display import Display
+
+        with Display(None, clock=time.monotonic) as show:
+            folder = train(chosen, resume=resume, show=show)
+    if os.environ.get("RANK", "0") == "0":
+        _show_result(folder, json=json)
+    return None
+
+
+def _configuration(
+    given: dict[str, Any], *, budget: str | None, file: Path | None, settings: list[str], resume: bool
+) -> PretrainConfig:
+    """What was said, the last word first: --set, options, the YAML file, the run to go on with, the defaults."""
+    from bothways.errors import UsageError
+    from bothways.pretraining import PretrainConfig
+    from bothways.pretraining.config import load_config, read, read_budget, with_settings
+    from bothways.pretraining.folder import RunFolder
+
+    if resume and given["out"] is None:
+        raise UsageError("--resume goes on with a run: say which with --out")
+    values = RunFolder(given["out"]).config().model_dump(mode="json") if resume else {}
+    values |= load_config(file) if file else {}
+    values |= {name: str(value) for name, value in given.items() if value is not None}
+    for name, hint in (("shards", "bothways pretrain SHARDS --out RUN"), ("out", "--out runs/first")):
+        if name not in values:
+            raise UsageError(f"expected {name}, got none. For example: {hint}")
+    if not isinstance(values.setdefault("training", {}), dict):
+        raise UsageError(f"configuration: training: expected keys and values, got {values['training']!r}")
+    if budget or "budget" not in values["training"]:
+        values["training"] = {**values["training"], "budget": read_budget(budget or BUDGET)}
+    return read(PretrainConfig, with_settings(values, settings))
+
+
+def _show_rehearsal(told: Rehearsal) -> None:
+    from rich.table import Table
+
+    from bothways.training.display import compact
+
+    table = Table.grid(padding=(0, 2))
+    table.add_row("weights", f"{compact(told.parameters)} ({compact(told.body_parameters)} in the blocks)")
+    table.add_row("run", f"{told.steps:,} steps, {compact(told.tokens)} tokens, {told.epochs:.3g} epochs")
+    table.add_row(
+        "time", f"about {timedelta(seconds=round(told.seconds))}, at {told.useful_share:.0%} of this machine's peak"
+    )
+    table.add_row("memory", f"{told.memory / 2**30:.1f} GiB")
+    console().print(table)
+
+
+def _show_result(folder: Path, *, json: bool) -> None:
+    """Where everything is, and what to try."""
+    faces = [name for name in ("encoder", "decoder", "generator") if (folder / name).is_dir()]
+    if json:
+        return print_json({"run": str(folder), "report": str(folder / "report.html"), "faces": faces})
+    said = console()
+    said.print(f"\nreport  {folder / 'report.html'}", markup=False)
+    for name in faces:
+        said.print(f"model   {folder / name}", markup=False)
+    if "encoder" in faces:
+        said.print(f'try     bothways fill {folder} "... [MASK] ..."', markup=False)
+    if "decoder" in faces:
+        said.print(f'try     bothways extend {folder} "..."', markup=False)
+    return None

@@ -1,0 +1,174 @@
+"""`bothways pretrain`: what it makes of its settings, a run from end to end, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
+
+from bothways.cli import app
+from bothways.cli.pretraining import _configuration
+from bothways.errors import BothwaysError, ModelError, UsageError
+from bothways.pretraining import PretrainConfig
+
+SMALL = {
+    "model.layers": 1,
+    "training.length": 16,
+    "training.step_tokens": 64,
+    "training.micro_tokens": 32,
+    "training.validation_rows": 4,
+    "training.precision": "fp32",
+}
+
+
+def invoke(*arguments: object) -> Result:
+    sets = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    return CliRunner().invoke(app, ["pretrain", *map(str, arguments), *sets], catch_exceptions=False)
+
+
+def configuration(*sets: str, budget: str | None = None, file: Path | None = None, **given: Any) -> PretrainConfig:
+    said = {"shards": "shards", "out": "runs/x", "objective": None, "size": None, **given}
+    return _configuration(said, budget=budget, file=file, settings=list(sets), resume=False)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("text")
+    lines = [
+        f"the {i}th boat went down the river with {i * i} bags of grain and came back with salt" for i in range(400)
+    ]
+    (folder / "a.txt").write_text("\n".join(lines), encoding="utf-8")
+    made = ["prepare", folder / "a.txt", "--out", folder / "shards", "--documents", "lines", "--vocabulary", 512]
+    said = CliRunner().invoke(app, [*map(str, made), "--validation", "0.2"], catch_exceptions=False)
+    assert said.exit_code == 0
+    return folder / "shards"
+
+
+@pytest.fixture(scope="module")
+def run(shards: Path) -> Path:
+    out = shards.parent / "run"
+    assert invoke(shards, "--out", out, "--objective", "hybrid", "--budget", "4steps").exit_code == 0
+    return out
+
+
+def test_the_defaults() -> None:
+    chosen = configuration()
+    assert (chosen.objective, chosen.size) == ("hybrid", "tiny")
+    assert chosen.training.budget.seconds == 300
+
+
+@pytest.mark.parametrize("missing", ["shards", "out"])
+def test_what_must_be_said(missing: str) -> None:
+    with pytest.raises(UsageError, match=f"expected {missing}"):
+        configuration(**{missing: None})
+
+
+def test_the_last_word_wins(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("objective: mlm\nsize: mini\ntraining: {seed: 5, budget: {steps: 7}}\n")
+    assert configuration(file=file).training.seed == 5
+    assert configuration(file=file).training.budget.steps == 7
+    said = configuration("training.seed=6", "size=base", file=file, objective="causal", budget="1e6tokens")
+    assert (said.objective, said.size, said.training.seed) == ("causal", "base", 6)
+    assert said.training.budget.tokens == 1e6
+
+
+def test_a_run_says_where_everything_is(run: Path, shards: Path) -> None:
+    assert (run / "report.html").is_file()
+    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in steps if line["kind"] == "train"] == [1, 2, 3, 4]
+
+
+def test_a_larger_budget_goes_on(run: Path) -> None:
+    said = CliRunner().invoke(
+        app, ["pretrain", "--resume", "--out", str(run), "--budget", "6steps", "--json"], catch_exceptions=False
+    )
+    assert json.loads(said.stdout)["run"] == str(run)
+    assert json.loads((run / "manifest.json").read_text())["steps"] == 6
+
+
+def test_a_dry_run_leaves_nothing(shards: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    told = json.loads(invoke(shards, "--out", out, "--dry-run", "--budget", "1e6tokens", "--json").stdout)
+    assert told["tokens"] >= 1e6
+    assert told["parameters"] > told["body_parameters"] > 0
+    assert told["seconds"] > 0 and told["memory"] > 0
+    assert not out.exists()
+    assert "memory" in invoke(shards, "--out", out, "--dry-run").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["--size", "huge"], UsageError, "Known: base, mini, small, tiny"),
+        (["--objective", "mlmm"], UsageError, "Did you mean 'mlm'"),
+        (["--set", "training.sede=1"], UsageError, "Did you mean 'training.seed'"),
+        (["--set", "training.seed=often"], UsageError, "training.seed"),
+        (["--set", "training"], UsageError, "key=value"),
+        (["--set", "training=3"], UsageError, "training"),
+        (["--budget", "soon"], UsageError, "300s"),
+        (["--config", "nowhere.yaml"], UsageError, "nowhere.yaml"),
+        (["--resume"], ModelError, "without --resume"),
+    ],
+)
+def test_pretrain_refuses(
+    arguments: list[str], error: type[BothwaysError], message: str, shards: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        CliRunner().invoke(
+            app, ["pretrain", str(shards), "--out", str(tmp_path / "run"), *arguments], catch_exceptions=False
+        )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [("pretrain nowhere --out x", 3), ("pretrain --resume --out x", 5)],
+)
+def test_exit_codes_and_no_traceback(line: str, code: int, tmp_path: Path) -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "bothways", *line.split()], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert said.returncode == code, said.stderr
+    assert said.stderr.startswith("bothways: ") and "Traceback" not in said.stderr
+
+
+KEYS = st.sampled_from(
+    ["objective", "size", "model", "model.layers", "training", "training.budget", "training.budget.steps"]
+    + [f"training.{name}" for name in PretrainConfig.model_fields["training"].annotation.model_fields]  # type: ignore[union-attr]
+    + ["training.optimiser.name", "training.optimiser.betas", "training.schedule.decay", "training.sede", "tranning.x"]
+) | st.from_regex(r"[a-z._]{0,20}", fullmatch=True)
+VALUES = st.text(max_size=12) | st.sampled_from(
+    [
+        "-1",
+        "0",
+        "1e400",
+        ".nan",
+        "null",
+        "[]",
+        "{}",
+        "{a: 1}",
+        "true",
+        "1e999999",
+        "'",
+        "!!python/object:os.system",
+        "&a [*a]",
+    ]
+)
+
+
+@settings(max_examples=1000)
+@given(st.lists(st.tuples(KEYS, VALUES), min_size=1, max_size=3))
+def test_a_thousand_wrong_configurations(changes: list[tuple[str, str]]) -> None:
+    """Each is a configuration or a UsageError that names the key; nothing else comes out."""
+    try:
+        configuration(*(f"{key}={value}" for key, value in changes))
+    except UsageError as error:
+        assert str(error)
