@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from bothways.model.kernels import apply
+
 
 class Rotary:
     """cos and sin of every place times every frequency (RoFormer, Su et al. 2021), gathered for one batch."""
@@ -94,7 +96,7 @@ class _Attend(Function):
 
 def split_heads(qkv: Tensor, *, heads: int, rotary: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
     """qkv [B, T, 3*H*E] -> q, k, v [B, H, T, E], the first two turned by their positions."""
-    q, k, v = _Split.apply(qkv, heads, rotary)
+    q, k, v = apply(_Split, qkv, heads, rotary)
     return q, k, v
 
 
@@ -104,7 +106,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     The mask is boolean (True = may see), or already a bias in q's dtype (0 and -inf) made once for all layers.
     """
     if q.dtype == torch.bfloat16 and q.device.type == "cpu":
-        result: Tensor = _Attend.apply(q, k, v, mask)
+        result: Tensor = apply(_Attend, q, k, v, mask)
         return result
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 

@@ -39,7 +39,8 @@ class Embeddings(nn.Module):
             x = x + self.positions(layout.position)
         if self.norm is not None:
             x = self.dropout(self.norm(x))
-        return x if self.project is None else self.project(x)
+        result: Tensor = x if self.project is None else self.project(x)
+        return result
 
 
 class Backbone(nn.Module):
@@ -76,10 +77,12 @@ class Backbone(nn.Module):
             if keep is not None:
                 keep(x)
             x = block(x, mask=bias, rotary=rotary, cache=None if cache is None else cache.layers[i])
-        x = x if self.norm is None else self.norm(x)
+        if self.norm is not None:
+            x = self.norm(x)
         if keep is not None:
             keep(x)
-        return x
+        result: Tensor = x
+        return result
 
 
 @torch.no_grad()

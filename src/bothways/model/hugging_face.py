@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -49,7 +49,7 @@ def save_faces(
     config: ModelConfig,
     vocabulary: Vocabulary,
     trained: Trained,
-    save_tokenizer: Callable[[Path, str], None],
+    save_tokenizer: Callable[[Path, Literal["encoder", "decoder"]], None],
     card: Callable[[str], str],
 ) -> list[Path]:
     """Writes a folder for each face (`body` when there is none) and returns them.

@@ -5,6 +5,8 @@ Letters: B rows, T tokens, D width, N targets.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from bothways.batch import Batch, Losses
@@ -29,9 +31,12 @@ def plain_loss(model: Model, batch: Batch, *, rule: Visibility = ordered) -> Los
         if target.head == "words":
             loss = model.words.loss(at, model.table, target.labels, target.weight)
         elif target.head in model.heads:
-            loss = model.heads[target.head].loss(at, target.labels, target.weight)
+            head: Any = model.heads[target.head]
+            loss = head.loss(at, target.labels, target.weight)
         else:
-            raise UsageError(f"a target asks for the head {target.head!r}; the model has words, {', '.join(model.heads)}")
+            raise UsageError(
+                f"a target asks for the head {target.head!r}; the model has words, {', '.join(model.heads)}"
+            )
         add(losses, target.name, loss, target.weight.sum())
     return losses
 

@@ -144,4 +144,5 @@ def load_config(path: Path) -> dict[str, Any]:
 
 def dump(config: BaseModel) -> str:
     """YAML that `load_config` reads back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return text

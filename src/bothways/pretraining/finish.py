@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bothways import machine
 from bothways.corpus.ngrams import baselines
-from bothways.model.config import ModelConfig
+from bothways.inference import load
+from bothways.model import save_faces
+from bothways.model.card import Card
+from bothways.model.faces import Trained
+from bothways.objectives import Objective
 from bothways.pretraining.batches import bits_per_nat, validation_rows
+from bothways.pretraining.samples import samples
 from bothways.pretraining.setup import Run
 from bothways.reports import write_report
 
@@ -54,9 +58,59 @@ def _baselines(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def finish(run: Run) -> None:
-    """Exports the model for the faces its objective trained, and writes the report."""
+    """Exports the model for the faces its objective trained, lets it speak, and writes the report."""
     weights = run.full_weights()
     if not run.team.first:
         return
-    run.folder.note(status="done")
+    trained = Trained(run.objective.name, run.objective.about.faces, _hidden(run.objective))
+    manifest = run.folder.manifest()
+    save_faces(
+        run.folder.path,
+        weights=weights,
+        config=run.model.config,
+        vocabulary=run.shards.vocabulary,
+        trained=trained,
+        save_tokenizer=lambda folder, face: run.shards.tokenizer.save(
+            folder, template=face, length=run.model.config.length
+        ),
+        card=_card(run, trained, manifest),
+    )
+    loaded = load(run.folder.path, device="cpu")
+    run.folder.note(status="done", samples=samples(loaded, validation_rows(run.shards, run.config.training)))
     write_report(run.folder.path)
+
+
+def _hidden(objective: Objective) -> Literal["in place", "before"] | None:
+    """Where a hidden word is said: in its place, or (GPT-BERT) one place before."""
+    if "encoder" in objective.about.faces:
+        return "in place"
+    return "before" if any(leaf.name == "gpt-bert" for leaf, _ in objective.leaves()) else None
+
+
+def _card(run: Run, trained: Trained, manifest: dict[str, Any]) -> Card:
+    last = next(line for line in reversed(run.folder.lines()) if line["kind"] == "validation")
+    baselines, data = manifest["baselines"], manifest["data"]["train"]
+    measured = {
+        "bits per byte": ("bits_per_byte", last["bits_per_byte"].get("causal")),
+        "next-word accuracy": ("next_accuracy", last["next_accuracy"]),
+        "fill accuracy": ("fill_accuracy", last["fill_accuracy"]),
+    }
+    return Card(
+        name=run.folder.path.resolve().name,
+        trained=trained,
+        config=run.model.config,
+        parameters=run.model.parameter_count(),
+        about=f"{run.objective.about.summary} ({run.objective.about.paper})",
+        facts={
+            "text": f"{data['documents']:,} documents, {data['pieces']:,} pieces, {data['bytes']:,} bytes",
+            "fingerprint of the data": manifest["data"]["fingerprint"][:16],
+            "training": f"{run.state.step:,} steps, {run.state.tokens:,} pieces read, {run.seconds / 60:.1f} minutes "
+            f"on {manifest['machine']['processor']}, {run.team.count} process(es), {run.precision}",
+        },
+        figures={
+            name: {"this model": value, **{gram: figures.get(key) for gram, figures in baselines.items()}}
+            for name, (key, value) in measured.items()
+            if value is not None
+        },
+        command=f"bothways pretrain --config {run.folder.path.name}/config.yaml",
+    )

@@ -150,14 +150,15 @@ def _validate(run: Run, show: Show) -> None:
     """Validation loss of every objective, and the probes, as a line of metrics."""
     started = time.perf_counter()
     run.model.eval()
+    score = run.state.weights.around(evaluate_words)
     if run.objective.loss is None:
-        scores = evaluate_words(run.model, run.validation, rule=run.objective.rule)
-        losses = {name: score.nats for name, score in scores.items()}
+        scores = score(run.model, run.validation, rule=run.objective.rule)
+        losses = {name: found.nats for name, found in scores.items()}
     else:
         drawn = torch.Generator(device=run.team.device).manual_seed(0)
         losses = evaluate_losses(lambda batch: run.work.losses(batch, drawn), run.validation)
     answers = {
-        probe.name: next(iter(evaluate_words(run.model, probe.batches, rule=probe.objective.rule).values()))
+        probe.name: next(iter(score(run.model, probe.batches, rule=probe.objective.rule).values()))
         for probe in run.probes
     }
     run.model.train()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from bothways.batch import Batch, Losses
@@ -80,15 +81,16 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
         folder.create(config)
         team.wait()
     precision = precision_of(training)
-    model = Model(shape, seed=training.seed, parts=objective.parts).to(team.device)
+    model = Model(shape, seed=training.seed, heads=objective.heads, parts=objective.parts).to(team.device)
     batches = TrainingBatches(rows, objective, training, team.rank, team.count, team.device)
+    state = _state(model, training, torch.bfloat16 if precision == "bf16" else torch.float32, team)
     run = Run(
         config=config,
         shards=shards,
         objective=objective,
         model=model,
-        state=_state(model, training, torch.bfloat16 if precision == "bf16" else torch.float32),
-        work=Work(losses_of(objective, model), batches, tuple(sorted(objective.shares))),
+        state=state,
+        work=Work(state.weights.around(losses_of(objective, model)), batches, tuple(sorted(objective.shares))),
         probes=probes(objective, shards, fixed, training),
         validation=validation_batches(objective, fixed, training),
         folder=folder,
@@ -117,10 +119,15 @@ def losses_of(objective: Objective, model: Model) -> Callable[[Batch, torch.Gene
     return lambda batch, generator: own(model, batch, generator)
 
 
-def _state(model: Model, training: TrainingConfig, dtype: torch.dtype) -> State:
+def _state(model: Model, training: TrainingConfig, dtype: torch.dtype, team: Processes) -> State:
     weights: Weights
     if training.sharded:
-        weights = Sharded(model, dtype, list(model.backbone.blocks))
+        if not dist.is_initialized():
+            raise UsageError(
+                "training.sharded splits the weights over several processes, and this is a single one. Start them with "
+                "torchrun --nproc-per-node 2 -m bothways pretrain ..., or leave training.sharded out."
+            )
+        weights = Sharded(model, dtype, list(model.backbone.blocks), team.device)
     else:
         weights = Replicated(model, dtype)
     by_kind = {name: [w for key, w in weights.master.items() if kind(key, w) == name] for name in KINDS}

@@ -5,7 +5,7 @@ Letters: B rows, T tokens, D width, N targets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,9 +34,9 @@ def evaluate_words(model: Model, batches: Sequence[Batch], *, rule: Visibility) 
     `batches` are all of them on every process; each process computes its share.
     """
     sums: dict[str, Tensor] = {target.name: torch.zeros(3, dtype=torch.float64) for b in batches for target in b.targets}
-    for batch in _share(batches):
+    for batch, mine in _share(batches):
         hidden = model.states(batch, rule=rule).flatten(0, 1)  # [B*T, D]
-        for target in batch.targets:
+        for target in batch.targets if mine else ():
             at, labels = torch.as_tensor(target.at), torch.as_tensor(target.labels)
             for place, label in zip(at.split(CHUNK), labels.split(CHUNK), strict=True):
                 logits = model.logits(hidden[place]).float()  # [N, V]
@@ -56,14 +56,18 @@ def evaluate_words(model: Model, batches: Sequence[Batch], *, rule: Visibility) 
 def evaluate_losses(losses: Callable[[Batch], Losses], batches: Sequence[Batch]) -> dict[str, float]:
     """Means of an objective's own losses."""
     sums: dict[str, Tensor] = {target.name: torch.zeros(2, dtype=torch.float64) for b in batches for target in b.targets}
-    for batch in _share(batches):
+    for batch, mine in _share(batches):
         for name, (total, weight) in losses(batch).items():
-            sums[name] += torch.stack([total.double(), weight.double()]).cpu()
+            if mine:
+                sums[name] += torch.stack([total.double(), weight.double()]).cpu()
     return {name: float(total / count) for name, (total, count) in _over_processes(sums).items() if count}
 
 
-def _share(batches: Sequence[Batch]) -> Sequence[Batch]:
-    return batches[dist.get_rank() :: dist.get_world_size()] if dist.is_initialized() else batches
+def _share(batches: Sequence[Batch]) -> Iterator[tuple[Batch, bool]]:
+    """This process's batches, as many as any other's (FSDP2 computes in step): False marks one that does not count."""
+    rank, count = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    for i in range(rank, -(-len(batches) // count) * count, count):
+        yield batches[i % len(batches)], i < len(batches)
 
 
 def _over_processes(sums: dict[str, Tensor]) -> dict[str, list[float]]:

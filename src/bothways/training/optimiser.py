@@ -31,7 +31,8 @@ class LayerwiseAdam(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0, "lamb": lamb})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
+        """One step from the gradients; there is no closure to call."""
         assert closure is None
         for group in self.param_groups:
             for weight in group["params"]:

@@ -6,12 +6,16 @@ all-reduce; `Sharded` leaves splitting and summing to FSDP2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import ParamSpec, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def kind(name: str, parameter: Tensor) -> str:
@@ -25,8 +29,12 @@ KINDS = ("matrices", "tables", "vectors")
 
 
 class Weights(Protocol):
-    master: Mapping[str, Tensor]
-    """{name: float32 weight}, with `.grad` set when `norm_of_gradients` returns; what optimisers change."""
+    @property
+    def master(self) -> Mapping[str, Tensor]:
+        """{name: float32 weight} with its gradient in `.grad`: what optimisers change."""
+
+    def around(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The same function, with whole weights in the model while it runs."""
 
     def collect(self) -> None:
         """Adds the model's gradients of one micro-batch to those of the step."""
@@ -67,6 +75,9 @@ class Replicated:
         shapes = self.parameters.items()
         return [(name, piece.view(shape.shape)) for (name, shape), piece in zip(shapes, pieces, strict=True)]
 
+    def around(self, function: Callable[P, R]) -> Callable[P, R]:
+        return function
+
     def collect(self) -> None:
         for name, parameter in self.parameters.items():
             if parameter.grad is not None:
@@ -76,7 +87,8 @@ class Replicated:
     def reduce(self) -> Tensor:
         if dist.is_initialized():
             dist.all_reduce(self.gradient)
-        return torch.linalg.vector_norm(self.gradient)
+        norm: Tensor = torch.linalg.vector_norm(self.gradient)
+        return norm
 
     def scale(self, factor: Tensor | float) -> None:
         self.gradient.mul_(factor)
@@ -90,24 +102,30 @@ class Replicated:
 class Sharded:
     """FSDP2 (torch.distributed.fsdp.fully_shard): every process holds a share of each float32 weight."""
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype, blocks: Sequence[nn.Module]) -> None:
+    def __init__(self, model: nn.Module, dtype: torch.dtype, blocks: Sequence[nn.Module], device: torch.device) -> None:
+        from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
+        self._root = _Root(model)
+        mesh = init_device_mesh(device.type, (dist.get_world_size(),))
         policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
-        for block in blocks:
-            fully_shard(block, mp_policy=policy)
-        root = fully_shard(model, mp_policy=policy)
-        root.set_gradient_divide_factor(1.0)  # the loss is already divided by the global count
+        for part in (*blocks, self._root):
+            sharded = fully_shard(part, mesh=mesh, mp_policy=policy)
+            sharded.set_gradient_divide_factor(1.0)  # the loss is already divided by the count of all processes
+            sharded.set_force_sum_reduction_for_comms(True)  # gloo knows no other
         self.master = dict(model.named_parameters())
+
+    def around(self, function: Callable[P, R]) -> Callable[P, R]:
+        return partial(self._root, function)
 
     def collect(self) -> None:
         """FSDP2 has summed them already."""
 
     def reduce(self) -> Tensor:
         norms = [torch.linalg.vector_norm(weight.grad) for weight in self.master.values() if weight.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(norms))
-        full = getattr(norm, "full_tensor", None)
-        return norm if full is None else full()
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        gather = getattr(norm, "full_tensor", None)
+        return norm if gather is None else gather()
 
     def scale(self, factor: Tensor | float) -> None:
         for weight in self.master.values():
@@ -117,3 +135,14 @@ class Sharded:
     def publish(self) -> None:
         for weight in self.master.values():
             weight.grad = None
+
+
+class _Root(nn.Module):
+    """FSDP2 gathers weights around a module's forward; here any function of the model is that forward."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return function(*args, **kwargs)
