@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from dataclasses import asdict
 from datetime import timedelta
@@ -41,12 +42,15 @@ def pretrain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it will cost: weights, memory, time.")
     ] = False,
+    processes: Annotated[int, typer.Option(min=1, help="On this machine; one a core is fastest on a CPU.")] = 1,
     json: Json = False,
 ) -> None:
     """Train a model on shards and save it so that transformers loads it. Ctrl-C saves; --resume goes on.
 
-    Several processes: torchrun --nproc-per-node 2 -m bothways pretrain ...
+    Several machines: torchrun ... -m bothways pretrain ...
     """
+    if processes > 1 and "RANK" not in os.environ:
+        _launch(processes)
     from bothways.pretraining import pretrain as train
 
     given = {"shards": shards, "out": out, "objective": objective, "size": size}
@@ -90,6 +94,14 @@ def _configuration(
     if budget or "budget" not in values["training"]:
         values["training"] = {**values["training"], "budget": read_budget(budget or BUDGET)}
     return read(PretrainConfig, with_settings(values, settings))
+
+
+def _launch(processes: int) -> None:
+    """Becomes torchrun with this very command; a process has one thread unless the environment says otherwise."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "bothways"]
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *launcher, *sys.argv[1:]])
 
 
 def _show_rehearsal(told: Rehearsal) -> None:

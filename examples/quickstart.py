@@ -1,0 +1,66 @@
+"""From nothing to a language model in about five minutes on two cores: `make quickstart`.
+
+Text that every Python brings with it is prepared, a tiny model learns to read it both ways, and then it is asked to
+fill in words and to go on. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import bothways
+from bothways.machine import cores
+
+SHARDS, RUN = Path("runs/python-docs"), Path("runs/quickstart")
+SECONDS = 280
+
+
+def command(*words: str) -> None:
+    """Runs a bothways command and shows it, so that it can be tried again with other words."""
+    print(f"\n$ bothways {' '.join(words)}", flush=True)
+    subprocess.run([sys.executable, "-m", "bothways", *words], check=True)
+
+
+def main() -> None:
+    if not (SHARDS / "index.json").exists():
+        command("prepare", "python-docs", "--out", str(SHARDS))
+    if (RUN / "report.html").exists():
+        print(f"{RUN} is there already: remove the folder to train again.")
+    else:
+        processes = str(min(2, cores()))
+        command("pretrain", str(SHARDS), "--out", str(RUN), "--budget", f"{SECONDS}s", "--processes", processes)
+    show()
+
+
+def show() -> None:
+    manifest = json.loads((RUN / "manifest.json").read_text())
+    lines = [json.loads(line) for line in (RUN / "metrics.jsonl").read_text().splitlines()]
+    last = [line for line in lines if line["kind"] == "validation"][-1]
+    grams = manifest["baselines"]
+
+    print("\nHeld-out text               this model   unigram    bigram   trigram")
+    rows = {
+        "bits per byte": [last["bits_per_byte"]["causal"], *(gram["bits_per_byte"] for gram in grams.values())],
+        "next word right": [last["next_accuracy"], *(gram["next_accuracy"] for gram in grams.values())],
+        "hidden word right": [last["fill_accuracy"], grams["unigram"]["fill_accuracy"]],
+    }
+    for name, figures in rows.items():
+        print(f"{name:25s}" + "".join(f"{figure:12.3f}" if i == 0 else f"{figure:10.3f}" for i, figure in enumerate(figures)))
+    print("loss in nats: " + ", ".join(f"{name} {loss:.3f}" for name, loss in last["losses"].items()))
+
+    model = bothways.load(RUN)
+    print("\nHidden words, in sentences it never saw:")
+    for fill in manifest["samples"]["fills"]:
+        guesses = ", ".join(f"{answer['piece'].strip()} {answer['probability']:.0%}" for answer in fill["answers"])
+        print(f"  {fill['text']}\n    {guesses}   (it was: {fill['hidden']})")
+    print("\nBeginnings it goes on from:")
+    for prompt in ("Return a list of", "If the file does not exist,", "This module provides"):
+        print(f"  {model.extend(prompt, max_new_tokens=24, temperature=0.6, top_p=0.9, seed=1)!r}")
+    print(f"\nThe report: {RUN}/report.html    The model: {RUN}/encoder and {RUN}/decoder, for transformers")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Commands that use a trained model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bothways.cli.show import Json, print_json
+
+Run = Annotated[Path, typer.Argument(help="A run's folder, or a Hugging Face folder of a kind that Bothways reads.")]
+Texts = Annotated[list[str], typer.Argument(metavar="TEXT", help="One or more texts, each in quotes.")]
+
+
+def fill(
+    run: Run,
+    texts: Texts,
+    top_k: Annotated[int, typer.Option(min=1, help="How many guesses for every [MASK].")] = 5,
+    json: Json = False,
+) -> None:
+    """Guess the words that [MASK] hides."""
+    from bothways.inference import load
+
+    answers = load(run).fill(texts, top_k=top_k)
+    if json:
+        return print_json(
+            [
+                {"text": text, "masks": [[asdict(guess) for guess in guesses] for guesses in masks]}
+                for text, masks in zip(texts, answers, strict=True)
+            ]
+        )
+    for masks in answers:
+        for guesses in masks:
+            for guess in guesses:
+                print(f"{guess.probability:6.1%}  {guess.piece.strip():12s}  {guess.text}")
+            print()
+    return None
+
+
+def extend(
+    run: Run,
+    texts: Texts,
+    max_new_tokens: Annotated[int, typer.Option(min=0, help="How many pieces to add at most.")] = 40,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest piece every time.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Choose among the so many likeliest pieces.")] = None,
+    top_p: Annotated[
+        float, typer.Option(help="Choose among the likeliest pieces that hold this share together.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same text.")] = 0,
+    json: Json = False,
+) -> None:
+    """Continue texts."""
+    from bothways.inference import load
+
+    written = load(run).extend(
+        texts, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+    )
+    if json:
+        return print_json([{"prompt": text, "text": whole} for text, whole in zip(texts, written, strict=True)])
+    print("\n\n".join(written))
+    return None
+
+
+def score(
+    run: Run,
+    texts: Texts,
+    how: Annotated[
+        Literal["causal", "pseudo"],
+        typer.Option(help="Each piece after those before it, or each hidden among all others."),
+    ] = "causal",
+    within_word: Annotated[
+        bool, typer.Option("--within-word", help="pseudo: hide the rest of the word with its piece.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """How probable texts are: the sum of the log-probabilities of their pieces, in nats."""
+    from bothways.inference import load
+
+    nats = load(run).score(texts, how=how, within_word=within_word)
+    if json:
+        return print_json([{"text": text, "nats": float(sum_)} for text, sum_ in zip(texts, nats, strict=True)])
+    for text, sum_ in zip(texts, nats, strict=True):
+        print(f"{sum_:10.3f}  {text}")
+    return None
+
+
+def embed(run: Run, texts: Texts, json: Json = False) -> None:
+    """Turn texts into vectors: --json prints them; else how alike the texts are, by the cosine."""
+    import numpy as np
+
+    from bothways.inference import load
+
+    vectors = load(run).embed(texts)  # [n, d]
+    if json:
+        return print_json(
+            [{"text": text, "vector": vector.tolist()} for text, vector in zip(texts, vectors, strict=True)]
+        )
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    print(f"{len(texts)} vectors of {vectors.shape[1]} numbers; their cosines:")
+    for text, row in zip(texts, units @ units.T, strict=True):
+        print(f"{' '.join(f'{cosine:6.3f}' for cosine in row)}  {text}")
+    return None
