@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +13,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from bothways.cli import app
 from bothways.cli.corpus import prepare
 from bothways.corpus import PrepareOptions
 from bothways.errors import BothwaysError, DataError, UsageError
-
-
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+from tests.cli.conftest import Invoke
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +33,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def shards(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("out") / "shards"
-    assert invoke("prepare", text, "--out", out, "--vocabulary", 512, "--validation", 0.1).exit_code == 0
-    return out
-
-
-def test_prepare_says_what_it_read_and_what_comes_next(text: Path, tmp_path: Path) -> None:
+def test_prepare_says_what_it_read_and_what_comes_next(invoke: Invoke, text: Path, tmp_path: Path) -> None:
     said = invoke("prepare", text, "--out", tmp_path / "x", "--vocabulary", 512, "--validation", 0.1)
     assert "401" in said.stdout and "duplicates" in said.stdout
     assert re.search(r"fingerprint [0-9a-f]{64}", said.stdout)
@@ -51,14 +42,15 @@ def test_prepare_says_what_it_read_and_what_comes_next(text: Path, tmp_path: Pat
     assert "nothing to do" in again.stderr
 
 
-def test_prepare_for_programs(text: Path, shards: Path, tmp_path: Path) -> None:
-    said = invoke("prepare", text, "--out", tmp_path / "x", "--vocabulary", 512, "--validation", 0.1, "--json")
-    told = json.loads(said.stdout)
+def test_prepare_for_programs(invoke: Invoke, text: Path, tmp_path: Path) -> None:
+    asked = ["--vocabulary", 512, "--validation", 0.1]
+    told = json.loads(invoke("prepare", text, "--out", tmp_path / "x", *asked, "--json").stdout)
     assert told["sources"][0]["duplicates"] == 1
-    assert told["fingerprint"] in invoke("verify", shards).stdout  # two runs, one fingerprint
+    invoke("prepare", text, "--out", tmp_path / "y", *asked)
+    assert told["fingerprint"] in invoke("verify", tmp_path / "y").stdout  # two runs, one fingerprint
 
 
-def test_rows_are_shown(shards: Path) -> None:
+def test_rows_are_shown(invoke: Invoke, shards: Path) -> None:
     shown = invoke("show-rows", shards, "--count", 3, "--length", 32).stdout
     assert shown.count("\nrow ") == 3
     assert "[CLS]" in shown and "| river" in shown
@@ -81,27 +73,27 @@ def test_the_defaults_are_those_of_the_record() -> None:
         (["python-docs", "--tokenizer", "nowhere"], DataError, "nowhere"),
     ],
 )
-def test_prepare_refuses(arguments: list[str], error: type[BothwaysError], message: str, tmp_path: Path) -> None:
+def test_prepare_refuses(
+    arguments: list[str], error: type[BothwaysError], message: str, invoke: Invoke, tmp_path: Path
+) -> None:
     with pytest.raises(error, match=message):
         invoke("prepare", *arguments, "--out", tmp_path / "x")
     assert not (tmp_path / "x" / "index.json").exists()
 
 
-def test_a_wrong_choice_lists_the_right_ones(tmp_path: Path) -> None:
+def test_a_wrong_choice_lists_the_right_ones(invoke: Invoke, tmp_path: Path) -> None:
     said = invoke("prepare", "python-docs", "--out", tmp_path, "--documents", "pages")
     assert said.exit_code == 2
     assert "blocks" in said.output
 
 
-def test_damage_is_found_and_named(shards: Path, tmp_path: Path) -> None:
-    file = shards / "train-00000.pieces"
-    whole = file.read_bytes()
-    try:
-        file.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
-        with pytest.raises(DataError, match=r"train-00000\.pieces"):
-            invoke("verify", shards)
-    finally:
-        file.write_bytes(whole)
+def test_damage_is_found_and_named(invoke: Invoke, shards: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(shards, tmp_path / "shards")
+    damaged = bytearray((copy / "train-00000.pieces").read_bytes())
+    damaged[100] ^= 1
+    (copy / "train-00000.pieces").write_bytes(damaged)
+    with pytest.raises(DataError, match=r"train-00000\.pieces"):
+        invoke("verify", copy)
 
 
 @pytest.mark.parametrize(

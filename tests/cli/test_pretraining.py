@@ -11,51 +11,16 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner, Result
 
-from bothways.cli import app
 from bothways.cli.pretraining import _configuration
 from bothways.errors import BothwaysError, ModelError, UsageError
 from bothways.pretraining import PretrainConfig
-
-SMALL = {
-    "model.layers": 1,
-    "training.length": 16,
-    "training.step_tokens": 64,
-    "training.micro_tokens": 32,
-    "training.validation_rows": 4,
-    "training.precision": "fp32",
-}
-
-
-def invoke(*arguments: object) -> Result:
-    sets = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
-    return CliRunner().invoke(app, ["pretrain", *map(str, arguments), *sets], catch_exceptions=False)
+from tests.cli.conftest import Invoke
 
 
 def configuration(*sets: str, budget: str | None = None, file: Path | None = None, **given: Any) -> PretrainConfig:
     said = {"shards": "shards", "out": "runs/x", "objective": None, "size": None, **given}
     return _configuration(said, budget=budget, file=file, settings=list(sets), resume=False)
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("text")
-    lines = [
-        f"the {i}th boat went down the river with {i * i} bags of grain and came back with salt" for i in range(400)
-    ]
-    (folder / "a.txt").write_text("\n".join(lines), encoding="utf-8")
-    made = ["prepare", folder / "a.txt", "--out", folder / "shards", "--documents", "lines", "--vocabulary", 512]
-    said = CliRunner().invoke(app, [*map(str, made), "--validation", "0.2"], catch_exceptions=False)
-    assert said.exit_code == 0
-    return folder / "shards"
-
-
-@pytest.fixture(scope="module")
-def run(shards: Path) -> Path:
-    out = shards.parent / "run"
-    assert invoke(shards, "--out", out, "--objective", "hybrid", "--budget", "4steps").exit_code == 0
-    return out
 
 
 def test_the_defaults() -> None:
@@ -80,28 +45,28 @@ def test_the_last_word_wins(tmp_path: Path) -> None:
     assert said.training.budget.tokens == 1e6
 
 
-def test_a_run_says_where_everything_is(run: Path, shards: Path) -> None:
+def test_a_run_says_where_everything_is(run: Path) -> None:
     assert (run / "report.html").is_file()
     steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in steps if line["kind"] == "train"] == [1, 2, 3, 4]
 
 
-def test_a_larger_budget_goes_on(run: Path) -> None:
-    said = CliRunner().invoke(
-        app, ["pretrain", "--resume", "--out", str(run), "--budget", "6steps", "--json"], catch_exceptions=False
-    )
-    assert json.loads(said.stdout)["run"] == str(run)
-    assert json.loads((run / "manifest.json").read_text())["steps"] == 6
-
-
-def test_a_dry_run_leaves_nothing(shards: Path, tmp_path: Path) -> None:
+def test_a_larger_budget_goes_on(invoke: Invoke, pretrain: Invoke, shards: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    told = json.loads(invoke(shards, "--out", out, "--dry-run", "--budget", "1e6tokens", "--json").stdout)
+    assert pretrain(shards, "--out", out, "--budget", "2steps").exit_code == 0
+    said = invoke("pretrain", "--resume", "--out", out, "--budget", "3steps", "--json")
+    assert json.loads(said.stdout)["run"] == str(out)
+    assert json.loads((out / "manifest.json").read_text())["steps"] == 3
+
+
+def test_a_dry_run_leaves_nothing(pretrain: Invoke, shards: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    told = json.loads(pretrain(shards, "--out", out, "--dry-run", "--budget", "1e6tokens", "--json").stdout)
     assert told["tokens"] >= 1e6
     assert told["parameters"] > told["body_parameters"] > 0
     assert told["seconds"] > 0 and told["memory"] > 0
     assert not out.exists()
-    assert "memory" in invoke(shards, "--out", out, "--dry-run").stdout
+    assert "memory" in pretrain(shards, "--out", out, "--dry-run").stdout
 
 
 @pytest.mark.parametrize(
@@ -119,12 +84,10 @@ def test_a_dry_run_leaves_nothing(shards: Path, tmp_path: Path) -> None:
     ],
 )
 def test_pretrain_refuses(
-    arguments: list[str], error: type[BothwaysError], message: str, shards: Path, tmp_path: Path
+    arguments: list[str], error: type[BothwaysError], message: str, invoke: Invoke, shards: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
-        CliRunner().invoke(
-            app, ["pretrain", str(shards), "--out", str(tmp_path / "run"), *arguments], catch_exceptions=False
-        )
+        invoke("pretrain", shards, "--out", tmp_path / "run", *arguments)
     assert not (tmp_path / "run").exists()
 
 

@@ -1,0 +1,83 @@
+"""The commands that use a model: fill, extend, score, embed; and what each says when it cannot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bothways import load
+from bothways.errors import BothwaysError, ModelError, UsageError
+from tests.cli.conftest import Invoke
+
+
+@pytest.fixture(scope="module")
+def one_way(pretrain: Invoke, shards: Path) -> Path:
+    """A run that only reads from left to right."""
+    out = shards.parent / "one-way"
+    assert pretrain(shards, "--out", out, "--objective", "causal", "--budget", "1steps").exit_code == 0
+    return out
+
+
+def test_fill(invoke: Invoke, run: Path) -> None:
+    told = json.loads(invoke("fill", run, "the [MASK] boat went [MASK]", "[MASK]", "--top-k", 3, "--json").stdout)
+    assert [len(record["masks"]) for record in told] == [2, 1]
+    assert [guess["probability"] for guess in told[1]["masks"][0]] == sorted(
+        (guess["probability"] for guess in told[1]["masks"][0]), reverse=True
+    )
+    shown = invoke("fill", run, "the [MASK] boat", "--top-k", 3).stdout
+    assert shown.count("%") == 3
+
+
+def test_extend(invoke: Invoke, run: Path) -> None:
+    said = invoke("extend", run, "the river", "--max-new-tokens", 5, "--seed", 1)
+    assert said.stdout.startswith("the river")
+    told = json.loads(invoke("extend", run, "the river", "--max-new-tokens", 5, "--seed", 1, "--json").stdout)
+    assert told == [{"prompt": "the river", "text": said.stdout.removesuffix("\n")}]
+
+
+def test_score(invoke: Invoke, run: Path) -> None:
+    texts = ["the boat went down", "grain"]
+    for how in (["--how", "causal"], ["--how", "pseudo"], ["--how", "pseudo", "--within-word"]):
+        told = json.loads(invoke("score", run, *texts, *how, "--json").stdout)
+        assert [record["text"] for record in told] == texts
+        assert told[0]["nats"] < told[1]["nats"] < 0
+    assert "grain" in invoke("score", run, *texts).stdout
+
+
+def test_embed(invoke: Invoke, run: Path) -> None:
+    told = json.loads(invoke("embed", run, "the boat", "grain", "--json").stdout)
+    assert np.array([record["vector"] for record in told]) == pytest.approx(load(run).embed(["the boat", "grain"]))
+    assert " 1.000" in invoke("embed", run, "the boat", "grain").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["fill", "nothing hidden"], UsageError, "Write"),
+        (["fill", "boat " * 1000 + "[MASK]"], UsageError, "pieces"),
+        (["extend", "a", "--top-p", "0"], UsageError, "top_p"),
+        (["score", "a", "--within-word"], UsageError, "within_word"),
+    ],
+)
+def test_wrong_questions(
+    arguments: list[str], error: type[BothwaysError], message: str, invoke: Invoke, run: Path
+) -> None:
+    command, *rest = arguments
+    with pytest.raises(error, match=message):
+        invoke(command, run, *rest)
+
+
+@pytest.mark.parametrize("question", [["fill", "a [MASK]"], ["score", "a", "--how", "pseudo"]])
+def test_a_way_of_reading_that_was_not_trained(question: list[str], invoke: Invoke, one_way: Path) -> None:
+    command, *rest = question
+    with pytest.raises(ModelError, match=r"causal|left to right|decoder"):
+        invoke(command, one_way, *rest)
+
+
+@pytest.mark.parametrize("command", ["fill", "extend", "score", "embed"])
+def test_no_model(command: str, invoke: Invoke, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="holds no model"):
+        invoke(command, tmp_path, "a [MASK]")
