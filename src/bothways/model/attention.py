@@ -73,7 +73,8 @@ class _Attend(Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
         rows, heads, length, head_width = q.shape
-        q, k, v = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)
+        ctx.scale = head_width**-0.5
+        q, k, v = q.flatten(0, 1) * ctx.scale, k.flatten(0, 1), v.flatten(0, 1)
         scores = torch.bmm(q, k.transpose(1, 2))
         if bias is not None:
             scores.view(rows, heads, length, -1).add_(bias)
@@ -84,14 +85,14 @@ class _Attend(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         q, k, v, weights = ctx.saved_tensors
-        shape = grads[0].shape
+        heads = grads[0].shape[:2]
         grad = grads[0].contiguous().flatten(0, 1)
         grad_v = torch.bmm(weights.transpose(1, 2), grad)
         grad_weights = torch.bmm(grad, v.transpose(1, 2))
         grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
-        grad_q = torch.bmm(grad_scores, k)
+        grad_q = torch.bmm(grad_scores, k).mul_(ctx.scale)
         grad_k = torch.bmm(grad_scores.transpose(1, 2), q)
-        return grad_q.view(shape), grad_k.view(shape), grad_v.view(shape), None
+        return grad_q.unflatten(0, heads), grad_k.unflatten(0, heads), grad_v.unflatten(0, heads), None
 
 
 def split_heads(qkv: Tensor, *, heads: int, rotary: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,144 @@
+"""The one Transformer: rows stay apart, padding and company change nothing, initial weights are as announced."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bothways.model import Model, ModelConfig
+from bothways.visibility import Layout, ordered
+from tests.model.small import CLASSIC, MODERN, SHAPES, model_of, packed, random_pieces
+
+
+def states(config: ModelConfig, pieces: torch.Tensor, layout: Layout) -> torch.Tensor:
+    with torch.no_grad():
+        hidden: torch.Tensor = model_of(config).backbone(pieces, layout, ordered.dense(layout))
+    return hidden
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_packed_equals_padded_equals_alone(shape: str, causal: bool) -> None:
+    """Three documents in one row, in three rows with padding, and each by itself: the same states."""
+    config, lengths = SHAPES[shape], [7, 11, 4]
+    together = packed(lengths, padding=5, causal=causal, segments=config.shape == "classic")
+    pieces = random_pieces(together)
+    expected = states(config, pieces, together)
+    apart = packed(*([length] for length in lengths), causal=causal)
+    padded = torch.zeros(apart.document.shape, dtype=torch.long)
+    start = 0
+    for row, length in enumerate(lengths):
+        own = slice(start, start + length)
+        padded[row, :length] = pieces[0, own]
+        apart.segment[row, :length] = together.segment[0, own]
+        alone = states(config, pieces[:, own], together.map(lambda column, own=own: column[:, own]))
+        torch.testing.assert_close(alone[0], expected[0, own], atol=1e-5, rtol=1e-5)
+        start += length
+    found = states(config, padded, apart)
+    start = 0
+    for row, length in enumerate(lengths):
+        torch.testing.assert_close(found[row, :length], expected[0, start : start + length], atol=1e-5, rtol=1e-5)
+        start += length
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_change_in_one_document_does_not_reach_another(shape: str) -> None:
+    layout = packed([6, 9])
+    pieces = random_pieces(layout)
+    before = states(SHAPES[shape], pieces, layout)
+    pieces[0, 8] = 96
+    after = states(SHAPES[shape], pieces, layout)
+    assert torch.equal(before[:, :6], after[:, :6])
+    assert not torch.isclose(before[:, 6:], after[:, 6:]).all(-1).any()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shuffled_tokens_give_shuffled_states(shape: str) -> None:
+    """Order is told by the layout alone."""
+    layout = packed([5, 8], padding=2, causal=True)
+    pieces = random_pieces(layout)
+    order = torch.randperm(15, generator=torch.Generator().manual_seed(0))
+    expected = states(SHAPES[shape], pieces, layout)[:, order]
+    found = states(SHAPES[shape], pieces[:, order], layout.map(lambda column: column[:, order]))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_mask_is_the_mask_that_hides_nothing(shape: str) -> None:
+    layout = packed([9], [9])
+    pieces, model = random_pieces(layout), model_of(SHAPES[shape])
+    with torch.no_grad():
+        found = model.backbone(pieces, layout, None)
+    torch.testing.assert_close(found, states(SHAPES[shape], pieces, layout), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_keep_is_handed_every_state_and_the_last_is_the_result(shape: str) -> None:
+    layout = packed([9])
+    kept: list[torch.Tensor] = []
+    with torch.no_grad():
+        model = model_of(SHAPES[shape])
+        last = model.backbone(random_pieces(layout), layout, ordered.dense(layout), keep=kept.append)
+    assert len(kept) == 1 + SHAPES[shape].layers
+    assert torch.equal(kept[-1], last)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bfloat16_is_near_float32(shape: str) -> None:
+    config = SHAPES[shape].model_copy(update={"init": 0.05})
+    layout = packed([20], [13], causal=True)
+    pieces, model = random_pieces(layout), model_of(config)
+    with torch.no_grad():
+        expected = model.backbone(pieces, layout, ordered.dense(layout))
+        found = model.bfloat16().backbone(pieces, layout, ordered.dense(layout))
+    assert found.dtype == torch.bfloat16
+    real = layout.real
+    assert (found.float() - expected)[real].abs().max() < 0.05 * expected[real].abs().max()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_parameter_gets_a_gradient(shape: str) -> None:
+    model, layout = Model(SHAPES[shape]), packed([9], causal=True, segments=True)
+    if SHAPES[shape].shape == "modern":
+        layout.segment.zero_()
+    hidden = model.backbone(random_pieces(layout), layout, ordered.dense(layout))
+    model.logits(hidden).square().sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_initial_weights() -> None:
+    config = ModelConfig(vocabulary=1000, layers=8, width=128, heads=2, inner=256, length=32)
+    spread = {name: p.std().item() for name, p in Model(config, seed=0).named_parameters() if p.dim() > 1}
+    for name, std in spread.items():
+        residual = name.endswith(("attention.out.weight", "down.weight"))
+        assert std == pytest.approx(0.02 / 4 if residual else 0.02, rel=0.05), name
+
+
+@pytest.mark.parametrize("config", [MODERN, CLASSIC])
+def test_norms_start_at_one_and_biases_at_zero(config: ModelConfig) -> None:
+    for name, parameter in Model(config).named_parameters():
+        if parameter.dim() == 1:
+            assert (parameter == (1.0 if name.endswith("norm.weight") else 0.0)).all(), name
+
+
+def test_the_seed_is_all_that_initial_weights_depend_on() -> None:
+    torch.manual_seed(1)
+    first = Model(MODERN, seed=5).state_dict()
+    torch.manual_seed(2)
+    second, third = Model(MODERN, seed=5).state_dict(), Model(MODERN, seed=6).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["backbone.embeddings.pieces.weight"], third["backbone.embeddings.pieces.weight"])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_model_can_be_moved_to_another_device(shape: str) -> None:
+    """On "meta", which computes shapes only: anything that touches numbers, or forgets the device, fails."""
+    model, layout = Model(SHAPES[shape]).to("meta"), packed([9], [4], causal=True).to("meta")
+    pieces = torch.zeros(2, 9, dtype=torch.long, device="meta")
+    hidden = model.backbone(pieces, layout, ordered.dense(layout))
+    assert hidden.shape == (2, 9, 64) and hidden.device.type == "meta"
+    assert model.logits(hidden).shape == (2, 9, 97)
+    labels = torch.zeros(18, dtype=torch.long, device="meta")
+    loss = model.words.loss(hidden.flatten(0, 1), model.table, labels, torch.ones(18, device="meta"))
+    loss.backward()
+    assert loss.device.type == "meta"
