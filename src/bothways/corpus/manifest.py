@@ -118,7 +118,9 @@ class Manifest(_Record):
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, DataError):
                 raise
-            raise DataError(f"{path}: expected the index of a folder of shards, got: {str(error).splitlines()[0]}. {again}") from error
+            raise DataError(
+                f"{path}: expected the index of a folder of shards, got: {str(error).splitlines()[0]}. {again}"
+            ) from error
         if said != manifest.fingerprint:
             raise DataError(f"{path}: expected fingerprint {said}, got {manifest.fingerprint}: it is damaged. {again}")
         return manifest

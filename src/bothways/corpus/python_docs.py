@@ -22,7 +22,8 @@ _STRING = r'("""|\'\'\')(?:\\.|(?!\1).)*\1|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n
 _STRINGS_AND_COMMENTS = re.compile(
     rf"{_STRING}|^(?P<block>(?:[ \t]*#[^\n]*(?:\n|\Z))+)|#[^\n]*", re.DOTALL | re.MULTILINE
 )
-_MARK = re.compile(r"^[ \t]*#[#:!|*]* ?|[ \t#]+$", re.MULTILINE)
+_SHEBANG = re.compile(r"\A#!.*")
+_MARK = re.compile(r"^[ \t]*#[#:|*]* ?|[ \t#]+$", re.MULTILINE)
 _NO_PROSE = re.compile(r"^(?:\W*|.*-\*-.*|[\w.]+\W*)(?:\n|\Z)", re.MULTILINE)  # rules, coding lines, lone words
 _WRAPPED = re.compile(r"^(?!>>>|\.\. )(\S.{50,})\n(?=[\w(\"'])", re.MULTILINE)
 
@@ -88,7 +89,7 @@ def _heading(node: Definition) -> str:
 
 def _comments(source: str) -> Iterator[tuple[int, str]]:
     """(line, text) of comments that fill whole lines, joined over consecutive lines."""
-    for found in _STRINGS_AND_COMMENTS.finditer(source):
+    for found in _STRINGS_AND_COMMENTS.finditer(_SHEBANG.sub("", source)):
         if block := found["block"]:
             text = inspect.cleandoc("\n" + _NO_PROSE.sub("", _MARK.sub("", block)))
             if len(text.split()) >= 5 and not _is_code(text):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import json
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import zstandard
-
 from bothways.corpus.options import PrepareOptions
+from bothways.corpus.packed import BROKEN, SUFFIXES, open_packed
 from bothways.errors import DataError, UsageError, needs
 
 LONGEST = 16 << 20
@@ -55,7 +51,7 @@ class Reader:
     def lines(self, path: Path) -> Iterator[tuple[int, str]]:
         """(line number, line without its end); a line that is not UTF-8 is skipped."""
         try:
-            with _open(path) as stream:
+            with open_packed(path) as stream:
                 for number, raw in enumerate(stream, start=1):
                     try:
                         line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -63,7 +59,7 @@ class Reader:
                         self.skip(path, number, f"expected UTF-8, got {error.object[error.start : error.start + 1]!r}")
                     else:
                         yield number, line.rstrip("\r\n")
-        except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+        except BROKEN as error:
             self.skip(path, 0, f"expected a whole compressed file, got a broken one ({error})")
         except OSError as error:
             raise DataError(f"{path}: expected a file to read, got: {error.strerror or error}") from error
@@ -188,16 +184,8 @@ def readable(path: Path) -> bool:
 
 
 def _suffix(path: Path) -> str:
-    inner = Path(path.stem) if path.suffix in (".gz", ".zst") else path
+    inner = Path(path.stem) if path.suffix in SUFFIXES else path
     return inner.suffix.lower()
-
-
-def _open(path: Path) -> io.BufferedReader:
-    if path.suffix == ".gz":
-        return io.BufferedReader(gzip.open(path, "rb"))
-    if path.suffix == ".zst":
-        return io.BufferedReader(zstandard.open(path, "rb"))
-    return path.open("rb")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 from bothways.corpus.documents import Documents
 
@@ -23,6 +24,7 @@ def draw_sample(batches: Iterable[Documents], limit: int) -> Sample:
     `limit` bytes: the same documents in whatever order they come, and those with more weight more often."""
     kept: list[tuple[float, str, int]] = []  # a heap, the highest ratio first
     held = total = 0
+    bar = inf  # the lowest ratio left out
     for batch in batches:
         for text, number, size, times in zip(
             batch.texts, batch.hashes, batch.bytes, batch.copies * ~batch.held, strict=True
@@ -30,8 +32,13 @@ def draw_sample(batches: Iterable[Documents], limit: int) -> Sample:
             if times == 0:
                 continue
             total += int(size)
-            heapq.heappush(kept, (-float(number) / float(times), text, int(size)))
+            ratio = float(number) / float(times)
+            if ratio >= bar:
+                continue
+            heapq.heappush(kept, (-ratio, text, int(size)))
             held += int(size)
             while held > limit and len(kept) > 1:
-                held -= heapq.heappop(kept)[2]
+                highest, _, size_out = heapq.heappop(kept)
+                held -= size_out
+                bar = -highest
     return Sample([text for _, text, _ in sorted(kept, reverse=True)], held, total)

@@ -48,6 +48,10 @@ def find_sources(texts: Sequence[str]) -> tuple[Source, ...]:
     return tuple(sources)
 
 
+def _is_shown(file: Path, folder: Path) -> bool:
+    return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
 def _find(text: str) -> Source:
     place, weight = text, 1.0
     if "=" in text and not Path(text).exists():
@@ -60,9 +64,7 @@ def _find(text: str) -> Source:
     path = Path(place)
     known = ", ".join(FORMATS)
     if path.is_dir():
-        files = tuple(
-            sorted(file for file in path.rglob("*") if file.is_file() and readable(file) and file.name[0] != ".")
-        )
+        files = tuple(sorted(file for file in path.rglob("*") if readable(file) and _is_shown(file, path)))
         if not files:
             raise DataError(f"{path}: expected a folder with files to read ({known}; also .gz, .zst), found none")
         return Source(path.resolve().name, weight, files)

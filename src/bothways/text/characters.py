@@ -16,8 +16,9 @@ HAN = (
 
 _RANGES = [(part[0], part[2]) for part in (HAN[i : i + 3] for i in range(0, len(HAN), 3))]
 
-# INSIDE continues a word whatever comes before; ALONE is a word by itself; the others continue a run of their own kind.
-INSIDE, ALONE, SPACE, LETTER, DIGIT, OTHER, SPECIAL = range(7)
+# INSIDE continues a word whatever comes before; ALONE is a word by itself; LETTER, DIGIT and OTHER continue a run of
+# their own kind and, like it, what ends in LEADING: the one space that belongs to the word after it.
+INSIDE, ALONE, SPACE, LETTER, DIGIT, OTHER, SPECIAL, LEADING = range(8)
 
 CONTRACTIONS = ("s", "d", "m", "t", "ll", "ve", "re")
 """English endings after an apostrophe that belong to the word before it."""
@@ -42,6 +43,8 @@ def edges(surface: bytes) -> tuple[int, int]:
     text = surface.decode("utf-8", "surrogateescape")
     if text[:1] == "'" and text[1:] in CONTRACTIONS:
         return LETTER, LETTER
+    if text == " ":
+        return SPACE, LEADING
     begins, ends = kind_of(text[0]), kind_of(text[-1])
     return begins, LETTER if ends == INSIDE else ends
 
@@ -63,5 +66,5 @@ class WordStarts:
         starts = np.ones(len(pieces), dtype=bool)
         before, after = ends[:-1], begins[1:]
         alone = (after == SPACE) | (after == ALONE) | (after == SPECIAL) | (before == SPECIAL)
-        starts[1:] = alone | ((after != before) & (after != INSIDE))
+        starts[1:] = alone | ((after != before) & (after != INSIDE) & (before != LEADING))
         return starts

@@ -1,0 +1,56 @@
+"""What is taken from a module, on a made-up one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bothways.corpus.python_docs import _module
+
+SOURCE = '''#!/usr/bin/env python
+# -*- coding: utf-8 -*-
+# A block of comments that says
+# something in two lines.
+"""The module's docstring.
+
+    Indented.
+"""
+import os  # a comment at the end of a line is no block
+
+NAME = """
+# inside a string this is no comment at all
+"""
+# old_code(was, commented, out, too, goes)
+# ----------------------------------------
+
+class Boat:
+    """Floats."""
+
+    def sail(self, wind, *, knots=3):
+        \'\'\'Moves the boat, as long as there is some wind.\'\'\'
+        # Nobody knows why this one is here, it's a mystery.
+        return wind
+
+if os:
+    async def call(): "Calls."
+'''
+
+
+def test_a_module_is_one_document(tmp_path: Path) -> None:
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack/__init__.py").write_text(SOURCE)
+    assert _module(tmp_path / "pack/__init__.py", tmp_path) == "\n\n".join(
+        [
+            "pack\nThe module's docstring.\n\nIndented.",
+            "A block of comments that says\nsomething in two lines.",
+            "class Boat\nFloats.",
+            "Boat.sail(self, wind, *, knots=3)\nMoves the boat, as long as there is some wind.",
+            "Nobody knows why this one is here, it's a mystery.",
+            "call()\nCalls.",
+        ]
+    )
+
+
+def test_what_does_not_parse_says_nothing(tmp_path: Path) -> None:
+    for name, content in (("a.py", b"print 'old'"), ("b.py", b"\xff"), ("c.py", b"x = 1\n"), ("d.py", b"\x00")):
+        (tmp_path / name).write_bytes(content)
+        assert _module(tmp_path / name, tmp_path) == ""

@@ -1,0 +1,109 @@
+"""Tokenizers made elsewhere: roles by their configuration or their names, and what transformers makes of ours."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tokenizers import AddedToken, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer as Engine
+
+from bothways.errors import DataError
+from bothways.text import Tokenizer
+
+
+def byte_level(*specials: str) -> Engine:
+    """A GPT-2-like tokenizer without merges."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    engine = Engine(models.BPE({piece: number for number, piece in enumerate(alphabet)}, []))
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    engine.decoder = decoders.ByteLevel()
+    engine.add_special_tokens([AddedToken(name, special=True) for name in specials])
+    return engine
+
+
+def test_missing_roles_become_new_pieces_at_the_end(tmp_path) -> None:
+    byte_level("<|endoftext|>").save(str(tmp_path / "tokenizer.json"))
+    tokenizer = Tokenizer.load(tmp_path)
+    assert tokenizer.roles == {
+        "pad": "[PAD]",
+        "unk": "[UNK]",
+        "cls": "[CLS]",
+        "sep": "<|endoftext|>",
+        "mask": "[MASK]",
+    }
+    assert tokenizer.vocabulary.size == 256 + 1 + 4
+    assert tokenizer.decode(tokenizer.encode("héllo <|endoftext|>")) == "héllo <|endoftext|>"
+    assert tokenizer.encode_batch(["a  b\n c"])[0].tolist() == tokenizer.encode("a  b\n c")
+
+
+def test_the_configuration_beside_it_names_the_roles(tmp_path) -> None:
+    byte_level("<a>", "<b>", "<c>", "<d>", "<e>", "<f>").save(str(tmp_path / "tokenizer.json"))
+    said = {
+        "bos_token": "<a>",
+        "eos_token": {"content": "<b>"},
+        "pad_token": "<c>",
+        "unk_token": "<d>",
+        "mask_token": "<e>",
+    }
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(said))
+    tokenizer = Tokenizer.load(tmp_path / "tokenizer.json")
+    assert tokenizer.roles == {"cls": "<a>", "sep": "<b>", "pad": "<c>", "unk": "<d>", "mask": "<e>"}
+    assert tokenizer.vocabulary.reserved == {tokenizer._engine.token_to_id("<f>")}
+    assert tokenizer.encode_marked("x <e>")[-1] == tokenizer.vocabulary.mask
+
+
+def test_one_piece_plays_one_role(tmp_path) -> None:
+    byte_level("<s>").save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"bos_token": "<s>", "eos_token": "<s>", "pad_token": "<s>"})
+    )
+    assert len(set(Tokenizer.load(tmp_path).roles.values())) == 5
+
+
+def test_a_vocabulary_file_is_berts(tmp_path) -> None:
+    pieces = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "dog", "##s", "世", ",", "e", "##é"]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    tokenizer = Tokenizer.load(tmp_path)
+    assert tokenizer.pieces(tokenizer.encode("The DOGS, 世")) == ["the", "dog", "##s", ",", "世"]
+    assert tokenizer.vocabulary.reserved == {1}
+    (tmp_path / "vocab.txt").write_text("\n".join([*pieces, "The"]), encoding="utf-8")
+    assert tokenizer.pieces(Tokenizer.load(tmp_path).encode("The dogs")) == [""] or Tokenizer.load(tmp_path).pieces(
+        Tokenizer.load(tmp_path).encode("The dogs")
+    ) == ["The", "dog", "##s"]
+
+
+def test_a_file_that_is_no_vocabulary_is_named(tmp_path) -> None:
+    (tmp_path / "notes.txt").write_text("a\nb\na\n")
+    with pytest.raises(DataError, match=r"notes.txt: expected one WordPiece a line"):
+        Tokenizer.load(tmp_path / "notes.txt")
+
+
+def test_published_vocabularies_load(shared_data) -> None:
+    folder = shared_data / "models" / "tokenizers"
+    english = Tokenizer.load(folder / "bert_base_uncased_vocab.txt")
+    assert english.vocabulary.size == 30522
+    assert english.pieces(english.encode("Unbelievable dogs")) == ["unbelievable", "dogs"]
+    chinese = Tokenizer.load(folder / "bert_base_chinese_vocab.txt")
+    assert chinese.pieces(chinese.encode("语言模型")) == list("语言模型")
+
+
+@pytest.mark.parametrize("template", ["encoder", "decoder"])
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
+def test_transformers_reads_what_we_save(request: pytest.FixtureRequest, kind: str, template, tmp_path) -> None:
+    transformers = pytest.importorskip("transformers", reason="needs the extra bothways[hf]")
+    tokenizer: Tokenizer = request.getfixturevalue(kind)
+    tokenizer.save(tmp_path, template=template, length=128)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    text = "The dog's [MASK] 世界 wasn't"
+    ours = [2, *tokenizer.encode_marked(text)] + [3] * (template == "encoder")
+    assert theirs(text)["input_ids"] == ours
+    assert set(theirs(text)) == {"input_ids", "attention_mask"}
+    assert theirs.decode(ours, skip_special_tokens=True) == theirs.decode(
+        tokenizer.encode_marked(text), skip_special_tokens=True
+    )
+    assert (theirs.mask_token_id, theirs.pad_token_id, theirs.cls_token_id, theirs.sep_token_id) == (4, 0, 2, 3)
+    assert (theirs.bos_token_id, theirs.eos_token_id, theirs.model_max_length) == (2, 3, 128)
+    one, two = tokenizer.encode("a dog"), tokenizer.encode("a fox")
+    pair = [2, *one, 3, *two, 3] if template == "encoder" else [2, *one, *two]
+    assert theirs("a dog", "a fox")["input_ids"] == pair
