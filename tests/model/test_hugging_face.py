@@ -1,0 +1,317 @@
+"""Folders: what is in them, one weights file under two names, whole or not there, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from bothways.batch import Vocabulary
+from bothways.errors import ModelError, UsageError
+from bothways.model import ModelConfig, Trained, architecture, from_hugging_face, read_saved, save_faces
+from bothways.model.names import from_hugging_face_names, to_hugging_face
+from bothways.training.weights import Replicated
+from tests.model.small import CLASSIC, MODERN, PROJECTED, model_of
+
+VOCABULARY = Vocabulary(size=97, pad=0, unk=1, cls=2, sep=3, mask=4, reserved=frozenset({5}))
+HYBRID = Trained("hybrid", ("encoder", "decoder"), "in place")
+
+
+def save(run: Path, config: ModelConfig = MODERN, *, trained: Trained = HYBRID, **changes: Any) -> list[Path]:
+    settings: dict[str, Any] = {
+        "weights": model_of(config).state_dict(),
+        "config": config,
+        "vocabulary": VOCABULARY,
+        "trained": trained,
+        "save_tokenizer": lambda folder, template: (folder / "template").write_text(template),
+        "card": lambda face: f"# {face}\n",
+        **changes,
+    }
+    return save_faces(run, **settings)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def content(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def test_what_is_in_the_folders(tmp_path: Path) -> None:
+    folders = save(tmp_path / "run")
+    assert folders == [tmp_path / "run" / "encoder", tmp_path / "run" / "decoder"]
+    both = {"config.json", "model.safetensors", "bothways.json", "README.md", "template"}
+    vectors = {"modules.json", "1_Pooling/config.json", "config_sentence_transformers.json"}
+    assert names(folders[0]) == both | vectors
+    assert names(folders[1]) == both | {"generation_config.json"}
+    assert [(folder / "template").read_text() for folder in folders] == ["encoder", "decoder"]
+    assert [(folder / "README.md").read_text() for folder in folders] == ["# encoder\n", "# decoder\n"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["decoder", "encoder"]
+
+
+def test_the_faces_differ_in_little_but_their_names(tmp_path: Path) -> None:
+    encoder, decoder = (content(folder / "config.json") for folder in save(tmp_path))
+    assert encoder.pop("architectures") == ["EuroBertForMaskedLM"] and encoder.pop("model_type") == "eurobert"
+    assert decoder.pop("architectures") == ["LlamaForCausalLM"] and decoder.pop("model_type") == "llama"
+    assert encoder.pop("mask_token_id") == 4
+    assert encoder == decoder
+    assert (encoder["bos_token_id"], encoder["eos_token_id"], encoder["pad_token_id"]) == (2, 3, 0)
+
+
+def test_one_weights_file_under_two_names(tmp_path: Path) -> None:
+    encoder, decoder = (folder / "model.safetensors" for folder in save(tmp_path))
+    assert encoder.samefile(decoder)
+    assert encoder.stat().st_nlink == 2
+    assert encoder.stat().st_mode & 0o777 == 0o644
+
+
+def test_copies_where_the_file_system_has_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    encoder, decoder = (folder / "model.safetensors" for folder in save(tmp_path))
+    assert not encoder.samefile(decoder)
+    assert encoder.read_bytes() == decoder.read_bytes()
+
+
+def test_the_weights_are_float32_whatever_was_handed_over(tmp_path: Path) -> None:
+    (folder, _) = save(tmp_path, weights=model_of(MODERN).bfloat16().state_dict())
+    tensors = load_file(folder / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+    assert not any("lm_head" in name for name in tensors)  # tied
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt"}
+
+
+def test_the_flat_master_of_training_is_saved_as_it_stands(tmp_path: Path) -> None:
+    """All master weights are views of one buffer; heads and parts stay out."""
+    model = model_of(MODERN)
+    expected = {name: weight.clone() for name, weight in model.state_dict().items()}
+    weights = Replicated(model, torch.bfloat16).master
+    (folder, _) = save(tmp_path, weights={**weights, "heads.label.weight": torch.ones(3), "parts.x.y": torch.ones(1)})
+    again = from_hugging_face(folder).state_dict()
+    assert again.keys() == expected.keys()
+    assert all(torch.equal(again[name], weight) for name, weight in expected.items())
+
+
+def test_saving_imports_neither_transformers_nor_the_text_part(tmp_path: Path) -> None:
+    script = f"""
+import sys
+from pathlib import Path
+from tests.model.test_hugging_face import save
+before = set(sys.modules)
+import bothways.model
+assert not {{'transformers', 'sentence_transformers', 'bothways.text'}} & set(sys.modules), 'imported'
+save(Path({str(tmp_path)!r}))
+assert not {{'transformers', 'sentence_transformers'}} & set(sys.modules), 'imported while saving'
+"""
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=root)
+
+
+def test_saving_again_replaces(tmp_path: Path) -> None:
+    save(tmp_path)
+    (tmp_path / "encoder" / "stale").touch()
+    other = model_of(MODERN, seed=7)
+    (folder, _) = save(tmp_path, weights=other.state_dict())
+    assert "stale" not in names(folder)
+    assert torch.equal(from_hugging_face(folder).table, other.table)
+
+
+def test_what_fails_half_way_leaves_the_old_folders_whole(tmp_path: Path) -> None:
+    def full(face: str) -> str:
+        raise OSError(28, "No space left on device")
+
+    folders = save(tmp_path)
+    before = {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(OSError, match="No space"):
+        save(tmp_path, weights=model_of(MODERN, seed=7).state_dict(), card=full)
+    assert all(path.read_bytes() == old for path, old in before.items())
+    save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["decoder", "encoder"]
+
+
+def test_an_objective_without_a_face_leaves_a_body(tmp_path: Path) -> None:
+    (folder,) = save(tmp_path, trained=Trained("reversed", (), None))
+    assert folder.name == "body"
+    assert content(folder / "config.json")["architectures"] == ["EuroBertModel"]
+    assert read_saved(folder).trained == Trained("reversed", (), None)
+
+
+def test_generation_draws_text_only_and_ends_at_sep(tmp_path: Path) -> None:
+    (_, folder) = save(tmp_path)
+    assert content(folder / "generation_config.json") == {
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+        "pad_token_id": 0,
+        "do_sample": True,
+        "suppress_tokens": [0, 1, 2, 4, 5],
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "face", "expected"),
+    [
+        ({}, "encoder", ("eurobert", "EuroBertForMaskedLM")),
+        ({}, "decoder", ("llama", "LlamaForCausalLM")),
+        ({"segments": 2}, "encoder", "modern shape with segments cannot be saved.*Set segments to 0"),
+    ],
+)
+def test_the_architecture_can_be_asked_before_a_run(changes: dict[str, Any], face: str, expected: Any) -> None:
+    config = MODERN.model_copy(update=changes)
+    if isinstance(expected, tuple):
+        assert architecture(config, face) == expected
+    else:
+        with pytest.raises(ModelError, match=expected):
+            architecture(config, face)
+
+
+def test_architectures_of_the_classic_shape() -> None:
+    assert architecture(CLASSIC, "encoder") == ("bert", "BertForMaskedLM")
+    assert architecture(PROJECTED, "encoder") == ("electra", "ElectraForMaskedLM")
+    assert architecture(CLASSIC, "decoder") == ("bert", "BertLMHeadModel")
+    with pytest.raises(ModelError, match="set word_head to transformed"):
+        architecture(CLASSIC.model_copy(update={"word_head": "tied"}), "encoder")
+    with pytest.raises(ModelError, match="Set segments to 2"):
+        architecture(CLASSIC.model_copy(update={"segments": 0}), "encoder")
+    with pytest.raises(UsageError, match="unknown face 'encode'.*body, decoder, encoder"):
+        architecture(CLASSIC, "encode")
+
+
+def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path: Path) -> None:
+    large = Vocabulary(size=98, pad=0, unk=1, cls=2, sep=3, mask=4)
+    with pytest.raises(ModelError, match="the tokenizer has 98 pieces, the model 97"):
+        save(tmp_path, vocabulary=large)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("config", [MODERN, CLASSIC, PROJECTED])
+def test_every_weight_has_a_name_of_its_own(config: ModelConfig) -> None:
+    weights = model_of(config).state_dict()
+    theirs = to_hugging_face(weights, config=config)
+    assert sum(tensor.numel() for tensor in theirs.values()) == sum(weight.numel() for weight in weights.values())
+
+
+def test_a_weight_without_a_place_is_not_lost_in_silence() -> None:
+    with pytest.raises(ModelError, match="cannot be saved with backbone.extra.weight"):
+        to_hugging_face({"backbone.extra.weight": torch.ones(1)}, config=MODERN)
+
+
+# What a folder may hold that is not for us.
+
+
+def damage(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    values = content(folder / "config.json")
+    change(values)
+    (folder / "config.json").write_text(json.dumps(values))
+
+
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "nothing": (lambda f: (f / "config.json").unlink(), "holds no model: expected a Hugging Face folder"),
+    "no json": (lambda f: (f / "config.json").write_text("{"), "cannot be read as JSON"),
+    "a list": (lambda f: (f / "config.json").write_text("[]"), "expected a JSON object, got list"),
+    "gpt2": (lambda f: damage(f, lambda v: v.update(model_type="gpt2")), "model_type is gpt2; Bothways loads bert"),
+    "a size missing": (lambda f: damage(f, lambda v: v.pop("hidden_size")), "hidden_size is missing"),
+    "a size wrong": (lambda f: damage(f, lambda v: v.update(hidden_size="wide")), "expected numbers for the sizes"),
+    "a word for a size": (lambda f: damage(f, lambda v: v.update(vocab_size="many")), "vocabulary.*got 'many'"),
+    "other groups": (lambda f: damage(f, lambda v: v.update(num_key_value_heads=1)), "num_key_value_heads is 1"),
+    "biases": (lambda f: damage(f, lambda v: v.update(attention_bias=True)), "attention_bias is True"),
+    "untied": (lambda f: damage(f, lambda v: v.update(tie_word_embeddings=False)), "tie_word_embeddings is False"),
+    "silent about tying": (lambda f: damage(f, lambda v: v.pop("tie_word_embeddings")), "tie_word_embeddings is False"),
+    "stretched rotary": (
+        lambda f: damage(f, lambda v: v["rope_parameters"].update(rope_type="yarn")),
+        "rope_type is 'yarn'",
+    ),
+    "another shape": (lambda f: damage(f, lambda v: v.update(hidden_size=32, head_dim=16)), "has shape"),
+    "more layers": (lambda f: damage(f, lambda v: v.update(num_hidden_layers=4)), "expected the tensor model.layers.3"),
+    "fewer layers": (lambda f: damage(f, lambda v: v.update(num_hidden_layers=2)), "holds model.layers.2.*no place"),
+    "a pickle": (
+        lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
+        "pytorch_model.bin, which can run code.*save_pretrained",
+    ),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "expected the weights in model.safetensors"),
+    "truncated": (lambda f: os.truncate(f / "model.safetensors", 1000), "model.safetensors cannot be read.*damaged"),
+    "strange note": (lambda f: (f / "bothways.json").write_text('{"faces": "all"}'), "bothways.json: expected faces"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_read_is_named(case: str, tmp_path: Path) -> None:
+    spoil, message = REFUSED[case]
+    (folder, _) = save(tmp_path)
+    spoil(folder)
+    with pytest.raises(ModelError, match=message) as caught:
+        from_hugging_face(folder)
+    assert str(folder) in str(caught.value)
+
+
+def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+    """One that would leave a trace when it is."""
+    (folder, _) = save(tmp_path / "run")
+    (folder / "model.safetensors").unlink()
+    trace = tmp_path / "trace"
+    code = f"cposix\nsystem\n(S'touch {trace}'\ntR.".encode()
+    (folder / "pytorch_model.bin").write_bytes(code)
+    with pytest.raises(ModelError, match="never opened"):
+        from_hugging_face(folder)
+    assert not trace.exists()
+
+
+def test_names_of_old_checkpoints(tmp_path: Path) -> None:
+    """BERT's first converted checkpoints say gamma and beta, and hold constants and heads that we leave out."""
+    model = model_of(CLASSIC)
+    tensors = {}
+    for name, tensor in to_hugging_face(model.state_dict(), config=CLASSIC).items():
+        tensors[name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")] = (
+            tensor
+        )
+    tensors["bert.embeddings.position_ids"] = torch.arange(64)[None]
+    tensors["bert.pooler.dense.weight"] = torch.zeros(64, 64)
+    tensors["cls.seq_relationship.weight"] = torch.zeros(2, 64)
+    (folder, _) = save(tmp_path, CLASSIC)
+    save_file(tensors, folder / "model.safetensors")
+    again = from_hugging_face(folder).state_dict()
+    assert all(torch.equal(again[name], weight) for name, weight in model.state_dict().items())
+
+
+def test_a_tensor_of_the_body_is_not_lost_in_silence() -> None:
+    model = model_of(MODERN)
+    theirs = to_hugging_face(model.state_dict(), config=MODERN)
+    theirs["model.layers.1.self_attn.q_norm.weight"] = torch.ones(32)
+    with pytest.raises(ModelError, match="q_norm.*no place"):
+        from_hugging_face_names(theirs, kind="llama", wanted=model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("architectures", "words", "expected"),
+    [
+        (["LlamaForCausalLM"], False, Trained("", ("decoder",), None)),
+        (["BertLMHeadModel"], True, Trained("", ("decoder",), None)),
+        (["BertForMaskedLM"], True, Trained("", ("encoder",), "in place")),
+        (["BertModel"], False, Trained("", ("encoder",), None)),
+        (None, False, Trained("", ("encoder",), None)),
+    ],
+)
+def test_what_a_folder_of_others_can_be_asked(architectures: Any, words: bool, expected: Trained) -> None:
+    assert Trained.guess({"architectures": architectures}, words=words) == expected
+
+
+@pytest.mark.parametrize(
+    "trained", [HYBRID, Trained("reversed", (), None), Trained("gpt-bert", ("decoder",), "before")]
+)
+def test_what_was_taught_comes_back(trained: Trained, tmp_path: Path) -> None:
+    (folder, *_) = save(tmp_path, trained=trained)
+    assert read_saved(folder).trained == trained
+    (folder / "bothways.json").unlink()
+    assert read_saved(folder).trained.objective == ""
