@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from bothways.errors import MachineError
 
 
 def sha256(path: Path) -> str:
@@ -30,3 +35,20 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Whatever the disk refuses inside is said as a MachineError, with the space that is left.
+
+    Raises:
+        MachineError: the disk is full, or the folder may not be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+        free = shutil.disk_usage(there).free / 2**20
+        raise MachineError(
+            f"{folder} cannot be written: {error.strerror} ({free:.0f} MiB free). Make room, or choose another folder."
+        ) from error

@@ -87,7 +87,8 @@ def probes(objective: Objective, shards: Shards, rows: Sequence[Row], config: Tr
 
 def predicted_share(batches: TrainingBatches, rows: int = 128) -> float:
     """Share of the tokens at which something is predicted, over the first rows of the run."""
-    some = [batches.objective.sample(batches.rows[i], np.random.default_rng(batches.rows.key(i)), 0.5) for i in range(rows)]
+    draw, text = batches.objective.sample, batches.rows
+    some = [draw(text[i], np.random.default_rng(text.key(i)), 0.5) for i in range(rows)]
     said = sum(len(target.at) for sample in some for target in sample.targets if target.head == "words")
     return said / sum(len(sample.pieces) for sample in some)
 

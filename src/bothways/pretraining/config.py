@@ -1,4 +1,4 @@
-"""A run's configuration: YAML in and out, `--set training.budget.steps=100`, misspelt keys named with the nearest one."""
+"""A run's configuration: YAML in and out, `--set training.budget.steps=100`; a misspelt key brings the nearest one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def read(kind: type[M], values: Mapping[str, Any], *, below: str = "") -> M:
         if first["type"] == "extra_forbidden":
             raise unknown("configuration key", path, _keys(kind, below)) from None
         got = "" if first["type"] == "missing" else f", got {first['input']!r}"
-        raise UsageError(f"configuration: {path or kind.__name__}: {first['msg'].removeprefix('Value error, ')}{got}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"configuration: {path or kind.__name__}: {message}{got}") from None
 
 
 def _keys(kind: type[BaseModel], below: str = "") -> list[str]:
@@ -107,7 +108,7 @@ def number(value: Any) -> Any:
 
 
 def read_budget(text: str) -> dict[str, float]:
-    """"300s" or "300seconds", "1000steps", "5e6tokens", "1e14flops" -> {"seconds": 300.0}.
+    """Reads "300s" or "300seconds", "1000steps", "5e6tokens", "1e14flops" -> {"seconds": 300.0}.
 
     Raises:
         UsageError: anything else.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bothways.errors import MachineError, ModelError, UsageError
-from bothways.files import write_text
+from bothways.errors import ModelError, UsageError
+from bothways.files import write_text, writing
 from bothways.pretraining.config import PretrainConfig, dump, load_config, read
-from bothways.training.state import checkpoints
+from bothways.training.state import checkpoints, step_of
 
 KEEP = 2
 
@@ -35,11 +36,15 @@ class RunFolder:
             raise UsageError(f"{self.path} holds a run already. Go on with --resume, or choose another --out.")
         if not self.writes:
             return
-        try:
+        with writing(self.path):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            write_text(self.path / "config.yaml", dump(config))
-        except OSError as error:
-            raise MachineError(f"{self.path} cannot be written: {error.strerror}. Choose another --out.") from None
+        self.keep(config)
+
+    def keep(self, config: PretrainConfig) -> None:
+        """Writes config.yaml."""
+        if self.writes:
+            with writing(self.path):
+                write_text(self.path / "config.yaml", dump(config))
 
     def config(self) -> PretrainConfig:
         """The configuration the run was started with.
@@ -63,34 +68,47 @@ class RunFolder:
     def note(self, **changes: Any) -> None:
         """Adds to the manifest."""
         if self.writes:
-            write_text(self.path / "manifest.json", json.dumps({**self.manifest(), **changes}, indent=1) + "\n")
+            with writing(self.path):
+                write_text(self.path / "manifest.json", json.dumps({**self.manifest(), **changes}, indent=1) + "\n")
 
     def append(self, line: dict[str, Any]) -> None:
-        """Adds a line to metrics.jsonl."""
+        """Adds a line to metrics.jsonl; what is not finite is null there, since JSON has no name for it."""
         if self.writes:
-            with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            with writing(self.path), open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps(_finite(line), allow_nan=False) + "\n")
 
     def lines(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last one cut short by a kill is left out."""
+        """The lines of metrics.jsonl; a last one cut short by a kill is left out.
+
+        Raises:
+            ModelError: a line that is no JSON.
+        """
+        path = self.path / "metrics.jsonl"
         try:
-            text = (self.path / "metrics.jsonl").read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8")
+            return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        except ValueError as error:
+            raise ModelError(f"{path} is damaged: a line is no JSON ({error})") from None
 
     def cut(self, step: int) -> None:
-        """Forgets the lines of later steps: the resumed run writes them again."""
-        if self.writes:
+        """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again."""
+        if not self.writes:
+            return
+        with writing(self.path):
             kept = [json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step]
             write_text(self.path / "metrics.jsonl", "".join(kept))
+            late = [checkpoint for checkpoint in checkpoints(self.checkpoints) if step_of(checkpoint) > step]
+            for folder in (*late, *self.checkpoints.glob(".*.partial")):
+                shutil.rmtree(folder)
 
     def prune(self, keep: set[int]) -> None:
         """Deletes all checkpoints but the last two and those of the steps in `keep`."""
         if not self.writes:
             return
         for checkpoint in checkpoints(self.checkpoints)[:-KEEP]:
-            if int(checkpoint.name.split("-")[1]) not in keep:
+            if step_of(checkpoint) not in keep:
                 shutil.rmtree(checkpoint)
 
     def replace(self, name: str, fill: Callable[[Path], None]) -> None:
@@ -103,3 +121,9 @@ class RunFolder:
         fill(aside)
         shutil.rmtree(self.path / name, ignore_errors=True)
         aside.rename(self.path / name)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from bothways.errors import Stopped
+from bothways.errors import DivergedError, Stopped
 from bothways.pretraining.batches import bits_per_nat
 from bothways.pretraining.config import PretrainConfig
 from bothways.pretraining.finish import begin, finish
@@ -42,7 +42,11 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, show: Show = lambd
     with processes() as team, _signals() as stop:
         run = set_up(config, team, resume=resume)
         begin(run)
-        _fit(run, stop, show if team.first else lambda line: None)
+        try:
+            _fit(run, stop, show if team.first else lambda line: None)
+        except DivergedError:
+            run.folder.note(status="diverged")
+            raise
         finish(run)
         team.wait()
         return run.folder.path
@@ -81,29 +85,30 @@ def _fit(run: Run, stop: Callable[[], int], show: Show) -> None:
 
 
 def _measure(run: Run, stop: Callable[[], int], show: Show) -> int:
-    """Trains a few steps under the clock; how many steps make the budget, validations included?"""
+    """Trains a few steps under the clock; how many steps make the budget, validations included?
+
+    Whatever is measured is the slowest process's, so that all of them come to the same number.
+    """
     seconds = run.config.training.budget.seconds
     assert seconds is not None
     taken: list[float] = []
-    started = time.perf_counter()
+    spent, started = 0.0, time.perf_counter()
     for _ in _steps(run, 10**12, stop, show):
-        now = time.perf_counter()
-        taken.append(now - started)
-        started = now
-        if run.state.step >= MEASURED_STEPS or sum(taken) > seconds / 2:
+        taken.append(time.perf_counter() - started)
+        started += taken[-1]
+        spent = run.team.most(sum(taken))
+        if run.state.step >= MEASURED_STEPS or spent > seconds / 2:
             break
-    pace = -run.team.least(-statistics.median(taken))
-    looks = run.state.notes["validation_seconds"] * (1 / run.config.training.validate_every)
-    return max(run.state.step + 1, run.state.step + int((seconds - sum(taken) - looks) / pace))
+    pace = run.team.most(statistics.median(taken))
+    looks = run.team.most(run.state.notes["validation_seconds"]) / run.config.training.validate_every
+    return run.state.step + max(1, int((seconds - spent - looks) / pace))
 
 
 def _steps(run: Run, total: int, stop: Callable[[], int], show: Show) -> Iterator[Report]:
     """The loop, with a line of metrics for every step; saves and leaves when a signal came."""
     tokens = run.config.training.rows * run.config.training.length
     started = time.perf_counter()
-    for report in train(
-        run.work, state=run.state, config=run.config.training, total=total, stop=lambda: bool(stop())
-    ):
+    for report in train(run.work, state=run.state, config=run.config.training, total=total, stop=lambda: bool(stop())):
         took = time.perf_counter() - started
         run.seconds += took
         line = {
@@ -129,7 +134,8 @@ def _steps(run: Run, total: int, stop: Callable[[], int], show: Show) -> Iterato
             run.folder.note(status="stopped")
             number = stop() or signal.SIGTERM
             raise Stopped(
-                f"stopped after step {report.step} and saved. Go on with: bothways pretrain --resume --out {run.config.out}",
+                f"stopped after step {report.step} and saved. "
+                f"Go on with: bothways pretrain --resume --out {run.config.out}",
                 exit_code=128 + number,
             )
         started = time.perf_counter()
@@ -175,7 +181,8 @@ def _validate(run: Run, show: Show) -> None:
         "next_accuracy": following.accuracy if following else None,
     }
     loss = sum(share * losses[name] for name, share in run.objective.shares.items() if name in losses)
-    if loss < run.state.notes.get("best", {"loss": math.inf})["loss"] or "best" not in run.state.notes:
+    best = run.state.notes.get("best", {"loss": math.nan})["loss"]
+    if loss < best or math.isnan(best):
         run.state.notes["best"] = {"step": run.state.step, "loss": loss}
     run.state.notes["validation_seconds"] = round(time.perf_counter() - started, 3)
     run.folder.append(line)

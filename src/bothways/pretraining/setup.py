@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ from bothways.training.loop import Work
 from bothways.training.optimiser import build_optimisers
 from bothways.training.processes import Processes
 from bothways.training.schedule import decay_start
-from bothways.training.state import State, checkpoints, load_state
+from bothways.training.state import State, checkpoints, load_state, read_record, step_of
 from bothways.training.weights import KINDS, Replicated, Sharded, Weights, kind
 
 
@@ -147,11 +148,19 @@ def total_steps(run: Run) -> int | None:
     return None
 
 
-MAY_CHANGE = {"budget", "save_every", "validate_every", "validation_rows"}
+MAY_CHANGE: dict[str, Any] = {
+    "shards": True,  # they may have moved: their fingerprint is compared
+    "out": True,
+    "training": {
+        **dict.fromkeys(("budget", "save_every", "validate_every", "validation_rows"), True),
+        **dict.fromkeys(("micro_tokens", "sharded"), True),  # the same rows, dealt out in another way
+        "optimiser": {"learning_rate": True, "adam_learning_rate": True},  # to go on after it diverged
+    },
+}
 
 
 def _check_unchanged(config: PretrainConfig, folder: RunFolder) -> None:
-    """A resumed run is the same run: only the budget, and how often it looks and saves, may change.
+    """A resumed run is the same run, but for what may change without making it another.
 
     Raises:
         UsageError: something else changed; it is named.
@@ -163,8 +172,7 @@ def _check_unchanged(config: PretrainConfig, folder: RunFolder) -> None:
             found |= flat(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value}
         return found
 
-    old = flat(folder.config().model_dump(mode="json", exclude={"out": True, "training": MAY_CHANGE}))
-    new = flat(config.model_dump(mode="json", exclude={"out": True, "training": MAY_CHANGE}))
+    old, new = (flat(given.model_dump(mode="json", exclude=MAY_CHANGE)) for given in (folder.config(), config))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             raise UsageError(
@@ -174,31 +182,49 @@ def _check_unchanged(config: PretrainConfig, folder: RunFolder) -> None:
 
 
 def _restore(run: Run) -> None:
-    """The last checkpoint; under a larger budget, the last one from before the learning rate fell."""
-    manifest, training = run.folder.manifest(), run.config.training
-    data = manifest.get("data", {}).get("fingerprint")
+    """Puts the right checkpoint back and forgets what came after it; a run killed before its first starts anew.
+
+    Raises:
+        DataError: the shards are not those of the run.
+        ModelError: the checkpoint is damaged, or another model's.
+        UsageError: the budget is smaller than what was done.
+    """
+    data = run.folder.manifest().get("data", {}).get("fingerprint", run.shards.fingerprint)
     if data != run.shards.fingerprint:
         raise DataError(
             f"{run.config.shards} is not what this run was trained on: its fingerprint is "
-            f"{run.shards.fingerprint[:12]}, the run's {str(data)[:12]}. Prepare the same corpus again."
+            f"{run.shards.fingerprint[:12]}, the run's {data[:12]}. Prepare the same corpus again."
         )
     found = checkpoints(run.folder.checkpoints)
-    if not found:
-        run.folder.cut(-1)
-        return
-    load_state(run.state, found[-1])
-    old, total = run.state.notes.get("total"), total_steps(run)
-    if total is None and old is not None and run.state.notes["budget"] != training.budget.model_dump():
+    if found:
+        chosen, total = _choose(run, found)
+        load_state(run.state, chosen)
+        if total is not None:
+            run.state.notes["total"] = total
+        if run.state.notes["names"] != list(run.work.names):
+            raise ModelError(f"{run.config.out}: the checkpoint was trained for other losses")
+        run.seconds = float(run.state.notes["seconds"])
+    run.team.wait()  # all have read what is forgotten now
+    run.folder.keep(run.config)
+    run.folder.cut(run.state.step if found else -1)
+
+
+def _choose(run: Run, found: Sequence[Path]) -> tuple[Path, int | None]:
+    """The checkpoint to go on from, and the run's steps if the budget changed.
+
+    It is the last; under another budget with WSD, the last from before the learning rate fell.
+    """
+    training, last, record = run.config.training, found[-1], read_record(found[-1])
+    notes, total = record["notes"], total_steps(run)
+    old: int | None = notes.get("total")
+    if old is None or notes["budget"] == training.budget.model_dump():
+        return last, old
+    if total is None:
         assert training.budget.seconds is not None
-        total = round(training.budget.seconds * run.state.step / max(run.state.notes["seconds"], 1e-9))
-    if total is not None and old is not None and total != old:
-        if total < run.state.step:
-            raise UsageError(f"the run has done {run.state.step} steps already; a budget of {total} steps is smaller")
-        before = [c for c in found if int(c.name.split("-")[1]) <= decay_start(training.schedule, old)]
-        if training.schedule.shape == "wsd" and before:
-            load_state(run.state, before[-1])
-        run.state.notes["total"] = total
-    if run.state.notes.get("names", list(run.work.names)) != list(run.work.names):
-        raise ModelError(f"{run.config.out}: the checkpoint was trained for other losses")
-    run.seconds = float(run.state.notes["seconds"])
-    run.folder.cut(run.state.step)
+        total = round(training.budget.seconds * record["step"] / max(notes["seconds"], 1e-9))
+    if total < record["step"]:
+        raise UsageError(
+            f"the run has done {record['step']} steps already; the budget is {total}. Give it at least as many."
+        )
+    before = [checkpoint for checkpoint in found if step_of(checkpoint) <= decay_start(training.schedule, old)]
+    return before[-1] if before and total != old and training.schedule.shape == "wsd" else last, total

@@ -21,7 +21,7 @@ CHUNK = 1024
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Over the targets of one name: mean negative log-likelihood in nats, and how often the likeliest piece was right."""
+    """Of the targets of one name: mean negative log-likelihood in nats; how often the likeliest piece was right."""
 
     nats: float
     accuracy: float
@@ -33,7 +33,7 @@ def evaluate_words(model: Model, batches: Sequence[Batch], *, rule: Visibility) 
 
     `batches` are all of them on every process; each process computes its share.
     """
-    sums: dict[str, Tensor] = {target.name: torch.zeros(3, dtype=torch.float64) for b in batches for target in b.targets}
+    sums = _zeros(batches, 3)
     for batch, mine in _share(batches):
         hidden = model.states(batch, rule=rule).flatten(0, 1)  # [B*T, D]
         for target in batch.targets if mine else ():
@@ -55,12 +55,17 @@ def evaluate_words(model: Model, batches: Sequence[Batch], *, rule: Visibility) 
 @torch.no_grad()
 def evaluate_losses(losses: Callable[[Batch], Losses], batches: Sequence[Batch]) -> dict[str, float]:
     """Means of an objective's own losses."""
-    sums: dict[str, Tensor] = {target.name: torch.zeros(2, dtype=torch.float64) for b in batches for target in b.targets}
+    sums = _zeros(batches, 2)
     for batch, mine in _share(batches):
         for name, (total, weight) in losses(batch).items():
             if mine:
                 sums[name] += torch.stack([total.double(), weight.double()]).cpu()
     return {name: float(total / count) for name, (total, count) in _over_processes(sums).items() if count}
+
+
+def _zeros(batches: Sequence[Batch], count: int) -> dict[str, Tensor]:
+    """A tensor of zeros for every name of a target, the same names on all processes."""
+    return {target.name: torch.zeros(count, dtype=torch.float64) for batch in batches for target in batch.targets}
 
 
 def _share(batches: Sequence[Batch]) -> Iterator[tuple[Batch, bool]]:

@@ -76,7 +76,8 @@ def train(
         state.tokens += config.rows * config.length
         state.skipped += not finite
         state.skipped_in_a_row = 0 if finite else state.skipped_in_a_row + 1
-        yield _report(work.names, sums, count, state, share * state.optimisers[0].param_groups[0]["peak"], float(norm), asked)
+        rate = share * state.optimisers[0].param_groups[0]["peak"]
+        yield _report(work.names, sums, count, state, rate, float(norm), asked)
         if state.skipped_in_a_row >= SKIPPED_IN_A_ROW:
             raise DivergedError(
                 f"the loss or its gradient was not finite in {SKIPPED_IN_A_ROW} steps in a row, the last of them step "
@@ -100,9 +101,9 @@ def _agree(weight: float, stop: bool) -> tuple[float, bool]:
 def _gradients(work: Work, batches: Sequence[Batch], state: State, seed: int, count: float) -> Tensor:
     """Backward through every micro-batch; sums and counts of the named losses over all processes, [names, 2]."""
     sums = torch.zeros(len(work.names), 2, dtype=torch.float64)
-    rank = dist.get_rank() if dist.is_initialized() else 0
+    rank, processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     for i, batch in enumerate(batches):
-        own = zlib.crc32(repr((seed, state.step, rank, i)).encode())
+        own = zlib.crc32(repr((seed, state.step, i * processes + rank)).encode())  # whatever the number of processes
         torch.manual_seed(own)  # dropout
         losses = work.losses(batch, torch.Generator(device=batch.pieces.device).manual_seed(own))
         total = torch.stack([loss for loss, _ in losses.values()]).sum()

@@ -28,9 +28,9 @@ class Processes:
         """The sum over all processes."""
         return self._reduce(value, dist.ReduceOp.SUM)
 
-    def least(self, value: float) -> float:
-        """The smallest over all processes."""
-        return self._reduce(value, dist.ReduceOp.MIN)
+    def most(self, value: float) -> float:
+        """The largest over all processes."""
+        return self._reduce(value, dist.ReduceOp.MAX)
 
     def wait(self) -> None:
         if self.count > 1:
@@ -46,7 +46,7 @@ class Processes:
 
 @contextmanager
 def processes(timeout: timedelta = timedelta(minutes=10)) -> Iterator[Processes]:
-    """Joins the other processes if torchrun started this one. gloo on a CPU, nccl on GPUs (never run there)."""
+    """Joins the other processes if torchrun started this one. gloo on CPUs, nccl between GPUs (never run there)."""
     cuda = torch.cuda.is_available()
     local = int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device("cuda", local) if cuda else torch.device("cpu")
@@ -55,7 +55,7 @@ def processes(timeout: timedelta = timedelta(minutes=10)) -> Iterator[Processes]
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield Processes(0, 1, device)
         return
-    dist.init_process_group("nccl" if cuda else "gloo", timeout=timeout)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timeout)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), device)
     finally:

@@ -5,6 +5,8 @@ A checkpoint holds full tensors under the parameters' names, whichever way the r
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import shutil
@@ -18,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bothways.errors import ModelError
-from bothways.files import sha256, sync_folder, write_text
+from bothways.errors import MachineError, ModelError
+from bothways.files import sha256, sync_folder, write_text, writing
 from bothways.training.weights import Weights
 
 VERSION = 1
@@ -58,44 +60,60 @@ def _full(tensor: Tensor) -> Tensor:
 
 
 def save_state(state: State, folder: Path, *, write: bool = True) -> Path:
-    """Writes checkpoints' `step-N` below `folder`; every process calls it, one writes.
+    """Writes the checkpoint `step-N` below `folder`, unless it stands there; every process calls it, one writes.
 
     The files are read back and compared with their hashes before the rename, so that what stands under the final
     name was whole on the disk at least once.
+
+    Raises:
+        MachineError: the disk is full, or may not be written to; older checkpoints are as they were.
     """
     weights = {name: _full(weight).clone() for name, weight in state.weights.master.items()}
     moments = {name: _full(moment).clone() for name, moment in _optimiser_tensors(state)}
-    target = folder / f"step-{state.step}"
-    if not write:
+    target, aside = folder / f"step-{state.step}", folder / f".step-{state.step}.partial"
+    if not write or target.exists():
         return target
-    aside = folder / f".step-{state.step}.partial"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    hashes = {}
-    for name, tensors in (("weights.safetensors", weights), ("optimiser.safetensors", moments)):
-        save_file(tensors, aside / name)
-        with open(aside / name, "rb") as file:
-            os.fsync(file.fileno())
-        hashes[name] = sha256(aside / name)
-    record = {"version": VERSION, **state.counters(), "sha256": hashes}
-    text = json.dumps(record, indent=1)
-    write_text(aside / "state.json", json.dumps({**record, "sha256_of_this": _seal(text)}, indent=1))
-    read_record(aside)
-    shutil.rmtree(target, ignore_errors=True)
-    aside.rename(target)
-    sync_folder(folder)
+    try:
+        with writing(folder):
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+            files = {"weights.safetensors": weights, "optimiser.safetensors": moments}
+            hashes = {name: _write(tensors, aside / name) for name, tensors in files.items()}
+            write_text(aside / "state.json", _sealed({"version": VERSION, **state.counters(), "sha256": hashes}))
+            read_record(aside)
+            aside.rename(target)
+            sync_folder(folder)
+    except MachineError:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
     return target
 
 
-def _seal(text: str) -> str:
-    import hashlib
+def _write(tensors: dict[str, Tensor], path: Path) -> str:
+    """The SHA-256 of the file."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise OSError(errno.EIO, str(error)) from error
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+    return sha256(path)
 
-    return hashlib.sha256(text.encode()).hexdigest()
+
+def _sealed(record: dict[str, Any]) -> str:
+    """The record as text that holds its own hash: written anew from what was read, it is the same to the letter."""
+    seal = hashlib.sha256(json.dumps(record, indent=1).encode()).hexdigest()
+    return json.dumps({**record, "sha256_of_this": seal}, indent=1)
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """Finished checkpoints, oldest first."""
-    return sorted(folder.glob("step-*"), key=lambda path: int(path.name.split("-")[1])) if folder.is_dir() else []
+    return sorted((path for path in folder.glob("step-*") if path.name[5:].isdecimal()), key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """After how many steps it was written."""
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def read_record(checkpoint: Path) -> dict[str, Any]:
@@ -106,11 +124,13 @@ def read_record(checkpoint: Path) -> dict[str, Any]:
     """
     path = checkpoint / "state.json"
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
-        seal = record.pop("sha256_of_this")
-    except (OSError, ValueError, KeyError) as error:
+        text = path.read_bytes().decode()
+        record: dict[str, Any] = json.loads(text)
+        del record["sha256_of_this"]
+        whole = text == _sealed(record)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise _broken(path, f"cannot be read ({type(error).__name__})") from None
-    if seal != _seal(json.dumps(record, indent=1)):
+    if not whole:
         raise _broken(path, "does not match its hash")
     if record["version"] != VERSION:
         raise ModelError(f"{path}: checkpoint version {record['version']}, this Bothways reads version {VERSION}")
@@ -128,7 +148,7 @@ def read_record(checkpoint: Path) -> dict[str, Any]:
 
 def _broken(path: Path, why: str) -> ModelError:
     folder = path if path.name.startswith(("step-", ".step-")) else path.parent
-    return ModelError(f"{path} {why}: the checkpoint is damaged and is not used. Delete {folder} to go on from the one before.")
+    return ModelError(f"{path} {why}: it is damaged and is not used. Delete {folder} to go on from the one before.")
 
 
 def load_weights(checkpoint: Path) -> dict[str, Tensor]:
@@ -159,7 +179,8 @@ def load_state(state: State, checkpoint: Path) -> None:
         raise ModelError(f"{checkpoint} belongs to another model: {', '.join(odd)} in one of them only")
     for name, weight in state.weights.master.items():
         if weight.shape != weights[name].shape:
-            raise ModelError(f"{checkpoint}: {name} has shape {list(weights[name].shape)}, expected {list(weight.shape)}")
+            expected, got = list(weight.shape), list(weights[name].shape)
+            raise ModelError(f"{checkpoint} belongs to another model: {name} has shape {got}, expected {expected}")
         weight.copy_(_like(weights[name], weight))
     state.weights.publish()
     moments: dict[str, dict[str, Tensor]] = {}

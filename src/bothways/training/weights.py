@@ -29,6 +29,8 @@ KINDS = ("matrices", "tables", "vectors")
 
 
 class Weights(Protocol):
+    """What the loop and the optimisers need of either kind."""
+
     @property
     def master(self) -> Mapping[str, Tensor]:
         """{name: float32 weight} with its gradient in `.grad`: what optimisers change."""
@@ -63,8 +65,8 @@ class Replicated:
         self.flat = torch.cat([parameter.detach().float().flatten() for _, parameter in named])
         self.gradient = torch.zeros(total, dtype=torch.float32, device=device)
         self.low = self.flat if dtype == torch.float32 else self.flat.to(dtype)
-        self.master = {name: view for name, view in self._views(self.flat)}
-        self.gradients = {name: view for name, view in self._views(self.gradient)}
+        self.master = dict(self._views(self.flat))
+        self.gradients = dict(self._views(self.gradient))
         for (name, low), parameter in zip(self._views(self.low), self.parameters.values(), strict=True):
             parameter.data = low
             self.master[name].grad = self.gradients[name]
