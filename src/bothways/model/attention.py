@@ -78,7 +78,7 @@ class _Attend(Function):
         scores = torch.bmm(q, k.transpose(1, 2))
         if bias is not None:
             scores.view(rows, heads, length, -1).add_(bias)
-        weights = scores.softmax(-1)
+        weights = torch.softmax(scores, -1, out=scores)
         ctx.save_for_backward(q, k, v, weights)
         return torch.bmm(weights, v).view(rows, heads, length, head_width)
 
@@ -89,7 +89,9 @@ class _Attend(Function):
         grad = grads[0].contiguous().flatten(0, 1)
         grad_v = torch.bmm(weights.transpose(1, 2), grad)
         grad_weights = torch.bmm(grad, v.transpose(1, 2))
-        grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+        grad_scores = torch.ops.aten._softmax_backward_data.out(
+            grad_weights, weights, -1, weights.dtype, grad_input=grad_weights
+        )
         grad_q = torch.bmm(grad_scores, k).mul_(ctx.scale)
         grad_k = torch.bmm(grad_scores.transpose(1, 2), q)
         return grad_q.unflatten(0, heads), grad_k.unflatten(0, heads), grad_v.unflatten(0, heads), None
