@@ -50,11 +50,11 @@ class Drawing:
         if self.top_k is not None:
             share[:, self.top_k :] = 0.0
             share /= share.sum(-1, keepdim=True)
-        upto = share.cumsum(-1)
-        share = torch.where(upto - share < self.top_p, share, 0.0)
+        share = torch.where(share.cumsum(-1) - share < self.top_p, share, 0.0)
         upto = share.cumsum(-1)
         drawn = torch.from_numpy(chances).to(upto)[:, None] * upto[:, -1:]
-        place = torch.searchsorted(upto, drawn, right=True).clamp_(max=int(logits.shape[-1]) - 1)
+        allowed = (share > 0).sum(-1, keepdim=True)  # the first so many; a chance that was rounded up to 1 is the last
+        place = torch.searchsorted(upto, drawn, right=True).minimum(allowed - 1)
         return best.indices.gather(1, place)[:, 0].cpu().numpy()
 
 
@@ -88,20 +88,21 @@ def extend(
 
 
 class _Text:
-    """A text being written."""
+    """A text being written; the model reads [CLS] and the pieces from `start` on."""
 
     def __init__(self, begun: np.ndarray, stream: np.random.Generator, left: int) -> None:
         self.begun = begun
         self.stream = stream
         self.left = left  # how many pieces may still be added
         self.new: list[int] = []
+        self.start = 0
 
     def window(self, cls: int, length: int) -> np.ndarray:
-        """What the model reads: [CLS] and all pieces, or the newer half when they are too many."""
+        """What the model reads; where that is too long, the older half is forgotten for good."""
         pieces = np.concatenate([self.begun, np.array(self.new, dtype=np.int64)])
-        if 1 + len(pieces) > length:
-            pieces = pieces[-(length // 2) :]
-        return np.concatenate([[cls], pieces])
+        if 1 + len(pieces) - self.start > length:
+            self.start = len(pieces) - length // 2
+        return np.concatenate([[cls], pieces[self.start :]])
 
     def add(self, piece: int, end: int) -> None:
         if self.left and piece == end:

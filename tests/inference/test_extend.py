@@ -1,0 +1,187 @@
+"""Continuing: greedy as transformers' generate, drawn from seeds, batched as one by one, cut where characters end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bothways.errors import UsageError
+from bothways.inference import Loaded
+from bothways.inference.extend import Drawing, _spell
+from tests.inference.made import ENGLISH, load, make_run, tokenizer
+
+PROMPTS = ["Once upon a time", "", "A small", "今天天气", "The quick brown fox jumps over the lazy dog. Reading is"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_greedy_pieces_equal_those_of_generate(seed: int, tmp_path: Path) -> None:
+    """Under the generation config that is saved with the model; until [SEP] or the model's length."""
+    transformers = pytest.importorskip("transformers")
+    run = make_run(tmp_path / "run", seed=seed)
+    model = transformers.AutoModelForCausalLM.from_pretrained(run / "decoder").eval()
+    theirs = transformers.AutoTokenizer.from_pretrained(run / "decoder")
+    found = load(run).extend(PROMPTS, max_new_tokens=30, temperature=0)
+    for prompt, text in zip(PROMPTS, found, strict=True):
+        asked = theirs(prompt, return_tensors="pt")
+        written = model.generate(**asked, max_new_tokens=30, do_sample=False)[0, asked["input_ids"].shape[1] :]
+        assert text == prompt + _spell(load(run).reader, asked["input_ids"][0, 1:].numpy(), written.tolist())
+
+
+def test_the_text_generation_pipeline_loads_it(run: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    pipeline = transformers.pipeline("text-generation", model=str(run / "decoder"), device="cpu")
+    (found,) = pipeline("Once upon", max_new_tokens=5, do_sample=False)
+    assert found["generated_text"].startswith("Once upon")
+
+
+@torch.no_grad()
+def uncached(found: Loaded, prompt: str, count: int) -> str:
+    """The whole text is read anew for every piece."""
+    reader, length = found.reader, found.reader.model.config.length
+    vocabulary = reader.tokenizer.vocabulary
+    begun = reader.tokenizer.encode(prompt)
+    pieces = list(begun)
+    window = len(pieces)
+    for _ in range(count):
+        window = length // 2 if 1 + window > length else window
+        row = np.array([vocabulary.cls, *pieces[len(pieces) - window :]])
+        logits = reader.model.logits(reader.read([row], face="decoder"))[0, -1]
+        logits[sorted(vocabulary.special - {vocabulary.sep})] = -torch.inf
+        piece = int(logits.argmax())
+        if piece == vocabulary.sep:
+            break
+        pieces.append(piece)
+        window += 1
+    return prompt + _spell(reader, np.array(begun, dtype=np.int64), pieces[len(begun) :])
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_cached_equals_uncached(loaded: Loaded, prompt: str) -> None:
+    assert loaded.extend(prompt, max_new_tokens=20, temperature=0) == uncached(loaded, prompt, 20)
+
+
+@pytest.mark.parametrize("prompt", ["Once upon", "the " * 60, "the fox " * 100])
+def test_beyond_the_models_length_the_older_half_is_forgotten(loaded: Loaded, prompt: str) -> None:
+    found = loaded.extend(prompt, max_new_tokens=150, temperature=0)
+    assert found == uncached(loaded, prompt, 150)
+    assert found.startswith(prompt)
+
+
+@pytest.mark.parametrize("max_new_tokens", [12, 100])
+def test_batched_equals_one_by_one(loaded: Loaded, max_new_tokens: int) -> None:
+    """Also when one of them outgrows the model and the others do not."""
+    prompts = [*PROMPTS, ENGLISH[0], "x"]
+    together = loaded.extend(prompts, max_new_tokens=max_new_tokens, temperature=0)
+    assert together == [loaded.extend(prompt, max_new_tokens=max_new_tokens, temperature=0) for prompt in prompts]
+
+
+def test_draws_are_a_function_of_the_seed_and_the_prompts_number(loaded: Loaded) -> None:
+    first = loaded.extend(["Once"] * 4, max_new_tokens=15, seed=3)
+    assert first == loaded.extend(["Once"] * 4, max_new_tokens=15, seed=3)
+    assert len(set(first)) == 4
+    assert first != loaded.extend(["Once"] * 4, max_new_tokens=15, seed=4)
+    assert first[0] == loaded.extend("Once", max_new_tokens=15, seed=3)
+    assert first[:2] == loaded.extend(["Once", "Once", "a much longer prompt"], max_new_tokens=15, seed=3)[:2]
+
+
+def test_more_than_one_batch(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = loaded.extend(PROMPTS, max_new_tokens=8, seed=1)
+    monkeypatch.setattr("bothways.inference.extend.ROWS_AT_ONCE", 2)
+    assert loaded.extend(PROMPTS, max_new_tokens=8, seed=1) == expected
+
+
+def test_nothing_to_add(loaded: Loaded) -> None:
+    assert loaded.extend("Once", max_new_tokens=0) == "Once"
+    assert loaded.extend([]) == []
+
+
+def test_text_that_looks_like_a_special_piece_is_text(loaded: Loaded) -> None:
+    assert loaded.extend("[SEP] [MASK]", max_new_tokens=2, seed=1).startswith("[SEP] [MASK]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"temperature": -1.0}, "temperature is 0 .* got -1.0"),
+        ({"temperature": float("nan")}, "temperature is 0 .* got nan"),
+        ({"top_p": 0.0}, "top_p is a share, above 0 and at most 1, got 0.0"),
+        ({"top_p": 1.5}, "top_p is a share"),
+        ({"top_k": 0}, "top_k is how many pieces to choose among, 1 or more, got 0"),
+        ({"max_new_tokens": -1}, "max_new_tokens is how many pieces to add, 0 or more, got -1"),
+    ],
+)
+def test_numbers_out_of_range(loaded: Loaded, arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        loaded.extend("Once", **arguments)  # type: ignore[arg-type]
+
+
+# Drawing.
+
+SHARES = torch.tensor([[0.1, 0.4, 0.2, 0.3]])
+
+
+def draw(drawing: Drawing, chance: float, shares: torch.Tensor = SHARES) -> int:
+    return int(drawing(shares.log(), np.array([chance]))[0])
+
+
+@pytest.mark.parametrize(
+    ("drawing", "expected"),
+    [
+        (Drawing(), {1: 0.4, 3: 0.3, 2: 0.2, 0: 0.1}),
+        (Drawing(temperature=0), {1: 1.0}),
+        (Drawing(top_k=2), {1: 4 / 7, 3: 3 / 7}),
+        (Drawing(top_p=0.4), {1: 1.0}),
+        (Drawing(top_p=0.41), {1: 4 / 7, 3: 3 / 7}),
+        (Drawing(top_p=0.9), {1: 4 / 9, 3: 3 / 9, 2: 2 / 9}),
+        (Drawing(top_k=3, top_p=0.5), {1: 4 / 7, 3: 3 / 7}),
+        (Drawing(temperature=0.5), {1: 16 / 30, 3: 9 / 30, 2: 4 / 30, 0: 1 / 30}),
+    ],
+)
+def test_shares_of_what_is_drawn(drawing: Drawing, expected: dict[int, float]) -> None:
+    drawn = [draw(drawing, (i + 0.5) / 2000) for i in range(2000)]
+    assert {piece: drawn.count(piece) / 2000 for piece in set(drawn)} == pytest.approx(expected, abs=2e-3)
+
+
+@settings(max_examples=50)
+@given(
+    chance=st.floats(0, 1, exclude_max=True),
+    temperature=st.floats(0.05, 5),
+    top_p=st.floats(0.01, 1),
+    top_k=st.integers(1, 9),
+    seed=st.integers(0, 999),
+)
+def test_what_is_drawn_is_always_allowed(
+    chance: float, temperature: float, top_p: float, top_k: int, seed: int
+) -> None:
+    logits = torch.randn(1, 9, generator=torch.Generator().manual_seed(seed)) * 5
+    logits[0, 4] = -torch.inf
+    piece = int(Drawing(temperature, top_k, top_p)(logits, np.array([chance]))[0])
+    assert piece != 4
+    assert piece in logits[0].topk(top_k).indices
+
+
+# Characters.
+
+
+def test_a_character_is_never_cut(loaded: Loaded) -> None:
+    own = tokenizer()
+    smile = own.encode("🙂")
+    assert len(smile) > 1, "the test needs a character of several pieces"
+    begun = np.array(own.encode("ok"), dtype=np.int64)
+    for count in range(len(smile)):
+        assert _spell(loaded.reader, begun, [*own.encode(" so"), *smile[:count]]) == " so"
+    assert _spell(loaded.reader, begun, [*own.encode(" so"), *smile]) == " so🙂"
+
+
+def test_wordpieces_are_joined_to_the_prompt_as_they_are_written(wordpiece_run: Path) -> None:
+    found = load(wordpiece_run)
+    own = found.reader.tokenizer
+    whole = own.encode("The quick brown fox")
+    for cut in range(1, len(whole)):
+        begun = np.array(whole[:cut], dtype=np.int64)
+        assert own.decode(begun) + _spell(found.reader, begun, whole[cut:]) == "The quick brown fox"

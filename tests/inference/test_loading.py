@@ -1,0 +1,97 @@
+"""Opening a run or a folder, and asking for what it was not taught."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import bothways
+from bothways.errors import ModelError
+from bothways.inference import Loaded
+from bothways.model import Trained
+from tests.inference.made import CAUSAL, ENGLISH, GPT_BERT, HYBRID, MLM, REVERSED, load, make_run
+
+
+@pytest.mark.parametrize("part", ["", "encoder", "decoder"])
+def test_a_run_and_each_of_its_folders_give_the_same_model(run: Path, part: str) -> None:
+    found = bothways.load(str(run / part))
+    assert found.reader.trained == HYBRID
+    assert torch.equal(found.reader.model.table.cpu(), load(run).reader.model.table)
+    assert not found.reader.model.training
+
+
+def test_both_faces_share_one_set_of_weights(loaded: Loaded) -> None:
+    loaded.fill("the [MASK]")
+    loaded.extend("the", max_new_tokens=1)
+    assert len({id(parameter) for parameter in loaded.reader.model.parameters()}) == 16  # 2 layers of 7, table, norm
+
+
+@pytest.mark.parametrize(
+    ("trained", "can", "cannot"),
+    [
+        (HYBRID, "fill extend causal pseudo embed", ""),
+        (CAUSAL, "extend causal embed", "fill pseudo"),
+        (MLM, "fill pseudo embed", "extend causal"),
+        (GPT_BERT, "fill extend causal pseudo embed", ""),
+        (REVERSED, "", "fill extend causal pseudo embed"),
+        (Trained("electra", ("encoder",), None), "embed", "fill pseudo extend causal"),
+    ],
+)
+def test_what_an_objective_teaches(trained: Trained, can: str, cannot: str, tmp_path: Path) -> None:
+    found = load(make_run(tmp_path / "run", trained))
+    ask: dict[str, Callable[[], object]] = {
+        "fill": lambda: found.fill("the [MASK]"),
+        "extend": lambda: found.extend("the", max_new_tokens=1),
+        "causal": lambda: found.score("the fox"),
+        "pseudo": lambda: found.score("the fox", how="pseudo"),
+        "embed": lambda: found.embed("the fox"),
+    }
+    for name in can.split():
+        ask[name]()
+    for name in cannot.split():
+        with pytest.raises(ModelError, match=f"its objective, {trained.objective}, gives the faces") as caught:
+            ask[name]()
+        assert "hybrid" in str(caught.value)
+
+
+def test_the_message_says_which_faces_there_are(tmp_path: Path) -> None:
+    found = load(make_run(tmp_path / "run", CAUSAL))
+    with pytest.raises(
+        ModelError,
+        match="not taught to fill in hidden words: its objective, causal, gives the faces: decoder. "
+        "Pretrain one with the objective mlm or hybrid",
+    ):
+        found.fill("the [MASK]")
+
+
+def test_a_folder_without_a_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds no model: expected a run with encoder/, decoder/, body/ in it"):
+        bothways.load(tmp_path)
+    with pytest.raises(ModelError, match="holds no model"):
+        bothways.load(tmp_path / "nowhere")
+
+
+def test_a_tokenizer_of_another_model(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(run / "encoder", folder)
+    other = make_run(tmp_path / "run", kind="wordpiece")
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(other / "encoder" / name, folder / name)
+    with pytest.raises(ModelError, match="they do not belong together"):
+        bothways.load(folder)
+
+
+def test_bfloat16_answers_much_as_float32(run: Path, loaded: Loaded) -> None:
+    rough = bothways.load(run, device="cpu", dtype=torch.bfloat16)
+    assert rough.reader.model.table.dtype == torch.bfloat16
+    vectors = rough.embed(list(ENGLISH))
+    assert vectors.dtype == np.float32
+    assert np.abs(vectors - loaded.embed(list(ENGLISH))).max() < 0.1
+    assert np.allclose(rough.score(list(ENGLISH)), loaded.score(list(ENGLISH)), rtol=0.02)
+    rough.fill("the [MASK]")
+    rough.extend("the", max_new_tokens=3)

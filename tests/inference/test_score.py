@@ -1,0 +1,112 @@
+"""Scoring: sums of log-probabilities equal those taken from transformers' logits, one text and one mask at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bothways.errors import UsageError
+from bothways.inference import Loaded
+from tests.inference.made import CHINESE, ENGLISH, GPT_BERT, load, make_run
+
+TEXTS = ["The quick brown fox.", "fox", "", "unbelievably", *CHINESE, *ENGLISH]
+
+
+def theirs(run: Path, face: str) -> Any:
+    transformers = pytest.importorskip("transformers")
+    name = {"encoder": "AutoModelForMaskedLM", "decoder": "AutoModelForCausalLM"}[face]
+    return getattr(transformers, name).from_pretrained(run / face).eval()
+
+
+def log_shares(model: Any, pieces: list[int]) -> torch.Tensor:
+    with torch.no_grad():
+        shares: torch.Tensor = model(input_ids=torch.tensor([pieces])).logits[0].double().log_softmax(-1)
+    return shares
+
+
+def test_causal_is_the_sum_over_transformers_logits(run: Path, loaded: Loaded) -> None:
+    model = theirs(run, "decoder")
+    for text, found in zip(TEXTS, loaded.score(TEXTS), strict=True):
+        pieces = [2, *loaded.reader.tokenizer.encode(text)]
+        shares = log_shares(model, pieces)
+        expected = sum(shares[i, piece].item() for i, piece in enumerate(pieces[1:]))
+        assert found == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+def one_by_one(model: Any, found: Loaded, text: str, *, within_word: bool, shift: int = 0) -> float:
+    own = found.reader.tokenizer
+    pieces = [2, *own.encode(text), 3]
+    starts = own.word_starts(pieces)
+    total = 0.0
+    for place in range(1, len(pieces) - 1):
+        hidden = list(pieces)
+        hidden[place] = 4
+        later = place + 1
+        while within_word and not starts[later]:
+            hidden[later] = 4
+            later += 1
+        total += log_shares(model, hidden)[place - shift, pieces[place]].item()
+    return total
+
+
+@pytest.mark.parametrize("within_word", [False, True])
+@pytest.mark.parametrize("kind", ["run", "wordpiece_run"])
+def test_pseudo_is_an_explicit_loop_over_transformers_logits(
+    kind: str, within_word: bool, request: pytest.FixtureRequest
+) -> None:
+    run: Path = request.getfixturevalue(kind)
+    found, model = load(run), theirs(run, "encoder")
+    scores = found.score(TEXTS, how="pseudo", within_word=within_word)
+    for text, score in zip(TEXTS, scores, strict=True):
+        assert score == pytest.approx(one_by_one(model, found, text, within_word=within_word), rel=1e-5, abs=1e-5)
+
+
+def test_a_long_word_is_less_probable_when_it_cannot_tell_itself(loaded: Loaded) -> None:
+    own = loaded.reader.tokenizer
+    assert len(own.encode("xylophone")) > 2
+    assert loaded.score("xylophone", how="pseudo") != loaded.score("xylophone", how="pseudo", within_word=True)
+    single = "fox" if len(own.encode("fox")) == 1 else "x"
+    assert loaded.score(single, how="pseudo") == loaded.score(single, how="pseudo", within_word=True)
+
+
+def test_gpt_bert_is_read_one_place_before(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", GPT_BERT)
+    found, model = load(run), theirs(make_run(tmp_path / "other"), "encoder")  # the same weights
+    for text in ("The quick brown fox.", "unbelievably"):
+        expected = one_by_one(model, found, text, within_word=False, shift=1)
+        assert found.score(text, how="pseudo") == pytest.approx(expected, rel=1e-5)
+
+
+def test_batches_of_any_size_give_the_same(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    ways: list[dict[str, Any]] = [{}, {"how": "pseudo"}, {"how": "pseudo", "within_word": True}]
+    expected = [loaded.score(TEXTS, **way) for way in ways]
+    monkeypatch.setattr("bothways.inference.reading.TOKENS_AT_ONCE", 50)
+    monkeypatch.setattr("bothways.inference.reading.LOGITS_AT_ONCE", 700)
+    for way, scores in zip(ways, expected, strict=True):
+        assert np.allclose(loaded.score(TEXTS, **way), scores, rtol=1e-5)
+
+
+def test_one_text_gives_one_number(loaded: Loaded) -> None:
+    score = loaded.score("the fox")
+    assert isinstance(score, float) and score < 0
+    assert loaded.score([]).shape == (0,) and loaded.score([], how="pseudo").shape == (0,)
+    assert loaded.score([""])[0] == 0 and loaded.score("", how="pseudo") == 0
+
+
+def test_a_mask_in_the_text_is_six_characters(loaded: Loaded) -> None:
+    own = loaded.reader.tokenizer
+    assert 4 not in own.encode("[MASK]")
+    assert loaded.score("[MASK]") < 0
+
+
+def test_what_is_refused(loaded: Loaded) -> None:
+    with pytest.raises(UsageError, match=r"unknown way of scoring 'causel'.*Did you mean 'causal'"):
+        loaded.score("x", how="causel")
+    with pytest.raises(UsageError, match="within_word hides pieces"):
+        loaded.score("x", within_word=True)
+    with pytest.raises(UsageError, match="text 2 .*at most 64"):
+        loaded.score(["x", "the " * 99])
