@@ -112,3 +112,23 @@ def test_networks_of_all_members_are_there() -> None:
     causal, mlm = build("causal", VOCABULARY), build("mlm", VOCABULARY)
     both = mixture({replace(causal, heads={"a": network}): 1, replace(mlm, parts={"b": network}): 1}, name="both")
     assert both.heads == {"a": network} and both.parts == {"b": network}
+
+
+@pytest.mark.parametrize(
+    ("expression", "faces", "hidden"),
+    [
+        ("causal", ("decoder",), None),
+        ("reversed", (), None),
+        ("mlm", ("encoder",), "in place"),
+        ("unilm1", ("encoder",), "in place"),
+        ("hybrid", ("encoder", "decoder"), "in place"),
+        ("gpt-bert", ("decoder",), "before"),
+        ("1/2 causal + 1/2 mlm", ("encoder", "decoder"), "in place"),
+        ("1/2 causal + 1/2 gpt-bert", ("decoder",), "before"),
+        ("1/2 causal + 1/2 reversed", ("decoder",), None),
+    ],
+)
+def test_what_a_model_can_be_asked(expression: str, faces: tuple[str, ...], hidden: str | None) -> None:
+    """The faces it is saved with, and where it says a hidden word."""
+    about = build(expression, VOCABULARY).about
+    assert about.faces == faces and about.hidden == hidden

@@ -78,6 +78,7 @@ def mlm(
             summary="the original word, at the hidden places",
             paper="BERT (Devlin et al. 2019, section 3.1); RoBERTa; SpanBERT for spans",
             faces=("encoder",),
+            hidden="in place",
             needs="text; word starts for words=whole and spans",
             differs="no next-sentence prediction, no span boundary objective; the rate is exact for long words too",
         ),
@@ -88,6 +89,7 @@ UNILM = About(
     summary="the original word, at the hidden places, read in four ways",
     paper="UniLM (Dong et al. 2019, sections 2.3 and 2.4)",
     faces=("encoder",),
+    hidden="in place",
     differs="single documents: the source and target are two parts of one; no next-sentence prediction",
 )
 

@@ -65,6 +65,7 @@ def hybrid(
             summary="the next word in causal rows, the hidden word at its place in masked rows",
             paper="after GPT-BERT (Charpentier & Samuel 2024)",
             faces=("encoder", "decoder"),
+            hidden="in place",
             needs=masked.about.needs,
             differs="hidden words are said in their own place and always show [MASK], so that both faces work",
         ),
@@ -104,6 +105,7 @@ def gpt_bert(vocabulary: Vocabulary, *, causal: float = 1 / 16, rate: Rate = FAL
         summary="the next word in causal rows, and in masked rows where the next is hidden",
         paper="GPT-BERT (Charpentier & Samuel 2024)",
         faces=("decoder",),
+        hidden="before",
         differs="rows are drawn, not processors, so any number of processors will do; no z-loss of 1e-4",
     )
     next_word = but(causal_rows(vocabulary), about=about)

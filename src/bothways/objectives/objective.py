@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -61,6 +61,7 @@ class About:
     summary  one line
     paper    where it comes from
     faces    how the saved model loads: "encoder" (a masked language model), "decoder" (a causal one), both or neither
+    hidden   where a hidden word is said: at its place, one place before it, or nowhere
     needs    what the corpus must hold
     differs  how this differs from the paper, where it does
     """
@@ -68,6 +69,7 @@ class About:
     summary: str
     paper: str
     faces: tuple[str, ...]
+    hidden: Literal["in place", "before"] | None = None
     needs: str = "text"
     differs: str = ""
 
@@ -211,6 +213,7 @@ def _about(members: Sequence[Objective], name: str) -> About:
         summary=f"drawn for every row: {name}",
         paper=joined(member.about.paper for member in members),
         faces=tuple(face for face in ("encoder", "decoder") if face in given),
+        hidden=next((place for place in ("in place", "before") if place in {m.about.hidden for m in members}), None),
         needs=joined(member.about.needs for member in members),
         differs=joined(member.about.differs for member in members),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 from bothways import machine
 from bothways.corpus.ngrams import baselines
@@ -12,7 +12,6 @@ from bothways.inference import load
 from bothways.model import save_faces
 from bothways.model.card import Card
 from bothways.model.faces import Trained
-from bothways.objectives import Objective
 from bothways.pretraining.batches import bits_per_nat, validation_rows
 from bothways.pretraining.samples import samples
 from bothways.pretraining.setup import Run
@@ -62,7 +61,7 @@ def finish(run: Run) -> None:
     weights = run.full_weights()
     if not run.team.first:
         return
-    trained = Trained(run.objective.name, run.objective.about.faces, _hidden(run.objective))
+    trained = Trained(run.objective.name, run.objective.about.faces, run.objective.about.hidden)
     manifest = run.folder.manifest()
     save_faces(
         run.folder.path,
@@ -78,13 +77,6 @@ def finish(run: Run) -> None:
     loaded = load(run.folder.path, device="cpu")
     run.folder.note(status="done", samples=samples(loaded, validation_rows(run.shards, run.config.training)))
     write_report(run.folder.path)
-
-
-def _hidden(objective: Objective) -> Literal["in place", "before"] | None:
-    """Where a hidden word is said: in its place, or (GPT-BERT) one place before."""
-    if "encoder" in objective.about.faces:
-        return "in place"
-    return "before" if any(leaf.name == "gpt-bert" for leaf, _ in objective.leaves()) else None
 
 
 def _card(run: Run, trained: Trained, manifest: dict[str, Any]) -> Card:
