@@ -31,7 +31,7 @@ from bothways.pretraining.config import PretrainConfig
 from bothways.pretraining.folder import RunFolder
 from bothways.training.config import TrainingConfig
 from bothways.training.loop import Work
-from bothways.training.optimiser import build_optimisers
+from bothways.training.optimiser import build_optimisers, rated
 from bothways.training.processes import Processes
 from bothways.training.schedule import decay_start
 from bothways.training.state import State, checkpoints, load_state, read_record, step_of
@@ -132,7 +132,7 @@ def _state(model: Model, training: TrainingConfig, dtype: torch.dtype, team: Pro
     else:
         weights = Replicated(model, dtype)
     by_kind = {name: [w for key, w in weights.master.items() if kind(key, w) == name] for name in KINDS}
-    return State(weights, build_optimisers(training.optimiser, **by_kind))
+    return State(weights, build_optimisers(rated(training.optimiser, width=model.config.width), **by_kind))
 
 
 def total_steps(run: Run) -> int | None:

@@ -14,9 +14,21 @@ LEARNING_RATES: dict[str, tuple[float, float]] = {
     "adamw": (3e-3, 3e-3),
     "bert-adam": (1e-3, 1e-3),
     "lamb": (1e-2, 1e-2),
-    "muon": (1e-2, 5e-3),
+    "muon": (5e-3, 5e-3),
 }
-"""(rate, rate for what is no matrix) found by trial on the shipped presets; docs/results.md has the table."""
+"""(rate, rate for what is no matrix) at width 128, found by trial (docs/results.md); wider models take less."""
+
+
+def rated(config: OptimiserConfig, *, width: int) -> OptimiserConfig:
+    """The same with its rates filled in: those found at width 128, over the square root of how much wider this is.
+
+    A rate that is given stands; without Muon, it is the rate of everything.
+    """
+    rate, adam_rate = (rate * (128 / width) ** 0.5 for rate in LEARNING_RATES[config.name])
+    if config.name != "muon":
+        adam_rate = config.learning_rate or adam_rate
+    rates = {"learning_rate": config.learning_rate or rate, "adam_learning_rate": config.adam_learning_rate or adam_rate}
+    return config.model_copy(update=rates)
 
 
 class LayerwiseAdam(torch.optim.Optimizer):
@@ -77,10 +89,10 @@ def build_optimisers(
 def _choose(
     config: OptimiserConfig, matrices: Sequence[Tensor], tables: Sequence[Tensor], vectors: Sequence[Tensor]
 ) -> list[torch.optim.Optimizer]:
-    rate, adam_rate = LEARNING_RATES[config.name]
-    rate, adam_rate = config.learning_rate or rate, config.adam_learning_rate or config.learning_rate or adam_rate
+    config = rated(config, width=128) if config.learning_rate is None else config
+    rate, adam_rate = config.learning_rate, config.adam_learning_rate or config.learning_rate
+    assert rate is not None and adam_rate is not None
     if config.name == "muon":
-        adam_rate = config.adam_learning_rate or LEARNING_RATES["muon"][1]
         muon = torch.optim.Muon(
             list(matrices),
             lr=rate,
