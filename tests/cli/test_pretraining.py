@@ -93,7 +93,7 @@ def test_pretrain_refuses(
 
 @pytest.mark.parametrize(
     ("line", "code"),
-    [("pretrain nowhere --out x", 3), ("pretrain --resume --out x", 5)],
+    [("pretrain nowhere --out x --processes 2", 3), ("pretrain --resume --out x", 5)],
 )
 def test_exit_codes_and_no_traceback(line: str, code: int, tmp_path: Path) -> None:
     said = subprocess.run(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bothways.cli.launch import launch
 from bothways.cli.show import Json, console, print_json
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ def pretrain(
 ) -> None:
     """Train a model on shards and save it so that transformers loads it. Ctrl-C saves; --resume goes on.
 
-    Several machines: torchrun ... -m bothways pretrain ...
+    On several machines: torchrun ... -m bothways pretrain ...
     """
     if processes > 1 and "RANK" not in os.environ:
-        _launch(processes)
+        raise typer.Exit(launch([sys.executable, "-m", "bothways", *sys.argv[1:]], processes=processes))
     from bothways.pretraining import pretrain as train
 
     given = {"shards": shards, "out": out, "objective": objective, "size": size}
@@ -94,14 +95,6 @@ def _configuration(
     if budget or "budget" not in values["training"]:
         values["training"] = {**values["training"], "budget": read_budget(budget or BUDGET)}
     return read(PretrainConfig, with_settings(values, settings))
-
-
-def _launch(processes: int) -> None:
-    """Becomes torchrun with this very command; a process has one thread unless the environment says otherwise."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "bothways"]
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, *launcher, *sys.argv[1:]])
 
 
 def _show_rehearsal(told: Rehearsal) -> None:

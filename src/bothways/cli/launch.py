@@ -1,0 +1,99 @@
+"""One command as several processes on this machine: torchrun's part, with the command's own messages and exit code."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import IO
+
+from bothways.errors import MachineError
+from bothways.machine import cores
+
+ENDED_BY_SIGNAL = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+GRACE = 5.0  # seconds that the others have to end once one has failed
+GRACE_TO_SAVE = 120.0  # ... once one has been told to stop, and saves
+PR_SET_PDEATHSIG = 1  # Linux: which signal a process gets when its parent dies
+
+
+def launch(command: Sequence[str], *, processes: int) -> int:
+    """Runs a command `processes` times at once, each told its rank as torchrun would; returns the exit code.
+
+    Signals are passed on, so that every process saves and leaves. If one fails the others are stopped; what is shown
+    on standard error is what the first to fail said, or else the first process.
+
+    Raises:
+        MachineError: a process was killed from outside.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    threads = {"OMP_NUM_THREADS": str(max(1, cores() // processes))}
+    shared = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    with ExitStack() as open_files:
+        said = [open_files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(processes)]
+        children = [
+            subprocess.Popen(
+                command,
+                env={
+                    **threads,
+                    **os.environ,
+                    **{k: str(v) for k, v in (shared | {"RANK": i, "LOCAL_RANK": i}).items()},
+                },
+                stderr=stderr,
+                preexec_fn=_leave_with_parent if sys.platform == "linux" else None,
+            )
+            for i, stderr in enumerate(said)
+        ]
+        before = {n: signal.signal(n, lambda n, _: _tell(children, n)) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            first, code = _wait(children)
+        finally:
+            _tell(children, signal.SIGKILL)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return _end(first, code, said)
+
+
+def _wait(children: Sequence[subprocess.Popen[bytes]]) -> tuple[int, int]:
+    """Until all have ended, or long enough after one has failed: the first to fail and its code, or (0, 0)."""
+    failed: tuple[int, int] | None = None
+    deadline = float("inf")
+    while True:
+        codes = [child.poll() for child in children]
+        if failed is None:
+            failed = next(((i, code) for i, code in enumerate(codes) if code), None)
+            if failed:
+                deadline = time.monotonic() + (GRACE_TO_SAVE if failed[1] in ENDED_BY_SIGNAL else GRACE)
+        if None not in codes or time.monotonic() > deadline:
+            return failed or (0, 0)
+        time.sleep(0.05)
+
+
+def _end(first: int, code: int, said: Sequence[IO[str]]) -> int:
+    said[first].seek(0)
+    sys.stderr.write(said[first].read())
+    if code < 0:
+        raise MachineError(
+            f"process {first + 1} of {len(said)} was killed by {signal.Signals(-code).name}, perhaps because memory "
+            "ran out. A run goes on from its last checkpoint with --resume."
+        )
+    return code
+
+
+def _tell(children: Sequence[subprocess.Popen[bytes]], number: int) -> None:
+    for child in children:
+        if child.poll() is None:
+            child.send_signal(number)
+
+
+def _leave_with_parent() -> None:
+    """In the child: SIGTERM when the parent is gone, however it went, so that no half of a run trains on alone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,117 @@
+"""Several processes as one command: ranks, messages, exit codes, signals, and none left behind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+DRIVER = """
+import sys
+from bothways.cli.launch import launch
+from bothways.errors import MachineError
+try:
+    sys.exit(launch([sys.executable, "-c", sys.argv[1]], processes=2))
+except MachineError as error:
+    print(error, file=sys.stderr)
+    sys.exit(6)
+"""
+RANK = "import os, sys, time, signal\nrank = int(os.environ['RANK'])\n"
+WRITE_PID = "open(f'{rank}', 'w').write(str(os.getpid()))\n"
+
+
+def start(script: str, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, RANK + script],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def pids(folder: Path) -> list[int]:
+    """Of the two processes, once both have said so."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        texts = [(folder / rank).read_text() if (folder / rank).exists() else "" for rank in "01"]
+        if all(texts):
+            return [int(text) for text in texts]
+        time.sleep(0.02)
+    raise AssertionError("the processes did not start")
+
+
+def wait_until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and Path(f"/proc/{pid}").exists():
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.02)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_each_is_told_its_rank(tmp_path: Path) -> None:
+    script = "open(f'{rank}', 'w').write(os.environ['WORLD_SIZE'] + ' ' + os.environ['MASTER_PORT'])"
+    process = start(script, tmp_path)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    first, second = ((tmp_path / rank).read_text() for rank in "01")
+    assert first == second and first.startswith("2 ")
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_the_code_and_the_words_are_those_of_the_first_to_fail(failing: int, tmp_path: Path) -> None:
+    script = f"""
+if rank == {failing}:
+    sys.exit(print("my fault", file=sys.stderr) or 3)
+time.sleep(1)
+sys.exit(print("a consequence", file=sys.stderr) or 1)"""
+    process = start(script, tmp_path)
+    assert process.communicate(timeout=60)[1] == "my fault\n"
+    assert process.returncode == 3
+
+
+def test_equal_complaints_are_heard_once(tmp_path: Path) -> None:
+    process = start("print('no shards', file=sys.stderr); sys.exit(3)", tmp_path)
+    assert process.communicate(timeout=60)[1] == "no shards\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_are_passed_on_and_all_may_save(number: signal.Signals, tmp_path: Path) -> None:
+    script = f"""
+def save(number, _):
+    time.sleep(0.3)
+    open(f"saved-{{rank}}", "w").close()
+    sys.exit(128 + number)
+signal.signal({number.value}, save)
+{WRITE_PID}
+time.sleep(60)"""
+    process = start(script, tmp_path)
+    pids(tmp_path)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert {file.name for file in tmp_path.glob("saved-*")} == {"saved-0", "saved-1"}
+
+
+def test_one_killed_from_outside_ends_the_others(tmp_path: Path) -> None:
+    process = start(f"{WRITE_PID}time.sleep(0.5 if rank else 60)\nos.kill(os.getpid(), 9)", tmp_path)
+    other = pids(tmp_path)[0]
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 6
+    assert "process 2 of 2 was killed by SIGKILL" in said and "--resume" in said
+    wait_until_gone(other)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
+def test_none_is_left_behind_when_the_launcher_is_killed(tmp_path: Path) -> None:
+    process = start(f"{WRITE_PID}time.sleep(60)", tmp_path)
+    workers = pids(tmp_path)
+    process.kill()
+    process.communicate(timeout=60)
+    for pid in workers:
+        wait_until_gone(pid)
