@@ -20,25 +20,24 @@ class Sample:
 
 
 def draw_sample(batches: Iterable[Documents], limit: int) -> Sample:
-    """The training documents with the lowest hash-to-copies ratio (priority sampling, Duffield et al. 2007), up to
-    `limit` bytes: the same documents in whatever order they come, and those with more weight more often."""
-    kept: list[tuple[float, str, int]] = []  # a heap, the highest ratio first
+    """The training documents with the lowest ratio of hash to copies, as many as fit into `limit` bytes, at least one.
+
+    The same documents in whatever order they come; those of more weight are likelier (priority sampling, Duffield et
+    al. 2007).
+    """
+    kept: list[tuple[float, int, str]] = []  # a heap of (-ratio, bytes, text): the highest ratio first
     held = total = 0
-    bar = inf  # the lowest ratio left out
+    bar = inf  # the lowest ratio that was ever left out: nothing above it may come in
     for batch in batches:
-        for text, number, size, times in zip(
-            batch.texts, batch.hashes, batch.bytes, batch.copies * ~batch.held, strict=True
-        ):
-            if times == 0:
+        train = ~batch.held
+        total += int(batch.bytes[train].sum())
+        ratios = batch.hashes.astype(float) / batch.copies
+        for place in (train & (ratios < bar)).nonzero()[0].tolist():
+            if ratios[place] >= bar:
                 continue
-            total += int(size)
-            ratio = float(number) / float(times)
-            if ratio >= bar:
-                continue
-            heapq.heappush(kept, (-ratio, text, int(size)))
-            held += int(size)
+            held += int(batch.bytes[place])
+            heapq.heappush(kept, (-float(ratios[place]), int(batch.bytes[place]), batch.texts[place]))
             while held > limit and len(kept) > 1:
-                highest, _, size_out = heapq.heappop(kept)
-                held -= size_out
-                bar = -highest
-    return Sample([text for _, text, _ in sorted(kept, reverse=True)], held, total)
+                ratio, size, _ = heapq.heappop(kept)
+                held, bar = held - size, -ratio
+    return Sample([text for _, _, text in sorted(kept, reverse=True)], held, total)

@@ -26,15 +26,22 @@ ideographs, up to three digits, other signs, white space. After GPT-2 (Radford e
 ideographs, parts letters from their marks and lets digits run."""
 
 
-def _chunks(ideographs: str) -> re.Pattern[str]:
-    """White space, then what follows up to the next white space; each ideograph ends a chunk.
+_SIGNS = r",.;:!?\"()\[\]_*-"  # no apostrophe: it may belong to the letters after it
 
-    A cut before a space, tab or line end is safe only after a character that no library takes for white space, else a
-    run of white space would be cut: after any other white space (a no-break space, say) the chunk goes on.
+
+def _chunks(ideographs: str) -> re.Pattern[str]:
+    """White space, then a plain word, or plain signs, or whatever comes up to the next white space or ideograph.
+
+    A plain word ends before white space or a plain sign, plain signs before white space or a plain letter: there every
+    tokenizer below cuts too, and the table stays small. A cut before white space is safe only after a character that
+    no library takes for white space, else a run of it would be cut: after any other white space (a no-break space,
+    say) the chunk goes on.
     """
-    text = rf"[^ \n\t{ideographs}]+"
-    word = rf"(?:[{ideographs}]|{text})" if ideographs else text
-    return re.compile(rf"[ \n\t]*{word}(?:(?<=[^\S \n\t])(?:[ \n\t]*{word}|[ \n\t]+))*|[ \n\t]+")
+    plain = rf"[A-Za-z]++(?![^ \n\t{_SIGNS}])|[{_SIGNS}]++(?![^ \n\tA-Za-z])"
+    other = rf"[^ \n\t{ideographs}]+"
+    word = rf"(?:[{ideographs}]|{other})" if ideographs else other
+    goes_on = rf"(?:(?<=[^\S \n\t])(?:[ \n\t]*{word}|[ \n\t]+))*"
+    return re.compile(rf"[ \n\t]*(?:{plain})|[ \n\t]*{word}{goes_on}|[ \n\t]+")
 
 
 AT_SPACES = _chunks("")
