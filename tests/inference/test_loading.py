@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -95,3 +96,42 @@ def test_bfloat16_answers_much_as_float32(run: Path, loaded: Loaded) -> None:
     assert np.allclose(rough.score(list(ENGLISH)), loaded.score(list(ENGLISH)), rtol=0.02)
     rough.fill("the [MASK]")
     rough.extend("the", max_new_tokens=3)
+
+
+def test_a_published_masked_model_fills_and_scores_as_its_pipeline_does(tmp_path: Path) -> None:
+    """BERT as others save it: vocab.txt or tokenizer.json, no word of Bothways; random weights."""
+    transformers = pytest.importorskip("transformers")
+    words = "[PAD] [UNK] [CLS] [SEP] [MASK] the quick brown fox jump ##s over lazy dog . a".split()
+    (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n")
+    config = transformers.BertConfig(
+        vocab_size=len(words),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=128,
+        max_position_embeddings=32,
+        initializer_range=0.3,
+    )
+    torch.manual_seed(0)
+    transformers.BertForMaskedLM(config).save_pretrained(tmp_path)
+    transformers.BertTokenizerFast(vocab=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    pipeline = transformers.pipeline("fill-mask", model=str(tmp_path), device="cpu")
+    found = load(tmp_path)
+    assert found.reader.trained == Trained("", ("encoder",), "in place")
+    expected = pipeline("The quick [MASK] jumps over a dog.", top_k=3)
+    (guesses,) = found.fill("The quick [MASK] jumps over a dog.", top_k=3)
+    assert [g.probability for g in guesses] == pytest.approx([e["score"] for e in expected], rel=1e-4)
+    assert [g.text for g in guesses] == [e["sequence"] for e in expected]
+    assert found.score("the fox", how="pseudo") < 0
+    with pytest.raises(ModelError, match="not taught to continue a text: its architecture gives the faces: encoder"):
+        found.extend("The")
+
+
+def test_the_command_line_says_the_same(run: Path, loaded: Loaded) -> None:
+    """One way of asking is as good as another; tests/cli has the rest."""
+    from typer.testing import CliRunner
+
+    from bothways.cli import app
+
+    said = CliRunner().invoke(app, ["score", str(run), "the fox", "--json"], catch_exceptions=False)
+    assert json.loads(said.stdout)[0]["nats"] == pytest.approx(loaded.score("the fox"), rel=1e-5)

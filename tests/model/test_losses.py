@@ -40,6 +40,13 @@ def test_plain_loss_is_the_weighted_cross_entropy_at_the_targets(shape: str) -> 
         assert loss.item() == pytest.approx((each * torch.tensor(weights)).sum().item(), rel=1e-5)
 
 
+def test_a_batch_can_be_moved_to_another_device() -> None:
+    """On "meta", which computes shapes only: whatever touches numbers, or forgets the device, fails."""
+    made = batch(Target("words", np.array([1, 4]), np.array([9, 30]))).to("meta")
+    loss, count = plain_loss(model_of(SHAPES["modern"]).to("meta"), made)["loss"]
+    assert loss.device.type == count.device.type == "meta"
+
+
 def test_a_rule_of_its_own_is_used() -> None:
     made = batch(Target("words", np.array([0]), np.array([7])))
     model = model_of(SHAPES["modern"])

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bothways.batch import Vocabulary
-from bothways.model import Model, ModelConfig, Trained, from_hugging_face, save_faces
+from bothways.model import Model, ModelConfig, Trained, from_hugging_face, read_saved, save_faces
 from bothways.visibility import Layout, ordered
 from tests.model.small import CLASSIC, MODERN, PROJECTED, SHAPES, model_of, packed, random_pieces
 
@@ -193,6 +193,8 @@ def test_what_transformers_saves_again_comes_back_too(tmp_path: Path) -> None:
     run = saved(model, tmp_path / "run", "encoder", "decoder")
     for face in ("encoder", "decoder"):
         theirs(run, face).save_pretrained(tmp_path / face)
-        again = from_hugging_face(tmp_path / face)
-        assert again.config == model.config
-        assert all(torch.equal(again.state_dict()[name], weight) for name, weight in model.state_dict().items())
+        again = read_saved(tmp_path / face)
+        assert again.trained == Trained("", (face,), "in place" if face == "encoder" else None)
+        assert again.model.config == model.config
+        weights = again.model.state_dict()
+        assert all(torch.equal(weights[name], weight) for name, weight in model.state_dict().items())
