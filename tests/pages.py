@@ -1,0 +1,158 @@
+"""Reads a page of documentation and does what it says: its commands and its code, in a folder of its own.
+
+Everything is done by the real commands on this checkout, only shorter: text is little, a run takes a few steps of a
+small model in one process, the machine's speed is measured in a moment.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from bothways import machine, pretraining
+from bothways.cli import app
+from bothways.corpus import sources
+from bothways.pretraining import PretrainConfig, rehearsal, setup
+from bothways.training.config import Budget
+
+STEPS = 2
+BLOCK = re.compile(r"^(?:<!-- (?P<mark>.*?) -->\n+)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block; `mark` is what the comment just before it says."""
+
+    kind: str
+    text: str
+    mark: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    path: Path
+
+    @property
+    def text(self) -> str:
+        return self.path.read_text(encoding="utf-8")
+
+    @property
+    def blocks(self) -> list[Block]:
+        text = self.text
+        return [
+            Block(found["kind"], found["text"], found["mark"] or "", text[: found.start("text")].count("\n"))
+            for found in BLOCK.finditer(text)
+        ]
+
+    @property
+    def prose(self) -> str:
+        """The page without its blocks."""
+        return BLOCK.sub("", self.text)
+
+    @property
+    def headings(self) -> list[str]:
+        return [marks for marks, _ in HEADING.findall(self.prose)]
+
+    @property
+    def links(self) -> list[str]:
+        """What it points to beside itself, the places within a page left out."""
+        found = [link.partition("#")[0] for link in LINK.findall(self.prose)]
+        return [link for link in found if link and "://" not in link and not link.startswith("mailto:")]
+
+
+def commands(text: str) -> list[str]:
+    """The commands of a bash block, one a line; those of several lines (a \\ at the end, an open quote) whole."""
+    found: list[str] = []
+    begun = ""
+    for line in text.splitlines():
+        begun = f"{begun}\n{line}" if begun else line
+        if line.endswith("\\") or not _is_whole(begun):
+            continue
+        found.append(begun.replace("\\\n", " "))
+        begun = ""
+    assert not begun, f"a command that does not end: {begun}"
+    return [command for command in found if shlex.split(command, comments=True)]
+
+
+def _is_whole(command: str) -> bool:
+    try:
+        shlex.split(command, comments=True)
+    except ValueError:
+        return False
+    if found := re.search(r"<<-? *'?(\w+)'?", command):
+        return command.splitlines()[-1] == found[1]
+    return True
+
+
+def run_command(command: str) -> None:
+    """Runs one command here; what bothways prints goes to what stands after a | or >."""
+    words = shlex.shlex(command, posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    said = list(words)
+    if said[0] != "bothways" or {"&&", ";", "&", "||"} & set(said):
+        _shell(command)
+        return
+    stop = next((i for i, word in enumerate(said) if word in {"|", ">", ">>"}), len(said))
+    printed = _bothways(said[1:stop])
+    if stop < len(said):
+        rest = " ".join(word if word in {"|", ">", ">>"} else shlex.quote(word) for word in said[stop:])
+        _shell(f"cat {rest}", given=printed)
+
+
+def _bothways(words: list[str]) -> str:
+    if "--processes" in words:  # several processes: tests/cli/test_launch.py
+        at = words.index("--processes")
+        words = words[:at] + words[at + 2 :]
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def _shell(command: str, *, given: str | None = None) -> None:
+    script = f'set -euo pipefail\nbothways() {{ {shlex.quote(sys.executable)} -m bothways "$@"; }}\n{command}\n'
+    done = subprocess.run(["bash", "-c", script], input=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+@contextmanager
+def shortened() -> Iterator[None]:
+    """Runs are short, text is little, and speeds are measured in a moment."""
+    documents, train, rehearse, peak = sources.python_docs, pretraining.pretrain, rehearsal.rehearse, machine.gemm_peak
+
+    def quick_pretrain(config: PretrainConfig, **given: Any) -> Path:
+        return train(_short(config, resume=given.get("resume", False)), **given)
+
+    def quick_peak(*given: Any, **_: Any) -> float:
+        return peak(*given, seconds=0.01)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "python_docs", lambda: islice(documents(), 60))
+        patch.setattr(pretraining, "pretrain", quick_pretrain)
+        patch.setattr(rehearsal, "rehearse", lambda config: rehearse(_short(config, resume=False)))
+        patch.setattr(setup, "gemm_peak", quick_peak)
+        patch.setenv("THP_MEM_ALLOC_ENABLE", "1")
+        yield
+
+
+def _short(config: PretrainConfig, *, resume: bool) -> PretrainConfig:
+    """The same run, checked as it was written, at a size that takes a moment."""
+    config.model_config_for(8192)
+    config.training.check_split(1)
+    small = {"length": 16, "step_tokens": 64, "micro_tokens": 32, "validation_rows": 4, "precision": "fp32"}
+    budget = Budget(steps=2 * STEPS if resume else STEPS)
+    training = config.training.model_copy(update={**small, "budget": budget})
+    return config.model_copy(update={"size": "tiny", "model": {"layers": 1}, "training": training})
