@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def tree_of(page: Page) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a reader has who did `make quickstart` and has some text: my-text/, my-text-zh/, runs/."""
     folder = tmp_path_factory.mktemp("reader")
     english = [f"The {i}th boat went down the river with {i * i} bags of grain and no salt." for i in range(400)]
@@ -51,7 +50,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         run_command("bothways prepare python-docs --out runs/python-docs")
         run_command("bothways pretrain runs/python-docs --out runs/quickstart")
-    yield folder
+    return folder
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
