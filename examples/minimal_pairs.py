@@ -41,10 +41,14 @@ def main() -> None:
     pairs = [pair for some in paradigms.values() for pair in some]
     goods, bads = [good for good, _ in pairs], [bad for _, bad in pairs]
     trained = model.reader.trained
-    ways = [("causal", False)] * ("decoder" in trained.faces) + [("pseudo", False), ("pseudo", True)] * bool(trained.hidden)
+    ways = [("causal", False)] * ("decoder" in trained.faces) + [("pseudo", False), ("pseudo", True)] * bool(
+        trained.hidden
+    )
     print(f"{len(pairs)} pairs of {len(paradigms)} paradigms")
     for how, within_word in ways:
-        right = model.score(goods, how=how, within_word=within_word) > model.score(bads, how=how, within_word=within_word)
+        right = model.score(goods, how=how, within_word=within_word) > model.score(
+            bads, how=how, within_word=within_word
+        )
         share, names = right.mean(), np.repeat(list(paradigms), [len(some) for some in paradigms.values()])
         by_paradigm = sorted((float(right[names == name].mean()), name) for name in paradigms)
         name = f"{how}{', within words left to right' if within_word else ''}"

@@ -48,7 +48,10 @@ def show() -> None:
         "hidden word right": [last["fill_accuracy"], grams["unigram"]["fill_accuracy"]],
     }
     for name, figures in rows.items():
-        print(f"{name:25s}" + "".join(f"{figure:12.3f}" if i == 0 else f"{figure:10.3f}" for i, figure in enumerate(figures)))
+        print(
+            f"{name:25s}"
+            + "".join(f"{figure:12.3f}" if i == 0 else f"{figure:10.3f}" for i, figure in enumerate(figures))
+        )
     print("loss in nats: " + ", ".join(f"{name} {loss:.3f}" for name, loss in last["losses"].items()))
 
     model = bothways.load(RUN)

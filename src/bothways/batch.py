@@ -166,4 +166,4 @@ def _gather(head: str, name: str, found: list[tuple[int, Target]], length: int) 
 
 
 Losses = dict[str, tuple[Tensor, Tensor]]
-"""{name: (weighted sum, sum of weights)}: what a mean is made of, so that it can be taken over ranks and micro-batches."""
+"""{name: (weighted sum, sum of weights)}: what a mean is made of, over processes and micro-batches."""

@@ -103,7 +103,9 @@ def _request(sources: Sequence[Source], options: PrepareOptions) -> str:
         found = path.stat()
         return str(path.resolve()), found.st_size, found.st_mtime_ns
 
-    beside = [*options.exclude, *([options.tokenizer] if options.tokenizer else [])]
+    beside = [*options.exclude]
+    if options.tokenizer:
+        beside += sorted(options.tokenizer.iterdir()) if options.tokenizer.is_dir() else [options.tokenizer]
     record = {
         "version": VERSION,
         "python": sys.version,

@@ -16,6 +16,8 @@ from bothways.model.kernels import rms_norm, swiglu
 
 
 class RMSNorm(nn.Module):
+    """Root mean square norm with a weight for every place of the state."""
+
     def __init__(self, width: int, epsilon: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))

@@ -103,11 +103,13 @@ class _LinearCrossEntropy(Function):
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    """x [..., D] over its root mean square, times weight [D]."""
     result: Tensor = apply(_RMSNorm, x, weight, epsilon)
     return result
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) * up, each [..., F]."""
     result: Tensor = apply(_SwiGLU, gate, up)
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -49,7 +50,7 @@ def read(kind: type[M], values: Mapping[str, Any], *, below: str = "") -> M:
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")  # else as they come
         path = ".".join([*([below] if below else []), *(str(part) for part in first["loc"])])
         if first["type"] == "extra_forbidden":
             raise unknown("configuration key", path, _keys(kind, below)) from None
@@ -59,13 +60,13 @@ def read(kind: type[M], values: Mapping[str, Any], *, below: str = "") -> M:
 
 
 def _keys(kind: type[BaseModel], below: str = "") -> list[str]:
-    """Dotted names of all keys."""
+    """Dotted names of all keys and of their groups."""
     names = []
     for name, field in kind.model_fields.items():
         path = f"{below}.{name}" if below else name
         inner = [t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type)]
         records = [t for t in inner if issubclass(t, BaseModel)]
-        names += _keys(records[0], path) if records else [path]
+        names += [path, *(_keys(records[0], path) if records else [])]
     return names
 
 
@@ -78,7 +79,7 @@ def with_settings(values: Mapping[str, Any], settings: Sequence[str]) -> dict[st
     result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(values)))
     for setting in settings:
         key, equals, text = setting.partition("=")
-        if not equals or not key:
+        if not equals or not all(key.split(".")):
             raise UsageError(f"--set expects key=value, got {setting!r}. For example: --set training.seed=1")
         try:
             value = number(yaml.safe_load(text))
@@ -119,8 +120,8 @@ def read_budget(text: str) -> dict[str, float]:
     try:
         amount = float(plain.removesuffix(unit))
     except ValueError:
-        amount = -1.0
-    if not unit or amount <= 0:
+        amount = math.nan
+    if not unit or not math.isfinite(amount) or amount < (1 if unit == "steps" else 1e-9):
         raise UsageError(f"a budget is a number and a unit: 1000steps, 5e6tokens, 1e14flops, 300s, 40min; got {text!r}")
     name = units[unit]
     amount *= {"minutes": 60, "hours": 3600}.get(name, 1)

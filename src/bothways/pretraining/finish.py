@@ -6,7 +6,7 @@ import platform
 from dataclasses import asdict
 from typing import Any
 
-from bothways import machine
+from bothways import __version__, machine
 from bothways.corpus.ngrams import baselines
 from bothways.inference import load
 from bothways.model import save_faces
@@ -17,7 +17,7 @@ from bothways.pretraining.samples import samples
 from bothways.pretraining.setup import Run
 from bothways.reports import write_report
 
-VERSIONS = ("bothways", "torch", "numpy", "tokenizers", "safetensors")
+VERSIONS = ("torch", "numpy", "tokenizers", "safetensors")
 
 
 def begin(run: Run) -> None:
@@ -28,7 +28,9 @@ def begin(run: Run) -> None:
     run.folder.note(
         status="running",
         objective={"name": run.objective.name, "faces": list(run.objective.about.faces)},
-        versions={name: machine.package_version(name) for name in VERSIONS} | {"python": platform.python_version()},
+        versions={"bothways": __version__}
+        | {name: machine.package_version(name) for name in VERSIONS}
+        | {"python": platform.python_version()},
         data={
             "fingerprint": run.shards.fingerprint,
             "train": statistics.train.model_dump(include={"documents", "pieces", "bytes"}),

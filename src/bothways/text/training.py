@@ -5,12 +5,13 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Engine
 
 from bothways.errors import UsageError, unknown
-from bothways.text.characters import DIGIT, LETTER, kind_of
+from bothways.text.characters import ALONE, kind_of
 from bothways.text.chunks import WORDS
 from bothways.text.tokenizer import Tokenizer
 
@@ -60,17 +61,10 @@ def _train_wordpiece(texts: Sequence[str], size: int) -> Engine:
     So they come first here, sorted, as if they were special pieces; then the vocabulary is rebuilt without that role.
     """
     engine = _wordpiece({piece: number for number, piece in enumerate(SPECIALS)})
-    assert engine.normalizer is not None
-    counts = Counter[str]()
-    for text in texts:
-        counts.update(engine.normalizer.normalize_str(text))
-    alphabet = sorted(
-        sorted((c for c in counts if not c.isspace()), key=lambda c: (-counts[c], c))[: (size - len(SPECIALS)) // 2]
-    )
-    inside = [f"##{c}" for c in alphabet if kind_of(c) in (LETTER, DIGIT)]
+    alphabet = _alphabet(engine, texts, size * 3 // 4)
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
-        special_tokens=[*SPECIALS, *inside[: size // 4]],
+        special_tokens=[*SPECIALS, *(f"##{character}" for character in alphabet if _joins(character))],
         initial_alphabet=alphabet,
         limit_alphabet=len(alphabet),
         show_progress=False,
@@ -78,6 +72,24 @@ def _train_wordpiece(texts: Sequence[str], size: int) -> Engine:
     engine.train_from_iterator(texts, trainer)
     trained = engine.get_vocab(with_added_tokens=True)
     return _wordpiece({piece: number for number, piece in enumerate(sorted(trained, key=lambda piece: trained[piece]))})
+
+
+def _alphabet(engine: Engine, texts: Sequence[str], room: int) -> list[str]:
+    """The commonest characters, sorted, as many as fit with their "##" forms into `room` pieces."""
+    assert engine.normalizer is not None
+    counts = Counter[str]()
+    for text in texts:
+        counts.update(engine.normalizer.normalize_str(text))
+    commonest = sorted((c for c in counts if not c.isspace()), key=lambda c: (-counts[c], c))
+    sizes = accumulate(1 + _joins(character) for character in commonest)
+    return sorted(character for character, size in zip(commonest, sizes, strict=True) if size <= room)
+
+
+def _joins(character: str) -> bool:
+    """Whether a character can stand inside a word: BERT parts ideographs, punctuation and all ASCII signs."""
+    if character.isascii():
+        return character.isalnum()
+    return kind_of(character) != ALONE and not unicodedata.category(character).startswith("P")
 
 
 def _wordpiece(vocabulary: dict[str, int]) -> Engine:

@@ -10,6 +10,8 @@ from bothways.errors import UsageError
 
 
 class Frozen(BaseModel):
+    """A record that does not change and takes no key it does not know."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -60,6 +62,8 @@ class ScheduleConfig(Frozen):
 
 
 class TrainingConfig(Frozen):
+    """Everything about a run that is neither text, objective nor model."""
+
     budget: Budget
     length: int = Field(default=128, ge=8, description="pieces in a row")
     step_tokens: int = Field(default=8192, ge=8, description="pieces in a step, over all processes")

@@ -27,7 +27,10 @@ def rated(config: OptimiserConfig, *, width: int) -> OptimiserConfig:
     rate, adam_rate = (rate * (128 / width) ** 0.5 for rate in LEARNING_RATES[config.name])
     if config.name != "muon":
         adam_rate = config.learning_rate or adam_rate
-    rates = {"learning_rate": config.learning_rate or rate, "adam_learning_rate": config.adam_learning_rate or adam_rate}
+    rates = {
+        "learning_rate": config.learning_rate or rate,
+        "adam_learning_rate": config.adam_learning_rate or adam_rate,
+    }
     return config.model_copy(update=rates)
 
 
