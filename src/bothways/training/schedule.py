@@ -7,16 +7,11 @@ import math
 from bothways.training.config import ScheduleConfig
 
 
-def warmup(config: ScheduleConfig, total: int) -> int:
-    """Steps of warm-up: as many as asked, but no more than a quarter of a short run."""
-    return min(config.warmup_steps, total // 4)
-
-
 def decay_start(config: ScheduleConfig, total: int) -> int:
     """The first step at which the rate falls; a checkpoint before it serves any larger budget."""
     if config.shape != "wsd":
-        return warmup(config, total)
-    return max(warmup(config, total), total - round(config.decay * total))
+        return min(config.warmup_steps, total)
+    return max(min(config.warmup_steps, total), total - round(config.decay * total))
 
 
 def learning_rate(config: ScheduleConfig, step: int, total: int) -> float:
@@ -24,9 +19,8 @@ def learning_rate(config: ScheduleConfig, step: int, total: int) -> float:
 
     Warm-up rises linearly, and never starts at zero. WSD: Hu et al. 2024 (MiniCPM), with a linear decay.
     """
-    rising = warmup(config, total)
-    if step < rising:
-        return (step + 1) / (rising + 1)
+    if step < config.warmup_steps:
+        return (step + 1) / (config.warmup_steps + 1)
     start = decay_start(config, total)
     if step < start:
         return 1.0
