@@ -96,10 +96,10 @@ def test_saved_and_loaded_it_is_the_same(bpe: Tokenizer, wordpiece: Tokenizer, t
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
 def test_training_gives_the_same_tokenizer_every_time(kind: str, tmp_path) -> None:
-    texts = [f"{a}{b}{c} {c}{a} ({b}{b}) 世界{a}" for a in "abcdefgh" for b in "ijklmnöß" for c in "opqrstuv"]
-    for name in "ab":
+    texts = [f"{a}{b}{c} {c}{a} ({b}{b}) 世界{a}°{b}" for a in "abcdefgh" for b in "ijklmnöß" for c in "opq가stu€"]
+    for name in "abc":
         train_tokenizer(texts, kind=kind, size=400).save(tmp_path / name)
-    assert (tmp_path / "a/tokenizer.json").read_bytes() == (tmp_path / "b/tokenizer.json").read_bytes()
+    assert len({(tmp_path / name / "tokenizer.json").read_bytes() for name in "abc"}) == 1
 
 
 def test_training_refuses_what_cannot_be() -> None:
