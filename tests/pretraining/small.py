@@ -147,7 +147,7 @@ def start(jobs: Sequence[dict[str, Any]], folder: Path, *, processes: int = 1) -
 def finish(started: Sequence[subprocess.Popen[str]], *, expect: int = 0) -> list[str]:
     """What each process said on standard error, once all have left with the expected exit code."""
     try:
-        said = [process.communicate(timeout=240)[1] for process in started]
+        said = [process.communicate(timeout=600)[1] for process in started]
     finally:
         for process in started:
             process.kill()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,17 +109,6 @@ class RunFolder:
         for checkpoint in checkpoints(self.checkpoints)[:-KEEP]:
             if step_of(checkpoint) not in keep:
                 shutil.rmtree(checkpoint)
-
-    def replace(self, name: str, fill: Callable[[Path], None]) -> None:
-        """Writes a subfolder aside with `fill`, then puts it in the place of the old one."""
-        if not self.writes:
-            return
-        aside = self.path / f".{name}.partial"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        fill(aside)
-        shutil.rmtree(self.path / name, ignore_errors=True)
-        aside.rename(self.path / name)
 
 
 def _finite(value: Any) -> Any:
