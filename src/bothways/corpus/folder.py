@@ -48,6 +48,7 @@ class Folder:
             if overwrite:
                 return None
             if self._same(self.path / _REQUEST):
+                shutil.rmtree(self.path / WORK, ignore_errors=True)
                 return Shards.open(self.path).manifest
             raise UsageError(
                 f"{self.path} holds another preparation (other sources, options, or files changed since). "

@@ -37,10 +37,10 @@ class _RMSNorm(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         (grad,) = grads
         normed, inverse, weight = ctx.saved_tensors
-        grad_weight = (grad * normed).flatten(0, -2).sum(0)
-        inner = grad * weight
-        dot = (inner * normed).mean(-1, keepdim=True)
-        return torch.addcmul(inner, normed, dot, value=-1).mul_(inverse), grad_weight, None
+        product = grad * normed
+        dot = (product @ weight).div_(normed.shape[-1]).unsqueeze(-1)
+        grad_x = torch.addcmul(grad * weight, normed, dot, value=-1).mul_(inverse)
+        return grad_x, product.flatten(0, -2).sum(0), None
 
 
 class _SwiGLU(Function):
@@ -89,7 +89,8 @@ class _LinearCrossEntropy(Function):
             total += (answer.float().clamp(min=SMALLEST).log()[:, 0] * -w).sum()
             if grad_hidden is None:
                 continue
-            share.scatter_(1, label[:, None], answer - 1).mul_(w[:, None].to(share.dtype))
+            share[torch.arange(len(label), device=label.device), label] = answer[:, 0] - 1
+            share.mul_(w[:, None].to(share.dtype))
             torch.mm(share, weight, out=out)
             grad_weight = share.t() @ h if grad_weight is None else grad_weight.addmm_(share.t(), h)
         ctx.save_for_backward(grad_hidden, grad_weight)

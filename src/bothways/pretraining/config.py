@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from bothways.errors import UsageError, unknown
 from bothways.model import ModelConfig, preset
 from bothways.training.config import Budget, Frozen, TrainingConfig
+
+STEP_TOKENS = {"tiny": 8192, "mini": 16384, "small": 32768, "base": 65536}
+"""Pieces in a step by size: tiny and mini by trial (docs/results.md), the others, never trained here, after them."""
 
 
 class PretrainConfig(Frozen):
@@ -31,6 +34,16 @@ class PretrainConfig(Frozen):
     size: str = "tiny"
     model: dict[str, Any] = {}
     training: TrainingConfig
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_step_tokens(cls, values: Any) -> Any:
+        """A step as large as the size wants, unless it is said."""
+        training = values.get("training") if isinstance(values, dict) else None
+        if not isinstance(training, dict):
+            return values
+        wanted = STEP_TOKENS.get(str(values.get("size", "tiny")), STEP_TOKENS["tiny"])
+        return {**values, "training": {"step_tokens": wanted, **training}}
 
     def model_config_for(self, vocabulary: int) -> ModelConfig:
         """The model's shape: the preset with the changes of `model`."""

@@ -25,7 +25,6 @@ WORDS = (
 ideographs, up to three digits, other signs, white space. After GPT-2 (Radford et al. 2019, section 2.2), which has no
 ideographs, parts letters from their marks and lets digits run."""
 
-
 _SIGNS = r",.;:!?\"()\[\]_*-"  # no apostrophe: it may belong to the letters after it
 
 
@@ -48,7 +47,7 @@ AT_SPACES = _chunks("")
 AT_SPACES_AND_HAN = _chunks(HAN)
 _SEGMENT_ENDS = {AT_SPACES: re.compile(r"(?<=\S)[ \n\t]"), AT_SPACES_AND_HAN: re.compile(rf"(?<=\S)[ \n\t{HAN}]")}
 _SEGMENT = 1 << 20  # characters cut into chunks at a time: bounds memory for long documents
-_KEPT = 1 << 18  # chunks remembered
+_KEPT = 1 << 19  # chunks remembered
 
 
 def cuts_of(spec: dict[str, Any]) -> re.Pattern[str] | None:

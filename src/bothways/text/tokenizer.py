@@ -141,9 +141,8 @@ class Tokenizer:
     def encode_spans(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Pieces int32 [N], and the place in the (composed) text of the first character of each, int64 [N]."""
         encoding = self._engine.encode(_composed(text), add_special_tokens=False)
-        return np.array(encoding.ids, dtype=np.int32), np.array(
-            [start for start, _ in encoding.offsets], dtype=np.int64
-        )
+        places = np.array([start for start, _ in encoding.offsets], dtype=np.int64)
+        return np.array(encoding.ids, dtype=np.int32), places
 
     def _encode_each(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._engine.encode_batch_fast(list(texts), add_special_tokens=False)]

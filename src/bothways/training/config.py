@@ -66,7 +66,9 @@ class TrainingConfig(Frozen):
 
     budget: Budget
     length: int = Field(default=128, ge=8, description="pieces in a row")
-    step_tokens: int = Field(default=8192, ge=8, description="pieces in a step, over all processes")
+    step_tokens: int = Field(
+        default=8192, ge=8, description="pieces in a step, over all processes; larger by default for larger sizes"
+    )
     micro_tokens: int = Field(default=2048, ge=8, description="pieces at once in one process")
     optimiser: OptimiserConfig = OptimiserConfig()
     schedule: ScheduleConfig = ScheduleConfig()
