@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ENGLISH, CHINESE = Page(REPOSITORY / "README.md"), Page(REPOSITORY / "README.zh.md")
 PAGES = [ENGLISH, CHINESE, *map(Page, sorted((REPOSITORY / "docs").glob("*.md")))]
 SAME = {"bash", "python", "console"}  # the kinds of blocks that are not translated; a tree is "text"
+KINDS = SAME | {"", "json", "text", "yaml"}
 
 
 def name_of(page: Page) -> str:
@@ -76,6 +77,7 @@ def test_what_a_page_tells_to_do_works(
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_what_is_not_run_says_why(page: Page) -> None:
     for block in page.blocks:
+        assert block.kind in KINDS, f"line {block.line}: commands stand in bash blocks, what they print in console"
         if "not run" in block.mark:
             assert re.fullmatch(r"not run: \w.{10,}", block.mark), f"line {block.line}: {block.mark!r} gives no reason"
 
