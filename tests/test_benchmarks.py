@@ -1,0 +1,78 @@
+"""The benchmarks of training: they import, read their options, and count what they say they count."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """benchmarks/pretraining.py, as running it would find its neighbours."""
+    return load(monkeypatch, "pretraining")
+
+
+def load(monkeypatch: pytest.MonkeyPatch, name: str) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    for other in ("common", name):
+        monkeypatch.delitem(sys.modules, other, raising=False)
+    return importlib.import_module(name)
+
+
+def test_the_table_is_the_default(benchmark: ModuleType, tmp_path: Path) -> None:
+    given = benchmark.parse(["--work", str(tmp_path / "work")])
+    assert given.rows == ["8k-128", "8k-512", "30k-128", "documents", "documents-grouped"]
+    assert (given.pairs, given.clock, given.peer_huge_pages, given.peer_dropout) == (3, "wall", False, None)
+    assert given.work.is_dir()
+
+
+@pytest.mark.parametrize("wrong", [["--rows", "9k"], ["--pairs", "0"], ["--warmup", "0"], ["--clock", "moon"]])
+def test_wrong_options_are_refused(
+    benchmark: ModuleType, wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.parse([*wrong, "--work", str(tmp_path)])
+    assert wrong[0] in capsys.readouterr().err
+
+
+def test_scaling_needs_two_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scaling = load(monkeypatch, "scaling")
+    assert scaling.parse(["--work", str(tmp_path), "--cores", "0", "1"]).pairs == 5
+    with pytest.raises(SystemExit, match="2"):
+        scaling.parse(["--work", str(tmp_path), "--cores", "1", "1"])
+    assert "two different cores" in capsys.readouterr().err
+
+
+def test_speed_is_a_median_of_equal_laps_and_a_mean_of_unequal_ones(benchmark: ModuleType) -> None:
+    lap = benchmark.Lap
+    assert benchmark.speed([lap(10, 1, 2), lap(10, 2, 2), lap(10, 100, 5)], "wall") == 5
+    assert benchmark.speed([lap(10, 1, 2), lap(10, 2, 2), lap(10, 100, 5)], "cpu") == 5
+    assert benchmark.speed([lap(10, 1, 1), lap(30, 9, 1)], "wall") == 4
+
+
+def test_docstrings_are_documents(benchmark: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text('"""One."""\ndef two():\n    """Two."""\ndef none(): ...\n')
+    assert [text for text in benchmark._docstrings(file) if text] == ["One.", "Two."]
+
+
+def test_the_peer_is_given_the_same_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = load(monkeypatch, "peers.rows")
+    vocabulary = rows.Vocabulary(size=10, pad=0, unk=1, cls=2, sep=3, mask=4)
+    pieces = np.array([2, 5, 6, 7, 3, 2, 8, 3, 2, 9, 9, 9, 9, 9, 3])
+    full = rows.full_rows(pieces, vocabulary, 4)
+    assert [row["input_ids"] for row in full] == [[2, 5, 6, 7], [3, 2, 8, 3], [2, 9, 9, 9]]
+    assert [row["special_tokens_mask"] for row in full] == [[1, 0, 0, 0], [1, 1, 0, 1], [1, 0, 0, 0]]
+    cut = rows.documents(pieces, vocabulary, 5)
+    assert [row.tolist() for row in cut] == [[2, 8, 3], [2, 5, 6, 7, 3], [2, 9, 9, 9, 3]]
+    chosen = rows.spread(cut, 6, np.random.default_rng(0))
+    assert sorted(len(row) for row in chosen) == [3, 3, 5, 5, 5, 5]
