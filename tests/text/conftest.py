@@ -1,8 +1,10 @@
-"""Small tokenizers of both kinds, trained once."""
+"""Small tokenizers, trained once: our two kinds, and one that parts text as GPT-2 does."""
 
 from __future__ import annotations
 
 import pytest
+from tokenizers import Tokenizer as Engine
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from bothways.text import Tokenizer, train_tokenizer
 
@@ -22,3 +24,15 @@ def bpe() -> Tokenizer:
 @pytest.fixture(scope="session")
 def wordpiece() -> Tokenizer:
     return train_tokenizer(TEXTS, kind="wordpiece", size=600)
+
+
+@pytest.fixture(scope="session")
+def gpt2() -> Tokenizer:
+    engine = Engine(models.BPE())
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    engine.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    engine.train_from_iterator(
+        TEXTS, trainers.BpeTrainer(vocab_size=600, initial_alphabet=alphabet, show_progress=False)
+    )
+    return Tokenizer(engine)

@@ -6,7 +6,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bothways.errors import DataError, UsageError
@@ -27,13 +27,24 @@ def test_byte_level_gives_back_every_text(bpe: Tokenizer, text: str) -> None:
     assert bpe.decode(bpe.encode(text)) == unicodedata.normalize("NFC", text)
 
 
-@given(texts=st.lists(st.one_of(SCRIPTS, TRAPS), max_size=5), which=st.sampled_from(["bpe", "wordpiece"]))
-@settings(max_examples=600)
-@example(["foo\xa0\xa0中", "foo\xa0  ", "a \xa0 b", "中's 's", "  \n 中  x", "a\x1c b", "a\x85\n\nb "], "bpe")
-def test_the_table_of_chunks_changes_no_piece(
-    bpe: Tokenizer, wordpiece: Tokenizer, texts: list[str], which: str
-) -> None:
-    tokenizer = bpe if which == "bpe" else wordpiece
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece", "gpt2"])
+@given(texts=st.lists(st.one_of(SCRIPTS, TRAPS), max_size=5))
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(
+    [
+        "foo\xa0\xa0中",
+        "foo\xa0  ",
+        "a \xa0 b",
+        "中's 's",
+        "  \n 中  x",
+        "a\x1c b",
+        "a\x85\n\nb ",
+        "(don't),'s \"x\u0301",
+    ]
+)
+def test_the_table_of_chunks_changes_no_piece(request: pytest.FixtureRequest, kind: str, texts: list[str]) -> None:
+    tokenizer = request.getfixturevalue(kind)
+    assert tokenizer._chunks
     assert [pieces.tolist() for pieces in tokenizer.encode_batch(texts)] == [tokenizer.encode(text) for text in texts]
 
 
