@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bothways.errors import UsageError, unknown
-from bothways.inference.reading import Reader, batches
+from bothways.inference.reading import Reader
 
 WAYS = ("causal", "pseudo")
 
@@ -62,7 +62,7 @@ def _pseudo(reader: Reader, texts: Sequence[str], *, within_word: bool) -> np.nd
     places = np.concatenate([np.zeros(0, dtype=np.int64), *(np.arange(1, len(row) - 1) for row in rows)])
     before = reader.trained.hidden == "before"
     sums = np.zeros(len(rows))
-    for batch in batches([len(rows[i]) for i in owner]):
+    for batch in reader.batches([len(rows[i]) for i in owner]):
         hidden_rows = [rows[i].copy() for i in owner[batch]]
         for row, i, place in zip(hidden_rows, owner[batch], places[batch], strict=True):
             row[place : ends[i][place]] = reader.tokenizer.vocabulary.mask
