@@ -47,7 +47,7 @@ class PretrainConfig(Frozen):
 
     def model_config_for(self, vocabulary: int) -> ModelConfig:
         """The model's shape: the preset with the changes of `model`."""
-        base = preset(self.size, vocabulary=vocabulary, length=max(512, self.training.length))
+        base = preset(self.size, vocabulary=vocabulary, length=self.training.length)
         return read(ModelConfig, {**base.model_dump(), **self.model}, below="model")
 
 

@@ -16,7 +16,7 @@ from bothways.batch import Batch, Losses
 from bothways.corpus import Rows, Shards
 from bothways.errors import DataError, ModelError, UsageError
 from bothways.machine import bf16_instructions, gemm_peak
-from bothways.model import Model
+from bothways.model import Model, architecture
 from bothways.model.losses import plain_loss
 from bothways.objectives import Objective, build
 from bothways.pretraining.batches import (
@@ -76,6 +76,8 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
     shards = Shards.open(config.shards)
     objective = build(config.objective, shards.vocabulary)
     shape = config.model_config_for(shards.vocabulary.size)
+    for face in objective.about.faces or ("body",):
+        architecture(shape, face)  # a shape that cannot be saved is refused before it is trained
     rows = Rows(shards.train, shards.vocabulary, length=training.length, seed=training.seed)
     fixed = validation_rows(shards, training)
     if not resume:
