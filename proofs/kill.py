@@ -26,13 +26,13 @@ from safetensors.torch import load_file
 import bothways
 from bothways.training.state import checkpoints, read_record, step_of
 
-SAVE_EVERY = 5
-STEPS_A_LIFE = 16  # at most, so that the run outlives its kills
+SAVE_EVERY = 3
+STEPS_A_LIFE = 9  # at most, so that the run outlives its kills
 TIMES = {"seconds", "tokens_per_second", "useful_share"}
 
 
 def command(shards: Path, out: Path, *, steps: int, resume: bool) -> list[str]:
-    settings = {"budget.steps": steps, "save_every": SAVE_EVERY, "length": 64, "step_tokens": 512, "micro_tokens": 256}
+    settings = {"budget.steps": steps, "save_every": SAVE_EVERY, "length": 64, "step_tokens": 256, "micro_tokens": 128}
     settings |= {"validation_rows": 16, "schedule.warmup_steps": 10}
     words = ["pretrain", str(shards), "--out", str(out), *(["--resume"] if resume else [])]
     words += [word for key, value in settings.items() for word in ("--set", f"training.{key}={value}")]
@@ -73,10 +73,10 @@ def live_and_die(words: list[str], out: Path, rng: random.Random, *, in_a_save: 
         time.sleep(rng.uniform(0.0, 4.0))
     else:
         stop = max(before, 0) + rng.randint(1, STEPS_A_LIFE)
-        wait(process, lambda: last_step(out) >= stop, every=0.002)
+        wait(process, lambda: last_step(out) >= stop, every=0.01)
         if in_a_save:
             time.sleep(rng.uniform(0.0, 0.1))
-            wait(process, lambda: half_written(out), every=0.0)
+            wait(process, lambda: half_written(out), every=0.0005)
             time.sleep(rng.uniform(0.0, 0.002))
         else:
             time.sleep(rng.uniform(0.0, 0.3))
@@ -90,10 +90,8 @@ def live_and_die(words: list[str], out: Path, rng: random.Random, *, in_a_save: 
     lost = last_step(out) - max(kept, default=0)
     if lost > SAVE_EVERY:
         sys.exit(f"FAILED: {lost} steps lost, saved every {SAVE_EVERY}")
-    where = (
-        "inside a save" if half_written(out) else "between saves" if last_step(out) >= 0 else "before the first step"
-    )
-    print(f"  killed {where:22s} at step {last_step(out):4d}, goes on from {max(kept, default=0):4d}", flush=True)
+    where = "early" if early else "inside a save" if half_written(out) else "between saves"
+    print(f"  killed {where:13s} at step {last_step(out):4d}, goes on from {max(kept, default=0):4d}", flush=True)
     return where
 
 
