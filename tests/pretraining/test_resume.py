@@ -26,7 +26,13 @@ KINDS = {
     "bert-adam": ["training.optimiser.name=bert-adam", "training.schedule.shape=linear"],
     "lamb": ["training.optimiser.name=lamb", "training.schedule.shape=cosine"],
     "bf16": ["training.precision=bf16"],
-    "dropout": ["model.shape=classic", "model.dropout=0.3", "objective=mlm"],
+    "dropout": [
+        "objective=mlm",
+        "model.dropout=0.3",
+        "model.shape=classic",
+        "model.segments=2",
+        "model.word_head=transformed",
+    ],
 }
 
 
