@@ -29,6 +29,7 @@ from bothways.training.config import Budget
 STEPS = 2
 BLOCK = re.compile(r"^(?:<!-- (?P<mark>.*?) -->\n+)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
+HERE_DOCUMENT = re.compile(r"<<-? *['\"]?(\w+)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -85,16 +86,16 @@ def commands(text: str) -> list[str]:
         found.append(begun.replace("\\\n", " "))
         begun = ""
     assert not begun, f"a command that does not end: {begun}"
-    return [command for command in found if shlex.split(command, comments=True)]
+    return [command for command in found if command.strip() and not command.startswith("#")]
 
 
 def _is_whole(command: str) -> bool:
+    if document := HERE_DOCUMENT.search(command):
+        return command.splitlines()[-1] == document[1]
     try:
         shlex.split(command, comments=True)
     except ValueError:
         return False
-    if found := re.search(r"<<-? *'?(\w+)'?", command):
-        return command.splitlines()[-1] == found[1]
     return True
 
 
@@ -102,8 +103,8 @@ def run_command(command: str) -> None:
     """Runs one command here; what bothways prints goes to what stands after a | or >."""
     words = shlex.shlex(command, posix=True, punctuation_chars=True)
     words.whitespace_split = True
-    said = list(words)
-    if said[0] != "bothways" or {"&&", ";", "&", "||"} & set(said):
+    said = [] if HERE_DOCUMENT.search(command) else list(words)
+    if said[:1] != ["bothways"] or {"&&", ";", "&", "||"} & set(said):
         _shell(command)
         return
     stop = next((i for i, word in enumerate(said) if word in {"|", ">", ">>"}), len(said))
