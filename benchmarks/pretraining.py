@@ -175,10 +175,11 @@ def account(turns: Sequence[Turn], case: Case, clock: str) -> None:
     """What the sides say of themselves."""
     run = turns[-1].run
     for precision, peer in turns[-1].peers.items():
-        told = ", ".join(f"{key} {value}" for key, value in peer.told.items())
+        told = ", ".join(f"{key} {value}" for key, value in peer.told.items() if key != "parameters")
+        weights = f"{peer.told['parameters'] / 1e6:.1f}M weights"
         padding = statistics.median(turn.peers[precision].padding for turn in turns)
         print(
-            f"  Trainer {precision}: {told}"
+            f"  Trainer {precision}: {weights}, {told}"
             + (f"; {padding:.2f} tokens computed for a real one" if case.padded else "")
         )
     share = statistics.median(turn.run.useful_share(clock) for turn in turns)
@@ -237,9 +238,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     by = {"wall": "the wall clock", "cpu": "processor time"}[given.clock]
     tokens, at_once = TRAINING.step_tokens, TRAINING.micro_tokens
     print(
-        f"all      core {given.core}, one thread, {given.warmup} steps to warm up and {given.steps} measured, by {by}"
+        f"steps    {given.warmup} to warm up and {given.steps} measured, by {by}, on core {given.core} with one thread"
     )
-    print(f"full rows: {tokens:,} tokens a step, {at_once:,} at once, on both sides")
+    padded = f"{BATCHES_A_STEP} batches of {DOCUMENTS_AT_ONCE} documents"
+    print(f"tokens   {tokens:,} a step, {at_once:,} at once, on both sides; padded: {padded} a step")
     print(f"ours     bothways pretrain --size mini --objective mlm --set {' --set '.join(common.LOOK_LESS)}")
     print("Trainer  BertForMaskedLM, 12 layers of width 256, 4 heads, FFN 1024, MLM 15 %")
     for name in given.rows:

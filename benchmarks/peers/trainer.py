@@ -100,11 +100,10 @@ def train(given: argparse.Namespace, folder: str) -> dict[str, Any]:
         ),
         callbacks=[clock],
     )
-    result = trainer.train()
+    trainer.train()
     laps = np.diff(np.array(clock.marks), axis=0)  # [steps, real | computed | wall | processor time]
     return {
         "laps": laps.tolist(),
-        "loss": result.training_loss,
         "parameters": model.num_parameters(),
         "dropout": model.config.hidden_dropout_prob,
         "attention": model.config._attn_implementation,
