@@ -21,7 +21,9 @@ SECONDS = 280
 def command(*words: str) -> None:
     """Runs a bothways command and shows it, so that it can be tried again with other words."""
     print(f"\n$ bothways {' '.join(words)}", flush=True)
-    subprocess.run([sys.executable, "-m", "bothways", *words], check=True)
+    done = subprocess.run([sys.executable, "-m", "bothways", *words], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 def main() -> None:
@@ -30,8 +32,11 @@ def main() -> None:
     if (RUN / "report.html").exists():
         print(f"{RUN} is there already: remove the folder to train again.")
     else:
+        resume = ["--resume"] if (RUN / "manifest.json").exists() else []
         processes = str(min(2, cores()))
-        command("pretrain", str(SHARDS), "--out", str(RUN), "--budget", f"{SECONDS}s", "--processes", processes)
+        command(
+            "pretrain", str(SHARDS), "--out", str(RUN), "--budget", f"{SECONDS}s", "--processes", processes, *resume
+        )
     show()
 
 

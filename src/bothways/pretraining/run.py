@@ -26,6 +26,7 @@ from bothways.training.schedule import decay_start
 from bothways.training.state import save_state
 
 MEASURED_STEPS = 20  # of a budget in seconds: after them it becomes a number of steps, and the run is exact
+UNKNOWN = 10**12  # steps: more than any run has
 Show = Callable[[dict[str, Any]], None]
 
 
@@ -93,7 +94,7 @@ def _measure(run: Run, stop: Callable[[], int], show: Show) -> int:
     assert seconds is not None
     taken: list[float] = []
     spent, started = 0.0, time.perf_counter()
-    for _ in _steps(run, 10**12, stop, show):
+    for _ in _steps(run, UNKNOWN, stop, show):
         taken.append(time.perf_counter() - started)
         started += taken[-1]
         spent = run.team.most(sum(taken))
@@ -114,7 +115,7 @@ def _steps(run: Run, total: int, stop: Callable[[], int], show: Show) -> Iterato
         line = {
             "kind": "train",
             "step": report.step,
-            "progress": report.step / total,
+            "progress": 0.0 if total == UNKNOWN else report.step / total,
             "tokens": report.tokens,
             "flops": report.tokens * run.flops_per_token,
             "seconds": round(run.seconds, 3),

@@ -10,7 +10,7 @@ from bothways.batch import Row
 from bothways.inference import Loaded
 
 SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
-WORDS = re.compile(r"[^\W\d_]{4,}|[\u4e00-\u9fff]")
+WORDS = re.compile(r"(?<!\w)[^\W\d_]{4,}(?!\w)|[\u4e00-\u9fff]")
 SENTENCE, WORDS_IN_IT, CONTINUED = (24, 110), 6, 40  # characters; words; pieces
 
 

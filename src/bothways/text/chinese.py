@@ -21,7 +21,7 @@ def jieba_starts(text: str) -> np.ndarray:
             warnings.simplefilter("ignore")  # jieba's own import uses what setuptools has deprecated
             import jieba
     except ImportError as error:
-        raise needs("jieba", "zh") from error
+        raise needs("jieba", "chinese") from error
     jieba.setLogLevel(logging.WARNING)
     starts = np.zeros(len(text), dtype=bool)
     starts[[start for _, start, _ in jieba.tokenize(text)]] = True
