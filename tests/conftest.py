@@ -32,3 +32,11 @@ def shared_data(repository: Path) -> Path:
     if not folder.is_dir():
         pytest.skip("needs ../shared/data beside the repository")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Sums over two threads differ in the last bit from sums over one, and the workers of a test have one."""
+    import torch
+
+    torch.set_num_threads(1)
