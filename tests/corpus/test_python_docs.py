@@ -25,14 +25,18 @@ NAME = """
 class Boat:
     """Floats."""
 
-    def sail(self, wind, *, knots=3):
-        \'\'\'Moves the boat, as long as there is some wind.\'\'\'
+    def sail(self, wind, *, knots=3, speaking_of='headings that are long'):
+        \'\'\'Moves the boat, as long as there is some wind, into the direction
+        that was said before.\'\'\'
         # Nobody knows why this one is here, it's a mystery.
         return wind
 
 if os:
     async def call(): "Calls."
 '''
+
+
+SAIL = "Moves the boat, as long as there is some wind, into the direction that was said before."
 
 
 def test_a_module_is_one_document(tmp_path: Path) -> None:
@@ -43,7 +47,7 @@ def test_a_module_is_one_document(tmp_path: Path) -> None:
             "pack\nThe module's docstring.\n\nIndented.",
             "A block of comments that says\nsomething in two lines.",
             "class Boat\nFloats.",
-            "Boat.sail(self, wind, *, knots=3)\nMoves the boat, as long as there is some wind.",
+            f"Boat.sail(self, wind, *, knots=3, speaking_of='headings that are long')\n{SAIL}",
             "Nobody knows why this one is here, it's a mystery.",
             "call()\nCalls.",
         ]

@@ -25,7 +25,7 @@ _STRINGS_AND_COMMENTS = re.compile(
 _SHEBANG = re.compile(r"\A#!.*")
 _MARK = re.compile(r"^[ \t]*#[#:|*]* ?|[ \t#]+$", re.MULTILINE)
 _NO_PROSE = re.compile(r"^(?:\W*|.*-\*-.*|[\w.]+\W*)(?:\n|\Z)", re.MULTILINE)  # rules, coding lines, lone words
-_WRAPPED = re.compile(r"^(?!>>>|\.\. )(\S.{50,})\n(?=[\w(\"'])", re.MULTILINE)
+_PARAGRAPH = re.compile(r"^( *)(?!>>>|\.\. )\S.{50,}(?:\n\1[\w(\"'].{50,})*\n\1[\w(\"'].*$", re.MULTILINE)
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -36,14 +36,20 @@ def python_docs() -> tuple[str, ...]:
     root = Path(sysconfig.get_paths()["stdlib"])
     files = sorted(path for path in root.rglob("*.py") if not _LEFT_OUT & set(path.relative_to(root).parts))
     documents = [_module(path, root) for path in files]
-    return tuple(_WRAPPED.sub(r"\1 ", text) for text in [*documents, *_topics()] if text)  # paragraphs, not lines
+    return tuple(text for text in [*documents, *_topics()] if text)
 
 
 def _topics() -> Iterator[str]:
     from pydoc_data.topics import topics
 
     for name in sorted(topics):
-        yield inspect.cleandoc(topics[name])
+        yield _prose(topics[name])
+
+
+def _prose(text: str) -> str:
+    """Without what it is indented by, every paragraph on one line, no more than one empty line."""
+    unwrapped = _PARAGRAPH.sub(lambda found: re.sub(r"\n *", " ", found[0]), inspect.cleandoc(text))
+    return re.sub(r"\n{3,}", "\n\n", unwrapped).strip()
 
 
 def _module(path: Path, root: Path) -> str:
@@ -78,7 +84,7 @@ def _docstrings(body: Sequence[ast.AST], prefix: str) -> Iterator[tuple[int, str
 
 
 def _docstring(node: ast.Module | Definition) -> str:
-    return (ast.get_docstring(node) or "").strip()
+    return _prose(ast.get_docstring(node, clean=False) or "")
 
 
 def _heading(node: Definition) -> str:
@@ -91,9 +97,9 @@ def _comments(source: str) -> Iterator[tuple[int, str]]:
     """(line, text) of comments that fill whole lines, joined over consecutive lines."""
     for found in _STRINGS_AND_COMMENTS.finditer(_SHEBANG.sub("", source)):
         if block := found["block"]:
-            text = inspect.cleandoc("\n" + _NO_PROSE.sub("", _MARK.sub("", block)))
+            text = inspect.cleandoc("\n" + _NO_PROSE.sub("\n", _MARK.sub("", block)))
             if len(text.split()) >= 5 and not _is_code(text):
-                yield source.count("\n", 0, found.start()) + 1, text
+                yield source.count("\n", 0, found.start()) + 1, _prose(text)
 
 
 def _is_code(text: str) -> bool:
