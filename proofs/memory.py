@@ -46,6 +46,7 @@ def main() -> None:
         if asked.shards is None:
             bothways.prepare(["python-docs"], out=shards)
         training = {"budget": {"steps": asked.steps}, "validate_every": 0.05, "save_every": max(1, asked.steps // 20)}
+        training |= {"step_tokens": 2048, "validation_rows": 64}
         values = {"shards": shards, "out": Path(place) / "run", "training": training}
         bothways.pretrain(read(PretrainConfig, values), show=watch)
     warm, part = round(len(used) * WARM), round(len(used) * 0.1)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bothways.model.attention import Rotary, as_bias, attend, split_heads
+from bothways.model.attention import Rotary, attend, split_heads
 
 DTYPES = [torch.float32, torch.bfloat16]
 CLOSE = {torch.float32: 1e-5, torch.bfloat16: 4e-2}
@@ -67,7 +67,7 @@ def test_rotation_sees_only_distances() -> None:
 
     def scores(shift: int) -> Tensor:
         rotary = Rotary(torch.arange(5)[None] + shift, head_width=8, base=10_000.0, dtype=torch.float32)
-        return rotary.turn(q, out=torch.empty_like(q)) @ rotary.turn(k, out=torch.empty_like(k)).transpose(-1, -2)
+        return rotary.turn(q) @ rotary.turn(k).transpose(-1, -2)
 
     assert torch.allclose(scores(0), scores(37), atol=1e-4)
 
@@ -103,7 +103,7 @@ def test_attend(
         mask[..., 0] = True  # no row is empty
     mine = [x.clone().requires_grad_() for x in inputs]
     theirs = [x.double().requires_grad_() for x in inputs]
-    found = attend(*mine, as_bias(mask, dtype))
+    found = attend(*mine, mask)
     expected = plain_attend(*theirs, mask)
     assert found.dtype == dtype
     assert_close(found, expected, dtype)
@@ -120,8 +120,8 @@ def test_what_is_hidden_counts_for_nothing(dtype: torch.dtype) -> None:
     """Exactly: a hidden key's weight is 0.0, whatever stands there."""
     q, k, v = (drawn(1, 2, 6, 16, seed=i, dtype=dtype) for i in range(3))
     mask = torch.ones(1, 1, 6, 6, dtype=torch.bool).tril()
-    before = attend(q, k, v, as_bias(mask, dtype))
+    before = attend(q, k, v, mask)
     k[:, :, 4:], v[:, :, 4:] = 1e4, -1e4
-    after = attend(q, k, v, as_bias(mask, dtype))
+    after = attend(q, k, v, mask)
     assert torch.equal(before[:, :, :4], after[:, :, :4])
     assert not torch.equal(before[:, :, 4:], after[:, :, 4:])

@@ -119,7 +119,7 @@ def test_the_angles_are_transformers_own_bit_by_bit() -> None:
     config = transformers.LlamaConfig(hidden_size=128, num_attention_heads=2)
     cos, sin = LlamaRotaryEmbedding(config)(torch.zeros(1), position)
     rotary = Rotary(position, head_width=64, base=10_000.0, dtype=torch.float32)
-    assert torch.equal(rotary.cos[:, 0], cos[..., :32]) and torch.equal(rotary.sin[:, 0], sin[..., :32])
+    assert torch.equal(rotary.cos[:, 0], cos) and torch.equal(rotary.sin[:, 0], sin)
 
 
 BERT = {

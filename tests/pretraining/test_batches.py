@@ -43,6 +43,18 @@ def test_processes_share_out_the_very_batches_of_one(processes: int, shards: Pat
             assert same(shared[j % processes][j // processes], batch)
 
 
+def test_targets_come_in_few_lengths(shards: Path) -> None:
+    """What fills them up weighs nothing: the sums are those of the samples."""
+    _, objective, rows = opened(shards)
+    made = TrainingBatches(rows, objective, CONFIG.model_copy(update={"micro_tokens": 8 * 32}))
+    for step in range(20):
+        (batch,) = made(step, 0.0)
+        for target in batch.targets:
+            assert len(target.at) % 32 == 0
+            real = target.weight > 0
+            assert bool(real[: int(real.sum())].all()) and len(target.at) - int(real.sum()) < 32
+
+
 def test_each_row_once_an_epoch(little: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Row numbers as they are asked for, over two processes and three epochs."""
     _, objective, rows = opened(little, "causal")

@@ -10,10 +10,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from bothways.model.attention import Rotary, as_bias
-from bothways.model.block import ClassicBlock, ModernBlock, RMSNorm
+from bothways.model.attention import Rotary
+from bothways.model.block import ClassicBlock, Mask, ModernBlock, RMSNorm
 from bothways.model.cache import Cache
 from bothways.model.config import ModelConfig
+from bothways.model.tiles import tiles
 from bothways.visibility import Layout
 
 
@@ -69,14 +70,16 @@ class Backbone(nn.Module):
         """
         config = self.config
         x = self.embeddings(pieces, layout)
-        bias = as_bias(mask, x.dtype)
+        seen: Mask = mask
+        if mask is not None and cache is None and x.dtype == torch.bfloat16 and x.device.type == "cpu":
+            seen = tiles(mask, heads=config.heads)
         rotary = None
         if config.shape == "modern":
             rotary = Rotary(layout.position, head_width=config.head_width, base=config.rotary_base, dtype=x.dtype)
         for i, block in enumerate(self.blocks):
             if keep is not None:
                 keep(x)
-            x = block(x, mask=bias, rotary=rotary, cache=None if cache is None else cache.layers[i])
+            x = block(x, mask=seen, rotary=rotary, cache=None if cache is None else cache.layers[i])
         if self.norm is not None:
             x = self.norm(x)
         if keep is not None:

@@ -13,6 +13,10 @@ from bothways.model.attention import Rotary, attend, split_heads
 from bothways.model.cache import LayerCache
 from bothways.model.config import ModelConfig
 from bothways.model.kernels import rms_norm, swiglu
+from bothways.model.tiles import Tile, attend_by_tiles
+
+Mask = Tensor | list[Tile] | None
+"""Boolean [B, 1, Q, K], True = may see; or its tiles; or nothing: all see all."""
 
 
 class RMSNorm(nn.Module):
@@ -37,14 +41,16 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=biased)
         self.out = nn.Linear(config.width, config.width, bias=biased)
 
-    def forward(
-        self, x: Tensor, *, mask: Tensor | None, rotary: Rotary | None, cache: LayerCache | None = None
-    ) -> Tensor:
-        q, k, v = split_heads(self.qkv(x), heads=self.heads, rotary=rotary)
-        if cache is not None:
-            k, v = cache.extend(k, v)
-        context = attend(q, k, v, mask)  # [B, H, T, E]
-        result: Tensor = self.out(context.transpose(1, 2).flatten(2))
+    def forward(self, x: Tensor, *, mask: Mask, rotary: Rotary | None, cache: LayerCache | None = None) -> Tensor:
+        qkv = self.qkv(x)
+        if isinstance(mask, list):
+            context = attend_by_tiles(qkv, heads=self.heads, rotary=rotary, tiles=mask)
+        else:
+            q, k, v = split_heads(qkv, heads=self.heads, rotary=rotary)
+            if cache is not None:
+                k, v = cache.extend(k, v)
+            context = attend(q, k, v, mask).transpose(1, 2).flatten(2)
+        result: Tensor = self.out(context)
         return result
 
 
@@ -60,9 +66,7 @@ class ModernBlock(nn.Module):
         self.up = nn.Linear(config.width, config.inner, bias=False)
         self.down = nn.Linear(config.inner, config.width, bias=False)
 
-    def forward(
-        self, x: Tensor, *, mask: Tensor | None, rotary: Rotary | None, cache: LayerCache | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, *, mask: Mask, rotary: Rotary | None, cache: LayerCache | None = None) -> Tensor:
         x = x + self.attention(self.attention_norm(x), mask=mask, rotary=rotary, cache=cache)
         normed = self.feed_forward_norm(x)
         result: Tensor = x + self.down(swiglu(self.gate(normed), self.up(normed)))
@@ -81,9 +85,7 @@ class ClassicBlock(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(config.width, eps=config.epsilon)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(
-        self, x: Tensor, *, mask: Tensor | None, rotary: Rotary | None, cache: LayerCache | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, *, mask: Mask, rotary: Rotary | None, cache: LayerCache | None = None) -> Tensor:
         attended = self.attention(x, mask=mask, rotary=rotary, cache=cache)
         x = self.attention_norm(x + self.dropout(attended))
         result: Tensor = self.feed_forward_norm(x + self.dropout(self.down(F.gelu(self.up(x)))))

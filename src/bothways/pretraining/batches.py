@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
-from bothways.batch import Batch, Row
+from bothways.batch import Batch, Row, Target
 from bothways.corpus import Rows, Shards, Stream
 from bothways.errors import DataError
 from bothways.objectives import Objective, build
@@ -37,12 +38,31 @@ class TrainingBatches:
         return [self._batch(range(first + start, first + start + size), progress).to(self.device) for start in starts]
 
     def _batch(self, indices: range, progress: float) -> Batch:
-        return Batch.stack(
-            [
-                self.objective.sample(self.rows[index], np.random.default_rng(self.rows.key(index)), progress)
-                for index in indices
-            ]
+        return _of_few_lengths(
+            Batch.stack(
+                [
+                    self.objective.sample(self.rows[index], np.random.default_rng(self.rows.key(index)), progress)
+                    for index in indices
+                ]
+            )
         )
+
+
+def _of_few_lengths(batch: Batch) -> Batch:
+    """Fills the targets up with some of weight 0, to a multiple of 32, or of a sixteenth if they are more than 512.
+
+    For every length it meets, oneDNN makes three kernels and keeps them: a hundred steps would cost 40 MB.
+    """
+
+    def longer(target: Target) -> Target:
+        count = len(target.at)
+        missing = -count % (1 << max(5, count.bit_length() - 4))
+        at, labels, weight = (
+            F.pad(torch.as_tensor(x), (0, missing)) for x in (target.at, target.labels, target.weight)
+        )
+        return replace(target, at=at, labels=labels, weight=weight)
+
+    return replace(batch, targets=tuple(longer(target) for target in batch.targets))
 
 
 def validation_rows(shards: Shards, config: TrainingConfig) -> list[Row]:

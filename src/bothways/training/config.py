@@ -69,7 +69,7 @@ class TrainingConfig(Frozen):
     step_tokens: int = Field(
         default=8192, ge=8, description="pieces in a step, over all processes; larger by default for larger sizes"
     )
-    micro_tokens: int = Field(default=2048, ge=8, description="pieces at once in one process")
+    micro_tokens: int = Field(default=4096, ge=8, description="pieces at once in one process")
     optimiser: OptimiserConfig = OptimiserConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     precision: Literal["auto", "bf16", "fp32"] = "auto"
