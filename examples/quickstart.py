@@ -62,12 +62,17 @@ def show() -> None:
     model = bothways.load(RUN)
     print("\nHidden words, in sentences it never saw:")
     for fill in manifest["samples"]["fills"]:
-        guesses = ", ".join(f"{answer['piece'].strip()} {answer['probability']:.0%}" for answer in fill["answers"])
+        guesses = ", ".join(f"{_shown(answer['piece'])} {answer['probability']:.0%}" for answer in fill["answers"])
         print(f"  {fill['text']}\n    {guesses}   (it was: {fill['hidden']})")
     print("\nBeginnings it goes on from:")
     for prompt in ("Return a list of", "If the file does not exist,", "This module provides"):
         print(f"  {model.extend(prompt, max_new_tokens=24, temperature=0.6, top_p=0.9, seed=1)!r}")
     print(f"\nThe report: {RUN}/report.html    The model: {RUN}/encoder and {RUN}/decoder, for transformers")
+
+
+def _shown(piece: str) -> str:
+    """Without the space before a word; white space alone as Python writes it."""
+    return piece.strip() or repr(piece)
 
 
 if __name__ == "__main__":

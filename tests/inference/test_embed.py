@@ -46,6 +46,12 @@ def test_without_an_encoder_the_decoder_is_read(tmp_path: Path) -> None:
     assert np.abs(load(run).embed("The quick fox.") - states.mean(0).numpy()).max() < 1e-5
 
 
+def test_a_long_text_is_read_in_parts(loaded: Loaded) -> None:
+    """Two halves of one length: the mean of their vectors."""
+    long, half = loaded.embed([" is" * 100, " is" * 50])
+    assert np.abs(long - half).max() < 1e-5
+
+
 def test_no_texts_no_vectors(loaded: Loaded) -> None:
     assert loaded.embed([]).shape == (0, 64)
 

@@ -72,7 +72,7 @@ def test_no_mask_is_an_error_that_says_what_to_do(loaded: Loaded) -> None:
 
 
 def test_a_text_too_long_is_named(loaded: Loaded) -> None:
-    with pytest.raises(UsageError, match=r"text 1 \('the the.*has \d+ pieces.*at most 64. Cut it"):
+    with pytest.raises(UsageError, match=r"text 1 \('the the.*has \d+ pieces.*at most 64. Leave out"):
         loaded.fill("the " * 70 + "[MASK]")
 
 

@@ -103,10 +103,17 @@ def test_a_mask_in_the_text_is_six_characters(loaded: Loaded) -> None:
     assert loaded.score("[MASK]") < 0
 
 
+@pytest.mark.parametrize("how", ["causal", "pseudo"])
+def test_a_long_text_is_scored_in_parts(loaded: Loaded, how: str) -> None:
+    """Of nearly one length, each opened by [CLS]."""
+    assert len(loaded.reader.tokenizer.encode(" is" * 100)) == 100
+    long, x, half = loaded.score([" is" * 100, "x", " is" * 50], how=how)
+    assert long == pytest.approx(2 * half, rel=1e-5)
+    assert x == pytest.approx(loaded.score("x", how=how), rel=1e-5)
+
+
 def test_what_is_refused(loaded: Loaded) -> None:
     with pytest.raises(UsageError, match=r"unknown way of scoring 'causel'.*Did you mean 'causal'"):
         loaded.score("x", how="causel")
     with pytest.raises(UsageError, match="within_word hides pieces"):
         loaded.score("x", within_word=True)
-    with pytest.raises(UsageError, match="text 2 .*at most 64"):
-        loaded.score(["x", "the " * 99])

@@ -98,7 +98,7 @@ def embed(run: Run, texts: Texts, json: Json = False) -> None:
             [{"text": text, "vector": vector.tolist()} for text, vector in zip(texts, vectors, strict=True)]
         )
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    print(f"{len(texts)} vectors of {vectors.shape[1]} numbers; their cosines:")
+    print(f"{len(texts)} vector{'s' * (len(texts) > 1)} of {vectors.shape[1]} numbers; their cosines:")
     for text, row in zip(texts, units @ units.T, strict=True):
         print(f"{' '.join(f'{cosine:6.3f}' for cosine in row)}  {text}")
     return None

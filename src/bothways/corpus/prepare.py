@@ -167,4 +167,4 @@ def _without_folders(options: PrepareOptions) -> dict[str, object]:
 
 
 def _mb(count: int) -> str:
-    return f"{count / 1e6:.1f} MB"
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

@@ -56,7 +56,8 @@ class Reader:
                     try:
                         line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                     except UnicodeDecodeError as error:
-                        self.skip(path, number, f"expected UTF-8, got {error.object[error.start : error.start + 1]!r}")
+                        got = f"expected UTF-8, got {error.object[error.start : error.start + 1]!r}"
+                        self.skip(path, number, f"{got} (another encoding? iconv -f GB18030 -t UTF-8 turns one)")
                     else:
                         yield number, line.rstrip("\r\n")
         except BROKEN as error:

@@ -40,7 +40,7 @@ def fill(reader: Reader, texts: Sequence[str], *, top_k: int = 5) -> list[list[l
     if top_k < 1:
         raise UsageError(f"top_k is how many guesses are wanted, 1 or more, got {top_k}")
     mask = reader.tokenizer.vocabulary.mask
-    rows = reader.rows(texts, closed=True, marked=True)
+    rows = reader.marked_rows(texts)
     for number, (row, text) in enumerate(zip(rows, texts, strict=True), 1):
         if mask not in row:
             raise UsageError(

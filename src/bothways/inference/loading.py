@@ -59,7 +59,8 @@ class Loaded:
 
     Raises (all methods):
         ModelError: the objective did not teach it; the message says what was taught.
-        UsageError: a text longer than the model reads (`extend` forgets the older half instead).
+        UsageError: a text to fill in that is longer than the model reads (`extend` forgets its older half, `score` and
+            `embed` read it in parts).
     """
 
     reader: Reader

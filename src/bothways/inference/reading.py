@@ -8,6 +8,7 @@ Letters: B rows, T tokens, D width, N places, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -58,23 +59,39 @@ class Reader:
             f"Pretrain one with the objective {objectives}."
         )
 
-    def rows(self, texts: Sequence[str], *, closed: bool, marked: bool = False) -> list[np.ndarray]:
-        """[CLS] pieces, and [SEP] when `closed`: one int64 array a text; `marked`: [MASK] in a text is the mask.
+    def rows(self, texts: Sequence[str], *, closed: bool) -> tuple[list[np.ndarray], np.ndarray]:
+        """[CLS] pieces, and [SEP] when `closed`: int64 rows, and for each row the number of its text.
+
+        A text longer than the model reads becomes several rows of nearly one length, each with its own specials: rows
+        are cut like that in training too.
+        """
+        room = self.model.config.length - 1 - closed
+        rows, owner = [], []
+        for number, pieces in enumerate(self.tokenizer.encode_batch(texts)):
+            for part in np.array_split(np.array(pieces, dtype=np.int64), max(1, math.ceil(len(pieces) / room))):
+                rows.append(self._row(part, closed=closed))
+                owner.append(number)
+        return rows, np.array(owner, dtype=np.int64)
+
+    def marked_rows(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """[CLS] pieces [SEP], where [MASK] in a text is the mask: one int64 array a text.
 
         Raises:
             UsageError: a text longer than the model reads; it is named.
         """
-        vocabulary, longest = self.tokenizer.vocabulary, self.model.config.length
-        encoded = map(self.tokenizer.encode_marked, texts) if marked else self.tokenizer.encode_batch(texts)
-        end = [vocabulary.sep] if closed else []
-        rows = [np.array([vocabulary.cls, *pieces, *end], dtype=np.int64) for pieces in encoded]
+        longest = self.model.config.length
+        rows = [self._row(self.tokenizer.encode_marked(text), closed=True) for text in texts]
         for number, row in enumerate(rows, 1):
             if len(row) > longest:
                 raise UsageError(
-                    f"text {number} ({texts[number - 1][:30]!r}...) has {len(row)} pieces with its specials; "
-                    f"the model reads at most {longest}. Cut it into parts."
+                    f"text {number} ({texts[number - 1][:30]!r}...) has {len(row)} pieces with its specials; the model "
+                    f"reads at most {longest}. Leave out what is farthest from [MASK]."
                 )
         return rows
+
+    def _row(self, pieces: Sequence[int] | np.ndarray, *, closed: bool) -> np.ndarray:
+        vocabulary = self.tokenizer.vocabulary
+        return np.array([vocabulary.cls, *pieces, *([vocabulary.sep] if closed else [])], dtype=np.int64)
 
     def states(self, rows: Sequence[np.ndarray], *, face: str) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Batches of (numbers of the rows [B], their states [B, T, D]), rows of like length together.

@@ -19,6 +19,8 @@ WAYS = ("causal", "pseudo")
 def score(reader: Reader, texts: Sequence[str], *, how: str = "causal", within_word: bool = False) -> np.ndarray:
     """Sum of the log-probabilities of a text's pieces in nats, float64 [texts]; [CLS] is given, [SEP] not counted.
 
+    A text longer than the model reads is scored in parts, each on its own.
+
     Args:
         how: "causal": each piece after those before it. "pseudo": each piece hidden alone among all others (Salazar et
             al. 2020, section 2); no probability of the text, yet good for comparing two texts.
@@ -26,7 +28,7 @@ def score(reader: Reader, texts: Sequence[str], *, how: str = "causal", within_w
             Ivanova 2023, section 2: "within-word left-to-right").
 
     Raises:
-        UsageError: an unknown way, or a text longer than the model reads.
+        UsageError: an unknown way.
         ModelError: the objective did not teach it.
     """
     if how not in WAYS:
@@ -41,27 +43,27 @@ def score(reader: Reader, texts: Sequence[str], *, how: str = "causal", within_w
 @torch.inference_mode()
 def _causal(reader: Reader, texts: Sequence[str]) -> np.ndarray:
     reader.needs("decoder")
-    rows = reader.rows(texts, closed=False)
+    rows, text_of = reader.rows(texts, closed=False)
     answers = [row[1:] for row in rows]
-    sums = np.zeros(len(rows))
+    sums = np.zeros(len(texts))
     for batch, states in reader.states([row[: max(1, len(row) - 1)] for row in rows], face="decoder"):
         length = states.shape[1]
         places = np.concatenate([b * length + np.arange(len(answers[i])) for b, i in enumerate(batch)])  # [N]
         hidden = states.flatten(0, 1)[torch.from_numpy(places).to(reader.device)]  # [N, D]
         found = reader.log_probabilities(hidden, np.concatenate([answers[i] for i in batch]))
-        np.add.at(sums, np.repeat(batch, [len(answers[i]) for i in batch]), found)
+        np.add.at(sums, np.repeat(text_of[batch], [len(answers[i]) for i in batch]), found)
     return sums
 
 
 @torch.inference_mode()
 def _pseudo(reader: Reader, texts: Sequence[str], *, within_word: bool) -> np.ndarray:
     reader.needs("hidden")
-    rows = reader.rows(texts, closed=True)
+    rows, text_of = reader.rows(texts, closed=True)
     ends = [_word_ends(reader, row) if within_word else np.arange(1, len(row) + 1) for row in rows]
     owner = np.repeat(np.arange(len(rows)), [len(row) - 2 for row in rows])
     places = np.concatenate([np.zeros(0, dtype=np.int64), *(np.arange(1, len(row) - 1) for row in rows)])
     before = reader.trained.hidden == "before"
-    sums = np.zeros(len(rows))
+    sums = np.zeros(len(texts))
     for batch in reader.batches([len(rows[i]) for i in owner]):
         hidden_rows = [rows[i].copy() for i in owner[batch]]
         for row, i, place in zip(hidden_rows, owner[batch], places[batch], strict=True):
@@ -70,7 +72,7 @@ def _pseudo(reader: Reader, texts: Sequence[str], *, within_word: bool) -> np.nd
         asked = torch.from_numpy(places[batch] - before).to(reader.device)
         hidden = states[torch.arange(len(batch), device=reader.device), asked]  # [B, D]
         answers = np.array([rows[i][place] for i, place in zip(owner[batch], places[batch], strict=True)])
-        np.add.at(sums, owner[batch], reader.log_probabilities(hidden, answers))
+        np.add.at(sums, text_of[owner[batch]], reader.log_probabilities(hidden, answers))
     return sums
 
 
