@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from bothways.errors import MachineError, ModelError, UsageError
 from bothways.pretraining.folder import RunFolder
+from bothways.training.state import checkpoints
 from tests.pretraining.small import configuration
 
 
@@ -64,6 +66,26 @@ def test_pruning_keeps_the_last_two_and_those_that_are_named(folder: RunFolder) 
         (folder.checkpoints / f"step-{step}").mkdir()
     folder.prune({2, 7})
     assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["step-10", "step-11", "step-2"]
+
+
+def test_a_kill_while_deleting_leaves_no_half_checkpoint(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (8, 9, 10):
+        (folder.checkpoints / f"step-{step}").mkdir()
+        (folder.checkpoints / f"step-{step}" / "state.json").touch()
+    real = shutil.rmtree
+
+    def killed(path: Path, ignore_errors: bool = False) -> None:
+        if path.exists():
+            (path / "state.json").unlink()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        folder.prune(set())
+    monkeypatch.setattr("shutil.rmtree", real)
+    assert [path.name for path in checkpoints(folder.checkpoints)] == ["step-9", "step-10"]
+    folder.cut(10)
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["step-10", "step-9"]
 
 
 def test_notes_are_added(folder: RunFolder) -> None:

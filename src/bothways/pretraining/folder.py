@@ -98,9 +98,11 @@ class RunFolder:
         with writing(self.path):
             kept = [json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step]
             write_text(self.path / "metrics.jsonl", "".join(kept))
-            late = [checkpoint for checkpoint in checkpoints(self.checkpoints) if step_of(checkpoint) > step]
-            for folder in (*late, *self.checkpoints.glob(".*.partial")):
-                shutil.rmtree(folder)
+            for checkpoint in checkpoints(self.checkpoints):
+                if step_of(checkpoint) > step:
+                    _delete(checkpoint)
+            for rest in self.checkpoints.glob(".step-*"):
+                shutil.rmtree(rest)
 
     def prune(self, keep: set[int]) -> None:
         """Deletes all checkpoints but the last two and those of the steps in `keep`."""
@@ -108,7 +110,14 @@ class RunFolder:
             return
         for checkpoint in checkpoints(self.checkpoints)[:-KEEP]:
             if step_of(checkpoint) not in keep:
-                shutil.rmtree(checkpoint)
+                _delete(checkpoint)
+
+
+def _delete(checkpoint: Path) -> None:
+    """Takes its name away first: killed half-way, what is left of it is no checkpoint, and the next resume clears it."""
+    rest = checkpoint.with_name(f".{checkpoint.name}.gone")
+    shutil.rmtree(rest, ignore_errors=True)
+    shutil.rmtree(checkpoint.rename(rest))
 
 
 def _finite(value: Any) -> Any:
