@@ -114,7 +114,7 @@ class RunFolder:
 
 
 def _delete(checkpoint: Path) -> None:
-    """Takes its name away first: killed half-way, what is left of it is no checkpoint, and the next resume clears it."""
+    """Takes its name away first: what is left by a kill half-way is no checkpoint, and the next resume clears it."""
     rest = checkpoint.with_name(f".{checkpoint.name}.gone")
     shutil.rmtree(rest, ignore_errors=True)
     shutil.rmtree(checkpoint.rename(rest))
