@@ -86,8 +86,8 @@ class TrainingConfig(Frozen):
 
     @property
     def micro_rows(self) -> int:
-        """Rows at once in one process."""
-        return max(1, self.micro_tokens // self.length)
+        """Rows at once in one process: no more than a step has."""
+        return max(1, min(self.micro_tokens // self.length, self.rows))
 
     def check_split(self, processes: int) -> None:
         """Every process must get as many micro-batches as every other.
