@@ -66,7 +66,7 @@ class Target:
     head    name of the head ("words", ...)
     at      [N] places: of the row in a Sample (0..T-1), of the flattened batch in a Batch (0..B*T-1)
     labels  [N] the right answers
-    weight  one number, or one a target; the loss is the weighted mean
+    weight  one number, or one a target; the loss is the weighted mean; 0: only there to fill up
     name    what the loss is called in reports; equal names are summed together
     """
 

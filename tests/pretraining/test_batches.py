@@ -52,7 +52,10 @@ def test_targets_come_in_few_lengths(shards: Path) -> None:
         for target in batch.targets:
             assert len(target.at) % 32 == 0
             real = target.weight > 0
-            assert bool(real[: int(real.sum())].all()) and len(target.at) - int(real.sum()) < 32
+            count = int(real.sum())
+            assert bool(real[:count].all()) and len(target.at) - count < 32
+            assert bool((target.at[count:] == target.at[count - 1]).all())
+            assert bool((target.labels[count:] == target.labels[count - 1]).all())
 
 
 def test_each_row_once_an_epoch(little: Path, monkeypatch: pytest.MonkeyPatch) -> None:

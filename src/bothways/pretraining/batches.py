@@ -49,7 +49,7 @@ class TrainingBatches:
 
 
 def _of_few_lengths(batch: Batch) -> Batch:
-    """Fills the targets up with some of weight 0, to a multiple of 32, or of a sixteenth if they are more than 512.
+    """Repeats the last target, with weight 0, to a multiple of 32, or of a sixteenth if there are more than 512.
 
     For every length it meets, oneDNN makes three kernels and keeps them: a hundred steps would cost 40 MB.
     """
@@ -57,10 +57,13 @@ def _of_few_lengths(batch: Batch) -> Batch:
     def longer(target: Target) -> Target:
         count = len(target.at)
         missing = -count % (1 << max(5, count.bit_length() - 4))
-        at, labels, weight = (
-            F.pad(torch.as_tensor(x), (0, missing)) for x in (target.at, target.labels, target.weight)
+        at, labels, weight = (torch.as_tensor(column) for column in (target.at, target.labels, target.weight))
+        return replace(
+            target,
+            at=torch.cat([at, at[-1:].expand(missing)]),
+            labels=torch.cat([labels, labels[-1:].expand(missing)]),
+            weight=F.pad(weight, (0, missing)),
         )
-        return replace(target, at=at, labels=labels, weight=weight)
 
     return replace(batch, targets=tuple(longer(target) for target in batch.targets))
 
