@@ -15,7 +15,7 @@ from torch import Tensor
 from bothways.batch import Batch, Losses
 from bothways.corpus import Rows, Shards
 from bothways.errors import DataError, ModelError, UsageError
-from bothways.machine import bf16_instructions, gemm_peak, keep_freed_memory
+from bothways.machine import bf16_instructions, gemm_peak
 from bothways.model import Model, architecture
 from bothways.model.losses import plain_loss
 from bothways.objectives import Objective, build
@@ -68,7 +68,6 @@ class Run:
 
 def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
     """Opens, checks and builds everything; with `resume`, puts the last checkpoint back."""
-    keep_freed_memory()
     training = config.training
     training.check_split(team.count)
     folder = RunFolder(config.out, writes=team.first)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bothways.batch import Batch, Losses
 from bothways.errors import DivergedError
+from bothways.machine import keep_freed_memory
 from bothways.training.config import TrainingConfig
 from bothways.training.schedule import learning_rate
 from bothways.training.state import State
@@ -58,6 +59,7 @@ def train(
     Raises:
         DivergedError: five steps in a row were skipped.
     """
+    keep_freed_memory()  # not earlier: counting n-grams takes gigabytes that are not wanted again
     while state.step < total:
         micro_batches = work.batches(state.step, state.step / total)
         count, asked = _agree(_weight(micro_batches), stop())
