@@ -13,7 +13,7 @@ from bothways.corpus.documents import Cleaner, Documents
 from bothways.corpus.exclude import Exclusion, read_items
 from bothways.corpus.folder import Folder
 from bothways.corpus.lay import LAYS
-from bothways.corpus.manifest import VERSION, Manifest, PieceType, Roles
+from bothways.corpus.manifest import VERSION, Manifest, PieceType, Roles, SourceCount
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.sample import draw_sample
 from bothways.corpus.shards import TOKENIZER, SplitWriter
@@ -86,9 +86,10 @@ class _Job:
 
     def _train(self) -> Tokenizer:
         kind, size, limit = self.options.kind, self.options.vocabulary, self.options.sample
-        sample = draw_sample(Cleaner(self.options, self.exclusion).read(self.sources), limit)
+        cleaner = Cleaner(self.options, self.exclusion)
+        sample = draw_sample(cleaner.read(self.sources), limit)
         if not sample.texts:
-            raise DataError(_EMPTY)
+            raise _empty(cleaner.counts)
         if sample.bytes < sample.total:
             self.report(f"warning: the tokenizer sees {_mb(sample.bytes)} of {_mb(sample.total)} (sample={limit})")
         self.report(f"training a tokenizer ({kind}, {size} pieces) on {_mb(sample.bytes)}")
@@ -109,6 +110,8 @@ class _Job:
                 if done // _REPORT_EVERY > before // _REPORT_EVERY:
                     self.report(f"encoded {_mb(done)}")
             splits = train.finish(), validation.finish()
+        if not splits[0].documents + splits[1].documents:
+            raise _empty(cleaner.counts)
         _check(splits[0].documents, splits[1].documents, self.options)
         if splits[1].pieces < _NOISY:
             share = self.options.validation
@@ -142,13 +145,14 @@ class _Job:
                 writer.unknown += int((laid == tokenizer.vocabulary.unk).sum())
 
 
-_EMPTY = "expected documents, found none: the sources are empty, or all was left out as double, excluded or bad"
+def _empty(counts: Sequence[SourceCount]) -> DataError:
+    reasons = {"read": "documents", "double": "duplicates", "excluded": "excluded", "bad": "skipped"}
+    told = ", ".join(f"{sum(getattr(count, field) for count in counts)} {name}" for name, field in reasons.items())
+    return DataError(f"expected documents, found none that can be used: {told}. Name sources that hold text.")
 
 
 def _check(train: int, validation: int, options: PrepareOptions) -> None:
     """Neither split may be empty."""
-    if not train + validation:
-        raise DataError(_EMPTY)
     for split, count in (("train", train), ("validation", validation)):
         if not count:
             raise DataError(
