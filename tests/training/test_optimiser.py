@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bothways.training.config import OptimiserConfig
-from bothways.training.muon import Muon
 from bothways.training.optimiser import LayerwiseAdam, build_optimisers
 from bothways.training.weights import kind
 from tests.training.small import OPTIMISERS, small_model
@@ -112,7 +111,7 @@ def test_each_kind_of_weight_has_its_optimiser() -> None:
         groups = [(optimiser, group) for optimiser in optimisers for group in optimiser.param_groups]
         assert sorted(names[id(w)] for _, group in groups for w in group["params"]) == sorted(named)
         for optimiser, group in groups:
-            in_muon = isinstance(optimiser, Muon)
+            in_muon = isinstance(optimiser, torch.optim.Muon)
             assert group["peak"] == group["lr"] == (0.1 if name == "muon" and not in_muon else 0.3)
             for weight in group["params"]:
                 assert group["weight_decay"] == (0.0 if weight.dim() < 2 else config.weight_decay)

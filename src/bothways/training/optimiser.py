@@ -1,4 +1,4 @@
-"""Optimisers over the float32 master weights: PyTorch's AdamW, Muon, and one small class for those of the papers."""
+"""Optimisers over the float32 master weights: PyTorch's own where it has them, one small class where it has not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from bothways.training.config import OptimiserConfig
-from bothways.training.muon import Muon
 
 LEARNING_RATES: dict[str, tuple[float, float]] = {
     "adamw": (3e-3, 3e-3),
@@ -97,7 +96,12 @@ def _choose(
     rate, adam_rate = config.learning_rate, config.adam_learning_rate or config.learning_rate
     assert rate is not None and adam_rate is not None
     if config.name == "muon":
-        muon = Muon(list(matrices), lr=rate, weight_decay=config.weight_decay)
+        muon = torch.optim.Muon(
+            list(matrices),
+            lr=rate,
+            weight_decay=config.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
         return [muon, *_adam(config, adam_rate, decayed=tables, plain=vectors)]
     return _adam(config, rate, decayed=[*matrices, *tables], plain=vectors)
 
