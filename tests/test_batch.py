@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bothways.batch import Batch, Row, Sample, Target, Vocabulary
-from bothways.visibility import Layout
+from bothways.batch import LENGTH_STEP, Batch, Row, Sample, Target, Vocabulary
+from bothways.visibility import Layout, ordered
 
 
 def sample(pieces: list[int], *targets: Target, document: list[int] | None = None) -> Sample:
@@ -69,9 +68,15 @@ def test_rows_keep_their_layouts() -> None:
     assert batch.tokens == 5
 
 
-def test_rows_of_different_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"samples of one length, got lengths \[2, 3\]"):
-        Batch.stack([sample([1, 2]), sample([1, 2, 3])])
+def test_rows_of_different_lengths_are_padded_with_documents_of_one_token() -> None:
+    batch = Batch.stack([sample([1, 2], document=[0, -1]), sample([3, 4, 5], words([2], [6]))])
+    assert batch.pieces.shape == (2, LENGTH_STEP)
+    assert batch.pieces[:, :3].tolist() == [[1, 2, 0], [3, 4, 5]]
+    assert batch.tokens == 4
+    assert all(len(set(row.tolist())) == len(row) for row in batch.layout.document[:, 3:])
+    assert batch.targets[0].at.tolist() == [LENGTH_STEP + 2]
+    mask = ordered.dense(batch.layout)[:, 0]
+    assert torch.equal(mask[0, 1:], torch.eye(LENGTH_STEP, dtype=torch.bool)[1:])
 
 
 def test_a_batch_moves_as_a_whole() -> None:

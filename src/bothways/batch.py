@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -85,6 +86,16 @@ class Sample:
     layout: Layout
     targets: tuple[Target, ...]
 
+    def padded(self, length: int) -> Sample:
+        """The same with padding behind it; what piece stands there is read by nobody."""
+        missing = length - len(self.pieces)
+        if not missing:
+            return self
+        return replace(self, pieces=np.pad(self.pieces, (0, missing)), layout=self.layout.padded(missing))
+
+
+LENGTH_STEP = 32  # samples of unequal length are padded to a multiple: oneDNN keeps kernels for every length it meets
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -96,15 +107,11 @@ class Batch:
 
     @classmethod
     def stack(cls, samples: Sequence[Sample]) -> Batch:
-        """All samples must be of one length; places are shifted by row * T.
-
-        Raises:
-            ValueError: the samples differ in length.
-        """
-        lengths = {len(sample.pieces) for sample in samples}
-        if len(lengths) != 1:
-            raise ValueError(f"a batch needs samples of one length, got lengths {sorted(lengths)}")
-        length = lengths.pop()
+        """Places are shifted by row * T. Samples of unequal length (scaffolding) are padded to one."""
+        length = max(len(sample.pieces) for sample in samples)
+        if any(len(sample.pieces) != length for sample in samples):
+            length += -length % LENGTH_STEP
+            samples = [sample.padded(length) for sample in samples]
         grouped: dict[tuple[str, str], list[tuple[int, Target]]] = {}
         for row, sample in enumerate(samples):
             for target in sample.targets:
@@ -164,6 +171,9 @@ def _gather(head: str, name: str, found: list[tuple[int, Target]], length: int) 
     )
     return Target(head, torch.from_numpy(at), torch.from_numpy(labels), torch.from_numpy(weight), name)
 
+
+Reads = Literal["all sides", "left to right", "right to left", "both directions"]
+"""How a plain text is read."""
 
 Losses = dict[str, tuple[Tensor, Tensor]]
 """{name: (weighted sum, sum of weights)}: what a mean is made of, over processes and micro-batches."""

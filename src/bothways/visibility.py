@@ -78,6 +78,13 @@ class Layout:
             }
         )
 
+    def padded(self, count: int) -> Layout:
+        """The same numpy layout [T] with `count` padding tokens behind it, each a document of its own."""
+        first = min(0, int(self.document.min())) - 1
+        columns = {column.name: np.pad(getattr(self, column.name), (0, count)) for column in fields(self)}
+        columns["document"][len(self.document) :] = first - np.arange(count)
+        return Layout(**columns)
+
     def map(self, function: Callable[[Column], Column]) -> Layout:
         """The same layout with `function` applied to every column (indexing, moving to a device)."""
         return replace(self, **{column.name: function(getattr(self, column.name)) for column in fields(self)})

@@ -7,12 +7,12 @@ The modern shape has two faces over one set of weights: EuroBERT (Boizard et al.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
-from bothways.batch import Vocabulary
+from bothways.batch import Reads, Vocabulary
 from bothways.errors import ModelError, unknown
 from bothways.model.config import ModelConfig
 from bothways.model.names import PREFIX, kind_of
@@ -40,11 +40,15 @@ class Trained:
     faces      "encoder" reads from all sides, "decoder" from left to right and says the next word; none of the two
                when the objective reads in another way
     hidden     where a hidden word is said: at its place, one place before it (GPT-BERT), or nowhere
+    decoding   {way of using it that its faces do not imply ("detect", "unmask", ...): its size, or 0}
+    reads      how the body reads a text, where there is no face
     """
 
     objective: str
     faces: tuple[str, ...]
     hidden: Literal["in place", "before"] | None
+    decoding: Mapping[str, int] = field(default_factory=dict)
+    reads: Reads | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,7 +66,10 @@ class Trained:
             or hidden not in {"in place", "before", None}
         ):
             raise ModelError(f"bothways.json: expected faces and hidden as Bothways writes them, got {dict(values)}")
-        return cls(str(values.get("objective", "")), tuple(faces), hidden)
+        decoding, reads = values.get("decoding", {}), values.get("reads")
+        if not isinstance(decoding, dict) or reads not in {*get_args(Reads), None}:
+            raise ModelError(f"bothways.json: expected decoding and reads as Bothways writes them, got {dict(values)}")
+        return cls(str(values.get("objective", "")), tuple(faces), hidden, decoding, reads)
 
     @classmethod
     def guess(cls, values: Mapping[str, Any], *, words: bool) -> Trained:

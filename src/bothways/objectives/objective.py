@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bothways.batch import Batch, Losses, Row, Sample, Target
+from bothways.batch import Batch, Losses, Reads, Row, Sample, Target
 from bothways.errors import UsageError
 from bothways.visibility import Layout, Visibility, ordered
 
@@ -64,6 +64,8 @@ class About:
     hidden   where a hidden word is said: at its place, one place before it, or nowhere
     needs    what the corpus must hold
     differs  how this differs from the paper, where it does
+    decoding {way of using the saved model that its faces do not imply: its size, 0 where it has none}
+    reads    how the saved body reads a text that is to be embedded, where there is no face
     """
 
     summary: str
@@ -72,6 +74,8 @@ class About:
     hidden: Literal["in place", "before"] | None = None
     needs: str = "text"
     differs: str = ""
+    decoding: Mapping[str, int] = field(default_factory=dict)
+    reads: Reads | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -216,4 +220,6 @@ def _about(members: Sequence[Objective], name: str) -> About:
         hidden=next((place for place in ("in place", "before") if place in {m.about.hidden for m in members}), None),
         needs=joined(member.about.needs for member in members),
         differs=joined(member.about.differs for member in members),
+        decoding={way: size for member in members for way, size in member.about.decoding.items()},
+        reads=next((member.about.reads for member in members if member.about.reads), None),
     )

@@ -63,7 +63,8 @@ def finish(run: Run) -> None:
     weights = run.full_weights()
     if not run.team.first:
         return
-    trained = Trained(run.objective.name, run.objective.about.faces, run.objective.about.hidden)
+    about = run.objective.about
+    trained = Trained(run.objective.name, about.faces, about.hidden, dict(about.decoding), about.reads)
     manifest = run.folder.manifest()
     save_faces(
         run.folder.path,
