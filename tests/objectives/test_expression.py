@@ -53,18 +53,38 @@ def terms(draw: st.DrawFn) -> tuple[str, tuple[float, str, dict[str, object]]]:
 def test_what_is_written_is_what_is_read(
     written: list[tuple[str, tuple[float, str, dict[str, object]]]], gap: str
 ) -> None:
-    read = parse(f"{gap}+{gap}".join(text for text, _ in written))
-    assert [(float(term.weight), term.name, term.arguments) for term in read] == [meant for _, meant in written]
+    (read,) = parse(f"{gap}+{gap}".join(text for text, _ in written))
+    assert [(float(term.weight), term.name, term.arguments) for term in read.terms] == [meant for _, meant in written]
+
+
+@given(st.lists(st.tuples(numbers.filter(float_of), st.lists(terms(), min_size=1, max_size=3)), min_size=1), spaces)
+def test_phases_are_read_with_their_shares(
+    written: list[tuple[str, list[tuple[str, tuple[float, str, dict[str, object]]]]]], gap: str
+) -> None:
+    groups = [f"{share}{gap}({gap}{' + '.join(text for text, _ in members)})" for share, members in written]
+    read = parse(f"{gap}->{gap}".join(groups))
+    assert [float(phase.share) for phase in read] == [float_of(share) for share, _ in written]
+    assert [[term.name for term in phase.terms] for phase in read] == [
+        [meant[1] for _, meant in members] for _, members in written
+    ]
+
+
+def test_a_single_term_before_an_arrow_has_its_weight_as_its_share() -> None:
+    first, second, third = parse("1/3 causal -> 2/3 mlm(rate=0.3->0.15) -> 3 causal + mlm")
+    assert [phase.share for phase in (first, second, third)] == [Fraction(1, 3), Fraction(2, 3), 1]
+    assert second.terms[0].arguments == {"rate": Linear(0.3, 0.15)}
+    assert [term.weight for term in third.terms] == [3, 1]
 
 
 @given(st.text(max_size=40) | st.text(alphabet="ab12./*+-=(), >", max_size=40))
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     try:
-        terms = parse(text)
+        phases = parse(text)
     except UsageError as error:
         assert "for example" in str(error)
     else:
-        assert all(term.weight > 0 and term.name for term in terms)
+        assert all(phase.share > 0 and phase.terms for phase in phases)
+        assert all(term.weight > 0 and term.name for phase in phases for term in phase.terms)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +100,10 @@ def test_anything_else_is_refused_with_an_example(text: str) -> None:
         ("mlm(rate=0.1, rate=0.2)", "'rate' only once"),
         ("mlm(rate=0.3", "cannot read"),
         ("masked", "unknown objective 'masked'. Known: causal, gpt-bert, hybrid, mlm, prefix, reversed, unilm1."),
+        ("causal ->", "cannot read ''"),
+        ("0 (causal) -> mlm", "a share of the steps above 0"),
+        ("causal -> (mlm", "cannot read"),
+        ("causal -> ((mlm))", "cannot read"),
         ("casual", "Did you mean 'causal'?"),
         ("mlm(word=whole)", "unknown argument of mlm 'word'. Did you mean 'words'?"),
         ("causal(rate=0.3)", "unknown argument of causal 'rate'"),

@@ -12,7 +12,6 @@ from bothways.batch import Batch
 from bothways.corpus import Rows, Shards
 from bothways.errors import DataError
 from bothways.objectives import Objective, build
-from bothways.pretraining import batches as module
 from bothways.pretraining.batches import TrainingBatches, bits_per_nat, probes, validation_batches, validation_rows
 from bothways.training.config import TrainingConfig
 
@@ -134,8 +133,3 @@ def test_bits_a_byte(shards: Path) -> None:
     stream = Shards.open(shards).validation
     said = stream.pieces - stream.documents
     assert bits_per_nat(stream) == pytest.approx(said * np.log2(np.e) / stream.bytes)
-
-
-def test_the_share_that_is_predicted(shards: Path) -> None:
-    _, objective, rows = opened(shards, "mlm")
-    assert module.predicted_share(TrainingBatches(rows, objective, CONFIG)) == pytest.approx(0.14, abs=0.02)

@@ -16,13 +16,14 @@ from bothways.objectives.corruptions import Linear
 from bothways.objectives.directional import causal as causal
 from bothways.objectives.directional import prefix as prefix
 from bothways.objectives.directional import reversed_ as reversed_
-from bothways.objectives.expression import Term, parse
+from bothways.objectives.expression import Phase, Term, parse
 from bothways.objectives.hybrid import gpt_bert as gpt_bert
 from bothways.objectives.hybrid import hybrid as hybrid
 from bothways.objectives.objective import About as About
 from bothways.objectives.objective import Corrupted as Corrupted
 from bothways.objectives.objective import Objective as Objective
 from bothways.objectives.objective import mixture as mixture
+from bothways.objectives.schedule import schedule as schedule
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "causal": causal,
@@ -39,21 +40,26 @@ KINDS = {float: "a number", Linear: "number->number", str: "a name"}
 
 
 def build(expression: str, vocabulary: Vocabulary) -> Objective:
-    """The objective that an expression names: "causal", "mlm(rate=0.3)", "1/2 causal + 1/2 mlm(words=whole)".
+    """The objective that an expression names: "mlm(rate=0.3)", "1/2 causal + 1/2 mlm(words=whole)", "causal -> mlm".
 
     Raises:
         UsageError: what cannot be read, an unknown name or argument, or members that cannot share a batch.
     """
-    terms = parse(expression)
-    if len(terms) == 1:
-        return _make(terms[0], vocabulary)
-    made = [(_make(term, vocabulary), term) for term in terms]
-    count = Counter(objective.name for objective, _ in made)
-    members = {
-        objective if count[objective.name] == 1 else replace(objective, name=term.call): float(term.weight)
-        for objective, term in made
-    }
-    return mixture(members, name=" + ".join(f"{term.weight} {term.call}" for term in terms))
+    phases = parse(expression)
+    count = Counter(term.name for phase in phases for term in phase.terms)
+    made = [(_phase(phase, vocabulary, count), phase) for phase in phases]
+    if len(made) == 1:
+        return made[0][0]
+    return schedule([(objective, float(phase.share)) for objective, phase in made], name=expression.strip())
+
+
+def _phase(phase: Phase, vocabulary: Vocabulary, count: Counter[str]) -> Objective:
+    """A mixture's members keep their names, unless two of one expression have the same."""
+    made = [(_make(term, vocabulary), term) for term in phase.terms]
+    named = [(replace(one, name=term.call) if count[term.name] > 1 else one, term) for one, term in made]
+    if len(named) == 1:
+        return named[0][0]
+    return mixture({objective: float(term.weight) for objective, term in named}, name=str(phase))
 
 
 def _make(term: Term, vocabulary: Vocabulary) -> Objective:

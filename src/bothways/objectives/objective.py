@@ -25,7 +25,7 @@ from bothways.visibility import Layout, Visibility, ordered
 if TYPE_CHECKING:
     import torch
 
-    from bothways.model import Model, PartFactory
+    from bothways.model import Model, ModelConfig, PartFactory
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,9 @@ class Objective:
     heads     for what is said in other ways than by a word: `model.heads[name]`
     parts     other networks that the loss needs: `model.parts[name]`
     names     of its losses, where they are not one loss with the objective's own name
-    members   of a mixture: each with its share of the rows
+    members   of a mixture or a schedule: each with its share of the rows
+    phases    of a schedule: the progress at which each ends
+    flops     (shape, sample) -> FLOPs of training on it; None counts one network that reads the sample once
 
     The loss to minimise is one weighted mean over everything said in the batch, sum of sums over sum of weights. A
     target's weight is the number of pieces it stands for: 1 where every word is said, 1/rate where a share `rate` is.
@@ -109,6 +111,8 @@ class Objective:
     parts: Mapping[str, PartFactory] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     members: tuple[tuple[Objective, float], ...] = ()
+    phases: tuple[float, ...] = (1.0,)
+    flops: Callable[[ModelConfig, Sample], float] | None = None
 
     def sample(self, row: Row, rng: np.random.Generator, progress: float) -> Sample:
         """corrupt -> arrange -> predict; `rng` is the row's own stream, `progress` 0..1."""
@@ -120,6 +124,14 @@ class Objective:
             for target in self.predict(corrupted, layout)
         )
         return Sample(corrupted.pieces, layout, targets)
+
+    def cost(self, config: ModelConfig, sample: Sample) -> float:
+        """FLOPs of training on a sample, counted as `ModelConfig.flops_per_token` does."""
+        if self.flops is not None:
+            return self.flops(config, sample)
+        tokens = len(sample.pieces)
+        said = sum(len(target.at) for target in sample.targets if target.head == "words")
+        return tokens * config.flops_per_token(length=tokens, predicted=said / tokens)
 
     def leaves(self) -> Iterator[tuple[Objective, float]]:
         """The objectives that draw rows, each with its share of them: itself, or the members' members."""
@@ -150,22 +162,38 @@ def mixture(members: Mapping[Objective, float], *, name: str, about: About | Non
     """
     if not members or min(members.values()) <= 0:
         raise UsageError(f"a mixture needs members with weights above 0, got {list(members.values())}")
-    first, *others = members
+    bounds = tuple(accumulate(weight / sum(members.values()) for weight in members.values()))
+    return joined(
+        tuple(members.items()),
+        corrupt=partial(_draw, tuple(members), bounds),
+        name=name,
+        about=about or _about(tuple(members), name),
+    )
+
+
+def joined(members: Sequence[tuple[Objective, float]], *, corrupt: Corruption, name: str, about: About) -> Objective:
+    """An objective whose rows are its members', each with its weight; `corrupt` says by which of them (`by`).
+
+    Raises:
+        UsageError: members that cannot share a batch.
+    """
+    objectives = [member for member, _ in members]
+    first, *others = objectives
     for other in others:
         _agree(first, other)
-    total = sum(members.values())
-    shares = tuple((member, weight / total) for member, weight in members.items())
+    total = sum(weight for _, weight in members)
     return Objective(
         name=name,
-        corrupt=partial(_draw, tuple(members), tuple(accumulate(share for _, share in shares))),
+        corrupt=corrupt,
         arrange=_arrange,
         predict=_predict,
-        about=about or _about(tuple(members), name),
+        about=about,
         rule=first.rule,
         loss=first.loss,
-        heads=_merged([member.heads for member in members]),
-        parts=_merged([member.parts for member in members]),
-        members=shares,
+        heads=_merged([member.heads for member in objectives]),
+        parts=_merged([member.parts for member in objectives]),
+        members=tuple((member, weight / total) for member, weight in members),
+        flops=first.flops,
     )
 
 

@@ -108,14 +108,6 @@ def probes(objective: Objective, shards: Shards, rows: Sequence[Row], config: Tr
     return found
 
 
-def predicted_share(batches: TrainingBatches, rows: int = 128) -> float:
-    """Share of the tokens at which something is predicted, over the first rows of the run."""
-    draw, text = batches.objective.sample, batches.rows
-    some = [draw(text[i], np.random.default_rng(text.key(i)), 0.5) for i in range(rows)]
-    said = sum(len(target.at) for sample in some for target in sample.targets if target.head == "words")
-    return said / sum(len(sample.pieces) for sample in some)
-
-
 def bits_per_nat(stream: Stream) -> float:
     """Turns mean nats a predicted piece into bits a byte of text: every piece but [CLS] is predicted."""
     return (stream.pieces - stream.documents) / (stream.bytes * math.log(2))

@@ -55,7 +55,7 @@ def rehearse(config: PretrainConfig) -> Rehearsal:
             now = time.perf_counter()
             taken.append(now - started)
             started = now
-        pace = statistics.median(taken[1:])
+        pace = statistics.median(taken[1:]) * run.cost.upto(1.0) / run.cost.at(0.0)  # the first phase was timed
         wanted = config.training.budget.seconds
         steps = total_steps(run) or max(1, int((wanted or 0) / pace))
         tokens = config.training.rows * config.training.length
@@ -67,7 +67,7 @@ def rehearse(config: PretrainConfig) -> Rehearsal:
             epochs=steps * tokens / run.shards.manifest.train.pieces,
             seconds=steps * pace,
             memory=_most_memory(),
-            useful_share=tokens * run.flops_per_token / pace / run.peak,
+            useful_share=tokens * run.cost.upto(1.0) / pace / run.peak,
         )
 
 

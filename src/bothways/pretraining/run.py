@@ -112,19 +112,20 @@ def _steps(run: Run, total: int, stop: Callable[[], int], show: Show) -> Iterato
     for report in train(run.work, state=run.state, config=run.config.training, total=total, stop=lambda: bool(stop())):
         took = time.perf_counter() - started
         run.seconds += took
+        progress = 0.0 if total == UNKNOWN else report.step / total
         line = {
             "kind": "train",
             "step": report.step,
-            "progress": 0.0 if total == UNKNOWN else report.step / total,
+            "progress": progress,
             "tokens": report.tokens,
-            "flops": report.tokens * run.flops_per_token,
+            "flops": run.flops(),
             "seconds": round(run.seconds, 3),
             "loss": report.loss,
             "losses": report.losses,
             "learning_rate": report.learning_rate,
             "gradient_norm": report.gradient_norm,
             "tokens_per_second": round(tokens / took, 1),
-            "useful_share": round(tokens * run.flops_per_token / took / run.peak, 4),
+            "useful_share": round(tokens * run.cost.at(progress) / took / run.peak, 4),
             "skipped": report.skipped,
         }
         run.folder.append(line)
@@ -174,7 +175,7 @@ def _validate(run: Run, show: Show) -> None:
         "kind": "validation",
         "step": run.state.step,
         "tokens": run.state.tokens,
-        "flops": run.state.tokens * run.flops_per_token,
+        "flops": run.flops(),
         "seconds": round(run.seconds, 3),
         "losses": losses,
         "bits_per_byte": {"causal": following.nats * bits_per_nat(run.shards.validation)} if following else {},

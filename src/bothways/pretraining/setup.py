@@ -22,12 +22,12 @@ from bothways.objectives import Objective, build
 from bothways.pretraining.batches import (
     Probe,
     TrainingBatches,
-    predicted_share,
     probes,
     validation_batches,
     validation_rows,
 )
 from bothways.pretraining.config import PretrainConfig
+from bothways.pretraining.cost import Cost, cost_of
 from bothways.pretraining.folder import RunFolder
 from bothways.training.config import TrainingConfig
 from bothways.training.loop import Work
@@ -53,9 +53,16 @@ class Run:
     folder: RunFolder
     team: Processes
     precision: str
-    flops_per_token: float
+    cost: Cost
     peak: float = 0.0
     seconds: float = 0.0
+
+    def flops(self) -> float:
+        """Counted over all steps so far."""
+        total: int | None = self.state.notes.get("total")
+        if total is None:
+            return self.state.tokens * self.cost.at(0.0)
+        return self.state.tokens / max(self.state.step, 1) * total * self.cost.upto(self.state.step / total)
 
     def full_weights(self) -> dict[str, Tensor]:
         """The float32 master weights, whole (every process must ask)."""
@@ -99,7 +106,7 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
         folder=folder,
         team=team,
         precision=precision,
-        flops_per_token=shape.flops_per_token(length=training.length, predicted=predicted_share(batches)),
+        cost=cost_of(batches, shape),
         peak=team.total(gemm_peak(precision, seconds=0.5)),
     )
     if resume:
@@ -146,7 +153,7 @@ def total_steps(run: Run) -> int | None:
     if budget.tokens is not None:
         return math.ceil(budget.tokens / tokens)
     if budget.flops is not None:
-        return math.ceil(budget.flops / (run.flops_per_token * tokens))
+        return math.ceil(budget.flops / (run.cost.upto(1.0) * tokens))
     return None
 
 

@@ -1,0 +1,66 @@
+"""One objective after another: the phase is a function of progress alone, and rates run within their phase."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bothways.errors import UsageError
+from bothways.objectives import build, schedule
+from bothways.visibility import ordered, within
+from tests.objectives.rows import VOCABULARY, long_row
+
+ROW = long_row(np.random.default_rng(0), length=256)
+
+
+def drawn(expression: str, progress: float) -> tuple[str, int]:
+    """The name of a row's loss, and how much is said."""
+    (target,) = build(expression, VOCABULARY).sample(ROW, np.random.default_rng(1), progress).targets
+    return target.name, len(target.at)
+
+
+def test_each_phase_has_its_share_of_the_steps() -> None:
+    expression = "1/4 causal -> 1/2 mlm -> 1/4 reversed"
+    names = [drawn(expression, step / 1000)[0] for step in range(1000)]
+    assert names == ["causal"] * 250 + ["mlm"] * 500 + ["reversed"] * 250
+    assert drawn(expression, 1.0)[0] == "reversed"
+    assert build(expression, VOCABULARY).shares == {"causal": 0.25, "mlm": 0.5, "reversed": 0.25}
+
+
+def test_a_phase_draws_what_its_objective_would() -> None:
+    for progress, alone in ((0.1, "causal"), (0.9, "1/2 causal + 1/2 mlm")):
+        for seed in range(20):
+            ours, theirs = (
+                build(expression, VOCABULARY).sample(ROW, np.random.default_rng(seed), progress)
+                for expression in ("causal -> 1/2 causal + 1/2 mlm", alone)
+            )
+            assert np.array_equal(ours.pieces, theirs.pieces)
+            assert np.array_equal(ours.targets[0].at, theirs.targets[0].at)
+
+
+def test_a_rate_runs_from_the_start_of_its_phase_to_its_end() -> None:
+    expression = "causal -> mlm(rate=0.4->0.2)"
+    pieces = drawn("mlm(rate=1)", 0.0)[1]
+    said = [drawn(expression, progress)[1] / pieces for progress in (0.5, 0.75, 1.0)]
+    assert said == pytest.approx([0.4, 0.3, 0.2], abs=1 / pieces)
+
+
+def test_the_model_is_what_the_last_phase_teaches() -> None:
+    about = build("causal -> mlm", VOCABULARY).about
+    assert about.faces == ("encoder",) and about.hidden == "in place"
+    assert build("mlm -> causal", VOCABULARY).about.faces == ("decoder",)
+    assert "GPT" in about.paper and "BERT" in about.paper
+
+
+def test_two_phases_of_one_name_are_told_apart() -> None:
+    assert set(build("mlm(rate=0.4) -> causal -> mlm", VOCABULARY).shares) == {"mlm(rate=0.4)", "causal", "mlm"}
+
+
+def test_phases_that_cannot_follow_each_other_are_refused() -> None:
+    causal, mlm = build("causal", VOCABULARY), build("mlm", VOCABULARY)
+    with pytest.raises(UsageError, match="one rule of visibility"):
+        schedule([(causal, 1), (replace(mlm, rule=ordered & within(8)), 1)], name="both")
+    with pytest.raises(UsageError, match="shares above 0"):
+        schedule([(causal, 1), (mlm, 0)], name="both")
