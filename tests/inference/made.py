@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 import bothways
 from bothways.inference import Loaded
 from bothways.model import Card, Model, ModelConfig, Trained, save_faces
+from bothways.model.heads import HEADS
 from bothways.text import Tokenizer, train_tokenizer
 
 ENGLISH = (
@@ -31,13 +33,21 @@ def tokenizer(kind: str = "bpe") -> Tokenizer:
     return train_tokenizer(TEXTS * 4, kind=kind, size=400)
 
 
-def make_run(folder: Path, trained: Trained = HYBRID, *, kind: str = "bpe", seed: int = 0, length: int = 64) -> Path:
+def make_run(
+    folder: Path,
+    trained: Trained = HYBRID,
+    *,
+    kind: str = "bpe",
+    seed: int = 0,
+    length: int = 64,
+    heads: Sequence[str] = (),
+) -> Path:
     """A run folder as pretraining leaves it."""
     own = tokenizer(kind)
     config = ModelConfig(
         vocabulary=own.vocabulary.size, layers=2, width=64, heads=2, inner=128, length=length, init=0.15
     )
-    model = Model(config, seed=seed)
+    model = Model(config, seed=seed, heads={name: HEADS[name] for name in heads})
     save_faces(
         folder,
         weights=model.state_dict(),

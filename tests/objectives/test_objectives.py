@@ -34,7 +34,9 @@ def test_what_is_said_is_text_of_the_same_document(expression: str, row: Row, se
     drawn = sample(expression, row, seed, progress)
     assert len(drawn.pieces) == len(row) == len(drawn.layout.step)
     for target in drawn.targets:
-        assert target.head == "words" and len(set(target.at.tolist())) == len(target.at)
+        if target.head != "words":
+            continue  # a verdict on the text that the model reads, not a word that it must not have seen
+        assert len(set(target.at.tolist())) == len(target.at)
         for at, label in zip(target.at, target.labels, strict=True):
             assert row.document[at] >= 0
             assert label in row.pieces[row.document == row.document[at]]
@@ -113,6 +115,8 @@ def test_faces() -> None:
         "unilm1": ("encoder",),
         "hybrid": ("encoder", "decoder"),
         "gpt-bert": ("decoder",),
+        "electra": ("encoder",),
+        "deberta-v3": ("encoder",),
     }
     assert build("causal + mlm", VOCABULARY).about.faces == ("encoder", "decoder")
 

@@ -102,3 +102,22 @@ def embed(run: Run, texts: Texts, json: Json = False) -> None:
     for text, row in zip(texts, units @ units.T, strict=True):
         print(f"{' '.join(f'{cosine:6.3f}' for cosine in row)}  {text}")
     return None
+
+
+def detect(run: Run, texts: Texts, json: Json = False) -> None:
+    """Tell which words of a text do not belong where they stand."""
+    from bothways.inference import load
+
+    verdicts = load(run).detect(texts)
+    if json:
+        return print_json(
+            [
+                {"text": text, "words": [asdict(verdict) for verdict in words]}
+                for text, words in zip(texts, verdicts, strict=True)
+            ]
+        )
+    for words in verdicts:
+        for verdict in words:
+            print(f"{verdict.replaced:6.1%}  {verdict.word}")
+        print()
+    return None

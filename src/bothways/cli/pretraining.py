@@ -121,7 +121,9 @@ def _show_result(folder: Path, *, json: bool) -> None:
     said.print(f"\nreport  {folder / 'report.html'}", markup=False)
     for name in faces:
         said.print(f"model   {folder / name}", markup=False)
-    if "encoder" in faces:
+    if "generator" in faces:
+        said.print(f'try     bothways detect {folder} "..."', markup=False)
+    elif "encoder" in faces:
         said.print(f'try     bothways fill {folder} "... [MASK] ..."', markup=False)
     if "decoder" in faces:
         said.print(f'try     bothways extend {folder} "..."', markup=False)

@@ -1,5 +1,6 @@
-"""Using a trained model: fill in words, continue texts, score them, turn them into vectors."""
+"""Using a trained model: fill in words, continue texts, score them, turn them into vectors, find replaced words."""
 
+from bothways.inference.detect import Verdict as Verdict
 from bothways.inference.fill import Guess as Guess
 from bothways.inference.loading import Loaded as Loaded
 from bothways.inference.loading import load as load

@@ -1,4 +1,4 @@
-"""The Python face of a trained model: load, fill, extend, score, embed."""
+"""The Python face of a trained model: load, fill, extend, score, embed, detect."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from bothways.errors import ModelError
+from bothways.inference.detect import Verdict, detect
 from bothways.inference.embed import embed
 from bothways.inference.extend import Drawing, extend
 from bothways.inference.fill import Guess, fill
@@ -104,6 +105,15 @@ class Loaded:
         """float32 [texts, D] ([D] for one text): the mean of the states of its pieces."""
         found = embed(self.reader, _several(texts))
         return np.asarray(found[0]) if isinstance(texts, str) else found
+
+    @overload
+    def detect(self, texts: str) -> list[Verdict]: ...
+    @overload
+    def detect(self, texts: list[str]) -> list[list[Verdict]]: ...
+    def detect(self, texts: str | list[str]) -> list[Verdict] | list[list[Verdict]]:
+        """Every word of a text with the chance that it was replaced (Verdict: word, replaced)."""
+        found = detect(self.reader, _several(texts))
+        return found[0] if isinstance(texts, str) else found
 
 
 def _several(texts: str | list[str]) -> list[str]:

@@ -28,6 +28,7 @@ _TAUGHT_BY = {
     "encoder": ("read from all sides", "mlm or hybrid"),
     "decoder": ("continue a text", "causal or hybrid"),
     "hidden": ("fill in hidden words", "mlm or hybrid"),
+    "detect": ("tell which words were replaced", "electra"),
 }
 
 
@@ -46,10 +47,11 @@ class Reader:
     def needs(self, what: str) -> None:
         """
         Raises:
-            ModelError: the objective did not teach it ("encoder", "decoder", or "hidden": to fill in hidden words).
+            ModelError: the objective did not teach it ("encoder", "decoder", "hidden": to fill in hidden words, or a
+                way of decoding).
         """
         trained = self.trained
-        if trained.hidden is not None if what == "hidden" else what in trained.faces:
+        if trained.hidden is not None if what == "hidden" else what in (*trained.faces, *trained.decoding):
             return
         task, objectives = _TAUGHT_BY[what]
         whence = f"its objective, {trained.objective}," if trained.objective else "its architecture"

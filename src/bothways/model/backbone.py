@@ -32,14 +32,23 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.project = nn.Linear(width, config.width) if width != config.width else None
 
-    def forward(self, pieces: Tensor, layout: Layout) -> Tensor:
+    def look_up(self, pieces: Tensor, layout: Layout) -> Tensor:
+        """The sum of what the tables hold: [B, T, embedding width]."""
         x: Tensor = self.pieces(pieces)
         if self.segments is not None:
             x = x + self.segments(layout.segment)
         if self.positions is not None:
             x = x + self.positions(layout.position)
-        if self.norm is not None:
-            x = self.dropout(self.norm(x))
+        return x
+
+    def normed(self, x: Tensor) -> Tensor:
+        """That sum, as what comes after it reads it."""
+        return x if self.norm is None else self.dropout(self.norm(x))
+
+    def forward(self, pieces: Tensor, layout: Layout) -> Tensor:
+        return self.widened(self.normed(self.look_up(pieces, layout)))
+
+    def widened(self, x: Tensor) -> Tensor:
         result: Tensor = x if self.project is None else self.project(x)
         return result
 
@@ -50,10 +59,8 @@ class Backbone(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        block = ModernBlock if config.shape == "modern" else ClassicBlock
         self.embeddings = Embeddings(config)
-        self.blocks = nn.ModuleList(block(config) for _ in range(config.layers))
-        self.norm = RMSNorm(config.width, config.epsilon) if config.shape == "modern" else None
+        self.blocks, self.norm = blocks_and_norm(config)
 
     def forward(
         self,
@@ -68,34 +75,66 @@ class Backbone(nn.Module):
         With a cache, the tokens are new ones behind those it holds, and the mask has a column for all of them.
         `keep` is handed the state after the embeddings and after every block (probes, distillation).
         """
+        return self.encode(self.embeddings(pieces, layout), layout, mask, cache, keep)
+
+    def encode(
+        self,
+        x: Tensor,
+        layout: Layout,
+        mask: Tensor | None,
+        cache: Cache | None = None,
+        keep: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        """The same from embedded tokens [B, T, D] on."""
         config = self.config
-        x = self.embeddings(pieces, layout)
-        seen: Mask = mask
-        if mask is not None and cache is None and x.dtype == torch.bfloat16 and x.device.type == "cpu":
-            seen = tiles(mask, heads=config.heads)
-        rotary = None
-        if config.shape == "modern":
-            rotary = Rotary(layout.position, head_width=config.head_width, base=config.rotary_base, dtype=x.dtype)
-        for i, block in enumerate(self.blocks):
-            if keep is not None:
-                keep(x)
-            x = block(x, mask=seen, rotary=rotary, cache=None if cache is None else cache.layers[i])
-        if self.norm is not None:
-            x = self.norm(x)
+        return through(self.blocks, self.norm, x, config=config, layout=layout, mask=mask, cache=cache, keep=keep)
+
+
+def blocks_and_norm(config: ModelConfig) -> tuple[nn.ModuleList, RMSNorm | None]:
+    """The blocks of a shape, and the last norm of the modern one."""
+    block = ModernBlock if config.shape == "modern" else ClassicBlock
+    blocks = nn.ModuleList(block(config) for _ in range(config.layers))
+    return blocks, RMSNorm(config.width, config.epsilon) if config.shape == "modern" else None
+
+
+def through(
+    blocks: nn.ModuleList,
+    norm: RMSNorm | None,
+    x: Tensor,
+    *,
+    config: ModelConfig,
+    layout: Layout,
+    mask: Tensor | None,
+    cache: Cache | None = None,
+    keep: Callable[[Tensor], None] | None = None,
+) -> Tensor:
+    """Embedded tokens [B, T, D] through all blocks and the last norm; see `Backbone.forward`."""
+    seen: Mask = mask
+    if mask is not None and cache is None and x.dtype == torch.bfloat16 and x.device.type == "cpu":
+        seen = tiles(mask, heads=config.heads)
+    rotary = None
+    if config.shape == "modern":
+        rotary = Rotary(layout.position, head_width=config.head_width, base=config.rotary_base, dtype=x.dtype)
+    for i, block in enumerate(blocks):
         if keep is not None:
             keep(x)
-        result: Tensor = x
-        return result
+        x = block(x, mask=seen, rotary=rotary, cache=None if cache is None else cache.layers[i])
+    if norm is not None:
+        x = norm(x)
+    if keep is not None:
+        keep(x)
+    return x
 
 
 @torch.no_grad()
 def initialise(module: nn.Module, *, config: ModelConfig, generator: torch.Generator) -> None:
     """Normal(0, init) for matrices and embeddings; what adds to the residual stream is divided by sqrt(2 layers).
 
-    GPT-2 (Radford et al. 2019, section 2.3) for the scaling. Norms start at one, biases at zero.
+    GPT-2 (Radford et al. 2019, section 2.3) for the scaling. Norms start at one; biases, and tables that hold a
+    difference to another table, at zero.
     """
     for name, parameter in module.named_parameters():
-        if parameter.dim() < 2:
+        if parameter.dim() < 2 or name.endswith("difference.weight"):
             parameter.fill_(1.0 if name.endswith("norm.weight") else 0.0)
             continue
         residual = name.endswith(("attention.out.weight", "down.weight"))

@@ -14,8 +14,13 @@ import yaml
 from bothways.model.config import ModelConfig
 from bothways.model.faces import Trained, architecture
 
-_TASKS = {"encoder": "fill-mask", "decoder": "text-generation", "body": "feature-extraction"}
-_READS = {"encoder": "from all sides", "decoder": "from left to right"}
+_TASKS = {
+    "encoder": "fill-mask",
+    "decoder": "text-generation",
+    "detector": "token-classification",
+    "body": "feature-extraction",
+}
+_READS = {"encoder": "from all sides", "decoder": "from left to right", "detector": "from all sides"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +61,12 @@ class Card:
 
     def _front_matter(self, face: str) -> dict[str, Any]:
         tags = ["bothways", *([f"objective: {self.trained.objective}"] if self.trained.objective else [])]
-        if face == "encoder":
+        if face in ("encoder", "detector"):
             tags += ["sentence-transformers", "feature-extraction"]
         return {"library_name": "transformers", "pipeline_tag": _TASKS[face], "tags": tags}
 
     def _introduction(self, face: str) -> str:
-        config, others = self.config, [name for name in self.trained.faces if name != face]
+        config, others = self.config, [name for name in self.trained.folders.values() if name != face]
         reads = f", read {_READS[face]}" if face in _READS else ""
         text = (
             f"A language model of {self.parameters / 1e6:.1f} million weights ({config.layers} layers of width "
@@ -73,8 +78,9 @@ class Card:
         return text
 
     def _use(self, face: str) -> str:
-        code = {"encoder": _ENCODER, "decoder": _DECODER, "body": _BODY}[face]
-        kind, _ = architecture(self.config, face)
+        code = {"encoder": _ENCODER, "decoder": _DECODER, "detector": _DETECTOR, "body": _BODY}[face]
+        kind, name = architecture(self.config, face)
+        code = code.replace("DETECTOR", name)
         needs = "transformers 5.18 or newer" if kind == "eurobert" else "transformers"
         return f"{code}\nIt needs {needs} and no code of ours: `trust_remote_code` stays unset."
 
@@ -97,7 +103,7 @@ class Card:
             "It is small and not tuned to follow instructions, to chat or to be safe; what it says need not be true.",
             f"It reads at most {self.config.length} pieces at a time.",
         ]
-        if face == "encoder":
+        if face in ("encoder", "detector"):
             limits.append("Its sentence vectors are plain means of its states, not tuned for similarity.")
         if face == "decoder" and self.trained.hidden == "before":
             limits.append(
@@ -131,6 +137,19 @@ Sentence vectors:
 from sentence_transformers import SentenceTransformer
 
 vectors = SentenceTransformer("path/to/this/folder").encode(["One sentence.", "Another."])
+```
+"""
+
+_DETECTOR = """\
+The chance that each piece does not belong where it stands:
+
+```python
+from transformers import AutoTokenizer, DETECTOR
+
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+model = DETECTOR.from_pretrained("path/to/this/folder")
+logits = model(**tokenizer("The chef ate the meal.", return_tensors="pt")).logits
+replaced = logits.softmax(-1)[..., 1] if logits.ndim == 3 else logits.sigmoid()
 ```
 """
 

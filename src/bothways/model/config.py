@@ -35,7 +35,7 @@ class ModelConfig(BaseModel):
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     segments: int = Field(default=0, ge=0, description="segment embeddings; 0 for none (modern), 2 for BERT")
     embedding_width: int | None = Field(default=None, description="narrower embeddings, projected up (ELECTRA small)")
-    word_head: Literal["tied", "transformed"] = "tied"
+    word_head: Literal["tied", "untied", "transformed"] = "tied"
 
     @model_validator(mode="after")
     def _fits(self) -> ModelConfig:
@@ -45,6 +45,8 @@ class ModelConfig(BaseModel):
             )
         if self.shape == "modern" and (self.embedding_width or self.word_head == "transformed"):
             raise ValueError("embedding_width and a transformed word head belong to the classic shape")
+        if self.shape == "classic" and self.word_head == "untied":
+            raise ValueError("an untied word head belongs to the modern shape")
         return self
 
     @property

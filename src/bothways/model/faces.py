@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from pydantic import ValidationError
 
@@ -17,17 +17,20 @@ from bothways.errors import ModelError, unknown
 from bothways.model.config import ModelConfig
 from bothways.model.names import PREFIX, kind_of
 
-Face = Literal["encoder", "decoder", "body"]
+Face = Literal["encoder", "decoder", "detector", "body"]
 
 _ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
     ("llama", "encoder"): ("eurobert", "EuroBertForMaskedLM"),
     ("llama", "decoder"): ("llama", "LlamaForCausalLM"),
+    ("llama", "detector"): ("eurobert", "EuroBertForTokenClassification"),
     ("llama", "body"): ("eurobert", "EuroBertModel"),
     ("bert", "encoder"): ("bert", "BertForMaskedLM"),
     ("bert", "decoder"): ("bert", "BertLMHeadModel"),
+    ("bert", "detector"): ("electra", "ElectraForPreTraining"),
     ("bert", "body"): ("bert", "BertModel"),
     ("electra", "encoder"): ("electra", "ElectraForMaskedLM"),
     ("electra", "decoder"): ("electra", "ElectraForCausalLM"),
+    ("electra", "detector"): ("electra", "ElectraForPreTraining"),
     ("electra", "body"): ("electra", "ElectraModel"),
 }
 
@@ -49,6 +52,14 @@ class Trained:
     hidden: Literal["in place", "before"] | None
     decoding: Mapping[str, int] = field(default_factory=dict)
     reads: Reads | None = None
+
+    @property
+    def folders(self) -> dict[str, Face]:
+        """{folder to save: its face}; what only detects is an encoder that says no words."""
+        if not self.faces:
+            return {"body": "body"}
+        detects = self.hidden is None and "detect" in self.decoding
+        return {face: "detector" if detects and face == "encoder" else cast("Face", face) for face in self.faces}
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -74,8 +85,11 @@ class Trained:
     @classmethod
     def guess(cls, values: Mapping[str, Any], *, words: bool) -> Trained:
         """For a folder that others wrote: by what its config.json names, and whether it can say words."""
-        if "".join(values.get("architectures") or ()).endswith(("CausalLM", "LMHeadModel")):
+        kind = "".join(values.get("architectures") or ())
+        if kind.endswith(("CausalLM", "LMHeadModel")):
             return cls("", ("decoder",), None)
+        if kind == "ElectraForPreTraining":
+            return cls("", ("encoder",), None, {"detect": 0})
         return cls("", ("encoder",), "in place" if words else None)
 
 
@@ -95,7 +109,7 @@ def architecture(config: ModelConfig, face: str) -> tuple[str, str]:
         )
     if config.shape == "classic" and not config.segments:
         raise ModelError("the classic shape without segments cannot be saved: BERT always has them. Set segments to 2.")
-    if config.shape == "classic" and face != "body" and config.word_head == "tied":
+    if config.shape == "classic" and face not in ("body", "detector") and config.word_head == "tied":
         raise ModelError("BERT's word head is a transformed one: set word_head to transformed, not tied")
     return found[face]
 
@@ -122,14 +136,15 @@ def config_json(config: ModelConfig, *, vocabulary: Vocabulary, face: str) -> di
         "num_attention_heads": config.heads,
         "max_position_embeddings": config.length,
         "initializer_range": config.init,
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": config.word_head != "untied",
+        **({"id2label": {"0": "original", "1": "replaced"}} if face == "detector" else {}),
         "pad_token_id": vocabulary.pad,
         "bos_token_id": vocabulary.cls,
         "eos_token_id": vocabulary.sep,
     }
     if config.shape == "classic":
         return shared | {
-            **({"embedding_size": config.embedding_width} if config.embedding_width else {}),
+            **({"embedding_size": config.embedding_width or config.width} if kind == "electra" else {}),
             "hidden_act": "gelu",
             "hidden_dropout_prob": config.dropout,
             "attention_probs_dropout_prob": 0.0,
@@ -184,7 +199,6 @@ def _modern(values: Mapping[str, Any]) -> dict[str, Any]:
     heads = values["num_attention_heads"]
     rope = values.get("rope_parameters") or {"rope_theta": values.get("rope_theta", 10_000.0)}
     # What transformers assumes where config.json is silent, and what our shape has.
-    _require(values, "tie_word_embeddings", True, silent=False)
     _require(values, "hidden_act", "silu", silent="silu")
     _require(values, "num_key_value_heads", heads, silent=heads)
     _require(values, "head_dim", values["hidden_size"] // heads, silent=values["hidden_size"] // heads)
@@ -192,7 +206,12 @@ def _modern(values: Mapping[str, Any]) -> dict[str, Any]:
     _require(values, "mlp_bias", False, silent=False)
     _require(values, "rope_scaling", None, silent=None)
     _require(rope, "rope_type", "default", silent="default")
-    return {"shape": "modern", "rotary_base": rope["rope_theta"], "epsilon": values["rms_norm_eps"]}
+    return {
+        "shape": "modern",
+        "rotary_base": rope["rope_theta"],
+        "epsilon": values["rms_norm_eps"],
+        "word_head": "tied" if values.get("tie_word_embeddings") else "untied",
+    }
 
 
 def _classic(values: Mapping[str, Any], *, words: bool) -> dict[str, Any]:

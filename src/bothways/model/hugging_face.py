@@ -27,10 +27,13 @@ from bothways.errors import ModelError
 from bothways.files import sync_folder
 from bothways.model.config import ModelConfig
 from bothways.model.faces import Trained, config_json, read_config
+from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.model import Model
 from bothways.model.names import from_hugging_face_names, to_hugging_face
 
 WEIGHTS = "model.safetensors"
+HEADS = "head.safetensors"
+"""Heads that the face has no place for."""
 _WORD_HEADS = ("cls.predictions.transform.dense.weight", "generator_predictions.dense.weight")
 
 
@@ -51,6 +54,7 @@ def save_faces(
     trained: Trained,
     save_tokenizer: Callable[[Path, Literal["encoder", "decoder"]], None],
     card: Callable[[str], str],
+    name: str | None = None,
 ) -> list[Path]:
     """Writes a folder for each face (`body` when there is none) and returns them.
 
@@ -58,39 +62,50 @@ def save_faces(
     system can (a hard link), else copies.
 
     Args:
-        weights: {parameter name of Model: float32 master weight}; heads other than the words, and parts, stay out.
+        weights: {parameter name of Model: float32 master weight}; parts stay out.
         save_tokenizer: called with (folder, "encoder" or "decoder"): which template goes around a text.
         card: called with the face's name; returns its README.md.
+        name: of the folder, instead of the face's, for a network that has one face.
 
     Raises:
         ModelError: a shape that Hugging Face does not have.
     """
-    faces = trained.faces or ("body",)
-    configs = {face: config_json(config, vocabulary=vocabulary, face=face) for face in faces}
+    faces = {name or folder: face for folder, face in trained.folders.items()}
+    configs = {folder: config_json(config, vocabulary=vocabulary, face=face) for folder, face in faces.items()}
     aside = run / ".faces.partial"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    save_file(to_hugging_face(weights, config=config), aside / WEIGHTS, metadata={"format": "pt"})
-    (aside / WEIGHTS).chmod(0o644)  # safetensors leaves it readable to its owner only
-    for face in faces:
-        folder = aside / face
+    detector = "detector" in faces.values()
+    _save(aside / WEIGHTS, to_hugging_face(weights, config=config, detector=detector))
+    heads = {key: weight for key, weight in weights.items() if key.startswith("heads.")}
+    if heads and not detector:
+        _save(aside / HEADS, {key: weight.detach().float().cpu().contiguous() for key, weight in heads.items()})
+    for where, face in faces.items():
+        folder = aside / where
         folder.mkdir()
-        _link(aside / WEIGHTS, folder / WEIGHTS)
-        _write_json(folder / "config.json", configs[face])
+        for file in (WEIGHTS, HEADS):
+            if (aside / file).exists():
+                _link(aside / file, folder / file)
+        _write_json(folder / "config.json", configs[where])
         _write_json(folder / "bothways.json", trained.as_json())
         save_tokenizer(folder, "decoder" if face == "decoder" else "encoder")
         (folder / "README.md").write_text(card(face), encoding="utf-8")
         if face == "decoder":
             _write_json(folder / "generation_config.json", _generation(vocabulary))
-        if face == "encoder":
+        if face in ("encoder", "detector"):
             _write_sentence_transformers(folder, width=config.width)
     _flush(aside)
-    for face in faces:
-        shutil.rmtree(run / face, ignore_errors=True)
-        (aside / face).rename(run / face)
+    for where in faces:
+        shutil.rmtree(run / where, ignore_errors=True)
+        (aside / where).rename(run / where)
     shutil.rmtree(aside)
     sync_folder(run)
-    return [run / face for face in faces]
+    return [run / where for where in faces]
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    save_file(dict(tensors), path, metadata={"format": "pt"})
+    path.chmod(0o644)  # safetensors leaves it readable to its owner only
 
 
 def from_hugging_face(folder: str | Path) -> Model:
@@ -108,14 +123,25 @@ def read_saved(folder: Path) -> Saved:
     tensors = _read_weights(folder)
     try:
         words = any(name in tensors for name in _WORD_HEADS)
-        model = Model(read_config(values, words=words))
-        model.load_state_dict(from_hugging_face_names(tensors, kind=values["model_type"], wanted=model.state_dict()))
         noted = folder / "bothways.json"
         can_say = words or "ForMaskedLM" in "".join(values.get("architectures") or ())
         trained = Trained.from_json(_read_json(noted)) if noted.exists() else Trained.guess(values, words=can_say)
+        heads = _read_heads(folder / HEADS)
+        asked = {key.split(".")[1] for key in heads}
+        asked |= {"replaced"} if "detector" in trained.folders.values() else set()
+        model = Model(read_config(values, words=words), heads={name: KNOWN_HEADS[name] for name in sorted(asked)})
+        wanted = {key: weight for key, weight in model.state_dict().items() if key not in heads}
+        body = from_hugging_face_names(tensors, kind=values["model_type"], wanted=wanted)
+        model.load_state_dict(body | heads)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
     return Saved(model, trained)
+
+
+def _read_heads(path: Path) -> dict[str, Tensor]:
+    """Those that Bothways knows; a user's own stay in the file."""
+    tensors = load_file(path) if path.exists() else {}
+    return {key: tensor for key, tensor in tensors.items() if key.split(".")[1] in KNOWN_HEADS}
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:

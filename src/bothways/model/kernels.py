@@ -67,23 +67,29 @@ class _LinearCrossEntropy(Function):
     """Weighted sum of -log softmax(hidden @ weight.T)[label]; the gradient is made in the forward pass.
 
     The logits live for one chunk of tokens only, and become their own gradient in place: softmax minus the answer.
+    With `chances`, a piece is drawn from each softmax on the way (ELECTRA); no gradient goes through the draw.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor, chances: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         chunk = max(1, LOGITS_AT_ONCE // weight.shape[0])
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         grad_hidden = torch.empty_like(hidden) if wanted else None
         grad_weight: Tensor | None = None
-        for h, label, w, out in zip(
+        drawn = []
+        for h, label, w, out, chance in zip(
             hidden.split(chunk),
             labels.split(chunk),
             weights.split(chunk),
             (hidden if grad_hidden is None else grad_hidden).split(chunk),
+            (weights if chances is None else chances).split(chunk),
             strict=True,
         ):
             share = F.linear(h, weight).softmax(-1)
+            drawn += [] if chances is None else [draw(share, chance)]
             answer = share.gather(1, label[:, None])
             # Not in place: in float32, `answer` is this very tensor. An improbable answer costs at most 87 nats.
             total += (answer.float().clamp(min=SMALLEST).log()[:, 0] * -w).sum()
@@ -94,13 +100,22 @@ class _LinearCrossEntropy(Function):
             torch.mm(share, weight, out=out)
             grad_weight = share.t() @ h if grad_weight is None else grad_weight.addmm_(share.t(), h)
         ctx.save_for_backward(grad_hidden, grad_weight)
-        return total
+        pieces = torch.cat(drawn) if drawn else labels.new_empty(0)
+        ctx.mark_non_differentiable(pieces)
+        return total, pieces
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
         scale = grads[0]
-        return grad_hidden * scale, None if grad_weight is None else grad_weight * scale, None, None
+        return grad_hidden * scale, None if grad_weight is None else grad_weight * scale, None, None, None
+
+
+def draw(share: Tensor, chances: Tensor) -> Tensor:
+    """A piece from each distribution [N, V] (sums need not be 1) by a number of 0..1 [N]: the inverse of the sum."""
+    upto = share.cumsum(-1, dtype=torch.float32)
+    place = torch.searchsorted(upto, chances[:, None] * upto[:, -1:], right=True)
+    return place[:, 0].clamp(max=share.shape[-1] - 1)
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
@@ -117,5 +132,13 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """hidden [N, D], weight [V, D], labels [N], weights [N] float32 -> weighted sum of negative log-likelihoods."""
-    result: Tensor = apply(_LinearCrossEntropy, hidden, weight, labels, weights)
+    result: Tensor = apply(_LinearCrossEntropy, hidden, weight, labels, weights, None)[0]
     return result
+
+
+def linear_cross_entropy_and_draw(
+    hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor, chances: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same, and a piece [N] drawn from each distribution by `chances` [N], float32 of 0..1."""
+    total, drawn = apply(_LinearCrossEntropy, hidden, weight, labels, weights, chances)
+    return total, drawn

@@ -14,21 +14,24 @@ from torch import Tensor, nn
 from bothways.batch import Batch
 from bothways.model.backbone import Backbone, initialise
 from bothways.model.config import ModelConfig
-from bothways.model.kernels import linear_cross_entropy
+from bothways.model.kernels import draw, linear_cross_entropy, linear_cross_entropy_and_draw
 from bothways.visibility import Visibility, ordered
 
 
 class Words(nn.Module):
-    """Which piece? Logits against the embedding table itself (tied, Press & Wolf 2017).
+    """Which piece? Logits against the embedding table itself (tied, Press & Wolf 2017), or another.
 
     tied         states times the table
+    untied       states times a table of its own
     transformed  first a dense layer, GELU and a norm, at the end a bias a piece (BERT)
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.embedding_width or config.width
-        self.dense = self.norm = self.bias = None
+        self.dense = self.norm = self.bias = self.untied = None
+        if config.word_head == "untied":
+            self.untied = nn.Linear(config.width, config.vocabulary, bias=False)
         if config.word_head == "transformed":
             self.dense = nn.Linear(config.width, width)
             self.norm = nn.LayerNorm(width, eps=config.epsilon)
@@ -42,13 +45,27 @@ class Words(nn.Module):
 
     def forward(self, hidden: Tensor, table: Tensor) -> Tensor:
         """hidden [N, D], table [V, D] -> logits [N, V]."""
-        return F.linear(self.transform(hidden), table, self.bias)
+        return F.linear(self.transform(hidden), self._table(table), self.bias)
 
     def loss(self, hidden: Tensor, table: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum of the negative log-likelihoods of `labels` [N], in nats."""
         if self.bias is None:
-            return linear_cross_entropy(self.transform(hidden), table, labels, weights)
+            return linear_cross_entropy(self.transform(hidden), self._table(table), labels, weights)
         return (F.cross_entropy(self(hidden, table).float(), labels, reduction="none") * weights).sum()
+
+    def loss_and_draw(
+        self, hidden: Tensor, table: Tensor, labels: Tensor, weights: Tensor, chances: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The same, and a piece [N] drawn from each distribution by `chances` [N], float32 of 0..1."""
+        if self.bias is None:
+            hidden, table = self.transform(hidden), self._table(table)
+            return linear_cross_entropy_and_draw(hidden, table, labels, weights, chances)
+        logits = self(hidden, table).float()
+        loss = (F.cross_entropy(logits, labels, reduction="none") * weights).sum()
+        return loss, draw(logits.detach().softmax(-1), chances)
+
+    def _table(self, tied: Tensor) -> Tensor:
+        return tied if self.untied is None else self.untied.weight
 
 
 PartFactory = Callable[[ModelConfig], nn.Module]

@@ -19,6 +19,8 @@ PREFIX = {"eurobert": "model.", "llama": "model.", "bert": "bert.", "electra": "
 _MODERN = {
     "backbone.embeddings.pieces": ("model.embed_tokens",),
     "backbone.norm": ("model.norm",),
+    "words.untied": ("lm_head",),
+    "heads.replaced.logit": ("difference",),  # of the classifier's two rows, see `_one_logit`
 }
 _MODERN_BLOCK = {
     "attention_norm": ("input_layernorm",),
@@ -54,6 +56,8 @@ _WORDS = {
         "words.dense": ("generator_predictions.dense",),
         "words.norm": ("generator_predictions.LayerNorm",),
         "words": ("generator_lm_head",),
+        "heads.replaced.dense": ("discriminator_predictions.dense",),
+        "heads.replaced.logit": ("discriminator_predictions.dense_prediction",),
     },
 }
 # Tensors of a body that carry nothing we use: BERT's pooler is trained for next sentences, the others are constants.
@@ -83,17 +87,21 @@ def kind_of(config: ModelConfig) -> str:
     return "electra" if config.embedding_width else "bert"
 
 
-def to_hugging_face(weights: Mapping[str, Tensor], *, config: ModelConfig) -> dict[str, Tensor]:
-    """{our name: weight} -> {their name: float32 weight on the CPU}; heads other than the words, and parts, stay out.
+def to_hugging_face(weights: Mapping[str, Tensor], *, config: ModelConfig, detector: bool = False) -> dict[str, Tensor]:
+    """{our name: weight} -> {their name: float32 weight on the CPU}; parts and heads stay out.
+
+    Of the heads, the words' is there; instead of it, a detector has the one that tells what was replaced.
 
     Raises:
         ModelError: a weight of the body that has no name there.
     """
-    modules = _modules(kind_of(config), config.layers)
+    kind = kind_of(config)
+    modules = _modules("electra" if detector and kind == "bert" else kind, config.layers)
+    others = ("parts.", "words." if detector else "heads.", "heads.copied.")
     result: dict[str, Tensor] = {}
     for name, weight in weights.items():
         module, _, field = name.rpartition(".")
-        if name.startswith(("heads.", "parts.")):
+        if name.startswith(others):
             continue
         if module not in modules:
             raise ModelError(
@@ -102,6 +110,9 @@ def to_hugging_face(weights: Mapping[str, Tensor], *, config: ModelConfig) -> di
         theirs = modules[module]
         for other, part in zip(theirs, weight.detach().float().cpu().chunk(len(theirs)), strict=True):
             result[f"{other}.{field}"] = part.contiguous()
+    if "difference.weight" in result:
+        row = result.pop("difference.weight")
+        result |= {"classifier.weight": torch.cat([torch.zeros_like(row), row]), "classifier.bias": torch.zeros(2)}
     return result
 
 
@@ -115,7 +126,7 @@ def from_hugging_face_names(
     Raises:
         ModelError: a tensor is missing, has another shape, or would be lost.
     """
-    tensors = _modern_spelling(tensors, prefix=PREFIX[kind])
+    tensors = _one_logit(_modern_spelling(tensors, prefix=PREFIX[kind]))
     layers = 1 + max((int(name.split(".")[2]) for name in wanted if name.startswith("backbone.blocks.")), default=-1)
     modules = _modules(kind, layers)
     result: dict[str, Tensor] = {}
@@ -146,6 +157,12 @@ def _modern_spelling(tensors: Mapping[str, Tensor], *, prefix: str) -> dict[str,
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
         spelt[prefix + name if bare else name] = tensor
     return spelt
+
+
+def _one_logit(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A classifier of two rows as the difference between them: what a detector says."""
+    rows = tensors.get("classifier.weight")
+    return tensors if rows is None or len(rows) != 2 else {**tensors, "difference.weight": rows[1:] - rows[:1]}
 
 
 def _nothing_lost(unread: set[str], *, prefix: str) -> None:

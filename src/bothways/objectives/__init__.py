@@ -16,6 +16,8 @@ from bothways.objectives.corruptions import Linear
 from bothways.objectives.directional import causal as causal
 from bothways.objectives.directional import prefix as prefix
 from bothways.objectives.directional import reversed_ as reversed_
+from bothways.objectives.electra import deberta_v3 as deberta_v3
+from bothways.objectives.electra import electra as electra
 from bothways.objectives.expression import Phase, Term, parse
 from bothways.objectives.hybrid import gpt_bert as gpt_bert
 from bothways.objectives.hybrid import hybrid as hybrid
@@ -33,6 +35,8 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "unilm1": unilm1,
     "hybrid": hybrid,
     "gpt-bert": gpt_bert,
+    "electra": electra,
+    "deberta-v3": deberta_v3,
 }
 """{name: function of a vocabulary and keyword arguments}; a new objective is a function and its line here."""
 

@@ -88,9 +88,11 @@ class Replacement:
 
 REPLACEMENTS: dict[str, Replacement] = {
     "bert": Replacement(),
+    "electra": Replacement(mask=0.85, random=0.0, keep=0.15),
     "all-mask": Replacement(mask=1.0, random=0.0, keep=0.0),
 }
-"""bert: 80 % [MASK], 10 % a random piece, 10 % the piece itself; all-mask: always [MASK]."""
+"""bert: 80 % [MASK], 10 % a random piece, 10 % the piece itself; electra: 85 % [MASK], 15 % the piece itself; all-mask:
+always [MASK]."""
 
 
 def nothing(row: Row, rng: np.random.Generator, progress: float) -> Corrupted:

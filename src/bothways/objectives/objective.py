@@ -24,6 +24,7 @@ from bothways.visibility import Layout, Visibility, ordered
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from bothways.model import Model, ModelConfig, PartFactory
 
@@ -52,6 +53,7 @@ Corruption = Callable[[Row, np.random.Generator, float], Corrupted]
 Arrangement = Callable[[Corrupted], Layout]
 Prediction = Callable[[Corrupted, Layout], tuple[Target, ...]]
 Loss = Callable[["Model", Batch, "torch.Generator"], Losses]
+Networks = Mapping[str, tuple[Mapping[str, "Tensor"], "ModelConfig"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Objective:
     names     of its losses, where they are not one loss with the objective's own name
     members   of a mixture or a schedule: each with its share of the rows
     phases    of a schedule: the progress at which each ends
+    networks  (weights, shape) -> what is saved: the model under "", others by name; None saves the model as it is
     flops     (shape, sample) -> FLOPs of training on it; None counts one network that reads the sample once
 
     The loss to minimise is one weighted mean over everything said in the batch, sum of sums over sum of weights. A
@@ -112,6 +115,7 @@ class Objective:
     names: tuple[str, ...] = ()
     members: tuple[tuple[Objective, float], ...] = ()
     phases: tuple[float, ...] = (1.0,)
+    networks: Callable[[Mapping[str, Tensor], ModelConfig], Networks] | None = None
     flops: Callable[[ModelConfig, Sample], float] | None = None
 
     def sample(self, row: Row, rng: np.random.Generator, progress: float) -> Sample:
@@ -193,6 +197,7 @@ def joined(members: Sequence[tuple[Objective, float]], *, corrupt: Corruption, n
         heads=_merged([member.heads for member in objectives]),
         parts=_merged([member.parts for member in objectives]),
         members=tuple((member, weight / total) for member, weight in members),
+        networks=first.networks,
         flops=first.flops,
     )
 

@@ -102,6 +102,8 @@ def probes(objective: Objective, shards: Shards, rows: Sequence[Row], config: Tr
     asked = {"decoder": ("next", "causal"), "encoder": ("fill", "mlm(replace=all-mask)")}
     found = []
     for face in objective.about.faces:
+        if face == "encoder" and objective.about.hidden is None:
+            continue  # it says no words
         name, expression = asked[face]
         probe = build(expression, shards.vocabulary)
         found.append(Probe(name, probe, validation_batches(probe, rows, config)))

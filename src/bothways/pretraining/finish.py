@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
+
+from torch import Tensor
 
 from bothways import __version__, machine
 from bothways.corpus.ngrams import baselines
 from bothways.inference import load
-from bothways.model import save_faces
+from bothways.model import ModelConfig, Trained, save_faces
 from bothways.model.card import Card
-from bothways.model.faces import Trained
 from bothways.pretraining.batches import bits_per_nat, validation_rows
 from bothways.pretraining.samples import samples
-from bothways.pretraining.setup import Run
+from bothways.pretraining.setup import Run, trained_by
 from bothways.reports import write_report
 
 VERSIONS = ("torch", "numpy", "tokenizers", "safetensors")
@@ -63,26 +65,34 @@ def finish(run: Run) -> None:
     weights = run.full_weights()
     if not run.team.first:
         return
-    about = run.objective.about
-    trained = Trained(run.objective.name, about.faces, about.hidden, dict(about.decoding), about.reads)
+    trained = trained_by(run.objective)
     manifest = run.folder.manifest()
-    save_faces(
-        run.folder.path,
-        weights=weights,
-        config=run.model.config,
-        vocabulary=run.shards.vocabulary,
-        trained=trained,
-        save_tokenizer=lambda folder, face: run.shards.tokenizer.save(
-            folder, template=face, length=run.model.config.length
-        ),
-        card=_card(run, trained, manifest),
-    )
+    networks = run.objective.networks or (lambda weights, config: {"": (weights, config)})
+    for name, (own, config) in networks(weights, run.model.config).items():
+        taught = trained if not name else Trained(f"{name} of {run.objective.name}", ("encoder",), "in place")
+        save_faces(
+            run.folder.path,
+            weights=own,
+            config=config,
+            vocabulary=run.shards.vocabulary,
+            trained=taught,
+            save_tokenizer=lambda folder, face: run.shards.tokenizer.save(
+                folder, template=face, length=run.model.config.length
+            ),
+            card=_card(run, taught, own, config, manifest),
+            name=name or None,
+        )
     loaded = load(run.folder.path, device="cpu")
-    run.folder.note(status="done", samples=samples(loaded, validation_rows(run.shards, run.config.training)))
+    other = run.folder.path / "generator"
+    generator = load(other, device="cpu") if other.exists() else None
+    rows = validation_rows(run.shards, run.config.training)
+    run.folder.note(status="done", samples=samples(loaded, rows, generator=generator))
     write_report(run.folder.path)
 
 
-def _card(run: Run, trained: Trained, manifest: dict[str, Any]) -> Card:
+def _card(
+    run: Run, trained: Trained, weights: Mapping[str, Tensor], config: ModelConfig, manifest: dict[str, Any]
+) -> Card:
     last = next(line for line in reversed(run.folder.lines()) if line["kind"] == "validation")
     baselines, data = manifest["baselines"], manifest["data"]["train"]
     measured = {
@@ -93,8 +103,8 @@ def _card(run: Run, trained: Trained, manifest: dict[str, Any]) -> Card:
     return Card(
         name=run.folder.path.resolve().name,
         trained=trained,
-        config=run.model.config,
-        parameters=run.model.parameter_count(),
+        config=config,
+        parameters=sum(weight.numel() for name, weight in weights.items() if not name.startswith("parts.")),
         about=f"{run.objective.about.summary} ({run.objective.about.paper})",
         facts={
             "text": f"{data['documents']:,} documents, {data['pieces']:,} pieces, {data['bytes']:,} bytes",

@@ -1,4 +1,4 @@
-"""What the finished model says of text it never saw: hidden words filled in, beginnings continued."""
+"""What the finished model says of text it never saw: hidden words filled in, beginnings continued, changes found."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ WORDS = re.compile(r"(?<!\w)[^\W\d_]{4,}(?!\w)|[\u4e00-\u9fff]")
 SENTENCE, WORDS_IN_IT, CONTINUED = (24, 110), 6, 40  # characters; words; pieces
 
 
-def samples(loaded: Loaded, rows: Sequence[Row], *, count: int = 4) -> dict[str, list[dict[str, Any]]]:
-    """Fills and continuations, as far as the model was taught them, of sentences spread over the rows."""
+def samples(
+    loaded: Loaded, rows: Sequence[Row], *, count: int = 4, generator: Loaded | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """What the model was taught, of sentences spread over the rows; `generator` changes a word for it to find."""
     found = _sentences(loaded, rows)
     chosen = [found[i * len(found) // count] for i in range(min(count, len(found)))]
     trained = loaded.reader.trained
@@ -27,6 +29,8 @@ def samples(loaded: Loaded, rows: Sequence[Row], *, count: int = 4) -> dict[str,
         texts = loaded.extend(prompts, max_new_tokens=CONTINUED, temperature=0.7, top_p=0.9, seed=0)
         pairs = zip(prompts, texts, strict=True)
         result["continuations"] = [{"prompt": prompt, "text": text} for prompt, text in pairs]
+    if "detect" in trained.decoding and generator is not None:
+        result["detections"] = [_detection(loaded, generator, sentence) for sentence in chosen]
     return result
 
 
@@ -55,12 +59,31 @@ def _hideable(loaded: Loaded, sentence: str) -> re.Match[str] | None:
 
 
 def _fill(loaded: Loaded, sentence: str) -> dict[str, Any]:
-    word = _hideable(loaded, sentence)
-    assert word is not None
-    text = f"{sentence[: word.start()]}[MASK]{sentence[word.end() :]}"
+    text, word = _hidden(loaded, sentence)
     (guesses,) = loaded.fill(text)
     return {
         "text": text,
-        "hidden": word.group(),
+        "hidden": word,
         "answers": [{"piece": guess.piece, "probability": guess.probability} for guess in guesses],
     }
+
+
+def _detection(loaded: Loaded, generator: Loaded, sentence: str) -> dict[str, Any]:
+    """The sentence with a word put in by the generator, and the verdict on every word."""
+    text, word = _hidden(loaded, sentence)
+    (guesses,) = generator.fill(text, top_k=10)
+    wrong = next((guess.piece.strip() for guess in guesses if guess.piece.strip() not in ("", word)), word)
+    verdicts = loaded.detect(text.replace("[MASK]", wrong))
+    return {
+        "text": text,
+        "hidden": word,
+        "instead": wrong,
+        "words": [{"word": verdict.word, "replaced": verdict.replaced} for verdict in verdicts],
+    }
+
+
+def _hidden(loaded: Loaded, sentence: str) -> tuple[str, str]:
+    """The sentence with [MASK] for its word that can be hidden, and the word."""
+    word = _hideable(loaded, sentence)
+    assert word is not None
+    return f"{sentence[: word.start()]}[MASK]{sentence[word.end() :]}", word.group()

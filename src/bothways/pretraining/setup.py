@@ -16,7 +16,7 @@ from bothways.batch import Batch, Losses
 from bothways.corpus import Rows, Shards
 from bothways.errors import DataError, ModelError, UsageError
 from bothways.machine import bf16_instructions, gemm_peak
-from bothways.model import Model, architecture
+from bothways.model import Model, Trained, architecture
 from bothways.model.losses import plain_loss
 from bothways.objectives import Objective, build
 from bothways.pretraining.batches import (
@@ -83,7 +83,7 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
     shards = Shards.open(config.shards)
     objective = build(config.objective, shards.vocabulary)
     shape = config.model_config_for(shards.vocabulary.size)
-    for face in objective.about.faces or ("body",):
+    for face in trained_by(objective).folders.values():
         architecture(shape, face)  # a shape that cannot be saved is refused before it is trained
     rows = Rows(shards.train, shards.vocabulary, length=training.length, seed=training.seed)
     fixed = validation_rows(shards, training)
@@ -112,6 +112,12 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
     if resume:
         _restore(run)
     return run
+
+
+def trained_by(objective: Objective) -> Trained:
+    """What the objective teaches, as it is saved with the model."""
+    about = objective.about
+    return Trained(objective.name, about.faces, about.hidden, dict(about.decoding), about.reads)
 
 
 def precision_of(config: TrainingConfig) -> str:

@@ -94,10 +94,11 @@ def _cut(record: Record) -> Iterator[str]:
 
 
 def samples(record: Record) -> Markup:
-    """What the model fills in and how it goes on; empty when nothing was sampled."""
+    """What the model fills in, how it goes on, and what it finds; empty when nothing was sampled."""
     found = part(record.manifest, "samples")
     fills = [_fill(fill) for fill in _records(found.get("fills"))]
     continuations = [_continuation(each) for each in _records(found.get("continuations"))]
+    detections = [_detection(each) for each in _records(found.get("detections"))]
     parts: list[Markup] = []
     if fills:
         parts += [tag("p", "The gap it was given, and its first guesses with their probability.", class_="about")]
@@ -105,6 +106,9 @@ def samples(record: Record) -> Markup:
     if continuations:
         parts += [tag("p", "The beginning it was given, in bold, and how it went on.", class_="about")]
         parts += [tag("div", *continuations, class_="cards")]
+    if detections:
+        parts += [tag("p", "A word was put in by the generator; the chance of each that it was.", class_="about")]
+        parts += [tag("div", *detections, class_="cards")]
     return tag("section", tag("h2", "In its own words"), *parts) if parts else Markup()
 
 
@@ -125,6 +129,20 @@ def _fill(fill: dict[str, Any]) -> Markup:
 def _continuation(sample: dict[str, Any]) -> Markup:
     prompt, text = str(sample.get("prompt", "")), str(sample.get("text", ""))
     return tag("blockquote", tag("b", prompt), text.removeprefix(prompt), class_="card")
+
+
+def _detection(sample: dict[str, Any]) -> Markup:
+    """The words, darker the likelier they were replaced; the three likeliest with their chance."""
+    words = [(str(each.get("word", "")), number(each, "replaced") or 0.0) for each in _records(sample.get("words"))]
+    listed = sorted((chance for _, chance in words), reverse=True)[:3]
+    shown = []
+    for word, chance in words:
+        strength = round(100 * min(1.0, max(0.0, chance)))
+        style = f"background: color-mix(in srgb, var(--accent) {strength // 2}%, transparent)"
+        said = tag("sub", f"{chance:.0%}") if chance in listed else Markup()
+        shown += [tag("span", word, said, style=style), " "]
+    instead = tag("p", f"“{sample.get('instead', '')}” stands for “{sample.get('hidden', '')}”", class_="about")
+    return tag("article", tag("p", *shown, class_="fill"), instead, class_="card")
 
 
 def _records(found: object) -> list[dict[str, Any]]:

@@ -1,0 +1,52 @@
+"""Which words of a text do not belong where they stand? What a discriminator tells (ELECTRA)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from bothways.inference.reading import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A word of a text, as it stands there, and the chance that it was replaced."""
+
+    word: str
+    replaced: float
+
+
+@torch.inference_mode()
+def detect(reader: Reader, texts: Sequence[str]) -> list[list[Verdict]]:
+    """Every word of every text, in order.
+
+    A word of several pieces was replaced if one of them was; the model judges pieces apart, so their chances multiply.
+    A text longer than the model reads is read in parts.
+
+    Raises:
+        ModelError: the objective did not teach it.
+    """
+    reader.needs("detect")
+    head: Any = reader.model.heads["replaced"]
+    rows, text_of = reader.rows(texts, closed=True)
+    kept: dict[int, np.ndarray] = {}
+    for batch, states in reader.states(rows, face="encoder"):
+        chances = torch.sigmoid(head(states.float())).cpu().numpy()  # [B, T]
+        kept |= {number: chances[i, : len(rows[number])] for i, number in enumerate(batch.tolist())}
+    found: list[list[Verdict]] = [[] for _ in texts]
+    for number, row in enumerate(rows):
+        found[text_of[number]] += _words(reader, row, 1 - kept[number])
+    return found
+
+
+def _words(reader: Reader, row: np.ndarray, original: np.ndarray) -> list[Verdict]:
+    """The words between [CLS] and [SEP]; `original` [T] is each piece's chance to be what was written."""
+    begins = reader.tokenizer.word_starts(row)[1:-1]
+    begins[:1] = True  # a part of a text may begin within a word
+    places = np.split(np.arange(1, len(row) - 1), np.flatnonzero(begins))[1:]
+    decode = reader.tokenizer.decode
+    return [Verdict(decode(row[place]).strip(), float(1 - original[place].prod())) for place in places]

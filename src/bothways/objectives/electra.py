@@ -1,0 +1,228 @@
+"""Original or replaced? A small generator fills hidden places, the model judges every piece: electra, deberta-v3.
+
+The picture shows a document of six words, `_` for [MASK], as the generator reads it; the tests read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import replace as but
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bothways.batch import Batch, Losses, Sample, Target, Vocabulary
+from bothways.errors import UsageError, unknown
+from bothways.model import Model, ModelConfig
+from bothways.model.generator import Generator, generator_shape, standing_alone
+from bothways.model.heads import Copied, Replaced
+from bothways.objectives.arrangements import together
+from bothways.objectives.cloze import masking
+from bothways.objectives.corruptions import Rate
+from bothways.objectives.objective import About, Corrupted, Networks, Objective
+from bothways.objectives.predictions import in_place
+from bothways.visibility import Layout, ordered
+
+SHARING = ("shared", "separate", "disentangled")
+PREDICT = {"all": "discriminator", "hidden": "discriminator", "words": "replace-mlm", "all-words": "all-tokens-mlm"}
+"""{what the model must say: the name of its loss}"""
+GENERATOR = "generator"
+DIFFERENCE = "embeddings_difference"
+
+
+def electra(
+    vocabulary: Vocabulary,
+    *,
+    rate: Rate = 0.15,
+    replace: str = "electra",
+    generator: float = 0.25,
+    layers: float = 1.0,
+    weight: float | None = None,
+    sharing: str = "shared",
+    predict: str = "all",
+) -> Objective:
+    """Of every piece: is it the original, or did the generator put it there? A right guess counts as original.
+
+    rate       share of the text that the generator fills, drawn without replacement
+    replace    what the generator reads there: electra (85 % [MASK], 15 % the piece itself), bert or all-mask
+    generator  its width, as a share of the model's; `layers` the share of its layers
+    weight     of the model's mean loss against the generator's; left out, 50, and 1 where words are said
+    sharing    of the embeddings: shared; separate; disentangled: the model's are the generator's, through which its
+               gradient does not pass, plus a difference that begins at zero (DeBERTa-v3)
+    predict    all: original or replaced, everywhere; hidden: only where the generator filled; words: the original word
+               there (Replace MLM); all-words: the original word everywhere, with a gate to copy it (All-Tokens MLM)
+
+    reads  a b _ d e f
+    step   0 0 0 0 0 0
+    says   . . c . . .
+    sees   1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+
+    Raises:
+        UsageError: a number out of range, or an unknown word.
+    """
+    if not 0 < generator <= 1 or not 0 < layers <= 1:
+        raise UsageError(
+            f"generator and layers are shares of the model's width and layers, above 0 and at most 1, got {generator} "
+            f"and {layers}"
+        )
+    if sharing not in SHARING:
+        raise unknown("value of sharing", sharing, SHARING)
+    if predict not in PREDICT:
+        raise unknown("value of predict", predict, PREDICT)
+    detects = predict in ("all", "hidden")
+    weight = weight or (50.0 if detects else 1.0)
+    parts: dict[str, Any] = {
+        GENERATOR: partial(Generator, width=generator, layers=layers, own_embeddings=sharing == "separate")
+    }
+    if sharing == "disentangled":
+        parts[DIFFERENCE] = _Difference
+    return Objective(
+        name="electra",
+        corrupt=masking(vocabulary, rate=rate, words="pieces", replace=replace),
+        arrange=together,
+        predict=_Questions(predict, weight),
+        about=About(
+            summary="original or replaced, everywhere, after a small generator filled hidden places",
+            paper="ELECTRA (Clark et al. 2020, sections 2 and 3)",
+            faces=("encoder",),
+            hidden=None if detects else "in place",
+            decoding={"detect": 0} if detects else {},
+            differs="places are drawn without replacement; the published code may draw one twice",
+        ),
+        loss=_LOSSES[sharing == "disentangled"],
+        heads={"replaced": Replaced} if detects else {"copied": Copied} if predict == "all-words" else {},
+        parts=parts,
+        names=(GENERATOR, PREDICT[predict]),
+        flops=partial(_flops, width=generator, layers=layers),
+        networks=partial(_networks, width=generator, layers=layers),
+    )
+
+
+def deberta_v3(vocabulary: Vocabulary, *, rate: Rate = 0.15, weight: float | None = None) -> Objective:
+    """ELECTRA with a generator of full width and half depth, and disentangled embeddings; [MASK] always.
+
+    reads  a b _ d e f
+    step   0 0 0 0 0 0
+    says   . . c . . .
+    sees   1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+
+    Raises:
+        UsageError: a number out of range.
+    """
+    objective = electra(
+        vocabulary, rate=rate, weight=weight, replace="all-mask", generator=1.0, layers=0.5, sharing="disentangled"
+    )
+    about = but(
+        objective.about,
+        paper="DeBERTaV3 (He et al. 2021, section 3): gradient-disentangled embedding sharing",
+        differs="one optimiser for both networks; plain attention, not DeBERTa's disentangled one",
+    )
+    return but(objective, name="deberta-v3", about=about)
+
+
+class _Difference(nn.Embedding):
+    """What the model's piece embeddings are beyond the generator's; begins at zero (`model.initialise`)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config.vocabulary, config.embedding_width or config.width)
+
+
+@dataclass(frozen=True, slots=True)
+class _Questions:
+    """The generator's words at the hidden places, and the model's question; its labels are the original pieces."""
+
+    predict: str
+    weight: float
+
+    def __call__(self, corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
+        (words,) = in_place(corrupted, layout)
+        at, weight, pieces = words.at, self.weight, corrupted.row.pieces
+        if self.predict.startswith("all"):
+            at = np.flatnonzero(corrupted.row.document >= 0)
+        else:
+            weight *= corrupted.weight
+        head = "replaced" if PREDICT[self.predict] == "discriminator" else "words"
+        return (
+            but(words, name=GENERATOR),
+            Target(head, at, pieces[at], weight, name=PREDICT[self.predict]),
+        )
+
+
+def _loss(model: Model, batch: Batch, random: torch.Generator, *, disentangled: bool) -> Losses:
+    """The generator's loss, its draws put into the text, and the model's loss on that text."""
+    asked, question = sorted(batch.targets, key=lambda target: target.name != GENERATOR)
+    small: Any = model.parts[GENERATOR]
+    layout, mask = batch.layout, ordered.dense(batch.layout)
+    embeddings = model.backbone.embeddings
+    its_own = small.embeddings or embeddings
+    at, labels, weights = (torch.as_tensor(column) for column in (asked.at, asked.labels, asked.weight))
+    states = small(its_own.normed(its_own.look_up(batch.pieces, layout)), layout, mask).flatten(0, 1)[at]
+    # One number a place, so that a target that is there twice (to fill up) is drawn alike.
+    chances = torch.rand(batch.pieces.numel(), generator=random, device=at.device)[at]
+    said, drawn = small.words.loss_and_draw(small.said(states), its_own.pieces.weight, labels, weights, chances)
+    pieces = batch.pieces.flatten().scatter(0, at, drawn).view_as(batch.pieces)
+    reads = embeddings.look_up(pieces, layout)
+    if disentangled:
+        difference: Any = model.parts[DIFFERENCE]
+        reads = reads.detach() + difference(pieces)
+    hidden = model.backbone.encode(embeddings.widened(embeddings.normed(reads)), layout, mask).flatten(0, 1)
+    loss, count = _judged(model, hidden, pieces.flatten(), question)
+    return {GENERATOR: (said, weights.sum()), question.name: (loss, count)}
+
+
+def _judged(model: Model, hidden: Tensor, pieces: Tensor, question: Target) -> tuple[Tensor, Tensor]:
+    """What the model says of the filled text: hidden [B*T, D], pieces [B*T]."""
+    at, labels, weights = (torch.as_tensor(column) for column in (question.at, question.labels, question.weight))
+    states = hidden.index_select(0, at)
+    if question.head == "replaced":
+        head: Any = model.heads["replaced"]
+        return head.loss(states, pieces[at] != labels, weights), weights.sum()
+    if "copied" in model.heads:
+        gate: Any = model.heads["copied"]
+        return gate.loss(states, model.logits(states), reads=pieces[at], labels=labels, weights=weights), weights.sum()
+    return model.words.loss(states, model.table, labels, weights), weights.sum()
+
+
+_LOSSES = {kind: partial(_loss, disentangled=kind) for kind in (False, True)}  # one object each, so that they compare
+
+
+def _flops(config: ModelConfig, sample: Sample, *, width: float, layers: float) -> float:
+    """Both networks over the row; the generator's head at the hidden places, the model's where it says words."""
+    tokens = len(sample.pieces)
+    said = {target.name: len(target.at) for target in sample.targets if target.head == "words"}
+    small = generator_shape(config, width=width, layers=layers)
+    embedding_width = config.embedding_width or config.width
+    projections = (
+        2 * small.width * embedding_width * (tokens + said[GENERATOR]) if small.width != embedding_width else 0
+    )
+    head = 2 * embedding_width * config.vocabulary * said[GENERATOR]
+    body = small.flops_per_token(length=tokens, predicted=0.0) * tokens
+    words = sum(count for name, count in said.items() if name != GENERATOR)
+    return 3 * (projections + head) + body + config.flops_per_token(length=tokens, predicted=words / tokens) * tokens
+
+
+def _networks(weights: Mapping[str, Tensor], config: ModelConfig, *, width: float, layers: float) -> Networks:
+    """The model with its embeddings made whole, and the generator as a model of its own."""
+    mine, table = f"parts.{GENERATOR}.", "backbone.embeddings.pieces.weight"
+    small = {name.removeprefix(mine): weight for name, weight in weights.items() if name.startswith(mine)}
+    shared = {name.removeprefix("backbone."): weight for name, weight in weights.items() if "backbone.embed" in name}
+    shape = generator_shape(config, width=width, layers=layers)
+    main = dict(weights)
+    difference = f"parts.{DIFFERENCE}.weight"
+    if difference in main:
+        main[table] = main[table] + main[difference]
+    return {"": (main, config), GENERATOR: standing_alone(shared | small, shape)}

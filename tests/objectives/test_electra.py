@@ -1,0 +1,287 @@
+"""ELECTRA and DeBERTa-v3: what is judged, whose gradient goes where, what is saved."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bothways.batch import Batch, Row
+from bothways.errors import UsageError
+from bothways.model import Model, ModelConfig, read_saved, save_faces
+from bothways.model.generator import generator_shape
+from bothways.objectives import Objective, build
+from bothways.objectives.electra import DIFFERENCE, GENERATOR
+from bothways.pretraining.setup import trained_by
+from bothways.training.config import OptimiserConfig, ScheduleConfig, TrainingConfig
+from bothways.training.loop import Work, train
+from bothways.training.optimiser import build_optimisers
+from bothways.training.state import State
+from bothways.training.weights import Replicated, kind
+from bothways.visibility import ordered
+from tests.model.small import CLASSIC, MODERN
+from tests.objectives.rows import VOCABULARY, packed
+
+CONFIG = ModelConfig(vocabulary=VOCABULARY.size, layers=2, width=64, heads=1, inner=112, length=32, init=0.1)
+OLD = CLASSIC.model_copy(update={"vocabulary": VOCABULARY.size, "layers": 2})
+ROW = packed([9, 4], padding=1)
+VARIANTS = [
+    *(f"electra(predict={what})" for what in ("all", "hidden", "words", "all-words")),
+    *(f"electra(sharing={how})" for how in ("separate", "disentangled")),
+    "deberta-v3",
+]
+
+
+def model_for(objective: Objective, config: ModelConfig = CONFIG) -> Model:
+    return Model(config, seed=1, heads=objective.heads, parts=objective.parts)
+
+
+def batch_of(objective: Objective, row: Row = ROW, *, seed: int = 0, rows: int = 4) -> Batch:
+    return Batch.stack([objective.sample(row, np.random.default_rng((seed, i)), 0.0) for i in range(rows)])
+
+
+def losses(objective: Objective, model: Model, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+    assert objective.loss is not None
+    return objective.loss(model, batch, torch.Generator().manual_seed(3))
+
+
+class Recorder(nn.Module):
+    """Stands in for a head and keeps what it is asked."""
+
+    def loss(self, hidden: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        self.labels = labels
+        return hidden.sum() * 0
+
+
+def test_a_piece_is_replaced_where_it_differs_from_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = build("electra(rate=0.5)", VOCABULARY)
+    model, read = model_for(objective), []
+    model.heads["replaced"] = recorder = Recorder()
+    look_up = model.backbone.embeddings.look_up
+    monkeypatch.setattr(model.backbone.embeddings, "look_up", lambda p, layout: read.append(p) or look_up(p, layout))
+    batch = batch_of(objective, rows=64)
+    losses(objective, model, batch)
+    masked, filled = (pieces.flatten() for pieces in read)
+    asked, question = batch.targets
+    assert torch.equal(masked, batch.pieces.flatten())
+    assert torch.equal(recorder.labels, filled[question.at] != question.labels)
+    hidden = torch.zeros(batch.pieces.numel(), dtype=torch.bool)
+    hidden[asked.at] = True
+    assert not recorder.labels[~hidden[question.at]].any()
+    assert len(question.at) == int(batch.layout.real.sum())  # everywhere but in the padding
+    assert not (filled == VOCABULARY.mask).all() and recorder.labels.any()
+
+
+def test_a_right_guess_counts_as_original() -> None:
+    """A generator that is sure of the answer replaces nothing."""
+    objective = build("electra(rate=0.5)", VOCABULARY)
+    model = model_for(objective)
+    model.heads["replaced"] = recorder = Recorder()
+    small: Any = model.parts[GENERATOR]
+    small.words.loss_and_draw = lambda hidden, table, labels, weights, chances: (hidden.sum() * 0, labels)
+    losses(objective, model, batch_of(objective))
+    assert not recorder.labels.any()
+
+
+@pytest.mark.parametrize("expression", VARIANTS)
+def test_no_gradient_goes_through_what_was_drawn(expression: str) -> None:
+    objective = build(expression, VOCABULARY)
+    model = model_for(objective)
+    _, judged = (loss for loss, _ in losses(objective, model, batch_of(objective)).values())
+    judged.backward()
+    moved = {name for name, weight in model.named_parameters() if weight.grad is not None and weight.grad.any()}
+    assert not any(name.startswith(f"parts.{GENERATOR}.") for name in moved)
+    assert any(name.startswith("backbone.blocks.") for name in moved)
+
+
+@pytest.mark.parametrize("config", [CONFIG, OLD], ids=["modern", "classic"])
+def test_disentangled_embeddings_are_moved_by_the_generator_alone(config: ModelConfig) -> None:
+    """DeBERTaV3, section 3.3: the model's loss reaches the difference, and no table of the generator's."""
+    objective = build("deberta-v3", VOCABULARY)
+    model = model_for(objective, config)
+    table, difference = model.table, model.parts[DIFFERENCE].weight
+    assert not difference.any()
+    said, judged = (loss for loss, _ in losses(objective, model, batch_of(objective)).values())
+    judged.backward(retain_graph=True)
+    assert table.grad is None or not table.grad.any()
+    assert difference.grad.any()
+    difference.grad = None
+    said.backward()
+    assert table.grad.any() and difference.grad is None
+
+
+def test_shared_embeddings_are_moved_by_both_and_separate_ones_by_their_own() -> None:
+    for sharing, both in (("shared", True), ("separate", False)):
+        objective = build(f"electra(sharing={sharing})", VOCABULARY)
+        model = model_for(objective)
+        said, judged = (loss for loss, _ in losses(objective, model, batch_of(objective)).values())
+        said.backward(retain_graph=True)
+        assert (model.table.grad is not None and bool(model.table.grad.any())) == both
+        judged.backward()
+        assert model.table.grad.any()
+
+
+def test_fifty_to_one_between_means() -> None:
+    """All targets count for a piece each, times the weight: so the one mean of the step is L + 50 L."""
+    objective = build("electra", VOCABULARY)
+    rows = [objective.sample(ROW, np.random.default_rng(seed), 0.0) for seed in range(400)]
+    asked, question = Batch.stack(rows).targets
+    assert float(asked.weight.sum()) == pytest.approx(400 * 13, rel=0.02)  # pieces of text
+    assert float(question.weight.sum()) == 50 * 400 * 17  # and their specials
+    hidden = build("electra(predict=hidden, weight=7)", VOCABULARY)
+    _, question = batch_of(hidden, rows=400).targets
+    assert float(question.weight.sum()) == pytest.approx(7 * 400 * 13, rel=0.02)
+
+
+def test_a_target_that_fills_up_is_drawn_like_the_one_it_repeats() -> None:
+    from bothways.pretraining.batches import _of_few_lengths
+
+    objective = build("electra(rate=0.5)", VOCABULARY)
+    model, batch = model_for(objective), batch_of(objective)
+    longer = _of_few_lengths(batch)
+    assert len(longer.targets[0].at) > len(batch.targets[0].at)
+    for (name, (loss, count)), (_, (same, same_count)) in zip(
+        losses(objective, model, batch).items(), losses(objective, model, longer).items(), strict=True
+    ):
+        assert torch.allclose(loss, same, rtol=1e-5) and count == same_count, name
+
+
+def test_all_tokens_mlm_mixes_copying_and_saying() -> None:
+    """Clark et al. 2020, section 3.4: D 1[the piece that is read] + (1 - D) softmax."""
+    objective = build("electra(predict=all-words)", VOCABULARY)
+    model = model_for(objective)
+    gate: Any = model.heads["copied"]
+    hidden, reads = torch.randn(6, 64), torch.tensor([9, 9, 9, 8, 8, 8])
+    labels, weights = torch.tensor([9, 8, 9, 8, 9, 8]), torch.arange(1.0, 7.0)
+    share = model.logits(hidden).softmax(-1)
+    copy = torch.sigmoid(hidden @ gate.logit.weight[0])
+    chance = copy * (reads == labels) + (1 - copy) * share[torch.arange(6), labels]
+    found = gate.loss(hidden, model.logits(hidden), reads=reads, labels=labels, weights=weights)
+    assert torch.allclose(found, -(chance.log() * weights).sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("expression", VARIANTS)
+def test_every_variant_learns(expression: str) -> None:
+    """Thirteen pieces that always come in one order: both networks find out."""
+    objective = build(expression, VOCABULARY)
+    model = model_for(objective)
+    settings = {"budget": {"steps": 80}, "length": len(ROW), "step_tokens": 16 * len(ROW), "micro_tokens": 999}
+    schedule = ScheduleConfig(warmup_steps=5)
+    optimiser = OptimiserConfig(name="adamw", learning_rate=3e-3)
+    config = TrainingConfig.model_validate({**settings, "schedule": schedule, "optimiser": optimiser})
+    weights = Replicated(model, torch.float32)
+    groups = {
+        name: [w for key, w in weights.master.items() if kind(key, w) == name]
+        for name in ("matrices", "tables", "vectors")
+    }
+    work = Work(
+        losses=partial(objective.loss, model),
+        batches=lambda step, progress: [batch_of(objective, seed=step, rows=16)],
+        names=tuple(sorted(objective.shares)),
+    )
+    reports = list(train(work, state=State(weights, build_optimisers(optimiser, **groups)), config=config, total=80))
+    first, last = (np.mean([list(r.losses.values()) for r in some], axis=0) for some in (reports[:5], reports[-5:]))
+    assert set(reports[0].losses) == set(objective.names)
+    if "hidden" in expression:  # it gets harder: at first all that is hidden is replaced, in the end half of it
+        first = np.array([np.log(2), first[1]])
+    assert (last < 0.75 * first).all(), (first, last)
+
+
+def test_what_it_costs() -> None:
+    objective = build("electra", VOCABULARY)
+    sample = objective.sample(ROW, np.random.default_rng(0), 0.0)
+    small = generator_shape(CONFIG, width=0.25, layers=1.0)
+    tokens, said = len(ROW), len(sample.targets[0].at)
+    assert small.width == 16
+    one = 3 * 2 * (tokens + said) * 16 * 64 + 3 * 2 * said * 64 * CONFIG.vocabulary
+    both = tokens * sum(shape.flops_per_token(length=tokens, predicted=0.0) for shape in (small, CONFIG))
+    assert objective.cost(CONFIG, sample) == pytest.approx(one + both)
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ("electra(generator=2)", "shares of the model's width and layers"),
+        ("electra(layers=0)", "shares of the model's width and layers"),
+        ("electra(sharing=share)", "unknown value of sharing 'share'. Did you mean 'shared'?"),
+        ("electra(predict=word)", "Did you mean 'words'?"),
+        ("electra(rate=2)", "rate is the share"),
+        ("electra + mlm", "bring different ones"),
+        ("electra(generator=0.5) + electra", "different networks under the name 'generator'"),
+    ],
+)
+def test_errors(expression: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told.replace("?", r"\?")):
+        build(expression, VOCABULARY)
+
+
+def save(objective: Objective, model: Model, run: Path) -> None:
+    assert objective.networks is not None
+    for name, (weights, config) in objective.networks(model.state_dict(), model.config).items():
+        save_faces(
+            run,
+            weights=weights,
+            config=config,
+            vocabulary=VOCABULARY,
+            trained=trained_by(objective if not name else build("mlm", VOCABULARY)),
+            save_tokenizer=lambda folder, template: None,
+            card=lambda face: face,
+            name=name or None,
+        )
+
+
+CLASSES = {
+    "modern": "EuroBertForTokenClassification",
+    "classic": "ElectraForPreTraining",
+    "projected": "ElectraForPreTraining",
+}
+SHAPES = {"modern": MODERN, "classic": CLASSIC, "projected": CLASSIC.model_copy(update={"embedding_width": 32})}
+
+
+@pytest.mark.parametrize("expression", ["electra", "electra(sharing=separate)", "deberta-v3"])
+@pytest.mark.parametrize("shape", SHAPES)
+@torch.no_grad()
+def test_both_networks_load_elsewhere_and_say_the_same(shape: str, expression: str, tmp_path: Path) -> None:
+    """transformers' own classes, and ours: the discriminator's verdicts and the generator's words."""
+    transformers = pytest.importorskip("transformers")
+    config = SHAPES[shape].model_copy(update={"vocabulary": VOCABULARY.size})
+    objective = build(expression, VOCABULARY)
+    model = model_for(objective, config).eval()
+    if DIFFERENCE in model.parts:
+        model.parts[DIFFERENCE].weight.normal_(0.0, 0.2)
+    save(objective, model, tmp_path)
+    batch = batch_of(objective, packed([12]), rows=2)
+    pieces, layout, mask = batch.pieces, batch.layout, ordered.dense(batch.layout)
+    embeddings: Any = model.backbone.embeddings
+    reads = embeddings.look_up(pieces, layout)
+    if DIFFERENCE in model.parts:
+        reads = reads + model.parts[DIFFERENCE](pieces)
+    verdicts = model.heads["replaced"](
+        model.backbone.encode(embeddings.widened(embeddings.normed(reads)), layout, mask)
+    )
+    small: Any = model.parts[GENERATOR]
+    own = small.embeddings or embeddings
+    states = small(own.normed(own.look_up(pieces, layout)), layout, mask)
+    words = small.words(small.said(states), own.pieces.weight)
+
+    def theirs(name: str, folder: str) -> Tensor:
+        loaded, report = getattr(transformers, name).from_pretrained(tmp_path / folder, output_loading_info=True)
+        assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
+        return loaded.eval()(input_ids=pieces).logits
+
+    logits = theirs(CLASSES[shape], "encoder")
+    logits = logits[..., 1] - logits[..., 0] if shape == "modern" else logits
+    assert (logits - verdicts).abs().max() <= 2e-5 * verdicts.abs().max()
+    said = theirs("AutoModelForMaskedLM", "generator")
+    assert (said - words).abs().max() <= 2e-5 * words.abs().max()
+    again = read_saved(tmp_path / "encoder")
+    assert again.trained.decoding == {"detect": 0}
+    ours = again.model.heads["replaced"](again.model.eval().states(batch))
+    assert (ours - verdicts).abs().max() <= 2e-5 * verdicts.abs().max()
+    filler = read_saved(tmp_path / "generator").model.eval()
+    assert (filler(batch) - words).abs().max() <= 2e-5 * words.abs().max()
