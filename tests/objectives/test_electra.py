@@ -223,16 +223,17 @@ def test_errors(expression: str, told: str) -> None:
 def save(objective: Objective, model: Model, run: Path) -> None:
     assert objective.networks is not None
     for name, (weights, config) in objective.networks(model.state_dict(), model.config).items():
-        save_faces(
-            run,
+        folders = save_faces(
+            run / f".{name}" if name else run,
             weights=weights,
             config=config,
             vocabulary=VOCABULARY,
             trained=trained_by(objective if not name else build("mlm", VOCABULARY)),
             save_tokenizer=lambda folder, template: None,
             card=lambda face: face,
-            name=name or None,
         )
+        if name:
+            folders[0].rename(run / name)
 
 
 CLASSES = {

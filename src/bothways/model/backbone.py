@@ -6,6 +6,7 @@ Letters: B rows, T tokens, D width, Q queries, K keys.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -86,8 +87,7 @@ class Backbone(nn.Module):
         keep: Callable[[Tensor], None] | None = None,
     ) -> Tensor:
         """The same from embedded tokens [B, T, D] on."""
-        config = self.config
-        return through(self.blocks, self.norm, x, config=config, layout=layout, mask=mask, cache=cache, keep=keep)
+        return through(self, x, layout=layout, mask=mask, cache=cache, keep=keep)
 
 
 def blocks_and_norm(config: ModelConfig) -> tuple[nn.ModuleList, RMSNorm | None]:
@@ -97,30 +97,36 @@ def blocks_and_norm(config: ModelConfig) -> tuple[nn.ModuleList, RMSNorm | None]
     return blocks, RMSNorm(config.width, config.epsilon) if config.shape == "modern" else None
 
 
+class Blocks(Protocol):
+    """A network of blocks and, in the modern shape, a last norm."""
+
+    config: ModelConfig
+    blocks: nn.ModuleList
+    norm: RMSNorm | None
+
+
 def through(
-    blocks: nn.ModuleList,
-    norm: RMSNorm | None,
+    network: Blocks,
     x: Tensor,
     *,
-    config: ModelConfig,
     layout: Layout,
     mask: Tensor | None,
     cache: Cache | None = None,
     keep: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
     """Embedded tokens [B, T, D] through all blocks and the last norm; see `Backbone.forward`."""
-    seen: Mask = mask
+    config, seen = network.config, cast("Mask", mask)
     if mask is not None and cache is None and x.dtype == torch.bfloat16 and x.device.type == "cpu":
         seen = tiles(mask, heads=config.heads)
     rotary = None
     if config.shape == "modern":
         rotary = Rotary(layout.position, head_width=config.head_width, base=config.rotary_base, dtype=x.dtype)
-    for i, block in enumerate(blocks):
+    for i, block in enumerate(network.blocks):
         if keep is not None:
             keep(x)
         x = block(x, mask=seen, rotary=rotary, cache=None if cache is None else cache.layers[i])
-    if norm is not None:
-        x = norm(x)
+    if network.norm is not None:
+        x = network.norm(x)
     if keep is not None:
         keep(x)
     return x

@@ -44,21 +44,21 @@ class Generator(nn.Module):
 
     def __init__(self, config: ModelConfig, *, width: float, layers: float, own_embeddings: bool) -> None:
         super().__init__()
-        self.shape = generator_shape(config, width=width, layers=layers)
+        self.config = generator_shape(config, width=width, layers=layers)
         embedding_width = config.embedding_width or config.width
-        narrow = self.shape.width != embedding_width
+        narrow = self.config.width != embedding_width
         biased = config.shape == "classic"
         flat = config.model_copy(update={"width": embedding_width, "embedding_width": None})
         self.embeddings = Embeddings(flat) if own_embeddings else None
-        self.project = nn.Linear(embedding_width, self.shape.width, bias=biased) if narrow else None
-        self.blocks, self.norm = blocks_and_norm(self.shape)
-        self.out = nn.Linear(self.shape.width, embedding_width, bias=False) if narrow and not biased else None
-        self.words = Words(self.shape)
+        self.project = nn.Linear(embedding_width, self.config.width, bias=biased) if narrow else None
+        self.blocks, self.norm = blocks_and_norm(self.config)
+        self.out = nn.Linear(self.config.width, embedding_width, bias=False) if narrow and not biased else None
+        self.words = Words(self.config)
 
     def forward(self, embedded: Tensor, layout: Layout, mask: Tensor) -> Tensor:
         """embedded [B, T, E], normed -> the states [B, T, G]."""
         x = embedded if self.project is None else self.project(embedded)
-        return through(self.blocks, self.norm, x, config=self.shape, layout=layout, mask=mask)
+        return through(self, x, layout=layout, mask=mask)
 
     def said(self, states: Tensor) -> Tensor:
         """States [N, G] as the words head takes them."""

@@ -54,7 +54,6 @@ def save_faces(
     trained: Trained,
     save_tokenizer: Callable[[Path, Literal["encoder", "decoder"]], None],
     card: Callable[[str], str],
-    name: str | None = None,
 ) -> list[Path]:
     """Writes a folder for each face (`body` when there is none) and returns them.
 
@@ -65,21 +64,16 @@ def save_faces(
         weights: {parameter name of Model: float32 master weight}; parts stay out.
         save_tokenizer: called with (folder, "encoder" or "decoder"): which template goes around a text.
         card: called with the face's name; returns its README.md.
-        name: of the folder, instead of the face's, for a network that has one face.
 
     Raises:
         ModelError: a shape that Hugging Face does not have.
     """
-    faces = {name or folder: face for folder, face in trained.folders.items()}
+    faces = trained.folders
     configs = {folder: config_json(config, vocabulary=vocabulary, face=face) for folder, face in faces.items()}
     aside = run / ".faces.partial"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    detector = "detector" in faces.values()
-    _save(aside / WEIGHTS, to_hugging_face(weights, config=config, detector=detector))
-    heads = {key: weight for key, weight in weights.items() if key.startswith("heads.")}
-    if heads and not detector:
-        _save(aside / HEADS, {key: weight.detach().float().cpu().contiguous() for key, weight in heads.items()})
+    _save_weights(aside, weights, config=config, detector="detector" in faces.values())
     for where, face in faces.items():
         folder = aside / where
         folder.mkdir()
@@ -101,6 +95,16 @@ def save_faces(
     shutil.rmtree(aside)
     sync_folder(run)
     return [run / where for where in faces]
+
+
+def _save_weights(folder: Path, weights: Mapping[str, Tensor], *, config: ModelConfig, detector: bool) -> None:
+    """The face's weights, and beside them the heads that it has no place for."""
+    _save(folder / WEIGHTS, to_hugging_face(weights, config=config, detector=detector))
+    heads = {
+        name: weight.detach().float().cpu().contiguous() for name, weight in weights.items() if name[:6] == "heads."
+    }
+    if heads and not detector:
+        _save(folder / HEADS, heads)
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:

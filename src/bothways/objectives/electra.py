@@ -38,7 +38,6 @@ def electra(
     vocabulary: Vocabulary,
     *,
     rate: Rate = 0.15,
-    replace: str = "electra",
     generator: float = 0.25,
     layers: float = 1.0,
     weight: float | None = None,
@@ -47,8 +46,9 @@ def electra(
 ) -> Objective:
     """Of every piece: is it the original, or did the generator put it there? A right guess counts as original.
 
+    Where the generator fills, it reads [MASK] in 85 % of the places and the piece itself in 15 %.
+
     rate       share of the text that the generator fills, drawn without replacement
-    replace    what the generator reads there: electra (85 % [MASK], 15 % the piece itself), bert or all-mask
     generator  its width, as a share of the model's; `layers` the share of its layers
     weight     of the model's mean loss against the generator's; left out, 50, and 1 where words are said
     sharing    of the embeddings: shared; separate; disentangled: the model's are the generator's, through which its
@@ -80,30 +80,37 @@ def electra(
         raise unknown("value of predict", predict, PREDICT)
     detects = predict in ("all", "hidden")
     weight = weight or (50.0 if detects else 1.0)
-    parts: dict[str, Any] = {
-        GENERATOR: partial(Generator, width=generator, layers=layers, own_embeddings=sharing == "separate")
-    }
-    if sharing == "disentangled":
-        parts[DIFFERENCE] = _Difference
     return Objective(
         name="electra",
-        corrupt=masking(vocabulary, rate=rate, words="pieces", replace=replace),
+        corrupt=masking(vocabulary, rate=rate, words="pieces", replace="electra"),
         arrange=together,
         predict=_Questions(predict, weight),
-        about=About(
-            summary="original or replaced, everywhere, after a small generator filled hidden places",
-            paper="ELECTRA (Clark et al. 2020, sections 2 and 3)",
-            faces=("encoder",),
-            hidden=None if detects else "in place",
-            decoding={"detect": 0} if detects else {},
-            differs="places are drawn without replacement; the published code may draw one twice",
-        ),
+        about=_about(detects),
         loss=_LOSSES[sharing == "disentangled"],
         heads={"replaced": Replaced} if detects else {"copied": Copied} if predict == "all-words" else {},
-        parts=parts,
+        parts=_parts(generator, layers, sharing),
         names=(GENERATOR, PREDICT[predict]),
         flops=partial(_flops, width=generator, layers=layers),
         networks=partial(_networks, width=generator, layers=layers),
+    )
+
+
+def _parts(width: float, layers: float, sharing: str) -> dict[str, Any]:
+    """The generator and, between disentangled embeddings, the difference."""
+    parts: dict[str, Any] = {
+        GENERATOR: partial(Generator, width=width, layers=layers, own_embeddings=sharing == "separate")
+    }
+    return parts | ({DIFFERENCE: _Difference} if sharing == "disentangled" else {})
+
+
+def _about(detects: bool) -> About:
+    return About(
+        summary="original or replaced, everywhere, after a small generator filled hidden places",
+        paper="ELECTRA (Clark et al. 2020, sections 2 and 3)",
+        faces=("encoder",),
+        hidden=None if detects else "in place",
+        decoding={"detect": 0} if detects else {},
+        differs="places are drawn without replacement; the published code may draw one twice",
     )
 
 
@@ -123,15 +130,15 @@ def deberta_v3(vocabulary: Vocabulary, *, rate: Rate = 0.15, weight: float | Non
     Raises:
         UsageError: a number out of range.
     """
-    objective = electra(
-        vocabulary, rate=rate, weight=weight, replace="all-mask", generator=1.0, layers=0.5, sharing="disentangled"
-    )
+    objective = electra(vocabulary, rate=rate, weight=weight, generator=1.0, layers=0.5, sharing="disentangled")
+    corrupt = masking(vocabulary, rate=rate, words="pieces", replace="all-mask")
     about = but(
         objective.about,
+        summary="as electra, with a generator of half depth and disentangled embeddings",
         paper="DeBERTaV3 (He et al. 2021, section 3): gradient-disentangled embedding sharing",
         differs="one optimiser for both networks; plain attention, not DeBERTa's disentangled one",
     )
-    return but(objective, name="deberta-v3", about=about)
+    return but(objective, name="deberta-v3", corrupt=corrupt, about=about)
 
 
 class _Difference(nn.Embedding):

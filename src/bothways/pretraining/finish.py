@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -65,23 +66,9 @@ def finish(run: Run) -> None:
     weights = run.full_weights()
     if not run.team.first:
         return
-    trained = trained_by(run.objective)
-    manifest = run.folder.manifest()
     networks = run.objective.networks or (lambda weights, config: {"": (weights, config)})
     for name, (own, config) in networks(weights, run.model.config).items():
-        taught = trained if not name else Trained(f"{name} of {run.objective.name}", ("encoder",), "in place")
-        save_faces(
-            run.folder.path,
-            weights=own,
-            config=config,
-            vocabulary=run.shards.vocabulary,
-            trained=taught,
-            save_tokenizer=lambda folder, face: run.shards.tokenizer.save(
-                folder, template=face, length=run.model.config.length
-            ),
-            card=_card(run, taught, own, config, manifest),
-            name=name or None,
-        )
+        _save(run, name, own, config)
     loaded = load(run.folder.path, device="cpu")
     other = run.folder.path / "generator"
     generator = load(other, device="cpu") if other.exists() else None
@@ -90,9 +77,29 @@ def finish(run: Run) -> None:
     write_report(run.folder.path)
 
 
-def _card(
-    run: Run, trained: Trained, weights: Mapping[str, Tensor], config: ModelConfig, manifest: dict[str, Any]
-) -> Card:
+def _save(run: Run, name: str, weights: Mapping[str, Tensor], config: ModelConfig) -> None:
+    """The model's faces; or, under its name, another network: a masked language model."""
+    path = run.folder.path
+    trained = (
+        Trained(f"{name} of {run.objective.name}", ("encoder",), "in place") if name else trained_by(run.objective)
+    )
+    folders = save_faces(
+        path / f".{name}" if name else path,
+        weights=weights,
+        config=config,
+        vocabulary=run.shards.vocabulary,
+        trained=trained,
+        save_tokenizer=lambda folder, face: run.shards.tokenizer.save(folder, template=face, length=config.length),
+        card=_card(run, trained, weights, config),
+    )
+    if name:
+        shutil.rmtree(path / name, ignore_errors=True)
+        folders[0].rename(path / name)
+        folders[0].parent.rmdir()
+
+
+def _card(run: Run, trained: Trained, weights: Mapping[str, Tensor], config: ModelConfig) -> Card:
+    manifest = run.folder.manifest()
     last = next(line for line in reversed(run.folder.lines()) if line["kind"] == "validation")
     baselines, data = manifest["baselines"], manifest["data"]["train"]
     measured = {
