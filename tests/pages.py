@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from bothways import machine, pretraining
 from bothways.cli import app
 from bothways.corpus import sources
+from bothways.objectives import OBJECTIVES
 from bothways.pretraining import PretrainConfig, rehearsal, setup
 from bothways.training.config import Budget
 
@@ -146,7 +147,10 @@ def shortened() -> Iterator[None]:
         patch.setattr(rehearsal, "rehearse", lambda config: rehearse(_short(config, resume=False)))
         patch.setattr(setup, "gemm_peak", quick_peak)
         patch.setenv("THP_MEM_ALLOC_ENABLE", "1")
+        ours = dict(OBJECTIVES)
         yield
+        for name in OBJECTIVES.keys() - ours.keys():  # a page's own
+            del OBJECTIVES[name]
 
 
 def _short(config: PretrainConfig, *, resume: bool) -> PretrainConfig:

@@ -11,8 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bothways.cli import app
-from bothways.objectives import OBJECTIVES, Objective, build
-from tests.objectives.leaks import check_no_leak, without_keeping
+from bothways.objectives import OBJECTIVES, build
 from tests.objectives.rows import VOCABULARY, packed
 
 
@@ -46,12 +45,3 @@ def test_the_table_is_the_list_of_objectives(page: str) -> None:
     assert list(found) == list(OBJECTIVES)
     for name, faces in found.items():
         assert tuple(re.findall(r"`(\w+)/`", faces)) == build(name, VOCABULARY).about.faces
-
-
-def test_the_example_of_a_new_objective_works(page: str) -> None:
-    (code,) = blocks(page, "python")
-    names: dict[str, object] = {}
-    exec(code, names)
-    objective = names["backward_cloze"](VOCABULARY)
-    assert isinstance(objective, Objective)
-    assert check_no_leak(without_keeping(objective), packed([6, 5]), seed=0, progress=0.0) > 0

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bothways.cli.show import Json, console, print_json
+
+Code = Annotated[
+    list[Path], typer.Option("--code", help="A Python file of yours with objectives of your own; may be repeated.")
+]
 
 
 def objectives(json: Json = False) -> None:
@@ -35,8 +40,12 @@ def show_objective(
     text: Annotated[list[str], typer.Argument(help="Words; each text is a document of its own.")],
     seed: Annotated[int, typer.Option(min=0, help="Which draw to show.")] = 0,
     progress: Annotated[float, typer.Option(min=0, max=1, help="How far into the run: 0 to 1.")] = 0.0,
+    code: Code = [],  # noqa: B006
 ) -> None:
     """Show what an objective makes of some words: who sees whom, and what must be said where."""
+    from bothways.objectives import use
     from bothways.objectives.show import show
+
+    use(code)
 
     console().out(show(objective, text, seed=seed, progress=progress), highlight=False)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bothways.cli.launch import launch
+from bothways.cli.objectives import Code
 from bothways.cli.show import Json, console, print_json
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def pretrain(
         list[str],
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting: training.seed=1; may be repeated."),
     ] = [],  # noqa: B006
+    code: Code = [],  # noqa: B006
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, exactly; a larger --budget prolongs it.")
     ] = False,
@@ -54,7 +56,7 @@ def pretrain(
         raise typer.Exit(launch([sys.executable, "-m", "bothways", *sys.argv[1:]], processes=processes))
     from bothways.pretraining import pretrain as train
 
-    given = {"shards": shards, "out": out, "objective": objective, "size": size}
+    given = {"shards": shards, "out": out, "objective": objective, "size": size, "code": [str(f) for f in code] or None}
     chosen = _configuration(given, budget=budget, file=config, settings=settings, resume=resume)
     if dry_run:
         from bothways.pretraining.rehearsal import rehearse
@@ -86,7 +88,7 @@ def _configuration(
         raise UsageError("--resume goes on with a run: say which with --out")
     values = RunFolder(given["out"]).config().model_dump(mode="json") if resume else {}
     values |= load_config(file) if file else {}
-    values |= {name: str(value) for name, value in given.items() if value is not None}
+    values |= {name: str(value) if isinstance(value, Path) else value for name, value in given.items() if value}
     for name, hint in (("shards", "bothways pretrain SHARDS --out RUN"), ("out", "--out runs/first")):
         if name not in values:
             raise UsageError(f"expected {name}, got none. For example: {hint}")

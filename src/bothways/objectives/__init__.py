@@ -6,13 +6,14 @@ import inspect
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from bothways.batch import Vocabulary
 from bothways.errors import UsageError, unknown
 from bothways.objectives.cloze import mlm as mlm
 from bothways.objectives.cloze import unilm1 as unilm1
 from bothways.objectives.corruptions import Linear
+from bothways.objectives.corruptions import Rate as Rate
 from bothways.objectives.directional import causal as causal
 from bothways.objectives.directional import prefix as prefix
 from bothways.objectives.directional import reversed_ as reversed_
@@ -25,6 +26,7 @@ from bothways.objectives.objective import About as About
 from bothways.objectives.objective import Corrupted as Corrupted
 from bothways.objectives.objective import Objective as Objective
 from bothways.objectives.objective import mixture as mixture
+from bothways.objectives.own import use as use
 from bothways.objectives.schedule import schedule as schedule
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
@@ -39,6 +41,25 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "deberta-v3": deberta_v3,
 }
 """{name: function of a vocabulary and keyword arguments}; a new objective is a function and its line here."""
+
+_OURS = frozenset(OBJECTIVES)
+Make = TypeVar("Make", bound=Callable[..., Objective])
+
+
+def register(function: Make) -> Make:
+    """Adds an objective of one's own: `objective_of_mine` in Python is objective-of-mine in an expression.
+
+    The function takes a vocabulary and keyword arguments with defaults: numbers, `Rate` or names.
+
+    Raises:
+        UsageError: the name is one of Bothways' own.
+    """
+    name = function.__name__.replace("_", "-")
+    if name in _OURS:
+        raise UsageError(f"the objective {name!r} is one of Bothways' own: give yours another name")
+    OBJECTIVES[name] = function
+    return function
+
 
 KINDS = {float: "a number", Linear: "number->number", str: "a name"}
 
@@ -74,7 +95,7 @@ def _make(term: Term, vocabulary: Vocabulary) -> Objective:
     for key, value in term.arguments.items():
         if key not in _defaults(function):
             raise unknown(f"argument of {term.name}", key, _defaults(function))
-        if not isinstance(value, kinds[key]):
+        if not isinstance(value, kinds.get(key, object)):
             expected = " or ".join(text for kind, text in KINDS.items() if kind in (kinds[key], *get_args(kinds[key])))
             raise UsageError(f"{key} of {term.name} takes {expected}, got {value}")
     return function(vocabulary, **term.arguments)

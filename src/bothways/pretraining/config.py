@@ -26,6 +26,7 @@ class PretrainConfig(Frozen):
     objective  an expression: "hybrid", "1/2 causal + 1/2 mlm(rate=0.3)"
     size       tiny, mini, small or base
     model      fields of ModelConfig that differ from the size's
+    code       Python files with objectives of one's own
     """
 
     shards: Path
@@ -33,6 +34,7 @@ class PretrainConfig(Frozen):
     objective: str = "hybrid"
     size: str = "tiny"
     model: dict[str, Any] = {}
+    code: tuple[Path, ...] = ()
     training: TrainingConfig
 
     @model_validator(mode="before")

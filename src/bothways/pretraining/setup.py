@@ -18,7 +18,7 @@ from bothways.errors import DataError, ModelError, UsageError
 from bothways.machine import bf16_instructions, gemm_peak
 from bothways.model import Model, Trained, architecture
 from bothways.model.losses import plain_loss
-from bothways.objectives import Objective, build
+from bothways.objectives import Objective, build, use
 from bothways.pretraining.batches import (
     Probe,
     TrainingBatches,
@@ -81,6 +81,7 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
     if resume:
         _check_unchanged(config, folder)
     shards = Shards.open(config.shards)
+    use(config.code)
     objective = build(config.objective, shards.vocabulary)
     shape = config.model_config_for(shards.vocabulary.size)
     for face in trained_by(objective).folders.values():
@@ -166,6 +167,7 @@ def total_steps(run: Run) -> int | None:
 MAY_CHANGE: dict[str, Any] = {
     "shards": True,  # they may have moved: their fingerprint is compared
     "out": True,
+    "code": True,  # moved with them; the objective's name is compared
     "training": {
         **dict.fromkeys(("budget", "save_every", "validate_every", "validation_rows"), True),
         **dict.fromkeys(("micro_tokens", "sharded"), True),  # the same rows, dealt out in another way
