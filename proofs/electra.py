@@ -1,8 +1,8 @@
 """The discriminator finds replaced pieces clearly better than rarity does.
 
-python proofs/electra.py [SHARDS] [--run RUN] [--tokens 5e6] [--size tiny]
+python proofs/electra.py [SHARDS] [--run RUN] [--tokens 5e6] [--size tiny] [--objective electra]
 
-A run of the objective `electra` (or the one in --run) judges held-out text in which its own generator filled 15 % of
+A run of `electra` (or the one in --run) judges held-out text in which its own generator filled 15 % of
 the places. Measured is the area under the ROC curve: the chance that a replaced piece looks more replaced than an
 original one does. Beside it stand detectors that count: how rare the piece is (unigram), and how improbable after what
 comes before it (bigram, trigram).
@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path)
     parser.add_argument("--tokens", type=float, default=5e6)
     parser.add_argument("--size", default="tiny")
+    parser.add_argument("--objective", default="electra", help="with its arguments, or deberta-v3")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = asked.shards or Path(place) / "shards"
@@ -98,7 +99,7 @@ def main() -> None:
         run = asked.run or Path(place) / "run"
         if asked.run is None:
             training = {"budget": {"tokens": asked.tokens}, "validate_every": 0.25}
-            values = {"shards": folder, "out": run, "size": asked.size, "objective": "electra", "training": training}
+            values = {"shards": folder, "out": run, "size": asked.size, "objective": asked.objective, "training": training}
             bothways.pretrain(read(PretrainConfig, values))
         shards, model, generator = Shards.open(folder), bothways.load(run), bothways.load(run / "generator")
         held = Rows(shards.validation, shards.vocabulary, length=model.reader.model.config.length, seed=None)
