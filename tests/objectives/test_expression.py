@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bothways.errors import UsageError
-from bothways.objectives import build
+from bothways.objectives import OBJECTIVES, build
 from bothways.objectives.corruptions import Linear
 from bothways.objectives.expression import parse
 from tests.objectives.rows import VOCABULARY
@@ -79,7 +79,7 @@ def test_anything_else_is_refused_with_an_example(text: str) -> None:
         ("mlm(rate=1/0)", "key=value"),
         ("mlm(rate=0.1, rate=0.2)", "'rate' only once"),
         ("mlm(rate=0.3", "cannot read"),
-        ("masked", "unknown objective 'masked'. Known: causal, gpt-bert, hybrid, mlm, prefix, reversed, unilm1."),
+        ("masked", f"unknown objective 'masked'. Known: {', '.join(sorted(OBJECTIVES))}."),
         ("casual", "Did you mean 'causal'?"),
         ("mlm(word=whole)", "unknown argument of mlm 'word'. Did you mean 'words'?"),
         ("causal(rate=0.3)", "unknown argument of causal 'rate'"),

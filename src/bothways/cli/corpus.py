@@ -22,23 +22,25 @@ Sources = Annotated[
         "documents stand three times; en=SOURCE says their language.",
     ),
 ]
+Pairs = Annotated[
+    list[str],
+    typer.Option(
+        help="A file of pairs, en-fr=FILE: jsonl, csv or parquet with fields en and fr, or tsv with two columns; "
+        "en:english-fr:french=FILE names other fields; may be repeated."
+    ),
+]
+Balance = Annotated[
+    float | None,
+    typer.Option(help="Have languages stand by this power of their sizes: 0.7 as XLM does; the small ones gain."),
+]
 Shards = Annotated[Path, typer.Argument(help="A folder that prepare made.")]
 
 
 def prepare(
     out: Annotated[Path, typer.Option(help="The folder to make.")],
     sources: Sources = [],  # noqa: B006
-    pairs: Annotated[
-        list[str],
-        typer.Option(
-            help="A file of pairs, en-fr=FILE: jsonl, csv or parquet with fields en and fr, or tsv with two columns; "
-            "en:english-fr:french=FILE names other fields; may be repeated."
-        ),
-    ] = [],  # noqa: B006
-    balance: Annotated[
-        float | None,
-        typer.Option(help="Have languages stand by this power of their sizes: 0.7 as XLM does; the small ones gain."),
-    ] = None,
+    pairs: Pairs = [],  # noqa: B006
+    balance: Balance = None,
     documents: Annotated[
         Literal["blocks", "files", "lines"],
         typer.Option(help="What a document is in plain text: a block between blank lines, a file or a line."),

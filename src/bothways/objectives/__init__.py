@@ -12,6 +12,7 @@ from bothways.batch import Vocabulary
 from bothways.errors import UsageError, unknown
 from bothways.objectives.cloze import mlm as mlm
 from bothways.objectives.cloze import unilm1 as unilm1
+from bothways.objectives.codebert import codebert as codebert
 from bothways.objectives.corruptions import Linear
 from bothways.objectives.directional import causal as causal
 from bothways.objectives.directional import prefix as prefix
@@ -20,9 +21,12 @@ from bothways.objectives.expression import Term, parse
 from bothways.objectives.hybrid import gpt_bert as gpt_bert
 from bothways.objectives.hybrid import hybrid as hybrid
 from bothways.objectives.objective import About as About
+from bothways.objectives.objective import Corpus as Corpus
 from bothways.objectives.objective import Corrupted as Corrupted
 from bothways.objectives.objective import Objective as Objective
 from bothways.objectives.objective import mixture as mixture
+from bothways.objectives.pairs import tlm as tlm
+from bothways.objectives.pairs import xlm as xlm
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "causal": causal,
@@ -32,22 +36,27 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "unilm1": unilm1,
     "hybrid": hybrid,
     "gpt-bert": gpt_bert,
+    "tlm": tlm,
+    "xlm": xlm,
+    "codebert": codebert,
 }
 """{name: function of a vocabulary and keyword arguments}; a new objective is a function and its line here."""
 
 KINDS = {float: "a number", Linear: "number->number", str: "a name"}
 
 
-def build(expression: str, vocabulary: Vocabulary) -> Objective:
+def build(expression: str, vocabulary: Vocabulary, *, corpus: Corpus | None = None) -> Objective:
     """The objective that an expression names: "causal", "mlm(rate=0.3)", "1/2 causal + 1/2 mlm(words=whole)".
+
+    Those that ask for it are given `corpus`, the text to be trained on; without it they can be looked at.
 
     Raises:
         UsageError: what cannot be read, an unknown name or argument, or members that cannot share a batch.
     """
     terms = parse(expression)
     if len(terms) == 1:
-        return _make(terms[0], vocabulary)
-    made = [(_make(term, vocabulary), term) for term in terms]
+        return _make(terms[0], vocabulary, corpus)
+    made = [(_make(term, vocabulary, corpus), term) for term in terms]
     count = Counter(objective.name for objective, _ in made)
     members = {
         objective if count[objective.name] == 1 else replace(objective, name=term.call): float(term.weight)
@@ -56,7 +65,7 @@ def build(expression: str, vocabulary: Vocabulary) -> Objective:
     return mixture(members, name=" + ".join(f"{term.weight} {term.call}" for term in terms))
 
 
-def _make(term: Term, vocabulary: Vocabulary) -> Objective:
+def _make(term: Term, vocabulary: Vocabulary, corpus: Corpus | None) -> Objective:
     if term.name not in OBJECTIVES:
         raise unknown("objective", term.name, OBJECTIVES)
     function = OBJECTIVES[term.name]
@@ -67,12 +76,14 @@ def _make(term: Term, vocabulary: Vocabulary) -> Objective:
         if not isinstance(value, kinds[key]):
             expected = " or ".join(text for kind, text in KINDS.items() if kind in (kinds[key], *get_args(kinds[key])))
             raise UsageError(f"{key} of {term.name} takes {expected}, got {value}")
-    return function(vocabulary, **term.arguments)
+    given = {"corpus": corpus} if "corpus" in kinds else {}
+    return function(vocabulary, **term.arguments, **given)
 
 
 def _defaults(function: Callable[..., Objective]) -> dict[str, Any]:
-    """{argument: its default}, the vocabulary left out."""
-    return {key: value.default for key, value in list(inspect.signature(function).parameters.items())[1:]}
+    """{argument: its default}, vocabulary and corpus left out."""
+    parameters = list(inspect.signature(function).parameters.items())[1:]
+    return {key: value.default for key, value in parameters if key != "corpus"}
 
 
 def describe() -> list[dict[str, Any]]:
