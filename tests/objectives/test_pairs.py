@@ -55,9 +55,10 @@ class Counted:
         return {}
 
 
-def test_the_second_side_begins_with_the_piece_that_parts_it() -> None:
+def test_the_second_side_stands_behind_the_piece_that_parts_it() -> None:
     row = pair_row([(2, 2), (1, 3)], padding=1)
-    assert sides(row, VOCABULARY.sep).tolist() == [0, 0, 0, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 0]
+    assert sides(row, VOCABULARY.sep).tolist() == [0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 0]
+    assert np.array_equal(sides(row, VOCABULARY.sep), row.language)
 
 
 def test_documents_that_are_no_pairs_have_one_side() -> None:
@@ -68,11 +69,10 @@ def test_documents_that_are_no_pairs_have_one_side() -> None:
 @given(row=ROWS, seed=st.integers(0, 2**32))
 def test_positions_restart_with_the_second_side(row: Row, seed: int) -> None:
     layout = build("tlm", VOCABULARY).sample(row, np.random.default_rng(seed), 0.0).layout
-    side = sides(row, VOCABULARY.sep)
     for number in range(row.document.max() + 1):
-        for half in (0, 1):
-            own = (row.document == number) & (side == half)
-            assert layout.position[own].tolist() == list(range(own.sum()))
+        own = np.flatnonzero(row.document == number)
+        parting = int((row.pieces[own] == VOCABULARY.sep).argmax())
+        assert layout.position[own].tolist() == [*range(parting), *range(len(own) - parting)]
     assert np.array_equal(layout.segment, row.language)
 
 

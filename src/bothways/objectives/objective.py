@@ -204,17 +204,17 @@ def by_kind(*, pairs: Objective, texts: Objective, separator: int, name: str, ab
 
 
 def sides(row: Row, separator: int) -> np.ndarray:
-    """[T] int32: 1 on the second side of a pair, from the [SEP] on that parts it; 0 elsewhere.
+    """[T] int32: 1 on the second side of a pair, behind the [SEP] that parts it; 0 elsewhere.
 
     pieces  [CLS] a b [SEP] A B [SEP] [CLS] c d [SEP]
-    side      0   0 0   1   1 1   1     0   0 0   0
+    side      0   0 0   0   1 1   1     0   0 0   0
     """
     parts = row.pieces == separator
     parts[:-1] &= row.document[1:] == row.document[:-1]  # the last [SEP] of a document parts nothing
     parts[-1:] = False
     before = np.cumsum(parts) - parts
     start = np.arange(len(row)) - places(row.document)
-    return np.asarray(before + parts > before[start], dtype=np.int32)
+    return np.asarray(before > before[start], dtype=np.int32)
 
 
 def _sort(

@@ -24,7 +24,7 @@ _PAPER = "XLM (Conneau & Lample 2019, section 3)"
 
 @dataclass(frozen=True, slots=True)
 class BothSides:
-    """Hides words on both sides of a pair, and says which side is which in `part`.
+    """Hides words on both sides of a pair, and says which side is which in `part`: [SEP] opens the second.
 
     text    a b | d e f
     reads   a _ | d e f
@@ -36,7 +36,8 @@ class BothSides:
     vocabulary: Vocabulary
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
-        return but(self.hide(row, rng, progress), part=sides(row, self.vocabulary.sep))
+        side = sides(row, self.vocabulary.sep)
+        return but(self.hide(row, rng, progress), part=np.maximum(side, np.append(side[1:], 0)).astype(np.int32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

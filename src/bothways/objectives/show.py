@@ -65,8 +65,8 @@ def toy_row(texts: Sequence[str]) -> tuple[Row, list[str], Vocabulary]:
         document=np.cumsum(numbers == 2, dtype=np.int32) - 1,
         word_starts=np.array([not words[piece].startswith("##") for piece in pieces]),
     )
-    side = sides(row, SPECIAL.index("[SEP]"))
-    row = replace(row, language=side) if side.any() else row
+    language = sides(row, SPECIAL.index("[SEP]"))
+    row = replace(row, language=language) if language.any() else row
     return row, words, Vocabulary(size=len(words), pad=0, unk=1, cls=2, sep=3, mask=4)
 
 
