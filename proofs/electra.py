@@ -99,8 +99,8 @@ def main() -> None:
         run = asked.run or Path(place) / "run"
         if asked.run is None:
             training = {"budget": {"tokens": asked.tokens}, "validate_every": 0.25}
-            values = {"shards": folder, "out": run, "size": asked.size, "objective": asked.objective, "training": training}
-            bothways.pretrain(read(PretrainConfig, values))
+            values = {"shards": folder, "out": run, "size": asked.size, "objective": asked.objective}
+            bothways.pretrain(read(PretrainConfig, {**values, "training": training}))
         shards, model, generator = Shards.open(folder), bothways.load(run), bothways.load(run / "generator")
         held = Rows(shards.validation, shards.vocabulary, length=model.reader.model.config.length, seed=None)
         rows = [held[i] for i in range(min(ROWS, len(held)) // 16 * 16)]

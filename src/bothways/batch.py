@@ -50,11 +50,15 @@ class Row:
     pieces       int32 piece numbers
     document     int32; 0, 1, 2, ... along the row; padding is -1, -2, ... (each padding token a document of its own)
     word_starts  bool; True where a word begins (and at every special piece)
+    language     int32, the number of the language; None where no language was named
+
+    A pair is one document of two sides, [CLS] a [SEP] b [SEP].
     """
 
     pieces: np.ndarray
     document: np.ndarray
     word_starts: np.ndarray
+    language: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.pieces)

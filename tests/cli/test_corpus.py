@@ -121,3 +121,15 @@ def test_no_option_brings_prepare_down(option: str, value: str, tmp_path_factory
     said = CliRunner().invoke(app, ["prepare", str(folder / "a.txt"), "--out", str(folder / "x"), f"{option}={value}"])
     assert isinstance(said.exception, BothwaysError | SystemExit), said.exception
     assert said.exit_code != 0
+
+
+def test_pairs_and_languages(invoke: Invoke, text: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.tsv").write_text("".join(f"word number {i} here\tmot numéro {i} ici\n" for i in range(200)))
+    asked = ["--vocabulary", 512, "--validation", 0.1, "--balance", 0.7, "--out", tmp_path / "x"]
+    said = invoke("prepare", f"en={text}", "--pairs", f"en-fr={tmp_path / 'p.tsv'}", *asked).stdout
+    assert "(en)" in said and "p.tsv (en-fr)" in said
+    shown = invoke("show-rows", tmp_path / "x", "--count", 60, "--length", 32).stdout
+    assert "(en-fr), positions 0-" in shown and "(en), positions 0-" in shown
+    assert "is whole" in invoke("verify", tmp_path / "x").stdout
+    only = invoke("prepare", "--pairs", f"en-fr={tmp_path / 'p.tsv'}", "--out", tmp_path / "y", "--vocabulary", 512)
+    assert "p.tsv (en-fr)" in only.stdout

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bothways.batch import Vocabulary
 from bothways.corpus import Rows
+from bothways.corpus.table import Table
 from bothways.errors import DataError
 
 VOCABULARY = Vocabulary(size=10_000, pad=0, unk=1, cls=2, sep=3, mask=4)
@@ -24,6 +25,7 @@ class Memory:
     all: np.ndarray
     starts: np.ndarray
     name: str = "train"
+    table: Table | None = None
 
     @property
     def pieces(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from bothways.batch import Row, Sample
 from bothways.objectives import Objective, mixture
 from bothways.objectives.corruptions import Mask, Replacement
+from bothways.objectives.pairs import BothSides
 from bothways.objectives.predictions import in_place
 from bothways.visibility import reachable
 from tests.objectives.rows import FIRST_TEXT, VOCABULARY
@@ -29,6 +30,9 @@ def without_keeping(objective: Objective) -> Objective:
     if objective.members:
         members = {without_keeping(member): share for member, share in objective.members}
         return mixture(members, name=objective.name, about=objective.about)
+    if isinstance(objective.corrupt, BothSides) and isinstance(objective.corrupt.hide, Mask):
+        hide = replace(objective.corrupt.hide, replacement=Replacement(0.5, 0.5, 0.0))
+        return replace(objective, corrupt=replace(objective.corrupt, hide=hide))
     if isinstance(objective.corrupt, Mask):
         return replace(objective, corrupt=replace(objective.corrupt, replacement=Replacement(0.5, 0.5, 0.0)))
     return objective

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,8 @@ def long_row(rng: np.random.Generator, *, length: int, documents: int = 3) -> Ro
 LETTERS = "abcdef"
 SIX = Row(np.arange(6, 12, dtype=np.int32), np.zeros(6, dtype=np.int32), np.ones(6, dtype=bool))
 """One document of six words: a b c d e f."""
+PAIR = replace(SIX, pieces=np.where(np.arange(6) == 2, VOCABULARY.sep, SIX.pieces).astype(np.int32))
+"""A pair of five words: a b | d e f."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,14 @@ class Picture:
 
     def pieces(self, name: str) -> np.ndarray:
         """[6] piece numbers; `_` is [MASK], `.` is -1."""
-        known = {letter: FIRST_TEXT + i for i, letter in enumerate(LETTERS)} | {"_": VOCABULARY.mask, ".": -1}
+        known = {letter: FIRST_TEXT + i for i, letter in enumerate(LETTERS)}
+        known |= {"_": VOCABULARY.mask, "|": VOCABULARY.sep, ".": -1}
         return np.array([known[cell] for cell in self.rows[name]])
+
+    @property
+    def row(self) -> Row:
+        """The text that it is drawn from."""
+        return PAIR if "|" in self.rows.get("text", ()) else SIX
 
     def numbers(self, name: str) -> np.ndarray:
         return np.array([int(cell) for cell in self.rows[name]])
@@ -90,7 +98,7 @@ def pictures(function: Callable[..., Any]) -> list[Picture]:
                 sees.append([int(cell) for cell in cells])
             elif sees and first in ("0", "1"):
                 sees.append([int(first), *map(int, cells)])
-            elif first in ("text", "reads", "part", "chosen", "step", "group", "says"):
+            elif first in ("text", "reads", "part", "chosen", "position", "step", "group", "says"):
                 rows[first] = cells
         if rows and all(len(cells) == len(LETTERS) for cells in rows.values()):
             found.append(Picture(rows, np.array(sees, dtype=bool)))

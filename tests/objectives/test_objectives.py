@@ -16,7 +16,8 @@ from bothways.batch import Batch, Row
 from bothways.objectives import OBJECTIVES, build, describe
 from tests.objectives.rows import FIRST_TEXT, VOCABULARY, long_row, packed, rows
 
-EXPRESSIONS = [*OBJECTIVES, "mlm(rate=0.3, words=spans)", "0.25 causal + 0.75 mlm(words=whole)"]
+OF_WORDS = [name for name in OBJECTIVES if not build(name, VOCABULARY).heads]
+EXPRESSIONS = [*OF_WORDS, "mlm(rate=0.3, words=spans)", "0.25 causal + 0.75 mlm(words=whole)"]
 
 
 def sample(expression: str, row: Row, seed: int = 0, progress: float = 0.0):
@@ -117,6 +118,9 @@ def test_faces() -> None:
         "gpt-bert": ("decoder",),
         "electra": ("encoder",),
         "deberta-v3": ("encoder",),
+        "tlm": ("encoder",),
+        "xlm": ("encoder",),
+        "codebert": ("encoder",),
     }
     assert build("causal + mlm", VOCABULARY).about.faces == ("encoder", "decoder")
 
@@ -127,7 +131,7 @@ def test_they_describe_themselves() -> None:
     assert [record["name"] for record in records] == list(OBJECTIVES)
     assert all(record["summary"] and record["paper"] and record["needs"] for record in records)
     arguments = {record["name"]: record["arguments"] for record in records}
-    assert arguments["mlm"] == {"rate": 0.15, "words": "pieces", "replace": "bert", "weight": None}
+    assert arguments["mlm"] == {"rate": 0.15, "words": "pieces", "replace": "bert", "weight": None, "sentences": "none"}
     assert arguments["gpt-bert"] == {"causal": 0.0625, "rate": "0.3->0.15"}
 
 

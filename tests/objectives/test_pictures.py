@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+from inspect import isfunction
+
 import numpy as np
 import pytest
 
 from bothways.objectives import OBJECTIVES
-from bothways.objectives.arrangements import left_to_right, right_to_left, source_then_target, together
+from bothways.objectives.arrangements import left_to_right, right_to_left, side_by_side, source_then_target, together
+from bothways.objectives.codebert import AnyPiece, Replace
 from bothways.objectives.corruptions import Mask, nothing, split
 from bothways.objectives.objective import Corrupted
+from bothways.objectives.pairs import BothSides
 from bothways.objectives.predictions import from_before, from_behind, in_place
 from bothways.visibility import Layout, ordered
 from tests.objectives.rows import SIX, VOCABULARY, Picture, pictures
 
 DRAWS = range(2000)
+REPLACE = Replace(Mask(VOCABULARY), AnyPiece(SIX.pieces))
 
 
 def corrupted_as(picture: Picture) -> Corrupted:
     part = picture.numbers("part") if "part" in picture.rows else np.zeros(6, dtype=np.int32)
     chosen = picture.numbers("chosen") > 0 if "chosen" in picture.rows else np.zeros(6, dtype=bool)
-    return Corrupted(SIX, SIX.pieces, chosen, part)
+    return Corrupted(picture.row, picture.row.pieces, chosen, part)
 
 
-@pytest.mark.parametrize("arrange", [together, left_to_right, right_to_left, source_then_target])
+@pytest.mark.parametrize("arrange", [together, left_to_right, right_to_left, source_then_target, side_by_side])
 def test_arrangements(arrange) -> None:
     (picture,) = pictures(arrange)
     layout = arrange(corrupted_as(picture))
     assert np.array_equal(layout.step, picture.numbers("step"))
     assert np.array_equal(layout.group, picture.numbers("group"))
-    assert np.array_equal(layout.position, range(6))
+    assert np.array_equal(layout.position, picture.numbers("position") if "position" in picture.rows else range(6))
     assert np.array_equal(ordered.matrix(layout), picture.sees)
 
 
@@ -47,14 +52,19 @@ def said(at: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return says
 
 
-@pytest.mark.parametrize("corrupt", [nothing, split, Mask(VOCABULARY, rate=1 / 3)])
+@pytest.mark.parametrize(
+    "corrupt", [nothing, split, Mask(VOCABULARY, rate=1 / 3), BothSides(Mask(VOCABULARY), VOCABULARY), REPLACE]
+)
 def test_corruptions(corrupt) -> None:
     """The randomness that gives the picture's row is looked for, so that the picture may show a telling one."""
-    (picture,) = pictures(type(corrupt) if isinstance(corrupt, Mask) else corrupt)
+    (picture,) = pictures(corrupt if isfunction(corrupt) else type(corrupt))
     for seed in DRAWS:
-        corrupted = corrupt(SIX, np.random.default_rng(seed), 0.0)
+        corrupted = corrupt(picture.row, np.random.default_rng(seed), 0.0)
         same = np.array_equal(corrupted.pieces, picture.pieces("reads"))
-        if same and np.array_equal(corrupted.chosen, picture.numbers("chosen")):
+        chosen = (
+            corrupted.chosen & (corrupted.pieces != corrupted.row.pieces) if corrupt is REPLACE else corrupted.chosen
+        )
+        if same and np.array_equal(chosen, picture.numbers("chosen")):
             break
     else:
         pytest.fail("the picture is never drawn")
@@ -66,15 +76,16 @@ def test_corruptions(corrupt) -> None:
 def test_objectives(name: str) -> None:
     function = OBJECTIVES[name]
     objective = function(VOCABULARY)
-    drawn = [objective.sample(SIX, np.random.default_rng(seed), 0.0) for seed in DRAWS]
     found = pictures(function)
     assert found
     for picture in found:
+        drawn = [objective.sample(picture.row, np.random.default_rng(seed), 0.0) for seed in DRAWS]
         matching = [
             sample
             for sample in drawn
             if np.array_equal(sample.pieces, picture.pieces("reads"))
             and np.array_equal(sample.layout.step, picture.numbers("step"))
+            and ("position" not in picture.rows or np.array_equal(sample.layout.position, picture.numbers("position")))
             and np.array_equal(said(sample.targets[0].at, sample.targets[0].labels), picture.pieces("says"))
         ]
         assert matching, f"never drawn: {picture.rows}"

@@ -17,16 +17,30 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE",
-        help="Files or folders of txt, jsonl, csv, tsv (also .gz, .zst) or parquet, or python-docs: the docstrings of "
-        "this Python, for a first try. SOURCE=3 has its documents stand three times.",
+        help="Files or folders of txt, jsonl, csv, tsv (also .gz, .zst) or parquet; or python-docs, the docstrings of "
+        "this Python, for a first try; or python-code, its functions beside what is said of them. SOURCE=3 has its "
+        "documents stand three times; en=SOURCE says their language.",
     ),
+]
+Pairs = Annotated[
+    list[str],
+    typer.Option(
+        help="A file of pairs, en-fr=FILE: jsonl, csv or parquet with fields en and fr, or tsv with two columns; "
+        "en:english-fr:french=FILE names other fields; may be repeated."
+    ),
+]
+Balance = Annotated[
+    float | None,
+    typer.Option(help="Have languages stand by this power of their sizes: 0.7 as XLM does; the small ones gain."),
 ]
 Shards = Annotated[Path, typer.Argument(help="A folder that prepare made.")]
 
 
 def prepare(
-    sources: Sources,
     out: Annotated[Path, typer.Option(help="The folder to make.")],
+    sources: Sources = [],  # noqa: B006
+    pairs: Pairs = [],  # noqa: B006
+    balance: Balance = None,
     documents: Annotated[
         Literal["blocks", "files", "lines"],
         typer.Option(help="What a document is in plain text: a block between blank lines, a file or a line."),
@@ -68,8 +82,11 @@ def prepare(
         "exclude": exclude,
         "skip_bad": skip_bad,
         "words": words,
+        "balance": balance,
     }
-    manifest = make(sources, out=out, options=read(PrepareOptions, given), overwrite=overwrite, report=_report)
+    manifest = make(
+        sources, pairs=pairs, out=out, options=read(PrepareOptions, given), overwrite=overwrite, report=_report
+    )
     if json:
         return print_json({"fingerprint": manifest.fingerprint, **manifest.model_dump(mode="json")})
     _show_manifest(manifest)
@@ -118,6 +135,7 @@ def _show_manifest(manifest: Manifest) -> None:
     for source in manifest.sources:
         counts = (source.duplicates, source.excluded, source.skipped)
         name = source.name if source.weight == 1 else f"{source.name} x {source.weight:g}"
+        name += f" ({'-'.join(source.languages)})" if source.languages else ""
         sources.add_row(name, f"{source.documents:,}", f"{source.bytes / 1e6:.1f}", *(f"{count:,}" for count in counts))
     for name, split in (("train", manifest.train), ("validation", manifest.validation)):
         ratio = f"{split.bytes_per_piece:.2f}"

@@ -1,9 +1,10 @@
 """Files to clean documents, to shards of pieces, to rows."""
 
+from bothways.corpus.between import Statistics
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.prepare import prepare
 from bothways.corpus.rows import Rows
 from bothways.corpus.shards import Shards, Stream, verify
 from bothways.corpus.show import show_rows
 
-__all__ = ["PrepareOptions", "Rows", "Shards", "Stream", "prepare", "show_rows", "verify"]
+__all__ = ["PrepareOptions", "Rows", "Shards", "Statistics", "Stream", "prepare", "show_rows", "verify"]

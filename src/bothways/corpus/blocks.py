@@ -93,6 +93,10 @@ class CheckedFile:
                 self._check(block)
         return self._content[start:stop]
 
+    def whole(self) -> np.ndarray:
+        """All of it, as uint8."""
+        return self.read(0, self._file.size)
+
     def check(self) -> None:
         """Reads all of it."""
         for block in range(len(self._checked)):

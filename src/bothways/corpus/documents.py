@@ -24,18 +24,26 @@ _BATCH = 1 << 20  # characters in a batch, but for one longer document
 class Documents:
     """D different documents of one source.
 
-    texts   composed, not empty
-    hashes  [D] uint64
-    bytes   [D] int64, of UTF-8
-    held    [D] bool; True: for the validation split
-    copies  [D] int64; how often it stands in its split
+    texts      composed, not empty; of pairs the first sides
+    seconds    the second sides of pairs [D]; empty where the documents are no pairs
+    languages  of the documents, or of the two sides; none where none was named
+    hashes     [D] uint64
+    bytes      [D] int64, of UTF-8
+    held       [D] bool; True: for the validation split
+    copies     [D] int64; how often it stands in its split
     """
 
     texts: list[str]
+    seconds: list[str]
+    languages: tuple[str, ...]
     hashes: np.ndarray
     bytes: np.ndarray
     held: np.ndarray
     copies: np.ndarray
+
+    def whole(self, place: int) -> str:
+        """The text of one document, both sides of a pair."""
+        return f"{self.texts[place]}\n{self.seconds[place]}" if self.seconds else self.texts[place]
 
 
 @dataclass(slots=True)
@@ -57,46 +65,82 @@ class Cleaner:
         for source in sources:
             self._skipped = 0
             tally = dict.fromkeys(("documents", "bytes", "duplicates", "excluded", "unweighted"), 0)
-            for texts in _batches(source.read(Reader(self.options, self._skip))):
-                yield self._clean(texts, source.weight, tally)
-            self.counts.append(SourceCount(name=source.name, weight=source.weight, skipped=self._skipped, **tally))
+            for sides in self._batches(source):
+                yield self._clean(sides, source, tally)
+            count = SourceCount(
+                name=source.name,
+                weight=source.weight,
+                skipped=self._skipped,
+                languages=source.languages,
+                **tally,
+            )
+            self.counts.append(count)
+
+    def _batches(self, source: Source) -> Iterator[tuple[list[str], list[str]]]:
+        """Texts, or first sides and second sides, composed, in lists of about a million characters."""
+        reader = Reader(self.options, self._skip)
+        if source.paired:
+            for batch in _batches(self._whole(source.pairs(reader))):
+                yield [first for first, _ in batch], [second for _, second in batch]
+        else:
+            for batch in _batches((text,) for text in source.read(reader)):
+                yield [text for (text,) in batch], []
 
     def _skip(self, path: Path, line: int, why: str) -> None:
         if not self.options.skip_bad:
             refuse(path, line, why)
         self._skipped += 1
 
-    def _clean(self, texts: list[str], weight: float, tally: dict[str, int]) -> Documents:
+    def _whole(self, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        """Those with something on both sides, or on neither; a pair with one is counted as skipped."""
+        for first, second in pairs:
+            if bool(first.strip()) == bool(second.strip()):
+                yield first, second
+            else:
+                self._skipped += 1
+
+    def _clean(self, sides: tuple[list[str], list[str]], source: Source, tally: dict[str, int]) -> Documents:
+        texts, seconds = sides
         encoded = [text.encode() for text in texts]
-        hashes = hash_documents(encoded)
         sizes = np.array([len(text) for text in encoded], dtype=np.int64)
+        hashes = hash_documents(encoded)
+        # The first side alone decides which split a pair is in: another translation of a sentence goes with the first.
+        held = in_validation(hashes, self.options.validation)
+        if seconds:
+            others = [text.encode() for text in seconds]
+            sizes += np.array([len(text) for text in others], dtype=np.int64)
+            hashes = hash_documents([b"%b\0%b" % sides for sides in zip(encoded, others, strict=True)])
         use = self._seen.add(hashes)
         tally["documents"] += len(texts)
         tally["bytes"] += int(sizes.sum())
         tally["duplicates"] += int((~use).sum())
         if self.exclusion:
+            documents = zip(texts, seconds, strict=True) if seconds else zip(texts)
             clean = np.array(
-                [not new or not self.exclusion.contains(text) for text, new in zip(texts, use, strict=True)]
+                [
+                    not new or not any(map(self.exclusion.contains, document))
+                    for document, new in zip(documents, use, strict=True)
+                ]
             )
             tally["excluded"] += int((~clean).sum())
             use &= clean
-        held = in_validation(hashes, self.options.validation)
-        times = np.where(held, 1, copies(hashes, weight))
+        times = np.where(held, 1, copies(hashes, source.weight))
         tally["unweighted"] += int((use & (times == 0)).sum())
         use &= times > 0
-        return Documents(list(compress(texts, use)), hashes[use], sizes[use], held[use], times[use])
+        first, second = list(compress(texts, use)), list(compress(seconds, use))
+        return Documents(first, second, source.languages, hashes[use], sizes[use], held[use], times[use])
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Composed texts in lists of about a million characters; empty ones are no documents."""
-    batch: list[str] = []
+def _batches(documents: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
+    """Composed documents in lists of about a million characters; one with an empty side is none."""
+    batch: list[tuple[str, ...]] = []
     size = 0
-    for text in texts:
-        composed = unicodedata.normalize("NFC", text).strip("\n")
-        if not composed.strip():
+    for sides in documents:
+        composed = tuple(unicodedata.normalize("NFC", side).strip("\n") for side in sides)
+        if not all(side.strip() for side in composed):
             continue
         batch.append(composed)
-        size += len(composed)
+        size += sum(map(len, composed))
         if size >= _BATCH:
             yield batch
             batch, size = [], 0

@@ -86,10 +86,10 @@ class Folder:
         work = self.path / WORK
         manifest.save(work / INDEX)
         (self.path / INDEX).unlink(missing_ok=True)
-        for old in (*self.path.glob("*.pieces"), *self.path.glob("*.words")):
+        for old in (old for kind in ("pieces", "words", "documents") for old in self.path.glob(f"*.{kind}")):
             old.unlink()
         shutil.rmtree(self.path / TOKENIZER, ignore_errors=True)
-        names = [file.name for split in (manifest.train, manifest.validation) for file in (*split.shards, *split.words)]
+        names = [file.name for split in (manifest.train, manifest.validation) for file in split.files]
         for name in (*names, TOKENIZER, _REQUEST, INDEX):
             (work / name).replace(self.path / name)
         sync_folder(self.path)
@@ -111,7 +111,9 @@ def _request(sources: Sequence[Source], options: PrepareOptions) -> str:
         "version": VERSION,
         "python": sys.version,
         "options": options.model_dump(mode="json"),
-        "sources": [(source.name, source.weight, [state(path) for path in source.files]) for source in sources],
+        "sources": [
+            (source.name, source.weight, [state(path) for path in source.files], *source.asked) for source in sources
+        ],
         "beside": [state(path) for path in beside if path.exists()],
     }
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

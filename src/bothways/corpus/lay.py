@@ -1,4 +1,7 @@
-"""Documents to a stream: pieces, with [CLS] before and [SEP] after each, and where words begin."""
+"""Documents to a stream: pieces, with [CLS] before and [SEP] after each, and where words begin.
+
+A pair is one document with its sides parted by [SEP]: `[CLS] a [SEP] b [SEP]`.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,21 @@ def by_jieba(tokenizer: Tokenizer, texts: Sequence[str]) -> Stream:
 
 
 LAYS: dict[str, Callable[[Tokenizer, Sequence[str]], Stream]] = {"spaces": by_shape, "jieba": by_jieba}
+
+
+def lay_pairs(
+    lay: Callable[[Tokenizer, Sequence[str]], Stream],
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    seconds: Sequence[str],
+) -> tuple[Stream, np.ndarray]:
+    """The stream of pairs, and the length of each one's first side, `[CLS] a [SEP]`, int64 [D]."""
+    sides = [side for pair in zip(texts, seconds, strict=True) for side in pair]
+    pieces, words, lengths = lay(tokenizer, sides)
+    keep = np.ones(len(pieces), dtype=bool)
+    keep[(np.cumsum(lengths) - lengths)[1::2]] = False  # the [CLS] of the second sides
+    firsts = lengths[0::2]
+    return (pieces[keep], words[keep], firsts + lengths[1::2] - 1), firsts
 
 
 def _with_specials(tokenizer: Tokenizer, pieces: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from bothways.batch import Vocabulary
 from bothways.corpus.blocks import File
@@ -16,13 +16,23 @@ from bothways.errors import DataError
 from bothways.files import write_text
 
 VERSION = 1
+WITH_LANGUAGES = 2
+"""The version of shards that know the language of each document; those that do not are still written as version 1."""
 INDEX = "index.json"
 
 PieceType = Literal["uint16", "uint32"]
 
 
+_LATER = {"languages", "pairs", "table"}  # fields of version 2
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_serializer(mode="wrap")
+    def _without_the_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Left out where they say nothing, so that indexes of version 1 keep their fingerprint."""
+        return {name: value for name, value in write(self).items() if value or name not in _LATER}
 
 
 class Roles(_Record):
@@ -47,7 +57,8 @@ class Roles(_Record):
 class Split(_Record):
     """One stream: its pieces with their specials, and the UTF-8 bytes of its documents after NFC.
 
-    A document that a weight repeats counts as often as it stands here. `unknown` counts [UNK] pieces.
+    A document that a weight repeats counts as often as it stands here. `unknown` counts [UNK] pieces, `pairs` the
+    documents that are pairs; `table` tells documents apart by language, see `corpus/table.py`.
     """
 
     documents: int
@@ -56,11 +67,18 @@ class Split(_Record):
     unknown: int
     shards: tuple[File, ...]
     words: tuple[File, ...]
+    pairs: int = 0
+    table: File | None = None
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All that it is kept in."""
+        return (*self.shards, *self.words, *([self.table] if self.table else []))
 
     @property
     def bytes_per_piece(self) -> float:
         """Text pieces only: [CLS] and [SEP] stand for no bytes."""
-        return self.bytes / max(1, self.pieces - 2 * self.documents)
+        return self.bytes / max(1, self.pieces - 2 * self.documents - self.pairs)
 
 
 class SourceCount(_Record):
@@ -74,10 +92,14 @@ class SourceCount(_Record):
     excluded: int
     skipped: int
     unweighted: int
+    languages: tuple[str, ...] = ()
 
 
 class Manifest(_Record):
-    """All of a preparation. No time and no folder is in it, so that equal text gives an equal fingerprint."""
+    """All of a preparation. No time and no folder is in it, so that equal text gives an equal fingerprint.
+
+    languages  their names, in the order of their numbers; none where no language was named
+    """
 
     version: int
     tokenizer: tuple[File, ...]
@@ -87,6 +109,13 @@ class Manifest(_Record):
     sources: tuple[SourceCount, ...]
     train: Split
     validation: Split
+    languages: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> frozenset[str]:
+        """What objectives may ask for: "word starts", "languages", "pairs"."""
+        found = {"word starts": True, "languages": bool(self.languages), "pairs": self.train.pairs > 0}
+        return frozenset(name for name, there in found.items() if there)
 
     @property
     def fingerprint(self) -> str:
@@ -112,8 +141,10 @@ class Manifest(_Record):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             version, said = content["manifest"]["version"], content["fingerprint"]
-            if version != VERSION:
-                raise DataError(f"{path}: expected shards of version {VERSION}, got version {version}. {again}")
+            if version not in (VERSION, WITH_LANGUAGES):
+                raise DataError(
+                    f"{path}: expected shards of version {VERSION} or {WITH_LANGUAGES}, got version {version}. {again}"
+                )
             manifest = cls.model_validate(content["manifest"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, DataError):

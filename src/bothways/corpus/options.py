@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 
 class PrepareOptions(BaseModel):
@@ -21,6 +21,8 @@ class PrepareOptions(BaseModel):
     exclude     files of evaluation items; documents that contain one are left out
     skip_bad    leave out and count what does not parse, instead of stopping
     words       where words begin: by the shape of the text, or for Chinese by jieba
+    balance     languages stand with shares that go with this power of their sizes (XLM: 0.7); 1, or left out: as they
+                come
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,3 +37,9 @@ class PrepareOptions(BaseModel):
     exclude: tuple[Path, ...] = ()
     skip_bad: bool = False
     words: Literal["spaces", "jieba"] = "spaces"
+    balance: float | None = Field(default=None, gt=0, le=1)
+
+    @model_serializer(mode="wrap")
+    def _without_the_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What came later is left out where it is not asked for: preparations without it keep their fingerprint."""
+        return {name: value for name, value in write(self).items() if value is not None or name != "balance"}

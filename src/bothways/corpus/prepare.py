@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
+from bothways.corpus.balance import balanced
 from bothways.corpus.blocks import file_record
 from bothways.corpus.documents import Cleaner, Documents
 from bothways.corpus.exclude import Exclusion, read_items
 from bothways.corpus.folder import Folder
-from bothways.corpus.lay import LAYS
-from bothways.corpus.manifest import VERSION, Manifest, PieceType, Roles, SourceCount
+from bothways.corpus.lay import LAYS, lay_pairs
+from bothways.corpus.manifest import VERSION, WITH_LANGUAGES, Manifest, PieceType, Roles, SourceCount
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.sample import draw_sample
 from bothways.corpus.shards import TOKENIZER, SplitWriter
-from bothways.corpus.sources import Source, find_sources
+from bothways.corpus.sources import Source, find_sources, languages_of
+from bothways.corpus.table import records
 from bothways.errors import DataError
 from bothways.text import Tokenizer, train_tokenizer
 
@@ -31,6 +33,7 @@ def prepare(
     sources: Sequence[str],
     *,
     out: str | Path,
+    pairs: Sequence[str] = (),
     options: PrepareOptions | None = None,
     overwrite: bool = False,
     report: Say = lambda line: None,
@@ -38,8 +41,10 @@ def prepare(
     """Turns text into shards. Stopped at any moment and run again, it gives the same bytes.
 
     Args:
-        sources: `python-docs`, files, folders; `PATH=WEIGHT` has its training documents stand WEIGHT times.
+        sources: `python-docs`, files, folders; `PATH=WEIGHT` has its training documents stand WEIGHT times,
+            `en=PATH` says their language.
         out: the folder to make. One that holds the same preparation already is left as it is.
+        pairs: `en-fr=PATH`, files of pairs in two languages.
         overwrite: replace another preparation.
         report: told a line now and then.
 
@@ -49,7 +54,7 @@ def prepare(
         MachineError: the folder cannot be written, or the disk is full.
     """
     options = options or PrepareOptions()
-    found = find_sources(sources)
+    found = find_sources(sources, pairs)
     folder = Folder(Path(out), found, options)
     if done := folder.finished(overwrite=overwrite):
         report(f"{out} holds this preparation already: nothing to do")
@@ -58,6 +63,8 @@ def prepare(
     if exclusion and exclusion.too_short:
         report(f"{exclusion.too_short} items to exclude are too short to be looked for, {exclusion.items} are not")
     with folder.work() as work:
+        if options.balance is not None:
+            found = balanced(found, options, exclusion)
         job = _Job(found, options, exclusion, work, report)
         manifest = job.encode(job.tokenizer())
         folder.finish(manifest)
@@ -113,11 +120,13 @@ class _Job:
         if not splits[0].documents + splits[1].documents:
             raise _empty(cleaner.counts)
         _check(splits[0].documents, splits[1].documents, self.options)
+        languages = languages_of(self.sources)
+        _check_languages(languages, cleaner.counts)
         if splits[1].pieces < _NOISY:
             share = self.options.validation
             self.report(f"warning: its loss will be noisy: {splits[1].pieces} pieces held out (validation={share:g})")
         return Manifest(
-            version=VERSION,
+            version=WITH_LANGUAGES if languages else VERSION,
             tokenizer=tuple(
                 file_record(path, f"{TOKENIZER}/{path.name}") for path in sorted((self.work / TOKENIZER).iterdir())
             ),
@@ -127,19 +136,28 @@ class _Job:
             sources=tuple(cleaner.counts),
             train=splits[0],
             validation=splits[1],
+            languages=languages,
         )
 
     def _write(self, batch: Documents, tokenizer: Tokenizer, *, train: SplitWriter, validation: SplitWriter) -> None:
         """Encodes a batch and writes it once, then its documents that stand twice, and so on: copies lie apart."""
         if not batch.texts:
             return
-        pieces, words, lengths = LAYS[self.options.words](tokenizer, batch.texts)
+        lay = LAYS[self.options.words]
+        if batch.seconds:
+            (pieces, words, lengths), firsts = lay_pairs(lay, tokenizer, batch.texts, batch.seconds)
+        else:
+            pieces, words, lengths = lay(tokenizer, batch.texts)
+            firsts = lengths
+        numbers = tuple(map(languages_of(self.sources).index, batch.languages))
         for writer, mine in ((train, ~batch.held), (validation, batch.held)):
             for copy in range(int(batch.copies.max())):
                 chosen = mine & (batch.copies > copy)
                 at = np.repeat(chosen, lengths)
                 laid = pieces[at]
                 writer.append(laid, words[at])
+                if numbers:
+                    writer.note(records(lengths[chosen], firsts[chosen], numbers))
                 writer.documents += int(chosen.sum())
                 writer.bytes += int(batch.bytes[chosen].sum())
                 writer.unknown += int((laid == tokenizer.vocabulary.unk).sum())
@@ -159,6 +177,17 @@ def _check(train: int, validation: int, options: PrepareOptions) -> None:
                 f"the {split} split is empty: {train + validation} documents were split by their hash, a share of "
                 f"{options.validation:g} for validation. Bring more documents, change --validation, or make smaller "
                 "documents (--documents lines)."
+            )
+
+
+def _check_languages(languages: Sequence[str], counts: Sequence[SourceCount]) -> None:
+    """A language that was named has documents."""
+    for name in languages:
+        own = [count for count in counts if name in count.languages]
+        if not sum(count.documents - count.duplicates - count.excluded - count.unweighted for count in own):
+            raise DataError(
+                f"{name}: expected documents in this language, found none that can be used in "
+                f"{', '.join(count.name for count in own)}. Bring text, or leave the language out."
             )
 
 

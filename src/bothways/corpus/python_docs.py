@@ -15,8 +15,6 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-NAME = "python-docs"
-
 _LEFT_OUT = {"site-packages", "dist-packages", "encodings", "pydoc_data", "test", "tests", "idle_test"}
 _STRING = r'("""|\'\'\')(?:\\.|(?!\1).)*\1|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
 _STRINGS_AND_COMMENTS = re.compile(
@@ -33,10 +31,33 @@ Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 @cache
 def python_docs() -> tuple[str, ...]:
     """All documents, in the order of the files' names."""
-    root = Path(sysconfig.get_paths()["stdlib"])
-    files = sorted(path for path in root.rglob("*.py") if not _LEFT_OUT & set(path.relative_to(root).parts))
-    documents = [_module(path, root) for path in files]
+    root = _root()
+    documents = [_module(path, root) for path in _files(root)]
     return tuple(text for text in [*documents, *_topics()] if text)
+
+
+def modules() -> Iterator[tuple[Path, str, ast.Module]]:
+    """(file, source, syntax tree) of the modules that parse, in the order of their names."""
+    for path in _files(_root()):
+        if found := _read(path):
+            yield path, *found
+
+
+def _root() -> Path:
+    return Path(sysconfig.get_paths()["stdlib"])
+
+
+def _files(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*.py") if not _LEFT_OUT & set(path.relative_to(root).parts))
+
+
+def _read(path: Path) -> tuple[str, ast.Module] | None:
+    """A module's source and syntax tree; nothing when it does not parse."""
+    try:
+        source = path.read_text(encoding="utf-8")
+        return source, _parse(source)
+    except (UnicodeDecodeError, SyntaxError, ValueError, RecursionError):
+        return None
 
 
 def _topics() -> Iterator[str]:
@@ -54,14 +75,13 @@ def _prose(text: str) -> str:
 
 def _module(path: Path, root: Path) -> str:
     """The document of one module; empty when it does not parse or says nothing."""
-    try:
-        source = path.read_text(encoding="utf-8")
-        tree = _parse(source)
-    except (UnicodeDecodeError, SyntaxError, ValueError, RecursionError):
+    found = _read(path)
+    if found is None:
         return ""
+    source, tree = found
     name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
     said = sorted([*_docstrings(tree.body, ""), *_comments(source)])
-    heading = f"{name}\n{_docstring(tree)}".strip()
+    heading = f"{name}\n{docstring(tree)}".strip()
     return "\n\n".join([heading, *(text for _, text in said)]) if said or heading != name else ""
 
 
@@ -77,13 +97,14 @@ def _docstrings(body: Sequence[ast.AST], prefix: str) -> Iterator[tuple[int, str
         below = prefix
         if isinstance(statement, Definition):
             below = f"{prefix}{statement.name}."
-            if text := _docstring(statement):
+            if text := docstring(statement):
                 yield statement.lineno, f"{prefix}{_heading(statement)}\n{text}"
         for part in ("body", "handlers", "orelse", "finalbody"):
             yield from _docstrings(getattr(statement, part, ()), below)
 
 
-def _docstring(node: ast.Module | Definition) -> str:
+def docstring(node: ast.Module | Definition) -> str:
+    """What a module, class or function says of itself, as prose; empty when it says nothing."""
     return _prose(ast.get_docstring(node, clean=False) or "")
 
 

@@ -1,4 +1,7 @@
-"""Files to documents: text, JSON lines, CSV, TSV, Parquet, compressed or not. Nothing is held but one document."""
+"""Files to documents: text, JSON lines, CSV, TSV, Parquet, compressed or not. Nothing is held but one document.
+
+A record's fields are read as parts; joined by a line end they are a document, or two of them are the sides of a pair.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,9 @@ from bothways.errors import DataError, UsageError, needs
 
 LONGEST = 16 << 20
 """Characters in a document at most, so that memory stays bounded."""
+
+Parts = tuple[str, ...]
+"""What stands in the fields that were asked for; of plain text, the one text."""
 
 Skip = Callable[[Path, int, str], None]
 """Told of what does not parse (file, line or 0, why): raises, or counts it and lets reading go on."""
@@ -46,7 +52,45 @@ class Reader:
             DataError: the file cannot be read, or a document is longer than can be held.
             UsageError: a table without the column that was asked for.
         """
-        yield from FORMATS[_suffix(path)](self, path)
+        for parts in FORMATS[_suffix(path)](self, path):
+            yield parts[0] if len(parts) == 1 else "\n".join(parts)
+
+    def pairs(self, path: Path, fields: tuple[str, str]) -> Iterator[tuple[str, str]]:
+        """The pairs of one file, in order: what stands in two fields, or in the first two columns of a .tsv whose first
+        line does not name them.
+
+        Raises:
+            DataError: the file cannot be read, or a pair is longer than can be held.
+            UsageError: plain text, or a table without a field that was asked for.
+        """
+        suffix = _suffix(path)
+        if suffix == ".txt":
+            raise UsageError(
+                f"{path}: expected pairs in {', '.join(name for name in FORMATS if name != '.txt')}, got text"
+            )
+        reader = replace(self, options=self.options.model_copy(update={"fields": fields}))
+        if suffix == ".tsv" and not self._names(path, fields):
+            yield from reader.columns(path)
+            return
+        yield from ((first, second) for first, second in FORMATS[suffix](reader, path))
+
+    def columns(self, path: Path) -> Iterator[tuple[str, str]]:
+        """The first two columns of every line, with a tab between them and nothing quoted."""
+        for number, line in self.lines(path):
+            first, tab, rest = line.partition("\t")
+            if not line.strip():
+                continue
+            if not tab:
+                self.skip(path, number, "expected two columns with a tab between them, got one")
+            elif len(line) > LONGEST:
+                self.skip(path, number, f"expected at most {LONGEST >> 20} Mi characters, got {len(line)}")
+            else:
+                yield first, rest.partition("\t")[0]
+
+    def _names(self, path: Path, fields: Parts) -> bool:
+        """Whether the first line names the fields."""
+        _, line = next(replace(self, skip=lambda *_: None).lines(path), (0, ""))
+        return set(fields) <= set(line.split("\t"))
 
     def lines(self, path: Path) -> Iterator[tuple[int, str]]:
         """(line number, line without its end); a line that is not UTF-8 is skipped."""
@@ -65,10 +109,10 @@ class Reader:
         except OSError as error:
             raise DataError(f"{path}: expected a file to read, got: {error.strerror or error}") from error
 
-    def text(self, path: Path) -> Iterator[str]:
+    def text(self, path: Path) -> Iterator[Parts]:
         """Plain text, cut into documents as the options say."""
         if self.options.documents == "lines":
-            yield from (line for _, line in self.lines(path))
+            yield from ((line,) for _, line in self.lines(path))
             return
         block: list[str] = []
         size = 0
@@ -82,10 +126,10 @@ class Reader:
                         "longer one. Part documents by blank lines, or take every line as one: --documents lines."
                     )
             elif block:
-                yield "\n".join(block)
+                yield ("\n".join(block),)
                 block, size = [], 0
 
-    def json_lines(self, path: Path) -> Iterator[str]:
+    def json_lines(self, path: Path) -> Iterator[Parts]:
         """One record a line."""
         for number, line in self.lines(path):
             if line.strip():
@@ -96,7 +140,7 @@ class Reader:
                 else:
                     yield from self._document(record, path, number)
 
-    def table(self, path: Path) -> Iterator[str]:
+    def table(self, path: Path) -> Iterator[Parts]:
         """CSV, or TSV by the suffix; the first line names the columns."""
         at = 0
 
@@ -119,7 +163,7 @@ class Reader:
                 else:
                     yield from self._document(record, path, at)
 
-    def parquet(self, path: Path) -> Iterator[str]:
+    def parquet(self, path: Path) -> Iterator[Parts]:
         """One record a row; needs pyarrow."""
         try:
             from pyarrow import ArrowException, parquet
@@ -140,16 +184,16 @@ class Reader:
             found = ", ".join(columns) or "none"
             raise UsageError(f"{path}: expected a column {missing[0]!r}, got {found}. Name the text with --field.")
 
-    def _document(self, record: Any, path: Path, line: int) -> Iterator[str]:
-        """The record's document, or none if it is bad and bad ones are skipped."""
+    def _document(self, record: Any, path: Path, line: int) -> Iterator[Parts]:
+        """The record's parts, or none if it is bad and bad ones are skipped."""
         try:
-            yield _join(record, self.options.fields)
+            yield _parts(record, self.options.fields)
         except _BadRecordError as error:
             self.skip(path, line, str(error))
 
 
-def _join(record: Any, fields: Iterable[str]) -> str:
-    """The fields' texts, a line end between them."""
+def _parts(record: Any, fields: Iterable[str]) -> Parts:
+    """The fields' texts."""
     if not isinstance(record, dict):
         raise _BadRecordError(f"expected a record with {', '.join(fields)}, got {type(record).__name__}")
     parts = []
@@ -166,10 +210,10 @@ def _join(record: Any, fields: Iterable[str]) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise _BadRecordError(f"expected text, got a lone surrogate at character {error.start}") from error
-    return text
+    return tuple(parts)
 
 
-FORMATS: dict[str, Callable[[Reader, Path], Iterator[str]]] = {
+FORMATS: dict[str, Callable[[Reader, Path], Iterator[Parts]]] = {
     ".txt": Reader.text,
     ".jsonl": Reader.json_lines,
     ".csv": Reader.table,

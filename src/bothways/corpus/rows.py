@@ -8,6 +8,9 @@ stands in exactly one row of an epoch. A row is a window after a [CLS]; a window
     rows      [CLS] a b c [SEP]            document  0  0  0  0  0
               [CLS] d e [SEP] [PAD]                  0  0  0  0 -1
               [CLS] [PAD] [PAD] [PAD] [PAD]          0 -1 -2 -3 -4
+
+Pairs are not cut by windows: they stand in rows of their own, see `packing`. The ring is then what is left of the
+stream without them, and an epoch deals out both kinds of rows in one order.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from functools import lru_cache
 import numpy as np
 
 from bothways.batch import Row, Vocabulary
+from bothways.corpus.packing import Packing
 from bothways.corpus.shards import Stream
 from bothways.errors import DataError
 
@@ -33,21 +37,25 @@ class Rows:
         Raises:
             DataError: the stream is shorter than a row.
         """
-        if stream.pieces < length:
+        self.length = length
+        self.seed = seed
+        self._vocabulary = vocabulary
+        self._window = length - 1
+        self._ring = _Ring(stream)
+        self._pairs: Packing | None = None
+        if stream.table is not None and stream.table.pair.any():
+            self._pairs = Packing(stream, stream.table, vocabulary, length=length, seed=seed)
+        elif stream.pieces < length:
             raise DataError(
                 f"the {stream.name} split: expected at least one row of {length} pieces, got {stream.pieces} in all. "
                 "Use shorter rows or more text"
                 + (", or hold out a larger share." if stream.name == "validation" else ".")
             )
-        self.length = length
-        self.seed = seed
-        self._stream = stream
-        self._vocabulary = vocabulary
-        self._window = length - 1
+        self._windows = -(-self._ring.pieces // self._window)
 
     def __len__(self) -> int:
         """Rows in an epoch."""
-        return -(-self._stream.pieces // self._window)
+        return self._windows + (len(self._pairs) if self._pairs else 0)
 
     def key(self, index: int) -> tuple[int, int, int]:
         """(seed, epoch, row): what all randomness of row `index` is drawn from."""
@@ -61,23 +69,13 @@ class Rows:
         if index < 0:
             raise IndexError(f"expected a row number of 0 or more, got {index}")
         _, epoch, row = self.key(index)
+        if self._pairs and row >= self._windows:
+            return self._pairs.row(row - self._windows, epoch)
         shift = 0 if self.seed is None else _plan(self.seed, epoch, len(self), self._window)[0]
-        window, starts = self._ring(
-            shift + row * self._window, min(self._window, self._stream.pieces - row * self._window)
-        )
-        return self._lay(window, starts)
+        start = row * self._window
+        return self._lay(*self._ring.read(shift + start, min(self._window, self._ring.pieces - start)))
 
-    def _ring(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """`count` pieces from `start` on; after the last comes the first."""
-        start %= self._stream.pieces
-        stop = min(start + count, self._stream.pieces)
-        pieces, starts = self._stream.read(start, stop)
-        if stop - start == count:
-            return pieces, starts
-        more, more_starts = self._stream.read(0, count - (stop - start))
-        return np.concatenate([pieces, more]), np.concatenate([starts, more_starts])
-
-    def _lay(self, window: np.ndarray, starts: np.ndarray) -> Row:
+    def _lay(self, window: np.ndarray, starts: np.ndarray, language: np.ndarray | None) -> Row:
         """[CLS] (unless the window brings one), the window, padding."""
         cls = self._vocabulary.cls
         first = 0 if window[0] == cls else 1
@@ -90,7 +88,45 @@ class Rows:
         word_starts[1] = True  # a word that the row's edge cuts begins anew
         document = np.cumsum(pieces == cls, dtype=np.int32) - 1
         document[stop:] = -1 - np.arange(self.length - stop, dtype=np.int32)
-        return Row(pieces, document, word_starts)
+        if language is not None:
+            language = np.pad(np.pad(language, (first, 0), mode="edge"), (0, self.length - stop))
+        return Row(pieces, document, word_starts, language)
+
+
+class _Ring:
+    """The stream without its pairs, end to end; after its last piece comes its first."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        table = stream.table
+        if table is None:
+            self._at, self._from = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
+            self.pieces = stream.pieces
+            return
+        lengths = np.where(table.pair, 0, np.diff(table.starts))
+        begins = np.flatnonzero(~table.pair & np.append(True, table.pair[:-1]))  # a run of documents that are no pairs
+        self._from = table.starts[begins]  # where each run begins in the stream
+        self._at = (np.cumsum(lengths) - lengths)[begins]  # and here
+        self.pieces = int(lengths.sum())
+
+    def read(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """`count` pieces from `start` on, their word starts and, where they are known, their languages."""
+        parts = []
+        while count:
+            start %= self.pieces
+            run = int(np.searchsorted(self._at, start, side="right")) - 1
+            end = int(self._at[run + 1]) if run + 1 < len(self._at) else self.pieces
+            stop = min(start + count, end)
+            begin = int(self._from[run]) - int(self._at[run])
+            parts.append(self._stretch(begin + start, begin + stop))
+            start, count = stop, count - (stop - start)
+        pieces, starts, languages = zip(*parts, strict=True)
+        known = None if self._stream.table is None else np.concatenate(languages)
+        return np.concatenate(pieces), np.concatenate(starts), known
+
+    def _stretch(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        table = self._stream.table
+        return *self._stream.read(start, stop), None if table is None else table.languages(np.arange(start, stop))
 
 
 @lru_cache(maxsize=4)

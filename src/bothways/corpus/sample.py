@@ -36,7 +36,7 @@ def draw_sample(batches: Iterable[Documents], limit: int) -> Sample:
             if ratios[place] >= bar:
                 continue
             held += int(batch.bytes[place])
-            heapq.heappush(kept, (-float(ratios[place]), int(batch.bytes[place]), batch.texts[place]))
+            heapq.heappush(kept, (-float(ratios[place]), int(batch.bytes[place]), batch.whole(place)))
             while held > limit and len(kept) > 1:
                 ratio, size, _ = heapq.heappop(kept)
                 held, bar = held - size, -ratio

@@ -2,7 +2,7 @@
 
 A split is one stream of documents end to end, [CLS] pieces... [SEP] [CLS] ..., cut into files of equal length.
 `train-00000.pieces` holds numbers of two or four bytes, little end first; `train-00000.words` one bit for each of
-them, set where a word begins.
+them, set where a word begins; `train.documents`, where languages were named, a record a document (see `table`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from bothways.batch import Vocabulary
 from bothways.corpus.blocks import CheckedFile, File, HashedFile
 from bothways.corpus.manifest import INDEX, Manifest, PieceType, Split
+from bothways.corpus.table import Table
 from bothways.text import Tokenizer
 
 SHARD = 1 << 26
@@ -34,7 +35,15 @@ class SplitWriter:
         self._written = 0
         self._open: tuple[HashedFile, HashedFile] | None = None
         self._files: list[tuple[File, File]] = []
-        self.documents = self.bytes = self.unknown = 0
+        self._table: HashedFile | None = None
+        self.documents = self.bytes = self.unknown = self.pairs = 0
+
+    def note(self, records: np.ndarray) -> None:
+        """The records [D] of documents that are appended, in their order."""
+        if self._table is None:
+            self._table = HashedFile(self._folder / f"{self._split}.documents")
+        self._table.write(records.tobytes())
+        self.pairs += int((records["first"] > 0).sum())
 
     def append(self, pieces: np.ndarray, word_starts: np.ndarray) -> None:
         """Pieces and word starts [N], to stand after what is there."""
@@ -47,7 +56,7 @@ class SplitWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in self._open or ():
+        for file in (*(self._open or ()), *([self._table] if self._table else [])):
             file.abandon()
 
     def finish(self) -> Split:
@@ -61,6 +70,8 @@ class SplitWriter:
             unknown=self.unknown,
             shards=tuple(pieces for pieces, _ in self._files),
             words=tuple(words for _, words in self._files),
+            pairs=self.pairs,
+            table=None if self._table is None else self._table.finish(),
         )
 
     def _flush(self, count: int) -> None:
@@ -94,6 +105,16 @@ class Stream:
         self._type = np.dtype(piece_type).newbyteorder("<")
         self._shards = [CheckedFile(folder, file) for file in split.shards]
         self._words = [CheckedFile(folder, file) for file in split.words]
+        self._table = split.table and CheckedFile(folder, split.table)
+
+    @cached_property
+    def table(self) -> Table | None:
+        """Its documents by language, where languages were named.
+
+        Raises:
+            DataError: a block that is not what was written.
+        """
+        return Table.read(self._table.whole()) if self._table else None
 
     def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Pieces [start, stop) as int32, and whether a word begins at each, bool.
@@ -116,7 +137,7 @@ class Stream:
         return np.concatenate(pieces), np.concatenate(words)
 
     def check(self) -> None:
-        for file in (*self._shards, *self._words):
+        for file in (*self._shards, *self._words, *([self._table] if self._table else [])):
             file.check()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bothways.batch import Row
@@ -16,20 +18,26 @@ def show_rows(shards: Shards, *, count: int = 2, length: int = 64, seed: int = 0
     rows = Rows(shards.train, shards.vocabulary, length=length, seed=seed)
     parts = [f"{len(rows)} rows of {length} an epoch"]
     for index in range(count):
-        parts += [f"\nrow {index}", *_documents(rows[index], shards.tokenizer)]
+        parts += [f"\nrow {index}", *_documents(rows[index], shards.tokenizer, shards.manifest.languages)]
     return "\n".join(parts)
 
 
-def _documents(row: Row, tokenizer: Tokenizer) -> list[str]:
+def _documents(row: Row, tokenizer: Tokenizer, languages: Sequence[str]) -> list[str]:
     lines = []
     position = places(row.document)
     for document in range(int(row.document.max()) + 1):
         mine = row.document == document
         pieces = zip(_spelled(tokenizer, row.pieces[mine]), row.word_starts[mine], strict=True)
         text = "".join(("|" if start else "·") + piece for piece, start in pieces)
-        lines.append(f"  document {document}, positions 0-{position[mine][-1]}: {text}")
+        named = "" if row.language is None else f" ({_spoken(row.language[mine], languages)})"
+        lines.append(f"  document {document}{named}, positions 0-{position[mine][-1]}: {text}")
     padding = int((row.document < 0).sum())
     return [*lines, f"  padding: {padding}"] if padding else lines
+
+
+def _spoken(numbers: np.ndarray, languages: Sequence[str]) -> str:
+    """The document's language, or those of a pair: "en", "en-fr"."""
+    return "-".join(languages[number] for number in dict.fromkeys(numbers.tolist()))
 
 
 def _spelled(tokenizer: Tokenizer, pieces: np.ndarray) -> list[str]:

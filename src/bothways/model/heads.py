@@ -39,6 +39,24 @@ class Replaced(nn.Module):
         return F.binary_cross_entropy_with_logits(logits, labels.float(), weight=weights, reduction="sum")
 
 
+class Sentences(nn.Module):
+    """Do the two halves belong together (0) or not (1)? In the classic shape after a dense layer and tanh (BERT)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.width, config.width) if config.shape == "classic" else None
+        self.out = nn.Linear(config.width, 2, bias=config.shape == "classic")
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[N, D] -> logits [N, 2]."""
+        logits: Tensor = self.out(hidden if self.dense is None else torch.tanh(self.dense(hidden)))
+        return logits
+
+    def loss(self, hidden: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        """Weighted sum of the negative log-likelihoods of `labels` [N], in nats."""
+        return (F.cross_entropy(self(hidden).float(), labels, reduction="none") * weights).sum()
+
+
 class Copied(nn.Module):
     """The logit that a piece is to be copied from the input, rather than said by the words head (All-Tokens MLM)."""
 
@@ -57,5 +75,9 @@ class Copied(nn.Module):
         return -(torch.logaddexp(said, copied) * weights).sum()
 
 
-HEADS: dict[str, Callable[[ModelConfig], nn.Module]] = {"replaced": Replaced, "copied": Copied}
+HEADS: dict[str, Callable[[ModelConfig], nn.Module]] = {
+    "replaced": Replaced,
+    "sentences": Sentences,
+    "copied": Copied,
+}
 """{name in a model: what makes it}: those that a saved model may hold."""

@@ -12,6 +12,7 @@ from bothways.batch import Vocabulary
 from bothways.errors import UsageError, unknown
 from bothways.objectives.cloze import mlm as mlm
 from bothways.objectives.cloze import unilm1 as unilm1
+from bothways.objectives.codebert import codebert as codebert
 from bothways.objectives.corruptions import Linear
 from bothways.objectives.corruptions import Rate as Rate
 from bothways.objectives.directional import causal as causal
@@ -23,10 +24,13 @@ from bothways.objectives.expression import Phase, Term, parse
 from bothways.objectives.hybrid import gpt_bert as gpt_bert
 from bothways.objectives.hybrid import hybrid as hybrid
 from bothways.objectives.objective import About as About
+from bothways.objectives.objective import Corpus as Corpus
 from bothways.objectives.objective import Corrupted as Corrupted
 from bothways.objectives.objective import Objective as Objective
 from bothways.objectives.objective import mixture as mixture
 from bothways.objectives.own import use as use
+from bothways.objectives.pairs import tlm as tlm
+from bothways.objectives.pairs import xlm as xlm
 from bothways.objectives.schedule import schedule as schedule
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
@@ -39,6 +43,9 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "gpt-bert": gpt_bert,
     "electra": electra,
     "deberta-v3": deberta_v3,
+    "tlm": tlm,
+    "xlm": xlm,
+    "codebert": codebert,
 }
 """{name: function of a vocabulary and keyword arguments}; a new objective is a function and its line here."""
 
@@ -64,30 +71,32 @@ def register(function: Make) -> Make:
 KINDS = {float: "a number", Linear: "number->number", str: "a name"}
 
 
-def build(expression: str, vocabulary: Vocabulary) -> Objective:
+def build(expression: str, vocabulary: Vocabulary, *, corpus: Corpus | None = None) -> Objective:
     """The objective that an expression names: "mlm(rate=0.3)", "1/2 causal + 1/2 mlm(words=whole)", "causal -> mlm".
+
+    Those that ask for it are given `corpus`, the text to be trained on; without it they can be looked at.
 
     Raises:
         UsageError: what cannot be read, an unknown name or argument, or members that cannot share a batch.
     """
     phases = parse(expression)
     count = Counter(term.name for phase in phases for term in phase.terms)
-    made = [(_phase(phase, vocabulary, count), phase) for phase in phases]
+    made = [(_phase(phase, vocabulary, count, corpus), phase) for phase in phases]
     if len(made) == 1:
         return made[0][0]
     return schedule([(objective, float(phase.share)) for objective, phase in made], name=expression.strip())
 
 
-def _phase(phase: Phase, vocabulary: Vocabulary, count: Counter[str]) -> Objective:
+def _phase(phase: Phase, vocabulary: Vocabulary, count: Counter[str], corpus: Corpus | None) -> Objective:
     """A mixture's members keep their names, unless two of one expression have the same."""
-    made = [(_make(term, vocabulary), term) for term in phase.terms]
+    made = [(_make(term, vocabulary, corpus), term) for term in phase.terms]
     named = [(replace(one, name=term.call) if count[term.name] > 1 else one, term) for one, term in made]
     if len(named) == 1:
         return named[0][0]
     return mixture({objective: float(term.weight) for objective, term in named}, name=str(phase))
 
 
-def _make(term: Term, vocabulary: Vocabulary) -> Objective:
+def _make(term: Term, vocabulary: Vocabulary, corpus: Corpus | None) -> Objective:
     if term.name not in OBJECTIVES:
         raise unknown("objective", term.name, OBJECTIVES)
     function = OBJECTIVES[term.name]
@@ -98,12 +107,14 @@ def _make(term: Term, vocabulary: Vocabulary) -> Objective:
         if not isinstance(value, kinds.get(key, object)):
             expected = " or ".join(text for kind, text in KINDS.items() if kind in (kinds[key], *get_args(kinds[key])))
             raise UsageError(f"{key} of {term.name} takes {expected}, got {value}")
-    return function(vocabulary, **term.arguments)
+    given = {"corpus": corpus} if "corpus" in kinds else {}
+    return function(vocabulary, **term.arguments, **given)
 
 
 def _defaults(function: Callable[..., Objective]) -> dict[str, Any]:
-    """{argument: its default}, the vocabulary left out."""
-    return {key: value.default for key, value in list(inspect.signature(function).parameters.items())[1:]}
+    """{argument: its default}, vocabulary and corpus left out."""
+    parameters = list(inspect.signature(function).parameters.items())[1:]
+    return {key: value.default for key, value in parameters if key != "corpus"}
 
 
 def describe() -> list[dict[str, Any]]:

@@ -81,8 +81,28 @@ def source_then_target(corrupted: Corrupted, *, segments: tuple[int, int] = (0, 
     return _layout(corrupted, position, np.where(corrupted.part > 0, position, 0), segments)
 
 
+def side_by_side(corrupted: Corrupted, *, segments: tuple[int, int] = (0, 0)) -> Layout:
+    """Both sides of a pair see each other, and positions restart with the second: a word and its translation have like
+    places (TLM). `|` is the [SEP] that parts them: place 0 of the second side, as [CLS] is of the first.
+
+    text      a b | d e f
+    part      0 0 1 1 1 1
+    position  0 1 0 1 2 3
+    step      0 0 0 0 0 0
+    group     0 0 0 0 0 0
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+    """
+    position = places(2 * corrupted.row.document + corrupted.part)
+    return _layout(corrupted, position, np.zeros_like(position), segments)
+
+
 def _layout(corrupted: Corrupted, position: np.ndarray, step: np.ndarray, segments: tuple[int, int]) -> Layout:
-    """`segments`: the segment of the source and of the target."""
+    """`segments`: the segment of the source and of the target; without them, the language is the segment."""
     source, target = segments
-    segment = np.where(corrupted.part > 0, target, source) if source or target else None
+    segment = np.where(corrupted.part > 0, target, source) if source or target else corrupted.row.language
     return Layout.of(document=corrupted.row.document, step=step, position=position, segment=segment)

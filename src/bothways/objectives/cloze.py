@@ -13,6 +13,7 @@ from bothways.objectives.arrangements import left_to_right, right_to_left, sourc
 from bothways.objectives.corruptions import REPLACEMENTS, UNITS, Linear, Mask, Rate
 from bothways.objectives.objective import About, Arrangement, Objective, mixture
 from bothways.objectives.predictions import in_place
+from bothways.objectives.sentences import SENTENCES
 
 
 def masking(
@@ -48,6 +49,7 @@ def mlm(
     words: str = "pieces",
     replace: str = "bert",
     weight: float | None = None,
+    sentences: str = "none",
 ) -> Objective:
     """The original word, at the hidden places; hidden anew in every epoch.
 
@@ -55,6 +57,8 @@ def mlm(
     words    what is hidden as a whole: pieces, whole (words), spans (of words), ngrams, runs (of pieces)
     replace  bert (80 % [MASK], 10 % a random piece, 10 % the piece itself) or all-mask
     weight   how many pieces of text one answer stands for in the loss; left out, 1/rate
+    sentences  what [CLS] must say of the two halves of its document: nothing (none), whether the second follows the
+               first (nsp), or whether they stand in order (sop)
 
     reads  a b _ d e f
     step   0 0 0 0 0 0
@@ -69,7 +73,9 @@ def mlm(
     Raises:
         UsageError: a number out of range, or an unknown word.
     """
-    return Objective(
+    if sentences not in SENTENCES:
+        raise unknown("value of sentences", sentences, SENTENCES)
+    objective = Objective(
         name="mlm",
         corrupt=masking(vocabulary, rate=rate, words=words, replace=replace, weight=weight),
         arrange=together,
@@ -81,8 +87,11 @@ def mlm(
             hidden="in place",
             needs="text; word starts for words=whole and spans",
             differs="no next-sentence prediction, no span boundary objective; the rate is exact for long words too",
+            requires=frozenset({"word starts"} if UNITS[words].words else ()),
         ),
     )
+    ask = SENTENCES[sentences]
+    return ask(objective, vocabulary) if ask else objective
 
 
 UNILM = About(

@@ -149,15 +149,24 @@ class Mask:
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
         rate = rate_at(self.rate, progress)
-        eligible = np.flatnonzero(self._text_table[row.pieces])  # [E]
+        eligible = np.flatnonzero(self.text(row))  # [E]
         unit = number(row, eligible, self.units, rng)  # [E]
         chosen = choose(unit, rate, rng)  # [E] bool
-        at = eligible[chosen]
+        return self.hide(row, eligible[chosen], rng, rate, unit[chosen])
+
+    def text(self, row: Row) -> np.ndarray:
+        """[T] bool: what may be chosen."""
+        return np.asarray(self._text_table[row.pieces])
+
+    def hide(
+        self, row: Row, at: np.ndarray, rng: np.random.Generator, rate: float, unit: np.ndarray | None = None
+    ) -> Corrupted:
+        """The row with the places `at` [N] hidden, which are of the units `unit` [N], or each its own."""
         flags = np.zeros(len(row), dtype=bool)
         flags[at] = True
         return Corrupted(
             row=row,
-            pieces=self._replace(row.pieces, at, unit[chosen], rng),
+            pieces=self._replace(row.pieces, at, np.arange(len(at)) if unit is None else unit, rng),
             chosen=flags,
             part=cut(row, rng) if self.divide else np.zeros(len(row), dtype=np.int32),
             weight=1 / rate if self.weight is None else self.weight,

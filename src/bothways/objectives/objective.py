@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
 from bothways.batch import Batch, Losses, Reads, Row, Sample, Target
 from bothways.errors import UsageError
-from bothways.visibility import Layout, Visibility, ordered
+from bothways.visibility import Layout, Visibility, ordered, places
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +39,7 @@ class Corrupted:
     part     [T] int32: 0 the source, 1 the target (or the number of a block), for those who tell them apart
     weight   how many pieces of text one answer stands for; see `Objective`
     by       in a mixture, the member that drew this row
+    also     what must be said beside the chosen pieces
     """
 
     row: Row
@@ -47,6 +48,7 @@ class Corrupted:
     part: np.ndarray
     weight: float = 1.0
     by: Objective | None = None
+    also: tuple[Target, ...] = ()
 
 
 Corruption = Callable[[Row, np.random.Generator, float], Corrupted]
@@ -68,6 +70,7 @@ class About:
     differs  how this differs from the paper, where it does
     decoding {way of using the saved model that its faces do not imply: its size, 0 where it has none}
     reads    how the saved body reads a text that is to be embedded, where there is no face
+    requires what the shards must hold, or no run is started: "pairs", "languages", "word starts"
     """
 
     summary: str
@@ -78,6 +81,25 @@ class About:
     differs: str = ""
     decoding: Mapping[str, int] = field(default_factory=dict)
     reads: Reads | None = None
+    requires: frozenset[str] = frozenset()
+
+
+class Corpus(Protocol):
+    """What an objective may ask of the text that is trained on: a function in OBJECTIVES with an argument `corpus` gets
+    it from `build`. Letters: V pieces in the vocabulary, N places."""
+
+    def counts(self) -> np.ndarray:
+        """[V] how often each piece stands in it."""
+
+    def fillers(self) -> Mapping[int, Filler]:
+        """{number of a language: what draws a piece of it to stand between two}."""
+
+
+class Filler(Protocol):
+    """An n-gram model that looks to both sides."""
+
+    def draw(self, left: np.ndarray, right: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A piece of text for each place, given the pieces beside it: [N], [N] -> [N]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,6 +224,40 @@ def joined(members: Sequence[tuple[Objective, float]], *, corrupt: Corruption, n
     )
 
 
+def by_kind(*, pairs: Objective, texts: Objective, separator: int, name: str, about: About) -> Objective:
+    """One objective for rows of pairs, another for all other rows; `separator` is the piece that parts a pair.
+
+    Its members are reported with half of the rows each: how many they are, the shards decide.
+
+    Raises:
+        UsageError: the two cannot share a batch.
+    """
+    both = mixture({pairs: 1, texts: 1}, name=name, about=about)
+    return replace(both, corrupt=partial(_sort, pairs, texts, separator))
+
+
+def sides(row: Row, separator: int) -> np.ndarray:
+    """[T] int32: 1 on the second side of a pair, behind the [SEP] that parts it; 0 elsewhere.
+
+    pieces  [CLS] a b [SEP] A B [SEP] [CLS] c d [SEP]
+    side      0   0 0   0   1 1   1     0   0 0   0
+    """
+    parts = row.pieces == separator
+    parts[:-1] &= row.document[1:] == row.document[:-1]  # the last [SEP] of a document parts nothing
+    parts[-1:] = False
+    before = np.cumsum(parts) - parts
+    start = np.arange(len(row)) - places(row.document)
+    return np.asarray(before > before[start], dtype=np.int32)
+
+
+def _sort(
+    pairs: Objective, texts: Objective, separator: int, row: Row, rng: np.random.Generator, progress: float
+) -> Corrupted:
+    member = pairs if sides(row, separator).any() else texts
+    corrupted = member.corrupt(row, rng, progress)
+    return replace(corrupted, by=corrupted.by or member)
+
+
 def _agree(first: Objective, other: Objective) -> None:
     if first.rule.name != other.rule.name:
         raise UsageError(
@@ -255,4 +311,5 @@ def _about(members: Sequence[Objective], name: str) -> About:
         differs=joined(member.about.differs for member in members),
         decoding={way: size for member in members for way, size in member.about.decoding.items()},
         reads=next((member.about.reads for member in members if member.about.reads), None),
+        requires=frozenset().union(*(member.about.requires for member in members)),
     )

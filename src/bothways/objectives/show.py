@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from unicodedata import east_asian_width
 
@@ -11,8 +12,8 @@ import numpy as np
 from bothways.batch import Row, Sample, Vocabulary
 from bothways.errors import UsageError
 from bothways.objectives import build
-from bothways.objectives.objective import Objective
-from bothways.visibility import Visibility
+from bothways.objectives.objective import Objective, sides
+from bothways.visibility import Visibility, places
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SEEN, UNSEEN = "■", "·"
@@ -21,7 +22,8 @@ SEEN, UNSEEN = "■", "·"
 def show(expression: str, texts: Sequence[str], *, seed: int = 0, progress: float = 0.0) -> str:
     """A picture of what an objective makes of a row of words, one for each kind of row that it draws.
 
-    Every text is a document, and all are packed into one row. A word that begins with ## continues the one before it.
+    Every text is a document, and all are packed into one row. A word that begins with ## continues the one before it;
+    the word [SEP] parts a pair of texts.
     A row in which nothing would be hidden or said is drawn again, as often as there is hope.
 
     Raises:
@@ -32,8 +34,10 @@ def show(expression: str, texts: Sequence[str], *, seed: int = 0, progress: floa
     pictures = [f"{expression}: {objective.about.summary}", f"paper: {objective.about.paper}"]
     if objective.about.differs:
         pictures.append(f"here:  {objective.about.differs}")
-    leaves = list(objective.leaves())
-    for leaf, share in leaves:
+    leaves: dict[Objective, float] = {}
+    for leaf, share in objective.leaves():
+        leaves[leaf] = leaves.get(leaf, 0.0) + share
+    for leaf, share in leaves.items():
         sample = _draw(leaf, row, seed, progress)
         part = Fraction(share).limit_denominator(100)
         pictures += ["", *([f"{leaf.name}, {part} of the rows"] if len(leaves) > 1 else [])]
@@ -61,6 +65,8 @@ def toy_row(texts: Sequence[str]) -> tuple[Row, list[str], Vocabulary]:
         document=np.cumsum(numbers == 2, dtype=np.int32) - 1,
         word_starts=np.array([not words[piece].startswith("##") for piece in pieces]),
     )
+    language = sides(row, SPECIAL.index("[SEP]"))
+    row = replace(row, language=language) if language.any() else row
     return row, words, Vocabulary(size=len(words), pad=0, unk=1, cls=2, sep=3, mask=4)
 
 
@@ -87,6 +93,8 @@ def draw_sample(sample: Sample, *, row: Row, words: Sequence[str], rule: Visibil
         left = {"text": [*text, *[""] * (len(reads) - len(text))], **left}
     if sample.layout.group.any():
         left["group"] = [str(group) for group in sample.layout.group]
+    if (sample.layout.position != places(sample.layout.document)).any():
+        left["position"] = [str(position) for position in sample.layout.position]
     if sample.layout.segment.any():
         left["segment"] = [str(segment) for segment in sample.layout.segment]
     widths = {name: max(map(_width, (name, *cells))) for name, cells in left.items()}

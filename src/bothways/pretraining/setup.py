@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from bothways.batch import Batch, Losses
-from bothways.corpus import Rows, Shards
+from bothways.corpus import Rows, Shards, Statistics
 from bothways.errors import DataError, ModelError, UsageError
 from bothways.machine import bf16_instructions, gemm_peak
 from bothways.model import Model, Trained, architecture
@@ -29,6 +29,7 @@ from bothways.pretraining.batches import (
 from bothways.pretraining.config import PretrainConfig
 from bothways.pretraining.cost import Cost, cost_of
 from bothways.pretraining.folder import RunFolder
+from bothways.pretraining.needs import check_needs
 from bothways.training.config import TrainingConfig
 from bothways.training.loop import Work
 from bothways.training.optimiser import build_optimisers, rated
@@ -82,8 +83,9 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
         _check_unchanged(config, folder)
     shards = Shards.open(config.shards)
     use(config.code)
-    objective = build(config.objective, shards.vocabulary)
+    objective = build(config.objective, shards.vocabulary, corpus=Statistics(shards.train, shards.vocabulary))
     shape = config.model_config_for(shards.vocabulary.size)
+    check_needs(objective, shards, shape)
     for face in trained_by(objective).folders.values():
         architecture(shape, face)  # a shape that cannot be saved is refused before it is trained
     rows = Rows(shards.train, shards.vocabulary, length=training.length, seed=training.seed)

@@ -1,0 +1,170 @@
+"""Objectives over parallel text: tlm, xlm.
+
+The pictures show six words; `_` is [MASK], `|` the [SEP] that parts a pair; the tests read them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from dataclasses import replace as but
+
+import numpy as np
+
+from bothways.batch import Row, Vocabulary
+from bothways.errors import UsageError
+from bothways.objectives.arrangements import side_by_side
+from bothways.objectives.cloze import masking, mlm
+from bothways.objectives.corruptions import Mask, Rate, rate_at
+from bothways.objectives.directional import causal as causal_rows
+from bothways.objectives.objective import About, Corpus, Corrupted, Corruption, Objective, by_kind, mixture, sides
+from bothways.objectives.predictions import in_place
+
+_PAPER = "XLM (Conneau & Lample 2019, section 3)"
+
+
+@dataclass(frozen=True, slots=True)
+class BothSides:
+    """Hides words on both sides of a pair, and says which side is which in `part`: [SEP] opens the second.
+
+    text    a b | d e f
+    reads   a _ | d e f
+    part    0 0 1 1 1 1
+    chosen  0 1 0 0 0 0
+    """
+
+    hide: Corruption
+    vocabulary: Vocabulary
+
+    def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        side = sides(row, self.vocabulary.sep)
+        return but(self.hide(row, rng, progress), part=np.maximum(side, np.append(side[1:], 0)).astype(np.int32))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RareFirst:
+    """Chooses pieces with odds [V] of their own instead of alike, a share `rate` of the text as always.
+
+    Drawn without replacement, one after another by their odds (Efraimidis & Spirakis 2006); XLM's odds are the
+    frequency of a piece to the power of -0.5, so that commas are not most of what is said.
+    """
+
+    mask: Mask
+    odds: np.ndarray
+
+    def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        rate = rate_at(self.mask.rate, progress)
+        eligible = np.flatnonzero(self.mask.text(row))
+        count = int(rate * len(eligible) + rng.random())
+        waits = rng.exponential(size=len(eligible)) / self.odds[row.pieces[eligible]]
+        return self.mask.hide(row, np.sort(eligible[np.argsort(waits)[:count]]), rng, rate)
+
+
+def hiding(vocabulary: Vocabulary, *, rate: Rate, reweight: float, corpus: Corpus | None) -> Corruption:
+    """BERT's masking, of all pieces alike or with odds that fall with their frequency.
+
+    Raises:
+        UsageError: a number out of range, or no corpus to count in.
+    """
+    mask = masking(vocabulary, rate=rate, words="pieces", replace="bert")
+    if not 0 <= reweight <= 1:
+        raise UsageError(f"reweight is the power by which frequent pieces are hidden less, 0 to 1, got {reweight}")
+    if not reweight:
+        return mask
+    if corpus is None:
+        raise UsageError("reweight counts the pieces of a corpus, and there is none here; leave it out to look")
+    return RareFirst(mask, np.maximum(corpus.counts(), 1.0) ** -reweight)
+
+
+def tlm(vocabulary: Vocabulary, *, rate: Rate = 0.15, reweight: float = 0.0, corpus: Corpus | None = None) -> Objective:
+    """The original word, at the hidden places of both sides of a pair; the other side may tell it.
+
+    rate      share of the text to hide
+    reweight  how much less frequent pieces are hidden: odds go with frequency to the power of -reweight (XLM: 0.5)
+
+    text      a b | d e f
+    reads     a _ | d e f
+    position  0 1 0 1 2 3
+    step      0 0 0 0 0 0
+    says      . b . . . .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+
+    Raises:
+        UsageError: a number out of range.
+    """
+    return Objective(
+        name="tlm",
+        corrupt=BothSides(hiding(vocabulary, rate=rate, reweight=reweight, corpus=corpus), vocabulary),
+        arrange=side_by_side,
+        predict=in_place,
+        about=About(
+            summary="the original word, at the hidden places of a text and its translation",
+            paper=_PAPER,
+            faces=("encoder",),
+            hidden="in place",
+            needs="pairs of texts",
+            differs="[SEP] opens the second side (position 0); languages are segments: the classic shape embeds them, "
+            "the modern one has no segments, as XLM-R has no language embeddings",
+            requires=frozenset({"pairs", "languages"}),
+        ),
+    )
+
+
+def xlm(
+    vocabulary: Vocabulary,
+    *,
+    rate: Rate = 0.15,
+    causal: float = 0.0,
+    reweight: float = 0.0,
+    corpus: Corpus | None = None,
+) -> Objective:
+    """Rows of pairs are read as in tlm:
+
+    text      a b | d e f
+    reads     a _ | d e f
+    position  0 1 0 1 2 3
+    step      0 0 0 0 0 0
+    says      . b . . . .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+
+    rows of text in one language as in mlm (or, a share `causal` of them, as in causal):
+
+    reads  a b _ d e f
+    step   0 0 0 0 0 0
+    says   . . c . . .
+    sees   1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+
+    `rate` and `reweight` are those of tlm.
+
+    Raises:
+        UsageError: a number out of range.
+    """
+    if not 0 <= causal <= 1:
+        raise UsageError(f"causal is the share of the rows of text that are causal, 0 to 1, got {causal}")
+    hide = hiding(vocabulary, rate=rate, reweight=reweight, corpus=corpus)
+    masked, left_to_right = but(mlm(vocabulary), corrupt=hide), causal_rows(vocabulary)
+    shares = {left_to_right: causal, masked: 1 - causal}
+    texts = mixture({member: share for member, share in shares.items() if share}, name="texts")
+    pairs = tlm(vocabulary, rate=rate, reweight=reweight, corpus=corpus)
+    about = but(
+        pairs.about,
+        summary="the original word, at the hidden places of texts in several languages and of their translations",
+        faces=("encoder", "decoder") if causal else ("encoder",),
+        needs="texts and pairs of texts",
+        differs=f"a batch mixes languages; {pairs.about.differs}",
+    )
+    return by_kind(pairs=pairs, texts=texts, separator=vocabulary.sep, name="xlm", about=about)

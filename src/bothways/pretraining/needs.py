@@ -1,0 +1,37 @@
+"""What an objective needs of the shards, asked before a run is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bothways.corpus import Shards
+from bothways.errors import DataError, UsageError
+from bothways.model import ModelConfig
+from bothways.objectives import Objective
+
+HOW = {
+    "pairs": "bothways prepare --pairs en-fr=FILE --out SHARDS, or bothways prepare python-code --out SHARDS",
+    "languages": "bothways prepare en=english.txt fr=french.txt --out SHARDS",
+    "word starts": "bothways prepare FILE --out SHARDS",
+}
+"""{what shards may hold: the command that makes some}."""
+
+
+def check_needs(objective: Objective, shards: Shards, shape: ModelConfig) -> None:
+    """
+    Raises:
+        DataError: the shards lack what the objective needs; it is named, with the command that makes it.
+        UsageError: the model has too few segments for the languages.
+    """
+    missing = sorted(objective.about.requires - shards.manifest.holds)
+    if missing:
+        raise DataError(
+            f"{objective.name} needs shards with {' and '.join(missing)}, and {Path(shards.path)} has none. "
+            f"Make them: {'; '.join(HOW[name] for name in missing)}."
+        )
+    languages = shards.manifest.languages
+    if 0 < shape.segments < len(languages):
+        raise UsageError(
+            f"the languages {', '.join(languages)} are told apart by segments, and the model has {shape.segments}: "
+            f"--set model.segments={len(languages)}"
+        )
