@@ -85,6 +85,13 @@ class Layout:
         columns["document"][len(self.document) :] = first - np.arange(count)
         return Layout(**columns)
 
+    def then(self, other: Layout) -> Layout:
+        """This torch layout [B, T] with another one behind it."""
+        mine, theirs = vars(self), vars(other)
+        return Layout(
+            **{column.name: torch.cat([mine[column.name], theirs[column.name]], 1) for column in fields(self)}
+        )
+
     def map(self, function: Callable[[Column], Column]) -> Layout:
         """The same layout with `function` applied to every column (indexing, moving to a device)."""
         return replace(self, **{column.name: function(getattr(self, column.name)) for column in fields(self)})

@@ -1,4 +1,4 @@
-"""The commands that use a model: fill, extend, score, embed; and what each says when it cannot."""
+"""The commands that use a model: fill, infill, extend, score, embed; and what each says when it cannot."""
 
 from __future__ import annotations
 
@@ -38,6 +38,30 @@ def test_extend(invoke: Invoke, run: Path) -> None:
     assert told == [{"prompt": "the river", "text": said.stdout.removesuffix("\n")}]
 
 
+def test_extend_with_beams(invoke: Invoke, run: Path) -> None:
+    options = ["--beams", 3, "--length-penalty", 1.0, "--no-repeat", 2, "--max-new-tokens", 6]
+    said = invoke("extend", run, "the river", *options).stdout.removesuffix("\n")
+    assert said == load(run).extend("the river", beams=3, length_penalty=1.0, no_repeat=2, max_new_tokens=6)
+
+
+def test_infill(invoke: Invoke, run: Path) -> None:
+    texts = ["the [GAP] went down", "the [MASK] boat"]
+    told = json.loads(invoke("infill", run, *texts, "--longest", 3, "--steps", 2, "--json").stdout)
+    assert [record["text"] for record in told] == texts
+    assert [record["written"] for record in told] == load(run).infill(texts, longest=3, steps=2)
+    said = invoke("infill", run, texts[0], "--length", 2, "--temperature", 1, "--seed", 3, "--order", "random").stdout
+    assert said == load(run).infill(texts[0], length=2, temperature=1.0, seed=3, order="random") + "\n"
+
+
+def test_a_model_that_writes_by_unmasking(invoke: Invoke, pretrain: Invoke, shards: Path) -> None:
+    """Its run's report has continuations too."""
+    out = shards.parent / "masked"
+    assert pretrain(shards, "--out", out, "--objective", "mlm", "--budget", "1steps").exit_code == 0
+    said = invoke("extend", out, "the river", "--steps", 2, "--max-new-tokens", 6, "--seed", 1).stdout
+    assert said == load(out).extend("the river", steps=2, max_new_tokens=6, seed=1) + "\n"
+    assert json.loads((out / "manifest.json").read_text())["samples"]["continuations"]
+
+
 def test_score(invoke: Invoke, run: Path) -> None:
     texts = ["the boat went down", "grain"]
     for how in (["--how", "causal"], ["--how", "pseudo"], ["--how", "pseudo", "--within-word"]):
@@ -59,6 +83,9 @@ def test_embed(invoke: Invoke, run: Path) -> None:
         (["fill", "nothing hidden"], UsageError, "Write"),
         (["fill", "boat " * 1000 + "[MASK]"], UsageError, "pieces"),
         (["extend", "a", "--top-p", "0"], UsageError, "top_p"),
+        (["extend", "a", "--beams", "2", "--temperature", "0.5"], UsageError, "draw nothing"),
+        (["extend", "a", "--steps", "2"], ModelError, "in a number of steps"),
+        (["infill", "nothing missing"], UsageError, "GAP"),
         (["score", "a", "--within-word"], UsageError, "within_word"),
     ],
 )
@@ -70,14 +97,14 @@ def test_wrong_questions(
         invoke(command, run, *rest)
 
 
-@pytest.mark.parametrize("question", [["fill", "a [MASK]"], ["score", "a", "--how", "pseudo"]])
+@pytest.mark.parametrize("question", [["fill", "a [MASK]"], ["infill", "a [GAP]"], ["score", "a", "--how", "pseudo"]])
 def test_a_way_of_reading_that_was_not_trained(question: list[str], invoke: Invoke, one_way: Path) -> None:
     command, *rest = question
     with pytest.raises(ModelError, match=r"causal|left to right|decoder"):
         invoke(command, one_way, *rest)
 
 
-@pytest.mark.parametrize("command", ["fill", "extend", "score", "embed"])
+@pytest.mark.parametrize("command", ["fill", "infill", "extend", "score", "embed"])
 def test_no_model(command: str, invoke: Invoke, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="holds no model"):
         invoke(command, tmp_path, "a [MASK]")

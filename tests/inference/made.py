@@ -26,11 +26,22 @@ CAUSAL = Trained("causal", ("decoder",), None)
 MLM = Trained("mlm", ("encoder",), "in place")
 GPT_BERT = Trained("gpt-bert", ("decoder",), "before")
 REVERSED = Trained("reversed", (), None)
+PREFIX = Trained("prefix", ("decoder",), None, {"prefix": 0})
+UNILM1 = Trained("unilm1", ("encoder",), "in place", {"append-mask": 0})
+DIFFUSION = Trained("masked-diffusion", ("encoder",), "in place", {"unmask": 0})
+BLOCKS = Trained("block-diffusion", (), None, {"blocks": 8})
 
 
 @cache
 def tokenizer(kind: str = "bpe") -> Tokenizer:
     return train_tokenizer(TEXTS * 4, kind=kind, size=400)
+
+
+@cache
+def letters(folder: Path) -> Tokenizer:
+    """Three words and the special pieces: so few that everything that can be written can be listed."""
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\n")
+    return Tokenizer.load(folder / "vocab.txt")
 
 
 def make_run(
@@ -41,11 +52,20 @@ def make_run(
     seed: int = 0,
     length: int = 64,
     heads: Sequence[str] = (),
+    classic: bool = False,
 ) -> Path:
     """A run folder as pretraining leaves it."""
-    own = tokenizer(kind)
+    folder.mkdir(parents=True, exist_ok=True)
+    own = letters(folder) if kind == "letters" else tokenizer(kind)
     config = ModelConfig(
-        vocabulary=own.vocabulary.size, layers=2, width=64, heads=2, inner=128, length=length, init=0.15
+        vocabulary=own.vocabulary.size,
+        layers=2,
+        width=64,
+        heads=2,
+        inner=128,
+        length=length,
+        init=0.15,
+        **({"shape": "classic", "segments": 6, "word_head": "transformed"} if classic else {}),
     )
     model = Model(config, seed=seed, heads={name: HEADS[name] for name in heads})
     save_faces(

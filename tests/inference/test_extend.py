@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from bothways.errors import UsageError
 from bothways.inference import Loaded
-from bothways.inference.extend import Drawing, _spell
+from bothways.inference.drawing import Drawing
+from bothways.inference.spelling import spell
 from tests.inference.made import ENGLISH, load, make_run, tokenizer
 
 PROMPTS = ["Once upon a time", "", "A small", "今天天气", "The quick brown fox jumps over the lazy dog. Reading is"]
@@ -29,7 +30,7 @@ def test_greedy_pieces_equal_those_of_generate(seed: int, tmp_path: Path) -> Non
     for prompt, text in zip(PROMPTS, found, strict=True):
         asked = theirs(prompt, return_tensors="pt")
         written = model.generate(**asked, max_new_tokens=30, do_sample=False)[0, asked["input_ids"].shape[1] :]
-        assert text == prompt + _spell(load(run).reader, asked["input_ids"][0, 1:].numpy(), written.tolist())
+        assert text == prompt + spell(load(run).reader.tokenizer, asked["input_ids"][0, 1:].numpy(), written.tolist())
 
 
 def test_the_text_generation_pipeline_loads_it(run: Path) -> None:
@@ -57,7 +58,7 @@ def uncached(found: Loaded, prompt: str, count: int) -> str:
             break
         pieces.append(piece)
         window += 1
-    return prompt + _spell(reader, np.array(begun, dtype=np.int64), pieces[len(begun) :])
+    return prompt + spell(reader.tokenizer, np.array(begun, dtype=np.int64), pieces[len(begun) :])
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
@@ -174,8 +175,8 @@ def test_a_character_is_never_cut(loaded: Loaded) -> None:
     assert len(smile) > 1, "the test needs a character of several pieces"
     begun = np.array(own.encode("ok"), dtype=np.int64)
     for count in range(len(smile)):
-        assert _spell(loaded.reader, begun, [*own.encode(" so"), *smile[:count]]) == " so"
-    assert _spell(loaded.reader, begun, [*own.encode(" so"), *smile]) == " so🙂"
+        assert spell(loaded.reader.tokenizer, begun, [*own.encode(" so"), *smile[:count]]) == " so"
+    assert spell(loaded.reader.tokenizer, begun, [*own.encode(" so"), *smile]) == " so🙂"
 
 
 def test_wordpieces_are_joined_to_the_prompt_as_they_are_written(wordpiece_run: Path) -> None:
@@ -184,4 +185,4 @@ def test_wordpieces_are_joined_to_the_prompt_as_they_are_written(wordpiece_run: 
     whole = own.encode("The quick brown fox")
     for cut in range(1, len(whole)):
         begun = np.array(whole[:cut], dtype=np.int64)
-        assert own.decode(begun) + _spell(found.reader, begun, whole[cut:]) == "The quick brown fox"
+        assert own.decode(begun) + spell(found.reader.tokenizer, begun, whole[cut:]) == "The quick brown fox"

@@ -17,7 +17,7 @@ import typer
 from bothways import __version__
 from bothways.cli.corpus import prepare, show_rows, verify
 from bothways.cli.machine import doctor
-from bothways.cli.model import detect, embed, extend, fill, score
+from bothways.cli.model import detect, embed, extend, fill, infill, score
 from bothways.cli.objectives import objectives, show_objective
 from bothways.cli.pretraining import pretrain
 from bothways.errors import BothwaysError
@@ -26,7 +26,7 @@ GROUPS = {
     "Text": (prepare, verify, show_rows),
     "Objectives": (objectives, show_objective),
     "Training": (pretrain,),
-    "Using a model": (fill, extend, score, embed, detect),
+    "Using a model": (fill, infill, extend, score, embed, detect),
     "The machine": (doctor,),
 }
 

@@ -39,6 +39,42 @@ def fill(
     return None
 
 
+Steps = Annotated[
+    int | None, typer.Option(min=1, help="By unmasking: in how many passes all is said; left out, one piece a pass.")
+]
+Order = Annotated[
+    Literal["confidence", "random"],
+    typer.Option(help="By unmasking: the most confident places first, or places at random."),
+]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed writes the same text.")]
+
+
+def infill(
+    run: Run,
+    texts: Texts,
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Of the gap, in pieces; left out, the best is found.")
+    ] = None,
+    longest: Annotated[int, typer.Option(min=1, help="Gaps of 1 piece to so many are tried.")] = 8,
+    steps: Steps = None,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest piece every time.")] = 0.0,
+    order: Order = "confidence",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Write out what is missing in a text: one [GAP] of any length, and a piece for every [MASK]."""
+    from bothways.inference import load
+
+    model = load(run)
+    written = model.infill(
+        texts, length=length, longest=longest, steps=steps, temperature=temperature, order=order, seed=seed
+    )
+    if json:
+        return print_json([{"text": text, "written": whole} for text, whole in zip(texts, written, strict=True)])
+    print("\n\n".join(written))
+    return None
+
+
 def extend(
     run: Run,
     texts: Texts,
@@ -48,14 +84,31 @@ def extend(
     top_p: Annotated[
         float, typer.Option(help="Choose among the likeliest pieces that hold this share together.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same text.")] = 0,
+    seed: Seed = 0,
+    beams: Annotated[
+        int | None, typer.Option(min=1, help="Draw nothing; look for the likeliest text with so many candidates.")
+    ] = None,
+    length_penalty: Annotated[float, typer.Option(help="Of beams: 0 is for short texts, 1 for long ones.")] = 0.6,
+    no_repeat: Annotated[int | None, typer.Option(min=1, help="Write no run of so many pieces twice.")] = None,
+    steps: Steps = None,
+    order: Order = "confidence",
     json: Json = False,
 ) -> None:
-    """Continue texts."""
+    """Continue texts, in the way that the objective taught."""
     from bothways.inference import load
 
     written = load(run).extend(
-        texts, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+        texts,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        beams=beams,
+        length_penalty=length_penalty,
+        no_repeat=no_repeat,
+        steps=steps,
+        order=order,
     )
     if json:
         return print_json([{"prompt": text, "text": whole} for text, whole in zip(texts, written, strict=True)])

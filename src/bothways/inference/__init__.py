@@ -1,4 +1,4 @@
-"""Using a trained model: fill in words, continue texts, score them, turn them into vectors, find replaced words."""
+"""Using a trained model: fill in words and gaps, continue, score, embed texts, find replaced words."""
 
 from bothways.inference.detect import Verdict as Verdict
 from bothways.inference.fill import Guess as Guess

@@ -1,21 +1,24 @@
-"""The Python face of a trained model: load, fill, extend, score, embed, detect."""
+"""The Python face of a trained model: load, fill, infill, extend, score, embed, detect."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import TypeVar, Unpack, overload
 
 import numpy as np
 import torch
 
 from bothways.errors import ModelError
 from bothways.inference.detect import Verdict, detect
+from bothways.inference.drawing import Drawing
 from bothways.inference.embed import embed
-from bothways.inference.extend import Drawing, extend
+from bothways.inference.extend import extend
 from bothways.inference.fill import Guess, fill
+from bothways.inference.infill import Gap, infill
 from bothways.inference.reading import Reader
 from bothways.inference.score import score
+from bothways.inference.writing import Options, Order, Unmasking, Writing
 from bothways.model import read_saved
 from bothways.text import Tokenizer
 
@@ -75,19 +78,39 @@ class Loaded:
         found = fill(self.reader, _several(texts), top_k=top_k)
         return found[0] if isinstance(texts, str) else found
 
-    def extend(
+    def infill(
         self,
-        prompts: Prompts,
+        texts: Prompts,
         *,
-        max_new_tokens: int = 40,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float = 1.0,
+        length: int | None = None,
+        longest: int = 8,
+        steps: int | None = None,
+        temperature: float = 0.0,
+        order: Order = "confidence",
         seed: int = 0,
     ) -> Prompts:
-        """The prompt and what the model writes after it; temperature 0 takes the likeliest piece every time."""
-        drawing = Drawing(temperature, top_k, top_p)
-        found = extend(self.reader, _several(prompts), max_new_tokens=max_new_tokens, drawing=drawing, seed=seed)
+        """The text written out: each [MASK] is one piece, and one [GAP] is `length` pieces or the best number of them.
+
+        Args:
+            length: of the gap, in pieces; None: all from 1 to `longest` are tried, see inference.infill.
+            steps: in how many passes it is said; None: one piece a pass.
+            temperature: 0 takes the likeliest piece every time.
+            order: the most confident places are said first, or places at random.
+        """
+        gap = Gap(longest) if length is None else Gap(length, shortest=length)
+        unmasking = Unmasking(Drawing(temperature), steps, order)
+        found = infill(self.reader, _several(texts), gap=gap, unmasking=unmasking, seed=seed)
+        if isinstance(texts, str):
+            return found[0]
+        return found
+
+    def extend(self, prompts: Prompts, **options: Unpack[Options]) -> Prompts:
+        """The prompt and what the model writes after it; the record Writing says what the options mean.
+
+        max_new_tokens=40, temperature=1.0, top_k=None, top_p=1.0, seed=0, no_repeat=None; to look for the likeliest
+        text: beams=None, length_penalty=0.6; for models that write by unmasking: steps=None, order="confidence".
+        """
+        found = extend(self.reader, _several(prompts), Writing(**options))
         if isinstance(prompts, str):
             return found[0]
         return found

@@ -29,6 +29,7 @@ _TAUGHT_BY = {
     "decoder": ("continue a text", "causal or hybrid"),
     "hidden": ("fill in hidden words", "mlm or hybrid"),
     "detect": ("tell which words were replaced", "electra"),
+    "unmask": ("continue a text in a number of steps", "mlm"),
 }
 
 
@@ -53,13 +54,26 @@ class Reader:
         trained = self.trained
         if trained.hidden is not None if what == "hidden" else what in (*trained.faces, *trained.decoding):
             return
+        raise self.cannot(what)
+
+    def cannot(self, what: str) -> ModelError:
+        """The error for what the objective did not teach; it lists what it did."""
+        trained = self.trained
         task, objectives = _TAUGHT_BY[what]
         whence = f"its objective, {trained.objective}," if trained.objective else "its architecture"
         faces = " and ".join(trained.faces) or "none"
-        raise ModelError(
-            f"this model was not taught to {task}: {whence} gives the faces: {faces}. "
+        ways = f", and the ways of decoding: {', '.join(trained.decoding)}" if trained.decoding else ""
+        return ModelError(
+            f"this model was not taught to {task}: {whence} gives the faces: {faces}{ways}. "
             f"Pretrain one with the objective {objectives}."
         )
+
+    @property
+    def silent(self) -> Tensor:
+        """The pieces that are never written: the special ones but [SEP], and those that the tokenizer does not know."""
+        vocabulary = self.tokenizer.vocabulary
+        unknown = range(vocabulary.size, self.model.config.vocabulary)
+        return torch.tensor([*sorted(vocabulary.special - {vocabulary.sep}), *unknown], device=self.device)
 
     def rows(self, texts: Sequence[str], *, closed: bool) -> tuple[list[np.ndarray], np.ndarray]:
         """[CLS] pieces, and [SEP] when `closed`: int64 rows, and for each row the number of its text.

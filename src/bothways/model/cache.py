@@ -28,6 +28,14 @@ class LayerCache:
         self.length = stop
         return self.keys[:, :, :stop], self.values[:, :, :stop]
 
+    def select(self, rows: Tensor) -> None:
+        self.keys, self.values = (self._selected(old, rows) for old in (self.keys, self.values))
+
+    def _selected(self, old: Tensor, rows: Tensor) -> Tensor:
+        new = old if len(rows) == len(old) else old.new_empty(len(rows), *old.shape[1:])
+        new[:, :, : self.length] = old[rows, :, : self.length]  # the right side is a copy
+        return new
+
 
 class Cache:
     """The layers' keys and values and the layout of the tokens they belong to."""
@@ -43,12 +51,7 @@ class Cache:
 
     def grow(self, layout: Layout) -> Layout:
         """Appends the layout of new tokens [B, Q]; returns that of all tokens so far [B, K]."""
-        if self.layout is None:
-            self.layout = layout
-        else:
-            old, new = vars(self.layout), vars(layout)
-            names = Layout.__dataclass_fields__
-            self.layout = Layout(**{name: torch.cat([old[name], new[name]], dim=1) for name in names})
+        self.layout = layout if self.layout is None else self.layout.then(layout)
         return self.layout
 
     def keep(self, length: int) -> None:
@@ -57,3 +60,10 @@ class Cache:
             layer.length = length
         if self.layout is not None:
             self.layout = self.layout.map(lambda column: column[:, :length])
+
+    def select(self, rows: Tensor) -> None:
+        """Row i becomes what row `rows[i]` was; a row may be taken many times, or not at all (beams)."""
+        for layer in self.layers:
+            layer.select(rows)
+        if self.layout is not None:
+            self.layout = self.layout.map(lambda column: column[rows])

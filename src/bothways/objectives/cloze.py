@@ -88,6 +88,7 @@ def mlm(
             needs="text; word starts for words=whole and spans",
             differs="no next-sentence prediction, no span boundary objective; the rate is exact for long words too",
             requires=frozenset({"word starts"} if UNITS[words].words else ()),
+            decoding={"unmask": 0},
         ),
     )
     ask = SENTENCES[sentences]
@@ -100,6 +101,7 @@ UNILM = About(
     faces=("encoder",),
     hidden="in place",
     differs="single documents: the source and target are two parts of one; no next-sentence prediction",
+    decoding={"append-mask": 0},
 )
 
 

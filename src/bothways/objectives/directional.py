@@ -92,5 +92,6 @@ def prefix(vocabulary: Vocabulary) -> Objective:
         paper="prefix LM (T5, Raffel et al. 2020, section 3.2.1)",
         faces=("decoder",),
         differs="packed rows: every document in the row is cut at a place of its own",
+        decoding={"prefix": 0},
     )
     return Objective(name="prefix", corrupt=split, arrange=source_then_target, predict=from_before, about=about)

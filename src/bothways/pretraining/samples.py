@@ -8,6 +8,7 @@ from typing import Any
 
 from bothways.batch import Row
 from bothways.inference import Loaded
+from bothways.inference.extend import way_of_writing
 
 SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 WORDS = re.compile(r"(?<!\w)[^\W\d_]{4,}(?!\w)|[\u4e00-\u9fff]")
@@ -24,7 +25,7 @@ def samples(
     result: dict[str, list[dict[str, Any]]] = {"fills": [], "continuations": []}
     if trained.hidden is not None:
         result["fills"] = [_fill(loaded, sentence) for sentence in chosen]
-    if "decoder" in trained.faces and chosen:
+    if way_of_writing(trained) is not None and chosen:
         prompts = [sentence[: len(sentence) // 2].rstrip() for sentence in chosen]
         texts = loaded.extend(prompts, max_new_tokens=CONTINUED, temperature=0.7, top_p=0.9, seed=0)
         pairs = zip(prompts, texts, strict=True)

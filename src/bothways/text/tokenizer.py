@@ -119,10 +119,14 @@ class Tokenizer:
 
     def encode_marked(self, text: str) -> list[int]:
         """As `encode`, but [MASK] (or the mask's own name) in the text is the mask piece, with the space before it."""
-        marks = "|".join({r"\[MASK\]", re.escape(self.roles["mask"])})
-        parts = [self.encode(part) for part in re.split(rf"\s*(?:{marks})", text)]
+        parts = [self.encode(part) for part in self.around_masks(text)]
         mask = [self.vocabulary.mask]
         return list(chain(parts[0], *(mask + part for part in parts[1:])))
+
+    def around_masks(self, text: str) -> list[str]:
+        """What stands before, between and behind the masks of a text; the space before a mask belongs to the mask."""
+        marks = "|".join({r"\[MASK\]", re.escape(self.roles["mask"])})
+        return re.split(rf"\s*(?:{marks})", text)
 
     def encode_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """All texts' pieces end to end, int32 [N], and the number of pieces of each text, int64 [texts]; fast."""

@@ -1,0 +1,117 @@
+"""Beam search: of many ways to go on, the likeliest that are found.
+
+Letters: M live candidates of one text, K best pieces of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from bothways.inference.drawing import repeating
+from bothways.inference.next_piece import NextPiece, Onwards
+from bothways.inference.reading import Reader
+from bothways.inference.writing import GrowingText, Writing
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A way to go on: the pieces written, and the sum of their log-probabilities in nats."""
+
+    pieces: tuple[int, ...] = ()
+    nats: float = 0.0
+
+
+@dataclass(slots=True)
+class Search:
+    """The candidates of one text: those that still grow, and those that are closed, with their scores."""
+
+    text: GrowingText
+    live: list[Candidate] = field(default_factory=lambda: [Candidate()])
+    closed: list[tuple[float, Candidate]] = field(default_factory=list)
+
+    def step(self, nats: np.ndarray, pieces: np.ndarray, *, end: int, writing: Writing) -> list[int]:
+        """Goes on with the best: log-probabilities [M, K] and pieces [M, K], of every live candidate the K best.
+
+        A candidate is closed if [SEP] after it is among the best; with as many closed ones as there are beams, the
+        search is over. Returns for each of the new live candidates the one it goes on from.
+        """
+        assert writing.beams
+        sums = np.array([candidate.nats for candidate in self.live])[:, None] + nats  # [M, K]
+        parents: list[int] = []
+        live: list[Candidate] = []
+        for rank, at in enumerate(np.argsort(-sums, axis=None, kind="stable")[: 2 * writing.beams].tolist()):
+            parent, which = divmod(at, sums.shape[1])
+            grown = Candidate((*self.live[parent].pieces, int(pieces[parent, which])), float(sums[parent, which]))
+            if grown.nats == -np.inf:
+                break
+            if grown.pieces[-1] == end:
+                if rank < writing.beams:
+                    self._close(grown, writing.length_penalty)
+            elif len(live) < writing.beams:
+                live.append(grown)
+                parents.append(parent)
+        if len(self.closed) >= writing.beams:
+            live = []
+        elif live and len(live[0].pieces) == self.text.limit:
+            for candidate in live:
+                self._close(candidate, writing.length_penalty)
+            live = []
+        self.live = live
+        return parents if live else []
+
+    def _close(self, candidate: Candidate, penalty: float) -> None:
+        score = candidate.nats / ((5 + len(candidate.pieces)) / 6) ** penalty
+        self.closed.append((score, candidate))
+
+    def finish(self, end: int) -> None:
+        """The best closed candidate becomes what was written."""
+        _, best = max(self.closed, key=lambda scored: scored[0])
+        self.text.new = [piece for piece in best.pieces if piece != end]
+        self.text.ended = True
+
+
+def search(reader: Reader, way: Onwards, texts: Sequence[GrowingText], writing: Writing) -> None:
+    """Writes all texts to their end."""
+    searches = [Search(text) for text in texts if text.left]
+    while growing := [one for one in searches if one.live]:
+        _grow(reader, way, growing, writing)
+    for one in searches:
+        one.finish(reader.tokenizer.vocabulary.sep)
+
+
+@torch.inference_mode()
+def _grow(reader: Reader, way: Onwards, searches: Sequence[Search], writing: Writing) -> None:
+    """Until none is live, or one outgrows the model."""
+    assert writing.beams
+    vocabulary, room = reader.tokenizer.vocabulary, reader.model.config.length - way.asks
+    rows, prompts = [], []
+    for one in searches:
+        one.text.forget(len(one.live[0].pieces), room)
+        rows += [one.text.row(vocabulary.cls, candidate.pieces) for candidate in one.live]
+        prompts += [one.text.prompt] * len(one.live)
+    most = max(one.text.limit - len(one.live[0].pieces) for one in searches)
+    rounds = min(1 + room - max(map(len, rows)), most)
+    told = NextPiece(reader, way, rows, prompts=prompts, rounds=rounds)
+    for number in range(rounds):
+        nats = told.logits.log_softmax(-1)
+        nats[:, reader.silent] = -torch.inf
+        live = [candidate for one in searches for candidate in one.live]
+        for row, candidate in enumerate(live if writing.no_repeat else []):
+            nats[row, repeating(candidate.pieces, writing.no_repeat or 0)] = -torch.inf
+        best = nats.topk(min(2 * writing.beams, nats.shape[-1]))
+        values, pieces = best.values.double().cpu().numpy(), best.indices.cpu().numpy()
+        parents: list[int] = []
+        first = 0
+        for one in searches:
+            rows_of = slice(first, first := first + len(one.live))
+            if one.live:
+                found = one.step(values[rows_of], pieces[rows_of], end=vocabulary.sep, writing=writing)
+                parents += [rows_of.start + parent for parent in found]
+        if not parents or number == rounds - 1:
+            return
+        told.select(parents)
+        told.add(np.array([candidate.pieces[-1] for one in searches for candidate in one.live]))

@@ -1,0 +1,98 @@
+"""Continues a text block by block, each block by unmasking: block diffusion (Arriola et al. 2025, section 3).
+
+Known blocks are clean: each sees itself and those before it, and their keys and values are kept. The block that is
+being written is noisy: it sees the clean blocks before it and itself. Blocks are counted from [CLS].
+
+Letters: B rows, T tokens, S block size, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bothways.inference.reading import Reader
+from bothways.inference.unmasking import HiddenRow, say
+from bothways.inference.writing import GrowingText, Writing
+from bothways.model import Cache
+from bothways.visibility import Layout, ordered
+
+
+class CleanBlocks:
+    """Rows of clean blocks, read, to which blocks are added."""
+
+    @torch.inference_mode()
+    def __init__(self, reader: Reader, rows: Sequence[np.ndarray], *, size: int, rounds: int) -> None:
+        self._reader, self._size = reader, size
+        pieces, layout = reader.lay(rows, face="decoder", left=True)
+        capacity = pieces.shape[1] + (rounds + 1) * size
+        self._cache = Cache(reader.model.config, rows=len(rows), capacity=capacity, like=reader.model.table)
+        starts = torch.tensor([len(row) for row in rows], dtype=torch.int32, device=reader.device)
+        position = starts[:, None] + torch.arange(size, dtype=torch.int32, device=reader.device)  # [B, S]
+        zeros = torch.zeros_like(position)
+        self._next = Layout(zeros, position // size, zeros, position, zeros.bool(), zeros)
+        if pieces.shape[1]:
+            self._read(pieces, replace(layout, step=layout.position // size))
+
+    @torch.inference_mode()
+    def noisy(self, pieces: np.ndarray) -> Tensor:
+        """The states [B, S, D] of the next block, some of whose pieces [B, S] are [MASK]."""
+        length = self._cache.length
+        fed = torch.from_numpy(pieces).to(self._reader.device)
+        states = self._read(fed, replace(self._next, group=torch.ones_like(self._next.group)))
+        self._cache.keep(length)
+        return states
+
+    @torch.inference_mode()
+    def add(self, pieces: np.ndarray) -> None:
+        """The next block [B, S] is clean now."""
+        self._read(torch.from_numpy(pieces).to(self._reader.device), self._next)
+        position = self._next.position + self._size
+        self._next = replace(self._next, position=position, step=position // self._size)
+
+    def _read(self, pieces: Tensor, layout: Layout) -> Tensor:
+        known = self._cache.grow(layout)
+        states: Tensor = self._reader.model.backbone(pieces, layout, ordered.dense(layout, known), cache=self._cache)
+        return states
+
+
+def write_blocks(reader: Reader, texts: Sequence[GrowingText], writing: Writing) -> None:
+    """Writes all texts to their end. Blocks are written whole, and what is more than was asked for is cut off."""
+    while growing := [text for text in texts if text.left]:
+        _grow(reader, growing, writing)
+
+
+def _grow(reader: Reader, texts: Sequence[GrowingText], writing: Writing) -> None:
+    """Adds blocks to all texts until none grows or one needs its older half forgotten."""
+    vocabulary, longest = reader.tokenizer.vocabulary, reader.model.config.length
+    size = min(reader.trained.decoding["blocks"], longest)
+    room = longest // size * size  # whole blocks only
+    for text in texts:
+        text.forget(len(text.new), room - 1)
+    rows = [text.row(vocabulary.cls, text.new) for text in texts]
+    done = [len(row) // size * size for row in rows]
+    rest = [row[count:] for row, count in zip(rows, done, strict=True)]
+    wanted = max(-(-(len(known) + text.left) // size) for known, text in zip(rest, texts, strict=True))
+    rounds = min(wanted, (room - max(done)) // size)
+    clean = [row[:count] for row, count in zip(rows, done, strict=True)]
+    blocks = CleanBlocks(reader, clean, size=size, rounds=rounds)
+    for number in range(rounds):
+        hidden = []
+        for text, known in zip(texts, rest, strict=True):
+            piece = vocabulary.mask if text.left else vocabulary.pad  # of a finished text nobody reads on
+            block = np.append(known, np.full(size - len(known), piece))
+            unmasking = writing.unmasking(size - len(known))
+            hidden.append(HiddenRow(block, mask=vocabulary.mask, stream=text.stream, unmasking=unmasking))
+        while any(len(row.places) for row in hidden):
+            states = blocks.noisy(np.stack([row.pieces for row in hidden]))
+            say(reader, states, hidden, writing.drawing)
+        for text, row, known in zip(texts, hidden, rest, strict=True):
+            text.write(row.pieces[len(known) :])
+        if number == rounds - 1 or not any(text.left for text in texts):
+            return
+        blocks.add(np.stack([row.pieces for row in hidden]))
+        rest = [row[:0] for row in rows]

@@ -1,0 +1,64 @@
+"""Which piece comes next, given the logits.
+
+Letters: B rows, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from torch import Tensor
+
+from bothways.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How the next piece is chosen from the logits.
+
+    temperature  the logits are divided by it; 0 takes the likeliest piece
+    top_k        only among the so many likeliest; None: among all
+    top_p        only among the likeliest that hold this share together (Holtzman et al. 2020, section 3.1)
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0:
+            raise UsageError(f"temperature is 0 (the likeliest piece) or more, got {self.temperature}")
+        if self.top_k is not None and self.top_k < 1:
+            raise UsageError(f"top_k is how many pieces to choose among, 1 or more, got {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p is a share, above 0 and at most 1, got {self.top_p}")
+
+    def __call__(self, logits: Tensor, chances: np.ndarray) -> np.ndarray:
+        """logits [B, V] float32, one number of 0..1 a row -> pieces [B]."""
+        if self.temperature == 0:
+            return logits.argmax(-1).cpu().numpy()
+        best = (logits / self.temperature).sort(dim=-1, descending=True, stable=True)
+        share = best.values.softmax(-1)
+        if self.top_k is not None:
+            share[:, self.top_k :] = 0.0
+            share /= share.sum(-1, keepdim=True)
+        share = torch.where(share.cumsum(-1) - share < self.top_p, share, 0.0)
+        upto = share.cumsum(-1)
+        drawn = torch.from_numpy(chances).to(upto)[:, None] * upto[:, -1:]
+        allowed = (share > 0).sum(-1, keepdim=True)  # the first so many; a chance that was rounded up to 1 is the last
+        place = torch.searchsorted(upto, drawn, right=True).minimum(allowed - 1)
+        return best.indices.gather(1, place)[:, 0].cpu().numpy()
+
+
+def repeating(written: Sequence[int], run: int) -> np.ndarray:
+    """The pieces that, written next, would make a run of `run` pieces come a second time."""
+    pieces = np.asarray(written, dtype=np.int64)
+    if len(pieces) < run:
+        return pieces[:0]
+    runs = sliding_window_view(pieces, run)  # [N, run]
+    begun = (runs[:, :-1] == pieces[len(pieces) - run + 1 :]).all(1)
+    return np.asarray(runs[begun, -1])

@@ -1,0 +1,95 @@
+"""Writes out what is missing inside a text: hidden words, and a gap of unknown length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bothways.errors import UsageError
+from bothways.inference.reading import Reader
+from bothways.inference.spelling import spell
+from bothways.inference.unmasking import HiddenRow, unmask
+from bothways.inference.writing import Unmasking
+
+GAP, MASK = "[GAP]", "[MASK]"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """How many pieces a [GAP] may stand for: from `shortest` to `longest`."""
+
+    longest: int = 8
+    shortest: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.shortest <= self.longest:
+            raise UsageError(f"a gap is 1 piece long or more, got {self.longest}; for nothing at all, leave [GAP] out")
+
+
+def infill(reader: Reader, texts: Sequence[str], *, gap: Gap, unmasking: Unmasking, seed: int) -> list[str]:
+    """Every text, with pieces in place of its [MASK]s and its [GAP]; what was shown stays, to the letter.
+
+    All lengths of a gap are tried, each as so many [MASK]s. The one is kept whose pieces have the highest mean
+    log-probability, each piece's taken in the pass that said it: given the shown text and what was said in earlier
+    passes. With a piece a pass their sum is, by the chain rule, the log-probability of what was written, given what
+    stands around it; the mean does not favour short gaps. (Hiding each piece once more, alone, finds the true length
+    less often: docs/decoding.md.) Length n of text i draws from a random stream of (seed, i, n).
+
+    Raises:
+        UsageError: a text with nothing to write out, with two gaps, or longer than the model reads.
+        ModelError: the objective did not teach it.
+    """
+    reader.needs("hidden")
+    versions = [_versions(reader, text, number, gap) for number, text in enumerate(texts, 1)]
+    reader.marked_rows([masked[-1] for masked in versions])  # the longest: an error names the text by its number
+    masked = [version for several in versions for version in several]
+    owner = np.repeat(np.arange(len(texts)), [len(several) for several in versions])
+    seeds = [(seed, number, version.count(MASK)) for number, version in zip(owner.tolist(), masked, strict=True)]
+    said = _said(reader, masked, seeds, unmasking)
+    best: dict[int, int] = {}
+    for i, number in enumerate(owner.tolist()):
+        if number not in best or said[i][1] > said[best[number]][1]:
+            best[number] = i
+    return [_written(reader, masked[best[number]], said[best[number]][0]) for number in range(len(texts))]
+
+
+def _said(
+    reader: Reader, masked: Sequence[str], seeds: Sequence[tuple[int, ...]], unmasking: Unmasking
+) -> list[tuple[np.ndarray, float]]:
+    """For every text with [MASK]s, the pieces said in their places and the mean of their log-probabilities."""
+    mask = reader.tokenizer.vocabulary.mask
+    rows = [
+        HiddenRow(row, mask=mask, stream=np.random.default_rng(seed), unmasking=unmasking)
+        for row, seed in zip(reader.marked_rows(masked), seeds, strict=True)
+    ]
+    places = [row.places for row in rows]
+    unmask(reader, rows, unmasking.drawing)
+    return [(row.pieces[at], float(row.nats[at].mean())) for row, at in zip(rows, places, strict=True)]
+
+
+def _versions(reader: Reader, text: str, number: int, gap: Gap) -> list[str]:
+    """The text with [MASK]s for its gap, one version for each length; the longest is the last."""
+    gaps = text.count(GAP)
+    if gaps > 1:
+        raise UsageError(f"text {number} has {gaps} gaps, expected one [GAP]; write [MASK] where one piece is missing")
+    if gaps:
+        return [text.replace(GAP, MASK * length) for length in range(gap.shortest, gap.longest + 1)]
+    if len(reader.tokenizer.around_masks(text)) == 1:
+        raise UsageError(
+            f"text {number} has neither [GAP] nor [MASK]: {text[:60]!r}. Write [GAP] where something is missing."
+        )
+    return [text]
+
+
+def _written(reader: Reader, masked: str, said: np.ndarray) -> str:
+    """The text with the pieces said in the places of its masks."""
+    first, *others = reader.tokenizer.around_masks(masked)
+    text, before, run = first, reader.tokenizer.encode(first), list[int]()
+    for piece, shown in zip(said.tolist(), others, strict=True):
+        run.append(piece)
+        if shown:
+            text += spell(reader.tokenizer, before, run) + shown
+            before, run = reader.tokenizer.encode(shown), []
+    return text + spell(reader.tokenizer, before, run)

@@ -1,0 +1,96 @@
+"""The logits of the next piece of texts that grow, with a cache of what was read.
+
+Letters: B rows, T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bothways.inference.reading import Reader
+from bothways.model import Cache
+from bothways.visibility import Layout, ordered
+
+
+@dataclass(frozen=True, slots=True)
+class Onwards:
+    """How a text is read that is written from left to right.
+
+    all_sides  the prompt is; otherwise it is read from left to right like the rest
+    asks       [MASK] is laid behind the text, the next piece is said in its place and then stands there; otherwise the
+               next piece is said by the last one
+    segments   of the prompt and of the rest, for those who have segments
+    """
+
+    all_sides: bool = False
+    asks: bool = False
+    segments: tuple[int, int] = (0, 0)
+
+
+ONWARDS = {
+    "decoder": Onwards(),
+    "prefix": Onwards(all_sides=True),
+    "append-mask": Onwards(all_sides=True, asks=True, segments=(4, 5)),
+}
+"""decoder      GPT
+prefix       the prompt from all sides, then as GPT (T5's prefix LM, Raffel et al. 2020, section 3.2.1)
+append-mask  UniLM (Dong et al. 2019, section 2.4): as its sequence-to-sequence rows are trained
+"""
+
+
+class NextPiece:
+    """`logits` [B, V] float32 of the piece that comes next in each row; `add` it, and they are those of the next."""
+
+    @torch.inference_mode()
+    def __init__(
+        self, reader: Reader, way: Onwards, rows: Sequence[np.ndarray], *, prompts: Sequence[int], rounds: int
+    ) -> None:
+        """Reads the rows, of which the first `prompts[i]` pieces are the prompt; `rounds` pieces can then be asked."""
+        self._reader, self._way = reader, way
+        self._mask = [reader.tokenizer.vocabulary.mask] if way.asks else []
+        pieces, layout = reader.lay([np.append(row, self._mask) for row in rows], face="decoder", left=True)
+        if way.all_sides:
+            prompt = layout.position < torch.tensor(prompts, device=reader.device)[:, None]  # [B, T]
+            first, second = (torch.full_like(layout.segment, segment) for segment in way.segments)
+            step = layout.step.masked_fill(prompt, 0)
+            layout = replace(layout, step=step, segment=torch.where(prompt, first, second))
+        capacity = pieces.shape[1] + rounds
+        self._cache = Cache(reader.model.config, rows=len(rows), capacity=capacity, like=reader.model.table)
+        last = layout.map(lambda column: column[:, -1:])
+        self._place = last if way.asks else self._behind(last)  # of the piece that comes next
+        self.logits = self._read(pieces, layout)
+
+    @torch.inference_mode()
+    def add(self, pieces: np.ndarray) -> None:
+        """Writes one piece [B] in every row."""
+        fed = torch.from_numpy(np.array([[piece, *self._mask] for piece in pieces.tolist()])).to(self._reader.device)
+        place, self._place = self._place, self._behind(self._place)
+        self.logits = self._read(fed, place.then(self._place) if self._way.asks else place)
+
+    @torch.inference_mode()
+    def select(self, rows: Sequence[int]) -> None:
+        """Row i becomes what row `rows[i]` was; `logits` are as they were until a piece is added."""
+        if list(rows) == list(range(len(self._place.position))):
+            return
+        chosen = torch.tensor(rows, device=self._reader.device)
+        self._cache.select(chosen)
+        self._place = self._place.map(lambda column: column[chosen])
+
+    def _read(self, pieces: Tensor, layout: Layout) -> Tensor:
+        model = self._reader.model
+        known = self._cache.grow(layout)
+        states = model.backbone(pieces, layout, ordered.dense(layout, known), cache=self._cache)
+        if self._way.asks:
+            self._cache.keep(self._cache.length - 1)  # [MASK] has said its piece, which takes its place
+        return model.logits(states[:, -1]).float()
+
+    def _behind(self, place: Layout) -> Layout:
+        """The layout [B, 1] of the places behind."""
+        position = place.position + 1
+        segment = torch.full_like(place.segment, self._way.segments[1])
+        return replace(place, position=position, step=position, segment=segment)

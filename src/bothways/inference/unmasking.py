@@ -1,0 +1,101 @@
+"""Says hidden words step by step: in every pass a few of them, which the next pass then sees.
+
+One pass is fill's answer, every word guessed without regard to the others; as many passes as there are words reveal
+one word a pass, each after all that are known by then (LLaDA, Nie et al. 2025, section 2.4). What is shown stays.
+
+Letters: B rows, T tokens, D width, N hidden places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bothways.inference.drawing import Drawing
+from bothways.inference.reading import LOGITS_AT_ONCE, Reader
+from bothways.inference.writing import GrowingText, Unmasking, Writing
+
+
+class HiddenRow:
+    """A row with [MASK]s in it, some of which are said in every pass.
+
+    pieces  the row
+    places  [N] where it still is hidden
+    nats    [T] the log-probability of what was said, in the pass that said it; 0 where nothing was hidden
+    """
+
+    def __init__(self, pieces: np.ndarray, *, mask: int, stream: np.random.Generator, unmasking: Unmasking) -> None:
+        self.pieces = pieces.copy()
+        self.places = np.flatnonzero(pieces == mask)
+        self.nats = np.zeros(len(pieces))
+        self.stream = stream
+        self._unmasking = unmasking
+        count = len(self.places)
+        steps = min(count, unmasking.steps or count)
+        self._counts = [len(part) for part in np.array_split(self.places, steps)] if count else []
+
+    def chances(self) -> np.ndarray:
+        """[N] random numbers of 0..1, for one pass."""
+        return self.stream.random(len(self.places))
+
+    def keep(self, pieces: np.ndarray, nats: np.ndarray) -> None:
+        """Of what a pass would say in the hidden places [N], this pass's part is said; the rest stays hidden."""
+        confident = self._unmasking.order == "confidence"
+        order = np.argsort(-nats, kind="stable") if confident else self.stream.permutation(len(nats))
+        kept = order[: self._counts.pop(0)]
+        self.pieces[self.places[kept]] = pieces[kept]
+        self.nats[self.places[kept]] = nats[kept]
+        self.places = np.delete(self.places, kept)
+
+
+def unmask(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
+    """Says all hidden places of the rows, which are read from all sides."""
+    before = reader.trained.hidden == "before"
+    while waiting := [row for row in rows if len(row.places)]:
+        for batch in reader.batches([len(row.pieces) for row in waiting]):
+            some = [waiting[i] for i in batch]
+            states = reader.read([row.pieces for row in some], face="encoder")
+            say(reader, states, some, drawing, before=before)
+
+
+@torch.inference_mode()
+def say(reader: Reader, states: Tensor, rows: Sequence[HiddenRow], drawing: Drawing, *, before: bool = False) -> None:
+    """One pass: states [B, T, D] of the rows' pieces."""
+    owner = np.repeat(np.arange(len(rows)), [len(row.places) for row in rows])  # [N]
+    asked = np.concatenate([row.places for row in rows]) - before  # [N]
+    hidden = states[torch.from_numpy(owner).to(states.device), torch.from_numpy(asked).to(states.device)]  # [N, D]
+    chances = np.concatenate([row.chances() for row in rows])
+    chunk = max(1, LOGITS_AT_ONCE // reader.model.config.vocabulary)
+    pieces, nats = np.zeros(len(owner), dtype=np.int64), np.zeros(len(owner))
+    for start in range(0, len(owner), chunk):
+        part = slice(start, start + chunk)
+        logits = reader.model.logits(hidden[part]).float()
+        logits[:, reader.silent] = -torch.inf
+        logits[:, reader.tokenizer.vocabulary.sep] = -torch.inf
+        pieces[part] = drawing(logits, chances[part])
+        drawn = torch.from_numpy(pieces[part]).to(logits.device)[:, None]
+        nats[part] = (logits.gather(1, drawn)[:, 0] - logits.logsumexp(-1)).cpu().numpy()
+    for number, row in enumerate(rows):
+        if len(row.places):
+            row.keep(pieces[owner == number], nats[owner == number])
+
+
+def write_masked(reader: Reader, texts: Sequence[GrowingText], writing: Writing) -> None:
+    """Continues texts by so many [MASK]s behind them; more than half of what the model reads is written in parts."""
+    vocabulary, longest = reader.tokenizer.vocabulary, reader.model.config.length
+    while growing := [text for text in texts if text.left]:
+        rows, counts = [], []
+        for text in growing:
+            count = min(text.left, longest // 2)
+            unmasking = writing.unmasking(count)
+            known = text.row(vocabulary.cls, text.new)[1:]
+            shown = np.array([vocabulary.cls, *known[max(0, len(known) - (longest - 1 - count)) :]])
+            whole = np.append(shown, np.full(count, vocabulary.mask))
+            rows.append(HiddenRow(whole, mask=vocabulary.mask, stream=text.stream, unmasking=unmasking))
+            counts.append(count)
+        unmask(reader, rows, writing.drawing)
+        for text, row, count in zip(growing, rows, counts, strict=True):
+            text.write(row.pieces[-count:])

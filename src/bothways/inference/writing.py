@@ -1,0 +1,161 @@
+"""How a text is to be written: the options of `extend`, and the text while it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict, get_args
+
+import numpy as np
+
+from bothways.errors import UsageError, unknown
+from bothways.inference.drawing import Drawing
+
+Order = Literal["confidence", "random"]
+
+
+class Options(TypedDict, total=False):
+    """The fields of `Writing`, as keyword arguments; that record says what they mean."""
+
+    max_new_tokens: int
+    temperature: float
+    top_k: int | None
+    top_p: float
+    seed: int
+    beams: int | None
+    length_penalty: float
+    no_repeat: int | None
+    steps: int | None
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How a text is continued.
+
+    max_new_tokens  how many pieces to add at most
+    temperature     the logits are divided by it; 0 takes the likeliest piece every time
+    top_k           draw among the so many likeliest pieces only
+    top_p           draw among the likeliest pieces that hold this share together
+    seed            prompt i draws from a random stream of (seed, i)
+    beams           instead of drawing, look for the likeliest text, with so many candidates at a time
+    length_penalty  of beams: the sum of the log-probabilities is divided by ((5 + pieces) / 6) to this power, so 0 is
+                    for short texts and 1 for long ones (GNMT, Wu et al. 2016, section 7)
+    no_repeat       no run of so many pieces is written twice; the prompt does not count
+    steps           of unmasking: in how many passes everything is said; None: one piece a pass
+    order           of unmasking: the most confident places first, or places at random
+    """
+
+    max_new_tokens: int = 40
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    seed: int = 0
+    beams: int | None = None
+    length_penalty: float = 0.6
+    no_repeat: int | None = None
+    steps: int | None = None
+    order: Order = "confidence"
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 0:
+            raise UsageError(f"max_new_tokens is how many pieces to add, 0 or more, got {self.max_new_tokens}")
+        if self.beams is not None and self.beams < 1:
+            raise UsageError(f"beams is how many candidates are kept, 1 or more, got {self.beams}")
+        if self.no_repeat is not None and self.no_repeat < 1:
+            raise UsageError(f"no_repeat is the length of a run that may come once, 1 or more, got {self.no_repeat}")
+        if self.beams and (self.temperature not in (0, 1) or self.top_k is not None or self.top_p != 1):
+            raise UsageError(
+                "beams look for the likeliest text and draw nothing: leave out temperature, top_k and top_p, or beams"
+            )
+        Unmasking(self.drawing, self.steps, self.order)
+
+    @property
+    def drawing(self) -> Drawing:
+        return Drawing(self.temperature, self.top_k, self.top_p)
+
+    def unmasking(self, places: int) -> Unmasking:
+        """How so many of the `max_new_tokens` places are said: with their share of the steps."""
+        steps = None if self.steps is None else max(1, round(self.steps * places / self.max_new_tokens))
+        return Unmasking(self.drawing, steps, self.order)
+
+
+@dataclass(frozen=True, slots=True)
+class Unmasking:
+    """How hidden places are said: some of them in each of `steps` passes (LLaDA, Nie et al. 2025, section 2.4).
+
+    drawing  how a piece is chosen at every place
+    steps    how many passes; None, or more than there are places: one piece a pass
+    order    what is kept of a pass: the pieces of the highest probability, or some at random
+    """
+
+    drawing: Drawing
+    steps: int | None = None
+    order: Order = "confidence"
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"steps is in how many passes everything is said, 1 or more, got {self.steps}")
+        if self.order not in get_args(Order):
+            raise unknown("order", self.order, get_args(Order))
+
+
+@dataclass(slots=True)
+class GrowingText:
+    """A text being written; the model reads [CLS] and the pieces from `start` on.
+
+    begun   the prompt's pieces
+    stream  its own random numbers
+    limit   how many pieces may be added
+    new     those that were
+    ended   nothing more is to be added
+    source  how many of the pieces are read as the prompt
+    """
+
+    begun: np.ndarray
+    stream: np.random.Generator
+    limit: int
+    new: list[int] = field(default_factory=list)
+    ended: bool = False
+    start: int = 0
+    source: int = 0
+
+    def __post_init__(self) -> None:
+        self.source = len(self.begun)
+        self.ended = not self.limit
+
+    @property
+    def left(self) -> int:
+        """How many pieces may still be added."""
+        return 0 if self.ended else self.limit - len(self.new)
+
+    def forget(self, written: int, room: int) -> None:
+        """Where [CLS] and all pieces are more than `room`, the older half is forgotten for good.
+
+        What is kept is then read as a prompt.
+        """
+        count = len(self.begun) + written
+        if 1 + count - self.start > room:
+            self.start = self.source = count
+            self.start -= room // 2
+
+    def row(self, cls: int, new: Sequence[int]) -> np.ndarray:
+        """[CLS] and the pieces that are read, `new` being what was written."""
+        return np.array([cls, *[*self.begun.tolist(), *new][self.start :]], dtype=np.int64)
+
+    @property
+    def prompt(self) -> int:
+        """How many of the row's pieces, [CLS] counted, are the prompt."""
+        return 1 + self.source - self.start
+
+    def add(self, piece: int, end: int) -> None:
+        if piece == end:
+            self.ended = True
+        elif self.left:
+            self.new.append(piece)
+            self.ended = len(self.new) == self.limit
+
+    def write(self, pieces: np.ndarray) -> None:
+        """As many of the pieces as may be added."""
+        self.new += pieces[: self.left].tolist()
+        self.ended = len(self.new) == self.limit

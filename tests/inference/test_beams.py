@@ -1,0 +1,115 @@
+"""Beam search: one beam is greedy, beams enough find the best of all texts, and the score is what it is said to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bothways.inference import Loaded
+from bothways.inference.beams import Candidate, Search, search
+from bothways.inference.next_piece import ONWARDS
+from bothways.inference.writing import GrowingText, Writing
+from bothways.model import Cache, Model, ModelConfig
+from bothways.visibility import Layout, ordered
+from tests.inference.explicit import allowed, next_logits
+from tests.inference.made import CAUSAL, ENGLISH, PREFIX, UNILM1, load, make_run
+
+WAYS = {"decoder": CAUSAL, "prefix": PREFIX, "append-mask": UNILM1}
+PROMPTS = ["Once upon a time", "", "今天天气", ENGLISH[0], "A small"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("seed", range(3))
+def test_one_beam_is_greedy(way: str, seed: int, tmp_path: Path) -> None:
+    found = load(make_run(tmp_path / "run", WAYS[way], seed=seed))
+    for penalty in (0.0, 1.0):
+        beam = found.extend(PROMPTS, max_new_tokens=45, beams=1, length_penalty=penalty)
+        assert beam == found.extend(PROMPTS, max_new_tokens=45, temperature=0)
+
+
+def everything(found: Loaded, way: str, prompt: str, count: int) -> Iterator[tuple[float, list[int], str]]:
+    """All that can be written in at most `count` pieces: (log-probability, pieces with [SEP], text)."""
+    own = found.reader.tokenizer
+    begun, waiting = own.encode(prompt), [(0.0, list[int]())]
+    while waiting:
+        total, new = waiting.pop()
+        if len(new) == count or (new and new[-1] == own.vocabulary.sep):
+            yield total, new, prompt + own.decode([*begun, *new]).removeprefix(own.decode(begun))
+            continue
+        nats = next_logits(found, way, begun, new).double().log_softmax(-1)
+        pieces = allowed(found, nats).isfinite().nonzero().flatten().tolist()
+        waiting += [(total + nats[piece].item(), [*new, piece]) for piece in pieces]
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.6, 1.5])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("seed", range(2))
+def test_beams_enough_find_the_best_of_all_texts(way: str, seed: int, penalty: float, tmp_path: Path) -> None:
+    """Three words and [SEP], four pieces: 121 texts."""
+    found = load(make_run(tmp_path / "run", WAYS[way], kind="letters", seed=seed))
+    for prompt in ("a", "c b b"):
+        texts = list(everything(found, way, prompt, 4))
+        assert len(texts) == 1 + 3 + 9 + 27 + 81
+        expected = max(texts, key=lambda one: one[0] / ((5 + len(one[1])) / 6) ** penalty)
+        assert found.extend(prompt, max_new_tokens=4, beams=200, length_penalty=penalty) == expected[2]
+
+
+def test_the_penalty_decides_how_long_texts_are(tmp_path: Path) -> None:
+    found = load(make_run(tmp_path / "run", CAUSAL, kind="letters", seed=1))
+    short, long = (found.extend("a", max_new_tokens=6, beams=2000, length_penalty=penalty) for penalty in (0, 5.0))
+    assert len(short) < len(long)
+
+
+def test_the_sum_is_the_log_probability_of_what_was_written(loaded: Loaded) -> None:
+    """Piece by piece, over the whole vocabulary; and more beams find likelier texts here (no law of beam search)."""
+    reader = loaded.reader
+    prompts = [np.array(reader.tokenizer.encode(prompt), dtype=np.int64) for prompt in ("Once upon", "A small")]
+
+    def found(beams: int) -> float:
+        texts = [GrowingText(prompt, np.random.default_rng(0), 6) for prompt in prompts]
+        search(reader, ONWARDS["decoder"], texts, Writing(beams=beams))
+        total = 0.0
+        for text in texts:
+            for i, piece in enumerate(text.new):
+                logits = next_logits(loaded, "decoder", text.begun.tolist(), text.new[:i])
+                total += logits.log_softmax(-1)[piece].item()
+        return total
+
+    assert found(1) < found(4) < found(16)
+    best = Search(GrowingText(prompts[0], np.random.default_rng(0), 1))
+    best.step(np.array([[-0.5, -1.0]]), np.array([[9, 7]]), end=3, writing=Writing(beams=2, length_penalty=1.0))
+    assert best.closed == [(-0.5, Candidate((9,), -0.5)), (-1.0, Candidate((7,), -1.0))]
+
+
+def test_beams_that_all_end(tmp_path: Path) -> None:
+    """With no_repeat=1 the three words are used up, and then only [SEP] is left."""
+    found = load(make_run(tmp_path / "run", CAUSAL, kind="letters", seed=2))
+    for beams in (1, 3, 50):
+        text = found.extend("a", max_new_tokens=9, beams=beams, no_repeat=1, length_penalty=9.0)
+        written = text.split()[1:]
+        assert len(written) == len(set(written)) <= 3
+
+
+def test_a_cache_with_its_rows_in_another_order() -> None:
+    """Rows taken twice, left out, exchanged; more and fewer than there were."""
+    config = ModelConfig(vocabulary=30, layers=2, width=32, heads=2, inner=64, length=16, init=0.2)
+    model = Model(config).eval()
+    pieces = torch.arange(15).view(3, 5)
+    steps = torch.arange(5).expand(3, 5)
+    zeros = torch.zeros_like(steps)
+    layout = Layout(zeros, steps, zeros, steps, zeros.bool(), zeros)
+    with torch.no_grad():
+        for chosen in ([2, 0, 0], [1], [0, 1, 2, 2, 1], [2, 1, 0]):
+            rows = torch.tensor(chosen)
+            cache = Cache(config, rows=3, capacity=6, like=model.table)
+            first, rest = (layout.map(lambda c, part=part: c[:, part]) for part in (slice(0, 4), slice(4, 5)))
+            model.backbone(pieces[:, :4], first, ordered.dense(first, cache.grow(first)), cache=cache)
+            cache.select(rows)
+            last = rest.map(lambda c, rows=rows: c[rows])
+            found = model.backbone(pieces[rows, 4:], last, ordered.dense(last, cache.grow(last)), cache=cache)
+            whole = model.backbone(pieces[rows], layout.map(lambda c, rows=rows: c[rows]), ordered.dense(layout)[:1])
+            assert torch.allclose(found[:, 0], whole[:, -1], atol=1e-5)

@@ -1,0 +1,129 @@
+"""Block diffusion: a noisy block sees the clean blocks before it and itself, with the cache as without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from bothways.errors import ModelError
+from bothways.inference import Loaded
+from bothways.inference.blocks import CleanBlocks
+from bothways.inference.reading import Reader
+from bothways.model import Trained
+from bothways.visibility import Layout, ordered
+from tests.inference.made import BLOCKS, ENGLISH, load, make_run
+
+SIZE = BLOCKS.decoding["blocks"]
+PROMPTS = ["Once upon a time", "", "A small", "今天天气", ENGLISH[0]]
+
+
+@pytest.fixture(scope="module")
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    return load(make_run(tmp_path_factory.mktemp("runs") / "blocks", BLOCKS, seed=1, length=36))
+
+
+class Uncached:
+    """As CleanBlocks, but the clean copy and the noisy block are laid side by side as in training, and read anew."""
+
+    def __init__(self, reader: Reader, rows: Sequence[np.ndarray], *, size: int, rounds: int) -> None:
+        self.reader, self.rows, self.size = reader, list(rows), size
+
+    @torch.no_grad()
+    def noisy(self, pieces: np.ndarray) -> torch.Tensor:
+        return torch.stack([self.one(row, block) for row, block in zip(self.rows, pieces, strict=True)])
+
+    def one(self, row: np.ndarray, block: np.ndarray) -> torch.Tensor:
+        count = len(row) + len(block)
+        position = np.concatenate([np.arange(count), np.arange(len(row), count)])  # the clean copy, the noisy block
+        group = np.repeat([0, 1], [count, len(block)])
+        layout = Layout.of(document=np.zeros(len(group)), step=position // self.size, position=position, group=group)
+        stacked = Layout.stack([layout])
+        clean = np.where(block == 4, 77, block)  # what will stand there, and must not be seen
+        pieces = torch.from_numpy(np.concatenate([row, clean, block]))[None]
+        states: torch.Tensor = self.reader.model.backbone(pieces, stacked, ordered.dense(stacked))
+        return states[0, count:]
+
+    def add(self, pieces: np.ndarray) -> None:
+        self.rows = [np.append(row, block) for row, block in zip(self.rows, pieces, strict=True)]
+
+
+def test_the_cache_gives_the_states_of_training(blocks: Loaded) -> None:
+    """Rows with no, one and two clean blocks stand together."""
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(5, 300, size=count * SIZE) for count in (0, 2, 1)]
+    cached = CleanBlocks(blocks.reader, rows, size=SIZE, rounds=2)
+    anew = Uncached(blocks.reader, rows, size=SIZE, rounds=2)
+    for _ in range(2):
+        for masks in (SIZE, 3):
+            block = rng.integers(5, 300, size=(3, SIZE))
+            block[:, -masks:] = 4
+            assert torch.allclose(cached.noisy(block), anew.noisy(block), atol=1e-5)
+        block = rng.integers(5, 300, size=(3, SIZE))
+        cached.add(block)
+        anew.add(block)
+
+
+@pytest.mark.parametrize(
+    "options", [{"temperature": 0}, {"temperature": 0, "steps": 4}, {"seed": 2, "steps": 9}], ids=str
+)
+def test_decoding_with_the_cache_equals_decoding_without(
+    options: dict[str, int], blocks: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = blocks.extend(PROMPTS, max_new_tokens=20, **options)
+    monkeypatch.setattr("bothways.inference.blocks.CleanBlocks", Uncached)
+    assert blocks.extend(PROMPTS, max_new_tokens=20, **options) == found
+
+
+@pytest.mark.parametrize("count", [5, 60])
+def test_an_answer_does_not_depend_on_its_company(count: int, blocks: Loaded) -> None:
+    """Beyond the model's length too: 36 pieces are four whole blocks of 8."""
+    together = blocks.extend(PROMPTS, max_new_tokens=count, temperature=0)
+    assert together == [blocks.extend(prompt, max_new_tokens=count, temperature=0) for prompt in PROMPTS]
+    assert all(text.startswith(prompt) for text, prompt in zip(together, PROMPTS, strict=True))
+
+
+def test_more_pieces_begin_with_the_fewer(blocks: Loaded) -> None:
+    """Blocks are written whole; what is too much is cut off."""
+    texts = [blocks.extend("Once upon", max_new_tokens=count, temperature=0) for count in (0, 3, 8, 21)]
+    assert texts[0] == "Once upon"
+    for shorter, longer in pairwise(texts):
+        assert longer.startswith(shorter) and len(longer) > len(shorter)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(None, 24), (12, 12), (1, 3)])
+def test_steps_are_shared_by_the_blocks(
+    steps: int | None, expected: int, blocks: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """24 pieces after [CLS] and 7 more: three whole blocks."""
+    passes: list[int] = []
+    noisy = CleanBlocks.noisy
+    monkeypatch.setattr(CleanBlocks, "noisy", lambda self, pieces: passes.append(1) or noisy(self, pieces))
+    own = blocks.reader.tokenizer
+    prompt = own.decode(own.encode(ENGLISH[0])[:7])
+    assert len(own.encode(prompt)) == 7
+    blocks.extend(prompt, max_new_tokens=24, steps=steps, temperature=0)
+    assert len(passes) == expected
+
+
+def test_one_block_as_long_as_the_model_is_plain_unmasking(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("runs")
+    whole = load(make_run(folder / "a", Trained("b", (), None, {"blocks": 99}), length=16))
+    plain = load(make_run(folder / "b", Trained("m", ("encoder",), "in place", {"unmask": 0}), length=16))
+    own = whole.reader.tokenizer
+    count = 15 - len(own.encode("A small"))
+    asked = {"max_new_tokens": count, "temperature": 0}
+    room = plain.infill("A small" + "[MASK]" * (count - 1), temperature=0)
+    assert whole.extend("A small", **asked).startswith("A small") and room.startswith("A small")
+    blocks = CleanBlocks(whole.reader, [np.zeros(0, dtype=np.int64)], size=16, rounds=1)
+    row = np.array([2, *own.encode("A small"), *[4] * count])
+    assert torch.allclose(blocks.noisy(row[None]), plain.reader.read([row], face="encoder"), atol=1e-5)
+
+
+def test_there_is_no_left_context_only_inside_a_text(blocks: Loaded) -> None:
+    """A noisy block cannot see what stands behind it: gaps are for models that read from all sides."""
+    with pytest.raises(ModelError, match="fill in hidden words: its objective, block-diffusion.*decoding: blocks"):
+        blocks.infill("a [GAP] b")

@@ -1,0 +1,189 @@
+"""From left to right in three ways, each read as its objective lays it out; with a cache as without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bothways.errors import ModelError, UsageError
+from bothways.inference import Loaded
+from bothways.inference.beams import search
+from bothways.inference.drawing import repeating
+from bothways.inference.extend import _draw, way_of_writing
+from bothways.inference.next_piece import ONWARDS, NextPiece
+from bothways.inference.writing import GrowingText, Options, Writing
+from bothways.model import Trained
+from tests.inference.explicit import greedy, next_logits
+from tests.inference.made import CAUSAL, DIFFUSION, ENGLISH, HYBRID, MLM, PREFIX, UNILM1, load, make_run
+
+PROMPTS = ["Once upon a time", "", "A small", "今天天气", "The quick brown fox jumps over the lazy dog. Reading is"]
+WAYS = {"decoder": CAUSAL, "prefix": PREFIX, "append-mask": UNILM1}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Loaded]:
+    folder = tmp_path_factory.mktemp("ways")
+    made = {way: load(make_run(folder / way, trained, seed=1, length=32)) for way, trained in WAYS.items()}
+    return made | {"classic": load(make_run(folder / "classic", UNILM1, classic=True))}
+
+
+@pytest.mark.parametrize("name", ["decoder", "prefix", "append-mask", "classic"])
+def test_the_cache_gives_the_logits_of_the_text_read_anew(name: str, models: dict[str, Loaded]) -> None:
+    """As the objective's own arrangement lays it, segments too; rows of unequal length stand together."""
+    found, way = models[name], "append-mask" if name == "classic" else name
+    own = found.reader.tokenizer
+    begun = [own.encode(prompt) for prompt in PROMPTS]
+    written = np.random.default_rng(0).choice(np.flatnonzero(own.vocabulary.text_table()), size=(6, len(PROMPTS)))
+    rows = [np.array([own.vocabulary.cls, *pieces]) for pieces in begun]
+    told = NextPiece(found.reader, ONWARDS[way], rows, prompts=[len(row) for row in rows], rounds=7)
+    for count in range(7):
+        for row, pieces in enumerate(begun):
+            expected = next_logits(found, way, pieces, written[:count, row].tolist())
+            assert torch.allclose(told.logits[row], expected, atol=2e-4)
+        if count < 6:
+            told.add(written[count])
+
+
+def test_the_ways_differ(models: dict[str, Loaded]) -> None:
+    """One set of weights, three answers: so the test above tells them apart."""
+    pieces = models["prefix"].reader.tokenizer.encode(PROMPTS[0])
+    causal, prefix, asked = (next_logits(models["prefix"], way, pieces, []) for way in WAYS)
+    assert (causal - prefix).abs().max() > 0.01 < (prefix - asked).abs().max()
+    classic = models["classic"]
+    plain = classic.reader.model.backbone.embeddings.segments
+    assert plain is not None
+    before = next_logits(classic, "append-mask", pieces, [])
+    with torch.no_grad():
+        plain.weight[4:] += torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
+    assert (next_logits(classic, "append-mask", pieces, []) - before).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["prefix", "append-mask", "classic"])
+def test_greedy_equals_the_slow_way(name: str, models: dict[str, Loaded]) -> None:
+    way = "append-mask" if name == "classic" else name
+    prompts = PROMPTS[:-1]  # the last one outgrows the model
+    expected = [greedy(models[name], way, prompt, 12) for prompt in prompts]
+    assert models[name].extend(prompts, max_new_tokens=12, temperature=0) == expected
+
+
+CHOICES: list[Options] = [
+    {"temperature": 0},
+    {"seed": 3},
+    {"beams": 3},
+    {"temperature": 0, "no_repeat": 2},
+    {"beams": 3, "no_repeat": 2},
+]
+
+
+@pytest.mark.parametrize("options", CHOICES, ids=str)
+@pytest.mark.parametrize("name", ["decoder", "prefix", "append-mask"])
+def test_an_answer_does_not_depend_on_its_company(name: str, options: Options, models: dict[str, Loaded]) -> None:
+    """Some outgrow the model while the others do not."""
+    prompts = [*PROMPTS, ENGLISH[0]]
+    assert 32 - 16 < len(models[name].reader.tokenizer.encode(PROMPTS[-1])) < 31
+    together = models[name].extend(prompts, max_new_tokens=16, **options)
+    assert all(text.startswith(prompt) for text, prompt in zip(together, prompts, strict=True))
+    if "seed" not in options:
+        assert together == [models[name].extend(prompt, max_new_tokens=16, **options) for prompt in prompts]
+    else:
+        assert together[:2] == models[name].extend(prompts[:2], max_new_tokens=16, **options)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    way=st.sampled_from(list(WAYS)),
+    run=st.integers(1, 4),
+    beams=st.sampled_from([None, 1, 3]),
+    temperature=st.sampled_from([0.0, 1.0]),
+    seed=st.integers(0, 99),
+)
+def test_a_blocked_run_never_repeats(
+    way: str, run: int, beams: int | None, temperature: float, seed: int, models: dict[str, Loaded]
+) -> None:
+    reader = models[way].reader
+    begun = [np.array(reader.tokenizer.encode(prompt), dtype=np.int64) for prompt in PROMPTS[:2]]
+    texts = [GrowingText(pieces, np.random.default_rng(seed), 24) for pieces in begun]
+    writing = Writing(temperature=temperature, beams=beams, no_repeat=run)
+    (search if beams else _draw)(reader, ONWARDS[way], texts, writing)
+    for text in texts:
+        runs = [tuple(text.new[i : i + run]) for i in range(len(text.new) - run + 1)]
+        assert len(runs) == len(set(runs))
+
+
+def test_without_blocking_runs_do_repeat(models: dict[str, Loaded]) -> None:
+    """So the test above blocks something."""
+    reader = models["decoder"].reader
+    text = GrowingText(np.array([7, 8]), np.random.default_rng(0), 24)
+    _draw(reader, ONWARDS["decoder"], [text], Writing(temperature=0))
+    assert len({*zip(text.new, text.new[1:], strict=False)}) < len(text.new) - 1
+
+
+@given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 4), st.integers(0, 3))
+def test_what_repeats(written: list[int], run: int, piece: int) -> None:
+    """A piece is blocked if, and only if, it makes a run come again."""
+    runs = {tuple(written[i : i + run]) for i in range(len(written) - run + 1)}
+    again = len(written) >= run - 1 and tuple([*written, piece][-run:]) in runs
+    assert (piece in repeating(written, run)) == again
+
+
+# What is asked of whom.
+
+
+@pytest.mark.parametrize(
+    ("trained", "way", "in_steps"),
+    [
+        (HYBRID, "decoder", None),
+        (PREFIX, "prefix", None),
+        (UNILM1, "append-mask", None),
+        (MLM, None, None),
+        (DIFFUSION, "unmask", "unmask"),
+        (Trained("x", ("decoder", "encoder"), "in place", {"unmask": 0}), "decoder", "unmask"),
+        (Trained("x", ("encoder",), "in place", {"unmask": 0, "blocks": 4}), "blocks", "blocks"),
+    ],
+)
+def test_the_way_of_writing(trained: Trained, way: str | None, in_steps: str | None) -> None:
+    assert way_of_writing(trained) == way
+    assert way_of_writing(trained, in_steps=True) == in_steps
+
+
+def test_steps_are_for_those_who_unmask(models: dict[str, Loaded]) -> None:
+    with pytest.raises(
+        ModelError,
+        match="not taught to continue a text in a number of steps: its objective, prefix, gives the faces: decoder, "
+        "and the ways of decoding: prefix. Pretrain one with",
+    ):
+        models["prefix"].extend("a", steps=3)
+    with pytest.raises(UsageError, match="order is for unmasking"):
+        models["prefix"].extend("a", order="random")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beams": 0}, "beams is how many candidates are kept, 1 or more, got 0"),
+        ({"beams": 2, "top_k": 3}, "beams look for the likeliest text and draw nothing: leave out"),
+        ({"beams": 2, "temperature": 0.7}, "beams look for the likeliest"),
+        ({"no_repeat": 0}, "no_repeat is the length of a run that may come once, 1 or more, got 0"),
+        ({"steps": 0}, "steps is in how many passes everything is said, 1 or more, got 0"),
+        ({"order": "rondom"}, "unknown order 'rondom'. Did you mean 'random'"),
+    ],
+)
+def test_options_out_of_range(options: Options, message: str, models: dict[str, Loaded]) -> None:
+    with pytest.raises(UsageError, match=message):
+        models["decoder"].extend("a", **options)
+
+
+def test_options_are_the_fields_of_the_record() -> None:
+    assert Options.__annotations__.keys() == Writing.__dataclass_fields__.keys()
+    for name, annotation in Options.__annotations__.items():
+        assert annotation.__forward_arg__ == Writing.__dataclass_fields__[name].type
+
+
+def test_runs_of_the_first_kinds_are_listed(tmp_path: Path) -> None:
+    """A saved way of decoding is read again."""
+    assert load(make_run(tmp_path / "run", UNILM1)).reader.trained == UNILM1

@@ -1,0 +1,258 @@
+"""Unmasking: a few a pass, the surest first; what is shown stays; written out by hand it is the same."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bothways.errors import ModelError, UsageError
+from bothways.inference import Loaded
+from bothways.inference.drawing import Drawing
+from bothways.inference.reading import Reader
+from bothways.inference.unmasking import HiddenRow, unmask
+from bothways.inference.writing import Order, Unmasking
+from tests.inference.made import CAUSAL, DIFFUSION, ENGLISH, GPT_BERT, MLM, load, make_run
+
+MASK = 4
+PROMPTS = ["Once upon a time", "", "A small", "今天天气", ENGLISH[0]]
+
+
+@pytest.fixture(scope="module")
+def diffusion(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    return load(make_run(tmp_path_factory.mktemp("runs") / "diffusion", DIFFUSION, seed=1, length=32))
+
+
+def hidden_row(pieces: list[int], unmasking: Unmasking, seed: int = 0) -> HiddenRow:
+    return HiddenRow(np.array(pieces), mask=MASK, stream=np.random.default_rng(seed), unmasking=unmasking)
+
+
+@torch.no_grad()
+def shares(found: Loaded, pieces: np.ndarray, *, before: int = 0) -> torch.Tensor:
+    """Log-probabilities [masks, V] of text in the hidden places, which are read from all sides."""
+    states = found.reader.read([pieces], face="encoder")[0]
+    logits = found.reader.model.logits(states[np.flatnonzero(pieces == MASK) - before])
+    logits[:, sorted(found.reader.tokenizer.vocabulary.special)] = -torch.inf
+    return logits.log_softmax(-1)
+
+
+@pytest.mark.parametrize("trained", [DIFFUSION, MLM, GPT_BERT], ids=lambda trained: trained.objective)
+@pytest.mark.parametrize("steps", [None, 1, 3])
+def test_by_hand(trained: Any, steps: int | None, tmp_path: Path) -> None:
+    """Of the likeliest pieces of a pass, the most probable are kept: 8 places in 3 passes are 3, 3 and 2."""
+    found = load(make_run(tmp_path / "run", trained))
+    row = hidden_row([2, MASK, 40, MASK, MASK, 50, MASK, MASK, 60, MASK, MASK, MASK, 3], Unmasking(Drawing(0), steps))
+    pieces, nats = row.pieces.copy(), row.nats.copy()
+    unmask(found.reader, [row], Drawing(0))
+    for count in {None: [1] * 8, 1: [8], 3: [3, 3, 2]}[steps]:
+        best = shares(found, pieces, before=trained.hidden == "before").max(-1)
+        places = np.flatnonzero(pieces == MASK)
+        for i in best.values.argsort(descending=True)[:count].tolist():
+            pieces[places[i]], nats[places[i]] = best.indices[i], best.values[i]
+    assert row.pieces.tolist() == pieces.tolist()
+    assert np.allclose(row.nats, nats, atol=1e-4)
+
+
+def test_one_step_is_what_fill_says(loaded: Loaded) -> None:
+    text = "the [MASK] fox [MASK] over"
+    first, second = loaded.fill(text, top_k=1)
+    assert loaded.infill(text, steps=1) == f"the{first[0].piece} fox{second[0].piece} over"
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    pieces=st.lists(st.one_of(st.just(MASK), st.integers(5, 300)), min_size=1, max_size=14),
+    steps=st.one_of(st.none(), st.integers(1, 16)),
+    temperature=st.sampled_from([0.0, 1.0]),
+    order=st.sampled_from(["confidence", "random"]),
+    seed=st.integers(0, 99),
+)
+def test_every_pass_says_its_part_and_what_is_shown_stays(
+    pieces: list[int], steps: int | None, temperature: float, order: Order, seed: int, diffusion: Loaded
+) -> None:
+    unmasking = Unmasking(Drawing(temperature), steps, order)
+    row = hidden_row([2, *pieces, 3], unmasking, seed)
+    seen: list[np.ndarray] = []
+    read = Reader.read
+
+    def watch(self: Reader, rows: list[np.ndarray], *, face: str) -> torch.Tensor:
+        seen.extend(one.copy() for one in rows)
+        return read(self, rows, face=face)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reader, "read", watch)
+        unmask(diffusion.reader, [row], unmasking.drawing)
+    count = pieces.count(MASK)
+    assert len(seen) == min(count, steps or count)
+    seen.append(row.pieces)
+    left = [int((one == MASK).sum()) for one in seen]
+    said = -np.diff(left)
+    assert left[0] == count and left[-1] == 0
+    assert steps is not None or (said == 1).all()
+    assert (np.diff(said) <= 0).all() and (not count or said.max() - said.min() <= 1)
+    for earlier, later in pairwise(seen):
+        shown = earlier != MASK
+        assert (earlier[shown] == later[shown]).all()
+    assert not diffusion.reader.tokenizer.vocabulary.special & set(row.pieces[1:-1].tolist())
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_special_pieces_are_never_said(temperature: float, tmp_path: Path) -> None:
+    """Not even by a model that wants nothing else."""
+    found = load(make_run(tmp_path / "run", DIFFUSION))
+    special = sorted(found.reader.tokenizer.vocabulary.special)
+    row = hidden_row([2, *[MASK] * 20, 3], Unmasking(Drawing(temperature)))
+    with torch.no_grad():
+        found.reader.model.table[special] *= 30
+        states = found.reader.read([row.pieces], face="encoder")
+        assert set(found.reader.model.logits(states).argmax(-1)[0].tolist()) & set(special)
+    unmask(found.reader, [row], Drawing(temperature))
+    assert not set(special) & set(row.pieces[1:-1].tolist())
+
+
+def test_the_order_at_random_is_another(diffusion: Loaded) -> None:
+    sure, drawn = (Unmasking(Drawing(0), None, order) for order in ("confidence", "random"))
+    rows = [hidden_row([2, *[MASK] * 12, 3], unmasking) for unmasking in (sure, drawn, drawn)]
+    for row in rows:
+        unmask(diffusion.reader, [row], Drawing(0))
+    assert rows[0].pieces.tolist() != rows[1].pieces.tolist() == rows[2].pieces.tolist()
+
+
+# Continuing.
+
+
+@pytest.mark.parametrize("steps", [None, 1, 4])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_an_answer_does_not_depend_on_its_company(steps: int | None, temperature: float, diffusion: Loaded) -> None:
+    def answer(prompts: list[str]) -> list[str]:
+        return diffusion.extend(prompts, max_new_tokens=20, temperature=temperature, steps=steps, seed=5)
+
+    together = answer(PROMPTS)
+    assert all(text.startswith(prompt) for text, prompt in zip(together, PROMPTS, strict=True))
+    if temperature == 0:
+        assert together == [answer([prompt])[0] for prompt in PROMPTS]
+    assert together[:2] == answer([*PROMPTS[:2], "the fox"])[:2]
+    assert together == answer(PROMPTS)
+
+
+def test_the_first_part_is_masks_behind_the_prompt(diffusion: Loaded) -> None:
+    own = diffusion.reader.tokenizer
+    row = hidden_row([2, *own.encode("A small"), *[MASK] * 7], Unmasking(Drawing(0)))
+    unmask(diffusion.reader, [row], Drawing(0))
+    assert diffusion.extend("A small", max_new_tokens=7, temperature=0) == own.decode(row.pieces)
+
+
+def test_beyond_the_models_length(diffusion: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of what the model reads at a time, behind as much as there is room for."""
+    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        "bothways.inference.unmasking.unmask",
+        lambda reader, rows, drawing: (
+            seen.extend((len(row.pieces), len(row.places)) for row in rows) or unmask(reader, rows, drawing)
+        ),
+    )
+    own = diffusion.reader.tokenizer
+    for prompt in ("Once", "the fox " * 40):
+        seen.clear()
+        written = diffusion.extend(prompt, max_new_tokens=40, temperature=0)
+        begun = len(own.encode(prompt))
+        assert [masks for _, masks in seen] == [16, 16, 8]
+        assert [length for length, _ in seen] == [min(32, 1 + begun + done) for done in (16, 32, 40)]
+        assert written.startswith(prompt) and len(written) > len(prompt)
+
+
+def test_steps_are_shared_by_the_parts(diffusion: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+    read = Reader.read
+    monkeypatch.setattr(Reader, "read", lambda self, rows, face: passes.append(1) or read(self, rows, face=face))
+    for steps, expected in ((None, 40), (40, 40), (10, 10), (1, 3), (400, 40)):
+        passes.clear()
+        diffusion.extend("Once", max_new_tokens=40, steps=steps)
+        assert len(passes) == expected
+
+
+@pytest.mark.parametrize("options", [{"beams": 2}, {"no_repeat": 2}])
+def test_what_is_for_left_to_right(options: Any, diffusion: Loaded) -> None:
+    with pytest.raises(UsageError, match="beams and no_repeat are for texts written from left to right"):
+        diffusion.extend("a", **options)
+
+
+# Infilling.
+
+TEXTS = [
+    "the [GAP] fox",
+    "[GAP] upon a time",
+    "Once upon [GAP]",
+    "从前[GAP]山",
+    "a [MASK] model [GAP] from [MASK]",
+    "[GAP]",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_length_of_the_highest_mean_is_kept(text: str, loaded: Loaded) -> None:
+    """By hand: every length written out, a piece a pass."""
+    own, scores = loaded.reader.tokenizer, []
+    for length in range(1, 6):
+        pieces = np.array([2, *own.encode_marked(text.replace("[GAP]", "[MASK]" * length)), 3])
+        nats = []
+        while (pieces == MASK).any():
+            best = shares(loaded, pieces).max(-1)
+            place = int(best.values.argmax())
+            pieces[np.flatnonzero(pieces == MASK)[place]] = best.indices[place]
+            nats.append(best.values[place].item())
+        scores.append(np.mean(nats))
+    expected = 1 + int(np.argmax(scores))
+    assert loaded.infill(text, longest=5) == loaded.infill(text, length=expected)
+
+
+@pytest.mark.parametrize("kind", ["run", "wordpiece_run"])
+@pytest.mark.parametrize(
+    "text", ["  The   quick[GAP]  FOX\n\nlazy ", "[GAP] upon a time", "un[GAP]ably", "今天 [GAP]，很好。", "a [GAP]"]
+)
+def test_what_was_shown_stays_to_the_letter(kind: str, text: str, request: pytest.FixtureRequest) -> None:
+    found = load(request.getfixturevalue(kind))
+    before, after = text.split("[GAP]")
+    for length in (1, 4):
+        written = found.infill(text, length=length)
+        assert written.startswith(before.rstrip()) and written.endswith(after)
+        assert "[GAP]" not in written
+
+
+def test_lengths_of_texts_and_batches_do_not_matter(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = loaded.infill(TEXTS, longest=4)
+    assert together == [loaded.infill(text, longest=4) for text in TEXTS]
+    drawn = loaded.infill(TEXTS, longest=4, temperature=1.0, seed=1)
+    monkeypatch.setattr("bothways.inference.reading.TOKENS_AT_ONCE", 40)
+    monkeypatch.setattr("bothways.inference.unmasking.LOGITS_AT_ONCE", 900)
+    assert loaded.infill(TEXTS, longest=4) == together
+    assert loaded.infill(TEXTS, longest=4, temperature=1.0, seed=1) == drawn != together
+    assert loaded.infill([]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("a [GAP] b [GAP]", {}, r"text 2 has 2 gaps, expected one \[GAP\]"),
+        ("the fox", {}, r"text 2 has neither \[GAP\] nor \[MASK\]: 'the fox'. Write \[GAP\] where"),
+        ("a [GAP]" + " the" * 60, {}, "text 2 .* pieces with its specials; the model reads at most 64"),
+        ("[GAP]", {"length": 0}, "a gap is 1 piece long or more, got 0"),
+        ("[GAP]", {"longest": 0}, "a gap is 1 piece long or more, got 0"),
+        ("[GAP]", {"steps": 0}, "steps is in how many passes"),
+        ("[GAP]", {"temperature": -1}, "temperature is 0"),
+    ],
+)
+def test_what_cannot_be_written_out(text: str, options: Any, message: str, loaded: Loaded) -> None:
+    with pytest.raises(UsageError, match=message):
+        loaded.infill(["[GAP]", text], **options)
+
+
+def test_a_model_that_says_no_hidden_words(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="not taught to fill in hidden words: its objective, causal, gives"):
+        load(make_run(tmp_path / "run", CAUSAL)).infill("a [GAP]")
