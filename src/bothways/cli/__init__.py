@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from bothways import __version__
+from bothways.cli.comparison import compare
 from bothways.cli.corpus import prepare, show_rows, verify
 from bothways.cli.machine import doctor
 from bothways.cli.model import detect, embed, extend, fill, infill, score
@@ -25,7 +26,7 @@ from bothways.errors import BothwaysError
 GROUPS = {
     "Text": (prepare, verify, show_rows),
     "Objectives": (objectives, show_objective),
-    "Training": (pretrain,),
+    "Training": (pretrain, compare),
     "Using a model": (fill, infill, extend, score, embed, detect),
     "The machine": (doctor,),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -15,12 +14,11 @@ from contextlib import ExitStack
 from typing import IO
 
 from bothways.errors import MachineError
-from bothways.machine import cores
+from bothways.machine import cores, leave_with_parent
 
 ENDED_BY_SIGNAL = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 GRACE = 5.0  # seconds that the others have to end once one has failed
 GRACE_TO_SAVE = 120.0  # ... once one has been told to stop, and saves
-PR_SET_PDEATHSIG = 1  # Linux: which signal a process gets when its parent dies
 
 
 def launch(command: Sequence[str], *, processes: int) -> int:
@@ -48,7 +46,7 @@ def launch(command: Sequence[str], *, processes: int) -> int:
                     **{k: str(v) for k, v in (shared | {"RANK": i, "LOCAL_RANK": i}).items()},
                 },
                 stderr=stderr,
-                preexec_fn=_leave_with_parent if sys.platform == "linux" else None,
+                preexec_fn=leave_with_parent,
             )
             for i, stderr in enumerate(said)
         ]
@@ -92,8 +90,3 @@ def _tell(children: Sequence[subprocess.Popen[bytes]], number: int) -> None:
     for child in children:
         if child.poll() is None:
             child.send_signal(number)
-
-
-def _leave_with_parent() -> None:
-    """In the child: SIGTERM when the parent is gone, however it went, so that no half of a run trains on alone."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

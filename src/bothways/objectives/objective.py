@@ -70,6 +70,7 @@ class About:
     differs  how this differs from the paper, where it does
     decoding {way of using the saved model that its faces do not imply: its size, 0 where it has none}
     reads    how the saved body reads a text that is to be embedded, where there is no face
+    bound    the loss, weighted and summed over a row, bounds the row's negative log-likelihood from above
     requires what the shards must hold, or no run is started: "pairs", "languages", "word starts"
     """
 
@@ -81,6 +82,7 @@ class About:
     differs: str = ""
     decoding: Mapping[str, int] = field(default_factory=dict)
     reads: Reads | None = None
+    bound: bool = False
     requires: frozenset[str] = frozenset()
 
 

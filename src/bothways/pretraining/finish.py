@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from bothways import __version__, machine
+from bothways.corpus import Shards
 from bothways.corpus.ngrams import baselines
 from bothways.inference import load
 from bothways.model import ModelConfig, Trained, save_faces
@@ -19,6 +20,7 @@ from bothways.pretraining.batches import bits_per_nat, validation_rows
 from bothways.pretraining.samples import samples
 from bothways.pretraining.setup import Run, trained_by
 from bothways.reports import write_report
+from bothways.training.config import TrainingConfig
 
 VERSIONS = ("torch", "numpy", "tokenizers", "safetensors")
 
@@ -47,17 +49,16 @@ def begin(run: Run) -> None:
             "peak": run.peak,
             "huge_pages": machine.huge_pages_asked() and machine.huge_pages() in ("always", "madvise"),
         },
-        baselines=manifest.get("baselines") or _baselines(run),
+        baselines=manifest.get("baselines") or count_baselines(run.shards, run.config.training),
     )
 
 
-def _baselines(run: Run) -> dict[str, dict[str, Any]]:
-    """Unigram, bigram and trigram on the rows that the model is validated on."""
-    train = run.shards.train
-    rows = [row.pieces for row in validation_rows(run.shards, run.config.training)]
-    pieces, _ = train.read(0, train.pieces)
-    factor = bits_per_nat(run.shards.validation)
-    found = baselines(pieces, rows, run.shards.vocabulary)
+def count_baselines(shards: Shards, config: TrainingConfig) -> dict[str, dict[str, Any]]:
+    """Unigram, bigram and trigram on the rows that a model is validated on: {name: its figures}."""
+    rows = [row.pieces for row in validation_rows(shards, config)]
+    pieces, _ = shards.train.read(0, shards.train.pieces)
+    factor = bits_per_nat(shards.validation)
+    found = baselines(pieces, rows, shards.vocabulary)
     return {name: {**asdict(baseline), "bits_per_byte": baseline.nats * factor} for name, baseline in found.items()}
 
 

@@ -16,7 +16,7 @@ from bothways.batch import Batch, Losses
 from bothways.corpus import Rows, Shards, Statistics
 from bothways.errors import DataError, ModelError, UsageError
 from bothways.machine import bf16_instructions, gemm_peak
-from bothways.model import Model, Trained, architecture
+from bothways.model import Model, ModelConfig, Trained, architecture
 from bothways.model.losses import plain_loss
 from bothways.objectives import Objective, build, use
 from bothways.pretraining.batches import (
@@ -82,12 +82,7 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
     if resume:
         _check_unchanged(config, folder)
     shards = Shards.open(config.shards)
-    use(config.code)
-    objective = build(config.objective, shards.vocabulary, corpus=Statistics(shards.train, shards.vocabulary))
-    shape = config.model_config_for(shards.vocabulary.size)
-    check_needs(objective, shards, shape)
-    for face in trained_by(objective).folders.values():
-        architecture(shape, face)  # a shape that cannot be saved is refused before it is trained
+    objective, shape = objective_of(config, shards)
     rows = Rows(shards.train, shards.vocabulary, length=training.length, seed=training.seed)
     fixed = validation_rows(shards, training)
     if not resume:
@@ -115,6 +110,21 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
     if resume:
         _restore(run)
     return run
+
+
+def objective_of(config: PretrainConfig, shards: Shards) -> tuple[Objective, ModelConfig]:
+    """The objective and the model's shape, checked against the shards.
+
+    Raises:
+        BothwaysError: the objective cannot be read, the shards cannot serve it, or the model could not be saved.
+    """
+    use(config.code)
+    objective = build(config.objective, shards.vocabulary, corpus=Statistics(shards.train, shards.vocabulary))
+    shape = config.model_config_for(shards.vocabulary.size)
+    check_needs(objective, shards, shape)
+    for face in trained_by(objective).folders.values():
+        architecture(shape, face)  # a shape that cannot be saved is refused before it is trained
+    return objective, shape
 
 
 def trained_by(objective: Objective) -> Trained:

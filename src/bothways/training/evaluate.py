@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from bothways.batch import Batch, Losses
+from bothways.batch import Batch, Losses, Target
 from bothways.model import Model
 from bothways.visibility import Visibility
 
@@ -35,21 +35,34 @@ def evaluate_words(model: Model, batches: Sequence[Batch], *, rule: Visibility) 
     """
     sums = _zeros(batches, 3)
     for batch, mine in _share(batches):
-        hidden = model.states(batch, rule=rule).flatten(0, 1)  # [B*T, D]
-        for target in batch.targets if mine else ():
-            at, labels = torch.as_tensor(target.at), torch.as_tensor(target.labels)
-            for place, label in zip(at.split(CHUNK), labels.split(CHUNK), strict=True):
-                logits = model.logits(hidden[place]).float()  # [N, V]
-                answer = logits.gather(1, label[:, None])[:, 0]
-                nats = torch.logsumexp(logits, dim=-1) - answer
-                right = logits.argmax(-1) == label
-                found = torch.stack([nats.double().sum(), right.double().sum(), torch.tensor(float(len(label)))])
-                sums[target.name] += found.cpu()
+        for target, nats, right in answers(model, batch, rule=rule, wanted=mine):
+            sums[target.name] += torch.stack(
+                [nats.double().sum(), right.double().sum(), torch.tensor(len(nats)).double()]
+            ).cpu()
     return {
         name: Score(nats=float(nats / count), accuracy=float(right / count))
         for name, (nats, right, count) in _over_processes(sums).items()
         if count
     }
+
+
+@torch.no_grad()
+def answers(
+    model: Model, batch: Batch, *, rule: Visibility, wanted: bool = True
+) -> Iterator[tuple[Target, Tensor, Tensor]]:
+    """For every "words" target of a batch: the nats [N] of its right pieces, and whether each was the likeliest [N].
+
+    The model is asked in any case: under FSDP2 all processes compute in step. `wanted` False gives nothing back.
+    """
+    hidden = model.states(batch, rule=rule).flatten(0, 1)  # [B*T, D]
+    for target in batch.targets if wanted else ():
+        at, labels = torch.as_tensor(target.at), torch.as_tensor(target.labels)
+        nats, right = [], []
+        for place, label in zip(at.split(CHUNK), labels.split(CHUNK), strict=True):
+            logits = model.logits(hidden[place]).float()  # [n, V]
+            nats.append(torch.logsumexp(logits, dim=-1) - logits.gather(1, label[:, None])[:, 0])
+            right.append(logits.argmax(-1) == label)
+        yield target, torch.cat(nats), torch.cat(right)
 
 
 @torch.no_grad()

@@ -1,0 +1,131 @@
+"""The command that compares objectives."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bothways.cli.objectives import Code
+from bothways.cli.show import Json, console, print_json
+
+if TYPE_CHECKING:
+    from bothways.comparison import CompareConfig
+
+SAID_EVERY = 60.0  # seconds, where there is no terminal
+
+
+def compare(
+    shards: Annotated[Path, typer.Argument(help="A folder that prepare made.", show_default=False)],
+    objectives: Annotated[
+        str, typer.Option(help='Expressions with ";" between them: "causal; mlm; causal -> mlm".', show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="The comparison's folder; there already: go on.", show_default=False)],
+    budget: Annotated[str, typer.Option(help="Of every run: 5e13flops as counted, or seconds, 20min.")] = "5e12flops",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each; one seed is one order of the text.")] = 3,
+    size: Annotated[str, typer.Option(help="tiny, mini, small or base.")] = "tiny",
+    rates: Annotated[
+        str, typer.Option(help="Factors on the default learning rate to try; a single one is not searched.")
+    ] = "0.5,1,2",
+    search_share: Annotated[float, typer.Option(help="Of the budget, for each trial.")] = 0.2,
+    pairs: Annotated[
+        list[Path], typer.Option(help="Minimal pairs: jsonl with good, bad, paradigm; may be repeated.")
+    ] = [],  # noqa: B006
+    pairs_each: Annotated[int, typer.Option(min=1, help="Pairs of a paradigm that are read at most.")] = 100,
+    probe: Annotated[
+        list[str],
+        typer.Option(
+            metavar="[NAME=]TRAIN,TEST",
+            help="Labelled jsonl files (text, or text_a and text_b; label) for linear probes; may be repeated.",
+        ),
+    ] = [],  # noqa: B006
+    at_once: Annotated[int, typer.Option(min=1, help="Runs at the same time; on a CPU one a core is fastest.")] = 1,
+    settings: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Of every run: training.length=256; may be repeated.")
+    ] = [],  # noqa: B006
+    code: Code = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Train every objective on the same text with the same compute, and ask all models the same questions.
+
+    Each gets its own learning rate by a short search. Stopped, the same command goes on; with more objectives, seeds
+    or questions it adds them.
+    """
+    from bothways.comparison import CompareConfig
+    from bothways.comparison import compare as run
+    from bothways.pretraining.config import read, read_budget, with_settings
+
+    values: dict[str, Any] = {
+        "shards": shards,
+        "out": out,
+        "objectives": [expression.strip() for expression in objectives.split(";") if expression.strip()],
+        "budget": read_budget(budget),
+        "seeds": seeds,
+        "size": size,
+        "code": code,
+        "search": {"factors": _factors(rates), "share": search_share},
+        "at_once": at_once,
+        "pairs": pairs,
+        "pairs_each": pairs_each,
+        "probes": dict(_probe(text) for text in probe),
+    }
+    config = read(CompareConfig, values | with_settings({}, settings))
+    display = Display(quiet=json)
+    result = run(config, show=display.show, say=display.say)
+    if json:
+        return print_json(result)
+    from bothways.comparison.table import tables
+
+    for table in tables(result):
+        console().print(table)
+    console().print(f"\nreport  {out / 'comparison.html'}", markup=False)
+    return None
+
+
+def _factors(text: str) -> list[float]:
+    from bothways.errors import UsageError
+
+    try:
+        factors = [float(part) for part in text.split(",")]
+    except ValueError:
+        factors = []
+    if not factors or min(factors) <= 0 or len(set(factors)) < len(factors):
+        raise UsageError(f"--rates expects different factors above 0, as in 0.5,1,2; got {text!r}")
+    return factors
+
+
+def _probe(text: str) -> tuple[str, tuple[Path, Path]]:
+    """ "sst2=train.jsonl,test.jsonl" or without a name, which is then the folder's."""
+    from bothways.errors import UsageError
+
+    name, equals, files = text.rpartition("=")
+    train, comma, test = files.partition(",")
+    if not (train and comma and test):
+        raise UsageError(f"--probe expects TRAIN.jsonl,TEST.jsonl, with NAME= before it if you like; got {text!r}")
+    return (name if equals else Path(train).resolve().parent.name), (Path(train), Path(test))
+
+
+class Display:
+    """Lines of what is done, and now and then one of what is going on."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._started = self._said = time.monotonic()
+        self._running: dict[str, float] = {}
+
+    def say(self, text: str) -> None:
+        if not self._quiet:
+            passed = timedelta(seconds=round(time.monotonic() - self._started))
+            console().print(f"{passed}  {text}", markup=False)
+
+    def show(self, label: str, progress: float) -> None:
+        """Called by several threads; a line that is said twice or never does no harm."""
+        self._running[label] = progress
+        if time.monotonic() - self._said > SAID_EVERY:
+            self._said = time.monotonic()
+            going = ", ".join(f"{name} {share:.0%}" for name, share in self._running.items())
+            self._running = {}
+            self.say(f"running: {going}")

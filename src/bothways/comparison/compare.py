@@ -1,0 +1,127 @@
+"""From a configuration to a comparison: search, train, ask, write down. Run again, it goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bothways.comparison.config import CONFIG, CompareConfig
+from bothways.comparison.crew import Crew
+from bothways.comparison.search import Search, search
+from bothways.corpus import Shards
+from bothways.errors import DivergedError, UsageError
+from bothways.files import write_text, writing
+from bothways.objectives import Objective
+from bothways.pretraining import PretrainConfig
+from bothways.pretraining.config import dump, load_config, read
+from bothways.pretraining.finish import count_baselines
+from bothways.pretraining.folder import RunFolder
+from bothways.pretraining.setup import objective_of
+
+MAY_CHANGE = {"shards", "out", "objectives", "seeds", "code", "at_once", "pairs", "pairs_each", "probes", "validation_rows"}
+
+
+def compare(
+    config: CompareConfig,
+    *,
+    show: Callable[[str, float], None] = lambda label, progress: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Trains every objective, asks all models the same, writes comparison.json and comparison.html; returns the JSON.
+
+    In a folder where it was begun, it goes on: what is trained and asked already is not done again.
+
+    Args:
+        show: told (label of a run, its progress from 0 to 1) now and then.
+        say: told of every step that is done.
+
+    Raises:
+        BothwaysError: whatever a user can cause; before anything is trained, where it can be known.
+        Stopped: SIGTERM or Ctrl-C came; every run has saved.
+    """
+    config.check()
+    shards = Shards.open(config.shards)
+    objectives = checked_objectives(config, shards)
+    open_folder(config)
+    searches, runs = train_all(config, shards, objectives, Crew(config.at_once, show), say)
+    return {}
+
+
+def train_all(
+    config: CompareConfig, shards: Shards, objectives: dict[str, Objective], crew: Crew, say: Callable[[str], None]
+) -> tuple[dict[str, Search], dict[tuple[str, int], RunFolder]]:
+    """{expression: its search}, {(expression, seed): its run}; the seeds one after another, so that a comparison that
+    is stopped half-way has all objectives.
+
+    Raises:
+        DivergedError: a run that counts diverged.
+    """
+    first = config.run(config.objectives[0], 0, 1.0)
+    baselines = _once(config.out / "baselines.json", lambda: count_baselines(shards, first.training))
+
+    def find(expression: str) -> Search:
+        found = search(config, crew, expression, objectives[expression])
+        if found.trials:
+            say(f"{expression}: learning rate x {found.factor:g}, after {len(found.trials)} trials")
+        return found
+
+    searches = dict(zip(config.objectives, crew.each(find, config.objectives), strict=True))
+
+    def run(job: tuple[str, int]) -> RunFolder:
+        expression, seed = job
+        chosen = config.run(expression, seed, searches[expression].factor)
+        _prime(chosen, baselines)
+        folder = crew.train(chosen, f"{expression}, seed {seed}")
+        if folder.manifest()["status"] != "done":
+            raise DivergedError(
+                f"{expression}, seed {seed} diverged: {folder.path}. Delete that folder and compare with smaller "
+                f"factors on the learning rate, for example --rates 0.25,0.5,1"
+            )
+        say(f"{expression}, seed {seed}: done")
+        return folder
+
+    jobs = [(expression, seed) for seed in range(config.seeds) for expression in config.objectives]
+    return searches, dict(zip(jobs, crew.each(run, jobs), strict=True))
+
+
+def checked_objectives(config: CompareConfig, shards: Shards) -> dict[str, Objective]:
+    """Every objective built and checked against the shards, before anything is trained."""
+    return {expression: objective_of(config.run(expression, 0, 1.0), shards)[0] for expression in config.objectives}
+
+
+def open_folder(config: CompareConfig) -> None:
+    """Makes the comparison's folder, or goes on in it.
+
+    Raises:
+        UsageError: it holds another comparison; what differs is named.
+    """
+    place = config.out / CONFIG
+    if place.exists():
+        old = read(CompareConfig, load_config(place)).model_dump(mode="json", exclude=MAY_CHANGE)
+        new = config.model_dump(mode="json", exclude=MAY_CHANGE)
+        for key in new:
+            if old[key] != new[key]:
+                raise UsageError(
+                    f"{config.out} holds a comparison with {key} {old[key]!r}, now it is {new[key]!r}: runs of both "
+                    "cannot be compared. Leave it as it was, or choose another --out."
+                )
+    with writing(config.out):
+        config.out.mkdir(parents=True, exist_ok=True)
+        write_text(place, dump(config))
+
+
+def _prime(config: PretrainConfig, baselines: dict[str, Any]) -> None:
+    """The baselines are the same for every run: counted once."""
+    folder = RunFolder(config.out)
+    if not folder.manifest():
+        config.out.mkdir(parents=True, exist_ok=True)
+        folder.note(baselines=baselines)
+
+
+def _once(place: Path, make: Callable[[], Any]) -> Any:
+    """What the file holds, or what `make` gives, kept in it."""
+    if not place.exists():
+        write_text(place, json.dumps(make(), indent=1) + "\n")
+    return json.loads(place.read_text(encoding="utf-8"))

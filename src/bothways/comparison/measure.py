@@ -1,0 +1,148 @@
+"""Asks finished runs the questions, each run once: the answers are kept beside the comparison."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from bothways.comparison.config import CONFIG, CompareConfig, folder_name
+from bothways.comparison.crew import Crew
+from bothways.comparison.questions import Labelled, Pairs, read_probe
+from bothways.comparison.yardsticks import (
+    Items,
+    Yardstick,
+    body_features,
+    held_out,
+    linear_probe,
+    minimal_pairs,
+    probe_yardstick,
+)
+from bothways.corpus import Shards
+from bothways.files import sha256
+from bothways.inference import load
+from bothways.inference.loading import Loaded
+from bothways.inference.reading import Reader
+from bothways.model import Model
+from bothways.pretraining import PretrainConfig
+from bothways.pretraining.batches import validation_rows
+from bothways.pretraining.config import load_config, read
+from bothways.pretraining.folder import RunFolder
+from bothways.pretraining.setup import objective_of, trained_by
+
+Answers = dict[Yardstick, Items]
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """All that is asked, read once: {name of a probe: its two sides}."""
+
+    pairs: Pairs | None
+    probes: dict[str, tuple[Labelled, Labelled]]
+    rows: int
+    key: str  # changes with what is asked
+
+    @classmethod
+    def read(cls, config: CompareConfig) -> Questions:
+        """
+        Raises:
+            DataError: a file that cannot be read or asked about.
+        """
+        pairs = Pairs.read(config.pairs, each=config.pairs_each) if config.pairs else None
+        probes = {name: read_probe(name, *files) for name, files in config.probes.items()}
+        asked = [config.validation_rows, config.pairs_each, [sha256(file) for file in config.pairs]]
+        asked += [[name, *map(sha256, files)] for name, files in config.probes.items()]
+        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
+        return cls(pairs, probes, config.validation_rows, key)
+
+
+def measure_all(
+    config: CompareConfig,
+    questions: Questions,
+    runs: dict[tuple[str, int], RunFolder],
+    crew: Crew,
+    say: Callable[[str], None],
+) -> dict[tuple[str, int], Answers]:
+    """{(expression, seed): its answers}; those already given to the same questions are read."""
+    places = {
+        (expression, seed): config.out / "answers" / questions.key / f"{folder_name(expression)}.seed-{seed}.npz"
+        for expression, seed in runs
+    }
+
+    def ask(run: tuple[str, int]) -> Answers:
+        if not places[run].exists():
+            label = f"{run[0]}, seed {run[1]}: asked"
+            arguments = [str(runs[run].path), str(config.out / CONFIG), str(places[run])]
+            crew.run("bothways.comparison.measure", arguments, label)
+            say(label)
+        return _read(places[run])
+
+    return dict(zip(runs, crew.each(ask, list(runs)), strict=True))
+
+
+def main(run: str, comparison: str, place: str) -> None:
+    """In a process of its own: asks one run what a comparison's config.yaml says."""
+    questions = Questions.read(read(CompareConfig, load_config(Path(comparison))))
+    config = RunFolder(Path(run)).config()
+    shards = Shards.open(config.shards)
+    objective, _ = objective_of(config, shards)
+    rows = validation_rows(shards, config.training.model_copy(update={"validation_rows": questions.rows}))
+    loaded = load(run)
+    found: Answers = dict(held_out(loaded, objective, shards, rows))
+    if questions.pairs is not None:
+        found |= dict(minimal_pairs(loaded, questions.pairs))
+    _write(Path(place), found | dict(probe_answers(loaded, questions)))
+
+
+def probe_answers(loaded: Loaded, questions: Questions) -> Iterator[tuple[Yardstick, Items]]:
+    """Of every labelled file."""
+    for name, (train, test) in questions.probes.items():
+        features = body_features(loaded, train), body_features(loaded, test)
+        yield probe_yardstick(name), linear_probe(features, (train.labels, test.labels))
+
+
+def untrained(config: PretrainConfig, questions: Questions) -> Answers:
+    """The probes of a body with the weights that training starts from: what the body is worth without training."""
+    shards = Shards.open(config.shards)
+    objective, shape = objective_of(config, shards)
+    model = Model(shape, seed=config.training.seed)
+    loaded = Loaded(Reader(model.eval(), shards.tokenizer, trained_by(objective)))
+    return dict(probe_answers(loaded, questions))
+
+
+def _write(place: Path, found: Answers) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    aside = place.with_suffix(".partial")
+    columns = {}
+    for number, (yardstick, items) in enumerate(found.items()):
+        columns |= {f"{number}.value": items.value, f"{number}.weight": items.weight}
+        columns[f"{number}.about"] = np.array([yardstick.name, yardstick.about, yardstick.better])
+        columns[f"{number}.facts"] = np.array([items.bound, items.ties])
+    with open(aside, "wb") as file:
+        np.savez_compressed(file, **columns)
+    aside.replace(place)
+
+
+def _read(place: Path) -> Answers:
+    found: Answers = {}
+    with np.load(place) as columns:
+        for number in range(len(columns.files) // 4):
+            get = partial(_column, columns, number)
+            name, about, better = get("about").tolist()
+            bound, ties = get("facts").tolist()
+            found[Yardstick(name, about, better)] = Items(get("value"), get("weight"), bool(bound), ties)
+    return found
+
+
+def _column(columns: dict[str, np.ndarray], number: int, name: str) -> np.ndarray:
+    return columns[f"{number}.{name}"]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

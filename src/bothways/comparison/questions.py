@@ -1,0 +1,116 @@
+"""The files that all models are asked about: minimal pairs, and labelled texts for linear probes."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bothways.corpus.options import PrepareOptions
+from bothways.corpus.readers import Reader, refuse
+from bothways.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Sentences of which one is good and the other bad, and else the same (BLiMP, Warstadt et al. 2020)."""
+
+    good: list[str]
+    bad: list[str]
+    paradigm: list[str]
+
+    @classmethod
+    def read(cls, paths: tuple[Path, ...], *, each: int) -> Pairs:
+        """The first `each` pairs of every paradigm, of records with good, bad and, if there are several, paradigm.
+
+        Raises:
+            DataError: a file or record that cannot be read; file, line and field are named.
+        """
+        found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for path in paths:
+            for number, record in _records(path):
+                good, bad = (_text(path, number, record, field) for field in ("good", "bad"))
+                paradigm = str(record.get("paradigm", path.name))
+                if len(found[paradigm]) < each:
+                    found[paradigm].append((good, bad))
+        pairs = [(*pair, paradigm) for paradigm, some in found.items() for pair in some]
+        return cls([pair[0] for pair in pairs], [pair[1] for pair in pairs], [pair[2] for pair in pairs])
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Texts with a class each; `other` holds the second texts where an item has two."""
+
+    texts: list[str]
+    other: list[str] | None
+    labels: list[str]
+
+    @classmethod
+    def read(cls, path: Path) -> Labelled:
+        """Of records with label and text, or text_a and text_b.
+
+        Raises:
+            DataError: a file or record that cannot be read, or no record; file, line and field are named.
+        """
+        texts, other, labels = [], [], []
+        fields: tuple[str, ...] = ()
+        for number, record in _records(path):
+            fields = fields or (("text_a", "text_b") if "text_a" in record else ("text",))
+            first, *second = (_text(path, number, record, field) for field in fields)
+            texts.append(first)
+            other += second
+            if not isinstance(record.get("label"), str | int):
+                refuse_field(path, number, "label", record)
+            labels.append(str(record["label"]))
+        if not texts:
+            raise DataError(f"{path}: expected records with text and label, got an empty file")
+        return cls(texts, other or None, labels)
+
+
+def read_probe(name: str, train: Path, test: Path) -> tuple[Labelled, Labelled]:
+    """Both sides of a linear probe.
+
+    Raises:
+        DataError: what cannot be read, a single class, or test labels that were never trained on.
+    """
+    sides = Labelled.read(train), Labelled.read(test)
+    known = set(sides[0].labels)
+    if len(known) < 2:
+        raise DataError(f"{train}: a probe needs two classes or more, got only {', '.join(known)!r}")
+    if new := sorted(set(sides[1].labels) - known):
+        raise DataError(f"{test}: the labels {', '.join(new)} of {name} are not in {train}")
+    if (sides[0].other is None) != (sides[1].other is None):
+        raise DataError(f"{test}: expected as many texts a record as {train} has")
+    return sides
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    if ".jsonl" not in path.suffixes:
+        raise DataError(f"{path}: expected JSON lines, a file named .jsonl, .jsonl.gz or .jsonl.zst")
+    for number, line in Reader(PrepareOptions()).lines(path):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            refuse(path, number, f"expected JSON, got something else ({error})")
+        if not isinstance(record, dict):
+            raise DataError(f"{path}, line {number}: expected an object with fields, got {type(record).__name__}")
+        yield number, record
+
+
+def _text(path: Path, number: int, record: dict[str, Any], field: str) -> str:
+    found = record.get(field)
+    if not isinstance(found, str) or not found.strip():
+        refuse_field(path, number, field, record)
+    return str(found)
+
+
+def refuse_field(path: Path, number: int, field: str, record: dict[str, Any]) -> None:
+    """
+    Raises:
+        DataError: always.
+    """
+    got = f"got {record[field]!r}" if field in record else f"got only {', '.join(record)}"
+    raise DataError(f"{path}, line {number}: expected the field {field!r}, {got}")

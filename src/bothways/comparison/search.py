@@ -1,0 +1,71 @@
+"""Each objective at its own learning rate: a few short runs, the best held-out loss wins."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bothways.comparison.config import CompareConfig
+from bothways.comparison.crew import Crew
+from bothways.objectives import Objective
+from bothways.pretraining.folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One short run: the factor on the default learning rate, the held-out loss in nats (inf: it diverged), the cost."""
+
+    factor: float
+    loss: float
+    flops: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What was tried, and the factor of the least loss."""
+
+    factor: float
+    trials: tuple[Trial, ...]
+
+
+def search(config: CompareConfig, crew: Crew, expression: str, objective: Objective) -> Search:
+    """Tries every factor, then beyond an end of them for as long as that end is the best; `SearchConfig` has the bounds.
+
+    A single factor is taken as it is.
+    """
+    factors = sorted(config.search.factors)
+    if len(factors) == 1:
+        return Search(factors[0], ())
+
+    def tried(factor: float) -> Trial:
+        folder = crew.train(config.trial(expression, factor), f"{expression}, rate x {factor:g}")
+        shutil.rmtree(folder.checkpoints, ignore_errors=True)  # its losses are all that is wanted of it
+        last = folder.lines()[-1]
+        return Trial(factor, held_out_loss(folder, objective), last["flops"], last["seconds"])
+
+    return _widened(factors, tried, at_most=config.search.at_most)
+
+
+def _widened(factors: Sequence[float], tried: Callable[[float], Trial], *, at_most: int) -> Search:
+    """`factors` ascending; beyond an end, the next is as far as the last two are apart."""
+    trials = [tried(factor) for factor in factors]
+    while True:
+        trials.sort(key=lambda trial: trial.factor)
+        best = min(trials, key=lambda trial: trial.loss)
+        if len(trials) >= at_most or best not in (trials[0], trials[-1]) or not math.isfinite(best.loss):
+            return Search(best.factor, tuple(trials))
+        inner = trials[1] if best is trials[0] else trials[-2]
+        trials.append(tried(best.factor**2 / inner.factor))
+
+
+def held_out_loss(folder: RunFolder, objective: Objective) -> float:
+    """The last held-out losses of a run, each with its share, as the run itself weighs them; inf if it diverged."""
+    lines = [line for line in folder.lines() if line["kind"] == "validation"]
+    if folder.manifest().get("status") != "done":
+        return math.inf
+    losses = lines[-1]["losses"]
+    shares = {name: share for name, share in objective.shares.items() if losses.get(name) is not None}
+    return sum(share * losses[name] for name, share in shares.items()) if shares else math.inf
