@@ -33,6 +33,7 @@ LEVELS = (
     {"tasks", "inference", "compress"},
     {"chat", "reports"},
     {"pretraining", "doctor"},
+    {"comparison"},
     {"cli"},
     {"__init__", "__main__"},
 )

@@ -102,7 +102,7 @@ def keep_freed_memory() -> None:
 
 
 def leave_with_parent() -> None:
-    """In a child: SIGTERM when its parent is gone, however it went, so that no half of a run trains on alone (Linux)."""
+    """In a child, on Linux: SIGTERM when its parent is gone, however it went, so that nothing trains on alone."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bothways.cli.objectives import Code
 from bothways.cli.show import Json, console, print_json
-
-if TYPE_CHECKING:
-    from bothways.comparison import CompareConfig
 
 SAID_EVERY = 60.0  # seconds, where there is no terminal
 
@@ -30,11 +27,9 @@ def compare(
     rates: Annotated[
         str, typer.Option(help="Factors on the default learning rate to try; a single one is not searched.")
     ] = "0.5,1,2",
-    search_share: Annotated[float, typer.Option(help="Of the budget, for each trial.")] = 0.2,
     pairs: Annotated[
         list[Path], typer.Option(help="Minimal pairs: jsonl with good, bad, paradigm; may be repeated.")
     ] = [],  # noqa: B006
-    pairs_each: Annotated[int, typer.Option(min=1, help="Pairs of a paradigm that are read at most.")] = 100,
     probe: Annotated[
         list[str],
         typer.Option(
@@ -44,7 +39,8 @@ def compare(
     ] = [],  # noqa: B006
     at_once: Annotated[int, typer.Option(min=1, help="Runs at the same time; on a CPU one a core is fastest.")] = 1,
     settings: Annotated[
-        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Of every run: training.length=256; may be repeated.")
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting: training.length=256; may be repeated."),
     ] = [],  # noqa: B006
     code: Code = [],  # noqa: B006
     json: Json = False,
@@ -58,21 +54,20 @@ def compare(
     from bothways.comparison import compare as run
     from bothways.pretraining.config import read, read_budget, with_settings
 
-    values: dict[str, Any] = {
-        "shards": shards,
-        "out": out,
+    values = {
+        "shards": str(shards),
+        "out": str(out),
         "objectives": [expression.strip() for expression in objectives.split(";") if expression.strip()],
         "budget": read_budget(budget),
         "seeds": seeds,
         "size": size,
-        "code": code,
-        "search": {"factors": _factors(rates), "share": search_share},
+        "code": [str(file) for file in code],
+        "search": {"factors": _factors(rates)},
         "at_once": at_once,
-        "pairs": pairs,
-        "pairs_each": pairs_each,
+        "pairs": [str(file) for file in pairs],
         "probes": dict(_probe(text) for text in probe),
     }
-    config = read(CompareConfig, values | with_settings({}, settings))
+    config = read(CompareConfig, with_settings(values, settings))
     display = Display(quiet=json)
     result = run(config, show=display.show, say=display.say)
     if json:
@@ -97,7 +92,7 @@ def _factors(text: str) -> list[float]:
     return factors
 
 
-def _probe(text: str) -> tuple[str, tuple[Path, Path]]:
+def _probe(text: str) -> tuple[str, list[str]]:
     """ "sst2=train.jsonl,test.jsonl" or without a name, which is then the folder's."""
     from bothways.errors import UsageError
 
@@ -105,7 +100,7 @@ def _probe(text: str) -> tuple[str, tuple[Path, Path]]:
     train, comma, test = files.partition(",")
     if not (train and comma and test):
         raise UsageError(f"--probe expects TRAIN.jsonl,TEST.jsonl, with NAME= before it if you like; got {text!r}")
-    return (name if equals else Path(train).resolve().parent.name), (Path(train), Path(test))
+    return (name if equals else Path(train).resolve().parent.name), [train, test]
 
 
 class Display:

@@ -9,7 +9,12 @@ from typing import Any
 
 from bothways.comparison.config import CONFIG, CompareConfig
 from bothways.comparison.crew import Crew
+from bothways.comparison.measure import Questions, measure_all, probe_baselines
+from bothways.comparison.overlap import overlap
+from bothways.comparison.page import records, render
+from bothways.comparison.results import VERSION, cost, held_out_baselines, samples, yardsticks
 from bothways.comparison.search import Search, search
+from bothways.comparison.yardsticks import Yardstick, probe_yardstick
 from bothways.corpus import Shards
 from bothways.errors import DivergedError, UsageError
 from bothways.files import write_text, writing
@@ -20,7 +25,18 @@ from bothways.pretraining.finish import count_baselines
 from bothways.pretraining.folder import RunFolder
 from bothways.pretraining.setup import objective_of
 
-MAY_CHANGE = {"shards", "out", "objectives", "seeds", "code", "at_once", "pairs", "pairs_each", "probes", "validation_rows"}
+MAY_CHANGE = {
+    "shards",
+    "out",
+    "objectives",
+    "seeds",
+    "code",
+    "at_once",
+    "pairs",
+    "pairs_each",
+    "probes",
+    "validation_rows",
+}
 
 
 def compare(
@@ -44,9 +60,39 @@ def compare(
     config.check()
     shards = Shards.open(config.shards)
     objectives = checked_objectives(config, shards)
+    questions = Questions.read(config)
     open_folder(config)
-    searches, runs = train_all(config, shards, objectives, Crew(config.at_once, show), say)
-    return {}
+    crew = Crew(config.at_once, show)
+    searches, runs = train_all(config, shards, objectives, crew, say)
+    answers = measure_all(config, questions, runs, crew, say)
+    result = {
+        "version": VERSION,
+        "budget": config.budget.model_dump(exclude_none=True),
+        "size": config.size,
+        "seeds": config.seeds,
+        "shards": shards.fingerprint,
+        "search": config.search.model_dump(),
+        "objectives": [
+            {"objective": name, **cost(config, searches[name], [runs[name, seed] for seed in range(config.seeds)])}
+            for name in config.objectives
+        ],
+        "yardsticks": list(yardsticks(config, answers, _baselines(config, shards, questions))),
+        "overlap": _once(config.out / "answers" / questions.key / "overlap.json", lambda: overlap(questions, shards)),
+        "samples": samples(config, runs),
+    }
+    write_text(config.out / "comparison.json", json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+    write_text(config.out / "comparison.html", render(result, records(config, runs)))
+    return result
+
+
+def _baselines(config: CompareConfig, shards: Shards, questions: Questions) -> dict[Yardstick, dict[str, float]]:
+    """What needs no training, on the same items."""
+    first = config.run(config.objectives[0], 0, 1.0)
+    rows = first.training.model_copy(update={"validation_rows": questions.rows})
+    place = config.out / "answers" / questions.key
+    found = held_out_baselines(_once(place / "ngrams.json", lambda: count_baselines(shards, rows)))
+    probes = _once(place / "probes.json", lambda: probe_baselines(first, questions))
+    return found | {probe_yardstick(name): figures for name, figures in probes.items()}
 
 
 def train_all(
@@ -123,5 +169,6 @@ def _prime(config: PretrainConfig, baselines: dict[str, Any]) -> None:
 def _once(place: Path, make: Callable[[], Any]) -> Any:
     """What the file holds, or what `make` gives, kept in it."""
     if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
         write_text(place, json.dumps(make(), indent=1) + "\n")
     return json.loads(place.read_text(encoding="utf-8"))

@@ -9,18 +9,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, TypeVar
 
-from bothways.errors import BothwaysError, DivergedError, Stopped
+from bothways.errors import BothwaysError, DivergedError, MachineError, Stopped
 from bothways.machine import cores, leave_with_parent
 from bothways.pretraining import PretrainConfig
 from bothways.pretraining.folder import RunFolder
 
 ENDED = ("done", "diverged")
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+GO_ON = "stopped, and every run has saved. Go on with the same command."
 LOOK_EVERY = 0.5  # seconds
 Show = Callable[[str, float], None]
 T = TypeVar("T")
@@ -47,13 +49,14 @@ class Crew:
         """
         with self._signals(), ThreadPoolExecutor(self.at_once) as pool:
             futures: list[Future[Any]] = [pool.submit(work, item) for item in items]
-            try:
-                return [future.result() for future in futures]
-            except BaseException:
-                for future in futures:
-                    future.cancel()
+            done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in waiting:
+                future.cancel()
+            failed = [error for future in futures if future in done and (error := future.exception())]
+            if failed:
                 self._end(signal.SIGTERM)
-                raise
+                raise min(failed, key=lambda error: isinstance(error, Stopped))  # what went wrong, not what was stopped
+            return [future.result() for future in futures]
 
     def train(self, config: PretrainConfig, label: str) -> RunFolder:
         """The run, trained to its end: at once if it was before, else from where it stopped. It may have diverged.
@@ -83,6 +86,8 @@ class Crew:
             code = self._wait([sys.executable, "-m", module, *arguments], said, label, metrics)
             said.seek(0)
             message = said.read().strip().splitlines()
+        if code in STOPPED or self._stop and code:
+            raise Stopped(GO_ON, exit_code=128 + (self._stop or signal.SIGTERM))
         if code not in (0, allowed):
             raise _failed(label, code, message)
 
@@ -141,8 +146,8 @@ def _progress(metrics: Path) -> float:
 
 
 def _failed(label: str, code: int, message: Sequence[str]) -> BothwaysError:
-    if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
-        return Stopped("stopped, and every run has saved. Go on with the same command.", exit_code=code)
-    error = BothwaysError(f"{label}: " + (message[-1].removeprefix("bothways: ") if message else f"exit code {code}"))
-    error.exit_code = code if code > 0 else 6
+    """What a run said last, under its label; a run that was killed says nothing."""
+    said = message[-1].removeprefix("bothways: ") if message and code > 0 else f"killed, exit code {code}"
+    error = BothwaysError(f"{label}: {said}")
+    error.exit_code = code if code > 0 else MachineError.exit_code
     return error

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,18 +25,19 @@ from bothways.comparison.yardsticks import (
     linear_probe,
     minimal_pairs,
     probe_yardstick,
+    word_features,
 )
 from bothways.corpus import Shards
 from bothways.files import sha256
 from bothways.inference import load
 from bothways.inference.loading import Loaded
 from bothways.inference.reading import Reader
-from bothways.model import Model
+from bothways.model import Model, Trained
 from bothways.pretraining import PretrainConfig
 from bothways.pretraining.batches import validation_rows
 from bothways.pretraining.config import load_config, read
 from bothways.pretraining.folder import RunFolder
-from bothways.pretraining.setup import objective_of, trained_by
+from bothways.pretraining.setup import objective_of
 
 Answers = dict[Yardstick, Items]
 
@@ -107,22 +110,35 @@ def probe_answers(loaded: Loaded, questions: Questions) -> Iterator[tuple[Yardst
         yield probe_yardstick(name), linear_probe(features, (train.labels, test.labels))
 
 
-def untrained(config: PretrainConfig, questions: Questions) -> Answers:
-    """The probes of a body with the weights that training starts from: what the body is worth without training."""
+def probe_baselines(config: PretrainConfig, questions: Questions) -> dict[str, dict[str, float]]:
+    """Of every labelled file: always the commonest class; pieces counted, without a body; and the body with the weights
+    that training starts from."""
+    if not questions.probes:
+        return {}
     shards = Shards.open(config.shards)
-    objective, shape = objective_of(config, shards)
-    model = Model(shape, seed=config.training.seed)
-    loaded = Loaded(Reader(model.eval(), shards.tokenizer, trained_by(objective)))
-    return dict(probe_answers(loaded, questions))
+    model = Model(config.model_config_for(shards.vocabulary.size), seed=config.training.seed)
+    loaded = Loaded(Reader(model.eval(), shards.tokenizer, Trained("", ("encoder",), None)))
+    found = {}
+    for (yardstick, untrained), (name, sides) in zip(
+        probe_answers(loaded, questions), questions.probes.items(), strict=True
+    ):
+        assert yardstick == probe_yardstick(name)
+        commonest, _ = Counter(sides[0].labels).most_common(1)[0]
+        found[name] = {
+            "commonest class": sides[1].labels.count(commonest) / len(sides[1].labels),
+            "untrained body": untrained.figure,
+            "TF-IDF, no body": word_features(sides, shards).figure,
+        }
+    return found
 
 
 def _write(place: Path, found: Answers) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     aside = place.with_suffix(".partial")
-    columns = {}
+    columns: dict[str, Any] = {}
     for number, (yardstick, items) in enumerate(found.items()):
         columns |= {f"{number}.value": items.value, f"{number}.weight": items.weight}
-        columns[f"{number}.about"] = np.array([yardstick.name, yardstick.about, yardstick.better])
+        columns[f"{number}.about"] = np.array(astuple(yardstick))
         columns[f"{number}.facts"] = np.array([items.bound, items.ties])
     with open(aside, "wb") as file:
         np.savez_compressed(file, **columns)
@@ -134,13 +150,12 @@ def _read(place: Path) -> Answers:
     with np.load(place) as columns:
         for number in range(len(columns.files) // 4):
             get = partial(_column, columns, number)
-            name, about, better = get("about").tolist()
             bound, ties = get("facts").tolist()
-            found[Yardstick(name, about, better)] = Items(get("value"), get("weight"), bool(bound), ties)
+            found[Yardstick(*get("about").tolist())] = Items(get("value"), get("weight"), bool(bound), ties)
     return found
 
 
-def _column(columns: dict[str, np.ndarray], number: int, name: str) -> np.ndarray:
+def _column(columns: Mapping[str, np.ndarray], number: int, name: str) -> np.ndarray:
     return columns[f"{number}.{name}"]
 
 

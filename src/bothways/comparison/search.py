@@ -15,7 +15,7 @@ from bothways.pretraining.folder import RunFolder
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One short run: the factor on the default learning rate, the held-out loss in nats (inf: it diverged), the cost."""
+    """One short run: the factor on the default learning rate, the held-out loss (inf: it diverged), the cost."""
 
     factor: float
     loss: float
@@ -32,7 +32,7 @@ class Search:
 
 
 def search(config: CompareConfig, crew: Crew, expression: str, objective: Objective) -> Search:
-    """Tries every factor, then beyond an end of them for as long as that end is the best; `SearchConfig` has the bounds.
+    """Tries every factor, then beyond an end of them for as long as that end is the best (`SearchConfig`).
 
     A single factor is taken as it is.
     """

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -78,6 +79,7 @@ def _item_errors(items: Sequence[Sequence[Items]]) -> np.ndarray:
     return np.asarray((figures[:, None] - figures[None]).std(axis=2))
 
 
+@cache
 def _tukey(objectives: int, freedom: float) -> float:
     """How many standard errors a difference must have: the studentised range, for all pairs of means together."""
     from scipy.stats import studentized_range

@@ -17,7 +17,6 @@ from bothways.comparison.questions import Labelled, Pairs
 from bothways.corpus import Shards
 from bothways.inference.loading import Loaded
 from bothways.objectives import Objective, build
-
 from bothways.objectives.predictions import from_before
 from bothways.pretraining.batches import bits_per_nat
 from bothways.training.evaluate import answers
@@ -28,29 +27,40 @@ DRAWS = 8  # of each row, for a bound: with one draw its error is several times 
 
 @dataclass(frozen=True, slots=True)
 class Yardstick:
-    """name, what it says in a sentence, and whether less of it is better or more."""
+    """A name, a short one for the head of a column, what it says in a sentence, and whether less or more is better."""
 
     name: str
+    short: str
     about: str
     better: Literal["less", "more"] = "more"
 
 
 BITS = Yardstick(
-    "bits per byte", "Held-out text, every piece said from those before it; a bound is an upper one.", "less"
+    "bits per byte",
+    "bits/byte",
+    "The bits that held-out text costs, every piece said from those before it; a bound (≤) is an upper one.",
+    "less",
 )
-NEXT = Yardstick("next-word accuracy", "Pieces of held-out text guessed right from those before them.")
-FILL = Yardstick("fill accuracy", "Pieces of held-out text guessed right when 15 % are hidden, from all others.")
-PAIRS = Yardstick("minimal pairs, left to right", "The good sentence is given the higher probability; a tie is a half.")
+NEXT = Yardstick("next-word accuracy", "next word", "Pieces of held-out text guessed right from those before them.")
+FILL = Yardstick(
+    "fill accuracy", "hidden word", "Pieces of held-out text guessed right when 15 % are hidden, from all others."
+)
+PAIRS = Yardstick(
+    "minimal pairs, left to right",
+    "pairs →",
+    "Of two sentences the good one is given the higher probability; a tie is a half.",
+)
 PSEUDO = Yardstick(
-    "minimal pairs, hidden one by one", "The same by pseudo-log-likelihood (Salazar et al. 2020); a tie is a half."
+    "minimal pairs, hidden one by one",
+    "pairs ↔",
+    "The same by pseudo-log-likelihood, every piece hidden alone (Salazar et al. 2020); a tie is a half.",
 )
 
 
 def probe_yardstick(name: str) -> Yardstick:
     """Of a linear probe."""
-    return Yardstick(
-        f"probe {name}", "Test items classified right by a linear classifier over the frozen body's mean state."
-    )
+    about = "Test items classified right by a linear classifier over the frozen body's mean state."
+    return Yardstick(f"probe {name}", name, about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +98,7 @@ def held_out(
         yield BITS, Items(following[:, 1] / math.log(2), said * bytes_a_piece)
         yield NEXT, Items(following[:, 2], said)
     elif objective.about.bound:
-        bound = sum(_row_sums(loaded, objective, rows, draw=draw)[:, 3] for draw in range(DRAWS)) / DRAWS
+        bound = np.mean([_row_sums(loaded, objective, rows, draw=draw)[:, 3] for draw in range(DRAWS)], axis=0)
         yield BITS, Items(bound / math.log(2), said * bytes_a_piece, bound=True)
     if objective.about.hidden is not None:
         hidden = build("mlm(replace=all-mask)", shards.vocabulary)

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from bothways.reports.curves import AXES, Axis, Chart, Curve
 from bothways.reports.html import Markup, tag
 from bothways.reports.record import Record, number
 
 NGRAMS = ("unigram", "bigram", "trigram")
-COLOURS = 6
+COLOURS = 8
 SMOOTH_FROM = 40  # points: fewer are shown as they are
 
 
 def section(record: Record) -> Markup:
     """All curves, with one switch for what the run is counted in; empty before there is anything to draw."""
-    lines = record.train + record.validation
-    axes = [axis for axis in AXES if any((number(line, axis.key) or 0) > 0 for line in lines)]
     groups = {"What it learned": [*_losses(record), *_accuracies(record)], "How it ran": [*_machine(record)]}
-    pictures: list[Markup] = []
-    for group, (title, charts) in enumerate(groups.items()):
+    about = "Count the run in tokens, time, steps or arithmetic operations. Steep beginnings run off the top."
+    return pictures(groups, record.train + record.validation, title="Over the run", about=about)
+
+
+def pictures(
+    groups: Mapping[str, Sequence[Chart]],
+    lines: Sequence[dict[str, Any]],
+    *,
+    title: str,
+    about: str,
+    first: str = "tokens",
+) -> Markup:
+    """A section of charts in groups, with one switch for what is counted in, `first` at the beginning."""
+    axes = [axis for axis in AXES if any((number(line, axis.key) or 0) > 0 for line in lines)]
+    axes.sort(key=lambda axis: axis.key != first)
+    drawn: list[Markup] = []
+    for group, (name, charts) in enumerate(groups.items()):
         cards = [
             _figure(chart, axes, f"picture-{group}-{place}")
             for place, chart in enumerate(charts)
             if any(curve.points for curve in chart.curves)
         ]
-        pictures += [tag("h3", title, class_="group"), tag("div", *cards, class_="cards")] if cards else []
-    if not axes or not pictures:
+        drawn += [tag("h3", name, class_="group"), tag("div", *cards, class_="cards")] if cards else []
+    if not axes or not drawn:
         return Markup()
     switch: list[Markup] = []
     for axis in axes:
@@ -35,13 +49,9 @@ def section(record: Record) -> Markup:
         switch.append(tag("label", axis.name, for_=f"by-{axis.key}"))
     return tag(
         "section",
-        tag("h2", "Over the run"),
-        tag(
-            "p",
-            "Count the run in tokens, time, steps or arithmetic operations. Steep beginnings run off the top.",
-            class_="about",
-        ),
-        tag("div", *switch, tag("div", *pictures, class_="charts"), class_="curves"),
+        tag("h2", title),
+        tag("p", about, class_="about"),
+        tag("div", *switch, tag("div", *drawn, class_="charts"), class_="curves"),
     )
 
 

@@ -46,6 +46,12 @@ def write_report(run_folder: str | os.PathLike[str]) -> Path:
 def render(record: Record) -> str:
     """The whole page as HTML."""
     sections = [final_figures(record), samples(record), charts.section(record), facts(record), _words()]
+    foot = "Written by Bothways from metrics.jsonl, manifest.json and config.yaml beside this page."
+    return document(f"{record.name}: a Bothways run", _header(record), *sections, foot=foot)
+
+
+def document(title: str, header: Markup, *sections: Markup, foot: str) -> str:
+    """A whole page that needs nothing else: the house's style and script in it, and nothing may be fetched."""
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -53,11 +59,10 @@ def render(record: Record) -> str:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("link", rel="icon", href="data:,"),
-        tag("title", f"{record.name}: a Bothways run"),
+        tag("title", title),
         tag("style", Markup(STYLE)),
     )
-    foot = tag("footer", "Written by Bothways from metrics.jsonl, manifest.json and config.yaml beside this page.")
-    body = tag("body", _header(record), tag("main", *sections), foot, tag("script", Markup(SCRIPT)))
+    body = tag("body", header, tag("main", *sections), tag("footer", foot), tag("script", Markup(SCRIPT)))
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 

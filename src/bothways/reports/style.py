@@ -9,14 +9,14 @@ STYLE = """
   --page: #f7f7f5; --card: #ffffff; --ink: #1b1d21; --soft: #5d636d; --line: #e2e2de; --faint: #efefec;
   --accent: #2a62c9; --good: #1a7f4b; --good-back: #e3f4ea; --warn: #8a5a00; --warn-back: #fbf0d9; --mark: #fff0b8;
   --colour-0: #2a62c9; --colour-1: #d1600a; --colour-2: #0d8a72; --colour-3: #a13fb5; --colour-4: #7b6a00;
-  --colour-5: #c22f5b;
+  --colour-5: #c22f5b; --colour-6: #4b5563; --colour-7: #7a4a24;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #131518; --card: #1b1e22; --ink: #e9eaec; --soft: #a0a6b0; --line: #2f343a; --faint: #24282d;
     --accent: #7fabff; --good: #6fd49c; --good-back: #17352a; --warn: #f0c063; --warn-back: #3a2e15; --mark: #574a17;
     --colour-0: #7fabff; --colour-1: #ff9d5c; --colour-2: #4fd1b5; --colour-3: #dd92ee; --colour-4: #d8c34a;
-    --colour-5: #ff86a8;
+    --colour-5: #ff86a8; --colour-6: #b6bec9; --colour-7: #d3a27a;
   }
 }
 * { box-sizing: border-box; }
@@ -97,6 +97,8 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 .colour-3 { --own: var(--colour-3); }
 .colour-4 { --own: var(--colour-4); }
 .colour-5 { --own: var(--colour-5); }
+.colour-6 { --own: var(--colour-6); }
+.colour-7 { --own: var(--colour-7); }
 .curves h3.group { margin: 30px 0 12px; font-size: 18px; }
 figure { position: relative; }
 figcaption { color: var(--soft); font-size: 14px; line-height: 1.45; margin-top: 8px; }
@@ -129,6 +131,11 @@ svg .cursor { stroke: var(--soft); stroke-width: 1; }
   background: var(--ink); color: var(--page); white-space: nowrap; font-variant-numeric: tabular-nums;
 }
 
+.swatch {
+  display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 8px;
+  background: var(--own);
+}
+.wide .baseline th, .wide .baseline td { color: var(--soft); }
 .fill { font-size: 17px; margin: 0 0 12px; }
 mark { background: var(--mark); color: inherit; border-radius: 5px; padding: 1px 6px; font-weight: 600; }
 .answers { list-style: none; margin: 0; padding: 0; display: grid; gap: 4px; font-size: 15px; }

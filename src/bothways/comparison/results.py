@@ -1,0 +1,125 @@
+"""What came out, as one JSON document: figures, differences with their intervals, costs, samples, overlap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from bothways.comparison.config import CompareConfig
+from bothways.comparison.measure import Answers
+from bothways.comparison.search import Search
+from bothways.comparison.statistics import Compared, compared
+from bothways.comparison.yardsticks import BITS, FILL, NEXT, PAIRS, PSEUDO, Items, Yardstick
+from bothways.pretraining.folder import RunFolder
+
+VERSION = 1
+Runs = dict[tuple[str, int], RunFolder]
+
+
+def cost(config: CompareConfig, search: Search, runs: Sequence[RunFolder]) -> dict[str, Any]:
+    """What an objective's search and runs took: the means of its runs, the sum of its trials."""
+    last = [folder.lines()[-1] for folder in runs]
+    optimiser = runs[0].config().training.optimiser
+    return {
+        "folders": [str(folder.path.relative_to(config.out)) for folder in runs],
+        "learning_rate": optimiser.learning_rate,
+        "factor": search.factor,
+        "trials": [
+            {"factor": trial.factor, "loss": trial.loss if math.isfinite(trial.loss) else None}
+            for trial in search.trials
+        ],
+        "search": {name: sum(getattr(trial, name) for trial in search.trials) for name in ("flops", "seconds")},
+        "parameters": runs[0].manifest()["model"]["parameters"],
+        **{name: float(np.mean([line[name] for line in last])) for name in ("flops", "seconds", "tokens", "step")},
+    }
+
+
+def yardsticks(
+    config: CompareConfig, answers: dict[tuple[str, int], Answers], baselines: dict[Yardstick, dict[str, float]]
+) -> Iterator[dict[str, Any]]:
+    """Every yardstick with those objectives that can be held to it, the best first."""
+    for yardstick in dict.fromkeys(yardstick for found in answers.values() for yardstick in found):
+        able = [name for name in config.objectives if yardstick in answers[name, 0]]
+        items = [[answers[name, seed][yardstick] for seed in range(config.seeds)] for name in able]
+        result = compared(items)
+        order = sorted(range(len(able)), key=lambda k: result.means[k], reverse=yardstick.better == "more")
+        yield {
+            **asdict(yardstick),
+            "items": len(items[0][0].value),
+            "seed_sd": None if np.isnan(result.seed_sd) else result.seed_sd,
+            "objectives": [_standing(able[k], result.figures[k], items[k]) for k in order],
+            "differences": list(_differences(able, order, result, items)),
+            "baselines": baselines.get(yardstick, {}),
+        }
+
+
+def _standing(name: str, figures: np.ndarray, items: Sequence[Items]) -> dict[str, Any]:
+    return {
+        "objective": name,
+        "mean": float(figures.mean()),
+        "seeds": figures.tolist(),
+        "bound": items[0].bound,
+        "ties": int(sum(one.ties for one in items)),
+    }
+
+
+def _differences(
+    names: Sequence[str], order: Sequence[int], result: Compared, items: Sequence[Sequence[Items]]
+) -> Iterator[dict[str, Any]]:
+    """Of all pairs, the better first. That the worse is a bound says nothing: its true figure may be the better one."""
+    for place, one in enumerate(order):
+        for other in order[place + 1 :]:
+            unknown = items[other][0].bound
+            yield {
+                "better": names[one],
+                "worse": names[other],
+                "difference": float(abs(result.means[one] - result.means[other])),
+                "half_width": float(result.halves[one, other]),
+                "exceeds": not unknown and result.exceeds(one, other),
+                "bound": unknown,
+            }
+
+
+def held_out_baselines(counted: dict[str, dict[str, Any]]) -> dict[Yardstick, dict[str, float]]:
+    """The n-grams' figures, under the yardsticks that they can be held to."""
+    keys = {BITS: "bits_per_byte", NEXT: "next_accuracy", FILL: "fill_accuracy"}
+    found: dict[Yardstick, dict[str, float]] = {PAIRS: {"chance": 0.5}, PSEUDO: {"chance": 0.5}}
+    for yardstick, key in keys.items():
+        found[yardstick] = {name: gram[key] for name, gram in counted.items() if gram.get(key) is not None}
+    return found
+
+
+def verdict(yardstick: dict[str, Any]) -> str:
+    """A sentence: who is best, who is tied with it, who is behind and by how much."""
+    first, *others = yardstick["objectives"]
+    against = {each["worse"]: each for each in yardstick["differences"] if each["better"] == first["objective"]}
+    if not others:
+        return f"only {first['objective']} can be asked."
+    tied: list[str] = []
+    unknown: list[str] = []
+    behind: list[str] = []
+    for each in others:
+        found = against[each["objective"]]
+        said = f"{each['objective']} (by {figure(found['difference'])} ± {figure(found['half_width'])})"
+        (unknown if found["bound"] else behind if found["exceeds"] else tied).append(
+            said if found["exceeds"] else each["objective"]
+        )
+    parts = [f"{first['objective']} leads" if behind and not tied else f"{first['objective']} has the best mean"]
+    parts += [f"tied with it: {', '.join(tied)}"] if tied else []
+    parts += [f"behind: {', '.join(behind)}"] if behind else []
+    parts += [f"a bound only, which decides nothing: {', '.join(unknown)}"] if unknown else []
+    return "; ".join(parts) + "."
+
+
+def figure(value: float) -> str:
+    """Three digits that matter, at most four places."""
+    return f"{value:.4f}" if value < 0.1 else f"{value:.3f}"
+
+
+def samples(config: CompareConfig, runs: Runs) -> dict[str, Any]:
+    """{objective: what its first run says of held-out text}."""
+    return {name: runs[name, 0].manifest().get("samples", {}) for name in config.objectives}

@@ -1,0 +1,85 @@
+"""A comparison on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from rich.table import Table
+
+from bothways.comparison.results import figure, verdict
+from bothways.training.display import compact
+
+TIED = "="
+
+
+def tables(result: dict[str, Any]) -> Iterator[Table]:
+    """Figures, verdicts and costs."""
+    yield _figures(result)
+    yield _verdicts(result)
+    yield _costs(result)
+
+
+def _figures(result: dict[str, Any]) -> Table:
+    """Means over the seeds: the best in bold, those tied with it marked, bounds marked."""
+    table = Table(title=f"Means over {result['seeds']} seeds; bold: the best, {TIED}: tied with it, ≤: a bound")
+    table.add_column("")
+    for yardstick in result["yardsticks"]:
+        table.add_column(f"{yardstick['short']} {'↑' if yardstick['better'] == 'more' else '↓'}", justify="right")
+    for entry in result["objectives"]:
+        name = entry["objective"]
+        table.add_row(name, *(_cell(yardstick, name) for yardstick in result["yardsticks"]))
+    table.add_section()
+    for name in dict.fromkeys(name for yardstick in result["yardsticks"] for name in yardstick["baselines"]):
+        values = [yardstick["baselines"].get(name) for yardstick in result["yardsticks"]]
+        table.add_row(name, *("" if value is None else f"[dim]{figure(value)}[/]" for value in values), style="dim")
+    return table
+
+
+def _cell(yardstick: dict[str, Any], name: str) -> str:
+    standing = next((each for each in yardstick["objectives"] if each["objective"] == name), None)
+    if standing is None:
+        return "–"
+    text = ("≤ " if standing["bound"] else "") + figure(standing["mean"])
+    first = yardstick["objectives"][0]["objective"]
+    if name == first:
+        return f"[bold]{text}[/]"
+    lost = any(
+        each["exceeds"] or each["bound"]
+        for each in yardstick["differences"]
+        if (each["better"], each["worse"]) == (first, name)
+    )
+    return text if lost else f"{text} {TIED}"
+
+
+def _verdicts(result: dict[str, Any]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for yardstick in result["yardsticks"]:
+        table.add_row(f"[bold]{yardstick['name']}[/]", verdict(yardstick))
+    for each in result["overlap"]:
+        documents = each["documents"]
+        said = f"{documents} training documents contain" if documents else "no training document contains"
+        table.add_row(
+            "[bold]overlap[/]",
+            f"{said} one of the {each['items']} items of {each['questions']} ({each['too_short']} are too short to be "
+            "looked for)",
+        )
+    return table
+
+
+def _costs(result: dict[str, Any]) -> Table:
+    table = Table(title="What each run took, and the search for its learning rate")
+    for name in ("", "learning rate", "FLOPs", "pieces", "time", "trials", "their FLOPs"):
+        table.add_column(name, justify="right" if name else "left")
+    for entry in result["objectives"]:
+        table.add_row(
+            entry["objective"],
+            f"{entry['learning_rate']:.3g} (x {entry['factor']:g})",
+            compact(entry["flops"]),
+            compact(entry["tokens"]),
+            str(timedelta(seconds=round(entry["seconds"]))),
+            str(len(entry["trials"])),
+            compact(entry["search"]["flops"]),
+        )
+    return table

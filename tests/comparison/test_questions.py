@@ -1,0 +1,90 @@
+"""Minimal pairs and labelled files: what is read, and what is refused with file, line and field."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from bothways.comparison.questions import Labelled, Pairs, read_probe
+from bothways.errors import DataError
+
+
+def written(place: Path, *records: object) -> Path:
+    lines = "\n".join(record if isinstance(record, str) else json.dumps(record) for record in records) + "\n"
+    if place.suffix == ".gz":
+        place.write_bytes(gzip.compress(lines.encode()))
+    else:
+        place.write_text(lines, encoding="utf-8")
+    return place
+
+
+def pair(number: int, paradigm: str) -> dict[str, str]:
+    return {"good": f"good {number}", "bad": f"bad {number}", "paradigm": paradigm}
+
+
+def test_the_first_pairs_of_each_paradigm(tmp_path: Path) -> None:
+    file = written(tmp_path / "pairs.jsonl.gz", *(pair(i, "ab"[i % 2]) for i in range(10)))
+    found = Pairs.read((file,), each=2)
+    assert found.paradigm == ["a", "a", "b", "b"]
+    assert found.good == ["good 0", "good 2", "good 1", "good 3"]
+    assert found.bad == ["bad 0", "bad 2", "bad 1", "bad 3"]
+
+
+def test_labels_may_be_numbers_and_texts_may_be_two(tmp_path: Path) -> None:
+    single = Labelled.read(written(tmp_path / "a.jsonl", {"text": "x", "label": 1}))
+    assert (single.texts, single.other, single.labels) == (["x"], None, ["1"])
+    double = Labelled.read(written(tmp_path / "b.jsonl", {"text_a": "x", "text_b": "y", "label": "no"}))
+    assert (double.texts, double.other, double.labels) == (["x"], ["y"], ["no"])
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        (["{broken"], "line 1: expected JSON"),
+        ([[1, 2]], "line 1: expected an object with fields, got list"),
+        ([{"text": "x", "label": 1}, {"text": "y"}], "line 2: expected the field 'label', got only text"),
+        ([{"text": " ", "label": 1}], "line 1: expected the field 'text', got ' '"),
+        ([{"sentence": "x", "label": 1}], "line 1: expected the field 'text', got only sentence, label"),
+        ([{"text": "x", "label": 0.5}], "line 1: expected the field 'label', got 0.5"),
+        ([], "got an empty file"),
+    ],
+)
+def test_a_labelled_file_that_cannot_be_read(records: list[object], said: str, tmp_path: Path) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text("", encoding="utf-8")
+    if records:
+        written(file, *records)
+    with pytest.raises(DataError, match="bad.jsonl") as error:
+        Labelled.read(file)
+    assert said in str(error.value)
+
+
+def test_a_pair_without_its_bad_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"pairs\.jsonl, line 1: expected the field 'bad', got only good"):
+        Pairs.read((written(tmp_path / "pairs.jsonl", {"good": "x"}),), each=9)
+
+
+def test_files_of_another_kind_and_missing_ones(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("good,bad\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"expected JSON lines"):
+        Pairs.read((tmp_path / "pairs.csv",), each=9)
+    with pytest.raises(DataError, match="none.jsonl"):
+        Labelled.read(tmp_path / "none.jsonl")
+
+
+def test_sides_that_do_not_fit(tmp_path: Path) -> None:
+    train = written(tmp_path / "train.jsonl", {"text": "x", "label": 0}, {"text": "y", "label": 1})
+    single = written(tmp_path / "single.jsonl", {"text": "x", "label": 0})
+    new = written(tmp_path / "new.jsonl", {"text": "x", "label": 2})
+    two = written(tmp_path / "two.jsonl", {"text_a": "x", "text_b": "y", "label": 0})
+    assert read_probe("p", train, single)[0].labels == ["0", "1"]
+    for left, right, said in (
+        (single, train, "two classes or more, got only '0'"),
+        (train, new, "the labels 2 of p are not in"),
+        (train, two, "as many texts a record"),
+    ):
+        with pytest.raises(DataError, match=said):
+            read_probe("p", left, right)
