@@ -86,7 +86,7 @@ class Crew:
             code = self._wait([sys.executable, "-m", module, *arguments], said, label, metrics)
             said.seek(0)
             message = said.read().strip().splitlines()
-        if code in STOPPED or self._stop and code:
+        if code in STOPPED or (self._stop and code):
             raise Stopped(GO_ON, exit_code=128 + (self._stop or signal.SIGTERM))
         if code not in (0, allowed):
             raise _failed(label, code, message)
