@@ -9,9 +9,8 @@ import numpy as np
 
 from bothways.errors import UsageError
 from bothways.inference.reading import Reader
-from bothways.inference.spelling import spell
 from bothways.inference.unmasking import HiddenRow, unmask
-from bothways.inference.writing import Unmasking
+from bothways.inference.writing import Unmasking, spell
 
 GAP, MASK = "[GAP]", "[MASK]"
 
