@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +233,30 @@ def test_a_prompt_longer_than_the_model_goes_on_from_its_newer_half(
     if "no_repeat" not in options or name != "decoder":  # there, what the model forgot is blocked all the same
         assert written[0] == prompt + found.extend(newest, max_new_tokens=10, **options).removeprefix(newest)
     assert written[0].startswith(prompt) and written == found.extend([prompt, "A small"], max_new_tokens=10, **options)
+
+
+BACKWARD = Trained("reversed", (), None)
+DETECTS = Trained("electra", ("encoder",), None, {"detect": 0})
+
+
+@pytest.mark.parametrize(
+    ("trained", "question", "message"),
+    [
+        (
+            BACKWARD,
+            lambda found: found.extend("a"),
+            "not taught to continue a text: .* reversed, gives the faces: none",
+        ),
+        (MLM, lambda found: found.extend("a"), "not taught to continue a text: .* mlm, gives the faces: encoder"),
+        (DETECTS, lambda found: found.extend("a"), "electra, gives .* encoder, and the ways of decoding: detect"),
+        (DETECTS, lambda found: found.infill("[GAP]"), "not taught to fill in hidden words: .* decoding: detect"),
+        (PREFIX, lambda found: found.infill("[GAP]"), "not taught to fill in hidden words: .* decoder, .* prefix"),
+        (UNILM1, lambda found: found.extend("a", steps=2), "in a number of steps: .* encoder, .* append-mask"),
+        (HYBRID, lambda found: found.extend("a", steps=2), "in a number of steps: .* encoder and decoder"),
+    ],
+)
+def test_what_was_not_taught_is_refused_and_what_was_is_named(
+    trained: Trained, question: Callable[[Loaded], str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=f"{message}.*Pretrain one with the objective"):
+        question(load(make_run(tmp_path / "run", trained, heads=["replaced"] if trained == DETECTS else [])))
