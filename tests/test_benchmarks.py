@@ -1,4 +1,4 @@
-"""The benchmarks of training: they import, read their options, and count what they say they count."""
+"""The benchmarks: they import, read their options, and count what they say they count."""
 
 from __future__ import annotations
 
