@@ -123,7 +123,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     found = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     found.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32], help="passes for all pieces")
     found.add_argument("--pieces", type=int, default=32, help="pieces of a continuation (default 32)")
-    found.add_argument("--texts", type=int, default=64, help="held-out texts, of twice as many pieces (default 64)")
+    found.add_argument("--texts", type=int, default=32, help="held-out texts, of twice as many pieces (default 32)")
     found.add_argument("--rounds", type=int, default=3, help="how often the settings take turns (default 3)")
     found.add_argument("--objective", default=OBJECTIVE, help="of the model that unmasks (default %(default)s)")
     found.add_argument("--tokens", type=float, default=4e6, help="what both are trained on (default 4e6)")
