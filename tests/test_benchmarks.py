@@ -1,7 +1,8 @@
-"""The benchmarks of training: they import, read their options, and count what they say they count."""
+"""The benchmarks: they import, read their options, and count what they say they count."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+
+from tests.inference.made import BLOCKS, CAUSAL, DIFFUSION, ENGLISH, make_run, tokenizer
+from tests.inference.made import load as load_run
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
@@ -76,3 +80,29 @@ def test_the_peer_is_given_the_same_pieces(monkeypatch: pytest.MonkeyPatch) -> N
     assert [row.tolist() for row in cut] == [[2, 8, 3], [2, 5, 6, 7, 3], [2, 9, 9, 9, 3]]
     chosen = rows.spread(cut, 6, np.random.default_rng(0))
     assert sorted(len(row) for row in chosen) == [3, 3, 5, 5, 5, 5]
+
+
+def test_the_dial_of_unmasking_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line for every number of steps, one for the judge and one for the real text; blocks fill in nothing."""
+    unmasking = load(monkeypatch, "unmasking")
+    assert unmasking.parse(["--work", str(tmp_path)]).steps == [1, 2, 4, 8, 16, 32]
+    judge = load_run(make_run(tmp_path / "judge", CAUSAL))
+    texts = [np.array(tokenizer().encode(text)[:12]) for text in ENGLISH]
+    given = argparse.Namespace(steps=[1, 6], pieces=6, rounds=2)
+    for trained, columns in ((DIFFUSION, 5), (BLOCKS, 4)):
+        model = load_run(make_run(tmp_path / trained.objective, trained))
+        unmasking.measure(model, judge, texts, given)
+        lines = capsys.readouterr().out.splitlines()[1:]
+        assert [line[2:16].strip() for line in lines] == ["1 steps", "6 steps", "left to right", "the real text"]
+        assert len(lines[0][16:].split()) == columns
+
+
+def test_what_was_written_is_judged_by_its_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    unmasking = load(monkeypatch, "unmasking")
+    judge = load_run(make_run(tmp_path / "judge", CAUSAL))
+    one = unmasking.Continued(["Once upon"], ["Once upon a time, 今天"])
+    nats = judge.score("Once upon") - judge.score("Once upon a time, 今天")
+    assert one.bits_per_byte(judge) == pytest.approx(nats / np.log(2) / len(" a time, 今天".encode()))
+    assert unmasking.Continued(["a"], ["a the the the"]).different(judge) < 0.7

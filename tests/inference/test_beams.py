@@ -58,6 +58,16 @@ def test_beams_enough_find_the_best_of_all_texts(way: str, seed: int, penalty: f
         assert found.extend(prompt, max_new_tokens=4, beams=200, length_penalty=penalty) == expected[2]
 
 
+@pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0])
+def test_the_penalty_is_that_of_gnmt(penalty: float) -> None:
+    """score(Y) = log P(Y) / lp(Y), lp(Y) = (5 + |Y|)^a / (5 + 1)^a (Wu et al. 2016, section 7, equation 14)."""
+    one = Search(GrowingText(np.zeros(0, dtype=np.int64), np.random.default_rng(0), 3))
+    writing = Writing(beams=1, length_penalty=penalty)
+    for piece in (9, 8, 7):
+        one.step(np.array([[-1.5]]), np.array([[piece]]), end=3, writing=writing)
+    assert one.closed == [(pytest.approx(-4.5 * (5 + 1) ** penalty / (5 + 3) ** penalty), Candidate((9, 8, 7), -4.5))]
+
+
 def test_the_penalty_decides_how_long_texts_are(tmp_path: Path) -> None:
     found = load(make_run(tmp_path / "run", CAUSAL, kind="letters", seed=1))
     short, long = (found.extend("a", max_new_tokens=6, beams=2000, length_penalty=penalty) for penalty in (0, 5.0))

@@ -1,4 +1,4 @@
-"""Continuing: greedy as transformers' generate, drawn from seeds, batched as one by one, cut where characters end."""
+"""Continuing: greedy and beams as transformers' generate, drawn from seeds, batched as one by one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from bothways.errors import UsageError
 from bothways.inference import Loaded
 from bothways.inference.drawing import Drawing
-from bothways.inference.spelling import spell
-from tests.inference.made import ENGLISH, load, make_run, tokenizer
+from bothways.inference.writing import Options, spell
+from tests.inference.made import ENGLISH, load, make_run
 
 PROMPTS = ["Once upon a time", "", "A small", "今天天气", "The quick brown fox jumps over the lazy dog. Reading is"]
 
@@ -31,6 +31,33 @@ def test_greedy_pieces_equal_those_of_generate(seed: int, tmp_path: Path) -> Non
         asked = theirs(prompt, return_tensors="pt")
         written = model.generate(**asked, max_new_tokens=30, do_sample=False)[0, asked["input_ids"].shape[1] :]
         assert text == prompt + spell(load(run).reader.tokenizer, asked["input_ids"][0, 1:].numpy(), written.tolist())
+
+
+@pytest.mark.parametrize(
+    "options", [{"no_repeat": 1}, {"no_repeat": 2}, {"beams": 4}, {"beams": 3, "no_repeat": 2}], ids=str
+)
+@pytest.mark.parametrize("seed", range(2))
+def test_beams_and_blocked_runs_equal_those_of_generate(seed: int, options: Options, tmp_path: Path) -> None:
+    """Where both mean the same: the sum of log-probabilities, ended by as many closed texts as there are beams."""
+    transformers = pytest.importorskip("transformers")
+    run = make_run(tmp_path / "run", seed=seed)
+    found = load(run)
+    model = transformers.AutoModelForCausalLM.from_pretrained(run / "decoder").eval()
+    their_options = {"num_beams": options.get("beams", 1), "no_repeat_ngram_size": options.get("no_repeat", 0)}
+    for prompt in ("Once upon a time a", "the the the", "A small model"):
+        begun = found.reader.tokenizer.encode(prompt)
+        asked = torch.tensor([[found.reader.tokenizer.vocabulary.cls, *begun]])
+        written = model.generate(
+            asked,
+            attention_mask=torch.ones_like(asked),
+            max_new_tokens=16,
+            do_sample=False,
+            **their_options,
+            **({"early_stopping": True, "length_penalty": 0.0} if "beams" in options else {}),
+        )[0, asked.shape[1] :]
+        mine = {"length_penalty": 0.0} if "beams" in options else {"temperature": 0}
+        expected = prompt + spell(found.reader.tokenizer, begun, written.tolist())
+        assert found.extend(prompt, max_new_tokens=16, **options, **mine) == expected
 
 
 def test_the_text_generation_pipeline_loads_it(run: Path) -> None:
@@ -164,25 +191,3 @@ def test_what_is_drawn_is_always_allowed(
     piece = int(Drawing(temperature, top_k, top_p)(logits, np.array([chance]))[0])
     assert piece != 4
     assert piece in logits[0].topk(top_k).indices
-
-
-# Characters.
-
-
-def test_a_character_is_never_cut(loaded: Loaded) -> None:
-    own = tokenizer()
-    smile = own.encode("🙂")
-    assert len(smile) > 1, "the test needs a character of several pieces"
-    begun = np.array(own.encode("ok"), dtype=np.int64)
-    for count in range(len(smile)):
-        assert spell(loaded.reader.tokenizer, begun, [*own.encode(" so"), *smile[:count]]) == " so"
-    assert spell(loaded.reader.tokenizer, begun, [*own.encode(" so"), *smile]) == " so🙂"
-
-
-def test_wordpieces_are_joined_to_the_prompt_as_they_are_written(wordpiece_run: Path) -> None:
-    found = load(wordpiece_run)
-    own = found.reader.tokenizer
-    whole = own.encode("The quick brown fox")
-    for cut in range(1, len(whole)):
-        begun = np.array(whole[:cut], dtype=np.int64)
-        assert own.decode(begun) + spell(found.reader.tokenizer, begun, whole[cut:]) == "The quick brown fox"

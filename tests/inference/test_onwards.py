@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Loaded]:
 
 @pytest.mark.parametrize("name", ["decoder", "prefix", "append-mask", "classic"])
 def test_the_cache_gives_the_logits_of_the_text_read_anew(name: str, models: dict[str, Loaded]) -> None:
-    """As the objective's own arrangement lays it, segments too; rows of unequal length stand together."""
+    """To 2e-5 of the largest, laid by the objective's own arrangement, segments too; unequal rows stand together."""
     found, way = models[name], "append-mask" if name == "classic" else name
     own = found.reader.tokenizer
     begun = [own.encode(prompt) for prompt in PROMPTS]
@@ -44,7 +45,7 @@ def test_the_cache_gives_the_logits_of_the_text_read_anew(name: str, models: dic
     for count in range(7):
         for row, pieces in enumerate(begun):
             expected = next_logits(found, way, pieces, written[:count, row].tolist())
-            assert torch.allclose(told.logits[row], expected, atol=2e-4)
+            assert (told.logits[row] - expected).abs().max() <= 2e-5 * expected.abs().max()
         if count < 6:
             told.add(written[count])
 
@@ -97,7 +98,7 @@ def test_an_answer_does_not_depend_on_its_company(name: str, options: Options, m
 @settings(max_examples=25, deadline=None)
 @given(
     way=st.sampled_from(list(WAYS)),
-    run=st.integers(1, 4),
+    run=st.integers(1, 3),
     beams=st.sampled_from([None, 1, 3]),
     temperature=st.sampled_from([0.0, 1.0]),
     seed=st.integers(0, 99),
@@ -105,14 +106,41 @@ def test_an_answer_does_not_depend_on_its_company(name: str, options: Options, m
 def test_a_blocked_run_never_repeats(
     way: str, run: int, beams: int | None, temperature: float, seed: int, models: dict[str, Loaded]
 ) -> None:
+    """Rows of a batch do not block each other; a prompt counts, but a source that is read from all sides does not."""
     reader = models[way].reader
-    begun = [np.array(reader.tokenizer.encode(prompt), dtype=np.int64) for prompt in PROMPTS[:2]]
+    prompts = ["Once upon a time", "Once upon a time a", ""]
+    begun = [np.array(reader.tokenizer.encode(prompt), dtype=np.int64) for prompt in prompts]
     texts = [GrowingText(pieces, np.random.default_rng(seed), 24) for pieces in begun]
     writing = Writing(temperature=temperature, beams=beams, no_repeat=run)
     (search if beams else _draw)(reader, ONWARDS[way], texts, writing)
     for text in texts:
-        runs = [tuple(text.new[i : i + run]) for i in range(len(text.new) - run + 1)]
-        assert len(runs) == len(set(runs))
+        counted = [*(text.begun.tolist() if way == "decoder" else []), *text.new]
+        runs = [tuple(counted[i : i + run]) for i in range(len(counted) - run + 1)]
+        fixed = max(0, len(counted) - len(text.new) - run + 1)  # within the prompt
+        assert len(set(runs[fixed:])) == len(runs[fixed:]) and not set(runs[:fixed]) & set(runs[fixed:])
+        assert text.new
+
+
+@pytest.mark.parametrize("beams", [None, 2])
+def test_what_is_blocked_is_a_rows_own(beams: int | None, models: dict[str, Loaded]) -> None:
+    """The same prompt three times, and another: each is written as if it were alone."""
+    options: Options = {"no_repeat": 1, "max_new_tokens": 12} | ({"beams": beams} if beams else {"temperature": 0})
+    prompts = ["Once upon", "Once upon", "A small fox", "Once upon"]
+    written = models["decoder"].extend(prompts, **options)
+    assert written == [models["decoder"].extend(prompt, **options) for prompt in prompts]
+
+
+def test_a_source_may_be_quoted(models: dict[str, Loaded]) -> None:
+    """Where the prompt counts, the piece that would come next is blocked because it stands there already."""
+    for way in ("decoder", "prefix"):
+        own, found = models[way].reader.tokenizer, models[way]
+        first = own.encode(found.extend("Once upon", max_new_tokens=1, temperature=0))[-1:]
+        prompt = own.decode([*first, *own.encode(" Once upon")])
+        likeliest, other = (
+            found.extend(prompt, max_new_tokens=1, temperature=0, **more) for more in ({}, {"no_repeat": 1})
+        )
+        said = own.encode(likeliest)[-1]
+        assert (likeliest == other) == (way == "prefix" or said not in own.encode(prompt))
 
 
 def test_without_blocking_runs_do_repeat(models: dict[str, Loaded]) -> None:
@@ -187,3 +215,48 @@ def test_options_are_the_fields_of_the_record() -> None:
 def test_runs_of_the_first_kinds_are_listed(tmp_path: Path) -> None:
     """A saved way of decoding is read again."""
     assert load(make_run(tmp_path / "run", UNILM1)).reader.trained == UNILM1
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0}, {"beams": 2}, {"beams": 2, "no_repeat": 3}], ids=str)
+@pytest.mark.parametrize("name", ["decoder", "prefix", "append-mask"])
+def test_a_prompt_longer_than_the_model_goes_on_from_its_newer_half(
+    name: str, options: Options, models: dict[str, Loaded]
+) -> None:
+    """Four times as long as the model reads: the answer is that of the newest 16 pieces, with the whole prompt kept."""
+    found = models[name]
+    own, room = found.reader.tokenizer, 32 - ONWARDS[name].asks
+    prompt = "the quick brown fox jumps over " * 12
+    pieces = own.encode(prompt)
+    newest = own.decode(pieces[len(pieces) - room // 2 :])
+    assert len(pieces) > 4 * 32 and own.encode(newest) == pieces[len(pieces) - room // 2 :]
+    written = found.extend([prompt, "A small"], max_new_tokens=10, **options)
+    if "no_repeat" not in options or name != "decoder":  # there, what the model forgot is blocked all the same
+        assert written[0] == prompt + found.extend(newest, max_new_tokens=10, **options).removeprefix(newest)
+    assert written[0].startswith(prompt) and written == found.extend([prompt, "A small"], max_new_tokens=10, **options)
+
+
+BACKWARD = Trained("reversed", (), None)
+DETECTS = Trained("electra", ("encoder",), None, {"detect": 0})
+
+
+@pytest.mark.parametrize(
+    ("trained", "question", "message"),
+    [
+        (
+            BACKWARD,
+            lambda found: found.extend("a"),
+            "not taught to continue a text: .* reversed, gives the faces: none",
+        ),
+        (MLM, lambda found: found.extend("a"), "not taught to continue a text: .* mlm, gives the faces: encoder"),
+        (DETECTS, lambda found: found.extend("a"), "electra, gives .* encoder, and the ways of decoding: detect"),
+        (DETECTS, lambda found: found.infill("[GAP]"), "not taught to fill in hidden words: .* decoding: detect"),
+        (PREFIX, lambda found: found.infill("[GAP]"), "not taught to fill in hidden words: .* decoder, .* prefix"),
+        (UNILM1, lambda found: found.extend("a", steps=2), "in a number of steps: .* encoder, .* append-mask"),
+        (HYBRID, lambda found: found.extend("a", steps=2), "in a number of steps: .* encoder and decoder"),
+    ],
+)
+def test_what_was_not_taught_is_refused_and_what_was_is_named(
+    trained: Trained, question: Callable[[Loaded], str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=f"{message}.*Pretrain one with the objective"):
+        question(load(make_run(tmp_path / "run", trained, heads=["replaced"] if trained == DETECTS else [])))

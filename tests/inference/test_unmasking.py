@@ -18,7 +18,7 @@ from bothways.inference.drawing import Drawing
 from bothways.inference.reading import Reader
 from bothways.inference.unmasking import HiddenRow, unmask
 from bothways.inference.writing import Order, Unmasking
-from tests.inference.made import CAUSAL, DIFFUSION, ENGLISH, GPT_BERT, MLM, load, make_run
+from tests.inference.made import CAUSAL, DIFFUSION, ENGLISH, GPT_BERT, MLM, UNILM1, load, make_run
 
 MASK = 4
 PROMPTS = ["Once upon a time", "", "A small", "今天天气", ENGLISH[0]]
@@ -234,6 +234,28 @@ def test_lengths_of_texts_and_batches_do_not_matter(loaded: Loaded, monkeypatch:
     assert loaded.infill(TEXTS, longest=4) == together
     assert loaded.infill(TEXTS, longest=4, temperature=1.0, seed=1) == drawn != together
     assert loaded.infill([]) == []
+
+
+@pytest.mark.parametrize("trained", [MLM, GPT_BERT, UNILM1], ids=lambda trained: trained.objective)
+@pytest.mark.parametrize("options", [{}, {"steps": 2}, {"order": "random"}, {"length": 3, "steps": 1}], ids=str)
+def test_gaps_of_a_batch_are_written_as_alone(trained: Any, options: Any, tmp_path: Path) -> None:
+    """Both sides of a gap matter; texts of unequal length, at the start, at the end, with masks, with nothing else."""
+    found = load(make_run(tmp_path / "run", trained, seed=1))
+    together = found.infill(TEXTS, longest=4, **options)
+    assert together == found.infill(TEXTS, longest=4, **options)
+    if "order" not in options:  # a text's random order is a function of its number
+        assert together == [found.infill(text, longest=4, **options) for text in TEXTS]
+    left, right = (found.infill(text, length=4) for text in ("the fox [GAP] dog", "the fox [GAP] over the lazy"))
+    assert left.removesuffix(" dog") != right.removesuffix(" over the lazy")
+
+
+def test_more_texts_than_a_batch_holds(diffusion: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [diffusion.extend(PROMPTS, max_new_tokens=9, seed=seed, steps=3) for seed in range(2)]
+    monkeypatch.setattr("bothways.inference.extend.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("bothways.inference.reading.TOKENS_AT_ONCE", 30)
+    monkeypatch.setattr("bothways.inference.unmasking.LOGITS_AT_ONCE", 900)
+    assert [diffusion.extend(PROMPTS, max_new_tokens=9, seed=seed, steps=3) for seed in range(2)] == whole
+    assert whole[0] != whole[1]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from bothways.inference.drawing import repeating
+from bothways.inference.drawing import forbid_repeats
 from bothways.inference.next_piece import NextPiece, Onwards
 from bothways.inference.reading import Reader
 from bothways.inference.writing import GrowingText, Writing
@@ -99,9 +99,8 @@ def _grow(reader: Reader, way: Onwards, searches: Sequence[Search], writing: Wri
     for number in range(rounds):
         nats = told.logits.log_softmax(-1)
         nats[:, reader.silent] = -torch.inf
-        live = [candidate for one in searches for candidate in one.live]
-        for row, candidate in enumerate(live if writing.no_repeat else []):
-            nats[row, repeating(candidate.pieces, writing.no_repeat or 0)] = -torch.inf
+        written = (way.counted(one.text.begun, candidate.pieces) for one in searches for candidate in one.live)
+        forbid_repeats(nats, written, writing.no_repeat)
         best = nats.topk(min(2 * writing.beams, nats.shape[-1]))
         values, pieces = best.values.double().cpu().numpy(), best.indices.cpu().numpy()
         parents: list[int] = []

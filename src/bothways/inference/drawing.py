@@ -5,7 +5,7 @@ Letters: B rows, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,12 @@ class Drawing:
         allowed = (share > 0).sum(-1, keepdim=True)  # the first so many; a chance that was rounded up to 1 is the last
         place = torch.searchsorted(upto, drawn, right=True).minimum(allowed - 1)
         return best.indices.gather(1, place)[:, 0].cpu().numpy()
+
+
+def forbid_repeats(logits: Tensor, texts: Iterable[Sequence[int]], run: int | None) -> None:
+    """In row i of the logits [B, V], what would make a run of `run` pieces come again in text i; None: nothing."""
+    for row, text in enumerate(texts if run else ()):
+        logits[row, repeating(text, run or 0)] = -torch.inf
 
 
 def repeating(written: Sequence[int], run: int) -> np.ndarray:

@@ -10,12 +10,11 @@ import torch
 from bothways.errors import UsageError
 from bothways.inference.beams import search
 from bothways.inference.blocks import write_blocks
-from bothways.inference.drawing import repeating
+from bothways.inference.drawing import forbid_repeats
 from bothways.inference.next_piece import ONWARDS, NextPiece, Onwards
 from bothways.inference.reading import Reader
-from bothways.inference.spelling import spell
 from bothways.inference.unmasking import write_masked
-from bothways.inference.writing import GrowingText, Writing
+from bothways.inference.writing import GrowingText, Writing, spell
 from bothways.model import Trained
 
 ROWS_AT_ONCE = 32
@@ -84,8 +83,7 @@ def _grow(reader: Reader, way: Onwards, texts: Sequence[GrowingText], writing: W
     told = NextPiece(reader, way, rows, prompts=[text.prompt for text in texts], rounds=rounds)
     for number in range(rounds):
         told.logits[:, reader.silent] = -torch.inf
-        for row, text in enumerate(texts if writing.no_repeat else []):
-            told.logits[row, repeating(text.new, writing.no_repeat or 0)] = -torch.inf
+        forbid_repeats(told.logits, (way.counted(text.begun, text.new) for text in texts), writing.no_repeat)
         drawn = writing.drawing(told.logits, np.array([text.stream.random() for text in texts]))
         for text, piece in zip(texts, drawn.tolist(), strict=True):
             text.add(piece, vocabulary.sep)

@@ -9,9 +9,8 @@ import numpy as np
 
 from bothways.errors import UsageError
 from bothways.inference.reading import Reader
-from bothways.inference.spelling import spell
 from bothways.inference.unmasking import HiddenRow, unmask
-from bothways.inference.writing import Unmasking
+from bothways.inference.writing import Unmasking, spell
 
 GAP, MASK = "[GAP]", "[MASK]"
 
@@ -34,8 +33,8 @@ def infill(reader: Reader, texts: Sequence[str], *, gap: Gap, unmasking: Unmaski
     All lengths of a gap are tried, each as so many [MASK]s. The one is kept whose pieces have the highest mean
     log-probability, each piece's taken in the pass that said it: given the shown text and what was said in earlier
     passes. With a piece a pass their sum is, by the chain rule, the log-probability of what was written, given what
-    stands around it; the mean does not favour short gaps. (Hiding each piece once more, alone, finds the true length
-    less often: docs/decoding.md.) Length n of text i draws from a random stream of (seed, i, n).
+    stands around it; the sum nearly always takes one piece, the mean does not (docs/decisions.md has other rules).
+    Length n of text i draws from a random stream of (seed, i, n).
 
     Raises:
         UsageError: a text with nothing to write out, with two gaps, or longer than the model reads.

@@ -31,6 +31,10 @@ class Onwards:
     asks: bool = False
     segments: tuple[int, int] = (0, 0)
 
+    def counted(self, begun: np.ndarray, new: Sequence[int]) -> list[int]:
+        """The pieces in which no run may come twice: a source that is read from all sides may be quoted."""
+        return [*([] if self.all_sides else begun.tolist()), *new]
+
 
 ONWARDS = {
     "decoder": Onwards(),

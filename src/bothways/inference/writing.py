@@ -1,4 +1,4 @@
-"""How a text is to be written: the options of `extend`, and the text while it grows."""
+"""How a text is to be written: the options of `extend`, the text while it grows, and how it is spelt."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from bothways.errors import UsageError, unknown
 from bothways.inference.drawing import Drawing
+from bothways.text import Tokenizer
 
 Order = Literal["confidence", "random"]
 
@@ -39,9 +40,10 @@ class Writing:
     top_p           draw among the likeliest pieces that hold this share together
     seed            prompt i draws from a random stream of (seed, i)
     beams           instead of drawing, look for the likeliest text, with so many candidates at a time
-    length_penalty  of beams: the sum of the log-probabilities is divided by ((5 + pieces) / 6) to this power, so 0 is
-                    for short texts and 1 for long ones (GNMT, Wu et al. 2016, section 7)
-    no_repeat       no run of so many pieces is written twice; the prompt does not count
+    length_penalty  of beams: the sum of the log-probabilities is divided by ((5 + pieces) / 6) to this power, [SEP]
+                    counted, so 0 is for short texts and 1 for long ones (GNMT, Wu et al. 2016, section 7, equation 14)
+    no_repeat       no run of so many pieces comes twice; the prompt counts, unless it is read from all sides: such a
+                    source may be quoted
     steps           of unmasking: in how many passes everything is said; None: one piece a pass
     order           of unmasking: the most confident places first, or places at random
     """
@@ -159,3 +161,10 @@ class GrowingText:
         """As many of the pieces as may be added."""
         self.new += pieces[: self.left].tolist()
         self.ended = len(self.new) == self.limit
+
+
+def spell(tokenizer: Tokenizer, begun: Sequence[int] | np.ndarray, new: Sequence[int]) -> str:
+    """The new pieces as text that goes on from what stands before them; half a character, wherever, is left out."""
+    before, after = tokenizer.decode(begun), tokenizer.decode([*begun, *new])
+    text = after.removeprefix(before) if after.startswith(before) else tokenizer.decode(new)
+    return text.replace("\ufffd", "")
