@@ -66,13 +66,13 @@ PAIR = replace(SIX, pieces=np.where(np.arange(6) == 2, VOCABULARY.sep, SIX.piece
 
 @dataclass(frozen=True)
 class Picture:
-    """The arrays of a docstring: one entry for each word, and a matrix."""
+    """The arrays of a docstring: one entry for each word and what is laid behind them, and a matrix."""
 
     rows: dict[str, list[str]]
     sees: np.ndarray
 
     def pieces(self, name: str) -> np.ndarray:
-        """[6] piece numbers; `_` is [MASK], `.` is -1."""
+        """Piece numbers; `_` is [MASK], `.` is -1."""
         known = {letter: FIRST_TEXT + i for i, letter in enumerate(LETTERS)}
         known |= {"_": VOCABULARY.mask, "|": VOCABULARY.sep, ".": -1}
         return np.array([known[cell] for cell in self.rows[name]])
@@ -100,6 +100,7 @@ def pictures(function: Callable[..., Any]) -> list[Picture]:
                 sees.append([int(first), *map(int, cells)])
             elif first in ("text", "reads", "part", "chosen", "position", "step", "group", "says"):
                 rows[first] = cells
-        if rows and all(len(cells) == len(LETTERS) for cells in rows.values()):
+        lengths = {len(cells) for cells in rows.values()}
+        if len(lengths) == 1 and lengths.pop() >= len(LETTERS):
             found.append(Picture(rows, np.array(sees, dtype=bool)))
     return found

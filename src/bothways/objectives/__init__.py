@@ -15,6 +15,8 @@ from bothways.objectives.cloze import unilm1 as unilm1
 from bothways.objectives.codebert import codebert as codebert
 from bothways.objectives.corruptions import Linear
 from bothways.objectives.corruptions import Rate as Rate
+from bothways.objectives.diffusion import block_diffusion as block_diffusion
+from bothways.objectives.diffusion import diffusion as diffusion
 from bothways.objectives.directional import causal as causal
 from bothways.objectives.directional import prefix as prefix
 from bothways.objectives.directional import reversed_ as reversed_
@@ -32,6 +34,7 @@ from bothways.objectives.own import use as use
 from bothways.objectives.pairs import tlm as tlm
 from bothways.objectives.pairs import xlm as xlm
 from bothways.objectives.schedule import schedule as schedule
+from bothways.objectives.unilm2 import unilm2 as unilm2
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "causal": causal,
@@ -39,6 +42,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "prefix": prefix,
     "mlm": mlm,
     "unilm1": unilm1,
+    "unilm2": unilm2,
     "hybrid": hybrid,
     "gpt-bert": gpt_bert,
     "electra": electra,
@@ -46,6 +50,8 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "tlm": tlm,
     "xlm": xlm,
     "codebert": codebert,
+    "diffusion": diffusion,
+    "block-diffusion": block_diffusion,
 }
 """{name: function of a vocabulary and keyword arguments}; a new objective is a function and its line here."""
 

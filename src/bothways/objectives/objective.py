@@ -37,7 +37,7 @@ class Corrupted:
     pieces   [S] what the model reads
     chosen   [T] bool: which pieces of the text must be said
     part     [T] int32: 0 the source, 1 the target (or the number of a block), for those who tell them apart
-    weight   how many pieces of text one answer stands for; see `Objective`
+    weight   how many pieces of text one answer stands for, one number or one for each piece [T]; see `Objective`
     by       in a mixture, the member that drew this row
     also     what must be said beside the chosen pieces
     """
@@ -46,7 +46,7 @@ class Corrupted:
     pieces: np.ndarray
     chosen: np.ndarray
     part: np.ndarray
-    weight: float = 1.0
+    weight: float | np.ndarray = 1.0
     by: Objective | None = None
     also: tuple[Target, ...] = ()
 

@@ -54,4 +54,5 @@ def _joined(corrupted: Corrupted) -> np.ndarray:
 
 
 def _words(corrupted: Corrupted, at: np.ndarray, answers: np.ndarray) -> tuple[Target, ...]:
-    return (Target("words", at, corrupted.row.pieces[answers], corrupted.weight),)
+    weight = corrupted.weight if isinstance(corrupted.weight, float) else corrupted.weight[answers]
+    return (Target("words", at, corrupted.row.pieces[answers], weight),)

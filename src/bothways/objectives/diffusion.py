@@ -1,0 +1,162 @@
+"""Masked diffusion: a cloze at every rate, weighted so that the loss bounds the text's likelihood.
+
+A rate t ~ U(0, 1) is drawn and each of E pieces is hidden with probability t; the loss is the sum over the hidden ones
+of -log p / t (MDLM, Sahoo et al. 2024; LLaDA, Nie et al. 2025, section 2.2). Then the number n of hidden pieces is
+uniform over 0..E, which of them are hidden is uniform too, and given n the mean of 1/t is (E + 1)/n. So drawing n from
+1..E, and weighting by E/n, is the same loss in expectation, of less variance: no weight is above E, and every row has
+weights that sum to its E pieces. It is the mean over all orders of the pieces of what an any-order model says.
+
+Letters: T tokens in a row, S tokens with scaffolding, E pieces of text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from bothways.batch import Row, Target, Vocabulary
+from bothways.errors import UsageError
+from bothways.objectives.arrangements import together
+from bothways.objectives.cloze import masking
+from bothways.objectives.corruptions import Mask
+from bothways.objectives.objective import About, Corrupted, Objective
+from bothways.objectives.predictions import in_place
+from bothways.visibility import Layout, places
+
+
+@dataclass(frozen=True)
+class AnyNumber:
+    """In every block a number of pieces is hidden, any number from one to all.
+
+    mask    hides them
+    size    pieces in a block, counted from a document's [CLS]; 0: the row is one block
+    """
+
+    mask: Mask
+    size: int = 0
+
+    def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        block = self.blocks(row)
+        eligible = np.flatnonzero(self.mask.text(row))
+        _, unit = np.unique(block[eligible], return_inverse=True)  # [E]
+        pieces = np.bincount(unit)  # in each block
+        hidden = 1 + (rng.random(len(pieces)) * pieces).astype(np.int64)
+        order = np.lexsort((rng.random(len(eligible)), unit))  # within each block at random
+        rank = np.arange(len(eligible)) - (np.cumsum(pieces) - pieces)[unit[order]]
+        chosen = np.sort(order[rank < hidden[unit[order]]])
+        weight = np.zeros(len(row))
+        weight[eligible] = (pieces / hidden)[unit]
+        return replace(self.mask.hide(row, eligible[chosen], rng, rate=1.0), part=block, weight=weight)
+
+    def blocks(self, row: Row) -> np.ndarray:
+        """[T] int32: the number of each token's block, of which a document has its own."""
+        if not self.size:
+            return np.zeros(len(row), dtype=np.int32)
+        opens = places(row.document) % self.size == 0
+        return np.cumsum(opens, dtype=np.int32) - 1
+
+
+def diffusion(vocabulary: Vocabulary) -> Objective:
+    """The original word at the hidden places, of which there are any number from one to all.
+
+    reads  a _ _ d _ f
+    step   0 0 0 0 0 0
+    says   . b c . e .
+    sees   1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+           1 1 1 1 1 1
+    """
+    return Objective(
+        name="diffusion",
+        corrupt=AnyNumber(_all_masked(vocabulary)),
+        arrange=together,
+        predict=in_place,
+        about=About(
+            summary="the original word, at hidden places of which there are one to all",
+            paper="masked diffusion: MDLM (Sahoo et al. 2024), LLaDA (Nie et al. 2025, section 2.2)",
+            faces=("encoder",),
+            hidden="in place",
+            differs="the number of hidden words is drawn, not the rate: the same loss with less noise; [CLS] and [SEP] "
+            "are never hidden",
+            decoding={"unmask": 0},
+            bound=True,
+        ),
+    )
+
+
+def block_diffusion(vocabulary: Vocabulary, *, size: float = 16) -> Objective:
+    """Diffusion block by block: a noisy copy of the row is laid behind it, and each of its blocks sees itself and the
+    clean blocks before it. Here `size`, the pieces in a block, is 3:
+
+    reads     a b c d e f a _ c _ _ f
+    position  0 1 2 3 4 5 0 1 2 3 4 5
+    step      0 0 0 1 1 1 0 0 0 1 1 1
+    group     0 0 0 0 0 0 1 1 1 1 1 1
+    says      . . . . . . . b . d e .
+    sees      1 1 1 0 0 0 0 0 0 0 0 0
+              1 1 1 0 0 0 0 0 0 0 0 0
+              1 1 1 0 0 0 0 0 0 0 0 0
+              1 1 1 1 1 1 0 0 0 0 0 0
+              1 1 1 1 1 1 0 0 0 0 0 0
+              1 1 1 1 1 1 0 0 0 0 0 0
+              0 0 0 0 0 0 1 1 1 0 0 0
+              0 0 0 0 0 0 1 1 1 0 0 0
+              0 0 0 0 0 0 1 1 1 0 0 0
+              1 1 1 0 0 0 0 0 0 1 1 1
+              1 1 1 0 0 0 0 0 0 1 1 1
+              1 1 1 0 0 0 0 0 0 1 1 1
+
+    Blocks of one piece are a causal model with a query stream; a block as long as the row is masked diffusion.
+
+    Raises:
+        UsageError: a size that is no number of pieces.
+    """
+    if size != int(size) or size < 1:
+        raise UsageError(f"size is how many pieces a block has, 1 or more, got {size:g}")
+    return Objective(
+        name="block-diffusion",
+        corrupt=partial(_beside_clean, AnyNumber(_all_masked(vocabulary), int(size))),
+        arrange=beside_clean,
+        predict=behind_clean,
+        about=About(
+            summary="block by block, the original word at hidden places of which there are one to all",
+            paper="block diffusion: BD3-LM (Arriola et al. 2025, section 3)",
+            faces=(),
+            differs="as of diffusion; no clipped noise schedule",
+            decoding={"blocks": int(size)},
+            bound=True,
+        ),
+    )
+
+
+def _all_masked(vocabulary: Vocabulary) -> Mask:
+    return masking(vocabulary, rate=1.0, words="pieces", replace="all-mask")
+
+
+def _beside_clean(hide: AnyNumber, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+    noisy = hide(row, rng, progress)
+    return replace(noisy, pieces=np.concatenate([row.pieces, noisy.pieces]))
+
+
+def beside_clean(corrupted: Corrupted) -> Layout:
+    """[S = 2T]: the text, known block by block, and its noisy copy in the same positions, which is scaffolding."""
+    row, block = corrupted.row, corrupted.part
+    copy = np.where(row.document < 0, row.document - len(row), row.document)  # padding: documents of their own again
+    return Layout.of(
+        document=np.concatenate([row.document, copy]),
+        step=np.tile(block, 2),
+        position=np.tile(places(row.document), 2),
+        group=np.repeat(np.array([0, 1]), len(row)),
+        segment=None if row.language is None else np.tile(row.language, 2),
+    )
+
+
+def behind_clean(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
+    """A chosen word is said in its place in the noisy copy."""
+    (target,) = in_place(corrupted, layout)
+    return (replace(target, at=np.asarray(target.at) + len(corrupted.row)),)

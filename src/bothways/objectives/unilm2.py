@@ -1,0 +1,110 @@
+"""UniLM v2's pseudo-masked language model: a masked and a partially autoregressive one in a single pass.
+
+Letters: T tokens in a row, N hidden pieces, S = T + 2N tokens with scaffolding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bothways.batch import Row, Target, Vocabulary
+from bothways.objectives.cloze import masking
+from bothways.objectives.corruptions import Mask, Rate, Units, choose, number, rate_at
+from bothways.objectives.objective import About, Corrupted, Objective
+from bothways.visibility import Layout, places
+
+BLOCKS = Units(lengths=(0.6, 0.08, 0.08, 0.08, 0.08, 0.08))
+"""One piece, or, four times in ten, 2 to 6 of them (Bao et al. 2020, section 3.2)."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Hides a share of the text, block by block, and says in which order the blocks become known.
+
+    Behind the row, whose hidden places show [MASK], stand the hidden pieces and as many [MASK]s; `part` [T] is 0, and
+    1, 2, ... where a block is hidden, in the order drawn.
+    """
+
+    mask: Mask
+
+    def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        rate = rate_at(self.mask.rate, progress)
+        eligible = np.flatnonzero(self.mask.text(row))
+        unit = number(row, eligible, BLOCKS, rng)
+        chosen = choose(unit, rate, rng)
+        hidden = self.mask.hide(row, eligible[chosen], rng, rate)
+        _, block = np.unique(unit[chosen], return_inverse=True)  # [N]
+        part = np.zeros(len(row), dtype=np.int32)
+        part[eligible[chosen]] = 1 + rng.permutation(block.max() + 1 if len(block) else 0)[block]
+        texts = row.pieces[hidden.chosen]
+        pieces = np.concatenate([hidden.pieces, texts, np.full_like(texts, self.mask.vocabulary.mask)])
+        return replace(hidden, pieces=pieces, part=part)
+
+
+def unilm2(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
+    """The hidden word twice: in its place, where all hidden words are unknown, and at a pseudo mask laid behind the
+    text, where the blocks drawn before are known. Here b and d e are hidden, and d e is the first block:
+
+    reads     a _ c _ _ f b d e _ _ _
+    position  0 1 2 3 4 5 1 3 4 1 3 4
+    step      0 0 0 0 0 0 2 1 1 2 1 1
+    group     0 0 0 0 0 0 0 0 0 1 1 1
+    says      . b . d e . . . . b d e
+    sees      1 1 1 1 1 1 0 0 0 0 0 0
+              1 1 1 1 1 1 0 0 0 0 0 0
+              1 1 1 1 1 1 0 0 0 0 0 0
+              1 1 1 1 1 1 0 0 0 0 0 0
+              1 1 1 1 1 1 0 0 0 0 0 0
+              1 1 1 1 1 1 0 0 0 0 0 0
+              1 1 1 1 1 1 1 1 1 0 0 0
+              1 1 1 1 1 1 0 1 1 0 0 0
+              1 1 1 1 1 1 0 1 1 0 0 0
+              1 1 1 1 1 1 0 1 1 1 0 0
+              1 1 1 1 1 1 0 0 0 0 1 1
+              1 1 1 1 1 1 0 0 0 0 1 1
+
+    Raises:
+        UsageError: a rate out of range.
+    """
+    return Objective(
+        name="unilm2",
+        corrupt=Blocks(masking(vocabulary, rate=rate, words="pieces", replace="all-mask")),
+        arrange=with_pseudo_masks,
+        predict=twice,
+        names=("masked", "pseudo-masked"),
+        about=About(
+            summary="the hidden word in its place, and again at a pseudo mask that sees the blocks before",
+            paper="UniLM v2 (Bao et al. 2020, section 3)",
+            faces=("encoder",),
+            hidden="in place",
+            differs="the pseudo mask is [MASK] too; hidden places always show it; no relative position bias",
+            decoding={"append-mask": 0},
+        ),
+    )
+
+
+def with_pseudo_masks(corrupted: Corrupted) -> Layout:
+    """[S]: the row, all of it known at first; the hidden pieces, each known with its block; and their pseudo masks."""
+    row, at = corrupted.row, np.flatnonzero(corrupted.chosen)
+    place = np.concatenate([np.arange(len(row)), at, at])
+    scaffold = np.arange(len(place)) >= len(row) + len(at)
+    return Layout.of(
+        document=row.document[place],
+        step=np.concatenate([np.zeros(len(row), dtype=np.int32), corrupted.part[at], corrupted.part[at]]),
+        position=places(row.document)[place],
+        group=scaffold,
+        segment=None if row.language is None else row.language[place],
+    )
+
+
+def twice(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
+    """A chosen word is said at its [MASK] in the text, and at its pseudo mask."""
+    at = np.flatnonzero(corrupted.chosen)
+    labels = corrupted.row.pieces[at]
+    behind = len(corrupted.row) + len(at) + np.arange(len(at))
+    return (
+        Target("words", at, labels, corrupted.weight, "masked"),
+        Target("words", behind, labels, corrupted.weight, "pseudo-masked"),
+    )
