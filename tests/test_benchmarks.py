@@ -76,3 +76,18 @@ def test_the_peer_is_given_the_same_pieces(monkeypatch: pytest.MonkeyPatch) -> N
     assert [row.tolist() for row in cut] == [[2, 8, 3], [2, 5, 6, 7, 3], [2, 9, 9, 9, 3]]
     chosen = rows.spread(cut, 6, np.random.default_rng(0))
     assert sorted(len(row) for row in chosen) == [3, 3, 5, 5, 5, 5]
+
+
+def test_word_vectors_are_compared_with_people(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cbow = load(monkeypatch, "cbow")
+    from bothways.vectors import WordVectors
+
+    pytest.importorskip("scipy")
+    (tmp_path / "pairs.tsv").write_text("A\tb\t9\na\tc\t5\na\td\t1\na\tunknown\t3\n", encoding="utf-8")
+    vectors = WordVectors(["a", "b", "c", "d"], np.array([[1, 0], [1, 0.1], [1, 1], [0, 1]], dtype=np.float32))
+    assert cbow.correlation(vectors, tmp_path / "pairs.tsv") == (pytest.approx(1), 3)
+    with pytest.raises(SystemExit, match="2"):
+        cbow.parse(["--rounds", "0"])
+    assert "expected 1 or more" in capsys.readouterr().err
