@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bothways.corpus import PrepareOptions, prepare
-from bothways.errors import DivergedError
+from bothways.errors import DivergedError, UsageError
 from bothways.vectors import CbowConfig, Trained, train_cbow
 
 KINDS = [
@@ -78,3 +78,8 @@ def test_a_seed_gives_the_same_vectors(shards: Path) -> None:
 def test_a_rate_that_is_too_high(shards: Path) -> None:
     with pytest.raises(DivergedError, match="--learning-rate below 1e"):
         train_cbow(shards, CONFIG.model_copy(update={"learning_rate": 1e30}))
+
+
+def test_a_sample_that_leaves_nothing(shards: Path) -> None:
+    with pytest.raises(UsageError, match="--sample 1e-30 leaves no word"):
+        train_cbow(shards, CONFIG.model_copy(update={"sample": 1e-30}))

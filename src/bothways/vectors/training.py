@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 
 from bothways.corpus import Shards
-from bothways.errors import DivergedError
+from bothways.errors import DivergedError, UsageError
 from bothways.training.config import Frozen
 from bothways.vectors.batches import Batches
 from bothways.vectors.cbow import Cbow
@@ -93,6 +93,7 @@ def train_cbow(
 
     Raises:
         DataError: no shards there, or no word that occurs often enough.
+        UsageError: `sample` leaves no word.
         DivergedError: the learning rate was too high.
     """
     config = config or CbowConfig()
@@ -137,14 +138,16 @@ def _train(
                     "losses": {"cbow": loss},
                     "learning_rate": rate,
                 }
-        if len(held_out.words):
-            yield {"kind": "validation", "step": step, "losses": {"cbow": _mean_loss(model, batches, held_out, config)}}
+        if not step:
+            raise UsageError(f"--sample {config.sample:g} leaves no word of the text: give a larger one, or 0 for all")
+        if (reached := _mean_loss(model, batches, held_out, config)) is not None:
+            yield {"kind": "validation", "step": step, "losses": {"cbow": reached}}
 
 
-def _mean_loss(model: Cbow, batches: Batches, text: WordText, config: CbowConfig) -> float:
-    """Nats a word of a text, always with the same draws."""
+def _mean_loss(model: Cbow, batches: Batches, text: WordText, config: CbowConfig) -> float | None:
+    """Nats a word of a text, always with the same draws; None when they leave no word."""
     found = [(float(model.loss(batch)), len(batch.words)) for _, batch in batches(text, (config.seed,))]
-    return sum(loss for loss, _ in found) / max(1, sum(count for _, count in found))
+    return sum(loss for loss, _ in found) / sum(count for _, count in found) if found else None
 
 
 def _without_context(batches: Batches, words: Words, text: WordText) -> tuple[float, float]:
