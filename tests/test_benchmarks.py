@@ -106,3 +106,18 @@ def test_what_was_written_is_judged_by_its_bytes(monkeypatch: pytest.MonkeyPatch
     nats = judge.score("Once upon") - judge.score("Once upon a time, 今天")
     assert one.bits_per_byte(judge) == pytest.approx(nats / np.log(2) / len(" a time, 今天".encode()))
     assert unmasking.Continued(["a"], ["a the the the"]).different(judge) < 0.7
+
+
+def test_word_vectors_are_compared_with_people(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cbow = load(monkeypatch, "cbow")
+    from bothways.vectors import WordVectors
+
+    pytest.importorskip("scipy")
+    (tmp_path / "pairs.tsv").write_text("A\tb\t9\na\tc\t5\na\td\t1\na\tunknown\t3\n", encoding="utf-8")
+    vectors = WordVectors(["a", "b", "c", "d"], np.array([[1, 0], [1, 0.1], [1, 1], [0, 1]], dtype=np.float32))
+    assert cbow.correlation(vectors, tmp_path / "pairs.tsv") == (pytest.approx(1), 3)
+    with pytest.raises(SystemExit, match="2"):
+        cbow.parse(["--rounds", "0"])
+    assert "expected 1 or more" in capsys.readouterr().err

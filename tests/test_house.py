@@ -30,7 +30,7 @@ LEVELS = (
     {"batch"},
     {"text", "model"},
     {"corpus", "objectives", "training"},
-    {"tasks", "inference", "compress"},
+    {"tasks", "inference", "compress", "vectors"},
     {"chat", "reports"},
     {"pretraining", "doctor"},
     {"comparison"},

@@ -49,10 +49,11 @@ def test_predictions(predict) -> None:
 
 
 def said(targets: tuple[Target, ...], length: int) -> np.ndarray:
-    """What is said in each place, by whichever target; -1: nothing."""
+    """The word said in each place, by whichever target; -1: none."""
     says = np.full(length, -1)
     for target in targets:
-        says[target.at] = target.labels
+        if target.head == "words":
+            says[target.at] = target.labels
     return says
 
 

@@ -1,0 +1,108 @@
+"""Commands about word vectors: train them on shards, look at the words nearest to a word."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from bothways.cli.corpus import Shards
+from bothways.cli.show import Json, console, print_json
+
+if TYPE_CHECKING:
+    from bothways.vectors import Trained
+
+
+def word_vectors(
+    shards: Shards,
+    out: Annotated[Path, typer.Option(help="The file to write, in word2vec's text format.")],
+    dim: Annotated[int, typer.Option(min=1, help="Numbers in a vector.")] = 100,
+    window: Annotated[int, typer.Option(min=1, help="Words to either side at most.")] = 5,
+    min_count: Annotated[int, typer.Option(min=1, help="Rarer words are left out.")] = 5,
+    negative: Annotated[int, typer.Option(min=1, help="Negatives a word.")] = 5,
+    sample: Annotated[
+        float, typer.Option(min=0.0, help="Words with a larger share of the text are left out at random; 0 keeps all.")
+    ] = 1e-3,
+    epochs: Annotated[int, typer.Option(min=1, help="Readings of the text.")] = 5,
+    gradient: Annotated[
+        Literal["exact", "word2vec"],
+        typer.Option(help="Of the context's mean; word2vec and gensim do not divide it by the number of words."),
+    ] = "exact",
+    learning_rate: Annotated[
+        float | None, typer.Option(help="At the beginning.  [default: 0.15 exact, 0.025 word2vec]", show_default=False)
+    ] = None,
+    lowercase: Annotated[bool, typer.Option("--lowercase", help="The and the are one word.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    json: Json = False,
+) -> None:
+    """Train a vector a word by CBOW (word2vec), without a Transformer, and save what gensim reads."""
+    from bothways.pretraining.config import read
+    from bothways.training.display import Display
+    from bothways.vectors import CbowConfig, train_cbow
+    from bothways.vectors.store import refuse_existing
+
+    config = read(
+        CbowConfig,
+        {
+            "dim": dim,
+            "window": window,
+            "min_count": min_count,
+            "negative": negative,
+            "sample": sample,
+            "epochs": epochs,
+            "gradient": gradient,
+            "learning_rate": learning_rate,
+            "lowercase": lowercase,
+            "seed": seed,
+        },
+    )
+    refuse_existing(out, overwrite=overwrite)
+    if json:
+        trained = train_cbow(shards, config)
+    else:
+        with Display(None, clock=time.monotonic) as show:
+            trained = train_cbow(shards, config, show=show)
+    trained.vectors.save(out, overwrite=overwrite)
+    _show_trained(trained, out, json=json)
+
+
+def nearest(
+    vectors: Annotated[Path, typer.Argument(help="A file in word2vec's text format.")],
+    words: Annotated[list[str], typer.Argument(metavar="WORD", help="One or more; near to all of them.")],
+    but: Annotated[
+        list[str], typer.Option("--but", help="Far from this one; may be repeated: king woman --but man.")
+    ] = [],  # noqa: B006
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
+    json: Json = False,
+) -> None:
+    """Show the words nearest to a word by the cosine of their vectors."""
+    from bothways.vectors import WordVectors
+
+    found = WordVectors.load(vectors).nearest(*words, but=but, count=count)
+    if json:
+        return print_json([{"word": word, "cosine": cosine} for word, cosine in found])
+    for word, cosine in found:
+        print(f"{cosine:6.3f}  {word}")
+    return None
+
+
+def _show_trained(trained: Trained, out: Path, *, json: bool) -> None:
+    """How many words, how good beside what knows no context, how fast, and what to try."""
+    count, dim = trained.vectors.vectors.shape
+    if json:
+        losses = trained.losses and asdict(trained.losses)
+        speed = trained.words_per_second
+        return print_json({"out": str(out), "words": count, "dim": dim, "losses": losses, "words_per_second": speed})
+    said = console()
+    if losses := trained.losses:
+        said.print(
+            f"\nheld-out loss  {losses.cbow:.3f} nats a word; without context {losses.unigram:.3f}, "
+            f"untrained {losses.untrained:.3f}"
+        )
+    said.print(f"vectors        {out}: {count:,} words of {dim} numbers", markup=False)
+    said.print(f"try            bothways nearest {out} {trained.vectors.words[min(20, count - 1)]}", markup=False)
+    return None
