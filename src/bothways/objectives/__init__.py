@@ -138,7 +138,7 @@ def describe() -> list[dict[str, Any]]:
                 "faces": list(about.faces),
                 "differs": about.differs,
                 "arguments": {
-                    key: value if value is None or isinstance(value, str | float) else str(value)
+                    key: value if value is None or isinstance(value, str | int | float) else str(value)
                     for key, value in _defaults(function).items()
                 },
             }

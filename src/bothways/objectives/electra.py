@@ -157,11 +157,11 @@ class _Questions:
 
     def __call__(self, corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
         (words,) = in_place(corrupted, layout)
-        at, weight, pieces = words.at, self.weight, corrupted.row.pieces
+        at, weight, pieces = words.at, np.asarray(self.weight), corrupted.row.pieces
         if self.predict.startswith("all"):
             at = np.flatnonzero(corrupted.row.document >= 0)
         else:
-            weight *= corrupted.weight
+            weight = weight * words.weight
         head = "replaced" if PREDICT[self.predict] == "discriminator" else "words"
         return (
             but(words, name=GENERATOR),
