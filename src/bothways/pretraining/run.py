@@ -159,7 +159,8 @@ def _validate(run: Run, show: Show) -> None:
     started = time.perf_counter()
     run.model.eval()
     score = run.state.weights.around(evaluate_words)
-    if run.objective.loss is None and not run.objective.heads:  # words are all that is said
+    plain = run.objective.loss is None and not run.objective.heads and not run.objective.about.bound
+    if plain:  # words are all that is said, and count alike
         scores = score(run.model, run.validation, rule=run.objective.rule)
         losses = {name: found.nats for name, found in scores.items()}
     else:
