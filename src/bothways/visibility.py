@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -132,13 +132,13 @@ class Visibility:
         return self.rule(query, key)
 
     def __and__(self, other: Visibility) -> Visibility:
-        return Visibility(lambda q, k: self.rule(q, k) & other.rule(q, k), f"({self.name} & {other.name})")
+        return Visibility(partial(_both, self.rule, other.rule), f"({self.name} & {other.name})")
 
     def __or__(self, other: Visibility) -> Visibility:
-        return Visibility(lambda q, k: self.rule(q, k) | other.rule(q, k), f"({self.name} | {other.name})")
+        return Visibility(partial(_either, self.rule, other.rule), f"({self.name} | {other.name})")
 
     def __invert__(self) -> Visibility:
-        return Visibility(lambda q, k: ~self.rule(q, k), f"~{self.name}")
+        return Visibility(partial(_neither, self.rule), f"~{self.name}")
 
     def dense(self, query: Layout, key: Layout | None = None) -> Tensor:
         """Boolean mask [B, 1, Q, K] of torch layouts [B, Q] and [B, K] (the queries themselves when left out).
@@ -169,6 +169,20 @@ class Visibility:
         return create_block_mask(may_see, rows, None, length, length, device=str(layout.document.device))
 
 
+def _both(
+    one: Rule, other: Rule, q: Layout, k: Layout
+) -> Any:  # functions with names: a rule travels to other processes
+    return one(q, k) & other(q, k)
+
+
+def _either(one: Rule, other: Rule, q: Layout, k: Layout) -> Any:
+    return one(q, k) | other(q, k)
+
+
+def _neither(rule: Rule, q: Layout, k: Layout) -> Any:
+    return ~rule(q, k)
+
+
 def _ordered(q: Layout, k: Layout) -> Any:
     earlier = (k.group == 0) & (k.step < q.step) & ~k.hidden
     together = (k.step == q.step) & (k.group == q.group)
@@ -181,14 +195,31 @@ ordered = Visibility(_ordered, "ordered")
 Full attention is step = 0; causal is step = i; reversed is step = -i; prefix is 0 for the source, then 1, 2, ...
 """
 
-same_place = Visibility(lambda q, k: q.position == k.position, "same_place")
-text_key = Visibility(lambda q, k: k.group == 0, "text_key")
-ahead = Visibility(lambda q, k: k.position > q.position, "ahead")
+
+def _same_place(q: Layout, k: Layout) -> Any:
+    return q.position == k.position
+
+
+def _text_key(q: Layout, k: Layout) -> Any:
+    return k.group == 0
+
+
+def _ahead(q: Layout, k: Layout) -> Any:
+    return k.position > q.position
+
+
+def _within(reach: int, q: Layout, k: Layout) -> Any:
+    return abs(q.position - k.position) <= reach
+
+
+same_place = Visibility(_same_place, "same_place")
+text_key = Visibility(_text_key, "text_key")
+ahead = Visibility(_ahead, "ahead")
 
 
 def within(reach: int) -> Visibility:
     """At most `reach` places away, on either side (a local window)."""
-    return Visibility(lambda q, k: abs(q.position - k.position) <= reach, f"within({reach})")
+    return Visibility(partial(_within, reach), f"within({reach})")
 
 
 def listed(edges: Sequence[tuple[int, int]]) -> Visibility:

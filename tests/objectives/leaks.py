@@ -12,7 +12,7 @@ from bothways.objectives.corruptions import Mask, Replacement
 from bothways.objectives.pairs import BothSides
 from bothways.objectives.predictions import in_place
 from bothways.visibility import reachable
-from tests.objectives.rows import FIRST_TEXT, VOCABULARY
+from tests.objectives.rows import FIRST_TEXT, VOCABULARY, own_document
 
 
 def draw(objective: Objective, row: Row, *, seed: int, progress: float) -> Sample:
@@ -40,7 +40,7 @@ def without_keeping(objective: Objective) -> Objective:
 
 def answer_place(sample: Sample, row: Row, at: int, label: int) -> int:
     """Where in the text the answer stands: all its pieces are different, special ones within a document."""
-    (place,) = np.flatnonzero((row.pieces == label) & (row.document == sample.layout.document[at]))
+    (place,) = np.flatnonzero((row.pieces == label) & (row.document == own_document(sample.layout.document[at], row)))
     return int(place)
 
 

@@ -57,6 +57,11 @@ def long_row(rng: np.random.Generator, *, length: int, documents: int = 3) -> Ro
     return Row(pieces, np.cumsum(pieces == VOCABULARY.cls, dtype=np.int32) - 1, starts)
 
 
+def own_document(document: np.ndarray, row: Row) -> np.ndarray:
+    """The number in the row of documents in a layout: a second copy of the row has numbers of its own (ELMo)."""
+    return np.where(document >= len(row), document - len(row), document)
+
+
 LETTERS = "abcdef"
 SIX = Row(np.arange(6, 12, dtype=np.int32), np.zeros(6, dtype=np.int32), np.ones(6, dtype=bool))
 """One document of six words: a b c d e f."""

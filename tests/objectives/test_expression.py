@@ -99,7 +99,7 @@ def test_anything_else_is_refused_with_an_example(text: str) -> None:
         ("mlm(rate=1/0)", "key=value"),
         ("mlm(rate=0.1, rate=0.2)", "'rate' only once"),
         ("mlm(rate=0.3", "cannot read"),
-        ("masked", "unknown objective 'masked'. Known: block-diffusion, causal, "),
+        ("hidden", "unknown objective 'hidden'. Known: any-order, bang, block-diffusion, causal, "),
         ("causal ->", "cannot read ''"),
         ("0 (causal) -> mlm", "a share of the steps above 0"),
         ("causal -> (mlm", "cannot read"),

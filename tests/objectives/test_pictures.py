@@ -19,7 +19,13 @@ from bothways.visibility import Layout, ordered
 from tests.objectives.rows import SIX, VOCABULARY, Picture, pictures
 
 DRAWS = range(2000)
-PICTURED = {"block-diffusion": {"size": 3}, "unilm2": {"rate": 0.5}}  # six words are too few for the defaults
+PICTURED: dict[str, dict[str, float]] = {  # arguments, where six words are too few for the defaults
+    "block-diffusion": {"size": 3},
+    "unilm2": {"rate": 0.5},
+    "mass": {"rate": 1 / 3},
+    "any-order": {"share": 1 / 3},
+    "bang": {"streams": 2},
+}
 REPLACE = Replace(Mask(VOCABULARY), AnyPiece(SIX.pieces))
 
 
@@ -95,4 +101,4 @@ def test_objectives(name: str) -> None:
             and ("group" not in picture.rows or np.array_equal(sample.layout.group, picture.numbers("group")))
         ]
         assert matching, f"never drawn: {picture.rows}"
-        assert np.array_equal(ordered.matrix(matching[0].layout), picture.sees)
+        assert np.array_equal(objective.rule.matrix(matching[0].layout), picture.sees)

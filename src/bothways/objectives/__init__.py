@@ -18,11 +18,13 @@ from bothways.objectives.corruptions import Rate as Rate
 from bothways.objectives.diffusion import block_diffusion as block_diffusion
 from bothways.objectives.diffusion import diffusion as diffusion
 from bothways.objectives.directional import causal as causal
+from bothways.objectives.directional import elmo as elmo
 from bothways.objectives.directional import prefix as prefix
 from bothways.objectives.directional import reversed_ as reversed_
 from bothways.objectives.electra import deberta_v3 as deberta_v3
 from bothways.objectives.electra import electra as electra
 from bothways.objectives.expression import Phase, Term, parse
+from bothways.objectives.fragments import mass as mass
 from bothways.objectives.hybrid import gpt_bert as gpt_bert
 from bothways.objectives.hybrid import hybrid as hybrid
 from bothways.objectives.objective import About as About
@@ -34,6 +36,8 @@ from bothways.objectives.own import use as use
 from bothways.objectives.pairs import tlm as tlm
 from bothways.objectives.pairs import xlm as xlm
 from bothways.objectives.schedule import schedule as schedule
+from bothways.objectives.streams import any_order as any_order
+from bothways.objectives.streams import bang as bang
 from bothways.objectives.unilm2 import unilm2 as unilm2
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
@@ -52,6 +56,10 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "codebert": codebert,
     "diffusion": diffusion,
     "block-diffusion": block_diffusion,
+    "elmo": elmo,
+    "mass": mass,
+    "any-order": any_order,
+    "bang": bang,
 }
 """{name: function of a vocabulary and keyword arguments}; a new objective is a function and its line here."""
 

@@ -1,4 +1,4 @@
-"""Objectives that read in one direction and hide nothing: causal, reversed, prefix.
+"""Objectives that read in one direction at a time and hide nothing: causal, reversed, elmo, prefix.
 
 The pictures show a document of six words: what is read, the step at which it becomes known, what is said, and who
 sees whom. The tests read them.
@@ -6,15 +6,17 @@ sees whom. The tests read them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from bothways.batch import Row, Vocabulary
+from bothways.batch import Row, Target, Vocabulary
 from bothways.objectives.arrangements import left_to_right, right_to_left, source_then_target
 from bothways.objectives.corruptions import nothing, split
 from bothways.objectives.objective import About, Corrupted, Objective
 from bothways.objectives.predictions import from_before, from_behind
+from bothways.visibility import Layout
 
 
 def causal(vocabulary: Vocabulary) -> Objective:
@@ -56,6 +58,7 @@ def reversed_(vocabulary: Vocabulary) -> Objective:
         paper="the backward half of ELMo (Peters et al. 2018, section 3.1)",
         faces=(),
         differs="a language model of its own, not one of two",
+        reads="right to left",
     )
     return Objective(
         name="reversed",
@@ -72,6 +75,66 @@ def _all_but_the_opener(row: Row, rng: np.random.Generator, progress: float, *, 
     corrupted = nothing(row, rng, progress)
     corrupted.chosen[0] = row.pieces[0] != opener
     return corrupted
+
+
+def elmo(vocabulary: Vocabulary) -> Objective:
+    """The next word and the previous word: the document is laid twice, and each copy is read in one direction. The
+    copies do not see each other. They share everything, the softmax too:
+
+    reads     a b c d e f a b c d e f
+    position  0 1 2 3 4 5 0 1 2 3 4 5
+    step      0 1 2 3 4 5 0 -1 -2 -3 -4 -5
+    says      b c d e f . . a b c d e
+    sees      1 0 0 0 0 0 0 0 0 0 0 0
+              1 1 0 0 0 0 0 0 0 0 0 0
+              1 1 1 0 0 0 0 0 0 0 0 0
+              1 1 1 1 0 0 0 0 0 0 0 0
+              1 1 1 1 1 0 0 0 0 0 0 0
+              1 1 1 1 1 1 0 0 0 0 0 0
+              0 0 0 0 0 0 1 1 1 1 1 1
+              0 0 0 0 0 0 0 1 1 1 1 1
+              0 0 0 0 0 0 0 0 1 1 1 1
+              0 0 0 0 0 0 0 0 0 1 1 1
+              0 0 0 0 0 0 0 0 0 0 1 1
+              0 0 0 0 0 0 0 0 0 0 0 1
+    """
+    about = About(
+        summary="the next word and, in a second copy of the text, the previous word",
+        paper="ELMo (Peters et al. 2018, section 3)",
+        faces=(),
+        differs="one Transformer for both directions, over pieces; the paper has two LSTMs over characters",
+        reads="both directions",
+    )
+    return Objective(
+        name="elmo",
+        corrupt=partial(_twice, opener=vocabulary.cls),
+        arrange=both_directions,
+        predict=both_neighbours,
+        names=("forward", "backward"),
+        about=about,
+    )
+
+
+def _twice(row: Row, rng: np.random.Generator, progress: float, *, opener: int) -> Corrupted:
+    corrupted = _all_but_the_opener(row, rng, progress, opener=opener)
+    return replace(corrupted, pieces=np.tile(row.pieces, 2))
+
+
+def both_directions(corrupted: Corrupted) -> Layout:
+    """[2T]: the row from left to right, and its copy, a document of its own, from right to left."""
+    row, forward = corrupted.row, left_to_right(corrupted)
+    copy = np.where(row.document < 0, row.document - len(row), row.document + len(row))
+    backward = replace(right_to_left(corrupted), document=copy)
+    columns = {name: np.concatenate([column, vars(backward)[name]]) for name, column in vars(forward).items()}
+    return Layout(**columns)
+
+
+def both_neighbours(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
+    """Each word is said by the one before it, and in the copy by the one behind it."""
+    everywhere = replace(corrupted, chosen=np.ones(len(corrupted.row), dtype=bool))
+    (following,), (previous,) = from_before(everywhere, layout), from_behind(corrupted, layout)
+    behind = np.asarray(previous.at) + len(corrupted.row)
+    return replace(following, name="forward"), replace(previous, at=behind, name="backward")
 
 
 def prefix(vocabulary: Vocabulary) -> Objective:

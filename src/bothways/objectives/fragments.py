@@ -1,0 +1,106 @@
+"""MASS: a fragment of the text is hidden, and a decoder writes it from what stands around it.
+
+Letters: T tokens in a row, N hidden pieces, S = T + N tokens with scaffolding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bothways.batch import Row, Target, Vocabulary
+from bothways.errors import UsageError
+from bothways.objectives.cloze import masking
+from bothways.objectives.corruptions import Mask
+from bothways.objectives.objective import About, Corrupted, Objective
+from bothways.visibility import Layout, places
+
+AT_AN_END = 0.2  # of the fragments begin with the text, as many end with it (the published code)
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """In every document one run of pieces is hidden, a share `rate` of them; behind the row stand the pieces that the
+    decoder reads: for each hidden piece the one before it."""
+
+    mask: Mask
+    rate: float
+
+    def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        at = self.fragments(row, rng)
+        hidden = self.mask.hide(row, at, rng, self.rate)
+        return replace(hidden, pieces=np.concatenate([hidden.pieces, row.pieces[at - 1]]))
+
+    def fragments(self, row: Row, rng: np.random.Generator) -> np.ndarray:
+        """[N] the places to hide, one run in every document that has text behind its first token."""
+        eligible = np.flatnonzero(self.mask.text(row) & (places(row.document) > 0))
+        document = row.document[eligible]
+        pieces = np.bincount(document, minlength=1)  # [D]
+        count = np.maximum(np.round(self.rate * pieces), 1).astype(np.int64)
+        where, free = rng.random(len(pieces)), np.maximum(pieces - count, 0)
+        inside = (rng.random(len(pieces)) * (free + 1)).astype(np.int64)
+        first = np.where(where < AT_AN_END, 0, np.where(where < 2 * AT_AN_END, free, inside))
+        rank = np.arange(len(eligible)) - (np.cumsum(pieces) - pieces)[document]
+        return np.asarray(eligible[(rank >= first[document]) & (rank < (first + count)[document])])
+
+
+def mass(vocabulary: Vocabulary, *, rate: float = 0.5) -> Objective:
+    """A hidden fragment, word by word, by a decoder that sees the text around it and the fragment's words before. For
+    each word it reads the one before, in that one's place; the hidden places are seen by the text alone. Here c d is
+    hidden:
+
+    reads     a b _ _ e f b c
+    position  0 1 2 3 4 5 1 2
+    step      0 0 0 0 0 0 1 2
+    says      . . . . . . c d
+    sees      1 1 1 1 1 1 0 0
+              1 1 1 1 1 1 0 0
+              1 1 1 1 1 1 0 0
+              1 1 1 1 1 1 0 0
+              1 1 1 1 1 1 0 0
+              1 1 1 1 1 1 0 0
+              1 1 0 0 1 1 1 0
+              1 1 0 0 1 1 1 1
+
+    Raises:
+        UsageError: a rate out of range.
+    """
+    if not 0 < rate <= 1:
+        raise UsageError(f"rate is the share of a document to hide, above 0 and at most 1, got {rate:g}")
+    return Objective(
+        name="mass",
+        corrupt=Fragment(masking(vocabulary, rate=rate, words="pieces", replace="all-mask"), rate),
+        arrange=with_decoder,
+        predict=by_decoder,
+        about=About(
+            summary="a hidden fragment, word by word, after the text around it",
+            paper="MASS (Song et al. 2019, section 3)",
+            faces=(),
+            differs="encoder and decoder are one Transformer, and reading across is attention; every hidden piece shows "
+            "[MASK]",
+            decoding={"fragment": 0},
+            reads="all sides",
+        ),
+    )
+
+
+def with_decoder(corrupted: Corrupted) -> Layout:
+    """[S]: the row, all of it known at first, and behind it the fragments, word by word."""
+    row, at = corrupted.row, np.flatnonzero(corrupted.chosen)
+    place = np.concatenate([np.arange(len(row)), at - 1])
+    turn = places(row.document[at]) + 1
+    return Layout.of(
+        document=row.document[place],
+        step=np.concatenate([np.zeros(len(row), dtype=np.int32), turn]),
+        position=places(row.document)[place],
+        hidden=np.concatenate([corrupted.chosen, np.zeros(len(at), dtype=bool)]),
+        segment=None if row.language is None else row.language[place],
+    )
+
+
+def by_decoder(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
+    """A hidden piece is said by the decoder, which has just read the piece before it."""
+    at = np.flatnonzero(corrupted.chosen)
+    behind = len(corrupted.row) + np.arange(len(at))
+    return (Target("words", behind, corrupted.row.pieces[at], corrupted.weight),)

@@ -1,0 +1,208 @@
+"""Objectives with predicting streams: queries, laid behind the text, that see a part of it: any_order, bang.
+
+Letters: T tokens in a row, N queries, S = T + N tokens with scaffolding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from bothways.batch import Row, Target, Vocabulary
+from bothways.errors import UsageError
+from bothways.objectives.corruptions import cut
+from bothways.objectives.objective import About, Corrupted, Objective
+from bothways.visibility import Layout, ahead, ordered, places, text_key
+
+STREAMS_AT_MOST = 64
+
+
+@dataclass(frozen=True)
+class AnyOrder:
+    """The text in a random order, one for each document; the last `share` of it must be said.
+
+    `part` [T] is a piece's turn, 1, 2, ...; 0 for what is known at first, [CLS] and [SEP].
+    """
+
+    vocabulary: Vocabulary
+    share: float
+
+    def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        eligible = np.flatnonzero(self.vocabulary.text_table()[row.pieces])
+        document = row.document[eligible]
+        order = np.lexsort((rng.random(len(eligible)), document))
+        counts = np.bincount(document, minlength=1)
+        turn = np.zeros(len(row), dtype=np.int32)
+        turn[eligible[order]] = 1 + np.arange(len(order)) - (np.cumsum(counts) - counts)[document[order]]
+        last = counts - np.ceil(self.share * counts - 1e-9).astype(np.int64)  # turns that are not asked for
+        chosen = np.zeros(len(row), dtype=bool)
+        chosen[eligible] = turn[eligible] > last[document]
+        queries = np.full(np.count_nonzero(chosen), self.vocabulary.mask, dtype=row.pieces.dtype)
+        return Corrupted(row, np.concatenate([row.pieces, queries]), chosen, turn, weight=1 / self.share)
+
+
+def any_order(vocabulary: Vocabulary, *, share: float = 1.0) -> Objective:
+    """The word whose turn it is, in a random order of the words, given those before it in that order: by a query behind
+    the text, which stands in the word's place and sees the words of earlier turns. Here the order is c a b d e f, and
+    the last two turns are asked for (share=1/3):
+
+    reads     a b c d e f _ _
+    position  0 1 2 3 4 5 4 5
+    step      2 3 1 4 5 6 5 6
+    group     0 0 0 0 0 0 1 1
+    says      . . . . . . e f
+    sees      1 0 1 0 0 0 0 0
+              1 1 1 0 0 0 0 0
+              0 0 1 0 0 0 0 0
+              1 1 1 1 0 0 0 0
+              1 1 1 1 1 0 0 0
+              1 1 1 1 1 1 0 0
+              1 1 1 1 0 0 1 0
+              1 1 1 1 1 0 0 1
+
+    Raises:
+        UsageError: a share out of range.
+    """
+    if not 0 < share <= 1:
+        raise UsageError(f"share is how much of the order is asked for, above 0 and at most 1, got {share:g}")
+    return Objective(
+        name="any-order",
+        corrupt=AnyOrder(vocabulary, share),
+        arrange=with_queries,
+        predict=by_queries,
+        about=About(
+            summary="the word whose turn it is in a random order, given those before it in that order",
+            paper="XLNet (Yang et al. 2019, section 2.2)",
+            faces=(),
+            differs="no recurrence between rows and no relative positions; all turns are asked for, where XLNet asks for "
+            "the last sixth (share=1/6)",
+            decoding={"unmask": 0, "any-order": 0},
+            bound=share == 1,
+        ),
+    )
+
+
+def with_queries(corrupted: Corrupted) -> Layout:
+    """[S]: the text, known turn by turn, and behind it a query for each chosen piece, in its place and of its turn."""
+    row, at = corrupted.row, np.flatnonzero(corrupted.chosen)
+    place = np.concatenate([np.arange(len(row)), at])
+    return Layout.of(
+        document=row.document[place],
+        step=corrupted.part[place],
+        position=places(row.document)[place],
+        group=np.arange(len(place)) >= len(row),
+        segment=None if row.language is None else row.language[place],
+    )
+
+
+def by_queries(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
+    """A chosen word is said by its query."""
+    at = np.flatnonzero(corrupted.chosen)
+    return (Target("words", len(corrupted.row) + np.arange(len(at)), corrupted.row.pieces[at], corrupted.weight),)
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Every document cut into a source and a target; behind the row stand the queries of the streams.
+
+    `part` [T] is 0 in the source and 1, 2, ... in the target.
+    """
+
+    vocabulary: Vocabulary
+    count: int
+
+    def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        target = (cut(row, rng) > 0) & (row.document >= 0)
+        part = np.where(target, places(2 * row.document + target) + 1, 0).astype(np.int32)
+        queries = np.full(len(_streams(part, self.count)[0]), self.vocabulary.mask, dtype=row.pieces.dtype)
+        # The cut is uniform, so half of a document is said on average; by each of the streams.
+        return Corrupted(row, np.concatenate([row.pieces, queries]), target, part, weight=2 / self.count)
+
+
+def _streams(part: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The place and the stream, 1 to `count`, of every query: stream s asks for the s-th target word and those after.
+
+    part      0 0 1 2 3
+    stream 1      x x x    each after all words before it
+    stream 2        x x    each after all words but the last, for which a query of stream 1 stands
+    """
+    at = [np.flatnonzero(part >= stream) for stream in range(1, count + 1)]
+    return np.concatenate(at), np.repeat(np.arange(1, count + 1), [len(places) for places in at])
+
+
+def bang(vocabulary: Vocabulary, *, streams: float = 4) -> Objective:
+    """The word of a target, after a source read from all sides, from several streams of queries: in stream s, given all
+    target words but the last s - 1, in whose places stand queries that also do not know them. Here two `streams`, and a
+    cut after c:
+
+    reads     a b c d e f _ _ _ _ _
+    position  0 1 2 3 4 5 3 4 5 4 5
+    step      0 0 0 1 2 3 1 2 3 1 2
+    group     0 0 0 0 0 0 1 1 1 1 1
+    says      . . . . . . d e f e f
+    sees      1 1 1 0 0 0 0 0 0 0 0
+              1 1 1 0 0 0 0 0 0 0 0
+              1 1 1 0 0 0 0 0 0 0 0
+              1 1 1 1 0 0 0 0 0 0 0
+              1 1 1 1 1 0 0 0 0 0 0
+              1 1 1 1 1 1 0 0 0 0 0
+              1 1 1 0 0 0 1 0 0 0 0
+              1 1 1 1 0 0 0 1 0 0 0
+              1 1 1 1 1 0 0 0 1 0 0
+              1 1 1 0 0 0 1 0 0 1 0
+              1 1 1 1 0 0 0 1 0 0 1
+
+    Stream 1 is autoregressive; the first query of each stream together are non-autoregressive; others lie between. So
+    up to `streams` words can be written in a pass.
+
+    Raises:
+        UsageError: no number of streams.
+    """
+    if streams != int(streams) or not 1 <= streams <= STREAMS_AT_MOST:
+        raise UsageError(f"streams is how many words can be said at once, 1 to {STREAMS_AT_MOST}, got {streams:g}")
+    count = int(streams)
+
+    return Objective(
+        name="bang",
+        corrupt=Streams(vocabulary, count),
+        arrange=partial(with_streams, count=count),
+        predict=partial(by_streams, count=count),
+        rule=BANG,
+        about=About(
+            summary="the next word of a target and, in further streams, the words after it not knowing it",
+            paper="BANG (Qi et al. 2021)",
+            faces=(),
+            differs="its pretraining mask was never published: the rule here is derived from what each stream may know; "
+            "source and target are two parts of one document",
+            decoding={"streams": count},
+            reads="all sides",
+        ),
+    )
+
+
+BANG = ordered & (text_key | ~ahead)
+"""Of the queries of its own step, which know as much of the text, a query sees those in places before its own."""
+
+
+def with_streams(corrupted: Corrupted, *, count: int) -> Layout:
+    """[S]: the text, the source known at first and the target word by word, and behind it the queries of the streams,
+    whose step says how many words of the target they know."""
+    row = corrupted.row
+    at, stream = _streams(corrupted.part, count)
+    place = np.concatenate([np.arange(len(row)), at])
+    return Layout.of(
+        document=row.document[place],
+        step=np.concatenate([corrupted.part, corrupted.part[at] - stream + 1]),
+        position=places(row.document)[place],
+        group=np.arange(len(place)) >= len(row),
+        segment=None if row.language is None else row.language[place],
+    )
+
+
+def by_streams(corrupted: Corrupted, layout: Layout, *, count: int) -> tuple[Target, ...]:
+    """A word of the target is said by its query in every stream."""
+    at, _ = _streams(corrupted.part, count)
+    behind = len(corrupted.row) + np.arange(len(at))
+    return (Target("words", behind, corrupted.row.pieces[at], corrupted.weight),)
