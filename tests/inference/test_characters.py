@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 
 from bothways.inference import Loaded
 from bothways.inference.writing import spell
-from tests.inference.made import BLOCKS, CAUSAL, DIFFUSION, PREFIX, UNILM1, load, make_run, tokenizer
+from tests.inference.made import (
+    ANY_ORDER,
+    BANG,
+    BLOCKS,
+    CAUSAL,
+    DIFFUSION,
+    MASS,
+    PREFIX,
+    UNILM1,
+    load,
+    make_run,
+    tokenizer,
+)
 
 # Emoji of several code points, Chinese, letters with marks of their own, Arabic, astral ideographs, plain words.
 WORDS = st.sampled_from(
@@ -70,7 +82,16 @@ def test_wordpieces_are_joined_to_the_prompt_as_they_are_written() -> None:
 
 
 PROMPTS = ["Once 🙂", "今天天气", "", "naïve cafe\u0301"]
-MODELS = {"decoder": CAUSAL, "prefix": PREFIX, "append-mask": UNILM1, "unmask": DIFFUSION, "blocks": BLOCKS}
+MODELS = {
+    "decoder": CAUSAL,
+    "prefix": PREFIX,
+    "append-mask": UNILM1,
+    "unmask": DIFFUSION,
+    "any-order": ANY_ORDER,
+    "blocks": BLOCKS,
+    "streams": BANG,
+    "fragment": MASS,
+}
 
 
 @pytest.mark.parametrize("way", MODELS)

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from bothways.inference import Loaded
-from tests.inference.made import CAUSAL, CHINESE, ENGLISH, load, make_run
+from bothways.inference.embed import ScalarMix
+from tests.inference.made import CAUSAL, CHINESE, ELMO, ENGLISH, MASS, REVERSED, load, make_run
 
 TEXTS = ["The quick brown fox.", "", "fox", *CHINESE, *ENGLISH]
 
@@ -68,3 +69,45 @@ def test_a_published_model_gives_its_published_vectors() -> None:
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     expected = package.SentenceTransformer(str(folder), device="cpu").encode(texts)
     assert np.abs(units - expected).max() <= 1e-5
+
+
+def test_a_body_is_read_as_it_was_taught(tmp_path: Path) -> None:
+    """The reversed model reads the reversed text as a causal one with the same weights would, places apart."""
+    reversed_, both, causal = (
+        load(make_run(tmp_path / one.objective, one, seed=3)) for one in (REVERSED, ELMO, CAUSAL)
+    )
+    found = both.embed(TEXTS)
+    assert found.shape == (len(TEXTS), 128)
+    assert np.abs(found[:, 64:] - reversed_.embed(TEXTS)).max() < 1e-6
+    single = both.embed("fox")  # [CLS] and pieces: the closing [SEP] is read from the right only
+    assert np.abs(single[:64] - causal.embed("fox")).max() < 1e-6
+    assert load(make_run(tmp_path / "mass", MASS)).embed(TEXTS).shape == (len(TEXTS), 64)
+
+
+def test_layers_end_with_the_vector_and_begin_with_the_table(loaded: Loaded) -> None:
+    found = loaded.layers(TEXTS)
+    assert found.shape == (len(TEXTS), 3, 64)
+    assert np.array_equal(found[:, -1], loaded.embed(TEXTS))
+    own = loaded.reader.tokenizer
+    pieces = [own.vocabulary.cls, *own.encode("fox"), own.vocabulary.sep]
+    assert np.abs(found[2, 0] - loaded.reader.model.table[pieces].float().mean(0).detach().numpy()).max() < 1e-6
+
+
+def test_a_scalar_mix_is_a_weighted_mean_and_finds_the_layer_that_tells() -> None:
+    mix = ScalarMix(3)
+    layers = torch.randn(40, 3, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(mix(layers), layers.mean(1), atol=1e-6)
+    with torch.no_grad():
+        mix.weights.copy_(torch.tensor([0.0, 1.0, 2.0]))
+        mix.gamma.fill_(2.0)
+    shares = torch.tensor([0.0, 1.0, 2.0]).exp() / torch.tensor([0.0, 1.0, 2.0]).exp().sum()
+    expected = 2 * (layers * shares[:, None]).sum(1)
+    assert torch.allclose(mix(layers), expected, atol=1e-6)
+    reader = ScalarMix(3)
+    told = layers[:, 1, 0]
+    optimiser = torch.optim.Adam(reader.parameters(), lr=0.1)
+    for _ in range(60):
+        optimiser.zero_grad()
+        ((reader(layers)[:, 0] - told) ** 2).mean().backward()
+        optimiser.step()
+    assert int(reader.weights.argmax()) == 1 and float(reader.weights.softmax(0)[1].detach()) > 0.7

@@ -179,7 +179,7 @@ def test_steps_are_shared_by_the_parts(diffusion: Loaded, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("options", [{"beams": 2}, {"no_repeat": 2}])
 def test_what_is_for_left_to_right(options: Any, diffusion: Loaded) -> None:
-    with pytest.raises(UsageError, match="beams and no_repeat are for texts written from left to right"):
+    with pytest.raises(UsageError, match="beams and no_repeat are for models that say one next piece after the other"):
         diffusion.extend("a", **options)
 
 

@@ -1,36 +1,88 @@
-"""One vector a text."""
+"""One vector a text: the mean of its pieces' states, of the last layer or of every one; and a learned mix of layers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
+from bothways.batch import Reads
 from bothways.inference.reading import Reader
+from bothways.visibility import ordered
+
+STEPS: dict[Reads, Callable[[Tensor], Tensor]] = {
+    "all sides": torch.zeros_like,
+    "left to right": torch.Tensor.clone,
+    "right to left": torch.neg,
+}
+"""{how a text is read: its places' steps, given their positions}."""
+
+
+def embed(reader: Reader, texts: Sequence[str]) -> np.ndarray:
+    """The mean of the last states of a text's pieces, specials included: float32 [texts, D].
+
+    Read as the objective taught: from all sides where it did, then equal to what sentence-transformers gives; in one
+    direction; or in both, whose means stand side by side: [texts, 2D]. A text longer than the model reads is read in
+    parts; sentence-transformers would cut it off.
+
+    Raises:
+        ModelError: the objective taught no way of reading a text.
+    """
+    return np.asarray(layers(reader, texts)[:, -1])
+
+
+def layers(reader: Reader, texts: Sequence[str]) -> np.ndarray:
+    """The same of every layer: float32 [texts, L + 1, D], the embeddings first, the last state last."""
+    reads = _reads(reader)
+    directions: tuple[Reads, ...] = ("left to right", "right to left") if reads == "both directions" else (reads,)
+    return np.concatenate([_means(reader, texts, direction) for direction in directions], axis=2)
+
+
+def _reads(reader: Reader) -> Reads:
+    trained = reader.trained
+    if trained.hidden is not None or "encoder" in trained.faces:
+        return "all sides"
+    if trained.reads is None:
+        reader.needs("decoder")
+    return trained.reads or "left to right"
 
 
 @torch.inference_mode()
-def embed(reader: Reader, texts: Sequence[str]) -> np.ndarray:
-    """The mean of the states of a text's pieces, specials included: float32 [texts, D].
+def _means(reader: Reader, texts: Sequence[str], reads: Reads) -> np.ndarray:
+    rows, text_of = reader.rows(texts, closed=reads != "left to right")
+    config = reader.model.config
+    sums = np.zeros((len(texts), config.layers + 1, config.width), dtype=np.float32)
+    counts = np.zeros((len(texts), 1, 1), dtype=np.float32)
+    for batch in reader.batches([len(row) for row in rows]):
+        pieces, layout = reader.lay([rows[i] for i in batch], face="decoder")
+        layout = replace(layout, step=STEPS[reads](layout.position))
+        lengths = torch.tensor([len(rows[i]) for i in batch], device=reader.device)
+        real = torch.arange(pieces.shape[1], device=reader.device) < lengths[:, None]  # [B, T]
+        plain = reads == "all sides" and bool(real.all())
+        found: list[Tensor] = []
 
-    Read from all sides where the model was taught to, and then equal to what sentence-transformers gives; else from
-    left to right. A text longer than the model reads is read in parts; sentence-transformers would cut it off.
+        def keep(states: Tensor, real: Tensor = real, found: list[Tensor] = found) -> None:
+            found.append(torch.where(real[..., None], states.float(), 0.0).sum(1))  # [B, D]
 
-    Raises:
-        ModelError: the objective taught neither.
-    """
-    all_sides = reader.trained.hidden is not None or "encoder" in reader.trained.faces
-    if not all_sides:
-        reader.needs("decoder")
-    face = "encoder" if all_sides else "decoder"
-    rows, text_of = reader.rows(texts, closed=all_sides)
-    sums = np.zeros((len(texts), reader.model.config.width), dtype=np.float32)
-    counts = np.zeros((len(texts), 1), dtype=np.float32)
-    for batch, states in reader.states(rows, face=face):
-        lengths = torch.tensor([[len(rows[i])] for i in batch], device=states.device)  # [B, 1]
-        real = torch.arange(states.shape[1], device=states.device) < lengths  # [B, T]
-        summed = torch.where(real[..., None], states.float(), 0.0).sum(1)
-        np.add.at(sums, text_of[batch], summed.cpu().numpy())
-        np.add.at(counts, text_of[batch], lengths.cpu().numpy())
+        reader.model.backbone(pieces, layout, None if plain else ordered.dense(layout), keep=keep)
+        np.add.at(sums, text_of[batch], torch.stack(found, dim=1).cpu().numpy())
+        np.add.at(counts, text_of[batch], lengths.cpu().numpy()[:, None, None])
     return sums / counts
+
+
+class ScalarMix(nn.Module):
+    """A reader of all layers: gamma times their mean, weighted by softmax(weights), both learned (ELMo, Peters et al.
+    2018, equation 1). At first the plain mean."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(count))
+        self.gamma = nn.Parameter(torch.ones(()))
+
+    def forward(self, layers: Tensor) -> Tensor:
+        """[..., count, D] -> [..., D]"""
+        mixed: Tensor = self.gamma * torch.einsum("...ld,l->...d", layers, self.weights.softmax(0))
+        return mixed

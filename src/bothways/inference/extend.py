@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,19 +12,23 @@ from bothways.errors import UsageError
 from bothways.inference.beams import search
 from bothways.inference.blocks import write_blocks
 from bothways.inference.drawing import forbid_repeats
+from bothways.inference.fragment import write_fragments
 from bothways.inference.next_piece import ONWARDS, NextPiece, Onwards
 from bothways.inference.reading import Reader
+from bothways.inference.streams import write_streams
 from bothways.inference.unmasking import write_masked
 from bothways.inference.writing import GrowingText, Writing, spell
 from bothways.model import Trained
 
 ROWS_AT_ONCE = 32
-IN_STEPS = {"blocks": write_blocks, "unmask": write_masked}
+IN_STEPS = {"streams": write_streams, "blocks": write_blocks, "unmask": write_masked}
+OTHERWISE = IN_STEPS | {"fragment": partial(write_masked, tell=write_fragments)}
+"""Ways of writing that do not ask for the next piece alone."""
 
 
 def way_of_writing(trained: Trained, *, in_steps: bool = False) -> str | None:
-    """How a model continues a text: the first of these ways that its objective taught; `in_steps`: by unmasking."""
-    ways = ("blocks", "unmask") if in_steps else ("prefix", "append-mask", "decoder", "blocks", "unmask")
+    """The first of these ways to continue a text that the objective taught; `in_steps`: in so many passes."""
+    ways = tuple(IN_STEPS) if in_steps else ("prefix", "append-mask", "decoder", *OTHERWISE)
     return next((way for way in ways if way in trained.decoding or way in trained.faces), None)
 
 
@@ -40,11 +45,12 @@ def extend(reader: Reader, prompts: Sequence[str], writing: Writing) -> list[str
     way = way_of_writing(reader.trained, in_steps=writing.steps is not None)
     if way is None:
         raise reader.cannot("decoder" if writing.steps is None else "unmask")
-    if way in IN_STEPS and (writing.beams is not None or writing.no_repeat is not None):
+    if way in OTHERWISE and (writing.beams is not None or writing.no_repeat is not None):
         raise UsageError(
-            "beams and no_repeat are for texts written from left to right, not for unmasking: leave them out"
+            "beams and no_repeat are for models that say one next piece after the other, and this one writes "
+            f"by {way}: leave them out"
         )
-    if way not in IN_STEPS and writing.order != "confidence":
+    if way not in ("blocks", "unmask") and writing.order != "confidence":
         raise UsageError("order is for unmasking, and this model writes from left to right: leave it out")
     begun = [np.array(pieces, dtype=np.int64) for pieces in map(reader.tokenizer.encode, prompts)]
     order = sorted(range(len(prompts)), key=lambda number: len(begun[number]))
@@ -55,8 +61,8 @@ def extend(reader: Reader, prompts: Sequence[str], writing: Writing) -> list[str
         streams = [np.random.default_rng((writing.seed, number)) for number in numbers]
         limit = writing.max_new_tokens
         texts = [GrowingText(begun[number], stream, limit) for number, stream in zip(numbers, streams, strict=True)]
-        if way in IN_STEPS:
-            IN_STEPS[way](reader, texts, writing)
+        if way in OTHERWISE:
+            OTHERWISE[way](reader, texts, writing)
         elif writing.beams is not None:
             search(reader, ONWARDS[way], texts, writing)
         else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bothways.errors import UsageError
+from bothways.inference.fragment import write_fragments
 from bothways.inference.reading import Reader
 from bothways.inference.unmasking import HiddenRow, unmask
 from bothways.inference.writing import Unmasking, spell
@@ -40,7 +41,8 @@ def infill(reader: Reader, texts: Sequence[str], *, gap: Gap, unmasking: Unmaski
         UsageError: a text with nothing to write out, with two gaps, or longer than the model reads.
         ModelError: the objective did not teach it.
     """
-    reader.needs("hidden")
+    if not reader.trained.decoding.keys() & {"unmask", "fragment"}:
+        reader.needs("hidden")
     versions = [_versions(reader, text, number, gap) for number, text in enumerate(texts, 1)]
     reader.marked_rows([masked[-1] for masked in versions])  # the longest: an error names the text by its number
     masked = [version for several in versions for version in several]
@@ -64,7 +66,12 @@ def _said(
         for row, seed in zip(reader.marked_rows(masked), seeds, strict=True)
     ]
     places = [row.places for row in rows]
-    unmask(reader, rows, unmasking.drawing)
+    if "fragment" not in reader.trained.decoding:
+        unmask(reader, rows, unmasking.drawing)
+    elif unmasking.steps is None and unmasking.order == "confidence":
+        write_fragments(reader, rows, unmasking.drawing)
+    else:
+        raise UsageError("steps and order are for unmasking, and this model writes from left to right: leave them out")
     return [(row.pieces[at], float(row.nats[at].mean())) for row, at in zip(rows, places, strict=True)]
 
 

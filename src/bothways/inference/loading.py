@@ -12,7 +12,7 @@ import torch
 from bothways.errors import ModelError
 from bothways.inference.detect import Verdict, detect
 from bothways.inference.drawing import Drawing
-from bothways.inference.embed import embed
+from bothways.inference.embed import embed, layers
 from bothways.inference.extend import extend
 from bothways.inference.fill import Guess, fill
 from bothways.inference.infill import Gap, infill
@@ -127,6 +127,11 @@ class Loaded:
     def embed(self, texts: str | list[str]) -> np.ndarray:
         """float32 [texts, D] ([D] for one text): the mean of the states of its pieces."""
         found = embed(self.reader, _several(texts))
+        return np.asarray(found[0]) if isinstance(texts, str) else found
+
+    def layers(self, texts: str | list[str]) -> np.ndarray:
+        """float32 [texts, L + 1, D]: the same of every layer, for readers that mix them (inference.embed.ScalarMix)."""
+        found = layers(self.reader, _several(texts))
         return np.asarray(found[0]) if isinstance(texts, str) else found
 
     @overload

@@ -29,7 +29,7 @@ _TAUGHT_BY = {
     "decoder": ("continue a text", "causal or hybrid"),
     "hidden": ("fill in hidden words", "mlm or hybrid"),
     "detect": ("tell which words were replaced", "electra"),
-    "unmask": ("continue a text in a number of steps", "mlm"),
+    "unmask": ("continue a text in a number of steps", "diffusion, mlm or bang"),
 }
 
 

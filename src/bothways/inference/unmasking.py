@@ -8,7 +8,8 @@ Letters: B rows, T tokens, D width, N hidden places.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from bothways.inference.drawing import Drawing
 from bothways.inference.reading import LOGITS_AT_ONCE, Reader
 from bothways.inference.writing import GrowingText, Unmasking, Writing
+from bothways.visibility import ordered
 
 
 class HiddenRow:
@@ -30,6 +32,7 @@ class HiddenRow:
     def __init__(self, pieces: np.ndarray, *, mask: int, stream: np.random.Generator, unmasking: Unmasking) -> None:
         self.pieces = pieces.copy()
         self.places = np.flatnonzero(pieces == mask)
+        self.said: list[int] = []  # places, in the order in which they were said
         self.nats = np.zeros(len(pieces))
         self.stream = stream
         self._unmasking = unmasking
@@ -46,19 +49,55 @@ class HiddenRow:
         confident = self._unmasking.order == "confidence"
         order = np.argsort(-nats, kind="stable") if confident else self.stream.permutation(len(nats))
         kept = order[: self._counts.pop(0)]
-        self.pieces[self.places[kept]] = pieces[kept]
-        self.nats[self.places[kept]] = nats[kept]
+        self._say(kept, pieces[kept], nats[kept])
+
+    def say_first(self, piece: int, nats: float) -> None:
+        """The first hidden place is said."""
+        self._say(np.array([0]), np.array([piece]), np.array([nats]))
+
+    def _say(self, kept: np.ndarray, pieces: np.ndarray, nats: np.ndarray) -> None:
+        self.said += self.places[kept].tolist()
+        self.pieces[self.places[kept]] = pieces
+        self.nats[self.places[kept]] = nats
         self.places = np.delete(self.places, kept)
 
 
+Tell = Callable[[Reader, Sequence[HiddenRow], Drawing], None]
+"""Says all hidden places of the rows."""
+
+
 def unmask(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
-    """Says all hidden places of the rows, which are read from all sides."""
-    before = reader.trained.hidden == "before"
+    """Says all hidden places of the rows, which are read from all sides, or in the order in which they become known."""
+    before, in_order = reader.trained.hidden == "before", "any-order" in reader.trained.decoding
     while waiting := [row for row in rows if len(row.places)]:
         for batch in reader.batches([len(row.pieces) for row in waiting]):
             some = [waiting[i] for i in batch]
-            states = reader.read([row.pieces for row in some], face="encoder")
+            if in_order:
+                states = _in_order(reader, some)
+            else:
+                states = reader.read([row.pieces for row in some], face="encoder")
             say(reader, states, some, drawing, before=before)
+
+
+@torch.inference_mode()
+def _in_order(reader: Reader, rows: Sequence[HiddenRow]) -> Tensor:
+    """States [B, T, D] as an any-order model has them: the special pieces are known first, then what is shown, from
+    left to right, then what was said, in that order; and each hidden place asks without seeing the others."""
+    pieces, layout = reader.lay([row.pieces for row in rows], face="encoder")
+    special = sorted(reader.tokenizer.vocabulary.special)
+    step, group = np.zeros(pieces.shape, dtype=np.int32), np.zeros(pieces.shape, dtype=np.int32)
+    for number, row in enumerate(rows):
+        asked = np.isin(np.arange(len(row.pieces)), row.places)
+        shown = ~np.isin(row.pieces, special) & ~asked
+        shown[row.said] = False
+        order = [*np.flatnonzero(shown).tolist(), *row.said]
+        step[number, order] = 1 + np.arange(len(order))
+        step[number, row.places] = 1 + len(order)
+        group[number, row.places] = 1 + np.arange(len(row.places))
+    turns, groups = (torch.from_numpy(column).to(pieces.device) for column in (step, group))
+    layout = replace(layout, step=turns, group=groups)
+    states: Tensor = reader.model.backbone(pieces, layout, ordered.dense(layout))
+    return states
 
 
 @torch.inference_mode()
@@ -83,7 +122,7 @@ def say(reader: Reader, states: Tensor, rows: Sequence[HiddenRow], drawing: Draw
             row.keep(pieces[owner == number], nats[owner == number])
 
 
-def write_masked(reader: Reader, texts: Sequence[GrowingText], writing: Writing) -> None:
+def write_masked(reader: Reader, texts: Sequence[GrowingText], writing: Writing, *, tell: Tell | None = None) -> None:
     """Continues texts by so many [MASK]s behind them; more than half of what the model reads is written in parts."""
     vocabulary, longest = reader.tokenizer.vocabulary, reader.model.config.length
     while growing := [text for text in texts if text.left]:
@@ -96,6 +135,6 @@ def write_masked(reader: Reader, texts: Sequence[GrowingText], writing: Writing)
             whole = np.append(shown, np.full(count, vocabulary.mask))
             rows.append(HiddenRow(whole, mask=vocabulary.mask, stream=text.stream, unmasking=unmasking))
             counts.append(count)
-        unmask(reader, rows, writing.drawing)
+        (tell or unmask)(reader, rows, writing.drawing)
         for text, row, count in zip(growing, rows, counts, strict=True):
             text.write(row.pieces[-count:])

@@ -77,8 +77,7 @@ def mass(vocabulary: Vocabulary, *, rate: float = 0.5) -> Objective:
             summary="a hidden fragment, word by word, after the text around it",
             paper="MASS (Song et al. 2019, section 3)",
             faces=(),
-            differs="encoder and decoder are one Transformer, and reading across is attention; every hidden piece shows "
-            "[MASK]",
+            differs="encoder and decoder are one Transformer; every hidden piece shows [MASK]",
             decoding={"fragment": 0},
             reads="all sides",
         ),

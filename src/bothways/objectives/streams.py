@@ -76,8 +76,8 @@ def any_order(vocabulary: Vocabulary, *, share: float = 1.0) -> Objective:
             summary="the word whose turn it is in a random order, given those before it in that order",
             paper="XLNet (Yang et al. 2019, section 2.2)",
             faces=(),
-            differs="no recurrence between rows and no relative positions; all turns are asked for, where XLNet asks for "
-            "the last sixth (share=1/6)",
+            differs="no recurrence between rows, no relative positions; all turns are asked for, and by XLNet only the "
+            "last sixth (share=1/6)",
             decoding={"unmask": 0, "any-order": 0},
             bound=share == 1,
         ),
@@ -174,7 +174,7 @@ def bang(vocabulary: Vocabulary, *, streams: float = 4) -> Objective:
             summary="the next word of a target and, in further streams, the words after it not knowing it",
             paper="BANG (Qi et al. 2021)",
             faces=(),
-            differs="its pretraining mask was never published: the rule here is derived from what each stream may know; "
+            differs="its pretraining mask was never published: this rule is derived from what each stream may know; "
             "source and target are two parts of one document",
             decoding={"streams": count},
             reads="all sides",

@@ -1,0 +1,68 @@
+"""Writes a hidden run of pieces from left to right, as the decoder of MASS does (Song et al. 2019, section 3).
+
+The text around the run is read once, from all sides, its [MASK]s seen by nobody behind it. Then each piece is said by
+the one before it, which stands in its own place.
+
+Letters: B rows, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from bothways.errors import UsageError
+from bothways.inference.drawing import Drawing
+from bothways.inference.reading import Reader
+from bothways.inference.unmasking import HiddenRow
+from bothways.model import Cache
+from bothways.visibility import Layout, ordered
+
+
+def write_fragments(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
+    """Says the hidden run of every row.
+
+    Raises:
+        UsageError: a row with hidden places apart from each other.
+    """
+    for row in rows:
+        if len(row.places) and row.places[-1] - row.places[0] >= len(row.places):
+            raise UsageError(
+                "this model writes one run of hidden pieces, and there are several apart: write one [GAP], or [MASK]s "
+                "one behind the other"
+            )
+    for batch in reader.batches([len(row.pieces) for row in rows]):
+        _write(reader, [rows[i] for i in batch if len(rows[i].places)], drawing)
+
+
+@torch.inference_mode()
+def _write(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
+    if not rows:
+        return
+    model, vocabulary = reader.model, reader.tokenizer.vocabulary
+    pieces, layout = reader.lay([row.pieces for row in rows], face="encoder", left=True)
+    layout = replace(layout, hidden=pieces == vocabulary.mask)
+    counts = [len(row.places) for row in rows]
+    cache = Cache(model.config, rows=len(rows), capacity=pieces.shape[1] + max(counts), like=model.table)
+    model.backbone(pieces, layout, ordered.dense(layout, cache.grow(layout)), cache=cache)
+    before = np.array([[row.places[0] - 1] for row in rows])  # [B, 1]
+    fed = np.array([row.pieces[at] for row, at in zip(rows, before, strict=True)])
+    for turn in range(max(counts)):
+        position = torch.from_numpy((before + turn).astype(np.int32)).to(reader.device)
+        zeros = torch.zeros_like(position)
+        place = Layout(zeros, zeros + turn + 1, zeros, position, zeros.bool(), zeros)
+        states = model.backbone(
+            torch.from_numpy(fed).to(reader.device), place, ordered.dense(place, cache.grow(place)), cache=cache
+        )
+        logits = model.logits(states[:, -1]).float()
+        logits[:, reader.silent] = -torch.inf
+        logits[:, vocabulary.sep] = -torch.inf
+        drawn = drawing(logits, np.array([row.stream.random() for row in rows]))
+        nats = logits.log_softmax(-1).cpu().numpy()
+        for number, (row, piece, count) in enumerate(zip(rows, drawn.tolist(), counts, strict=True)):
+            if turn < count:
+                row.say_first(piece, float(nats[number, piece]))
+        fed = np.asarray(drawn)[:, None]

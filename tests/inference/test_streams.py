@@ -1,0 +1,170 @@
+"""MASS, BANG and any-order models write as under the objective's own arrangement, read anew each time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from bothways.batch import Row
+from bothways.errors import ModelError, UsageError
+from bothways.inference import Loaded
+from bothways.inference.writing import spell
+from bothways.objectives import Corrupted
+from bothways.objectives.fragments import with_decoder
+from bothways.objectives.streams import BANG as RULE
+from bothways.objectives.streams import with_queries, with_streams
+from bothways.visibility import Layout, Visibility, ordered
+from tests.inference.explicit import allowed
+from tests.inference.made import ANY_ORDER, BANG, ENGLISH, MASS, TEXTS, load, make_run
+
+PROMPTS = ["The quick brown", "", "Reading is seeing with", "今天"]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Loaded]:
+    folder = tmp_path_factory.mktemp("runs")
+    return {
+        trained.objective: load(make_run(folder / trained.objective, trained)) for trained in (MASS, BANG, ANY_ORDER)
+    }
+
+
+@torch.no_grad()
+def logits(found: Loaded, pieces: np.ndarray, layout: Layout, *, rule: Visibility = ordered) -> torch.Tensor:
+    """[S, V]"""
+    stacked = Layout.stack([layout])
+    states = found.reader.model.backbone(torch.from_numpy(pieces.astype(np.int64))[None], stacked, rule.dense(stacked))
+    return found.reader.model.logits(states[0])
+
+
+def corrupted(pieces: np.ndarray, chosen: np.ndarray, part: np.ndarray) -> Corrupted:
+    flat = np.zeros(len(pieces), dtype=np.int32)
+    return Corrupted(Row(pieces.astype(np.int32), flat, flat == 0), pieces, chosen, part)
+
+
+def fragment(found: Loaded, before: str, count: int, after: str) -> str:
+    """MASS, greedily: the row and its decoder laid out as in training, read anew for every piece."""
+    own = found.reader.tokenizer
+    left, right = own.encode(before), own.encode(after)
+    masked = np.array([own.vocabulary.cls, *left, *[own.vocabulary.mask] * count, *right, own.vocabulary.sep])
+    chosen = masked == own.vocabulary.mask
+    first, written = 1 + len(left), masked.copy()
+    for turn in range(count):
+        layout = with_decoder(corrupted(masked, chosen, np.zeros(len(masked), dtype=np.int32)))
+        pieces = np.append(masked, written[first - 1 : first - 1 + count])
+        said = allowed(found, logits(found, pieces, layout)[len(masked) + turn])
+        said[own.vocabulary.sep] = -torch.inf
+        written[first + turn] = int(said.argmax())
+    return before + spell(own, left, written[first : first + count].tolist()) + after
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_fragment_is_written_as_in_training(count: int, models: dict[str, Loaded]) -> None:
+    texts = ["The quick[GAP] over the lazy dog.", "[GAP] nobody read.", "once upon[GAP]"]
+    expected = [fragment(models["mass"], *text.split("[GAP]")[:1], count, text.split("[GAP]")[1]) for text in texts]
+    assert models["mass"].infill(texts, length=count) == expected
+    assert [models["mass"].infill(text, length=count) for text in texts] == expected
+
+
+def test_a_fragment_is_one_run_from_left_to_right(models: dict[str, Loaded]) -> None:
+    with pytest.raises(UsageError, match="several apart"):
+        models["mass"].infill("The [MASK] brown [MASK] jumps")
+    with pytest.raises(UsageError, match="steps and order are for unmasking"):
+        models["mass"].infill("The [GAP] fox", steps=2)
+    with pytest.raises(ModelError, match="in a number of steps"):
+        models["mass"].extend("The", steps=2)
+    with pytest.raises(UsageError, match="beams and no_repeat"):
+        models["mass"].extend("The", beams=2)
+
+
+def in_streams(found: Loaded, prompt: str, total: int, count: int) -> str:
+    """BANG, greedily, `count` pieces a pass: laid out as in training, where all streams ask at once."""
+    own = found.reader.tokenizer
+    begun, new = own.encode(prompt), list[int]()
+    while len(new) < total:
+        row = np.array(
+            [own.vocabulary.cls, *begun, *new, *[own.vocabulary.unk] * count]
+        )  # what comes is seen by nobody
+        part = np.maximum(np.arange(len(row)) - len(begun), 0).astype(np.int32)
+        layout = with_streams(corrupted(row, part > 0, part), count=count)
+        asked = [
+            int(np.flatnonzero((layout.group == 1) & (layout.step == len(new) + 1) & (layout.position == place))[0])
+            for place in range(len(row) - count, len(row))
+        ]
+        pieces = np.append(row, np.full(len(layout.step) - len(row), own.vocabulary.mask))
+        for said in logits(found, pieces, layout, rule=RULE)[asked]:
+            piece = int(allowed(found, said).argmax())
+            if piece == own.vocabulary.sep:
+                return prompt + spell(own, begun, new[:total])
+            new.append(piece)
+    return prompt + spell(own, begun, new[:total])
+
+
+@pytest.mark.parametrize(("steps", "count"), [(None, 1), (9, 1), (3, 3), (4, 3)])
+def test_streams_write_as_in_training(steps: int | None, count: int, models: dict[str, Loaded]) -> None:
+    found = models["bang"].extend(PROMPTS, max_new_tokens=9, temperature=0, steps=steps)
+    assert found == [in_streams(models["bang"], prompt, 9, count) for prompt in PROMPTS]
+
+
+def test_more_at_once_than_was_taught(models: dict[str, Loaded]) -> None:
+    with pytest.raises(UsageError, match=r"9 at once, and this model was taught to say 4: give it 3 steps"):
+        models["bang"].extend("The", max_new_tokens=9, steps=1)
+    assert models["bang"].extend("The", max_new_tokens=4, steps=1, temperature=0)
+
+
+def test_streams_outgrow_the_model_and_do_not_depend_on_company(models: dict[str, Loaded]) -> None:
+    found = models["bang"].extend(PROMPTS, max_new_tokens=150, steps=50, temperature=0)
+    assert found == [models["bang"].extend(prompt, max_new_tokens=150, steps=50, temperature=0) for prompt in PROMPTS]
+    assert models["bang"].extend(PROMPTS, max_new_tokens=20, seed=3) == models["bang"].extend(
+        PROMPTS, max_new_tokens=20, seed=3
+    )
+
+
+def test_any_order_asks_as_in_training(models: dict[str, Loaded]) -> None:
+    """One pass: each hidden place is a query that sees what is shown, in the order of the text, and no other query."""
+    found = models["any-order"]
+    own = found.reader.tokenizer
+    text = "The quick [MASK] fox jumps [MASK] the lazy dog."
+    row = found.reader.marked_rows([text])[0]
+    asked = row == own.vocabulary.mask
+    shown = ~asked & ~np.isin(row, sorted(own.vocabulary.special))
+    turn = np.where(shown, np.cumsum(shown), 0).astype(np.int32)
+    turn[asked] = shown.sum() + 1
+    layout = with_queries(corrupted(row, asked, turn))
+    pieces = np.append(row, np.full(asked.sum(), own.vocabulary.mask))
+    said = logits(found, pieces, layout)[len(row) :]
+    said[:, sorted(own.vocabulary.special)] = -torch.inf
+    left, middle, right = text.split("[MASK]")
+    first, second = (
+        spell(own, own.encode(before), [int(one.argmax())]) for before, one in zip((left, middle), said, strict=True)
+    )
+    expected = f"{left}{first}{middle}{second}{right}"  # but for the spaces, which belong to pieces
+    assert found.infill(text, steps=1).replace(" ", "") == expected.replace(" ", "")
+
+
+@pytest.mark.parametrize("order", ["confidence", "random"])
+def test_any_order_does_not_depend_on_company(order: str, models: dict[str, Loaded]) -> None:
+    texts = [f"{text[:12]}[GAP]{text[20:40]}" for text in ENGLISH] + ["今[MASK][MASK]很好"]
+    together = models["any-order"].infill(texts, length=3, order=order, seed=1)
+    if order == "confidence":
+        assert together == [models["any-order"].infill(text, length=3, order=order, seed=1) for text in texts]
+    assert together == models["any-order"].infill(texts, length=3, order=order, seed=1)
+    assert models["any-order"].extend(TEXTS[0][:20], max_new_tokens=8, steps=3)
+
+
+Ask = Callable[[Loaded], object]
+
+
+@pytest.mark.parametrize(
+    ("name", "ask"),
+    [
+        ("bang", lambda found: found.infill("a [GAP] b")),
+        ("any-order", lambda found: found.score("a b")),
+        ("mass", lambda found: found.fill("a [MASK] b")),
+    ],
+)
+def test_what_was_not_taught_is_refused(name: str, ask: Ask, models: dict[str, Loaded]) -> None:
+    with pytest.raises(ModelError, match=f"its objective, {name}"):
+        ask(models[name])
