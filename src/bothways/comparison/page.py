@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from bothways.comparison.config import CompareConfig
-from bothways.comparison.results import Runs, figure, verdict
+from bothways.comparison.results import TIED, Runs, against_the_best, figure, summary
 from bothways.reports.charts import COLOURS, NGRAMS, pictures
 from bothways.reports.curves import Chart, Curve
 from bothways.reports.html import Markup, join, tag
@@ -120,12 +120,10 @@ def _cell(yardstick: dict[str, Any], name: str) -> Iterator[str]:
         yield "–"
         return
     text = ("≤ " if standing["bound"] else "") + figure(standing["mean"])
-    first = yardstick["objectives"][0]["objective"]
-    yield tag("b", text) if name == first else text
-    for each in yardstick["differences"]:
-        if (each["better"], each["worse"]) == (first, name):
-            said = "a bound" if each["bound"] else "behind" if each["exceeds"] else "tied"
-            yield tag("small", said, class_="beaten" if said == "tied" else None)
+    found = against_the_best(yardstick).get(name)
+    yield text if found else tag("b", text)
+    if found:
+        yield tag("small", found["verdict"], class_="beaten" if found["verdict"] == TIED else None)
 
 
 def _verdicts(result: dict[str, Any]) -> Markup:
@@ -134,7 +132,7 @@ def _verdicts(result: dict[str, Any]) -> Markup:
         for yardstick in result["yardsticks"]
         for part in (
             tag("dt", f"{yardstick['name']} ({yardstick['short']}, {yardstick['items']:,} items)"),
-            tag("dd", yardstick["about"], tag("br"), tag("b", verdict(yardstick)), _pairs(yardstick)),
+            tag("dd", yardstick["about"], tag("br"), tag("b", summary(yardstick)), _pairs(yardstick)),
         )
     ]
     checked = [tag("li", _overlap(each)) for each in result["overlap"]]
@@ -159,7 +157,7 @@ def _pairs(yardstick: dict[str, Any]) -> Markup:
             "tr",
             tag("th", f"{each['better']} over {each['worse']}", scope="row"),
             tag("td", f"{figure(each['difference'])} ± {figure(each['half_width'])}"),
-            tag("td", "a bound" if each["bound"] else "exceeds" if each["exceeds"] else "tied"),
+            tag("td", each["verdict"]),
         )
         for each in yardstick["differences"]
     ]
@@ -170,8 +168,8 @@ def _pairs(yardstick: dict[str, Any]) -> Markup:
 
 
 def _curves(records: Mapping[str, Sequence[Record]], colours: Mapping[str, int]) -> Markup:
-    lines = [line for some in records.values() for record in some for line in record.validation]
-    any_record = next(iter(records.values()))[0]
+    every = [record for some in records.values() for record in some]
+    lines = [line for record in every for line in record.validation]
     charts = []
     for title, caption, keys, percent in (
         ("Bits per byte", "Lower is better.", ("bits_per_byte", "causal"), False),
@@ -179,7 +177,7 @@ def _curves(records: Mapping[str, Sequence[Record]], colours: Mapping[str, int])
         ("Hidden words guessed right", "Higher is better.", ("fill_accuracy",), True),
     ):
         curves = [curve for name, some in records.items() for curve in _of_seeds(name, some, colours[name], *keys)]
-        grams = [(gram, any_record.baseline(gram, keys[0])) for gram in NGRAMS]
+        grams = [(gram, record.baseline(gram, keys[0])) for record in every[:1] for gram in NGRAMS]
         levels = [(gram, value) for gram, value in grams if value is not None]
         charts.append(Chart(title, caption, curves, levels if curves else (), percent=percent))
     about = "Held-out text during training: thick, the mean over the seeds; thin, each seed. Dashed: counting models."
@@ -212,6 +210,13 @@ def _samples(found: Mapping[str, dict[str, Any]], colours: Mapping[str, int]) ->
             guesses = ", ".join(f"{each['piece'].strip()} {each['probability']:.0%}" for each in fill["answers"][:3])
             row = tag("tr", tag("th", _name(name, colours), scope="row"), tag("td", guesses))
             fills.setdefault(f"{fill['text']}  ({fill['hidden']})", []).append(row)
+        for each in said.get("detections", ()):
+            words = sorted(each["words"], key=lambda word: -word["replaced"])[:3]
+            judged = "replaced? " + ", ".join(f"{word['word']} {word['replaced']:.0%}" for word in words)
+            row = tag(
+                "tr", tag("th", _name(name, colours), scope="row"), tag("td", f"“{each['instead']}” put in; ", judged)
+            )
+            fills.setdefault(f"{each['text']}  ({each['hidden']})", []).append(row)
         for each in said.get("continuations", ()):
             rest = each["text"].removeprefix(each["prompt"])
             row = tag("tr", tag("th", _name(name, colours), scope="row"), tag("td", rest))

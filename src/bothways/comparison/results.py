@@ -17,6 +17,7 @@ from bothways.comparison.yardsticks import BITS, FILL, NEXT, PAIRS, PSEUDO, Item
 from bothways.pretraining.folder import RunFolder
 
 VERSION = 1
+BEHIND, TIED, BOUND = "behind", "tied", "a bound"
 Runs = dict[tuple[str, int], RunFolder]
 
 
@@ -73,14 +74,12 @@ def _differences(
     """Of all pairs, the better first. That the worse is a bound says nothing: its true figure may be the better one."""
     for place, one in enumerate(order):
         for other in order[place + 1 :]:
-            unknown = items[other][0].bound
             yield {
                 "better": names[one],
                 "worse": names[other],
                 "difference": float(abs(result.means[one] - result.means[other])),
                 "half_width": float(result.halves[one, other]),
-                "exceeds": not unknown and result.exceeds(one, other),
-                "bound": unknown,
+                "verdict": BOUND if items[other][0].bound else BEHIND if result.exceeds(one, other) else TIED,
             }
 
 
@@ -93,25 +92,25 @@ def held_out_baselines(counted: dict[str, dict[str, Any]]) -> dict[Yardstick, di
     return found
 
 
-def verdict(yardstick: dict[str, Any]) -> str:
+def against_the_best(yardstick: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """{objective: how it differs from the one with the best mean}, for all others."""
+    first = yardstick["objectives"][0]["objective"]
+    return {each["worse"]: each for each in yardstick["differences"] if each["better"] == first}
+
+
+def summary(yardstick: dict[str, Any]) -> str:
     """A sentence: who is best, who is tied with it, who is behind and by how much."""
-    first, *others = yardstick["objectives"]
-    against = {each["worse"]: each for each in yardstick["differences"] if each["better"] == first["objective"]}
+    first, others = yardstick["objectives"][0]["objective"], against_the_best(yardstick)
     if not others:
-        return f"only {first['objective']} can be asked."
-    tied: list[str] = []
-    unknown: list[str] = []
-    behind: list[str] = []
-    for each in others:
-        found = against[each["objective"]]
-        said = f"{each['objective']} (by {figure(found['difference'])} ± {figure(found['half_width'])})"
-        (unknown if found["bound"] else behind if found["exceeds"] else tied).append(
-            said if found["exceeds"] else each["objective"]
-        )
-    parts = [f"{first['objective']} leads" if behind and not tied else f"{first['objective']} has the best mean"]
-    parts += [f"tied with it: {', '.join(tied)}"] if tied else []
-    parts += [f"behind: {', '.join(behind)}"] if behind else []
-    parts += [f"a bound only, which decides nothing: {', '.join(unknown)}"] if unknown else []
+        return f"Only {first} can be asked."
+    said: dict[str, list[str]] = {TIED: [], BEHIND: [], BOUND: []}
+    for name, found in others.items():
+        by = f" (by {figure(found['difference'])} ± {figure(found['half_width'])})"
+        said[found["verdict"]].append(name + by * (found["verdict"] == BEHIND))
+    parts = [f"{first} has the best mean" if said[TIED] or not said[BEHIND] else f"{first} leads"]
+    parts += [f"tied with it: {', '.join(said[TIED])}"] if said[TIED] else []
+    parts += [f"behind: {', '.join(said[BEHIND])}"] if said[BEHIND] else []
+    parts += [f"only a bound, which decides nothing: {', '.join(said[BOUND])}"] if said[BOUND] else []
     return "; ".join(parts) + "."
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.table import Table
 
-from bothways.comparison.results import figure, verdict
+from bothways.comparison.results import TIED, against_the_best, figure, summary
 from bothways.training.display import compact
 
-TIED = "="
+MARK = "="
 
 
 def tables(result: dict[str, Any]) -> Iterator[Table]:
@@ -23,7 +23,7 @@ def tables(result: dict[str, Any]) -> Iterator[Table]:
 
 def _figures(result: dict[str, Any]) -> Table:
     """Means over the seeds: the best in bold, those tied with it marked, bounds marked."""
-    table = Table(title=f"Means over {result['seeds']} seeds; bold: the best, {TIED}: tied with it, ≤: a bound")
+    table = Table(title=f"Means over {result['seeds']} seeds; bold: the best, {MARK}: tied with it, ≤: a bound")
     table.add_column("")
     for yardstick in result["yardsticks"]:
         table.add_column(f"{yardstick['short']} {'↑' if yardstick['better'] == 'more' else '↓'}", justify="right")
@@ -42,21 +42,16 @@ def _cell(yardstick: dict[str, Any], name: str) -> str:
     if standing is None:
         return "–"
     text = ("≤ " if standing["bound"] else "") + figure(standing["mean"])
-    first = yardstick["objectives"][0]["objective"]
-    if name == first:
+    others = against_the_best(yardstick)
+    if name not in others:
         return f"[bold]{text}[/]"
-    lost = any(
-        each["exceeds"] or each["bound"]
-        for each in yardstick["differences"]
-        if (each["better"], each["worse"]) == (first, name)
-    )
-    return text if lost else f"{text} {TIED}"
+    return f"{text} {MARK}" if others[name]["verdict"] == TIED else text
 
 
 def _verdicts(result: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
     for yardstick in result["yardsticks"]:
-        table.add_row(f"[bold]{yardstick['name']}[/]", verdict(yardstick))
+        table.add_row(f"[bold]{yardstick['name']}[/]", summary(yardstick))
     for each in result["overlap"]:
         documents = each["documents"]
         said = f"{documents} training documents contain" if documents else "no training document contains"

@@ -49,10 +49,7 @@ class Exclusion:
         """Whether the document contains an item."""
         number = self._numbers.get
         words = np.array([number(word, 0) for word in _WORDS.findall(text.casefold())], dtype=np.uint64)
-        return any(
-            len(words) >= length and bool(np.isin(_hashes(words, length), runs).any())
-            for length, runs in self._runs.items()
-        )
+        return any(len(words) >= length and _meet(_hashes(words, length), runs) for length, runs in self._runs.items())
 
 
 def read_items(paths: Iterable[Path]) -> Iterator[str]:
@@ -76,6 +73,12 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, dict | list):
         for part in value.values() if isinstance(value, dict) else value:
             yield from _strings(part)
+
+
+def _meet(hashes: np.ndarray, ascending: np.ndarray) -> bool:
+    """Whether one of the hashes is among those sorted; np.isin would sort them all again for every document."""
+    place = np.minimum(np.searchsorted(ascending, hashes), len(ascending) - 1)
+    return bool((ascending[place] == hashes).any())
 
 
 def _hashes(numbers: np.ndarray, length: int) -> np.ndarray:

@@ -1,0 +1,108 @@
+"""What is said of figures: the best, ties, bounds; on the terminal and on the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bothways.comparison.config import CompareConfig
+from bothways.comparison.page import render
+from bothways.comparison.results import against_the_best, summary, yardsticks
+from bothways.comparison.table import tables
+from bothways.comparison.yardsticks import BITS, FILL, Items, Yardstick
+
+NAMES = ("causal", "mlm", "diffusion")
+
+
+def result(
+    figures: dict[str, float], *, yardstick: Yardstick = FILL, bound: str = "", spread: float = 0.0
+) -> dict[str, Any]:
+    """One yardstick over 200 items, two seeds."""
+    config = CompareConfig(
+        shards=Path("s"),
+        out=Path("o"),
+        objectives=tuple(figures),
+        budget={"flops": 1e9},
+        seeds=2,  # type: ignore[arg-type]
+    )
+    noise = np.random.default_rng(0).normal(0, spread, 200)
+    answers = {
+        (name, seed): {yardstick: Items(figure + noise, np.ones(200), bound=name == bound)}
+        for name, figure in figures.items()
+        for seed in range(2)
+    }
+    (found,) = yardsticks(config, answers, {yardstick: {"unigram": 0.05}})
+    return found
+
+
+def test_more_or_less_is_better() -> None:
+    figures = {"causal": 1.5, "mlm": 1.2, "diffusion": 1.9}
+    assert [each["objective"] for each in result(figures)["objectives"]] == ["diffusion", "causal", "mlm"]
+    less = result(figures, yardstick=BITS)
+    assert [each["objective"] for each in less["objectives"]] == ["mlm", "causal", "diffusion"]
+    assert summary(less) == "mlm leads; behind: causal (by 0.300 ± 0.0000), diffusion (by 0.700 ± 0.0000)."
+
+
+def test_a_tie_is_called_a_tie() -> None:
+    rng, values = np.random.default_rng(0), {}
+    for name in NAMES:
+        values[name, 0] = {FILL: Items.right(rng.random(200) < 0.5)}
+    config = CompareConfig(shards=Path("s"), out=Path("o"), objectives=NAMES, budget={"flops": 1e9}, seeds=1)  # type: ignore[arg-type]
+    (found,) = yardsticks(config, values, {})
+    assert {each["verdict"] for each in found["differences"]} == {"tied"}
+    assert "has the best mean; tied with it: " in summary(found)
+
+
+def test_a_bound_that_is_worse_decides_nothing_and_one_that_is_better_does() -> None:
+    worse = result({"causal": 1.5, "diffusion": 1.9}, yardstick=BITS, bound="diffusion")
+    assert against_the_best(worse)["diffusion"]["verdict"] == "a bound"
+    assert summary(worse) == "causal has the best mean; only a bound, which decides nothing: diffusion."
+    better = result({"causal": 1.9, "diffusion": 1.5}, yardstick=BITS, bound="diffusion")
+    assert against_the_best(better)["causal"]["verdict"] == "behind"
+
+
+def test_one_alone_is_compared_with_nobody() -> None:
+    assert summary(result({"mlm": 0.5})) == "Only mlm can be asked."
+
+
+@pytest.fixture
+def whole() -> dict[str, Any]:
+    """A result of two objectives, one of which cannot be asked for bits."""
+    bits = result({"causal": 1.5, "diffusion": 1.9}, yardstick=BITS, bound="diffusion")
+    fills = result({"mlm": 0.3, "diffusion": 0.31}, spread=0.1)
+    cost = {"learning_rate": 5e-3, "factor": 1.0, "flops": 1e9, "seconds": 9.0, "tokens": 1e6, "parameters": 1e6}
+    trials = {"trials": [{"factor": 1.0, "loss": 3.0}, {"factor": 2.0, "loss": None}]}
+    search = {"search": {"flops": 2e8, "seconds": 3.0}}
+    overlap = [{"questions": "minimal pairs", "documents": 2, "items": 9, "too_short": 1}]
+    return {
+        "budget": {"flops": 1e9},
+        "size": "tiny",
+        "seeds": 2,
+        "objectives": [{"objective": name, **cost, **trials, **search} for name in NAMES],
+        "yardsticks": [bits, fills],
+        "overlap": overlap,
+        "samples": {
+            "mlm": {
+                "fills": [{"text": "a [MASK] <b>", "hidden": "c", "answers": [{"piece": " x", "probability": 0.5}]}]
+            }
+        },
+    }
+
+
+def test_the_terminal_has_a_row_for_each_objective_and_marks_bounds(whole: dict[str, Any]) -> None:
+    console = Console(width=120, record=True, force_terminal=False)
+    for table in tables(whole):
+        console.print(table)
+    said = console.export_text()
+    assert all(name in said for name in (*NAMES, "unigram", "bits/byte ↓", "hidden word ↑"))
+    assert "≤ 1.900" in said and "2 training documents contain" in said and "200M" in said
+
+
+def test_the_page_escapes_what_models_say_and_shows_divergence(whole: dict[str, Any]) -> None:
+    page = render(whole, {})
+    assert "&lt;b&gt;" in page and "a [MASK] <b>" not in page
+    assert "2: diverged" in page and "≤ 1.900" in page and "2 training documents contain one" in page
