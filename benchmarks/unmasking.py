@@ -33,7 +33,7 @@ from bothways.inference.unmasking import HiddenRow, unmask
 from bothways.inference.writing import Unmasking
 
 # A rate for every row, from little hidden to nearly all: who only ever saw a seventh hidden cannot begin from nothing.
-OBJECTIVE = "1/4 mlm(rate=0.15) + 1/4 mlm(rate=0.4) + 1/4 mlm(rate=0.7) + 1/4 mlm(rate=0.95)"
+OBJECTIVE = "diffusion"
 
 
 @dataclass(slots=True)
