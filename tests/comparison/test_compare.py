@@ -160,3 +160,11 @@ def test_folders_have_names_of_their_own() -> None:
     assert len(set(names)) == len(names) and names[0] == "mlm" and names[-1] == "gpt-bert"
     assert folder_name("causal  ->  mlm") == folder_name("causal -> mlm")
     assert all(np.char.isalnum(name.replace("-", "").replace(".", "")) for name in names)
+
+
+def test_a_bound_and_a_body_that_reads_no_plain_text(configured: Configured, tmp_path: Path) -> None:
+    """Block diffusion is asked for its bound and nothing else; one model alone is compared with nobody."""
+    result = compare(configured(tmp_path / "cmp", objectives=("block-diffusion(size=4)",), seeds=1))
+    (bits,) = result["yardsticks"]
+    assert bits["name"] == "bits per byte" and bits["objectives"][0]["bound"] and bits["differences"] == []
+    assert bits["objectives"][0]["mean"] > bits["baselines"]["bigram"]

@@ -74,7 +74,15 @@ def whole() -> dict[str, Any]:
     """A result of two objectives, one of which cannot be asked for bits."""
     bits = result({"causal": 1.5, "diffusion": 1.9}, yardstick=BITS, bound="diffusion")
     fills = result({"mlm": 0.3, "diffusion": 0.31}, spread=0.1)
-    cost = {"learning_rate": 5e-3, "factor": 1.0, "flops": 1e9, "seconds": 9.0, "tokens": 1e6, "parameters": 1e6}
+    cost = {
+        "learning_rate": 5e-3,
+        "factor": 1.0,
+        "edge": True,
+        "flops": 1e9,
+        "seconds": 9.0,
+        "tokens": 1e6,
+        "parameters": 1e6,
+    }
     trials = {"trials": [{"factor": 1.0, "loss": 3.0}, {"factor": 2.0, "loss": None}]}
     search = {"search": {"flops": 2e8, "seconds": 3.0}}
     overlap = [{"questions": "minimal pairs", "documents": 2, "items": 9, "too_short": 1}]
@@ -105,4 +113,9 @@ def test_the_terminal_has_a_row_for_each_objective_and_marks_bounds(whole: dict[
 def test_the_page_escapes_what_models_say_and_shows_divergence(whole: dict[str, Any]) -> None:
     page = render(whole, {})
     assert "&lt;b&gt;" in page and "a [MASK] <b>" not in page
-    assert "2: diverged" in page and "≤ 1.900" in page and "2 training documents contain one" in page
+    assert (
+        "at an end of what was tried" in page
+        and "2: diverged" in page
+        and "≤ 1.900" in page
+        and "2 training documents contain one" in page
+    )

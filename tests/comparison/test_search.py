@@ -6,7 +6,13 @@ import math
 
 import pytest
 
-from bothways.comparison.search import Trial, _widened
+from bothways.comparison.search import Search, Trial, _widened
+
+
+def test_an_end_is_known_as_one() -> None:
+    trials = tuple(Trial(factor, 1.0, 1.0, 1.0) for factor in (0.5, 1.0, 2.0))
+    assert Search(2.0, trials).at_an_end and Search(0.5, trials).at_an_end
+    assert not Search(1.0, trials).at_an_end and not Search(1.0, ()).at_an_end
 
 
 def searched(best: float, *, at_most: int = 4, diverges_from: float = math.inf) -> tuple[float, list[float]]:

@@ -30,6 +30,7 @@ from bothways.comparison.yardsticks import (
 from bothways.corpus import Shards
 from bothways.files import sha256
 from bothways.inference import load
+from bothways.inference.embed import reading
 from bothways.inference.loading import Loaded
 from bothways.inference.reading import Reader
 from bothways.model import Model, Trained
@@ -104,7 +105,9 @@ def main(run: str, comparison: str, place: str) -> None:
 
 
 def probe_answers(loaded: Loaded, questions: Questions) -> Iterator[tuple[Yardstick, Items]]:
-    """Of every labelled file."""
+    """Of every labelled file; of none, if the body was taught no way of reading a plain text."""
+    if reading(loaded.reader.trained) is None:
+        return
     for name, (train, test) in questions.probes.items():
         features = body_features(loaded, train), body_features(loaded, test)
         yield probe_yardstick(name), linear_probe(features, (train.labels, test.labels))

@@ -242,7 +242,7 @@ def _costs(result: dict[str, Any]) -> Markup:
         tag(
             "tr",
             tag("th", entry["objective"], scope="row"),
-            tag("td", f"{entry['learning_rate']:.3g}", tag("small", f"{entry['factor']:g} times the default")),
+            tag("td", f"{entry['learning_rate']:.3g}", tag("small", _factor(entry))),
             tag("td", compact(entry["flops"])),
             tag("td", compact(entry["tokens"])),
             tag("td", str(timedelta(seconds=round(entry["seconds"])))),
@@ -258,6 +258,11 @@ def _costs(result: dict[str, Any]) -> Markup:
         tag("p", "Of each run, and of the search for each learning rate: factor, held-out loss.", class_="about"),
         tag("div", tag("table", head, tag("tbody", *rows)), class_="wide"),
     )
+
+
+def _factor(entry: dict[str, Any]) -> str:
+    end = ", at an end of what was tried" if entry["edge"] else ""
+    return f"{entry['factor']:g} times the default{end}"
 
 
 def _trial(trial: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ def cost(config: CompareConfig, search: Search, runs: Sequence[RunFolder]) -> di
         "folders": [str(folder.path.relative_to(config.out)) for folder in runs],
         "learning_rate": optimiser.learning_rate,
         "factor": search.factor,
+        "edge": search.at_an_end,
         "trials": [
             {"factor": trial.factor, "loss": trial.loss if math.isfinite(trial.loss) else None}
             for trial in search.trials

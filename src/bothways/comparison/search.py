@@ -30,6 +30,12 @@ class Search:
     factor: float
     trials: tuple[Trial, ...]
 
+    @property
+    def at_an_end(self) -> bool:
+        """The best is the smallest or the largest that was tried: there may be a better one beyond."""
+        factors = [trial.factor for trial in self.trials]
+        return bool(factors) and self.factor in (min(factors), max(factors))
+
 
 def search(config: CompareConfig, crew: Crew, expression: str, objective: Objective) -> Search:
     """Tries every factor, then beyond an end of them for as long as that end is the best (`SearchConfig`).

@@ -64,13 +64,13 @@ def _verdicts(result: dict[str, Any]) -> Table:
 
 
 def _costs(result: dict[str, Any]) -> Table:
-    table = Table(title="What each run took, and the search for its learning rate")
+    table = Table(title="What each run took, and the search for its learning rate (an end: of the rates tried)")
     for name in ("", "learning rate", "FLOPs", "pieces", "time", "trials", "their FLOPs"):
         table.add_column(name, justify="right" if name else "left")
     for entry in result["objectives"]:
         table.add_row(
             entry["objective"],
-            f"{entry['learning_rate']:.3g} (x {entry['factor']:g})",
+            f"{entry['learning_rate']:.3g} (x {entry['factor']:g}{', an end' if entry['edge'] else ''})",
             compact(entry["flops"]),
             compact(entry["tokens"]),
             str(timedelta(seconds=round(entry["seconds"]))),

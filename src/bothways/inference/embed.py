@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bothways.batch import Reads
 from bothways.inference.reading import Reader
+from bothways.model import Trained
 from bothways.visibility import ordered
 
 STEPS: dict[Reads, Callable[[Tensor], Tensor]] = {
@@ -36,18 +37,18 @@ def embed(reader: Reader, texts: Sequence[str]) -> np.ndarray:
 
 def layers(reader: Reader, texts: Sequence[str]) -> np.ndarray:
     """The same of every layer: float32 [texts, L + 1, D], the embeddings first, the last state last."""
-    reads = _reads(reader)
+    reads = reading(reader.trained)
+    if reads is None:
+        raise reader.cannot("encoder")
     directions: tuple[Reads, ...] = ("left to right", "right to left") if reads == "both directions" else (reads,)
     return np.concatenate([_means(reader, texts, direction) for direction in directions], axis=2)
 
 
-def _reads(reader: Reader) -> Reads:
-    trained = reader.trained
+def reading(trained: Trained) -> Reads | None:
+    """How a plain text is read by a model that was taught so; None: it was taught no way."""
     if trained.hidden is not None or "encoder" in trained.faces:
         return "all sides"
-    if trained.reads is None:
-        reader.needs("decoder")
-    return trained.reads or "left to right"
+    return "left to right" if "decoder" in trained.faces else trained.reads
 
 
 @torch.inference_mode()
