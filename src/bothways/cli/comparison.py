@@ -57,7 +57,7 @@ def compare(
     values = {
         "shards": str(shards),
         "out": str(out),
-        "objectives": [expression.strip() for expression in objectives.split(";") if expression.strip()],
+        "objectives": _expressions(objectives),
         "budget": read_budget(budget),
         "seeds": seeds,
         "size": size,
@@ -76,8 +76,17 @@ def compare(
 
     for table in tables(result):
         console().print(table)
-    console().print(f"\nreport  {out / 'comparison.html'}", markup=False)
+    console().out(f"\nreport  {out / 'comparison.html'}", highlight=False)
     return None
+
+
+def _expressions(text: str) -> list[str]:
+    from bothways.errors import UsageError
+
+    found = [expression.strip() for expression in text.split(";") if expression.strip()]
+    if not found:
+        raise UsageError('--objectives expects expressions with ";" between them, as in "causal; mlm"; got none')
+    return found
 
 
 def _factors(text: str) -> list[float]:
@@ -114,7 +123,7 @@ class Display:
     def say(self, text: str) -> None:
         if not self._quiet:
             passed = timedelta(seconds=round(time.monotonic() - self._started))
-            console().print(f"{passed}  {text}", markup=False)
+            console().out(f"{passed}  {text}", highlight=False)
 
     def show(self, label: str, progress: float) -> None:
         """Called by several threads; a line that is said twice or never does no harm."""

@@ -1,0 +1,56 @@
+"""The command that compares: what it passes on, what it prints, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bothways.cli.comparison import Display
+from bothways.errors import UsageError
+from tests.cli.conftest import SMALL, Invoke
+
+SETS = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+
+
+def test_a_comparison_of_two_and_the_same_command_again(invoke: Invoke, shards: Path, tmp_path: Path) -> None:
+    asked = ["compare", shards, "--objectives", "causal; mlm", "--budget", "4e8flops", "--seeds", 1, "--rates", "1"]
+    asked += ["--at-once", 2, "--out", tmp_path / "cmp", *SETS]
+    first = invoke(*asked)
+    assert first.exit_code == 0 and "bits/byte" in first.output and "comparison.html" in first.output
+    told: dict[str, Any] = json.loads(invoke(*asked, "--json").output)
+    assert [entry["objective"] for entry in told["objectives"]] == ["causal", "mlm"]
+    assert told == json.loads((tmp_path / "cmp" / "comparison.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--objectives", " ; "], "--objectives expects expressions"),
+        (["--objectives", "mlm", "--rates", "1,1"], "--rates expects different factors"),
+        (["--objectives", "mlm", "--rates", "-1"], "--rates expects different factors"),
+        (["--objectives", "mlm", "--probe", "train.jsonl"], "--probe expects TRAIN"),
+        (["--objectives", "mlm", "--budget", "9steps"], "at equal compute"),
+        (["--objectives", "mlm", "--set", "serach.share=1"], "Did you mean 'search'"),
+    ],
+)
+def test_what_cannot_be_read(options: list[str], said: str, invoke: Invoke, shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        invoke("compare", shards, *options, "--out", tmp_path / "cmp")
+    assert not (tmp_path / "cmp").exists()
+
+
+def test_what_goes_on_is_said_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("bothways.cli.comparison.time.monotonic", lambda: now[0])
+    display = Display(quiet=False)
+    display.show("mlm, seed 0", 0.25)
+    now[0] = 100.0
+    display.show("causal, seed 0", 0.5)
+    display.say("mlm, seed 0: done")
+    said = " ".join(capsys.readouterr().out.split())
+    assert said == "0:01:40 running: mlm, seed 0 25%, causal, seed 0 50% 0:01:40 mlm, seed 0: done"
+    Display(quiet=True).say("nothing")
+    assert capsys.readouterr().out == ""
