@@ -12,6 +12,13 @@ import typer
 from bothways.cli.objectives import Code
 from bothways.cli.show import Json, console, print_json
 
+Probes = Annotated[
+    list[str],
+    typer.Option(
+        metavar="[NAME=]TRAIN,TEST",
+        help="Labelled jsonl files (text, or text_a and text_b; label) for linear probes; may be repeated.",
+    ),
+]
 SAID_EVERY = 60.0  # seconds, where there is no terminal
 
 
@@ -30,13 +37,7 @@ def compare(
     pairs: Annotated[
         list[Path], typer.Option(help="Minimal pairs: jsonl with good, bad, paradigm; may be repeated.")
     ] = [],  # noqa: B006
-    probe: Annotated[
-        list[str],
-        typer.Option(
-            metavar="[NAME=]TRAIN,TEST",
-            help="Labelled jsonl files (text, or text_a and text_b; label) for linear probes; may be repeated.",
-        ),
-    ] = [],  # noqa: B006
+    probe: Probes = [],  # noqa: B006
     at_once: Annotated[int, typer.Option(min=1, help="Runs at the same time; on a CPU one a core is fastest.")] = 1,
     settings: Annotated[
         list[str],

@@ -18,7 +18,6 @@ from bothways.comparison.yardsticks import Yardstick, probe_yardstick
 from bothways.corpus import Shards
 from bothways.errors import DivergedError, UsageError
 from bothways.files import write_text, writing
-from bothways.objectives import Objective
 from bothways.pretraining import PretrainConfig
 from bothways.pretraining.config import dump, load_config, read
 from bothways.pretraining.finish import count_baselines
@@ -59,11 +58,12 @@ def compare(
     """
     config.check()
     shards = Shards.open(config.shards)
-    objectives = checked_objectives(config, shards)
+    for expression in config.objectives:
+        objective_of(config.run(expression, 0, 1.0), shards)  # checked before anything is trained
     questions = Questions.read(config)
     open_folder(config)
     crew = Crew(config.at_once, show)
-    searches, runs = train_all(config, shards, objectives, crew, say)
+    searches, runs = train_all(config, shards, crew, say)
     answers = measure_all(config, questions, runs, crew, say)
     result = {
         "version": VERSION,
@@ -96,7 +96,7 @@ def _baselines(config: CompareConfig, shards: Shards, questions: Questions) -> d
 
 
 def train_all(
-    config: CompareConfig, shards: Shards, objectives: dict[str, Objective], crew: Crew, say: Callable[[str], None]
+    config: CompareConfig, shards: Shards, crew: Crew, say: Callable[[str], None]
 ) -> tuple[dict[str, Search], dict[tuple[str, int], RunFolder]]:
     """{expression: its search}, {(expression, seed): its run}; the seeds one after another, so that a comparison that
     is stopped half-way has all objectives.
@@ -108,7 +108,7 @@ def train_all(
     baselines = _once(config.out / "baselines.json", lambda: count_baselines(shards, first.training))
 
     def find(expression: str) -> Search:
-        found = search(config, crew, expression, objectives[expression])
+        found = search(config, crew, expression)
         if found.trials:
             say(f"{expression}: learning rate x {found.factor:g}, after {len(found.trials)} trials")
         return found
@@ -130,11 +130,6 @@ def train_all(
 
     jobs = [(expression, seed) for seed in range(config.seeds) for expression in config.objectives]
     return searches, dict(zip(jobs, crew.each(run, jobs), strict=True))
-
-
-def checked_objectives(config: CompareConfig, shards: Shards) -> dict[str, Objective]:
-    """Every objective built and checked against the shards, before anything is trained."""
-    return {expression: objective_of(config.run(expression, 0, 1.0), shards)[0] for expression in config.objectives}
 
 
 def open_folder(config: CompareConfig) -> None:

@@ -15,12 +15,13 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, TypeVar
 
-from bothways.errors import BothwaysError, DivergedError, MachineError, Stopped
+from bothways.errors import BothwaysError, DivergedError, MachineError, Stopped, UsageError
 from bothways.machine import cores, leave_with_parent
 from bothways.pretraining import PretrainConfig
 from bothways.pretraining.folder import RunFolder
 
 ENDED = ("done", "diverged")
+MOVABLE = {"shards", "out", "code"}  # may have moved since; pretrain checks their contents
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 GO_ON = "stopped, and every run has saved. Go on with the same command."
 LOOK_EVERY = 0.5  # seconds
@@ -65,11 +66,13 @@ class Crew:
             BothwaysError: what the run said, with its exit code.
         """
         folder = RunFolder(config.out)
-        if folder.manifest().get("status") in ENDED:
-            return folder
         if not (config.out / "config.yaml").exists():
             config.out.mkdir(parents=True, exist_ok=True)
             folder.keep(config)
+        if folder.config().model_dump(exclude=MOVABLE) != config.model_dump(exclude=MOVABLE):
+            raise UsageError(f"{label}: {config.out} holds a run with other settings. Delete that folder, or move it.")
+        if folder.manifest().get("status") in ENDED:
+            return folder
         command = ["pretrain", "--resume", "--out", str(config.out), "--json"]
         self.run("bothways", command, label, metrics=config.out / "metrics.jsonl", allowed=DivergedError.exit_code)
         return folder

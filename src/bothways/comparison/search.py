@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from bothways.comparison.config import CompareConfig
 from bothways.comparison.crew import Crew
-from bothways.objectives import Objective
 from bothways.pretraining.folder import RunFolder
 
 
@@ -37,7 +36,7 @@ class Search:
         return bool(factors) and self.factor in (min(factors), max(factors))
 
 
-def search(config: CompareConfig, crew: Crew, expression: str, objective: Objective) -> Search:
+def search(config: CompareConfig, crew: Crew, expression: str) -> Search:
     """Tries every factor, then beyond an end of them for as long as that end is the best (`SearchConfig`).
 
     A single factor is taken as it is.
@@ -50,7 +49,7 @@ def search(config: CompareConfig, crew: Crew, expression: str, objective: Object
         folder = crew.train(config.trial(expression, factor), f"{expression}, rate x {factor:g}")
         shutil.rmtree(folder.checkpoints, ignore_errors=True)  # its losses are all that is wanted of it
         last = folder.lines()[-1]
-        return Trial(factor, held_out_loss(folder, objective), last["flops"], last["seconds"])
+        return Trial(factor, held_out_loss(folder), last["flops"], last["seconds"])
 
     return _widened(factors, tried, at_most=config.search.at_most)
 
@@ -67,11 +66,8 @@ def _widened(factors: Sequence[float], tried: Callable[[float], Trial], *, at_mo
         trials.append(tried(best.factor**2 / inner.factor))
 
 
-def held_out_loss(folder: RunFolder, objective: Objective) -> float:
-    """The last held-out losses of a run, each with its share, as the run itself weighs them; inf if it diverged."""
+def held_out_loss(folder: RunFolder) -> float:
+    """The last held-out loss of a run, as the run itself weighs it; inf if it diverged."""
     lines = [line for line in folder.lines() if line["kind"] == "validation"]
-    if folder.manifest().get("status") != "done":
-        return math.inf
-    losses = lines[-1]["losses"]
-    shares = {name: share for name, share in objective.shares.items() if losses.get(name) is not None}
-    return sum(share * losses[name] for name, share in shares.items()) if shares else math.inf
+    loss = lines[-1]["loss"] if folder.manifest().get("status") == "done" else None
+    return math.inf if loss is None else float(loss)

@@ -163,9 +163,10 @@ def _validate(run: Run, show: Show) -> None:
     if plain:  # words are all that is said, and count alike
         scores = score(run.model, run.validation, rule=run.objective.rule)
         losses = {name: found.nats for name, found in scores.items()}
+        loss = sum(share * losses[name] for name, share in run.objective.shares.items() if name in losses)
     else:
         drawn = torch.Generator(device=run.team.device).manual_seed(0)
-        losses = evaluate_losses(lambda batch: run.work.losses(batch, drawn), run.validation)
+        loss, losses = evaluate_losses(lambda batch: run.work.losses(batch, drawn), run.validation)
     answers = {
         probe.name: next(iter(score(run.model, probe.batches, rule=probe.objective.rule).values()))
         for probe in run.probes
@@ -178,12 +179,12 @@ def _validate(run: Run, show: Show) -> None:
         "tokens": run.state.tokens,
         "flops": run.flops(),
         "seconds": round(run.seconds, 3),
+        "loss": loss,
         "losses": losses,
         "bits_per_byte": {"causal": following.nats * bits_per_nat(run.shards.validation)} if following else {},
         "fill_accuracy": filling.accuracy if filling else None,
         "next_accuracy": following.accuracy if following else None,
     }
-    loss = sum(share * losses[name] for name, share in run.objective.shares.items() if name in losses)
     best = run.state.notes.get("best", {"loss": math.nan})["loss"]
     if loss < best or math.isnan(best):
         run.state.notes["best"] = {"step": run.state.step, "loss": loss}

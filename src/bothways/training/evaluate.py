@@ -66,14 +66,16 @@ def answers(
 
 
 @torch.no_grad()
-def evaluate_losses(losses: Callable[[Batch], Losses], batches: Sequence[Batch]) -> dict[str, float]:
-    """Means of an objective's own losses."""
+def evaluate_losses(losses: Callable[[Batch], Losses], batches: Sequence[Batch]) -> tuple[float, dict[str, float]]:
+    """What is minimised, one weighted mean over all that is said, and the means of an objective's own losses."""
     sums = _zeros(batches, 2)
     for batch, mine in _share(batches):
         for name, (total, weight) in losses(batch).items():
             if mine:
                 sums[name] += torch.stack([total.double(), weight.double()]).cpu()
-    return {name: float(total / count) for name, (total, count) in _over_processes(sums).items() if count}
+    found = {name: (total, count) for name, (total, count) in _over_processes(sums).items() if count}
+    whole = sum(total for total, _ in found.values()) / sum(count for _, count in found.values())
+    return whole, {name: total / count for name, (total, count) in found.items()}
 
 
 def _zeros(batches: Sequence[Batch], count: int) -> dict[str, Tensor]:
