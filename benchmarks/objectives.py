@@ -66,7 +66,9 @@ def seconds_for_masks(run: Run) -> float:
 
 def side(name: str, length: int, shards: Path, work: Path) -> Side:
     """A run that is set up and has done its first step."""
-    training = {"budget": {"steps": 10_000}, "length": length, "step_tokens": common.TRAINING.step_tokens}
+    at_once = common.TRAINING.micro_tokens // length * length  # whole rows, also of a length with scaffolding
+    step_tokens = common.TRAINING.step_tokens // at_once * at_once
+    training = {"budget": {"steps": 10_000}, "length": length, "step_tokens": step_tokens}
     out = Path(tempfile.mkdtemp(prefix="objective-", dir=work)) / "run"
     values = {"shards": shards, "out": out, "objective": name, "size": common.SIZE, "training": training}
     with processes() as team:

@@ -18,14 +18,14 @@ def objective_of(found: Loaded, way: str) -> Objective:
     vocabulary = found.reader.tokenizer.vocabulary
     if way == "append-mask":
         return next(leaf for leaf, _ in unilm1(vocabulary).leaves() if leaf.name == "seq2seq")
-    return {"prefix": prefix, "decoder": causal}[way](vocabulary)
+    return {"prefix": prefix, "pseudo-mask": prefix, "decoder": causal}[way](vocabulary)
 
 
 @torch.no_grad()
 def next_logits(found: Loaded, way: str, prompt: Sequence[int], new: Sequence[int]) -> torch.Tensor:
     """Logits [V] of what comes after [CLS] prompt | new, under the arrangement of the objective itself."""
     vocabulary = found.reader.tokenizer.vocabulary
-    pieces = np.array([vocabulary.cls, *prompt, *new, *([vocabulary.mask] if way == "append-mask" else [])])
+    pieces = np.array([vocabulary.cls, *prompt, *new, *([vocabulary.mask] if way.endswith("mask") else [])])
     flat = np.zeros(len(pieces), dtype=np.int32)
     part = (np.arange(len(pieces)) > len(prompt)).astype(np.int32)
     row = Row(pieces.astype(np.int32), flat, flat == 0)

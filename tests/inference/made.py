@@ -32,6 +32,7 @@ ANY_ORDER = Trained("any-order", (), None, {"unmask": 0, "any-order": 0})
 BANG = Trained("bang", (), None, {"streams": 4}, reads="all sides")
 PREFIX = Trained("prefix", ("decoder",), None, {"prefix": 0})
 UNILM1 = Trained("unilm1", ("encoder",), "in place", {"append-mask": 0})
+UNILM2 = Trained("unilm2", ("encoder",), "in place", {"pseudo-mask": 0})
 DIFFUSION = Trained("masked-diffusion", ("encoder",), "in place", {"unmask": 0})
 BLOCKS = Trained("block-diffusion", (), None, {"blocks": 8})
 
@@ -57,6 +58,7 @@ def make_run(
     length: int = 64,
     heads: Sequence[str] = (),
     classic: bool = False,
+    segments: int = 6,
 ) -> Path:
     """A run folder as pretraining leaves it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +71,7 @@ def make_run(
         inner=128,
         length=length,
         init=0.15,
-        **({"shape": "classic", "segments": 6, "word_head": "transformed"} if classic else {}),
+        **({"shape": "classic", "segments": segments, "word_head": "transformed"} if classic else {}),
     )
     model = Model(config, seed=seed, heads={name: HEADS[name] for name in heads})
     save_faces(

@@ -20,7 +20,7 @@ from bothways.inference.next_piece import ONWARDS, NextPiece
 from bothways.inference.writing import GrowingText, Options, Writing
 from bothways.model import Trained
 from tests.inference.explicit import greedy, next_logits
-from tests.inference.made import CAUSAL, DIFFUSION, ENGLISH, HYBRID, MLM, PREFIX, UNILM1, load, make_run
+from tests.inference.made import CAUSAL, DIFFUSION, ENGLISH, HYBRID, MLM, PREFIX, UNILM1, UNILM2, load, make_run
 
 PROMPTS = ["Once upon a time", "", "A small", "今天天气", "The quick brown fox jumps over the lazy dog. Reading is"]
 WAYS = {"decoder": CAUSAL, "prefix": PREFIX, "append-mask": UNILM1}
@@ -30,10 +30,11 @@ WAYS = {"decoder": CAUSAL, "prefix": PREFIX, "append-mask": UNILM1}
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Loaded]:
     folder = tmp_path_factory.mktemp("ways")
     made = {way: load(make_run(folder / way, trained, seed=1, length=32)) for way, trained in WAYS.items()}
-    return made | {"classic": load(make_run(folder / "classic", UNILM1, classic=True))}
+    few = load(make_run(folder / "pseudo-mask", UNILM2, classic=True, segments=2))
+    return made | {"classic": load(make_run(folder / "classic", UNILM1, classic=True)), "pseudo-mask": few}
 
 
-@pytest.mark.parametrize("name", ["decoder", "prefix", "append-mask", "classic"])
+@pytest.mark.parametrize("name", ["decoder", "prefix", "append-mask", "pseudo-mask", "classic"])
 def test_the_cache_gives_the_logits_of_the_text_read_anew(name: str, models: dict[str, Loaded]) -> None:
     """To 2e-5 of the largest, laid by the objective's own arrangement, segments too; unequal rows stand together."""
     found, way = models[name], "append-mask" if name == "classic" else name
@@ -64,7 +65,7 @@ def test_the_ways_differ(models: dict[str, Loaded]) -> None:
     assert (next_logits(classic, "append-mask", pieces, []) - before).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("name", ["prefix", "append-mask", "classic"])
+@pytest.mark.parametrize("name", ["prefix", "append-mask", "pseudo-mask", "classic"])
 def test_greedy_equals_the_slow_way(name: str, models: dict[str, Loaded]) -> None:
     way = "append-mask" if name == "classic" else name
     prompts = PROMPTS[:-1]  # the last one outgrows the model
@@ -168,6 +169,7 @@ def test_what_repeats(written: list[int], run: int, piece: int) -> None:
         (HYBRID, "decoder", None),
         (PREFIX, "prefix", None),
         (UNILM1, "append-mask", None),
+        (UNILM2, "pseudo-mask", None),
         (MLM, None, None),
         (DIFFUSION, "unmask", "unmask"),
         (Trained("x", ("decoder", "encoder"), "in place", {"unmask": 0}), "decoder", "unmask"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ from bothways.batch import Batch, Losses
 from bothways.errors import UsageError
 from bothways.model import Model, ModelConfig
 from bothways.objectives import build, mixture
-from bothways.visibility import ordered, within
-from tests.objectives.rows import VOCABULARY, long_row
+from bothways.objectives.corruptions import nothing
+from bothways.objectives.predictions import in_place
+from bothways.visibility import Layout, ordered, within
+from tests.objectives.rows import SIX, VOCABULARY, long_row
 
 ROW = long_row(np.random.default_rng(0), length=128)
 
@@ -71,6 +74,13 @@ def test_a_row_counts_alike_however_few_targets_it_has(expression: str) -> None:
 def test_the_weight_of_an_answer_can_be_set() -> None:
     (target,) = build("mlm(weight=1)", VOCABULARY).sample(ROW, np.random.default_rng(0), 0.0).targets
     assert target.weight == 1.0
+
+
+@pytest.mark.parametrize("weight", [2, 2.0, np.float32(2), np.full(6, 2.0)])
+def test_a_weight_is_any_number_or_one_a_piece(weight: Any) -> None:
+    corrupted = replace(nothing(SIX, np.random.default_rng(0), 0.0), weight=weight)
+    (target,) = in_place(corrupted, Layout.of(document=SIX.document, step=[0] * 6))
+    assert np.array_equal(np.broadcast_to(target.weight, 6), [2.0] * 6)
 
 
 def test_rows_of_different_objectives_share_a_batch() -> None:

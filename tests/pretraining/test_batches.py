@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,12 @@ from bothways.corpus import Rows, Shards
 from bothways.errors import DataError
 from bothways.objectives import Objective, build
 from bothways.pretraining.batches import TrainingBatches, bits_per_nat, probes, validation_batches, validation_rows
+from bothways.pretraining.run import _validate
+from bothways.pretraining.setup import set_up
 from bothways.training.config import TrainingConfig
+from bothways.training.evaluate import evaluate_losses
+from bothways.training.processes import processes as team_of
+from tests.pretraining.small import configuration
 
 CONFIG = TrainingConfig.model_validate(
     {"budget": {"steps": 1}, "length": 32, "step_tokens": 8 * 32, "micro_tokens": 2 * 32, "validation_rows": 5}
@@ -133,3 +139,14 @@ def test_bits_a_byte(shards: Path) -> None:
     stream = Shards.open(shards).validation
     said = stream.pieces - stream.documents
     assert bits_per_nat(stream) == pytest.approx(said * np.log2(np.e) / stream.bytes)
+
+
+@pytest.mark.parametrize("objective", ["diffusion", "1/2 mlm + 1/2 diffusion"])
+def test_a_bound_is_validated_by_its_weights(objective: str, shards: Path, tmp_path: Path) -> None:
+    """In a mixture too: without them, rows with many hidden pieces would count more than others."""
+    with team_of() as team:
+        run = set_up(configuration(shards, tmp_path / "run", objective=objective), team, resume=False)
+    lines: list[dict[str, Any]] = []
+    _validate(run, lines.append)
+    _, expected = evaluate_losses(lambda batch: run.work.losses(batch, torch.Generator()), run.validation)
+    assert lines[0]["losses"] == pytest.approx(expected, rel=1e-6)

@@ -28,7 +28,7 @@ OTHERWISE = IN_STEPS | {"fragment": partial(write_masked, tell=write_fragments)}
 
 def way_of_writing(trained: Trained, *, in_steps: bool = False) -> str | None:
     """The first of these ways to continue a text that the objective taught; `in_steps`: in so many passes."""
-    ways = tuple(IN_STEPS) if in_steps else ("prefix", "append-mask", "decoder", *OTHERWISE)
+    ways = tuple(IN_STEPS) if in_steps else ("prefix", "append-mask", "pseudo-mask", "decoder", *OTHERWISE)
     return next((way for way in ways if way in trained.decoding or way in trained.faces), None)
 
 

@@ -40,10 +40,12 @@ ONWARDS = {
     "decoder": Onwards(),
     "prefix": Onwards(all_sides=True),
     "append-mask": Onwards(all_sides=True, asks=True, segments=(4, 5)),
+    "pseudo-mask": Onwards(all_sides=True, asks=True),
 }
 """decoder      GPT
 prefix       the prompt from all sides, then as GPT (T5's prefix LM, Raffel et al. 2020, section 3.2.1)
 append-mask  UniLM (Dong et al. 2019, section 2.4): as its sequence-to-sequence rows are trained
+pseudo-mask  the same without segments of its own (UniLM v2, Bao et al. 2020)
 """
 
 

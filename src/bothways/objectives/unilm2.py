@@ -80,7 +80,7 @@ def unilm2(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
             faces=("encoder",),
             hidden="in place",
             differs="the pseudo mask is [MASK] too; hidden places always show it; no relative position bias",
-            decoding={"append-mask": 0},
+            decoding={"pseudo-mask": 0},
         ),
     )
 

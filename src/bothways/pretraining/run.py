@@ -159,7 +159,8 @@ def _validate(run: Run, show: Show) -> None:
     started = time.perf_counter()
     run.model.eval()
     score = run.state.weights.around(evaluate_words)
-    plain = run.objective.loss is None and not run.objective.heads and not run.objective.about.bound
+    bound = any(member.about.bound for member, _ in run.objective.leaves())
+    plain = run.objective.loss is None and not run.objective.heads and not bound
     if plain:  # words are all that is said, and count alike
         scores = score(run.model, run.validation, rule=run.objective.rule)
         losses = {name: found.nats for name, found in scores.items()}
