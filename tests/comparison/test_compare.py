@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from bothways.errors import BothwaysError, DataError, UsageError
 from bothways.pretraining.config import dump
 from bothways.pretraining.folder import RunFolder
 from tests.comparison.conftest import BUDGET
+from tests.pretraining.small import make_shards
 
 Configured = Callable[..., CompareConfig]
 
@@ -93,6 +95,16 @@ def test_nothing_is_done_twice_and_more_is_added(compared: Path, configured: Con
 def test_another_comparison_does_not_go_into_the_same_folder(compared: Path, configured: Configured) -> None:
     with pytest.raises(UsageError, match="holds a comparison with budget"):
         compare(configured(compared, budget={"flops": 2 * BUDGET}))
+
+
+def test_shards_may_move_but_not_change(compared: Path, configured: Configured, shards: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(shards, tmp_path / "moved"))
+    asked: list[str] = []
+    compare(configured(compared, shards=moved, validation_rows=2), say=asked.append)
+    assert sum("asked" in said for said in asked) == 4  # and not one trained anew
+    other = make_shards(tmp_path, documents=30, seed=7)
+    with pytest.raises(DataError, match="on another text"):
+        compare(configured(compared, shards=other))
 
 
 def test_the_page_is_whole_and_asks_for_nothing(compared: Path) -> None:

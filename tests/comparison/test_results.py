@@ -14,7 +14,9 @@ from bothways.comparison.page import render
 from bothways.comparison.results import against_the_best, summary, yardsticks
 from bothways.comparison.table import tables
 from bothways.comparison.yardsticks import BITS, FILL, Items, Yardstick
+from bothways.training.config import Budget
 
+BUDGET = Budget(flops=1e9)
 NAMES = ("causal", "mlm", "diffusion")
 
 
@@ -26,8 +28,8 @@ def result(
         shards=Path("s"),
         out=Path("o"),
         objectives=tuple(figures),
-        budget={"flops": 1e9},
-        seeds=2,  # type: ignore[arg-type]
+        budget=BUDGET,
+        seeds=2,
     )
     noise = np.random.default_rng(0).normal(0, spread, 200)
     answers = {
@@ -51,7 +53,7 @@ def test_a_tie_is_called_a_tie() -> None:
     rng, values = np.random.default_rng(0), {}
     for name in NAMES:
         values[name, 0] = {FILL: Items.right(rng.random(200) < 0.5)}
-    config = CompareConfig(shards=Path("s"), out=Path("o"), objectives=NAMES, budget={"flops": 1e9}, seeds=1)  # type: ignore[arg-type]
+    config = CompareConfig(shards=Path("s"), out=Path("o"), objectives=NAMES, budget=BUDGET, seeds=1)
     (found,) = yardsticks(config, values, {})
     assert {each["verdict"] for each in found["differences"]} == {"tied"}
     assert "has the best mean; tied with it: " in summary(found)

@@ -66,7 +66,7 @@ def compare(
         "search": {"factors": _factors(rates)},
         "at_once": at_once,
         "pairs": [str(file) for file in pairs],
-        "probes": dict(_probe(text) for text in probe),
+        "probes": _probes(probe),
     }
     config = read(CompareConfig, with_settings(values, settings))
     display = Display(quiet=json)
@@ -100,6 +100,16 @@ def _factors(text: str) -> list[float]:
     if not factors or min(factors) <= 0 or len(set(factors)) < len(factors):
         raise UsageError(f"--rates expects different factors above 0, as in 0.5,1,2; got {text!r}")
     return factors
+
+
+def _probes(texts: list[str]) -> dict[str, list[str]]:
+    from bothways.errors import UsageError
+
+    found = [_probe(text) for text in texts]
+    names = [name for name, _ in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"two probes are called {twice!r}: give each a name, --probe NAME=TRAIN.jsonl,TEST.jsonl")
+    return dict(found)
 
 
 def _probe(text: str) -> tuple[str, list[str]]:

@@ -16,7 +16,7 @@ from bothways.comparison.results import VERSION, cost, held_out_baselines, sampl
 from bothways.comparison.search import Search, search
 from bothways.comparison.yardsticks import Yardstick, probe_yardstick
 from bothways.corpus import Shards
-from bothways.errors import DivergedError, UsageError
+from bothways.errors import DataError, DivergedError, UsageError
 from bothways.files import write_text, writing
 from bothways.pretraining import PretrainConfig
 from bothways.pretraining.config import dump, load_config, read
@@ -61,7 +61,7 @@ def compare(
     for expression in config.objectives:
         objective_of(config.run(expression, 0, 1.0), shards)  # checked before anything is trained
     questions = Questions.read(config)
-    open_folder(config)
+    open_folder(config, shards)
     crew = Crew(config.at_once, show)
     searches, runs = train_all(config, shards, crew, say)
     answers = measure_all(config, questions, runs, crew, say)
@@ -122,8 +122,8 @@ def train_all(
         folder = crew.train(chosen, f"{expression}, seed {seed}")
         if folder.manifest()["status"] != "done":
             raise DivergedError(
-                f"{expression}, seed {seed} diverged: {folder.path}. Delete that folder and compare with smaller "
-                f"factors on the learning rate, for example --rates 0.25,0.5,1"
+                f"{expression}, seed {seed} diverged: {folder.path}. Compare in another --out with smaller factors on "
+                "the learning rate, for example --rates 0.25,0.5,1"
             )
         say(f"{expression}, seed {seed}: done")
         return folder
@@ -132,11 +132,12 @@ def train_all(
     return searches, dict(zip(jobs, crew.each(run, jobs), strict=True))
 
 
-def open_folder(config: CompareConfig) -> None:
+def open_folder(config: CompareConfig, shards: Shards) -> None:
     """Makes the comparison's folder, or goes on in it.
 
     Raises:
         UsageError: it holds another comparison; what differs is named.
+        DataError: it holds a comparison on another text.
     """
     place = config.out / CONFIG
     if place.exists():
@@ -151,6 +152,10 @@ def open_folder(config: CompareConfig) -> None:
     with writing(config.out):
         config.out.mkdir(parents=True, exist_ok=True)
         write_text(place, dump(config))
+    if _once(config.out / "text.json", lambda: shards.fingerprint) != shards.fingerprint:
+        raise DataError(
+            f"{config.out} holds a comparison on another text than {config.shards}. Name its shards, or another --out."
+        )
 
 
 def _prime(config: PretrainConfig, baselines: dict[str, Any]) -> None:

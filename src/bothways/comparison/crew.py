@@ -66,13 +66,13 @@ class Crew:
             BothwaysError: what the run said, with its exit code.
         """
         folder = RunFolder(config.out)
-        if not (config.out / "config.yaml").exists():
-            config.out.mkdir(parents=True, exist_ok=True)
-            folder.keep(config)
-        if folder.config().model_dump(exclude=MOVABLE) != config.model_dump(exclude=MOVABLE):
-            raise UsageError(f"{label}: {config.out} holds a run with other settings. Delete that folder, or move it.")
-        if folder.manifest().get("status") in ENDED:
-            return folder
+        if (config.out / "config.yaml").exists():
+            if folder.config().model_dump(exclude=MOVABLE) != config.model_dump(exclude=MOVABLE):
+                raise UsageError(f"{label}: {config.out} holds a run with other settings. Delete or move that folder.")
+            if folder.manifest().get("status") in ENDED:
+                return folder
+        config.out.mkdir(parents=True, exist_ok=True)
+        folder.keep(config)
         command = ["pretrain", "--resume", "--out", str(config.out), "--json"]
         self.run("bothways", command, label, metrics=config.out / "metrics.jsonl", allowed=DivergedError.exit_code)
         return folder

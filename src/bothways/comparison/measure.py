@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bothways.comparison.config import CONFIG, CompareConfig, folder_name
+from bothways.comparison.config import CONFIG, CompareConfig
 from bothways.comparison.crew import Crew
 from bothways.comparison.questions import Labelled, Pairs, read_probe
 from bothways.comparison.yardsticks import (
@@ -74,28 +74,24 @@ def measure_all(
     say: Callable[[str], None],
 ) -> dict[tuple[str, int], Answers]:
     """{(expression, seed): its answers}; those already given to the same questions are read."""
-    places = {
-        (expression, seed): config.out / "answers" / questions.key / f"{folder_name(expression)}.seed-{seed}.npz"
-        for expression, seed in runs
-    }
 
     def ask(run: tuple[str, int]) -> Answers:
-        if not places[run].exists():
+        place = runs[run].path / "answers" / f"{questions.key}.npz"  # goes with the run, when that is deleted
+        if not place.exists():
             label = f"{run[0]}, seed {run[1]}: asked"
-            arguments = [str(runs[run].path), str(config.out / CONFIG), str(places[run])]
+            arguments = [str(runs[run].path), str(config.out / CONFIG), str(place)]
             crew.run("bothways.comparison.measure", arguments, label)
             say(label)
-        return _read(places[run])
+        return _read(place)
 
     return dict(zip(runs, crew.each(ask, list(runs)), strict=True))
 
 
 def main(run: str, comparison: str, place: str) -> None:
     """In a process of its own: asks one run what a comparison's config.yaml says."""
-    questions = Questions.read(read(CompareConfig, load_config(Path(comparison))))
-    config = RunFolder(Path(run)).config()
-    shards = Shards.open(config.shards)
-    objective, _ = objective_of(config, shards)
+    asked, config = read(CompareConfig, load_config(Path(comparison))), RunFolder(Path(run)).config()
+    questions, shards = Questions.read(asked), Shards.open(asked.shards)
+    objective, _ = objective_of(config.model_copy(update={"code": asked.code}), shards)
     rows = validation_rows(shards, config.training.model_copy(update={"validation_rows": questions.rows}))
     loaded = load(run)
     found: Answers = dict(held_out(loaded, objective, shards, rows))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from bothways.batch import Batch, Row
 from bothways.comparison.questions import Labelled, Pairs
@@ -90,14 +91,14 @@ def held_out(
     loaded: Loaded, objective: Objective, shards: Shards, rows: Sequence[Row]
 ) -> Iterator[tuple[Yardstick, Items]]:
     """Bits per byte, next words and hidden words, as far as the objective taught them; an item is a row."""
-    nats_to_bits = bits_per_nat(shards.validation)
-    bytes_a_piece = 1 / (nats_to_bits * math.log(2))
-    following = _row_sums(loaded, build("causal", shards.vocabulary), rows)
-    said = following[:, 0]
+    bytes_a_piece = 1 / (bits_per_nat(shards.validation) * math.log(2))
+    causal = build("causal", shards.vocabulary)
     if "decoder" in objective.about.faces:
-        yield BITS, Items(following[:, 1] / math.log(2), said * bytes_a_piece)
-        yield NEXT, Items(following[:, 2], said)
+        following = _row_sums(loaded, causal, rows)
+        yield BITS, Items(following[:, 1] / math.log(2), following[:, 0] * bytes_a_piece)
+        yield NEXT, Items(following[:, 2], following[:, 0])
     elif objective.about.bound:
+        said = np.array([len(causal.sample(row, np.random.default_rng(0), 1.0).targets[0].at) for row in rows])
         bound = np.mean([_row_sums(loaded, objective, rows, draw=draw)[:, 3] for draw in range(DRAWS)], axis=0)
         yield BITS, Items(bound / math.log(2), said * bytes_a_piece, bound=True)
     if objective.about.hidden is not None:
@@ -119,7 +120,7 @@ def _row_sums(loaded: Loaded, objective: Objective, rows: Sequence[Row], *, draw
         ]
         batch = Batch.stack(samples).to(loaded.reader.device)
         for target, nats, right in answers(model, batch, rule=objective.rule):
-            at, weight = (np.asarray(column.cpu()) for column in (target.at, target.weight))  # type: ignore[union-attr]
+            at, weight = (torch.as_tensor(column).cpu().numpy() for column in (target.at, target.weight))
             own = nats.double().cpu().numpy()
             columns = np.stack([np.ones_like(own), own, right.cpu().numpy(), own * weight], axis=1)
             np.add.at(sums, start + at // batch.pieces.shape[1], columns)
@@ -137,20 +138,22 @@ def minimal_pairs(loaded: Loaded, pairs: Pairs) -> Iterator[tuple[Yardstick, Ite
 
 
 def linear_probe(features: tuple[np.ndarray, np.ndarray], labels: tuple[list[str], list[str]]) -> Items:
-    """A multinomial logistic regression on [train, D] features, read on [test, D]; an item is a text.
+    """A logistic regression on standardised [train, D] features, read on [test, D]; an item is a text."""
+    from sklearn.preprocessing import StandardScaler
 
-    Features are standardised; the strength of the L2 penalty is the best of four by 5-fold cross-validation on the
-    training side.
-    """
+    return _classified(StandardScaler(), features, labels, strengths=[0.001, 0.01, 0.1, 1.0])
+
+
+def _classified(first: Any, inputs: tuple[Any, Any], labels: tuple[list[str], list[str]], *, strengths: Any) -> Items:
+    """Multinomial logistic regression behind a first step, taught and tested; the strength of its L2 penalty is the
+    best by 5-fold cross-validation on the training side."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    scaled = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
-    strengths: dict[str, Any] = {"logisticregression__C": [0.001, 0.01, 0.1, 1.0]}
-    fitted = GridSearchCV(scaled, strengths, cv=5).fit(features[0], labels[0])
-    return Items.right(fitted.predict(features[1]) == np.array(labels[1]))
+    whole = make_pipeline(first, LogisticRegression(max_iter=300))
+    fitted = GridSearchCV(whole, {"logisticregression__C": strengths}, cv=5).fit(inputs[0], labels[0])
+    return Items.right(fitted.predict(inputs[1]) == np.array(labels[1]))
 
 
 def body_features(loaded: Loaded, side: Labelled) -> np.ndarray:
@@ -165,9 +168,6 @@ def body_features(loaded: Loaded, side: Labelled) -> np.ndarray:
 def word_features(sides: tuple[Labelled, Labelled], shards: Shards) -> Items:
     """The same classifier over TF-IDF of the tokenizer's pieces and pairs of pieces: what no body is needed for."""
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GridSearchCV
-    from sklearn.pipeline import make_pipeline
 
     def pieces(text: str) -> list[str]:
         return [str(piece) for piece in shards.tokenizer.encode(text)]
@@ -175,11 +175,6 @@ def word_features(sides: tuple[Labelled, Labelled], shards: Shards) -> Items:
     def whole(side: Labelled) -> list[str]:
         return side.texts if side.other is None else [f"{a}\n{b}" for a, b in zip(side.texts, side.other, strict=True)]
 
-    words = make_pipeline(
-        TfidfVectorizer(analyzer="word", tokenizer=pieces, token_pattern=None, lowercase=False, ngram_range=(1, 2)),
-        LogisticRegression(max_iter=300),
-    )
-    fitted = GridSearchCV(words, {"logisticregression__C": [0.1, 1.0, 10.0, 100.0]}, cv=5).fit(
-        whole(sides[0]), sides[0].labels
-    )
-    return Items.right(fitted.predict(whole(sides[1])) == np.array(sides[1].labels))
+    counted = TfidfVectorizer(tokenizer=pieces, token_pattern=None, lowercase=False, ngram_range=(1, 2))
+    inputs, labels = (whole(sides[0]), whole(sides[1])), (sides[0].labels, sides[1].labels)
+    return _classified(counted, inputs, labels, strengths=[0.1, 1.0, 10.0, 100.0])

@@ -32,16 +32,20 @@ def embed(reader: Reader, texts: Sequence[str]) -> np.ndarray:
     Raises:
         ModelError: the objective taught no way of reading a text.
     """
-    return np.asarray(layers(reader, texts)[:, -1])
+    return np.asarray(_read(reader, texts, every=False)[:, 0])
 
 
 def layers(reader: Reader, texts: Sequence[str]) -> np.ndarray:
     """The same of every layer: float32 [texts, L + 1, D], the embeddings first, the last state last."""
+    return _read(reader, texts, every=True)
+
+
+def _read(reader: Reader, texts: Sequence[str], *, every: bool) -> np.ndarray:
     reads = reading(reader.trained)
     if reads is None:
         raise reader.cannot("encoder")
     directions: tuple[Reads, ...] = ("left to right", "right to left") if reads == "both directions" else (reads,)
-    return np.concatenate([_means(reader, texts, direction) for direction in directions], axis=2)
+    return np.concatenate([_means(reader, texts, direction, every=every) for direction in directions], axis=2)
 
 
 def reading(trained: Trained) -> Reads | None:
@@ -52,10 +56,11 @@ def reading(trained: Trained) -> Reads | None:
 
 
 @torch.inference_mode()
-def _means(reader: Reader, texts: Sequence[str], reads: Reads) -> np.ndarray:
+def _means(reader: Reader, texts: Sequence[str], reads: Reads, *, every: bool) -> np.ndarray:
+    """float32 [texts, 1, D], or [texts, L + 1, D] of every layer, read in one direction."""
     rows, text_of = reader.rows(texts, closed=reads != "left to right")
     config = reader.model.config
-    sums = np.zeros((len(texts), config.layers + 1, config.width), dtype=np.float32)
+    sums = np.zeros((len(texts), config.layers + 1 if every else 1, config.width), dtype=np.float32)
     counts = np.zeros((len(texts), 1, 1), dtype=np.float32)
     for batch in reader.batches([len(row) for row in rows]):
         pieces, layout = reader.lay([rows[i] for i in batch], face="decoder")
@@ -68,7 +73,10 @@ def _means(reader: Reader, texts: Sequence[str], reads: Reads) -> np.ndarray:
         def keep(states: Tensor, real: Tensor = real, found: list[Tensor] = found) -> None:
             found.append(torch.where(real[..., None], states.float(), 0.0).sum(1))  # [B, D]
 
-        reader.model.backbone(pieces, layout, None if plain else ordered.dense(layout), keep=keep)
+        mask = None if plain else ordered.dense(layout)
+        states = reader.model.backbone(pieces, layout, mask, keep=keep if every else None)
+        if not every:
+            keep(states)
         np.add.at(sums, text_of[batch], torch.stack(found, dim=1).cpu().numpy())
         np.add.at(counts, text_of[batch], lengths.cpu().numpy()[:, None, None])
     return sums / counts

@@ -40,7 +40,8 @@ def pictures(
             for place, chart in enumerate(charts)
             if any(curve.points for curve in chart.curves)
         ]
-        drawn += [tag("h3", name, class_="group"), tag("div", *cards, class_="cards")] if cards else []
+        heading = [tag("h3", name, class_="group")] if name else []
+        drawn += [*heading, tag("div", *cards, class_="cards")] if cards else []
     if not axes or not drawn:
         return Markup()
     switch: list[Markup] = []
