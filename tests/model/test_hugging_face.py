@@ -223,9 +223,12 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a list": (lambda f: (f / "config.json").write_text("[]"), "expected a JSON object, got list"),
     "gpt2": (lambda f: damage(f, lambda v: v.update(model_type="gpt2")), "model_type is gpt2; Bothways loads bert"),
     "a size missing": (lambda f: damage(f, lambda v: v.pop("hidden_size")), "hidden_size is missing"),
-    "a size wrong": (lambda f: damage(f, lambda v: v.update(hidden_size="wide")), "expected numbers for the sizes"),
+    "a size wrong": (lambda f: damage(f, lambda v: v.update(hidden_size="wide")), "width.*got 'wide'"),
     "a word for a size": (lambda f: damage(f, lambda v: v.update(vocab_size="many")), "vocabulary.*got 'many'"),
-    "other groups": (lambda f: damage(f, lambda v: v.update(num_key_value_heads=1)), "num_key_value_heads is 1"),
+    "other groups": (
+        lambda f: damage(f, lambda v: v.update(num_key_value_heads=1)),
+        "q_proj.weight has shape",
+    ),
     "biases": (lambda f: damage(f, lambda v: v.update(attention_bias=True)), "attention_bias is True"),
     "untied": (
         lambda f: damage(f, lambda v: v.update(tie_word_embeddings=False)),

@@ -10,7 +10,7 @@ import typer
 
 from bothways.cli.show import Json, print_json
 
-Run = Annotated[Path, typer.Argument(help="A run's folder, or a Hugging Face folder of a kind that Bothways reads.")]
+Run = Annotated[Path, typer.Argument(help="A run's folder, a Hugging Face folder, or a name of its hub.")]
 Texts = Annotated[list[str], typer.Argument(metavar="TEXT", help="One or more texts, each in quotes.")]
 
 

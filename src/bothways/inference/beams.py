@@ -91,7 +91,7 @@ def _grow(reader: Reader, way: Onwards, searches: Sequence[Search], writing: Wri
     rows, prompts = [], []
     for one in searches:
         one.text.forget(len(one.live[0].pieces), room)
-        rows += [one.text.row(vocabulary.cls, candidate.pieces) for candidate in one.live]
+        rows += [one.text.row(candidate.pieces) for candidate in one.live]
         prompts += [one.text.prompt] * len(one.live)
     most = max(one.text.limit - len(one.live[0].pieces) for one in searches)
     rounds = min(1 + room - max(map(len, rows)), most)

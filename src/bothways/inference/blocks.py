@@ -73,7 +73,7 @@ def _grow(reader: Reader, texts: Sequence[GrowingText], writing: Writing) -> Non
     room = longest // size * size  # whole blocks only
     for text in texts:
         text.forget(len(text.new), room - 1)
-    rows = [text.row(vocabulary.cls, text.new) for text in texts]
+    rows = [text.row(text.new) for text in texts]
     done = [len(row) // size * size for row in rows]
     rest = [row[count:] for row, count in zip(rows, done, strict=True)]
     wanted = max(-(-(len(known) + text.left) // size) for known, text in zip(rest, texts, strict=True))

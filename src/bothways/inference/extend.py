@@ -60,7 +60,10 @@ def extend(reader: Reader, prompts: Sequence[str], writing: Writing) -> list[str
         numbers = order[start : start + at_once]
         streams = [np.random.default_rng((writing.seed, number)) for number in numbers]
         limit = writing.max_new_tokens
-        texts = [GrowingText(begun[number], stream, limit) for number, stream in zip(numbers, streams, strict=True)]
+        texts = [
+            GrowingText(begun[number], stream, limit, opening=reader.tokenizer.opening(begun[number]))
+            for number, stream in zip(numbers, streams, strict=True)
+        ]
         if way in OTHERWISE:
             OTHERWISE[way](reader, texts, writing)
         elif writing.beams is not None:
@@ -84,7 +87,7 @@ def _grow(reader: Reader, way: Onwards, texts: Sequence[GrowingText], writing: W
     vocabulary, room = reader.tokenizer.vocabulary, reader.model.config.length - way.asks
     for text in texts:
         text.forget(len(text.new), room)
-    rows = [text.row(vocabulary.cls, text.new) for text in texts]
+    rows = [text.row(text.new) for text in texts]
     rounds = min(1 + room - max(map(len, rows)), max(text.left for text in texts))
     told = NextPiece(reader, way, rows, prompts=[text.prompt for text in texts], rounds=rounds)
     for number in range(rounds):

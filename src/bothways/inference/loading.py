@@ -19,24 +19,24 @@ from bothways.inference.infill import Gap, infill
 from bothways.inference.reading import Reader
 from bothways.inference.score import score
 from bothways.inference.writing import Options, Order, Unmasking, Writing
-from bothways.model import read_saved
+from bothways.model import local, read_saved
 from bothways.text import Tokenizer
 
 FACES = ("encoder", "decoder", "body")
 
 
-def load(folder: str | Path, *, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32) -> Loaded:
-    """Opens a run, or any Hugging Face folder of a kind that `model.from_hugging_face` reads.
+def load(model: str | Path, *, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32) -> Loaded:
+    """Opens a run, or a model of others: BERT, RoBERTa, ELECTRA, EuroBERT, Llama or Qwen3.
 
     Args:
-        folder: a run with `encoder/`, `decoder/` or `body/` in it, or one such folder.
+        model: a run with `encoder/`, `decoder/` or `body/` in it, a Hugging Face folder, or a name of its hub.
         device: where to compute; a GPU when there is one.
         dtype: what to compute in; torch.bfloat16 is faster where the processor has instructions for it.
 
     Raises:
         ModelError: nothing there, or it cannot be read.
     """
-    folder = Path(folder)
+    folder = local(model)
     found = next((folder / face for face in FACES if (folder / face / "config.json").is_file()), folder)
     if not (found / "config.json").is_file():
         raise ModelError(
@@ -45,9 +45,9 @@ def load(folder: str | Path, *, device: torch.device | str | None = None, dtype:
         )
     saved = read_saved(found)
     tokenizer = Tokenizer.load(found)
-    if tokenizer.vocabulary.size > saved.model.config.vocabulary:
+    if tokenizer.size > saved.model.config.vocabulary:
         raise ModelError(
-            f"{found}: the tokenizer has {tokenizer.vocabulary.size} pieces, the model "
+            f"{found}: the tokenizer has {tokenizer.size} pieces, the model "
             f"{saved.model.config.vocabulary}: they do not belong together"
         )
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")

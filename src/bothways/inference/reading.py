@@ -71,9 +71,10 @@ class Reader:
     @property
     def silent(self) -> Tensor:
         """The pieces that are never written: the special ones but [SEP], and those that the tokenizer does not know."""
-        vocabulary = self.tokenizer.vocabulary
-        unknown = range(vocabulary.size, self.model.config.vocabulary)
-        return torch.tensor([*sorted(vocabulary.special - {vocabulary.sep}), *unknown], device=self.device)
+        vocabulary, table = self.tokenizer.vocabulary, range(self.model.config.vocabulary)
+        silent = (vocabulary.special - {vocabulary.sep}) | {*table[vocabulary.size :]}
+        found = [piece for piece in sorted(silent) if piece in table]
+        return torch.tensor(found, dtype=torch.int64, device=self.device)
 
     def rows(self, texts: Sequence[str], *, closed: bool) -> tuple[list[np.ndarray], np.ndarray]:
         """[CLS] pieces, and [SEP] when `closed`: int64 rows, and for each row the number of its text.
@@ -106,8 +107,8 @@ class Reader:
         return rows
 
     def _row(self, pieces: Sequence[int] | np.ndarray, *, closed: bool) -> np.ndarray:
-        vocabulary = self.tokenizer.vocabulary
-        return np.array([vocabulary.cls, *pieces, *([vocabulary.sep] if closed else [])], dtype=np.int64)
+        closing = [self.tokenizer.vocabulary.sep] if closed else []
+        return np.array([*self.tokenizer.opening(pieces), *pieces, *closing], dtype=np.int64)
 
     def states(self, rows: Sequence[np.ndarray], *, face: str) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Batches of (numbers of the rows [B], their states [B, T, D]), rows of like length together.
@@ -128,7 +129,8 @@ class Reader:
     def lay(self, rows: Sequence[np.ndarray], *, face: str, left: bool = False) -> tuple[Tensor, Layout]:
         """Rows of unequal length as pieces [B, T] and a layout; the padding is at the end, or at the `left`."""
         length = max(map(len, rows))
-        pieces = np.full((len(rows), length), self.tokenizer.vocabulary.pad)
+        pad = self.tokenizer.vocabulary.pad
+        pieces = np.full((len(rows), length), pad if pad < self.model.config.vocabulary else 0)  # nobody sees it
         starts = np.array([length - len(row) if left else 0 for row in rows])[:, None]  # [B, 1]
         for row, start, target in zip(rows, starts[:, 0], pieces, strict=True):
             target[start : start + len(row)] = row

@@ -93,7 +93,7 @@ def _grow(reader: Reader, texts: Sequence[GrowingText], writing: Writing, count:
     vocabulary, room = reader.tokenizer.vocabulary, reader.model.config.length - count
     for text in texts:
         text.forget(len(text.new), room)
-    rows = [text.row(vocabulary.cls, text.new) for text in texts]
+    rows = [text.row(text.new) for text in texts]
     wanted = -(-max(text.left for text in texts) // count)
     rounds = min(wanted, 1 + (room - max(map(len, rows))) // count)
     streams = Streams(reader, rows, prompts=[text.prompt for text in texts], capacity=(rounds + 1) * count)

@@ -130,8 +130,10 @@ def write_masked(reader: Reader, texts: Sequence[GrowingText], writing: Writing,
         for text in growing:
             count = min(text.left, longest // 2)
             unmasking = writing.unmasking(count)
-            known = text.row(vocabulary.cls, text.new)[1:]
-            shown = np.array([vocabulary.cls, *known[max(0, len(known) - (longest - 1 - count)) :]])
+            opening = len(text.opening)
+            known = text.row(text.new)
+            first = max(opening, len(known) - (longest - opening - count))
+            shown = np.concatenate([known[:opening], known[first:]])
             whole = np.append(shown, np.full(count, vocabulary.mask))
             rows.append(HiddenRow(whole, mask=vocabulary.mask, stream=text.stream, unmasking=unmasking))
             counts.append(count)

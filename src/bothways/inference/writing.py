@@ -104,7 +104,7 @@ class Unmasking:
 
 @dataclass(slots=True)
 class GrowingText:
-    """A text being written; the model reads [CLS] and the pieces from `start` on.
+    """A text being written; the model reads its opening and the pieces from `start` on.
 
     begun   the prompt's pieces
     stream  its own random numbers
@@ -112,6 +112,7 @@ class GrowingText:
     new     those that were
     ended   nothing more is to be added
     source  how many of the pieces are read as the prompt
+    opening what stands before the text, [CLS]
     """
 
     begun: np.ndarray
@@ -121,6 +122,7 @@ class GrowingText:
     ended: bool = False
     start: int = 0
     source: int = 0
+    opening: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         self.source = len(self.begun)
@@ -132,23 +134,23 @@ class GrowingText:
         return 0 if self.ended else self.limit - len(self.new)
 
     def forget(self, written: int, room: int) -> None:
-        """Where [CLS] and all pieces are more than `room`, the older half is forgotten for good.
+        """Where the opening and all pieces are more than `room`, the older half is forgotten for good.
 
         What is kept is then read as a prompt.
         """
         count = len(self.begun) + written
-        if 1 + count - self.start > room:
+        if len(self.opening) + count - self.start > room:
             self.start = self.source = count
             self.start -= room // 2
 
-    def row(self, cls: int, new: Sequence[int]) -> np.ndarray:
-        """[CLS] and the pieces that are read, `new` being what was written."""
-        return np.array([cls, *[*self.begun.tolist(), *new][self.start :]], dtype=np.int64)
+    def row(self, new: Sequence[int]) -> np.ndarray:
+        """The opening and the pieces that are read, `new` being what was written."""
+        return np.array([*self.opening, *[*self.begun.tolist(), *new][self.start :]], dtype=np.int64)
 
     @property
     def prompt(self) -> int:
-        """How many of the row's pieces, [CLS] counted, are the prompt."""
-        return 1 + self.source - self.start
+        """How many of the row's pieces, the opening counted, are the prompt."""
+        return len(self.opening) + self.source - self.start
 
     def add(self, piece: int, end: int) -> None:
         if piece == end:

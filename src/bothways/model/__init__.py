@@ -8,6 +8,7 @@ from bothways.model.config import ModelConfig as ModelConfig
 from bothways.model.config import preset as preset
 from bothways.model.faces import Trained as Trained
 from bothways.model.faces import architecture as architecture
+from bothways.model.hub import local as local
 from bothways.model.hugging_face import from_hugging_face as from_hugging_face
 from bothways.model.hugging_face import read_saved as read_saved
 from bothways.model.hugging_face import save_faces as save_faces

@@ -11,13 +11,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bothways.model.config import RotaryScaling
+
 
 class Rotary:
     """cos and sin of every place times every frequency (RoFormer, Su et al. 2021), gathered for one batch."""
 
-    def __init__(self, position: Tensor, *, head_width: int, base: float, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        position: Tensor,
+        *,
+        head_width: int,
+        base: float,
+        dtype: torch.dtype,
+        scaling: RotaryScaling | None = None,
+    ) -> None:
         exponent = torch.arange(0, head_width, 2, device=position.device, dtype=torch.float32) / head_width
         frequency = 1.0 / base**exponent  # in this order, the angles equal transformers' bit by bit
+        if scaling is not None:
+            frequency = _scaled(frequency, scaling)
         angle = position[..., None].float() * frequency  # [B, T, E/2]
         angle = torch.cat([angle, angle], -1)[:, None]
         self.cos = angle.cos().to(dtype)  # [B, 1, T, E]
@@ -27,6 +39,13 @@ class Rotary:
         """Rotates the two halves of x [B, H, T, E]."""
         left, right = x.chunk(2, dim=-1)
         return x * self.cos + torch.cat([-right, left], -1) * self.sin
+
+
+def _scaled(frequency: Tensor, scaling: RotaryScaling) -> Tensor:
+    """Frequencies in radians a token; see RotaryScaling."""
+    turns = scaling.length * frequency / (2 * torch.pi)
+    share = ((turns - scaling.low) / (scaling.high - scaling.low)).clamp(0, 1)
+    return frequency * (share + (1 - share) / scaling.factor)
 
 
 def split_heads(qkv: Tensor, *, heads: int, rotary: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -120,7 +120,13 @@ def through(
         seen = tiles(mask, heads=config.heads)
     rotary = None
     if config.shape == "modern":
-        rotary = Rotary(layout.position, head_width=config.head_width, base=config.rotary_base, dtype=x.dtype)
+        rotary = Rotary(
+            layout.position,
+            head_width=config.head_width,
+            base=config.rotary_base,
+            dtype=x.dtype,
+            scaling=config.rotary_scaling,
+        )
     for i, block in enumerate(network.blocks):
         if keep is not None:
             keep(x)

@@ -32,17 +32,23 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention with one product for q, k and v."""
+    """Multi-head attention with one product for q, k and v.
+
+    Where several heads share their keys and values, these are laid out once for every head that reads them: all that
+    comes after is the same for both.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         biased = config.shape == "classic"
-        self.heads = config.heads
-        self.qkv = nn.Linear(config.width, 3 * config.width, bias=biased)
-        self.out = nn.Linear(config.width, config.width, bias=biased)
+        self.heads, self.key_heads = config.heads, config.key_heads or config.heads
+        self.qkv = nn.Linear(config.width, sum(config.qkv_widths), bias=biased)
+        self.query_norm = RMSNorm(config.head_width, config.epsilon) if config.head_norm else None
+        self.key_norm = RMSNorm(config.head_width, config.epsilon) if config.head_norm else None
+        self.out = nn.Linear(config.heads * config.head_width, config.width, bias=biased)
 
     def forward(self, x: Tensor, *, mask: Mask, rotary: Rotary | None, cache: LayerCache | None = None) -> Tensor:
-        qkv = self.qkv(x)
+        qkv = self._every_head(self.qkv(x))
         if isinstance(mask, list):
             context = attend_by_tiles(qkv, heads=self.heads, rotary=rotary, tiles=mask)
         else:
@@ -52,6 +58,17 @@ class Attention(nn.Module):
             context = attend(q, k, v, mask).transpose(1, 2).flatten(2)
         result: Tensor = self.out(context)
         return result
+
+    def _every_head(self, qkv: Tensor) -> Tensor:
+        """[B, T, (H + 2 key heads) * E] -> [B, T, 3*H*E]: normed, each head beside keys and values of its own."""
+        if self.key_heads == self.heads and self.query_norm is None:
+            return qkv
+        widths = (self.heads, self.key_heads, self.key_heads)
+        q, k, v = qkv.unflatten(-1, (sum(widths), -1)).split(widths, dim=2)
+        if self.query_norm is not None and self.key_norm is not None:
+            q, k = self.query_norm(q), self.key_norm(k)
+        k, v = (x.repeat_interleave(self.heads // self.key_heads, dim=2) for x in (k, v))
+        return torch.cat([q, k, v], 2).flatten(2)
 
 
 class ModernBlock(nn.Module):

@@ -11,6 +11,21 @@ from bothways.errors import unknown
 HEAD_WIDTH = 64  # heads of 32 are half as fast on every processor measured (docs/decisions.md)
 
 
+class RotaryScaling(BaseModel):
+    """Slow rotary angles made slower still, so that a model reads further than it was first trained to (Llama 3.1).
+
+    An angle that turns fewer than `low` times within `length` tokens is divided by `factor`, one that turns more than
+    `high` times is left alone, and those between go over smoothly.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    factor: float = Field(ge=1)
+    low: float = Field(gt=0)
+    high: float = Field(gt=0)
+    length: int = Field(ge=1)
+
+
 class ModelConfig(BaseModel):
     """One Transformer in two shapes.
 
@@ -30,19 +45,28 @@ class ModelConfig(BaseModel):
     length: int = Field(default=512, ge=8, description="the longest text the model is meant for, in pieces")
     shape: Literal["modern", "classic"] = "modern"
     rotary_base: float = 10_000.0
+    rotary_scaling: RotaryScaling | None = None
+    key_heads: int | None = Field(default=None, ge=1, description="heads of keys and values, where fewer")
+    head_size: int | None = Field(default=None, ge=2, description="width of a head where it is not width / heads")
+    head_norm: bool = Field(default=False, description="a norm over each head's queries and keys (Qwen3)")
     epsilon: float = 1e-6
     init: float = 0.02
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    segments: int = Field(default=0, ge=0, description="segment embeddings; 0 for none (modern), 2 for BERT")
+    segments: int = Field(default=0, ge=0, description="embeddings: 0 (modern), 2 (BERT), 1 (RoBERTa)")
     embedding_width: int | None = Field(default=None, description="narrower embeddings, projected up (ELECTRA small)")
     word_head: Literal["tied", "untied", "transformed"] = "tied"
 
     @model_validator(mode="after")
     def _fits(self) -> ModelConfig:
-        if self.width % self.heads or (self.width // self.heads) % 2:
+        if (self.head_size is None and self.width % self.heads) or self.head_width % 2:
             raise ValueError(
                 f"width must be a multiple of heads with an even head width, got width {self.width}, heads {self.heads}"
             )
+        if self.heads % (self.key_heads or self.heads):
+            raise ValueError(f"heads must be a multiple of key_heads, got {self.heads} and {self.key_heads}")
+        others = [name for name in ("rotary_scaling", "key_heads", "head_size", "head_norm") if getattr(self, name)]
+        if self.shape == "classic" and others:
+            raise ValueError(f"{others[0]} belongs to the modern shape")
         if self.shape == "modern" and (self.embedding_width or self.word_head == "transformed"):
             raise ValueError("embedding_width and a transformed word head belong to the classic shape")
         if self.shape == "classic" and self.word_head == "untied":
@@ -51,13 +75,20 @@ class ModelConfig(BaseModel):
 
     @property
     def head_width(self) -> int:
-        return self.width // self.heads
+        return self.head_size or self.width // self.heads
+
+    @property
+    def qkv_widths(self) -> tuple[int, int, int]:
+        """Of the queries, the keys and the values of a token."""
+        keys = (self.key_heads or self.heads) * self.head_width
+        return self.heads * self.head_width, keys, keys
 
     @property
     def body_parameters(self) -> int:
         """Weights of the blocks (matrices only): what a token is multiplied with, head and embeddings apart."""
         feed_forward = 3 if self.shape == "modern" else 2
-        return self.layers * (4 * self.width**2 + feed_forward * self.width * self.inner)
+        attention = sum(self.qkv_widths) + self.heads * self.head_width
+        return self.layers * self.width * (attention + feed_forward * self.inner)
 
     def flops_per_token(self, *, length: float, predicted: float, training: bool = True) -> float:
         """FLOPs a token: matrix products forward (2 a weight), and backward twice that when training.
@@ -66,7 +97,7 @@ class ModelConfig(BaseModel):
         share `predicted` of the tokens; embedding lookups, norms and activations are free.
         """
         body = 2 * self.body_parameters
-        attention = 4 * self.layers * self.width * length
+        attention = 4 * self.layers * self.heads * self.head_width * length
         head = 2 * predicted * self.width * self.vocabulary
         return (3 if training else 1) * (body + attention + head)
 

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from bothways.batch import Reads, Vocabulary
 from bothways.errors import ModelError, unknown
-from bothways.model.config import ModelConfig
-from bothways.model.names import PREFIX, kind_of
+from bothways.model.config import ModelConfig, RotaryScaling
+from bothways.model.names import PREFIX, ROBERTA_FIRST, ROBERTA_PAD, kind_of
 
 Face = Literal["encoder", "decoder", "detector", "body"]
 
@@ -24,6 +24,11 @@ _ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
     ("llama", "decoder"): ("llama", "LlamaForCausalLM"),
     ("llama", "detector"): ("eurobert", "EuroBertForTokenClassification"),
     ("llama", "body"): ("eurobert", "EuroBertModel"),
+    ("qwen3", "decoder"): ("qwen3", "Qwen3ForCausalLM"),
+    ("qwen3", "body"): ("qwen3", "Qwen3Model"),
+    ("roberta", "encoder"): ("roberta", "RobertaForMaskedLM"),
+    ("roberta", "decoder"): ("roberta", "RobertaForCausalLM"),
+    ("roberta", "body"): ("roberta", "RobertaModel"),
     ("bert", "encoder"): ("bert", "BertForMaskedLM"),
     ("bert", "decoder"): ("bert", "BertLMHeadModel"),
     ("bert", "detector"): ("electra", "ElectraForPreTraining"),
@@ -101,8 +106,10 @@ def architecture(config: ModelConfig, face: str) -> tuple[str, str]:
         ModelError: a shape that Hugging Face does not have; worth asking before a run is started.
     """
     found = {name: value for (kind, name), value in _ARCHITECTURES.items() if kind == kind_of(config)}
-    if face not in found:
+    if face not in get_args(Face):
         raise unknown("face", face, found)
+    if face not in found:
+        raise ModelError(f"Hugging Face has no {face} of {kind_of(config)}'s shape; it has: {', '.join(sorted(found))}")
     if config.shape == "modern" and config.segments:
         raise ModelError(
             "the modern shape with segments cannot be saved: EuroBERT and Llama have none. Set segments to 0."
@@ -125,6 +132,8 @@ def config_json(config: ModelConfig, *, vocabulary: Vocabulary, face: str) -> di
         raise ModelError(
             f"the tokenizer has {vocabulary.size} pieces, the model {config.vocabulary}: they do not belong together"
         )
+    if kind == "roberta" and vocabulary.pad != ROBERTA_PAD:
+        raise ModelError(f"RoBERTa's padding is piece {ROBERTA_PAD}, this tokenizer's is {vocabulary.pad}")
     shared = {
         "architectures": [name],
         "model_type": kind,
@@ -134,7 +143,7 @@ def config_json(config: ModelConfig, *, vocabulary: Vocabulary, face: str) -> di
         "intermediate_size": config.inner,
         "num_hidden_layers": config.layers,
         "num_attention_heads": config.heads,
-        "max_position_embeddings": config.length,
+        "max_position_embeddings": config.length + (ROBERTA_FIRST if kind == "roberta" else 0),
         "initializer_range": config.init,
         "tie_word_embeddings": config.word_head != "untied",
         **({"id2label": {"0": "original", "1": "replaced"}} if face == "detector" else {}),
@@ -154,11 +163,12 @@ def config_json(config: ModelConfig, *, vocabulary: Vocabulary, face: str) -> di
         }
     return shared | {
         **({"mask_token_id": vocabulary.mask} if kind == "eurobert" else {}),
-        "num_key_value_heads": config.heads,
+        **({"use_sliding_window": False} if kind == "qwen3" else {}),
+        "num_key_value_heads": config.key_heads or config.heads,
         "head_dim": config.head_width,
         "hidden_act": "silu",
         "rms_norm_eps": config.epsilon,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rotary_base},
+        "rope_parameters": {"rope_theta": config.rotary_base, **_rope(config.rotary_scaling)},
         "attention_bias": False,
         "attention_dropout": 0.0,
         "mlp_bias": False,
@@ -182,7 +192,7 @@ def read_config(values: Mapping[str, Any], *, words: bool) -> ModelConfig:
             width=values["hidden_size"],
             heads=values["num_attention_heads"],
             inner=values["intermediate_size"],
-            length=values["max_position_embeddings"],
+            length=values["max_position_embeddings"] - (ROBERTA_FIRST if PREFIX[kind] == "roberta." else 0),
             init=values.get("initializer_range", 0.02),
             **fields,
         )
@@ -196,22 +206,47 @@ def read_config(values: Mapping[str, Any], *, words: bool) -> ModelConfig:
 
 
 def _modern(values: Mapping[str, Any]) -> dict[str, Any]:
-    heads = values["num_attention_heads"]
-    rope = values.get("rope_parameters") or {"rope_theta": values.get("rope_theta", 10_000.0)}
+    heads, qwen = values["num_attention_heads"], values["model_type"] == "qwen3"
+    of_old = {"rope_theta": values.get("rope_theta", 10_000.0), **(values.get("rope_scaling") or {})}
     # What transformers assumes where config.json is silent, and what our shape has.
     _require(values, "hidden_act", "silu", silent="silu")
-    _require(values, "num_key_value_heads", heads, silent=heads)
-    _require(values, "head_dim", values["hidden_size"] // heads, silent=values["hidden_size"] // heads)
     _require(values, "attention_bias", False, silent=False)
     _require(values, "mlp_bias", False, silent=False)
-    _require(values, "rope_scaling", None, silent=None)
-    _require(rope, "rope_type", "default", silent="default")
+    _require(values, "use_sliding_window", False, silent=False)
+    key_heads = values.get("num_key_value_heads") or heads
+    head_size = values.get("head_dim") or (128 if qwen else values["hidden_size"] // heads)
     return {
         "shape": "modern",
-        "rotary_base": rope["rope_theta"],
+        **_rotary(values.get("rope_parameters") or of_old),
+        "key_heads": None if key_heads == heads else key_heads,
+        "head_size": None if head_size * heads == values["hidden_size"] else head_size,
+        "head_norm": qwen,
         "epsilon": values["rms_norm_eps"],
         "word_head": "tied" if values.get("tie_word_embeddings") else "untied",
     }
+
+
+_LLAMA3 = {
+    "factor": "factor",
+    "low": "low_freq_factor",
+    "high": "high_freq_factor",
+    "length": "original_max_position_embeddings",
+}
+"""{field of RotaryScaling: its name in config.json}"""
+
+
+def _rope(scaling: RotaryScaling | None) -> dict[str, Any]:
+    if scaling is None:
+        return {"rope_type": "default"}
+    return {"rope_type": "llama3", **{theirs: getattr(scaling, ours) for ours, theirs in _LLAMA3.items()}}
+
+
+def _rotary(rope: Mapping[str, Any]) -> dict[str, Any]:
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind not in ("default", "llama3"):
+        raise ModelError(f"config.json: rope_type is {kind!r}; Bothways loads 'default' and 'llama3'")
+    scaling = None if kind == "default" else {ours: rope[theirs] for ours, theirs in _LLAMA3.items()}
+    return {"rotary_base": rope["rope_theta"], "rotary_scaling": scaling}
 
 
 def _classic(values: Mapping[str, Any], *, words: bool) -> dict[str, Any]:
@@ -219,6 +254,9 @@ def _classic(values: Mapping[str, Any], *, words: bool) -> dict[str, Any]:
     _require(values, "hidden_act", "gelu", silent="gelu")
     _require(values, "position_embedding_type", "absolute", silent="absolute")
     _require(values, "add_cross_attention", False, silent=False)
+    if PREFIX[values["model_type"]] == "roberta.":
+        _require(values, "pad_token_id", ROBERTA_PAD, silent=ROBERTA_PAD)
+        _require(values, "type_vocab_size", 1, silent=2)
     embedding = values.get("embedding_size", values["hidden_size"]) if values["model_type"] == "electra" else None
     return {
         "shape": "classic",

@@ -31,6 +31,8 @@ def generator_shape(config: ModelConfig, *, width: float, layers: float) -> Mode
             "inner": inner,
             "layers": max(1, round(config.layers * layers)),
             "embedding_width": config.embedding_width or config.width,
+            "key_heads": None,
+            "head_size": None,
         }
     )
 

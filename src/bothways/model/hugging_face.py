@@ -34,7 +34,11 @@ from bothways.model.names import from_hugging_face_names, to_hugging_face
 WEIGHTS = "model.safetensors"
 HEADS = "head.safetensors"
 """Heads that the face has no place for."""
-_WORD_HEADS = ("cls.predictions.transform.dense.weight", "generator_predictions.dense.weight")
+_WORD_HEADS = (
+    "cls.predictions.transform.dense.weight",
+    "generator_predictions.dense.weight",
+    "lm_head.dense.weight",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def from_hugging_face(folder: str | Path) -> Model:
-    """The model in a folder: our own faces, BERT and ELECTRA; float32, on the CPU, ready to be used or trained on.
+    """The model in a folder, our own or a published one (`names.PREFIX`); float32, on the CPU, ready to train on.
 
     Raises:
         ModelError: no model there, a kind that is not ours, weights that are a pickle, damaged, or do not fit.
@@ -149,6 +153,15 @@ def _read_heads(path: Path) -> dict[str, Tensor]:
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
+    """One file, or the several that an index names."""
+    index = folder / f"{WEIGHTS}.index.json"
+    if not (folder / WEIGHTS).is_file() and index.is_file():
+        files = _read_json(index).get("weight_map")
+        if not isinstance(files, dict):
+            raise ModelError(f"{index}: expected weight_map, the file of every tensor")
+        return {
+            name: tensor for file in sorted({*files.values()}) for name, tensor in _read_file(folder / file).items()
+        }
     path = folder / WEIGHTS
     if not path.is_file():
         others = sorted(
@@ -159,7 +172,13 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
                 f"{folder} holds its weights as {others[0]}, which can run code when it is opened and is never opened "
                 f"here. If you trust it, load it with transformers and save_pretrained it: that writes {WEIGHTS}."
             )
-        raise ModelError(f"{folder}: expected the weights in {WEIGHTS} (one file), found none")
+        raise ModelError(
+            f"{folder}: expected the weights in {WEIGHTS}, or in files that {index.name} names; found none"
+        )
+    return _read_file(path)
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

@@ -13,8 +13,20 @@ from torch import Tensor
 from bothways.errors import ModelError
 from bothways.model.config import ModelConfig
 
-PREFIX = {"eurobert": "model.", "llama": "model.", "bert": "bert.", "electra": "electra."}
+PREFIX = {
+    "eurobert": "model.",
+    "llama": "model.",
+    "qwen3": "model.",
+    "bert": "bert.",
+    "electra": "electra.",
+    "roberta": "roberta.",
+    "xlm-roberta": "roberta.",
+}
 """What stands before the names of the body in a model with a head; a body saved alone goes without."""
+
+ROBERTA_PAD = 1
+ROBERTA_FIRST = ROBERTA_PAD + 1
+"""The row of RoBERTa's position table that is the first piece's: those before it are never read."""
 
 _MODERN = {
     "backbone.embeddings.pieces": ("model.embed_tokens",),
@@ -25,6 +37,8 @@ _MODERN = {
 _MODERN_BLOCK = {
     "attention_norm": ("input_layernorm",),
     "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "attention.query_norm": ("self_attn.q_norm",),
+    "attention.key_norm": ("self_attn.k_norm",),
     "attention.out": ("self_attn.o_proj",),
     "feed_forward_norm": ("post_attention_layernorm",),
     "gate": ("mlp.gate_proj",),
@@ -52,6 +66,11 @@ _WORDS = {
         "words.norm": ("cls.predictions.transform.LayerNorm",),
         "words": ("cls.predictions",),  # its bias alone
     },
+    "roberta": {
+        "words.dense": ("lm_head.dense",),
+        "words.norm": ("lm_head.layer_norm",),
+        "words": ("lm_head",),
+    },
     "electra": {
         "words.dense": ("generator_predictions.dense",),
         "words.norm": ("generator_predictions.LayerNorm",),
@@ -70,7 +89,7 @@ def _modules(kind: str, layers: int) -> dict[str, tuple[str, ...]]:
     if prefix == "model.":
         outside, block, theirs = _MODERN, _MODERN_BLOCK, "model.layers"
     else:
-        outside = {ours: (prefix + names[0],) for ours, names in _CLASSIC.items()} | _WORDS[kind]
+        outside = {ours: (prefix + names[0],) for ours, names in _CLASSIC.items()} | _WORDS[prefix.rstrip(".")]
         block, theirs = _CLASSIC_BLOCK, f"{prefix}encoder.layer"
     inside = {
         f"backbone.blocks.{i}.{ours}": tuple(f"{theirs}.{i}.{name}" for name in names)
@@ -81,9 +100,11 @@ def _modules(kind: str, layers: int) -> dict[str, tuple[str, ...]]:
 
 
 def kind_of(config: ModelConfig) -> str:
-    """Hugging Face's kind of a classic shape (the modern one is both "eurobert" and "llama", of equal names)."""
+    """Hugging Face's kind of a shape ("llama" is "eurobert" too, of equal names)."""
     if config.shape == "modern":
-        return "llama"
+        return "qwen3" if config.head_norm else "llama"
+    if config.segments == 1:
+        return "roberta"
     return "electra" if config.embedding_width else "bert"
 
 
@@ -107,8 +128,11 @@ def to_hugging_face(weights: Mapping[str, Tensor], *, config: ModelConfig, detec
             raise ModelError(
                 f"the {config.shape} shape cannot be saved with {name}: Hugging Face's has no place for it"
             )
-        theirs = modules[module]
-        for other, part in zip(theirs, weight.detach().float().cpu().chunk(len(theirs)), strict=True):
+        theirs, weight = modules[module], weight.detach().float().cpu()
+        if module == "backbone.embeddings.positions" and kind == "roberta":
+            weight = torch.cat([weight.new_zeros(ROBERTA_FIRST, weight.shape[1]), weight])
+        widths = config.qkv_widths if len(theirs) == 3 else (len(weight),)
+        for other, part in zip(theirs, weight.split(widths), strict=True):
             result[f"{other}.{field}"] = part.contiguous()
     if "difference.weight" in result:
         row = result.pop("difference.weight")
@@ -140,6 +164,8 @@ def from_hugging_face_names(
                 f"expected the tensor {missing[0]}, which is not there. Is config.json that of this model?"
             )
         weight = torch.cat([tensors[other] for other in theirs]).float()
+        if module == "backbone.embeddings.positions" and PREFIX[kind] == "roberta.":
+            weight = weight[ROBERTA_FIRST:]
         if weight.shape != like.shape:
             shape = [list(tensors[other].shape) for other in theirs]
             raise ModelError(f"{theirs[0]} has shape {shape[0]}, config.json says {list(like.shape)} for {name}")

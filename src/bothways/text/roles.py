@@ -32,14 +32,16 @@ _CONFIGURED = {
 def give_roles(engine: Engine, configured: dict[str, Any], *, mask_takes_space: bool) -> dict[str, str]:
     """{role: piece}: what tokenizer_config.json says, else a known name, else a new special piece at the end.
 
-    No piece plays two roles: [CLS] opens a document and [SEP] closes it, and rows count documents by [CLS].
+    No piece plays two roles: [CLS] opens a document and [SEP] closes it, and rows count documents by [CLS]. Where one
+    is named for two, padding, which no model reads, goes without.
     """
     found: dict[str, str] = {}
-    for role, names in ROLES.items():
+    for role in sorted(ROLES, key="pad".__eq__):
         said = [_content(configured.get(key)) for key in _CONFIGURED[role]]
         taken = set(found.values())
-        usable = [n for n in [*said, *names] if n and n not in taken and engine.token_to_id(n) is not None]
-        found[role] = usable[0] if usable else names[0]
+        usable = [n for n in [*said, *ROLES[role]] if n and n not in taken and engine.token_to_id(n) is not None]
+        found[role] = usable[0] if usable else ROLES[role][0]
+    found = {role: found[role] for role in ROLES}
     marked = {token.content for token in engine.get_added_tokens_decoder().values() if token.special}
     for role, name in found.items():
         if name not in marked:

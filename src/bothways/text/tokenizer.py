@@ -32,6 +32,9 @@ _BYTES = {chr(byte): byte for byte in _PRINTABLE} | {
 class Tokenizer:
     """Wraps an engine of the `tokenizers` library: five special pieces with their roles, text never read as a special.
 
+    roles   {role: its piece}
+    size    how many pieces it came with; those of roles that it lacked are laid behind them
+
     Raises (all encoders):
         UsageError: a lone surrogate, which no file can hold.
     """
@@ -40,6 +43,7 @@ class Tokenizer:
         spec = json.loads(engine.to_str())
         self._byte_level = "ByteLevel" in json.dumps([spec["pre_tokenizer"], spec["decoder"]])
         self._prefix = spec["model"]["continuing_subword_prefix"] if spec["model"]["type"] == "WordPiece" else None
+        self.size = 1 + max(engine.get_vocab(with_added_tokens=True).values())
         self.roles = give_roles(engine, configured or {}, mask_takes_space=self._byte_level)
         engine.post_processor = None
         engine.no_padding()
@@ -112,6 +116,15 @@ class Tokenizer:
     @cached_property
     def vocabulary(self) -> Vocabulary:
         return vocabulary_of(self._engine, self.roles)
+
+    def opening(self, pieces: Sequence[int] | np.ndarray) -> tuple[int, ...]:
+        """What stands before a text: [CLS]; if the tokenizer came without one (Qwen3), nothing.
+
+        A text of no pieces must have something before it, and then has what closed the text before.
+        """
+        if self.vocabulary.cls < self.size:
+            return (self.vocabulary.cls,)
+        return () if len(pieces) else (self.vocabulary.sep,)
 
     def encode(self, text: str) -> list[int]:
         """Pieces of the text alone: no specials are added, and "[CLS]" in the text is five characters."""

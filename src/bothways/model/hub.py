@@ -1,0 +1,35 @@
+"""Models of the Hugging Face hub by their names: fetched once, kept in its cache, never run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from bothways.errors import ModelError
+
+WANTED = ("*.json", "*.safetensors", "vocab.txt")
+"""No pickles and no code: what Bothways would not read is not fetched."""
+
+
+def local(named: str | Path) -> Path:
+    """A folder as it is; a name of the hub, "owner/name" or "name", as the folder of its cache that holds it.
+
+    HF_HOME says where the cache is, HF_HUB_OFFLINE=1 that nothing is to be fetched, HF_TOKEN who asks.
+
+    Raises:
+        ModelError: there is no such folder, and the hub does not give it.
+    """
+    folder = Path(named)
+    if folder.exists() or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", str(named)):
+        return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(named), allow_patterns=list(WANTED)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"{named}: there is no such folder here, and the Hugging Face hub did not give a model of that name "
+            f"({reason}). Check the path, or the name and the connection."
+        ) from None

@@ -1,0 +1,53 @@
+"""Models by their name on the hub: found in its cache without a network, or an error that says what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bothways.model import local
+from tests.inference.made import make_run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def asked(script: str, cache: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=environment, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As the hub's own library leaves it after a download."""
+    home = tmp_path_factory.mktemp("home")
+    folder = home / "hub" / "models--someone--small"
+    made = make_run(home / "made")
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("0123abcd")
+    shutil.copytree(made / "encoder", folder / "snapshots" / "0123abcd")
+    return home
+
+
+def test_a_name_is_looked_up_in_the_cache(cache: Path) -> None:
+    done = asked("import bothways; print(bothways.load('someone/small').embed('a text').shape)", cache)
+    assert (done.stdout.strip(), done.returncode) == ("(64,)", 0), done.stderr
+
+
+def test_what_is_not_there_is_an_error_in_one_line(cache: Path) -> None:
+    done = asked("import sys; from bothways.cli import main; sys.argv[1:] = ['embed', 'no/such', 'x']; main()", cache)
+    assert done.returncode == 5
+    assert "no/such: there is no such folder here, and the Hugging Face hub did not give" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_paths_are_never_asked_of_the_hub(tmp_path: Path) -> None:
+    assert local(tmp_path) == tmp_path
+    for path in ("runs/en/encoder", "/no/such", "./model", "../model"):
+        assert local(path) == Path(path)
