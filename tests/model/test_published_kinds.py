@@ -116,6 +116,17 @@ def test_the_rotary_scaling_of_old_is_the_same(tmp_path: Path) -> None:
     assert modern.rotary_scaling == RotaryScaling(factor=8, low=1, high=4, length=64)
 
 
+def test_weights_in_several_files(tmp_path: Path) -> None:
+    source, _ = published("llama", tmp_path / "whole")
+    source.save_pretrained(tmp_path / "parts", max_shard_size="100KB")
+    assert len(list((tmp_path / "parts").glob("*.safetensors"))) > 1
+    whole, parts = (read_saved(tmp_path / name).model.state_dict() for name in ("whole", "parts"))
+    assert all(torch.equal(parts[name], weight) for name, weight in whole.items())
+    next((tmp_path / "parts").glob("*-00001-*.safetensors")).unlink()
+    with pytest.raises(ModelError, match=r"model-00001-of-.*cannot be read"):
+        read_saved(tmp_path / "parts")
+
+
 def test_generation_with_a_cache_where_heads_share_keys(tmp_path: Path) -> None:
     config = MODERN.model_copy(update={"heads": 4, "key_heads": 2, "head_norm": True})
     model, layout = model_of(config), packed([9], causal=True)

@@ -159,9 +159,8 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
         files = _read_json(index).get("weight_map")
         if not isinstance(files, dict):
             raise ModelError(f"{index}: expected weight_map, the file of every tensor")
-        return {
-            name: tensor for file in sorted({*files.values()}) for name, tensor in _read_file(folder / file).items()
-        }
+        parts = [_read_file(folder / file) for file in sorted({*files.values()})]
+        return {name: tensor for part in parts for name, tensor in part.items()}
     path = folder / WEIGHTS
     if not path.is_file():
         others = sorted(
