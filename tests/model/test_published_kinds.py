@@ -42,6 +42,7 @@ LLAMA_3 = {
     "original_max_position_embeddings": 64,
 }
 KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "bert": ("Bert", "NextSentencePrediction", SMALL),
     "roberta": ("Roberta", "MaskedLM", OF_ROBERTA),
     "roberta, causal": ("Roberta", "CausalLM", {**OF_ROBERTA, "is_decoder": True}),
     "xlm-roberta": ("XLMRoberta", "MaskedLM", OF_ROBERTA),
@@ -73,7 +74,7 @@ def logits(model: Any, pieces: torch.Tensor, real: torch.Tensor) -> torch.Tensor
     return found
 
 
-@pytest.mark.parametrize("case", KINDS)
+@pytest.mark.parametrize("case", [case for case in KINDS if case != "bert"])  # test_parity.py has BERT's and ELECTRA's
 def test_read_and_written_back(case: str, tmp_path: Path) -> None:
     source, face = published(case, tmp_path / "theirs")
     layout = packed([21], [8], causal=face == "decoder")

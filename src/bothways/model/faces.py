@@ -14,29 +14,43 @@ from pydantic import ValidationError
 
 from bothways.batch import Reads, Vocabulary
 from bothways.errors import ModelError, unknown
+from bothways.model.answers import Answers
 from bothways.model.config import ModelConfig, RotaryScaling
 from bothways.model.names import PREFIX, ROBERTA_FIRST, ROBERTA_PAD, kind_of
 
-Face = Literal["encoder", "decoder", "detector", "body"]
+Face = Literal["encoder", "decoder", "detector", "body", "classifier", "tagger", "decoder-classifier", "decoder-tagger"]
+SAYS_WORDS = ("encoder", "decoder")
 
 _ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
     ("llama", "encoder"): ("eurobert", "EuroBertForMaskedLM"),
     ("llama", "decoder"): ("llama", "LlamaForCausalLM"),
     ("llama", "detector"): ("eurobert", "EuroBertForTokenClassification"),
     ("llama", "body"): ("eurobert", "EuroBertModel"),
+    ("llama", "classifier"): ("eurobert", "EuroBertForSequenceClassification"),
+    ("llama", "tagger"): ("eurobert", "EuroBertForTokenClassification"),
+    ("llama", "decoder-classifier"): ("llama", "LlamaForSequenceClassification"),
+    ("llama", "decoder-tagger"): ("llama", "LlamaForTokenClassification"),
     ("qwen3", "decoder"): ("qwen3", "Qwen3ForCausalLM"),
     ("qwen3", "body"): ("qwen3", "Qwen3Model"),
+    ("qwen3", "decoder-classifier"): ("qwen3", "Qwen3ForSequenceClassification"),
+    ("qwen3", "decoder-tagger"): ("qwen3", "Qwen3ForTokenClassification"),
     ("roberta", "encoder"): ("roberta", "RobertaForMaskedLM"),
     ("roberta", "decoder"): ("roberta", "RobertaForCausalLM"),
     ("roberta", "body"): ("roberta", "RobertaModel"),
+    ("roberta", "classifier"): ("roberta", "RobertaForSequenceClassification"),
+    ("roberta", "tagger"): ("roberta", "RobertaForTokenClassification"),
     ("bert", "encoder"): ("bert", "BertForMaskedLM"),
     ("bert", "decoder"): ("bert", "BertLMHeadModel"),
     ("bert", "detector"): ("electra", "ElectraForPreTraining"),
     ("bert", "body"): ("bert", "BertModel"),
+    ("bert", "classifier"): ("bert", "BertForSequenceClassification"),
+    ("bert", "tagger"): ("bert", "BertForTokenClassification"),
     ("electra", "encoder"): ("electra", "ElectraForMaskedLM"),
     ("electra", "decoder"): ("electra", "ElectraForCausalLM"),
     ("electra", "detector"): ("electra", "ElectraForPreTraining"),
     ("electra", "body"): ("electra", "ElectraModel"),
+    ("electra", "classifier"): ("electra", "ElectraForSequenceClassification"),
+    ("electra", "tagger"): ("electra", "ElectraForTokenClassification"),
 }
 
 
@@ -50,6 +64,7 @@ class Trained:
     hidden     where a hidden word is said: at its place, one place before it (GPT-BERT), or nowhere
     decoding   {way of using it that its faces do not imply ("detect", "unmask", ...): its size, or 0}
     reads      how the body reads a text, where there is no face
+    answers    what it was fine-tuned to say
     """
 
     objective: str
@@ -57,10 +72,13 @@ class Trained:
     hidden: Literal["in place", "before"] | None
     decoding: Mapping[str, int] = field(default_factory=dict)
     reads: Reads | None = None
+    answers: Answers | None = None
 
     @property
     def folders(self) -> dict[str, Face]:
         """{folder to save: its face}; what only detects is an encoder that says no words."""
+        if self.answers is not None:
+            return {"model": cast("Face", self.answers.face)}
         if not self.faces:
             return {"body": "body"}
         detects = self.hidden is None and "detect" in self.decoding
@@ -85,7 +103,15 @@ class Trained:
         decoding, reads = values.get("decoding", {}), values.get("reads")
         if not isinstance(decoding, dict) or reads not in {*get_args(Reads), None}:
             raise ModelError(f"bothways.json: expected decoding and reads as Bothways writes them, got {dict(values)}")
-        return cls(str(values.get("objective", "")), tuple(faces), hidden, decoding, reads)
+        answers = values.get("answers")
+        return cls(
+            str(values.get("objective", "")),
+            tuple(faces),
+            hidden,
+            decoding,
+            reads,
+            Answers.from_json(answers) if answers else None,
+        )
 
     @classmethod
     def guess(cls, values: Mapping[str, Any], *, words: bool) -> Trained:
@@ -116,13 +142,15 @@ def architecture(config: ModelConfig, face: str) -> tuple[str, str]:
         )
     if config.shape == "classic" and not config.segments:
         raise ModelError("the classic shape without segments cannot be saved: BERT always has them. Set segments to 2.")
-    if config.shape == "classic" and face not in ("body", "detector") and config.word_head == "tied":
+    if config.shape == "classic" and face in SAYS_WORDS and config.word_head == "tied":
         raise ModelError("BERT's word head is a transformed one: set word_head to transformed, not tied")
     return found[face]
 
 
-def config_json(config: ModelConfig, *, vocabulary: Vocabulary, face: str) -> dict[str, Any]:
-    """The config.json of one face.
+def config_json(
+    config: ModelConfig, *, vocabulary: Vocabulary, face: str, answers: Answers | None = None
+) -> dict[str, Any]:
+    """The config.json of one face; of a fine-tuned model, with what it answers.
 
     Raises:
         ModelError: the shape has no such face, or its table is too small for the vocabulary.
@@ -147,7 +175,8 @@ def config_json(config: ModelConfig, *, vocabulary: Vocabulary, face: str) -> di
         "initializer_range": config.init,
         "tie_word_embeddings": config.word_head != "untied",
         **({"id2label": {"0": "original", "1": "replaced"}} if face == "detector" else {}),
-        "pad_token_id": vocabulary.pad,
+        **(_answers_json(answers) if answers else {}),
+        "pad_token_id": vocabulary.pad if vocabulary.pad < config.vocabulary else vocabulary.sep,
         "bos_token_id": vocabulary.cls,
         "eos_token_id": vocabulary.sep,
     }
@@ -172,6 +201,22 @@ def config_json(config: ModelConfig, *, vocabulary: Vocabulary, face: str) -> di
         "attention_bias": False,
         "attention_dropout": 0.0,
         "mlp_bias": False,
+    }
+
+
+_PROBLEMS = {
+    "one": "single_label_classification",
+    "several": "multi_label_classification",
+    "number": "regression",
+}
+
+
+def _answers_json(answers: Answers) -> dict[str, Any]:
+    return {
+        "id2label": {str(number): label for number, label in enumerate(answers.labels)},
+        "label2id": {label: number for number, label in enumerate(answers.labels)},
+        **({"problem_type": _PROBLEMS[answers.kind]} if answers.head == "label" else {}),
+        **({"classifier_pooling": "mean"} if answers.face == "classifier" else {}),  # EuroBERT's
     }
 
 

@@ -25,11 +25,12 @@ from torch import Tensor
 from bothways.batch import Vocabulary
 from bothways.errors import ModelError
 from bothways.files import sync_folder
+from bothways.model.answers import Answers
 from bothways.model.config import ModelConfig
-from bothways.model.faces import Trained, config_json, read_config
+from bothways.model.faces import Trained, architecture, config_json, read_config
 from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.model import Model
-from bothways.model.names import from_hugging_face_names, to_hugging_face
+from bothways.model.names import from_hugging_face_names, head_among, kind_of, to_hugging_face
 
 WEIGHTS = "model.safetensors"
 HEADS = "head.safetensors"
@@ -73,11 +74,14 @@ def save_faces(
         ModelError: a shape that Hugging Face does not have.
     """
     faces = trained.folders
-    configs = {folder: config_json(config, vocabulary=vocabulary, face=face) for folder, face in faces.items()}
+    configs = {
+        folder: config_json(config, vocabulary=vocabulary, face=face, answers=trained.answers)
+        for folder, face in faces.items()
+    }
     aside = run / ".faces.partial"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    _save_weights(aside, weights, config=config, detector="detector" in faces.values())
+    _save_weights(aside, weights, config=config, trained=trained)
     for where, face in faces.items():
         folder = aside / where
         folder.mkdir()
@@ -86,7 +90,7 @@ def save_faces(
                 _link(aside / file, folder / file)
         _write_json(folder / "config.json", configs[where])
         _write_json(folder / "bothways.json", trained.as_json())
-        save_tokenizer(folder, "decoder" if face == "decoder" else "encoder")
+        save_tokenizer(folder, "decoder" if face.startswith("decoder") else "encoder")
         (folder / "README.md").write_text(card(face), encoding="utf-8")
         if face == "decoder":
             _write_json(folder / "generation_config.json", _generation(vocabulary))
@@ -101,13 +105,20 @@ def save_faces(
     return [run / where for where in faces]
 
 
-def _save_weights(folder: Path, weights: Mapping[str, Tensor], *, config: ModelConfig, detector: bool) -> None:
+def _save_weights(folder: Path, weights: Mapping[str, Tensor], *, config: ModelConfig, trained: Trained) -> None:
     """The face's weights, and beside them the heads that it has no place for."""
-    _save(folder / WEIGHTS, to_hugging_face(weights, config=config, detector=detector))
+    kind, head = kind_of(config), "words"
+    if trained.answers is not None:
+        head = trained.answers.head
+        kind, _ = architecture(config, trained.answers.face)
+    elif "detector" in trained.folders.values():
+        head = "replaced"
+        kind = "electra" if kind == "bert" else kind
+    _save(folder / WEIGHTS, to_hugging_face(weights, config=config, kind=kind, head=head))
     heads = {
         name: weight.detach().float().cpu().contiguous() for name, weight in weights.items() if name[:6] == "heads."
     }
-    if heads and not detector:
+    if heads and head == "words":
         _save(folder / HEADS, heads)
 
 
@@ -137,13 +148,41 @@ def read_saved(folder: Path) -> Saved:
         heads = _read_heads(folder / HEADS)
         asked = {key.split(".")[1] for key in heads}
         asked |= {"replaced"} if "detector" in trained.folders.values() else set()
-        model = Model(read_config(values, words=words), heads={name: KNOWN_HEADS[name] for name in sorted(asked)})
+        made = {name: KNOWN_HEADS[name] for name in sorted(asked)} | (trained.answers.heads if trained.answers else {})
+        model = Model(read_config(values, words=words), heads=made)
         wanted = {key: weight for key, weight in model.state_dict().items() if key not in heads}
         body = from_hugging_face_names(tensors, kind=values["model_type"], wanted=wanted)
         model.load_state_dict(body | heads)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
     return Saved(model, trained)
+
+
+def read_body(folder: Path, answers: Answers, *, dropout: float | None = None, seed: int = 0) -> Model:
+    """The body in a folder under a head that is to be fine-tuned.
+
+    Of the head, what the folder holds for it is taken (BERT's pooler, or all of a head for the same labels); the rest
+    is drawn by `seed`. The words' own head is left out.
+
+    Raises:
+        ModelError: as `from_hugging_face`; or transformers has no class of this kind for such answers.
+    """
+    values, tensors = _read_json(folder / "config.json"), _read_weights(folder)
+    try:
+        config = read_config(values, words=False).model_copy(update={"word_head": "tied"})
+        if dropout is not None:
+            config = config.model_copy(update={"dropout": dropout})
+        kind, _ = architecture(config, answers.face)
+        model = Model(config, heads=answers.heads, seed=seed)
+        own = model.state_dict()
+        body = {name: weight for name, weight in own.items() if name.startswith("backbone.")}
+        head = {name: weight for name, weight in own.items() if name.startswith("heads.")}
+        found = from_hugging_face_names(tensors, kind=values["model_type"], wanted=body)
+        found |= head_among(tensors, kind=kind, wanted=head)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from None
+    model.load_state_dict(own | found)
+    return model
 
 
 def _read_heads(path: Path) -> dict[str, Tensor]:

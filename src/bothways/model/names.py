@@ -79,6 +79,24 @@ _WORDS = {
         "heads.replaced.logit": ("discriminator_predictions.dense_prediction",),
     },
 }
+_LABEL = {"heads.label.dense": ("classifier.dense",), "heads.label.out": ("classifier.out_proj",)}
+_ANSWERS = {
+    "eurobert": {
+        "heads.label.dense": ("dense",),
+        "heads.label.out": ("classifier",),
+        "heads.tags.out": ("classifier",),
+    },
+    "llama": {"heads.label.out": ("score",), "heads.tags.out": ("score",)},
+    "qwen3": {"heads.label.out": ("score",), "heads.tags.out": ("score",)},
+    "bert": {
+        "heads.label.dense": ("bert.pooler.dense",),
+        "heads.label.out": ("classifier",),
+        "heads.tags.out": ("classifier",),
+    },
+    "electra": {**_LABEL, "heads.tags.out": ("classifier",)},
+    "roberta": {**_LABEL, "heads.tags.out": ("classifier",)},
+    "xlm-roberta": {**_LABEL, "heads.tags.out": ("classifier",)},
+}
 # Tensors of a body that carry nothing we use: BERT's pooler is trained for next sentences, the others are constants.
 _IGNORED = ("pooler.", "embeddings.position_ids", "rotary_emb.")
 
@@ -96,7 +114,7 @@ def _modules(kind: str, layers: int) -> dict[str, tuple[str, ...]]:
         for i in range(layers)
         for ours, names in block.items()
     }
-    return outside | inside
+    return outside | inside | _ANSWERS[kind]
 
 
 def kind_of(config: ModelConfig) -> str:
@@ -108,28 +126,32 @@ def kind_of(config: ModelConfig) -> str:
     return "electra" if config.embedding_width else "bert"
 
 
-def to_hugging_face(weights: Mapping[str, Tensor], *, config: ModelConfig, detector: bool = False) -> dict[str, Tensor]:
-    """{our name: weight} -> {their name: float32 weight on the CPU}; parts and heads stay out.
+def to_hugging_face(
+    weights: Mapping[str, Tensor], *, config: ModelConfig, kind: str | None = None, head: str = "words"
+) -> dict[str, Tensor]:
+    """{our name: weight} -> {their name: float32 weight on the CPU}: the body's and those of one head.
 
-    Of the heads, the words' is there; instead of it, a detector has the one that tells what was replaced.
+    Args:
+        kind: Hugging Face's model_type; left out, that of the shape.
+        head: "words", or one of the model's heads.
 
     Raises:
         ModelError: a weight of the body that has no name there.
     """
-    kind = kind_of(config)
-    modules = _modules("electra" if detector and kind == "bert" else kind, config.layers)
-    others = ("parts.", "words." if detector else "heads.", "heads.copied.")
+    kind = kind or kind_of(config)
+    modules = _modules(kind, config.layers)
+    wanted = ("backbone.", "words." if head == "words" else f"heads.{head}.")
     result: dict[str, Tensor] = {}
     for name, weight in weights.items():
         module, _, field = name.rpartition(".")
-        if name.startswith(others):
+        if not name.startswith(wanted):
             continue
         if module not in modules:
             raise ModelError(
                 f"the {config.shape} shape cannot be saved with {name}: Hugging Face's has no place for it"
             )
         theirs, weight = modules[module], weight.detach().float().cpu()
-        if module == "backbone.embeddings.positions" and kind == "roberta":
+        if module == "backbone.embeddings.positions" and PREFIX[kind] == "roberta.":
             weight = torch.cat([weight.new_zeros(ROBERTA_FIRST, weight.shape[1]), weight])
         widths = config.qkv_widths if len(theirs) == 3 else (len(weight),)
         for other, part in zip(theirs, weight.split(widths), strict=True):
@@ -172,6 +194,18 @@ def from_hugging_face_names(
         result[name] = weight
         used.update(theirs)
     _nothing_lost(tensors.keys() - used, prefix=PREFIX[kind])
+    return result
+
+
+def head_among(tensors: Mapping[str, Tensor], *, kind: str, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those weights of a head, in our names, that are there in the shapes of `wanted`."""
+    tensors, modules = _modern_spelling(tensors, prefix=PREFIX[kind]), _modules(kind, 0)
+    result = {}
+    for name, like in wanted.items():
+        module, _, field = name.rpartition(".")
+        found = tensors.get(f"{modules[module][0]}.{field}")
+        if found is not None and found.shape == like.shape:
+            result[name] = found.float()
     return result
 
 

@@ -13,14 +13,16 @@ from typing import Any, Literal
 
 import numpy as np
 from tokenizers import Tokenizer as Engine
+from tokenizers.processors import TemplateProcessing
 
 from bothways.batch import Vocabulary
 from bothways.errors import DataError, UsageError
 from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WordStarts, edges
 from bothways.text.chunks import ChunkEncoder, cuts_of
+from bothways.text.frame import Frame
 from bothways.text.roles import give_roles, read_vocabulary_file, vocabulary_of
 
-Template = Literal["encoder", "decoder"]
+Template = Literal["encoder", "decoder", "own"]
 _TEMPLATES = {"encoder": ("{cls} $A {sep}", "{cls} $A {sep} $B:1 {sep}:1"), "decoder": ("{cls} $A", "{cls} $A $B:1")}
 _PRINTABLE = {*range(33, 127), *range(161, 173), *range(174, 256)}
 # GPT-2's spelling of bytes: a printable one as itself, the others as the characters from 256 on, in order.
@@ -33,6 +35,7 @@ class Tokenizer:
     """Wraps an engine of the `tokenizers` library: five special pieces with their roles, text never read as a special.
 
     roles   {role: its piece}
+    frame   what stands around one text and around two
     size    how many pieces it came with; those of roles that it lacked are laid behind them
 
     Raises (all encoders):
@@ -45,6 +48,10 @@ class Tokenizer:
         self._prefix = spec["model"]["continuing_subword_prefix"] if spec["model"]["type"] == "WordPiece" else None
         self.size = 1 + max(engine.get_vocab(with_added_tokens=True).values())
         self.roles = give_roles(engine, configured or {}, mask_takes_space=self._byte_level)
+        self._own_template = spec["post_processor"]
+        if self._own_template is None:
+            engine.post_processor = self._made("encoder", vocabulary_of(engine, self.roles))
+        self.frame = Frame.of(engine)
         engine.post_processor = None
         engine.no_padding()
         engine.no_truncation()
@@ -84,7 +91,8 @@ class Tokenizer:
         """Writes tokenizer.json and tokenizer_config.json, which transformers' AutoTokenizer loads.
 
         Args:
-            template: what transformers puts around a text: "encoder" `[CLS] A [SEP]`, "decoder" `[CLS] A`, or nothing.
+            template: what transformers puts around a text: "encoder" `[CLS] A [SEP]`, "decoder" `[CLS] A`, "own" what
+                this tokenizer came with, or nothing.
             length: the longest input of the model it goes with.
         """
         folder = Path(folder)
@@ -106,12 +114,15 @@ class Tokenizer:
         _write_json(folder / "tokenizer_config.json", config)
 
     def _template(self, template: Template) -> dict[str, Any]:
-        from tokenizers.processors import TemplateProcessing
+        if template == "own" and self._own_template is not None:
+            return dict(self._own_template)
+        made = self._made("encoder" if template == "own" else template, self.vocabulary)
+        return dict(json.loads(made.__getstate__()))
 
+    def _made(self, template: str, vocabulary: Vocabulary) -> TemplateProcessing:
         single, pair = (text.format(**self.roles) for text in _TEMPLATES[template])
-        specials = [(self.roles[role], getattr(self.vocabulary, role)) for role in ("cls", "sep")]
-        state = TemplateProcessing(single=single, pair=pair, special_tokens=specials).__getstate__()
-        return dict(json.loads(state))
+        specials = [(self.roles[role], getattr(vocabulary, role)) for role in ("cls", "sep")]
+        return TemplateProcessing(single=single, pair=pair, special_tokens=specials)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:

@@ -1,0 +1,147 @@
+"""What fine-tuning puts on a body: the question, and the head that answers it; each is that of transformers' class.
+
+Letters: N texts or words, B rows, T tokens, D width, C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bothways.errors import ModelError
+from bothways.model.config import ModelConfig
+from bothways.model.names import kind_of
+
+Kind = Literal["one", "several", "number"]
+Side = Literal["encoder", "decoder"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a fine-tuned model says.
+
+    task    its name: "classify"
+    head    "label" gives one answer a text, "tags" one a word
+    labels  by number; of a number, its name
+    kind    one of the labels, several (any of them), or a number
+    reads   the body's face: "encoder" from all sides, "decoder" from left to right
+    """
+
+    task: str
+    head: Literal["label", "tags"]
+    labels: tuple[str, ...]
+    kind: Kind
+    reads: Side
+
+    @property
+    def face(self) -> str:
+        """What Hugging Face calls such a model, see `faces`."""
+        face = {"label": "classifier", "tags": "tagger"}[self.head]
+        return face if self.reads == "encoder" else f"decoder-{face}"
+
+    @property
+    def heads(self) -> dict[str, Callable[[ModelConfig], nn.Module]]:
+        """{name in a model: what makes it}."""
+        if self.head == "tags":
+            return {"tags": partial(Tags, labels=len(self.labels))}
+        return {"label": partial(Label, labels=len(self.labels), reads=self.reads)}
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Answers:
+        """
+        Raises:
+            ModelError: something else than `as_json` wrote.
+        """
+        try:
+            found = cls(**{**values, "labels": tuple(map(str, values["labels"]))})
+            if found.head not in ("label", "tags") or found.kind not in get_args(Kind):
+                raise KeyError(found.head)
+        except (TypeError, KeyError):
+            raise ModelError(f"bothways.json: expected answers as Bothways writes them, got {dict(values)}") from None
+        return found
+
+
+Pool = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""hidden [B*T, D], where each text begins [N], which tokens are no padding [B*T] -> a state a text [N, D]."""
+
+
+def _first(hidden: Tensor, at: Tensor, real: Tensor) -> Tensor:
+    return hidden.index_select(0, at)
+
+
+def _last(hidden: Tensor, at: Tensor, real: Tensor) -> Tensor:
+    owner = _owner(at, real)
+    place = torch.arange(len(real), device=at.device)
+    ends = torch.zeros(len(at) + 1, dtype=torch.int64, device=at.device).scatter_reduce(0, owner, place, "amax")
+    return hidden.index_select(0, ends[:-1])
+
+
+def _mean(hidden: Tensor, at: Tensor, real: Tensor) -> Tensor:
+    owner = _owner(at, real)
+    sums = hidden.new_zeros(len(at) + 1, hidden.shape[1]).index_add(0, owner, hidden)
+    counts = torch.bincount(owner, minlength=len(at) + 1)
+    return sums[:-1] / counts[:-1, None].to(hidden.dtype)
+
+
+def _owner(at: Tensor, real: Tensor) -> Tensor:
+    """[B*T] the number of the text that each token belongs to, texts being laid one behind the other; padding: N."""
+    begins = torch.zeros_like(real, dtype=torch.int64)
+    begins[at] = 1
+    order = at.argsort()  # rows are filled in any order
+    return torch.where(real, order[(begins.cumsum(0) - 1).clamp(0)], len(at))
+
+
+_WAYS: dict[tuple[str, Side], tuple[Pool, Callable[[Tensor], Tensor] | None]] = {
+    ("bert", "encoder"): (_first, torch.tanh),
+    ("roberta", "encoder"): (_first, torch.tanh),
+    ("electra", "encoder"): (_first, F.gelu),
+    ("llama", "encoder"): (_mean, F.gelu),
+    ("llama", "decoder"): (_last, None),
+    ("qwen3", "decoder"): (_last, None),
+}
+"""{(kind, how the body reads): (the state that speaks for a text, what follows a dense layer; None: there is none)}."""
+
+
+class Label(nn.Module):
+    """One answer a text: from its first state, the mean of all, or its last, as the class of the same kind has it."""
+
+    def __init__(self, config: ModelConfig, *, labels: int, reads: Side) -> None:
+        super().__init__()
+        way = _WAYS.get((kind_of(config), reads))
+        if way is None:
+            raise ModelError(f"a {kind_of(config)} that reads as a {reads} has no class for labels in transformers")
+        self._pool, self._activation = way
+        self.dense = nn.Linear(config.width, config.width) if self._activation else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.out = nn.Linear(config.width, labels, bias=reads == "encoder")
+
+    def forward(self, hidden: Tensor, at: Tensor, real: Tensor) -> Tensor:
+        """hidden [B*T, D], where each text begins [N], which tokens are no padding [B*T] -> logits [N, C]."""
+        pooled = self._pool(hidden, at, real)
+        if self.dense is not None and self._activation is not None:
+            pooled = self._activation(self.dense(pooled))
+        logits: Tensor = self.out(self.dropout(pooled))
+        return logits
+
+
+class Tags(nn.Module):
+    """One answer a word, from the state of its first piece."""
+
+    def __init__(self, config: ModelConfig, *, labels: int) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.dropout)
+        self.out = nn.Linear(config.width, labels)
+
+    def forward(self, hidden: Tensor, at: Tensor, real: Tensor) -> Tensor:
+        """hidden [B*T, D], the words' first pieces [N] -> logits [N, C]."""
+        logits: Tensor = self.out(self.dropout(hidden.index_select(0, at)))
+        return logits

@@ -1,0 +1,61 @@
+"""What a tokenizer puts around one text and around two: pieces, and the segment that each belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from tokenizers import Encoding
+from tokenizers import Tokenizer as Engine
+
+Pieces = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """one     what stands before and behind one text
+    two     what stands before, between and behind two
+    second  the segment of the second text and of what closes it (0 or 1)
+    """
+
+    one: tuple[Pieces, Pieces]
+    two: tuple[Pieces, Pieces, Pieces]
+    second: int = 0
+
+    @classmethod
+    def of(cls, engine: Engine) -> Frame:
+        """As the engine's own template has it, found out by framing a text of one letter."""
+        letter = engine.encode("a", add_special_tokens=False)
+        one, two = engine.post_process(letter), engine.post_process(letter, letter)
+        (before, after), parts = (_around(encoding, len(letter)) for encoding in (one, two))
+        return cls((before, after), (parts[0], parts[1], parts[2]), two.type_ids[-1])
+
+    def room(self, length: int, texts: int) -> int:
+        """How many pieces of text fit into `length`."""
+        return length - sum(map(len, self.one if texts == 1 else self.two))
+
+    def around(self, *texts: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        """Pieces int32 [T] and segments int32 [T] of one text or two with their frame, and where each text begins."""
+        frame = self.one if len(texts) == 1 else self.two
+        parts: list[np.ndarray] = [np.array(frame[0], dtype=np.int32)]
+        begins, first = [], 0
+        for number, text in enumerate(texts):
+            begins.append(sum(map(len, parts)))
+            parts += [text.astype(np.int32), np.array(frame[number + 1], dtype=np.int32)]
+            first = first or sum(map(len, parts))
+        pieces = np.concatenate(parts)
+        return pieces, np.where(np.arange(len(pieces)) < first, 0, self.second).astype(np.int32), begins
+
+
+def _around(encoding: Encoding, length: int) -> list[Pieces]:
+    """The special pieces before, between and behind texts of `length` pieces each."""
+    found: list[list[int]] = [[]]
+    pieces = iter(zip(encoding.ids, encoding.special_tokens_mask, strict=True))
+    for piece, special in pieces:
+        if special:
+            found[-1].append(piece)
+        else:
+            found.append([])
+            for _ in range(length - 1):  # the rest of this text
+                next(pieces)
+    return [tuple(part) for part in found]

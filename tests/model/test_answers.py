@@ -1,0 +1,130 @@
+"""Fine-tuned heads: transformers' classes say the same, and a body comes under one from any folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bothways.batch import Vocabulary
+from bothways.errors import ModelError
+from bothways.model import Answers, Model, ModelConfig, Trained, read_body, read_saved, save_faces
+from bothways.visibility import ordered
+from tests.model.small import CLASSIC, MODERN, PROJECTED, packed, random_pieces
+from tests.model.test_published_kinds import published
+
+transformers = pytest.importorskip("transformers")
+
+ROBERTA = CLASSIC.model_copy(update={"segments": 1, "epsilon": 1e-5})
+QWEN3 = MODERN.model_copy(update={"head_norm": True, "head_size": 16, "key_heads": 1})
+SHAPES: dict[str, tuple[ModelConfig, str]] = {
+    "eurobert": (MODERN, "encoder"),
+    "llama": (MODERN, "decoder"),
+    "qwen3": (QWEN3, "decoder"),
+    "bert": (CLASSIC, "encoder"),
+    "roberta": (ROBERTA, "encoder"),
+    "electra": (PROJECTED, "encoder"),
+}
+VOCABULARY = Vocabulary(size=97, pad=1, unk=3, cls=0, sep=2, mask=4)
+CLASSES = {"label": "AutoModelForSequenceClassification", "tags": "AutoModelForTokenClassification"}
+
+
+def answers(head: Any, reads: Any, **changes: Any) -> Answers:
+    return Answers(**{"task": "t", "head": head, "labels": ("a", "b", "c"), "kind": "one", "reads": reads, **changes})
+
+
+def tuned(config: ModelConfig, asked: Answers) -> Model:
+    model = Model(config.model_copy(update={"word_head": "tied"}), heads=asked.heads).eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() < 2:
+                parameter.add_(torch.empty_like(parameter).normal_(0.0, 0.3, generator=generator))
+    return model
+
+
+def save(model: Model, asked: Answers, run: Path) -> Path:
+    (folder,) = save_faces(
+        run,
+        weights=model.state_dict(),
+        config=model.config,
+        vocabulary=VOCABULARY,
+        trained=Trained("", (asked.reads,), None, answers=asked),
+        save_tokenizer=lambda folder, template: None,
+        card=lambda face: f"# {face}\n",
+    )
+    return folder
+
+
+@torch.no_grad()
+def logits(model: Model, asked: Answers, pieces: torch.Tensor, layout: Any) -> torch.Tensor:
+    hidden = model.backbone(pieces, layout, ordered.dense(layout)).flatten(0, 1)
+    real = layout.real.flatten()
+    at = real.nonzero()[:, 0] if asked.head == "tags" else torch.arange(len(pieces)) * pieces.shape[1]
+    found: torch.Tensor = model.heads[asked.head](hidden, at, real)
+    return found
+
+
+@pytest.mark.parametrize("head", CLASSES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_transformers_says_the_same(shape: str, head: str, tmp_path: Path) -> None:
+    config, reads = SHAPES[shape]
+    asked = answers(head, reads)
+    model = tuned(config, asked)
+    folder = save(model, asked, tmp_path)
+    theirs, report = getattr(transformers, CLASSES[head]).from_pretrained(folder, output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
+    assert theirs.config.id2label == {0: "a", 1: "b", 2: "c"}
+    layout = packed([21], [8], causal=reads == "decoder")
+    pieces = torch.where(layout.real, random_pieces(layout), 1)
+    with torch.no_grad():
+        expected = theirs.eval()(input_ids=pieces, attention_mask=layout.real.long()).logits
+    expected = expected[layout.real] if head == "tags" else expected
+    found = logits(model, asked, pieces, layout)
+    assert (found - expected).abs().max() <= 2e-5 * expected.abs().max()
+
+    again = read_saved(folder)
+    assert again.trained.answers == asked and folder.name == "model"
+    assert torch.equal(logits(again.model.eval(), asked, pieces, layout), found)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_several_texts_of_one_row_are_answered_as_if_alone(shape: str) -> None:
+    config, reads = SHAPES[shape]
+    asked = answers("label", reads)
+    model = tuned(config, asked)
+    together = packed([7, 9, 5], [20], causal=reads == "decoder")
+    pieces = random_pieces(together)
+    hidden = model.backbone(pieces, together, ordered.dense(together)).flatten(0, 1)
+    found = model.heads["label"](hidden, torch.tensor([21, 7, 0, 16]), together.real.flatten())
+    for at, length, row in [(21, 20, 3 - 3), (7, 9, 1), (0, 7, 2), (16, 5, 3)]:
+        layout = packed([length], causal=reads == "decoder")
+        alone = logits(model, asked, pieces.flatten()[at : at + length][None], layout)
+        assert (found[row] - alone[0]).abs().max() <= 2e-5 * alone.abs().max()
+
+
+def test_a_body_comes_under_a_head_with_what_the_folder_holds_for_it(tmp_path: Path) -> None:
+    """BERT's pooler is part of a classifier; the rest is drawn, and nothing is drawn where all of it is there."""
+    source, _ = published("bert", tmp_path / "bert")
+    asked = answers("label", "encoder")
+    model = read_body(tmp_path / "bert", asked)
+    assert torch.equal(model.heads["label"].dense.weight, source.bert.pooler.dense.weight)
+    assert model.heads["label"].out.weight.std() > 0 and not model.heads["label"].out.bias.any()
+    other = read_body(tmp_path / "bert", asked, seed=1)
+    assert not torch.equal(other.heads["label"].out.weight, model.heads["label"].out.weight)
+    again = read_body(save(model, asked, tmp_path / "tuned"), asked, seed=2)
+    assert all(torch.equal(again.state_dict()[name], weight) for name, weight in model.state_dict().items())
+
+
+def test_what_has_no_class_is_refused(tmp_path: Path) -> None:
+    published("qwen3", tmp_path)
+    with pytest.raises(ModelError, match="no classifier of qwen3's shape; it has: body, decoder, decoder-classifier"):
+        read_body(tmp_path, answers("label", "encoder"))
+
+
+@pytest.mark.parametrize("wrong", [{"head": "spans"}, {"kind": "two"}, {"labels": 3}, {"more": 1}])
+def test_what_is_noted_of_answers_is_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="expected answers as Bothways writes them"):
+        Answers.from_json({**answers("label", "encoder").as_json(), **wrong})

@@ -1,0 +1,68 @@
+"""What stands around one text and two: as transformers puts it, whatever the tokenizer's template."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer as Engine
+from tokenizers import processors
+
+from bothways.text import Tokenizer
+from tests.text.test_taken import byte_level
+
+transformers = pytest.importorskip("transformers")
+
+
+def bert() -> Engine:
+    engine = byte_level("[CLS]", "[SEP]")
+    pair = "[CLS] $A [SEP] $B:1 [SEP]:1"
+    engine.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair=pair, special_tokens=[("[CLS]", 256), ("[SEP]", 257)]
+    )
+    return engine
+
+
+def roberta() -> Engine:
+    engine = byte_level("<s>", "</s>")
+    engine.post_processor = processors.RobertaProcessing(("</s>", 257), ("<s>", 256))
+    return engine
+
+
+def llama() -> Engine:
+    engine = byte_level("<s>", "</s>")
+    template = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 256)])
+    engine.post_processor = processors.Sequence([processors.ByteLevel(), template])
+    return engine
+
+
+def qwen() -> Engine:
+    engine = byte_level("<|endoftext|>")
+    engine.post_processor = processors.ByteLevel(trim_offsets=False)
+    return engine
+
+
+@pytest.mark.parametrize("kind", [bert, roberta, llama, qwen])
+def test_one_text_and_two_as_transformers_frames_them(kind, tmp_path: Path) -> None:
+    transformers.PreTrainedTokenizerFast(tokenizer_object=kind()).save_pretrained(tmp_path / "theirs")
+    tokenizer = Tokenizer.load(tmp_path / "theirs")
+    tokenizer.save(tmp_path / "ours", template="own")
+    for folder in ("theirs", "ours"):
+        theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / folder)
+        for texts in (["a b"], ["naïve", "café au lait"]):
+            expected = theirs(*texts, return_token_type_ids=True)
+            own = [np.array(tokenizer.encode(text)) for text in texts]
+            pieces, segments, begins = tokenizer.frame.around(*own)
+            assert pieces.tolist() == expected["input_ids"]
+            if kind is not llama:  # which puts what parts the two into the second's segment, and has no segments
+                assert segments.tolist() == expected["token_type_ids"]
+            assert all((pieces[at : at + len(text)] == text).all() for at, text in zip(begins, own, strict=True))
+            assert tokenizer.frame.room(20, len(texts)) == 20 - len(pieces) + sum(map(len, own))
+
+
+def test_a_tokenizer_without_a_template_has_berts(tmp_path: Path) -> None:
+    byte_level("[CLS]", "[SEP]").save(str(tmp_path / "tokenizer.json"))
+    tokenizer = Tokenizer.load(tmp_path)
+    assert (tokenizer.frame.one, tokenizer.frame.two) == (((256,), (257,)), ((256,), (257,), (257,)))
+    assert tokenizer.frame.second == 1
