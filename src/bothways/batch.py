@@ -70,7 +70,7 @@ class Target:
 
     head    name of the head ("words", ...)
     at      [N] places: of the row in a Sample (0..T-1), of the flattened batch in a Batch (0..B*T-1)
-    labels  [N] the right answers
+    labels  [N] the right answers; [N, C] where several of C may be right
     weight  one number, or one a target; the loss is the weighted mean; 0: only there to fill up
     name    what the loss is called in reports; equal names are summed together
     """
@@ -169,7 +169,8 @@ class Batch:
 
 def _gather(head: str, name: str, found: list[tuple[int, Target]], length: int) -> Target:
     at = np.concatenate([np.asarray(target.at) + row * length for row, target in found]).astype(np.int64)
-    labels = np.concatenate([np.asarray(target.labels) for _, target in found]).astype(np.int64)
+    labels = np.concatenate([np.asarray(target.labels) for _, target in found])
+    labels = labels.astype(np.float32 if labels.dtype.kind == "f" else np.int64)
     weight = np.concatenate(
         [np.broadcast_to(np.asarray(target.weight, dtype=np.float32), len(target.at)) for _, target in found]
     )

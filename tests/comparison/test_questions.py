@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bothways.comparison.questions import Labelled, Pairs, read_probe
-from bothways.errors import DataError
+from bothways.errors import DataError, UsageError
 
 
 def written(place: Path, *records: object) -> Path:
@@ -68,9 +68,11 @@ def test_a_pair_without_its_bad_sentence(tmp_path: Path) -> None:
 
 
 def test_files_of_another_kind_and_missing_ones(tmp_path: Path) -> None:
-    (tmp_path / "pairs.csv").write_text("good,bad\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"expected JSON lines"):
-        Pairs.read((tmp_path / "pairs.csv",), each=9)
+    (tmp_path / "pairs.csv").write_text("good,bad\nx,y\n", encoding="utf-8")
+    assert Pairs.read((tmp_path / "pairs.csv",), each=9) == Pairs(["x"], ["y"], ["pairs.csv"])
+    (tmp_path / "pairs.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"pairs.txt: expected records in .jsonl, .csv, .tsv"):
+        Pairs.read((tmp_path / "pairs.txt",), each=9)
     with pytest.raises(DataError, match="none.jsonl"):
         Labelled.read(tmp_path / "none.jsonl")
 

@@ -24,17 +24,17 @@ def test_wsd_warms_up_holds_and_falls() -> None:
 
 
 def test_linear_falls_all_the_way() -> None:
-    assert rates(6, shape="linear", warmup_steps=1) == pytest.approx([1 / 2, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
+    assert rates(6, shape="linear", warmup_steps=1) == pytest.approx([1 / 2, 5 / 5, 4 / 5, 3 / 5, 2 / 5, 1 / 5])
 
 
 def test_cosine_is_half_way_in_the_middle() -> None:
-    found = rates(5, shape="cosine", warmup_steps=0)
-    assert found == pytest.approx([0.5 * (1 + math.cos(math.pi * k / 6)) for k in range(1, 6)])
-    assert found[2] == pytest.approx(0.5)
+    found = rates(6, shape="cosine", warmup_steps=0)
+    assert found == pytest.approx([0.5 * (1 + math.cos(math.pi * k / 6)) for k in range(6)])
+    assert found[3] == pytest.approx(0.5)
 
 
 def test_the_floor_is_what_is_left() -> None:
-    assert rates(4, shape="linear", warmup_steps=0, floor=0.5) == pytest.approx([0.9, 0.8, 0.7, 0.6])
+    assert rates(4, shape="linear", warmup_steps=0, floor=0.5) == pytest.approx([1, 0.875, 0.75, 0.625])
     assert rates(4, shape="wsd", warmup_steps=0, decay=0.0) == [1.0] * 4
 
 

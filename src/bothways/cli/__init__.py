@@ -21,6 +21,7 @@ from bothways.cli.machine import doctor
 from bothways.cli.model import detect, embed, extend, fill, infill, score
 from bothways.cli.objectives import objectives, show_objective
 from bothways.cli.pretraining import pretrain
+from bothways.cli.tasks import evaluate, finetune, predict
 from bothways.cli.vectors import nearest, word_vectors
 from bothways.errors import BothwaysError
 
@@ -28,6 +29,7 @@ GROUPS = {
     "Text": (prepare, verify, show_rows),
     "Objectives": (objectives, show_objective),
     "Training": (pretrain, compare),
+    "Fine-tuning": (finetune, predict, evaluate),
     "Using a model": (fill, infill, extend, score, embed, detect),
     "Word vectors": (word_vectors, nearest),
     "The machine": (doctor,),

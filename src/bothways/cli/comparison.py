@@ -16,7 +16,7 @@ Probes = Annotated[
     list[str],
     typer.Option(
         metavar="[NAME=]TRAIN,TEST",
-        help="Labelled jsonl files (text, or text_a and text_b; label) for linear probes; may be repeated.",
+        help="Labelled files (text, or text_a and text_b; label) for linear probes; may be repeated.",
     ),
 ]
 SAID_EVERY = 60.0  # seconds, where there is no terminal
@@ -35,7 +35,7 @@ def compare(
         str, typer.Option(help="Factors on the default learning rate to try; a single one is not searched.")
     ] = "0.5,1,2",
     pairs: Annotated[
-        list[Path], typer.Option(help="Minimal pairs: jsonl with good, bad, paradigm; may be repeated.")
+        list[Path], typer.Option(help="Minimal pairs: records with good, bad, paradigm; may be repeated.")
     ] = [],  # noqa: B006
     probe: Probes = [],  # noqa: B006
     at_once: Annotated[int, typer.Option(min=1, help="Runs at the same time; on a CPU one a core is fastest.")] = 1,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bothways.corpus.options import PrepareOptions
-from bothways.corpus.readers import Reader, refuse
+from bothways.corpus.readers import Reader
 from bothways.errors import DataError
 
 
@@ -31,7 +29,7 @@ class Pairs:
         """
         found: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for path in paths:
-            for number, record in _records(path):
+            for number, record in Reader(PrepareOptions()).records(path):
                 good, bad = (_text(path, number, record, field) for field in ("good", "bad"))
                 paradigm = str(record.get("paradigm", path.name))
                 if len(found[paradigm]) < each:
@@ -57,7 +55,7 @@ class Labelled:
         """
         texts, other, labels = [], [], []
         fields: tuple[str, ...] = ()
-        for number, record in _records(path):
+        for number, record in Reader(PrepareOptions()).records(path):
             fields = fields or (("text_a", "text_b") if "text_a" in record else ("text",))
             first, *second = (_text(path, number, record, field) for field in fields)
             texts.append(first)
@@ -85,19 +83,6 @@ def read_probe(name: str, train: Path, test: Path) -> tuple[Labelled, Labelled]:
     if (sides[0].other is None) != (sides[1].other is None):
         raise DataError(f"{test}: expected as many texts a record as {train} has")
     return sides
-
-
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    if ".jsonl" not in path.suffixes:
-        raise DataError(f"{path}: expected JSON lines, a file named .jsonl, .jsonl.gz or .jsonl.zst")
-    for number, line in Reader(PrepareOptions()).lines(path):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            refuse(path, number, f"expected JSON, got something else ({error})")
-        if not isinstance(record, dict):
-            raise DataError(f"{path}, line {number}: expected an object with fields, got {type(record).__name__}")
-        yield number, record
 
 
 def _text(path: Path, number: int, record: dict[str, Any], field: str) -> str:

@@ -27,11 +27,12 @@ def by_jieba(tokenizer: Tokenizer, texts: Sequence[str]) -> Stream:
     """Words as jieba finds them: a piece begins a word when it is the first of a character that begins one."""
     found = [tokenizer.encode_spans(text) for text in texts]
     starts = []
-    for text, (_, places) in zip(texts, found, strict=True):
+    for text, (_, spans) in zip(texts, found, strict=True):
+        places = spans[:, 0]
         first = np.ones(len(places), dtype=bool)
         first[1:] = places[1:] != places[:-1]
         starts.append(first & jieba_starts(text)[places])
-    lengths = np.array([len(places) for _, places in found], dtype=np.int64)
+    lengths = np.array([len(spans) for _, spans in found], dtype=np.int64)
     pieces = np.concatenate([np.empty(0, np.int32), *(pieces for pieces, _ in found)])
     laid, at = _with_specials(tokenizer, pieces, lengths)
     words = np.ones(len(laid), dtype=bool)

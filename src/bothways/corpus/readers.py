@@ -129,8 +129,31 @@ class Reader:
                 yield ("\n".join(block),)
                 block, size = [], 0
 
+    def records(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(line number, record) of JSON lines, CSV or TSV, whatever its fields.
+
+        Raises:
+            DataError: the file cannot be read.
+            UsageError: another format.
+        """
+        kinds = {".jsonl": self._json_records, ".csv": self._table_records, ".tsv": self._table_records}
+        kind = kinds.get(_suffix(path))
+        if kind is None:
+            raise UsageError(f"{path}: expected records in {', '.join(kinds)}, each also with .gz or .zst after it")
+        for number, record in kind(path):
+            if not isinstance(record, dict):
+                self.skip(path, number, f"expected an object with fields, got {type(record).__name__}")
+            elif None in record:  # where the csv module puts what has no column
+                self.skip(path, number, f"expected {len(record) - 1} columns, got more")
+            else:
+                yield number, record
+
     def json_lines(self, path: Path) -> Iterator[Parts]:
         """One record a line."""
+        for number, record in self._json_records(path):
+            yield from self._document(record, path, number)
+
+    def _json_records(self, path: Path) -> Iterator[tuple[int, Any]]:
         for number, line in self.lines(path):
             if line.strip():
                 try:
@@ -138,10 +161,14 @@ class Reader:
                 except (json.JSONDecodeError, RecursionError) as error:
                     self.skip(path, number, f"expected JSON, got something else ({error})")
                 else:
-                    yield from self._document(record, path, number)
+                    yield number, record
 
     def table(self, path: Path) -> Iterator[Parts]:
         """CSV, or TSV by the suffix; the first line names the columns."""
+        for number, record in self._table_records(path, checked=True):
+            yield from self._document(record, path, number)
+
+    def _table_records(self, path: Path, *, checked: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
         at = 0
 
         def lines() -> Iterator[str]:
@@ -152,7 +179,8 @@ class Reader:
 
         with _long_fields():
             records = csv.DictReader(lines(), delimiter="\t" if _suffix(path) == ".tsv" else ",", strict=True)
-            self._check_columns(path, records.fieldnames or ())
+            if checked:
+                self._check_columns(path, records.fieldnames or ())
             while True:
                 try:
                     record = next(records)
@@ -161,7 +189,7 @@ class Reader:
                 except csv.Error as error:
                     self.skip(path, at, f"expected {_suffix(path)[1:]}, got something else ({error})")
                 else:
-                    yield from self._document(record, path, at)
+                    yield at, record
 
     def parquet(self, path: Path) -> Iterator[Parts]:
         """One record a row; needs pyarrow."""

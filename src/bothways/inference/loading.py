@@ -1,4 +1,4 @@
-"""The Python face of a trained model: load, fill, infill, extend, score, embed, detect."""
+"""The Python face of a trained model: load, fill, infill, extend, score, embed, detect, classify, match, tag."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from bothways.inference.embed import embed, layers
 from bothways.inference.extend import extend
 from bothways.inference.fill import Guess, fill
 from bothways.inference.infill import Gap, infill
+from bothways.inference.labelling import Label, Tagged, Text, classify, match, tag
 from bothways.inference.reading import Reader
 from bothways.inference.score import score
 from bothways.inference.writing import Options, Order, Unmasking, Writing
 from bothways.model import local, read_saved
 from bothways.text import Tokenizer
 
-FACES = ("encoder", "decoder", "body")
+FACES = ("encoder", "decoder", "body", "model")
 
 
 def load(model: str | Path, *, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32) -> Loaded:
@@ -36,13 +37,7 @@ def load(model: str | Path, *, device: torch.device | str | None = None, dtype: 
     Raises:
         ModelError: nothing there, or it cannot be read.
     """
-    folder = local(model)
-    found = next((folder / face for face in FACES if (folder / face / "config.json").is_file()), folder)
-    if not (found / "config.json").is_file():
-        raise ModelError(
-            f"{folder} holds no model: expected a run with {', '.join(f'{face}/' for face in FACES)} in it, or a "
-            "Hugging Face folder with config.json. A run has them once it is finished."
-        )
+    found = folder_of(local(model))
     saved = read_saved(found)
     tokenizer = Tokenizer.load(found)
     if tokenizer.size > saved.model.config.vocabulary:
@@ -52,6 +47,21 @@ def load(model: str | Path, *, device: torch.device | str | None = None, dtype: 
         )
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return Loaded(Reader(saved.model.eval().to(device=device, dtype=dtype), tokenizer, saved.trained))
+
+
+def folder_of(folder: Path) -> Path:
+    """The folder of a run, or one that is no run, in which the model is.
+
+    Raises:
+        ModelError: there is none.
+    """
+    found = next((folder / face for face in FACES if (folder / face / "config.json").is_file()), folder)
+    if not (found / "config.json").is_file():
+        raise ModelError(
+            f"{folder} holds no model: expected a run with {', '.join(f'{face}/' for face in FACES)} in it, or a "
+            "Hugging Face folder with config.json. A run has them once it is finished."
+        )
+    return found
 
 
 Prompts = TypeVar("Prompts", str, list[str])
@@ -133,6 +143,35 @@ class Loaded:
         """float32 [texts, L + 1, D]: the same of every layer, for readers that mix them (inference.embed.ScalarMix)."""
         found = layers(self.reader, _several(texts))
         return np.asarray(found[0]) if isinstance(texts, str) else found
+
+    @overload
+    def classify(self, texts: Text) -> Label: ...
+    @overload
+    def classify(self, texts: list[str] | list[tuple[str, str]]) -> list[Label]: ...
+    def classify(self, texts: Text | list[str] | list[tuple[str, str]]) -> Label | list[Label]:
+        """The label of a text or of a pair (Label: label, probabilities); of a model fine-tuned to classify."""
+        if isinstance(texts, list):
+            return classify(self.reader, texts)
+        return classify(self.reader, [texts])[0]
+
+    @overload
+    def match(self, texts: Text) -> float: ...
+    @overload
+    def match(self, texts: list[str] | list[tuple[str, str]]) -> np.ndarray: ...
+    def match(self, texts: Text | list[str] | list[tuple[str, str]]) -> float | np.ndarray:
+        """The number of a text or of a pair, float32 [texts] of several; of a model fine-tuned to match."""
+        if isinstance(texts, list):
+            return match(self.reader, texts)
+        return float(match(self.reader, [texts])[0])
+
+    @overload
+    def tag(self, texts: str) -> Tagged: ...
+    @overload
+    def tag(self, texts: list[str]) -> list[Tagged]: ...
+    def tag(self, texts: str | list[str]) -> Tagged | list[Tagged]:
+        """The words of a text with their tags and the names they make up; of a model fine-tuned to tag."""
+        found = tag(self.reader, _several(texts))
+        return found[0] if isinstance(texts, str) else found
 
     @overload
     def detect(self, texts: str) -> list[Verdict]: ...

@@ -13,6 +13,7 @@ from bothways.model.hub import local as local
 from bothways.model.hugging_face import from_hugging_face as from_hugging_face
 from bothways.model.hugging_face import read_body as read_body
 from bothways.model.hugging_face import read_saved as read_saved
+from bothways.model.hugging_face import read_trained as read_trained
 from bothways.model.hugging_face import save_faces as save_faces
 from bothways.model.model import Model as Model
 from bothways.model.model import PartFactory as PartFactory

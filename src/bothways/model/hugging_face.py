@@ -142,9 +142,7 @@ def read_saved(folder: Path) -> Saved:
     tensors = _read_weights(folder)
     try:
         words = any(name in tensors for name in _WORD_HEADS)
-        noted = folder / "bothways.json"
-        can_say = words or "ForMaskedLM" in "".join(values.get("architectures") or ())
-        trained = Trained.from_json(_read_json(noted)) if noted.exists() else Trained.guess(values, words=can_say)
+        trained = _trained(folder, values, words=words)
         heads = _read_heads(folder / HEADS)
         asked = {key.split(".")[1] for key in heads}
         asked |= {"replaced"} if "detector" in trained.folders.values() else set()
@@ -156,6 +154,23 @@ def read_saved(folder: Path) -> Saved:
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
     return Saved(model, trained)
+
+
+def read_trained(folder: Path) -> Trained:
+    """What the model in a folder was taught, without its weights.
+
+    Raises:
+        ModelError: no model there.
+    """
+    return _trained(folder, _read_json(folder / "config.json"), words=False)
+
+
+def _trained(folder: Path, values: Mapping[str, Any], *, words: bool) -> Trained:
+    """As noted there; in a folder of others, by their class and by whether a head for words is there."""
+    noted = folder / "bothways.json"
+    if noted.exists():
+        return Trained.from_json(_read_json(noted))
+    return Trained.guess(values, words=words or "ForMaskedLM" in "".join(values.get("architectures") or ()))
 
 
 def read_body(folder: Path, answers: Answers, *, dropout: float | None = None, seed: int = 0) -> Model:

@@ -6,7 +6,9 @@ import json
 import math
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from bothways.errors import ModelError, UsageError
 from bothways.files import write_text, writing
@@ -14,6 +16,7 @@ from bothways.pretraining.config import PretrainConfig, dump, load_config, read
 from bothways.training.state import checkpoints, step_of
 
 KEEP = 2
+M = TypeVar("M", bound=BaseModel)
 
 
 class RunFolder:
@@ -24,7 +27,7 @@ class RunFolder:
         self.writes = writes
         self.checkpoints = path / "checkpoints"
 
-    def create(self, config: PretrainConfig) -> None:
+    def create(self, config: BaseModel) -> None:
         """Makes the folder and proves that it can be written, before anything is computed.
 
         Raises:
@@ -39,21 +42,25 @@ class RunFolder:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         self.keep(config)
 
-    def keep(self, config: PretrainConfig) -> None:
+    def keep(self, config: BaseModel) -> None:
         """Writes config.yaml."""
         if self.writes:
             with writing(self.path):
                 write_text(self.path / "config.yaml", dump(config))
 
     def config(self) -> PretrainConfig:
-        """The configuration the run was started with.
+        """The configuration that a pretraining run was started with; see `config_as`."""
+        return self.config_as(PretrainConfig)
+
+    def config_as(self, kind: type[M]) -> M:
+        """The configuration that a run of this kind was started with.
 
         Raises:
             ModelError: there is no run here.
         """
         if not (self.path / "config.yaml").is_file():
             raise ModelError(f"{self.path} holds no run to resume: config.yaml is missing. Start one without --resume.")
-        return read(PretrainConfig, load_config(self.path / "config.yaml"))
+        return read(kind, load_config(self.path / "config.yaml"))
 
     def manifest(self) -> dict[str, Any]:
         try:

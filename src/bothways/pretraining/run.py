@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 import signal
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from bothways.training.evaluate import evaluate_losses, evaluate_words
 from bothways.training.loop import Report, train
 from bothways.training.processes import processes
 from bothways.training.schedule import decay_start
+from bothways.training.signals import signals
 from bothways.training.state import save_state
 
 MEASURED_STEPS = 20  # of a budget in seconds: after them it becomes a number of steps, and the run is exact
@@ -40,7 +39,7 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, show: Show = lambd
         BothwaysError: whatever a user can cause, each with its exit code (errors.py).
         Stopped: SIGTERM or Ctrl-C came; everything is saved.
     """
-    with processes() as team, _signals() as stop:
+    with processes() as team, signals() as stop:
         run = set_up(config, team, resume=resume)
         begin(run)
         try:
@@ -51,22 +50,6 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, show: Show = lambd
         finish(run)
         team.wait()
         return run.folder.path
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[], int]]:
-    """Remembers SIGTERM and Ctrl-C instead of dying of them; the callable gives the signal's number, or 0."""
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: 0
-        return
-    wanted = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, lambda came, _: caught.append(came)) for number in wanted}
-    try:
-        yield lambda: caught[0] if caught else 0
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _fit(run: Run, stop: Callable[[], int], show: Show) -> None:

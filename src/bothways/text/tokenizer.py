@@ -48,13 +48,13 @@ class Tokenizer:
         self._prefix = spec["model"]["continuing_subword_prefix"] if spec["model"]["type"] == "WordPiece" else None
         self.size = 1 + max(engine.get_vocab(with_added_tokens=True).values())
         self.roles = give_roles(engine, configured or {}, mask_takes_space=self._byte_level)
+        engine.no_padding()
+        engine.no_truncation()
         self._own_template = spec["post_processor"]
         if self._own_template is None:
             engine.post_processor = self._made("encoder", vocabulary_of(engine, self.roles))
         self.frame = Frame.of(engine)
         engine.post_processor = None
-        engine.no_padding()
-        engine.no_truncation()
         engine.encode_special_tokens = True
         self._engine = engine
         cuts = cuts_of(spec)
@@ -167,10 +167,9 @@ class Tokenizer:
         return np.split(pieces, np.cumsum(lengths)[:-1]) if len(texts) else []
 
     def encode_spans(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """Pieces int32 [N], and the place in the (composed) text of the first character of each, int64 [N]."""
+        """Pieces int32 [N], and where in the (composed) text the characters of each begin and end, int64 [N, 2]."""
         encoding = self._engine.encode(_composed(text), add_special_tokens=False)
-        places = np.array([start for start, _ in encoding.offsets], dtype=np.int64)
-        return np.array(encoding.ids, dtype=np.int32), places
+        return np.array(encoding.ids, dtype=np.int32), np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
 
     def _encode_each(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._engine.encode_batch_fast(list(texts), add_special_tokens=False)]

@@ -17,13 +17,17 @@ def decay_start(config: ScheduleConfig, total: int) -> int:
 def learning_rate(config: ScheduleConfig, step: int, total: int) -> float:
     """Share of the peak rate for step 0..total-1.
 
-    Warm-up rises linearly, and never starts at zero. WSD: Hu et al. 2024 (MiniCPM), with a linear decay.
+    Warm-up rises linearly, and never starts at zero. WSD: Hu et al. 2024 (MiniCPM), with a linear decay. Cosine and
+    linear begin to fall one step later, as transformers has them.
     """
     if step < config.warmup_steps:
         return (step + 1) / (config.warmup_steps + 1)
     start = decay_start(config, total)
     if step < start:
         return 1.0
-    done = min(1.0, (step - start + 1) / (total - start + 1))
+    if config.shape == "wsd":
+        done = (step - start + 1) / (total - start + 1)
+    else:
+        done = (step - start) / max(1, total - start)
     falling = 0.5 * (1 + math.cos(math.pi * done)) if config.shape == "cosine" else 1 - done
     return config.floor + (1 - config.floor) * falling

@@ -1,0 +1,139 @@
+"""Examples of a fine-tuning task as pieces, laid several in a row: nothing is padded that need not be.
+
+Letters: T tokens, N places, C labels, E examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bothways.batch import Batch, Sample, Target
+from bothways.model import Answers
+from bothways.text import Tokenizer
+from bothways.visibility import Layout
+
+ROW = 128
+"""Pieces in a row that holds several examples; a longer example has a row of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An example, or a part of a long one.
+
+    pieces    int32 [T]
+    segments  int32 [T]
+    at        [N] where something is to be said: at the beginning for a label, at the first pieces of words for tags
+    labels    [N] or [N, C] the right answers; zeros where nobody knows them
+    of        [N] what is answered there: 0 for a label, the number of the word for tags
+    cut       how many pieces were left out, since the model reads no more
+    """
+
+    pieces: np.ndarray
+    segments: np.ndarray
+    at: np.ndarray
+    labels: np.ndarray
+    of: np.ndarray
+    cut: int = 0
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], *, length: int) -> Encoded:
+    """One text or two in the tokenizer's own frame; what is too much is cut off the end of the longer one."""
+    pieces = [np.array(tokenizer.encode(text), dtype=np.int32) for text in texts]
+    room, whole = tokenizer.frame.room(length, len(texts)), sum(map(len, pieces))
+    for _ in range(max(0, whole - room)):  # one by one: the longer one changes
+        longer = max(range(len(pieces)), key=lambda side: len(pieces[side]))
+        pieces[longer] = pieces[longer][:-1]
+    framed, segments, _ = tokenizer.frame.around(*pieces)
+    here = np.zeros(1, dtype=np.int64)
+    return Encoded(framed, segments, here, here, here, max(0, whole - room))
+
+
+def encode_words(tokenizer: Tokenizer, text: str, spans: np.ndarray, *, length: int) -> list[Encoded]:
+    """The parts of a text that has words, from and to in `spans` [W, 2].
+
+    A text longer than the model reads is parted before a word, so none is left out. A word of which no piece is left
+    (tokenizers drop some characters) has no place.
+    """
+    pieces, covered = tokenizer.encode_spans(text)
+    if not len(pieces):
+        return []
+    first = np.searchsorted(covered[:, 1], spans[:, 0], side="right")  # the first piece that ends behind its beginning
+    first = np.minimum(first, len(pieces) - 1)
+    known = np.flatnonzero((covered[first, 0] < spans[:, 1]) & (covered[first, 1] > spans[:, 0]))
+    starts, room = first[known], tokenizer.frame.room(length, 1)
+    parts, begin = [], 0
+    while begin < len(pieces):
+        end = begin + room
+        if end < len(pieces):
+            fitting = starts[(starts > begin) & (starts <= end)]
+            end = int(fitting[-1]) if len(fitting) else end
+        inside = (starts >= begin) & (starts < end)
+        framed, segments, (opening,) = tokenizer.frame.around(pieces[begin:end])
+        at = starts[inside] - begin + opening
+        parts.append(Encoded(framed, segments, at, np.zeros_like(at), known[inside]))
+        begin = end
+    return parts
+
+
+def rows_of(lengths: Sequence[int], *, room: int = ROW) -> list[list[int]]:
+    """The numbers of the examples of every row, the longest first, each into the first row that has room left."""
+    rows: list[list[int]] = []
+    left: list[int] = []
+    for number in np.argsort(-np.asarray(lengths), kind="stable").tolist():
+        row = next((row for row, space in enumerate(left) if space >= lengths[number]), None)
+        if row is None:
+            row = len(rows)
+            rows.append([])
+            left.append(max(room, lengths[number]))
+        rows[row].append(number)
+        left[row] -= lengths[number]
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A batch, and which places of which examples its targets are, in order.
+
+    owner  [N] the number of the example of each target
+    """
+
+    batch: Batch
+    owner: np.ndarray
+
+
+def lay(examples: Sequence[Encoded], answers: Answers, *, weights: np.ndarray | None = None) -> Laid:
+    """All examples as one batch. `weights` [E] of the examples' targets; left out, 1."""
+    samples, owner = [], []
+    for row in rows_of([len(example) for example in examples]):
+        samples.append(
+            _sample([examples[i] for i in row], answers, [1.0 if weights is None else weights[i] for i in row])
+        )
+        owner += [np.repeat(i, len(examples[i].at)) for i in row]
+    return Laid(Batch.stack(samples), np.concatenate(owner))
+
+
+def _sample(examples: Sequence[Encoded], answers: Answers, weights: Sequence[float]) -> Sample:
+    lengths = [len(example) for example in examples]
+    begins = np.concatenate([[0], np.cumsum(lengths)])
+    document = np.repeat(np.arange(len(examples)), lengths)
+    position = np.arange(begins[-1]) - np.repeat(begins[:-1], lengths)
+    layout = Layout.of(
+        document=document,
+        step=position if answers.reads == "decoder" else np.zeros_like(position),
+        position=position,
+        segment=np.concatenate([example.segments for example in examples]),
+    )
+    target = Target(
+        answers.head,
+        at=np.concatenate([example.at + begin for example, begin in zip(examples, begins, strict=False)]),
+        labels=np.concatenate([example.labels for example in examples]),
+        weight=np.repeat(weights, [len(example.at) for example in examples]).astype(np.float32),
+        name=answers.task,
+    )
+    return Sample(np.concatenate([example.pieces for example in examples]), layout, (target,))

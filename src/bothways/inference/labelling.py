@@ -1,0 +1,107 @@
+"""What a fine-tuned model says of texts: a label with its chances, a number, or a tag for every word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bothways.errors import ModelError
+from bothways.inference.answering import chances, logits_of, whole
+from bothways.inference.examples import encode_texts, encode_words
+from bothways.inference.reading import Reader
+from bothways.inference.words import Entity, Words, entities
+from bothways.model import Answers
+
+OUTSIDE = "O"
+Text = str | tuple[str, str]
+Texts = Sequence[Text]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The likeliest label, or all that are likelier than not where several may be right; and the chance of each."""
+
+    label: str | list[str]
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """The words of a text, the tag of each and its chance, and the names that they make up."""
+
+    words: list[str]
+    tags: list[str]
+    probabilities: list[float]
+    entities: list[Entity]
+
+
+def classify(reader: Reader, texts: Texts) -> list[Label]:
+    """
+    Raises:
+        ModelError: the model was not fine-tuned to.
+    """
+    answers = _answers(reader, "classify")
+    return [label_of(one, answers) for one in _logits(reader, texts, answers)]
+
+
+def match(reader: Reader, texts: Texts) -> np.ndarray:
+    """A number a text or pair, float32 [texts].
+
+    Raises:
+        ModelError: the model was not fine-tuned to.
+    """
+    return np.array([one[0] for one in _logits(reader, texts, _answers(reader, "match"))], dtype=np.float32)
+
+
+def tag(reader: Reader, texts: Sequence[str | list[str]]) -> list[Tagged]:
+    """Texts, or lists of their words. A text longer than the model reads is read in parts.
+
+    Raises:
+        ModelError: the model was not fine-tuned to.
+    """
+    answers = _answers(reader, "tag")
+    length = reader.model.config.length
+    found = [Words.of(text) if isinstance(text, str) else Words.joined(text) for text in texts]
+    parts = [encode_words(reader.tokenizer, words.read, words.spans, length=length) for words in found]
+    logits = iter(logits_of(reader.model, [part for some in parts for part in some], answers))
+    return [
+        tagged(words, whole(some, [next(logits) for _ in some], count=len(words), labels=len(answers.labels)), answers)
+        for words, some in zip(found, parts, strict=True)
+    ]
+
+
+def label_of(logits: np.ndarray, answers: Answers) -> Label:
+    """logits [C]."""
+    found = chances(logits.astype(np.float64), answers)
+    named = {label: float(chance) for label, chance in zip(answers.labels, found, strict=True)}
+    if answers.kind == "several":
+        return Label([label for label, chance in named.items() if chance >= 0.5], named)
+    return Label(answers.labels[int(found.argmax())], named)
+
+
+def tagged(words: Words, logits: np.ndarray, answers: Answers) -> Tagged:
+    """logits [W, C], nan for a word that the model never saw: it is outside of everything."""
+    known = ~np.isnan(logits[:, 0])
+    found = chances(np.where(known[:, None], logits, 0.0).astype(np.float64), answers)
+    best = found.argmax(-1)
+    tags = [answers.labels[number] if there else OUTSIDE for number, there in zip(best, known, strict=True)]
+    sure = [float(chance) if there else 1.0 for chance, there in zip(found.max(-1), known, strict=True)]
+    return Tagged([words[i] for i in range(len(words))], tags, sure, list(entities(words, tags)))
+
+
+def _answers(reader: Reader, task: str) -> Answers:
+    answers = reader.trained.answers
+    if answers is None or answers.task != task:
+        taught = "not fine-tuned" if answers is None else f"fine-tuned to {answers.task}"
+        raise ModelError(f"this model was {taught}. Fine-tune one: bothways finetune MODEL --task {task} --train FILE")
+    return answers
+
+
+def _logits(reader: Reader, texts: Texts, answers: Answers) -> list[np.ndarray]:
+    """[C] for each text or pair; what is longer than the model reads is cut."""
+    length = reader.model.config.length
+    several = [(text,) if isinstance(text, str) else text for text in texts]
+    examples = [encode_texts(reader.tokenizer, one, length=length) for one in several]
+    return [found[0] for found in logits_of(reader.model, examples, answers)]

@@ -1,0 +1,104 @@
+"""The words of a text and where they stand in it; tags of words as names with their characters.
+
+Letters: W words.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bothways.errors import UsageError
+from bothways.text.characters import HAN
+
+_WORD = re.compile(rf"[{HAN}]|\d+|[^\W\d{HAN}]+|[^\w\s]")
+"""Ideographs, numbers, runs of letters, single marks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A text as it is read, and its words.
+
+    read    the text in composed form (NFC)
+    spans   [W, 2] where each word begins and ends in it
+    text    the text as it was given
+    places  [W, 2] where each word begins and ends in that
+    """
+
+    read: str
+    spans: np.ndarray
+    text: str
+    places: np.ndarray
+
+    @classmethod
+    def of(cls, text: str) -> Words:
+        """Those that the text shows.
+
+        Raises:
+            UsageError: letters in pieces that only come together across a boundary of letters (Hangul in jamo).
+        """
+        read, origin = _composed(text)
+        spans = np.array([found.span() for found in _WORD.finditer(read)], dtype=np.int64).reshape(-1, 2)
+        return cls(read, spans, text, origin[spans])
+
+    @classmethod
+    def joined(cls, words: Sequence[str]) -> Words:
+        """Words that are given, with a space between two unless both are ideographs."""
+        read, spans = "", []
+        for word in words:
+            plain = unicodedata.normalize("NFC", word)
+            apart = read and not (re.match(rf"[{HAN}]", read[-1]) and re.match(rf"[{HAN}]", plain))
+            read += " " if apart else ""
+            spans.append((len(read), len(read) + len(plain)))
+            read += plain
+        places = np.array(spans, dtype=np.int64).reshape(-1, 2)
+        return cls(read, places, read, places)
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def __getitem__(self, word: int) -> str:
+        """A word, as it was given."""
+        start, end = self.places[word].tolist()
+        return self.text[start:end]
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Words that are one thing: what, where (characters of the text), and which words (from, to and with)."""
+
+    label: str
+    text: str
+    start: int
+    end: int
+    first: int
+    last: int
+
+
+def entities(words: Words, tags: Sequence[str]) -> Iterator[Entity]:
+    """The names among tagged words, as seqeval reads tags (conlleval's way: an I- after nothing begins one)."""
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    if any(tag[1:2] == "-" for tag in tags):
+        for label, first, last in get_entities(list(tags)):
+            start, end = int(words.places[first, 0]), int(words.places[last, 1])
+            yield Entity(label, words.text[start:end], start, end, int(first), int(last))
+
+
+def _composed(text: str) -> tuple[str, np.ndarray]:
+    """The text in composed form, and for each of its characters, and its end, the place in the text given."""
+    if unicodedata.is_normalized("NFC", text):
+        return text, np.arange(len(text) + 1)
+    begins = [place for place, character in enumerate(text) if not place or not unicodedata.combining(character)]
+    read, places = "", []
+    for begin, end in zip(begins, [*begins[1:], len(text)], strict=True):
+        part = unicodedata.normalize("NFC", text[begin:end])
+        places += [begin] * len(part)
+        read += part
+    if not unicodedata.is_normalized("NFC", read):
+        raise UsageError("expected text in composed form (NFC), got letters that are put together of several")
+    return read, np.array([*places, len(text)])

@@ -1,0 +1,307 @@
+"""Fine-tuning from a configuration to a saved model: epochs, the best of them kept, exact resume.
+
+Everything random is a function of the seed and the step, so a run that was stopped goes on as if it never had been.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bothways import __version__
+from bothways.batch import Batch, Losses
+from bothways.errors import ModelError, Stopped, UsageError
+from bothways.inference.answering import answered
+from bothways.inference.examples import Encoded, lay
+from bothways.machine import bf16_instructions
+from bothways.model import Answers, Model, read_body
+from bothways.pretraining.folder import RunFolder
+from bothways.tasks.config import FinetuneConfig, rate_for, task_named
+from bothways.tasks.data import Data, read_data
+from bothways.tasks.predict import Tuned, encode, measure
+from bothways.tasks.save import find_body, save_model
+from bothways.tasks.task import Task
+from bothways.text import Tokenizer
+from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
+from bothways.training.loop import Work, train
+from bothways.training.signals import signals
+from bothways.training.state import State, checkpoints, load_state, load_weights, save_state
+from bothways.training.weights import Replicated
+
+LONGEST = 512
+TOKENS_AT_ONCE = 4096
+Show = Callable[[dict[str, Any]], None]
+
+
+@dataclass(slots=True)
+class Run:
+    """What a run holds while it goes on.
+
+    parts  the encoded parts of every training example
+    steps  of an epoch
+    """
+
+    config: FinetuneConfig
+    task: Task
+    data: Data
+    tokenizer: Tokenizer
+    model: Model
+    state: State
+    folder: RunFolder
+    parts: list[list[Encoded]]
+    length: int
+    steps: int
+
+    @property
+    def total(self) -> int:
+        return self.steps * self.config.epochs
+
+    @property
+    def tuned(self) -> Tuned:
+        return Tuned(self.task, self.model, self.tokenizer, self.data.answers, self.length)
+
+
+def finetune(config: FinetuneConfig, *, resume: bool = False, show: Show = lambda line: None) -> Path:
+    """Trains, keeps the epoch that is best on the dev examples, saves and evaluates it; returns the run's folder.
+
+    `show` is handed every line of metrics.jsonl as it is written.
+
+    Raises:
+        BothwaysError: whatever a user can cause.
+        Stopped: SIGTERM or Ctrl-C came; everything is saved.
+    """
+    with signals() as stop:
+        run = set_up(config, resume=resume)
+        best = _fit(run, stop, show)
+        _finish(run, best, show)
+    return config.out
+
+
+def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
+    """Reads the data and the model, and puts the last checkpoint back; refuses before anything is computed."""
+    task, folder = task_named(config.task), RunFolder(config.out)
+    if resume and folder.config_as(FinetuneConfig).model_copy(update={"out": config.out}) != config:
+        raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
+    body, reads = find_body(config.model, config.reads)
+    data = read_data(config, reads=reads)
+    tokenizer = Tokenizer.load(body)
+    model = read_body(body, data.answers, dropout=config.dropout, seed=config.seed)
+    length = min(config.length or LONGEST, model.config.length)
+    if config.length and config.length > model.config.length:
+        raise UsageError(f"length {config.length} is more than the model reads ({model.config.length})")
+    if not resume:
+        folder.create(config)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = model.to(device)
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and (device == "cuda" or bf16_instructions()))
+    weights = Replicated(model, torch.bfloat16 if bf16 else torch.float32)
+    run = Run(
+        config=config,
+        task=task,
+        data=data,
+        tokenizer=tokenizer,
+        model=model,
+        state=State(weights, [optimiser(config, weights, layers=model.config.layers, width=model.config.width)]),
+        folder=folder,
+        parts=[encode(task, example, tokenizer, data.answers, length=length) for example in data.train],
+        length=length,
+        steps=math.ceil(len(data.train) / config.batch),
+    )
+    if resume and (found := checkpoints(folder.checkpoints)):
+        load_state(run.state, found[-1])
+        folder.cut(run.state.step)
+    cut = sum(part.cut > 0 for parts in run.parts for part in parts)
+    folder.note(
+        status="running",
+        versions={"bothways": __version__, "torch": torch.__version__},
+        columns=data.columns,
+        examples={
+            "train": len(data.train),
+            "dev": len(data.dev),
+            "test": len(data.test),
+            "dev_cut_from_train": data.held,
+        },
+        truncated={"train": cut, "length": length},
+        skipped=data.skipped,
+        labels=list(data.answers.labels),
+        precision="bf16" if bf16 else "fp32",
+    )
+    return run
+
+
+def optimiser(config: FinetuneConfig, weights: Replicated, *, layers: int, width: int) -> torch.optim.Optimizer:
+    """AdamW; the rate falls by `layer_decay` with every layer down from the head; vectors are not decayed."""
+    groups: dict[tuple[int, bool], list[Tensor]] = {}
+    for name, weight in weights.master.items():
+        groups.setdefault((_depth(name, layers), weight.dim() >= 2), []).append(weight)
+    rate = rate_for(config, width)
+    made = torch.optim.AdamW(
+        [
+            {
+                "params": params,
+                "lr": rate * config.layer_decay ** (layers + 1 - depth),
+                "weight_decay": config.weight_decay if matrix else 0.0,
+            }
+            for (depth, matrix), params in groups.items()
+        ],
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        fused=True,
+    )
+    for group in made.param_groups:
+        group["peak"] = group["lr"]
+    return made
+
+
+def _depth(name: str, layers: int) -> int:
+    """0 for the embeddings, 1 for the first block, ..., and one more than the last block for what is above them."""
+    if name.startswith("backbone.embeddings."):
+        return 0
+    return int(name.split(".")[2]) + 1 if name.startswith("backbone.blocks.") else layers + 1
+
+
+def batches_of(run: Run) -> Callable[[int, float], list[Batch]]:
+    """The micro-batches of a step: examples in an order of the epoch's own, several in a row."""
+    weights = _weights_of_examples(run)
+    device = run.model.table.device
+
+    def batches(step: int, progress: float) -> list[Batch]:
+        epoch, place = divmod(step, run.steps)
+        order = np.random.default_rng([run.config.seed, epoch]).permutation(len(run.parts))
+        chosen = order[place * run.config.batch : (place + 1) * run.config.batch]
+        parts = [(part, weights[i]) for i in chosen for part in run.parts[i] if len(part.at)]
+        made: list[list[tuple[Encoded, float]]] = []
+        some: list[tuple[Encoded, float]] = []
+        tokens = 0
+        for part, weight in parts:
+            if some and tokens + len(part) > TOKENS_AT_ONCE:
+                made.append(some)
+                some, tokens = [], 0
+            some.append((part, weight))
+            tokens += len(part)
+        made += [some] if some else []
+        return [_laid(some, run.data.answers).to(device) for some in made]
+
+    return batches
+
+
+def _laid(some: Sequence[tuple[Encoded, float]], answers: Answers) -> Batch:
+    return lay([part for part, _ in some], answers, weights=np.array([weight for _, weight in some])).batch
+
+
+def _weights_of_examples(run: Run) -> np.ndarray:
+    """float64 [E]: 1, or for balanced classes what makes every class weigh the same."""
+    golds = [example.gold for example in run.data.train]
+    if run.config.class_weights == "equal":
+        return np.ones(len(golds))
+    if run.task.name != "classify" or run.data.answers.kind != "one":
+        raise UsageError("class_weights=balanced is for classify with one label an example")
+    labels, number, counts = np.unique(golds, return_inverse=True, return_counts=True)
+    return np.asarray(len(golds) / (len(labels) * counts[number]))
+
+
+def losses_of(model: Model, answers: Answers, *, smoothing: float) -> Callable[[Batch, torch.Generator], Losses]:
+    """Cross-entropy of one label; the mean over the labels of binary ones where several may be right; squared error."""
+
+    def losses(batch: Batch, generator: torch.Generator) -> Losses:
+        (target,) = batch.targets
+        logits = answered(model, batch).float()
+        labels, weight = target.labels, target.weight
+        assert isinstance(labels, Tensor) and isinstance(weight, Tensor)
+        if answers.kind == "one":
+            each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+        elif answers.kind == "several":
+            each = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(-1)
+        else:
+            each = ((logits - labels) ** 2).mean(-1)
+        return {target.name: ((each * weight).sum(), weight.sum())}
+
+    return losses
+
+
+def _fit(run: Run, stop: Callable[[], int], show: Show) -> int:
+    """Trains to the end, or until patience ends; the step of the best epoch."""
+    config = run.config
+    told = TrainingConfig(
+        budget=Budget(steps=run.total),
+        optimiser=OptimiserConfig(name="adamw", learning_rate=rate_for(config, run.model.config.width)),
+        schedule=ScheduleConfig(shape="linear", warmup_steps=round(config.warmup * run.total)),
+        seed=config.seed,
+    )
+    losses = losses_of(run.model, run.data.answers, smoothing=config.label_smoothing)
+    work = Work(run.state.weights.around(losses), batches_of(run), (run.task.name,))
+    run.model.train()
+    started = time.perf_counter()
+    for report in train(work, state=run.state, config=told, total=run.total, stop=lambda: bool(stop())):
+        line = {
+            "kind": "train",
+            "step": report.step,
+            "progress": report.step / run.total,
+            "loss": report.loss,
+            "learning_rate": report.learning_rate,
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+        run.folder.append(line)
+        show(line)
+        if report.step % run.steps == 0:
+            _look(run, show)
+            run.model.train()
+            if config.patience and len(run.state.notes["scores"]) - _best(run) >= config.patience:
+                break
+        if report.stop:
+            save_state(run.state, run.folder.checkpoints)
+            run.folder.note(status="stopped")
+            raise Stopped(
+                f"stopped after step {report.step} and saved. "
+                f"Go on with: bothways finetune --resume --out {config.out}",
+                exit_code=128 + (stop() or signal.SIGTERM),
+            )
+    return _best(run) * run.steps
+
+
+def _look(run: Run, show: Show) -> None:
+    """An epoch's score on the dev examples, and its checkpoint; the best and the last are kept."""
+    run.model.eval()
+    scores, _ = measure(run.tuned, run.data.dev)
+    run.state.notes.setdefault("scores", []).append(scores[next(iter(scores))])
+    line = {"kind": "validation", "step": run.state.step, "epoch": run.state.step // run.steps, "scores": scores}
+    run.folder.append(line)
+    show(line)
+    save_state(run.state, run.folder.checkpoints)
+    run.folder.prune({_best(run) * run.steps})
+
+
+def _best(run: Run) -> int:
+    """The number of the best epoch so far, from 1; of equals the first."""
+    scores = run.state.notes["scores"]
+    return 1 + max(range(len(scores)), key=lambda epoch: (scores[epoch], -epoch))
+
+
+def _finish(run: Run, best: int, show: Show) -> None:
+    """Saves the best epoch's model, and asks it about the test examples."""
+    found = next((path for path in checkpoints(run.folder.checkpoints) if path.name == f"step-{best}"), None)
+    if found is None:
+        raise ModelError(f"{run.folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
+    weights = load_weights(found)
+    looks = [line for line in run.folder.lines() if line["kind"] == "validation" and line["step"] == best]
+    dev, shape = looks[-1]["scores"], run.model.config
+    save_model(run.config, weights, shape, run.tokenizer, run.data.answers, length=run.length, dev=dev)
+    run.folder.note(best={"epoch": best // run.steps, "step": best})
+    if run.data.test:
+        tuned = Tuned.load(run.config.out)
+        scores, _ = measure(tuned, run.data.test)
+        run.folder.note(test=scores)
+        line = {"kind": "test", "step": run.total, "scores": scores}
+        run.folder.append(line)
+        show(line)
+    run.folder.note(status="done")

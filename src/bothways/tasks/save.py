@@ -1,0 +1,105 @@
+"""Where a body is found, and how a fine-tuned model is written: a folder that transformers' class loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from torch import Tensor
+
+from bothways.errors import ModelError
+from bothways.inference.loading import folder_of
+from bothways.model import Answers, ModelConfig, Trained, architecture, local, read_trained, save_faces
+from bothways.tasks.config import FinetuneConfig
+from bothways.text import Tokenizer
+
+
+def find_body(model: str, reads: str | None) -> tuple[Path, str]:
+    """The folder to go on from, and how it reads.
+
+    Raises:
+        ModelError: there is none, or it was not taught to read that way.
+    """
+    found = local(model)
+    folder = found / reads if reads and (found / reads / "config.json").is_file() else folder_of(found)
+    trained = read_trained(folder)
+    taught = [face for face in ("encoder", "decoder") if face in trained.faces]
+    if not taught:
+        raise ModelError(f"{folder} reads in a way of its own ({trained.objective}): it has no face to fine-tune")
+    if reads and reads not in taught:
+        raise ModelError(f"{folder} was not taught to read as a {reads}; it is: {', '.join(taught)}")
+    return folder, reads or taught[0]
+
+
+def save_model(
+    config: FinetuneConfig,
+    weights: Mapping[str, Tensor],
+    shape: ModelConfig,
+    tokenizer: Tokenizer,
+    answers: Answers,
+    *,
+    length: int,
+    dev: Mapping[str, float],
+) -> Path:
+    """Writes `model/` into the run's folder; `dev` holds the scores that it was chosen by, `length` what it reads."""
+    (folder,) = save_faces(
+        config.out,
+        weights=weights,
+        config=shape,
+        vocabulary=tokenizer.vocabulary,
+        trained=Trained("", (answers.reads,), None, answers=answers),
+        save_tokenizer=lambda folder, face: tokenizer.save(folder, template="own", length=length),
+        card=lambda face: _card(config, shape, answers, dev),
+    )
+    return folder
+
+
+_PIPELINES = {"label": "text-classification", "tags": "token-classification"}
+_README = """\
+---
+{front}---
+
+# {name}
+
+{model}, fine-tuned with Bothways to {task}. It says: {labels}.
+
+## How to use it
+
+```python
+from transformers import pipeline
+
+answer = pipeline("{pipeline}", model="path/to/this/folder")
+answer("Some text.")
+```
+
+It is a {kind} and needs no code of ours; `bothways predict` answers whole files.
+
+## How well it does
+
+| on the dev examples | |
+|---|---|
+{scores}
+
+These are the examples by which the best epoch was chosen: on new ones it does a little worse.
+
+## What it cannot do
+
+It knows the answers above and no others, and gives one of them to any text at all.
+"""
+
+
+def _card(config: FinetuneConfig, shape: ModelConfig, answers: Answers, dev: Mapping[str, float]) -> str:
+    """README.md of a fine-tuned model, with the front matter that the Hugging Face hub reads."""
+    pipeline = _PIPELINES[answers.head]
+    front = {"library_name": "transformers", "pipeline_tag": pipeline, "tags": ["bothways", config.task]}
+    return _README.format(
+        front=yaml.safe_dump(front, sort_keys=False),
+        name=config.out.resolve().name,
+        model=config.model,
+        task=config.task,
+        labels=", ".join(answers.labels),
+        pipeline=pipeline,
+        kind=architecture(shape, answers.face)[1],
+        scores="\n".join(f"| {name} | {value:.4f} |" for name, value in dev.items()),
+    )

@@ -1,0 +1,123 @@
+"""A tag for every word: names, chunks, slots (BIO or BIOES), parts of speech; from words, or from characters' spans."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from bothways.errors import DataError, UsageError
+from bothways.inference.examples import Encoded, encode_words
+from bothways.inference.labelling import OUTSIDE, tagged
+from bothways.inference.words import Words
+from bothways.model import Answers
+from bothways.tasks.records import NAMES, BadField, Columns
+from bothways.tasks.task import Example, Task
+from bothways.text import Tokenizer
+
+
+class Tag(Task):
+    """Records hold tokens and tags, or a text and spans: [{"start": 0, "end": 5, "label": "PER"}], in characters."""
+
+    name, metric = "tag", "f1"
+
+    def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
+        if "tokens" in fields or any(name in fields for name in NAMES["tokens"]):
+            return ("tokens", "tags") if gold else ("tokens",), ("id",)
+        return ("text", "spans") if gold else ("text",), ("id",)
+
+    def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
+        tags = None
+        if "tokens" in columns.names:
+            column = columns.names["tokens"]
+            words = Words.joined(_texts(record.get(column), column, "words"))
+            if gold:
+                tags = _tags(record.get(columns.names["tags"]), columns.names["tags"], len(words))
+        else:
+            try:
+                words = Words.of(columns.text(record, "text"))
+            except UsageError as error:
+                raise BadField(columns.names["text"], str(error).removeprefix("expected ")) from None
+            if gold:
+                tags = _of_spans(record.get(columns.names["spans"]), columns.names["spans"], words)
+        return Example(record.get(columns.names.get("id", ""), number), (words.read,), tags, place, words)
+
+    def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
+        """Every tag that was seen; of a name, all its forms (B-, I-), so that no word of a long one is without."""
+        seen = {tag for example in examples for tag in example.gold}
+        forms = {tag[:2] for tag in seen if tag[1:2] == "-"}
+        names = {tag[2:] for tag in seen if tag[1:2] == "-"}
+        tags = {OUTSIDE, *seen, *(form + name for form in forms | ({"B-", "I-"} if forms else set()) for name in names)}
+        if len(tags) < 2:
+            raise DataError(f"expected tags to tell apart, got only {OUTSIDE!r}")
+        return Answers(self.name, "tags", tuple(sorted(tags, key=lambda tag: (tag != OUTSIDE, tag))), "one", reads)
+
+    def check(self, example: Example, answers: Answers) -> str | None:
+        new = next((tag for tag in example.gold if tag not in answers.labels), None)
+        return f"the tag {new!r} was not trained; known: {', '.join(answers.labels)}" if new else None
+
+    def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
+        assert example.words is not None
+        parts = encode_words(tokenizer, example.words.read, example.words.spans, length=length)
+        if example.gold is None:
+            return parts
+        numbers = np.array([answers.labels.index(tag) for tag in example.gold], dtype=np.int64)
+        return [replace(part, labels=numbers[part.of]) for part in parts]
+
+    def decode(self, example: Example, logits: np.ndarray, answers: Answers) -> dict[str, Any]:
+        assert example.words is not None
+        return asdict(tagged(example.words, logits, answers))
+
+    def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
+        from seqeval.metrics import f1_score, precision_score, recall_score
+
+        golds, found = [list(example.gold) for example in examples], [one["tags"] for one in said]
+        flat = [[tag for tags in some for tag in tags] for some in (golds, found)]
+        accuracy = float(np.mean([gold == tag for gold, tag in zip(*flat, strict=True)])) if flat[0] else 0.0
+        if not any(tag[1:2] == "-" for tag in answers.labels):
+            return {"accuracy": accuracy}
+        return {
+            "f1": float(f1_score(golds, found, zero_division=0)),
+            "precision": float(precision_score(golds, found, zero_division=0)),
+            "recall": float(recall_score(golds, found, zero_division=0)),
+            "accuracy": accuracy,
+        }
+
+
+def _texts(value: Any, column: str, what: str) -> list[str]:
+    """A list of texts, or one with spaces between them, as tables hold it."""
+    texts = value.split() if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or not all(isinstance(one, str) and one.strip() for one in texts):
+        raise BadField(column, f"a list of {what}, got {value!r:.80}")
+    return texts
+
+
+def _tags(value: Any, column: str, count: int) -> tuple[str, ...]:
+    tags = _texts(value, column, "tags")
+    if len(tags) != count:
+        raise BadField(column, f"as many tags as words ({count}), got {len(tags)}")
+    return tuple(tags)
+
+
+def _of_spans(spans: Any, column: str, words: Words) -> tuple[str, ...]:
+    """BIO tags of the words."""
+    tags, begins, ends = [OUTSIDE] * len(words), words.places[:, 0], words.places[:, 1]
+    if not isinstance(spans, list):
+        raise BadField(column, f"a list of spans, got {spans!r:.80}")
+    for span in spans:
+        try:
+            start, end, label = int(span["start"]), int(span["end"]), str(span["label"])
+        except (TypeError, KeyError, ValueError):
+            raise BadField(column, f"start, end and label, got {span!r:.80}") from None
+        inside = np.flatnonzero((begins >= start) & (ends <= end))
+        touched = np.flatnonzero((ends > start) & (begins < end))
+        if not len(inside) or len(inside) != len(touched):
+            raise BadField(column, f"a span that begins and ends where words do, got {start} to {end}")
+        if any(tags[place] != OUTSIDE for place in inside):
+            raise BadField(column, f"spans that do not overlap, got another at {start} to {end}")
+        for place in inside:
+            tags[place] = f"I-{label}"
+        tags[inside[0]] = f"B-{label}"
+    return tuple(tags)

@@ -1,0 +1,79 @@
+"""What a task is: how records are read, what is said of them, and how good that is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bothways.inference.examples import Encoded
+from bothways.inference.words import Words
+from bothways.model import Answers
+from bothways.tasks.records import Columns
+from bothways.text import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One record.
+
+    id     what it is called, or its number
+    texts  one text or two; for tags, the text that the words stand in
+    words  for tags: the words
+    """
+
+    id: Any
+    texts: tuple[str, ...]
+    gold: Any
+    place: str
+    words: Words | None = None
+
+
+class Task(ABC):
+    """A kind of question. Tasks have no state; what was learned of the labels is in `Answers`.
+
+    name    what it is called
+    metric  what the best epoch is chosen by; larger is better
+    """
+
+    name: ClassVar[str]
+    metric: ClassVar[str]
+
+    @abstractmethod
+    def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
+        """The roles that columns must have and those that they may have, given the names of the columns."""
+
+    @abstractmethod
+    def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
+        """A record as an example; without `gold`, nobody knows the answer.
+
+        Raises:
+            BadField: a field that is not what is needed.
+        """
+
+    @abstractmethod
+    def answers(self, examples: Sequence[Example], *, reads: str) -> Answers:
+        """What can be said, going by the training examples.
+
+        Raises:
+            DataError: nothing to tell apart.
+        """
+
+    @abstractmethod
+    def check(self, example: Example, answers: Answers) -> str | None:
+        """What is wrong with an example's gold answer for a model that says `answers`; None: nothing."""
+
+    @abstractmethod
+    def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
+        """The example as pieces: one part, or several where all of a long text is to be answered."""
+
+    @abstractmethod
+    def decode(self, example: Example, logits: np.ndarray, answers: Answers) -> dict[str, Any]:
+        """What is said of an example, as it is written to a file: {"label": ..., ...}; logits [N, C]."""
+
+    @abstractmethod
+    def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
+        """{metric: value}, the task's own first."""
