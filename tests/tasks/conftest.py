@@ -20,7 +20,7 @@ GOOD, BAD = (
 
 
 def write(path: Path, *records: Any) -> Path:
-    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return path
 
 

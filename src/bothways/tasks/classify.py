@@ -82,7 +82,7 @@ class Classify(Task):
         scores = {
             "accuracy": float(accuracy_score(golds, labels)),
             "macro_f1": float(f1_score(golds, labels, labels=known, average="macro", zero_division=0)),
-            "matthews": float(matthews_corrcoef(golds, labels)),
+            "matthews": float(matthews_corrcoef(golds, labels)) if len(known) > 1 else 0.0,
         }
         if len(answers.labels) == 2:  # the second is the positive one: "1" of "0" and "1"
             scores["f1"] = float(f1_score(golds, labels, pos_label=answers.labels[1], zero_division=0))
