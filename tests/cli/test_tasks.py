@@ -1,0 +1,66 @@
+"""The commands that fine-tune, answer and measure: what they print and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bothways.errors import UsageError
+from tests.cli.conftest import Invoke
+from tests.inference.made import make_run
+from tests.tasks.conftest import reviews, write
+
+
+@pytest.fixture(scope="module")
+def tuned(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tuned")
+    body = make_run(folder / "body", kind="wordpiece")
+    train = write(folder / "train.jsonl", *reviews(), {"text": "", "label": "bad"})
+    asked = ["finetune", body, "--train", train, "--test", train, "--out", folder / "run", "--epochs", 2, "--skip-bad"]
+    said = invoke(*asked, "--set", "learning_rate=3e-3", "--set", "batch=8").output
+    (folder / "said.txt").write_text(said, encoding="utf-8")
+    return folder
+
+
+def test_what_is_read_kept_cut_and_skipped_is_said(tuned: Path) -> None:
+    said = (tuned / "said.txt").read_text(encoding="utf-8")
+    lines = {line.split(maxsplit=1)[0]: line for line in said.splitlines() if line.strip()}
+    assert "text from 'text', label from 'label'" in lines["read"]
+    assert "(held out of --train by a hash of the texts), 48 test" in lines["examples"]
+    assert "line 49: field 'text'" in lines["skipped"]
+    assert "accuracy" in lines["epoch"] and "accuracy" in lines["test"]
+    assert str(tuned / "run" / "model") in lines["kept"]
+
+
+def test_a_file_is_answered_and_measured(invoke: Invoke, tuned: Path, tmp_path: Path) -> None:
+    run, file = tuned / "run", write(tmp_path / "new.jsonl", *reviews(2))
+    assert invoke("predict", run, file, "--out", tmp_path / "out.jsonl").output.startswith("12 answers in ")
+    first = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert set(first) == {"id", "label", "probabilities"}
+    told = json.loads(invoke("evaluate", run, file, "--json").output)
+    assert told["examples"] == 12 and 0 <= told["accuracy"] <= 1 and told["skipped"] == 0
+    assert "accuracy" in invoke("evaluate", run, file).output
+
+
+def test_json_for_programs(invoke: Invoke, tuned: Path, tmp_path: Path) -> None:
+    asked = ["finetune", tuned / "body", "--train", tuned / "train.jsonl", "--out", tmp_path / "run", "--epochs", 1]
+    told = json.loads(invoke(*asked, "--skip-bad", "--json").output)
+    assert told["best"] == {"epoch": 1, "step": 2} and len(told["skipped"]) == 1 and told["test"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "expected a model and --train FILE"),
+        (["body", "--train", "x.jsonl", "--column", "label"], "--column expects ROLE=COLUMN"),
+        (["body", "--train", "x.jsonl", "--column", "lable=stars"], "Did you mean 'label'"),
+        (["body", "--train", "x.jsonl", "--set", "bacth=3"], "Did you mean 'batch'"),
+        (["body", "--train", "x.jsonl", "--task", "clasify"], "Did you mean 'classify'"),
+    ],
+)
+def test_what_cannot_be_read(options: list[str], said: str, invoke: Invoke, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        invoke("finetune", *options, "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
