@@ -28,7 +28,9 @@ from bothways.model import Answers, Model, read_body
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import FinetuneConfig, rate_for, task_named
 from bothways.tasks.data import Data, read_data
+from bothways.tasks.intervals import bootstrap
 from bothways.tasks.predict import Tuned, encode, measure
+from bothways.tasks.report import write_report
 from bothways.tasks.save import find_body, save_model
 from bothways.tasks.task import Task
 from bothways.text import Tokenizer
@@ -296,12 +298,14 @@ def _finish(run: Run, best: int, show: Show) -> None:
     looks = [line for line in run.folder.lines() if line["kind"] == "validation" and line["step"] == best]
     dev, shape = looks[-1]["scores"], run.model.config
     save_model(run.config, weights, shape, run.tokenizer, run.data.answers, length=run.length, dev=dev)
-    run.folder.note(best={"epoch": best // run.steps, "step": best})
+    run.folder.note(best={"epoch": best // run.steps, "step": best, "scores": dev})
+    examples, where = (run.data.test, "test") if run.data.test else (run.data.dev, "dev")
+    tuned = Tuned.load(run.config.out)
+    scores, said = measure(tuned, examples)
     if run.data.test:
-        tuned = Tuned.load(run.config.out)
-        scores, _ = measure(tuned, run.data.test)
-        run.folder.note(test=scores)
-        line = {"kind": "test", "step": run.total, "scores": scores}
+        line = {"kind": "test", "step": run.state.step, "scores": scores}
         run.folder.append(line)
+        run.folder.note(test=scores, test_intervals=bootstrap(run.task, examples, said, run.data.answers))
         show(line)
     run.folder.note(status="done")
+    write_report(run.config.out, examples, said, run.data.answers, where=where)

@@ -1,0 +1,188 @@
+"""A fine-tuning run as one HTML page: scores, curves, what is taken for what, how sure it is, where it is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bothways.files import write_text
+from bothways.model import Answers
+from bothways.reports.charts import SMOOTH_FROM, pictures
+from bothways.reports.curves import Chart, Curve
+from bothways.reports.html import Markup, tag
+from bothways.reports.page import document
+from bothways.reports.record import Record
+from bothways.tasks.intervals import calibration
+from bothways.tasks.task import Example
+
+MOST_LABELS, MOST_MISTAKES = 20, 20
+
+
+def write_report(
+    folder: Path, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers, *, where: str
+) -> Path:
+    """Writes report.html into a run's folder; `examples` are those it is measured on, `where` what they are called."""
+    record = Record.read(folder)
+    manifest = record.manifest
+    sections = [_scores(record), _curves(record)]
+    if answers.head == "label" and answers.kind == "one":
+        sections += [_confusion(examples, said, answers, where), _sureness(examples, said, where)]
+    sections += [_mistakes(examples, said, answers, where), _facts(manifest)]
+    header = tag(
+        "header",
+        tag("p", "A Bothways fine-tuning run", class_="kind"),
+        tag("h1", record.name, tag("span", str(manifest.get("status", "")), class_="status done")),
+        tag("dl", *_tiles(manifest), class_="tiles"),
+    )
+    foot = "Written by Bothways from metrics.jsonl and manifest.json beside this page."
+    path = folder / "report.html"
+    write_text(path, document(f"{record.name}: a Bothways fine-tuning run", header, *sections, foot=foot))
+    return path
+
+
+def _tiles(manifest: dict[str, Any]) -> Iterator[Markup]:
+    scores = manifest.get("test") or manifest["best"]["scores"]
+    where = "on the test examples" if manifest.get("test") else "on the dev examples"
+    tiles = [(name.replace("_", " "), f"{value:.3f}", where) for name, value in list(scores.items())[:4]]
+    examples = manifest["examples"]
+    tiles.append(("Examples", f"{examples['train']:,}", f"train; {examples['dev']:,} dev, {examples['test']:,} test"))
+    tiles.append(("Best epoch", str(manifest["best"]["epoch"]), "by the first score on dev"))
+    for name, figure, unit in tiles:
+        parts = tag("dt", name), tag("dd", figure, class_="figure"), tag("dd", unit, class_="unit")
+        yield tag("div", *parts, class_="tile")
+
+
+def _scores(record: Record) -> Markup:
+    """The scores of every epoch, and of the test with its interval."""
+    names = list(record.validation[-1]["scores"])
+    rows = [
+        _row(f"Epoch {line['epoch']}", [f"{line['scores'][name]:.4f}" for name in names]) for line in record.validation
+    ]
+    test, spans = record.manifest.get("test"), record.manifest.get("test_intervals")
+    if test and spans:
+        cells = [
+            tag("td", f"{test[name]:.4f}", tag("small", f"{spans[name][0]:.3f} to {spans[name][1]:.3f}"))
+            for name in names
+        ]
+        rows.append(tag("tr", tag("th", "Test", scope="row"), *cells, class_="ours"))
+    heads = [tag("th", name.replace("_", " "), scope="col") for name in names]
+    table = tag("table", tag("thead", tag("tr", tag("td"), *heads)), tag("tbody", *rows))
+    about = (
+        "Dev examples after every epoch. In small print: 95 % of what other test examples would have given (bootstrap)."
+    )
+    return _section("How well it does", about, tag("div", table, class_="wide"))
+
+
+def _curves(record: Record) -> Markup:
+    loss = replace(Curve.of("training", record.train, "loss"), style="training")
+    behind = [replace(loss, style="noise"), loss.smoothed()] if len(loss.points) >= SMOOTH_FROM else [loss]
+    charts = [
+        Chart("Loss", "What is minimised, on training examples.", behind),
+        Chart("Learning rate", "Up at first, then down to nothing.", [Curve.of("rate", record.train, "learning_rate")]),
+    ]
+    first = next(iter(record.validation[-1]["scores"]))
+    charts.insert(
+        1, Chart(first.replace("_", " "), "On the dev examples.", [Curve.of(first, record.validation, "scores", first)])
+    )
+    return pictures({"": charts}, record.train, title="Over the run", about="Count in steps or in time.", first="step")
+
+
+def _confusion(examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers, where: str) -> Markup:
+    """What is taken for what; of many labels, the commonest."""
+    golds = [example.gold for example in examples]
+    labels = sorted(answers.labels, key=lambda label: -golds.count(label))[:MOST_LABELS]
+    counts = Counter(zip(golds, (one["label"] for one in said), strict=True))
+    most = max(counts.values())
+
+    def cell(gold: str, label: str) -> Markup:
+        count = counts[gold, label]
+        colour = "good" if gold == label else "warn"
+        style = f"background: color-mix(in srgb, var(--{colour}) {60 * count / most:.0f}%, var(--card))"
+        return tag("td", str(count or ""), style=style)
+
+    heads = [tag("th", label, scope="col") for label in labels]
+    rows = [tag("tr", tag("th", gold, scope="row"), *(cell(gold, label) for label in labels)) for gold in labels]
+    table = tag("table", tag("thead", tag("tr", tag("td"), *heads)), tag("tbody", *rows))
+    left = f" The {len(labels)} commonest of {len(answers.labels)} labels." if len(labels) < len(answers.labels) else ""
+    about = f"Rows: the right label; columns: what it said of the {where} examples.{left}"
+    return _section("What is taken for what", about, tag("div", table, class_="wide"))
+
+
+def _sureness(examples: Sequence[Example], said: Sequence[dict[str, Any]], where: str) -> Markup:
+    chances = np.array([one["probabilities"][one["label"]] for one in said])
+    right = np.array([one["label"] == example.gold for example, one in zip(examples, said, strict=True)])
+    error, bins = calibration(chances, right)
+    rows = [_row(f"{mean:.0%} sure", [f"{true:.0%}", f"{count:,}"]) for mean, true, count in bins]
+    heads = [tag("th", "right", scope="col"), tag("th", "answers", scope="col")]
+    table = tag("table", tag("thead", tag("tr", tag("td"), *heads)), tag("tbody", *rows))
+    about = (
+        f"How often it was right where it was so sure, on the {where} examples. Expected calibration error "
+        f"{error:.3f}: 0 is a model that is right as often as it says."
+    )
+    return _section("How sure it is", about, tag("div", table, class_="wide"))
+
+
+def _mistakes(examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers, where: str) -> Markup:
+    """The surest answers that were wrong, with their texts."""
+    found = sorted(_wrong(examples, said, answers), key=lambda one: -one[0])[:MOST_MISTAKES]
+    if not found:
+        return Markup()
+    cards = [
+        tag(
+            "article",
+            tag("p", " / ".join(example.texts), class_="fill"),
+            tag("table", *(_row(name, [text]) for name, text in told.items()), class_="facts"),
+            class_="card",
+        )
+        for _, example, told in found
+    ]
+    about = f"The surest of its wrong answers on the {where} examples. Some of them may be right, and the file wrong."
+    return _section("Where it is wrong", about, tag("div", *cards, class_="columns"))
+
+
+def _wrong(
+    examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
+) -> Iterator[tuple[float, Example, dict[str, str]]]:
+    """(how far off, the example, what was right and what was said)."""
+    for example, one in zip(examples, said, strict=True):
+        if answers.kind == "number":
+            off = abs(one["score"] - example.gold)
+            yield off, example, {"right": f"{example.gold:g}", "said": f"{one['score']:.2f}"}
+        elif answers.head == "tags":
+            bad = [i for i, (tag, gold) in enumerate(zip(one["tags"], example.gold, strict=True)) if tag != gold]
+            if bad and example.words is not None:
+                words = {example.words[i]: f"{one['tags'][i]}, right: {example.gold[i]}" for i in bad[:8]}
+                yield max(one["probabilities"][i] for i in bad), example, words
+        elif answers.kind == "several":
+            off = [label for label in answers.labels if (label in one["label"]) != (label in example.gold)]
+            if off:
+                sure = max(abs(one["probabilities"][label] - 0.5) for label in off)
+                yield sure, example, {"right": ", ".join(example.gold), "said": ", ".join(one["label"])}
+        elif one["label"] != example.gold:
+            sure = one["probabilities"][one["label"]]
+            yield sure, example, {"right": example.gold, "said": f"{one['label']} ({sure:.0%} sure)"}
+
+
+def _facts(manifest: dict[str, Any]) -> Markup:
+    skipped = manifest.get("skipped", [])
+    rows = [
+        _row("Columns", [manifest["columns"]]),
+        _row("Cut training texts", [f"{manifest['truncated']['train']}, at {manifest['truncated']['length']} pieces"]),
+        _row("Skipped records", ["; ".join(skipped[:MOST_MISTAKES]) or "none"]),
+        _row("Precision", [manifest["precision"]]),
+        _row("Labels", [", ".join(manifest["labels"])]),
+    ]
+    return tag("section", tag("h2", "What was run"), tag("div", tag("table", *rows, class_="facts"), class_="card"))
+
+
+def _row(name: str, cells: Sequence[str]) -> Markup:
+    return tag("tr", tag("th", name, scope="row"), *(tag("td", cell) for cell in cells))
+
+
+def _section(title: str, about: str, *content: Markup) -> Markup:
+    return tag("section", tag("h2", title), tag("p", about, class_="about"), *content)
