@@ -37,6 +37,9 @@ def finetune(
     skip_bad: SkipBad = False,
     epochs: Annotated[int, typer.Option(min=1, help="Times that everything is read.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of the new head, the order and dropout.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="So many runs, from --seed on, and their mean; the same command goes on.")
+    ] = 1,
     settings: Annotated[
         list[str], typer.Option("--set", metavar="KEY=VALUE", help="Any setting: batch=16; may be repeated.")
     ] = [],  # noqa: B006
@@ -47,7 +50,7 @@ def finetune(
     from bothways.errors import UsageError
     from bothways.pretraining.config import read, with_settings
     from bothways.pretraining.folder import RunFolder
-    from bothways.tasks import FinetuneConfig
+    from bothways.tasks import FinetuneConfig, finetune_seeds
     from bothways.tasks import finetune as run
 
     if resume:
@@ -68,7 +71,11 @@ def finetune(
             "seed": seed,
         }
         config = read(FinetuneConfig, with_settings(values, settings))
-    run(config, resume=resume, show=(lambda line: None) if json else Display().show)
+    show = (lambda line: None) if json else Display().show
+    if seeds > 1:
+        means = finetune_seeds(config, seeds, show=show)
+        return print_json(means) if json else _tell_means(means, config.out)
+    run(config, resume=resume, show=show)
     manifest = RunFolder(config.out).manifest()
     if json:
         return print_json({key: manifest.get(key) for key in ("examples", "best", "test", "truncated", "skipped")})
@@ -93,6 +100,15 @@ def _tell(manifest: dict[str, Any], out: Path) -> None:
         f"kept       epoch {manifest['best']['epoch']}, in {out / 'model'}",
     ]
     console().out("\n".join(lines), highlight=False)
+
+
+def _tell_means(means: dict[str, Any], out: Path) -> None:
+    lines = [""]
+    for where in ("dev", "test"):
+        for name, one in (means[where] or {}).items():
+            values = ", ".join(f"{value:.4f}" for value in one["values"])
+            lines.append(f"{where:6s} {name:20s} {one['mean']:.4f} ± {one['half_width']:.4f}   ({values})")
+    console().out("\n".join([*lines, f"kept   {means['kept']}, in {out / 'model'}"]), highlight=False)
 
 
 class Display:
