@@ -73,6 +73,7 @@ class Target:
     labels  [N] the right answers; [N, C] where several of C may be right
     weight  one number, or one a target; the loss is the weighted mean; 0: only there to fill up
     name    what the loss is called in reports; equal names are summed together
+    group   [N] targets of one number share a softmax (a span's places, the choices of a question); None: none do
     """
 
     head: str
@@ -80,6 +81,7 @@ class Target:
     labels: np.ndarray | Tensor
     weight: np.ndarray | Tensor | float = 1.0
     name: str = "loss"
+    group: np.ndarray | Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,8 @@ class Batch:
         def move(target: Target) -> Target:
             at, labels, weight = target.at, target.labels, target.weight
             assert isinstance(at, Tensor) and isinstance(labels, Tensor) and isinstance(weight, Tensor)
-            return replace(target, at=at.to(device), labels=labels.to(device), weight=weight.to(device))
+            group = target.group.to(device) if isinstance(target.group, Tensor) else None
+            return replace(target, at=at.to(device), labels=labels.to(device), weight=weight.to(device), group=group)
 
         return replace(
             self,
@@ -174,7 +177,9 @@ def _gather(head: str, name: str, found: list[tuple[int, Target]], length: int) 
     weight = np.concatenate(
         [np.broadcast_to(np.asarray(target.weight, dtype=np.float32), len(target.at)) for _, target in found]
     )
-    return Target(head, torch.from_numpy(at), torch.from_numpy(labels), torch.from_numpy(weight), name)
+    groups = [np.asarray(target.group, dtype=np.int64) for _, target in found if target.group is not None]
+    group = torch.from_numpy(np.concatenate(groups)) if groups else None
+    return Target(head, torch.from_numpy(at), torch.from_numpy(labels), torch.from_numpy(weight), name, group)
 
 
 Reads = Literal["all sides", "left to right", "right to left", "both directions"]

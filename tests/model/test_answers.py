@@ -28,7 +28,11 @@ SHAPES: dict[str, tuple[ModelConfig, str]] = {
     "electra": (PROJECTED, "encoder"),
 }
 VOCABULARY = Vocabulary(size=97, pad=1, unk=3, cls=0, sep=2, mask=4)
-CLASSES = {"label": "AutoModelForSequenceClassification", "tags": "AutoModelForTokenClassification"}
+CLASSES = {
+    "label": "AutoModelForSequenceClassification",
+    "tags": "AutoModelForTokenClassification",
+    "span": "AutoModelForQuestionAnswering",
+}
 
 
 def answers(head: Any, reads: Any, **changes: Any) -> Answers:
@@ -62,7 +66,7 @@ def save(model: Model, asked: Answers, run: Path) -> Path:
 def logits(model: Model, asked: Answers, pieces: torch.Tensor, layout: Any) -> torch.Tensor:
     hidden = model.backbone(pieces, layout, ordered.dense(layout)).flatten(0, 1)
     real = layout.real.flatten()
-    at = real.nonzero()[:, 0] if asked.head == "tags" else torch.arange(len(pieces)) * pieces.shape[1]
+    at = real.nonzero()[:, 0] if asked.head != "label" else torch.arange(len(pieces)) * pieces.shape[1]
     found: torch.Tensor = model.heads[asked.head](hidden, at, real)
     return found
 
@@ -71,17 +75,18 @@ def logits(model: Model, asked: Answers, pieces: torch.Tensor, layout: Any) -> t
 @pytest.mark.parametrize("shape", SHAPES)
 def test_transformers_says_the_same(shape: str, head: str, tmp_path: Path) -> None:
     config, reads = SHAPES[shape]
-    asked = answers(head, reads)
+    asked = answers(head, reads, **({"labels": ("start", "end")} if head == "span" else {}))
     model = tuned(config, asked)
     folder = save(model, asked, tmp_path)
     theirs, report = getattr(transformers, CLASSES[head]).from_pretrained(folder, output_loading_info=True)
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
-    assert theirs.config.id2label == {0: "a", 1: "b", 2: "c"}
+    assert tuple(theirs.config.id2label.values()) == asked.labels
     layout = packed([21], [8], causal=reads == "decoder")
     pieces = torch.where(layout.real, random_pieces(layout), 1)
     with torch.no_grad():
-        expected = theirs.eval()(input_ids=pieces, attention_mask=layout.real.long()).logits
-    expected = expected[layout.real] if head == "tags" else expected
+        said = theirs.eval()(input_ids=pieces, attention_mask=layout.real.long())
+    whole = torch.stack([said.start_logits, said.end_logits], -1) if head == "span" else said.logits
+    expected = whole if head == "label" else whole[layout.real]
     found = logits(model, asked, pieces, layout)
     assert (found - expected).abs().max() <= 2e-5 * expected.abs().max()
 
@@ -120,11 +125,11 @@ def test_a_body_comes_under_a_head_with_what_the_folder_holds_for_it(tmp_path: P
 
 def test_what_has_no_class_is_refused(tmp_path: Path) -> None:
     published("qwen3", tmp_path)
-    with pytest.raises(ModelError, match="no classifier of qwen3's shape; it has: body, decoder, decoder-classifier"):
+    with pytest.raises(ModelError, match="no classifier of qwen3's shape; it has: body, decoder, decoder-answerer"):
         read_body(tmp_path, answers("label", "encoder"))
 
 
-@pytest.mark.parametrize("wrong", [{"head": "spans"}, {"kind": "two"}, {"labels": 3}, {"more": 1}])
+@pytest.mark.parametrize("wrong", [{"head": "words"}, {"kind": "two"}, {"labels": 3}, {"more": 1}])
 def test_what_is_noted_of_answers_is_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="expected answers as Bothways writes them"):
         Answers.from_json({**answers("label", "encoder").as_json(), **wrong})

@@ -26,7 +26,7 @@ def finetune(
     model: Annotated[
         str | None, typer.Argument(help="A run, a Hugging Face folder, or a name of its hub.", show_default=False)
     ] = None,
-    task: Annotated[str, typer.Option(help="classify, match or tag.")] = "classify",
+    task: Annotated[str, typer.Option(help="classify, match, tag, answer or choose.")] = "classify",
     train: Annotated[Path | None, typer.Option(help="Records to learn from: jsonl, csv or tsv.")] = None,
     dev: Annotated[
         Path | None, typer.Option(help="Records to choose the best epoch by; left out, some of --train.")
@@ -46,7 +46,10 @@ def finetune(
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
     json: Json = False,
 ) -> None:
-    """Teach a model a task: labels for texts or pairs of texts (classify), a number (match), tags for words (tag)."""
+    """Teach a model a task.
+
+    classify: labels for texts or pairs; match: a number; tag: tags for words; answer: from a text; choose: one of several.
+    """
     from bothways.errors import UsageError
     from bothways.pretraining.config import read, with_settings
     from bothways.pretraining.folder import RunFolder

@@ -15,6 +15,8 @@ from bothways.model import Answers
 from bothways.text import Tokenizer
 from bothways.visibility import Layout
 
+GROUPED = ("choice", "span", "span or none")
+"""Kinds of answers whose targets share a softmax: the places of a window, the choices of a question."""
 ROW = 128
 """Pieces in a row that holds several examples; a longer example has a row of its own."""
 
@@ -107,18 +109,32 @@ class Laid:
     owner: np.ndarray
 
 
-def lay(examples: Sequence[Encoded], answers: Answers, *, weights: np.ndarray | None = None) -> Laid:
-    """All examples as one batch. `weights` [E] of the examples' targets; left out, 1."""
+def lay(
+    examples: Sequence[Encoded],
+    answers: Answers,
+    *,
+    weights: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+) -> Laid:
+    """All examples as one batch.
+
+    Args:
+        weights: [E] of the examples' targets; left out, 1.
+        groups: [E] examples of one number share a softmax; left out, each has its own. A group weighs as one.
+    """
+    weights = np.ones(len(examples)) if weights is None else weights
+    groups = np.arange(len(examples)) if groups is None else groups
+    if answers.kind in GROUPED:
+        places = np.bincount(groups, weights=[len(example.at) for example in examples])
+        weights = weights / places[groups]
     samples, owner = [], []
     for row in rows_of([len(example) for example in examples]):
-        samples.append(
-            _sample([examples[i] for i in row], answers, [1.0 if weights is None else weights[i] for i in row])
-        )
+        samples.append(_sample([examples[i] for i in row], answers, weights[row], groups[row]))
         owner += [np.repeat(i, len(examples[i].at)) for i in row]
     return Laid(Batch.stack(samples), np.concatenate(owner))
 
 
-def _sample(examples: Sequence[Encoded], answers: Answers, weights: Sequence[float]) -> Sample:
+def _sample(examples: Sequence[Encoded], answers: Answers, weights: np.ndarray, groups: np.ndarray) -> Sample:
     lengths = [len(example) for example in examples]
     begins = np.concatenate([[0], np.cumsum(lengths)])
     document = np.repeat(np.arange(len(examples)), lengths)
@@ -129,11 +145,13 @@ def _sample(examples: Sequence[Encoded], answers: Answers, weights: Sequence[flo
         position=position,
         segment=np.concatenate([example.segments for example in examples]),
     )
+    counts = [len(example.at) for example in examples]
     target = Target(
         answers.head,
         at=np.concatenate([example.at + begin for example, begin in zip(examples, begins, strict=False)]),
         labels=np.concatenate([example.labels for example in examples]),
-        weight=np.repeat(weights, [len(example.at) for example in examples]).astype(np.float32),
+        weight=np.repeat(weights, counts).astype(np.float32),
         name=answers.task,
+        group=np.repeat(groups, counts),
     )
     return Sample(np.concatenate([example.pieces for example in examples]), layout, (target,))

@@ -1,4 +1,4 @@
-"""What a fine-tuned model says of texts: a label with its chances, a number, or a tag for every word."""
+"""What a fine-tuned model says of texts: a label with its chances, a number, a choice, an answer, a tag a word."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 
 from bothways.errors import ModelError
 from bothways.inference.answering import chances, logits_of, whole
-from bothways.inference.examples import encode_texts, encode_words
+from bothways.inference.examples import Encoded, encode_texts, encode_words
 from bothways.inference.reading import Reader
+from bothways.inference.spans import Span, best_span, encode_question
 from bothways.inference.words import Entity, Words, entities
 from bothways.model import Answers
+from bothways.text import Tokenizer
 
 OUTSIDE = "O"
 Text = str | tuple[str, str]
@@ -25,6 +27,14 @@ class Label:
 
     label: str | list[str]
     probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The number of the choice, from 0, and the chance of each."""
+
+    choice: int
+    probabilities: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,42 @@ def tag(reader: Reader, texts: Sequence[str | list[str]]) -> list[Tagged]:
         tagged(words, whole(some, [next(logits) for _ in some], count=len(words), labels=len(answers.labels)), answers)
         for words, some in zip(found, parts, strict=True)
     ]
+
+
+def choose(reader: Reader, question: str, choices: Sequence[str], *, context: str = "") -> Choice:
+    """
+    Raises:
+        ModelError: the model was not fine-tuned to.
+    """
+    answers = _answers(reader, "choose")
+    parts = encode_choices(reader.tokenizer, context, question, choices, length=reader.model.config.length)
+    return choice_of(np.array([one[0, 0] for one in logits_of(reader.model, parts, answers)]))
+
+
+def answer(reader: Reader, question: str, context: str) -> Span:
+    """
+    Raises:
+        ModelError: the model was not fine-tuned to.
+    """
+    answers = _answers(reader, "answer")
+    parts = encode_question(reader.tokenizer, question, context, length=reader.model.config.length)
+    logits, declines = logits_of(reader.model, parts, answers), answers.kind == "span or none"
+    return best_span(reader.tokenizer, context, parts, logits, may_decline=declines)
+
+
+def encode_choices(
+    tokenizer: Tokenizer, context: str, question: str, choices: Sequence[str], *, length: int
+) -> list[Encoded]:
+    """A pair for each choice: what is known, and the question with the choice."""
+    second = [f"{question} {choice}" for choice in choices]
+    pairs = [(context, text) for text in second] if context else [(question, choice) for choice in choices]
+    return [encode_texts(tokenizer, pair, length=length) for pair in pairs]
+
+
+def choice_of(logits: np.ndarray) -> Choice:
+    """logits [choices]."""
+    shifted = np.exp(logits - logits.max())
+    return Choice(int(logits.argmax()), (shifted / shifted.sum()).astype(float).tolist())
 
 
 def label_of(logits: np.ndarray, answers: Answers) -> Label:

@@ -16,9 +16,20 @@ from bothways.inference.embed import embed, layers
 from bothways.inference.extend import extend
 from bothways.inference.fill import Guess, fill
 from bothways.inference.infill import Gap, infill
-from bothways.inference.labelling import Label, Tagged, Text, classify, match, tag
+from bothways.inference.labelling import (
+    Choice,
+    Label,
+    Tagged,
+    Text,
+    answer,
+    choose,
+    classify,
+    match,
+    tag,
+)
 from bothways.inference.reading import Reader
 from bothways.inference.score import score
+from bothways.inference.spans import Span
 from bothways.inference.writing import Options, Order, Unmasking, Writing
 from bothways.model import local, read_saved
 from bothways.text import Tokenizer
@@ -172,6 +183,15 @@ class Loaded:
         """The words of a text with their tags and the names they make up; of a model fine-tuned to tag."""
         found = tag(self.reader, _several(texts))
         return found[0] if isinstance(texts, str) else found
+
+    def answer(self, question: str, context: str) -> Span:
+        """The span of the context that answers (Span: text, start, end, probability, margin), or none; of a model
+        fine-tuned to answer."""
+        return answer(self.reader, question, context)
+
+    def choose(self, question: str, choices: list[str], *, context: str = "") -> Choice:
+        """Which of the texts (Choice: choice, probabilities); of a model fine-tuned to choose."""
+        return choose(self.reader, question, choices, context=context)
 
     @overload
     def detect(self, texts: str) -> list[Verdict]: ...

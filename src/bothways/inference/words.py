@@ -41,7 +41,7 @@ class Words:
         Raises:
             UsageError: letters in pieces that only come together across a boundary of letters (Hangul in jamo).
         """
-        read, origin = _composed(text)
+        read, origin = composed(text)
         spans = np.array([found.span() for found in _WORD.finditer(read)], dtype=np.int64).reshape(-1, 2)
         return cls(read, spans, text, origin[spans])
 
@@ -89,7 +89,7 @@ def entities(words: Words, tags: Sequence[str]) -> Iterator[Entity]:
             yield Entity(label, words.text[start:end], start, end, int(first), int(last))
 
 
-def _composed(text: str) -> tuple[str, np.ndarray]:
+def composed(text: str) -> tuple[str, np.ndarray]:
     """The text in composed form, and for each of its characters, and its end, the place in the text given."""
     if unicodedata.is_normalized("NFC", text):
         return text, np.arange(len(text) + 1)

@@ -18,7 +18,7 @@ from bothways.errors import ModelError
 from bothways.model.config import ModelConfig
 from bothways.model.names import kind_of
 
-Kind = Literal["one", "several", "number"]
+Kind = Literal["one", "several", "number", "choice", "span", "span or none"]
 Side = Literal["encoder", "decoder"]
 
 
@@ -27,14 +27,14 @@ class Answers:
     """What a fine-tuned model says.
 
     task    its name: "classify"
-    head    "label" gives one answer a text, "tags" one a word
+    head    "label" gives one answer a text, "tags" one a word, "span" the chance of each place to be a beginning or end
     labels  by number; of a number, its name
-    kind    one of the labels, several (any of them), or a number
+    kind    one of the labels, several (any of them), a number, one of several texts, or a span of a text
     reads   the body's face: "encoder" from all sides, "decoder" from left to right
     """
 
     task: str
-    head: Literal["label", "tags"]
+    head: Literal["label", "tags", "span"]
     labels: tuple[str, ...]
     kind: Kind
     reads: Side
@@ -42,14 +42,14 @@ class Answers:
     @property
     def face(self) -> str:
         """What Hugging Face calls such a model, see `faces`."""
-        face = {"label": "classifier", "tags": "tagger"}[self.head]
+        face = {"label": "classifier", "tags": "tagger", "span": "answerer"}[self.head]
         return face if self.reads == "encoder" else f"decoder-{face}"
 
     @property
     def heads(self) -> dict[str, Callable[[ModelConfig], nn.Module]]:
         """{name in a model: what makes it}."""
-        if self.head == "tags":
-            return {"tags": partial(Tags, labels=len(self.labels))}
+        if self.head in ("tags", "span"):
+            return {self.head: partial(Tags, labels=len(self.labels))}
         return {"label": partial(Label, labels=len(self.labels), reads=self.reads)}
 
     def as_json(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Answers:
         """
         try:
             found = cls(**{**values, "labels": tuple(map(str, values["labels"]))})
-            if found.head not in ("label", "tags") or found.kind not in get_args(Kind):
+            if found.head not in ("label", "tags", "span") or found.kind not in get_args(Kind):
                 raise KeyError(found.head)
         except (TypeError, KeyError):
             raise ModelError(f"bothways.json: expected answers as Bothways writes them, got {dict(values)}") from None
@@ -134,7 +134,7 @@ class Label(nn.Module):
 
 
 class Tags(nn.Module):
-    """One answer a word, from the state of its first piece."""
+    """One answer a word, from the state of its first piece; or the two of a span's ends, at every piece."""
 
     def __init__(self, config: ModelConfig, *, labels: int) -> None:
         super().__init__()

@@ -18,7 +18,18 @@ from bothways.model.answers import Answers
 from bothways.model.config import ModelConfig, RotaryScaling
 from bothways.model.names import PREFIX, ROBERTA_FIRST, ROBERTA_PAD, kind_of
 
-Face = Literal["encoder", "decoder", "detector", "body", "classifier", "tagger", "decoder-classifier", "decoder-tagger"]
+Face = Literal[
+    "encoder",
+    "decoder",
+    "detector",
+    "body",
+    "classifier",
+    "tagger",
+    "answerer",
+    "decoder-classifier",
+    "decoder-tagger",
+    "decoder-answerer",
+]
 SAYS_WORDS = ("encoder", "decoder")
 
 _ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
@@ -28,29 +39,35 @@ _ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
     ("llama", "body"): ("eurobert", "EuroBertModel"),
     ("llama", "classifier"): ("eurobert", "EuroBertForSequenceClassification"),
     ("llama", "tagger"): ("eurobert", "EuroBertForTokenClassification"),
+    ("llama", "answerer"): ("llama", "LlamaForQuestionAnswering"),
+    ("llama", "decoder-answerer"): ("llama", "LlamaForQuestionAnswering"),
     ("llama", "decoder-classifier"): ("llama", "LlamaForSequenceClassification"),
     ("llama", "decoder-tagger"): ("llama", "LlamaForTokenClassification"),
     ("qwen3", "decoder"): ("qwen3", "Qwen3ForCausalLM"),
     ("qwen3", "body"): ("qwen3", "Qwen3Model"),
     ("qwen3", "decoder-classifier"): ("qwen3", "Qwen3ForSequenceClassification"),
     ("qwen3", "decoder-tagger"): ("qwen3", "Qwen3ForTokenClassification"),
+    ("qwen3", "decoder-answerer"): ("qwen3", "Qwen3ForQuestionAnswering"),
     ("roberta", "encoder"): ("roberta", "RobertaForMaskedLM"),
     ("roberta", "decoder"): ("roberta", "RobertaForCausalLM"),
     ("roberta", "body"): ("roberta", "RobertaModel"),
     ("roberta", "classifier"): ("roberta", "RobertaForSequenceClassification"),
     ("roberta", "tagger"): ("roberta", "RobertaForTokenClassification"),
+    ("roberta", "answerer"): ("roberta", "RobertaForQuestionAnswering"),
     ("bert", "encoder"): ("bert", "BertForMaskedLM"),
     ("bert", "decoder"): ("bert", "BertLMHeadModel"),
     ("bert", "detector"): ("electra", "ElectraForPreTraining"),
     ("bert", "body"): ("bert", "BertModel"),
     ("bert", "classifier"): ("bert", "BertForSequenceClassification"),
     ("bert", "tagger"): ("bert", "BertForTokenClassification"),
+    ("bert", "answerer"): ("bert", "BertForQuestionAnswering"),
     ("electra", "encoder"): ("electra", "ElectraForMaskedLM"),
     ("electra", "decoder"): ("electra", "ElectraForCausalLM"),
     ("electra", "detector"): ("electra", "ElectraForPreTraining"),
     ("electra", "body"): ("electra", "ElectraModel"),
     ("electra", "classifier"): ("electra", "ElectraForSequenceClassification"),
     ("electra", "tagger"): ("electra", "ElectraForTokenClassification"),
+    ("electra", "answerer"): ("electra", "ElectraForQuestionAnswering"),
 }
 
 
@@ -191,6 +208,7 @@ def config_json(
             "is_decoder": face == "decoder",
         }
     return shared | {
+        **({"is_causal": False} if face == "answerer" else {}),  # a Llama that reads from all sides
         **({"mask_token_id": vocabulary.mask} if kind == "eurobert" else {}),
         **({"use_sliding_window": False} if kind == "qwen3" else {}),
         "num_key_value_heads": config.key_heads or config.heads,
@@ -208,6 +226,7 @@ _PROBLEMS = {
     "one": "single_label_classification",
     "several": "multi_label_classification",
     "number": "regression",
+    "choice": "regression",  # one number a choice; transformers has no softmax over texts
 }
 
 

@@ -24,6 +24,9 @@ PREFIX = {
 }
 """What stands before the names of the body in a model with a head; a body saved alone goes without."""
 
+LLAMA_ANSWERS = "transformer."
+"""What LlamaForQuestionAnswering has for "model."."""
+
 ROBERTA_PAD = 1
 ROBERTA_FIRST = ROBERTA_PAD + 1
 """The row of RoBERTa's position table that is the first piece's: those before it are never read."""
@@ -85,17 +88,19 @@ _ANSWERS = {
         "heads.label.dense": ("dense",),
         "heads.label.out": ("classifier",),
         "heads.tags.out": ("classifier",),
+        "heads.span.out": ("qa_outputs",),
     },
-    "llama": {"heads.label.out": ("score",), "heads.tags.out": ("score",)},
-    "qwen3": {"heads.label.out": ("score",), "heads.tags.out": ("score",)},
+    "llama": {"heads.label.out": ("score",), "heads.tags.out": ("score",), "heads.span.out": ("qa_outputs",)},
+    "qwen3": {"heads.label.out": ("score",), "heads.tags.out": ("score",), "heads.span.out": ("qa_outputs",)},
     "bert": {
         "heads.label.dense": ("bert.pooler.dense",),
         "heads.label.out": ("classifier",),
         "heads.tags.out": ("classifier",),
+        "heads.span.out": ("qa_outputs",),
     },
-    "electra": {**_LABEL, "heads.tags.out": ("classifier",)},
-    "roberta": {**_LABEL, "heads.tags.out": ("classifier",)},
-    "xlm-roberta": {**_LABEL, "heads.tags.out": ("classifier",)},
+    "electra": {**_LABEL, "heads.tags.out": ("classifier",), "heads.span.out": ("qa_outputs",)},
+    "roberta": {**_LABEL, "heads.tags.out": ("classifier",), "heads.span.out": ("qa_outputs",)},
+    "xlm-roberta": {**_LABEL, "heads.tags.out": ("classifier",), "heads.span.out": ("qa_outputs",)},
 }
 # Tensors of a body that carry nothing we use: BERT's pooler is trained for next sentences, the others are constants.
 _IGNORED = ("pooler.", "embeddings.position_ids", "rotary_emb.")
@@ -159,6 +164,8 @@ def to_hugging_face(
     if "difference.weight" in result:
         row = result.pop("difference.weight")
         result |= {"classifier.weight": torch.cat([torch.zeros_like(row), row]), "classifier.bias": torch.zeros(2)}
+    if head == "span" and PREFIX[kind] == "model.":
+        result = {name.replace("model.", LLAMA_ANSWERS, 1): weight for name, weight in result.items()}
     return result
 
 
@@ -211,6 +218,8 @@ def head_among(tensors: Mapping[str, Tensor], *, kind: str, wanted: Mapping[str,
 
 def _modern_spelling(tensors: Mapping[str, Tensor], *, prefix: str) -> dict[str, Tensor]:
     """The body's prefix where it is left out; weight and bias of a norm where they are gamma and beta, as of old."""
+    if prefix == "model." and any(name.startswith(LLAMA_ANSWERS) for name in tensors):
+        tensors = {name.replace(LLAMA_ANSWERS, prefix, 1): tensor for name, tensor in tensors.items()}
     bare = not any(name.startswith(prefix) for name in tensors)
     spelt = {}
     for name, tensor in tensors.items():

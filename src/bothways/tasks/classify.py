@@ -13,7 +13,7 @@ from bothways.inference.examples import Encoded, encode_texts
 from bothways.inference.labelling import label_of
 from bothways.model import Answers
 from bothways.tasks.records import BadField, Columns
-from bothways.tasks.task import Example, Task
+from bothways.tasks.task import Example, Heard, Task
 from bothways.text import Tokenizer
 
 
@@ -63,8 +63,8 @@ class Classify(Task):
             right = np.array([answers.labels.index(example.gold)])
         return [replace(encoded, labels=right)]
 
-    def decode(self, example: Example, logits: np.ndarray, answers: Answers) -> dict[str, Any]:
-        return asdict(label_of(logits[0], answers))
+    def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
+        return asdict(label_of(heard.logits[0][0], heard.answers))
 
     def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
         from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
@@ -121,8 +121,8 @@ class Match(Task):
         encoded = encode_texts(tokenizer, example.texts, length=length)
         return [encoded if example.gold is None else replace(encoded, labels=np.array([[example.gold]], np.float32))]
 
-    def decode(self, example: Example, logits: np.ndarray, answers: Answers) -> dict[str, Any]:
-        return {"score": round(float(logits[0, 0]), 6)}
+    def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
+        return {"score": float(heard.logits[0][0, 0])}
 
     def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
         from scipy.stats import pearsonr, spearmanr

@@ -8,12 +8,14 @@ from typing import Literal
 from pydantic import Field
 
 from bothways.errors import unknown
+from bothways.tasks.answer import Answer
+from bothways.tasks.choose import Choose
 from bothways.tasks.classify import Classify, Match
 from bothways.tasks.tag import Tag
 from bothways.tasks.task import Task
 from bothways.training.config import Frozen
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classify(), Match(), Tag())}
+TASKS: dict[str, Task] = {task.name: task for task in (Classify(), Match(), Tag(), Answer(), Choose())}
 
 
 def task_named(name: str) -> Task:
@@ -30,7 +32,7 @@ class FinetuneConfig(Frozen):
     """What `bothways finetune` is told.
 
     model    a run, a Hugging Face folder, or a name of its hub
-    task     classify, match or tag
+    task     classify, match, tag, answer or choose
     train    records: jsonl, csv or tsv
     dev      the same, to choose the best epoch by; left out, a share of `train` is held out by a hash of its texts
     test     the same, evaluated once, at the end

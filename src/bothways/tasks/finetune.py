@@ -22,7 +22,7 @@ from bothways import __version__
 from bothways.batch import Batch, Losses
 from bothways.errors import ModelError, Stopped, UsageError
 from bothways.inference.answering import answered
-from bothways.inference.examples import Encoded, lay
+from bothways.inference.examples import GROUPED, Encoded, lay
 from bothways.machine import bf16_instructions
 from bothways.model import Answers, Model, read_body
 from bothways.pretraining.folder import RunFolder
@@ -181,24 +181,26 @@ def batches_of(run: Run) -> Callable[[int, float], list[Batch]]:
         epoch, place = divmod(step, run.steps)
         order = np.random.default_rng([run.config.seed, epoch]).permutation(len(run.parts))
         chosen = order[place * run.config.batch : (place + 1) * run.config.batch]
-        parts = [(part, weights[i]) for i in chosen for part in run.parts[i] if len(part.at)]
-        made: list[list[tuple[Encoded, float]]] = []
-        some: list[tuple[Encoded, float]] = []
-        tokens = 0
-        for part, weight in parts:
-            if some and tokens + len(part) > TOKENS_AT_ONCE:
-                made.append(some)
-                some, tokens = [], 0
-            some.append((part, weight))
-            tokens += len(part)
-        made += [some] if some else []
-        return [_laid(some, run.data.answers).to(device) for some in made]
+        made: list[list[int]] = []
+        tokens = TOKENS_AT_ONCE
+        for i in chosen.tolist():
+            size = sum(len(part) for part in run.parts[i])
+            if tokens + size > TOKENS_AT_ONCE:
+                made.append([])
+                tokens = 0
+            made[-1].append(i)
+            tokens += size
+        return [_laid(run, some, weights).to(device) for some in made]
 
     return batches
 
 
-def _laid(some: Sequence[tuple[Encoded, float]], answers: Answers) -> Batch:
-    return lay([part for part, _ in some], answers, weights=np.array([weight for _, weight in some])).batch
+def _laid(run: Run, some: Sequence[int], weights: np.ndarray) -> Batch:
+    """Some training examples as a batch; the choices of an example share a softmax."""
+    owner = np.repeat(some, [len(run.parts[i]) for i in some])
+    groups = owner if run.data.answers.kind == "choice" else None
+    parts = [part for i in some for part in run.parts[i]]
+    return lay(parts, run.data.answers, weights=weights[owner], groups=groups).batch
 
 
 def _weights_of_examples(run: Run) -> np.ndarray:
@@ -213,13 +215,19 @@ def _weights_of_examples(run: Run) -> np.ndarray:
 
 
 def losses_of(model: Model, answers: Answers, *, smoothing: float) -> Callable[[Batch, torch.Generator], Losses]:
-    """Cross-entropy of one label; the mean over the labels of binary ones where several may be right; squared error."""
+    """Cross-entropy of one label, or of a place or a choice among those of its group; the mean of binary ones where
+    several labels may be right; squared error."""
 
     def losses(batch: Batch, generator: torch.Generator) -> Losses:
         (target,) = batch.targets
         logits = answered(model, batch).float()
         labels, weight = target.labels, target.weight
         assert isinstance(labels, Tensor) and isinstance(weight, Tensor)
+        if answers.kind in GROUPED:
+            assert isinstance(target.group, Tensor)
+            surprise = -(log_softmax_in_groups(logits, target.group) * labels).mean(-1)
+            count = weight.sum()  # a group weighs as one
+            return {target.name: (surprise.sum(), count)}
         if answers.kind == "one":
             each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
         elif answers.kind == "several":
@@ -229,6 +237,16 @@ def losses_of(model: Model, answers: Answers, *, smoothing: float) -> Callable[[
         return {target.name: ((each * weight).sum(), weight.sum())}
 
     return losses
+
+
+def log_softmax_in_groups(logits: Tensor, group: Tensor) -> Tensor:
+    """Every column of logits [N, C], less the logarithm of the sum over the group [N] that a place belongs to."""
+    _, number = group.unique(return_inverse=True)
+    shape = (int(number.max()) + 1, logits.shape[1])
+    index = number[:, None].expand_as(logits)
+    most = logits.new_full(shape, -torch.inf).scatter_reduce(0, index, logits.detach(), "amax")
+    total = logits.new_zeros(shape).scatter_add(0, index, (logits - most[number]).exp())
+    return logits - most[number] - total.log()[number]
 
 
 def _fit(run: Run, stop: Callable[[], int], show: Show) -> int:

@@ -13,7 +13,7 @@ import torch
 
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
-from bothways.inference.answering import logits_of, whole
+from bothways.inference.answering import logits_of
 from bothways.inference.examples import Encoded
 from bothways.inference.loading import folder_of
 from bothways.machine import bf16_instructions
@@ -21,7 +21,7 @@ from bothways.model import Answers, Model, local, read_saved
 from bothways.tasks.config import TASKS
 from bothways.tasks.data import check_known, columns_of, read_examples
 from bothways.tasks.records import BadField, Skip, records, refuse
-from bothways.tasks.task import Example, Task
+from bothways.tasks.task import Example, Heard, Task
 from bothways.text import Tokenizer
 
 AT_ONCE = 4096  # examples in memory
@@ -60,9 +60,8 @@ class Tuned:
         logits = iter(logits_of(self.model, [part for some in parts for part in some], self.answers))
         said = []
         for example, some in zip(examples, parts, strict=True):
-            count = 1 if example.words is None else len(example.words)
-            found = whole(some, [next(logits) for _ in some], count=count, labels=len(self.answers.labels))
-            one = self.task.decode(example, found, self.answers)
+            heard = Heard(some, [next(logits) for _ in some], self.answers, self.tokenizer)
+            one = self.task.decode(example, heard)
             cut = sum(part.cut for part in some)
             said.append({**one, "truncated": cut} if cut else one)
         return said

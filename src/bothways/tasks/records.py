@@ -19,6 +19,11 @@ NAMES: dict[str, tuple[str, ...]] = {
     "tokens": ("tokens", "words"),
     "tags": ("tags", "ner_tags", "labels"),
     "spans": ("spans", "entities"),
+    "question": ("question", "query", "prompt"),
+    "context": ("context", "passage", "article", "dialogue"),
+    "answers": ("answers", "answer"),
+    "choices": ("choices", "options", "endings"),
+    "answer": ("answer", "label"),
     "id": ("id", "guid", "idx"),
 }
 """{role: names that its column often has, the likeliest first}."""

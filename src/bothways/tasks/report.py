@@ -18,9 +18,11 @@ from bothways.reports.html import Markup, tag
 from bothways.reports.page import document
 from bothways.reports.record import Record
 from bothways.tasks.intervals import calibration
+from bothways.tasks.squad import exact
 from bothways.tasks.task import Example
 
 MOST_LABELS, MOST_MISTAKES = 20, 20
+LONGEST_TEXT = 600  # characters of an example that are shown
 
 
 def write_report(
@@ -135,7 +137,7 @@ def _mistakes(examples: Sequence[Example], said: Sequence[dict[str, Any]], answe
     cards = [
         tag(
             "article",
-            tag("p", " / ".join(example.texts), class_="fill"),
+            tag("p", _short(" / ".join(text for text in example.texts if text)), class_="fill"),
             tag("table", *(_row(name, [text]) for name, text in told.items()), class_="facts"),
             class_="card",
         )
@@ -145,12 +147,24 @@ def _mistakes(examples: Sequence[Example], said: Sequence[dict[str, Any]], answe
     return _section("Where it is wrong", about, tag("div", *cards, class_="columns"))
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+
+
 def _wrong(
     examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
 ) -> Iterator[tuple[float, Example, dict[str, str]]]:
     """(how far off, the example, what was right and what was said)."""
     for example, one in zip(examples, said, strict=True):
-        if answers.kind == "number":
+        if answers.kind in ("span", "span or none"):
+            if not exact(one["text"], [text for text, _ in example.gold]):
+                right = " / ".join(text for text, _ in example.gold) or "no answer"
+                yield one["probability"], example, {"right": right, "said": one["text"] or "no answer"}
+        elif answers.kind == "choice":
+            if one["choice"] != example.gold:
+                sure = one["probabilities"][one["choice"]]
+                yield sure, example, {"right": example.texts[2 + example.gold], "said": one["text"]}
+        elif answers.kind == "number":
             off = abs(one["score"] - example.gold)
             yield off, example, {"right": f"{example.gold:g}", "said": f"{one['score']:.2f}"}
         elif answers.head == "tags":

@@ -55,7 +55,20 @@ def save_model(
     return folder
 
 
-_PIPELINES = {"label": "text-classification", "tags": "token-classification"}
+_TAGS = {"label": "text-classification", "tags": "token-classification", "span": "question-answering"}
+_PIPELINE = """\
+from transformers import pipeline
+
+answer = pipeline("{task}", model="path/to/this/folder")
+answer("Some text.")"""
+_SPAN = """\
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+model = AutoModelForQuestionAnswering.from_pretrained("path/to/this/folder")
+asked = tokenizer("Who?", "Some text that may say who.", return_tensors="pt")
+said = model(**asked)
+first, last = said.start_logits.argmax(), said.end_logits.argmax()"""
 _README = """\
 ---
 {front}---
@@ -67,10 +80,7 @@ _README = """\
 ## How to use it
 
 ```python
-from transformers import pipeline
-
-answer = pipeline("{pipeline}", model="path/to/this/folder")
-answer("Some text.")
+{use}
 ```
 
 It is a {kind} and needs no code of ours; `bothways predict` answers whole files.
@@ -91,7 +101,7 @@ It knows the answers above and no others, and gives one of them to any text at a
 
 def _card(config: FinetuneConfig, shape: ModelConfig, answers: Answers, dev: Mapping[str, float]) -> str:
     """README.md of a fine-tuned model, with the front matter that the Hugging Face hub reads."""
-    pipeline = _PIPELINES[answers.head]
+    pipeline = _TAGS[answers.head]
     front = {"library_name": "transformers", "pipeline_tag": pipeline, "tags": ["bothways", config.task]}
     return _README.format(
         front=yaml.safe_dump(front, sort_keys=False),
@@ -99,7 +109,7 @@ def _card(config: FinetuneConfig, shape: ModelConfig, answers: Answers, dev: Map
         model=config.model,
         task=config.task,
         labels=", ".join(answers.labels),
-        pipeline=pipeline,
+        use=_SPAN if answers.head == "span" else _PIPELINE.format(task=pipeline),
         kind=architecture(shape, answers.face)[1],
         scores="\n".join(f"| {name} | {value:.4f} |" for name, value in dev.items()),
     )

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from bothways.errors import DataError, UsageError
+from bothways.inference.answering import whole
 from bothways.inference.examples import Encoded, encode_words
 from bothways.inference.labelling import OUTSIDE, tagged
 from bothways.inference.words import Words
 from bothways.model import Answers
 from bothways.tasks.records import NAMES, BadField, Columns
-from bothways.tasks.task import Example, Task
+from bothways.tasks.task import Example, Heard, Task
 from bothways.text import Tokenizer
 
 
@@ -66,9 +67,11 @@ class Tag(Task):
         numbers = np.array([answers.labels.index(tag) for tag in example.gold], dtype=np.int64)
         return [replace(part, labels=numbers[part.of]) for part in parts]
 
-    def decode(self, example: Example, logits: np.ndarray, answers: Answers) -> dict[str, Any]:
+    def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
         assert example.words is not None
-        return asdict(tagged(example.words, logits, answers))
+        labels = len(heard.answers.labels)
+        found = whole(heard.parts, heard.logits, count=len(example.words), labels=labels)
+        return asdict(tagged(example.words, found, heard.answers))
 
     def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
         from seqeval.metrics import f1_score, precision_score, recall_score

@@ -32,6 +32,16 @@ class Example:
     words: Words | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a model said of one example: its parts, the logits [N, C] of each, and how to read them."""
+
+    parts: Sequence[Encoded]
+    logits: Sequence[np.ndarray]
+    answers: Answers
+    tokenizer: Tokenizer
+
+
 class Task(ABC):
     """A kind of question. Tasks have no state; what was learned of the labels is in `Answers`.
 
@@ -71,8 +81,8 @@ class Task(ABC):
         """The example as pieces: one part, or several where all of a long text is to be answered."""
 
     @abstractmethod
-    def decode(self, example: Example, logits: np.ndarray, answers: Answers) -> dict[str, Any]:
-        """What is said of an example, as it is written to a file: {"label": ..., ...}; logits [N, C]."""
+    def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
+        """What is said of an example, as it is written to a file: {"label": ..., ...}."""
 
     @abstractmethod
     def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:

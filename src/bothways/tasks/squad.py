@@ -1,0 +1,63 @@
+"""How good an answer is: exact match and F1 as SQuAD's script counts them, and CMRC's where an answer is Chinese.
+
+Rajpurkar et al. 2016 (section 6.1) and its evaluate-v2.0; Cui et al. 2019 (CMRC 2018) and its cmrc2018_evaluate.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from bothways.text.characters import HAN
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+def exact(said: str, golds: Sequence[str]) -> float:
+    """1 if the answer equals one of the right ones but for case, marks, articles and space; no gold: none is right."""
+    return float(any(_plain(said) == _plain(gold) for gold in golds or ("",)))
+
+
+def f1(said: str, golds: Sequence[str]) -> float:
+    """The best F1 of words with one of the right answers; of what Chinese answers share in one stretch."""
+    return max(_f1(said, gold) for gold in golds or ("",))
+
+
+def _f1(said: str, gold: str) -> float:
+    chinese = bool(re.search(rf"[{HAN}]", gold))
+    ours, theirs = (_mixed(text) if chinese else _plain(text).split() for text in (said, gold))
+    if not ours or not theirs:
+        return float(ours == theirs)
+    shared = _longest_common(ours, theirs) if chinese else sum((Counter(ours) & Counter(theirs)).values())
+    if not shared:
+        return 0.0
+    precision, recall = shared / len(ours), shared / len(theirs)
+    return 2 * precision * recall / (precision + recall)
+
+
+def _plain(text: str) -> str:
+    """In lower case, without marks and articles, single spaces; of Chinese without any space."""
+    kept = "".join(letter for letter in text.lower() if letter not in string.punctuation)
+    if re.search(rf"[{HAN}]", kept):
+        return "".join(letter for letter in kept if not letter.isspace() and unicodedata.category(letter)[0] != "P")
+    return " ".join(_ARTICLES.sub(" ", kept).split())
+
+
+def _mixed(text: str) -> list[str]:
+    """Ideographs one by one, other runs whole, marks left out."""
+    words = re.findall(rf"[{HAN}]|[^\W{HAN}]+", text.lower())
+    return [word for word in words if word.strip()]
+
+
+def _longest_common(ours: Sequence[str], theirs: Sequence[str]) -> int:
+    """The length of the longest stretch that both have."""
+    best, before = 0, [0] * (len(theirs) + 1)
+    for one in ours:
+        row = [0]
+        for place, other in enumerate(theirs):
+            row.append(before[place] + 1 if one == other else 0)
+        best, before = max(best, *row), row
+    return best
