@@ -46,10 +46,7 @@ def finetune(
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
     json: Json = False,
 ) -> None:
-    """Teach a model a task.
-
-    classify: labels for texts or pairs; match: a number; tag: tags for words; answer: from a text; choose: one of several.
-    """
+    """Teach a model to label, rate or tag texts, to answer from a text, or to choose one of several."""
     from bothways.errors import UsageError
     from bothways.pretraining.config import read, with_settings
     from bothways.pretraining.folder import RunFolder
