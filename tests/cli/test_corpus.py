@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from bothways.cli import app
 from bothways.cli.corpus import prepare
 from bothways.corpus import PrepareOptions
-from bothways.errors import BothwaysError, DataError, UsageError
+from bothways.errors import BothwaysError, DataError, ModelError, UsageError
 from tests.cli.conftest import Invoke
 
 
@@ -70,7 +70,8 @@ def test_the_defaults_are_those_of_the_record() -> None:
         (["python-docs=0"], UsageError, "0"),
         (["python-docs", "--validation", "0"], UsageError, "validation"),
         (["python-docs", "--vocabulary", "5"], UsageError, "vocabulary"),
-        (["python-docs", "--tokenizer", "nowhere"], DataError, "nowhere"),
+        (["python-docs", "--tokenizer", "nowhere"], ModelError, "nowhere"),
+        (["python-docs", "--extend", "9"], UsageError, "--extend adds to a tokenizer: name it"),
     ],
 )
 def test_prepare_refuses(

@@ -33,6 +33,7 @@ Balance = Annotated[
     float | None,
     typer.Option(help="Have languages stand by this power of their sizes: 0.7 as XLM does; the small ones gain."),
 ]
+Extend = Annotated[int | None, typer.Option(min=1, help="Add so many pieces to --tokenizer, as this text has them.")]
 Shards = Annotated[Path, typer.Argument(help="A folder that prepare made.")]
 
 
@@ -50,8 +51,10 @@ def prepare(
     vocabulary: Annotated[int, typer.Option(help="How many pieces it may have.")] = 8192,
     sample: Annotated[int, typer.Option(help="Bytes of text it is trained on at most.")] = 64 << 20,
     tokenizer: Annotated[
-        Path | None, typer.Option(help="Take this one instead: tokenizer.json, vocab.txt or a folder with either.")
+        Path | None,
+        typer.Option(help="Take this one instead: tokenizer.json, vocab.txt, a run, a model's folder or hub name."),
     ] = None,
+    extend: Extend = None,
     validation: Annotated[float, typer.Option(help="Share of the documents held out, by a hash of their text.")] = 0.02,
     exclude: Annotated[
         list[Path], typer.Option(help="Evaluation items: documents that contain one are left out; may be repeated.")
@@ -77,7 +80,8 @@ def prepare(
         "kind": kind,
         "vocabulary": vocabulary,
         "sample": sample,
-        "tokenizer": tokenizer,
+        "tokenizer": _tokenizer(tokenizer, extend),
+        "extend": extend,
         "validation": validation,
         "exclude": exclude,
         "skip_bad": skip_bad,
@@ -92,6 +96,19 @@ def prepare(
     _show_manifest(manifest)
     console().print(f"\nNext: bothways show-rows {out}\n      bothways pretrain {out} --out runs/first", markup=False)
     return None
+
+
+def _tokenizer(given: Path | None, extend: int | None) -> Path | None:
+    """Where it is; a name of the hub is fetched."""
+    from bothways.errors import UsageError
+
+    if given is None and extend is not None:
+        raise UsageError("--extend adds to a tokenizer: name it, --tokenizer MODEL")
+    if given is None or given.exists():
+        return given
+    from bothways.model import local
+
+    return local(given)
 
 
 def verify(shards: Shards) -> None:

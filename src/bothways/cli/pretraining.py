@@ -30,6 +30,13 @@ def pretrain(
         str | None, typer.Option(help='A name of `bothways objectives`, or "1/2 causal + 1/2 mlm".  [default: hybrid]')
     ] = None,
     size: Annotated[str | None, typer.Option(help="tiny, mini, small or base.  [default: tiny]")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Go on from a run, a Hugging Face folder, or a name of its hub.")
+    ] = None,
+    replay: Annotated[
+        str | None,
+        typer.Option(metavar="SHARDS[=SHARE]", help="Mix in rows of other shards, one in ten if not said."),
+    ] = None,
     budget: Annotated[
         str | None, typer.Option(help=f"1000steps, 5e6tokens, 1e14flops, 300s, 40min or 2h.  [default: {BUDGET}]")
     ] = None,
@@ -57,6 +64,7 @@ def pretrain(
     from bothways.pretraining import pretrain as train
 
     given = {"shards": shards, "out": out, "objective": objective, "size": size, "code": [str(f) for f in code] or None}
+    given |= {"start": start, **_replay(replay)}
     chosen = _configuration(given, budget=budget, file=config, settings=settings, resume=resume)
     if dry_run:
         from bothways.pretraining.rehearsal import rehearse
@@ -99,6 +107,21 @@ def _configuration(
     return read(PretrainConfig, with_settings(values, settings))
 
 
+def _replay(text: str | None) -> dict[str, Any]:
+    """ "SHARDS=0.2", or without a share."""
+    from bothways.errors import UsageError
+
+    if text is None:
+        return {}
+    folder, equals, share = text.rpartition("=")
+    if not equals:
+        return {"replay": text}
+    try:
+        return {"replay": folder, "replay_share": float(share)}
+    except ValueError:
+        raise UsageError(f"--replay expects SHARDS or SHARDS=SHARE, as in shards/general=0.2; got {text!r}") from None
+
+
 def _show_rehearsal(told: Rehearsal) -> None:
     from rich.table import Table
 
@@ -120,6 +143,8 @@ def _show_result(folder: Path, *, json: bool) -> None:
     if json:
         return print_json({"run": str(folder), "report": str(folder / "report.html"), "faces": faces})
     said = console()
+    for name, (before, after) in _general(folder).items():
+        said.print(f"\nother text  loss of the {name} piece {before:.3f} before, {after:.3f} after", markup=False)
     said.print(f"\nreport  {folder / 'report.html'}", markup=False)
     for name in faces:
         said.print(f"model   {folder / name}", markup=False)
@@ -130,3 +155,12 @@ def _show_result(folder: Path, *, json: bool) -> None:
     if "decoder" in faces:
         said.print(f'try     bothways extend {folder} "..."', markup=False)
     return None
+
+
+def _general(folder: Path) -> dict[str, tuple[float, float]]:
+    """{what was asked: loss on the text that was mixed in, at the beginning and at the end}."""
+    from bothways.pretraining.folder import RunFolder
+
+    looks = [line["general"] for line in RunFolder(folder).lines() if line.get("general")]
+    words = {"next": "next", "fill": "hidden"}
+    return {words[name]: (looks[0][name], looks[-1][name]) for name in looks[0]} if looks else {}

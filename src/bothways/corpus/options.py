@@ -17,6 +17,7 @@ class PrepareOptions(BaseModel):
     vocabulary  how many pieces it may have
     sample      bytes of text it is trained on at most
     tokenizer   one to take instead: a tokenizer.json, a vocab.txt, or a folder with either
+    extend      pieces to add to that tokenizer, as the text here would have them
     validation  share of the documents held out, chosen by a hash of their text
     exclude     files of evaluation items; documents that contain one are left out
     skip_bad    leave out and count what does not parse, instead of stopping
@@ -33,6 +34,7 @@ class PrepareOptions(BaseModel):
     vocabulary: int = Field(default=8192, ge=512)
     sample: int = Field(default=64 << 20, gt=0)
     tokenizer: Path | None = None
+    extend: int | None = Field(default=None, ge=1)
     validation: float = Field(default=0.02, gt=0, lt=1)
     exclude: tuple[Path, ...] = ()
     skip_bad: bool = False
@@ -42,4 +44,5 @@ class PrepareOptions(BaseModel):
     @model_serializer(mode="wrap")
     def _without_the_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What came later is left out where it is not asked for: preparations without it keep their fingerprint."""
-        return {name: value for name, value in write(self).items() if value is not None or name != "balance"}
+        later = ("balance", "extend")
+        return {name: value for name, value in write(self).items() if value is not None or name not in later}

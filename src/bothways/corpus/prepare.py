@@ -16,12 +16,12 @@ from bothways.corpus.folder import Folder
 from bothways.corpus.lay import LAYS, lay_pairs
 from bothways.corpus.manifest import VERSION, WITH_LANGUAGES, Manifest, PieceType, Roles, SourceCount
 from bothways.corpus.options import PrepareOptions
-from bothways.corpus.sample import draw_sample
+from bothways.corpus.sample import Sample, draw_sample
 from bothways.corpus.shards import TOKENIZER, SplitWriter
 from bothways.corpus.sources import Source, find_sources, languages_of
 from bothways.corpus.table import records
 from bothways.errors import DataError
-from bothways.text import Tokenizer, train_tokenizer
+from bothways.text import Tokenizer, extend_tokenizer, train_tokenizer
 
 Say = Callable[[str], None]
 
@@ -85,22 +85,35 @@ class _Job:
         """Taken, or left by a preparation that was stopped, or trained now; on disk before any shard."""
         place = self.work / TOKENIZER
         if not place.exists():
-            tokenizer = Tokenizer.load(self.options.tokenizer) if self.options.tokenizer else self._train()
+            tokenizer = self._taken() if self.options.tokenizer else self._train()
             half = self.work / f"{TOKENIZER}.half"
             tokenizer.save(half)
             half.rename(place)
         return Tokenizer.load(place)
 
+    def _taken(self) -> Tokenizer:
+        assert self.options.tokenizer is not None
+        tokenizer = Tokenizer.load(self.options.tokenizer)
+        if self.options.extend is None:
+            return tokenizer
+        self.report(f"adding up to {self.options.extend} pieces to a tokenizer of {tokenizer.vocabulary.size}")
+        return extend_tokenizer(tokenizer, self._sample().texts, count=self.options.extend)
+
     def _train(self) -> Tokenizer:
-        kind, size, limit = self.options.kind, self.options.vocabulary, self.options.sample
+        kind, size, sample = self.options.kind, self.options.vocabulary, self._sample()
+        self.report(f"training a tokenizer ({kind}, {size} pieces) on {_mb(sample.bytes)}")
+        return train_tokenizer(sample.texts, kind=kind, size=size)
+
+    def _sample(self) -> Sample:
+        """The text that a tokenizer sees."""
         cleaner = Cleaner(self.options, self.exclusion)
-        sample = draw_sample(cleaner.read(self.sources), limit)
+        sample = draw_sample(cleaner.read(self.sources), self.options.sample)
         if not sample.texts:
             raise _empty(cleaner.counts)
         if sample.bytes < sample.total:
-            self.report(f"warning: the tokenizer sees {_mb(sample.bytes)} of {_mb(sample.total)} (sample={limit})")
-        self.report(f"training a tokenizer ({kind}, {size} pieces) on {_mb(sample.bytes)}")
-        return train_tokenizer(sample.texts, kind=kind, size=size)
+            held = f"{_mb(sample.bytes)} of {_mb(sample.total)} (sample={self.options.sample})"
+            self.report(f"warning: the tokenizer sees {held}")
+        return sample
 
     def encode(self, tokenizer: Tokenizer) -> Manifest:
         """Writes both splits."""

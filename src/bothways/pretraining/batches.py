@@ -17,6 +17,7 @@ from bothways.batch import Batch, Row, Target
 from bothways.corpus import Rows, Shards, Stream
 from bothways.errors import DataError
 from bothways.objectives import Objective, build
+from bothways.pretraining.replay import WithReplay
 from bothways.training.config import TrainingConfig
 
 
@@ -24,7 +25,7 @@ from bothways.training.config import TrainingConfig
 class TrainingBatches:
     """Called with (step, progress): this process's micro-batches of that step."""
 
-    rows: Rows
+    rows: Rows | WithReplay
     objective: Objective
     config: TrainingConfig
     rank: int = 0

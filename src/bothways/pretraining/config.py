@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from bothways.errors import UsageError, unknown
 from bothways.model import ModelConfig, preset
@@ -24,9 +24,12 @@ class PretrainConfig(Frozen):
     shards     a folder made by `bothways prepare`
     out        the run's folder
     objective  an expression: "hybrid", "1/2 causal + 1/2 mlm(rate=0.3)"
-    size       tiny, mini, small or base
+    size       tiny, mini, small or base; not asked where `start` is
     model      fields of ModelConfig that differ from the size's
     code       Python files with objectives of one's own
+    start      a model to go on from: a run, a Hugging Face folder, or a name of its hub
+    replay     other shards of the same tokenizer, of which rows are mixed in
+    replay_share  of the rows
     """
 
     shards: Path
@@ -35,6 +38,9 @@ class PretrainConfig(Frozen):
     size: str = "tiny"
     model: dict[str, Any] = {}
     code: tuple[Path, ...] = ()
+    start: str | None = None
+    replay: Path | None = None
+    replay_share: float = Field(default=0.1, gt=0, lt=1)
     training: TrainingConfig
 
     @model_validator(mode="before")

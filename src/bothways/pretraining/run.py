@@ -155,6 +155,10 @@ def _validate(run: Run, show: Show) -> None:
         probe.name: next(iter(score(run.model, probe.batches, rule=probe.objective.rule).values()))
         for probe in run.probes
     }
+    general = {
+        probe.name: next(iter(score(run.model, probe.batches, rule=probe.objective.rule).values())).nats
+        for probe in run.general
+    }
     run.model.train()
     following, filling = answers.get("next"), answers.get("fill")
     line = {
@@ -168,6 +172,7 @@ def _validate(run: Run, show: Show) -> None:
         "bits_per_byte": {"causal": following.nats * bits_per_nat(run.shards.validation)} if following else {},
         "fill_accuracy": filling.accuracy if filling else None,
         "next_accuracy": following.accuracy if following else None,
+        **({"general": general} if general else {}),
     }
     best = run.state.notes.get("best", {"loss": math.nan})["loss"]
     if loss < best or math.isnan(best):

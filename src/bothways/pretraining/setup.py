@@ -30,6 +30,8 @@ from bothways.pretraining.config import PretrainConfig
 from bothways.pretraining.cost import Cost, cost_of
 from bothways.pretraining.folder import RunFolder
 from bothways.pretraining.needs import check_needs
+from bothways.pretraining.replay import WithReplay
+from bothways.pretraining.start import start_weights, with_shape_of_start
 from bothways.training.config import TrainingConfig
 from bothways.training.loop import Work
 from bothways.training.optimiser import build_optimisers, rated
@@ -50,6 +52,7 @@ class Run:
     state: State
     work: Work
     probes: list[Probe]
+    general: list[Probe]
     validation: list[Batch]
     folder: RunFolder
     team: Processes
@@ -76,20 +79,26 @@ class Run:
 
 def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
     """Opens, checks and builds everything; with `resume`, puts the last checkpoint back."""
-    training = config.training
-    training.check_split(team.count)
+    config.training.check_split(team.count)
     folder = RunFolder(config.out, writes=team.first)
     if resume:
         _check_unchanged(config, folder)
     shards = Shards.open(config.shards)
+    if config.start is not None and not resume:
+        config = with_shape_of_start(config, vocabulary=shards.vocabulary.size)
+    training = config.training
     objective, shape = objective_of(config, shards)
-    rows = Rows(shards.train, shards.vocabulary, length=training.length, seed=training.seed)
+    replay = replay_shards(config, shards)
     fixed = validation_rows(shards, training)
+    general = [] if replay is None else validation_rows(replay, training)
     if not resume:
         folder.create(config)
         team.wait()
     precision = precision_of(training)
     model = Model(shape, seed=training.seed, heads=objective.heads, parts=objective.parts).to(team.device)
+    if config.start is not None and not (resume and checkpoints(folder.checkpoints)):
+        start_weights(model, config.start, shards.tokenizer)
+    rows = rows_of(config, shards, replay)
     batches = TrainingBatches(rows, objective, training, team.rank, team.count, team.device)
     state = _state(model, training, torch.bfloat16 if precision == "bf16" else torch.float32, team)
     run = Run(
@@ -100,6 +109,7 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
         state=state,
         work=Work(state.weights.around(losses_of(objective, model)), batches, tuple(sorted(objective.shares))),
         probes=probes(objective, shards, fixed, training),
+        general=probes(objective, shards, general, training) if general else [],
         validation=validation_batches(objective, fixed, training),
         folder=folder,
         team=team,
@@ -110,6 +120,32 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
     if resume:
         _restore(run)
     return run
+
+
+def replay_shards(config: PretrainConfig, shards: Shards) -> Shards | None:
+    """The other shards of which rows are mixed in, checked to be of the same tokenizer.
+
+    Raises:
+        DataError: they are not.
+    """
+    if config.replay is None:
+        return None
+    other = Shards.open(config.replay)
+    if other.manifest.tokenizer != shards.manifest.tokenizer:
+        raise DataError(
+            f"{config.replay} was prepared with another tokenizer than {config.shards}. "
+            f"Prepare it again: bothways prepare ... --tokenizer {config.shards} --out {config.replay}"
+        )
+    return other
+
+
+def rows_of(config: PretrainConfig, shards: Shards, replay: Shards | None) -> Rows | WithReplay:
+    """The rows of a run, in their order."""
+    length, seed = config.training.length, config.training.seed
+    own = Rows(shards.train, shards.vocabulary, length=length, seed=seed)
+    if replay is None:
+        return own
+    return WithReplay(own, Rows(replay.train, replay.vocabulary, length=length, seed=seed), config.replay_share)
 
 
 def objective_of(config: PretrainConfig, shards: Shards) -> tuple[Objective, ModelConfig]:
@@ -179,6 +215,8 @@ def total_steps(run: Run) -> int | None:
 MAY_CHANGE: dict[str, Any] = {
     "shards": True,  # they may have moved: their fingerprint is compared
     "out": True,
+    "start": True,  # what it was is in the weights
+    "replay": True,  # it may have moved, too
     "code": True,  # moved with them; the objective's name is compared
     "training": {
         **dict.fromkeys(("budget", "save_every", "validate_every", "validation_rows"), True),

@@ -1,6 +1,8 @@
-"""Strings to pieces and back: normalise, train and load tokenizers."""
+"""Strings to pieces and back: normalise, train, extend and load tokenizers."""
 
+from bothways.text.between import old_pieces
+from bothways.text.extending import extend_tokenizer
 from bothways.text.tokenizer import Tokenizer
 from bothways.text.training import train_tokenizer
 
-__all__ = ["Tokenizer", "train_tokenizer"]
+__all__ = ["Tokenizer", "extend_tokenizer", "old_pieces", "train_tokenizer"]

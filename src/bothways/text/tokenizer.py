@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -24,6 +25,7 @@ from bothways.text.roles import give_roles, read_vocabulary_file, vocabulary_of
 
 Template = Literal["encoder", "decoder", "own"]
 _TEMPLATES = {"encoder": ("{cls} $A {sep}", "{cls} $A {sep} $B:1 {sep}:1"), "decoder": ("{cls} $A", "{cls} $A $B:1")}
+_FILES = ("tokenizer.json", "vocab.txt")
 _PRINTABLE = {*range(33, 127), *range(161, 173), *range(174, 256)}
 # GPT-2's spelling of bytes: a printable one as itself, the others as the characters from 256 on, in order.
 _BYTES = {chr(byte): byte for byte in _PRINTABLE} | {
@@ -36,6 +38,7 @@ class Tokenizer:
 
     roles   {role: its piece}
     frame   what stands around one text and around two
+    kind    "BPE", "WordPiece" or "Unigram"
     size    how many pieces it came with; those of roles that it lacked are laid behind them
 
     Raises (all encoders):
@@ -44,6 +47,7 @@ class Tokenizer:
 
     def __init__(self, engine: Engine, configured: dict[str, Any] | None = None) -> None:
         spec = json.loads(engine.to_str())
+        self.kind: str = spec["model"]["type"]
         self._byte_level = "ByteLevel" in json.dumps([spec["pre_tokenizer"], spec["decoder"]])
         self._prefix = spec["model"]["continuing_subword_prefix"] if spec["model"]["type"] == "WordPiece" else None
         self.size = 1 + max(engine.get_vocab(with_added_tokens=True).values())
@@ -62,14 +66,15 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
-        """From a tokenizer.json, a vocab.txt, or a folder that holds one of them.
+        """From a tokenizer.json, a vocab.txt, or a folder that holds one of them: a model's, or a run's.
 
         Raises:
             DataError: nothing there, or no tokenizer in it.
         """
         path = Path(path)
         if path.is_dir():
-            path = next((path / name for name in ("tokenizer.json", "vocab.txt") if (path / name).exists()), path)
+            inside = (folder / name for folder in (path, *path.glob("*/")) for name in _FILES)
+            path = next((file for file in inside if file.is_file()), path)
         if not path.is_file():
             raise DataError(f"{path}: expected a tokenizer.json or a vocab.txt, or a folder with one; found none")
         try:
@@ -97,7 +102,7 @@ class Tokenizer:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        spec = json.loads(self._engine.to_str())
+        spec = self.spec()
         spec["post_processor"] = self._template(template) if template else None
         names = self.roles
         config = {
@@ -112,6 +117,56 @@ class Tokenizer:
             config["model_max_length"] = length
         _write_json(folder / "tokenizer.json", spec)
         _write_json(folder / "tokenizer_config.json", config)
+
+    def spec(self) -> dict[str, Any]:
+        """What its tokenizer.json holds, the template being that it came with."""
+        spec: dict[str, Any] = json.loads(self._engine.to_str())
+        return {**spec, "post_processor": self._own_template}
+
+    def words(self, texts: Iterable[str]) -> Counter[tuple[str, ...]]:
+        """How often each word (a stretch that is tokenized by itself) is met, spelt in pieces; none with [UNK]."""
+        normalizer, cutter = self._engine.normalizer, self._engine.pre_tokenizer
+        counts: Counter[str] = Counter()
+        for text in texts:
+            plain = normalizer.normalize_str(_composed(text)) if normalizer else _composed(text)
+            counts.update(word for word, _ in cutter.pre_tokenize_str(plain))
+        spelt: Counter[tuple[str, ...]] = Counter()
+        for word, times in counts.items():
+            pieces = tuple(token.value for token in self._engine.model.tokenize(word))
+            if self.roles["unk"] not in pieces:
+                spelt[pieces] += times
+        return spelt
+
+    def number(self, piece: str) -> int | None:
+        """The number of a piece; None: there is none."""
+        found: int | None = self._engine.token_to_id(piece)
+        return found
+
+    def text_of(self, number: int) -> str:
+        """The text that a piece stands for; what is half a character is left out."""
+        piece = self._engine.id_to_token(number) or ""
+        if self._prefix is not None:
+            return piece.removeprefix(self._prefix)
+        return self._surface(piece).decode("utf-8", errors="ignore")
+
+    def is_inside(self, number: int) -> bool:
+        """Whether a piece only stands within a word (WordPiece's ##)."""
+        return self._prefix is not None and (self._engine.id_to_token(number) or "").startswith(self._prefix)
+
+    def spelling(self, text: str, *, inside: bool) -> list[int]:
+        """The pieces of a text; `inside` a word, those of a WordPiece tokenizer that only stand there."""
+        if not inside or self._prefix is None:
+            return self.encode(text)
+        found, begin = [], 0
+        while begin < len(text):
+            ends = range(len(text), begin, -1)
+            fitting = ((end, self.number(self._prefix + text[begin:end])) for end in ends)
+            end, number = next(
+                ((end, one) for end, one in fitting if one is not None), (begin + 1, self.vocabulary.unk)
+            )
+            found.append(number)
+            begin = end
+        return found
 
     def _template(self, template: Template) -> dict[str, Any]:
         if template == "own" and self._own_template is not None:

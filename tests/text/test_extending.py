@@ -1,0 +1,105 @@
+"""More pieces for a tokenizer: the commonest pairs, the old pieces as they were, and what stands for the new ones."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as Engine
+from tokenizers import models, pre_tokenizers
+
+from bothways.errors import UsageError
+from bothways.text import Tokenizer, extend_tokenizer, old_pieces
+from bothways.text.extending import _merges
+from tests.inference.made import tokenizer
+
+TEXTS = ["hospital hospitals hospitality, the hospital", "今天天气今天天气", "über über naïve"] * 3
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
+def test_old_pieces_keep_their_numbers_and_text_comes_back(kind: str, tmp_path: Path) -> None:
+    old = tokenizer(kind)
+    new = extend_tokenizer(old, TEXTS, count=20)
+    assert old.vocabulary.size < new.vocabulary.size <= old.vocabulary.size + 20
+    size = old.vocabulary.size
+    assert new.pieces(range(size)) == old.pieces(range(size))
+    assert new.roles == old.roles
+    assert (new.vocabulary.cls, new.vocabulary.mask) == (old.vocabulary.cls, old.vocabulary.mask)
+    for text in TEXTS:
+        assert new.decode(new.encode(text)) == old.decode(old.encode(text))
+    assert len(new.encode("hospital")) < len(old.encode("hospital"))
+    new.save(tmp_path)
+    assert Tokenizer.load(tmp_path).encode(TEXTS[0]) == new.encode(TEXTS[0])
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
+def test_new_pieces_are_the_sum_of_their_old_ones(kind: str) -> None:
+    old = tokenizer(kind)
+    new = extend_tokenizer(old, TEXTS, count=20)
+    whence = list(old_pieces(new, old))
+    assert [pieces.tolist() for pieces in whence[: old.vocabulary.size]] == [[i] for i in range(old.vocabulary.size)]
+    for number in range(old.vocabulary.size, new.vocabulary.size):
+        spelt, piece = old.pieces(whence[number]), new.pieces([number])[0]
+        if kind == "wordpiece":
+            assert [part.startswith("##") for part in spelt] == [piece.startswith("##")] + [True] * (len(spelt) - 1)
+            assert "".join(part.removeprefix("##") for part in spelt) == piece.removeprefix("##")
+        elif piece.isascii():  # others may end within a character, which is then left out
+            assert "".join(spelt) == piece
+
+
+def test_roles_are_matched_by_what_they_do(tmp_path: Path) -> None:
+    """[CLS] of one is <s> of the other; what nobody has is known by nothing."""
+    engine = Engine(models.BPE({letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, []))
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    engine.add_special_tokens(["<s>", "</s>"])
+    engine.save(str(tmp_path / "tokenizer.json"))
+    old, new = Tokenizer.load(tmp_path), tokenizer("bpe")
+    whence = list(old_pieces(new, old))
+    assert whence[new.vocabulary.cls].tolist() == [old.vocabulary.cls]
+    assert whence[new.vocabulary.mask].tolist() == []
+    plain = (i for i in range(new.vocabulary.size) if i not in new.vocabulary.special)
+    word = next(i for i in plain if len(new.text_of(i)) > 2)
+    assert "".join(old.pieces(whence[word])) == new.pieces([word])[0]
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=8), min_size=1, max_size=12), st.integers(1, 6))
+@settings(deadline=None)
+def test_merges_are_those_of_counting_anew_every_time(words: list[str], count: int) -> None:
+    """Against the algorithm as it is written down: count all pairs, join the commonest, begin again."""
+    counted: dict[tuple[str, ...], int] = {}
+    for word in words:
+        counted[tuple(word)] = counted.get(tuple(word), 0) + 1
+    spelt, expected = dict(counted), []
+    for _ in range(count):
+        pairs: dict[tuple[str, str], int] = {}
+        for word, times in spelt.items():
+            for pair in pairwise(word):
+                pairs[pair] = pairs.get(pair, 0) + times
+        if not pairs or max(pairs.values()) < 2:
+            break
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        expected.append(best)
+        joined: dict[tuple[str, ...], int] = {}
+        for word, times in spelt.items():
+            pieces: list[str] = []
+            for piece in word:
+                if pieces and (pieces[-1], piece) == best:
+                    pieces[-1] += piece
+                else:
+                    pieces.append(piece)
+            joined[tuple(pieces)] = joined.get(tuple(pieces), 0) + times
+        spelt = joined
+    assert _merges(counted, count=count, prefix="") == expected
+
+
+def test_what_cannot_be_extended(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="pieces stand together more than once"):
+        extend_tokenizer(tokenizer("bpe"), ["q"], count=5)
+    engine = Engine(models.Unigram([("<unk>", 0.0), ("a", -1.0)], unk_id=0))
+    engine.pre_tokenizer = pre_tokenizers.Metaspace()
+    engine.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(UsageError, match="expected a BPE or a WordPiece tokenizer to extend, got Unigram"):
+        extend_tokenizer(Tokenizer.load(tmp_path), ["a"], count=5)
