@@ -160,4 +160,5 @@ def _short(config: PretrainConfig, *, resume: bool) -> PretrainConfig:
     small = {"length": 16, "step_tokens": 64, "micro_tokens": 32, "validation_rows": 4, "precision": "fp32"}
     budget = Budget(steps=2 * STEPS if resume else STEPS)
     training = config.training.model_copy(update={**small, "budget": budget})
-    return config.model_copy(update={"size": "tiny", "model": {"layers": 1, "length": 256}, "training": training})
+    model = config.model if config.start else {"layers": 1, "length": 256}
+    return config.model_copy(update={"size": "tiny", "model": model, "training": training})
