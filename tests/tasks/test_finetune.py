@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import bothways
 from bothways.errors import ModelError, Stopped, UsageError
 from bothways.pretraining.folder import RunFolder
-from bothways.tasks import evaluate, finetune, predict
+from bothways.tasks import FinetuneConfig, evaluate, finetune, predict
 from bothways.tasks.finetune import optimiser, set_up
 from tests.tasks.conftest import config, reviews, tagged, write
 from tests.tasks.trainer import trainer_losses
@@ -88,7 +88,7 @@ def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, body: Path, monkeypa
 
 
 def test_a_resumed_run_is_the_same_run(classifier: Path) -> None:
-    told = RunFolder(classifier).config_as(bothways.tasks.FinetuneConfig)
+    told = RunFolder(classifier).config_as(FinetuneConfig)
     with pytest.raises(UsageError, match="was started with other settings"):
         finetune(told.model_copy(update={"batch": 4}), resume=True)
     with pytest.raises(UsageError, match="holds a run already"):
@@ -148,6 +148,8 @@ def test_patience_ends_it(body: Path, tmp_path: Path) -> None:
     looks = [line for line in RunFolder(run).lines() if line["kind"] == "validation"]
     assert len(looks) == 3  # the first is as good as all
     assert RunFolder(run).manifest()["best"]["epoch"] == 1
+    finetune(RunFolder(run).config_as(FinetuneConfig), resume=True)  # it has ended, and stays so
+    assert [line for line in RunFolder(run).lines() if line["kind"] == "validation"] == looks
 
 
 def test_what_was_not_fine_tuned_says_so(body: Path, classifier: Path) -> None:

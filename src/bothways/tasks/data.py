@@ -53,7 +53,8 @@ def read_data(config: FinetuneConfig, *, reads: str) -> Data:
         held = len(dev)
     if not train or not dev:
         raise DataError(
-            f"{config.train}: expected examples to train on and to choose by, got {len(train)} and {len(dev)}"
+            f"{config.train}: expected examples to train on and to choose by, got {len(train)} and {len(dev)}. "
+            "Bring more, or name a --dev file."
         )
     answers = task.answers(train, reads=reads)
     test = read_examples(task, config.test, said=config.columns, skip=skip)[1] if config.test else []

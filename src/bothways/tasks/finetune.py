@@ -119,9 +119,11 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
         length=length,
         steps=math.ceil(len(data.train) / config.batch),
     )
-    if resume and (found := checkpoints(folder.checkpoints)):
-        load_state(run.state, found[-1])
-        folder.cut(run.state.step)
+    if resume:
+        found = checkpoints(folder.checkpoints)
+        if found:
+            load_state(run.state, found[-1])
+        folder.cut(run.state.step if found else -1)
     cut = sum(part.cut > 0 for parts in run.parts for part in parts)
     folder.note(
         status="running",
@@ -261,22 +263,24 @@ def _fit(run: Run, stop: Callable[[], int], show: Show) -> int:
     losses = losses_of(run.model, run.data.answers, smoothing=config.label_smoothing)
     work = Work(run.state.weights.around(losses), batches_of(run), (run.task.name,))
     run.model.train()
-    started = time.perf_counter()
-    for report in train(work, state=run.state, config=told, total=run.total, stop=lambda: bool(stop())):
+    started = time.perf_counter() - run.state.notes.get("seconds", 0.0)
+    total = run.state.step if _patience_ended(run) else run.total
+    for report in train(work, state=run.state, config=told, total=total, stop=lambda: bool(stop())):
+        run.state.notes["seconds"] = time.perf_counter() - started
         line = {
             "kind": "train",
             "step": report.step,
             "progress": report.step / run.total,
             "loss": report.loss,
             "learning_rate": report.learning_rate,
-            "seconds": round(time.perf_counter() - started, 3),
+            "seconds": round(run.state.notes["seconds"], 3),
         }
         run.folder.append(line)
         show(line)
         if report.step % run.steps == 0:
             _look(run, show)
             run.model.train()
-            if config.patience and len(run.state.notes["scores"]) - _best(run) >= config.patience:
+            if _patience_ended(run):
                 break
         if report.stop:
             save_state(run.state, run.folder.checkpoints)
@@ -299,6 +303,12 @@ def _look(run: Run, show: Show) -> None:
     show(line)
     save_state(run.state, run.folder.checkpoints)
     run.folder.prune({_best(run) * run.steps})
+
+
+def _patience_ended(run: Run) -> bool:
+    """Whether so many epochs were no better than the best."""
+    patience, scores = run.config.patience, run.state.notes.get("scores", [])
+    return bool(patience and scores) and len(scores) - _best(run) >= (patience or 0)
 
 
 def _best(run: Run) -> int:

@@ -119,12 +119,15 @@ def predict(
     tuned = Tuned.load(run, precision=precision)
     count = 0
     aside = out.with_name(f".{out.name}.partial")
-    with writing(out.parent), open(aside, "w", encoding="utf-8") as target:
-        for some in _some(_stream(tuned.task, file, columns or {}, skip)):
-            for example, said in zip(some, tuned.answer(some), strict=True):
-                target.write(json.dumps({"id": example.id, **said}, ensure_ascii=False) + "\n")
-                count += 1
-    aside.replace(out)
+    try:
+        with writing(out.parent), open(aside, "w", encoding="utf-8") as target:
+            for some in _some(_stream(tuned.task, file, columns or {}, skip)):
+                for example, said in zip(some, tuned.answer(some), strict=True):
+                    target.write(json.dumps({"id": example.id, **said}, ensure_ascii=False) + "\n")
+                    count += 1
+        aside.replace(out)
+    finally:
+        aside.unlink(missing_ok=True)  # where something went wrong
     return count
 
 
