@@ -65,6 +65,11 @@ def compare(
     crew = Crew(config.at_once, show)
     searches, runs = train_all(config, shards, crew, say)
     answers = measure_all(config, questions, runs, crew, say)
+
+    def look_for_questions() -> list[dict[str, Any]]:
+        say("looking for the questions in the training text")
+        return overlap(questions, shards)
+
     result = {
         "version": VERSION,
         "budget": config.budget.model_dump(exclude_none=True),
@@ -77,7 +82,7 @@ def compare(
             for name in config.objectives
         ],
         "yardsticks": list(yardsticks(config, answers, _baselines(config, shards, questions))),
-        "overlap": _once(config.out / "answers" / questions.key / "overlap.json", lambda: overlap(questions, shards)),
+        "overlap": _once(config.out / "answers" / questions.key / "overlap.json", look_for_questions),
         "samples": samples(config, runs),
     }
     write_text(config.out / "comparison.json", json.dumps(result, ensure_ascii=False, indent=1) + "\n")
