@@ -26,6 +26,7 @@ from bothways.text.roles import give_roles, read_vocabulary_file, vocabulary_of
 Template = Literal["encoder", "decoder", "own"]
 _TEMPLATES = {"encoder": ("{cls} $A {sep}", "{cls} $A {sep} $B:1 {sep}:1"), "decoder": ("{cls} $A", "{cls} $A $B:1")}
 _FILES = ("tokenizer.json", "vocab.txt")
+_FOLDERS = ("tokenizer", "encoder", "decoder", "body", "model")  # of shards, and of runs
 _PRINTABLE = {*range(33, 127), *range(161, 173), *range(174, 256)}
 # GPT-2's spelling of bytes: a printable one as itself, the others as the characters from 256 on, in order.
 _BYTES = {chr(byte): byte for byte in _PRINTABLE} | {
@@ -73,7 +74,7 @@ class Tokenizer:
         """
         path = Path(path)
         if path.is_dir():
-            inside = (folder / name for folder in (path, *path.glob("*/")) for name in _FILES)
+            inside = (folder / name for folder in (path, *(path / name for name in _FOLDERS)) for name in _FILES)
             path = next((file for file in inside if file.is_file()), path)
         if not path.is_file():
             raise DataError(f"{path}: expected a tokenizer.json or a vocab.txt, or a folder with one; found none")
