@@ -71,7 +71,9 @@ def test_the_message_says_which_faces_there_are(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"holds no model: expected a run with encoder/, decoder/, body/, model/ in it"):
+    with pytest.raises(
+        ModelError, match=r"holds no model: expected a run with encoder/, decoder/, body/, model/ in it"
+    ):
         bothways.load(tmp_path)
     with pytest.raises(ModelError, match="holds no model"):
         bothways.load(tmp_path / "nowhere")

@@ -185,9 +185,7 @@ def test_architectures_of_the_classic_shape() -> None:
         architecture(CLASSIC.model_copy(update={"word_head": "tied"}), "encoder")
     with pytest.raises(ModelError, match="Set segments to 2"):
         architecture(CLASSIC.model_copy(update={"segments": 0}), "encoder")
-    with pytest.raises(
-        UsageError, match="unknown face 'encode'.*Known: answerer, body, classifier, decoder"
-    ):
+    with pytest.raises(UsageError, match="unknown face 'encode'.*Known: answerer, body, classifier, decoder"):
         architecture(CLASSIC, "encode")
 
 
