@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 
-from bothways.comparison.search import Search, Trial, _widened
+from bothways.comparison.search import Search, Trial, _widened, held_out_loss
+from bothways.objectives import build
+from bothways.pretraining.folder import RunFolder
+from tests.objectives.rows import VOCABULARY
 
 
 def test_an_end_is_known_as_one() -> None:
@@ -48,3 +53,23 @@ def test_it_goes_on_while_the_end_is_best_and_stops_at_the_bound() -> None:
 def test_what_diverges_never_wins() -> None:
     assert searched(16.0, at_most=6, diverges_from=4.0) == (2.0, [0.5, 1, 2, 4])
     assert searched(1.0, diverges_from=0.0)[0] == 0.5  # all diverged: the run that counts will say so
+
+
+@pytest.mark.parametrize(
+    ("expression", "losses", "judged"),
+    [
+        ("mlm", {"mlm": 5.0}, 4.0),
+        ("electra", {"generator": 5.0, "discriminator": 0.3}, 0.3),
+        ("1/2 mlm + 1/2 causal", {"mlm": 5.0, "causal": 4.0}, 4.0),
+    ],
+)
+def test_an_objective_is_judged_by_the_model_not_by_what_taught_it(
+    expression: str, losses: dict[str, float], judged: float, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path)
+    folder.note(status="done")
+    (tmp_path / "metrics.jsonl").write_text(json.dumps({"kind": "validation", "loss": 4.0, "losses": losses}) + "\n")
+    objective = build(expression, VOCABULARY)
+    assert held_out_loss(folder, objective) == pytest.approx(judged)
+    folder.note(status="diverged")
+    assert held_out_loss(folder, objective) == math.inf

@@ -18,6 +18,7 @@ from bothways.comparison.yardsticks import Yardstick, probe_yardstick
 from bothways.corpus import Shards
 from bothways.errors import DataError, DivergedError, UsageError
 from bothways.files import write_text, writing
+from bothways.objectives import Objective
 from bothways.pretraining import PretrainConfig
 from bothways.pretraining.config import dump, load_config, read
 from bothways.pretraining.finish import count_baselines
@@ -58,12 +59,13 @@ def compare(
     """
     config.check()
     shards = Shards.open(config.shards)
-    for expression in config.objectives:
-        objective_of(config.run(expression, 0, 1.0), shards)  # checked before anything is trained
+    objectives = {
+        name: objective_of(config.run(name, 0, 1.0), shards)[0] for name in config.objectives
+    }  # all are checked
     questions = Questions.read(config)
     open_folder(config, shards)
     crew = Crew(config.at_once, show)
-    searches, runs = train_all(config, shards, crew, say)
+    searches, runs = train_all(config, shards, objectives, crew, say)
     answers = measure_all(config, questions, runs, crew, say)
 
     def look_for_questions() -> list[dict[str, Any]]:
@@ -101,7 +103,11 @@ def _baselines(config: CompareConfig, shards: Shards, questions: Questions) -> d
 
 
 def train_all(
-    config: CompareConfig, shards: Shards, crew: Crew, say: Callable[[str], None]
+    config: CompareConfig,
+    shards: Shards,
+    objectives: dict[str, Objective],
+    crew: Crew,
+    say: Callable[[str], None],
 ) -> tuple[dict[str, Search], dict[tuple[str, int], RunFolder]]:
     """{expression: its search}, {(expression, seed): its run}; the seeds one after another, so that a comparison that
     is stopped half-way has all objectives.
@@ -113,7 +119,7 @@ def train_all(
     baselines = _once(config.out / "baselines.json", lambda: count_baselines(shards, first.training))
 
     def find(expression: str) -> Search:
-        found = search(config, crew, expression)
+        found = search(config, crew, expression, objectives[expression])
         if found.trials:
             say(f"{expression}: learning rate x {found.factor:g}, after {len(found.trials)} trials")
         return found

@@ -1,4 +1,4 @@
-"""Each objective at its own learning rate: a few short runs, the best held-out loss wins."""
+"""Each objective at its own learning rate: a few short runs, the best held-out loss of what is kept wins."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from bothways.comparison.config import CompareConfig
 from bothways.comparison.crew import Crew
+from bothways.objectives import Objective
 from bothways.pretraining.folder import RunFolder
 
 
@@ -36,7 +37,7 @@ class Search:
         return bool(factors) and self.factor in (min(factors), max(factors))
 
 
-def search(config: CompareConfig, crew: Crew, expression: str) -> Search:
+def search(config: CompareConfig, crew: Crew, expression: str, objective: Objective) -> Search:
     """Tries every factor, then beyond an end of them for as long as that end is the best (`SearchConfig`).
 
     A single factor is taken as it is.
@@ -49,7 +50,7 @@ def search(config: CompareConfig, crew: Crew, expression: str) -> Search:
         folder = crew.train(config.trial(expression, factor), f"{expression}, rate x {factor:g}")
         shutil.rmtree(folder.checkpoints, ignore_errors=True)  # its losses are all that is wanted of it
         last = folder.lines()[-1]
-        return Trial(factor, held_out_loss(folder), last["flops"], last["seconds"])
+        return Trial(factor, held_out_loss(folder, objective), last["flops"], last["seconds"])
 
     return _widened(factors, tried, at_most=config.search.at_most)
 
@@ -66,8 +67,16 @@ def _widened(factors: Sequence[float], tried: Callable[[float], Trial], *, at_mo
         trials.append(tried(best.factor**2 / inner.factor))
 
 
-def held_out_loss(folder: RunFolder) -> float:
-    """The last held-out loss of a run, as the run itself weighs it; inf if it diverged."""
-    lines = [line for line in folder.lines() if line["kind"] == "validation"]
-    loss = lines[-1]["loss"] if folder.manifest().get("status") == "done" else None
-    return math.inf if loss is None else float(loss)
+def held_out_loss(folder: RunFolder, objective: Objective) -> float:
+    """The last held-out loss of a run, as the run itself weighs it; inf if it diverged.
+
+    The losses of an objective's `parts` do not count: ELECTRA's generator learns fastest at a rate that keeps the
+    discriminator, which is the model, from learning at all.
+    """
+    if folder.manifest().get("status") != "done":
+        return math.inf
+    line = [line for line in folder.lines() if line["kind"] == "validation"][-1]
+    kept = [loss for name, loss in line["losses"].items() if name not in objective.parts]
+    if len(kept) == len(line["losses"]):
+        kept = [line["loss"]]
+    return math.inf if None in kept else math.fsum(kept) / len(kept)
