@@ -17,7 +17,7 @@ from bothways.inference.spans import LONGEST, best_span, encode_question
 from bothways.tasks import evaluate, finetune
 from bothways.tasks.config import TASKS
 from bothways.tasks.data import read_examples
-from bothways.tasks.finetune import log_softmax_in_groups
+from bothways.tasks.losses import log_softmax_in_groups
 from bothways.tasks.records import refuse
 from bothways.tasks.squad import exact, f1
 from tests.inference.made import tokenizer

@@ -26,11 +26,11 @@ def finetune(
     model: Annotated[
         str | None, typer.Argument(help="A run, a Hugging Face folder, or a name of its hub.", show_default=False)
     ] = None,
-    task: Annotated[str, typer.Option(help="classify, match, tag, answer or choose.")] = "classify",
+    task: Annotated[
+        str, typer.Option(help="classify, match, tag, intent, relate, answer, choose or embed.")
+    ] = "classify",
     train: Annotated[Path | None, typer.Option(help="Records to learn from: jsonl, csv or tsv.")] = None,
-    dev: Annotated[
-        Path | None, typer.Option(help="Records to choose the best epoch by; left out, some of --train.")
-    ] = None,
+    dev: Annotated[Path | None, typer.Option(help="Records to choose an epoch by; left out, some of --train.")] = None,
     test: Annotated[Path | None, typer.Option(help="Records to measure the chosen epoch on, once.")] = None,
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/tuned"),
     column: Column = [],  # noqa: B006
@@ -46,7 +46,7 @@ def finetune(
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
     json: Json = False,
 ) -> None:
-    """Teach a model to label, rate or tag texts, to answer from a text, or to choose one of several."""
+    """Teach a model to label, rate, tag or relate, to answer from a text, to choose one of several, or to embed."""
     from bothways.errors import UsageError
     from bothways.pretraining.config import read, with_settings
     from bothways.pretraining.folder import RunFolder

@@ -52,7 +52,7 @@ def classify(reader: Reader, texts: Texts) -> list[Label]:
     Raises:
         ModelError: the model was not fine-tuned to.
     """
-    answers = _answers(reader, "classify")
+    answers = taught(reader, "classify")
     return [label_of(one, answers) for one in _logits(reader, texts, answers)]
 
 
@@ -62,7 +62,7 @@ def match(reader: Reader, texts: Texts) -> np.ndarray:
     Raises:
         ModelError: the model was not fine-tuned to.
     """
-    return np.array([one[0] for one in _logits(reader, texts, _answers(reader, "match"))], dtype=np.float32)
+    return np.array([one[0] for one in _logits(reader, texts, taught(reader, "match"))], dtype=np.float32)
 
 
 def tag(reader: Reader, texts: Sequence[str | list[str]]) -> list[Tagged]:
@@ -71,7 +71,7 @@ def tag(reader: Reader, texts: Sequence[str | list[str]]) -> list[Tagged]:
     Raises:
         ModelError: the model was not fine-tuned to.
     """
-    answers = _answers(reader, "tag")
+    answers = taught(reader, "tag")
     length = reader.model.config.length
     found = [Words.of(text) if isinstance(text, str) else Words.joined(text) for text in texts]
     parts = [encode_words(reader.tokenizer, words.read, words.spans, length=length) for words in found]
@@ -87,7 +87,7 @@ def choose(reader: Reader, question: str, choices: Sequence[str], *, context: st
     Raises:
         ModelError: the model was not fine-tuned to.
     """
-    answers = _answers(reader, "choose")
+    answers = taught(reader, "choose")
     parts = encode_choices(reader.tokenizer, context, question, choices, length=reader.model.config.length)
     return choice_of(np.array([one[0, 0] for one in logits_of(reader.model, parts, answers)]))
 
@@ -97,7 +97,7 @@ def answer(reader: Reader, question: str, context: str) -> Span:
     Raises:
         ModelError: the model was not fine-tuned to.
     """
-    answers = _answers(reader, "answer")
+    answers = taught(reader, "answer")
     parts = encode_question(reader.tokenizer, question, context, length=reader.model.config.length)
     logits, declines = logits_of(reader.model, parts, answers), answers.kind == "span or none"
     return best_span(reader.tokenizer, context, parts, logits, may_decline=declines)
@@ -119,11 +119,16 @@ def choice_of(logits: np.ndarray) -> Choice:
 
 
 def label_of(logits: np.ndarray, answers: Answers) -> Label:
-    """logits [C]."""
+    """logits [C]. Without thresholds, the likeliest label, or all that are likelier than not."""
     found = chances(logits.astype(np.float64), answers)
     named = {label: float(chance) for label, chance in zip(answers.labels, found, strict=True)}
     if answers.kind == "several":
-        return Label([label for label, chance in named.items() if chance >= 0.5], named)
+        from_on = answers.thresholds or (0.5,) * len(answers.labels)
+        return Label(
+            [label for label, limit in zip(answers.labels, from_on, strict=True) if named[label] >= limit], named
+        )
+    if answers.thresholds:
+        return Label(answers.labels[int(found[1] >= answers.thresholds[0])], named)
     return Label(answers.labels[int(found.argmax())], named)
 
 
@@ -137,11 +142,15 @@ def tagged(words: Words, logits: np.ndarray, answers: Answers) -> Tagged:
     return Tagged([words[i] for i in range(len(words))], tags, sure, list(entities(words, tags)))
 
 
-def _answers(reader: Reader, task: str) -> Answers:
+def taught(reader: Reader, task: str) -> Answers:
+    """
+    Raises:
+        ModelError: the model was not fine-tuned to that task.
+    """
     answers = reader.trained.answers
     if answers is None or answers.task != task:
-        taught = "not fine-tuned" if answers is None else f"fine-tuned to {answers.task}"
-        raise ModelError(f"this model was {taught}. Fine-tune one: bothways finetune MODEL --task {task} --train FILE")
+        was = "not fine-tuned" if answers is None else f"fine-tuned to {answers.task}"
+        raise ModelError(f"this model was {was}. Fine-tune one: bothways finetune MODEL --task {task} --train FILE")
     return answers
 
 

@@ -1,4 +1,4 @@
-"""The Python face of a trained model: load, fill, infill, extend, score, embed, detect, classify, match, tag."""
+"""The Python face of a trained model: load, write, score, embed, and what a model was fine-tuned to say."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bothways.inference.embed import embed, layers
 from bothways.inference.extend import extend
 from bothways.inference.fill import Guess, fill
 from bothways.inference.infill import Gap, infill
+from bothways.inference.intents import Intended, intent
 from bothways.inference.labelling import (
     Choice,
     Label,
@@ -28,6 +29,7 @@ from bothways.inference.labelling import (
     tag,
 )
 from bothways.inference.reading import Reader
+from bothways.inference.relating import relate
 from bothways.inference.score import score
 from bothways.inference.spans import Span
 from bothways.inference.writing import Options, Order, Unmasking, Writing
@@ -182,6 +184,26 @@ class Loaded:
     def tag(self, texts: str | list[str]) -> Tagged | list[Tagged]:
         """The words of a text with their tags and the names they make up; of a model fine-tuned to tag."""
         found = tag(self.reader, _several(texts))
+        return found[0] if isinstance(texts, str) else found
+
+    @overload
+    def intent(self, texts: str) -> Intended: ...
+    @overload
+    def intent(self, texts: list[str]) -> list[Intended]: ...
+    def intent(self, texts: str | list[str]) -> Intended | list[Intended]:
+        """What a text is for and the slots of its words (Intended: as Tagged, with intent and intent_probability); of a
+        model fine-tuned to intent."""
+        found = intent(self.reader, _several(texts))
+        return found[0] if isinstance(texts, str) else found
+
+    @overload
+    def relate(self, texts: str) -> Label: ...
+    @overload
+    def relate(self, texts: list[str]) -> list[Label]: ...
+    def relate(self, texts: str | list[str]) -> Label | list[Label]:
+        """How the two things of a text are related, "The <e1>company</e1> makes <e2>chairs</e2>."; of a model
+        fine-tuned to relate."""
+        found = relate(self.reader, _several(texts))
         return found[0] if isinstance(texts, str) else found
 
     def answer(self, question: str, context: str) -> Span:

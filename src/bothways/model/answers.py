@@ -18,8 +18,10 @@ from bothways.errors import ModelError
 from bothways.model.config import ModelConfig
 from bothways.model.names import kind_of
 
-Kind = Literal["one", "several", "number", "choice", "span", "span or none"]
+Kind = Literal["one", "several", "number", "choice", "span", "span or none", "pair", "likeness"]
 Side = Literal["encoder", "decoder"]
+Head = Literal["label", "tags", "span", "markers", "entities", "vector"]
+_FACES: dict[str, str] = {"label": "classifier", "tags": "tagger", "span": "answerer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,30 +29,47 @@ class Answers:
     """What a fine-tuned model says.
 
     task    its name: "classify"
-    head    "label" gives one answer a text, "tags" one a word, "span" the chance of each place to be a beginning or end
-    labels  by number; of a number, its name
-    kind    one of the labels, several (any of them), a number, one of several texts, or a span of a text
+    head    "label" gives one answer a text, "tags" one a word, "span" the chance of each place to be a beginning or
+            end, "markers" and "entities" one for two things in a text, "vector" the mean state of a text
+    labels  by number; of a number, its name; of vectors, the least and the greatest likeness that was trained
+    kind    one of the labels, several (any of them), a number, one of several texts, a span of a text; of vectors,
+            which text belongs to which (pair) or how alike they are
     reads   the body's face: "encoder" from all sides, "decoder" from left to right
+    thresholds  the chance from which on a label is given: of each where several may be right, of the second of two;
+                None: a half
     """
 
     task: str
-    head: Literal["label", "tags", "span"]
+    head: Head
     labels: tuple[str, ...]
     kind: Kind
     reads: Side
+    thresholds: tuple[float, ...] | None = None
 
     @property
     def face(self) -> str:
-        """What Hugging Face calls such a model, see `faces`."""
-        face = {"label": "classifier", "tags": "tagger", "span": "answerer"}[self.head]
-        return face if self.reads == "encoder" else f"decoder-{face}"
+        """What Hugging Face calls such a model, see `faces`; a body alone where it has no class for the head.
+
+        Raises:
+            ModelError: a head for a body that reads from all sides, on one that does not.
+        """
+        if self.head in _FACES:
+            return _FACES[self.head] if self.reads == "encoder" else f"decoder-{_FACES[self.head]}"
+        if self.reads == "decoder":
+            raise ModelError(f"{self.task} needs a model that reads from all sides, this one reads from left to right")
+        return "body"
 
     @property
     def heads(self) -> dict[str, Callable[[ModelConfig], nn.Module]]:
         """{name in a model: what makes it}."""
+        count = len(self.labels)
+        if self.head == "vector":
+            return {"vector": lambda config: Vector()}
+        if self.head in ("markers", "entities"):
+            return {self.head: partial(Related, labels=count, whole=self.head == "entities")}
         if self.head in ("tags", "span"):
-            return {self.head: partial(Tags, labels=len(self.labels))}
-        return {"label": partial(Label, labels=len(self.labels), reads=self.reads)}
+            return {self.head: partial(Tags, labels=count)}
+        return {"label": partial(Label, labels=count, reads=self.reads)}
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,10 +81,17 @@ class Answers:
             ModelError: something else than `as_json` wrote.
         """
         try:
-            found = cls(**{**values, "labels": tuple(map(str, values["labels"]))})
-            if found.head not in ("label", "tags", "span") or found.kind not in get_args(Kind):
+            limits = values.get("thresholds")
+            found = cls(
+                **{
+                    **values,
+                    "labels": tuple(map(str, values["labels"])),
+                    "thresholds": limits and tuple(map(float, limits)),
+                }
+            )
+            if found.head not in get_args(Head) or found.kind not in get_args(Kind):
                 raise KeyError(found.head)
-        except (TypeError, KeyError):
+        except (TypeError, KeyError, ValueError):
             raise ModelError(f"bothways.json: expected answers as Bothways writes them, got {dict(values)}") from None
         return found
 
@@ -145,3 +171,42 @@ class Tags(nn.Module):
         """hidden [B*T, D], the words' first pieces [N] -> logits [N, C]."""
         logits: Tensor = self.out(self.dropout(hidden.index_select(0, at)))
         return logits
+
+
+class Related(nn.Module):
+    """One answer for two things in a text: from the states of the markers before them (entity markers, Baldini Soares
+    et al. 2019, section 3); or, `whole`, from the text's first state and the means of both (R-BERT, Wu and He 2019)."""
+
+    def __init__(self, config: ModelConfig, *, labels: int, whole: bool) -> None:
+        super().__init__()
+        self.text = nn.Linear(config.width, config.width) if whole else None
+        self.thing = nn.Linear(config.width, config.width) if whole else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.out = nn.Linear((3 if whole else 2) * config.width, labels)
+
+    def forward(self, hidden: Tensor, at: Tensor, real: Tensor) -> Tensor:
+        """hidden [B*T, D], at [N, 5] the beginning of a text and the markers around both things -> logits [N, C]."""
+        if self.text is None or self.thing is None:
+            read = hidden[at[:, [1, 3]]].flatten(1)
+        else:
+            things = torch.stack([_between(hidden, at[:, i], at[:, i + 1]) for i in (1, 3)], dim=1)  # [N, 2, D]
+            text, both = self.dropout(hidden[at[:, 0]]), self.dropout(things)
+            read = torch.cat([self.text(text.tanh()), self.thing(both.tanh()).flatten(1)], dim=-1)
+        logits: Tensor = self.out(self.dropout(read))
+        return logits
+
+
+def _between(hidden: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """The means of the states from `first` [N] to and with `last` [N]: [N, D]."""
+    place = first[:, None] + torch.arange(int((last - first).max()) + 1, device=first.device)
+    inside = (place <= last[:, None])[..., None]
+    states = torch.where(inside, hidden[place.clamp(max=len(hidden) - 1)], 0.0)
+    return states.sum(1) / inside.sum(1)
+
+
+class Vector(nn.Module):
+    """The mean of a text's states, specials included, as sentence-transformers' mean pooling; nothing is learned."""
+
+    def forward(self, hidden: Tensor, at: Tensor, real: Tensor) -> Tensor:
+        """hidden [B*T, D], where each text begins [N], which tokens are no padding [B*T] -> [N, D]."""
+        return _mean(hidden, at, real)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from bothways.batch import Reads, Vocabulary
 from bothways.errors import ModelError, unknown
-from bothways.model.answers import Answers
+from bothways.model.answers import Answers, Side
 from bothways.model.config import ModelConfig, RotaryScaling
 from bothways.model.names import PREFIX, ROBERTA_FIRST, ROBERTA_PAD, kind_of
 
@@ -132,8 +132,14 @@ class Trained:
 
     @classmethod
     def guess(cls, values: Mapping[str, Any], *, words: bool) -> Trained:
-        """For a folder that others wrote: by what its config.json names, and whether it can say words."""
+        """For a folder that others wrote: by what its config.json names, and whether it can say words.
+
+        Raises:
+            ModelError: a classifier that pools in a way that is not ours.
+        """
         kind = "".join(values.get("architectures") or ())
+        if (answers := _answers_of(values, kind)) is not None:
+            return cls("", (answers.reads,), None, answers=answers)
         if kind.endswith(("CausalLM", "LMHeadModel")):
             return cls("", ("decoder",), None)
         if kind == "ElectraForPreTraining":
@@ -267,6 +273,40 @@ def read_config(values: Mapping[str, Any], *, words: bool) -> ModelConfig:
     except ValidationError as error:
         first = error.errors()[0]
         raise ModelError(f"config.json: {first['loc']}: {first['msg']}, got {first['input']!r}") from None
+
+
+_HEADS: dict[str, tuple[str, Literal["label", "tags", "span"]]] = {
+    "ForSequenceClassification": ("classify", "label"),
+    "ForTokenClassification": ("tag", "tags"),
+    "ForQuestionAnswering": ("answer", "span"),
+}
+"""{what the name of a transformers class ends in: the task, and the head}."""
+
+
+def _answers_of(values: Mapping[str, Any], kind: str) -> Answers | None:
+    """What a model that others fine-tuned says; None: it was not, or in a way that is not ours.
+
+    Raises:
+        ModelError: a EuroBERT that does not pool by the mean.
+    """
+    ending = next((ending for ending in _HEADS if kind.endswith(ending)), None)
+    if ending is None:
+        return None
+    task, head = _HEADS[ending]
+    named = values.get("id2label") or {str(i): f"LABEL_{i}" for i in range(2)}  # transformers' own silent default
+    labels = tuple(named[number] for number in sorted(named, key=int))
+    left = kind.startswith(("Llama", "Qwen3")) and values.get("is_causal", True)
+    reads: Side = "decoder" if left else "encoder"
+    if head == "span":
+        return Answers(task, head, labels, "span", reads)
+    if head == "tags":
+        return Answers(task, head, labels, "one", reads)
+    if kind.startswith("EuroBert"):
+        _require(values, "classifier_pooling", "mean", silent="late")
+    if values.get("problem_type") == "regression" or len(labels) == 1:
+        return Answers("match", head, labels, "number", reads)
+    several = values.get("problem_type") == "multi_label_classification"
+    return Answers(task, head, labels, "several" if several else "one", reads)
 
 
 def _modern(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def save_faces(
         (folder / "README.md").write_text(card(face), encoding="utf-8")
         if face == "decoder":
             _write_json(folder / "generation_config.json", _generation(vocabulary))
-        if face in ("encoder", "detector"):
+        if face in ("encoder", "detector") or (trained.answers is not None and trained.answers.head == "vector"):
             _write_sentence_transformers(folder, width=config.width)
     _flush(aside)
     for where in faces:
@@ -108,7 +108,7 @@ def save_faces(
 def _save_weights(folder: Path, weights: Mapping[str, Tensor], *, config: ModelConfig, trained: Trained) -> None:
     """The face's weights, and beside them the heads that it has no place for."""
     kind, head = kind_of(config), "words"
-    if trained.answers is not None:
+    if trained.answers is not None and trained.answers.face != "body":
         head = trained.answers.head
         kind, _ = architecture(config, trained.answers.face)
     elif "detector" in trained.folders.values():
@@ -143,11 +143,14 @@ def read_saved(folder: Path) -> Saved:
     try:
         words = any(name in tensors for name in _WORD_HEADS)
         trained = _trained(folder, values, words=words)
-        heads = _read_heads(folder / HEADS)
-        asked = {key.split(".")[1] for key in heads}
+        heads = _read_heads(folder / HEADS, trained.answers)
+        asked = {key.split(".")[1] for key in heads} & KNOWN_HEADS.keys()
         asked |= {"replaced"} if "detector" in trained.folders.values() else set()
         made = {name: KNOWN_HEADS[name] for name in sorted(asked)} | (trained.answers.heads if trained.answers else {})
-        model = Model(read_config(values, words=words), heads=made)
+        shape = read_config(values, words=words)
+        if trained.answers is not None:  # what answers says no words
+            shape = shape.model_copy(update={"word_head": "tied"})
+        model = Model(shape, heads=made)
         wanted = {key: weight for key, weight in model.state_dict().items() if key not in heads}
         body = from_hugging_face_names(tensors, kind=values["model_type"], wanted=wanted)
         model.load_state_dict(body | heads)
@@ -193,17 +196,17 @@ def read_body(folder: Path, answers: Answers, *, dropout: float | None = None, s
         body = {name: weight for name, weight in own.items() if name.startswith("backbone.")}
         head = {name: weight for name, weight in own.items() if name.startswith("heads.")}
         found = from_hugging_face_names(tensors, kind=values["model_type"], wanted=body)
-        found |= head_among(tensors, kind=kind, wanted=head)
+        found |= {} if answers.face == "body" else head_among(tensors, kind=kind, wanted=head)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
     model.load_state_dict(own | found)
     return model
 
 
-def _read_heads(path: Path) -> dict[str, Tensor]:
-    """Those that Bothways knows; a user's own stay in the file."""
-    tensors = load_file(path) if path.exists() else {}
-    return {key: tensor for key, tensor in tensors.items() if key.split(".")[1] in KNOWN_HEADS}
+def _read_heads(path: Path, answers: Answers | None) -> dict[str, Tensor]:
+    """Those that Bothways knows and that it was fine-tuned with; a user's own stay in the file."""
+    tensors, known = load_file(path) if path.exists() else {}, {*KNOWN_HEADS, *(answers.heads if answers else ())}
+    return {key: tensor for key, tensor in tensors.items() if key.split(".")[1] in known}
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:

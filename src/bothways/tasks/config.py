@@ -11,11 +11,16 @@ from bothways.errors import unknown
 from bothways.tasks.answer import Answer
 from bothways.tasks.choose import Choose
 from bothways.tasks.classify import Classify, Match
+from bothways.tasks.embed import Embed
+from bothways.tasks.intent import Intent
+from bothways.tasks.relate import Relate
 from bothways.tasks.tag import Tag
 from bothways.tasks.task import Task
 from bothways.training.config import Frozen
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classify(), Match(), Tag(), Answer(), Choose())}
+TASKS: dict[str, Task] = {
+    task.name: task for task in (Classify(), Match(), Tag(), Intent(), Relate(), Answer(), Choose(), Embed())
+}
 
 
 def task_named(name: str) -> Task:
@@ -32,13 +37,14 @@ class FinetuneConfig(Frozen):
     """What `bothways finetune` is told.
 
     model    a run, a Hugging Face folder, or a name of its hub
-    task     classify, match, tag, answer or choose
+    task     classify, match, tag, intent, relate, answer, choose or embed
     train    records: jsonl, csv or tsv
     dev      the same, to choose the best epoch by; left out, a share of `train` is held out by a hash of its texts
     test     the same, evaluated once, at the end
     out      the run's folder
     columns  {role: column} where the names of the columns do not tell
     reads    the face to go on from; left out, the encoder where there is one
+    head     of relate: markers, or entities as in R-BERT
     """
 
     model: str
@@ -50,6 +56,7 @@ class FinetuneConfig(Frozen):
     columns: dict[str, str] = {}
     skip_bad: bool = False
     reads: Literal["encoder", "decoder"] | None = None
+    head: str | None = None
     epochs: int = Field(default=3, ge=1)
     batch: int = Field(default=32, ge=1, description="examples in a step")
     learning_rate: float | None = Field(default=None, gt=0, description="left out: 0.04 / width")
@@ -59,6 +66,9 @@ class FinetuneConfig(Frozen):
     dropout: float | None = Field(default=None, ge=0, lt=1, description="left out: the model's own")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: Literal["equal", "balanced"] = "equal"
+    thresholds: Literal["half", "tuned"] = Field(
+        default="half", description="from which chance on a label is given; tuned: what is best on the dev examples"
+    )
     patience: int | None = Field(default=None, ge=1, description="epochs without a better score before it stops")
     length: int | None = Field(default=None, ge=8, description="pieces of a text; left out: as the model, at most 512")
     precision: Literal["auto", "bf16", "fp32"] = "auto"

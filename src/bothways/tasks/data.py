@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from bothways.errors import DataError
+from bothways.errors import DataError, UsageError
 from bothways.model import Answers
 from bothways.tasks.config import FinetuneConfig, task_named
 from bothways.tasks.records import BadField, Columns, Skip, Skipped, records, refuse
 from bothways.tasks.task import Example, Task
+from bothways.tasks.thresholds import check_thresholds
 
 SEVERAL = 3  # bad records that an error lists
 
@@ -57,6 +58,12 @@ def read_data(config: FinetuneConfig, *, reads: str) -> Data:
             "Bring more, or name a --dev file."
         )
     answers = task.answers(train, reads=reads)
+    if config.head and config.head not in task.heads:
+        raise UsageError(f"{task.name} has {'the heads ' + ', '.join(task.heads) if task.heads else 'one head only'}")
+    if config.head:
+        answers = replace(answers, head=config.head)  # one of the task's
+    if config.thresholds == "tuned":
+        check_thresholds(answers)
     test = read_examples(task, config.test, said=config.columns, skip=skip)[1] if config.test else []
     dev, test = (check_known(task, some, answers, skip) for some in (dev, test))
     return Data(train, dev, test, answers, str(columns), held, skipped.found)

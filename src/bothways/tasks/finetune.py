@@ -9,30 +9,31 @@ import math
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from bothways import __version__
-from bothways.batch import Batch, Losses
+from bothways.batch import Batch
 from bothways.errors import ModelError, Stopped, UsageError
-from bothways.inference.answering import answered
-from bothways.inference.examples import GROUPED, Encoded, lay
+from bothways.inference.examples import Encoded, lay
 from bothways.machine import bf16_instructions
-from bothways.model import Answers, Model, read_body
+from bothways.model import Model, read_body
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import FinetuneConfig, rate_for, task_named
 from bothways.tasks.data import Data, read_data
 from bothways.tasks.intervals import bootstrap
+from bothways.tasks.losses import losses_of
 from bothways.tasks.predict import Tuned, encode, measure
 from bothways.tasks.report import write_report
 from bothways.tasks.save import find_body, save_model
 from bothways.tasks.task import Task
+from bothways.tasks.thresholds import best_thresholds
 from bothways.text import Tokenizer
 from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
 from bothways.training.loop import Work, train
@@ -184,10 +185,12 @@ def batches_of(run: Run) -> Callable[[int, float], list[Batch]]:
         order = np.random.default_rng([run.config.seed, epoch]).permutation(len(run.parts))
         chosen = order[place * run.config.batch : (place + 1) * run.config.batch]
         made: list[list[int]] = []
-        tokens = TOKENS_AT_ONCE
+        tokens = 0
         for i in chosen.tolist():
             size = sum(len(part) for part in run.parts[i])
-            if tokens + size > TOKENS_AT_ONCE:
+            if not made or (
+                tokens + size > TOKENS_AT_ONCE and run.data.answers.kind != "pair"
+            ):  # pairs need the others
                 made.append([])
                 tokens = 0
             made[-1].append(i)
@@ -198,9 +201,9 @@ def batches_of(run: Run) -> Callable[[int, float], list[Batch]]:
 
 
 def _laid(run: Run, some: Sequence[int], weights: np.ndarray) -> Batch:
-    """Some training examples as a batch; the choices of an example share a softmax."""
+    """Some training examples as a batch; the choices of an example share a softmax, its texts are compared."""
     owner = np.repeat(some, [len(run.parts[i]) for i in some])
-    groups = owner if run.data.answers.kind == "choice" else None
+    groups = owner if run.data.answers.kind in ("choice", "pair", "likeness") else None
     parts = [part for i in some for part in run.parts[i]]
     return lay(parts, run.data.answers, weights=weights[owner], groups=groups).batch
 
@@ -214,41 +217,6 @@ def _weights_of_examples(run: Run) -> np.ndarray:
         raise UsageError("class_weights=balanced is for classify with one label an example")
     labels, number, counts = np.unique(golds, return_inverse=True, return_counts=True)
     return np.asarray(len(golds) / (len(labels) * counts[number]))
-
-
-def losses_of(model: Model, answers: Answers, *, smoothing: float) -> Callable[[Batch, torch.Generator], Losses]:
-    """Cross-entropy of one label, or of a place or a choice among those of its group; the mean of binary ones where
-    several labels may be right; squared error."""
-
-    def losses(batch: Batch, generator: torch.Generator) -> Losses:
-        (target,) = batch.targets
-        logits = answered(model, batch).float()
-        labels, weight = target.labels, target.weight
-        assert isinstance(labels, Tensor) and isinstance(weight, Tensor)
-        if answers.kind in GROUPED:
-            assert isinstance(target.group, Tensor)
-            surprise = -(log_softmax_in_groups(logits, target.group) * labels).mean(-1)
-            count = weight.sum()  # a group weighs as one
-            return {target.name: (surprise.sum(), count)}
-        if answers.kind == "one":
-            each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
-        elif answers.kind == "several":
-            each = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(-1)
-        else:
-            each = ((logits - labels) ** 2).mean(-1)
-        return {target.name: ((each * weight).sum(), weight.sum())}
-
-    return losses
-
-
-def log_softmax_in_groups(logits: Tensor, group: Tensor) -> Tensor:
-    """Every column of logits [N, C], less the logarithm of the sum over the group [N] that a place belongs to."""
-    _, number = group.unique(return_inverse=True)
-    shape = (int(number.max()) + 1, logits.shape[1])
-    index = number[:, None].expand_as(logits)
-    most = logits.new_full(shape, -torch.inf).scatter_reduce(0, index, logits.detach(), "amax")
-    total = logits.new_zeros(shape).scatter_add(0, index, (logits - most[number]).exp())
-    return logits - most[number] - total.log()[number]
 
 
 def _fit(run: Run, stop: Callable[[], int], show: Show) -> int:
@@ -325,15 +293,22 @@ def _finish(run: Run, best: int, show: Show) -> None:
     weights = load_weights(found)
     looks = [line for line in run.folder.lines() if line["kind"] == "validation" and line["step"] == best]
     dev, shape = looks[-1]["scores"], run.model.config
-    save_model(run.config, weights, shape, run.tokenizer, run.data.answers, length=run.length, dev=dev)
+    answers, save = run.data.answers, partial(save_model, run.config, weights, shape, run.tokenizer, length=run.length)
+    save(answers, dev=dev)
+    if run.config.thresholds == "tuned":
+        _, said = measure(Tuned.load(run.config.out), run.data.dev)
+        answers = replace(answers, thresholds=best_thresholds(run.data.dev, said, answers))
+        save(answers, dev=dev)
+        dev, _ = measure(Tuned.load(run.config.out), run.data.dev)
+        save(answers, dev=dev)  # its card says how good it is
+        run.folder.note(thresholds=list(answers.thresholds or ()))
     run.folder.note(best={"epoch": best // run.steps, "step": best, "scores": dev})
     examples, where = (run.data.test, "test") if run.data.test else (run.data.dev, "dev")
-    tuned = Tuned.load(run.config.out)
-    scores, said = measure(tuned, examples)
+    scores, said = measure(Tuned.load(run.config.out), examples)
     if run.data.test:
         line = {"kind": "test", "step": run.state.step, "scores": scores}
         run.folder.append(line)
-        run.folder.note(test=scores, test_intervals=bootstrap(run.task, examples, said, run.data.answers))
+        run.folder.note(test=scores, test_intervals=bootstrap(run.task, examples, said, answers))
         show(line)
     run.folder.note(status="done")
-    write_report(run.config.out, examples, said, run.data.answers, where=where)
+    write_report(run.config.out, examples, said, answers, where=where)

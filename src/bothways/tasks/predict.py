@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bothways.errors import ModelError, UsageError
@@ -123,12 +124,16 @@ def predict(
         with writing(out.parent), open(aside, "w", encoding="utf-8") as target:
             for some in _some(_stream(tuned.task, file, columns or {}, skip)):
                 for example, said in zip(some, tuned.answer(some), strict=True):
-                    target.write(json.dumps({"id": example.id, **said}, ensure_ascii=False) + "\n")
+                    target.write(json.dumps({"id": example.id, **said}, ensure_ascii=False, default=_plain) + "\n")
                     count += 1
         aside.replace(out)
     finally:
         aside.unlink(missing_ok=True)  # where something went wrong
     return count
+
+
+def _plain(vector: np.ndarray) -> list[float]:
+    return [round(float(number), 6) for number in vector]
 
 
 def _some(examples: Iterable[Example]) -> Iterator[list[Example]]:

@@ -24,6 +24,12 @@ NAMES: dict[str, tuple[str, ...]] = {
     "answers": ("answers", "answer"),
     "choices": ("choices", "options", "endings"),
     "answer": ("answer", "label"),
+    "intent": ("intent", "label", "class"),
+    "head": ("head", "e1", "subject"),
+    "tail": ("tail", "e2", "object"),
+    "positive": ("positive", "text_b", "sentence2", "document", "passage", "answer", "title"),
+    "negative": ("negative", "text_c"),
+    "likeness": ("score", "similarity"),
     "id": ("id", "guid", "idx"),
 }
 """{role: names that its column often has, the likeliest first}."""

@@ -32,7 +32,7 @@ def write_report(
     record = Record.read(folder)
     manifest = record.manifest
     sections = [_scores(record), _curves(record)]
-    if answers.head == "label" and answers.kind == "one":
+    if answers.head != "tags" and answers.kind == "one":
         sections += [_confusion(examples, said, answers, where), _sureness(examples, said, where)]
     sections += [_mistakes(examples, said, answers, where), _facts(manifest)]
     header = tag(
@@ -167,8 +167,13 @@ def _wrong(
         elif answers.kind == "number":
             off = abs(one["score"] - example.gold)
             yield off, example, {"right": f"{example.gold:g}", "said": f"{one['score']:.2f}"}
+        elif answers.head == "vector":
+            low, high = map(float, answers.labels)
+            if example.gold is not None:
+                off = abs(one["similarity"] - (example.gold - low) / (high - low))
+                yield off, example, {"right": f"{example.gold:g}", "said": f"a cosine of {one['similarity']:.2f}"}
         elif answers.head == "tags":
-            bad = [i for i, (tag, gold) in enumerate(zip(one["tags"], example.gold, strict=True)) if tag != gold]
+            bad = [i for i, (tag, gold) in enumerate(zip(one["tags"], example.gold, strict=False)) if tag != gold]
             if bad and example.words is not None:
                 words = {example.words[i]: f"{one['tags'][i]}, right: {example.gold[i]}" for i in bad[:8]}
                 yield max(one["probabilities"][i] for i in bad), example, words

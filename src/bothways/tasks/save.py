@@ -55,7 +55,14 @@ def save_model(
     return folder
 
 
-_TAGS = {"label": "text-classification", "tags": "token-classification", "span": "question-answering"}
+_TAGS = {
+    "label": "text-classification",
+    "tags": "token-classification",
+    "span": "question-answering",
+    "markers": "text-classification",
+    "entities": "text-classification",
+    "vector": "sentence-similarity",
+}
 _PIPELINE = """\
 from transformers import pipeline
 
@@ -69,6 +76,16 @@ model = AutoModelForQuestionAnswering.from_pretrained("path/to/this/folder")
 asked = tokenizer("Who?", "Some text that may say who.", return_tensors="pt")
 said = model(**asked)
 first, last = said.start_logits.argmax(), said.end_logits.argmax()"""
+_RELATED = """\
+import bothways
+
+model = bothways.load("path/to/this/folder")
+model.relate("The <e1>company</e1> makes <e2>chairs</e2>.")"""
+_VECTOR = """\
+from sentence_transformers import SentenceTransformer
+
+SentenceTransformer("path/to/this/folder").encode(["Some text.", "Another."])"""
+_USE = {"span": _SPAN, "markers": _RELATED, "entities": _RELATED, "vector": _VECTOR}
 _README = """\
 ---
 {front}---
@@ -83,7 +100,7 @@ _README = """\
 {use}
 ```
 
-It is a {kind} and needs no code of ours; `bothways predict` answers whole files.
+{what}; `bothways predict` answers whole files.
 
 ## How well it does
 
@@ -109,7 +126,16 @@ def _card(config: FinetuneConfig, shape: ModelConfig, answers: Answers, dev: Map
         model=config.model,
         task=config.task,
         labels=", ".join(answers.labels),
-        use=_SPAN if answers.head == "span" else _PIPELINE.format(task=pipeline),
-        kind=architecture(shape, answers.face)[1],
+        use=_USE.get(answers.head) or _PIPELINE.format(task=pipeline),
+        what=_what(answers, architecture(shape, answers.face)[1]),
         scores="\n".join(f"| {name} | {value:.4f} |" for name, value in dev.items()),
     )
+
+
+def _what(answers: Answers, kind: str) -> str:
+    if answers.head in ("markers", "entities"):
+        return (
+            f"The body is a {kind}, which transformers' AutoModel loads. It has no class for the head, which is in "
+            "head.safetensors and needs Bothways"
+        )
+    return f"It is a {kind} and needs no code of ours"

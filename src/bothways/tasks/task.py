@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bothways.inference.examples import Encoded
+from bothways.inference.relating import Pair
 from bothways.inference.words import Words
 from bothways.model import Answers
+from bothways.model.answers import Head
 from bothways.tasks.records import Columns
 from bothways.text import Tokenizer
 
@@ -23,6 +25,7 @@ class Example:
     id     what it is called, or its number
     texts  one text or two; for tags, the text that the words stand in
     words  for tags: the words
+    pair   for a relation: the two things
     """
 
     id: Any
@@ -30,6 +33,7 @@ class Example:
     gold: Any
     place: str
     words: Words | None = None
+    pair: Pair | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,12 @@ class Task(ABC):
 
     name    what it is called
     metric  what the best epoch is chosen by; larger is better
+    heads   those that may answer, where there are several; the first is taken unless another is asked for
     """
 
     name: ClassVar[str]
     metric: ClassVar[str]
+    heads: ClassVar[tuple[Head, ...]] = ()
 
     @abstractmethod
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:

@@ -1,0 +1,111 @@
+"""A vector for a text, near those of texts that belong to it: contrastive training, STS and retrieval scores."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from bothways.errors import DataError
+from bothways.inference.examples import Encoded, encode_texts
+from bothways.model import Answers
+from bothways.tasks.records import BadField, Columns
+from bothways.tasks.task import Example, Heard, Task
+from bothways.text import Tokenizer
+
+
+class Embed(Task):
+    """Records hold a text and another that belongs to it, and perhaps one that does not (text, positive, negative); or
+    two texts and how alike they are, as a score. The others of a batch are what a text does not belong to."""
+
+    name, metric = "embed", "spearman or mrr"
+
+    def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
+        if not gold:
+            return ("text",), ("positive", "id")
+        return ("text", "positive"), ("negative", "likeness", "id")
+
+    def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
+        texts = tuple(columns.text(record, role) for role in ("text", "positive", "negative") if role in columns.names)
+        score = None
+        if gold and "likeness" in columns.names:
+            column = columns.names["likeness"]
+            try:
+                score = float(record.get(column, ""))
+            except (TypeError, ValueError):
+                score = np.nan
+            if not np.isfinite(score):
+                raise BadField(column, f"a number, got {record.get(column)!r}")
+        return Example(record.get(columns.names.get("id", ""), number), texts, score, place)
+
+    def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
+        scores = [example.gold for example in examples]
+        if scores[0] is None:
+            if len(examples) < 2:
+                raise DataError("expected two pairs or more: a text is compared with those of the others")
+            return Answers(self.name, "vector", ("0", "1"), "pair", reads)
+        if len(set(scores)) < 2:
+            raise DataError("expected scores that differ, got one only")
+        return Answers(self.name, "vector", (f"{min(scores):g}", f"{max(scores):g}"), "likeness", reads)
+
+    def check(self, example: Example, answers: Answers) -> str | None:
+        return None
+
+    def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
+        """A part for each text; `labels` [1, 2] are which of the texts it is, and how alike they are, from 0 to 1."""
+        low, high = map(float, answers.labels)
+        alike = 1.0 if example.gold is None else (example.gold - low) / (high - low)
+        return [
+            replace(
+                encode_texts(tokenizer, (text,), length=length), labels=np.array([[number, alike]], dtype=np.float32)
+            )
+            for number, text in enumerate(example.texts)
+        ]
+
+    def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
+        vectors = [one[0] for one in heard.logits]
+        if len(vectors) == 1:
+            return {"vector": vectors[0]}
+        return {"similarity": float(_unit(vectors[0]) @ _unit(vectors[1])), "vector": vectors[0], "other": vectors[1]}
+
+    def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
+        """Of scores, the rank correlation of the cosines with them; else, among all second texts of the file, at which
+        place each text finds its own."""
+        if examples[0].gold is None:
+            return _retrieval(examples, said)
+        from scipy.stats import pearsonr, spearmanr
+
+        golds, found = [example.gold for example in examples], [one["similarity"] for one in said]
+        if len(set(golds)) < 2 or len(set(found)) < 2:  # nothing to correlate
+            return {"spearman": 0.0, "pearson": 0.0}
+        return {
+            "spearman": float(spearmanr(golds, found).statistic),
+            "pearson": float(pearsonr(golds, found).statistic),
+        }
+
+
+def _retrieval(examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Mean reciprocal rank, and how often the first is its own; a text that stands there twice is one candidate."""
+    texts = [example.texts[1] for example in examples]
+    number = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    own = np.array([number[text] for text in texts])
+    first = np.unique(own, return_index=True)[1]
+    asked = _unit(np.stack([one["vector"] for one in said]))
+    candidates = _unit(np.stack([said[place]["other"] for place in first]))
+    ranks = []
+    for begin in range(0, len(asked), 1024):
+        cosines = asked[begin : begin + 1024] @ candidates.T
+        mine = cosines[np.arange(len(cosines)), own[begin : begin + 1024]]
+        ranks.append(1 + (cosines > mine[:, None]).sum(1) + ((cosines == mine[:, None]).sum(1) - 1) / 2)  # ties: half
+    rank = np.concatenate(ranks)
+    return {
+        "mrr": float((1 / rank).mean()),
+        "recall_at_1": float((rank <= 1).mean()),
+        "recall_at_10": float((rank <= 10).mean()),
+    }
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12))

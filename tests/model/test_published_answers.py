@@ -1,0 +1,101 @@
+"""Models that others fine-tuned: their labels are read from config.json, and they say the same in both libraries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import bothways
+from bothways.errors import ModelError
+from bothways.tasks import evaluate, predict
+from tests.inference.made import tokenizer
+from tests.tasks.conftest import write
+
+transformers = pytest.importorskip("transformers")
+
+OWN = tokenizer("wordpiece")
+SMALL = {
+    "vocab_size": OWN.size,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 112,
+    "max_position_embeddings": 66,
+    "initializer_range": 0.2,
+    "pad_token_id": OWN.vocabulary.pad,
+    "bos_token_id": OWN.vocabulary.cls,
+    "eos_token_id": OWN.vocabulary.sep,
+}
+MOODS = {"id2label": {0: "bad", 1: "good", 2: "so-so"}, "label2id": {"bad": 0, "good": 1, "so-so": 2}}
+TAGS = {"id2label": {0: "O", 1: "B-PER", 2: "I-PER"}, "label2id": {"O": 0, "B-PER": 1, "I-PER": 2}}
+TEXTS = ["the quick brown fox", "lazy", "the dog jumps over the lazy dog"]
+
+
+def published(folder: Path, kind: str, head: str, **settings: Any) -> Path:
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(**{**SMALL, **settings})
+    model = getattr(transformers, f"{kind}For{head}")(config)
+    for weight in model.parameters():
+        weight.data += 0.05 * torch.randn_like(weight)
+    model.save_pretrained(folder)
+    OWN.save(folder, template="encoder" if kind in ("Bert", "Electra", "EuroBert") else "decoder", length=64)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Electra", "EuroBert", "Llama", "Qwen3"])
+def test_a_published_classifier_says_what_its_pipeline_says(kind: str, tmp_path: Path) -> None:
+    settings = (
+        {"classifier_pooling": "mean"}
+        if kind == "EuroBert"
+        else {"head_dim": 16, "num_key_value_heads": 4}
+        if kind == "Qwen3"
+        else {}
+    )
+    folder = published(tmp_path / "model", kind, "SequenceClassification", **MOODS, **settings)
+    ours = bothways.load(folder, device="cpu").classify(TEXTS)
+    pipeline = transformers.pipeline("text-classification", model=str(folder), top_k=None)
+    for text, one in zip(TEXTS, ours, strict=True):
+        theirs = {found["label"]: found["score"] for found in pipeline([text])[0]}
+        assert one.probabilities == pytest.approx(theirs, abs=1e-5)
+
+
+def test_a_published_tagger_tags_and_evaluates_and_predicts(tmp_path: Path) -> None:
+    folder = published(tmp_path / "model", "Bert", "TokenClassification", **TAGS)
+    (tagged,) = bothways.load(folder, device="cpu").tag(["the quick brown fox"])
+    theirs = transformers.pipeline("token-classification", model=str(folder), ignore_labels=[])("the quick brown fox")
+    firsts = [one for one in theirs if not one["word"].startswith("##")]
+    assert tagged.tags == [one["entity"] for one in firsts]
+    assert tagged.probabilities == pytest.approx([one["score"] for one in firsts], abs=1e-5)
+    test = write(tmp_path / "test.jsonl", {"tokens": ["the", "fox"], "tags": ["O", "B-PER"]})
+    assert evaluate(folder, test)["examples"] == 1
+    assert predict(folder, test, tmp_path / "out.jsonl") == 1
+    assert set(json.loads((tmp_path / "out.jsonl").read_text())) >= {"tags", "entities", "probabilities"}
+
+
+def test_published_numbers_several_labels_and_spans(tmp_path: Path) -> None:
+    number = published(tmp_path / "number", "Bert", "SequenceClassification", num_labels=1)
+    assert bothways.load(number, device="cpu").match(TEXTS).shape == (3,)
+    several = published(
+        tmp_path / "several", "Bert", "SequenceClassification", problem_type="multi_label_classification", **MOODS
+    )
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(several).eval()
+    found = bothways.load(several, device="cpu").classify("lazy")
+    with torch.inference_mode():
+        ids = torch.tensor([OWN.opening([]) and [OWN.vocabulary.cls, *OWN.encode("lazy"), OWN.vocabulary.sep]])
+        chances = model(ids).logits[0].sigmoid()
+    assert np.allclose(list(found.probabilities.values()), chances.numpy(), atol=1e-5)
+    spans = published(tmp_path / "spans", "Bert", "QuestionAnswering")
+    context = "the dog jumps over the fox"
+    span = bothways.load(spans, device="cpu").answer("who", context)
+    assert span.start is not None and context[span.start : span.end] == span.text
+
+
+def test_a_way_of_pooling_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+    folder = published(tmp_path / "model", "EuroBert", "SequenceClassification", **MOODS)
+    with pytest.raises(ModelError, match="classifier_pooling is 'late'; Bothways loads this kind of model with 'mean'"):
+        bothways.load(folder)
