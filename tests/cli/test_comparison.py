@@ -32,6 +32,8 @@ def test_a_comparison_of_two_and_the_same_command_again(invoke: Invoke, shards: 
         (["--objectives", "mlm", "--rates", "1,1"], "--rates expects different factors"),
         (["--objectives", "mlm", "--rates", "-1"], "--rates expects different factors"),
         (["--objectives", "mlm", "--probe", "train.jsonl"], "--probe expects TRAIN"),
+        (["--objectives", "mlm", "--task", "train.jsonl,test.jsonl"], "--task expects TASK:TRAIN"),
+        (["--objectives", "mlm", "--task", "tag:a/x,a/y", "--task", "tag:a/z,a/y"], "two tasks are called 'a'"),
         (["--objectives", "mlm", "--probe", "a/x,a/y", "--probe", "a/z,a/y"], "two probes are called 'a'"),
         (["--objectives", "mlm", "--budget", "9steps"], "at equal compute"),
         (["--objectives", "mlm", "--set", "serach.share=1"], "Did you mean 'search'"),

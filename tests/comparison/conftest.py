@@ -30,14 +30,23 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def questions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Minimal pairs, and a probe whose classes are told apart by a word."""
+    """Minimal pairs, a probe whose classes are told apart by a word, and a task."""
     folder = tmp_path_factory.mktemp("questions")
     pairs = [{"good": f"a b {i}", "bad": f"b a {i}", "paradigm": "order"} for i in range(6)]
     texts = [{"text": f"{'red' if i % 2 else 'blue'} thing {i}", "label": i % 2} for i in range(40)]
     for name, records in (("pairs", pairs), ("train", texts[:30]), ("test", texts[30:])):
         (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n", encoding="utf-8")
     probe = (folder / "train.jsonl", folder / "test.jsonl")
-    return {"pairs": (folder / "pairs.jsonl",), "probes": {"colour": probe}, "validation_rows": 8}
+    tags = [{"tokens": ["a", "b", str(i)], "tags": ["B-X", "O", "B-Y" if i % 2 else "O"]} for i in range(40)]
+    for name, records in (("tags", tags[:30]), ("tagged", tags[30:])):
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n", encoding="utf-8")
+    tasks = {"names": {"task": "tag", "train": folder / "tags.jsonl", "test": folder / "tagged.jsonl"}}
+    return {
+        "pairs": (folder / "pairs.jsonl",),
+        "probes": {"colour": probe},
+        "tasks": tasks,
+        "validation_rows": 8,
+    }
 
 
 @pytest.fixture(scope="session")

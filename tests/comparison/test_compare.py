@@ -62,8 +62,10 @@ def test_the_same_questions_to_all_that_can_answer(compared: Path) -> None:
         "fill accuracy": {"causal -> mlm"},
         "minimal pairs, hidden one by one": {"causal -> mlm"},
         "probe colour": {"causal", "causal -> mlm"},
+        "fine-tuned names": {"causal", "causal -> mlm"},
     }
-    assert found["probe colour"]["items"] == 10
+    assert found["probe colour"]["items"] == found["fine-tuned names"]["items"] == 10
+    assert found["fine-tuned names"]["baselines"].keys() == {"untrained body"}
     assert found["probe colour"]["baselines"].keys() == {"commonest class", "untrained body", "TF-IDF, no body"}
     assert found["bits per byte"]["baselines"].keys() == {"unigram", "bigram", "trigram"}
     assert found["fill accuracy"]["baselines"].keys() == {"unigram"}

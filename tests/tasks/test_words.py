@@ -91,6 +91,9 @@ def test_the_scores_are_seqevals() -> None:
     # one right of three said, of three true
     assert scores == pytest.approx({"f1": 1 / 3, "precision": 1 / 3, "recall": 1 / 3, "accuracy": 3 / 6})
     assert scores["f1"] == f1_score([list(gold) for gold in golds], said)
+    value, weight = TASKS["tag"].items(examples, [{"tags": tags} for tags in said])
+    assert value.tolist() == [2.0, 0.0] and weight.tolist() == [4.0, 2.0]
+    assert value.sum() / weight.sum() == pytest.approx(scores["f1"])
 
 
 @given(st.lists(st.integers(3, 300), min_size=1, max_size=50))

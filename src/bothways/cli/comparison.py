@@ -19,6 +19,13 @@ Probes = Annotated[
         help="Labelled files (text, or text_a and text_b; label) for linear probes; may be repeated.",
     ),
 ]
+Tasks = Annotated[
+    list[str],
+    typer.Option(
+        metavar="[NAME=]TASK:TRAIN,TEST",
+        help="Fine-tune every model to it: tag:train.jsonl,test.jsonl; may be repeated.",
+    ),
+]
 SAID_EVERY = 60.0  # seconds, where there is no terminal
 
 
@@ -38,6 +45,7 @@ def compare(
         list[Path], typer.Option(help="Minimal pairs: records with good, bad, paradigm; may be repeated.")
     ] = [],  # noqa: B006
     probe: Probes = [],  # noqa: B006
+    task: Tasks = [],  # noqa: B006
     at_once: Annotated[int, typer.Option(min=1, help="Runs at the same time; on a CPU one a core is fastest.")] = 1,
     settings: Annotated[
         list[str],
@@ -67,6 +75,7 @@ def compare(
         "at_once": at_once,
         "pairs": [str(file) for file in pairs],
         "probes": _probes(probe),
+        "tasks": _tasks(task),
     }
     config = read(CompareConfig, with_settings(values, settings))
     display = Display(quiet=json)
@@ -110,6 +119,27 @@ def _probes(texts: list[str]) -> dict[str, list[str]]:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"two probes are called {twice!r}: give each a name, --probe NAME=TRAIN.jsonl,TEST.jsonl")
     return dict(found)
+
+
+def _tasks(texts: list[str]) -> dict[str, dict[str, str]]:
+    from bothways.errors import UsageError
+
+    found = {}
+    for text in texts:
+        before, colon, files = text.partition(":")
+        name, _, task = before.rpartition("=")
+        train, comma, test = files.partition(",")
+        if not (task and colon and train and comma and test):
+            raise UsageError(
+                f"--task expects TASK:TRAIN.jsonl,TEST.jsonl, with NAME= before it if you like; got {text!r}"
+            )
+        name = name or Path(train).resolve().parent.name
+        if name in found:
+            raise UsageError(
+                f"two tasks are called {name!r}: give each a name, --task NAME=TASK:TRAIN.jsonl,TEST.jsonl"
+            )
+        found[name] = {"task": task, "train": train, "test": test}
+    return found
 
 
 def _probe(text: str) -> tuple[str, list[str]]:

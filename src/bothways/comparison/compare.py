@@ -9,11 +9,12 @@ from typing import Any
 
 from bothways.comparison.config import CONFIG, CompareConfig
 from bothways.comparison.crew import Crew
-from bothways.comparison.measure import Questions, measure_all, probe_baselines
+from bothways.comparison.measure import Questions, measure_all, probe_baselines, task_baselines
 from bothways.comparison.overlap import overlap
 from bothways.comparison.page import records, render
 from bothways.comparison.results import VERSION, cost, held_out_baselines, samples, yardsticks
 from bothways.comparison.search import Search, search
+from bothways.comparison.tuning import tuned_yardstick
 from bothways.comparison.yardsticks import Yardstick, probe_yardstick
 from bothways.corpus import Shards
 from bothways.errors import DataError, DivergedError, UsageError
@@ -35,6 +36,7 @@ MAY_CHANGE = {
     "pairs",
     "pairs_each",
     "probes",
+    "tasks",
     "validation_rows",
 }
 
@@ -99,7 +101,9 @@ def _baselines(config: CompareConfig, shards: Shards, questions: Questions) -> d
     place = config.out / "answers" / questions.key
     found = held_out_baselines(_once(place / "ngrams.json", lambda: count_baselines(shards, rows)))
     probes = _once(place / "probes.json", lambda: probe_baselines(first, questions))
-    return found | {probe_yardstick(name): figures for name, figures in probes.items()}
+    tuned = _once(place / "tasks.json", lambda: task_baselines(first, questions, config.out / ".untrained"))
+    found |= {probe_yardstick(name): figures for name, figures in probes.items()}
+    return found | {tuned_yardstick(name, questions.tasks[name]): figures for name, figures in tuned.items()}
 
 
 def train_all(

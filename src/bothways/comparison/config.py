@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
+from bothways.comparison.tuning import TaskFiles
 from bothways.errors import UsageError
 from bothways.pretraining import PretrainConfig
 from bothways.pretraining.config import read
@@ -45,6 +46,7 @@ class CompareConfig(Frozen):
     training    other settings of every run
     pairs       files of minimal pairs
     probes      labelled files, {name: (train, test)}
+    tasks       {name: what every finished body is fine-tuned to}
     """
 
     shards: Path
@@ -61,18 +63,22 @@ class CompareConfig(Frozen):
     pairs: tuple[Path, ...] = ()
     pairs_each: int = Field(default=100, ge=1, description="pairs of a paradigm that are read at most")
     probes: dict[str, tuple[Path, Path]] = {}
+    tasks: dict[str, TaskFiles] = {}
     validation_rows: int = Field(default=1024, ge=1, description="held-out rows that the finished models are asked")
 
     def check(self) -> None:
         """
         Raises:
-            UsageError: the runs would not be at equal compute, or an objective is named twice.
+            UsageError: the runs would not be at equal compute, an objective is named twice, or there is no such task.
+            DataError: the files of a task cannot be read.
         """
         unequal = next((unit for unit in ("steps", "tokens") if getattr(self.budget, unit) is not None), None)
         if unequal:
             raise UsageError(UNEQUAL.format(unequal))
         if self.budget.seconds is not None and self.at_once > 1:
             raise UsageError(SECONDS_ALONE)
+        for files in self.tasks.values():
+            files.check()
         names = [folder_name(expression) for expression in self.objectives]
         for expression, name in zip(self.objectives, names, strict=True):
             if names.count(name) > 1:

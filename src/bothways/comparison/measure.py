@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ import numpy as np
 from bothways.comparison.config import CONFIG, CompareConfig
 from bothways.comparison.crew import Crew
 from bothways.comparison.questions import Labelled, Pairs, read_probe
+from bothways.comparison.tuning import TaskFiles, tuned_answers, tuned_yardstick, untrained_run
 from bothways.comparison.yardsticks import (
     Items,
     Yardstick,
@@ -49,6 +51,7 @@ class Questions:
 
     pairs: Pairs | None
     probes: dict[str, tuple[Labelled, Labelled]]
+    tasks: dict[str, TaskFiles]
     rows: int
     key: str  # changes with what is asked
 
@@ -62,8 +65,9 @@ class Questions:
         probes = {name: read_probe(name, *files) for name, files in config.probes.items()}
         asked = [config.validation_rows, config.pairs_each, [sha256(file) for file in config.pairs]]
         asked += [[name, *map(sha256, files)] for name, files in config.probes.items()]
+        asked += [[name, files.task, sha256(files.train), sha256(files.test)] for name, files in config.tasks.items()]
         key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
-        return cls(pairs, probes, config.validation_rows, key)
+        return cls(pairs, probes, config.tasks, config.validation_rows, key)
 
 
 def measure_all(
@@ -97,7 +101,11 @@ def main(run: str, comparison: str, place: str) -> None:
     found: Answers = dict(held_out(loaded, objective, shards, rows))
     if questions.pairs is not None:
         found |= dict(minimal_pairs(loaded, questions.pairs))
-    _write(Path(place), found | dict(probe_answers(loaded, questions)))
+    found |= dict(probe_answers(loaded, questions))
+    if loaded.reader.trained.faces:  # else there is no body that transformers' classes have a head for
+        for name, files in questions.tasks.items():
+            found[tuned_yardstick(name, files)] = tuned_answers(Path(run), files, seed=config.training.seed)
+    _write(Path(place), found)
 
 
 def probe_answers(loaded: Loaded, questions: Questions) -> Iterator[tuple[Yardstick, Items]]:
@@ -128,6 +136,18 @@ def probe_baselines(config: PretrainConfig, questions: Questions) -> dict[str, d
             "untrained body": untrained.figure,
             "TF-IDF, no body": word_features(sides, shards).figure,
         }
+    return found
+
+
+def task_baselines(config: PretrainConfig, questions: Questions, place: Path) -> dict[str, dict[str, float]]:
+    """The body with the weights that training starts from, fine-tuned alike; it is written to `place`, and removed."""
+    if not questions.tasks:
+        return {}
+    run, seed = untrained_run(config, place), config.training.seed
+    found = {
+        name: {"untrained body": tuned_answers(run, files, seed=seed).figure} for name, files in questions.tasks.items()
+    }
+    shutil.rmtree(place)
     return found
 
 

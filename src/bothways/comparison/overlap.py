@@ -10,6 +10,9 @@ import numpy as np
 from bothways.comparison.measure import Questions
 from bothways.corpus import Shards
 from bothways.corpus.exclude import Exclusion
+from bothways.tasks.config import task_named
+from bothways.tasks.data import read_examples
+from bothways.tasks.records import Skipped
 
 PIECES_AT_ONCE = 2**20
 
@@ -21,6 +24,9 @@ def overlap(questions: Questions, shards: Shards) -> list[dict[str, Any]]:
         groups["minimal pairs"] = questions.pairs.good
     for name, (_, test) in questions.probes.items():
         groups[f"probe {name}, test side"] = [*test.texts, *(test.other or ())]
+    for name, files in questions.tasks.items():
+        _, examples = read_examples(task_named(files.task), files.test, said={}, skip=Skipped())
+        groups[f"{name}, test side"] = [text for example in examples for text in example.texts if text]
     looked_for = {name: Exclusion(items) for name, items in groups.items()}
     found = dict.fromkeys(groups, 0)
     for text in _documents(shards) if groups else ():

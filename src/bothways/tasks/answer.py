@@ -23,7 +23,7 @@ class Answer(Task):
     """Records hold question, context and answers, [{"text": ..., "start": ...}] with start in characters, or SQuAD's
     {"text": [...], "answer_start": [...]}; no answers at all: the context does not say."""
 
-    name, metric = "answer", "f1"
+    name, metric, items_say = "answer", "f1", "how much of the right answer is in theirs and the other way round (F1)"
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         return ("question", "context", "answers") if gold else ("question", "context"), ("id",)
@@ -69,6 +69,11 @@ class Answer(Task):
             "f1": float(np.mean([f1(text, right) for text, right in zip(texts, golds, strict=True)])),
             "exact": float(np.mean([exact(text, right) for text, right in zip(texts, golds, strict=True)])),
         }
+
+    def items(self, examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        golds = ([text for text, _ in example.gold] for example in examples)
+        found = [f1(one["text"], right) for one, right in zip(said, golds, strict=True)]
+        return np.array(found), np.ones(len(found))
 
 
 def _listed(value: Any, column: str) -> list[Any]:

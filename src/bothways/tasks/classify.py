@@ -66,6 +66,11 @@ class Classify(Task):
     def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
         return asdict(label_of(heard.logits[0][0], heard.answers))
 
+    def items(self, examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """A list of labels is right only whole."""
+        plain = [{"label": tuple(one["label"]) if isinstance(one["label"], list) else one["label"]} for one in said]
+        return super().items(examples, plain)
+
     def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
         from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
@@ -92,7 +97,7 @@ class Classify(Task):
 class Match(Task):
     """A number for a text or two: similarity, a rating (STS-B)."""
 
-    name, metric = "match", "spearman"
+    name, metric, items_say = "match", "spearman", ""
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         return ("text", "score") if gold else ("text",), ("other", "id")

@@ -20,7 +20,7 @@ class Embed(Task):
     """Records hold a text and another that belongs to it, and perhaps one that does not (text, positive, negative); or
     two texts and how alike they are, as a score. The others of a batch are what a text does not belong to."""
 
-    name, metric = "embed", "spearman or mrr"
+    name, metric, items_say = "embed", "spearman or mrr", ""
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         if not gold:

@@ -23,7 +23,7 @@ from bothways.text import Tokenizer
 class Intent(Tag):
     """Records as those of `Tag`, with an intent. An example's gold are the slots, and behind them the intent."""
 
-    name, metric = "intent", "whole"
+    name, metric, items_say = "intent", "whole", "of how many texts the intent and all slots are right"
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         needed, optional = super().roles(fields, gold=gold)
@@ -57,15 +57,17 @@ class Intent(Tag):
     def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
         slots = super().score([_slots(example) for example in examples], said, answers)
         right = [(INTENT + one["intent"]) == example.gold[-1] for example, one in zip(examples, said, strict=True)]
-        whole = [
-            intent and one["tags"] == list(example.gold[:-1])
-            for intent, example, one in zip(right, examples, said, strict=True)
-        ]
         return {
-            "whole": float(np.mean(whole)),
+            "whole": float(np.mean(self.items(examples, said)[0])),
             "intent_accuracy": float(np.mean(right)),
             **{f"slot_{name}": value for name, value in slots.items()},
         }
+
+    def items(self, examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        whole = [
+            (*one["tags"], INTENT + one["intent"]) == example.gold for example, one in zip(examples, said, strict=True)
+        ]
+        return np.array(whole, dtype=np.float64), np.ones(len(whole))
 
 
 def _slots(example: Example) -> Example:

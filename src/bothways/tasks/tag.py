@@ -22,7 +22,7 @@ from bothways.text import Tokenizer
 class Tag(Task):
     """Records hold tokens and tags, or a text and spans: [{"start": 0, "end": 5, "label": "PER"}], in characters."""
 
-    name, metric = "tag", "f1"
+    name, metric, items_say = "tag", "f1", "F1 of whole names; of tags that are none (NN, VB), how many are right"
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         if "tokens" in fields or any(name in fields for name in NAMES["tokens"]):
@@ -87,6 +87,19 @@ class Tag(Task):
             "recall": float(recall_score(golds, found, zero_division=0)),
             "accuracy": accuracy,
         }
+
+    def items(self, examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """Of names, twice those that are right, over those said and those true: summed up, F1 over all."""
+        from seqeval.metrics.sequence_labeling import get_entities
+
+        tags = [(list(example.gold), one["tags"]) for example, one in zip(examples, said, strict=True)]
+        if not any(tag[1:2] == "-" for gold, _ in tags for tag in gold):
+            counts = [(sum(map(str.__eq__, *sides)), len(sides[0])) for sides in tags]
+        else:
+            names = [(set(get_entities(gold)), set(get_entities(found))) for gold, found in tags]
+            counts = [(2 * len(true & told), len(true) + len(told)) for true, told in names]
+        value, weight = np.array(counts, dtype=np.float64).T
+        return value, weight
 
 
 def _texts(value: Any, column: str, what: str) -> list[str]:

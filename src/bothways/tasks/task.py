@@ -52,11 +52,13 @@ class Task(ABC):
     name    what it is called
     metric  what the best epoch is chosen by; larger is better
     heads   those that may answer, where there are several; the first is taken unless another is asked for
+    items_say  what `items` counts, in words; empty where the score is made of all examples at once (a correlation)
     """
 
     name: ClassVar[str]
     metric: ClassVar[str]
     heads: ClassVar[tuple[Head, ...]] = ()
+    items_say: ClassVar[str] = "how many are right"
 
     @abstractmethod
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
@@ -93,3 +95,9 @@ class Task(ABC):
     @abstractmethod
     def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
         """{metric: value}, the task's own first."""
+
+    def items(self, examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """Value and weight of every example, [E] each; a score is the sum of values over the sum of weights."""
+        key = next(key for key in ("label", "choice") if key in said[0])
+        right = [one[key] == example.gold for example, one in zip(examples, said, strict=True)]
+        return np.array(right, dtype=np.float64), np.ones(len(right))
