@@ -39,7 +39,7 @@ def test_both_faces_share_one_set_of_weights(loaded: Loaded) -> None:
         (CAUSAL, "extend causal embed", "fill pseudo"),
         (MLM, "fill pseudo embed", "extend causal"),
         (GPT_BERT, "fill extend causal pseudo embed", ""),
-        (REVERSED, "embed", "fill extend causal pseudo"),
+        (REVERSED, "extend embed", "fill causal pseudo"),
         (Trained("electra", ("encoder",), None), "embed", "fill pseudo extend causal"),
     ],
 )

@@ -27,7 +27,7 @@ def row_of(text: str) -> Row:
         (MLM, True, False),
         (Trained("mlm", ("encoder",), "in place", {"unmask": 0}), True, True),
         (UNILM1, True, True),
-        (REVERSED, False, False),
+        (REVERSED, False, True),
     ],
     ids=lambda value: value.objective if isinstance(value, Trained) else "",
 )
@@ -38,7 +38,7 @@ def test_what_was_taught_is_shown(trained: Trained, fills: bool, continues: bool
     assert bool(found["fills"]) == fills
     assert bool(found["continuations"]) == continues
     for told in found["continuations"]:
-        assert told["text"].startswith(told["prompt"])
+        assert (str.endswith if trained is REVERSED else str.startswith)(told["text"], told["prompt"])
 
 
 def test_text_without_a_whole_sentence_shows_nothing(tmp_path: Path) -> None:

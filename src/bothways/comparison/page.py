@@ -218,7 +218,7 @@ def _samples(found: Mapping[str, dict[str, Any]], colours: Mapping[str, int]) ->
             )
             fills.setdefault(f"{each['text']}  ({each['hidden']})", []).append(row)
         for each in said.get("continuations", ()):
-            rest = each["text"].removeprefix(each["prompt"])
+            rest = each["text"].removeprefix(each["prompt"]).removesuffix(each["prompt"])
             row = tag("tr", tag("th", _name(name, colours), scope="row"), tag("td", rest))
             writings.setdefault(each["prompt"], []).append(row)
     if not fills and not writings:

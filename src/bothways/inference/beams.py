@@ -80,14 +80,14 @@ def search(reader: Reader, way: Onwards, texts: Sequence[GrowingText], writing: 
     while growing := [one for one in searches if one.live]:
         _grow(reader, way, growing, writing)
     for one in searches:
-        one.finish(reader.tokenizer.vocabulary.sep)
+        one.finish(way.end(reader.tokenizer.vocabulary))
 
 
 @torch.inference_mode()
 def _grow(reader: Reader, way: Onwards, searches: Sequence[Search], writing: Writing) -> None:
     """Until none is live, or one outgrows the model."""
     assert writing.beams
-    vocabulary, room = reader.tokenizer.vocabulary, reader.model.config.length - way.asks
+    end, room = way.end(reader.tokenizer.vocabulary), reader.model.config.length - way.asks
     rows, prompts = [], []
     for one in searches:
         one.text.forget(len(one.live[0].pieces), room)
@@ -98,7 +98,7 @@ def _grow(reader: Reader, way: Onwards, searches: Sequence[Search], writing: Wri
     told = NextPiece(reader, way, rows, prompts=prompts, rounds=rounds)
     for number in range(rounds):
         nats = told.logits.log_softmax(-1)
-        nats[:, reader.silent] = -torch.inf
+        nats[:, reader.silent(end)] = -torch.inf
         written = (way.counted(one.text.begun, candidate.pieces) for one in searches for candidate in one.live)
         forbid_repeats(nats, written, writing.no_repeat)
         best = nats.topk(min(2 * writing.beams, nats.shape[-1]))
@@ -108,7 +108,7 @@ def _grow(reader: Reader, way: Onwards, searches: Sequence[Search], writing: Wri
         for one in searches:
             rows_of = slice(first, first := first + len(one.live))
             if one.live:
-                found = one.step(values[rows_of], pieces[rows_of], end=vocabulary.sep, writing=writing)
+                found = one.step(values[rows_of], pieces[rows_of], end=end, writing=writing)
                 parents += [rows_of.start + parent for parent in found]
         if not parents or number == rounds - 1:
             return

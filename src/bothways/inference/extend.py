@@ -1,4 +1,4 @@
-"""Continues a text, in the way that its objective taught."""
+"""Continues a text, in the way that its objective taught; or writes what comes before it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bothways.inference.next_piece import ONWARDS, NextPiece, Onwards
 from bothways.inference.reading import Reader
 from bothways.inference.streams import write_streams
 from bothways.inference.unmasking import write_masked
-from bothways.inference.writing import GrowingText, Writing, spell
+from bothways.inference.writing import GrowingText, Writing, spell, spell_before
 from bothways.model import Trained
 
 ROWS_AT_ONCE = 32
@@ -28,12 +28,15 @@ OTHERWISE = IN_STEPS | {"fragment": partial(write_masked, tell=write_fragments)}
 
 def way_of_writing(trained: Trained, *, in_steps: bool = False) -> str | None:
     """The first of these ways to continue a text that the objective taught; `in_steps`: in so many passes."""
-    ways = tuple(IN_STEPS) if in_steps else ("prefix", "append-mask", "pseudo-mask", "decoder", *OTHERWISE)
+    ways = tuple(IN_STEPS) if in_steps else ("prefix", "append-mask", "pseudo-mask", "decoder", "backward", *OTHERWISE)
     return next((way for way in ways if way in trained.decoding or way in trained.faces), None)
 
 
 def extend(reader: Reader, prompts: Sequence[str], writing: Writing) -> list[str]:
     """Every prompt with its continuation, which ends at [SEP] (left out) or after `max_new_tokens` pieces.
+
+    Where the objective taught to read from right to left alone, the prompt is the end of a text, and what is written
+    stands before it and ends at [CLS].
 
     When a text outgrows the model, its older half is forgotten: [CLS] and the newer half are read again, as training
     cuts long documents too. Prompt i draws from a random stream of (seed, i), whatever stands beside it.
@@ -52,7 +55,9 @@ def extend(reader: Reader, prompts: Sequence[str], writing: Writing) -> list[str
         )
     if way not in ("blocks", "unmask") and writing.order != "confidence":
         raise UsageError("order is for unmasking, and this model writes from left to right: leave it out")
+    backward = way in ONWARDS and ONWARDS[way].backward
     begun = [np.array(pieces, dtype=np.int64) for pieces in map(reader.tokenizer.encode, prompts)]
+    begun = [pieces[::-1] for pieces in begun] if backward else begun
     order = sorted(range(len(prompts)), key=lambda number: len(begun[number]))
     result = [""] * len(prompts)
     at_once = max(1, ROWS_AT_ONCE // (writing.beams or 1))
@@ -61,7 +66,7 @@ def extend(reader: Reader, prompts: Sequence[str], writing: Writing) -> list[str
         streams = [np.random.default_rng((writing.seed, number)) for number in numbers]
         limit = writing.max_new_tokens
         texts = [
-            GrowingText(begun[number], stream, limit, opening=reader.tokenizer.opening(begun[number]))
+            GrowingText(begun[number], stream, limit, opening=_opening(reader, begun[number], backward=backward))
             for number, stream in zip(numbers, streams, strict=True)
         ]
         if way in OTHERWISE:
@@ -71,8 +76,17 @@ def extend(reader: Reader, prompts: Sequence[str], writing: Writing) -> list[str
         else:
             _draw(reader, ONWARDS[way], texts, writing)
         for number, text in zip(numbers, texts, strict=True):
-            result[number] = prompts[number] + spell(reader.tokenizer, begun[number], text.new)
+            if backward:
+                before = spell_before(reader.tokenizer, text.new[::-1], begun[number][::-1])
+                result[number] = before + prompts[number]
+            else:
+                result[number] = prompts[number] + spell(reader.tokenizer, begun[number], text.new)
     return result
+
+
+def _opening(reader: Reader, pieces: np.ndarray, *, backward: bool) -> tuple[int, ...]:
+    """What is read first: [CLS], or from right to left [SEP]."""
+    return (reader.tokenizer.vocabulary.sep,) if backward else reader.tokenizer.opening(pieces)
 
 
 def _draw(reader: Reader, way: Onwards, texts: Sequence[GrowingText], writing: Writing) -> None:
@@ -84,18 +98,18 @@ def _draw(reader: Reader, way: Onwards, texts: Sequence[GrowingText], writing: W
 @torch.inference_mode()
 def _grow(reader: Reader, way: Onwards, texts: Sequence[GrowingText], writing: Writing) -> None:
     """Adds pieces to all texts until none grows or one needs its older half forgotten."""
-    vocabulary, room = reader.tokenizer.vocabulary, reader.model.config.length - way.asks
+    end, room = way.end(reader.tokenizer.vocabulary), reader.model.config.length - way.asks
     for text in texts:
         text.forget(len(text.new), room)
     rows = [text.row(text.new) for text in texts]
     rounds = min(1 + room - max(map(len, rows)), max(text.left for text in texts))
     told = NextPiece(reader, way, rows, prompts=[text.prompt for text in texts], rounds=rounds)
     for number in range(rounds):
-        told.logits[:, reader.silent] = -torch.inf
+        told.logits[:, reader.silent(end)] = -torch.inf
         forbid_repeats(told.logits, (way.counted(text.begun, text.new) for text in texts), writing.no_repeat)
         drawn = writing.drawing(told.logits, np.array([text.stream.random() for text in texts]))
         for text, piece in zip(texts, drawn.tolist(), strict=True):
-            text.add(piece, vocabulary.sep)
+            text.add(piece, end)
         if number == rounds - 1 or not any(text.left for text in texts):
             return
         told.add(drawn)

@@ -58,7 +58,7 @@ def _write(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
             torch.from_numpy(fed).to(reader.device), place, ordered.dense(place, cache.grow(place)), cache=cache
         )
         logits = model.logits(states[:, -1]).float()
-        logits[:, reader.silent] = -torch.inf
+        logits[:, reader.silent()] = -torch.inf
         logits[:, vocabulary.sep] = -torch.inf
         drawn = drawing(logits, np.array([row.stream.random() for row in rows]))
         nats = logits.log_softmax(-1).cpu().numpy()

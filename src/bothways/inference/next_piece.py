@@ -1,5 +1,7 @@
 """The logits of the next piece of texts that grow, with a cache of what was read.
 
+A text that grows to its left is handed over, and read, backwards: its last piece first.
+
 Letters: B rows, T tokens, V vocabulary.
 """
 
@@ -12,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bothways.batch import Vocabulary
 from bothways.inference.reading import Reader
 from bothways.model import Cache
 from bothways.visibility import Layout, ordered
@@ -19,17 +22,23 @@ from bothways.visibility import Layout, ordered
 
 @dataclass(frozen=True, slots=True)
 class Onwards:
-    """How a text is read that is written from left to right.
+    """How a text is read that is written one piece after the other.
 
     all_sides  the prompt is; otherwise it is read from left to right like the rest
     asks       [MASK] is laid behind the text, the next piece is said in its place and then stands there; otherwise the
                next piece is said by the last one
+    backward   from right to left: what comes next stands before
     segments   of the prompt and of the rest, for those who have segments
     """
 
     all_sides: bool = False
     asks: bool = False
     segments: tuple[int, int] = (0, 0)
+    backward: bool = False
+
+    def end(self, vocabulary: Vocabulary) -> int:
+        """The piece that ends a text."""
+        return vocabulary.cls if self.backward else vocabulary.sep
 
     def counted(self, begun: np.ndarray, new: Sequence[int]) -> list[int]:
         """The pieces in which no run may come twice: a source that is read from all sides may be quoted."""
@@ -41,11 +50,13 @@ ONWARDS = {
     "prefix": Onwards(all_sides=True),
     "append-mask": Onwards(all_sides=True, asks=True, segments=(4, 5)),
     "pseudo-mask": Onwards(all_sides=True, asks=True),
+    "backward": Onwards(backward=True),
 }
 """decoder      GPT
 prefix       the prompt from all sides, then as GPT (T5's prefix LM, Raffel et al. 2020, section 3.2.1)
 append-mask  UniLM (Dong et al. 2019, section 2.4): as its sequence-to-sequence rows are trained
 pseudo-mask  the same without segments of its own (UniLM v2, Bao et al. 2020)
+backward     GPT from right to left
 """
 
 
@@ -65,6 +76,8 @@ class NextPiece:
             first, second = (torch.full_like(layout.segment, segment) for segment in way.segments)
             step = layout.step.masked_fill(prompt, 0)
             layout = replace(layout, step=step, segment=torch.where(prompt, first, second))
+        if way.backward:
+            layout = replace(layout, position=reader.model.config.length - 1 - layout.position)
         capacity = pieces.shape[1] + rounds
         self._cache = Cache(reader.model.config, rows=len(rows), capacity=capacity, like=reader.model.table)
         last = layout.map(lambda column: column[:, -1:])
@@ -97,6 +110,7 @@ class NextPiece:
 
     def _behind(self, place: Layout) -> Layout:
         """The layout [B, 1] of the places behind."""
-        position = place.position + 1
+        position = place.position + (-1 if self._way.backward else 1)
         segment = torch.full_like(place.segment, self._way.segments[1])
-        return replace(place, position=position, step=position, segment=segment)
+        step = place.step + 1 if self._way.backward else position
+        return replace(place, position=position, step=step, segment=segment)

@@ -68,11 +68,11 @@ class Reader:
             f"Pretrain one with the objective {objectives}."
         )
 
-    @property
-    def silent(self) -> Tensor:
-        """The pieces that are never written: the special ones but [SEP], and those that the tokenizer does not know."""
+    def silent(self, end: int | None = None) -> Tensor:
+        """The pieces that are never written: the special ones but the one that ends a text ([SEP] unless another is
+        given), and those that the tokenizer does not know."""
         vocabulary, table = self.tokenizer.vocabulary, range(self.model.config.vocabulary)
-        silent = (vocabulary.special - {vocabulary.sep}) | {*table[vocabulary.size :]}
+        silent = (vocabulary.special - {vocabulary.sep if end is None else end}) | {*table[vocabulary.size :]}
         found = [piece for piece in sorted(silent) if piece in table]
         return torch.tensor(found, dtype=torch.int64, device=self.device)
 

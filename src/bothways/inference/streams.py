@@ -99,7 +99,7 @@ def _grow(reader: Reader, texts: Sequence[GrowingText], writing: Writing, count:
     streams = Streams(reader, rows, prompts=[text.prompt for text in texts], capacity=(rounds + 1) * count)
     for number in range(rounds):
         logits = streams.ask(count).flatten(0, 1)  # [B * N, V]
-        logits[:, reader.silent] = -torch.inf
+        logits[:, reader.silent()] = -torch.inf
         chances = np.concatenate([text.stream.random(count) for text in texts])
         drawn = np.asarray(writing.drawing(logits, chances)).reshape(len(texts), count)
         for text, pieces in zip(texts, drawn.tolist(), strict=True):

@@ -112,7 +112,7 @@ def say(reader: Reader, states: Tensor, rows: Sequence[HiddenRow], drawing: Draw
     for start in range(0, len(owner), chunk):
         part = slice(start, start + chunk)
         logits = reader.model.logits(hidden[part]).float()
-        logits[:, reader.silent] = -torch.inf
+        logits[:, reader.silent()] = -torch.inf
         logits[:, reader.tokenizer.vocabulary.sep] = -torch.inf
         pieces[part] = drawing(logits, chances[part])
         drawn = torch.from_numpy(pieces[part]).to(logits.device)[:, None]

@@ -170,3 +170,10 @@ def spell(tokenizer: Tokenizer, begun: Sequence[int] | np.ndarray, new: Sequence
     before, after = tokenizer.decode(begun), tokenizer.decode([*begun, *new])
     text = after.removeprefix(before) if after.startswith(before) else tokenizer.decode(new)
     return text.replace("\ufffd", "")
+
+
+def spell_before(tokenizer: Tokenizer, new: Sequence[int], begun: Sequence[int] | np.ndarray) -> str:
+    """The new pieces as text that goes on in what stands behind them."""
+    behind, whole = tokenizer.decode(begun), tokenizer.decode([*new, *begun])
+    text = whole.removesuffix(behind) if whole.endswith(behind) else tokenizer.decode(new)
+    return text.replace("\ufffd", "")

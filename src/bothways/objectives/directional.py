@@ -57,6 +57,7 @@ def reversed_(vocabulary: Vocabulary) -> Objective:
         summary="the previous word, everywhere",
         paper="the backward half of ELMo (Peters et al. 2018, section 3.1)",
         faces=(),
+        decoding={"backward": 0},
         differs="a language model of its own, not one of two",
         reads="right to left",
     )

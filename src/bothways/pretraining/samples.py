@@ -26,7 +26,9 @@ def samples(
     if trained.hidden is not None:
         result["fills"] = [_fill(loaded, sentence) for sentence in chosen]
     if way_of_writing(trained) is not None and chosen:
-        prompts = [sentence[: len(sentence) // 2].rstrip() for sentence in chosen]
+        middle = [len(sentence) // 2 for sentence in chosen]
+        cuts = [slice(at, None) if "backward" in trained.decoding else slice(at) for at in middle]
+        prompts = [sentence[cut].strip() for sentence, cut in zip(chosen, cuts, strict=True)]
         texts = loaded.extend(prompts, max_new_tokens=CONTINUED, temperature=0.7, top_p=0.9, seed=0)
         pairs = zip(prompts, texts, strict=True)
         result["continuations"] = [{"prompt": prompt, "text": text} for prompt, text in pairs]

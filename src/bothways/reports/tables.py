@@ -128,7 +128,8 @@ def _fill(fill: dict[str, Any]) -> Markup:
 
 def _continuation(sample: dict[str, Any]) -> Markup:
     prompt, text = str(sample.get("prompt", "")), str(sample.get("text", ""))
-    return tag("blockquote", tag("b", prompt), text.removeprefix(prompt), class_="card")
+    before, prompt, after = text.partition(prompt) if prompt in text else ("", prompt, text)
+    return tag("blockquote", before, tag("b", prompt), after, class_="card")
 
 
 def _detection(sample: dict[str, Any]) -> Markup:
