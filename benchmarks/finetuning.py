@@ -1,8 +1,10 @@
 """Fine-tuning and prediction beside the Hugging Face Trainer and pipeline: examples a second, same weights, same texts.
 
-    python benchmarks/finetuning.py --model FOLDER --train train.jsonl --texts test.jsonl [--pairs 3]
+    python benchmarks/finetuning.py [--train train.jsonl] [--texts test.jsonl] [--model FOLDER] [--pairs 3]
 
-Records hold text (or text_a and text_b) and label. All sides begin from the same folder, with batches of 32, dropout as
+Records hold text (or text_a and text_b) and label; left out, they are the docstrings of this Python by length, cut to
+their first paragraph. The model is a Hugging Face folder of an encoder; left out, a BERT of MiniLM's shape with random
+weights, which is as fast. All sides begin from the same folder, with batches of 32, dropout as
 the model has it, one thread on one core. They take turns, each in a process of its own:
 
 - training: ours as `bothways finetune` does it by default; the Trainer as it comes, with its padding collator in
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import common
+import numpy as np
 
 BATCH = 32
 WARM = 8  # steps before the clock
@@ -42,6 +45,37 @@ def records(file: Path, most: int) -> list[dict[str, Any]]:
 
 def texts_of(record: dict[str, Any]) -> tuple[str, ...]:
     return (record["text_a"], record["text_b"]) if "text_a" in record else (record["text"],)
+
+
+def docstrings(work: Path) -> Path:
+    """Records of the documentation that Python carries: is a first paragraph longer than most?"""
+    shards = common.prepare("python-docs", work / "python-docs", vocabulary=8192)
+    from bothways.corpus import Shards
+
+    opened = Shards.open(shards)
+    pieces, _ = opened.train.read(0, min(opened.train.pieces, 2**19))
+    documents = np.split(pieces, np.flatnonzero(pieces == opened.vocabulary.cls)[1:])
+    texts = [opened.tokenizer.decode(document.tolist()).strip().split("\n\n")[0] for document in documents]
+    texts = [text for text in texts if text]
+    middle = statistics.median(map(len, texts))
+    path = work / "docstrings.jsonl"
+    rows = [json.dumps({"text": text, "label": "long" if len(text) > middle else "short"}) + "\n" for text in texts]
+    path.write_text("".join(rows), encoding="utf-8")
+    return path
+
+
+def random_model(work: Path) -> Path:
+    """BERT of 6 layers of width 384 with 12 heads, under the tokenizer of python-docs."""
+    import transformers
+
+    from bothways.text import Tokenizer
+
+    own = Tokenizer.load(common.prepare("python-docs", work / "python-docs", vocabulary=8192))
+    shape = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+    config = transformers.BertConfig(vocab_size=own.size, pad_token_id=own.vocabulary.pad, **shape)
+    transformers.BertForMaskedLM(config).save_pretrained(work / "random")
+    own.save(work / "random", template="encoder", length=512)
+    return work / "random"
 
 
 def train_ours(given: argparse.Namespace) -> float:
@@ -163,12 +197,16 @@ def turns(given: argparse.Namespace, sides: Sequence[str]) -> Iterator[dict[str,
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = common.parser((__doc__ or "").splitlines()[0], pairs=3, steps=1)
-    parser.add_argument("--model", type=Path, required=True, help="a Hugging Face folder of an encoder")
-    parser.add_argument("--train", type=Path, required=True, help="labelled records")
-    parser.add_argument("--texts", type=Path, required=True, help="records to predict")
+    parser.add_argument("--model", type=Path, help="a Hugging Face folder of an encoder")
+    parser.add_argument("--train", type=Path, help="labelled records")
+    parser.add_argument("--texts", type=Path, help="records to predict")
     parser.add_argument("--examples", type=int, default=2000, help="that are read of each file (default 2000)")
     parser.add_argument("--side", choices=WORKERS, help=argparse.SUPPRESS)
     given = common.parse(parser, arguments)
+    if not given.side:
+        given.model = given.model or random_model(given.work)
+        given.train = given.train or docstrings(given.work)
+        given.texts = given.texts or given.train
     given.model, given.train, given.texts = (path.resolve() for path in (given.model, given.train, given.texts))
     if given.side:
         print(WORKERS[given.side](given))
