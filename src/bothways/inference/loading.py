@@ -30,6 +30,7 @@ from bothways.inference.labelling import (
 )
 from bothways.inference.reading import Reader
 from bothways.inference.relating import relate
+from bothways.inference.saving import save
 from bothways.inference.score import score
 from bothways.inference.spans import Span
 from bothways.inference.writing import Options, Order, Unmasking, Writing
@@ -146,6 +147,10 @@ class Loaded:
         """Sum of the log-probabilities of the text's pieces in nats; see inference.score for the ways."""
         found = score(self.reader, _several(texts), how=how, within_word=within_word)
         return float(found[0]) if isinstance(texts, str) else found
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Writes the model as folders that transformers loads, one for each face, and returns them."""
+        return save(self.reader, folder)
 
     def embed(self, texts: str | list[str]) -> np.ndarray:
         """float32 [texts, D] ([D] for one text): the mean of the states of its pieces."""

@@ -93,13 +93,15 @@ class Trained:
 
     @property
     def folders(self) -> dict[str, Face]:
-        """{folder to save: its face}; what only detects is an encoder that says no words."""
+        """{folder to save: its face}; an encoder that says no words is a detector, or a body alone."""
         if self.answers is not None:
             return {"model": cast("Face", self.answers.face)}
         if not self.faces:
             return {"body": "body"}
-        detects = self.hidden is None and "detect" in self.decoding
-        return {face: "detector" if detects and face == "encoder" else cast("Face", face) for face in self.faces}
+        silent: Face = "detector" if "detect" in self.decoding else "body"
+        return {
+            face: silent if face == "encoder" and self.hidden is None else cast("Face", face) for face in self.faces
+        }
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -94,7 +94,7 @@ def save_faces(
         (folder / "README.md").write_text(card(face), encoding="utf-8")
         if face == "decoder":
             _write_json(folder / "generation_config.json", _generation(vocabulary))
-        if face in ("encoder", "detector") or (trained.answers is not None and trained.answers.head == "vector"):
+        if where == "encoder" or (trained.answers is not None and trained.answers.head == "vector"):
             _write_sentence_transformers(folder, width=config.width)
     _flush(aside)
     for where in faces:
