@@ -69,7 +69,8 @@ class Target:
     """What must be said, where, and through which head.
 
     head    name of the head ("words", ...)
-    at      [N] places: of the row in a Sample (0..T-1), of the flattened batch in a Batch (0..B*T-1)
+    at      [N] places: of the row in a Sample (0..T-1), of the flattened batch in a Batch (0..B*T-1); [N, K] for a head
+            that reads several places at once
     labels  [N] the right answers; [N, C] where several of C may be right
     weight  one number, or one a target; the loss is the weighted mean; 0: only there to fill up
     name    what the loss is called in reports; equal names are summed together

@@ -27,7 +27,8 @@ class Encoded:
 
     pieces    int32 [T]
     segments  int32 [T]
-    at        [N] where something is to be said: at the beginning for a label, at the first pieces of words for tags
+    at        [N] where something is to be said: at the beginning for a label, at the first pieces of words for tags;
+              [1, 5] for a relation
     labels    [N] or [N, C] the right answers; zeros where nobody knows them
     of        [N] what is answered there: 0 for a label, the number of the word for tags
     cut       how many pieces were left out, since the model reads no more
