@@ -101,7 +101,7 @@ class Sample:
         return replace(self, pieces=np.pad(self.pieces, (0, missing)), layout=self.layout.padded(missing))
 
 
-LENGTH_STEP = 16  # samples of unequal length are padded to a multiple: oneDNN keeps kernels for every length it meets
+LENGTH_STEP = 8  # samples of unequal length are padded to a multiple: oneDNN keeps kernels for every length it meets
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bothways.batch import Batch, Row, Target
+from bothways.batch import Batch, Row, Sample, Target
 from bothways.corpus import Rows, Shards, Stream
 from bothways.errors import DataError
 from bothways.objectives import Objective, build
@@ -33,20 +33,15 @@ class TrainingBatches:
     device: torch.device | str = "cpu"
 
     def __call__(self, step: int, progress: float) -> list[Batch]:
-        size = self.config.micro_rows
-        starts = range(self.rank * size, self.config.rows, self.processes * size)
-        first = step * self.config.rows
-        return [self._batch(range(first + start, first + start + size), progress).to(self.device) for start in starts]
+        size, first = self.config.micro_rows, step * self.config.rows
+        starts = range(first + self.rank * size, first + self.config.rows, self.processes * size)
+        samples = [self._sample(index, progress) for start in starts for index in range(start, start + size)]
+        samples.sort(key=lambda sample: len(sample.pieces))  # where scaffolding differs, least is padded
+        parts = (samples[i : i + size] for i in range(0, len(samples), size))
+        return [_of_few_lengths(Batch.stack(part)).to(self.device) for part in parts]
 
-    def _batch(self, indices: range, progress: float) -> Batch:
-        return _of_few_lengths(
-            Batch.stack(
-                [
-                    self.objective.sample(self.rows[index], np.random.default_rng(self.rows.key(index)), progress)
-                    for index in indices
-                ]
-            )
-        )
+    def _sample(self, index: int, progress: float) -> Sample:
+        return self.objective.sample(self.rows[index], np.random.default_rng(self.rows.key(index)), progress)
 
 
 def _of_few_lengths(batch: Batch) -> Batch:
