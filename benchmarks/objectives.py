@@ -79,8 +79,8 @@ def side(name: str, length: int, shards: Path, work: Path) -> Side:
 
 
 def total_length(run: Run) -> int:
-    """Of a row with its scaffolding, as the batches have it."""
-    return int(run.work.batches(0, 0.5)[0].pieces.shape[1])
+    """Of a row with its scaffolding, as the batches have it; the longest of a step."""
+    return max(int(batch.pieces.shape[1]) for batch in run.work.batches(0, 0.5))
 
 
 def ratio(one: Side, other: Side, *, by: str) -> float:
