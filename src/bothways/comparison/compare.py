@@ -61,9 +61,8 @@ def compare(
     """
     config.check()
     shards = Shards.open(config.shards)
-    objectives = {
-        name: objective_of(config.run(name, 0, 1.0), shards)[0] for name in config.objectives
-    }  # all are checked
+    # Read, and so checked, before anything is trained.
+    objectives = {name: objective_of(config.run(name, 0, 1.0), shards)[0] for name in config.objectives}
     questions = Questions.read(config)
     open_folder(config, shards)
     crew = Crew(config.at_once, show)

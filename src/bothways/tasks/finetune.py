@@ -185,12 +185,10 @@ def batches_of(run: Run) -> Callable[[int, float], list[Batch]]:
         order = np.random.default_rng([run.config.seed, epoch]).permutation(len(run.parts))
         chosen = order[place * run.config.batch : (place + 1) * run.config.batch]
         made: list[list[int]] = []
-        tokens = 0
+        tokens, together = 0, run.data.answers.kind == "pair"  # what a text is compared with is the whole batch
         for i in chosen.tolist():
             size = sum(len(part) for part in run.parts[i])
-            if not made or (
-                tokens + size > TOKENS_AT_ONCE and run.data.answers.kind != "pair"
-            ):  # pairs need the others
+            if not made or (tokens + size > TOKENS_AT_ONCE and not together):
                 made.append([])
                 tokens = 0
             made[-1].append(i)

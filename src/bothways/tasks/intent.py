@@ -13,6 +13,7 @@ import numpy as np
 
 from bothways.inference.examples import Encoded
 from bothways.inference.intents import INTENT, encode_intent, intended
+from bothways.inference.words import Words
 from bothways.model import Answers
 from bothways.tasks.records import BadField, Columns
 from bothways.tasks.tag import Tag
@@ -42,13 +43,8 @@ class Intent(Tag):
         slots = super().answers([_slots(example) for example in examples], reads=reads)
         return replace(slots, labels=(*slots.labels, *sorted({example.gold[-1] for example in examples})))
 
-    def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
-        assert example.words is not None
-        parts = encode_intent(tokenizer, example.words, answers, length=length)
-        if example.gold is None:
-            return parts
-        numbers = np.array([answers.labels.index(label) for label in example.gold], dtype=np.int64)
-        return [replace(part, labels=numbers[part.of]) for part in parts]
+    def _parts(self, words: Words, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
+        return encode_intent(tokenizer, words, answers, length=length)
 
     def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
         assert example.words is not None

@@ -61,11 +61,15 @@ class Tag(Task):
 
     def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
         assert example.words is not None
-        parts = encode_words(tokenizer, example.words.read, example.words.spans, length=length)
+        parts = self._parts(example.words, tokenizer, answers, length=length)
         if example.gold is None:
             return parts
         numbers = np.array([answers.labels.index(tag) for tag in example.gold], dtype=np.int64)
         return [replace(part, labels=numbers[part.of]) for part in parts]
+
+    def _parts(self, words: Words, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
+        """The places where something is said, numbered as an example's gold."""
+        return encode_words(tokenizer, words.read, words.spans, length=length)
 
     def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
         assert example.words is not None
