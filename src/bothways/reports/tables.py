@@ -104,7 +104,7 @@ def samples(record: Record) -> Markup:
         parts += [tag("p", "The gap it was given, and its first guesses with their probability.", class_="about")]
         parts += [tag("div", *fills, class_="cards")]
     if continuations:
-        parts += [tag("p", "The beginning it was given, in bold, and how it went on.", class_="about")]
+        parts += [tag("p", "What it was given, in bold, and what it wrote.", class_="about")]
         parts += [tag("div", *continuations, class_="cards")]
     if detections:
         parts += [tag("p", "A word was put in by the generator; the chance of each that it was.", class_="about")]
