@@ -1,0 +1,244 @@
+"""What is pretraining on one's own text worth? Pretrained, from random weights, and counted, on the same rows.
+
+    python proofs/worth.py --run RUN --tasks FOLDER --out FOLDER [--only chnsenticorp ...] [--arms random counted ...]
+    python proofs/worth.py --run RUN --tasks FOLDER --out FOLDER --table
+
+FOLDER of --tasks holds chnsenticorp, thucnews, shopping_zh and msra_ner, each with train, dev and test records. Each is
+taught with 100, 1,000 and all training rows; a seed draws the rows, the same for all three arms, and as many dev rows:
+
+    pretrained  the body of a run, fine-tuned
+    random      the same body with the weights that its training started from, fine-tuned by the same recipe
+    counted     TF-IDF of one to three characters under logistic regression; for names, conditional random fields over
+                the characters around (`pip install python-crfsuite`)
+
+Dev rows choose the epoch and, for the first seed at 100 and 1,000 rows, the learning rate (RATES times the default;
+all rows take that of 1,000) or how much the counted are held back. The test rows are read once per seed.
+
+What is done is not done again, so several processes may share the work by --only and --arms. --table prints the table,
+draws FOLDER/worth.svg (`pip install matplotlib`), and fails unless pretrained is ahead of random everywhere by more
+than the interval of both seeds and test rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from bothways.comparison.statistics import Compared, compared
+from bothways.comparison.tuning import untrained_run
+from bothways.comparison.yardsticks import Items
+from bothways.pretraining import PretrainConfig
+from bothways.pretraining.folder import RunFolder
+from bothways.tasks import FinetuneConfig, finetune
+from bothways.tasks.config import task_named
+from bothways.tasks.data import read_examples
+from bothways.tasks.predict import Tuned, measure
+from bothways.tasks.records import records, refuse
+from bothways.tasks.task import Example
+
+TASKS = {"chnsenticorp": "classify", "thucnews": "classify", "shopping_zh": "classify", "msra_ner": "tag"}
+ARMS = ("pretrained", "random", "counted")
+ROWS = {100: 30, 1000: 10, 0: 4}  # rows (0: all): epochs
+RATES = (1.0, 4.0)
+Answering = Callable[[Sequence[Example]], list[dict[str, Any]]]
+
+
+class Proof:
+    """Where everything lies, and what is done already."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.given, self.run, self.out = given, Path(given.run), Path(given.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    def files(self, name: str, rows: int, seed: int) -> dict[str, Path]:
+        """Train, dev and test of a seed: some rows of the first two, the whole of the third."""
+        found = {side: next((self.given.tasks / name).glob(f"{side}.jsonl*")) for side in ("train", "dev", "test")}
+        for side in ("train", "dev") if rows else ():
+            some = self.out / f"{name}-{rows}-{seed}-{side}.jsonl"
+            if not some.exists():
+                lines = [record for _, record in records(found[side], refuse)]
+                order = np.random.default_rng(seed).permutation(len(lines))[:rows]
+                some.write_text("".join(json.dumps(lines[i]) + "\n" for i in order), encoding="utf-8")
+            found[side] = some
+        return found
+
+    def items(self, name: str, rows: int, arm: str, seed: int) -> Items:
+        place = self.out / f"{name}-{rows}-{arm}-{seed}.npz"
+        if not place.exists():
+            value, weight = counted(self, name, rows, seed) if arm == "counted" else tuned(self, name, rows, arm, seed)
+            np.savez(place, value=value, weight=weight)
+            print(f"{name}, {rows or 'all'} rows, {arm}, seed {seed}: {value.sum() / weight.sum():.4f}", flush=True)
+        with np.load(place) as done:
+            return Items(done["value"], done["weight"])
+
+    def body(self, arm: str) -> Path:
+        if arm == "pretrained":
+            return self.run
+        place = self.out / "random"
+        if not place.exists():
+            untrained_run(RunFolder(self.run).config_as(PretrainConfig), place)
+        return place
+
+
+def tuned(proof: Proof, name: str, rows: int, arm: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    files = proof.files(name, rows, seed)
+    out = proof.out / f"{name}-{rows}-{arm}-{seed}"
+
+    def trained(times: float) -> float:
+        """The best dev score at so many times the default rate."""
+        shutil.rmtree(out, ignore_errors=True)
+        width = json.loads((proof.body(arm) / "encoder" / "config.json").read_text())["hidden_size"]
+        config = FinetuneConfig(
+            model=str(proof.body(arm)), task=TASKS[name], train=files["train"], dev=files["dev"], out=out, seed=seed,
+            epochs=ROWS[rows], batch=16 if rows == 100 else 32, learning_rate=times * 0.04 / width,
+        )  # fmt: skip
+        return float(next(iter(RunFolder(finetune(config)).manifest()["best"]["scores"].values())))
+
+    trained(rate(proof, name, rows or 1000, arm, trained if rows and seed == 0 else None))
+    model = Tuned.load(out)
+    _, examples = read_examples(model.task, files["test"], said={}, skip=refuse)
+    found = model.task.items(examples, measure(model, examples)[1])
+    shutil.rmtree(out)
+    return found
+
+
+def rate(proof: Proof, name: str, rows: int, arm: str, trained: Callable[[float], float] | None) -> float:
+    """How many times the default is best on the dev rows of the first seed."""
+    place = proof.out / f"{name}-{rows}-{arm}-rate.json"
+    if trained and not place.exists():
+        scores = {times: trained(times) for times in RATES}
+        place.write_text(json.dumps({"scores": scores, "best": max(scores, key=scores.__getitem__)}))
+    return float(json.loads(place.read_text())["best"])
+
+
+def counted(proof: Proof, name: str, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    task, files = task_named(TASKS[name]), proof.files(name, rows, seed)
+    train, dev, test = (read_examples(task, files[side], said={}, skip=refuse)[1] for side in ("train", "dev", "test"))
+    made: list[Answering] = [*(fields(train) if TASKS[name] == "tag" else regressions(train))]
+
+    def score(answering: Answering) -> float:
+        value, weight = task.items(dev, answering(dev))
+        return float(value.sum() / weight.sum())
+
+    return task.items(test, max(made, key=score)(test))
+
+
+def regressions(train: Sequence[Example]) -> list[Answering]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    seen = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2, sublinear_tf=True)
+    known, golds = seen.fit_transform([one.texts[0] for one in train]), [one.gold for one in train]
+
+    def fitted(strength: float) -> Answering:
+        model = LogisticRegression(C=strength, max_iter=2000).fit(known, golds)
+        return lambda some: [{"label": said} for said in model.predict(seen.transform([one.texts[0] for one in some]))]
+
+    return [fitted(strength) for strength in (1.0, 10.0, 100.0)]
+
+
+def fields(train: Sequence[Example]) -> list[Answering]:
+    import pycrfsuite
+
+    def fitted(strength: float) -> Answering:
+        trainer = pycrfsuite.Trainer(verbose=False)
+        for one in train:
+            trainer.append(around(one), list(one.gold))
+        trainer.set_params({"c1": 0.05, "c2": strength, "max_iterations": 150})
+        tagger = pycrfsuite.Tagger()
+        with TemporaryDirectory() as place:
+            trainer.train(f"{place}/fields")
+            tagger.open(f"{place}/fields")  # reads it whole
+        return lambda some: [{"tags": tagger.tag(around(one))} for one in some]
+
+    return [fitted(strength) for strength in (0.01, 0.1)]
+
+
+def around(example: Example) -> list[list[str]]:
+    """Of every character: itself, two on either side, and the pairs among them."""
+    assert example.words is not None
+    words = ["<<", "<", *(example.words.text[a:b] for a, b in example.words.places.tolist()), ">", ">>"]
+    return [
+        [f"{k}:{words[i + k]}" for k in range(-2, 3)] + [f"{k}+:{words[i + k]}{words[i + k + 1]}" for k in range(-2, 2)]
+        for i in range(2, len(words) - 2)
+    ]
+
+
+def table(proof: Proof, seeds: int) -> bool:
+    """Prints it; whether pretraining is ahead of random weights everywhere."""
+    holds, found = True, {}
+    print("| | rows | pretrained | random weights | counted | over random | over counted |")
+    print("|---|---|---|---|---|---|---|")
+    for name in TASKS:
+        for rows in ROWS:
+            one = compared([[proof.items(name, rows, arm, seed) for seed in range(seeds)] for arm in ARMS])
+            found[name, rows] = one
+            over = [f"{one.means[0] - one.means[k]:+.3f} ± {one.halves[0, k]:.3f}" for k in (1, 2)]
+            marked = [f"{over[k - 1]}{'' if one.exceeds(0, k) else ' (tied)'}" for k in (1, 2)]
+            means = " | ".join(f"{mean:.3f}" for mean in one.means)
+            print(f"| {name} | {rows or 'all'} | {means} | {' | '.join(marked)} |")
+            holds &= one.exceeds(0, 1) and one.means[0] > one.means[1]
+    draw(found, proof.out / "worth.svg")
+    return holds
+
+
+def draw(found: dict[tuple[str, int], Compared], place: Path) -> None:
+    """A panel a task; bars that do not touch differ by more than chance."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    matplotlib.rcParams |= {
+        "svg.hashsalt": "worth",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    figure, panels = pyplot.subplots(1, len(TASKS), figsize=(11, 3.2), layout="constrained")
+    for panel, name in zip(panels, TASKS, strict=True):
+        for k, (arm, colour, mark) in enumerate(zip(ARMS, ("#0072b2", "#d55e00", "#555555"), "osd", strict=True)):
+            means = [found[name, rows].means[k] for rows in ROWS]
+            halves = [found[name, rows].halves.max() / 2 for rows in ROWS]
+            panel.errorbar(
+                [place + (k - 1) / 12 for place in range(len(ROWS))], means, halves,
+                color=colour, marker=mark, markersize=5, linewidth=1.5, capsize=3, label=arm,
+            )  # fmt: skip
+        panel.set_xticks(range(len(ROWS)), ["100", "1,000", "all"])
+        panel.set(title=name, xlabel="training rows")
+    panels[0].set_ylabel("accuracy (msra_ner: F1)")
+    panels[0].legend(frameon=False)
+    figure.savefig(place, metadata={"Date": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--tasks", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/worth"))
+    parser.add_argument("--only", nargs="*", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--arms", nargs="*", choices=ARMS, default=ARMS)
+    parser.add_argument("--rows", nargs="*", type=int, choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--table", action="store_true")
+    given = parser.parse_args()
+    proof = Proof(given)
+    if given.table:
+        sys.exit(not table(proof, given.seeds))
+    for rows in given.rows:
+        for name in given.only:
+            for seed in range(given.seeds):
+                for arm in given.arms:
+                    proof.items(name, rows, arm, seed)
+
+
+if __name__ == "__main__":
+    main()
