@@ -126,7 +126,7 @@ def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
         (
             "classify",
             [{"text": f"x{i}", "label": "a"} for i in range(4)],
-            "two classes or more to tell apart, got only 'a'",
+            "expected two classes or more to tell apart, got only 'a'",
         ),
         ("match", [{"text": f"x{i}", "score": 1} for i in range(4)], "expected numbers that differ"),
         ("tag", [{"tokens": ["a"], "tags": ["O"]}] * 4, "expected tags to tell apart, got only 'O'"),
@@ -140,7 +140,7 @@ def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
 def test_what_cannot_be_learned(task: str, records: Any, message: str, body: Path, tmp_path: Path) -> None:
     told = config(tmp_path, body, task=task)
     write(told.train, *records)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=rf"train.jsonl.*: {message}"):
         finetune(told)
     assert not told.out.exists()
 

@@ -13,7 +13,7 @@ from bothways.inference.examples import Encoded
 from bothways.inference.labelling import choice_of, encode_choices
 from bothways.model import Answers
 from bothways.tasks.records import BadField, Columns
-from bothways.tasks.task import Example, Heard, Task
+from bothways.tasks.task import Example, Heard, Task, file_of
 from bothways.text import Tokenizer
 
 
@@ -46,7 +46,7 @@ class Choose(Task):
 
     def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
         if len({example.gold for example in examples}) < 2:
-            raise DataError("expected right answers at different places, got them all at one")
+            raise DataError(f"{file_of(examples)}: expected right answers at different places, got them all at one")
         return Answers(self.name, "label", ("choice",), "choice", reads)
 
     def check(self, example: Example, answers: Answers) -> str | None:

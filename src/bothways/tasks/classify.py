@@ -13,7 +13,7 @@ from bothways.inference.examples import Encoded, encode_texts
 from bothways.inference.labelling import label_of
 from bothways.model import Answers
 from bothways.tasks.records import BadField, Columns
-from bothways.tasks.task import Example, Heard, Task
+from bothways.tasks.task import Example, Heard, Task, file_of
 from bothways.text import Tokenizer
 
 
@@ -43,7 +43,8 @@ class Classify(Task):
             raise DataError(f"{odd.place}: expected {'lists of labels' if several else 'one label'}, as in the others")
         labels = {label for example in examples for label in (example.gold if several else (example.gold,))}
         if len(labels) < (1 if several else 2):
-            raise DataError(f"expected two classes or more to tell apart, got only {', '.join(labels) or 'none'!r}")
+            only = ", ".join(labels) or "none"
+            raise DataError(f"{file_of(examples)}: expected two classes or more to tell apart, got only {only!r}")
         return Answers(self.name, "label", tuple(sorted(labels, key=_natural)), "several" if several else "one", reads)
 
     def check(self, example: Example, answers: Answers) -> str | None:
@@ -116,7 +117,7 @@ class Match(Task):
 
     def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
         if len({example.gold for example in examples}) < 2:
-            raise DataError("expected numbers that differ, got one number only")
+            raise DataError(f"{file_of(examples)}: expected numbers that differ, got one number only")
         return Answers(self.name, "label", ("score",), "number", reads)
 
     def check(self, example: Example, answers: Answers) -> str | None:

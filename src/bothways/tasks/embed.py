@@ -12,7 +12,7 @@ from bothways.errors import DataError
 from bothways.inference.examples import Encoded, encode_texts
 from bothways.model import Answers
 from bothways.tasks.records import BadField, Columns
-from bothways.tasks.task import Example, Heard, Task
+from bothways.tasks.task import Example, Heard, Task, file_of
 from bothways.text import Tokenizer
 
 
@@ -44,10 +44,12 @@ class Embed(Task):
         scores = [example.gold for example in examples]
         if scores[0] is None:
             if len(examples) < 2:
-                raise DataError("expected two pairs or more: a text is compared with those of the others")
+                raise DataError(
+                    f"{file_of(examples)}: expected two pairs or more: a text is compared with those of the others"
+                )
             return Answers(self.name, "vector", ("0", "1"), "pair", reads)
         if len(set(scores)) < 2:
-            raise DataError("expected scores that differ, got one only")
+            raise DataError(f"{file_of(examples)}: expected scores that differ, got one only")
         return Answers(self.name, "vector", (f"{min(scores):g}", f"{max(scores):g}"), "likeness", reads)
 
     def check(self, example: Example, answers: Answers) -> str | None:

@@ -15,7 +15,7 @@ from bothways.inference.labelling import label_of
 from bothways.inference.relating import Pair, encode_related
 from bothways.model import Answers
 from bothways.tasks.records import BadField, Columns
-from bothways.tasks.task import Example, Heard, Task
+from bothways.tasks.task import Example, Heard, Task, file_of
 from bothways.text import Tokenizer
 
 NONE = ("other", "no_relation", "no relation", "none", "na", "unknown")
@@ -49,7 +49,8 @@ class Relate(Task):
     def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
         labels = sorted({example.gold for example in examples})
         if len(labels) < 2:
-            raise DataError(f"expected two relations or more to tell apart, got only {', '.join(labels) or 'none'!r}")
+            only = ", ".join(labels) or "none"
+            raise DataError(f"{file_of(examples)}: expected two relations or more to tell apart, got only {only!r}")
         return Answers(self.name, "markers", tuple(labels), "one", reads)
 
     def check(self, example: Example, answers: Answers) -> str | None:

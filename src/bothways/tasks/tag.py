@@ -15,7 +15,7 @@ from bothways.inference.labelling import OUTSIDE, tagged
 from bothways.inference.words import Words
 from bothways.model import Answers
 from bothways.tasks.records import NAMES, BadField, Columns
-from bothways.tasks.task import Example, Heard, Task
+from bothways.tasks.task import Example, Heard, Task, file_of
 from bothways.text import Tokenizer
 
 
@@ -52,7 +52,7 @@ class Tag(Task):
         names = {tag[2:] for tag in seen if tag[1:2] == "-"}
         tags = {OUTSIDE, *seen, *(form + name for form in forms | ({"B-", "I-"} if forms else set()) for name in names)}
         if len(tags) < 2:
-            raise DataError(f"expected tags to tell apart, got only {OUTSIDE!r}")
+            raise DataError(f"{file_of(examples)}: expected tags to tell apart, got only {OUTSIDE!r}")
         return Answers(self.name, "tags", tuple(sorted(tags, key=lambda tag: (tag != OUTSIDE, tag))), "one", reads)
 
     def check(self, example: Example, answers: Answers) -> str | None:

@@ -36,6 +36,11 @@ class Example:
     pair: Pair | None = None
 
 
+def file_of(examples: Sequence[Example]) -> str:
+    """Where they were read."""
+    return examples[0].place.rpartition(", line ")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """What a model said of one example: its parts, the logits [N, C] of each, and how to read them."""
