@@ -14,9 +14,9 @@ taught with 100, 1,000 and all training rows; a seed draws the rows, the same fo
 Dev rows choose the epoch and, for the first seed at 100 and 1,000 rows, the learning rate (RATES times the default;
 all rows take that of 1,000) or how much the counted are held back. The test rows are read once per seed.
 
-What is done is not done again, so several processes may share the work by --only and --arms. --table prints the table,
-draws FOLDER/worth.svg (`pip install matplotlib`), and fails unless pretrained is ahead of random everywhere by more
-than the interval of both seeds and test rows.
+What is done is not done again, so several processes may share the work by --only, --rows and --arms. --table prints
+the table of what they name, draws FOLDER/worth.svg (`pip install matplotlib`), and fails unless pretrained is ahead of
+random everywhere by more than the interval of both seeds and test rows.
 """
 
 from __future__ import annotations
@@ -177,8 +177,8 @@ def table(proof: Proof, seeds: int) -> bool:
     holds, found = True, {}
     print("| | rows | pretrained | random weights | counted | over random | over counted |")
     print("|---|---|---|---|---|---|---|")
-    for name in TASKS:
-        for rows in ROWS:
+    for name in proof.given.only:
+        for rows in proof.given.rows:
             one = compared([[proof.items(name, rows, arm, seed) for seed in range(seeds)] for arm in ARMS])
             found[name, rows] = one
             over = [f"{one.means[0] - one.means[k]:+.3f} ± {one.halves[0, k]:.3f}" for k in (1, 2)]
@@ -203,16 +203,17 @@ def draw(found: dict[tuple[str, int], Compared], place: Path) -> None:
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
-    figure, panels = pyplot.subplots(1, len(TASKS), figsize=(11, 3.2), layout="constrained")
-    for panel, name in zip(panels, TASKS, strict=True):
+    names, sizes = (list(dict.fromkeys(key[k] for key in found)) for k in (0, 1))
+    figure, panels = pyplot.subplots(1, len(names), figsize=(2.75 * len(names), 3.2), layout="constrained")
+    for panel, name in zip(panels, names, strict=True):
         for k, (arm, colour, mark) in enumerate(zip(ARMS, ("#0072b2", "#d55e00", "#555555"), "osd", strict=True)):
-            means = [found[name, rows].means[k] for rows in ROWS]
-            halves = [found[name, rows].halves.max() / 2 for rows in ROWS]
+            means = [found[name, rows].means[k] for rows in sizes]
+            halves = [found[name, rows].halves.max() / 2 for rows in sizes]
             panel.errorbar(
-                [place + (k - 1) / 12 for place in range(len(ROWS))], means, halves,
+                [place + (k - 1) / 12 for place in range(len(sizes))], means, halves,
                 color=colour, marker=mark, markersize=5, linewidth=1.5, capsize=3, label=arm,
             )  # fmt: skip
-        panel.set_xticks(range(len(ROWS)), ["100", "1,000", "all"])
+        panel.set_xticks(range(len(sizes)), [f"{rows:,}" if rows else "all" for rows in sizes])
         panel.set(title=name, xlabel="training rows")
     panels[0].set_ylabel("accuracy (msra_ner: F1)")
     panels[0].legend(frameon=False)
