@@ -11,8 +11,8 @@ taught with 100, 1,000 and all training rows; a seed draws the rows, the same fo
     counted     TF-IDF of one to three characters under logistic regression; for names, conditional random fields over
                 the characters around (`pip install python-crfsuite`)
 
-Dev rows choose the epoch and, for the first seed at 100 and 1,000 rows, the learning rate (RATES times the default;
-all rows take that of 1,000) or how much the counted are held back. The test rows are read once per seed.
+Dev rows choose the epoch, how much the counted are held back and, for the first seed at 100 and 1,000 rows, the
+learning rate (RATES times the default; all rows take that of 1,000). The test rows are read once per seed.
 
 What is done is not done again, so several processes may share the work by --only, --rows and --arms. --table prints
 the table of what they name, draws FOLDER/worth.svg (`pip install matplotlib`), and fails unless pretrained is ahead of

@@ -102,13 +102,13 @@ def _place(record: Mapping[str, Any], column: str, text: str) -> tuple[int, int]
     Raises:
         BadField: no words, or words that are not in the text.
     """
-    value = record.get(column)
+    value: Any = record.get(column)
     if isinstance(value, str) and value:
         start = text.find(value)
         if start < 0:
             raise BadField(column, f"words of the text, got {value!r}, which are not there")
         return start, start + len(value)
     try:
-        return int(value["start"]), int(value["end"])  # type: ignore[index]
+        return int(value["start"]), int(value["end"])
     except (TypeError, KeyError, ValueError):
         raise BadField(column, f"words of the text, or start and end, got {value!r:.80}") from None
