@@ -4,7 +4,8 @@
     python proofs/worth.py --run RUN --tasks FOLDER --out FOLDER --table
 
 FOLDER of --tasks holds chnsenticorp, thucnews, shopping_zh and msra_ner, each with train, dev and test records. Each is
-taught with 100, 1,000 and all training rows; a seed draws the rows, the same for all three arms, and as many dev rows:
+taught with 100, 1,000 and all training rows, by 8, 5 and 3 seeds; a seed draws the rows, the same for all three arms,
+and as many dev rows:
 
     pretrained  the body of a run, fine-tuned
     random      the same body with the weights that its training started from, fine-tuned by the same recipe
@@ -12,7 +13,8 @@ taught with 100, 1,000 and all training rows; a seed draws the rows, the same fo
                 the characters around (`pip install python-crfsuite`)
 
 Dev rows choose the epoch, how much the counted are held back and, for the first seed at 100 and 1,000 rows, the
-learning rate (RATES times the default; all rows take that of 1,000). The test rows are read once per seed.
+learning rate, doubled or halved until that is no better; all rows take that of 1,000. The test rows are read once a
+seed.
 
 What is done is not done again, so several processes may share the work by --only, --rows and --arms. --table prints
 the table of what they name, draws FOLDER/worth.svg (`pip install matplotlib`), and fails unless pretrained is ahead of
@@ -46,8 +48,8 @@ from bothways.tasks.task import Example
 
 TASKS = {"chnsenticorp": "classify", "thucnews": "classify", "shopping_zh": "classify", "msra_ner": "tag"}
 ARMS = ("pretrained", "random", "counted")
-ROWS = {100: 30, 1000: 10, 0: 4}  # rows (0: all): epochs
-RATES = (1.0, 4.0)
+ROWS = {100: (30, 8), 1000: (10, 5), 0: (3, 3)}  # rows (0: all): epochs, seeds
+RATE = 4.0  # times the default: where the search begins
 Answering = Callable[[Sequence[Example]], list[dict[str, Any]]]
 
 
@@ -98,7 +100,7 @@ def tuned(proof: Proof, name: str, rows: int, arm: str, seed: int) -> tuple[np.n
         width = json.loads((proof.body(arm) / "encoder" / "config.json").read_text())["hidden_size"]
         config = FinetuneConfig(
             model=str(proof.body(arm)), task=TASKS[name], train=files["train"], dev=files["dev"], out=out, seed=seed,
-            epochs=ROWS[rows], batch=16 if rows == 100 else 32, learning_rate=times * 0.04 / width,
+            epochs=ROWS[rows][0], batch=16 if rows == 100 else 32, learning_rate=times * 0.04 / width,
         )  # fmt: skip
         return float(next(iter(RunFolder(finetune(config)).manifest()["best"]["scores"].values())))
 
@@ -114,8 +116,11 @@ def rate(proof: Proof, name: str, rows: int, arm: str, trained: Callable[[float]
     """How many times the default is best on the dev rows of the first seed."""
     place = proof.out / f"{name}-{rows}-{arm}-rate.json"
     if trained and not place.exists():
-        scores = {times: trained(times) for times in RATES}
-        place.write_text(json.dumps({"scores": scores, "best": max(scores, key=scores.__getitem__)}))
+        scores = {times: trained(times) for times in (RATE, 2 * RATE)}
+        while (best := max(scores, key=scores.__getitem__)) in (min(scores), max(scores)):
+            further = best / 2 if best == min(scores) else 2 * best
+            scores[further] = trained(further)
+        place.write_text(json.dumps({"scores": scores, "best": best}))
     return float(json.loads(place.read_text())["best"])
 
 
@@ -172,14 +177,14 @@ def around(example: Example) -> list[list[str]]:
     ]
 
 
-def table(proof: Proof, seeds: int) -> bool:
+def table(proof: Proof) -> bool:
     """Prints it; whether pretraining is ahead of random weights everywhere."""
     holds, found = True, {}
     print("| | rows | pretrained | random weights | counted | over random | over counted |")
     print("|---|---|---|---|---|---|---|")
     for name in proof.given.only:
         for rows in proof.given.rows:
-            one = compared([[proof.items(name, rows, arm, seed) for seed in range(seeds)] for arm in ARMS])
+            one = compared([[proof.items(name, rows, arm, seed) for seed in range(ROWS[rows][1])] for arm in ARMS])
             found[name, rows] = one
             over = [f"{one.means[0] - one.means[k]:+.3f} ± {one.halves[0, k]:.3f}" for k in (1, 2)]
             marked = [f"{over[k - 1]}{'' if one.exceeds(0, k) else ' (tied)'}" for k in (1, 2)]
@@ -228,15 +233,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--arms", nargs="*", choices=ARMS, default=ARMS)
     parser.add_argument("--rows", nargs="*", type=int, choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     proof = Proof(given)
     if given.table:
-        sys.exit(not table(proof, given.seeds))
+        sys.exit(not table(proof))
     for rows in given.rows:
         for name in given.only:
-            for seed in range(given.seeds):
+            for seed in range(ROWS[rows][1]):
                 for arm in given.arms:
                     proof.items(name, rows, arm, seed)
 

@@ -83,6 +83,26 @@ def test_keep_is_handed_every_state_and_the_last_is_the_result(shape: str) -> No
     assert torch.equal(kept[-1], last)
 
 
+NEAR = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
+
+
+@pytest.mark.parametrize("precision", NEAR)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_states_at_some_places_are_those_of_all_places(shape: str, precision: torch.dtype) -> None:
+    """So are their gradients, also where a place is there twice."""
+    layout = packed([9, 4], [13], causal=True)
+    pieces, at = random_pieces(layout), torch.tensor([20, 3, 3, 12])
+    models = [model_of(SHAPES[shape]).to(precision) for _ in range(2)]
+    every = models[0].backbone(pieces, layout, ordered.dense(layout)).flatten(0, 1)[at]
+    some = models[1].backbone(pieces, layout, ordered.dense(layout), at=at)
+    torch.testing.assert_close(some, every, atol=NEAR[precision], rtol=NEAR[precision])
+    for states in (every, some):
+        (states * torch.arange(1.0, 5.0)[:, None].to(precision)).sum().backward()
+    for one, other in zip(models[0].backbone.parameters(), models[1].backbone.parameters(), strict=True):
+        assert one.grad is not None and other.grad is not None
+        assert (one.grad - other.grad).norm() <= NEAR[precision] * one.grad.norm()
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_bfloat16_is_near_float32(shape: str) -> None:
     config = SHAPES[shape].model_copy(update={"init": 0.05})

@@ -267,7 +267,8 @@ def test_both_networks_load_elsewhere_and_say_the_same(shape: str, expression: s
     )
     small: Any = model.parts[GENERATOR]
     own = small.embeddings or embeddings
-    states = small(own.normed(own.look_up(pieces, layout)), layout, mask)
+    every = torch.arange(pieces.numel())
+    states = small(own.normed(own.look_up(pieces, layout)), layout, mask, every).view(*pieces.shape, -1)
     words = small.words(small.said(states), own.pieces.weight)
 
     def theirs(name: str, folder: str) -> Tensor:

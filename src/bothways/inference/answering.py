@@ -47,8 +47,11 @@ def answered(model: Model, batch: Batch) -> Tensor:
     """The logits at the batch's targets, which are all of one head: [N, C]."""
     (target,) = batch.targets
     head: Any = model.heads[target.head]
-    hidden = model.states(batch).flatten(0, 1)
-    logits: Tensor = head(hidden, target.at, batch.layout.real.flatten())
+    at, real = torch.as_tensor(target.at), batch.layout.real.flatten()
+    if head.reads_targets_only:
+        logits: Tensor = head(model.states_at(batch, at), torch.arange(len(at), device=at.device), real)
+    else:
+        logits = head(model.states(batch).flatten(0, 1), at, real)
     return logits
 
 

@@ -146,6 +146,7 @@ class Label(nn.Module):
         if way is None:
             raise ModelError(f"a {kind_of(config)} that reads as a {reads} has no class for labels in transformers")
         self._pool, self._activation = way
+        self.reads_targets_only = self._pool is _first
         self.dense = nn.Linear(config.width, config.width) if self._activation else None
         self.dropout = nn.Dropout(config.dropout)
         self.out = nn.Linear(config.width, labels, bias=reads == "encoder")
@@ -162,6 +163,8 @@ class Label(nn.Module):
 class Tags(nn.Module):
     """One answer a word, from the state of its first piece; or the two of a span's ends, at every piece."""
 
+    reads_targets_only = True
+
     def __init__(self, config: ModelConfig, *, labels: int) -> None:
         super().__init__()
         self.dropout = nn.Dropout(config.dropout)
@@ -176,6 +179,8 @@ class Tags(nn.Module):
 class Related(nn.Module):
     """One answer for two things in a text: from the states of the markers before them (entity markers, Baldini Soares
     et al. 2019, section 3); or, `whole`, from the text's first state and the means of both (R-BERT, Wu and He 2019)."""
+
+    reads_targets_only = False
 
     def __init__(self, config: ModelConfig, *, labels: int, whole: bool) -> None:
         super().__init__()
@@ -206,6 +211,8 @@ def _between(hidden: Tensor, first: Tensor, last: Tensor) -> Tensor:
 
 class Vector(nn.Module):
     """The mean of a text's states, specials included, as sentence-transformers' mean pooling; nothing is learned."""
+
+    reads_targets_only = False
 
     def forward(self, hidden: Tensor, at: Tensor, real: Tensor) -> Tensor:
         """hidden [B*T, D], where each text begins [N], which tokens are no padding [B*T] -> [N, D]."""

@@ -55,6 +55,11 @@ def split_heads(qkv: Tensor, *, heads: int, rotary: Rotary | None) -> tuple[Tens
     return (q, k, v) if rotary is None else (rotary.turn(q), rotary.turn(k), v)
 
 
+def taken(x: Tensor, at: Tensor | None) -> Tensor:
+    """The states [N, D] at places [N] of x [B, T, D] laid end to end; of all places, x itself."""
+    return x if at is None else x.flatten(0, 1).index_select(0, at)
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """q [B, H, Q, E], k and v [B, H, K, E], mask [B, 1, Q, K], True = may see -> [B, H, Q, E]."""
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)

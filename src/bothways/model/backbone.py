@@ -70,13 +70,16 @@ class Backbone(nn.Module):
         mask: Tensor | None,
         cache: Cache | None = None,
         keep: Callable[[Tensor], None] | None = None,
+        at: Tensor | None = None,
     ) -> Tensor:
         """pieces [B, T], layout [B, T], mask [B, 1, T, K] boolean (None: all see all) -> [B, T, D].
 
         With a cache, the tokens are new ones behind those it holds, and the mask has a column for all of them.
-        `keep` is handed the state after the embeddings and after every block (probes, distillation).
+        `keep` is handed the state after the embeddings and after every block (probes, distillation). With places `at`
+        [N], in rows laid end to end, only their states are given, [N, D], and what comes after the last attention is
+        computed for them alone.
         """
-        return self.encode(self.embeddings(pieces, layout), layout, mask, cache, keep)
+        return self.encode(self.embeddings(pieces, layout), layout, mask, cache, keep, at)
 
     def encode(
         self,
@@ -85,9 +88,10 @@ class Backbone(nn.Module):
         mask: Tensor | None,
         cache: Cache | None = None,
         keep: Callable[[Tensor], None] | None = None,
+        at: Tensor | None = None,
     ) -> Tensor:
         """The same from embedded tokens [B, T, D] on."""
-        return through(self, x, layout=layout, mask=mask, cache=cache, keep=keep)
+        return through(self, x, layout=layout, mask=mask, cache=cache, keep=keep, at=at)
 
 
 def blocks_and_norm(config: ModelConfig) -> tuple[nn.ModuleList, RMSNorm | None]:
@@ -113,6 +117,7 @@ def through(
     mask: Tensor | None,
     cache: Cache | None = None,
     keep: Callable[[Tensor], None] | None = None,
+    at: Tensor | None = None,
 ) -> Tensor:
     """Embedded tokens [B, T, D] through all blocks and the last norm; see `Backbone.forward`."""
     config, seen = network.config, cast("Mask", mask)
@@ -130,7 +135,9 @@ def through(
     for i, block in enumerate(network.blocks):
         if keep is not None:
             keep(x)
-        x = block(x, mask=seen, rotary=rotary, cache=None if cache is None else cache.layers[i])
+        last = i == len(network.blocks) - 1
+        held = None if cache is None else cache.layers[i]
+        x = block(x, mask=seen, rotary=rotary, cache=held, at=at if last else None)
     if network.norm is not None:
         x = network.norm(x)
     if keep is not None:

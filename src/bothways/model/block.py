@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bothways.model.attention import Rotary, attend, split_heads
+from bothways.model.attention import Rotary, attend, split_heads, taken
 from bothways.model.cache import LayerCache
 from bothways.model.config import ModelConfig
 from bothways.model.kernels import rms_norm, swiglu
@@ -47,7 +47,16 @@ class Attention(nn.Module):
         self.key_norm = RMSNorm(config.head_width, config.epsilon) if config.head_norm else None
         self.out = nn.Linear(config.heads * config.head_width, config.width, bias=biased)
 
-    def forward(self, x: Tensor, *, mask: Mask, rotary: Rotary | None, cache: LayerCache | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Mask,
+        rotary: Rotary | None,
+        cache: LayerCache | None = None,
+        at: Tensor | None = None,
+    ) -> Tensor:
+        """What is seen from every place [B, T, D], or from the places `at` [N]: [N, D]."""
         qkv = self._every_head(self.qkv(x))
         if isinstance(mask, list):
             context = attend_by_tiles(qkv, heads=self.heads, rotary=rotary, tiles=mask)
@@ -56,7 +65,7 @@ class Attention(nn.Module):
             if cache is not None:
                 k, v = cache.extend(k, v)
             context = attend(q, k, v, mask).transpose(1, 2).flatten(2)
-        result: Tensor = self.out(context)
+        result: Tensor = self.out(taken(context, at))
         return result
 
     def _every_head(self, qkv: Tensor) -> Tensor:
@@ -83,8 +92,18 @@ class ModernBlock(nn.Module):
         self.up = nn.Linear(config.width, config.inner, bias=False)
         self.down = nn.Linear(config.inner, config.width, bias=False)
 
-    def forward(self, x: Tensor, *, mask: Mask, rotary: Rotary | None, cache: LayerCache | None = None) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), mask=mask, rotary=rotary, cache=cache)
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Mask,
+        rotary: Rotary | None,
+        cache: LayerCache | None = None,
+        at: Tensor | None = None,
+    ) -> Tensor:
+        """The new states [B, T, D], or those at the places `at` [N] alone: [N, D]."""
+        attended = self.attention(self.attention_norm(x), mask=mask, rotary=rotary, cache=cache, at=at)
+        x = taken(x, at) + attended
         normed = self.feed_forward_norm(x)
         result: Tensor = x + self.down(swiglu(self.gate(normed), self.up(normed)))
         return result
@@ -102,8 +121,17 @@ class ClassicBlock(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(config.width, eps=config.epsilon)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, *, mask: Mask, rotary: Rotary | None, cache: LayerCache | None = None) -> Tensor:
-        attended = self.attention(x, mask=mask, rotary=rotary, cache=cache)
-        x = self.attention_norm(x + self.dropout(attended))
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Mask,
+        rotary: Rotary | None,
+        cache: LayerCache | None = None,
+        at: Tensor | None = None,
+    ) -> Tensor:
+        """The new states [B, T, D], or those at the places `at` [N] alone: [N, D]."""
+        attended = self.attention(x, mask=mask, rotary=rotary, cache=cache, at=at)
+        x = self.attention_norm(taken(x, at) + self.dropout(attended))
         result: Tensor = self.feed_forward_norm(x + self.dropout(self.down(F.gelu(self.up(x)))))
         return result

@@ -94,7 +94,8 @@ class ModelConfig(BaseModel):
         """FLOPs a token: matrix products forward (2 a weight), and backward twice that when training.
 
         Attention over `length` keys is counted in full (what the dense kernel does), the vocabulary head only at the
-        share `predicted` of the tokens; embedding lookups, norms and activations are free.
+        share `predicted` of the tokens; embedding lookups, norms and activations are free. The last block is counted
+        whole too, though it is computed only where its state is read (`Model.states_at`).
         """
         body = 2 * self.body_parameters
         attention = 4 * self.layers * self.heads * self.head_width * length

@@ -57,10 +57,10 @@ class Generator(nn.Module):
         self.out = nn.Linear(self.config.width, embedding_width, bias=False) if narrow and not biased else None
         self.words = Words(self.config)
 
-    def forward(self, embedded: Tensor, layout: Layout, mask: Tensor) -> Tensor:
-        """embedded [B, T, E], normed -> the states [B, T, G]."""
+    def forward(self, embedded: Tensor, layout: Layout, mask: Tensor, at: Tensor) -> Tensor:
+        """embedded [B, T, E], normed -> the states at places `at` [N] of the rows laid end to end: [N, G]."""
         x = embedded if self.project is None else self.project(embedded)
-        return through(self, x, layout=layout, mask=mask)
+        return through(self, x, layout=layout, mask=mask, at=at)
 
     def said(self, states: Tensor) -> Tensor:
         """States [N, G] as the words head takes them."""

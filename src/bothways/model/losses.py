@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from bothways.batch import Batch, Losses
@@ -23,11 +24,11 @@ def plain_loss(model: Model, batch: Batch, *, rule: Visibility = ordered) -> Los
     Raises:
         UsageError: a target names a head that the model does not have.
     """
-    hidden = model.states(batch, rule=rule).flatten(0, 1)  # [B*T, D]
+    places = [torch.as_tensor(target.at) for target in batch.targets]
+    hidden = model.states_at(batch, torch.cat(places), rule=rule).split([len(at) for at in places])
     losses: Losses = {}
-    for target in batch.targets:
-        assert isinstance(target.at, Tensor) and isinstance(target.labels, Tensor) and isinstance(target.weight, Tensor)
-        at = hidden.index_select(0, target.at)  # [N, D]
+    for target, at in zip(batch.targets, hidden, strict=True):
+        assert isinstance(target.labels, Tensor) and isinstance(target.weight, Tensor)
         if target.head == "words":
             loss = model.words.loss(at, model.table, target.labels, target.weight)
         elif target.head in model.heads:

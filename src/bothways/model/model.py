@@ -104,6 +104,12 @@ class Model(nn.Module):
         hidden: Tensor = self.backbone(batch.pieces, batch.layout, rule.dense(batch.layout))
         return hidden
 
+    def states_at(self, batch: Batch, at: Tensor, *, rule: Visibility = ordered) -> Tensor:
+        """The states at places `at` [N] of the rows laid end to end, [N, D]: what nobody reads of the last block is not
+        computed."""
+        hidden: Tensor = self.backbone(batch.pieces, batch.layout, rule.dense(batch.layout), at=at)
+        return hidden
+
     def forward(self, batch: Batch, *, rule: Visibility = ordered) -> Tensor:
         """Logits of every token over the vocabulary, [B, T, V]; for looking and testing, training never makes them."""
         return self.logits(self.states(batch, rule=rule))

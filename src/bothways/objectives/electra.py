@@ -177,7 +177,7 @@ def _loss(model: Model, batch: Batch, random: torch.Generator, *, disentangled: 
     embeddings = model.backbone.embeddings
     its_own = small.embeddings or embeddings
     at, labels, weights = (torch.as_tensor(column) for column in (asked.at, asked.labels, asked.weight))
-    states = small(its_own.normed(its_own.look_up(batch.pieces, layout)), layout, mask).flatten(0, 1)[at]
+    states = small(its_own.normed(its_own.look_up(batch.pieces, layout)), layout, mask, at)
     # One number a place, so that a target that is there twice (to fill up) is drawn alike.
     chances = torch.rand(batch.pieces.numel(), generator=random, device=at.device)[at]
     said, drawn = small.words.loss_and_draw(small.said(states), its_own.pieces.weight, labels, weights, chances)
