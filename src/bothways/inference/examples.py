@@ -17,8 +17,8 @@ from bothways.visibility import Layout
 
 GROUPED = ("choice", "span", "span or none")
 """Kinds of answers whose targets share a softmax: the places of a window, the choices of a question."""
-ROW = 128
-"""Pieces in a row that holds several examples; a longer example has a row of its own."""
+ROW = 64
+"""Pieces in a row; where an example is longer, all rows have room for as many as it has, for they are stacked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,9 @@ def encode_words(tokenizer: Tokenizer, text: str, spans: np.ndarray, *, length: 
     return parts
 
 
-def rows_of(lengths: Sequence[int], *, room: int = ROW) -> list[list[int]]:
+def rows_of(lengths: Sequence[int]) -> list[list[int]]:
     """The numbers of the examples of every row, the longest first, each into the first row that has room left."""
+    room = max(ROW, *lengths)
     rows: list[list[int]] = []
     left: list[int] = []
     for number in np.argsort(-np.asarray(lengths), kind="stable").tolist():
@@ -93,7 +94,7 @@ def rows_of(lengths: Sequence[int], *, room: int = ROW) -> list[list[int]]:
         if row is None:
             row = len(rows)
             rows.append([])
-            left.append(max(room, lengths[number]))
+            left.append(room)
         rows[row].append(number)
         left[row] -= lengths[number]
     return rows
