@@ -17,8 +17,10 @@ from bothways.visibility import Layout
 
 GROUPED = ("choice", "span", "span or none")
 """Kinds of answers whose targets share a softmax: the places of a window, the choices of a question."""
-ROW = 64
-"""Pieces in a row; where an example is longer, all rows have room for as many as it has, for they are stacked."""
+ROOMS = range(64, 97, 8)
+"""Pieces in a row; where an example is longer, every row has room for as many as it has, since rows are stacked."""
+COST = 1024
+"""What a place costs beside its attention to one other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,15 @@ def encode_words(tokenizer: Tokenizer, text: str, spans: np.ndarray, *, length: 
 
 
 def rows_of(lengths: Sequence[int]) -> list[list[int]]:
-    """The numbers of the examples of every row, the longest first, each into the first row that has room left."""
-    room = max(ROW, *lengths)
+    """The numbers of the examples of every row; rows are as long as makes the batch cheapest."""
+    longest = max(lengths)
+    found = [(rows_within(lengths, room), room) for room in ROOMS if room >= longest]
+    found = found or [(rows_within(lengths, longest), longest)]
+    return min(found, key=lambda one: len(one[0]) * one[1] * (COST + one[1]))[0]
+
+
+def rows_within(lengths: Sequence[int], room: int) -> list[list[int]]:
+    """The longest first, each into the first row that has room left."""
     rows: list[list[int]] = []
     left: list[int] = []
     for number in np.argsort(-np.asarray(lengths), kind="stable").tolist():
