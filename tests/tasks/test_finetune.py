@@ -48,6 +48,13 @@ def test_transformers_pipelines_say_the_same(classifier: Path, tagger: Path) -> 
     assert [(one.label, one.start, one.end) for one in found.entities] == expected
 
 
+def test_a_number_begins_at_the_mean(tmp_path: Path, body: Path) -> None:
+    stars = write(tmp_path / "stars.jsonl", *({"text": f"film {n}", "score": 100.0 + n % 5} for n in range(20)))
+    run = finetune(config(tmp_path, body, task="match", train=stars, dev=stars, epochs=1, learning_rate=1e-9))
+    (said,) = bothways.load(run, device="cpu").match(["film 3"])
+    assert said == pytest.approx(102.0, abs=1.0)
+
+
 def test_answers_are_written_in_order_with_their_ids(classifier: Path, tmp_path: Path) -> None:
     records = [{"id": f"r{number}", "text": text} for number, text in enumerate(["a lovely film", "so bad", "x " * 90])]
     count = predict(classifier, write(tmp_path / "in.jsonl", *records), tmp_path / "out.jsonl")

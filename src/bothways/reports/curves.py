@@ -166,9 +166,12 @@ class _Frame:
 
     def rows(self, percent: bool) -> Iterator[Markup]:
         """Horizontal grid lines with their values."""
-        for value in ticks(self.low, self.high, 6):
+        values = ticks(self.low, self.high, 6)
+        texts = [f"{100 * value:.3g}%" if percent else _short(value) for value in values]
+        if len(set(texts)) < len(texts):  # a loss that hardly moves
+            texts = [f"{100 * value:.6g}%" if percent else f"{value:.6g}" for value in values]
+        for value, text in zip(values, texts, strict=True):
             y = self.y(value)
-            text = f"{100 * value:.3g}%" if percent else _short(value)
             yield tag("line", x1=LEFT, x2=LEFT + self.width, y1=y, y2=y, class_="grid")
             yield tag("text", text, x=LEFT - 7, y=y + 4, class_="end")
 

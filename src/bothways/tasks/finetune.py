@@ -98,7 +98,7 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
     body, reads = find_body(config.model, config.reads)
     data = read_data(config, reads=reads)
     tokenizer = Tokenizer.load(body)
-    model = read_body(body, data.answers, dropout=config.dropout, seed=config.seed)
+    model = _expecting_the_mean(read_body(body, data.answers, dropout=config.dropout, seed=config.seed), data)
     length = min(config.length or LONGEST, model.config.length)
     if config.length and config.length > model.config.length:
         raise UsageError(f"length {config.length} is more than the model reads ({model.config.length})")
@@ -142,6 +142,15 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
         precision="bf16" if bf16 else "fp32",
     )
     return run
+
+
+@torch.no_grad()
+def _expecting_the_mean(model: Model, data: Data) -> Model:
+    """A number begins at the mean of the training examples': else the first steps go into finding it."""
+    out: Any = getattr(model.heads[data.answers.head], "out", None)
+    if data.answers.kind == "number" and out.bias is not None:
+        out.bias.fill_(float(np.mean([example.gold for example in data.train])))
+    return model
 
 
 def optimiser(config: FinetuneConfig, weights: Replicated, *, layers: int, width: int) -> torch.optim.Optimizer:
