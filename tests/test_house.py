@@ -33,7 +33,7 @@ LEVELS = (
     {"inference", "compress", "vectors"},
     {"chat", "reports"},
     {"pretraining", "doctor"},
-    {"tasks"},
+    {"tasks", "planning"},
     {"comparison"},
     {"cli"},
     {"__init__", "__main__"},

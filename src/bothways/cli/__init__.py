@@ -20,6 +20,7 @@ from bothways.cli.corpus import prepare, show_rows, verify
 from bothways.cli.machine import doctor
 from bothways.cli.model import detect, embed, extend, fill, infill, score
 from bothways.cli.objectives import objectives, show_objective
+from bothways.cli.planning import plan
 from bothways.cli.pretraining import pretrain
 from bothways.cli.tasks import evaluate, finetune, predict
 from bothways.cli.vectors import nearest, word_vectors
@@ -28,7 +29,7 @@ from bothways.errors import BothwaysError
 GROUPS = {
     "Text": (prepare, verify, show_rows),
     "Objectives": (objectives, show_objective),
-    "Training": (pretrain, compare),
+    "Training": (plan, pretrain, compare),
     "Fine-tuning": (finetune, predict, evaluate),
     "Using a model": (fill, infill, extend, score, embed, detect),
     "Word vectors": (word_vectors, nearest),

@@ -37,7 +37,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="The comparison's folder; there already: go on.", show_default=False)],
     budget: Annotated[str, typer.Option(help="Of every run: 5e13flops as counted, or seconds, 20min.")] = "5e12flops",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each; one seed is one order of the text.")] = 3,
-    size: Annotated[str, typer.Option(help="tiny, mini, small or base.")] = "tiny",
+    size: Annotated[str, typer.Option(help="tiny, mini, small, base, or LAYERSxWIDTH: 6x192.")] = "tiny",
     rates: Annotated[
         str, typer.Option(help="Factors on the default learning rate to try; a single one is not searched.")
     ] = "0.5,1,2",

@@ -29,7 +29,9 @@ def pretrain(
     objective: Annotated[
         str | None, typer.Option(help='A name of `bothways objectives`, or "1/2 causal + 1/2 mlm".  [default: hybrid]')
     ] = None,
-    size: Annotated[str | None, typer.Option(help="tiny, mini, small or base.  [default: tiny]")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="tiny, mini, small, base, or LAYERSxWIDTH: 6x192.  [default: tiny]")
+    ] = None,
     start: Annotated[
         str | None, typer.Option("--from", help="Go on from a run, a Hugging Face folder, or a name of its hub.")
     ] = None,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bothways.errors import unknown
+from bothways.errors import UsageError, unknown
 
 HEAD_WIDTH = 64  # heads of 32 are half as fast on every processor measured (docs/decisions.md)
 
@@ -113,14 +114,17 @@ SIZES: dict[str, tuple[int, int]] = {"tiny": (4, 128), "mini": (12, 256), "small
 
 
 def preset(size: str, *, vocabulary: int, length: int = 512) -> ModelConfig:
-    """The modern shape at one of four sizes.
+    """The modern shape at one of four sizes, or of so many layers and such a width: "6x192".
 
     Raises:
-        UsageError: the size is not known.
+        UsageError: the size is not known, or the width is no multiple of the heads'.
     """
-    if size not in SIZES:
-        raise unknown("size", size, SIZES)
-    layers, width = SIZES[size]
+    own = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", size)
+    if size not in SIZES and own is None:
+        raise unknown("size", size, [*SIZES, "LAYERSxWIDTH"])
+    layers, width = SIZES[size] if own is None else map(int, own.groups())
+    if width % HEAD_WIDTH:
+        raise UsageError(f"size {size}: heads are {HEAD_WIDTH} wide, so the width is a multiple of it")
     return ModelConfig(
         vocabulary=vocabulary,
         layers=layers,

@@ -12,10 +12,18 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from bothways.errors import UsageError, unknown
 from bothways.model import ModelConfig, preset
+from bothways.model.config import SIZES
 from bothways.training.config import Budget, Frozen, TrainingConfig
 
 STEP_TOKENS = {"tiny": 8192, "mini": 16384, "small": 32768, "base": 65536}
 """Pieces in a step by size: tiny and mini by trial (docs/results.md), the others, never trained here, after them."""
+
+
+def step_tokens_for(size: str) -> int:
+    """Those of the narrowest preset that is as wide."""
+    _, _, width = size.partition("x")
+    wide = int(width) if width.isdecimal() else SIZES.get(size, SIZES["tiny"])[1]
+    return next((tokens for name, tokens in STEP_TOKENS.items() if SIZES[name][1] >= wide), STEP_TOKENS["base"])
 
 
 class PretrainConfig(Frozen):
@@ -24,7 +32,7 @@ class PretrainConfig(Frozen):
     shards     a folder made by `bothways prepare`
     out        the run's folder
     objective  an expression: "hybrid", "1/2 causal + 1/2 mlm(rate=0.3)"
-    size       tiny, mini, small or base; not asked where `start` is
+    size       tiny, mini, small, base, or LAYERSxWIDTH: 6x192; not asked where `start` is
     model      fields of ModelConfig that differ from the size's
     code       Python files with objectives of one's own
     start      a model to go on from: a run, a Hugging Face folder, or a name of its hub
@@ -50,8 +58,7 @@ class PretrainConfig(Frozen):
         training = values.get("training") if isinstance(values, dict) else None
         if not isinstance(training, dict):
             return values
-        wanted = STEP_TOKENS.get(str(values.get("size", "tiny")), STEP_TOKENS["tiny"])
-        return {**values, "training": {"step_tokens": wanted, **training}}
+        return {**values, "training": {"step_tokens": step_tokens_for(str(values.get("size", "tiny"))), **training}}
 
     def model_config_for(self, vocabulary: int) -> ModelConfig:
         """The model's shape: the preset with the changes of `model`."""
@@ -135,7 +142,7 @@ def read_budget(text: str) -> dict[str, float]:
     Raises:
         UsageError: anything else.
     """
-    units = {"s": "seconds", "min": "minutes", "h": "hours"} | {unit: unit for unit in Budget.model_fields}
+    units = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days"} | {unit: unit for unit in Budget.model_fields}
     plain = text.strip().lower().replace(" ", "")
     unit = next((unit for unit in sorted(units, key=len, reverse=True) if plain.endswith(unit)), "")
     try:
@@ -143,10 +150,12 @@ def read_budget(text: str) -> dict[str, float]:
     except ValueError:
         amount = math.nan
     if not unit or not math.isfinite(amount) or amount < (1 if unit == "steps" else 1e-9):
-        raise UsageError(f"a budget is a number and a unit: 1000steps, 5e6tokens, 1e14flops, 300s, 40min; got {text!r}")
+        raise UsageError(
+            f"a budget is a number and a unit: 1000steps, 5e6tokens, 1e14flops, 300s, 40min, 2d; got {text!r}"
+        )
     name = units[unit]
-    amount *= {"minutes": 60, "hours": 3600}.get(name, 1)
-    name = "seconds" if name in ("minutes", "hours") else name
+    amount *= {"minutes": 60, "hours": 3600, "days": 86400}.get(name, 1)
+    name = "seconds" if name in ("minutes", "hours", "days") else name
     return {name: int(amount) if name == "steps" else amount}
 
 

@@ -1,0 +1,266 @@
+"""`bothways plan`: before a run starts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bothways.cli.show import Json, console, print_json
+
+if TYPE_CHECKING:
+    from bothways.model import ModelConfig
+    from bothways.planning import Experts, Fleet, Plan, Scale
+
+HERE = "here"
+SHOWN = 6  # choices
+
+
+def plan(
+    shards: Annotated[Path | None, typer.Argument(help="Text that there is: its size and its vocabulary.")] = None,
+    size: Annotated[str | None, typer.Option(help="tiny, mini, small, base, or LAYERSxWIDTH: 96x12288.")] = None,
+    parameters: Annotated[str | None, typer.Option(help="A number of weights instead: 175B.")] = None,
+    experts: Annotated[str | None, typer.Option(help="COUNT/ACTIVE/EVERY layer: 64/1/2.")] = None,
+    tokens: Annotated[str | None, typer.Option(help="To train on: 300B.  [default: 20 a weight]")] = None,
+    time: Annotated[str | None, typer.Option(help="That there is: 2h, 30d. Without a size: what to train?")] = None,
+    hardware: Annotated[str, typer.Option(help="here (this machine, measured), or v100, a100, h100 ...")] = HERE,
+    devices: Annotated[int, typer.Option(help="How many of them.")] = 1,
+    utilisation: Annotated[float | None, typer.Option(help="Share of their peak.  [default: 0.4]")] = None,
+    price: Annotated[float | None, typer.Option(help="Of an hour of one device.")] = None,
+    objective: Annotated[str, typer.Option(help="What is trained.")] = "hybrid",
+    length: Annotated[int, typer.Option(help="Pieces in a row.")] = 128,
+    vocabulary: Annotated[int, typer.Option(help="Pieces, where no shards say.")] = 8192,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Forward passes again, to save memory.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Work published figures out again: which disagree?")] = False,
+    json: Json = False,
+) -> None:
+    """What will a run cost, before it starts, and what should I train with what I have?"""
+    from bothways.errors import UsageError
+    from bothways.planning import plan as planned
+
+    if check:
+        return _show_check(json=json)
+    unique = math.inf
+    if shards is not None:
+        vocabulary, unique = _text(shards)
+    if size is None and parameters is None:
+        if time is None:
+            raise UsageError("say --size or --parameters to learn what it costs, or --time to learn what to train")
+        fleet = None if hardware == HERE else _fleet(hardware, devices, utilisation, price)
+        told = _advice(_seconds(time), fleet, objective, vocabulary=vocabulary, length=length, unique=unique)
+        return print_json(told) if json else _show_advice(told, time, shards)
+    shape, scale = _scale(size, parameters, experts, vocabulary=vocabulary, length=length)
+    work = _work(shape, scale, objective, length=length)
+    if hardware == HERE:
+        fleet = _here(shape, objective, size=size or "", length=length, price=price)
+    else:
+        fleet = _fleet(hardware, devices, utilisation, price)
+    wanted = _amount(tokens) if tokens else 20 * scale.active if time is None else _seconds(time) * fleet.speed / work
+    found = planned(scale, wanted, fleet, flops=work, recompute=recompute)
+    return print_json(asdict(found)) if json else _show(found, fleet, unique)
+
+
+def _text(shards: Path) -> tuple[int, float]:
+    """The size of the vocabulary, and how many pieces there are to train on."""
+    from bothways.corpus import Shards
+
+    text = Shards.open(shards)
+    return text.vocabulary.size, float(text.manifest.train.pieces)
+
+
+def _amount(text: str) -> float:
+    """ "175B", "1.5e9"."""
+    from bothways.errors import UsageError
+
+    letters = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+    plain = text.strip().upper()
+    try:
+        amount = float(plain.rstrip("KMBT")) * letters.get(plain[-1:], 1.0)
+    except ValueError:
+        amount = math.nan
+    if not (math.isfinite(amount) and amount > 0):
+        raise UsageError(f"expected a number above 0, as 175B or 1.5e9; got {text!r}")
+    return amount
+
+
+def _seconds(text: str) -> float:
+    from bothways.errors import UsageError
+    from bothways.pretraining.config import read_budget
+
+    try:
+        return read_budget(text)["seconds"]
+    except (KeyError, UsageError):
+        raise UsageError(f"--time expects 300s, 40min, 2h or 30d; got {text!r}") from None
+
+
+def _scale(
+    size: str | None, parameters: str | None, experts: str | None, *, vocabulary: int, length: int
+) -> tuple[ModelConfig | None, Scale]:
+    from bothways.errors import UsageError
+    from bothways.model import preset
+    from bothways.planning import Scale
+
+    if size is None:
+        if experts:
+            raise UsageError("--experts belongs to a shape: say --size LAYERSxWIDTH")
+        assert parameters is not None
+        return None, Scale.of_count(_amount(parameters))
+    if parameters is not None:
+        raise UsageError("say --size or --parameters, not both")
+    shape = preset(size, vocabulary=vocabulary, length=length)
+    return shape, Scale.of_shape(shape, _experts(experts) if experts else None)
+
+
+def _experts(text: str) -> Experts:
+    from bothways.errors import UsageError
+    from bothways.planning import Experts
+
+    parts = text.split("/")
+    if not (1 <= len(parts) <= 3 and all(part.isdecimal() for part in parts)):
+        raise UsageError(f"--experts expects COUNT/ACTIVE/EVERY, as 64/1/2; got {text!r}")
+    return Experts(*map(int, parts))
+
+
+def _work(shape: ModelConfig | None, scale: Scale, objective: str, *, length: int) -> float:
+    """FLOPs of training on one token."""
+    from bothways.planning.here import work_of
+
+    return 6 * scale.active if shape is None else work_of(shape, objective, length=length) + 6 * scale.extra
+
+
+def _fleet(hardware: str, devices: int, utilisation: float | None, price: float | None) -> Fleet:
+    from bothways.planning import Fleet, device
+    from bothways.planning.devices import USUAL
+
+    return Fleet(device(hardware), devices, USUAL if utilisation is None else utilisation, price=price)
+
+
+def _here(shape: ModelConfig | None, objective: str, *, size: str, length: int, price: float | None) -> Fleet:
+    """This machine, at the speed at which it trains this very shape."""
+    from bothways.errors import UsageError
+    from bothways.machine import memory
+    from bothways.planning import Device, Fleet
+    from bothways.planning.here import pace, training_for
+
+    if shape is None:
+        raise UsageError("this machine cannot try a number of weights: say --size LAYERSxWIDTH, or --hardware")
+    found = pace(shape, training_for(shape, size=size, length=length), objective=objective)
+    return Fleet(Device("this machine", found.peak, memory()), utilisation=min(1.0, found.utilisation), price=price)
+
+
+def _advice(
+    seconds: float, fleet: Fleet | None, objective: str, *, vocabulary: int, length: int, unique: float
+) -> dict[str, Any]:
+    """What to train in the time: one of our sizes on this machine, a number of weights on others."""
+    from bothways.planning import best_parameters, best_tokens
+    from bothways.planning.advice import choices
+    from bothways.planning.here import speed_here
+
+    there = None if math.isinf(unique) else unique
+    if fleet is not None:
+        weights = best_parameters(seconds * fleet.speed)
+        return {"flops": seconds * fleet.speed, "parameters": weights, "tokens": best_tokens(weights), "unique": there}
+    speed = speed_here(objective, vocabulary=vocabulary, length=length)
+    found = choices(seconds, speed, vocabulary=vocabulary, length=length, unique=unique)
+    return {"choices": [asdict(one) for one in found], "unique": there}
+
+
+def _show(told: Plan, fleet: Fleet, unique: float) -> None:
+    active = "" if told.active == told.parameters else f", {_count(told.active)} of them for a token"
+    epochs = "" if math.isinf(unique) else f", {told.tokens / unique:.3g} epochs"
+    again = "" if told.done == told.flops else f"; done {told.done:.3g}, with forward passes again"
+    device = fleet.device
+    held = {"replicated": told.replicated, "sharded": told.sharded, "recomputed": told.recomputed}
+    rows = {
+        "weights": f"{_count(told.parameters)}{active}",
+        "tokens": f"{_count(told.tokens)}, {told.tokens / told.active:.3g} a weight "
+        f"(Chinchilla: {_count(told.best_tokens)}){epochs}",
+        "FLOPs": f"{told.flops:.3g}; by the rule 6ND {told.rule:.3g}{again}",
+        "on": f"{fleet.count} x {device.name}, {device.peak / 1e12:.4g} TFLOPS, at {fleet.utilisation:.0%} of it",
+        "time": f"{_long(told.seconds)}, {told.device_hours:,.3g} device-hours",
+        "energy": "unknown" if told.kilowatt_hours is None else f"{told.kilowatt_hours:,.3g} kWh",
+        "money": "unknown: say --price" if told.money is None else f"{told.money:,.0f}",
+        **{f"memory, {name}": _held(size, name in told.fits) for name, size in held.items()},
+        "checkpoint": f"{_bytes(told.checkpoint)}; {_bytes(told.checkpoint_to_go_on)} to go on from",
+    }
+    _grid(rows)
+
+
+def _held(size: float | None, fits: bool) -> str:
+    return "unknown without a shape" if size is None else f"{_bytes(size)} on each, {'fits' if fits else 'too much'}"
+
+
+def _count(number: float) -> str:
+    """175B: as models are spoken of."""
+    from bothways.training.display import compact
+
+    return compact(number).replace("G", "B")
+
+
+def _show_advice(told: dict[str, Any], time: str, shards: Path | None) -> None:
+    there = "" if not told["unique"] else f"; there are {_count(told['unique'])}"
+    if "choices" not in told:
+        return _grid(
+            {
+                "FLOPs": f"{told['flops']:.3g} in {time}",
+                "weights": f"{_count(told['parameters'])}, as Chinchilla has it",
+                "tokens": f"{_count(told['tokens'])}{there}",
+            }
+        )
+    rows = [("size", "weights", "tokens", "a weight", "expected loss")]
+    for one in told["choices"][:SHOWN]:
+        parameters, tokens = one["parameters"], one["tokens"]
+        rows.append(
+            (one["size"], _count(parameters), _count(tokens), f"{tokens / parameters:.3g}", f"{one['loss']:.2f}")
+        )
+    for row in rows:
+        print("".join(f"{cell:>14}" for cell in row))
+    print(f"\nNext: bothways pretrain {shards or 'SHARDS'} --size {told['choices'][0]['size']} --budget {time}")
+    return None
+
+
+def _show_check(*, json: bool) -> None:
+    """Exits with 1 if a figure is not what is written beside it."""
+    from bothways.planning.published import claims
+
+    found, model = claims(), ""
+    if json:
+        print_json([asdict(one) | {"holds": one.holds} for one in found])
+    for one in () if json else found:
+        if one.of != model:
+            model = one.of
+            print(f"\n{model}")
+        verdict = ("agrees" if one.agrees else "DISAGREES") if one.holds else "CHANGED"
+        print(f"  {verdict:9}  {one.what}: {one.worked_out:.4g}, published {one.published:.4g} {one.unit}".rstrip())
+        if one.says:
+            print(f"             {one.says} ({one.source})")
+    if not all(one.holds for one in found):
+        raise typer.Exit(1)
+
+
+def _grid(rows: dict[str, str]) -> None:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console().print(table)
+
+
+def _long(seconds: float) -> str:
+    if seconds < 2 * 86400:
+        return f"about {timedelta(seconds=round(seconds))}"
+    days = seconds / 86400
+    return f"about {days:,.1f} days" if days < 730 else f"about {days / 365:,.1f} years"
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.3g} {unit}"

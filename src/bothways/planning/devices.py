@@ -1,0 +1,99 @@
+"""What a run may stand on: accelerators as their makers describe them, and how many work together.
+
+Peaks are those of dense 16-bit products; data sheets also print twice as much, for matrices half of zeros.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from bothways.errors import UsageError, unknown
+
+GIB = 2**30
+USUAL = 0.4
+"""The share of the peak that large runs reach: 0.20 (GPT-3) to 0.57 (LaMDA), see `published`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One accelerator, or one machine.
+
+    peak    floating-point operations a second
+    memory  bytes
+    watts   while it works; None where nobody said
+    """
+
+    name: str
+    peak: float
+    memory: float
+    watts: float | None = None
+
+
+DEVICES = {
+    one.name: one
+    for one in (
+        Device("v100", 125e12, 32 * GIB, 300),
+        Device("t4", 65e12, 16 * GIB, 70),
+        Device("a100-40", 312e12, 40 * GIB, 400),
+        Device("a100", 312e12, 80 * GIB, 400),
+        Device("h100", 989e12, 80 * GIB, 700),
+        Device("tpu-v3", 123e12, 32 * GIB, 220),
+        Device("tpu-v4", 275e12, 32 * GIB, 192),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Devices that share a run.
+
+    utilisation  share of their peak that goes into the model's own arithmetic
+    overhead     watts that a data centre takes for each that a device does (PUE)
+    price        of an hour of one device, in any money
+    """
+
+    device: Device
+    count: int = 1
+    utilisation: float = USUAL
+    overhead: float = 1.1
+    price: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("devices", self.count), ("peak", self.device.peak), ("memory", self.device.memory)):
+            if not (math.isfinite(value) and value > 0):
+                raise UsageError(f"{name}: expected more than 0, got {value:g}")
+        if not 0 < self.utilisation <= 1:
+            raise UsageError(f"utilisation is a share of the peak, above 0 and at most 1; got {self.utilisation:g}")
+        if self.overhead < 1:
+            raise UsageError(
+                f"a data centre takes at least what its devices take: overhead >= 1, got {self.overhead:g}"
+            )
+        if self.price is not None and not self.price >= 0:
+            raise UsageError(f"a price is 0 or more, got {self.price:g}")
+
+    @property
+    def speed(self) -> float:
+        """Floating-point operations a second of all of them that serve the model."""
+        return self.count * self.device.peak * self.utilisation
+
+    def hours(self, flops: float) -> float:
+        """Of one device: what is paid for."""
+        return self.count * flops / self.speed / 3600
+
+    def kilowatt_hours(self, flops: float) -> float | None:
+        watts = self.device.watts
+        return None if watts is None else self.hours(flops) * watts * self.overhead / 1000
+
+    def money(self, flops: float) -> float | None:
+        return None if self.price is None else self.hours(flops) * self.price
+
+
+def device(name: str) -> Device:
+    """
+    Raises:
+        UsageError: it is not in the table.
+    """
+    if name not in DEVICES:
+        raise unknown("device", name, DEVICES)
+    return DEVICES[name]

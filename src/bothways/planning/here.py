@@ -1,0 +1,139 @@
+"""How fast this machine trains a shape: a few real steps on random pieces, timed."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from bothways.batch import Row, Vocabulary
+from bothways.machine import gemm_peak
+from bothways.model import Model, ModelConfig, preset
+from bothways.objectives import build
+from bothways.planning.advice import speed_by_width
+from bothways.pretraining.batches import TrainingBatches
+from bothways.pretraining.config import step_tokens_for
+from bothways.pretraining.setup import losses_of, precision_of
+from bothways.training.config import Budget, TrainingConfig
+from bothways.training.loop import Work, train
+from bothways.training.optimiser import build_optimisers, rated
+from bothways.training.state import State
+from bothways.training.weights import KINDS, Replicated, kind
+
+SECONDS = 20.0
+DOCUMENT = 400  # pieces, about what a page of prose has
+ROWS = 64  # that FLOPs are averaged over
+ROLES = 5  # pieces that are no text
+LARGE = 2e7  # weights of the blocks
+LONG = 10**9  # steps: it is stopped by the clock
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What was measured.
+
+    step_seconds  of one step, the median
+    step_tokens   of one step
+    flops         a token, counted as `ModelConfig.flops_per_token` does
+    peak          floating-point operations a second of a matrix product
+    precision     "bf16" or "fp32"
+    """
+
+    step_seconds: float
+    step_tokens: int
+    flops: float
+    peak: float
+    precision: str
+
+    @property
+    def tokens_a_second(self) -> float:
+        return self.step_tokens / self.step_seconds
+
+    @property
+    def utilisation(self) -> float:
+        return self.tokens_a_second * self.flops / self.peak
+
+
+@dataclass(frozen=True, slots=True)
+class RandomRows:
+    """Rows of random pieces in words of three and documents of one length: as much work as rows of text."""
+
+    vocabulary: Vocabulary
+    length: int
+
+    def key(self, index: int) -> tuple[int, int, int]:
+        return 0, 0, index
+
+    def __getitem__(self, index: int) -> Row:
+        place = np.arange(self.length) + index * self.length
+        pieces = np.random.default_rng((0, index)).integers(ROLES, self.vocabulary.size, self.length, dtype=np.int32)
+        pieces[place % DOCUMENT == 0] = self.vocabulary.cls
+        document = (place // DOCUMENT - place[0] // DOCUMENT).astype(np.int32)
+        return Row(pieces, document, (place % 3 == 0) | (pieces == self.vocabulary.cls))
+
+
+def work_of(shape: ModelConfig, objective: str, *, length: int) -> float:
+    """FLOPs of training on one token of text, as `Objective.cost` counts them, over a few rows.
+
+    Raises:
+        UsageError: an objective that needs more than text.
+    """
+    vocabulary = Vocabulary(size=shape.vocabulary, pad=0, unk=1, cls=2, sep=3, mask=4)
+    asked, rows = build(objective, vocabulary), RandomRows(vocabulary, length)
+    samples = (asked.sample(rows[i], np.random.default_rng(i), 0.5) for i in range(ROWS))
+    return sum(asked.cost(shape, sample) for sample in samples) / (ROWS * length)
+
+
+def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybrid", seconds: float = SECONDS) -> Pace:
+    """Trains on random pieces for about so long, in one process with the threads that torch has.
+
+    Raises:
+        UsageError: an objective that needs more than text, or a step that cannot be dealt out.
+    """
+    training.check_split(1)
+    vocabulary = Vocabulary(size=shape.vocabulary, pad=0, unk=1, cls=2, sep=3, mask=4)
+    asked = build(objective, vocabulary)
+    model = Model(shape, heads=asked.heads, parts=asked.parts)
+    precision = precision_of(training)
+    weights = Replicated(model, torch.bfloat16 if precision == "bf16" else torch.float32)
+    by_kind = {name: [w for key, w in weights.master.items() if kind(key, w) == name] for name in KINDS}
+    state = State(weights, build_optimisers(rated(training.optimiser, width=shape.width), **by_kind))
+    rows: Any = RandomRows(vocabulary, training.length)
+    batches = TrainingBatches(rows, asked, training)
+    work = Work(weights.around(losses_of(asked, model)), batches, tuple(sorted(asked.shares)))
+    taken: list[float] = []
+    began = time.perf_counter()
+    for _ in train(work, state=state, config=training, total=LONG):
+        taken.append(time.perf_counter() - began - sum(taken))
+        if sum(taken) > seconds and (len(taken) > 1 or taken[0] > seconds):
+            break
+    return Pace(
+        step_seconds=statistics.median(taken[1:] or taken),
+        step_tokens=training.rows * training.length,
+        flops=work_of(shape, objective, length=training.length),
+        peak=gemm_peak(precision, seconds=0.5),
+        precision=precision,
+    )
+
+
+def training_for(shape: ModelConfig, *, size: str, length: int) -> TrainingConfig:
+    """The steps that a run of this size takes; of large models smaller ones, that a trial may end."""
+    tokens = (
+        step_tokens_for(size) if shape.body_parameters < LARGE else TrainingConfig.model_fields["micro_tokens"].default
+    )
+    return TrainingConfig(budget=Budget(steps=1), length=length, step_tokens=tokens)
+
+
+def speed_here(objective: str, *, vocabulary: int, length: int) -> Callable[[ModelConfig], float]:
+    """Tokens a second at which this machine trains any shape, from a trial of two."""
+    measured = {}
+    for size in ("tiny", "mini"):
+        shape = preset(size, vocabulary=vocabulary, length=length)
+        found = pace(shape, training_for(shape, size=size, length=length), objective=objective, seconds=SECONDS / 2)
+        measured[shape.width] = found.tokens_a_second * found.flops
+    return speed_by_width(measured, lambda shape: work_of(shape, objective, length=length))

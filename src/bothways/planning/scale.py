@@ -1,0 +1,112 @@
+"""How large a model is: weights, arithmetic, memory and disk, from its shape or from a number of weights alone.
+
+Letters: N weights, D tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from bothways.errors import UsageError
+from bothways.model import ModelConfig
+
+TOKENS_A_WEIGHT = 20.0
+"""Of a model that is as good as its FLOPs allow (Hoffmann et al. 2022, table 3: 20 at all sizes)."""
+STATE = 16
+"""Bytes a weight while training in mixed precision: 2 the weight, 2 its gradient, 4 in float32, 8 AdamW's moments
+(Rajbhandari et al. 2020, section 3.1)."""
+SAVED, SAVED_TO_GO_ON = 2, 12
+"""Bytes a weight on disk: in 16 bits; in float32 with both moments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """A mixture of experts: `count` feed-forward networks in every `every`-th layer, `active` of them for a token."""
+
+    count: int
+    active: int = 1
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.active <= self.count and self.every >= 1):
+            raise UsageError(
+                f"experts are COUNT/ACTIVE/EVERY with 1 <= ACTIVE <= COUNT, as 64/1/2; "
+                f"got {self.count}/{self.active}/{self.every}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What costs depend on.
+
+    parameters   all weights
+    active       those that take part in a token: without experts, all
+    shape        None where only their number is known: then no activations, and FLOPs by the rule 6ND alone
+    extra        body weights that take part in a token beyond the shape's own (second and further experts, routers)
+    """
+
+    parameters: float
+    active: float
+    shape: ModelConfig | None = None
+    extra: float = 0.0
+
+    @classmethod
+    def of_count(cls, parameters: float, active: float | None = None) -> Scale:
+        """
+        Raises:
+            UsageError: numbers of weights that cannot be.
+        """
+        active = parameters if active is None else active
+        if not (math.isfinite(parameters) and 0 < active <= parameters):
+            raise UsageError(f"expected 0 < active weights <= all weights, got {active:g} of {parameters:g}")
+        return cls(parameters, active)
+
+    @classmethod
+    def of_shape(cls, shape: ModelConfig, experts: Experts | None = None) -> Scale:
+        """Counted from the matrices and norms of the modern or classic shape."""
+        tables = shape.vocabulary * (shape.embedding_width or shape.width) * (2 if shape.word_head == "untied" else 1)
+        norms = (2 * shape.layers + 1) * shape.width
+        plain = shape.body_parameters + tables + norms
+        if experts is None:
+            return cls(plain, plain, shape)
+        layers = shape.layers // experts.every
+        one = shape.width * shape.inner * (3 if shape.shape == "modern" else 2)
+        routers = layers * shape.width * experts.count
+        extra = layers * (experts.active - 1) * one + routers
+        return cls(plain + layers * (experts.count - 1) * one + routers, plain + extra, shape, extra)
+
+    def rule(self, tokens: float, *, recompute: bool = False) -> float:
+        """6ND over the active weights; 8ND where the forward pass is done again on the way back."""
+        return (8 if recompute else 6) * self.active * tokens
+
+    def state(self, devices: int = 1, *, sharded: bool = False) -> float:
+        """Bytes of weights, gradients and AdamW on each device."""
+        if not sharded:
+            return STATE * self.parameters
+        gathered = 2 * self.parameters / (self.shape.layers if self.shape else 1)  # one layer at a time, in 16 bits
+        return STATE * self.parameters / devices + (gathered if devices > 1 else 0)
+
+    def activations(self, tokens: int, *, recompute: bool = False) -> float | None:
+        """Bytes kept for the way back of `tokens` at once, in 16 bits with fused attention (Korthikanti et al. 2022,
+        section 4.1: 34 widths a layer at a feed-forward width of 4); recomputed, the input of every layer and one
+        layer's own. None without a shape."""
+        if self.shape is None:
+            return None
+        layer = 18 * self.shape.width + 4 * self.shape.inner
+        kept = self.shape.layers * 2 * self.shape.width + layer if recompute else self.shape.layers * layer
+        return float(tokens * kept)
+
+    def checkpoint(self, *, to_go_on: bool = False) -> float:
+        """Bytes on disk."""
+        return (SAVED_TO_GO_ON if to_go_on else SAVED) * self.parameters
+
+
+def best_tokens(active: float) -> float:
+    """How many a model of so many weights should read, if FLOPs are what is scarce (Hoffmann et al. 2022)."""
+    return TOKENS_A_WEIGHT * active
+
+
+def best_parameters(flops: float) -> float:
+    """The weights of the model that makes the most of so many FLOPs: C = 6N * 20N."""
+    return math.sqrt(flops / (6 * TOKENS_A_WEIGHT))

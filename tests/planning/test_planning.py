@@ -1,0 +1,126 @@
+"""The planner: published figures come out, shapes are counted as models are, and what cannot be is refused."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from bothways.errors import UsageError
+from bothways.model import Model, ModelConfig, preset
+from bothways.planning import Device, Experts, Fleet, Scale, best_parameters, best_tokens, device, plan
+from bothways.planning.advice import choices, expected_loss, speed_by_width
+from bothways.planning.here import pace, training_for, work_of
+from bothways.planning.published import YEAR, claims
+
+TINY = preset("tiny", vocabulary=500, length=32)
+
+
+def test_every_published_figure_is_what_is_written_beside_it() -> None:
+    assert [claim for claim in claims() if not claim.holds] == []
+    assert {claim.of for claim in claims() if not claim.agrees} >= {"LaMDA", "PaLM 540B", "OPT-175B", "WuDao 2.0"}
+
+
+def test_gpt3_by_hand() -> None:
+    """3.14e23 FLOPs at 28 TFLOPS: 355.6 V100-years, 4.61 million dollars at 1.48 an hour."""
+    one = Fleet(Device("v100", 28e12, 32e9), utilisation=1.0, price=1.48)
+    found = plan(Scale.of_count(174.6e9), 300e9, one)
+    assert found.flops == pytest.approx(3.14e23, rel=2e-3)
+    assert one.hours(3.14e23) / YEAR == pytest.approx(355.6, abs=0.1)
+    assert one.money(3.14e23) == pytest.approx(4.61e6, rel=1e-3)
+    assert found.replicated is None and found.fits == ()
+
+
+def test_recomputation_does_a_third_more() -> None:
+    fleet = Fleet(device("a100"), 992)
+    plain, again = (plan(Scale.of_count(175e9), 300e9, fleet, recompute=recompute) for recompute in (False, True))
+    assert again.flops == plain.flops and again.done == pytest.approx(4 / 3 * plain.done)
+    assert again.seconds == pytest.approx(4 / 3 * plain.seconds)
+    assert again.done == pytest.approx(4.2e23)
+
+
+@pytest.mark.parametrize("size", ["tiny", "mini", "6x192", "96x12288"])
+def test_weights_are_those_of_the_model(size: str) -> None:
+    shape = preset(size, vocabulary=8192)
+    with torch.device("meta"):
+        model = Model(shape) if shape.width < 1000 else None
+    expected = 96 * 12 * 12288**2 if model is None else model.parameter_count()
+    assert Scale.of_shape(shape).parameters == pytest.approx(expected, rel=1e-3 if model is None else 0)
+
+
+def test_weights_of_a_classic_shape_but_for_biases() -> None:
+    shape = ModelConfig(vocabulary=30522, layers=12, width=768, heads=12, inner=3072, shape="classic")
+    assert Scale.of_shape(shape).parameters == pytest.approx(110e6, rel=0.02)
+
+
+def test_experts_add_weights_and_only_the_active_ones_add_work() -> None:
+    shape = preset("mini", vocabulary=1000)
+    feed_forward = 3 * shape.width * shape.inner
+    plain, mixed = Scale.of_shape(shape), Scale.of_shape(shape, Experts(8, 2, every=3))
+    routers = 4 * shape.width * 8
+    assert mixed.parameters - plain.parameters == 4 * 7 * feed_forward + routers
+    assert mixed.active - plain.active == 4 * feed_forward + routers
+    assert Scale.of_shape(shape, Experts(1)).active - plain.active == 12 * shape.width
+
+
+def test_memory_of_a_device() -> None:
+    scale = Scale.of_shape(TINY)
+    assert scale.state() == 16 * scale.parameters
+    assert scale.state(8, sharded=True) == 2 * scale.parameters + 2 * scale.parameters / TINY.layers
+    four = TINY.model_copy(update={"inner": 4 * TINY.width})
+    assert Scale.of_shape(four).activations(10) == 10 * TINY.layers * 34 * TINY.width
+    found = plan(scale, 1e6, Fleet(device("t4"), 4))
+    assert found.replicated is not None and found.sharded is not None and found.recomputed is not None
+    assert found.replicated > found.sharded > found.recomputed
+    assert found.fits == ("replicated", "sharded", "recomputed")
+    assert plan(scale, 1e6, Fleet(Device("small", 1e12, found.sharded), 4)).fits == ("sharded", "recomputed")
+
+
+def test_chinchilla_both_ways() -> None:
+    assert best_tokens(70e9) == 1.4e12
+    weights = best_parameters(5.88e23)
+    assert weights == pytest.approx(70e9, rel=1e-3)
+    assert Scale.of_count(weights).rule(best_tokens(weights)) == pytest.approx(5.88e23)
+
+
+def test_work_is_what_the_objective_counts() -> None:
+    causal = work_of(TINY, "causal", length=32)
+    assert causal == pytest.approx(TINY.flops_per_token(length=32, predicted=1.0), rel=0.05)
+    masked = TINY.flops_per_token(length=32, predicted=0.15)
+    assert work_of(TINY, "mlm(rate=0.15)", length=32) == pytest.approx(masked, rel=0.02)
+
+
+def test_this_machine_is_measured_on_the_very_steps() -> None:
+    found = pace(TINY, training_for(TINY, size="tiny", length=32), objective="mlm", seconds=0.1)
+    assert found.step_tokens == 8192 and found.tokens_a_second > 0
+    assert 0 < found.utilisation < 1.5
+
+
+def test_more_time_asks_for_a_larger_model_and_little_text_for_less_reading() -> None:
+    speed = speed_by_width({128: 5e10, 256: 6e10}, lambda shape: 6 * Scale.of_shape(shape).parameters)
+    minute, week = (choices(seconds, speed, vocabulary=8192, length=128)[0] for seconds in (60, 7 * 86400))
+    assert minute.size == "tiny" and week.parameters > 5 * minute.parameters
+    assert minute.tokens == pytest.approx(60 * 5e10 / (6 * minute.parameters))
+    assert expected_loss(1e6, 1e9, unique=1e6) > expected_loss(1e6, 1e9, unique=1e8) > expected_loss(1e6, 1e9)
+    assert expected_loss(1e6, 1e6, unique=1e6) == expected_loss(1e6, 1e6)
+
+
+def test_what_cannot_be_is_refused() -> None:
+    for wrong in (
+        lambda: Fleet(device("a100"), 0),
+        lambda: Fleet(device("a100"), utilisation=1.1),
+        lambda: Fleet(device("a100"), utilisation=0.0),
+        lambda: Fleet(device("a100"), price=-1.0),
+        lambda: Fleet(device("a100"), overhead=0.9),
+        lambda: Fleet(Device("none", 0.0, 1e9)),
+        lambda: device("abacus"),
+        lambda: Experts(4, 8),
+        lambda: Scale.of_count(-1.0),
+        lambda: Scale.of_count(1e9, 2e9),
+        lambda: plan(Scale.of_count(1e9), math.nan, Fleet(device("a100"))),
+        lambda: preset("6x100", vocabulary=10),
+        lambda: preset("6x", vocabulary=10),
+    ):
+        with pytest.raises(UsageError):
+            wrong()
