@@ -40,6 +40,7 @@ def show_objective(
     text: Annotated[list[str], typer.Argument(help="Words; each text is a document of its own.")],
     seed: Annotated[int, typer.Option(min=0, help="Which draw to show.")] = 0,
     progress: Annotated[float, typer.Option(min=0, max=1, help="How far into the run: 0 to 1.")] = 0.0,
+    html: Annotated[Path | None, typer.Option(help="Write a page with the picture here instead.")] = None,
     code: Code = [],  # noqa: B006
 ) -> None:
     """Show what an objective makes of some words: who sees whom, and what must be said where."""
@@ -47,5 +48,12 @@ def show_objective(
     from bothways.objectives.show import show
 
     use(code)
+    if html is not None:
+        from bothways.files import writing
+        from bothways.reports.visibility import visibility_page
 
-    console().out(show(objective, text, seed=seed, progress=progress), highlight=False)
+        page = visibility_page(objective, text, seed=seed, progress=progress)
+        with writing(html.parent):
+            html.write_text(page, encoding="utf-8")
+        return console().print(f"page  {html}", markup=False)
+    return console().out(show(objective, text, seed=seed, progress=progress), highlight=False)

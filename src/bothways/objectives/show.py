@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from unicodedata import east_asian_width
 
@@ -13,14 +13,36 @@ from bothways.batch import Row, Sample, Vocabulary
 from bothways.errors import UsageError
 from bothways.objectives import build
 from bothways.objectives.objective import Objective, sides
-from bothways.visibility import Visibility, places
+from bothways.visibility import places
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SEEN, UNSEEN = "■", "·"
 
 
-def show(expression: str, texts: Sequence[str], *, seed: int = 0, progress: float = 0.0) -> str:
-    """A picture of what an objective makes of a row of words, one for each kind of row that it draws.
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A row that an objective drew; letters: S tokens of the sample.
+
+    name   of the objective that drew it, a member of a mixture
+    share  of the rows that are of its kind
+    row    the text as it was
+    reads  [S] the words that are read
+    says   [S] what must be said there, "" for nothing
+    sees   [S, S] bool: who sees whom
+    """
+
+    name: str
+    share: Fraction
+    row: Row
+    sample: Sample
+    words: Sequence[str]
+    reads: Sequence[str]
+    says: Sequence[str]
+    sees: np.ndarray
+
+
+def pictures(expression: str, texts: Sequence[str], *, seed: int = 0, progress: float = 0.0) -> list[Picture]:
+    """What an objective makes of a row of words, one picture for each kind of row that it draws.
 
     Every text is a document, and all are packed into one row. A word that begins with ## continues the one before it;
     the word [SEP] parts a pair of texts.
@@ -30,19 +52,44 @@ def show(expression: str, texts: Sequence[str], *, seed: int = 0, progress: floa
         UsageError: no word in a text, or an expression that `build` refuses.
     """
     row, words, vocabulary = toy_row(texts)
-    objective = build(expression, vocabulary)
-    pictures = [f"{expression}: {objective.about.summary}", f"paper: {objective.about.paper}"]
-    if objective.about.differs:
-        pictures.append(f"here:  {objective.about.differs}")
     leaves: dict[Objective, float] = {}
-    for leaf, share in objective.leaves():
+    for leaf, share in build(expression, vocabulary).leaves():
         leaves[leaf] = leaves.get(leaf, 0.0) + share
+    found = []
     for leaf, share in leaves.items():
         sample = _draw(leaf, row, seed, progress)
+        reads = [words[piece] for piece in sample.pieces]
         part = Fraction(share).limit_denominator(100)
-        pictures += ["", *([f"{leaf.name}, {part} of the rows"] if len(leaves) > 1 else [])]
-        pictures += draw_sample(sample, row=row, words=words, rule=leaf.rule)
-    return "\n".join(pictures)
+        seen = leaf.rule.matrix(sample.layout)
+        found.append(Picture(leaf.name, part, row, sample, words, reads, _says(sample, words), seen))
+    return found
+
+
+def show(expression: str, texts: Sequence[str], *, seed: int = 0, progress: float = 0.0) -> str:
+    """The `pictures` as text, under what the objective says of itself."""
+    drawn = pictures(expression, texts, seed=seed, progress=progress)
+    lines = list(about(expression))
+    for one in drawn:
+        lines += ["", *([f"{one.name}, {one.share} of the rows"] if len(drawn) > 1 else [])]
+        lines += as_text(one)
+    return "\n".join(lines)
+
+
+def about(expression: str) -> Iterator[str]:
+    """What it does, its paper, and where this differs."""
+    said = build(expression, toy_row(["a"])[2]).about
+    yield f"{expression}: {said.summary}"
+    yield f"paper: {said.paper}"
+    if said.differs:
+        yield f"here:  {said.differs}"
+
+
+def _says(sample: Sample, words: Sequence[str]) -> list[str]:
+    says = [""] * len(sample.pieces)
+    for target in sample.targets:
+        for at, label in zip(target.at, target.labels, strict=True):
+            says[at] = f"{says[at]} {words[label]}".strip() if target.head == "words" else f"{target.head} {label}"
+    return says
 
 
 def toy_row(texts: Sequence[str]) -> tuple[Row, list[str], Vocabulary]:
@@ -79,32 +126,34 @@ def _draw(objective: Objective, row: Row, seed: int, progress: float) -> Sample:
     return next((sample for sample in speaking if SPECIAL.index("[MASK]") in sample.pieces), speaking[0])
 
 
-def draw_sample(sample: Sample, *, row: Row, words: Sequence[str], rule: Visibility) -> Iterator[str]:
-    """Lines: for every place what is read there (and the text, where it differs), its step, its group if there is
-    scaffolding, whom it sees, and what it must say; columns stand under the words that are seen."""
-    reads = [words[piece] for piece in sample.pieces]
-    says = [""] * len(reads)
-    for target in sample.targets:
-        for at, label in zip(target.at, target.labels, strict=True):
-            says[at] = f"{says[at]} {words[label]}".strip() if target.head == "words" else f"{target.head} {label}"
-    left = {"reads": reads, "step": [str(step) for step in sample.layout.step]}
-    text = [words[piece] for piece in row.pieces]
-    if text != reads:
-        left = {"text": [*text, *[""] * (len(reads) - len(text))], **left}
-    if sample.layout.group.any():
-        left["group"] = [str(group) for group in sample.layout.group]
-    if (sample.layout.position != places(sample.layout.document)).any():
-        left["position"] = [str(position) for position in sample.layout.position]
-    if sample.layout.segment.any():
-        left["segment"] = [str(segment) for segment in sample.layout.segment]
+def columns(picture: Picture) -> dict[str, list[str]]:
+    """{name: what it is at every place}: the text where something else is read, what is read, and those columns of the
+    layout that say something."""
+    layout, reads = picture.sample.layout, list(picture.reads)
+    text = [picture.words[piece] for piece in picture.row.pieces]
+    found = {} if text == reads else {"text": [*text, *[""] * (len(reads) - len(text))]}
+    found |= {"reads": reads, "step": [str(step) for step in layout.step]}
+    if layout.group.any():
+        found["group"] = [str(group) for group in layout.group]
+    if (layout.position != places(layout.document)).any():
+        found["position"] = [str(position) for position in layout.position]
+    if layout.segment.any():
+        found["segment"] = [str(segment) for segment in layout.segment]
+    return found
+
+
+def as_text(picture: Picture) -> Iterator[str]:
+    """Lines: for every place its `columns`, whom it sees, and what it must say; columns stand under the words that are
+    seen."""
+    left, reads = columns(picture), picture.reads
     widths = {name: max(map(_width, (name, *cells))) for name, cells in left.items()}
     yield "  ".join((*(_pad(name, widths[name]) for name in left), "sees " + " ".join(reads), "says"))
-    for i, seen in enumerate(rule.matrix(sample.layout)):
+    for i, seen in enumerate(picture.sees):
         marks = [
             _pad(SEEN if see else UNSEEN, _width(word), centre=True) for see, word in zip(seen, reads, strict=True)
         ]
         cells = [_pad(column[i], widths[name], right=name not in ("text", "reads")) for name, column in left.items()]
-        yield "  ".join((*cells, "     " + " ".join(marks), says[i])).rstrip()
+        yield "  ".join((*cells, "     " + " ".join(marks), picture.says[i])).rstrip()
 
 
 def _width(text: str) -> int:
