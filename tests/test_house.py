@@ -33,7 +33,7 @@ LEVELS = (
     {"inference", "compress", "vectors"},
     {"chat", "reports"},
     {"pretraining", "doctor"},
-    {"tasks", "planning"},
+    {"tasks", "planning", "analysis"},
     {"comparison"},
     {"cli"},
     {"__init__", "__main__"},

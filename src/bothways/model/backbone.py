@@ -120,18 +120,7 @@ def through(
     at: Tensor | None = None,
 ) -> Tensor:
     """Embedded tokens [B, T, D] through all blocks and the last norm; see `Backbone.forward`."""
-    config, seen = network.config, cast("Mask", mask)
-    if mask is not None and cache is None and x.dtype == torch.bfloat16 and x.device.type == "cpu":
-        seen = tiles(mask, heads=config.heads)
-    rotary = None
-    if config.shape == "modern":
-        rotary = Rotary(
-            layout.position,
-            head_width=config.head_width,
-            base=config.rotary_base,
-            dtype=x.dtype,
-            scaling=config.rotary_scaling,
-        )
+    seen, rotary = seen_by_blocks(network.config, x, layout, mask, tiled=cache is None)
     for i, block in enumerate(network.blocks):
         if keep is not None:
             keep(x)
@@ -143,6 +132,25 @@ def through(
     if keep is not None:
         keep(x)
     return x
+
+
+def seen_by_blocks(
+    config: ModelConfig, x: Tensor, layout: Layout, mask: Tensor | None, *, tiled: bool = True
+) -> tuple[Mask, Rotary | None]:
+    """What all blocks share over one batch: the mask, in tiles where that is faster, and the turned positions."""
+    seen = cast("Mask", mask)
+    if mask is not None and tiled and x.dtype == torch.bfloat16 and x.device.type == "cpu":
+        seen = tiles(mask, heads=config.heads)
+    if config.shape != "modern":
+        return seen, None
+    rotary = Rotary(
+        layout.position,
+        head_width=config.head_width,
+        base=config.rotary_base,
+        dtype=x.dtype,
+        scaling=config.rotary_scaling,
+    )
+    return seen, rotary
 
 
 @torch.no_grad()

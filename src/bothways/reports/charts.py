@@ -36,7 +36,7 @@ def pictures(
     drawn: list[Markup] = []
     for group, (name, charts) in enumerate(groups.items()):
         cards = [
-            _figure(chart, axes, f"picture-{group}-{place}")
+            figure(chart, axes, f"picture-{group}-{place}")
             for place, chart in enumerate(charts)
             if any(curve.points for curve in chart.curves)
         ]
@@ -56,7 +56,8 @@ def pictures(
     )
 
 
-def _figure(chart: Chart, axes: Sequence[Axis], name: str) -> Markup:
+def figure(chart: Chart, axes: Sequence[Axis], name: str) -> Markup:
+    """A chart with its legend over each of some axes; `name` is its own on the page."""
     legend = [
         tag(
             "li",

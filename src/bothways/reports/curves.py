@@ -62,10 +62,9 @@ class Curve:
         """The numbers that stand under these keys."""
         return cls(name, [(line, value) for line in lines if (value := number(line, *keys)) is not None])
 
-    @property
-    def settled(self) -> Sequence[tuple[dict[str, Any], float]]:
-        """The points without the steep beginning: the first, and the first twentieth."""
-        return self.points[max(len(self.points) // 20, int(len(self.points) > 3)) :]
+    def shown(self, whole: bool) -> Sequence[tuple[dict[str, Any], float]]:
+        """The points that must fit in: without the steep beginning, which is the first, and the first twentieth."""
+        return self.points if whole else self.points[max(len(self.points) // 20, int(len(self.points) > 3)) :]
 
     def smoothed(self) -> Curve:
         """Averages over the points on both sides: a fortieth of the run, less at its steep beginning."""
@@ -90,6 +89,7 @@ class Chart:
 
     percent     values are shares of 1, and the axis begins at 0
     from_zero   the axis begins at 0
+    whole       the beginning is no steep one: all of it is shown
     """
 
     title: str
@@ -98,6 +98,7 @@ class Chart:
     levels: Sequence[tuple[str, float]] = ()
     percent: bool = False
     from_zero: bool = False
+    whole: bool = False
 
     def value(self, value: float) -> str:
         """A value in the words of this chart."""
@@ -107,7 +108,7 @@ class Chart:
 
     def bounds(self) -> tuple[float, float]:
         """The lowest and highest value shown; a steep beginning is left to run off the top."""
-        values = [value for curve in self.curves if curve.style != "noise" for _, value in curve.settled]
+        values = [value for curve in self.curves if curve.style != "noise" for _, value in curve.shown(self.whole)]
         values += [value for _, value in self.levels]
         low, high = min(values), max(values)
         room = 0.07 * (high - low) or 0.1 * abs(high) or 0.1

@@ -1,0 +1,112 @@
+"""How much do a model's states depend on context? Layer by layer, several models side by side (Ethayarajh 2019)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bothways.analysis.layers import states_by_layer, words_of
+from bothways.analysis.measures import Measured, Occurrences, measured
+from bothways.errors import DataError
+from bothways.inference.embed import reading
+from bothways.inference.reading import Reader
+
+VERSION = 1
+LEAST = 5
+"""Different texts that a word must stand in."""
+SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Contextuality:
+    """What one model makes of some texts; layer 0 is what the embeddings give.
+
+    reads    "all sides" or "left to right"
+    pieces   that were read
+    words    [W] those in LEAST texts or more
+    counts   [W] how often each stands there
+    layers   measures of every layer
+    """
+
+    name: str
+    reads: str
+    pieces: int
+    words: Sequence[str]
+    counts: np.ndarray
+    layers: Sequence[Measured]
+
+    def extremes(self, layer: int) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+        """The most and the least contextual words of a layer: their self-similarity less the anisotropy."""
+        adjusted = self.layers[layer].self_similarity - self.layers[layer].anisotropy
+        order = np.argsort(adjusted, kind="stable").tolist()
+        named = [(self.words[i], float(adjusted[i])) for i in order]
+        return named[:SHOWN], named[::-1][:SHOWN]
+
+    def as_json(self) -> dict[str, Any]:
+        most, least = self.extremes(-1)
+        return {
+            "version": VERSION,
+            "model": self.name,
+            "reads": self.reads,
+            "pieces": self.pieces,
+            "words": len(self.words),
+            "layers": [one.figures() for one in self.layers],
+            "most_contextual": dict(most),
+            "least_contextual": dict(least),
+        }
+
+
+def contextuality(reader: Reader, texts: Sequence[str], *, name: str = "", most_pieces: int = 100_000) -> Contextuality:
+    """Reads texts until `most_pieces`; a text that comes twice is read once.
+
+    Raises:
+        DataError: too few words that stand in LEAST texts.
+        ModelError: a model that was taught no way of reading a text.
+    """
+    words = words_of(reader, list(_some(reader, dict.fromkeys(texts), most_pieces)))
+    texts_of: Counter[str] = Counter(word for word, _ in {*zip(words.name, words.text.tolist(), strict=True)})
+    kept = sorted(word for word, count in texts_of.items() if count >= LEAST and any(map(str.isalnum, word)))
+    if len(kept) < 2:
+        raise DataError(
+            f"expected words that stand in {LEAST} texts or more, got {len(kept)} in {len(texts)} texts: give more text"
+        )
+    number = {word: i for i, word in enumerate(kept)}
+    at = Occurrences(np.array([number.get(word, -1) for word in words.name]), words.text)
+    return Contextuality(
+        name=name,
+        reads=reading(reader.trained) or "",
+        pieces=sum(map(len, words.rows)),
+        words=kept,
+        counts=np.bincount(at.word[at.word >= 0]),
+        layers=[measured(states, at) for states in states_by_layer(reader, words)],
+    )
+
+
+def _some(reader: Reader, texts: Iterable[str], most: int) -> Iterable[str]:
+    read = 0
+    for text in texts:
+        if read >= most:
+            return
+        read += len(reader.tokenizer.encode(text)) + 2
+        yield text
+
+
+def read_texts(path: Path) -> list[str]:
+    """The lines of a file of text, or the records' texts: one text each, empty ones left out.
+
+    Raises:
+        DataError: it cannot be read, or holds no text.
+    """
+    from bothways.corpus.options import PrepareOptions
+    from bothways.corpus.readers import Reader as Files
+
+    found = [text.strip() for text in Files(PrepareOptions(documents="lines")).read(path)]
+    found = [text for text in found if text]
+    if not found:
+        raise DataError(f"{path}: expected texts, one a line, got an empty file")
+    return found

@@ -1,0 +1,91 @@
+"""The states of many texts, a layer at a time: only one layer of them is ever in memory.
+
+Letters: B rows, T tokens, D width, N words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bothways.inference.embed import STEPS, reading
+from bothways.inference.reading import Reader
+from bothways.model.backbone import seen_by_blocks
+from bothways.visibility import Layout, ordered
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of some texts, in order.
+
+    name   what each is: its pieces, joined
+    text   [N] the number of its text
+    row    [N] the row that it stands in
+    start  [N] its first place there
+    stop   [N] behind its last
+    rows   the pieces of every row, specials included
+    """
+
+    name: list[str]
+    text: np.ndarray
+    row: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+    rows: list[np.ndarray]
+
+
+def words_of(reader: Reader, texts: Sequence[str]) -> Words:
+    """Words as the tokenizer tells them apart; specials are none. Unknown pieces are left out."""
+    rows, text_of = reader.rows(texts, closed=reading(reader.trained) != "left to right")
+    vocabulary, found = reader.tokenizer.vocabulary, []
+    special = np.array(sorted(vocabulary.special))
+    for number, row in enumerate(rows):
+        starts = np.flatnonzero(reader.tokenizer.word_starts(row))
+        for start, stop in zip(starts, [*starts[1:], len(row)], strict=True):
+            if not np.isin(row[start:stop], special).any():
+                found.append((number, start, stop))
+    places = np.array(found, dtype=np.int64).reshape(-1, 3)
+    names = [reader.tokenizer.decode(rows[r][a:b].tolist()).strip() for r, a, b in found]
+    return Words(names, text_of[places[:, 0]], places[:, 0], places[:, 1], places[:, 2], rows)
+
+
+@torch.inference_mode()
+def states_by_layer(reader: Reader, words: Words) -> Iterator[np.ndarray]:
+    """float32 [N, D] of every word, the mean of its pieces: after the embeddings, then after every block."""
+    network = reader.model.backbone
+    reads = reading(reader.trained)
+    if reads is None or reads == "both directions":
+        raise reader.cannot("encoder")
+    batches = list(reader.batches([len(row) for row in words.rows]))
+    laid: list[Layout] = []
+    held: list[Tensor] = []
+    for batch in batches:
+        pieces, layout = reader.lay([words.rows[i] for i in batch], face="decoder")
+        laid.append(replace(layout, step=STEPS[reads](layout.position)))
+        held.append(network.embeddings(pieces, layout))
+    yield _gathered(words, batches, held)
+    for number, block in enumerate(network.blocks):
+        for i, layout in enumerate(laid):
+            mask, rotary = seen_by_blocks(network.config, held[i], layout, ordered.dense(layout))
+            held[i] = block(held[i], mask=mask, rotary=rotary)
+        last = number == len(network.blocks) - 1 and network.norm is not None
+        yield _gathered(words, batches, [network.norm(x) for x in held] if last and network.norm else held)
+
+
+def _gathered(words: Words, batches: Sequence[np.ndarray], held: Sequence[Tensor]) -> np.ndarray:
+    found = np.empty((len(words.name), held[0].shape[-1]), dtype=np.float32)
+    order = np.argsort(words.row, kind="stable")
+    first = np.searchsorted(words.row[order], np.arange(len(words.rows) + 1))
+    for batch, states in zip(batches, held, strict=True):
+        for place, row in enumerate(batch.tolist()):
+            mine = order[first[row] : first[row + 1]]
+            if not len(mine):
+                continue
+            sums = np.concatenate([np.zeros((1, found.shape[1])), states[place].float().cpu().numpy().cumsum(0)])
+            counts = (words.stop[mine] - words.start[mine])[:, None]
+            found[mine] = (sums[words.stop[mine]] - sums[words.start[mine]]) / counts
+    return found

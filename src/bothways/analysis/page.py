@@ -1,0 +1,84 @@
+"""Contextuality on one page: every measure over the layers, all models in one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bothways.analysis.contextuality import Contextuality
+from bothways.reports.charts import COLOURS, figure
+from bothways.reports.curves import Axis, Chart, Curve
+from bothways.reports.html import Markup, join, tag
+from bothways.reports.page import document
+
+AXIS = Axis("layer", "Layers", "layers from the embeddings")
+CHARTS = {
+    "self_similarity_adjusted": (
+        "Self-similarity",
+        "Mean cosine of two occurrences of a word, less that of two random ones. Low: its states depend on context.",
+    ),
+    "intra_sentence_adjusted": (
+        "Similarity within a text",
+        "Mean cosine of a word to the mean of its text, less that of two random words. High: they grow alike.",
+    ),
+    "explained_adjusted": (
+        "Explained by one vector",
+        "Share of a word's occurrences along one vector, the best, less that of as many random ones.",
+    ),
+    "anisotropy": ("Anisotropy", "Mean cosine of two random words: 0 where states point everywhere."),
+}
+
+
+def render(found: Sequence[Contextuality]) -> str:
+    """The whole page as HTML."""
+    names = ", ".join(one.name for one in found)
+    header = tag(
+        "header",
+        tag("p", "Contextuality", class_="kind"),
+        tag("h1", names),
+        tag("p", "How much a word's state depends on the text around it (Ethayarajh 2019).", class_="lead"),
+    )
+    charts = [figure(_chart(found, key), [AXIS], f"picture-{place}") for place, key in enumerate(CHARTS)]
+    sections = [
+        tag("section", tag("h2", "Over the layers"), tag("div", *charts, class_="cards")),
+        tag("section", tag("h2", "All figures"), *_tables(found)),
+        tag("section", tag("h2", "Words of the last layer"), *_words(found)),
+    ]
+    return document(f"Contextuality of {names}", header, *sections, foot="Written by Bothways.")
+
+
+def _chart(found: Sequence[Contextuality], key: str) -> Chart:
+    title, caption = CHARTS[key]
+    curves = [
+        Curve(
+            one.name,
+            [({"layer": float(i)}, layer.figures()[key]) for i, layer in enumerate(one.layers)],
+            colour=place % COLOURS,
+        )
+        for place, one in enumerate(found)
+    ]
+    return Chart(title, caption, curves, whole=True)
+
+
+def _tables(found: Sequence[Contextuality]) -> Iterator[Markup]:
+    for one in found:
+        keys = list(one.layers[0].figures())
+        yield tag(
+            "p",
+            f"{one.name} reads {one.reads}: {one.pieces:,} pieces, {len(one.words):,} words in five texts or more.",
+            class_="about",
+        )
+        rows = (
+            tag("tr", tag("th", str(i), scope="row"), *(tag("td", f"{layer.figures()[key]:.3f}") for key in keys))
+            for i, layer in enumerate(one.layers)
+        )
+        heads = (tag("th", name.replace("_", " "), scope="col") for name in ("layer", *keys))
+        yield tag("div", tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows)), class_="wide")
+
+
+def _words(found: Sequence[Contextuality]) -> Iterator[Markup]:
+    yield tag("p", "Self-similarity less the anisotropy, lowest and highest.", class_="about")
+    for one in found:
+        most, least = one.extremes(-1)
+        for title, words in (("most contextual", most), ("least contextual", least)):
+            said = join(*(join(tag("b", word), f" {value:.2f}  ") for word, value in words))
+            yield tag("div", tag("h3", f"{one.name}, {title}"), tag("p", said), class_="card")

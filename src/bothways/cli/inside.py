@@ -1,0 +1,63 @@
+"""Commands that look inside models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bothways.cli.show import Json, console, print_json
+
+if TYPE_CHECKING:
+    from bothways.analysis.contextuality import Contextuality
+
+
+def contextuality(
+    runs: Annotated[list[Path], typer.Argument(help="Runs or Hugging Face folders, side by side.")],
+    texts: Annotated[Path, typer.Option(help="A file of text, one a line; or jsonl, csv, tsv.")],
+    out: Annotated[Path | None, typer.Option(help="Write a page with pictures here.")] = None,
+    pieces: Annotated[int, typer.Option(min=100, help="To read at most.")] = 100_000,
+    json: Json = False,
+) -> None:
+    """How much do words' states depend on context? Layer by layer, each measure beside what random words give."""
+    from bothways.analysis.contextuality import contextuality as measure
+    from bothways.analysis.contextuality import read_texts
+    from bothways.inference import load
+
+    read = read_texts(texts)
+    found = [
+        measure(load(run, device="cpu").reader, read, name=name, most_pieces=pieces)
+        for run, name in zip(runs, _names(runs), strict=True)
+    ]
+    if out is not None:
+        from bothways.analysis.page import render
+        from bothways.files import writing
+
+        with writing(out.parent):
+            out.write_text(render(found), encoding="utf-8")
+    if json:
+        return print_json([one.as_json() for one in found])
+    for one in found:
+        _show(one)
+    return console().print(f"\npage  {out}", markup=False) if out is not None else None
+
+
+def _names(runs: list[Path]) -> list[str]:
+    """Their folders' names, or whole paths where two are alike."""
+    names = [run.resolve().name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run) for run in runs]
+
+
+def _show(one: Contextuality) -> None:
+    print(f"\n{one.name}, read from {one.reads}: {one.pieces:,} pieces, {len(one.words):,} words")
+    print(f"{'layer':>5} {'self-similarity':>20} {'within a text':>20} {'explained':>20} {'anisotropy':>12}")
+    for i, layer in enumerate(one.layers):
+        said = layer.figures()
+        cells = (f"{said[key]:.3f} ({said[f'{key}_adjusted']:+.3f})" for key in KEYS)
+        print(f"{i:>5} " + " ".join(f"{cell:>20}" for cell in cells) + f" {said['anisotropy']:>12.3f}")
+    for title, words in zip(("most contextual ", "least contextual"), one.extremes(-1), strict=True):
+        print(f"{title}  {', '.join(word for word, _ in words)}")
+
+
+KEYS = ("self_similarity", "intra_sentence", "explained")
