@@ -73,6 +73,7 @@ class Proof:
         return found
 
     def items(self, name: str, rows: int, arm: str, seed: int) -> Items:
+        seed = seed if rows or arm != "counted" else 0  # nothing is drawn
         place = self.out / f"{name}-{rows}-{arm}-{seed}.npz"
         if not place.exists():
             value, weight = counted(self, name, rows, seed) if arm == "counted" else tuned(self, name, rows, arm, seed)
