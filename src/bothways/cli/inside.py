@@ -11,6 +11,7 @@ from bothways.cli.show import Json, console, print_json
 
 if TYPE_CHECKING:
     from bothways.analysis.contextuality import Contextuality
+    from bothways.analysis.probing import Probed
 
 
 def contextuality(
@@ -41,6 +42,47 @@ def contextuality(
     for one in found:
         _show(one)
     return console().print(f"\npage  {out}", markup=False) if out is not None else None
+
+
+def probe(
+    runs: Annotated[list[Path], typer.Argument(help="Runs or Hugging Face folders, side by side.")],
+    pairs: Annotated[list[Path], typer.Option(help="Records with good, bad and phenomenon (BLiMP).")] = [],  # noqa: B006
+    facts: Annotated[list[Path], typer.Option(help="Records with text, which has one [MASK], and answer.")] = [],  # noqa: B006
+    words: Annotated[list[Path], typer.Option(help="Records with word1, word2 and score.")] = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
+    json: Json = False,
+) -> None:
+    """What do models know without being taught to say it? Figures with intervals, differences with their chance."""
+    from bothways.analysis.probing import probe as ask
+    from bothways.inference import load
+
+    models = {name: load(run, device="cpu") for run, name in zip(runs, _names(runs), strict=True)}
+    found = ask(models, {"pairs": pairs, "facts": facts, "words": words})
+    if out is not None:
+        from bothways.analysis.probing_page import render
+        from bothways.files import writing
+
+        with writing(out.parent):
+            out.write_text(render(found), encoding="utf-8")
+    return print_json(found.as_json()) if json else _show_probed(found, out)
+
+
+def _show_probed(found: Probed, out: Path | None) -> None:
+    for one in found.standings:
+        if one.group is None:
+            ties = f", {one.ties:,} ties" if one.ties else ""
+            left = f", {one.left_out:,} left out" if one.left_out else ""
+            print(f"{one.model:20} {one.probe:30} {one.figure:.3f} ± {one.half:.3f}  {one.items:,} items{ties}{left}")
+    for model, file in found.silent:
+        print(f"{model:20} was not taught what {file} asks")
+    sure = [one for one in found.differences if one.p < 0.05]
+    if found.differences:
+        print(f"\n{len(sure)} of {len(found.differences)} differences are more than chance (p < 0.05, Holm):")
+    for two in sure:
+        group = f", {two.group}" if two.group else ""
+        print(f"  {two.probe}{group}: {two.one} {two.difference:+.3f} ± {two.half:.3f} over {two.other}, p {two.p:.2g}")
+    if out is not None:
+        print(f"\npage  {out}")
 
 
 def _names(runs: list[Path]) -> list[str]:

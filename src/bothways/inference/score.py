@@ -68,9 +68,7 @@ def _pseudo(reader: Reader, texts: Sequence[str], *, within_word: bool) -> np.nd
         hidden_rows = [rows[i].copy() for i in owner[batch]]
         for row, i, place in zip(hidden_rows, owner[batch], places[batch], strict=True):
             row[place : ends[i][place]] = reader.tokenizer.vocabulary.mask
-        states = reader.read(hidden_rows, face="encoder")
-        asked = torch.from_numpy(places[batch] - before).to(reader.device)
-        hidden = states[torch.arange(len(batch), device=reader.device), asked]  # [B, D]
+        hidden = reader.read(hidden_rows, face="encoder", places=places[batch] - before)  # [B, D]
         answers = np.array([rows[i][place] for i, place in zip(owner[batch], places[batch], strict=True)])
         np.add.at(sums, text_of[owner[batch]], reader.log_probabilities(hidden, answers))
     return sums

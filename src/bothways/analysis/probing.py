@@ -1,0 +1,140 @@
+"""Several models, the same probes: figures with intervals, and differences that are more than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bothways.analysis.probes import Probe, Records, cloze, minimal_pairs, similarity
+from bothways.analysis.significance import LIKELY, holm, p_value, standard_error
+from bothways.errors import UsageError
+from bothways.inference.loading import Loaded
+
+VERSION = 1
+PROBES: dict[str, Callable[[Loaded, Records], Iterator[Probe]]] = {
+    "pairs": minimal_pairs,
+    "facts": cloze,
+    "words": similarity,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One model on one probe, or on one group of its items.
+
+    half  of the 95 % interval
+    """
+
+    model: str
+    probe: str
+    group: str | None
+    figure: float
+    half: float
+    items: int
+    ties: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two models over the same items.
+
+    p  two-sided, corrected for all differences of the command (Holm)
+    """
+
+    one: str
+    other: str
+    probe: str
+    group: str | None
+    difference: float
+    half: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """All that was found; `silent` holds who was not taught what a file asks: (model, file)."""
+
+    standings: Sequence[Standing]
+    differences: Sequence[Difference]
+    silent: Sequence[tuple[str, str]] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        from dataclasses import asdict
+
+        return {
+            "version": VERSION,
+            "standings": [asdict(one) for one in self.standings],
+            "differences": [asdict(one) for one in self.differences],
+            "silent": [list(pair) for pair in self.silent],
+        }
+
+
+def probe(models: dict[str, Loaded], files: dict[str, Sequence[Path]]) -> Probed:
+    """Asks every model.
+
+    Args:
+        models: by name.
+        files: {name in PROBES: files of records}.
+
+    Raises:
+        DataError: a file or record that cannot be read.
+        UsageError: nothing to ask, or nothing that these models were taught.
+    """
+    records = [(name, Records.read(path)) for name, paths in files.items() for path in paths]
+    if not records:
+        raise UsageError(f"say what to ask: {', '.join(f'--{name} FILE' for name in PROBES)}")
+    found = {
+        model: {(str(some.path), one.name): one for name, some in records for one in PROBES[name](loaded, some)}
+        for model, loaded in models.items()
+    }
+    if not any(found.values()):
+        raise UsageError("these models were taught nothing that these files ask")
+    standings = [
+        _standing(model, one, group)
+        for model, probes in found.items()
+        for one in probes.values()
+        for group in (None, *_groups(one))
+    ]
+    silent = [
+        (model, str(some.path))
+        for model, probes in found.items()
+        for _, some in records
+        if not any(path == str(some.path) for path, _ in probes)
+    ]
+    return Probed(standings, list(_differences(found)), silent)
+
+
+def _groups(one: Probe) -> list[str]:
+    """In which items fall apart; none where there is one only."""
+    groups = sorted({*one.group.tolist()})
+    return groups if len(groups) > 1 else []
+
+
+def _standing(model: str, whole: Probe, group: str | None) -> Standing:
+    one = whole.of(group)
+    half = LIKELY * one.error
+    return Standing(model, one.name, group, one.figure, half, len(one.value), one.ties, one.left_out)
+
+
+def _differences(found: dict[str, dict[tuple[str, str], Probe]]) -> Iterator[Difference]:
+    """Of all pairs of models where both were asked the same items."""
+    raw: list[tuple[str, str, str, str | None, float, float]] = []
+    for one, other in combinations(found, 2):
+        for key in found[one].keys() & found[other].keys():
+            a, b = found[one][key], found[other][key]
+            if not np.array_equal(a.group, b.group):
+                continue  # another tokenizer can represent other items
+            for group in (None, *_groups(a)):
+                mine, its = a.of(group), b.of(group)
+                error = standard_error([mine.value, its.value], mine.gold)
+                raw.append((one, other, a.name, group, mine.figure - its.figure, error))
+    raw.sort(key=lambda row: (row[0], row[1], row[2], row[3] or ""))
+    corrected = holm([p_value(difference, error) for *_, difference, error in raw])
+    for (one, other, name, group, difference, error), p in zip(raw, corrected, strict=True):
+        yield Difference(one, other, name, group, difference, LIKELY * error, p)

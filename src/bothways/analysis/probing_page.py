@@ -1,0 +1,84 @@
+"""Probes on one page: every model's figures by phenomenon, and which differences are more than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bothways.analysis.probing import Probed, Standing
+from bothways.reports.charts import COLOURS
+from bothways.reports.html import Markup, join, tag
+from bothways.reports.page import document
+
+SURE = 0.05
+
+
+def render(found: Probed) -> str:
+    """The whole page as HTML."""
+    models = list(dict.fromkeys(one.model for one in found.standings))
+    header = tag(
+        "header",
+        tag("p", "Probes", class_="kind"),
+        tag("h1", ", ".join(models)),
+        tag("p", "What a model knows without being taught to say it.", class_="lead"),
+        *(tag("p", f"{model} was not taught what {file} asks.", class_="note") for model, file in found.silent),
+    )
+    probes = dict.fromkeys(one.probe for one in found.standings)
+    sections = [tag("section", tag("h2", name), _about(found, name), _table(found, name, models)) for name in probes]
+    return document("Probes", header, *sections, _differences(found), foot="Written by Bothways.")
+
+
+def _about(found: Probed, name: str) -> Markup:
+    whole = [one for one in found.standings if one.probe == name and one.group is None]
+    ties = ", ".join(f"{one.model} {one.ties}" for one in whole if one.ties)
+    left = ", ".join(f"{one.model} {one.left_out}" for one in whole if one.left_out)
+    said = "In small print: half of the 95 % interval over the items."
+    said += f" Ties, counted as a half: {ties}." if ties else ""
+    said += f" Left out, the tokenizer cannot represent them: {left}." if left else ""
+    return tag("p", said, class_="about")
+
+
+def _table(found: Probed, name: str, models: list[str]) -> Markup:
+    mine = {(one.group, one.model): one for one in found.standings if one.probe == name}
+    groups = list(dict.fromkeys(group for group, _ in mine))
+    heads = (tag("th", join(tag("i", class_=f"swatch colour-{i % COLOURS}"), model)) for i, model in enumerate(models))
+    rows = (
+        tag(
+            "tr",
+            tag("th", group or "all", scope="row"),
+            *(tag("td", *_cell(mine.get((group, model)))) for model in models),
+            class_=None if group else "ours",
+        )
+        for group in groups
+    )
+    head = tag("thead", tag("tr", tag("td"), *heads))
+    return tag("div", tag("table", head, tag("tbody", *rows)), class_="wide")
+
+
+def _cell(one: Standing | None) -> Iterator[str]:
+    if one is None:
+        yield "not taught"
+        return
+    yield f"{one.figure:.3f}"
+    yield tag("small", f"± {one.half:.3f}, {one.items:,} items")
+
+
+def _differences(found: Probed) -> Markup:
+    if not found.differences:
+        return Markup()
+    sure = sorted((one for one in found.differences if one.p < SURE), key=lambda one: one.p)
+    rows = (
+        tag(
+            "tr",
+            tag("th", f"{one.probe}, {one.group or 'all'}", scope="row"),
+            tag("td", f"{one.one} over {one.other}"),
+            tag("td", f"{one.difference:+.3f}", tag("small", f"± {one.half:.3f}")),
+            tag("td", f"{one.p:.2g}"),
+        )
+        for one in sure
+    )
+    about = (
+        f"{len(sure)} of {len(found.differences)} differences are more than chance: over the same items, p below "
+        f"{SURE} after Holm's correction for all of them."
+    )
+    table = tag("div", tag("table", tag("tbody", *rows)), class_="wide") if sure else Markup()
+    return tag("section", tag("h2", "More than chance"), tag("p", about, class_="about"), table)

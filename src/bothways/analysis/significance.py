@@ -1,0 +1,66 @@
+"""Which figures, and which differences between models that answered the same items, are more than chance?
+
+Letters: N items, R resamples, M comparisons.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+RESAMPLES = 1000
+LIKELY = 1.959964  # standard errors on either side: 95 %
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """[N] from 1; equal values share the mean of theirs."""
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(values))
+
+
+def spearman(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of the ranks; 0 where one of them does not vary."""
+    a, b = ranks(one), ranks(other)
+    a, b = a - a.mean(), b - b.mean()
+    size = math.sqrt(float((a**2).sum() * (b**2).sum()))
+    return float((a * b).sum() / size) if size else 0.0
+
+
+def figure(value: np.ndarray, gold: np.ndarray | None) -> float:
+    """The mean of the items' values, or the rank correlation to what people said."""
+    return float(value.mean()) if gold is None else spearman(value, gold)
+
+
+def standard_error(values: Sequence[np.ndarray], gold: np.ndarray | None) -> float:
+    """Of one model's figure, or of the difference of two models' over the same items [N]."""
+    count = len(values[0])
+    if gold is None:
+        items = values[0] if len(values) == 1 else values[0] - values[1]
+        return float(items.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(RESAMPLES):
+        some = rng.integers(0, count, count)
+        found = [spearman(value[some], gold[some]) for value in values]
+        drawn.append(found[0] - (found[1] if len(found) > 1 else 0.0))
+    return float(np.std(drawn))
+
+
+def p_value(difference: float, error: float) -> float:
+    """Two-sided, by the normal distribution; of no difference at all, 1."""
+    if difference == 0 or math.isinf(error):
+        return 1.0
+    return math.erfc(abs(difference) / error / math.sqrt(2)) if error else 0.0
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p-values [M] corrected for their number (Holm 1979): under 0.05, the chance of any wrong one is at most 0.05."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    corrected, most = [1.0] * len(values), 0.0
+    for place, number in enumerate(order):
+        most = max(most, min(1.0, values[number] * (len(values) - place)))
+        corrected[number] = most
+    return corrected

@@ -1,0 +1,136 @@
+"""Probes: right answers win, ties are halves, what cannot be asked is counted, and chance is called chance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+import bothways
+from bothways.analysis.probes import Probe, Records, cloze, minimal_pairs, similarity
+from bothways.analysis.probing import probe
+from bothways.analysis.probing_page import render
+from bothways.analysis.significance import holm, p_value, spearman, standard_error
+from bothways.errors import BothwaysError, DataError
+from bothways.inference.loading import Loaded
+from tests.inference.made import CAUSAL, HYBRID, make_run
+
+
+def write(path: Path, *records: object) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    return bothways.load(make_run(tmp_path_factory.mktemp("probes") / "one", HYBRID), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    return bothways.load(make_run(tmp_path_factory.mktemp("probes") / "two", CAUSAL, seed=1), device="cpu")
+
+
+def pairs(folder: Path, count: int = 40) -> Path:
+    words = np.array("the quick fox jumps over the lazy dog".split())
+    rng = np.random.default_rng(0)
+    said = [[" ".join(rng.permutation(words)) for _ in range(2)] for _ in range(count)]
+    return write(
+        folder / "pairs.jsonl",
+        *({"good": a, "bad": b, "phenomenon": f"kind {i % 2}"} for i, (a, b) in enumerate(said)),
+    )
+
+
+def test_pairs_are_what_score_says_and_a_random_model_is_at_chance(model: Loaded, tmp_path: Path) -> None:
+    records = Records.read(pairs(tmp_path))
+    found = {one.name: one for one in minimal_pairs(model, records)}
+    assert list(found) == ["pairs, left to right", "pairs, hidden one by one"]
+    good, bad = (model.score(records.texts(side)) for side in ("good", "bad"))
+    assert found["pairs, left to right"].value.tolist() == (good > bad).tolist()
+    for one in found.values():
+        assert abs(one.figure - 0.5) < 1.96 * one.error + 0.05
+
+
+def test_the_same_sentence_twice_is_a_tie_and_earns_a_half(model: Loaded, tmp_path: Path) -> None:
+    records = Records.read(write(tmp_path / "a.jsonl", *({"good": "the fox", "bad": "the fox"} for _ in range(4))))
+    for one in minimal_pairs(model, records):
+        assert one.figure == 0.5 and one.ties == 4
+
+
+def test_facts_are_what_fill_says_and_words_of_several_pieces_are_counted(model: Loaded, tmp_path: Path) -> None:
+    guesses = [one.piece.strip() for one in model.fill(["The quick [MASK]"], top_k=100)[0][0]]
+    answer = next(one for one in guesses if one.isalpha() and len(model.reader.tokenizer.encode(f" {one}")) == 1)
+    path = write(
+        tmp_path / "facts.jsonl",
+        {"text": "The quick [MASK]", "answer": answer},
+        {"text": "The <mask> dog", "answer": "zyxwvutsrq"},
+    )
+    first, five = cloze(model, Records.read(path))
+    assert len(first.value) == 1 and first.left_out == 1
+    assert first.figure == float(answer in guesses[:1]) and five.figure == float(answer in guesses[:5])
+    with pytest.raises(DataError, match=r"b.jsonl, line 1: expected one \[MASK\] in 'text'"):
+        list(cloze(model, Records.read(write(tmp_path / "b.jsonl", {"text": "no hole", "answer": "fox"}))))
+
+
+def test_similarity_is_spearmans(model: Loaded, tmp_path: Path) -> None:
+    words = ["fox", "dog", "quick", "lazy", "over"]
+    both = [(a, b) for i, a in enumerate(words) for b in words[i + 1 :]]
+    gold = np.random.default_rng(0).permutation(len(both)).astype(float)
+    rows = ({"word1": a, "word2": b, "score": s} for (a, b), s in zip(both, gold.tolist(), strict=True))
+    static, alone = similarity(model, Records.read(write(tmp_path / "w.jsonl", *rows)))
+    vectors = model.embed(words)
+    unit = dict(zip(words, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), strict=True))
+    cosines = [float(unit[a] @ unit[b]) for a, b in both]
+    assert alone.figure == pytest.approx(spearmanr(cosines, gold).statistic, abs=1e-6)
+    assert static.name != alone.name and 0 < alone.error < 1
+
+
+def test_two_models_side_by_side(model: Loaded, other: Loaded, tmp_path: Path) -> None:
+    found = probe({"one": model, "two": other}, {"pairs": [pairs(tmp_path)]})
+    assert {(one.model, one.group) for one in found.standings} >= {("one", None), ("two", "kind 1")}
+    assert {one.probe for one in found.differences} == {"pairs, left to right"}  # the other one was not taught
+    again = probe({"one": model, "copy": model}, {"pairs": [pairs(tmp_path)]})
+    assert all(one.difference == 0 and one.p == 1 for one in again.differences)
+    page = render(found)
+    assert "not taught" in page and "kind 0" in page
+    assert found.as_json()["version"] == 1
+
+
+def test_significance_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert p_value(1.96, 1.0) == pytest.approx(0.05, abs=1e-3) and p_value(0.0, 0.0) == 1.0
+    one, two = np.array([1.0, 0, 1, 1]), np.array([0.0, 0, 1, 0])
+    assert standard_error([one, two], None) == pytest.approx((one - two).std(ddof=1) / 2)
+    assert spearman(np.array([1.0, 2, 2, 5]), np.array([1.0, 3, 2, 4])) == pytest.approx(
+        spearmanr([1, 2, 2, 5], [1, 3, 2, 4]).statistic
+    )
+    assert spearman(np.ones(3), np.arange(3.0)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "record", "message"),
+    [
+        ("pairs", {"good": "a"}, r"line 1: expected the field 'bad', got only good"),
+        ("words", {"word1": "fox", "word2": "dog", "score": "much"}, "expected a number as 'score', got 'much'"),
+        ("facts", {"text": "a [MASK]"}, "expected the field 'answer'"),
+    ],
+)
+def test_bad_records_are_named(model: Loaded, tmp_path: Path, kind: str, record: object, message: str) -> None:
+    with pytest.raises(BothwaysError, match=message):
+        probe({"one": model}, {kind: [write(tmp_path / "x.jsonl", record)]})
+
+
+def test_nothing_to_ask(model: Loaded, tmp_path: Path) -> None:
+    with pytest.raises(BothwaysError, match="say what to ask"):
+        probe({"one": model}, {})
+    (tmp_path / "empty.jsonl").write_text("")
+    with pytest.raises(BothwaysError, match="expected records, got an empty file"):
+        probe({"one": model}, {"pairs": [tmp_path / "empty.jsonl"]})
+
+
+def test_a_group_keeps_its_items() -> None:
+    whole = Probe("x", np.array([1.0, 0, 1]), np.array(["a", "b", "a"]))
+    assert whole.of("a").figure == 1.0 and whole.of(None).figure == pytest.approx(2 / 3)
