@@ -101,9 +101,17 @@ def test_two_models_side_by_side(model: Loaded, other: Loaded, tmp_path: Path) -
 
 def test_significance_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert p_value(1.96, 1.0) == pytest.approx(0.05, abs=1e-3) and p_value(0.0, 0.0) == 1.0
     one, two = np.array([1.0, 0, 1, 1]), np.array([0.0, 0, 1, 0])
-    assert standard_error([one, two], None) == pytest.approx((one - two).std(ddof=1) / 2)
+    assert p_value(one, two, None) == pytest.approx(0.5) and p_value(one, one, None) == 1.0  # 2 of 2 by a coin
+    assert p_value(np.ones(10), np.zeros(10), None) == pytest.approx(2 / 2**10)
+    many = np.random.default_rng(0).random(4000) < 0.7
+    assert standard_error([many.astype(float)], None) == pytest.approx(many.std() / 4000**0.5, rel=0.01)
+    assert standard_error([np.ones(4)], None) == pytest.approx((0.75 * 0.25 / 8) ** 0.5)  # four right of four: 6 of 8
+    other = np.random.default_rng(1).random(4000) < 0.5
+    apart = many.astype(float) - other
+    assert standard_error([many.astype(float), other.astype(float)], None) == pytest.approx(
+        apart.std() / 4000**0.5, rel=0.01
+    )
     assert spearman(np.array([1.0, 2, 2, 5]), np.array([1.0, 3, 2, 4])) == pytest.approx(
         spearmanr([1, 2, 2, 5], [1, 3, 2, 4]).statistic
     )

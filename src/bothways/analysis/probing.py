@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def _standing(model: str, whole: Probe, group: str | None) -> Standing:
 
 def _differences(found: dict[str, dict[tuple[str, str], Probe]]) -> Iterator[Difference]:
     """Of all pairs of models where both were asked the same items."""
-    raw: list[tuple[str, str, str, str | None, float, float]] = []
+    raw: list[Difference] = []
     for one, other in combinations(found, 2):
         for key in found[one].keys() & found[other].keys():
             a, b = found[one][key], found[other][key]
@@ -133,8 +133,9 @@ def _differences(found: dict[str, dict[tuple[str, str], Probe]]) -> Iterator[Dif
             for group in (None, *_groups(a)):
                 mine, its = a.of(group), b.of(group)
                 error = standard_error([mine.value, its.value], mine.gold)
-                raw.append((one, other, a.name, group, mine.figure - its.figure, error))
-    raw.sort(key=lambda row: (row[0], row[1], row[2], row[3] or ""))
-    corrected = holm([p_value(difference, error) for *_, difference, error in raw])
-    for (one, other, name, group, difference, error), p in zip(raw, corrected, strict=True):
-        yield Difference(one, other, name, group, difference, LIKELY * error, p)
+                p = p_value(mine.value, its.value, mine.gold)
+                difference = mine.figure - its.figure
+                raw.append(Difference(one, other, a.name, group, difference, LIKELY * error, p))
+    raw.sort(key=lambda found: (found.one, found.other, found.probe, found.group or ""))
+    for found_one, p in zip(raw, holm([found.p for found in raw]), strict=True):
+        yield replace(found_one, p=p)
