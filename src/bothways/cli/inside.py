@@ -85,6 +85,29 @@ def _show_probed(found: Probed, out: Path | None) -> None:
         print(f"\npage  {out}")
 
 
+def attention(
+    run: Annotated[Path, typer.Argument(help="A run or a Hugging Face folder.")],
+    text: Annotated[str, typer.Argument(help="A sentence, in quotes.")],
+    out: Annotated[Path, typer.Option(help="Where to write the page.")],
+    texts: Annotated[Path | None, typer.Option(help="A file of text: what every head does over it.")] = None,
+    most: Annotated[int, typer.Option(min=1, help="Texts of it to read.")] = 200,
+) -> None:
+    """Where do heads look? A page with a square for every layer and head of one sentence."""
+    from bothways.analysis.attention import attention as look
+    from bothways.analysis.attention import heads
+    from bothways.analysis.attention_page import render
+    from bothways.analysis.contextuality import read_texts
+    from bothways.files import writing
+    from bothways.inference import load
+
+    reader = load(run, device="cpu").reader
+    many = None if texts is None else heads(reader, read_texts(texts)[:most])
+    page = render(run.resolve().name, look(reader, text), many)
+    with writing(out.parent):
+        out.write_text(page, encoding="utf-8")
+    console().print(f"page  {out}", markup=False)
+
+
 def _names(runs: list[Path]) -> list[str]:
     """Their folders' names, or whole paths where two are alike."""
     names = [run.resolve().name for run in runs]

@@ -57,7 +57,7 @@ class Attention(nn.Module):
         at: Tensor | None = None,
     ) -> Tensor:
         """What is seen from every place [B, T, D], or from the places `at` [N]: [N, D]."""
-        qkv = self._every_head(self.qkv(x))
+        qkv = self.every_head(self.qkv(x))
         if isinstance(mask, list):
             context = attend_by_tiles(qkv, heads=self.heads, rotary=rotary, tiles=mask)
         else:
@@ -68,7 +68,7 @@ class Attention(nn.Module):
         result: Tensor = self.out(taken(context, at))
         return result
 
-    def _every_head(self, qkv: Tensor) -> Tensor:
+    def every_head(self, qkv: Tensor) -> Tensor:
         """[B, T, (H + 2 key heads) * E] -> [B, T, 3*H*E]: normed, each head beside keys and values of its own."""
         if self.key_heads == self.heads and self.query_norm is None:
             return qkv

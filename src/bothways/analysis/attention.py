@@ -1,0 +1,130 @@
+"""Where do heads look? One sentence by layer and head, and what every head does over many texts.
+
+Letters: L layers, H heads, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bothways.inference.embed import STEPS, reading
+from bothways.inference.reading import Reader
+from bothways.model.attention import split_heads
+from bothways.visibility import ordered
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Of one text.
+
+    pieces   [T] as text
+    weights  float32 [L, H, T, T]: how much each place (third) takes from each (fourth); lines sum to 1
+    """
+
+    pieces: list[str]
+    weights: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What heads do, [L, H] each, the mean over all places of some texts.
+
+    distance   places between who looks and what is looked at
+    entropy    of a line, in bits
+    itself, before, after   shares that go to the place itself, the one before, the one after
+    separator  share that goes to special pieces
+    """
+
+    distance: np.ndarray
+    entropy: np.ndarray
+    itself: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    separator: np.ndarray
+
+
+def attention(reader: Reader, text: str) -> Attention:
+    """The weights of a text that fits into the model; what is longer is cut.
+
+    Raises:
+        ModelError: a model that was taught no way of reading a text.
+    """
+    row = _rows(reader, [text])[0]
+    names = reader.tokenizer.pieces(row.tolist())
+    return Attention([name.replace("Ġ", " ") for name in names], _weights(reader, row))
+
+
+def heads(reader: Reader, texts: Sequence[str]) -> Heads:
+    """Means over all places of all texts.
+
+    Raises:
+        ModelError: a model that was taught no way of reading a text.
+    """
+    special = np.array(sorted(reader.tokenizer.vocabulary.special))
+    sums: list[np.ndarray] = []
+    places = 0
+    for row in _rows(reader, texts):
+        weights = _weights(reader, row)  # [L, H, T, T]
+        apart = np.abs(np.arange(len(row))[:, None] - np.arange(len(row)))
+        bits = -(weights * np.log2(np.maximum(weights, 1e-12))).sum(-1)
+        figures = [
+            (weights * apart).sum((-1, -2)),
+            bits.sum(-1),
+            *(np.diagonal(weights, offset, axis1=-2, axis2=-1).sum(-1) for offset in (0, -1, 1)),
+            (weights * np.isin(row, special)).sum((-1, -2)),
+        ]
+        sums = [a + b for a, b in zip(sums, figures, strict=True)] if sums else figures
+        places += len(row)
+    return Heads(*(total / places for total in sums))
+
+
+def _rows(reader: Reader, texts: Sequence[str]) -> list[np.ndarray]:
+    if reading(reader.trained) in (None, "both directions"):
+        raise reader.cannot("encoder")
+    rows, text_of = reader.rows(texts, closed=reading(reader.trained) != "left to right")
+    return [rows[int(np.searchsorted(text_of, number))] for number in range(len(texts))]
+
+
+@torch.inference_mode()
+def _weights(reader: Reader, row: np.ndarray) -> np.ndarray:
+    """float32 [L, H, T, T]"""
+    reads = reading(reader.trained)
+    assert reads is not None and reads != "both directions"
+    pieces, layout = reader.lay([row], face="decoder")
+    layout = replace(layout, step=STEPS[reads](layout.position))
+    mask = ordered.dense(layout)
+    with _listening(reader) as heard:
+        reader.model.backbone(pieces, layout, mask)
+    found = []
+    for block, (x, rotary) in zip(reader.model.backbone.blocks, heard, strict=True):
+        own: Any = block.attention
+        q, k, _ = split_heads(own.every_head(own.qkv(x)), heads=own.heads, rotary=rotary)
+        scores = (q.float() @ k.float().transpose(2, 3)) * q.shape[-1] ** -0.5
+        found.append(scores.masked_fill(~mask, -torch.inf).softmax(-1)[0])
+    return torch.stack(found).cpu().numpy()
+
+
+@contextmanager
+def _listening(reader: Reader) -> Iterator[list[tuple[Tensor, Any]]]:
+    """What every layer's attention is given: its input and the turned positions."""
+    heard: list[tuple[Tensor, Any]] = []
+
+    def hear(module: Any, inputs: tuple[Tensor, ...], named: dict[str, Any]) -> None:
+        heard.append((inputs[0], named["rotary"]))
+
+    hooks: list[Any] = []
+    for block in reader.model.backbone.blocks:
+        own: Any = block.attention
+        hooks.append(own.register_forward_pre_hook(hear, with_kwargs=True))
+    try:
+        yield heard
+    finally:
+        for hook in hooks:
+            hook.remove()
