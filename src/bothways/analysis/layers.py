@@ -77,7 +77,7 @@ def states_by_layer(reader: Reader, words: Words) -> Iterator[np.ndarray]:
 
 
 def _gathered(words: Words, batches: Sequence[np.ndarray], held: Sequence[Tensor]) -> np.ndarray:
-    found = np.empty((len(words.name), held[0].shape[-1]), dtype=np.float32)
+    found = np.empty((len(words.row), held[0].shape[-1]), dtype=np.float32)
     order = np.argsort(words.row, kind="stable")
     first = np.searchsorted(words.row[order], np.arange(len(words.rows) + 1))
     for batch, states in zip(batches, held, strict=True):

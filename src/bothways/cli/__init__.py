@@ -17,7 +17,7 @@ import typer
 from bothways import __version__
 from bothways.cli.comparison import compare
 from bothways.cli.corpus import prepare, show_rows, verify
-from bothways.cli.inside import attention, contextuality, probe
+from bothways.cli.inside import attention, contextuality, probe, probe_layers
 from bothways.cli.machine import doctor
 from bothways.cli.model import detect, embed, extend, fill, infill, score
 from bothways.cli.objectives import objectives, show_objective
@@ -33,7 +33,7 @@ GROUPS = {
     "Training": (plan, pretrain, compare),
     "Fine-tuning": (finetune, predict, evaluate),
     "Using a model": (fill, infill, extend, score, embed, detect),
-    "Looking inside": (probe, contextuality, attention),
+    "Looking inside": (probe, probe_layers, contextuality, attention),
     "Word vectors": (word_vectors, nearest),
     "The machine": (doctor,),
 }

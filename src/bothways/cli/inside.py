@@ -85,6 +85,29 @@ def _show_probed(found: Probed, out: Path | None) -> None:
         print(f"\npage  {out}")
 
 
+def probe_layers(
+    runs: Annotated[list[Path], typer.Argument(help="Runs or Hugging Face folders, side by side.")],
+    task: Annotated[str, typer.Option(help="classify or tag.")],
+    train: Annotated[Path, typer.Option(help="Records as finetune reads them.")],
+    test: Annotated[Path, typer.Option(help="More of them.")],
+    json: Json = False,
+) -> None:
+    """What is written in which layer? A linear probe on every one, beside a control that cannot be read off."""
+    from bothways.analysis.layerwise import as_json, layerwise
+    from bothways.inference import load
+
+    names = _names(runs)
+    found = [layerwise(load(run, device="cpu").reader, task, train, test) for run in runs]
+    if json:
+        return print_json([{"model": name, "layers": as_json(one)} for name, one in zip(names, found, strict=True)])
+    for name, layers in zip(names, found, strict=True):
+        print(f"\n{name}: the most common answer gets {layers[0].most_common:.3f}")
+        print(f"{'layer':>5} {'accuracy':>10} {'control':>10} {'selectivity':>12}")
+        for i, one in enumerate(layers):
+            print(f"{i:>5} {one.accuracy:>10.3f} {one.control:>10.3f} {one.selectivity:>+12.3f}")
+    return None
+
+
 def attention(
     run: Annotated[Path, typer.Argument(help="A run or a Hugging Face folder.")],
     text: Annotated[str, typer.Argument(help="A sentence, in quotes.")],
