@@ -16,7 +16,7 @@ import typer
 
 from bothways import __version__
 from bothways.cli.comparison import compare
-from bothways.cli.corpus import prepare, show_rows, verify
+from bothways.cli.corpus import corpus_report, prepare, show_rows, verify
 from bothways.cli.inside import attention, contextuality, probe, probe_layers
 from bothways.cli.machine import doctor
 from bothways.cli.model import detect, embed, extend, fill, infill, score
@@ -28,7 +28,7 @@ from bothways.cli.vectors import nearest, word_vectors
 from bothways.errors import BothwaysError
 
 GROUPS = {
-    "Text": (prepare, verify, show_rows),
+    "Text": (prepare, verify, show_rows, corpus_report),
     "Objectives": (objectives, show_objective),
     "Training": (plan, pretrain, compare),
     "Fine-tuning": (finetune, predict, evaluate),

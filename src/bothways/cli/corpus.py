@@ -120,6 +120,21 @@ def verify(shards: Shards) -> None:
     print(f"{shards} is whole: {pieces:,} pieces, fingerprint {manifest.fingerprint}")
 
 
+def corpus_report(
+    shards: Shards,
+    out: Annotated[Path | None, typer.Option(help="Where to write the page.  [default: SHARDS/report.html]")] = None,
+) -> None:
+    """Write a page about shards: sources, duplicates, lengths, padding, how text is cut into pieces."""
+    from bothways.corpus import Shards as Corpus
+    from bothways.files import writing
+    from bothways.reports.corpus import corpus_report as render
+
+    page = out or shards / "report.html"
+    with writing(page.parent):
+        page.write_text(render(Corpus.open(shards), shards.resolve().name), encoding="utf-8")
+    console().print(f"page  {page}", markup=False)
+
+
 def show_rows(
     shards: Shards,
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 2,

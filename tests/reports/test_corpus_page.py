@@ -1,0 +1,42 @@
+"""What a page says of shards is what is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bothways
+from bothways.corpus import PrepareOptions, Shards
+from bothways.reports.corpus import Counts, corpus_report, counted
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
+    folder: Path = tmp_path_factory.mktemp("corpus")
+    lines = [f"The fox number {n} jumps over {'the lazy dog ' * (n % 7)}." for n in range(300)]
+    (folder / "text.txt").write_text("\n\n".join([*lines, *lines[:20]]), encoding="utf-8")
+    bothways.prepare([str(folder / "text.txt")], out=folder / "shards", options=PrepareOptions(vocabulary=600))
+    return Shards.open(folder / "shards")
+
+
+def test_counts_are_those_of_the_documents(shards: Shards) -> None:
+    found = counted(shards, shards.train)
+    pieces, starts = shards.train.read(0, shards.train.pieces)
+    text = ~np.isin(pieces, sorted(shards.vocabulary.special))
+    assert len(found.lengths) == shards.manifest.train.documents
+    assert found.lengths.sum() == shards.train.pieces
+    assert found.text == text.sum() == found.pieces.sum()
+    assert found.words == (starts & text).sum()
+
+
+def test_padding_by_hand() -> None:
+    counts = Counts(np.array([10, 30, 65]), words=1, text=1, pieces=np.ones(1, dtype=int))
+    assert counts.padded(64) == pytest.approx(1 - 105 / (4 * 64))
+
+
+def test_a_page_says_what_was_left_out_and_stands_alone(shards: Shards) -> None:
+    page = corpus_report(shards, "mine")
+    assert "<td>20</td>" in page and shards.fingerprint in page  # duplicates
+    assert page.count("<rect") > 1 and "src=" not in page
