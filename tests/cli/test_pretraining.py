@@ -72,7 +72,7 @@ def test_a_dry_run_leaves_nothing(pretrain: Invoke, shards: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (["--size", "huge"], UsageError, "Known: base, mini, small, tiny"),
+        (["--size", "huge"], UsageError, "Known: LAYERSxWIDTH, base, mini, small, tiny"),
         (["--objective", "mlmm"], UsageError, "Did you mean 'mlm'"),
         (["--set", "training.sede=1"], UsageError, "Did you mean 'training.seed'"),
         (["--set", "training.seed=often"], UsageError, "training.seed"),
