@@ -210,8 +210,10 @@ def draw(found: dict[tuple[str, int], Compared], place: Path) -> None:
         "axes.spines.right": False,
     }
     names, sizes = (list(dict.fromkeys(key[k] for key in found)) for k in (0, 1))
-    figure, panels = pyplot.subplots(1, len(names), figsize=(2.75 * len(names), 3.2), layout="constrained")
-    for panel, name in zip(panels, names, strict=True):
+    figure, panels = pyplot.subplots(
+        1, len(names), figsize=(2.75 * len(names), 3.2), layout="constrained", squeeze=False
+    )
+    for panel, name in zip(panels[0], names, strict=True):
         for k, (arm, colour, mark) in enumerate(zip(ARMS, ("#0072b2", "#d55e00", "#555555"), "osd", strict=True)):
             means = [found[name, rows].means[k] for rows in sizes]
             halves = [found[name, rows].halves.max() / 2 for rows in sizes]
@@ -221,8 +223,8 @@ def draw(found: dict[tuple[str, int], Compared], place: Path) -> None:
             )  # fmt: skip
         panel.set_xticks(range(len(sizes)), [f"{rows:,}" if rows else "all" for rows in sizes])
         panel.set(title=name, xlabel="training rows")
-    panels[0].set_ylabel("accuracy (msra_ner: F1)")
-    panels[0].legend(frameon=False)
+    panels[0, 0].set_ylabel("accuracy (msra_ner: F1)")
+    panels[0, 0].legend(frameon=False)
     figure.savefig(place, metadata={"Date": None})
 
 
