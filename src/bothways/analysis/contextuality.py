@@ -29,7 +29,6 @@ class Contextuality:
     reads    "all sides" or "left to right"
     pieces   that were read
     words    [W] those in LEAST texts or more
-    counts   [W] how often each stands there
     layers   measures of every layer
     """
 
@@ -37,7 +36,6 @@ class Contextuality:
     reads: str
     pieces: int
     words: Sequence[str]
-    counts: np.ndarray
     layers: Sequence[Measured]
 
     def extremes(self, layer: int) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
@@ -82,7 +80,6 @@ def contextuality(reader: Reader, texts: Sequence[str], *, name: str = "", most_
         reads=reading(reader.trained) or "",
         pieces=sum(map(len, words.rows)),
         words=kept,
-        counts=np.bincount(at.word[at.word >= 0]),
         layers=[measured(states, at) for states in states_by_layer(reader, words)],
     )
 

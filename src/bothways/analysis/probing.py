@@ -16,6 +16,7 @@ from bothways.errors import UsageError
 from bothways.inference.loading import Loaded
 
 VERSION = 1
+SURE = 0.05  # p below it is more than chance
 PROBES: dict[str, Callable[[Loaded, Records], Iterator[Probe]]] = {
     "pairs": minimal_pairs,
     "facts": cloze,

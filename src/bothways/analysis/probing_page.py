@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bothways.analysis.probing import Probed, Standing
+from bothways.analysis.probing import SURE, Probed, Standing
 from bothways.reports.charts import COLOURS
 from bothways.reports.html import Markup, join, tag
 from bothways.reports.page import document
-
-SURE = 0.05
 
 
 def render(found: Probed) -> str:

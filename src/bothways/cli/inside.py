@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from bothways.analysis.contextuality import Contextuality
     from bothways.analysis.probing import Probed
 
+KEYS = ("self_similarity", "intra_sentence", "explained")
+
 
 def contextuality(
     runs: Annotated[list[Path], typer.Argument(help="Runs or Hugging Face folders, side by side.")],
@@ -68,6 +70,8 @@ def probe(
 
 
 def _show_probed(found: Probed, out: Path | None) -> None:
+    from bothways.analysis.probing import SURE
+
     for one in found.standings:
         if one.group is None:
             ties = f", {one.ties:,} ties" if one.ties else ""
@@ -75,9 +79,9 @@ def _show_probed(found: Probed, out: Path | None) -> None:
             print(f"{one.model:20} {one.probe:30} {one.figure:.3f} ± {one.half:.3f}  {one.items:,} items{ties}{left}")
     for model, file in found.silent:
         print(f"{model:20} was not taught what {file} asks")
-    sure = [one for one in found.differences if one.p < 0.05]
+    sure = [one for one in found.differences if one.p < SURE]
     if found.differences:
-        print(f"\n{len(sure)} of {len(found.differences)} differences are more than chance (p < 0.05, Holm):")
+        print(f"\n{len(sure)} of {len(found.differences)} differences are more than chance (p < {SURE}, Holm):")
     for two in sure:
         group = f", {two.group}" if two.group else ""
         print(f"  {two.probe}{group}: {two.one} {two.difference:+.3f} ± {two.half:.3f} over {two.other}, p {two.p:.2g}")
@@ -146,6 +150,3 @@ def _show(one: Contextuality) -> None:
         print(f"{i:>5} " + " ".join(f"{cell:>20}" for cell in cells) + f" {said['anisotropy']:>12.3f}")
     for title, words in zip(("most contextual ", "least contextual"), one.extremes(-1), strict=True):
         print(f"{title}  {', '.join(word for word, _ in words)}")
-
-
-KEYS = ("self_similarity", "intra_sentence", "explained")

@@ -32,14 +32,15 @@ def plan(
     utilisation: Annotated[float | None, typer.Option(help="Share of their peak.  [default: 0.4]")] = None,
     price: Annotated[float | None, typer.Option(help="Of an hour of one device.")] = None,
     objective: Annotated[str, typer.Option(help="What is trained.")] = "hybrid",
-    length: Annotated[int, typer.Option(help="Pieces in a row.")] = 128,
-    vocabulary: Annotated[int, typer.Option(help="Pieces, where no shards say.")] = 8192,
+    length: Annotated[int, typer.Option(min=8, help="Pieces in a row.")] = 128,
+    vocabulary: Annotated[int, typer.Option(min=8, help="Pieces, where no shards say.")] = 8192,
     recompute: Annotated[bool, typer.Option("--recompute", help="Forward passes again, to save memory.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Work published figures out again: which disagree?")] = False,
     json: Json = False,
 ) -> None:
     """What will a run cost, before it starts, and what should I train with what I have?"""
     from bothways.errors import UsageError
+    from bothways.planning import best_tokens
     from bothways.planning import plan as planned
 
     if check:
@@ -56,11 +57,13 @@ def plan(
     shape, scale = _scale(size, parameters, experts, vocabulary=vocabulary, length=length)
     work = _work(shape, scale, objective, length=length)
     if hardware == HERE:
+        if devices != 1 or utilisation is not None:
+            raise UsageError("this machine is measured as it is: --devices and --utilisation belong to --hardware")
         fleet = _here(shape, objective, size=size or "", length=length, price=price)
     else:
         fleet = _fleet(hardware, devices, utilisation, price)
-    wanted = _amount(tokens) if tokens else 20 * scale.active if time is None else _seconds(time) * fleet.speed / work
-    found = planned(scale, wanted, fleet, flops=work, recompute=recompute)
+    wanted = _seconds(time) * fleet.speed / work if time else best_tokens(scale.active)
+    found = planned(scale, _amount(tokens) if tokens else wanted, fleet, flops=work, recompute=recompute)
     return print_json(asdict(found)) if json else _show(found, fleet, unique)
 
 

@@ -146,22 +146,22 @@ def as_text(picture: Picture) -> Iterator[str]:
     """Lines: for every place its `columns`, whom it sees, and what it must say; columns stand under the words that are
     seen."""
     left, reads = columns(picture), picture.reads
-    widths = {name: max(map(_width, (name, *cells))) for name, cells in left.items()}
+    widths = {name: max(map(width_of, (name, *cells))) for name, cells in left.items()}
     yield "  ".join((*(_pad(name, widths[name]) for name in left), "sees " + " ".join(reads), "says"))
     for i, seen in enumerate(picture.sees):
         marks = [
-            _pad(SEEN if see else UNSEEN, _width(word), centre=True) for see, word in zip(seen, reads, strict=True)
+            _pad(SEEN if see else UNSEEN, width_of(word), centre=True) for see, word in zip(seen, reads, strict=True)
         ]
         cells = [_pad(column[i], widths[name], right=name not in ("text", "reads")) for name, column in left.items()]
         yield "  ".join((*cells, "     " + " ".join(marks), picture.says[i])).rstrip()
 
 
-def _width(text: str) -> int:
-    """Columns on a terminal; a Chinese character takes two."""
+def width_of(text: str) -> int:
+    """Columns in a font of one width; a Chinese character takes two."""
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def _pad(text: str, width: int, *, right: bool = False, centre: bool = False) -> str:
-    room = width - _width(text)
+    room = width - width_of(text)
     before = room // 2 if centre else room if right else 0
     return " " * before + text + " " * (room - before)

@@ -71,6 +71,8 @@ class Scale:
         if experts is None:
             return cls(plain, plain, shape)
         layers = shape.layers // experts.every
+        if not layers:
+            raise UsageError(f"experts in every {experts.every}th of {shape.layers} layers: there is none")
         one = shape.width * shape.inner * (3 if shape.shape == "modern" else 2)
         routers = layers * shape.width * experts.count
         extra = layers * (experts.active - 1) * one + routers

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from unicodedata import east_asian_width
 
-from bothways.objectives.show import Picture, about, columns, pictures
+from bothways.objectives.show import Picture, about, columns, pictures, width_of
 from bothways.reports.html import Markup, tag
 from bothways.reports.page import document
 
@@ -64,10 +63,10 @@ def visibility_page(expression: str, texts: Sequence[str], *, seed: int = 0, pro
 def matrix(picture: Picture) -> Markup:
     """An SVG: lines are the places that look, columns those that are looked at."""
     left = columns(picture)
-    widths = [max(map(_width, (name, *cells))) * LETTER + 16 for name, cells in left.items()]
-    top = max(map(_width, picture.reads)) * LETTER + 22
+    widths = [max(map(width_of, (name, *cells))) * LETTER + 16 for name, cells in left.items()]
+    top = max(map(width_of, picture.reads)) * LETTER + 22
     start, size = sum(widths), CELL + GAP
-    said = max((_width(word) for word in picture.says), default=0) * LETTER
+    said = max((width_of(word) for word in picture.says), default=0) * LETTER
     count = len(picture.reads)
     width, height = start + count * size + 14 + max(said, 40), top + count * size
     return tag(
@@ -138,7 +137,3 @@ def _legend(picture: Picture) -> Markup:
         *(tag("li", tag("i", class_=kind), f"{SIGNS[kind]} {says}") for kind, says in KINDS.items() if kind in used),
         class_="legend",
     )
-
-
-def _width(text: str) -> int:
-    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
