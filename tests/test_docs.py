@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from bothways.objectives import describe
+from bothways.reports.visibility import picture_file
+from scripts import pictures
 from tests.pages import Page, commands, run_command, shortened
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -92,6 +94,12 @@ def test_every_page_is_listed() -> None:
     index = Page(REPOSITORY / "docs" / "index.md")
     lines = re.findall(r"^- \[.+?\]\(([\w-]+\.md)\): .+", index.text, flags=re.MULTILINE)
     assert sorted(lines) == [page.path.name for page in PAGES if page.path.parent.name == "docs" and page != index]
+
+
+@pytest.mark.parametrize("name", pictures.DRAWN)
+def test_a_picture_is_what_the_objective_draws(name: str) -> None:
+    drawn = picture_file(pictures.DRAWN[name], pictures.TEXT)
+    assert (pictures.FOLDER / f"{name}.svg").read_text(encoding="utf-8") == drawn
 
 
 def test_both_readmes_have_the_same_parts() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import bothways
-from bothways.analysis.layerwise import layerwise
+from bothways.analysis.layers_page import render
+from bothways.analysis.layerwise import Layer, layerwise
 from bothways.errors import BothwaysError
 from bothways.inference.reading import Reader
 from tests.inference.made import CAUSAL, HYBRID, make_run
@@ -42,6 +43,13 @@ def test_what_the_embeddings_hold_is_found_in_the_first_layer(reader: Reader, tm
     assert found[0].accuracy > 0.98 > found[0].most_common
     assert found[0].control > 0.9  # one answer a word is in the embeddings too: no selectivity
     assert abs(found[0].selectivity) < 0.1
+
+
+def test_a_page_shows_every_layer_and_stands_alone() -> None:
+    layers = [Layer(0.4, 0.3, 0.25), Layer(0.81, 0.35, 0.25)]
+    page = render({"one": layers, "two": layers[::-1]}, task="tag")
+    assert page.count("0.460") >= 2 and "most common" in page and "two" in page
+    assert "src=" not in page and "http:" not in page
 
 
 def test_texts_have_a_control_at_chance(reader: Reader, tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ import pytest
 from scipy.stats import spearmanr
 
 import bothways
+from bothways.analysis.heldout import HeldOut, bits_per_byte
 from bothways.analysis.probes import Probe, Records, cloze, minimal_pairs, similarity
 from bothways.analysis.probing import probe
 from bothways.analysis.probing_page import render
 from bothways.analysis.significance import holm, p_value, spearman, standard_error
+from bothways.corpus import PrepareOptions
 from bothways.errors import BothwaysError, DataError
 from bothways.inference.loading import Loaded
 from tests.inference.made import CAUSAL, HYBRID, make_run
@@ -47,7 +49,8 @@ def pairs(folder: Path, count: int = 40) -> Path:
 def test_pairs_are_what_score_says_and_a_random_model_is_at_chance(model: Loaded, tmp_path: Path) -> None:
     records = Records.read(pairs(tmp_path))
     found = {one.name: one for one in minimal_pairs(model, records)}
-    assert list(found) == ["pairs, left to right", "pairs, hidden one by one"]
+    ways = ("left to right", "hidden one by one")
+    assert list(found) == [f"pairs, {way}{mean}" for way in ways for mean in ("", ", a piece")]
     good, bad = (model.score(records.texts(side)) for side in ("good", "bad"))
     assert found["pairs, left to right"].value.tolist() == (good > bad).tolist()
     for one in found.values():
@@ -91,12 +94,55 @@ def test_similarity_is_spearmans(model: Loaded, tmp_path: Path) -> None:
 def test_two_models_side_by_side(model: Loaded, other: Loaded, tmp_path: Path) -> None:
     found = probe({"one": model, "two": other}, {"pairs": [pairs(tmp_path)]})
     assert {(one.model, one.group) for one in found.standings} >= {("one", None), ("two", "kind 1")}
-    assert {one.probe for one in found.differences} == {"pairs, left to right"}  # the other one was not taught
+    asked = {one.probe for one in found.differences}
+    assert asked == {"pairs, left to right", "pairs, left to right, a piece"}  # the other one was not taught to fill
     again = probe({"one": model, "copy": model}, {"pairs": [pairs(tmp_path)]})
     assert all(one.difference == 0 and one.p == 1 for one in again.differences)
     page = render(found)
     assert "not taught" in page and "kind 0" in page
     assert found.as_json()["version"] == 1
+
+
+def test_a_model_that_learned_nothing_is_at_chance_by_the_mean_where_lengths_differ(
+    model: Loaded, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(3)
+    words = ["".join(rng.choice([*"abcdefghijklmnopqrstuvwxyz"], 4)) for _ in range(400)]
+    said = [[" ".join(rng.choice(words, size)) for size in (6, 9)] for _ in range(150)]
+    records = Records.read(write(tmp_path / "p.jsonl", *({"good": long, "bad": short} for short, long in said)))
+    found = {one.name: one for one in minimal_pairs(model, records)}
+    for way in ("left to right", "hidden one by one"):
+        whole, mean = found[f"pairs, {way}"], found[f"pairs, {way}, a piece"]
+        assert whole.figure < 0.1  # the sum of nine pieces is below that of six
+        assert abs(mean.figure - 0.5) < 3 * mean.error
+
+
+def test_bits_per_byte_are_what_score_says_and_counting_stands_beside(
+    model: Loaded, other: Loaded, tmp_path: Path
+) -> None:
+    lines = [f"the quick fox number {n} jumps over {'the lazy dog ' * (n % 5)}." for n in range(400)]
+    (tmp_path / "text.txt").write_text("\n\n".join(lines), encoding="utf-8")
+    bothways.prepare([str(tmp_path / "text.txt")], out=tmp_path / "shards", options=PrepareOptions(vocabulary=512))
+    held = HeldOut.read(tmp_path / "shards")
+    assert set(held.texts) <= {line.strip() for line in lines} and held.left_out == 0
+    (found,) = bits_per_byte(other, held)
+    size = sum(len(text.encode()) for text in held.texts)
+    assert found.figure == pytest.approx(-other.score(held.texts).sum() / np.log(2) / size)
+    grams = held.counting()
+    assert max(grams["trigram"].figure, grams["bigram"].figure) < grams["unigram"].figure < found.figure
+    probed = probe({"one": model, "two": other}, {"held-out": [tmp_path / "shards"]})
+    assert {one.model for one in probed.standings} == {"one", "two", "unigram", "bigram", "trigram"}
+    named = {(one.one, one.other) for one in probed.differences}
+    assert ("one", "trigram") in named and ("bigram", "trigram") not in named
+    assert all(one.p < 1e-6 for one in probed.differences if one.other == "trigram")
+
+
+def test_the_error_of_a_ratio_is_that_of_resampled_items() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.integers(20, 400, 300).astype(float)
+    value = weight * rng.normal(2.0, 0.3, 300)
+    drawn = [(value[some].sum() / weight[some].sum()) for some in rng.integers(0, 300, (2000, 300))]
+    assert standard_error([value], None, weight) == pytest.approx(np.std(drawn), rel=0.1)
 
 
 def test_significance_by_hand() -> None:

@@ -89,6 +89,7 @@ def metrics(steps: int, *, every: int = 5, validations: int = 12) -> list[dict[s
                 }
                 | {"learning_rate": rate, "gradient_norm": 0.5 + 4 * math.exp(-step / 30) + abs(rng.normal(0, 0.15))}
                 | {"tokens_per_second": 56_000 + rng.normal(0, 900), "useful_share": 0.67 + rng.normal(0, 0.01)}
+                | {"padding": 0.02}
                 | {"skipped": 0}
             )
         if step in marks:
@@ -113,6 +114,20 @@ def manifest(status: str = "done") -> dict[str, Any]:
             "duplicates": 212,
         },
         "model": {"size": "tiny", "parameters": 1_849_856, "layers": 4, "width": 128, "vocabulary": 8192, "tied": True},
+        "text": {
+            "pieces": 3_912_004,
+            "documents": 4120,
+            "held_out": {"pieces": 78_220, "documents": 83},
+            "vocabulary": 8192,
+            "bytes_per_piece": 3.97,
+            "pieces_per_word": 1.31,
+            "unknown": 0.0002,
+            "read": 4415,
+            "duplicates": 212,
+            "lengths": {"64": 410, "128": 1100, "256": 0, "512": 2610},
+            "median_length": 702,
+            "longest": 1020,
+        },
         "baselines": {name: {**found, "counted": 3_912_004, "of": 3_912_004} for name, found in BASELINES.items()},
         "samples": SAMPLES,
     }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -51,7 +54,8 @@ def read(folder: Path) -> Page:
     assert written == folder / "report.html"
     html = written.read_text(encoding="utf-8")
     page = Page(html)
-    assert page.links == ["data:,"]
+    assert page.links[0] == "data:,"
+    assert all(link.startswith("data:text/csv") for link in page.links[1:])
     assert not re.search(r"https?:|url\((?!#)|@import|//[a-z]", html)
     assert len(page.ids) == len(set(page.ids))
     assert page.tags.count("script") == 1
@@ -77,9 +81,23 @@ def test_a_whole_run(tmp_path: Path) -> None:
     ):
         assert title in page.text
     assert "minutes of training" in page.text
-    assert page.tags.count("figure") == 9
-    assert page.tags.count("svg") == 9 * 4
+    assert page.tags.count("figure") == 10 + 1  # and the lengths of documents
+    assert page.tags.count("svg") == 10 * 4 + 1
+    assert "1.31" in page.text and "Pieces a word" in page.text
     assert CONFIG.strip() in page.text
+
+
+def test_the_numbers_of_a_picture_are_those_of_the_run(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", steps=100)
+    page = read(folder)
+    links = [unquote(link.partition(",")[2]) for link in page.links[1:]]
+    head, *rows = next(rows for link in links if "unigram" in (rows := list(csv.reader(StringIO(link))))[-3])
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    expected = [(line["step"], line["losses"]["causal"]) for line in lines if line["kind"] == "validation"]
+    found = [dict(zip(head, row, strict=True)) for row in rows if row[0] == "held-out text"]
+    assert [int(one["step"]) for one in found] == [step for step, _ in expected]
+    assert [float(one["value"]) for one in found] == pytest.approx([value for _, value in expected], rel=1e-6)
+    assert rows[-1][0] == "trigram" and rows[-1][1:-1] == [""] * (len(head) - 2)
 
 
 def test_it_says_so_when_counting_does_better(tmp_path: Path) -> None:

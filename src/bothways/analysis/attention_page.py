@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bothways.analysis.attention import Attention, Heads
+from bothways.reports.downloads import file_name
 from bothways.reports.html import Markup, join, tag
 from bothways.reports.page import document
 
@@ -36,6 +37,14 @@ for (const svg of document.querySelectorAll("svg.head")) {
     tip.style.left = Math.max(0, Math.min(event.clientX - outer.left + 12, outer.width - tip.offsetWidth)) + "px";
   });
   svg.addEventListener("pointerleave", leave);
+  const line = figure.querySelector("p.saves"), button = line.appendChild(document.createElement("button"));
+  button.textContent = "CSV";
+  button.addEventListener("click", () => {
+    const cell = text => '"' + text.replaceAll('"', '""') + '"';
+    const rows = pieces.map((from, i) => [cell(from), ...pieces.map((_, j) =>
+      (weights.charCodeAt(i * count + j) / 255).toFixed(4))].join(","));
+    save(line.dataset.name + ".csv", "text/csv", ["," + pieces.map(cell).join(","), ...rows].join("\n"));
+  });
 }
 """
 
@@ -90,6 +99,7 @@ def _head(seen: Attention, many: Heads | None, layer: int, head: int) -> Markup:
             role="img",
             aria_label=f"layer {layer + 1}, head {head + 1}",
         ),
+        tag("p", class_="saves", data_name=file_name(f"layer {layer + 1} head {head + 1}")),
         class_="card",
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bothways.analysis.significance import figure, standard_error
+from bothways.corpus.fields import number_field, text_field
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.readers import Reader as Files
 from bothways.errors import DataError, ModelError
@@ -28,9 +29,10 @@ class Probe:
     """What one model got, item by item.
 
     name   of the probe; two models are compared where they have one of one name
-    value  [N]: 0 wrong, 1 right, a half for a tie; of similarities the cosine
+    value  [N]: 0 wrong, 1 right, a half for a tie; of similarities the cosine; of text the bits it costs
     group  [N] the phenomenon or relation of each item
     gold   [N] what people said; None: the figure is the mean of the values
+    weight [N] None: an item is one; else the figure is the sum of the values by that of the weights
     ties   items to which a model gave the same score twice
     left_out  items that the tokenizer cannot represent
     """
@@ -39,23 +41,24 @@ class Probe:
     value: np.ndarray
     group: np.ndarray
     gold: np.ndarray | None = None
+    weight: np.ndarray | None = None
     ties: int = 0
     left_out: int = 0
 
     def of(self, group: str | None) -> Probe:
         """The items of one group, or all."""
         mine = np.ones(len(self.value), dtype=bool) if group is None else self.group == group
-        gold = None if self.gold is None else self.gold[mine]
-        return Probe(self.name, self.value[mine], self.group[mine], gold, self.ties, self.left_out)
+        gold, weight = (None if some is None else some[mine] for some in (self.gold, self.weight))
+        return Probe(self.name, self.value[mine], self.group[mine], gold, weight, self.ties, self.left_out)
 
     @property
     def figure(self) -> float:
-        return figure(self.value, self.gold)
+        return figure(self.value, self.gold, self.weight)
 
     @property
     def error(self) -> float:
         """Standard error over the items."""
-        return standard_error([self.value], self.gold)
+        return standard_error([self.value], self.gold, self.weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +84,14 @@ class Records:
         Raises:
             DataError: a record without it; file, line and field are named.
         """
-        for line, record in self.found:
-            if not isinstance(record.get(field), str) or not record[field].strip():
-                got = f"got {record[field]!r}" if field in record else f"got only {', '.join(record)}"
-                raise DataError(f"{self.path}, line {line}: expected the field {field!r}, {got}")
-        return [record[field] for _, record in self.found]
+        return [text_field(self.path, line, record, field) for line, record in self.found]
 
     def numbers(self, field: str) -> np.ndarray:
         """
         Raises:
             DataError: a record without it, or with something else.
         """
-        values = []
-        for line, record in self.found:
-            try:
-                values.append(float(record[field]))
-            except (KeyError, TypeError, ValueError):
-                raise DataError(
-                    f"{self.path}, line {line}: expected a number as {field!r}, got {record.get(field)!r}"
-                ) from None
-        return np.array(values)
+        return np.array([number_field(self.path, line, record, field) for line, record in self.found])
 
     def group(self, *fields: str) -> np.ndarray:
         """What stands in the first of these fields that there is; else nothing."""
@@ -109,17 +100,25 @@ class Records:
 
 def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:
     """Is the good sentence the likelier one, by each way of scoring that the model was taught? A tie is a half (BLiMP,
-    Warstadt et al. 2020; Salazar et al. 2020)."""
+    Warstadt et al. 2020; Salazar et al. 2020). The sum favours the shorter sentence, so the mean of a piece is asked
+    too (Lau et al. 2017, MeanLP): a model that learned nothing is at a half by that."""
     good, bad = records.texts("good"), records.texts("bad")
     trained = loaded.reader.trained
     ways = {"left to right": "causal"} if "decoder" in trained.faces else {}
     ways |= {"hidden one by one": "pseudo"} if trained.hidden is not None else {}
+    group, lengths = records.group("phenomenon", "paradigm"), _lengths(loaded, [*good, *bad])
     for name, how in ways.items():
-        scores = loaded.score([*good, *bad], how=how)
-        ahead, behind = scores[: len(good)], scores[len(good) :]
-        ties = ahead == behind
-        value = (ahead > behind) + 0.5 * ties
-        yield Probe(f"pairs, {name}", value, records.group("phenomenon", "paradigm"), ties=int(ties.sum()))
+        sums = loaded.score([*good, *bad], how=how)
+        for scores, said in ((sums, name), (sums / lengths, f"{name}, a piece")):
+            ahead, behind = scores[: len(good)], scores[len(good) :]
+            ties = ahead == behind
+            yield Probe(f"pairs, {said}", (ahead > behind) + 0.5 * ties, group, ties=int(ties.sum()))
+
+
+def _lengths(loaded: Loaded, texts: Sequence[str]) -> np.ndarray:
+    """[N] pieces that are scored."""
+    rows, text_of = loaded.reader.rows(texts, closed=False)
+    return np.bincount(text_of, [len(row) - 1 for row in rows], minlength=len(texts))
 
 
 def cloze(loaded: Loaded, records: Records) -> Iterator[Probe]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bothways.analysis.heldout import GRAMS, HeldOut, bits_per_byte
 from bothways.analysis.probes import Probe, Records, cloze, minimal_pairs, similarity
 from bothways.analysis.significance import LIKELY, holm, p_value, standard_error
 from bothways.errors import UsageError
@@ -17,11 +18,13 @@ from bothways.inference.loading import Loaded
 
 VERSION = 1
 SURE = 0.05  # p below it is more than chance
-PROBES: dict[str, Callable[[Loaded, Records], Iterator[Probe]]] = {
-    "pairs": minimal_pairs,
-    "facts": cloze,
-    "words": similarity,
+PROBES: dict[str, tuple[Callable[[Path], Any], Callable[[Loaded, Any], Iterator[Probe]]]] = {
+    "pairs": (Records.read, minimal_pairs),
+    "facts": (Records.read, cloze),
+    "words": (Records.read, similarity),
+    "held-out": (HeldOut.read, bits_per_byte),
 }
+"""How each file is read, and asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +84,25 @@ def probe(models: dict[str, Loaded], files: dict[str, Sequence[Path]]) -> Probed
 
     Args:
         models: by name.
-        files: {name in PROBES: files of records}.
+        files: {name in PROBES: files of records; of "held-out", folders of shards}.
 
     Raises:
         DataError: a file or record that cannot be read.
         UsageError: nothing to ask, or nothing that these models were taught.
     """
-    records = [(name, Records.read(path)) for name, paths in files.items() for path in paths]
-    if not records:
+    asked = [(PROBES[name][0](path), PROBES[name][1]) for name, paths in files.items() for path in paths]
+    if not asked:
         raise UsageError(f"say what to ask: {', '.join(f'--{name} FILE' for name in PROBES)}")
     found = {
-        model: {(str(some.path), one.name): one for name, some in records for one in PROBES[name](loaded, some)}
+        model: {(str(some.path), one.name): one for some, ask in asked for one in ask(loaded, some)}
         for model, loaded in models.items()
     }
     if not any(found.values()):
         raise UsageError("these models were taught nothing that these files ask")
+    for some, _ in asked:
+        if isinstance(some, HeldOut):
+            for gram, one in some.counting().items():
+                found.setdefault(gram, {})[str(some.path), one.name] = one
     standings = [
         _standing(model, one, group)
         for model, probes in found.items()
@@ -105,7 +112,8 @@ def probe(models: dict[str, Loaded], files: dict[str, Sequence[Path]]) -> Probed
     silent = [
         (model, str(some.path))
         for model, probes in found.items()
-        for _, some in records
+        for some, _ in asked
+        if model in models
         if not any(path == str(some.path) for path, _ in probes)
     ]
     return Probed(standings, list(_differences(found)), silent)
@@ -127,14 +135,16 @@ def _differences(found: dict[str, dict[tuple[str, str], Probe]]) -> Iterator[Dif
     """Of all pairs of models where both were asked the same items."""
     raw: list[Difference] = []
     for one, other in combinations(found, 2):
+        if {one, other} <= set(GRAMS):
+            continue
         for key in found[one].keys() & found[other].keys():
             a, b = found[one][key], found[other][key]
             if not np.array_equal(a.group, b.group):
                 continue  # another tokenizer can represent other items
             for group in (None, *_groups(a)):
                 mine, its = a.of(group), b.of(group)
-                error = standard_error([mine.value, its.value], mine.gold)
-                p = p_value(mine.value, its.value, mine.gold)
+                error = standard_error([mine.value, its.value], mine.gold, mine.weight)
+                p = p_value(mine.value, its.value, mine.gold, mine.weight)
                 difference = mine.figure - its.figure
                 raw.append(Difference(one, other, a.name, group, difference, LIKELY * error, p))
     raw.sort(key=lambda found: (found.one, found.other, found.probe, found.group or ""))

@@ -68,7 +68,7 @@ def _differences(found: Probed) -> Markup:
         tag(
             "tr",
             tag("th", f"{one.probe}, {one.group or 'all'}", scope="row"),
-            tag("td", f"{one.one} over {one.other}"),
+            tag("td", f"{one.one} against {one.other}"),
             tag("td", f"{one.difference:+.3f}", tag("small", f"± {one.half:.3f}")),
             tag("td", f"{one.p:.2g}"),
         )

@@ -29,18 +29,26 @@ def spearman(one: np.ndarray, other: np.ndarray) -> float:
     return float((a * b).sum() / size) if size else 0.0
 
 
-def figure(value: np.ndarray, gold: np.ndarray | None) -> float:
-    """The mean of the items' values, or the rank correlation to what people said."""
+def figure(value: np.ndarray, gold: np.ndarray | None, weight: np.ndarray | None = None) -> float:
+    """The mean of the items' values, the sum of them by that of the weights, or the rank correlation to what people
+    said."""
+    if weight is not None:
+        return float(value.sum() / weight.sum())
     return float(value.mean()) if gold is None else spearman(value, gold)
 
 
-def standard_error(values: Sequence[np.ndarray], gold: np.ndarray | None) -> float:
+def standard_error(values: Sequence[np.ndarray], gold: np.ndarray | None, weight: np.ndarray | None = None) -> float:
     """Of one model's figure, or of the difference of two models' over the same items [N].
 
-    Values are 0 to 1. Four items that are all right prove little: two right and two wrong ones are added (Agresti &
+    With weights the figure is a ratio: the error is that of its linear part (Cochran 1977, section 2.11). Else values
+    are 0 to 1. Four items that are all right prove little: two right and two wrong ones are added (Agresti &
     Coull 1998), of pairs half an item of every kind (Agresti & Min 2005).
     """
     count = len(values[0])
+    if weight is not None:
+        apart = values[0] - (values[1] if len(values) > 1 else 0.0)
+        rest = apart - weight * (apart.sum() / weight.sum())
+        return math.sqrt(count / max(1, count - 1) * float((rest**2).sum())) / float(weight.sum())
     if gold is None and len(values) == 1:
         share = (values[0].sum() + 2) / (count + 4)
         return math.sqrt(float(share * (1 - share)) / (count + 4))
@@ -57,15 +65,16 @@ def standard_error(values: Sequence[np.ndarray], gold: np.ndarray | None) -> flo
     return float(np.std(drawn))
 
 
-def p_value(one: np.ndarray, other: np.ndarray, gold: np.ndarray | None) -> float:
+def p_value(one: np.ndarray, other: np.ndarray, gold: np.ndarray | None, weight: np.ndarray | None = None) -> float:
     """Of the difference of two models over the same items, two-sided: the exact sign test where items are right or
-    wrong (McNemar's, where there are no ties); of correlations by the normal distribution."""
-    if gold is None:
+    wrong (McNemar's, where there are no ties); of ratios and correlations by the normal distribution."""
+    if gold is None and weight is None:
         from scipy.stats import binomtest
 
         ahead, behind = int((one > other).sum()), int((one < other).sum())
         return float(binomtest(ahead, ahead + behind).pvalue) if ahead + behind else 1.0
-    difference, error = figure(one, gold) - figure(other, gold), standard_error([one, other], gold)
+    difference = figure(one, gold, weight) - figure(other, gold, weight)
+    error = standard_error([one, other], gold, weight)
     return math.erfc(abs(difference) / error / math.sqrt(2)) if error else 1.0
 
 

@@ -35,10 +35,8 @@ def contextuality(
     ]
     if out is not None:
         from bothways.analysis.page import render
-        from bothways.files import writing
 
-        with writing(out.parent):
-            out.write_text(render(found), encoding="utf-8")
+        _write(out, render(found))
     if json:
         return print_json([one.as_json() for one in found])
     for one in found:
@@ -51,6 +49,7 @@ def probe(
     pairs: Annotated[list[Path], typer.Option(help="Records with good, bad and phenomenon (BLiMP).")] = [],  # noqa: B006
     facts: Annotated[list[Path], typer.Option(help="Records with text, which has one [MASK], and answer.")] = [],  # noqa: B006
     words: Annotated[list[Path], typer.Option(help="Records with word1, word2 and score.")] = [],  # noqa: B006
+    held_out: Annotated[list[Path], typer.Option(help="Shards: bits per byte of their held-out text.")] = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
     json: Json = False,
 ) -> None:
@@ -59,13 +58,11 @@ def probe(
     from bothways.inference import load
 
     models = {name: load(run, device="cpu") for run, name in zip(runs, _names(runs), strict=True)}
-    found = ask(models, {"pairs": pairs, "facts": facts, "words": words})
+    found = ask(models, {"pairs": pairs, "facts": facts, "words": words, "held-out": held_out})
     if out is not None:
         from bothways.analysis.probing_page import render
-        from bothways.files import writing
 
-        with writing(out.parent):
-            out.write_text(render(found), encoding="utf-8")
+        _write(out, render(found))
     return print_json(found.as_json()) if json else _show_probed(found, out)
 
 
@@ -84,7 +81,9 @@ def _show_probed(found: Probed, out: Path | None) -> None:
         print(f"\n{len(sure)} of {len(found.differences)} differences are more than chance (p < {SURE}, Holm):")
     for two in sure:
         group = f", {two.group}" if two.group else ""
-        print(f"  {two.probe}{group}: {two.one} {two.difference:+.3f} ± {two.half:.3f} over {two.other}, p {two.p:.2g}")
+        print(
+            f"  {two.probe}{group}: {two.one} {two.difference:+.3f} ± {two.half:.3f} against {two.other}, p {two.p:.2g}"
+        )
     if out is not None:
         print(f"\npage  {out}")
 
@@ -94,6 +93,7 @@ def probe_layers(
     task: Annotated[str, typer.Option(help="classify or tag.")],
     train: Annotated[Path, typer.Option(help="Records as finetune reads them.")],
     test: Annotated[Path, typer.Option(help="More of them.")],
+    out: Annotated[Path | None, typer.Option(help="Write a page with pictures here.")] = None,
     json: Json = False,
 ) -> None:
     """What is written in which layer? A linear probe on every one, beside a control that cannot be read off."""
@@ -101,15 +101,22 @@ def probe_layers(
     from bothways.inference import load
 
     names = _names(runs)
-    found = [layerwise(load(run, device="cpu").reader, task, train, test) for run in runs]
+    found = {
+        name: layerwise(load(run, device="cpu").reader, task, train, test)
+        for name, run in zip(names, runs, strict=True)
+    }
+    if out is not None:
+        from bothways.analysis.layers_page import render
+
+        _write(out, render(found, task=task))
     if json:
-        return print_json([{"model": name, "layers": as_json(one)} for name, one in zip(names, found, strict=True)])
-    for name, layers in zip(names, found, strict=True):
+        return print_json([{"model": name, "layers": as_json(layers)} for name, layers in found.items()])
+    for name, layers in found.items():
         print(f"\n{name}: the most common answer gets {layers[0].most_common:.3f}")
         print(f"{'layer':>5} {'accuracy':>10} {'control':>10} {'selectivity':>12}")
         for i, one in enumerate(layers):
             print(f"{i:>5} {one.accuracy:>10.3f} {one.control:>10.3f} {one.selectivity:>+12.3f}")
-    return None
+    return console().print(f"\npage  {out}", markup=False) if out is not None else None
 
 
 def attention(
@@ -124,15 +131,19 @@ def attention(
     from bothways.analysis.attention import heads
     from bothways.analysis.attention_page import render
     from bothways.analysis.contextuality import read_texts
-    from bothways.files import writing
     from bothways.inference import load
 
     reader = load(run, device="cpu").reader
     many = None if texts is None else heads(reader, read_texts(texts)[:most])
-    page = render(run.resolve().name, look(reader, text), many)
-    with writing(out.parent):
-        out.write_text(page, encoding="utf-8")
+    _write(out, render(run.resolve().name, look(reader, text), many))
     console().print(f"page  {out}", markup=False)
+
+
+def _write(page: Path, html: str) -> None:
+    from bothways.files import writing
+
+    with writing(page.parent):
+        page.write_text(html, encoding="utf-8")
 
 
 def _names(runs: list[Path]) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from bothways.corpus.fields import refuse_field, text_field
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.readers import Reader
 from bothways.errors import DataError
@@ -30,7 +30,7 @@ class Pairs:
         found: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for path in paths:
             for number, record in Reader(PrepareOptions()).records(path):
-                good, bad = (_text(path, number, record, field) for field in ("good", "bad"))
+                good, bad = (text_field(path, number, record, field) for field in ("good", "bad"))
                 paradigm = str(record.get("paradigm", path.name))
                 if len(found[paradigm]) < each:
                     found[paradigm].append((good, bad))
@@ -57,11 +57,11 @@ class Labelled:
         fields: tuple[str, ...] = ()
         for number, record in Reader(PrepareOptions()).records(path):
             fields = fields or (("text_a", "text_b") if "text_a" in record else ("text",))
-            first, *second = (_text(path, number, record, field) for field in fields)
+            first, *second = (text_field(path, number, record, field) for field in fields)
             texts.append(first)
             other += second
             if not isinstance(record.get("label"), str | int):
-                refuse_field(path, number, "label", record)
+                refuse_field(path, number, record, "label")
             labels.append(str(record["label"]))
         if not texts:
             raise DataError(f"{path}: expected records with text and label, got an empty file")
@@ -83,19 +83,3 @@ def read_probe(name: str, train: Path, test: Path) -> tuple[Labelled, Labelled]:
     if (sides[0].other is None) != (sides[1].other is None):
         raise DataError(f"{test}: expected as many texts a record as {train} has")
     return sides
-
-
-def _text(path: Path, number: int, record: dict[str, Any], field: str) -> str:
-    found = record.get(field)
-    if not isinstance(found, str) or not found.strip():
-        refuse_field(path, number, field, record)
-    return str(found)
-
-
-def refuse_field(path: Path, number: int, field: str, record: dict[str, Any]) -> None:
-    """
-    Raises:
-        DataError: always.
-    """
-    got = f"got {record[field]!r}" if field in record else f"got only {', '.join(record)}"
-    raise DataError(f"{path}, line {number}: expected the field {field!r}, {got}")

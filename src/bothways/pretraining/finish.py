@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bothways import __version__, machine
 from bothways.corpus import Shards
+from bothways.corpus.counts import count, summary
 from bothways.corpus.ngrams import baselines
 from bothways.inference import load
 from bothways.model import ModelConfig, Trained, save_faces
@@ -22,6 +23,7 @@ from bothways.pretraining.setup import Run, trained_by
 from bothways.reports import write_report
 from bothways.training.config import TrainingConfig
 
+COUNTED = 1 << 26  # pieces whose documents are measured for the report
 VERSIONS = ("torch", "numpy", "tokenizers", "safetensors")
 
 
@@ -49,6 +51,7 @@ def begin(run: Run) -> None:
             "peak": run.peak,
             "huge_pages": machine.huge_pages_asked() and machine.huge_pages() in ("always", "madvise"),
         },
+        text=manifest.get("text") or summary(run.shards, count(run.shards, run.shards.train, at_most=COUNTED)),
         baselines=manifest.get("baselines") or count_baselines(run.shards, run.config.training),
     )
 

@@ -109,6 +109,7 @@ def _steps(run: Run, total: int, stop: Callable[[], int], show: Show) -> Iterato
             "gradient_norm": report.gradient_norm,
             "tokens_per_second": round(tokens / took, 1),
             "useful_share": round(tokens * run.cost.at(progress) / took / run.peak, 4),
+            "padding": round(report.padding, 4),
             "skipped": report.skipped,
         }
         run.folder.append(line)

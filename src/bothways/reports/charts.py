@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bothways.reports.curves import AXES, Axis, Chart, Curve
+from bothways.reports.downloads import downloads
 from bothways.reports.html import Markup, tag
 from bothways.reports.record import Record, number
 
@@ -74,6 +75,7 @@ def figure(chart: Chart, axes: Sequence[Axis], name: str) -> Markup:
         tag("ul", *legend, class_="legend"),
         *(chart.draw(axis, f"{name}-{axis.key}") for axis in axes),
         tag("figcaption", chart.caption),
+        downloads(chart.title, ("curve", *(axis.key for axis in axes), "value"), chart.numbers(axes)),
         class_="card",
     )
 
@@ -140,6 +142,7 @@ def _machine(record: Record) -> Iterator[Chart]:
             "Useful arithmetic as a share of the fastest matrix product measured on this machine.",
             True,
         ),
+        ("Padding", "padding", "The share of places in a batch that hold no text.", True),
         ("Learning rate", "learning_rate", "How large the steps are: up at first, down towards the end.", False),
         (
             "Gradient norm",

@@ -76,11 +76,14 @@ class Curve:
             points.append((line, (sums[high] - sums[low]) / (high - low)))
         return replace(self, points=points)
 
-    def on(self, axis: Axis) -> list[tuple[float, float]]:
-        """(place on the axis, value), thinned to what a screen can show; the last is kept."""
+    def thinned(self) -> Sequence[tuple[dict[str, Any], float]]:
+        """As many points as a screen can show; the last is kept."""
         stride = math.ceil(len(self.points) / MOST_POINTS) or 1
-        kept = [*self.points[:-1][::stride], *self.points[-1:]]
-        return [(at, value) for line, value in kept if (at := number(line, axis.key)) is not None]
+        return [*self.points[:-1][::stride], *self.points[-1:]]
+
+    def on(self, axis: Axis) -> list[tuple[float, float]]:
+        """(place on the axis, value) of the points shown."""
+        return [(at, value) for line, value in self.thinned() if (at := number(line, axis.key)) is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,15 @@ class Chart:
         low, high = min(values), max(values)
         room = 0.07 * (high - low) or 0.1 * abs(high) or 0.1
         return (0.0 if self.percent or self.from_zero else low - room), high + room
+
+    def numbers(self, axes: Sequence[Axis]) -> Iterator[Sequence[str | float]]:
+        """What is drawn: the curve, its place on every axis, its value; of a level the place is empty."""
+        for curve in self.curves:
+            name = f"{curve.name} (each)" if curve.style == "noise" else curve.name
+            for line, value in curve.thinned():
+                yield name, *(number(line, axis.key) or 0.0 for axis in axes), value
+        for name, value in self.levels:
+            yield name, *("" for _ in axes), value
 
     def draw(self, axis: Axis, name: str) -> Markup:
         """The picture over one axis, as an svg element; empty when nothing can be counted so. `name` is its own."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from bothways.reports import charts
+from bothways.reports import charts, text
 from bothways.reports.charts import NGRAMS
 from bothways.reports.html import Markup, tag
 from bothways.reports.record import Record, latest, number
@@ -45,7 +45,14 @@ def write_report(run_folder: str | os.PathLike[str]) -> Path:
 
 def render(record: Record) -> str:
     """The whole page as HTML."""
-    sections = [final_figures(record), samples(record), charts.section(record), facts(record), _words()]
+    sections = [
+        final_figures(record),
+        samples(record),
+        charts.section(record),
+        text.section(record),
+        facts(record),
+        _words(),
+    ]
     foot = "Written by Bothways from metrics.jsonl, manifest.json and config.yaml beside this page."
     return document(f"{record.name}: a Bothways run", _header(record), *sections, foot=foot)
 

@@ -102,6 +102,11 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 .curves h3.group { margin: 30px 0 12px; font-size: 18px; }
 figure { position: relative; }
 figcaption { color: var(--soft); font-size: 14px; line-height: 1.45; margin-top: 8px; }
+.saves { display: flex; gap: 14px; margin: 8px 0 0; font-size: 13px; }
+.saves a, .saves button {
+  color: var(--soft); background: none; border: 0; padding: 0; font: inherit; cursor: pointer;
+  text-decoration: underline;
+}
 .legend {
   display: flex; flex-wrap: wrap; gap: 2px 18px; list-style: none; margin: 3px 0 8px; padding: 0;
   font-size: 14px; color: var(--soft);
@@ -123,6 +128,7 @@ svg path { fill: none; stroke: var(--own); stroke-linejoin: round; stroke-lineca
 svg path.held-out { stroke-width: 2.4; }
 svg path.training { stroke-width: 1.6; opacity: .5; }
 svg path.noise { stroke-width: 1; opacity: .16; }
+svg.bars rect { fill: var(--colour-0); }
 svg circle { fill: var(--own); stroke: var(--card); stroke-width: 1; }
 svg .cursor { stroke: var(--soft); stroke-width: 1; }
 .tip {
@@ -168,9 +174,9 @@ dl.words dd { margin: 0 0 10px; color: var(--soft); }
   /* a chart left over: its words beside it, not an empty place */
   .cards > figure:last-child:nth-child(odd) {
     grid-column: 1 / -1; display: grid; column-gap: 56px;
-    grid-template-columns: 1fr 1fr; grid-template-rows: auto auto 1fr;
+    grid-template-columns: 1fr 1fr; grid-template-rows: auto auto auto 1fr;
   }
-  .cards > figure:last-child:nth-child(odd) > svg { grid-column: 2; grid-row: 1 / 4; }
+  .cards > figure:last-child:nth-child(odd) > svg { grid-column: 2; grid-row: 1 / 5; }
 }
 @media (max-width: 620px) {
   main, header, footer { padding-left: 14px; padding-right: 14px; }
@@ -189,7 +195,7 @@ dl.words dd { margin: 0 0 10px; color: var(--soft); }
   .curves > label { padding: 6px 11px; }
   svg text { font-size: 14.5px; }
 }
-@media print { .card, .tile, .wide { break-inside: avoid; } }
+@media print { .card, .tile, .wide { break-inside: avoid; } .saves { display: none; } }
 """
 
 SCRIPT = """
@@ -240,5 +246,39 @@ for (const svg of document.querySelectorAll("svg[data-frame]")) {
     tip.style.left = (onLeft ? Math.max(4, place - 14 - tip.offsetWidth) : place + 14) + "px";
   });
   svg.addEventListener("pointerleave", leave);
+}
+const save = (name, type, text) => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], {type}));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+};
+const alone = (svg, back) => {
+  // What the page's style says goes into the picture, which is then whole without it.
+  const kept = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "stroke-linecap", "opacity",
+    "font-family", "font-size", "font-weight", "text-anchor"];
+  const copy = svg.cloneNode(true), [, , width, height] = svg.getAttribute("viewBox").split(" ");
+  const parts = [svg, ...svg.querySelectorAll("*")].map(part => getComputedStyle(part));
+  [copy, ...copy.querySelectorAll("*")].forEach((part, i) => {
+    for (const name of kept) part.style.setProperty(name, parts[i].getPropertyValue(name));
+    part.removeAttribute("class");
+  });
+  const paper = copy.insertBefore(document.createElementNS(svg.namespaceURI, "rect"), copy.firstChild);
+  for (const part of [copy, paper]) {
+    part.setAttribute("width", width);
+    part.setAttribute("height", height);
+  }
+  paper.style.fill = back;
+  return new XMLSerializer().serializeToString(copy);
+};
+for (const line of document.querySelectorAll("p.saves")) {
+  const figure = line.closest("figure"), button = document.createElement("button");
+  button.textContent = "SVG";
+  button.addEventListener("click", () => {
+    const svg = [...figure.querySelectorAll("svg")].find(each => each.getClientRects().length);
+    save(line.dataset.name + ".svg", "image/svg+xml", alone(svg, getComputedStyle(figure).backgroundColor));
+  });
+  line.prepend(button);
 }
 """

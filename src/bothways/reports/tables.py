@@ -10,7 +10,7 @@ from bothways.reports.charts import NGRAMS
 from bothways.reports.html import Markup, join, tag
 from bothways.reports.record import Record, number, part
 
-TOLD_ELSEWHERE = frozenset({"status", "baselines", "samples"})
+TOLD_ELSEWHERE = frozenset({"status", "baselines", "samples", "text"})
 MASKS = ("[MASK]", "<mask>")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from bothways.objectives.show import Picture, about, columns, pictures, width_of
+from bothways.reports.downloads import downloads
 from bothways.reports.html import Markup, tag
 from bothways.reports.page import document
 
@@ -15,8 +17,7 @@ KINDS = {
     "after": "what comes after it",
     "scaffold": "what was laid behind the text",
 }
-STYLE = """
-svg.sees { width: auto; max-width: 100%; }
+FILLS = """
 svg.sees .before { fill: var(--colour-0); } svg.sees .itself { fill: var(--colour-6); }
 svg.sees .after { fill: var(--colour-1); } svg.sees .scaffold { fill: var(--colour-2); }
 svg.sees .hides { fill: var(--faint); }
@@ -24,9 +25,22 @@ svg.sees text { fill: var(--ink); } svg.sees text.soft { fill: var(--soft); }
 svg.sees text.says { font-weight: 650; } svg.sees text.sign { fill: var(--card); }
 svg.sees g.place:hover rect { stroke: var(--ink); stroke-width: 1.5; }
 svg.sees g.place:hover text { font-weight: 650; }
-ul.legend .before { --own: var(--colour-0); } ul.legend .itself { --own: var(--colour-6); }
-ul.legend .after { --own: var(--colour-1); } ul.legend .scaffold { --own: var(--colour-2); }
 """
+STYLE = f"""{FILLS}
+svg.sees {{ width: auto; max-width: 100%; }}
+ul.legend .before {{ --own: var(--colour-0); }} ul.legend .itself {{ --own: var(--colour-6); }}
+ul.legend .after {{ --own: var(--colour-1); }} ul.legend .scaffold {{ --own: var(--colour-2); }}
+"""
+ALONE = """
+svg { --card: #fff; --ink: #1b1d21; --soft: #5d636d; --faint: #efefec;
+  --colour-0: #2a62c9; --colour-1: #d1600a; --colour-2: #0d8a72; --colour-6: #4b5563;
+  font: 13px system-ui, sans-serif; }
+@media (prefers-color-scheme: dark) { svg { --card: #1b1e22; --ink: #e9eaec; --soft: #a0a6b0; --faint: #24282d;
+  --colour-0: #7fabff; --colour-1: #ff9d5c; --colour-2: #4fd1b5; --colour-6: #b6bec9; } }
+svg text { font-size: 12px; } svg .middle { text-anchor: middle; } svg > rect { fill: var(--card); }
+"""
+"""What a page's style says, for a picture in a file of its own."""
+EDGE = 12
 SIGNS = {"before": "◂", "itself": "•", "after": "▸", "scaffold": "+"}
 """In the cells, for those who do not tell the colours apart."""
 
@@ -52,12 +66,40 @@ def visibility_page(expression: str, texts: Sequence[str], *, seed: int = 0, pro
             "section",
             tag("h2", f"{one.name}, {one.share} of the rows" if len(drawn) > 1 else "Who sees whom"),
             tag("p", "A line for every place: what is read there, whom it sees, what it must say.", class_="about"),
-            tag("figure", _legend(one), Markup(matrix(one)), class_="card"),
+            tag("figure", _legend(one), matrix(one), downloads(one.name, *_numbers(one)), class_="card"),
         )
         for one in drawn
     ]
     foot = "Steps say when a place becomes known; a place sees what is known by its own step. Written by Bothways."
     return document(f"{expression}: who sees whom", header, *sections, foot=foot)
+
+
+def picture_file(expression: str, text: str, *, seed: int = 0) -> str:
+    """The first picture of an objective as an SVG file, light or dark as its reader is.
+
+    Raises:
+        UsageError: as `pictures`.
+    """
+    (picture, *_) = pictures(expression, [text], seed=seed)
+    drawn = matrix(picture)
+    width, height = (int(found) + 2 * EDGE for found in re.findall(r'(?:width|height)="(\d+)"', drawn)[:2])
+    whole = tag(
+        "svg",
+        tag("style", Markup(ALONE + FILLS)),
+        tag("rect", width=width, height=height, rx=8),
+        Markup(drawn.replace("<svg ", f'<svg x="{EDGE}" y="{EDGE}" ', 1)),
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {width} {height}",
+        width=width,
+        height=height,
+    )
+    return f"{whole}\n"
+
+
+def _numbers(picture: Picture) -> tuple[Sequence[str], Iterator[Sequence[str | int]]]:
+    """A line for every place: what is read there, 1 for whom it sees, what it says."""
+    rows = zip(picture.reads, picture.sees, picture.says, strict=True)
+    return ("reads", *picture.reads, "says"), ((read, *map(int, sees), says) for read, sees, says in rows)
 
 
 def matrix(picture: Picture) -> Markup:

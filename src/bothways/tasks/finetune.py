@@ -20,6 +20,7 @@ from torch import Tensor
 
 from bothways import __version__
 from bothways.batch import Batch
+from bothways.corpus.counts import by_length
 from bothways.errors import ModelError, Stopped, UsageError
 from bothways.inference.examples import Encoded, lay
 from bothways.machine import bf16_instructions
@@ -137,6 +138,7 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
             "dev_cut_from_train": data.held,
         },
         truncated={"train": cut, "length": length},
+        lengths=by_length(np.array([len(part) for parts in run.parts for part in parts])),
         skipped=data.skipped,
         labels=list(data.answers.labels),
         precision="bf16" if bf16 else "fp32",
@@ -240,6 +242,7 @@ def _fit(run: Run, stop: Callable[[], int], show: Show) -> int:
     run.model.train()
     started = time.perf_counter() - run.state.notes.get("seconds", 0.0)
     total = run.state.step if _patience_ended(run) else run.total
+    mark = time.perf_counter()
     for report in train(work, state=run.state, config=told, total=total, stop=lambda: bool(stop())):
         run.state.notes["seconds"] = time.perf_counter() - started
         line = {
@@ -248,6 +251,8 @@ def _fit(run: Run, stop: Callable[[], int], show: Show) -> int:
             "progress": report.step / run.total,
             "loss": report.loss,
             "learning_rate": report.learning_rate,
+            "padding": round(report.padding, 4),
+            "examples_per_second": round(_examples(run, report.step) / (time.perf_counter() - mark), 1),
             "seconds": round(run.state.notes["seconds"], 3),
         }
         run.folder.append(line)
@@ -265,7 +270,14 @@ def _fit(run: Run, stop: Callable[[], int], show: Show) -> int:
                 f"Go on with: bothways finetune --resume --out {config.out}",
                 exit_code=128 + (stop() or signal.SIGTERM),
             )
+        mark = time.perf_counter()
     return _best(run) * run.steps
+
+
+def _examples(run: Run, step: int) -> int:
+    """How many the step before `step` read: the last of an epoch may be smaller."""
+    place = (step - 1) % run.steps
+    return min(run.config.batch, len(run.parts) - place * run.config.batch)
 
 
 def _look(run: Run, show: Show) -> None:

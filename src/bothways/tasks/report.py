@@ -17,6 +17,7 @@ from bothways.reports.curves import Chart, Curve
 from bothways.reports.html import Markup, tag
 from bothways.reports.page import document
 from bothways.reports.record import Record
+from bothways.reports.text import lengths
 from bothways.tasks.intervals import calibration
 from bothways.tasks.squad import exact
 from bothways.tasks.task import Example
@@ -31,7 +32,7 @@ def write_report(
     """Writes report.html into a run's folder; `examples` are those it is measured on, `where` what they are called."""
     record = Record.read(folder)
     manifest = record.manifest
-    sections = [_scores(record), _curves(record)]
+    sections = [_scores(record), _curves(record), _lengths(record)]
     if answers.head != "tags" and answers.kind == "one":
         sections += [_confusion(examples, said, answers, where), _sureness(examples, said, where)]
     sections += [_mistakes(examples, said, answers, where), _facts(manifest)]
@@ -83,15 +84,33 @@ def _scores(record: Record) -> Markup:
 def _curves(record: Record) -> Markup:
     loss = replace(Curve.of("training", record.train, "loss"), style="training")
     behind = [replace(loss, style="noise"), loss.smoothed()] if len(loss.points) >= SMOOTH_FROM else [loss]
+    speed = Curve.of("examples a second", record.train, "examples_per_second")
+    speed = speed.smoothed() if len(speed.points) >= SMOOTH_FROM else speed
     charts = [
         Chart("Loss", "What is minimised, on training examples.", behind),
         Chart("Learning rate", "Up at first, then down to nothing.", [Curve.of("rate", record.train, "learning_rate")]),
+        Chart("Examples a second", "Looks at the dev examples left out.", [speed], from_zero=True),
+        Chart(
+            "Padding",
+            "Places in a batch that hold no text.",
+            [Curve.of("padding", record.train, "padding")],
+            percent=True,
+        ),
     ]
     first = next(iter(record.validation[-1]["scores"]))
     charts.insert(
         1, Chart(first.replace("_", " "), "On the dev examples.", [Curve.of(first, record.validation, "scores", first)])
     )
     return pictures({"": charts}, record.train, title="Over the run", about="Count in steps or in time.", first="step")
+
+
+def _lengths(record: Record) -> Markup:
+    about = "Pieces of the training texts, specials included, cut where the model ends. Columns double in width."
+    return tag(
+        "section",
+        tag("h2", "What it read"),
+        tag("div", lengths(record.manifest["lengths"], about=about, what="texts"), class_="cards"),
+    )
 
 
 def _confusion(examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers, where: str) -> Markup:

@@ -23,7 +23,8 @@ SKIPPED_IN_A_ROW = 5
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One step: losses are means in nats over all processes; `loss` is what was minimised."""
+    """One step: losses are means in nats over all processes; `loss` is what was minimised, `padding` the share of this
+    process's places that hold no text."""
 
     step: int
     tokens: int
@@ -32,6 +33,7 @@ class Report:
     learning_rate: float
     gradient_norm: float
     skipped: int
+    padding: float
     stop: bool
 
 
@@ -78,8 +80,17 @@ def train(
         state.tokens += config.rows * config.length
         state.skipped += not finite
         state.skipped_in_a_row = 0 if finite else state.skipped_in_a_row + 1
-        rate = share * state.optimisers[0].param_groups[0]["peak"]
-        yield _report(work.names, sums, count, state, rate, float(norm), asked)
+        yield Report(
+            step=state.step,
+            tokens=state.tokens,
+            loss=math.fsum(sums[:, 0].tolist()) / count,
+            losses=_means(work.names, sums),
+            learning_rate=share * state.optimisers[0].param_groups[0]["peak"],
+            gradient_norm=float(norm),
+            skipped=state.skipped,
+            padding=_padding(micro_batches),
+            stop=asked,
+        )
         if state.skipped_in_a_row >= SKIPPED_IN_A_ROW:
             raise DivergedError(
                 f"the loss or its gradient was not finite in {SKIPPED_IN_A_ROW} steps in a row, the last of them step "
@@ -90,6 +101,11 @@ def train(
 
 def _weight(batches: Sequence[Batch]) -> float:
     return float(sum(torch.as_tensor(target.weight).sum() for batch in batches for target in batch.targets))
+
+
+def _padding(batches: Sequence[Batch]) -> float:
+    places = sum(batch.pieces.numel() for batch in batches)
+    return 1 - sum(batch.tokens for batch in batches) / max(1, places)
 
 
 def _agree(weight: float, stop: bool) -> tuple[float, bool]:
@@ -118,17 +134,5 @@ def _gradients(work: Work, batches: Sequence[Batch], state: State, seed: int, co
     return sums
 
 
-def _report(
-    names: tuple[str, ...], sums: Tensor, count: float, state: State, rate: float, norm: float, stop: bool
-) -> Report:
-    means = {name: float(total / weight) for name, (total, weight) in zip(names, sums.tolist(), strict=True) if weight}
-    return Report(
-        step=state.step,
-        tokens=state.tokens,
-        loss=math.fsum(sums[:, 0].tolist()) / count,
-        losses=means,
-        learning_rate=rate,
-        gradient_norm=norm,
-        skipped=state.skipped,
-        stop=stop,
-    )
+def _means(names: tuple[str, ...], sums: Tensor) -> dict[str, float]:
+    return {name: float(total / weight) for name, (total, weight) in zip(names, sums.tolist(), strict=True) if weight}

@@ -1,0 +1,40 @@
+"""The fields of records: there, or refused by file, line and name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bothways.errors import DataError
+
+
+def text_field(path: Path, line: int, record: Mapping[str, Any], field: str) -> str:
+    """
+    Raises:
+        DataError: there is no such field, or no text in it.
+    """
+    found = record.get(field)
+    if not isinstance(found, str) or not found.strip():
+        refuse_field(path, line, record, field)
+    return str(found)
+
+
+def number_field(path: Path, line: int, record: Mapping[str, Any], field: str) -> float:
+    """
+    Raises:
+        DataError: there is no such field, or no number in it.
+    """
+    try:
+        return float(record[field])
+    except (KeyError, TypeError, ValueError):
+        raise DataError(f"{path}, line {line}: expected a number as {field!r}, got {record.get(field)!r}") from None
+
+
+def refuse_field(path: Path, line: int, record: Mapping[str, Any], field: str) -> None:
+    """
+    Raises:
+        DataError: always.
+    """
+    got = f"got {record[field]!r}" if field in record else f"got only {', '.join(record)}"
+    raise DataError(f"{path}, line {line}: expected the field {field!r}, {got}")
