@@ -196,6 +196,14 @@ Full attention is step = 0; causal is step = i; reversed is step = -i; prefix is
 """
 
 
+def _forked(q: Layout, k: Layout) -> Any:
+    return (k.document == q.document) & (k.step <= q.step) & ((k.group == 0) | (k.group == q.group))
+
+
+forked = Visibility(_forked, "forked")
+"""A token sees the text up to its own step, and of the other groups its own: branches that share a trunk."""
+
+
 def _same_place(q: Layout, k: Layout) -> Any:
     return q.position == k.position
 

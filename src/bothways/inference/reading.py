@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bothways.errors import ModelError, UsageError
@@ -154,8 +155,7 @@ class Reader:
         chunk = max(1, LOGITS_AT_ONCE // self.model.config.vocabulary)
         found = []
         for some, label in zip(hidden.split(chunk), answers.split(chunk), strict=True):
-            logits = self.model.logits(some).float()
-            found.append(logits.gather(1, label[:, None])[:, 0] - logits.logsumexp(-1))
+            found.append(-F.cross_entropy(self.model.logits(some).float(), label, reduction="none"))
         return torch.cat(found).cpu().numpy()
 
     def batches(self, lengths: Sequence[int]) -> Iterator[np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from bothways.errors import UsageError, unknown
+from bothways.inference.forks import read_forks
 from bothways.inference.reading import Reader
 
 WAYS = ("causal", "pseudo")
@@ -45,13 +46,18 @@ def _causal(reader: Reader, texts: Sequence[str]) -> np.ndarray:
     reader.needs("decoder")
     rows, text_of = reader.rows(texts, closed=False)
     answers = [row[1:] for row in rows]
+    read = [row[: max(1, len(row) - 1)] for row in rows]
     sums = np.zeros(len(texts))
-    for batch, states in reader.states([row[: max(1, len(row) - 1)] for row in rows], face="decoder"):
-        length = states.shape[1]
-        places = np.concatenate([b * length + np.arange(len(answers[i])) for b, i in enumerate(batch)])  # [N]
-        hidden = states.flatten(0, 1)[torch.from_numpy(places).to(reader.device)]  # [N, D]
-        found = reader.log_probabilities(hidden, np.concatenate([answers[i] for i in batch]))
-        np.add.at(sums, np.repeat(text_of[batch], [len(answers[i]) for i in batch]), found)
+    size = reader.model.config.vocabulary
+    for some, states in read_forks(reader, read):
+        own = [
+            (number, at) for line, fork in enumerate(some) for number, at in fork.places(read, line, states.shape[1])
+        ]
+        said = np.concatenate([at[: len(answers[number])] * size + answers[number] for number, at in own])
+        once, again = np.unique(said, return_inverse=True)  # what a trunk says is said for all its branches
+        hidden = states.flatten(0, 1)[torch.from_numpy(once // size).to(reader.device)]  # [N, D]
+        found = reader.log_probabilities(hidden, once % size)[again]
+        np.add.at(sums, np.concatenate([np.full(len(answers[number]), text_of[number]) for number, _ in own]), found)
     return sums
 
 
