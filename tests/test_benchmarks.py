@@ -108,6 +108,18 @@ def test_what_was_written_is_judged_by_its_bytes(monkeypatch: pytest.MonkeyPatch
     assert unmasking.Continued(["a"], ["a the the the"]).different(judge) < 0.7
 
 
+def test_pairs_are_scored_alike_on_all_sides(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("transformers")
+    looking_inside = load(monkeypatch, "looking_inside")
+    folder = make_run(tmp_path / "run", CAUSAL) / "decoder"
+    pairs = [(text, f"{text[:30]} {text[20:]}") for text in ENGLISH]
+    assert looking_inside.pairs_side_by_side(argparse.Namespace(rounds=2), folder, pairs)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["ours", "one", "batch"] and "1.00 times" in lines[0]
+
+
 def test_word_vectors_are_compared_with_people(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
