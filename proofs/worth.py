@@ -4,7 +4,7 @@
     python proofs/worth.py --run RUN --tasks FOLDER --out FOLDER --table
 
 FOLDER of --tasks holds chnsenticorp, thucnews, shopping_zh and msra_ner, each with train, dev and test records. Each is
-taught with 100, 1,000 and all training rows, by 6, 4 and 3 seeds; a seed draws the rows, the same for all three arms,
+taught with 100, 1,000 and all training rows, by 12, 4 and 3 seeds; a seed draws the rows, the same for all three arms,
 and as many dev rows:
 
     pretrained  the body of a run, fine-tuned
@@ -48,7 +48,7 @@ from bothways.tasks.task import Example
 
 TASKS = {"chnsenticorp": "classify", "thucnews": "classify", "shopping_zh": "classify", "msra_ner": "tag"}
 ARMS = ("pretrained", "random", "counted")
-ROWS = {100: (30, 6), 1000: (10, 4), 0: (3, 3)}  # rows (0: all): epochs, seeds
+ROWS = {100: (30, 12), 1000: (10, 4), 0: (3, 3)}  # rows (0: all): epochs, seeds
 RATE = 4.0  # times the default: where the search begins
 Answering = Callable[[Sequence[Example]], list[dict[str, Any]]]
 
@@ -93,23 +93,27 @@ class Proof:
 
 def tuned(proof: Proof, name: str, rows: int, arm: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     files = proof.files(name, rows, seed)
-    out = proof.out / f"{name}-{rows}-{arm}-{seed}"
+    work = proof.out / f"{name}-{rows}-{arm}-{seed}"
+    shutil.rmtree(work, ignore_errors=True)
 
     def trained(times: float) -> float:
-        """The best dev score at so many times the default rate."""
-        shutil.rmtree(out, ignore_errors=True)
+        """The best dev score at so many times the default rate; trained once."""
+        out = work / f"{times:g}"
         width = json.loads((proof.body(arm) / "encoder" / "config.json").read_text())["hidden_size"]
+        if out.exists():
+            return float(next(iter(RunFolder(out).manifest()["best"]["scores"].values())))
         config = FinetuneConfig(
             model=str(proof.body(arm)), task=TASKS[name], train=files["train"], dev=files["dev"], out=out, seed=seed,
             epochs=ROWS[rows][0], batch=16 if rows == 100 else 32, learning_rate=times * 0.04 / width,
         )  # fmt: skip
         return float(next(iter(RunFolder(finetune(config)).manifest()["best"]["scores"].values())))
 
-    trained(rate(proof, name, rows or 1000, arm, trained if rows and seed == 0 else None))
-    model = Tuned.load(out)
+    best = rate(proof, name, rows or 1000, arm, trained if rows and seed == 0 else None)
+    trained(best)
+    model = Tuned.load(work / f"{best:g}")
     _, examples = read_examples(model.task, files["test"], said={}, skip=refuse)
     found = model.task.items(examples, measure(model, examples)[1])
-    shutil.rmtree(out)
+    shutil.rmtree(work)
     return found
 
 
