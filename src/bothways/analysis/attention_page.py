@@ -43,7 +43,7 @@ for (const svg of document.querySelectorAll("svg.head")) {
     const cell = text => '"' + text.replaceAll('"', '""') + '"';
     const rows = pieces.map((from, i) => [cell(from), ...pieces.map((_, j) =>
       (weights.charCodeAt(i * count + j) / 255).toFixed(4))].join(","));
-    save(line.dataset.name + ".csv", "text/csv", ["," + pieces.map(cell).join(","), ...rows].join("\n"));
+    save(line.dataset.name + ".csv", "text/csv", ["," + pieces.map(cell).join(","), ...rows].join("\\n"));
   });
 }
 """

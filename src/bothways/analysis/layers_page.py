@@ -48,7 +48,7 @@ def _charts(found: Mapping[str, Sequence[Layer]]) -> Iterator[Chart]:
             )
             for place, (name, layers) in enumerate(found.items())
         ]
-        levels = [("most common", common)] if title == "Accuracy" else []
+        levels = [("commonest", common)] if title == "Accuracy" else []
         yield Chart(title, caption, curves, levels, whole=True)
 
 

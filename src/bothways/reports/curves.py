@@ -192,6 +192,8 @@ class _Frame:
         """Marks along the bottom with their values, and what they count."""
         bottom = TOP + self.height
         for value in ticks(0.0, self.right / worth, 5):
+            if worth == 1 and value != round(value):  # nothing that is counted has halves
+                continue
             x = self.x(value * worth)
             yield tag("line", x1=x, x2=x, y1=bottom, y2=bottom + 4, class_="mark")
             yield tag("text", compact(value), x=x, y=bottom + 18, class_="middle")

@@ -58,7 +58,8 @@ p { margin: 0 0 12px; }
 .tile .unit { color: var(--soft); font-size: 13px; line-height: 1.4; }
 .card { padding: 18px 20px; margin: 0; }
 .cards { display: grid; gap: 16px; }
-.cards + .about { margin-top: 22px; }
+.cards + .about, .wide + .about { margin-top: 22px; }
+.tiles + .cards { margin-top: 16px; }
 .columns { column-gap: 16px; margin-top: 16px; }
 .columns > .card { break-inside: avoid; margin-bottom: 16px; }
 section > details.card, main > details.card { margin-top: 16px; }
@@ -102,7 +103,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 .curves h3.group { margin: 30px 0 12px; font-size: 18px; }
 figure { position: relative; }
 figcaption { color: var(--soft); font-size: 14px; line-height: 1.45; margin-top: 8px; }
-.saves { display: flex; gap: 14px; margin: 8px 0 0; font-size: 13px; }
+.saves { display: flex; align-items: start; gap: 14px; margin: 8px 0 0; font-size: 13px; }
 .saves a, .saves button {
   color: var(--soft); background: none; border: 0; padding: 0; font: inherit; cursor: pointer;
   text-decoration: underline;
