@@ -14,6 +14,7 @@ from bothways.reports.curves import Chart, Curve
 from bothways.reports.html import Markup, join, tag
 from bothways.reports.page import document
 from bothways.reports.record import Record, number
+from bothways.reports.text import section as what_it_read
 from bothways.training.display import compact
 
 WORDS = {
@@ -35,6 +36,7 @@ def render(result: dict[str, Any], records: Mapping[str, Sequence[Record]]) -> s
         _figures(result, colours),
         _verdicts(result),
         _curves(records, colours),
+        *(what_it_read(some[0]) for some in list(records.values())[:1]),  # all read the same
         _samples(result["samples"], colours),
         _costs(result),
         _words(),
