@@ -11,8 +11,8 @@ in time, and the median counts:
 - one: LlamaForCausalLM, the two sentences of a pair per forward;
 - batch: the same, 64 sentences per forward in arrival order, padded.
 
-It stops if a score differs by more than 1e-4. Then 100,000 pieces are measured layer by layer by `contextuality`: what
-the process grew by beside what all layers at once would hold.
+It fails if a score differs by more than 1e-4. Before that, 100,000 pieces are measured layer by layer by
+`contextuality`: what the process grew by beside what all layers at once would hold.
 """
 
 from __future__ import annotations
@@ -165,8 +165,8 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
+    contextuality_in_memory(folder, documents(given.work))  # first: the peak of the process only ever rises
     agree = pairs_side_by_side(given, folder, pairs)
-    contextuality_in_memory(folder, documents(given.work))
     sys.exit(0 if agree else f"scores should agree within {CLOSE:g}")
 
 
