@@ -14,14 +14,13 @@ import numpy as np
 
 from bothways.analysis.probes import Probe
 from bothways.corpus import Shards
-from bothways.corpus.ngrams import NGrams
+from bothways.corpus.ngrams import NAMES, NGrams
 from bothways.errors import DataError
 from bothways.inference.loading import Loaded
 
 NAME = "bits per byte"
 MOST = 100_000
 """Pieces to read; whole documents from the beginning."""
-GRAMS = ("unigram", "bigram", "trigram")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class HeldOut:
         train, _ = self.shards.train.read(0, self.shards.train.pieces)
         grams = NGrams.count(train, self.shards.vocabulary)
         whole, owner = np.concatenate(self.rows), np.repeat(np.arange(len(self.rows)), [len(row) for row in self.rows])
-        return {name: self.probe(np.bincount(owner, grams.score(whole, order))) for order, name in enumerate(GRAMS, 1)}
+        return {name: self.probe(np.bincount(owner, grams.score(whole, order))) for order, name in enumerate(NAMES, 1)}
 
 
 def bits_per_byte(loaded: Loaded, held_out: HeldOut) -> Iterator[Probe]:

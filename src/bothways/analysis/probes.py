@@ -101,7 +101,7 @@ class Records:
 def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:
     """Is the good sentence the likelier one, by each way of scoring that the model was taught? A tie is a half (BLiMP,
     Warstadt et al. 2020; Salazar et al. 2020). The sum favours the shorter sentence, so the mean of a piece is asked
-    too (Lau et al. 2017, MeanLP): a model that learned nothing is at a half by that."""
+    too (Lau et al. 2017, MeanLP): a model that learned nothing is near a half by that."""
     good, bad = records.texts("good"), records.texts("bad")
     trained = loaded.reader.trained
     ways = {"left to right": "causal"} if "decoder" in trained.faces else {}

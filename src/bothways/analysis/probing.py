@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from bothways.analysis.heldout import GRAMS, HeldOut, bits_per_byte
+from bothways.analysis.heldout import HeldOut, bits_per_byte
 from bothways.analysis.probes import Probe, Records, cloze, minimal_pairs, similarity
 from bothways.analysis.significance import LIKELY, holm, p_value, standard_error
+from bothways.corpus.ngrams import NAMES
 from bothways.errors import UsageError
 from bothways.inference.loading import Loaded
 
@@ -135,7 +136,7 @@ def _differences(found: dict[str, dict[tuple[str, str], Probe]]) -> Iterator[Dif
     """Of all pairs of models where both were asked the same items."""
     raw: list[Difference] = []
     for one, other in combinations(found, 2):
-        if {one, other} <= set(GRAMS):
+        if {one, other} <= set(NAMES):
             continue
         for key in found[one].keys() & found[other].keys():
             a, b = found[one][key], found[other][key]

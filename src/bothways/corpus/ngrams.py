@@ -34,6 +34,8 @@ from bothways.batch import Vocabulary
 from bothways.errors import DataError
 
 COUNT_AT_MOST = 20_000_000
+NAMES = ("unigram", "bigram", "trigram")
+"""Of the orders from 1 up."""
 BLOCK = 1 << 16
 
 
@@ -145,7 +147,7 @@ def baselines(
     """
     grams = NGrams.count(train, vocabulary, at_most=at_most)
     held_out = np.concatenate(list(validation_rows)) if len(validation_rows) else np.zeros(0, dtype=np.int64)
-    return {name: grams.baseline(held_out, order) for order, name in enumerate(("unigram", "bigram", "trigram"), 1)}
+    return {name: grams.baseline(held_out, order) for order, name in enumerate(NAMES, 1)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bothways.corpus.ngrams import NAMES
 from bothways.reports.curves import AXES, Axis, Chart, Curve
 from bothways.reports.downloads import downloads
 from bothways.reports.html import Markup, tag
 from bothways.reports.record import Record, number
 
-NGRAMS = ("unigram", "bigram", "trigram")
+NGRAMS = NAMES
 COLOURS = 8
 SMOOTH_FROM = 40  # points: fewer are shown as they are
 
