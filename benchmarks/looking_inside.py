@@ -129,7 +129,7 @@ def contextuality_in_memory(folder: Path, texts: Sequence[str]) -> None:
     reader = load(folder, device="cpu").reader
     contextuality(reader, texts[:200], most_pieces=5_000)  # warm
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    found = contextuality(reader, texts, most_pieces=PIECES)
+    found = contextuality(reader, texts, most_pieces=PIECES)[0]
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     layers, width = reader.model.config.layers + 1, reader.model.config.width
     one = found.pieces * width * 4 / 2**20

@@ -12,6 +12,7 @@ import bothways
 from bothways.analysis.contextuality import contextuality, read_texts
 from bothways.analysis.layers import states_by_layer, words_of
 from bothways.analysis.page import render
+from bothways.batch import Reads
 from bothways.errors import DataError
 from bothways.visibility import ordered
 from tests.inference.made import CAUSAL, HYBRID, MLM, make_run
@@ -30,8 +31,9 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def test_states_are_those_that_the_backbone_hands_out(run: Path) -> None:
     reader = bothways.load(run, device="cpu").reader
-    words = words_of(reader, TEXTS[:3])
-    found = list(states_by_layer(reader, words))
+    reads: Reads = "left to right" if run.name == "causal" else "all sides"
+    words = words_of(reader, TEXTS[:3], reads)
+    found = list(states_by_layer(reader, words, reads))
     kept: list[torch.Tensor] = []
     face = "encoder" if "encoder" in reader.trained.faces else "decoder"
     for number in {*words.row.tolist()}:
@@ -48,12 +50,22 @@ def test_states_are_those_that_the_backbone_hands_out(run: Path) -> None:
 
 def test_embeddings_do_not_depend_on_context_and_the_rest_does(run: Path) -> None:
     found = contextuality(bothways.load(run, device="cpu").reader, TEXTS, name="x")
-    if run.name != "classic":  # whose embeddings hold the position
-        assert found.layers[0].self_similarity.max() == pytest.approx(1, abs=1e-5)  # a first word may be another piece
-    assert found.layers[-1].self_similarity.max() < 1 - 1e-4
-    assert "fox" in found.words
-    page = render([found, found])
+    assert [one.name for one in found] == (["x, all sides", "x, left to right"] if run.name == "hybrid" else ["x"])
+    for one in found:
+        if run.name != "classic":  # whose embeddings hold the position
+            assert one.layers[0].self_similarity == pytest.approx(1, abs=1e-5)
+        assert one.layers[-1].self_similarity.max() < 1 - 1e-4
+        assert "fox" in {word.strip() for word in one.words}
+    page = render(found)
     assert page.count("<svg") == 4 and "most contextual" in page
+
+
+def test_the_ways_of_reading_differ(tmp_path: Path) -> None:
+    """Left to right, a first word has no context; from all sides it has."""
+    reader = bothways.load(make_run(tmp_path / "hybrid", HYBRID), device="cpu").reader
+    texts = [f"quick {text}" for text in TEXTS]
+    ways = {one.reads: one.layers[-1].self_similarity[one.words.index("quick")] for one in contextuality(reader, texts)}
+    assert ways["left to right"] == pytest.approx(1, abs=1e-5) and ways["all sides"] < 1 - 1e-4
 
 
 def test_too_little_text_and_none(run: Path, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 
 from bothways.analysis.layers import states_by_layer, words_of
 from bothways.analysis.measures import Measured, Occurrences, measured
+from bothways.batch import Reads
 from bothways.errors import DataError
-from bothways.inference.embed import reading
+from bothways.inference.embed import readings
 from bothways.inference.reading import Reader
 
 VERSION = 1
@@ -59,14 +60,25 @@ class Contextuality:
         }
 
 
-def contextuality(reader: Reader, texts: Sequence[str], *, name: str = "", most_pieces: int = 100_000) -> Contextuality:
-    """Reads texts until `most_pieces`; a text that comes twice is read once.
+def contextuality(
+    reader: Reader, texts: Sequence[str], *, name: str = "", most_pieces: int = 100_000
+) -> list[Contextuality]:
+    """Reads texts until `most_pieces`, in each way that the model was taught; a text that comes twice is read once.
 
     Raises:
         DataError: too few words that stand in LEAST texts.
-        ModelError: a model that was taught no way of reading a text.
+        ModelError: a model that was taught no way of reading a text, or two passes that only together are one.
     """
-    words = words_of(reader, list(_some(reader, dict.fromkeys(texts), most_pieces)))
+    ways = readings(reader.trained)
+    if not ways or "both directions" in ways:
+        raise reader.cannot("encoder")
+    some = list(_some(reader, dict.fromkeys(texts), most_pieces))
+    names = [name] if len(ways) == 1 else [f"{name}, {reads}" for reads in ways]
+    return [_contextuality(reader, some, reads, name=called) for reads, called in zip(ways, names, strict=True)]
+
+
+def _contextuality(reader: Reader, texts: Sequence[str], reads: Reads, *, name: str) -> Contextuality:
+    words = words_of(reader, texts, reads)
     texts_of: Counter[str] = Counter(word for word, _ in {*zip(words.name, words.text.tolist(), strict=True)})
     kept = sorted(word for word, count in texts_of.items() if count >= LEAST and any(map(str.isalnum, word)))
     if len(kept) < 2:
@@ -77,10 +89,10 @@ def contextuality(reader: Reader, texts: Sequence[str], *, name: str = "", most_
     at = Occurrences(np.array([number.get(word, -1) for word in words.name]), words.text)
     return Contextuality(
         name=name,
-        reads=reading(reader.trained) or "",
+        reads=reads,
         pieces=sum(map(len, words.rows)),
         words=kept,
-        layers=[measured(states, at) for states in states_by_layer(reader, words)],
+        layers=[measured(states, at) for states in states_by_layer(reader, words, reads)],
     )
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bothways.inference.embed import STEPS, reading
+from bothways.batch import Reads
+from bothways.inference.embed import STEPS
 from bothways.inference.reading import Reader
 from bothways.model.backbone import seen_by_blocks
 from bothways.visibility import Layout, ordered
@@ -22,7 +23,7 @@ from bothways.visibility import Layout, ordered
 class Words:
     """The words of some texts, in order.
 
-    name   what each is: its pieces, joined
+    name   what each is: its pieces, joined, and the space before it if they hold it
     text   [N] the number of its text
     row    [N] the row that it stands in
     start  [N] its first place there
@@ -38,9 +39,9 @@ class Words:
     rows: list[np.ndarray]
 
 
-def words_of(reader: Reader, texts: Sequence[str]) -> Words:
+def words_of(reader: Reader, texts: Sequence[str], reads: Reads) -> Words:
     """Words as the tokenizer tells them apart; specials are none. Unknown pieces are left out."""
-    rows, text_of = reader.rows(texts, closed=reading(reader.trained) != "left to right")
+    rows, text_of = reader.rows(texts, closed=reads != "left to right")
     vocabulary, found = reader.tokenizer.vocabulary, []
     special = np.array(sorted(vocabulary.special))
     for number, row in enumerate(rows):
@@ -49,17 +50,14 @@ def words_of(reader: Reader, texts: Sequence[str]) -> Words:
             if not np.isin(row[start:stop], special).any():
                 found.append((number, start, stop))
     places = np.array(found, dtype=np.int64).reshape(-1, 3)
-    names = [reader.tokenizer.decode(rows[r][a:b].tolist()).strip() for r, a, b in found]
+    names = [reader.tokenizer.decode(rows[r][a:b].tolist()) for r, a, b in found]
     return Words(names, text_of[places[:, 0]], places[:, 0], places[:, 1], places[:, 2], rows)
 
 
 @torch.inference_mode()
-def states_by_layer(reader: Reader, words: Words) -> Iterator[np.ndarray]:
+def states_by_layer(reader: Reader, words: Words, reads: Reads) -> Iterator[np.ndarray]:
     """float32 [N, D] of every word, the mean of its pieces: after the embeddings, then after every block."""
     network = reader.model.backbone
-    reads = reading(reader.trained)
-    if reads is None or reads == "both directions":
-        raise reader.cannot("encoder")
     batches = list(reader.batches([len(row) for row in words.rows]))
     laid: list[Layout] = []
     held: list[Tensor] = []

@@ -69,6 +69,9 @@ def layerwise(reader: Reader, task: str, train: Path, test: Path, *, seed: int =
     """
     if task not in TASKS:
         raise UsageError(f"layers are probed for {' or '.join(TASKS)}, got {task!r}")
+    reads = reading(reader.trained)
+    if reads is None or reads == "both directions":
+        raise reader.cannot("encoder")
     sides = [_items(reader, task, path) for path in (train, test)]
     if len({*sides[0].gold.tolist()}) < 2:
         raise DataError(f"{train}: expected two answers or more to tell apart")
@@ -76,7 +79,7 @@ def layerwise(reader: Reader, task: str, train: Path, test: Path, *, seed: int =
     controls = _controls(sides, chosen, seed)
     common = _most_common(sides[0].gold[chosen])
     found = []
-    for states in zip(*(states_by_layer(reader, side.words) for side in sides), strict=True):
+    for states in zip(*(states_by_layer(reader, side.words, reads) for side in sides), strict=True):
         inputs = states[0][chosen], states[1]
         found.append(
             Layer(

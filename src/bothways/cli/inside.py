@@ -30,8 +30,9 @@ def contextuality(
 
     read = read_texts(texts)
     found = [
-        measure(load(run, device="cpu").reader, read, name=name, most_pieces=pieces)
+        one
         for run, name in zip(runs, _names(runs), strict=True)
+        for one in measure(load(run, device="cpu").reader, read, name=name, most_pieces=pieces)
     ]
     if out is not None:
         from bothways.analysis.page import render
@@ -160,4 +161,4 @@ def _show(one: Contextuality) -> None:
         cells = (f"{said[key]:.3f} ({said[f'{key}_adjusted']:+.3f})" for key in KEYS)
         print(f"{i:>5} " + " ".join(f"{cell:>20}" for cell in cells) + f" {said['anisotropy']:>12.3f}")
     for title, words in zip(("most contextual ", "least contextual"), one.extremes(-1), strict=True):
-        print(f"{title}  {', '.join(word for word, _ in words)}")
+        print(f"{title}  {', '.join(word.strip() for word, _ in words)}")

@@ -50,9 +50,15 @@ def _read(reader: Reader, texts: Sequence[str], *, every: bool) -> np.ndarray:
 
 def reading(trained: Trained) -> Reads | None:
     """How a plain text is read by a model that was taught so; None: it was taught no way."""
-    if trained.hidden is not None or "encoder" in trained.faces:
-        return "all sides"
-    return "left to right" if "decoder" in trained.faces else trained.reads
+    return next(iter(readings(trained)), None)
+
+
+def readings(trained: Trained) -> tuple[Reads, ...]:
+    """Every way that a model was taught to read a plain text; the best first."""
+    ways: list[Reads] = ["all sides"] if trained.hidden is not None or "encoder" in trained.faces else []
+    if "decoder" in trained.faces:
+        ways.append("left to right")
+    return tuple(ways or [trained.reads] * (trained.reads is not None))
 
 
 @torch.inference_mode()
