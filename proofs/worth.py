@@ -8,7 +8,8 @@ taught with 100, 1,000 and all training rows, by 12, 4 and 3 seeds; a seed draws
 and as many dev rows:
 
     pretrained  the body of a run, fine-tuned
-    random      the same body with the weights that its training started from, fine-tuned by the same recipe
+    random      the same body with the weights that its training started from, fine-tuned by the same recipe; where
+                the run went on from another (`pretrain --from`), --first names that one
     counted     TF-IDF of one to three characters under logistic regression; for names, conditional random fields over
                 the characters around (`pip install python-crfsuite`)
 
@@ -87,7 +88,7 @@ class Proof:
             return self.run
         place = self.out / "random"
         if not place.exists():
-            untrained_run(RunFolder(self.run).config_as(PretrainConfig), place)
+            untrained_run(RunFolder(self.given.first or self.run).config_as(PretrainConfig), place)
         return place
 
 
@@ -235,6 +236,7 @@ def draw(found: dict[tuple[str, int], Compared], place: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--first", type=Path)
     parser.add_argument("--tasks", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/worth"))
     parser.add_argument("--only", nargs="*", choices=list(TASKS), default=list(TASKS))

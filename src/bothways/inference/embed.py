@@ -58,7 +58,9 @@ def readings(trained: Trained) -> tuple[Reads, ...]:
     ways: list[Reads] = ["all sides"] if trained.hidden is not None or "encoder" in trained.faces else []
     if "decoder" in trained.faces:
         ways.append("left to right")
-    return tuple(ways or [trained.reads] * (trained.reads is not None))
+    if not ways and trained.reads is not None:
+        ways.append(trained.reads)
+    return tuple(ways)
 
 
 @torch.inference_mode()
