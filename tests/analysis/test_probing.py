@@ -99,7 +99,8 @@ def test_two_models_side_by_side(model: Loaded, other: Loaded, tmp_path: Path) -
     again = probe({"one": model, "copy": model}, {"pairs": [pairs(tmp_path)]})
     assert all(one.difference == 0 and one.p == 1 for one in again.differences)
     page = render(found)
-    assert "not taught" in page and "kind 0" in page
+    assert "kind 0" in page
+    assert page.count('class="dots"') == len({one.probe for one in found.standings})
     assert found.as_json()["version"] == 1
 
 

@@ -27,6 +27,8 @@ CHARTS = {
     "anisotropy": ("Anisotropy", "Mean cosine of two random words: 0 where states point everywhere."),
 }
 
+SHOWN = ("self_similarity", "intra_sentence", "explained", "explained_random", "anisotropy")
+
 
 def render(found: Sequence[Contextuality]) -> str:
     """The whole page as HTML."""
@@ -60,19 +62,22 @@ def _chart(found: Sequence[Contextuality], key: str) -> Chart:
 
 
 def _tables(found: Sequence[Contextuality]) -> Iterator[Markup]:
+    yield tag("p", "Small: the same less its baseline.", class_="about")
     for one in found:
-        keys = list(one.layers[0].figures())
-        yield tag(
-            "p",
-            f"{one.name} reads {one.reads}: {one.pieces:,} pieces, {len(one.words):,} words in five texts or more.",
-            class_="about",
-        )
+        way = "from all sides" if one.reads == "all sides" else one.reads
+        said = f"{one.name}: {one.pieces:,} pieces read {way}, {len(one.words):,} words in five texts or more."
+        yield tag("p", said, class_="about")
         rows = (
-            tag("tr", tag("th", str(i), scope="row"), *(tag("td", f"{layer.figures()[key]:.3f}") for key in keys))
-            for i, layer in enumerate(one.layers)
+            tag("tr", tag("th", str(i), scope="row"), *_cells(layer.figures())) for i, layer in enumerate(one.layers)
         )
-        heads = (tag("th", name.replace("_", " "), scope="col") for name in ("layer", *keys))
+        heads = (tag("th", name.replace("_", " "), scope="col") for name in ("layer", *SHOWN))
         yield tag("div", tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows)), class_="wide")
+
+
+def _cells(said: dict[str, float]) -> Iterator[Markup]:
+    for key in SHOWN:
+        less = said.get(f"{key}_adjusted")
+        yield tag("td", f"{said[key]:.3f}", *([] if less is None else [tag("small", f"{less:+.3f}")]))
 
 
 def _words(found: Sequence[Contextuality]) -> Iterator[Markup]:

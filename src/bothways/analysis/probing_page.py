@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bothways.analysis.probing import SURE, Probed, Standing
-from bothways.reports.charts import COLOURS
-from bothways.reports.html import Markup, join, tag
+from bothways.corpus.ngrams import NAMES
+from bothways.reports.html import Markup, tag
+from bothways.reports.intervals import Dot, figure
 from bothways.reports.page import document
 
 
 def render(found: Probed) -> str:
     """The whole page as HTML."""
-    models = list(dict.fromkeys(one.model for one in found.standings))
+    named = list(dict.fromkeys(one.model for one in found.standings))
+    models = [name for name in named if name not in NAMES]
     header = tag(
         "header",
         tag("p", "Probes", class_="kind"),
@@ -21,24 +23,31 @@ def render(found: Probed) -> str:
         *(tag("p", f"{model} was not taught what {file} asks.", class_="note") for model, file in found.silent),
     )
     probes = dict.fromkeys(one.probe for one in found.standings)
-    sections = [tag("section", tag("h2", name), _about(found, name), _table(found, name, models)) for name in probes]
+    sections = [_section(name, [one for one in found.standings if one.probe == name], named) for name in probes]
     return document("Probes", header, *sections, _differences(found), foot="Written by Bothways.")
 
 
-def _about(found: Probed, name: str) -> Markup:
-    whole = [one for one in found.standings if one.probe == name and one.group is None]
-    ties = ", ".join(f"{one.model} {one.ties}" for one in whole if one.ties)
-    left = ", ".join(f"{one.model} {one.left_out}" for one in whole if one.left_out)
-    said = "In small print: half of the 95 % interval over the items."
+def _section(name: str, standings: Sequence[Standing], colours: Sequence[str]) -> Markup:
+    dots = [Dot(one.group or "all", one.model, one.figure, one.half) for one in standings]
+    chance = 0.5 if name.startswith("pairs") else None
+    drawn = figure(name, _said(standings, chance), dots, colours=colours, chance=chance)
+    details = [tag("details", tag("summary", "All figures"), _table(standings), class_="card")] if len(dots) > 1 else []
+    return tag("section", tag("h2", name), drawn, *details)
+
+
+def _said(standings: Sequence[Standing], chance: float | None) -> str:
+    whole = [one for one in standings if one.group is None]
+    ties = ", ".join(f"{one.model} {one.ties:,}" for one in whole if one.ties)
+    left = ", ".join(f"{one.model} {one.left_out:,}" for one in whole if one.left_out)
+    said = "Bars: the 95 % interval over the items."
+    said += "" if chance is None else " Dashed: chance."
     said += f" Ties, counted as a half: {ties}." if ties else ""
-    said += f" Left out, the tokenizer cannot represent them: {left}." if left else ""
-    return tag("p", said, class_="about")
+    return said + (f" Left out, the tokenizer cannot represent them: {left}." if left else "")
 
 
-def _table(found: Probed, name: str, models: list[str]) -> Markup:
-    mine = {(one.group, one.model): one for one in found.standings if one.probe == name}
-    groups = list(dict.fromkeys(group for group, _ in mine))
-    heads = (tag("th", join(tag("i", class_=f"swatch colour-{i % COLOURS}"), model)) for i, model in enumerate(models))
+def _table(standings: Sequence[Standing]) -> Markup:
+    mine = {(one.group, one.model): one for one in standings}
+    groups, models = (list(dict.fromkeys(each)) for each in zip(*mine, strict=True))
     rows = (
         tag(
             "tr",
@@ -48,13 +57,13 @@ def _table(found: Probed, name: str, models: list[str]) -> Markup:
         )
         for group in groups
     )
-    head = tag("thead", tag("tr", tag("td"), *heads))
+    head = tag("thead", tag("tr", tag("td"), *(tag("th", model, scope="col") for model in models)))
     return tag("div", tag("table", head, tag("tbody", *rows)), class_="wide")
 
 
 def _cell(one: Standing | None) -> Iterator[str]:
     if one is None:
-        yield "not taught"
+        yield "–"
         return
     yield f"{one.figure:.3f}"
     yield tag("small", f"± {one.half:.3f}, {one.items:,} items")
@@ -70,7 +79,7 @@ def _differences(found: Probed) -> Markup:
             tag("th", f"{one.probe}, {one.group or 'all'}", scope="row"),
             tag("td", f"{one.one} against {one.other}"),
             tag("td", f"{one.difference:+.3f}", tag("small", f"± {one.half:.3f}")),
-            tag("td", f"{one.p:.2g}"),
+            tag("td", f"{one.p:.2g}" if one.p else "< 1e-300"),
         )
         for one in sure
     )

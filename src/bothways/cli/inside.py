@@ -74,7 +74,7 @@ def _show_probed(found: Probed, out: Path | None) -> None:
         if one.group is None:
             ties = f", {one.ties:,} ties" if one.ties else ""
             left = f", {one.left_out:,} left out" if one.left_out else ""
-            print(f"{one.model:20} {one.probe:30} {one.figure:.3f} ± {one.half:.3f}  {one.items:,} items{ties}{left}")
+            print(f"{one.model:20} {one.probe:33} {one.figure:.3f} ± {one.half:.3f}  {one.items:,} items{ties}{left}")
     for model, file in found.silent:
         print(f"{model:20} was not taught what {file} asks")
     sure = [one for one in found.differences if one.p < SURE]

@@ -117,6 +117,7 @@ figcaption { color: var(--soft); font-size: 14px; line-height: 1.45; margin-top:
   display: inline-block; width: 16px; height: 0; border-top: 3px solid var(--own); border-radius: 2px;
   margin-right: 6px; vertical-align: middle;
 }
+.legend i.dot { width: auto; height: auto; border: 0; color: var(--own); font-style: normal; vertical-align: baseline; }
 .legend i.training { border-top-width: 2px; opacity: .5; }
 svg { width: 100%; height: auto; overflow: visible; font: inherit; touch-action: pan-y; }
 svg text { font-size: 12px; fill: var(--soft); font-variant-numeric: tabular-nums; }
@@ -129,6 +130,9 @@ svg path { fill: none; stroke: var(--own); stroke-linejoin: round; stroke-lineca
 svg path.held-out { stroke-width: 2.4; }
 svg path.training { stroke-width: 1.6; opacity: .5; }
 svg path.noise { stroke-width: 1; opacity: .16; }
+svg.dots { max-width: 860px; display: block; }
+svg.dots path { stroke-width: 1.6; }
+svg.dots path.whole { fill: var(--own); stroke: var(--card); stroke-width: 1; }
 svg.bars rect { fill: var(--colour-0); }
 svg circle { fill: var(--own); stroke: var(--card); stroke-width: 1; }
 svg .cursor { stroke: var(--soft); stroke-width: 1; }
