@@ -259,22 +259,42 @@ const save = (name, type, text) => {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 };
-const alone = (svg, back) => {
+const legend = (copy, figure, below) => {
+  // A line for every name, in its colour.
+  const named = [...figure.querySelectorAll(".legend li")].filter(item => item.querySelector("i"));
+  const style = getComputedStyle(figure);
+  named.forEach((item, i) => {
+    const mark = item.querySelector("i"), words = item.textContent.slice(mark.textContent.length);
+    const line = copy.appendChild(document.createElementNS(copy.namespaceURI, "text"));
+    line.setAttribute("style", `font: 12px ${style.fontFamily}; fill: ${style.color}`);
+    line.setAttribute("x", 8);
+    line.setAttribute("y", below + 16 * (i + 1));
+    const key = line.appendChild(document.createElementNS(copy.namespaceURI, "tspan"));
+    const {opacity} = getComputedStyle(mark), colour = getComputedStyle(mark).getPropertyValue("--own");
+    key.setAttribute("style", `font-weight: bold; fill: ${colour}; fill-opacity: ${opacity}`);
+    key.textContent = (mark.textContent || "\u2014") + " ";
+    line.append(words);
+  });
+  return named.length ? 16 * named.length + 12 : 0;
+};
+const alone = (svg, figure) => {
   // What the page's style says goes into the picture, which is then whole without it.
   const kept = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "stroke-linecap", "opacity",
     "font-family", "font-size", "font-weight", "text-anchor"];
-  const copy = svg.cloneNode(true), [, , width, height] = svg.getAttribute("viewBox").split(" ");
+  const copy = svg.cloneNode(true), [left, top, width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
   const parts = [svg, ...svg.querySelectorAll("*")].map(part => getComputedStyle(part));
   [copy, ...copy.querySelectorAll("*")].forEach((part, i) => {
     for (const name of kept) part.style.setProperty(name, parts[i].getPropertyValue(name));
     part.removeAttribute("class");
   });
   const paper = copy.insertBefore(document.createElementNS(svg.namespaceURI, "rect"), copy.firstChild);
+  const whole = height + legend(copy, figure, height);
   for (const part of [copy, paper]) {
     part.setAttribute("width", width);
-    part.setAttribute("height", height);
+    part.setAttribute("height", whole);
   }
-  paper.style.fill = back;
+  copy.setAttribute("viewBox", [left, top, width, whole].join(" "));
+  paper.style.fill = getComputedStyle(figure).backgroundColor;
   return new XMLSerializer().serializeToString(copy);
 };
 for (const line of document.querySelectorAll("p.saves")) {
@@ -282,7 +302,7 @@ for (const line of document.querySelectorAll("p.saves")) {
   button.textContent = "SVG";
   button.addEventListener("click", () => {
     const svg = [...figure.querySelectorAll("svg")].find(each => each.getClientRects().length);
-    save(line.dataset.name + ".svg", "image/svg+xml", alone(svg, getComputedStyle(figure).backgroundColor));
+    save(line.dataset.name + ".svg", "image/svg+xml", alone(svg, figure));
   });
   line.prepend(button);
 }
