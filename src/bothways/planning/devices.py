@@ -1,6 +1,8 @@
 """What a run may stand on: accelerators as their makers describe them, and how many work together.
 
-Peaks are those of dense 16-bit products; data sheets also print twice as much, for matrices half of zeros.
+Peaks are those of dense 16-bit products; data sheets also print twice as much, for matrices half of zeros. Watts are
+the most that GPUs may take (NVIDIA's data sheets; the boards with NVLink where there are any), and the mean that was
+measured of TPUs (Google's Cloud TPU documentation).
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ DEVICES = {
         Device("a100", 312e12, 80 * GIB, 400),
         Device("h100", 989e12, 80 * GIB, 700),
         Device("tpu-v3", 123e12, 32 * GIB, 220),
-        Device("tpu-v4", 275e12, 32 * GIB, 192),
+        Device("tpu-v4", 275e12, 32 * GIB, 170),
     )
 }
 
