@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/planning"))
     given = parser.parse_args()
     shards = given.shards or given.work / "shards"
-    if not shards.exists():
+    if given.shards is None and not shards.exists():
         bothways("prepare", "python-docs", "--out", str(shards))
     told: dict[str, Any] = json.loads(
         bothways("plan", str(shards), "--size", given.size, "--tokens", f"{given.tokens:g}", "--json")
@@ -47,7 +47,7 @@ def main() -> None:
         "--set", "training.validate_every=1", "--json",
     )  # fmt: skip
     steps = [line for line in RunFolder(run).lines() if line["kind"] == "train"]
-    took = steps[-1]["seconds"] * len(steps) / (len(steps) - 1) - steps[0]["seconds"]
+    took = (steps[-1]["seconds"] - steps[0]["seconds"]) * len(steps) / (len(steps) - 1)
     apart = told["seconds"] / took - 1
     print(f"{given.size}: planned {told['seconds']:.0f} s, took {took:.0f} s: {apart:+.1%} ({ALLOWED:.0%} allowed)")
     sys.exit(abs(apart) > ALLOWED)

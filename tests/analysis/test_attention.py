@@ -29,6 +29,14 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return bothways.load(run, device="cpu")
 
 
+def test_pieces_are_shown_as_text(tmp_path: Path) -> None:
+    reader = bothways.load(make_run(tmp_path / "run", MLM), device="cpu").reader
+    shown = attention(reader, "fox 今 naïve").pieces
+    assert shown[0] == "[CLS]" and "fox" in "".join(shown) and "Ã" not in "".join(shown)
+    half = [piece for piece in shown if piece == "\N{REPLACEMENT CHARACTER}"]
+    assert "今" in shown or half  # the bytes of what was never met
+
+
 def test_the_weights_make_the_very_context(model: Loaded) -> None:
     """Weights times values, through the output matrix, is what the first attention gave."""
     found = attention(model.reader, TEXT)

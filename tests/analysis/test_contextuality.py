@@ -10,8 +10,8 @@ import torch
 
 import bothways
 from bothways.analysis.contextuality import contextuality, read_texts
+from bothways.analysis.contextuality_page import render
 from bothways.analysis.layers import states_by_layer, words_of
-from bothways.analysis.page import render
 from bothways.batch import Reads
 from bothways.errors import DataError
 from bothways.visibility import ordered

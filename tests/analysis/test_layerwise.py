@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import bothways
-from bothways.analysis.layers_page import render
 from bothways.analysis.layerwise import Layer, layerwise
+from bothways.analysis.layerwise_page import render
 from bothways.errors import BothwaysError
 from bothways.inference.reading import Reader
 from tests.inference.made import CAUSAL, HYBRID, make_run

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import spearmanr
 
 import bothways
 from bothways.analysis.heldout import HeldOut, bits_per_byte
 from bothways.analysis.probes import Probe, Records, cloze, minimal_pairs, similarity
-from bothways.analysis.probing import probe
+from bothways.analysis.probing import _differences, probe
 from bothways.analysis.probing_page import render
-from bothways.analysis.significance import holm, p_value, spearman, standard_error
+from bothways.analysis.significance import Estimate, estimate, holm, p_value, spearman
 from bothways.corpus import PrepareOptions
-from bothways.errors import BothwaysError, DataError
+from bothways.errors import BothwaysError, DataError, ModelError
 from bothways.inference.loading import Loaded
 from tests.inference.made import CAUSAL, HYBRID, make_run
 
@@ -54,13 +55,16 @@ def test_pairs_are_what_score_says_and_a_random_model_is_at_chance(model: Loaded
     good, bad = (model.score(records.texts(side)) for side in ("good", "bad"))
     assert found["pairs, left to right"].value.tolist() == (good > bad).tolist()
     for one in found.values():
-        assert abs(one.figure - 0.5) < 1.96 * one.error + 0.05
+        assert one.estimate.low < 0.5 < one.estimate.high
 
 
 def test_the_same_sentence_twice_is_a_tie_and_earns_a_half(model: Loaded, tmp_path: Path) -> None:
-    records = Records.read(write(tmp_path / "a.jsonl", *({"good": "the fox", "bad": "the fox"} for _ in range(4))))
+    """In batches of other shapes a score differs in its last digits."""
+    rng, words = np.random.default_rng(0), np.array("the quick fox jumps over lazy dog".split())
+    texts = [" ".join(rng.choice(words, rng.integers(1, 30))) for _ in range(200)]
+    records = Records.read(write(tmp_path / "a.jsonl", *({"good": text, "bad": text} for text in texts)))
     for one in minimal_pairs(model, records):
-        assert one.figure == 0.5 and one.ties == 4
+        assert one.estimate.figure == 0.5 and one.ties == 200
 
 
 def test_facts_are_what_fill_says_and_words_of_several_pieces_are_counted(model: Loaded, tmp_path: Path) -> None:
@@ -73,7 +77,7 @@ def test_facts_are_what_fill_says_and_words_of_several_pieces_are_counted(model:
     )
     first, five = cloze(model, Records.read(path))
     assert len(first.value) == 1 and first.left_out == 1
-    assert first.figure == float(answer in guesses[:1]) and five.figure == float(answer in guesses[:5])
+    assert [one.estimate.figure for one in (first, five)] == [answer in guesses[:1], answer in guesses[:5]]
     with pytest.raises(DataError, match=r"b.jsonl, line 1: expected one \[MASK\] in 'text'"):
         list(cloze(model, Records.read(write(tmp_path / "b.jsonl", {"text": "no hole", "answer": "fox"}))))
 
@@ -87,8 +91,8 @@ def test_similarity_is_spearmans(model: Loaded, tmp_path: Path) -> None:
     vectors = model.embed(words)
     unit = dict(zip(words, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), strict=True))
     cosines = [float(unit[a] @ unit[b]) for a, b in both]
-    assert alone.figure == pytest.approx(spearmanr(cosines, gold).statistic, abs=1e-6)
-    assert static.name != alone.name and 0 < alone.error < 1
+    assert alone.estimate.figure == pytest.approx(spearmanr(cosines, gold).statistic, abs=1e-6)
+    assert static.name != alone.name and alone.estimate.low < alone.estimate.figure < alone.estimate.high
 
 
 def test_two_models_side_by_side(model: Loaded, other: Loaded, tmp_path: Path) -> None:
@@ -114,8 +118,8 @@ def test_a_model_that_learned_nothing_is_at_chance_by_the_mean_where_lengths_dif
     found = {one.name: one for one in minimal_pairs(model, records)}
     for way in ("left to right", "hidden one by one"):
         whole, mean = found[f"pairs, {way}"], found[f"pairs, {way}, a piece"]
-        assert whole.figure < 0.1  # the sum of nine pieces is below that of six
-        assert abs(mean.figure - 0.5) < 3 * mean.error
+        assert whole.estimate.figure < 0.1  # the sum of nine pieces is below that of six
+        assert abs(mean.estimate.figure - 0.5) < 3 * mean.estimate.error
 
 
 def test_bits_per_byte_are_what_score_says_and_counting_stands_beside(
@@ -128,9 +132,10 @@ def test_bits_per_byte_are_what_score_says_and_counting_stands_beside(
     assert set(held.texts) <= {line.strip() for line in lines} and held.left_out == 0
     (found,) = bits_per_byte(other, held)
     size = sum(len(text.encode()) for text in held.texts)
-    assert found.figure == pytest.approx(-other.score(held.texts).sum() / np.log(2) / size)
+    assert found.estimate.figure == pytest.approx(-other.score(held.texts).sum() / np.log(2) / size)
     grams = held.counting()
-    assert max(grams["trigram"].figure, grams["bigram"].figure) < grams["unigram"].figure < found.figure
+    unigram, bigram, trigram = (grams[name].estimate.figure for name in ("unigram", "bigram", "trigram"))
+    assert max(bigram, trigram) < unigram < found.estimate.figure
     probed = probe({"one": model, "two": other}, {"held-out": [tmp_path / "shards"]})
     assert {one.model for one in probed.standings} == {"one", "two", "unigram", "bigram", "trigram"}
     named = {(one.one, one.other) for one in probed.differences}
@@ -143,7 +148,7 @@ def test_the_error_of_a_ratio_is_that_of_resampled_items() -> None:
     weight = rng.integers(20, 400, 300).astype(float)
     value = weight * rng.normal(2.0, 0.3, 300)
     drawn = [(value[some].sum() / weight[some].sum()) for some in rng.integers(0, 300, (2000, 300))]
-    assert standard_error([value], None, weight) == pytest.approx(np.std(drawn), rel=0.1)
+    assert estimate([value], None, weight).error == pytest.approx(np.std(drawn), rel=0.1)
 
 
 def test_significance_by_hand() -> None:
@@ -151,14 +156,17 @@ def test_significance_by_hand() -> None:
     one, two = np.array([1.0, 0, 1, 1]), np.array([0.0, 0, 1, 0])
     assert p_value(one, two, None) == pytest.approx(0.5) and p_value(one, one, None) == 1.0  # 2 of 2 by a coin
     assert p_value(np.ones(10), np.zeros(10), None) == pytest.approx(2 / 2**10)
+    found = Estimate(figure=2.0, low=0.0, high=4.0, error=1.0)
+    assert p_value(one, two, found) == pytest.approx(0.0455, abs=1e-4)  # two standard errors
     many = np.random.default_rng(0).random(4000) < 0.7
-    assert standard_error([many.astype(float)], None) == pytest.approx(many.std() / 4000**0.5, rel=0.01)
-    assert standard_error([np.ones(4)], None) == pytest.approx((0.75 * 0.25 / 8) ** 0.5)  # four right of four: 6 of 8
+    assert estimate([many.astype(float)], None).error == pytest.approx(many.std() / 4000**0.5, rel=0.01)
+    four = estimate([np.ones(4)], None)  # all right: as if 6 of 8
+    assert (four.figure, four.high) == (1, 1)
+    assert four.low == pytest.approx(0.75 - 1.96 * (0.75 * 0.25 / 8) ** 0.5, abs=1e-3)
     other = np.random.default_rng(1).random(4000) < 0.5
     apart = many.astype(float) - other
-    assert standard_error([many.astype(float), other.astype(float)], None) == pytest.approx(
-        apart.std() / 4000**0.5, rel=0.01
-    )
+    both = estimate([many.astype(float), other.astype(float)], None)
+    assert both.error == pytest.approx(apart.std() / 4000**0.5, rel=0.01) and both.low < both.figure < both.high
     assert spearman(np.array([1.0, 2, 2, 5]), np.array([1.0, 3, 2, 4])) == pytest.approx(
         spearmanr([1, 2, 2, 5], [1, 3, 2, 4]).statistic
     )
@@ -170,6 +178,8 @@ def test_significance_by_hand() -> None:
     [
         ("pairs", {"good": "a"}, r"line 1: expected the field 'bad', got only good"),
         ("words", {"word1": "fox", "word2": "dog", "score": "much"}, "expected a number as 'score', got 'much'"),
+        ("words", {"word1": "fox", "word2": "dog", "score": "nan"}, "expected a number as 'score', got 'nan'"),
+        ("words", {"word1": "fox", "word2": "dog", "score": 1}, "expected 3 pairs or more"),
         ("facts", {"text": "a [MASK]"}, "expected the field 'answer'"),
     ],
 )
@@ -186,6 +196,70 @@ def test_nothing_to_ask(model: Loaded, tmp_path: Path) -> None:
         probe({"one": model}, {"pairs": [tmp_path / "empty.jsonl"]})
 
 
-def test_a_group_keeps_its_items() -> None:
-    whole = Probe("x", np.array([1.0, 0, 1]), np.array(["a", "b", "a"]))
-    assert whole.of("a").figure == 1.0 and whole.of(None).figure == pytest.approx(2 / 3)
+def test_a_group_keeps_its_items_and_its_ties() -> None:
+    whole = Probe("x", np.arange(3), np.array([1.0, 0.5, 1]), np.array(["a", "b", "a"]), left_out=2)
+    assert whole.of("a").estimate.figure == 1.0 and whole.of(None).estimate.figure == pytest.approx(5 / 6)
+    assert [whole.of(group).ties for group in (None, "a", "b")] == [1, 0, 1]
+    assert [whole.of(group).left_out for group in (None, "a")] == [2, 0]
+
+
+@pytest.mark.parametrize(("count", "share"), [(4, 0.6), (10, 0.8), (20, 0.5), (40, 0.95)])
+def test_an_interval_holds_the_truth_as_often_as_it_says(count: int, share: float) -> None:
+    from scipy.stats import binom
+
+    held = 0.0
+    for right in range(count + 1):
+        said = estimate([np.repeat([1.0, 0.0], [right, count - right])], None)
+        held += binom.pmf(right, count, share) * (said.low <= share <= said.high)
+    assert held >= 0.94
+
+
+def test_models_are_compared_over_the_items_that_both_were_asked() -> None:
+    gold = np.array([1.0, 2, 3, 4, 5, 6])
+    a = Probe("w", np.array([0, 1, 2, 3]), np.array([1.0, 2, 3, 4]), np.full(4, ""), gold[:4])
+    b = Probe("w", np.array([1, 2, 3, 5]), np.array([4.0, 3, 2, 9]), np.full(4, ""), gold[[1, 2, 3, 5]])
+    (found,) = _differences({"one": {("f", "w"): a}, "two": {("f", "w"): b}})
+    assert found.items == 3 and found.difference == pytest.approx(2)  # 1 and -1
+
+
+def test_two_files_of_one_probe_are_told_apart(model: Loaded, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    files = [pairs(tmp_path), pairs(tmp_path / "b", 30)]
+    found = probe({"one": model, "copy": model}, {"pairs": files})
+    whole = [one for one in found.standings if one.group is None and one.model == "one"]
+    assert {one.file: one.items for one in whole} == {str(files[0]): 40, str(files[1]): 30}
+    assert {one.file for one in found.differences} == {*map(str, files)}
+    assert render(found).count('class="dots"') == 8 and f"pairs, left to right ({files[1]})" in render(found)
+
+
+def test_what_a_tokenizer_cannot_represent_is_left_out_and_counted(tmp_path: Path) -> None:
+    loaded = bothways.load(make_run(tmp_path / "run", HYBRID, kind="wordpiece"), device="cpu")
+    rows = [{"good": "the fox", "bad": "the dog"}, {"good": "the ☃", "bad": "the dog"}]
+    for one in minimal_pairs(loaded, Records.read(write(tmp_path / "p.jsonl", *rows))):
+        assert one.item.tolist() == [0] and one.left_out == 1
+    with pytest.raises(DataError, match="expected pairs that the tokenizer can represent, got none of 1"):
+        list(minimal_pairs(loaded, Records.read(write(tmp_path / "q.jsonl", rows[1]))))
+    with pytest.raises(DataError, match="expected answers of one piece of the tokenizer, got none of 1"):
+        list(cloze(loaded, Records.read(write(tmp_path / "f.jsonl", {"text": "the [MASK]", "answer": "☃"}))))
+
+
+def test_bits_per_byte_are_not_saved_by_unknown_pieces(tmp_path: Path) -> None:
+    rng, words = np.random.default_rng(0), np.array("the quick fox jumps over lazy dog".split())
+    lines = [" ".join([*rng.choice(words, 12), *["☃"] * (n % 2)]) for n in range(300)]
+    (tmp_path / "text.txt").write_text("\n\n".join(lines), encoding="utf-8")
+    bothways.prepare(
+        [str(tmp_path / "text.txt")], out=tmp_path / "shards", options=PrepareOptions(vocabulary=512, validation=0.3)
+    )
+    held = HeldOut.read(tmp_path / "shards")
+    loaded = bothways.load(make_run(tmp_path / "run", CAUSAL, kind="wordpiece"), device="cpu")
+    (found,) = bits_per_byte(loaded, held)
+    snow = ["☃" in text for text in held.texts]
+    assert found.item.tolist() == np.flatnonzero(~np.array(snow)).tolist() and found.left_out == sum(snow) > 0
+
+
+def test_a_model_whose_weights_are_broken_is_named(tmp_path: Path) -> None:
+    loaded = bothways.load(make_run(tmp_path / "run", CAUSAL), device="cpu")
+    with torch.no_grad():
+        loaded.reader.model.table.fill_(torch.nan)
+    with pytest.raises(ModelError, match="one: pairs, left to right of .* its weights are broken"):
+        probe({"one": loaded}, {"pairs": [pairs(tmp_path)]})

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bothways.inference.embed import STEPS, reading
+from bothways.inference.embed import STEPS, one_reading
 from bothways.inference.reading import Reader
 from bothways.model.attention import split_heads
 from bothways.visibility import ordered
@@ -57,8 +57,15 @@ def attention(reader: Reader, text: str) -> Attention:
         ModelError: a model that was taught no way of reading a text.
     """
     row = _rows(reader, [text])[0]
-    names = reader.tokenizer.pieces(row.tolist())
-    return Attention([name.replace("Ġ", " ") for name in names], _weights(reader, row))
+    return Attention([_shown(reader, piece) for piece in row.tolist()], _weights(reader, row))
+
+
+def _shown(reader: Reader, piece: int) -> str:
+    """A piece as its text; half a character as what stands for one that cannot be shown."""
+    own = reader.tokenizer
+    if piece in own.vocabulary.special or own.is_inside(piece):
+        return own.pieces([piece])[0]
+    return own.text_of(piece) or "\N{REPLACEMENT CHARACTER}"
 
 
 def heads(reader: Reader, texts: Sequence[str]) -> Heads:
@@ -86,19 +93,15 @@ def heads(reader: Reader, texts: Sequence[str]) -> Heads:
 
 
 def _rows(reader: Reader, texts: Sequence[str]) -> list[np.ndarray]:
-    if reading(reader.trained) in (None, "both directions"):
-        raise reader.cannot("encoder")
-    rows, text_of = reader.rows(texts, closed=reading(reader.trained) != "left to right")
+    rows, text_of = reader.rows(texts, closed=one_reading(reader) != "left to right")
     return [rows[int(np.searchsorted(text_of, number))] for number in range(len(texts))]
 
 
 @torch.inference_mode()
 def _weights(reader: Reader, row: np.ndarray) -> np.ndarray:
     """float32 [L, H, T, T]"""
-    reads = reading(reader.trained)
-    assert reads is not None and reads != "both directions"
     pieces, layout = reader.lay([row], face="decoder")
-    layout = replace(layout, step=STEPS[reads](layout.position))
+    layout = replace(layout, step=STEPS[one_reading(reader)](layout.position))
     mask = ordered.dense(layout)
     with _listening(reader) as heard:
         reader.model.backbone(pieces, layout, mask)

@@ -14,7 +14,7 @@ from bothways.analysis.layers import states_by_layer, words_of
 from bothways.analysis.measures import Measured, Occurrences, measured
 from bothways.batch import Reads
 from bothways.errors import DataError
-from bothways.inference.embed import readings
+from bothways.inference.embed import one_reading, readings
 from bothways.inference.reading import Reader
 
 VERSION = 1
@@ -29,6 +29,7 @@ class Contextuality:
 
     reads    "all sides" or "left to right"
     pieces   that were read
+    unknown  places of words that the tokenizer cannot represent; they are left out
     words    [W] those in LEAST texts or more
     layers   measures of every layer
     """
@@ -36,6 +37,7 @@ class Contextuality:
     name: str
     reads: str
     pieces: int
+    unknown: int
     words: Sequence[str]
     layers: Sequence[Measured]
 
@@ -53,6 +55,7 @@ class Contextuality:
             "model": self.name,
             "reads": self.reads,
             "pieces": self.pieces,
+            "unknown": self.unknown,
             "words": len(self.words),
             "layers": [one.figures() for one in self.layers],
             "most_contextual": dict(most),
@@ -69,9 +72,8 @@ def contextuality(
         DataError: too few words that stand in LEAST texts.
         ModelError: a model that was taught no way of reading a text, or two passes that only together are one.
     """
+    one_reading(reader)  # or it says why not
     ways = readings(reader.trained)
-    if not ways or "both directions" in ways:
-        raise reader.cannot("encoder")
     some = list(_some(reader, dict.fromkeys(texts), most_pieces))
     names = [name] if len(ways) == 1 else [f"{name}, {reads}" for reads in ways]
     return [_contextuality(reader, some, reads, name=called) for reads, called in zip(ways, names, strict=True)]
@@ -91,6 +93,7 @@ def _contextuality(reader: Reader, texts: Sequence[str], reads: Reads, *, name: 
         name=name,
         reads=reads,
         pieces=sum(map(len, words.rows)),
+        unknown=words.unknown,
         words=kept,
         layers=[measured(states, at) for states in states_by_layer(reader, words, reads)],
     )

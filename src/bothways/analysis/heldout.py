@@ -19,6 +19,7 @@ from bothways.errors import DataError
 from bothways.inference.loading import Loaded
 
 NAME = "bits per byte"
+FEWEST = 2
 MOST = 100_000
 """Pieces to read; whole documents from the beginning."""
 
@@ -52,26 +53,41 @@ class HeldOut:
             starts, ends = starts[:-1], ends[:-1]
         rows = [pieces[a:b][pieces[a:b] != vocabulary.sep] for a, b in zip(starts, ends, strict=True)]
         whole = [row for row in rows if len(row) > 1 and vocabulary.unk not in row]
-        if not whole:
-            raise DataError(f"{path}: expected held-out documents without unknown pieces, got none")
+        if len(whole) < FEWEST:
+            raise DataError(f"{path}: expected {FEWEST} whole held-out documents or more, got {len(whole)}")
         texts = [shards.tokenizer.decode(row[1:].tolist()) for row in whole]
         return cls(path, shards, texts, whole, len(rows) - len(whole))
 
-    def probe(self, nats: np.ndarray) -> Probe:
-        """Of the nats [N] that each document costs."""
-        size = np.array([len(text.encode()) for text in self.texts], dtype=np.float64)
-        group = np.full(len(size), "")
-        return Probe(NAME, nats / math.log(2), group, weight=size, left_out=self.left_out)
+    def probe(self, nats: np.ndarray, item: np.ndarray) -> Probe:
+        """Of the nats [M] that the documents of these numbers cost."""
+        size = np.array([len(self.texts[i].encode()) for i in item], dtype=np.float64)
+        left_out = self.left_out + len(self.texts) - len(item)
+        return Probe(NAME, item, nats / math.log(2), np.full(len(size), ""), weight=size, left_out=left_out)
 
     def counting(self) -> dict[str, Probe]:
         """What n-grams need that are counted on the shards' training text."""
         train, _ = self.shards.train.read(0, self.shards.train.pieces)
         grams = NGrams.count(train, self.shards.vocabulary)
         whole, owner = np.concatenate(self.rows), np.repeat(np.arange(len(self.rows)), [len(row) for row in self.rows])
-        return {name: self.probe(np.bincount(owner, grams.score(whole, order))) for order, name in enumerate(NAMES, 1)}
+        return {
+            name: self.probe(np.bincount(owner, grams.score(whole, order)), np.arange(len(self.rows)))
+            for order, name in enumerate(NAMES, 1)
+        }
 
 
 def bits_per_byte(loaded: Loaded, held_out: HeldOut) -> Iterator[Probe]:
-    """Of a model that was taught to read from left to right; longer documents than it reads are read in parts."""
-    if "decoder" in loaded.reader.trained.faces:
-        yield held_out.probe(-loaded.score(held_out.texts))
+    """Of a model that was taught to read from left to right; longer documents than it reads are read in parts.
+    Documents with a piece that is unknown to its own tokenizer are left out: it need not say what stands there.
+
+    Raises:
+        DataError: too few are left.
+    """
+    if "decoder" not in loaded.reader.trained.faces:
+        return
+    own = loaded.reader.tokenizer
+    item = np.flatnonzero([own.vocabulary.unk not in own.encode(text) for text in held_out.texts])
+    if len(item) < FEWEST:
+        raise DataError(
+            f"{held_out.path}: expected {FEWEST} documents or more that the model's tokenizer can represent"
+        )
+    yield held_out.probe(-loaded.score([held_out.texts[i] for i in item]), item)

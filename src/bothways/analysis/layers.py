@@ -29,6 +29,7 @@ class Words:
     start  [N] its first place there
     stop   [N] behind its last
     rows   the pieces of every row, specials included
+    unknown  words left out, for a piece that the tokenizer does not know
     """
 
     name: list[str]
@@ -37,21 +38,23 @@ class Words:
     start: np.ndarray
     stop: np.ndarray
     rows: list[np.ndarray]
+    unknown: int = 0
 
 
 def words_of(reader: Reader, texts: Sequence[str], reads: Reads) -> Words:
     """Words as the tokenizer tells them apart; specials are none. Unknown pieces are left out."""
     rows, text_of = reader.rows(texts, closed=reads != "left to right")
-    vocabulary, found = reader.tokenizer.vocabulary, []
+    vocabulary, found, unknown = reader.tokenizer.vocabulary, [], 0
     special = np.array(sorted(vocabulary.special))
     for number, row in enumerate(rows):
         starts = np.flatnonzero(reader.tokenizer.word_starts(row))
         for start, stop in zip(starts, [*starts[1:], len(row)], strict=True):
+            unknown += vocabulary.unk in row[start:stop]
             if not np.isin(row[start:stop], special).any():
                 found.append((number, start, stop))
     places = np.array(found, dtype=np.int64).reshape(-1, 3)
     names = [reader.tokenizer.decode(rows[r][a:b].tolist()) for r, a, b in found]
-    return Words(names, text_of[places[:, 0]], places[:, 0], places[:, 1], places[:, 2], rows)
+    return Words(names, text_of[places[:, 0]], places[:, 0], places[:, 1], places[:, 2], rows, unknown)
 
 
 @torch.inference_mode()

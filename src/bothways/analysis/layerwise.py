@@ -18,7 +18,7 @@ import numpy as np
 
 from bothways.analysis.layers import Words, states_by_layer
 from bothways.errors import DataError, UsageError
-from bothways.inference.embed import reading
+from bothways.inference.embed import one_reading
 from bothways.inference.examples import encode_texts, encode_words
 from bothways.inference.reading import Reader
 from bothways.tasks.config import task_named
@@ -69,9 +69,7 @@ def layerwise(reader: Reader, task: str, train: Path, test: Path, *, seed: int =
     """
     if task not in TASKS:
         raise UsageError(f"layers are probed for {' or '.join(TASKS)}, got {task!r}")
-    reads = reading(reader.trained)
-    if reads is None or reads == "both directions":
-        raise reader.cannot("encoder")
+    reads = one_reading(reader)
     sides = [_items(reader, task, path) for path in (train, test)]
     if len({*sides[0].gold.tolist()}) < 2:
         raise DataError(f"{train}: expected two answers or more to tell apart")
@@ -121,7 +119,7 @@ def _items(reader: Reader, task: str, path: Path) -> Items:
 def _framed(reader: Reader, example: Example) -> np.ndarray:
     """As the model was taught to read: without [SEP] from left to right."""
     pieces = encode_texts(reader.tokenizer, example.texts, length=reader.model.config.length).pieces
-    return pieces[: len(pieces) - (reading(reader.trained) == "left to right")].astype(np.int64)
+    return pieces[: len(pieces) - (one_reading(reader) == "left to right")].astype(np.int64)
 
 
 def _label(example: Example) -> str:

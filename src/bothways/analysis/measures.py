@@ -111,4 +111,4 @@ def sums_of(states: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarr
     order = np.argsort(group, kind="stable")
     starts = np.concatenate([[0], np.flatnonzero(np.diff(group[order])) + 1])
     counts = np.diff([*starts, len(group)])
-    return np.add.reduceat(states[order].astype(np.float64), starts, axis=0), counts.astype(np.float64)
+    return np.add.reduceat(states[order], starts, axis=0, dtype=np.float64), counts.astype(np.float64)

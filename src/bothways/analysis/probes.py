@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bothways.analysis.significance import figure, standard_error
+from bothways.analysis.significance import Estimate, estimate
 from bothways.corpus.fields import number_field, text_field
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.readers import Reader as Files
@@ -22,6 +22,9 @@ from bothways.inference.loading import Loaded
 
 MASK = re.compile(re.escape("[MASK]") + "|<mask>")
 FIRST = (1, 5)
+FEWEST = 3
+ALIKE = 1e-4
+"""Nats within which two scores of one text may lie, read in other company: they are the same score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +32,40 @@ class Probe:
     """What one model got, item by item.
 
     name   of the probe; two models are compared where they have one of one name
+    item   [N] the number of each item in its file, ascending; those that the tokenizer cannot represent are left out
     value  [N]: 0 wrong, 1 right, a half for a tie; of similarities the cosine; of text the bits it costs
     group  [N] the phenomenon or relation of each item
     gold   [N] what people said; None: the figure is the mean of the values
     weight [N] None: an item is one; else the figure is the sum of the values by that of the weights
-    ties   items to which a model gave the same score twice
-    left_out  items that the tokenizer cannot represent
+    left_out  how many
     """
 
     name: str
+    item: np.ndarray
     value: np.ndarray
     group: np.ndarray
     gold: np.ndarray | None = None
     weight: np.ndarray | None = None
-    ties: int = 0
     left_out: int = 0
 
     def of(self, group: str | None) -> Probe:
         """The items of one group, or all."""
-        mine = np.ones(len(self.value), dtype=bool) if group is None else self.group == group
+        return self if group is None else self.where(self.group == group)
+
+    def where(self, mine: np.ndarray) -> Probe:
+        """Some of the items, bool [N]."""
         gold, weight = (None if some is None else some[mine] for some in (self.gold, self.weight))
-        return Probe(self.name, self.value[mine], self.group[mine], gold, weight, self.ties, self.left_out)
+        return Probe(self.name, self.item[mine], self.value[mine], self.group[mine], gold, weight)
 
     @property
-    def figure(self) -> float:
-        return figure(self.value, self.gold, self.weight)
+    def ties(self) -> int:
+        """Items to which a model gave the same score twice."""
+        return int((self.value == 0.5).sum()) if self.gold is None and self.weight is None else 0
 
     @property
-    def error(self) -> float:
-        """Standard error over the items."""
-        return standard_error([self.value], self.gold, self.weight)
+    def estimate(self) -> Estimate:
+        """The figure with its interval over the items."""
+        return estimate([self.value], self.gold, self.weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,66 +108,95 @@ class Records:
 def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:
     """Is the good sentence the likelier one, by each way of scoring that the model was taught? A tie is a half (BLiMP,
     Warstadt et al. 2020; Salazar et al. 2020). The sum favours the shorter sentence, so the mean of a piece is asked
-    too (Lau et al. 2017, MeanLP): a model that learned nothing is near a half by that."""
-    good, bad = records.texts("good"), records.texts("bad")
+    too (Lau et al. 2017, MeanLP): a model that learned nothing is near a half by that.
+
+    Raises:
+        DataError: no pair that the tokenizer can represent.
+    """
+    sides = [records.texts(field) for field in ("good", "bad")]
+    lengths = np.stack([_lengths(loaded, side) for side in sides])  # [2, pairs]
+    item = np.flatnonzero((lengths > 0).all(0))
+    if not len(item):
+        raise DataError(f"{records.path}: expected pairs that the tokenizer can represent, got none of {len(sides[0])}")
     trained = loaded.reader.trained
     ways = {"left to right": "causal"} if "decoder" in trained.faces else {}
     ways |= {"hidden one by one": "pseudo"} if trained.hidden is not None else {}
-    group, lengths = records.group("phenomenon", "paradigm"), _lengths(loaded, [*good, *bad])
+    group, left_out = records.group("phenomenon", "paradigm")[item], len(sides[0]) - len(item)
     for name, how in ways.items():
-        sums = loaded.score([*good, *bad], how=how)
-        for scores, said in ((sums, name), (sums / lengths, f"{name}, a piece")):
-            ahead, behind = scores[: len(good)], scores[len(good) :]
-            ties = ahead == behind
-            yield Probe(f"pairs, {said}", (ahead > behind) + 0.5 * ties, group, ties=int(ties.sum()))
+        scores = loaded.score([side[i] for side in sides for i in item], how=how).reshape(2, -1)
+        for ahead, said in ((scores[0] - scores[1], name), (_a_piece(scores, lengths[:, item]), f"{name}, a piece")):
+            value = np.where(np.abs(ahead) <= ALIKE, 0.5, ahead > 0)
+            yield Probe(f"pairs, {said}", item, np.where(np.isfinite(ahead), value, np.nan), group, left_out=left_out)
 
 
 def _lengths(loaded: Loaded, texts: Sequence[str]) -> np.ndarray:
-    """[N] pieces that are scored."""
+    """[N] pieces that are scored; 0 where one is unknown."""
     rows, text_of = loaded.reader.rows(texts, closed=False)
-    return np.bincount(text_of, [len(row) - 1 for row in rows], minlength=len(texts))
+    unknown = loaded.reader.tokenizer.vocabulary.unk
+    known = np.ones(len(texts), dtype=bool)
+    np.logical_and.at(known, text_of, [unknown not in row for row in rows])
+    return known * np.bincount(text_of, [len(row) - 1 for row in rows], minlength=len(texts))
+
+
+def _a_piece(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """How far ahead the mean of a piece is, in the size of a sum, so that what is alike by one is so by the other."""
+    good, bad = scores / lengths
+    return np.asarray((good - bad) * lengths.max(0))
 
 
 def cloze(loaded: Loaded, records: Records) -> Iterator[Probe]:
-    """Is the hidden word among the first guesses? Of items whose answer is one piece (LAMA, Petroni et al. 2019)."""
+    """Is the hidden word among the first guesses? Of items whose answer is one piece (LAMA, Petroni et al. 2019).
+
+    Raises:
+        DataError: not one [MASK] in a text, or no answer of one piece.
+    """
     if loaded.reader.trained.hidden is None:
         return
     texts, answers = (records.texts(field) for field in ("text", "answer"))
     own = loaded.reader.tokenizer
-    single = np.array([len(own.encode(f" {a}")) == 1 or len(own.encode(a)) == 1 for a in answers])
+    unknown = own.vocabulary.unk
+    cut = [(own.encode(f" {answer}"), own.encode(answer)) for answer in answers]
+    single = np.array([any(len(some) == 1 and unknown not in some for some in both) for both in cut])
     marked = [MASK.sub("[MASK]", text) for text in texts]
     for (line, _), text in zip(records.found, marked, strict=True):
         if text.count("[MASK]") != 1:
             raise DataError(f"{records.path}, line {line}: expected one [MASK] in 'text', got {text[:60]!r}")
     kept = np.flatnonzero(single)
     if not len(kept):
-        return
+        raise DataError(f"{records.path}: expected answers of one piece of the tokenizer, got none of {len(answers)}")
     found = loaded.fill([marked[i] for i in kept], top_k=max(FIRST))
     said = [[guess.piece.strip().lower() for guess in guesses] for (guesses,) in found]
     group = records.group("part", "relation")[kept]
     for first in FIRST:
         right = [answers[i].strip().lower() in some[:first] for i, some in zip(kept, said, strict=True)]
         name = "facts, first guess" if first == 1 else f"facts, first {first} guesses"
-        yield Probe(name, np.array(right, dtype=np.float64), group, left_out=int((~single).sum()))
+        yield Probe(name, kept, np.array(right, dtype=np.float64), group, left_out=int((~single).sum()))
 
 
 def similarity(loaded: Loaded, records: Records) -> Iterator[Probe]:
     """Are words that people find alike near each other? By the rows of the embedding table, and by the states of each
-    word read alone; the figure is Spearman's."""
+    word read alone; the figure is Spearman's.
+
+    Raises:
+        DataError: too few words that the tokenizer can represent.
+    """
     sides = [records.texts(field) for field in ("word1", "word2")]
     gold = records.numbers("score")
     own = loaded.reader.tokenizer
     unknown = own.vocabulary.unk
     pieces = [[own.encode(f" {word}") for word in side] for side in sides]
     kept = np.array([bool(a) and bool(b) and unknown not in (*a, *b) for a, b in zip(*pieces, strict=True)])
-    if kept.sum() < 2:
-        raise DataError(f"{records.path}: expected words that the tokenizer can represent, got {int(kept.sum())} pairs")
+    if kept.sum() < FEWEST:
+        raise DataError(
+            f"{records.path}: expected {FEWEST} pairs or more that the tokenizer can represent, got {int(kept.sum())}"
+        )
     table = loaded.reader.model.table.detach().float().cpu().numpy()
-    group = np.full(int(kept.sum()), records.path.name.partition(".")[0])
+    item, left_out = np.flatnonzero(kept), int((~kept).sum())
 
     def probe(name: str, vectors: Sequence[np.ndarray]) -> Probe:
         unit = [some / np.maximum(np.linalg.norm(some, axis=1, keepdims=True), 1e-12) for some in vectors]
-        return Probe(name, (unit[0] * unit[1]).sum(1), group, gold[kept], left_out=int((~kept).sum()))
+        alike = (unit[0] * unit[1]).sum(1)
+        return Probe(name, item, alike, np.full(len(item), ""), gold[kept], left_out=left_out)
 
     static = [np.stack([table[some].mean(0) for i, some in enumerate(side) if kept[i]]) for side in pieces]
     yield probe("word similarity, embeddings", static)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -12,14 +13,17 @@ import numpy as np
 
 from bothways.analysis.heldout import HeldOut, bits_per_byte
 from bothways.analysis.probes import Probe, Records, cloze, minimal_pairs, similarity
-from bothways.analysis.significance import LIKELY, holm, p_value, standard_error
+from bothways.analysis.significance import estimate, holm, p_value
 from bothways.corpus.ngrams import NAMES
-from bothways.errors import UsageError
+from bothways.errors import ModelError, UsageError
 from bothways.inference.loading import Loaded
 
 VERSION = 1
 SURE = 0.05  # p below it is more than chance
-PROBES: dict[str, tuple[Callable[[Path], Any], Callable[[Loaded, Any], Iterator[Probe]]]] = {
+Ask = Callable[[Loaded, Any], Iterator[Probe]]
+Found = dict[str, dict[tuple[str, str], Probe]]
+"""{model: {(file, probe): what it got}}"""
+PROBES: dict[str, tuple[Callable[[Path], Any], Ask]] = {
     "pairs": (Records.read, minimal_pairs),
     "facts": (Records.read, cloze),
     "words": (Records.read, similarity),
@@ -30,16 +34,15 @@ PROBES: dict[str, tuple[Callable[[Path], Any], Callable[[Loaded, Any], Iterator[
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One model on one probe, or on one group of its items.
-
-    half  of the 95 % interval
-    """
+    """One model on one probe of a file, or on one group of its items; low and high end the 95 % interval."""
 
     model: str
     probe: str
+    file: str
     group: str | None
     figure: float
-    half: float
+    low: float
+    high: float
     items: int
     ties: int
     left_out: int
@@ -47,7 +50,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two models over the same items.
+    """Two models over the items that both were asked; low and high end the 95 % interval.
 
     p  two-sided, corrected for all differences of the command (Holm)
     """
@@ -55,9 +58,12 @@ class Difference:
     one: str
     other: str
     probe: str
+    file: str
     group: str | None
+    items: int
     difference: float
-    half: float
+    low: float
+    high: float
     p: float
 
 
@@ -68,6 +74,12 @@ class Probed:
     standings: Sequence[Standing]
     differences: Sequence[Difference]
     silent: Sequence[tuple[str, str]] = ()
+
+    def titles(self) -> dict[tuple[str, str], str]:
+        """{(probe, file): what to call it}: the file is named where it takes that to tell them apart."""
+        keys = dict.fromkeys((one.probe, one.file) for one in self.standings)
+        several = {probe for probe, count in Counter(probe for probe, _ in keys).items() if count > 1}
+        return {(probe, file): f"{probe} ({file})" if probe in several else probe for probe, file in keys}
 
     def as_json(self) -> dict[str, Any]:
         from dataclasses import asdict
@@ -88,16 +100,14 @@ def probe(models: dict[str, Loaded], files: dict[str, Sequence[Path]]) -> Probed
         files: {name in PROBES: files of records; of "held-out", folders of shards}.
 
     Raises:
-        DataError: a file or record that cannot be read.
+        DataError: a file or record that cannot be read, or nothing in it that a tokenizer can represent.
+        ModelError: a model whose scores are no numbers.
         UsageError: nothing to ask, or nothing that these models were taught.
     """
     asked = [(PROBES[name][0](path), PROBES[name][1]) for name, paths in files.items() for path in paths]
     if not asked:
         raise UsageError(f"say what to ask: {', '.join(f'--{name} FILE' for name in PROBES)}")
-    found = {
-        model: {(str(some.path), one.name): one for some, ask in asked for one in ask(loaded, some)}
-        for model, loaded in models.items()
-    }
+    found: Found = {model: dict(_asked(model, loaded, asked)) for model, loaded in models.items()}
     if not any(found.values()):
         raise UsageError("these models were taught nothing that these files ask")
     for some, _ in asked:
@@ -105,19 +115,26 @@ def probe(models: dict[str, Loaded], files: dict[str, Sequence[Path]]) -> Probed
             for gram, one in some.counting().items():
                 found.setdefault(gram, {})[str(some.path), one.name] = one
     standings = [
-        _standing(model, one, group)
+        _standing(model, file, one, group)
         for model, probes in found.items()
-        for one in probes.values()
+        for (file, _), one in probes.items()
         for group in (None, *_groups(one))
     ]
     silent = [
         (model, str(some.path))
-        for model, probes in found.items()
+        for model in models
         for some, _ in asked
-        if model in models
-        if not any(path == str(some.path) for path, _ in probes)
+        if not any(path == str(some.path) for path, _ in found[model])
     ]
-    return Probed(standings, list(_differences(found)), silent)
+    return Probed(standings, _differences(found), silent)
+
+
+def _asked(model: str, loaded: Loaded, asked: Sequence[tuple[Any, Ask]]) -> Iterator[tuple[tuple[str, str], Probe]]:
+    for some, ask in asked:
+        for one in ask(loaded, some):
+            if not np.isfinite(one.value).all():
+                raise ModelError(f"{model}: {one.name} of {some.path} gave what is no number: its weights are broken")
+            yield (str(some.path), one.name), one
 
 
 def _groups(one: Probe) -> list[str]:
@@ -126,28 +143,35 @@ def _groups(one: Probe) -> list[str]:
     return groups if len(groups) > 1 else []
 
 
-def _standing(model: str, whole: Probe, group: str | None) -> Standing:
+def _standing(model: str, file: str, whole: Probe, group: str | None) -> Standing:
     one = whole.of(group)
-    half = LIKELY * one.error
-    return Standing(model, one.name, group, one.figure, half, len(one.value), one.ties, one.left_out)
+    said = one.estimate
+    return Standing(
+        model, one.name, file, group, said.figure, said.low, said.high, len(one.value), one.ties, one.left_out
+    )
 
 
-def _differences(found: dict[str, dict[tuple[str, str], Probe]]) -> Iterator[Difference]:
-    """Of all pairs of models where both were asked the same items."""
-    raw: list[Difference] = []
-    for one, other in combinations(found, 2):
-        if {one, other} <= set(NAMES):
-            continue
-        for key in found[one].keys() & found[other].keys():
-            a, b = found[one][key], found[other][key]
-            if not np.array_equal(a.group, b.group):
-                continue  # another tokenizer can represent other items
-            for group in (None, *_groups(a)):
-                mine, its = a.of(group), b.of(group)
-                error = standard_error([mine.value, its.value], mine.gold, mine.weight)
-                p = p_value(mine.value, its.value, mine.gold, mine.weight)
-                difference = mine.figure - its.figure
-                raw.append(Difference(one, other, a.name, group, difference, LIKELY * error, p))
-    raw.sort(key=lambda found: (found.one, found.other, found.probe, found.group or ""))
-    for found_one, p in zip(raw, holm([found.p for found in raw]), strict=True):
-        yield replace(found_one, p=p)
+def _differences(found: Found) -> list[Difference]:
+    """Of all pairs of models, over the items that neither tokenizer left out."""
+    raw = [
+        _difference((one, other), file, group, a.of(group), b.of(group))
+        for one, other in combinations(found, 2)
+        if not {one, other} <= set(NAMES)
+        for (file, name), whole in found[one].items()
+        if (file, name) in found[other]
+        for a, b in [_shared(whole, found[other][file, name])]
+        if len(a.item) > 1
+        for group in (None, *_groups(a))
+    ]
+    return [replace(one, p=p) for one, p in zip(raw, holm([one.p for one in raw]), strict=True)]
+
+
+def _shared(a: Probe, b: Probe) -> tuple[Probe, Probe]:
+    return a.where(np.isin(a.item, b.item)), b.where(np.isin(b.item, a.item))
+
+
+def _difference(models: tuple[str, str], file: str, group: str | None, a: Probe, b: Probe) -> Difference:
+    said = estimate([a.value, b.value], a.gold, a.weight)
+    counted = a.gold is None and a.weight is None
+    p = p_value(a.value, b.value, None if counted else said)
+    return Difference(*models, a.name, file, group, len(a.item), said.figure, said.low, said.high, p)

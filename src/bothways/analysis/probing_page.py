@@ -22,13 +22,15 @@ def render(found: Probed) -> str:
         tag("p", "What a model knows without being taught to say it.", class_="lead"),
         *(tag("p", f"{model} was not taught what {file} asks.", class_="note") for model, file in found.silent),
     )
-    probes = dict.fromkeys(one.probe for one in found.standings)
-    sections = [_section(name, [one for one in found.standings if one.probe == name], named) for name in probes]
+    sections = [
+        _section(name, [one for one in found.standings if (one.probe, one.file) == key], named)
+        for key, name in found.titles().items()
+    ]
     return document("Probes", header, *sections, _differences(found), foot="Written by Bothways.")
 
 
 def _section(name: str, standings: Sequence[Standing], colours: Sequence[str]) -> Markup:
-    dots = [Dot(one.group or "all", one.model, one.figure, one.half) for one in standings]
+    dots = [Dot(one.group or "all", one.model, one.figure, one.low, one.high) for one in standings]
     chance = 0.5 if name.startswith("pairs") else None
     drawn = figure(name, _said(standings, chance), dots, colours=colours, chance=chance)
     details = [tag("details", tag("summary", "All figures"), _table(standings), class_="card")] if len(dots) > 1 else []
@@ -66,19 +68,20 @@ def _cell(one: Standing | None) -> Iterator[str]:
         yield "–"
         return
     yield f"{one.figure:.3f}"
-    yield tag("small", f"± {one.half:.3f}, {one.items:,} items")
+    yield tag("small", f"{one.low:.3f} to {one.high:.3f}, {one.items:,} items")
 
 
 def _differences(found: Probed) -> Markup:
     if not found.differences:
         return Markup()
+    titles = found.titles()
     sure = sorted((one for one in found.differences if one.p < SURE), key=lambda one: one.p)
     rows = (
         tag(
             "tr",
-            tag("th", f"{one.probe}, {one.group or 'all'}", scope="row"),
-            tag("td", f"{one.one} against {one.other}"),
-            tag("td", f"{one.difference:+.3f}", tag("small", f"± {one.half:.3f}")),
+            tag("th", f"{titles[one.probe, one.file]}, {one.group or 'all'}", scope="row"),
+            tag("td", f"{one.one} against {one.other}", tag("small", f"{one.items:,} items")),
+            tag("td", f"{one.difference:+.3f}", tag("small", f"{one.low:+.3f} to {one.high:+.3f}")),
             tag("td", f"{one.p:.2g}" if one.p else "< 1e-300"),
         )
         for one in sure

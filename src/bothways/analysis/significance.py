@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -37,45 +38,69 @@ def figure(value: np.ndarray, gold: np.ndarray | None, weight: np.ndarray | None
     return float(value.mean()) if gold is None else spearman(value, gold)
 
 
-def standard_error(values: Sequence[np.ndarray], gold: np.ndarray | None, weight: np.ndarray | None = None) -> float:
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure, or the difference of two, with the ends of its 95 % interval and its standard error."""
+
+    figure: float
+    low: float
+    high: float
+    error: float
+
+
+def estimate(values: Sequence[np.ndarray], gold: np.ndarray | None, weight: np.ndarray | None = None) -> Estimate:
     """Of one model's figure, or of the difference of two models' over the same items [N].
 
     With weights the figure is a ratio: the error is that of its linear part (Cochran 1977, section 2.11). Else values
-    are 0 to 1. Four items that are all right prove little: two right and two wrong ones are added (Agresti &
-    Coull 1998), of pairs half an item of every kind (Agresti & Min 2005).
+    are 0 to 1, and the interval is around what they would be with a few items more, since four items that are all right
+    prove little: two right and two wrong (Agresti & Coull 1998), of pairs half an item of every kind (Agresti & Min
+    2005). Rank correlations are drawn anew.
     """
-    count = len(values[0])
+    count, found = len(values[0]), [figure(value, gold, weight) for value in values]
+    plain = centre = found[0] - (found[1] if len(found) > 1 else 0.0)
     if weight is not None:
-        apart = values[0] - (values[1] if len(values) > 1 else 0.0)
-        rest = apart - weight * (apart.sum() / weight.sum())
-        return math.sqrt(count / max(1, count - 1) * float((rest**2).sum())) / float(weight.sum())
-    if gold is None and len(values) == 1:
-        share = (values[0].sum() + 2) / (count + 4)
-        return math.sqrt(float(share * (1 - share)) / (count + 4))
-    if gold is None:
+        error = _of_a_ratio(values, weight)
+    elif gold is not None:
+        error = _drawn_anew(values, gold)
+    elif len(values) == 1:
+        centre = float((values[0].sum() + 2) / (count + 4))
+        error = math.sqrt(centre * (1 - centre) / (count + 4))
+    else:
         apart = values[0] - values[1]
-        variance = float(((apart**2).sum() + 1) / (count + 2) - (apart.sum() / (count + 2)) ** 2)
-        return math.sqrt(variance / (count + 2))
+        centre = float(apart.sum() / (count + 2))
+        error = math.sqrt((float((apart**2).sum() + 1) / (count + 2) - centre**2) / (count + 2))
+    low, high = centre - LIKELY * error, centre + LIKELY * error
+    if weight is None:  # shares and correlations end somewhere, and what was found is possible
+        least = 0.0 if gold is None and len(values) == 1 else -1.0
+        low, high = min(max(low, least), plain), max(min(high, 1.0), plain)
+    return Estimate(plain, low, high, error)
+
+
+def _of_a_ratio(values: Sequence[np.ndarray], weight: np.ndarray) -> float:
+    apart = values[0] - (values[1] if len(values) > 1 else 0.0)
+    rest = apart - weight * (apart.sum() / weight.sum())
+    return math.sqrt(len(weight) / (len(weight) - 1) * float((rest**2).sum())) / float(weight.sum())
+
+
+def _drawn_anew(values: Sequence[np.ndarray], gold: np.ndarray) -> float:
     rng = np.random.default_rng(0)
     drawn = []
     for _ in range(RESAMPLES):
-        some = rng.integers(0, count, count)
+        some = rng.integers(0, len(gold), len(gold))
         found = [spearman(value[some], gold[some]) for value in values]
         drawn.append(found[0] - (found[1] if len(found) > 1 else 0.0))
     return float(np.std(drawn))
 
 
-def p_value(one: np.ndarray, other: np.ndarray, gold: np.ndarray | None, weight: np.ndarray | None = None) -> float:
-    """Of the difference of two models over the same items, two-sided: the exact sign test where items are right or
-    wrong (McNemar's, where there are no ties); of ratios and correlations by the normal distribution."""
-    if gold is None and weight is None:
-        from scipy.stats import binomtest
+def p_value(one: np.ndarray, other: np.ndarray, difference: Estimate | None = None) -> float:
+    """Of two models over the same items [N], two-sided: the exact sign test where items are right or wrong (McNemar's,
+    where there are no ties); of ratios and correlations by the normal distribution, from their `difference`."""
+    if difference is not None:
+        return math.erfc(abs(difference.figure) / difference.error / math.sqrt(2)) if difference.error else 1.0
+    from scipy.stats import binomtest
 
-        ahead, behind = int((one > other).sum()), int((one < other).sum())
-        return float(binomtest(ahead, ahead + behind).pvalue) if ahead + behind else 1.0
-    difference = figure(one, gold, weight) - figure(other, gold, weight)
-    error = standard_error([one, other], gold, weight)
-    return math.erfc(abs(difference) / error / math.sqrt(2)) if error else 1.0
+    ahead, behind = int((one > other).sum()), int((one < other).sum())
+    return float(binomtest(ahead, ahead + behind).pvalue) if ahead + behind else 1.0
 
 
 def holm(values: Sequence[float]) -> list[float]:

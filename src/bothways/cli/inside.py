@@ -28,6 +28,7 @@ def contextuality(
     from bothways.analysis.contextuality import read_texts
     from bothways.inference import load
 
+    _room_for(out)
     read = read_texts(texts)
     found = [
         one
@@ -35,7 +36,7 @@ def contextuality(
         for one in measure(load(run, device="cpu").reader, read, name=name, most_pieces=pieces)
     ]
     if out is not None:
-        from bothways.analysis.page import render
+        from bothways.analysis.contextuality_page import render
 
         _write(out, render(found))
     if json:
@@ -58,6 +59,7 @@ def probe(
     from bothways.analysis.probing import probe as ask
     from bothways.inference import load
 
+    _room_for(out)
     models = {name: load(run, device="cpu") for run, name in zip(runs, _names(runs), strict=True)}
     found = ask(models, {"pairs": pairs, "facts": facts, "words": words, "held-out": held_out})
     if out is not None:
@@ -70,11 +72,14 @@ def probe(
 def _show_probed(found: Probed, out: Path | None) -> None:
     from bothways.analysis.probing import SURE
 
+    titles = found.titles()
+    wide = max(map(len, titles.values()))
     for one in found.standings:
         if one.group is None:
             ties = f", {one.ties:,} ties" if one.ties else ""
             left = f", {one.left_out:,} left out" if one.left_out else ""
-            print(f"{one.model:20} {one.probe:33} {one.figure:.3f} ± {one.half:.3f}  {one.items:,} items{ties}{left}")
+            said = f"{one.figure:.3f} ({one.low:.3f} to {one.high:.3f})  {one.items:,} items{ties}{left}"
+            print(f"{one.model:20} {titles[one.probe, one.file]:{wide}} {said}")
     for model, file in found.silent:
         print(f"{model:20} was not taught what {file} asks")
     sure = [one for one in found.differences if one.p < SURE]
@@ -82,9 +87,8 @@ def _show_probed(found: Probed, out: Path | None) -> None:
         print(f"\n{len(sure)} of {len(found.differences)} differences are more than chance (p < {SURE}, Holm):")
     for two in sure:
         group = f", {two.group}" if two.group else ""
-        print(
-            f"  {two.probe}{group}: {two.one} {two.difference:+.3f} ± {two.half:.3f} against {two.other}, p {two.p:.2g}"
-        )
+        said = f"{two.one} {two.difference:+.3f} ({two.low:+.3f} to {two.high:+.3f}) against {two.other}, p {two.p:.2g}"
+        print(f"  {titles[two.probe, two.file]}{group}: {said}")
     if out is not None:
         print(f"\npage  {out}")
 
@@ -101,13 +105,14 @@ def probe_layers(
     from bothways.analysis.layerwise import as_json, layerwise
     from bothways.inference import load
 
+    _room_for(out)
     names = _names(runs)
     found = {
         name: layerwise(load(run, device="cpu").reader, task, train, test)
         for name, run in zip(names, runs, strict=True)
     }
     if out is not None:
-        from bothways.analysis.layers_page import render
+        from bothways.analysis.layerwise_page import render
 
         _write(out, render(found, task=task))
     if json:
@@ -134,10 +139,20 @@ def attention(
     from bothways.analysis.contextuality import read_texts
     from bothways.inference import load
 
+    _room_for(out)
     reader = load(run, device="cpu").reader
     many = None if texts is None else heads(reader, read_texts(texts)[:most])
     _write(out, render(run.resolve().name, look(reader, text), many))
     console().print(f"page  {out}", markup=False)
+
+
+def _room_for(page: Path | None) -> None:
+    """Makes the folder of a page before the work begins, so that none of it is lost."""
+    from bothways.files import writing
+
+    if page is not None:
+        with writing(page.parent):
+            page.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _write(page: Path, html: str) -> None:
@@ -154,7 +169,8 @@ def _names(runs: list[Path]) -> list[str]:
 
 
 def _show(one: Contextuality) -> None:
-    print(f"\n{one.name}, read from {one.reads}: {one.pieces:,} pieces, {len(one.words):,} words")
+    unknown = f", {one.unknown:,} unknown and left out" if one.unknown else ""
+    print(f"\n{one.name}, read from {one.reads}: {one.pieces:,} pieces, {len(one.words):,} words{unknown}")
     print(f"{'layer':>5} {'self-similarity':>20} {'within a text':>20} {'explained':>20} {'anisotropy':>12}")
     for i, layer in enumerate(one.layers):
         said = layer.figures()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from bothways.planning import Experts, Fleet, Plan, Scale
 
 HERE = "here"
+MEASURED = "this machine is measured as it is: without --hardware there is no"
 SHOWN = 6  # choices
 
 
@@ -51,20 +53,35 @@ def plan(
     if size is None and parameters is None:
         if time is None:
             raise UsageError("say --size or --parameters to learn what it costs, or --time to learn what to train")
+        _refuse("what to train is asked without", tokens=tokens, experts=experts, recompute=recompute)
+        if hardware == HERE:
+            _refuse(MEASURED, devices=devices != 1, utilisation=utilisation is not None, price=price is not None)
         fleet = None if hardware == HERE else _fleet(hardware, devices, utilisation, price)
         told = _advice(_seconds(time), fleet, objective, vocabulary=vocabulary, length=length, unique=unique)
-        return print_json(told) if json else _show_advice(told, time, shards)
+        if json:
+            return print_json(told)
+        return _show_advice(
+            told, time, f"{shards or 'SHARDS'} --objective {shlex.quote(objective)} --set training.length={length}"
+        )
     shape, scale = _scale(size, parameters, experts, vocabulary=vocabulary, length=length)
     work = _work(shape, scale, objective, length=length)
     if hardware == HERE:
-        if devices != 1 or utilisation is not None:
-            raise UsageError("this machine is measured as it is: --devices and --utilisation belong to --hardware")
-        fleet = _here(shape, objective, size=size or "", length=length, price=price)
+        _refuse(MEASURED, devices=devices != 1, utilisation=utilisation is not None)
+        fleet = _here(shape, scale, objective, size=size or "", length=length, price=price)
     else:
         fleet = _fleet(hardware, devices, utilisation, price)
+    if tokens and time:
+        raise UsageError("say --tokens or --time, not both")
     wanted = _seconds(time) * fleet.speed / work if time else best_tokens(scale.active)
     found = planned(scale, _amount(tokens) if tokens else wanted, fleet, flops=work, recompute=recompute)
     return print_json(asdict(found)) if json else _show(found, fleet, unique)
+
+
+def _refuse(why: str, **given: object) -> None:
+    from bothways.errors import UsageError
+
+    if named := [f"--{name}" for name, one in given.items() if one]:
+        raise UsageError(f"{why} {', '.join(named)}")
 
 
 def _text(shards: Path) -> tuple[int, float]:
@@ -81,8 +98,9 @@ def _amount(text: str) -> float:
 
     letters = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
     plain = text.strip().upper()
+    times = letters.get(plain[-1:], 1.0)
     try:
-        amount = float(plain.rstrip("KMBT")) * letters.get(plain[-1:], 1.0)
+        amount = float(plain if times == 1 else plain[:-1]) * times
     except ValueError:
         amount = math.nan
     if not (math.isfinite(amount) and amount > 0):
@@ -142,7 +160,9 @@ def _fleet(hardware: str, devices: int, utilisation: float | None, price: float 
     return Fleet(device(hardware), devices, USUAL if utilisation is None else utilisation, price=price)
 
 
-def _here(shape: ModelConfig | None, objective: str, *, size: str, length: int, price: float | None) -> Fleet:
+def _here(
+    shape: ModelConfig | None, scale: Scale, objective: str, *, size: str, length: int, price: float | None
+) -> Fleet:
     """This machine, at the speed at which it trains this very shape."""
     from bothways.errors import UsageError
     from bothways.machine import memory
@@ -151,8 +171,15 @@ def _here(shape: ModelConfig | None, objective: str, *, size: str, length: int, 
 
     if shape is None:
         raise UsageError("this machine cannot try a number of weights: say --size LAYERSxWIDTH, or --hardware")
+    if scale.state() > memory():
+        raise UsageError(
+            f"this machine cannot try it: training takes {_bytes(scale.state())} and there are {_bytes(memory())}; "
+            "say --hardware"
+        )
     found = pace(shape, training_for(shape, size=size, length=length), objective=objective)
-    return Fleet(Device("this machine", found.peak, memory()), utilisation=min(1.0, found.utilisation), price=price)
+    reached = found.utilisation * found.peak
+    peak = max(found.peak, reached)  # measured in half a second, which others may have disturbed
+    return Fleet(Device("this machine", peak, memory()), utilisation=reached / peak, price=price)
 
 
 def _advice(
@@ -188,7 +215,8 @@ def _show(told: Plan, fleet: Fleet, unique: float) -> None:
         "energy": "unknown" if told.kilowatt_hours is None else f"{told.kilowatt_hours:,.3g} kWh",
         "money": "unknown: say --price" if told.money is None else f"{told.money:,.0f}",
         **{f"memory, {name}": _held(size, name in told.fits) for name, size in held.items()},
-        "checkpoint": f"{_bytes(told.checkpoint)}; {_bytes(told.checkpoint_to_go_on)} to go on from",
+        "checkpoint": f"{_bytes(told.checkpoint)} in 16 bits",
+        "to go on from": f"{_bytes(told.checkpoint_to_go_on)}, in 32 bits with AdamW's moments",
     }
     _grid(rows)
 
@@ -204,7 +232,7 @@ def _count(number: float) -> str:
     return compact(number).replace("G", "B")
 
 
-def _show_advice(told: dict[str, Any], time: str, shards: Path | None) -> None:
+def _show_advice(told: dict[str, Any], time: str, how: str) -> None:
     there = "" if not told["unique"] else f"; there are {_count(told['unique'])}"
     if "choices" not in told:
         return _grid(
@@ -222,7 +250,7 @@ def _show_advice(told: dict[str, Any], time: str, shards: Path | None) -> None:
         )
     for row in rows:
         print("".join(f"{cell:>14}" for cell in row))
-    print(f"\nNext: bothways pretrain {shards or 'SHARDS'} --size {told['choices'][0]['size']} --budget {time}")
+    print(f"\nNext: bothways pretrain {how} --size {told['choices'][0]['size']} --budget {time}")
     return None
 
 

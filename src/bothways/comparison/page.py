@@ -9,7 +9,8 @@ from typing import Any
 
 from bothways.comparison.config import CompareConfig
 from bothways.comparison.results import TIED, Runs, against_the_best, figure, summary
-from bothways.reports.charts import COLOURS, NGRAMS, pictures
+from bothways.corpus.ngrams import NAMES
+from bothways.reports.charts import COLOURS, pictures
 from bothways.reports.curves import Chart, Curve
 from bothways.reports.html import Markup, join, tag
 from bothways.reports.page import document
@@ -179,7 +180,7 @@ def _curves(records: Mapping[str, Sequence[Record]], colours: Mapping[str, int])
         ("Hidden words guessed right", "Higher is better.", ("fill_accuracy",), True),
     ):
         curves = [curve for name, some in records.items() for curve in _of_seeds(name, some, colours[name], *keys)]
-        grams = [(gram, record.baseline(gram, keys[0])) for record in every[:1] for gram in NGRAMS]
+        grams = [(gram, record.baseline(gram, keys[0])) for record in every[:1] for gram in NAMES]
         levels = [(gram, value) for gram, value in grams if value is not None]
         charts.append(Chart(title, caption, curves, levels if curves else (), percent=percent))
     about = "Held-out text during training: thick, the mean over the seeds; thin, each seed. Dashed: counting models."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,12 @@ def number_field(path: Path, line: int, record: Mapping[str, Any], field: str) -
         DataError: there is no such field, or no number in it.
     """
     try:
-        return float(record[field])
+        found = float(record[field])
     except (KeyError, TypeError, ValueError):
-        raise DataError(f"{path}, line {line}: expected a number as {field!r}, got {record.get(field)!r}") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise DataError(f"{path}, line {line}: expected a number as {field!r}, got {record.get(field)!r}")
+    return found
 
 
 def refuse_field(path: Path, line: int, record: Mapping[str, Any], field: str) -> None:

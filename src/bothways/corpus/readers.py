@@ -50,8 +50,10 @@ class Reader:
 
         Raises:
             DataError: the file cannot be read, or a document is longer than can be held.
-            UsageError: a table without the column that was asked for.
+            UsageError: a file of another format, or a table without the column that was asked for.
         """
+        if not readable(path):
+            raise UsageError(f"{path}: expected {', '.join(FORMATS)}, got {path.suffix or 'no suffix'}")
         for parts in FORMATS[_suffix(path)](self, path):
             yield parts[0] if len(parts) == 1 else "\n".join(parts)
 

@@ -53,6 +53,18 @@ def reading(trained: Trained) -> Reads | None:
     return next(iter(readings(trained)), None)
 
 
+def one_reading(reader: Reader) -> Reads:
+    """The best way to read a plain text in one pass.
+
+    Raises:
+        ModelError: the model was taught none, or two passes that only together are one.
+    """
+    reads = reading(reader.trained)
+    if reads is None or reads == "both directions":
+        raise reader.cannot("encoder")
+    return reads
+
+
 def readings(trained: Trained) -> tuple[Reads, ...]:
     """Every way that a model was taught to read a plain text; the best first."""
     ways: list[Reads] = ["all sides"] if trained.hidden is not None or "encoder" in trained.faces else []

@@ -23,8 +23,8 @@ def expected_loss(parameters: float, tokens: float, unique: float = math.inf) ->
     """Nats a piece of a model of N weights after D tokens (Hoffmann et al. 2022, section 3.3: 1.69 + 406.4 / N^0.34 +
     410.7 / D^0.28). Fitted to English, larger models and other vocabularies: only which of two is lower is used.
 
-    Text that is read again is worth less each time, in all 15.4 times itself at most (Muennighoff et al. 2023, section
-    3.1).
+    Text that is read again is worth less each time: endless repeats are worth 15.4 readings more (Muennighoff et al.
+    2023, section 3.1).
     """
     if tokens > unique:
         again = tokens / unique - 1

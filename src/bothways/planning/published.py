@@ -72,7 +72,7 @@ def _gpt3() -> list[Claim]:
         Claim(
             "GPT-3", "28 TFLOPS; reached on 10,000 V100 in 14.8 days", "TFLOPS", 28,
             3.14e23 / (10_000 * 14.8 * 86400) / 1e12, False,
-            "a fifth of the peak (125): 406 V100-years rather than 355", patterson,
+            f"a fifth of the peak (125): {10_000 * 14.8 / 365:.0f} V100-years rather than 355", patterson,
         ),
     ]  # fmt: skip
 
@@ -101,12 +101,12 @@ def _lamda() -> list[Claim]:
 
 def _palm() -> list[Claim]:
     source, flops = "Chowdhery et al. 2022", Scale.of_count(540.35e9).rule(780e9)
-    hours = 6144 * 1200 + 3072 * 336.0
+    reached = _reached(flops, "tpu-v4", 6144 * 1200 + 3072 * 336.0)
     return [
         Claim("PaLM 540B", "FLOPs, 6ND of 780B tokens", "", 2.53e24, flops, True, "", source),
         Claim(
-            "PaLM 540B", "utilisation, over all 8.4M chip-hours", "", 0.457, _reached(flops, "tpu-v4", hours), False,
-            "45.7 % is that of a step; over the whole run it is 30.4 %", source,
+            "PaLM 540B", "utilisation, over all 8.4M chip-hours", "", 0.457, reached, False,
+            f"45.7 % is that of a step; over the whole run it is {reached:.1%}", source,
         ),
     ]  # fmt: skip
 
@@ -123,7 +123,7 @@ def _opt() -> list[Claim]:
 
 
 def _others() -> list[Claim]:
-    glm, hours = Scale.of_count(130e9).rule(400e9), 768 * 60 * 24.0
+    reached = _reached(Scale.of_count(130e9).rule(400e9), "a100-40", 768 * 60 * 24.0)
     rows = [
         ("BLOOM", 176e9, 366e9, "a100", 1_082_990, 0.318, "Luccioni et al. 2022"),
         ("LLaMA-65B", 65.2e9, 1.4e12, "a100", 1_022_362, 0.477, "Touvron et al. 2023"),
@@ -133,8 +133,9 @@ def _others() -> list[Claim]:
         Claim("GLM-130B", "hardware's share 43.3 % of 32.5 %, by 8ND / 6ND", "", 0.433, 0.325 * 8 / 6, True, "",
               "Zeng et al. 2022"),
         Claim(
-            "GLM-130B", "utilisation, over 60 days of 768 A100", "", 0.325, _reached(glm, "a100-40", hours), False,
-            "60 days are the most that it can have been: at 32.5 % it is 46", "Zeng et al. 2022",
+            "GLM-130B", "utilisation, over 60 days of 768 A100", "", 0.325, reached, False,
+            f"60 days are the most that it can have been: at 32.5 % it is {60 * reached / 0.325:.0f}",
+            "Zeng et al. 2022",
         ),
         *(
             Claim(name, f"utilisation, over {hours:,.0f} hours", "", share,

@@ -12,7 +12,6 @@ from bothways.reports.downloads import downloads
 from bothways.reports.html import Markup, tag
 from bothways.reports.record import Record, number
 
-NGRAMS = NAMES
 COLOURS = 8
 SMOOTH_FROM = 40  # points: fewer are shown as they are
 
@@ -100,7 +99,7 @@ def _losses(record: Record) -> Iterator[Chart]:
             f"How surprised it is by {said[0]}, in nats a piece: lower is better. Dashed: {said[1]}, on the same "
             "held-out text.",
             [*behind, held_out],
-            _levels(record, "nats", NGRAMS if record.reads_one_way(name) else NGRAMS[:1]),
+            _levels(record, "nats", NAMES if record.reads_one_way(name) else NAMES[:1]),
         )
     yield Chart(
         "Bits per byte",
@@ -129,7 +128,7 @@ def _accuracies(record: Record) -> Iterator[Chart]:
         "How often its first guess at a hidden piece, seen from both sides, is right. Dashed: always guessing the "
         "commonest piece.",
         [replace(Curve.of("hidden piece", record.validation, "fill_accuracy"), colour=1)],
-        _levels(record, "fill_accuracy", NGRAMS[:1]),
+        _levels(record, "fill_accuracy", NAMES[:1]),
         percent=True,
     )
 
@@ -158,5 +157,5 @@ def _machine(record: Record) -> Iterator[Chart]:
         yield Chart(title, caption, curves, percent=percent, from_zero=True)
 
 
-def _levels(record: Record, key: str, names: Sequence[str] = NGRAMS) -> list[tuple[str, float]]:
+def _levels(record: Record, key: str, names: Sequence[str] = NAMES) -> list[tuple[str, float]]:
     return [(name, value) for name in names if (value := record.baseline(name, key)) is not None]

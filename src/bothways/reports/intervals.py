@@ -24,12 +24,16 @@ SHAPES = (
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """half: of the interval around the value."""
+    """A value and the ends of its interval."""
 
     group: str
     name: str
     value: float
-    half: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
 def figure(
@@ -42,11 +46,17 @@ def figure(
     """
     names, groups = (list(dict.fromkeys(each)) for each in zip(*((dot.name, dot.group) for dot in dots), strict=True))
     legend = (
-        tag("li", _glyph(colours.index(dot.name)), f"{dot.name} ", tag("b", f"{dot.value:.3f}"), f" ± {dot.half:.3f}")
+        tag(
+            "li",
+            _glyph(colours.index(dot.name)),
+            f"{dot.name} ",
+            tag("b", f"{dot.value:.3f}"),
+            f" ({dot.low:.3f} to {dot.high:.3f})",
+        )
         for dot in dots
         if dot.group == groups[0]
     )
-    rows = ((dot.group, dot.name, dot.value, dot.value - dot.half, dot.value + dot.half) for dot in dots)
+    rows = ((dot.group, dot.name, dot.value, dot.low, dot.high) for dot in dots)
     return tag(
         "figure",
         tag("ul", *legend, class_="legend"),
@@ -80,7 +90,7 @@ class _Frame:
         colours: Sequence[str],
         chance: float | None,
     ) -> _Frame:
-        ends = [end for dot in dots for end in (dot.value - dot.half, dot.value + dot.half)]
+        ends = [end for dot in dots for end in (dot.low, dot.high)]
         ends += [] if chance is None else [chance]
         return cls(names, groups, colours, min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 0.1)
 
@@ -131,8 +141,8 @@ class _Frame:
         place, x, y = self.colours.index(dot.name), self.x(dot.value), self.y(dot)
         return tag(
             "g",
-            tag("title", f"{dot.group}, {dot.name}: {dot.value:.3f} ± {dot.half:.3f}"),
-            tag("path", d=f"M{self.x(dot.value - dot.half):.1f} {y:.1f}H{self.x(dot.value + dot.half):.1f}"),
+            tag("title", f"{dot.group}, {dot.name}: {dot}"),
+            tag("path", d=f"M{self.x(dot.low):.1f} {y:.1f}H{self.x(dot.high):.1f}"),
             tag("path", d=SHAPES[place % len(SHAPES)][1], transform=f"translate({x:.1f} {y:.1f})", class_="whole"),
             class_=f"colour-{place % COLOURS}",
         )

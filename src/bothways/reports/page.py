@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
+from bothways.corpus.ngrams import NAMES
 from bothways.reports import charts, text
-from bothways.reports.charts import NGRAMS
 from bothways.reports.html import Markup, tag
 from bothways.reports.record import Record, latest, number
 from bothways.reports.style import SCRIPT, STYLE
@@ -103,7 +103,7 @@ def _verdict(record: Record) -> Iterator[str]:
         bits = record.final("bits_per_byte", name)
         if bits is None:
             continue
-        known = [(gram, value) for gram in NGRAMS if (value := record.baseline(gram, "bits_per_byte")) is not None]
+        known = [(gram, value) for gram in NAMES if (value := record.baseline(gram, "bits_per_byte")) is not None]
         beaten = [gram for gram, value in known if bits < value]
         yield from (
             f"Reading one way ({name}), it needs ",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bothways.reports.charts import NGRAMS
+from bothways.corpus.ngrams import NAMES
 from bothways.reports.html import Markup, join, tag
 from bothways.reports.record import Record, number, part
 
@@ -46,7 +46,7 @@ def final_figures(record: Record) -> Markup:
     heads = [tag("th", column.name, tag("small", column.note), scope="col") for column in columns]
     ours = [tag("td", "–" if column.ours is None else column.text(column.ours)) for column in columns]
     rows = [tag("tr", tag("th", "This run", scope="row"), *ours, class_="ours")] if record.validation else []
-    for gram in reversed(NGRAMS):
+    for gram in reversed(NAMES):
         if part(record.manifest, "baselines", gram):
             cells = [tag("td", *_cell(column, column.theirs.get(gram))) for column in columns]
             rows.append(tag("tr", tag("th", gram.capitalize(), scope="row"), *cells))
@@ -67,11 +67,11 @@ def final_figures(record: Record) -> Markup:
 
 
 def _columns(record: Record) -> Iterator[_Column]:
-    def grams(key: str, names: tuple[str, ...] = NGRAMS) -> dict[str, float | None]:
+    def grams(key: str, names: tuple[str, ...] = NAMES) -> dict[str, float | None]:
         return {name: record.baseline(name, key) for name in names}
 
     for name in record.objectives:
-        names = NGRAMS if record.reads_one_way(name) else NGRAMS[:1]
+        names = NAMES if record.reads_one_way(name) else NAMES[:1]
         yield _Column(f"Loss: {name}", "nats, lower is better", record.final("losses", name), grams("nats", names))
     one_way = [name for name in record.objectives if record.reads_one_way(name)]
     for name in one_way or [""]:
@@ -80,7 +80,7 @@ def _columns(record: Record) -> Iterator[_Column]:
         yield _Column(title, "lower is better", bits, grams("bits_per_byte"))
     following, filled = record.final("next_accuracy"), record.final("fill_accuracy")
     yield _Column("Next piece right", "higher is better", following, grams("next_accuracy"), percent=True)
-    yield _Column("Hidden piece right", "higher is better", filled, grams("fill_accuracy", NGRAMS[:1]), percent=True)
+    yield _Column("Hidden piece right", "higher is better", filled, grams("fill_accuracy", NAMES[:1]), percent=True)
 
 
 def _cell(column: _Column, value: float | None) -> tuple[Markup | str, ...]:

@@ -65,7 +65,8 @@ def _tables(found: Sequence[Contextuality]) -> Iterator[Markup]:
     yield tag("p", "Small: the same less its baseline.", class_="about")
     for one in found:
         way = "from all sides" if one.reads == "all sides" else one.reads
-        said = f"{one.name}: {one.pieces:,} pieces read {way}, {len(one.words):,} words in five texts or more."
+        unknown = f"; {one.unknown:,} left out, unknown to the tokenizer" if one.unknown else ""
+        said = f"{one.name}: {one.pieces:,} pieces read {way}, {len(one.words):,} words in five texts or more{unknown}."
         yield tag("p", said, class_="about")
         rows = (
             tag("tr", tag("th", str(i), scope="row"), *_cells(layer.figures())) for i, layer in enumerate(one.layers)

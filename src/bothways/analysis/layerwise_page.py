@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from bothways.analysis.contextuality_page import AXIS
 from bothways.analysis.layerwise import Layer
-from bothways.analysis.page import AXIS
 from bothways.reports.charts import COLOURS, figure
 from bothways.reports.curves import Chart, Curve
 from bothways.reports.html import Markup, tag
