@@ -6,7 +6,7 @@ import numpy as np
 
 from bothways.analysis.attention import Attention, Heads
 from bothways.reports.downloads import file_name
-from bothways.reports.html import Markup, join, tag
+from bothways.reports.html import Markup, join, row, table, tag
 from bothways.reports.page import document
 
 SIDE, LEVELS = 8, 8
@@ -131,18 +131,13 @@ def _table(many: Heads) -> Markup:
     names = ("distance", "entropy", "itself", "before", "after", "separator")
     columns = [getattr(many, name) for name in names]
     rows = (
-        tag(
-            "tr",
-            tag("th", f"layer {layer + 1}, head {head + 1}", scope="row"),
-            *(tag("td", f"{column[layer, head]:.2f}") for column in columns),
-        )
+        row(f"layer {layer + 1}, head {head + 1}", *(f"{column[layer, head]:.2f}" for column in columns))
         for layer in range(columns[0].shape[0])
         for head in range(columns[0].shape[1])
     )
-    head = tag("thead", tag("tr", tag("td"), *(tag("th", name) for name in names)))
     return tag(
         "section",
         tag("h2", "Every head over many texts"),
         tag("p", "Places away, bits, and shares of the attention.", class_="about"),
-        tag("div", tag("table", head, tag("tbody", *rows)), class_="wide"),
+        table(("", *names), rows),
     )

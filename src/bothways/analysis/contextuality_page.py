@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from bothways.analysis.contextuality import Contextuality
 from bothways.reports.charts import COLOURS, figure
 from bothways.reports.curves import Axis, Chart, Curve
-from bothways.reports.html import Markup, join, tag
+from bothways.reports.html import Markup, join, row, table, tag
 from bothways.reports.page import document
 
 AXIS = Axis("layer", "Layers", "layers from the embeddings")
@@ -68,17 +68,14 @@ def _tables(found: Sequence[Contextuality]) -> Iterator[Markup]:
         unknown = f"; {one.unknown:,} left out, unknown to the tokenizer" if one.unknown else ""
         said = f"{one.name}: {one.pieces:,} pieces read {way}, {len(one.words):,} words in five texts or more{unknown}."
         yield tag("p", said, class_="about")
-        rows = (
-            tag("tr", tag("th", str(i), scope="row"), *_cells(layer.figures())) for i, layer in enumerate(one.layers)
-        )
-        heads = (tag("th", name.replace("_", " "), scope="col") for name in ("layer", *SHOWN))
-        yield tag("div", tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows)), class_="wide")
+        rows = (row(str(i), *_cells(layer.figures())) for i, layer in enumerate(one.layers))
+        yield table((name.replace("_", " ") for name in ("layer", *SHOWN)), rows)
 
 
-def _cells(said: dict[str, float]) -> Iterator[Markup]:
+def _cells(said: dict[str, float]) -> Iterator[list[str]]:
     for key in SHOWN:
         less = said.get(f"{key}_adjusted")
-        yield tag("td", f"{said[key]:.3f}", *([] if less is None else [tag("small", f"{less:+.3f}")]))
+        yield [f"{said[key]:.3f}", *([] if less is None else [tag("small", f"{less:+.3f}")])]
 
 
 def _words(found: Sequence[Contextuality]) -> Iterator[Markup]:

@@ -8,7 +8,7 @@ from bothways.analysis.contextuality_page import AXIS
 from bothways.analysis.layerwise import Layer
 from bothways.reports.charts import COLOURS, figure
 from bothways.reports.curves import Chart, Curve
-from bothways.reports.html import Markup, tag
+from bothways.reports.html import Markup, row, table, tag
 from bothways.reports.page import document
 
 CHARTS: Sequence[tuple[str, str, Callable[[Layer], float]]] = (
@@ -53,15 +53,10 @@ def _charts(found: Mapping[str, Sequence[Layer]]) -> Iterator[Chart]:
 
 
 def _tables(found: Mapping[str, Sequence[Layer]]) -> Iterator[Markup]:
-    heads = [tag("th", name, scope="col") for name in ("layer", "accuracy", "control", "selectivity")]
     for name, layers in found.items():
         rows = (
-            tag(
-                "tr",
-                tag("th", str(i), scope="row"),
-                *(tag("td", f"{value:.3f}") for value in (layer.accuracy, layer.control, layer.selectivity)),
-            )
+            row(str(i), *(f"{value:.3f}" for value in (layer.accuracy, layer.control, layer.selectivity)))
             for i, layer in enumerate(layers)
         )
         yield tag("p", name, class_="about")
-        yield tag("div", tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows)), class_="wide")
+        yield table(("layer", "accuracy", "control", "selectivity"), rows)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bothways.analysis.probing import SURE, Probed, Standing
 from bothways.corpus.ngrams import NAMES
-from bothways.reports.html import Markup, tag
+from bothways.reports.html import Markup, row, table, tag
 from bothways.reports.intervals import Dot, figure
 from bothways.reports.page import document
 
@@ -51,16 +51,10 @@ def _table(standings: Sequence[Standing]) -> Markup:
     mine = {(one.group, one.model): one for one in standings}
     groups, models = (list(dict.fromkeys(each)) for each in zip(*mine, strict=True))
     rows = (
-        tag(
-            "tr",
-            tag("th", group or "all", scope="row"),
-            *(tag("td", *_cell(mine.get((group, model)))) for model in models),
-            class_=None if group else "ours",
-        )
+        row(group or "all", *(_cell(mine.get((group, model))) for model in models), class_=None if group else "ours")
         for group in groups
     )
-    head = tag("thead", tag("tr", tag("td"), *(tag("th", model, scope="col") for model in models)))
-    return tag("div", tag("table", head, tag("tbody", *rows)), class_="wide")
+    return table(("", *models), rows)
 
 
 def _cell(one: Standing | None) -> Iterator[str]:
@@ -77,12 +71,11 @@ def _differences(found: Probed) -> Markup:
     titles = found.titles()
     sure = sorted((one for one in found.differences if one.p < SURE), key=lambda one: one.p)
     rows = (
-        tag(
-            "tr",
-            tag("th", f"{titles[one.probe, one.file]}, {one.group or 'all'}", scope="row"),
-            tag("td", f"{one.one} against {one.other}", tag("small", f"{one.items:,} items")),
-            tag("td", f"{one.difference:+.3f}", tag("small", f"{one.low:+.3f} to {one.high:+.3f}")),
-            tag("td", f"{one.p:.2g}" if one.p else "< 1e-300"),
+        row(
+            f"{titles[one.probe, one.file]}, {one.group or 'all'}",
+            [f"{one.one} against {one.other}", tag("small", f"{one.items:,} items")],
+            [f"{one.difference:+.3f}", tag("small", f"{one.low:+.3f} to {one.high:+.3f}")],
+            f"{one.p:.2g}" if one.p else "< 1e-300",
         )
         for one in sure
     )
@@ -90,5 +83,5 @@ def _differences(found: Probed) -> Markup:
         f"{len(sure)} of {len(found.differences)} differences are more than chance: over the same items, p below "
         f"{SURE} after Holm's correction for all of them."
     )
-    table = tag("div", tag("table", tag("tbody", *rows)), class_="wide") if sure else Markup()
-    return tag("section", tag("h2", "More than chance"), tag("p", about, class_="about"), table)
+    listed = table(("", "models", "difference", "p"), rows) if sure else Markup()
+    return tag("section", tag("h2", "More than chance"), tag("p", about, class_="about"), listed)

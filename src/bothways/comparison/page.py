@@ -12,7 +12,7 @@ from bothways.comparison.results import TIED, Runs, against_the_best, figure, su
 from bothways.corpus.ngrams import NAMES
 from bothways.reports.charts import COLOURS, pictures
 from bothways.reports.curves import Chart, Curve
-from bothways.reports.html import Markup, join, tag
+from bothways.reports.html import Markup, join, row, table, tag
 from bothways.reports.page import document
 from bothways.reports.record import Record, number
 from bothways.reports.text import section as what_it_read
@@ -86,24 +86,14 @@ def _name(name: str, colours: Mapping[str, int]) -> Markup:
 
 
 def _figures(result: dict[str, Any], colours: Mapping[str, int]) -> Markup:
-    heads = [
-        tag("th", each["short"], tag("small", f"{each['better']} is better"), scope="col")
-        for each in result["yardsticks"]
-    ]
+    heads = [join(each["short"], tag("small", f"{each['better']} is better")) for each in result["yardsticks"]]
     rows = [
-        tag(
-            "tr",
-            tag("th", _name(name, colours), scope="row"),
-            *(tag("td", *_cell(yardstick, name)) for yardstick in result["yardsticks"]),
-        )
-        for name in colours
+        row(_name(name, colours), *(_cell(yardstick, name) for yardstick in result["yardsticks"])) for name in colours
     ]
     plain = dict.fromkeys(name for yardstick in result["yardsticks"] for name in yardstick["baselines"])
     for name in plain:
         cells = [yardstick["baselines"].get(name) for yardstick in result["yardsticks"]]
-        shown = [tag("td", "–" if value is None else figure(value)) for value in cells]
-        rows.append(tag("tr", tag("th", name, scope="row"), *shown, class_="baseline"))
-    table = tag("table", tag("thead", tag("tr", tag("td"), *heads)), tag("tbody", *rows))
+        rows.append(row(name, *("–" if value is None else figure(value) for value in cells), class_="baseline"))
     return tag(
         "section",
         tag("h2", "The same questions to all"),
@@ -113,7 +103,7 @@ def _figures(result: dict[str, Any], colours: Mapping[str, int]) -> Markup:
             "teach it. Below: what needs no training.",
             class_="about",
         ),
-        tag("div", table, class_="wide"),
+        table(("", *heads), rows),
     )
 
 
@@ -211,19 +201,15 @@ def _samples(found: Mapping[str, dict[str, Any]], colours: Mapping[str, int]) ->
     for name, said in found.items():
         for fill in said.get("fills", ()):
             guesses = ", ".join(f"{each['piece'].strip()} {each['probability']:.0%}" for each in fill["answers"][:3])
-            row = tag("tr", tag("th", _name(name, colours), scope="row"), tag("td", guesses))
-            fills.setdefault(f"{fill['text']}  ({fill['hidden']})", []).append(row)
+            fills.setdefault(f"{fill['text']}  ({fill['hidden']})", []).append(row(_name(name, colours), guesses))
         for each in said.get("detections", ()):
             words = sorted(each["words"], key=lambda word: -word["replaced"])[:3]
             judged = "replaced? " + ", ".join(f"{word['word']} {word['replaced']:.0%}" for word in words)
-            row = tag(
-                "tr", tag("th", _name(name, colours), scope="row"), tag("td", f"“{each['instead']}” put in; ", judged)
-            )
-            fills.setdefault(f"{each['text']}  ({each['hidden']})", []).append(row)
+            verdict = row(_name(name, colours), f"“{each['instead']}” put in; {judged}")
+            fills.setdefault(f"{each['text']}  ({each['hidden']})", []).append(verdict)
         for each in said.get("continuations", ()):
             rest = each["text"].removeprefix(each["prompt"]).removesuffix(each["prompt"])
-            row = tag("tr", tag("th", _name(name, colours), scope="row"), tag("td", rest))
-            writings.setdefault(each["prompt"], []).append(row)
+            writings.setdefault(each["prompt"], []).append(row(_name(name, colours), rest))
     if not fills and not writings:
         return Markup()
     cards = [
@@ -242,24 +228,22 @@ def _samples(found: Mapping[str, dict[str, Any]], colours: Mapping[str, int]) ->
 def _costs(result: dict[str, Any]) -> Markup:
     heads = ("learning rate", "operations", "pieces read", "time", "trials", "their operations")
     rows = [
-        tag(
-            "tr",
-            tag("th", entry["objective"], scope="row"),
-            tag("td", f"{entry['learning_rate']:.3g}", tag("small", _factor(entry))),
-            tag("td", compact(entry["flops"])),
-            tag("td", compact(entry["tokens"])),
-            tag("td", str(timedelta(seconds=round(entry["seconds"])))),
-            tag("td", *(tag("small", _trial(trial)) for trial in entry["trials"])),
-            tag("td", compact(entry["search"]["flops"]) if entry["trials"] else "–"),
+        row(
+            entry["objective"],
+            [f"{entry['learning_rate']:.3g}", tag("small", _factor(entry))],
+            compact(entry["flops"]),
+            compact(entry["tokens"]),
+            str(timedelta(seconds=round(entry["seconds"]))),
+            [tag("small", _trial(trial)) for trial in entry["trials"]],
+            compact(entry["search"]["flops"]) if entry["trials"] else "–",
         )
         for entry in result["objectives"]
     ]
-    head = tag("thead", tag("tr", tag("td"), *(tag("th", name, scope="col") for name in heads)))
     return tag(
         "section",
         tag("h2", "What it took"),
         tag("p", "Of each run, and of the search for each learning rate: factor, held-out loss.", class_="about"),
-        tag("div", tag("table", head, tag("tbody", *rows)), class_="wide"),
+        table(("", *heads), rows),
     )
 
 

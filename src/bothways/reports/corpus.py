@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from bothways.corpus import Shards
 from bothways.corpus.counts import Counts, count, summary
 from bothways.reports import text
-from bothways.reports.html import Markup, tag
+from bothways.reports.html import Markup, row, table, tag
 from bothways.reports.page import document
 
 LENGTHS = (64, 128, 256, 512, 1024)
@@ -45,15 +43,9 @@ def _section(title: str, about: str, content: Markup) -> Markup:
     return tag("section", tag("h2", title), *said, content)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
-    body = (tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows)
-    head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in heads)))
-    return tag("div", tag("table", head, tag("tbody", *body)), class_="wide")
-
-
 def _sources(shards: Shards) -> Markup:
     rows = [
-        (
+        row(
             one.name,
             f"{one.documents:,}",
             f"{one.bytes / 1e6:,.1f}",
@@ -64,12 +56,12 @@ def _sources(shards: Shards) -> Markup:
         )
         for one in shards.manifest.sources
     ]
-    return _table(("source", "documents", "MB", "weight", "duplicates", "excluded", "skipped"), rows)
+    return table(("source", "documents", "MB", "weight", "duplicates", "excluded", "skipped"), rows)
 
 
 def _rows(counts: Counts) -> Markup:
-    rows = [(f"{length:,}", f"{counts.padded(length):.1%}") for length in LENGTHS]
-    return _table(("pieces in a row", "padding"), rows)
+    rows = [row(f"{length:,}", f"{counts.padded(length):.1%}") for length in LENGTHS]
+    return table(("pieces in a row", "padding"), rows)
 
 
 def _commonest(shards: Shards, counts: Counts) -> Markup:

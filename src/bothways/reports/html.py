@@ -5,6 +5,7 @@ tag("p", "1 < 2, ", tag("b", "always"), class_="note")    <p class="note">1 &lt;
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 
 VOID = frozenset({"br", "hr", "input", "link", "meta"})
@@ -26,6 +27,19 @@ def tag(name: str, /, *children: str, **attributes: str | float | bool | None) -
     if name in VOID:
         return Markup(f"<{name}{written}>")
     return Markup(f"<{name}{written}>{join(*children)}</{name}>")
+
+
+def table(heads: Iterable[str], rows: Iterable[Markup]) -> Markup:
+    """A table as wide as the page; heads are of all columns, an empty one over the names of the rows."""
+    shown = (tag("th", head, scope="col") if head else tag("td") for head in heads)
+    body = tag("table", tag("thead", tag("tr", *shown)), tag("tbody", *rows))
+    return tag("div", body, class_="wide")
+
+
+def row(name: str, *cells: str | Iterable[str], class_: str | None = None) -> Markup:
+    """A row under its name; a cell is a text or several parts."""
+    shown = (tag("td", *([cell] if isinstance(cell, str) else cell)) for cell in cells)
+    return tag("tr", tag("th", name, scope="row"), *shown, class_=class_)
 
 
 def join(*parts: str) -> Markup:

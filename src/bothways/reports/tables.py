@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bothways.corpus.ngrams import NAMES
-from bothways.reports.html import Markup, join, tag
+from bothways.reports.html import Markup, join, row, table, tag
 from bothways.reports.record import Record, number, part
 
 TOLD_ELSEWHERE = frozenset({"status", "baselines", "samples", "text"})
@@ -43,16 +43,16 @@ def final_figures(record: Record) -> Markup:
     columns = [column for column in _columns(record) if column.ours is not None or any(column.theirs.values())]
     if not columns:
         return Markup()
-    heads = [tag("th", column.name, tag("small", column.note), scope="col") for column in columns]
-    ours = [tag("td", "–" if column.ours is None else column.text(column.ours)) for column in columns]
-    rows = [tag("tr", tag("th", "This run", scope="row"), *ours, class_="ours")] if record.validation else []
-    for gram in reversed(NAMES):
-        if part(record.manifest, "baselines", gram):
-            cells = [tag("td", *_cell(column, column.theirs.get(gram))) for column in columns]
-            rows.append(tag("tr", tag("th", gram.capitalize(), scope="row"), *cells))
+    heads = [join(column.name, tag("small", column.note)) for column in columns]
+    ours = ["–" if column.ours is None else column.text(column.ours) for column in columns]
+    rows = [row("This run", *ours, class_="ours")] if record.validation else []
+    rows += [
+        row(gram.capitalize(), *(_cell(column, column.theirs.get(gram)) for column in columns))
+        for gram in reversed(NAMES)
+        if part(record.manifest, "baselines", gram)
+    ]
     step = number(record.validation[-1], "step") if record.validation else None
     when = "Measured on held-out text" + (f" after step {step:,.0f}" if step is not None else "")
-    table = tag("table", tag("thead", tag("tr", tag("td"), *heads)), tag("tbody", *rows))
     return tag(
         "section",
         tag("h2", "Against counting"),
@@ -62,7 +62,7 @@ def final_figures(record: Record) -> Markup:
             *_cut(record),
             class_="about",
         ),
-        tag("div", table, class_="wide"),
+        table(("", *heads), rows),
     )
 
 
@@ -178,7 +178,7 @@ def facts(record: Record) -> Markup:
 
 
 def _facts(title: str, values: dict[str, Any]) -> Markup:
-    rows = [tag("tr", tag("th", name, scope="row"), tag("td", said)) for name, said in _flat(values)]
+    rows = [row(name, said) for name, said in _flat(values)]
     return tag(
         "div", tag("h3", title.replace("_", " ").capitalize()), tag("table", *rows, class_="facts"), class_="card"
     )

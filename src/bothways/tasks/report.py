@@ -14,7 +14,7 @@ from bothways.files import write_text
 from bothways.model import Answers
 from bothways.reports.charts import SMOOTH_FROM, pictures
 from bothways.reports.curves import Chart, Curve
-from bothways.reports.html import Markup, tag
+from bothways.reports.html import Markup, row, table, tag
 from bothways.reports.page import document
 from bothways.reports.record import Record
 from bothways.reports.text import lengths
@@ -64,21 +64,16 @@ def _scores(record: Record) -> Markup:
     """The scores of every epoch, and of the test with its interval."""
     names = list(record.validation[-1]["scores"])
     rows = [
-        _row(f"Epoch {line['epoch']}", [f"{line['scores'][name]:.4f}" for name in names]) for line in record.validation
+        row(f"Epoch {line['epoch']}", *(f"{line['scores'][name]:.4f}" for name in names)) for line in record.validation
     ]
     test, spans = record.manifest.get("test"), record.manifest.get("test_intervals")
     if test and spans:
-        cells = [
-            tag("td", f"{test[name]:.4f}", tag("small", f"{spans[name][0]:.3f} to {spans[name][1]:.3f}"))
-            for name in names
-        ]
-        rows.append(tag("tr", tag("th", "Test", scope="row"), *cells, class_="ours"))
-    heads = [tag("th", name.replace("_", " "), scope="col") for name in names]
-    table = tag("table", tag("thead", tag("tr", tag("td"), *heads)), tag("tbody", *rows))
+        cells = [[f"{test[name]:.4f}", tag("small", f"{spans[name][0]:.3f} to {spans[name][1]:.3f}")] for name in names]
+        rows.append(row("Test", *cells, class_="ours"))
     about = (
         "Dev examples after every epoch. In small print: 95 % of what other test examples would have given (bootstrap)."
     )
-    return _section("How well it does", about, tag("div", table, class_="wide"))
+    return _section("How well it does", about, table(("", *(name.replace("_", " ") for name in names)), rows))
 
 
 def _curves(record: Record) -> Markup:
@@ -126,26 +121,22 @@ def _confusion(examples: Sequence[Example], said: Sequence[dict[str, Any]], answ
         style = f"background: color-mix(in srgb, var(--{colour}) {60 * count / most:.0f}%, var(--card))"
         return tag("td", str(count or ""), style=style)
 
-    heads = [tag("th", label, scope="col") for label in labels]
     rows = [tag("tr", tag("th", gold, scope="row"), *(cell(gold, label) for label in labels)) for gold in labels]
-    table = tag("table", tag("thead", tag("tr", tag("td"), *heads)), tag("tbody", *rows))
     left = f" The {len(labels)} commonest of {len(answers.labels)} labels." if len(labels) < len(answers.labels) else ""
     about = f"Rows: the right label; columns: what it said of the {where} examples.{left}"
-    return _section("What is taken for what", about, tag("div", table, class_="wide"))
+    return _section("What is taken for what", about, table(("", *labels), rows))
 
 
 def _sureness(examples: Sequence[Example], said: Sequence[dict[str, Any]], where: str) -> Markup:
     chances = np.array([one["probabilities"][one["label"]] for one in said])
     right = np.array([one["label"] == example.gold for example, one in zip(examples, said, strict=True)])
     error, bins = calibration(chances, right)
-    rows = [_row(f"{mean:.0%} sure", [f"{true:.0%}", f"{count:,}"]) for mean, true, count in bins]
-    heads = [tag("th", "right", scope="col"), tag("th", "answers", scope="col")]
-    table = tag("table", tag("thead", tag("tr", tag("td"), *heads)), tag("tbody", *rows))
+    rows = [row(f"{mean:.0%} sure", f"{true:.0%}", f"{count:,}") for mean, true, count in bins]
     about = (
         f"How often it was right where it was so sure, on the {where} examples. Expected calibration error "
         f"{error:.3f}: 0 is a model that is right as often as it says."
     )
-    return _section("How sure it is", about, tag("div", table, class_="wide"))
+    return _section("How sure it is", about, table(("", "right", "answers"), rows))
 
 
 def _mistakes(examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers, where: str) -> Markup:
@@ -157,7 +148,7 @@ def _mistakes(examples: Sequence[Example], said: Sequence[dict[str, Any]], answe
         tag(
             "article",
             tag("p", _short(" / ".join(text for text in example.texts if text)), class_="fill"),
-            tag("table", *(_row(name, [text]) for name, text in told.items()), class_="facts"),
+            tag("table", *(row(name, text) for name, text in told.items()), class_="facts"),
             class_="card",
         )
         for _, example, told in found
@@ -209,17 +200,13 @@ def _wrong(
 def _facts(manifest: dict[str, Any]) -> Markup:
     skipped = manifest.get("skipped", [])
     rows = [
-        _row("Columns", [manifest["columns"]]),
-        _row("Cut training texts", [f"{manifest['truncated']['train']}, at {manifest['truncated']['length']} pieces"]),
-        _row("Skipped records", ["; ".join(skipped[:MOST_MISTAKES]) or "none"]),
-        _row("Precision", [manifest["precision"]]),
-        _row("Labels", [", ".join(manifest["labels"])]),
+        row("Columns", manifest["columns"]),
+        row("Cut training texts", f"{manifest['truncated']['train']}, at {manifest['truncated']['length']} pieces"),
+        row("Skipped records", "; ".join(skipped[:MOST_MISTAKES]) or "none"),
+        row("Precision", manifest["precision"]),
+        row("Labels", ", ".join(manifest["labels"])),
     ]
     return tag("section", tag("h2", "What was run"), tag("div", tag("table", *rows, class_="facts"), class_="card"))
-
-
-def _row(name: str, cells: Sequence[str]) -> Markup:
-    return tag("tr", tag("th", name, scope="row"), *(tag("td", cell) for cell in cells))
 
 
 def _section(title: str, about: str, *content: Markup) -> Markup:
