@@ -1,9 +1,9 @@
 """How contextual do states become under three objectives, on the same text with the same compute?
 
-    python proofs/contextuality.py [--shards SHARDS] [--texts FILE] [--also MODEL ...] [--tokens 2e7] [--work FOLDER]
+    python proofs/contextuality.py [--shards SHARDS] [--texts FILE] [--also NAME=MODEL ...] [--tokens 2e7]
 
 Pretrains `tiny` three times, from left to right, from all sides, and both in turns, and measures every layer over the
-same texts as `bothways contextuality` does; --also names models of others, with a face of an encoder or a decoder.
+same texts as `bothways contextuality` does; --also names models of others.
 --texts has a text a line; left out, they are the held-out documents of the shards, and the shards those of the
 documentation that Python carries. Prints a table and draws WORK/contextuality.svg (`pip install matplotlib`).
 
@@ -47,7 +47,7 @@ def models(given: argparse.Namespace, shards: Path) -> dict[str, Path]:
         begun = ["--resume"] if run.exists() else [str(shards), "--size", "tiny", "--objective", objective]
         bothways("pretrain", *begun, "--out", str(run), "--json", "--budget", f"{given.tokens:g}tokens")
         found[name] = run
-    return found | {folder.resolve().name: folder for folder in given.also}
+    return found | {name: Path(folder) for name, _, folder in (one.partition("=") for one in given.also)}
 
 
 def draw(found: Sequence[Contextuality], place: Path) -> None:
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shards", type=Path)
     parser.add_argument("--texts", type=Path)
-    parser.add_argument("--also", type=Path, nargs="*", default=[])
+    parser.add_argument("--also", nargs="*", default=[])
     parser.add_argument("--tokens", type=float, default=2e7)
     parser.add_argument("--work", type=Path, default=Path("runs/contextuality"))
     given = parser.parse_args()

@@ -12,6 +12,7 @@ import torch
 import bothways
 from bothways.analysis.attention import Attention, Heads, attention, heads
 from bothways.analysis.attention_page import render
+from bothways.errors import UsageError
 from bothways.inference.loading import Loaded
 from bothways.model.attention import split_heads
 from tests.inference.made import CAUSAL, HYBRID, MLM, make_run
@@ -35,6 +36,14 @@ def test_pieces_are_shown_as_text(tmp_path: Path) -> None:
     assert shown[0] == "[CLS]" and "fox" in "".join(shown) and "Ã" not in "".join(shown)
     half = [piece for piece in shown if piece == "\N{REPLACEMENT CHARACTER}"]
     assert "今" in shown or half  # the bytes of what was never met
+
+
+def test_what_does_not_fit_is_said_and_nothing_is_refused(model: Loaded) -> None:
+    found = attention(model.reader, "the fox " * 400)
+    assert found.left_out > 0 and f"{found.left_out:,} more pieces are not shown" in render("x", found)
+    assert attention(model.reader, TEXT).left_out == 0
+    with pytest.raises(UsageError, match="expected a text, got nothing"):
+        attention(model.reader, " ")
 
 
 def test_the_weights_make_the_very_context(model: Loaded) -> None:

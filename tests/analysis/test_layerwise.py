@@ -70,6 +70,10 @@ def test_bad_input(reader: Reader, tmp_path: Path) -> None:
         layerwise(reader, "classify", one, one)
     with pytest.raises(BothwaysError, match="layers are probed for classify or tag, got 'relate'"):
         layerwise(reader, "relate", one, one)
+    two = write(tmp_path / "two.jsonl", *({"text": f"fox {n}", "label": "ab"[n % 2]} for n in range(4)))
+    new = write(tmp_path / "new.jsonl", {"text": "fox", "label": "c"})
+    with pytest.raises(BothwaysError, match=r"new.jsonl: the labels c are not in .*two.jsonl"):
+        layerwise(reader, "classify", two, new)
     several = write(tmp_path / "several.jsonl", {"text": "fox", "label": ["a", "b"]}, {"text": "dog", "label": ["a"]})
     with pytest.raises(BothwaysError, match="line 1: layers are probed for one label a text"):
         layerwise(reader, "classify", several, several)

@@ -222,6 +222,14 @@ def test_models_are_compared_over_the_items_that_both_were_asked() -> None:
     assert found.items == 3 and found.difference == pytest.approx(2)  # 1 and -1
 
 
+def test_pairs_as_blimp_is_published(model: Loaded, tmp_path: Path) -> None:
+    ours = Records.read(pairs(tmp_path))
+    names = {"good": "sentence_good", "bad": "sentence_bad", "phenomenon": "linguistics_term"}
+    theirs = write(tmp_path / "b.jsonl", *({names[key]: said for key, said in one.items()} for _, one in ours.found))
+    for a, b in zip(minimal_pairs(model, ours), minimal_pairs(model, Records.read(theirs)), strict=True):
+        assert (a.value == b.value).all() and (a.group == b.group).all()
+
+
 def test_two_files_of_one_probe_are_told_apart(model: Loaded, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     files = [pairs(tmp_path), pairs(tmp_path / "b", 30)]

@@ -69,6 +69,14 @@ def test_a_dry_run_leaves_nothing(pretrain: Invoke, shards: Path, tmp_path: Path
     assert "memory" in pretrain(shards, "--out", out, "--dry-run").stdout
 
 
+def test_a_dry_run_of_two_processes_speaks_once(shards: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bothways", "pretrain", shards, "--out", tmp_path / "run", "--dry-run", "--json"]
+    said = subprocess.run(
+        [*map(str, command), "--processes", "2", "--budget", "2steps"], capture_output=True, text=True
+    )
+    assert json.loads(said.stdout)["steps"] == 2, said.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

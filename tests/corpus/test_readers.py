@@ -107,7 +107,7 @@ def test_a_bad_line_is_named_or_skipped(tmp_path: Path, line: bytes, why: str) -
         read(path)
     assert f"{path}, line 2: " in str(caught.value)
     assert why in str(caught.value)
-    assert "--skip-bad" in str(caught.value)
+    assert "--skip-bad" not in str(caught.value)  # not every command has it
     assert read_skipping(path) == (["first", "third"], [("a.jsonl", 2)])
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bothways.errors import UsageError
 from bothways.inference.embed import STEPS, one_reading
 from bothways.inference.reading import Reader
 from bothways.model.attention import split_heads
@@ -26,10 +27,12 @@ class Attention:
 
     pieces   [T] as text
     weights  float32 [L, H, T, T]: how much each place (third) takes from each (fourth); lines sum to 1
+    left_out  pieces behind what the model reads at once
     """
 
     pieces: list[str]
     weights: np.ndarray
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,18 @@ class Heads:
 
 
 def attention(reader: Reader, text: str) -> Attention:
-    """The weights of a text that fits into the model; what is longer is cut.
+    """The weights of a text, as far as the model reads at once.
 
     Raises:
         ModelError: a model that was taught no way of reading a text.
+        UsageError: no text.
     """
-    row = _rows(reader, [text])[0]
-    return Attention([_shown(reader, piece) for piece in row.tolist()], _weights(reader, row))
+    if not text.strip():
+        raise UsageError("expected a text, got nothing")
+    row, *rest = _rows(reader, [text])
+    special = sorted(reader.tokenizer.vocabulary.special)
+    left_out = sum(int((~np.isin(more, special)).sum()) for more in rest)
+    return Attention([_shown(reader, piece) for piece in row.tolist()], _weights(reader, row), left_out)
 
 
 def _shown(reader: Reader, piece: int) -> str:
@@ -93,8 +101,7 @@ def heads(reader: Reader, texts: Sequence[str]) -> Heads:
 
 
 def _rows(reader: Reader, texts: Sequence[str]) -> list[np.ndarray]:
-    rows, text_of = reader.rows(texts, closed=one_reading(reader) != "left to right")
-    return [rows[int(np.searchsorted(text_of, number))] for number in range(len(texts))]
+    return reader.rows(texts, closed=one_reading(reader) != "left to right")[0]
 
 
 @torch.inference_mode()

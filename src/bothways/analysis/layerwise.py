@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from bothways.analysis.layers import Words, states_by_layer
+from bothways.corpus.readers import refuse
 from bothways.errors import DataError, UsageError
 from bothways.inference.embed import one_reading
 from bothways.inference.examples import encode_texts, encode_words
 from bothways.inference.reading import Reader
 from bothways.tasks.config import task_named
 from bothways.tasks.data import read_examples
-from bothways.tasks.records import refuse
 from bothways.tasks.task import Example
 
 TASKS = ("classify", "tag")
@@ -63,7 +63,7 @@ def layerwise(reader: Reader, task: str, train: Path, test: Path, *, seed: int =
     """A probe on every layer, the embeddings first; texts that are longer than the model reads are cut.
 
     Raises:
-        DataError: a file or record that cannot be read, or one answer only.
+        DataError: a file or record that cannot be read, one answer only, or one that is new in the test.
         ModelError: a model that was taught no way of reading a text.
         UsageError: another task.
     """
@@ -73,6 +73,8 @@ def layerwise(reader: Reader, task: str, train: Path, test: Path, *, seed: int =
     sides = [_items(reader, task, path) for path in (train, test)]
     if len({*sides[0].gold.tolist()}) < 2:
         raise DataError(f"{train}: expected two answers or more to tell apart")
+    if new := sorted({*sides[1].gold.tolist()} - {*sides[0].gold.tolist()}):
+        raise DataError(f"{test}: the labels {', '.join(new)} are not in {train}")
     chosen = np.random.default_rng(seed).permutation(len(sides[0].gold))[:MOST]
     controls = _controls(sides, chosen, seed)
     common = _most_common(sides[0].gold[chosen])

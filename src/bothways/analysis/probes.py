@@ -86,12 +86,13 @@ class Records:
             raise DataError(f"{path}: expected records, got an empty file")
         return cls(path, found)
 
-    def texts(self, field: str) -> list[str]:
-        """
+    def texts(self, field: str, other: str = "") -> list[str]:
+        """What stands in a field, or in the other one of that meaning.
+
         Raises:
             DataError: a record without it; file, line and field are named.
         """
-        return [text_field(self.path, line, record, field) for line, record in self.found]
+        return [text_field(self.path, line, record, other if other in record else field) for line, record in self.found]
 
     def numbers(self, field: str) -> np.ndarray:
         """
@@ -113,7 +114,7 @@ def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:
     Raises:
         DataError: no pair that the tokenizer can represent.
     """
-    sides = [records.texts(field) for field in ("good", "bad")]
+    sides = [records.texts(side, f"sentence_{side}") for side in ("good", "bad")]  # the latter is how BLiMP has it
     lengths = np.stack([_lengths(loaded, side) for side in sides])  # [2, pairs]
     item = np.flatnonzero((lengths > 0).all(0))
     if not len(item):
@@ -121,7 +122,8 @@ def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:
     trained = loaded.reader.trained
     ways = {"left to right": "causal"} if "decoder" in trained.faces else {}
     ways |= {"hidden one by one": "pseudo"} if trained.hidden is not None else {}
-    group, left_out = records.group("phenomenon", "paradigm")[item], len(sides[0]) - len(item)
+    group = records.group("phenomenon", "linguistics_term", "paradigm", "UID")[item]
+    left_out = len(sides[0]) - len(item)
     for name, how in ways.items():
         scores = loaded.score([side[i] for side in sides for i in item], how=how).reshape(2, -1)
         for ahead, said in ((scores[0] - scores[1], name), (_a_piece(scores, lengths[:, item]), f"{name}, a piece")):

@@ -138,7 +138,7 @@ def corpus_report(
 def show_rows(
     shards: Shards,
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 2,
-    length: Annotated[int, typer.Option(min=2, help="Pieces in a row.")] = 64,
+    length: Annotated[int, typer.Option(min=2, help="Pieces in a row; a run's are 128 if not told otherwise.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="The run's seed, which draws the order.")] = 0,
 ) -> None:
     """Show rows as the model sees them: documents, positions, and pieces with | before every word."""

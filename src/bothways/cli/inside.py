@@ -84,7 +84,9 @@ def _show_probed(found: Probed, out: Path | None) -> None:
         print(f"{model:20} was not taught what {file} asks")
     sure = [one for one in found.differences if one.p < SURE]
     if found.differences:
-        print(f"\n{len(sure)} of {len(found.differences)} differences are more than chance (p < {SURE}, Holm):")
+        end = ":" if sure else "."
+        print(f"\n{len(sure)} of {len(found.differences)} differences, of groups of items too, are more than chance")
+        print(f"(p < {SURE}, Holm){end}")
     for two in sure:
         group = f", {two.group}" if two.group else ""
         said = f"{two.one} {two.difference:+.3f} ({two.low:+.3f} to {two.high:+.3f}) against {two.other}, p {two.p:.2g}"
@@ -142,7 +144,10 @@ def attention(
     _room_for(out)
     reader = load(run, device="cpu").reader
     many = None if texts is None else heads(reader, read_texts(texts)[:most])
-    _write(out, render(run.resolve().name, look(reader, text), many))
+    seen = look(reader, text)
+    _write(out, render(run.resolve().name, seen, many))
+    if seen.left_out:
+        print(f"{seen.left_out:,} more pieces are not shown: the model reads no more at once")
     console().print(f"page  {out}", markup=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import sys
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -73,7 +74,7 @@ def plan(
     if tokens and time:
         raise UsageError("say --tokens or --time, not both")
     wanted = _seconds(time) * fleet.speed / work if time else best_tokens(scale.active)
-    found = planned(scale, _amount(tokens) if tokens else wanted, fleet, flops=work, recompute=recompute)
+    found = planned(scale, _amount(tokens, "tokens") if tokens else wanted, fleet, flops=work, recompute=recompute)
     return print_json(asdict(found)) if json else _show(found, fleet, unique)
 
 
@@ -92,7 +93,7 @@ def _text(shards: Path) -> tuple[int, float]:
     return text.vocabulary.size, float(text.manifest.train.pieces)
 
 
-def _amount(text: str) -> float:
+def _amount(text: str, option: str) -> float:
     """ "175B", "1.5e9"."""
     from bothways.errors import UsageError
 
@@ -104,7 +105,7 @@ def _amount(text: str) -> float:
     except ValueError:
         amount = math.nan
     if not (math.isfinite(amount) and amount > 0):
-        raise UsageError(f"expected a number above 0, as 175B or 1.5e9; got {text!r}")
+        raise UsageError(f"--{option}: expected a number above 0, as 175B or 1.5e9; got {text!r}")
     return amount
 
 
@@ -129,7 +130,7 @@ def _scale(
         if experts:
             raise UsageError("--experts belongs to a shape: say --size LAYERSxWIDTH")
         assert parameters is not None
-        return None, Scale.of_count(_amount(parameters))
+        return None, Scale.of_count(_amount(parameters, "parameters"))
     if parameters is not None:
         raise UsageError("say --size or --parameters, not both")
     shape = preset(size, vocabulary=vocabulary, length=length)
@@ -154,9 +155,12 @@ def _work(shape: ModelConfig | None, scale: Scale, objective: str, *, length: in
 
 
 def _fleet(hardware: str, devices: int, utilisation: float | None, price: float | None) -> Fleet:
+    from bothways.errors import unknown
     from bothways.planning import Fleet, device
-    from bothways.planning.devices import USUAL
+    from bothways.planning.devices import DEVICES, USUAL
 
+    if hardware not in DEVICES:
+        raise unknown("hardware", hardware, [HERE, *DEVICES])
     return Fleet(device(hardware), devices, USUAL if utilisation is None else utilisation, price=price)
 
 
@@ -269,8 +273,12 @@ def _show_check(*, json: bool) -> None:
         print(f"  {verdict:9}  {one.what}: {one.worked_out:.4g}, published {one.published:.4g} {one.unit}".rstrip())
         if one.says:
             print(f"             {one.says} ({one.source})")
-    if not all(one.holds for one in found):
+    if changed := sum(not one.holds for one in found):
+        print(f"\n{changed} figures are not what is written beside them", file=sys.stderr)
         raise typer.Exit(1)
+    if not json:
+        apart = sum(not one.agrees for one in found)
+        print(f"\n{len(found)} figures come out as expected; {apart} of them contradict what was published.")
 
 
 def _grid(rows: dict[str, str]) -> None:

@@ -72,17 +72,22 @@ def pretrain(
         from bothways.pretraining.rehearsal import rehearse
 
         told = rehearse(chosen)
-        return print_json(asdict(told)) if json else _show_rehearsal(told)
-    if json or os.environ.get("RANK", "0") != "0":
+        return _show_rehearsal(told, json=json) if _leads() else None
+    if json or not _leads():
         folder = train(chosen, resume=resume)
     else:
         from bothways.training.display import Display
 
         with Display(None, clock=time.monotonic) as show:
             folder = train(chosen, resume=resume, show=show)
-    if os.environ.get("RANK", "0") == "0":
+    if _leads():
         _show_result(folder, json=json)
     return None
+
+
+def _leads() -> bool:
+    """Whether this is the process that speaks."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _configuration(
@@ -124,7 +129,9 @@ def _replay(text: str | None) -> dict[str, Any]:
         raise UsageError(f"--replay expects SHARDS or SHARDS=SHARE, as in shards/general=0.2; got {text!r}") from None
 
 
-def _show_rehearsal(told: Rehearsal) -> None:
+def _show_rehearsal(told: Rehearsal, *, json: bool) -> None:
+    if json:
+        return print_json(asdict(told))
     from rich.table import Table
 
     from bothways.training.display import compact
@@ -136,7 +143,7 @@ def _show_rehearsal(told: Rehearsal) -> None:
         "time", f"about {timedelta(seconds=round(told.seconds))}, at {told.useful_share:.0%} of this machine's peak"
     )
     table.add_row("memory", f"{told.memory / 2**30:.1f} GiB")
-    console().print(table)
+    return console().print(table)
 
 
 def _show_result(folder: Path, *, json: bool) -> None:

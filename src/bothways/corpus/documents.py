@@ -88,7 +88,7 @@ class Cleaner:
 
     def _skip(self, path: Path, line: int, why: str) -> None:
         if not self.options.skip_bad:
-            refuse(path, line, why)
+            refuse(path, line, f"{why}. Correct it, or leave out and count what does not parse with --skip-bad.")
         self._skipped += 1
 
     def _whole(self, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:

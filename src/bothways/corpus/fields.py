@@ -31,7 +31,8 @@ def number_field(path: Path, line: int, record: Mapping[str, Any], field: str) -
     except (KeyError, TypeError, ValueError):
         found = math.nan
     if not math.isfinite(found):
-        raise DataError(f"{path}, line {line}: expected a number as {field!r}, got {record.get(field)!r}")
+        got = "nothing" if record.get(field) is None else repr(record[field])
+        raise DataError(f"{path}, line {line}: expected a number as {field!r}, got {got}")
     return found
 
 

@@ -31,7 +31,7 @@ Skip = Callable[[Path, int, str], None]
 def refuse(path: Path, line: int, why: str) -> None:
     """A Skip that never skips."""
     place = f"{path}, line {line}" if line else f"{path}"
-    raise DataError(f"{place}: {why}. Correct it, or leave out and count what does not parse with --skip-bad.")
+    raise DataError(f"{place}: {why}")
 
 
 class _BadRecordError(ValueError):
@@ -52,6 +52,8 @@ class Reader:
             DataError: the file cannot be read, or a document is longer than can be held.
             UsageError: a file of another format, or a table without the column that was asked for.
         """
+        if path.is_dir():
+            raise UsageError(f"{path}: expected a file, got a folder")
         if not readable(path):
             raise UsageError(f"{path}: expected {', '.join(FORMATS)}, got {path.suffix or 'no suffix'}")
         for parts in FORMATS[_suffix(path)](self, path):
@@ -103,7 +105,7 @@ class Reader:
                         line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                     except UnicodeDecodeError as error:
                         got = f"expected UTF-8, got {error.object[error.start : error.start + 1]!r}"
-                        self.skip(path, number, f"{got} (another encoding? iconv -f GB18030 -t UTF-8 turns one)")
+                        self.skip(path, number, f"{got} (another encoding? iconv -f GB18030 -t UTF-8, of Chinese)")
                     else:
                         yield number, line.rstrip("\r\n")
         except BROKEN as error:

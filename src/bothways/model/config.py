@@ -117,9 +117,11 @@ def preset(size: str, *, vocabulary: int, length: int = 512) -> ModelConfig:
     """The modern shape at one of four sizes, or of so many layers and such a width: "6x192".
 
     Raises:
-        UsageError: the size is not known, or the width is no multiple of the heads'.
+        UsageError: the size is not known, it has no layers, or the width is no multiple of the heads'.
     """
     own = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", size)
+    if own is None and re.fullmatch(r"\d*x\d*", size):
+        raise UsageError(f"size {size}: expected one layer or more and a width, as 6x192")
     if size not in SIZES and own is None:
         raise unknown("size", size, [*SIZES, "LAYERSxWIDTH"])
     layers, width = SIZES[size] if own is None else map(int, own.groups())
