@@ -79,7 +79,11 @@ class Probed:
         """{(probe, file): what to call it}: the file is named where it takes that to tell them apart."""
         keys = dict.fromkeys((one.probe, one.file) for one in self.standings)
         several = {probe for probe, count in Counter(probe for probe, _ in keys).items() if count > 1}
-        return {(probe, file): f"{probe} ({file})" if probe in several else probe for probe, file in keys}
+        files = {file for _, file in keys}
+        short = {file: Path(file).name.partition(".")[0] for file in files}
+        if len({*short.values()}) < len(files):
+            short = {file: file for file in files}
+        return {(probe, file): f"{probe} ({short[file]})" if probe in several else probe for probe, file in keys}
 
     def as_json(self) -> dict[str, Any]:
         from dataclasses import asdict

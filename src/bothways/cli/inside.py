@@ -83,14 +83,15 @@ def _show_probed(found: Probed, out: Path | None) -> None:
     for model, file in found.silent:
         print(f"{model:20} was not taught what {file} asks")
     sure = [one for one in found.differences if one.p < SURE]
+    whole = [one for one in sure if one.group is None]
     if found.differences:
-        end = ":" if sure else "."
-        print(f"\n{len(sure)} of {len(found.differences)} differences, of groups of items too, are more than chance")
-        print(f"(p < {SURE}, Holm){end}")
-    for two in sure:
-        group = f", {two.group}" if two.group else ""
+        print(
+            f"\n{len(sure)} of {len(found.differences)} differences are more than chance (p < {SURE}, Holm), "
+            f"{len(sure) - len(whole)} of them by phenomenon or relation: --out or --json shows all."
+        )
+    for two in whole:
         said = f"{two.one} {two.difference:+.3f} ({two.low:+.3f} to {two.high:+.3f}) against {two.other}, p {two.p:.2g}"
-        print(f"  {titles[two.probe, two.file]}{group}: {said}")
+        print(f"  {titles[two.probe, two.file]}: {said}")
     if out is not None:
         print(f"\npage  {out}")
 
