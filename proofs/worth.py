@@ -59,6 +59,7 @@ class Proof:
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.given, self.run, self.out = given, Path(given.run), Path(given.out)
+        self.seeds = {rows: given.seeds or seeds for rows, (_, seeds) in ROWS.items()}
         self.out.mkdir(parents=True, exist_ok=True)
 
     def files(self, name: str, rows: int, seed: int) -> dict[str, Path]:
@@ -190,7 +191,7 @@ def table(proof: Proof) -> bool:
     print("|---|---|---|---|---|---|---|")
     for name in proof.given.only:
         for rows in proof.given.rows:
-            one = compared([[proof.items(name, rows, arm, seed) for seed in range(ROWS[rows][1])] for arm in ARMS])
+            one = compared([[proof.items(name, rows, arm, seed) for seed in range(proof.seeds[rows])] for arm in ARMS])
             found[name, rows] = one
             over = [f"{one.means[0] - one.means[k]:+.3f} ± {one.halves[0, k]:.3f}" for k in (1, 2)]
             marked = [f"{over[k - 1]}{'' if one.exceeds(0, k) else ' (tied)'}" for k in (1, 2)]
@@ -242,6 +243,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--arms", nargs="*", choices=ARMS, default=ARMS)
     parser.add_argument("--rows", nargs="*", type=int, choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--seeds", type=int, help="left out: 12, 4 and 3 by the number of rows")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     proof = Proof(given)
@@ -249,7 +251,7 @@ def main() -> None:
         sys.exit(not table(proof))
     for rows in given.rows:
         for name in given.only:
-            for seed in range(ROWS[rows][1]):
+            for seed in range(proof.seeds[rows]):
                 for arm in given.arms:
                     proof.items(name, rows, arm, seed)
 
