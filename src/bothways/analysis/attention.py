@@ -34,6 +34,11 @@ class Attention:
     weights: np.ndarray
     left_out: int = 0
 
+    @property
+    def note(self) -> str:
+        """What is not shown, in words; empty if all is."""
+        return f"{self.left_out:,} more pieces are not shown: the model reads no more at once" if self.left_out else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Heads:

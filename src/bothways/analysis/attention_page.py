@@ -49,9 +49,6 @@ for (const svg of document.querySelectorAll("svg.head")) {
 """
 
 
-CUT = "the model reads no more at once"
-
-
 def render(name: str, seen: Attention, many: Heads | None = None) -> str:
     """The whole page as HTML."""
     import json
@@ -65,7 +62,7 @@ def render(name: str, seen: Attention, many: Heads | None = None) -> str:
         tag("h1", name),
         tag("p", "A square a head: lines look, columns are looked at, from the upper left.", class_="lead"),
         tag("p", words, class_="pieces"),
-        *([tag("p", f"{seen.left_out:,} more pieces are not shown: {CUT}.", class_="note")] if seen.left_out else []),
+        *([tag("p", f"{seen.note}.", class_="note")] if seen.note else []),
         tag("script", Markup(json.dumps(seen.pieces).replace("<", "\\u003c")), type="application/json", id="pieces"),
     )
     sections = [

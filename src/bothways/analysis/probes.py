@@ -115,13 +115,15 @@ def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:
         DataError: no pair that the tokenizer can represent.
     """
     sides = [records.texts(side, f"sentence_{side}") for side in ("good", "bad")]  # the latter is how BLiMP has it
+    trained = loaded.reader.trained
+    ways = {"left to right": "causal"} if "decoder" in trained.faces else {}
+    ways |= {"hidden one by one": "pseudo"} if trained.hidden is not None else {}
+    if not ways:
+        return
     lengths = np.stack([_lengths(loaded, side) for side in sides])  # [2, pairs]
     item = np.flatnonzero((lengths > 0).all(0))
     if not len(item):
         raise DataError(f"{records.path}: expected pairs that the tokenizer can represent, got none of {len(sides[0])}")
-    trained = loaded.reader.trained
-    ways = {"left to right": "causal"} if "decoder" in trained.faces else {}
-    ways |= {"hidden one by one": "pseudo"} if trained.hidden is not None else {}
     group = records.group("phenomenon", "linguistics_term", "paradigm", "UID")[item]
     left_out = len(sides[0]) - len(item)
     for name, how in ways.items():

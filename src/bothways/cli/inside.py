@@ -147,8 +147,8 @@ def attention(
     many = None if texts is None else heads(reader, read_texts(texts)[:most])
     seen = look(reader, text)
     _write(out, render(run.resolve().name, seen, many))
-    if seen.left_out:
-        print(f"{seen.left_out:,} more pieces are not shown: the model reads no more at once")
+    if seen.note:
+        print(seen.note)
     console().print(f"page  {out}", markup=False)
 
 
