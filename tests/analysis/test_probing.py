@@ -15,7 +15,7 @@ from bothways.analysis.heldout import HeldOut, bits_per_byte
 from bothways.analysis.probes import Probe, Records, cloze, minimal_pairs, similarity
 from bothways.analysis.probing import _differences, probe
 from bothways.analysis.probing_page import render
-from bothways.analysis.significance import Estimate, estimate, holm, p_value, spearman
+from bothways.analysis.significance import Estimate, estimate, holm, sign_test, spearman
 from bothways.corpus import PrepareOptions
 from bothways.errors import BothwaysError, DataError, ModelError
 from bothways.inference.loading import Loaded
@@ -154,10 +154,12 @@ def test_the_error_of_a_ratio_is_that_of_resampled_items() -> None:
 def test_significance_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     one, two = np.array([1.0, 0, 1, 1]), np.array([0.0, 0, 1, 0])
-    assert p_value(one, two, None) == pytest.approx(0.5) and p_value(one, one, None) == 1.0  # 2 of 2 by a coin
-    assert p_value(np.ones(10), np.zeros(10), None) == pytest.approx(2 / 2**10)
-    found = Estimate(figure=2.0, low=0.0, high=4.0, error=1.0)
-    assert p_value(one, two, found) == pytest.approx(0.0455, abs=1e-4)  # two standard errors
+    assert sign_test(one, two) == pytest.approx(0.5) and sign_test(one, one) == 1.0  # 2 of 2 by a coin
+    assert sign_test(np.ones(10), np.zeros(10)) == pytest.approx(2 / 2**10)
+    assert Estimate(2.0, 0.0, 4.0, error=1.0).p == pytest.approx(0.0455, abs=1e-4)  # two standard errors
+    assert Estimate(2.0, -10.7, 14.7, error=1.0, freedom=1).p == pytest.approx(
+        0.2952, abs=1e-4
+    )  # tables of Student's t
     many = np.random.default_rng(0).random(4000) < 0.7
     assert estimate([many.astype(float)], None).error == pytest.approx(many.std() / 4000**0.5, rel=0.01)
     four = estimate([np.ones(4)], None)  # all right: as if 6 of 8
@@ -212,6 +214,38 @@ def test_an_interval_holds_the_truth_as_often_as_it_says(count: int, share: floa
         said = estimate([np.repeat([1.0, 0.0], [right, count - right])], None)
         held += binom.pmf(right, count, share) * (said.low <= share <= said.high)
     assert held >= 0.94
+
+
+@pytest.mark.parametrize("templates", [5, 8, 40])
+def test_an_interval_over_templates_holds_the_truth_as_often_as_it_says(templates: int) -> None:
+    """Of models without knowledge that like one word of each template better, so that most templates are nearly all
+    right or nearly all wrong."""
+    rng, held, sure = np.random.default_rng(0), [], []
+    template = np.repeat(np.arange(templates), 50)
+    for _ in range(1000):
+        shares = [rng.beta(0.7, 0.7, templates) for _ in range(2)]
+        one, two = ((rng.random(50 * templates) < np.repeat(share, 50)).astype(float) for share in shares)
+        said, apart = estimate([one], template=template), estimate([one, two], template=template)
+        held.append(said.low <= 0.5 <= said.high)
+        sure.append(apart.p < 0.05)
+        assert (apart.low <= 0 <= apart.high) == (apart.p >= 0.05)
+    assert np.mean(held) >= 0.93 and np.mean(sure) <= 0.07
+    plain = [estimate([one]), estimate([one], template=np.zeros(len(one)))]  # of one template: over its items
+    assert plain[0] == plain[1]
+
+
+def test_pairs_name_their_paradigm_and_facts_their_relation(model: Loaded, tmp_path: Path) -> None:
+    paradigms = [{"good": "the fox", "bad": "a fox", "phenomenon": "x", "paradigm": f"p{i % 3}"} for i in range(12)]
+    found = probe({"one": model}, {"pairs": [write(tmp_path / "p.jsonl", *paradigms)]})
+    whole = [one for one in found.standings if one.group is None]
+    assert {(one.items, one.templates) for one in whole} == {(12, 3)}
+    assert "over the 3 templates from which the items were made" in render(found)
+    guess = model.fill(["the [MASK]"])[0][0][0].piece.strip()
+    facts = [{"text": "the [MASK]", "answer": guess, "part": "all", "relation": f"r{i % 2}"} for i in range(8)]
+    for one in cloze(model, Records.read(write(tmp_path / "f.jsonl", *facts))):
+        assert one.template is not None and set(one.template) == {"r0", "r1"} and set(one.group) == {"all"}
+    for one in cloze(model, Records.read(write(tmp_path / "g.jsonl", {"text": "the [MASK]", "answer": guess}))):
+        assert one.template is None
 
 
 def test_models_are_compared_over_the_items_that_both_were_asked() -> None:

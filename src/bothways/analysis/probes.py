@@ -35,6 +35,7 @@ class Probe:
     item   [N] the number of each item in its file, ascending; those that the tokenizer cannot represent are left out
     value  [N]: 0 wrong, 1 right, a half for a tie; of similarities the cosine; of text the bits it costs
     group  [N] the phenomenon or relation of each item
+    template  [N] what each was made from; items of one are right or wrong together. None: each stands for itself
     gold   [N] what people said; None: the figure is the mean of the values
     weight [N] None: an item is one; else the figure is the sum of the values by that of the weights
     left_out  how many
@@ -46,6 +47,7 @@ class Probe:
     group: np.ndarray
     gold: np.ndarray | None = None
     weight: np.ndarray | None = None
+    template: np.ndarray | None = None
     left_out: int = 0
 
     def of(self, group: str | None) -> Probe:
@@ -54,8 +56,11 @@ class Probe:
 
     def where(self, mine: np.ndarray) -> Probe:
         """Some of the items, bool [N]."""
-        gold, weight = (None if some is None else some[mine] for some in (self.gold, self.weight))
-        return Probe(self.name, self.item[mine], self.value[mine], self.group[mine], gold, weight)
+        item, value, group = self.item[mine], self.value[mine], self.group[mine]
+        gold, weight, template = (
+            None if some is None else some[mine] for some in (self.gold, self.weight, self.template)
+        )
+        return Probe(self.name, item, value, group, gold, weight, template)
 
     @property
     def ties(self) -> int:
@@ -64,8 +69,8 @@ class Probe:
 
     @property
     def estimate(self) -> Estimate:
-        """The figure with its interval over the items."""
-        return estimate([self.value], self.gold, self.weight)
+        """The figure with its interval over the items, or over the templates."""
+        return estimate([self.value], self.gold, self.weight, self.template)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +106,18 @@ class Records:
         """
         return np.array([number_field(self.path, line, record, field) for line, record in self.found])
 
+    def at(self, item: np.ndarray) -> Records:
+        """Those of these numbers."""
+        return Records(self.path, [self.found[i] for i in item])
+
     def group(self, *fields: str) -> np.ndarray:
         """What stands in the first of these fields that there is; else nothing."""
         return np.array([str(next((record[f] for f in fields if f in record), "")) for _, record in self.found])
+
+    def template(self, *fields: str) -> np.ndarray | None:
+        """The same; None where no record has one."""
+        found = self.group(*fields)
+        return found if found.any() else None
 
 
 def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:
@@ -124,13 +138,18 @@ def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:
     item = np.flatnonzero((lengths > 0).all(0))
     if not len(item):
         raise DataError(f"{records.path}: expected pairs that the tokenizer can represent, got none of {len(sides[0])}")
-    group = records.group("phenomenon", "linguistics_term", "paradigm", "UID")[item]
+    kept = records.at(item)
+    group, template = kept.group("phenomenon", "linguistics_term", "paradigm", "UID"), kept.template("paradigm", "UID")
     left_out = len(sides[0]) - len(item)
     for name, how in ways.items():
         scores = loaded.score([side[i] for side in sides for i in item], how=how).reshape(2, -1)
         for ahead, said in ((scores[0] - scores[1], name), (_a_piece(scores, lengths[:, item]), f"{name}, a piece")):
-            value = np.where(np.abs(ahead) <= ALIKE, 0.5, ahead > 0)
-            yield Probe(f"pairs, {said}", item, np.where(np.isfinite(ahead), value, np.nan), group, left_out=left_out)
+            yield Probe(f"pairs, {said}", item, won(ahead), group, template=template, left_out=left_out)
+
+
+def won(ahead: np.ndarray) -> np.ndarray:
+    """[N] 1 where the good one is ahead, 0 where the bad one is, a half where neither; nan stays."""
+    return np.where(np.isfinite(ahead), np.where(np.abs(ahead) <= ALIKE, 0.5, ahead > 0), np.nan)
 
 
 def _lengths(loaded: Loaded, texts: Sequence[str]) -> np.ndarray:
@@ -170,11 +189,12 @@ def cloze(loaded: Loaded, records: Records) -> Iterator[Probe]:
         raise DataError(f"{records.path}: expected answers of one piece of the tokenizer, got none of {len(answers)}")
     found = loaded.fill([marked[i] for i in kept], top_k=max(FIRST))
     said = [[guess.piece.strip().lower() for guess in guesses] for (guesses,) in found]
-    group = records.group("part", "relation")[kept]
+    group, template = records.at(kept).group("part", "relation"), records.at(kept).template("relation")
     for first in FIRST:
         right = [answers[i].strip().lower() in some[:first] for i, some in zip(kept, said, strict=True)]
         name = "facts, first guess" if first == 1 else f"facts, first {first} guesses"
-        yield Probe(name, kept, np.array(right, dtype=np.float64), group, left_out=int((~single).sum()))
+        value, left_out = np.array(right, dtype=np.float64), int((~single).sum())
+        yield Probe(name, kept, value, group, template=template, left_out=left_out)
 
 
 def similarity(loaded: Loaded, records: Records) -> Iterator[Probe]:

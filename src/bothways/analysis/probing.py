@@ -13,7 +13,7 @@ import numpy as np
 
 from bothways.analysis.heldout import HeldOut, bits_per_byte
 from bothways.analysis.probes import Probe, Records, cloze, minimal_pairs, similarity
-from bothways.analysis.significance import estimate, holm, p_value
+from bothways.analysis.significance import estimate, holm, sign_test
 from bothways.corpus.ngrams import NAMES
 from bothways.errors import ModelError, UsageError
 from bothways.inference.loading import Loaded
@@ -34,7 +34,10 @@ PROBES: dict[str, tuple[Callable[[Path], Any], Ask]] = {
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One model on one probe of a file, or on one group of its items; low and high end the 95 % interval."""
+    """One model on one probe of a file, or on one group of its items; low and high end the 95 % interval.
+
+    templates  from which the items were made; 0 where nobody says
+    """
 
     model: str
     probe: str
@@ -44,6 +47,7 @@ class Standing:
     low: float
     high: float
     items: int
+    templates: int
     ties: int
     left_out: int
 
@@ -150,9 +154,9 @@ def _groups(one: Probe) -> list[str]:
 def _standing(model: str, file: str, whole: Probe, group: str | None) -> Standing:
     one = whole.of(group)
     said = one.estimate
-    return Standing(
-        model, one.name, file, group, said.figure, said.low, said.high, len(one.value), one.ties, one.left_out
-    )
+    templates = 0 if one.template is None else len(np.unique(one.template))
+    figures = said.figure, said.low, said.high
+    return Standing(model, one.name, file, group, *figures, len(one.value), templates, one.ties, one.left_out)
 
 
 def _differences(found: Found) -> list[Difference]:
@@ -175,7 +179,7 @@ def _shared(a: Probe, b: Probe) -> tuple[Probe, Probe]:
 
 
 def _difference(models: tuple[str, str], file: str, group: str | None, a: Probe, b: Probe) -> Difference:
-    said = estimate([a.value, b.value], a.gold, a.weight)
+    said = estimate([a.value, b.value], a.gold, a.weight, a.template)
     counted = a.gold is None and a.weight is None
-    p = p_value(a.value, b.value, None if counted else said)
+    p = max(said.p, sign_test(a.value, b.value)) if counted else said.p
     return Difference(*models, a.name, file, group, len(a.item), said.figure, said.low, said.high, p)

@@ -41,7 +41,9 @@ def _said(standings: Sequence[Standing], chance: float | None) -> str:
     whole = [one for one in standings if one.group is None]
     ties = ", ".join(f"{one.model} {one.ties:,}" for one in whole if one.ties)
     left = ", ".join(f"{one.model} {one.left_out:,}" for one in whole if one.left_out)
-    said = "Bars: the 95 % interval over the items."
+    templates = max(one.templates for one in standings)
+    over = f"the {templates:,} templates from which the items were made" if templates > 1 else "the items"
+    said = f"Bars: the 95 % interval over {over}."
     said += "" if chance is None else " Dashed: chance."
     said += f" Ties, counted as a half: {ties}." if ties else ""
     return said + (f" Left out, the tokenizer cannot represent them: {left}." if left else "")
@@ -62,7 +64,8 @@ def _cell(one: Standing | None) -> Iterator[str]:
         yield "–"
         return
     yield f"{one.figure:.3f}"
-    yield tag("small", f"{one.low:.3f} to {one.high:.3f}, {one.items:,} items")
+    of = f" of {one.templates:,} templates" if one.templates > 1 else ""
+    yield tag("small", f"{one.low:.3f} to {one.high:.3f}, {one.items:,} items{of}")
 
 
 def _differences(found: Probed) -> Markup:

@@ -1,6 +1,6 @@
 """Which figures, and which differences between models that answered the same items, are more than chance?
 
-Letters: N items, R resamples, M comparisons.
+Letters: N items, T templates, R resamples, M comparisons.
 """
 
 from __future__ import annotations
@@ -40,22 +40,47 @@ def figure(value: np.ndarray, gold: np.ndarray | None, weight: np.ndarray | None
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure, or the difference of two, with the ends of its 95 % interval and its standard error."""
+    """A figure, or the difference of two, with the ends of its 95 % interval, its standard error and the degrees of
+    freedom that this has."""
 
     figure: float
     low: float
     high: float
     error: float
+    freedom: float = math.inf
+
+    @property
+    def p(self) -> float:
+        """How likely so large a figure is where the truth is 0, by Student's t."""
+        from scipy.stats import t
+
+        return float(2 * t.sf(abs(self.figure) / self.error, self.freedom)) if self.error else 1.0
 
 
-def estimate(values: Sequence[np.ndarray], gold: np.ndarray | None, weight: np.ndarray | None = None) -> Estimate:
+def estimate(
+    values: Sequence[np.ndarray],
+    gold: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
+    template: np.ndarray | None = None,
+) -> Estimate:
     """Of one model's figure, or of the difference of two models' over the same items [N].
 
     With weights the figure is a ratio: the error is that of its linear part (Cochran 1977, section 2.11). Else values
     are 0 to 1, and the interval is around what they would be with a few items more, since four items that are all right
     prove little: two right and two wrong (Agresti & Coull 1998), of pairs half an item of every kind (Agresti & Min
     2005). Rank correlations are drawn anew.
+
+    Items of one template are right or wrong together: where there are several, these are what was drawn, and the
+    figure is the ratio of their sums, by Student's t (Cochran 1977, section 9A.1), if that interval is the wider one.
     """
+    found = _over_items(values, gold, weight)
+    if template is None or len(np.unique(template)) < 2:
+        return found
+    drawn = _over_templates(values, template, found.figure)
+    return drawn if drawn.high - drawn.low > found.high - found.low else found
+
+
+def _over_items(values: Sequence[np.ndarray], gold: np.ndarray | None, weight: np.ndarray | None) -> Estimate:
     count, found = len(values[0]), [figure(value, gold, weight) for value in values]
     plain = centre = found[0] - (found[1] if len(found) > 1 else 0.0)
     if weight is not None:
@@ -76,6 +101,16 @@ def estimate(values: Sequence[np.ndarray], gold: np.ndarray | None, weight: np.n
     return Estimate(plain, low, high, error)
 
 
+def _over_templates(values: Sequence[np.ndarray], template: np.ndarray, plain: float) -> Estimate:
+    from scipy.stats import t
+
+    of = np.unique(template, return_inverse=True)[1]
+    error = _of_a_ratio([np.bincount(of, value) for value in values], np.bincount(of))
+    freedom = int(of.max())  # templates less one
+    half = float(t.ppf(0.975, freedom)) * error
+    return Estimate(plain, max(plain - half, 1.0 - len(values)), min(plain + half, 1.0), error, freedom)
+
+
 def _of_a_ratio(values: Sequence[np.ndarray], weight: np.ndarray) -> float:
     apart = values[0] - (values[1] if len(values) > 1 else 0.0)
     rest = apart - weight * (apart.sum() / weight.sum())
@@ -92,11 +127,9 @@ def _drawn_anew(values: Sequence[np.ndarray], gold: np.ndarray) -> float:
     return float(np.std(drawn))
 
 
-def p_value(one: np.ndarray, other: np.ndarray, difference: Estimate | None = None) -> float:
-    """Of two models over the same items [N], two-sided: the exact sign test where items are right or wrong (McNemar's,
-    where there are no ties); of ratios and correlations by the normal distribution, from their `difference`."""
-    if difference is not None:
-        return math.erfc(abs(difference.figure) / difference.error / math.sqrt(2)) if difference.error else 1.0
+def sign_test(one: np.ndarray, other: np.ndarray) -> float:
+    """p of two models over the same items [N] that are right or wrong, two-sided and exact (McNemar's, where there are
+    no ties)."""
     from scipy.stats import binomtest
 
     ahead, behind = int((one > other).sum()), int((one < other).sum())

@@ -78,7 +78,8 @@ def _show_probed(found: Probed, out: Path | None) -> None:
         if one.group is None:
             ties = f", {one.ties:,} ties" if one.ties else ""
             left = f", {one.left_out:,} left out" if one.left_out else ""
-            said = f"{one.figure:.3f} ({one.low:.3f} to {one.high:.3f})  {one.items:,} items{ties}{left}"
+            of = f" of {one.templates:,} templates" if one.templates > 1 else ""
+            said = f"{one.figure:.3f} ({one.low:.3f} to {one.high:.3f})  {one.items:,} items{of}{ties}{left}"
             print(f"{one.model:20} {titles[one.probe, one.file]:{wide}} {said}")
     for model, file in found.silent:
         print(f"{model:20} was not taught what {file} asks")

@@ -42,6 +42,7 @@ from bothways.pretraining.config import load_config, read
 from bothways.pretraining.folder import RunFolder
 from bothways.pretraining.setup import objective_of
 
+VERSION = 2  # answers of another one are asked anew
 Answers = dict[Yardstick, Items]
 
 
@@ -63,7 +64,7 @@ class Questions:
         """
         pairs = Pairs.read(config.pairs, each=config.pairs_each) if config.pairs else None
         probes = {name: read_probe(name, *files) for name, files in config.probes.items()}
-        asked = [config.validation_rows, config.pairs_each, [sha256(file) for file in config.pairs]]
+        asked = [VERSION, config.validation_rows, config.pairs_each, [sha256(file) for file in config.pairs]]
         asked += [[name, *map(sha256, files)] for name, files in config.probes.items()]
         asked += [[name, files.task, sha256(files.train), sha256(files.test)] for name, files in config.tasks.items()]
         key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]

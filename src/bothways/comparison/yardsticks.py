@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from bothways.analysis.probes import won
 from bothways.batch import Batch, Row
 from bothways.comparison.questions import Labelled, Pairs
 from bothways.corpus import Shards
@@ -23,6 +24,7 @@ from bothways.pretraining.batches import bits_per_nat
 from bothways.training.evaluate import answers
 
 ROWS_AT_ONCE = 32
+FEWEST_PARADIGMS = 10  # below, they say too little of how much paradigms differ
 DRAWS = 8  # of each row, for a bound: with one draw its error is several times the differences looked for
 
 
@@ -86,6 +88,11 @@ class Items:
     def right(cls, value: np.ndarray, *, ties: int = 0) -> Items:
         return cls(value.astype(np.float64), np.ones(len(value)), ties=ties)
 
+    def summed(self, of: Sequence[str]) -> Items:
+        """Those of one name as one item."""
+        at = np.unique(np.asarray(of), return_inverse=True)[1]
+        return replace(self, value=np.bincount(at, self.value), weight=np.bincount(at, self.weight))
+
 
 def held_out(
     loaded: Loaded, objective: Objective, shards: Shards, rows: Sequence[Row]
@@ -128,13 +135,16 @@ def _row_sums(loaded: Loaded, objective: Objective, rows: Sequence[Row], *, draw
 
 
 def minimal_pairs(loaded: Loaded, pairs: Pairs) -> Iterator[tuple[Yardstick, Items]]:
-    """By each way of scoring that the objective taught; an item is a pair."""
+    """By each way of scoring that the objective taught. An item is a paradigm, since its pairs are made from one
+    template and right or wrong together; where there are few paradigms, it is a pair."""
     trained = loaded.reader.trained
     ways: list[tuple[Yardstick, str]] = [(PAIRS, "causal")] * ("decoder" in trained.faces)
     ways += [(PSEUDO, "pseudo")] * (trained.hidden is not None)
     for yardstick, how in ways:
         good, bad = (loaded.score(texts, how=how) for texts in (pairs.good, pairs.bad))
-        yield yardstick, Items.right((good > bad) + 0.5 * (good == bad), ties=int((good == bad).sum()))
+        value = won(good - bad)
+        found = Items.right(value, ties=int((value == 0.5).sum()))
+        yield yardstick, found.summed(pairs.paradigm) if len({*pairs.paradigm}) >= FEWEST_PARADIGMS else found
 
 
 def linear_probe(features: tuple[np.ndarray, np.ndarray], labels: tuple[list[str], list[str]]) -> Items:
