@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from bothways.inference.examples import Encoded
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks import FinetuneConfig, finetune
+from bothways.tasks.data import encode
 from bothways.tasks.finetune import Run, set_up
-from bothways.tasks.predict import encode
 from bothways.tasks.records import records, refuse
 from bothways.tasks.task import Example, Heard
 

@@ -36,7 +36,8 @@ def test_what_is_read_kept_cut_and_skipped_is_said(tuned: Path) -> None:
 
 def test_a_file_is_answered_and_measured(invoke: Invoke, tuned: Path, tmp_path: Path) -> None:
     run, file = tuned / "run", write(tmp_path / "new.jsonl", *reviews(2))
-    assert invoke("predict", run, file, "--out", tmp_path / "out.jsonl").output.startswith("12 answers in ")
+    said = invoke("predict", run, file, "--out", tmp_path / "out.jsonl").output.splitlines()
+    assert said[0] == "read  text from 'text'" and said[1].startswith("12 answers in ")
     first = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert set(first) == {"id", "label", "probabilities"}
     told = json.loads(invoke("evaluate", run, file, "--json").output)
@@ -65,3 +66,9 @@ def test_what_cannot_be_read(options: list[str], said: str, invoke: Invoke, tmp_
     with pytest.raises(UsageError, match=said):
         invoke("finetune", *options, "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_with_its_own_settings(invoke: Invoke, tuned: Path) -> None:
+    with pytest.raises(UsageError, match="leave out --epochs, --set"):
+        invoke("finetune", "--resume", "--out", tuned / "run", "--epochs", 9, "--set", "batch=4")
+    assert invoke("finetune", "--resume", "--out", tuned / "run").exit_code == 0

@@ -167,8 +167,9 @@ def test_an_answer_must_stand_in_its_context(tmp_path: Path) -> None:
     assert read([{"text": "quick", "start": 4}]) == (("quick", 4),)
     assert read([{"text": "fox"}]) == (("fox", 10),)
     assert read({"text": ["fox", "quick fox"], "answer_start": [10, 4]}) == (("fox", 10), ("quick fox", 4))
-    assert read([]) == ()
-    for wrong in ([{"text": "dog"}], [{"text": "quick", "start": 5}], [{"start": 1}], "fox", [{"text": ""}]):
+    assert read([]) == read("") == () and read("fox") == (("fox", 10),)  # as tables have it
+    lost = {"text": ["fox"], "answer_start": 10}
+    for wrong in ([{"text": "dog"}], [{"text": "quick", "start": 5}], [{"start": 1}], "dog", [{"text": ""}], lost, 3):
         with pytest.raises(DataError, match=r"a.jsonl, line 1: field 'answers': expected"):
             read(wrong)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ def test_answers_are_written_in_order_with_their_ids(classifier: Path, tmp_path:
     assert count == 3 and [line["id"] for line in lines] == ["r0", "r1", "r2"]
     model = bothways.load(classifier, device="cpu")
     for record, line in zip(records, lines, strict=True):
-        alone = model.classify(record["text"])
+        with pytest.warns(UserWarning, match="cut to") if "truncated" in line else nullcontext():
+            alone = model.classify(record["text"])
         assert line["label"] == alone.label
         assert line["probabilities"] == pytest.approx(alone.probabilities, abs=0.02)  # bf16 where the machine has it
     assert "truncated" not in lines[0] and lines[2]["truncated"] > 0

@@ -17,6 +17,7 @@ from bothways.inference.answering import answered
 from bothways.inference.examples import lay
 from bothways.inference.relating import Pair, encode_related, markers
 from bothways.model import Answers
+from bothways.pretraining.folder import RunFolder
 from bothways.tasks import evaluate, finetune
 from bothways.tasks.relate import relation_f1
 from tests.inference.made import tokenizer
@@ -142,8 +143,11 @@ def test_r_bert_reads_the_beginning_and_the_means_of_both_things(body: Path) -> 
 def test_things_that_do_not_fit_are_an_error_that_names_the_line(tmp_path: Path, body: Path) -> None:
     records = [*related(4), {"text": f"<e1>{'fox ' * 40}</e1> and <e2>dog</e2>", "label": "Jump(e1,e2)"}]
     train = write(tmp_path / "data.jsonl", *records)
-    with pytest.raises(DataError, match=r"data.jsonl, line 5: the two things are .* --length"):
-        finetune(config(tmp_path, body, task="relate", train=train, dev=train, length=32))
+    told = config(tmp_path, body, task="relate", train=train, dev=train, length=32, epochs=1)
+    with pytest.raises(DataError, match=r"data.jsonl, line 5: the two things are 41 pieces, .* 26 fit in 32"):
+        finetune(told)
+    run = finetune(told.model_copy(update={"skip_bad": True}))
+    assert [line for line in RunFolder(run).manifest()["skipped"] if "line 5" in line]
 
 
 def test_heads_and_tails_are_found_by_words_or_by_place(tmp_path: Path, body: Path) -> None:

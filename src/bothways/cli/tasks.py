@@ -11,7 +11,7 @@ import typer
 from bothways.cli.show import Json, console, print_json
 
 if TYPE_CHECKING:
-    from bothways.tasks.records import Skip, Skipped
+    from bothways.tasks.records import Columns, Skip, Skipped
 
 Column = Annotated[
     list[str],
@@ -23,6 +23,7 @@ Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its mode
 
 
 def finetune(
+    context: typer.Context,
     model: Annotated[
         str | None, typer.Argument(help="A run, a Hugging Face folder, or a name of its hub.", show_default=False)
     ] = None,
@@ -54,6 +55,7 @@ def finetune(
     from bothways.tasks import finetune as run
 
     if resume:
+        _refuse_settings(context, out)
         config = RunFolder(out).config_as(FinetuneConfig)
     elif model is None or train is None:
         raise UsageError("expected a model and --train FILE, as in: bothways finetune runs/mine --train train.jsonl")
@@ -79,22 +81,33 @@ def finetune(
     manifest = RunFolder(config.out).manifest()
     if json:
         return print_json({key: manifest.get(key) for key in ("examples", "best", "test", "truncated", "skipped")})
-    _tell(manifest, config.out)
-    return None
+    return _tell(manifest, config.out)
+
+
+def _refuse_settings(context: typer.Context, out: Path) -> None:
+    """
+    Raises:
+        UsageError: what a run that goes on would not heed.
+    """
+    from bothways.errors import UsageError
+
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if said := [name for name in given if name not in ("resume", "out", "json", "seeds")]:
+        names = ", ".join(f"--{name.replace('settings', 'set').replace('_', '-')}" for name in said)
+        raise UsageError(f"--resume goes on with the settings in {out / 'config.yaml'}: leave out {names}")
 
 
 def _tell(manifest: dict[str, Any], out: Path) -> None:
+    from bothways.tasks.report import cut_texts
+
     examples, cut, skipped = manifest["examples"], manifest["truncated"], manifest["skipped"]
     held = " (held out of --train by a hash of the texts)" if examples["dev_cut_from_train"] else ""
     lines = [
         "",
         f"read       {manifest['columns']}",
         f"examples   {examples['train']} train, {examples['dev']} dev{held}, {examples['test']} test",
-        *(
-            [f"cut        {cut['train']} training texts were longer than {cut['length']} pieces"]
-            if cut["train"]
-            else []
-        ),
+        *([f"cut        {cut_texts(cut)}"] if any(cut.get(side) for side in ("train", "dev", "test")) else []),
         *(f"skipped    {line}" for line in skipped[:LISTED]),
         *([f"           and {len(skipped) - LISTED} more, in {out / 'manifest.json'}"] if skipped[LISTED:] else []),
         f"kept       epoch {manifest['best']['epoch']}, in {out / 'model'}",
@@ -154,6 +167,10 @@ def _skip(skip_bad: bool) -> tuple[Skip, Skipped]:
     return (skipped if skip_bad else refuse), skipped
 
 
+def _show_columns(columns: Columns) -> None:
+    console().out(f"read  {columns}", highlight=False)
+
+
 def predict(
     run: Run,
     file: Annotated[Path, typer.Argument(help="Records: jsonl, csv or tsv; answers in them are not read.")],
@@ -165,7 +182,7 @@ def predict(
     from bothways.tasks import predict as write
 
     skip, skipped = _skip(skip_bad)
-    count = write(run, file, out, columns=_columns(column), skip=skip)
+    count = write(run, file, out, columns=_columns(column), skip=skip, show=_show_columns)
     console().out(f"{count} answers in {out}", highlight=False)
     for line in skipped.found:
         console().out(f"skipped  {line}", highlight=False)
@@ -182,11 +199,12 @@ def evaluate(
     from bothways.tasks import evaluate as measure
 
     skip, skipped = _skip(skip_bad)
-    scores = measure(run, file, columns=_columns(column), skip=skip)
+    show = (lambda columns: None) if json else _show_columns
+    scores = measure(run, file, columns=_columns(column), skip=skip, show=show)
     if json:
         return print_json(scores | {"skipped": len(skipped.found)})
     for name, value in scores.items():
-        console().out(f"{name:20s} {value if name == 'examples' else format(value, '.4f')}", highlight=False)
+        console().out(f"{name:20s} {value if isinstance(value, int) else format(value, '.4f')}", highlight=False)
     for line in skipped.found:
         console().out(f"skipped  {line}", highlight=False)
     return None

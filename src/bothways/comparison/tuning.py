@@ -58,9 +58,9 @@ def tuned_answers(run: Path, files: TaskFiles, *, seed: int) -> Items:
         finetune(FinetuneConfig(model=str(run), task=files.task, train=files.train, out=out, seed=seed, skip_bad=True))
         tuned, skip = Tuned.load(out), Skipped()
         _, examples = read_examples(tuned.task, files.test, said={}, skip=skip)
-        examples = check_known(tuned.task, examples, tuned.answers, skip)
-        _, said = measure(tuned, examples)
-        return Items(*tuned.task.items(examples, said))
+        asked = tuned.encode(check_known(tuned.task, examples, tuned.answers, skip), skip)
+        _, said = measure(tuned, asked)
+        return Items(*tuned.task.items([example for example, _ in asked], said))
 
 
 def untrained_run(config: PretrainConfig, place: Path) -> Path:

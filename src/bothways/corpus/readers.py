@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -181,8 +182,18 @@ class Reader:
                 at = number
                 yield line + "\n"
 
+        tabs = _suffix(path) == ".tsv"
+        plain = tabs and not checked  # a record a line: quotes mean themselves in published ones
         with _long_fields():
-            records = csv.DictReader(lines(), delimiter="\t" if _suffix(path) == ".tsv" else ",", strict=True)
+            records = csv.DictReader(
+                lines(),
+                delimiter="\t" if tabs else ",",
+                quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
+                strict=True,
+            )
+            if plain:
+                records.fieldnames = [_unquoted(name) for name in records.fieldnames or ()]
+            self._check_names(path, records.fieldnames or ())
             if checked:
                 self._check_columns(path, records.fieldnames or ())
             while True:
@@ -193,7 +204,7 @@ class Reader:
                 except csv.Error as error:
                     self.skip(path, at, f"expected {_suffix(path)[1:]}, got something else ({error})")
                 else:
-                    yield at, record
+                    yield at, {name: _unquoted(value) for name, value in record.items()} if plain else record
 
     def parquet(self, path: Path) -> Iterator[Parts]:
         """One record a row; needs pyarrow."""
@@ -210,6 +221,10 @@ class Reader:
         except (ArrowException, OSError) as error:
             self.skip(path, 0, f"expected Parquet, got something else ({error})")
 
+    def _check_names(self, path: Path, columns: Sequence[str]) -> None:
+        if twice := next((name for place, name in enumerate(columns) if name in columns[:place]), None):
+            raise UsageError(f"{path}: expected a name for each column, got {twice!r} twice")
+
     def _check_columns(self, path: Path, columns: Iterable[str]) -> None:
         missing = [field for field in self.options.fields if field not in columns]
         if missing:
@@ -222,6 +237,15 @@ class Reader:
             yield _parts(record, self.options.fields)
         except _BadRecordError as error:
             self.skip(path, line, str(error))
+
+
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
+
+
+def _unquoted(field: Any) -> Any:
+    """A field without the quotes that a spreadsheet puts around it."""
+    found = _QUOTED.fullmatch(field) if isinstance(field, str) else None
+    return found[1].replace('""', '"') if found else field
 
 
 def _parts(record: Any, fields: Iterable[str]) -> Parts:

@@ -22,6 +22,8 @@ TOKENS_AT_ONCE = 2048  # on a CPU
 def logits_of(model: Model, examples: Sequence[Encoded], answers: Answers) -> list[np.ndarray]:
     """For each example float32 [N, C]: the logits at its places. Examples of like length are read together."""
     found: list[np.ndarray] = [np.zeros((0, len(answers.labels)), dtype=np.float32)] * len(examples)
+    if not examples:
+        return found
     device = model.table.device
     tokens = TOKENS_AT_ONCE * (1 if device.type == "cpu" else 16)
     order = np.argsort([-len(example) for example in examples], kind="stable")

@@ -35,7 +35,7 @@ def intent(reader: Reader, texts: Sequence[str]) -> list[Intended]:
     Raises:
         ModelError: the model was not fine-tuned to.
     """
-    answers, length = taught(reader, "intent"), reader.model.config.length
+    answers, length = taught(reader, "intent"), reader.length
     found = [Words.of(text) for text in texts]
     parts = [encode_intent(reader.tokenizer, words, answers, length=length) for words in found]
     logits = iter(logits_of(reader.model, [part for some in parts for part in some], answers))

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bothways.errors import ModelError
+from bothways.errors import ModelError, UsageError
 from bothways.inference.answering import chances, logits_of, whole
 from bothways.inference.examples import Encoded, encode_texts, encode_words
 from bothways.inference.reading import Reader
-from bothways.inference.spans import Span, best_span, encode_question
+from bothways.inference.spans import QUESTION, Span, best_span, encode_question
 from bothways.inference.words import Entity, Words, entities
 from bothways.model import Answers
 from bothways.text import Tokenizer
 
 OUTSIDE = "O"
+_TEXTS = {1: "one text", 2: "two texts"}
 Text = str | tuple[str, str]
 Texts = Sequence[Text]
 
@@ -72,7 +74,7 @@ def tag(reader: Reader, texts: Sequence[str | list[str]]) -> list[Tagged]:
         ModelError: the model was not fine-tuned to.
     """
     answers = taught(reader, "tag")
-    length = reader.model.config.length
+    length = reader.length
     found = [Words.of(text) if isinstance(text, str) else Words.joined(text) for text in texts]
     parts = [encode_words(reader.tokenizer, words.read, words.spans, length=length) for words in found]
     logits = iter(logits_of(reader.model, [part for some in parts for part in some], answers))
@@ -86,9 +88,13 @@ def choose(reader: Reader, question: str, choices: Sequence[str], *, context: st
     """
     Raises:
         ModelError: the model was not fine-tuned to.
+        UsageError: nothing to choose from.
     """
+    if len(choices) < 2:
+        raise UsageError(f"expected two choices or more, got {len(choices)}")
     answers = taught(reader, "choose")
-    parts = encode_choices(reader.tokenizer, context, question, choices, length=reader.model.config.length)
+    parts = encode_choices(reader.tokenizer, context, question, choices, length=reader.length)
+    warn_of_cuts(parts, f"the {reader.length} pieces that the model reads")
     return choice_of(np.array([one[0, 0] for one in logits_of(reader.model, parts, answers)]))
 
 
@@ -98,7 +104,8 @@ def answer(reader: Reader, question: str, context: str) -> Span:
         ModelError: the model was not fine-tuned to.
     """
     answers = taught(reader, "answer")
-    parts = encode_question(reader.tokenizer, question, context, length=reader.model.config.length)
+    parts = encode_question(reader.tokenizer, question, context, length=reader.length)
+    warn_of_cuts(parts[:1], f"the {QUESTION} pieces of a question that the model reads")
     logits, declines = logits_of(reader.model, parts, answers), answers.kind == "span or none"
     return best_span(reader.tokenizer, context, parts, logits, may_decline=declines)
 
@@ -142,6 +149,23 @@ def tagged(words: Words, logits: np.ndarray, answers: Answers) -> Tagged:
     return Tagged([words[i] for i in range(len(words))], tags, sure, list(entities(words, tags)))
 
 
+def warn_of_cuts(examples: Sequence[Encoded], limit: str) -> None:
+    """A UserWarning: nothing is left out silently."""
+    if cut := sum(one.cut > 0 for one in examples):
+        warnings.warn(f"cut to {limit}: {cut} of {len(examples)} texts", stacklevel=5)
+
+
+def expected(texts: tuple[str, ...], answers: Answers) -> tuple[str, ...]:
+    """One text or two, as the model was trained on.
+
+    Raises:
+        UsageError: the other way round.
+    """
+    if answers.texts and len(texts) != answers.texts:
+        raise UsageError(f"expected {_TEXTS[answers.texts]}, as the model was trained on, got {_TEXTS[len(texts)]}")
+    return texts
+
+
 def taught(reader: Reader, task: str) -> Answers:
     """
     Raises:
@@ -155,8 +179,8 @@ def taught(reader: Reader, task: str) -> Answers:
 
 
 def _logits(reader: Reader, texts: Texts, answers: Answers) -> list[np.ndarray]:
-    """[C] for each text or pair; what is longer than the model reads is cut."""
-    length = reader.model.config.length
-    several = [(text,) if isinstance(text, str) else text for text in texts]
-    examples = [encode_texts(reader.tokenizer, one, length=length) for one in several]
+    """[C] for each text or pair; what is longer than the model reads is cut, with a warning."""
+    several = [expected((text,) if isinstance(text, str) else text, answers) for text in texts]
+    examples = [encode_texts(reader.tokenizer, one, length=reader.length) for one in several]
+    warn_of_cuts(examples, f"the {reader.length} pieces that the model reads")
     return [found[0] for found in logits_of(reader.model, examples, answers)]

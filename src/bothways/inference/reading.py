@@ -46,6 +46,11 @@ class Reader:
     def device(self) -> torch.device:
         return self.model.table.device
 
+    @property
+    def length(self) -> int:
+        """Pieces of a text at most, of a model that was fine-tuned with no longer ones."""
+        return min(self.model.config.length, self.tokenizer.length or self.model.config.length)
+
     def needs(self, what: str) -> None:
         """
         Raises:

@@ -70,7 +70,7 @@ def relate(reader: Reader, texts: Sequence[str]) -> list[Label]:
         ModelError: the model was not fine-tuned to.
         UsageError: a text that is not marked so, or things that are longer than the model reads.
     """
-    answers, length = taught(reader, "relate"), reader.model.config.length
+    answers, length = taught(reader, "relate"), reader.length
     parts = [encode_related(reader.tokenizer, Pair.marked(text), length=length) for text in texts]
     return [label_of(one[0], answers) for one in logits_of(reader.model, parts, answers)]
 

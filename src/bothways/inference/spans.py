@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bothways.errors import UsageError
 from bothways.inference.examples import Encoded
 from bothways.inference.words import composed
 from bothways.text import Tokenizer
@@ -40,14 +41,21 @@ def encode_question(
 
     Windows share `STRIDE` pieces, so an answer that one cuts stands whole in the next. With an answer (from, to, in
     characters of the context; (0, 0): there is none), the labels [T, 2] mark its first and last piece, or the first
-    piece of all in a window that does not hold it.
+    piece of all in a window that does not hold it. A question is cut after `QUESTION` pieces: the first window's `cut`.
+
+    Raises:
+        UsageError: no room for the context beside the question, or for the answer in any window.
     """
-    asked = np.array(tokenizer.encode(question)[:QUESTION], dtype=np.int32)
+    whole = np.array(tokenizer.encode(question), dtype=np.int32)
+    asked = whole[:QUESTION]
     read, origin = composed(context)
     pieces, spans = tokenizer.encode_spans(read)
     room = tokenizer.frame.room(length, 2) - len(asked)
+    if room < 1:
+        raise UsageError(f"a question of {len(asked)} pieces leaves no room for its context in {length}")
     step = room - min(STRIDE, room // 2)
     ends = _pieces_of(origin[spans], answer) if answer and answer[1] > answer[0] else None
+    held = False
     parts: list[Encoded] = []
     for begin in range(0, max(1, len(pieces) - (room - step)), step):
         shown = pieces[begin : begin + room]
@@ -57,9 +65,14 @@ def encode_question(
         labels = np.zeros((len(framed), 2), dtype=np.float32)
         if answer is not None:
             inside = ends is not None and begin <= ends[0] and ends[1] < begin + len(shown)
+            held |= inside
             for column in (0, 1):
                 labels[at + ends[column] - begin if inside and ends else 0, column] = 1.0
-        parts.append(Encoded(framed, segments, np.arange(len(framed)), labels, of))
+        cut = 0 if parts else len(whole) - len(asked)
+        parts.append(Encoded(framed, segments, np.arange(len(framed)), labels, of, cut))
+    if answer and answer[1] > answer[0] and not held:
+        long = f"{ends[1] - ends[0] + 1} pieces, a window holds {room}" if ends else "no piece of the tokenizer's"
+        raise UsageError(f"no window holds the answer: it is {long}")
     return parts
 
 
@@ -91,7 +104,7 @@ def best_span(
             found.append((float(one[start, 0] + one[stop, 1]), int(part.of[start]), int(part.of[stop])))
     found = sorted(found, reverse=True)[:BEST]
     if not found:
-        return Span("", 0, 0, 1.0, -np.inf)
+        return Span("", 0, 0, 1.0, 0.0)
     scores = np.array([score for score, _, _ in found] + ([declined] if may_decline else []))
     chance = np.exp(scores - scores.max())
     margin = found[0][0] - declined

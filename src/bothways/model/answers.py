@@ -35,6 +35,7 @@ class Answers:
     kind    one of the labels, several (any of them), a number, one of several texts, a span of a text; of vectors,
             which text belongs to which (pair) or how alike they are
     reads   the body's face: "encoder" from all sides, "decoder" from left to right
+    texts   of an example, one or two; 0: nobody says, or it is not for the task to say
     thresholds  the chance from which on a label is given: of each where several may be right, of the second of two;
                 None: a half
     """
@@ -44,6 +45,7 @@ class Answers:
     labels: tuple[str, ...]
     kind: Kind
     reads: Side
+    texts: int = 0
     thresholds: tuple[float, ...] | None = None
 
     @property

@@ -37,8 +37,8 @@ class Answer(Task):
         answers = None
         if gold:
             column = columns.names["answers"]
-            answers = tuple(_placed(one, context, column) for one in _listed(record.get(column), column))
-        return Example(record.get(columns.names.get("id", ""), number), (question, context), answers, place)
+            answers = tuple(_placed(one, context, column) for one in _listed(columns.value(record, "answers"), column))
+        return Example(columns.id(record, number), (question, context), answers, place)
 
     def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
         declines = any(not example.gold for example in examples)
@@ -79,9 +79,11 @@ class Answer(Task):
 def _listed(value: Any, column: str) -> list[Any]:
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         starts = value.get("answer_start", [])
-        if len(starts) != len(value["text"]):
-            raise BadField(column, f"as many answer_start as text, got {len(starts)} and {len(value['text'])}")
+        if not isinstance(starts, list) or len(starts) != len(value["text"]):
+            raise BadField(column, f"as many answer_start as text, got {value!r:.80}")
         return [{"text": text, "start": start} for text, start in zip(value["text"], starts, strict=True)]
+    if isinstance(value, str):  # as a table has it: a text of the context, or none
+        return [{"text": value}] if value.strip() else []
     if not isinstance(value, list):
         raise BadField(column, f"a list of answers, got {value!r:.80}")
     return value

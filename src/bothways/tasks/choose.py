@@ -28,7 +28,7 @@ class Choose(Task):
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
         column = columns.names["choices"]
-        choices: Any = record.get(column)
+        choices: Any = columns.value(record, "choices")
         several = isinstance(choices, list) and len(choices) > 1
         if not several or not all(isinstance(one, str) and one.strip() for one in choices):
             raise BadField(column, f"two texts or more to choose from, got {choices!r:.80}")
@@ -38,11 +38,9 @@ class Choose(Task):
             right = choices.index(said) if said in choices else said
             if not isinstance(right, int) or isinstance(right, bool) or not 0 <= right < len(choices):
                 raise BadField(columns.names["answer"], f"one of the choices or its number, from 0, got {said!r:.80}")
-        context = record.get(columns.names.get("context", ""), "")
-        lines = context if isinstance(context, list) else [context]  # a dialogue is a list of turns
-        before = "\n".join(str(line) for line in lines if str(line).strip())
+        before = _context(columns.value(record, "context"), columns) if "context" in columns.names else ""
         texts = (before, columns.text(record, "question"), *choices)
-        return Example(record.get(columns.names.get("id", ""), number), texts, right, place)
+        return Example(columns.id(record, number), texts, right, place)
 
     def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
         if len({example.gold for example in examples}) < 2:
@@ -67,3 +65,11 @@ class Choose(Task):
     def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
         right = [one["choice"] == example.gold for example, one in zip(examples, said, strict=True)]
         return {"accuracy": float(np.mean(right))}
+
+
+def _context(value: Any, columns: Columns) -> str:
+    """A text, or the turns of a dialogue as one; nothing where there is none."""
+    lines = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(line, str) for line in lines):
+        raise BadField(columns.names["context"], f"a text, or a list of them, got {value!r:.80}")
+    return "\n".join(line for line in lines if line.strip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from bothways.errors import DataError
 from bothways.inference.examples import Encoded, encode_texts
-from bothways.inference.labelling import label_of
+from bothways.inference.labelling import expected, label_of
 from bothways.model import Answers
 from bothways.tasks.records import BadField, Columns
 from bothways.tasks.task import Example, Heard, Task, file_of
@@ -28,10 +29,10 @@ class Classify(Task):
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
         value: Any = None
         if gold:
-            value = record.get(columns.names["label"])
-            if isinstance(value, list) and all(isinstance(one, str | int) for one in value):
+            value = columns.value(record, "label")
+            if isinstance(value, list) and all(map(_names_a_class, value)):
                 value = tuple(sorted({str(one) for one in value}))
-            elif isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+            elif _names_a_class(value):
                 value = str(value)
             else:
                 raise BadField(columns.names["label"], f"a label, or a list of them, got {value!r}")
@@ -45,7 +46,8 @@ class Classify(Task):
         if len(labels) < (1 if several else 2):
             only = ", ".join(labels) or "none"
             raise DataError(f"{file_of(examples)}: expected two classes or more to tell apart, got only {only!r}")
-        return Answers(self.name, "label", tuple(sorted(labels, key=_natural)), "several" if several else "one", reads)
+        kind: Any = "several" if several else "one"
+        return Answers(self.name, "label", tuple(sorted(labels, key=_natural)), kind, reads, len(examples[0].texts))
 
     def check(self, example: Example, answers: Answers) -> str | None:
         if isinstance(example.gold, tuple) != (answers.kind == "several"):
@@ -55,7 +57,7 @@ class Classify(Task):
         return f"the label {new[0]!r} was not trained; known: {', '.join(answers.labels)}" if new else None
 
     def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
-        encoded = encode_texts(tokenizer, example.texts, length=length)
+        encoded = encode_texts(tokenizer, expected(example.texts, answers), length=length)
         if example.gold is None:
             return [encoded]
         if answers.kind == "several":
@@ -76,13 +78,7 @@ class Classify(Task):
         from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
         if answers.kind == "several":
-            right = [[label in example.gold for label in answers.labels] for example in examples]
-            found = [[label in one["label"] for label in answers.labels] for one in said]
-            return {
-                "accuracy": float(accuracy_score(right, found)),
-                "micro_f1": float(f1_score(right, found, average="micro", zero_division=0)),
-                "macro_f1": float(f1_score(right, found, average="macro", zero_division=0)),
-            }
+            return _of_several([example.gold for example in examples], [one["label"] for one in said], answers.labels)
         golds, labels = [example.gold for example in examples], [one["label"] for one in said]
         known = sorted({*golds, *labels}, key=_natural)
         scores = {
@@ -93,6 +89,19 @@ class Classify(Task):
         if len(answers.labels) == 2:  # the second is the positive one: "1" of "0" and "1"
             scores["f1"] = float(f1_score(golds, labels, pos_label=answers.labels[1], zero_division=0))
         return scores
+
+
+def _of_several(
+    golds: Sequence[Collection[str]], said: Sequence[Collection[str]], labels: Sequence[str]
+) -> dict[str, float]:
+    """As scikit-learn counts them, which takes a single column of labels for two classes."""
+    right, found = (np.array([[label in some for label in labels] for some in side]) for side in (golds, said))
+    both, either = (right & found).sum(0), right.sum(0) + found.sum(0)
+    return {
+        "accuracy": float((right == found).all(1).mean()),
+        "micro_f1": float(2 * both.sum() / max(either.sum(), 1)),
+        "macro_f1": float((2 * both / np.maximum(either, 1)).mean()),
+    }
 
 
 class Match(Task):
@@ -107,7 +116,8 @@ class Match(Task):
         value = None
         if gold:
             try:
-                value = float(record.get(columns.names["score"], ""))
+                said = record.get(columns.names["score"], "")
+                value = np.nan if isinstance(said, bool) else float(said)
             except (TypeError, ValueError):
                 value = np.nan
             if not np.isfinite(value):
@@ -118,13 +128,13 @@ class Match(Task):
     def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
         if len({example.gold for example in examples}) < 2:
             raise DataError(f"{file_of(examples)}: expected numbers that differ, got one number only")
-        return Answers(self.name, "label", ("score",), "number", reads)
+        return Answers(self.name, "label", ("score",), "number", reads, len(examples[0].texts))
 
     def check(self, example: Example, answers: Answers) -> str | None:
         return None
 
     def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
-        encoded = encode_texts(tokenizer, example.texts, length=length)
+        encoded = encode_texts(tokenizer, expected(example.texts, answers), length=length)
         return [encoded if example.gold is None else replace(encoded, labels=np.array([[example.gold]], np.float32))]
 
     def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
@@ -149,9 +159,13 @@ def _squared(golds: Sequence[float], found: Sequence[float]) -> float:
 
 def _example(record: Mapping[str, Any], columns: Columns, gold: Any, *, place: str, number: int) -> Example:
     texts = tuple(columns.text(record, role) for role in ("text", "other") if role in columns.names)
-    return Example(record.get(columns.names.get("id", ""), number), texts, gold, place)
+    return Example(columns.id(record, number), texts, gold, place)
 
 
 def _natural(label: str) -> tuple[float, str]:
     """Labels that are numbers in the order of numbers: "2" before "10"."""
-    return (float(label), label) if label.lstrip("-").isdecimal() else (np.inf, label)
+    return (float(label), label) if re.fullmatch(r"-?\d+", label) else (np.inf, label)
+
+
+def _names_a_class(value: Any) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else isinstance(value, int) and not isinstance(value, bool)

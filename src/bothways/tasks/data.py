@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from bothways.errors import DataError, UsageError
+from bothways.inference.examples import Encoded
 from bothways.model import Answers
 from bothways.tasks.config import FinetuneConfig, task_named
 from bothways.tasks.records import BadField, Columns, Skip, Skipped, records, refuse
 from bothways.tasks.task import Example, Task
 from bothways.tasks.thresholds import check_thresholds
+from bothways.text import Tokenizer
 
-SEVERAL = 3  # bad records that an error lists
+Asked = tuple[Example, list[Encoded]]
+"""An example, and its parts as pieces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
     """train, dev, test    examples; test is empty where no file was given
     answers  what the training examples say
-    columns  how the columns were read, to be printed
+    columns  how those of the training file were read
     held     how many of the examples of `train`'s file dev is, if it was cut from there
-    skipped  "file, line N: why" of every record that was left out
+    skip     what is done with a record that is wrong
     """
 
     train: list[Example]
     dev: list[Example]
     test: list[Example]
     answers: Answers
-    columns: str
+    columns: Columns
     held: int
-    skipped: list[str]
+    skip: Skip
 
 
 def read_data(config: FinetuneConfig, *, reads: str) -> Data:
@@ -43,8 +47,7 @@ def read_data(config: FinetuneConfig, *, reads: str) -> Data:
         UsageError: a column that is not there.
     """
     task = task_named(config.task)
-    skipped = Skipped()
-    skip: Skip = skipped if config.skip_bad else refuse
+    skip: Skip = Skipped() if config.skip_bad else refuse
     columns, train = read_examples(task, config.train, said=config.columns, skip=skip)
     if config.dev:
         _, dev = read_examples(task, config.dev, said=config.columns, skip=skip)
@@ -52,44 +55,90 @@ def read_data(config: FinetuneConfig, *, reads: str) -> Data:
     else:
         train, dev = hold_out(train, config.dev_share)
         held = len(dev)
-    if not train or not dev:
-        raise DataError(
-            f"{config.train}: expected examples to train on and to choose by, got {len(train)} and {len(dev)}. "
-            "Bring more, or name a --dev file."
-        )
+    enough(train, config.train, "to train on")
     answers = task.answers(train, reads=reads)
+    if held and (rare := [example for example in dev if task.check(example, answers)]):  # a label of theirs alone
+        train, dev = [*train, *rare], [example for example in dev if example not in rare]
+        answers, held = task.answers(train, reads=reads), len(dev)
     if config.head and config.head not in task.heads:
         raise UsageError(f"{task.name} has {'the heads ' + ', '.join(task.heads) if task.heads else 'one head only'}")
     if config.head:
         answers = replace(answers, head=config.head)  # one of the task's
-    if config.thresholds == "tuned":
-        check_thresholds(answers)
+    _check_settings(config, answers)
     test = read_examples(task, config.test, said=config.columns, skip=skip)[1] if config.test else []
     dev, test = (check_known(task, some, answers, skip) for some in (dev, test))
-    return Data(train, dev, test, answers, str(columns), held, skipped.found)
+    return Data(train, dev, test, answers, columns, held, skip)
+
+
+def _check_settings(config: FinetuneConfig, answers: Answers) -> None:
+    """
+    Raises:
+        UsageError: one that would change nothing for such answers.
+    """
+    if config.thresholds == "tuned":
+        check_thresholds(answers)
+    if config.class_weights == "balanced" and (config.task, answers.kind) != ("classify", "one"):
+        raise UsageError("class_weights=balanced is for classify with one label an example")
+    if config.label_smoothing and answers.kind != "one":
+        raise UsageError("label_smoothing is for one label an example, or a tag a word")
+
+
+def enough(examples: Sequence[Any], file: Path, what: str) -> None:
+    """
+    Raises:
+        DataError: none are left.
+    """
+    if not examples:
+        raise DataError(f"{file}: expected examples {what}, got none. Bring more, or see what --skip-bad left out.")
 
 
 def read_examples(
-    task: Task, path: Path, *, said: dict[str, str], skip: Skip, gold: bool = True
+    task: Task, path: Path, *, said: Mapping[str, str], skip: Skip, usual: Mapping[str, str] | None = None
 ) -> tuple[Columns, list[Example]]:
-    """All of a file; without `gold`, answers are neither needed nor read."""
-    found: list[Example] = []
+    """All of a file, with how its columns were read."""
+    columns, examples = streamed(task, path, said=said, skip=skip, usual=usual)
+    return columns, list(examples)
+
+
+def streamed(
+    task: Task,
+    path: Path,
+    *,
+    said: Mapping[str, str],
+    skip: Skip,
+    usual: Mapping[str, str] | None = None,
+    gold: bool = True,
+) -> tuple[Columns, Iterator[Example]]:
+    """The examples of a file one by one, with how its columns are read.
+
+    Args:
+        said: {role: column}.
+        usual: the same, of the file that the model was trained on: taken where there is such a column.
+        gold: without it, answers are neither needed nor read.
+    """
     lines = records(path, skip)
     first = next(lines, None)
     if first is None:
         raise DataError(f"{path}: expected records, got an empty file")
-    columns = columns_of(task, first[1].keys(), said=said, file=path, gold=gold)
-    for number, (line, record) in enumerate(chain([first], lines)):
-        try:
-            found.append(task.read(record, columns, place=f"{path}, line {line}", number=number, gold=gold))
-        except BadField as error:
-            skip(path, line, f"field {error.column!r}: {error}")
-    return columns, found
+    fields = first[1].keys()
+    kept = {role: name for role, name in (usual or {}).items() if name in fields}
+    columns = _columns(task, fields, said={**kept, **said}, file=path, gold=gold)
+
+    def examples() -> Iterator[Example]:
+        for number, (line, record) in enumerate(chain([first], lines)):
+            try:
+                yield task.read(record, columns, place=f"{path}, line {line}", number=number, gold=gold)
+            except BadField as error:
+                skip(path, line, f"field {error.column!r}: {error}")
+
+    return columns, examples()
 
 
-def columns_of(task: Task, fields: Collection[str], *, said: dict[str, str], file: Path, gold: bool) -> Columns:
-    """Which column is which, for this task."""
-    needed, optional = task.roles({*fields, *said}, gold=gold)
+def _columns(task: Task, fields: Collection[str], *, said: Mapping[str, str], file: Path, gold: bool) -> Columns:
+    """Which column is which, for this task; those of answers that nobody knows are not looked for."""
+    every, (needed, optional) = (task.roles({*fields, *said}, gold=known) for known in (True, gold))
+    if other := next((role for role in said if role not in chain(*every)), None):
+        raise UsageError(f"{task.name} has no column for {other} here; it has: {', '.join(chain(*every))}")
     wanted = {role: name for role, name in said.items() if role in (*needed, *optional)}
     return Columns.guess(fields, needed=needed, optional=optional, said=wanted, file=file)
 
@@ -116,8 +165,39 @@ def check_known(task: Task, examples: Sequence[Example], answers: Answers, skip:
     kept = []
     for example in examples:
         if wrong := task.check(example, answers):
-            file, _, line = example.place.rpartition(", line ")
-            skip(Path(file), int(line), wrong)
+            example.leave_out(skip, wrong)
         else:
             kept.append(example)
     return kept
+
+
+def encode(task: Task, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
+    """The parts of an example that have something to say."""
+    return [part for part in task.encode(example, tokenizer, answers, length=length) if len(part.at)]
+
+
+def encoded(
+    task: Task,
+    examples: Iterable[Example],
+    tokenizer: Tokenizer,
+    answers: Answers,
+    *,
+    length: int,
+    skip: Skip,
+    taught: bool,
+) -> Iterator[Asked]:
+    """Each with its parts, whose right answers are those of the example if they are to be `taught`.
+
+    Raises:
+        DataError: one that cannot be read, or its right answer not be taught, unless such are skipped.
+    """
+    for example in examples:
+        try:
+            shown = example if taught else replace(example, gold=None)
+            parts = encode(task, shown, tokenizer, answers, length=length)
+            if taught and not parts:
+                raise UsageError("expected a text, got none that the tokenizer keeps")
+        except UsageError as error:
+            example.leave_out(skip, str(error))
+        else:
+            yield example, parts

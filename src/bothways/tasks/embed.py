@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +38,7 @@ class Embed(Task):
                 score = np.nan
             if not np.isfinite(score):
                 raise BadField(column, f"a number, got {record.get(column)!r}")
-        return Example(record.get(columns.names.get("id", ""), number), texts, score, place)
+        return Example(columns.id(record, number), texts, score, place)
 
     def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
         scores = [example.gold for example in examples]
@@ -76,7 +76,7 @@ class Embed(Task):
         """Of scores, the rank correlation of the cosines with them; else, among all second texts of the file, at which
         place each text finds its own."""
         if examples[0].gold is None:
-            return _retrieval(examples, said)
+            return _retrieval(_ranks(examples, said))
         from scipy.stats import pearsonr, spearmanr
 
         golds, found = [example.gold for example in examples], [one["similarity"] for one in said]
@@ -87,9 +87,27 @@ class Embed(Task):
             "pearson": float(pearsonr(golds, found).statistic),
         }
 
+    def scores_of(
+        self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
+    ) -> Callable[[Sequence[int]], dict[str, float]]:
+        """The texts that are looked through stay all those of the file: among fewer, each would be found sooner."""
+        if examples[0].gold is not None:
+            return super().scores_of(examples, said, answers)
+        rank = _ranks(examples, said)
+        return lambda drawn: _retrieval(rank[drawn])
 
-def _retrieval(examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Mean reciprocal rank, and how often the first is its own; a text that stands there twice is one candidate."""
+
+def _retrieval(rank: np.ndarray) -> dict[str, float]:
+    """Mean reciprocal rank, and how often a text's own is the first, or one of ten."""
+    return {
+        "mrr": float((1 / rank).mean()),
+        "recall_at_1": float((rank <= 1).mean()),
+        "recall_at_10": float((rank <= 10).mean()),
+    }
+
+
+def _ranks(examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> np.ndarray:
+    """[N] at which place each text finds its own; a text that stands there twice is one candidate."""
     texts = [example.texts[1] for example in examples]
     number = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     own = np.array([number[text] for text in texts])
@@ -101,12 +119,7 @@ def _retrieval(examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> d
         cosines = asked[begin : begin + 1024] @ candidates.T
         mine = cosines[np.arange(len(cosines)), own[begin : begin + 1024]]
         ranks.append(1 + (cosines > mine[:, None]).sum(1) + ((cosines == mine[:, None]).sum(1) - 1) / 2)  # ties: half
-    rank = np.concatenate(ranks)
-    return {
-        "mrr": float((1 / rank).mean()),
-        "recall_at_1": float((rank <= 1).mean()),
-        "recall_at_10": float((rank <= 10).mean()),
-    }
+    return np.concatenate(ranks)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

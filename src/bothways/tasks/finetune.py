@@ -27,10 +27,11 @@ from bothways.machine import bf16_instructions
 from bothways.model import Model, read_body
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import FinetuneConfig, rate_for, task_named
-from bothways.tasks.data import Data, read_data
+from bothways.tasks.data import Asked, Data, encoded, enough, read_data
 from bothways.tasks.intervals import bootstrap
 from bothways.tasks.losses import losses_of
-from bothways.tasks.predict import Tuned, encode, measure
+from bothways.tasks.predict import Tuned, measure
+from bothways.tasks.records import Skipped
 from bothways.tasks.report import write_report
 from bothways.tasks.save import find_body, save_model
 from bothways.tasks.task import Task
@@ -44,6 +45,7 @@ from bothways.training.weights import Replicated
 
 LONGEST = 512
 TOKENS_AT_ONCE = 4096
+SIDES = {"train": "to train on", "dev": "to choose by", "test": "to measure by"}
 Show = Callable[[dict[str, Any]], None]
 
 
@@ -52,6 +54,7 @@ class Run:
     """What a run holds while it goes on.
 
     parts  the encoded parts of every training example
+    dev, test  examples with their parts
     steps  of an epoch
     """
 
@@ -63,6 +66,8 @@ class Run:
     state: State
     folder: RunFolder
     parts: list[list[Encoded]]
+    dev: list[Asked]
+    test: list[Asked]
     length: int
     steps: int
 
@@ -103,6 +108,9 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
     length = min(config.length or LONGEST, model.config.length)
     if config.length and config.length > model.config.length:
         raise UsageError(f"length {config.length} is more than the model reads ({model.config.length})")
+    asked = _encoded(config, data, tokenizer, length=length)
+    training, dev, test = ([example for example, _ in asked[side]] for side in SIDES)
+    data = replace(data, train=training, dev=dev, test=test)
     if not resume:
         folder.create(config)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -117,7 +125,9 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
         model=model,
         state=State(weights, [optimiser(config, weights, layers=model.config.layers, width=model.config.width)]),
         folder=folder,
-        parts=[encode(task, example, tokenizer, data.answers, length=length) for example in data.train],
+        parts=[parts for _, parts in asked["train"]],
+        dev=asked["dev"],
+        test=asked["test"],
         length=length,
         steps=math.ceil(len(data.train) / config.batch),
     )
@@ -126,24 +136,40 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
         if found:
             load_state(run.state, found[-1])
         folder.cut(run.state.step if found else -1)
-    cut = sum(part.cut > 0 for parts in run.parts for part in parts)
+    cut = {side: sum(any(part.cut for part in parts) for _, parts in some) for side, some in asked.items()}
     folder.note(
         status="running",
         versions={"bothways": __version__, "torch": torch.__version__},
-        columns=data.columns,
+        columns=str(data.columns),
+        roles=dict(data.columns.names),
         examples={
             "train": len(data.train),
             "dev": len(data.dev),
             "test": len(data.test),
             "dev_cut_from_train": data.held,
         },
-        truncated={"train": cut, "length": length},
+        truncated={**cut, "length": length},
         lengths=by_length(np.array([len(part) for parts in run.parts for part in parts])),
-        skipped=data.skipped,
+        skipped=data.skip.found if isinstance(data.skip, Skipped) else [],
         labels=list(data.answers.labels),
         precision="bf16" if bf16 else "fp32",
     )
     return run
+
+
+def _encoded(config: FinetuneConfig, data: Data, tokenizer: Tokenizer, *, length: int) -> dict[str, list[Asked]]:
+    """{"train", "dev", "test": those of its examples that can be read}.
+
+    Raises:
+        DataError: one that cannot, unless such are skipped; or none are left.
+    """
+    found = {}
+    for side, what in SIDES.items():
+        own = task_named(config.task), getattr(data, side), tokenizer, data.answers
+        found[side] = list(encoded(*own, length=length, skip=data.skip, taught=side == "train"))
+        if side != "test" or config.test:
+            enough(found[side], getattr(config, side) or config.train, what)
+    return found
 
 
 @torch.no_grad()
@@ -222,8 +248,6 @@ def _weights_of_examples(run: Run) -> np.ndarray:
     golds = [example.gold for example in run.data.train]
     if run.config.class_weights == "equal":
         return np.ones(len(golds))
-    if run.task.name != "classify" or run.data.answers.kind != "one":
-        raise UsageError("class_weights=balanced is for classify with one label an example")
     labels, number, counts = np.unique(golds, return_inverse=True, return_counts=True)
     return np.asarray(len(golds) / (len(labels) * counts[number]))
 
@@ -283,7 +307,7 @@ def _examples(run: Run, step: int) -> int:
 def _look(run: Run, show: Show) -> None:
     """An epoch's score on the dev examples, and its checkpoint; the best and the last are kept."""
     run.model.eval()
-    scores, _ = measure(run.tuned, run.data.dev)
+    scores, _ = measure(run.tuned, run.dev)
     run.state.notes.setdefault("scores", []).append(scores[next(iter(scores))])
     line = {"kind": "validation", "step": run.state.step, "epoch": run.state.step // run.steps, "scores": scores}
     run.folder.append(line)
@@ -315,16 +339,17 @@ def _finish(run: Run, best: int, show: Show) -> None:
     answers, save = run.data.answers, partial(save_model, run.config, weights, shape, run.tokenizer, length=run.length)
     save(answers, dev=dev)
     if run.config.thresholds == "tuned":
-        _, said = measure(Tuned.load(run.config.out), run.data.dev)
+        _, said = measure(Tuned.load(run.config.out), run.dev)
         answers = replace(answers, thresholds=best_thresholds(run.data.dev, said, answers))
         save(answers, dev=dev)
-        dev, _ = measure(Tuned.load(run.config.out), run.data.dev)
+        dev, _ = measure(Tuned.load(run.config.out), run.dev)
         save(answers, dev=dev)  # its card says how good it is
         run.folder.note(thresholds=list(answers.thresholds or ()))
     run.folder.note(best={"epoch": best // run.steps, "step": best, "scores": dev})
-    examples, where = (run.data.test, "test") if run.data.test else (run.data.dev, "dev")
-    scores, said = measure(Tuned.load(run.config.out), examples)
-    if run.data.test:
+    asked, where = (run.test, "test") if run.test else (run.dev, "dev")
+    examples = [example for example, _ in asked]
+    scores, said = measure(Tuned.load(run.config.out), asked)
+    if run.test:
         line = {"kind": "test", "step": run.state.step, "scores": scores}
         run.folder.append(line)
         run.folder.note(test=scores, test_intervals=bootstrap(run.task, examples, said, answers))

@@ -17,10 +17,8 @@ def bootstrap(
     task: Task, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers, *, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
     """{metric: (low, high)}, the middle 95 % of the scores of as many examples drawn with replacement."""
-    rng, found = np.random.default_rng(seed), []
-    for _ in range(RESAMPLES):
-        drawn = rng.integers(len(examples), size=len(examples)).tolist()
-        found.append(task.score([examples[i] for i in drawn], [said[i] for i in drawn], answers))
+    rng, scores_of = np.random.default_rng(seed), task.scores_of(examples, said, answers)
+    found = [scores_of(rng.integers(len(examples), size=len(examples)).tolist()) for _ in range(RESAMPLES)]
     low, high = (
         {name: float(np.quantile([scores[name] for scores in found], share)) for name in found[0]}
         for share in (0.025, 0.975)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,17 +15,18 @@ import torch
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
 from bothways.inference.answering import logits_of
-from bothways.inference.examples import Encoded
 from bothways.inference.loading import folder_of
 from bothways.machine import bf16_instructions
 from bothways.model import Answers, Model, local, read_saved
+from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import TASKS
-from bothways.tasks.data import check_known, columns_of, read_examples
-from bothways.tasks.records import BadField, Skip, records, refuse
+from bothways.tasks.data import Asked, check_known, encoded, enough, read_examples, streamed
+from bothways.tasks.records import Columns, Skip, refuse
 from bothways.tasks.task import Example, Heard, Task
 from bothways.text import Tokenizer
 
 AT_ONCE = 4096  # examples in memory
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,52 +53,66 @@ class Tuned:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         bf16 = precision == "bf16" or (precision == "auto" and (device == "cuda" or bf16_instructions()))
         model = saved.model.eval().to(device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
-        length = min(saved.model.config.length, _length(folder) or saved.model.config.length)
-        return cls(TASKS[answers.task], model, Tokenizer.load(folder), answers, length)
+        tokenizer, most = Tokenizer.load(folder), saved.model.config.length
+        return cls(TASKS[answers.task], model, tokenizer, answers, min(most, tokenizer.length or most))
 
-    def answer(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
-        """What is said of every example, in order."""
-        parts = [encode(self.task, example, self.tokenizer, self.answers, length=self.length) for example in examples]
-        logits = iter(logits_of(self.model, [part for some in parts for part in some], self.answers))
+    def encode(self, examples: Iterable[Example], skip: Skip = refuse) -> list[Asked]:
+        """The examples as pieces, without their right answers.
+
+        Raises:
+            DataError: one that cannot be read, unless such are skipped.
+        """
+        own = self.task, examples, self.tokenizer, self.answers
+        return list(encoded(*own, length=self.length, skip=skip, taught=False))
+
+    def answer(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
+        """What is said of every example, in order.
+
+        Raises:
+            ModelError: what is no number.
+        """
+        logits = iter(logits_of(self.model, [part for _, parts in asked for part in parts], self.answers))
         said = []
-        for example, some in zip(examples, parts, strict=True):
-            heard = Heard(some, [next(logits) for _ in some], self.answers, self.tokenizer)
+        for example, parts in asked:
+            heard = Heard(parts, [next(logits) for _ in parts], self.answers, self.tokenizer)
+            if not all(np.isfinite(some).all() for some in heard.logits):
+                raise ModelError("the model says what is no number: it is broken, or its --set learning_rate too high")
             one = self.task.decode(example, heard)
-            cut = sum(part.cut for part in some)
+            cut = sum(part.cut for part in parts)
             said.append({**one, "truncated": cut} if cut else one)
         return said
 
 
-def _length(folder: Path) -> int | None:
-    said = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("model_max_length")
-    return int(said) if isinstance(said, int) else None
-
-
-def encode(task: Task, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
-    """The parts of an example that have something to say."""
-    return [part for part in task.encode(example, tokenizer, answers, length=length) if len(part.at)]
-
-
-def measure(tuned: Tuned, examples: Sequence[Example]) -> tuple[dict[str, float], list[dict[str, Any]]]:
+def measure(tuned: Tuned, asked: Sequence[Asked]) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """{metric: value} over examples whose answers are known, and what was said of each."""
-    said = [one for some in _some(examples) for one in tuned.answer(some)]
-    return tuned.task.score(examples, said, tuned.answers), said
+    said = [one for some in _some(asked) for one in tuned.answer(some)]
+    return tuned.task.score([example for example, _ in asked], said, tuned.answers), said
 
 
 def evaluate(
-    run: str | Path, file: Path, *, columns: dict[str, str] | None = None, skip: Skip = refuse, precision: str = "auto"
+    run: str | Path,
+    file: Path,
+    *,
+    columns: dict[str, str] | None = None,
+    skip: Skip = refuse,
+    precision: str = "auto",
+    show: Callable[[Columns], None] = lambda columns: None,
 ) -> dict[str, Any]:
-    """The scores of a fine-tuned model on a file, with how many examples there were.
+    """The scores of a fine-tuned model on a file, with how many examples there were, and how many of them were cut.
+
+    `show` is handed how the columns are read.
 
     Raises:
-        DataError: a record without a known answer, unless such are skipped.
+        DataError: a record without a known answer, unless such are skipped; or none at all.
         ModelError: no fine-tuned model there.
     """
     tuned = Tuned.load(run, precision=precision)
-    _, examples = read_examples(tuned.task, file, said=columns or {}, skip=skip)
-    examples = check_known(tuned.task, examples, tuned.answers, skip)
-    scores, _ = measure(tuned, examples)
-    return {**scores, "examples": len(examples)}
+    read, examples = read_examples(tuned.task, file, said=columns or {}, skip=skip, usual=_usual(run))
+    show(read)
+    asked = tuned.encode(check_known(tuned.task, examples, tuned.answers, skip), skip)
+    enough(asked, file, "to measure by")
+    scores, said = measure(tuned, asked)
+    return {**scores, "examples": len(asked), "truncated": sum("truncated" in one for one in said)}
 
 
 def predict(
@@ -108,46 +123,51 @@ def predict(
     columns: dict[str, str] | None = None,
     skip: Skip = refuse,
     precision: str = "auto",
+    show: Callable[[Columns], None] = lambda columns: None,
 ) -> int:
     """Writes a line of JSON for every record, in order: its id, and what the model says; returns how many.
 
+    `show` is handed how the columns are read.
+
     Raises:
         DataError: a record that is not what the task needs, unless such are skipped.
-        UsageError: `out` is the file that is read.
+        UsageError: `out` is the file that is read, or a folder.
     """
-    if out.exists() and out.samefile(file):
-        raise UsageError(f"--out {out} is the file that is read: name another")
+    if out.is_dir() or (out.exists() and file.exists() and out.samefile(file)):
+        raise UsageError(f"--out {out} is {'a folder' if out.is_dir() else 'the file that is read'}: name another")
     tuned = Tuned.load(run, precision=precision)
+    read, examples = streamed(tuned.task, file, said=columns or {}, skip=skip, usual=_usual(run), gold=False)
+    show(read)
     count = 0
     aside = out.with_name(f".{out.name}.partial")
     try:
-        with writing(out.parent), open(aside, "w", encoding="utf-8") as target:
-            for some in _some(_stream(tuned.task, file, columns or {}, skip)):
-                for example, said in zip(some, tuned.answer(some), strict=True):
-                    target.write(json.dumps({"id": example.id, **said}, ensure_ascii=False, default=_plain) + "\n")
-                    count += 1
-        aside.replace(out)
+        with writing(out.parent):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            # What is half a character, as an id may hold, is written as JSON escapes it.
+            with open(aside, "w", encoding="utf-8", errors="backslashreplace") as target:
+                for some in _some(examples):
+                    asked = tuned.encode(some, skip)
+                    for (example, _), said in zip(asked, tuned.answer(asked), strict=True):
+                        target.write(json.dumps({"id": example.id, **said}, ensure_ascii=False, default=_plain) + "\n")
+                        count += 1
+            aside.replace(out)
     finally:
         aside.unlink(missing_ok=True)  # where something went wrong
     return count
+
+
+def _usual(run: str | Path) -> dict[str, str]:
+    """{role: column} of the file that a run was trained on; of a model without a run, none."""
+    folder = Path(run)
+    return RunFolder(folder).manifest().get("roles", {}) if folder.is_dir() else {}
 
 
 def _plain(vector: np.ndarray) -> list[float]:
     return [round(float(number), 6) for number in vector]
 
 
-def _some(examples: Iterable[Example]) -> Iterator[list[Example]]:
+def _some(things: Iterable[T]) -> Iterator[list[T]]:
     """As many at once as memory should hold."""
-    left = iter(examples)
+    left = iter(things)
     while some := list(islice(left, AT_ONCE)):
         yield some
-
-
-def _stream(task: Task, file: Path, said: dict[str, str], skip: Skip) -> Iterator[Example]:
-    columns = None
-    for number, (line, record) in enumerate(records(file, skip)):
-        columns = columns or columns_of(task, record.keys(), said=said, file=file, gold=False)
-        try:
-            yield task.read(record, columns, place=f"{file}, line {line}", number=number, gold=False)
-        except BadField as error:
-            skip(file, line, f"field {error.column!r}: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +81,20 @@ class Columns:
 
     def __str__(self) -> str:
         return ", ".join(f"{role} from {name!r}" for role, name in self.names.items())
+
+    def id(self, record: Mapping[str, Any], number: int) -> Any:
+        """What the record is called, or its number."""
+        return record.get(self.names["id"], number) if "id" in self.names else number
+
+    def value(self, record: Mapping[str, Any], role: str) -> Any:
+        """Whatever stands there; of a table's field that is JSON, as it may be of lists, what it says."""
+        value = record.get(self.names[role])
+        if isinstance(value, str) and value.startswith(("[", "{")):
+            try:
+                return json.loads(value)
+            except json.JSONDecodeError:
+                return value
+        return value
 
     def text(self, record: Mapping[str, Any], role: str) -> str:
         """

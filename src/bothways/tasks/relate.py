@@ -32,19 +32,20 @@ class Relate(Task):
         return ("text", "label") if gold else ("text",), ("head", "tail", "id")
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
-        text, column = columns.text(record, "text"), columns.names["text"]
+        text, placed = columns.text(record, "text"), {"head", "tail"} <= columns.names.keys()
         label = record.get(columns.names["label"]) if gold else None
         if gold and (not isinstance(label, str) or not label.strip()):
             raise BadField(columns.names["label"], f"the name of a relation, got {label!r}")
         try:
-            if {"head", "tail"} <= columns.names.keys():
+            if placed:
                 spans = [_place(record, columns.names[role], text) for role in ("head", "tail")]
                 pair = Pair.placed(text, *spans[0], *spans[1])
             else:
                 pair = Pair.marked(text)
         except UsageError as error:
+            column = columns.names["head" if placed else "text"]
             raise BadField(column, str(error).removeprefix("expected ")) from None
-        return Example(record.get(columns.names.get("id", ""), number), (pair.text,), label, place, pair=pair)
+        return Example(columns.id(record, number), (pair.text,), label, place, pair=pair)
 
     def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
         labels = sorted({example.gold for example in examples})
@@ -61,10 +62,7 @@ class Relate(Task):
 
     def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
         assert example.pair is not None
-        try:
-            encoded = encode_related(tokenizer, example.pair, length=length)
-        except UsageError as error:
-            raise DataError(f"{example.place}: {error}. Read more of it with --length, or leave it out.") from None
+        encoded = encode_related(tokenizer, example.pair, length=length)
         if example.gold is None:
             return [encoded]
         return [replace(encoded, labels=np.array([answers.labels.index(example.gold)]))]

@@ -201,7 +201,7 @@ def _facts(manifest: dict[str, Any]) -> Markup:
     skipped = manifest.get("skipped", [])
     rows = [
         row("Columns", manifest["columns"]),
-        row("Cut training texts", f"{manifest['truncated']['train']}, at {manifest['truncated']['length']} pieces"),
+        row("Cut texts", cut_texts(manifest["truncated"])),
         row("Skipped records", "; ".join(skipped[:MOST_MISTAKES]) or "none"),
         row("Precision", manifest["precision"]),
         row("Labels", ", ".join(manifest["labels"])),
@@ -211,3 +211,9 @@ def _facts(manifest: dict[str, Any]) -> Markup:
 
 def _section(title: str, about: str, *content: Markup) -> Markup:
     return tag("section", tag("h2", title), tag("p", about, class_="about"), *content)
+
+
+def cut_texts(truncated: dict[str, int]) -> str:
+    """How many were longer than is read, of which file."""
+    counts = ", ".join(f"{truncated[side]} of {side}" for side in ("train", "dev", "test") if truncated.get(side))
+    return f"{counts}, at {truncated['length']} pieces" if counts else "none"

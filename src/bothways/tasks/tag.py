@@ -42,8 +42,8 @@ class Tag(Task):
             except UsageError as error:
                 raise BadField(columns.names["text"], str(error).removeprefix("expected ")) from None
             if gold:
-                tags = _of_spans(record.get(columns.names["spans"]), columns.names["spans"], words)
-        return Example(record.get(columns.names.get("id", ""), number), (words.read,), tags, place, words)
+                tags = _of_spans(columns.value(record, "spans"), columns.names["spans"], words)
+        return Example(columns.id(record, number), (words.read,), tags, place, words)
 
     def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
         """Every tag that was seen; of a name, all its forms (B-, I-), so that no word of a long one is without."""
@@ -127,13 +127,11 @@ def _of_spans(spans: Any, column: str, words: Words) -> tuple[str, ...]:
     if not isinstance(spans, list):
         raise BadField(column, f"a list of spans, got {spans!r:.80}")
     for span in spans:
-        try:
-            start, end, label = int(span["start"]), int(span["end"]), str(span["label"])
-        except (TypeError, KeyError, ValueError):
-            raise BadField(column, f"start, end and label, got {span!r:.80}") from None
+        start, end, label = (span.get(key) if isinstance(span, dict) else None for key in ("start", "end", "label"))
+        if not (type(start) is type(end) is int and isinstance(label, str) and label.strip()):
+            raise BadField(column, f"start, end and label, got {span!r:.80}")
         inside = np.flatnonzero((begins >= start) & (ends <= end))
-        touched = np.flatnonzero((ends > start) & (begins < end))
-        if not len(inside) or len(inside) != len(touched):
+        if not len(inside) or begins[inside[0]] != start or ends[inside[-1]] != end:
             raise BadField(column, f"a span that begins and ends where words do, got {start} to {end}")
         if any(tags[place] != OUTSIDE for place in inside):
             raise BadField(column, f"spans that do not overlap, got another at {start} to {end}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from bothways.inference.relating import Pair
 from bothways.inference.words import Words
 from bothways.model import Answers
 from bothways.model.answers import Head
-from bothways.tasks.records import Columns
+from bothways.tasks.records import Columns, Skip
 from bothways.text import Tokenizer
 
 
@@ -34,6 +35,14 @@ class Example:
     place: str
     words: Words | None = None
     pair: Pair | None = None
+
+    def leave_out(self, skip: Skip, why: str) -> None:
+        """
+        Raises:
+            DataError: unless what is wrong is skipped.
+        """
+        file, _, line = self.place.rpartition(", line ")
+        skip(Path(file), int(line), why)
 
 
 def file_of(examples: Sequence[Example]) -> str:
@@ -91,7 +100,11 @@ class Task(ABC):
 
     @abstractmethod
     def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
-        """The example as pieces: one part, or several where all of a long text is to be answered."""
+        """The example as pieces: one part, or several where all of a long text is to be answered.
+
+        Raises:
+            UsageError: an example that cannot be read, or its right answer not be learned.
+        """
 
     @abstractmethod
     def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
@@ -100,6 +113,12 @@ class Task(ABC):
     @abstractmethod
     def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
         """{metric: value}, the task's own first."""
+
+    def scores_of(
+        self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
+    ) -> Callable[[Sequence[int]], dict[str, float]]:
+        """What gives the scores of the examples of some numbers, of which one may stand there several times."""
+        return lambda drawn: self.score([examples[i] for i in drawn], [said[i] for i in drawn], answers)
 
     def items(self, examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
         """Value and weight of every example, [E] each; a score is the sum of values over the sum of weights."""

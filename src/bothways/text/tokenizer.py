@@ -41,6 +41,7 @@ class Tokenizer:
     frame   what stands around one text and around two
     kind    "BPE", "WordPiece" or "Unigram"
     size    how many pieces it came with; those of roles that it lacked are laid behind them
+    length  pieces of a text at most, where tokenizer_config.json says
 
     Raises (all encoders):
         UsageError: a lone surrogate, which no file can hold.
@@ -53,6 +54,8 @@ class Tokenizer:
         self._prefix = spec["model"]["continuing_subword_prefix"] if spec["model"]["type"] == "WordPiece" else None
         self.size = 1 + max(engine.get_vocab(with_added_tokens=True).values())
         self.roles = give_roles(engine, configured or {}, mask_takes_space=self._byte_level)
+        longest = (configured or {}).get("model_max_length")
+        self.length: int | None = longest if isinstance(longest, int) else None
         engine.no_padding()
         engine.no_truncation()
         self._own_template = spec["post_processor"]
