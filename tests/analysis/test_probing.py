@@ -216,22 +216,45 @@ def test_an_interval_holds_the_truth_as_often_as_it_says(count: int, share: floa
     assert held >= 0.94
 
 
-@pytest.mark.parametrize("templates", [5, 8, 40])
-def test_an_interval_over_templates_holds_the_truth_as_often_as_it_says(templates: int) -> None:
-    """Of models without knowledge that like one word of each template better, so that most templates are nearly all
-    right or nearly all wrong."""
-    rng, held, sure = np.random.default_rng(0), [], []
+@pytest.mark.parametrize("templates", [2, 3, 8, 40])
+@pytest.mark.parametrize(("spread", "share"), [(0.7, 0.5), (3.0, 0.5), (0.0, 0.5), (0.0, 0.9)])
+def test_an_interval_over_templates_holds_the_truth_as_often_as_it_says(
+    templates: int, spread: float, share: float
+) -> None:
+    """Of models that like one word of each template better, so that most templates are nearly all right or nearly all
+    wrong (all of it, with a spread of 0); two of them differ no more often than p says."""
+    rng, held, p = np.random.default_rng(0), [], []
     template = np.repeat(np.arange(templates), 50)
-    for _ in range(1000):
-        shares = [rng.beta(0.7, 0.7, templates) for _ in range(2)]
-        one, two = ((rng.random(50 * templates) < np.repeat(share, 50)).astype(float) for share in shares)
-        said, apart = estimate([one], template=template), estimate([one, two], template=template)
-        held.append(said.low <= 0.5 <= said.high)
-        sure.append(apart.p < 0.05)
-        assert (apart.low <= 0 <= apart.high) == (apart.p >= 0.05)
-    assert np.mean(held) >= 0.93 and np.mean(sure) <= 0.07
+    for _ in range(800):
+        shares = [
+            rng.beta(spread, spread, templates) if spread else (rng.random(templates) < share).astype(float)
+            for _ in range(2)
+        ]
+        one, two = ((rng.random(50 * templates) < np.repeat(own, 50)).astype(float) for own in shares)
+        said = estimate([one], template=template)
+        held.append(said.low <= share <= said.high)
+        p.append(max(estimate([one, two], template=template).p, sign_test(one, two)))
+    assert np.mean(held) >= 0.92
+    assert np.mean(np.array(p) < 0.05) <= 0.06 and np.mean(np.array(p) < 0.001) <= 0.004
     plain = [estimate([one]), estimate([one], template=np.zeros(len(one)))]  # of one template: over its items
     assert plain[0] == plain[1]
+
+
+def test_a_ratio_of_few_documents_is_held_to_students_t() -> None:
+    rng = np.random.default_rng(0)
+    for count in (3, 8, 24):
+        weight = rng.uniform(500, 1500, (800, count))
+        bits = weight * (1.7 + 0.2 * rng.normal(size=(800, count)))
+        found = [estimate([value], None, own) for value, own in zip(bits, weight, strict=True)]
+        assert np.mean([one.low <= 1.7 <= one.high for one in found]) >= 0.92
+
+
+def test_records_without_a_template_stand_for_themselves(tmp_path: Path) -> None:
+    named = [{"paradigm": "p"}, {"paradigm": None}, {}, {"UID": "q"}, {"paradigm": "p"}]
+    found = Records.read(write(tmp_path / "a.jsonl", *({"good": "a", "bad": "b"} | one for one in named)))
+    template = found.template("paradigm", "UID")
+    assert template is not None and len(set(template)) == 4 and template[0] == template[4]
+    assert found.group("paradigm", "UID").tolist() == ["p", "", "", "q", "p"]
 
 
 def test_pairs_name_their_paradigm_and_facts_their_relation(model: Loaded, tmp_path: Path) -> None:

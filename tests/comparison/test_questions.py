@@ -33,6 +33,15 @@ def test_the_first_pairs_of_each_paradigm(tmp_path: Path) -> None:
     assert found.bad == ["bad 0", "bad 2", "bad 1", "bad 3"]
 
 
+def test_pairs_as_blimp_is_published_and_a_file_without_any(tmp_path: Path) -> None:
+    records = [{"sentence_good": f"good {i}", "sentence_bad": f"bad {i}", "UID": "ab"[i % 2]} for i in range(10)]
+    found = Pairs.read((written(tmp_path / "pairs.jsonl", *records),), each=2)
+    assert found.paradigm == ["a", "a", "b", "b"] and found.good[0] == "good 0"
+    (tmp_path / "empty.jsonl").write_text("")
+    with pytest.raises(DataError, match="expected records, got an empty file"):
+        Pairs.read((tmp_path / "empty.jsonl",), each=2)
+
+
 def test_labels_may_be_numbers_and_texts_may_be_two(tmp_path: Path) -> None:
     single = Labelled.read(written(tmp_path / "a.jsonl", {"text": "x", "label": 1}))
     assert (single.texts, single.other, single.labels) == (["x"], None, ["1"])
@@ -69,7 +78,7 @@ def test_a_pair_without_its_bad_sentence(tmp_path: Path) -> None:
 
 def test_files_of_another_kind_and_missing_ones(tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text("good,bad\nx,y\n", encoding="utf-8")
-    assert Pairs.read((tmp_path / "pairs.csv",), each=9) == Pairs(["x"], ["y"], ["pairs.csv"])
+    assert Pairs.read((tmp_path / "pairs.csv",), each=9) == Pairs(["x"], ["y"], [str(tmp_path / "pairs.csv")])
     (tmp_path / "pairs.txt").write_text("x", encoding="utf-8")
     with pytest.raises(UsageError, match=r"pairs.txt: expected records in .jsonl, .csv, .tsv"):
         Pairs.read((tmp_path / "pairs.txt",), each=9)

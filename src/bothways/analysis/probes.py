@@ -20,6 +20,8 @@ from bothways.corpus.readers import Reader as Files
 from bothways.errors import DataError, ModelError
 from bothways.inference.loading import Loaded
 
+GOOD, BAD = ("good", "sentence_good"), ("bad", "sentence_bad")  # the latter is how BLiMP is published
+PARADIGM, PHENOMENON = ("paradigm", "UID"), ("phenomenon", "linguistics_term")
 MASK = re.compile(re.escape("[MASK]") + "|<mask>")
 FIRST = (1, 5)
 FEWEST = 3
@@ -112,12 +114,15 @@ class Records:
 
     def group(self, *fields: str) -> np.ndarray:
         """What stands in the first of these fields that there is; else nothing."""
-        return np.array([str(next((record[f] for f in fields if f in record), "")) for _, record in self.found])
+        named = (next((record[f] for f in fields if record.get(f) is not None), "") for _, record in self.found)
+        return np.array([str(name) for name in named])
 
     def template(self, *fields: str) -> np.ndarray | None:
-        """The same; None where no record has one."""
-        found = self.group(*fields)
-        return found if found.any() else None
+        """The same, where a record without one is a template of its own; None where no record has one."""
+        named = [next((record[f] for f in fields if record.get(f) is not None), None) for _, record in self.found]
+        alone = (f"line {line}" for line, _ in self.found)
+        found = [own if name is None else str(name) for name, own in zip(named, alone, strict=True)]
+        return np.array(found) if any(name is not None for name in named) else None
 
 
 def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:
@@ -128,7 +133,7 @@ def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:
     Raises:
         DataError: no pair that the tokenizer can represent.
     """
-    sides = [records.texts(side, f"sentence_{side}") for side in ("good", "bad")]  # the latter is how BLiMP has it
+    sides = [records.texts(*names) for names in (GOOD, BAD)]
     trained = loaded.reader.trained
     ways = {"left to right": "causal"} if "decoder" in trained.faces else {}
     ways |= {"hidden one by one": "pseudo"} if trained.hidden is not None else {}
@@ -139,7 +144,7 @@ def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:
     if not len(item):
         raise DataError(f"{records.path}: expected pairs that the tokenizer can represent, got none of {len(sides[0])}")
     kept = records.at(item)
-    group, template = kept.group("phenomenon", "linguistics_term", "paradigm", "UID"), kept.template("paradigm", "UID")
+    group, template = kept.group(*PHENOMENON, *PARADIGM), kept.template(*PARADIGM)
     left_out = len(sides[0]) - len(item)
     for name, how in ways.items():
         scores = loaded.score([side[i] for side in sides for i in item], how=how).reshape(2, -1)

@@ -70,6 +70,11 @@ class Difference:
     high: float
     p: float
 
+    @property
+    def chance(self) -> str:
+        """p, as it is told."""
+        return f"{self.p:.2g}" if self.p > 1e-300 else "< 1e-300"
+
 
 @dataclass(frozen=True, slots=True)
 class Probed:
@@ -116,6 +121,8 @@ def probe(models: dict[str, Loaded], files: dict[str, Sequence[Path]]) -> Probed
     if not asked:
         raise UsageError(f"say what to ask: {', '.join(f'--{name} FILE' for name in PROBES)}")
     found: Found = {model: dict(_asked(model, loaded, asked)) for model, loaded in models.items()}
+    if named := set(NAMES) & set(models):
+        raise UsageError(f"{', '.join(named)}: n-grams have that name; call the model's folder something else")
     if not any(found.values()):
         raise UsageError("these models were taught nothing that these files ask")
     for some, _ in asked:

@@ -42,7 +42,8 @@ def _said(standings: Sequence[Standing], chance: float | None) -> str:
     ties = ", ".join(f"{one.model} {one.ties:,}" for one in whole if one.ties)
     left = ", ".join(f"{one.model} {one.left_out:,}" for one in whole if one.left_out)
     templates = max(one.templates for one in standings)
-    over = f"the {templates:,} templates from which the items were made" if templates > 1 else "the items"
+    made = f"the {templates:,} templates from which the items were made, of one template over its items"
+    over = made if templates > 1 else "the items"
     said = f"Bars: the 95 % interval over {over}."
     said += "" if chance is None else " Dashed: chance."
     said += f" Ties, counted as a half: {ties}." if ties else ""
@@ -78,7 +79,7 @@ def _differences(found: Probed) -> Markup:
             f"{titles[one.probe, one.file]}, {one.group or 'all'}",
             [f"{one.one} against {one.other}", tag("small", f"{one.items:,} items")],
             [f"{one.difference:+.3f}", tag("small", f"{one.low:+.3f} to {one.high:+.3f}")],
-            f"{one.p:.2g}" if one.p else "< 1e-300",
+            one.chance,
         )
         for one in sure
     )

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 RESAMPLES = 1000
-LIKELY = 1.959964  # standard errors on either side: 95 %
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
@@ -65,26 +65,38 @@ def estimate(
 ) -> Estimate:
     """Of one model's figure, or of the difference of two models' over the same items [N].
 
-    With weights the figure is a ratio: the error is that of its linear part (Cochran 1977, section 2.11). Else values
-    are 0 to 1, and the interval is around what they would be with a few items more, since four items that are all right
-    prove little: two right and two wrong (Agresti & Coull 1998), of pairs half an item of every kind (Agresti & Min
-    2005). Rank correlations are drawn anew.
+    With weights the figure is a ratio: the error is that of its linear part (Cochran 1977, section 2.11), and the
+    interval Student's, over N - 1. Else values are 0 to 1, and the interval is around what they would be with a few
+    items more, since four items that are all right prove little: two right and two wrong (Agresti & Coull 1998), of
+    pairs half an item of every kind (Agresti & Min 2005). Rank correlations are drawn anew.
 
-    Items of one template are right or wrong together: where there are several, these are what was drawn, and the
-    figure is the ratio of their sums, by Student's t (Cochran 1977, section 9A.1), if that interval is the wider one.
+    Items of one template are right or wrong together: where there are several, these are what was drawn. The interval
+    is the widest of three: over items; over templates, by the ratio of their sums; and over their means, with a few
+    templates more, since three templates that are all right prove little too.
     """
     found = _over_items(values, gold, weight)
     if template is None or len(np.unique(template)) < 2:
         return found
-    drawn = _over_templates(values, template, found.figure)
-    return drawn if drawn.high - drawn.low > found.high - found.low else found
+    of = np.unique(template, return_inverse=True)[1]
+    size = np.bincount(of)
+    sums = [np.bincount(of, value) for value in values]
+    several = found, _over_items(sums, None, size), _over_items([one / size for one in sums], None, None)
+    bottom = 1.0 - len(values)  # a difference may be -1
+    return Estimate(
+        found.figure,
+        max(min(one.low for one in several), bottom),
+        min(max(one.high for one in several), 1.0),
+        max(one.error for one in several),
+        len(size) - 1,
+    )
 
 
 def _over_items(values: Sequence[np.ndarray], gold: np.ndarray | None, weight: np.ndarray | None) -> Estimate:
     count, found = len(values[0]), [figure(value, gold, weight) for value in values]
     plain = centre = found[0] - (found[1] if len(found) > 1 else 0.0)
+    freedom = math.inf
     if weight is not None:
-        error = _of_a_ratio(values, weight)
+        error, freedom = _of_a_ratio(values, weight), count - 1
     elif gold is not None:
         error = _drawn_anew(values, gold)
     elif len(values) == 1:
@@ -94,21 +106,20 @@ def _over_items(values: Sequence[np.ndarray], gold: np.ndarray | None, weight: n
         apart = values[0] - values[1]
         centre = float(apart.sum() / (count + 2))
         error = math.sqrt((float((apart**2).sum() + 1) / (count + 2) - centre**2) / (count + 2))
-    low, high = centre - LIKELY * error, centre + LIKELY * error
+    half = errors_in_an_interval(freedom) * error
+    low, high = centre - half, centre + half
     if weight is None:  # shares and correlations end somewhere, and what was found is possible
         least = 0.0 if gold is None and len(values) == 1 else -1.0
         low, high = min(max(low, least), plain), max(min(high, 1.0), plain)
-    return Estimate(plain, low, high, error)
+    return Estimate(plain, low, high, error, freedom)
 
 
-def _over_templates(values: Sequence[np.ndarray], template: np.ndarray, plain: float) -> Estimate:
+@cache
+def errors_in_an_interval(freedom: float) -> float:
+    """How many standard errors are on either side of a figure, by Student's t."""
     from scipy.stats import t
 
-    of = np.unique(template, return_inverse=True)[1]
-    error = _of_a_ratio([np.bincount(of, value) for value in values], np.bincount(of))
-    freedom = int(of.max())  # templates less one
-    half = float(t.ppf(0.975, freedom)) * error
-    return Estimate(plain, max(plain - half, 1.0 - len(values)), min(plain + half, 1.0), error, freedom)
+    return float(t.ppf(0.975, freedom))
 
 
 def _of_a_ratio(values: Sequence[np.ndarray], weight: np.ndarray) -> float:

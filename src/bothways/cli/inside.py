@@ -91,7 +91,9 @@ def _show_probed(found: Probed, out: Path | None) -> None:
             f"{len(sure) - len(whole)} of them by phenomenon or relation: --out or --json shows all."
         )
     for two in whole:
-        said = f"{two.one} {two.difference:+.3f} ({two.low:+.3f} to {two.high:+.3f}) against {two.other}, p {two.p:.2g}"
+        said = (
+            f"{two.one} {two.difference:+.3f} ({two.low:+.3f} to {two.high:+.3f}) against {two.other}, p {two.chance}"
+        )
         print(f"  {titles[two.probe, two.file]}: {said}")
     if out is not None:
         print(f"\npage  {out}")

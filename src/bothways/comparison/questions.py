@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from bothways.analysis.probes import BAD, GOOD, PARADIGM, Records
 from bothways.corpus.fields import refuse_field, text_field
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.readers import Reader
@@ -22,18 +23,19 @@ class Pairs:
 
     @classmethod
     def read(cls, paths: tuple[Path, ...], *, each: int) -> Pairs:
-        """The first `each` pairs of every paradigm, of records with good, bad and, if there are several, paradigm.
+        """The first `each` pairs of every paradigm, of records as `bothways probe` reads them; a file without paradigms
+        is one.
 
         Raises:
-            DataError: a file or record that cannot be read; file, line and field are named.
+            DataError: a file or record that cannot be read, or nothing in it; file, line and field are named.
         """
         found: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for path in paths:
-            for number, record in Reader(PrepareOptions()).records(path):
-                good, bad = (text_field(path, number, record, field) for field in ("good", "bad"))
-                paradigm = str(record.get("paradigm", path.name))
-                if len(found[paradigm]) < each:
-                    found[paradigm].append((good, bad))
+            records = Records.read(path)
+            paradigms = records.group(*PARADIGM).tolist()
+            for good, bad, name in zip(records.texts(*GOOD), records.texts(*BAD), paradigms, strict=True):
+                if len(some := found[name or str(path)]) < each:
+                    some.append((good, bad))
         pairs = [(*pair, paradigm) for paradigm, some in found.items() for pair in some]
         return cls([pair[0] for pair in pairs], [pair[1] for pair in pairs], [pair[2] for pair in pairs])
 

@@ -5,10 +5,11 @@ y[k, s] (objective k, seed s), and two objectives are compared within seeds and 
 
     seeds   residuals of y after the means of objectives and of seeds, pooled over all objectives: a two-way analysis
             of variance without replication; (K - 1)(S - 1) degrees of freedom
-    items   standard error of the difference over resampled items (bootstrap), averaged over seeds first
+    items   standard error of the difference over resampled items (bootstrap), averaged over seeds first; N - 1
 
-Both variances add up. The half-width is Tukey's: 95 % for all pairs of objectives of a yardstick together, so that a
-table of many objectives does not name a winner by luck.
+Both variances add up, and so do their degrees of freedom (Welch 1947, Satterthwaite 1946). The half-width is Tukey's:
+95 % for all pairs of objectives of a yardstick together, so that a table of many objectives does not name a winner by
+luck.
 
 Letters: K objectives, S seeds, N items, R resamples.
 """
@@ -52,16 +53,20 @@ def compared(items: Sequence[Sequence[Items]]) -> Compared:
     """items[k][s] of K objectives and S seeds, all over the same N items."""
     figures = np.array([[one.figure for one in some] for some in items])  # [K, S]
     objectives, seeds = figures.shape
-    item_errors = _item_errors(items)
+    count = len(items[0][0].value)
+    of_items = _item_errors(items) ** 2 * count / max(count - 1, 1)
     if objectives == 1:
         return Compared(figures, figures.mean(1), np.zeros((1, 1)), math.nan)
     if seeds == 1:
-        return Compared(figures, figures[:, 0], _tukey(objectives, math.inf) * item_errors, math.nan)
+        return Compared(figures, figures[:, 0], _tukey(objectives, max(count - 1, 1)) * np.sqrt(of_items), math.nan)
     residuals = figures - figures.mean(1, keepdims=True) - figures.mean(0, keepdims=True) + figures.mean()
     freedom = (objectives - 1) * (seeds - 1)
     variance = float((residuals**2).sum() / freedom)
-    errors = np.sqrt(2 * variance / seeds + item_errors**2)
-    return Compared(figures, figures.mean(1), _tukey(objectives, freedom) * errors, math.sqrt(variance))
+    both = 2 * variance / seeds + of_items
+    parts = (2 * variance / seeds) ** 2 / freedom + of_items**2 / max(count - 1, 1)
+    freedoms = np.divide(both**2, parts, out=np.full_like(both, freedom), where=parts > 0)
+    widths = np.vectorize(lambda one: _tukey(objectives, int(one)))(freedoms)
+    return Compared(figures, figures.mean(1), widths * np.sqrt(both), math.sqrt(variance))
 
 
 def _item_errors(items: Sequence[Sequence[Items]]) -> np.ndarray:

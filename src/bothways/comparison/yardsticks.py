@@ -24,7 +24,6 @@ from bothways.pretraining.batches import bits_per_nat
 from bothways.training.evaluate import answers
 
 ROWS_AT_ONCE = 32
-FEWEST_PARADIGMS = 10  # below, they say too little of how much paradigms differ
 DRAWS = 8  # of each row, for a bound: with one draw its error is several times the differences looked for
 
 
@@ -51,12 +50,14 @@ FILL = Yardstick(
 PAIRS = Yardstick(
     "minimal pairs, left to right",
     "pairs →",
-    "Of two sentences the good one is given the higher probability; a tie is a half.",
+    "Of two sentences the good one is given the higher probability; a tie is a half. An item is a paradigm, where "
+    "there are several.",
 )
 PSEUDO = Yardstick(
     "minimal pairs, hidden one by one",
     "pairs ↔",
-    "The same by pseudo-log-likelihood, every piece hidden alone (Salazar et al. 2020); a tie is a half.",
+    "The same by pseudo-log-likelihood, every piece hidden alone (Salazar et al. 2020); a tie is a half. An item is a "
+    "paradigm, where there are several.",
 )
 
 
@@ -136,7 +137,7 @@ def _row_sums(loaded: Loaded, objective: Objective, rows: Sequence[Row], *, draw
 
 def minimal_pairs(loaded: Loaded, pairs: Pairs) -> Iterator[tuple[Yardstick, Items]]:
     """By each way of scoring that the objective taught. An item is a paradigm, since its pairs are made from one
-    template and right or wrong together; where there are few paradigms, it is a pair."""
+    template and right or wrong together; where there is a single one, it is a pair."""
     trained = loaded.reader.trained
     ways: list[tuple[Yardstick, str]] = [(PAIRS, "causal")] * ("decoder" in trained.faces)
     ways += [(PSEUDO, "pseudo")] * (trained.hidden is not None)
@@ -144,7 +145,7 @@ def minimal_pairs(loaded: Loaded, pairs: Pairs) -> Iterator[tuple[Yardstick, Ite
         good, bad = (loaded.score(texts, how=how) for texts in (pairs.good, pairs.bad))
         value = won(good - bad)
         found = Items.right(value, ties=int((value == 0.5).sum()))
-        yield yardstick, found.summed(pairs.paradigm) if len({*pairs.paradigm}) >= FEWEST_PARADIGMS else found
+        yield yardstick, found.summed(pairs.paradigm) if len({*pairs.paradigm}) > 1 else found
 
 
 def linear_probe(features: tuple[np.ndarray, np.ndarray], labels: tuple[list[str], list[str]]) -> Items:
