@@ -69,7 +69,11 @@ def test_memory_of_a_device() -> None:
     assert scale.state() == 16 * scale.parameters
     assert scale.state(8, sharded=True) == 2 * scale.parameters + 2 * scale.parameters / TINY.layers
     four = TINY.model_copy(update={"inner": 4 * TINY.width})
-    assert Scale.of_shape(four).activations(10) == 10 * TINY.layers * 34 * TINY.width
+    classic = ModelConfig(vocabulary=500, layers=2, width=64, heads=2, inner=256, shape="classic")
+    assert Scale.of_shape(classic).activations(10) == 10 * 2 * 34 * 64
+    assert Scale.of_shape(four).activations(10) == 10 * TINY.layers * (18 + 32) * TINY.width  # two matrices at the top
+    mixed = Scale.of_shape(four, Experts(8, 3, every=2)).activations(10)
+    assert mixed == 10 * TINY.layers * (18 + 32 * (1 + 2 * (TINY.layers // 2) / TINY.layers)) * TINY.width
     found = plan(scale, 1e6, Fleet(device("t4"), 4))
     assert found.replicated is not None and found.sharded is not None and found.recomputed is not None
     assert found.replicated > found.sharded > found.recomputed

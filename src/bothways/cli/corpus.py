@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bothways.cli.show import Json, console, print_json
+from bothways.cli.show import Json, console, print_json, room_for, write_page
 
 if TYPE_CHECKING:
     from bothways.corpus.manifest import Manifest
@@ -126,12 +126,11 @@ def corpus_report(
 ) -> None:
     """Write a page about shards: sources, duplicates, lengths, padding, how text is cut into pieces."""
     from bothways.corpus import Shards as Corpus
-    from bothways.files import writing
     from bothways.reports.corpus import corpus_report as render
 
-    page = out or shards / "report.html"
-    with writing(page.parent):
-        page.write_text(render(Corpus.open(shards), shards.resolve().name), encoding="utf-8")
+    page, corpus = out or shards / "report.html", Corpus.open(shards)
+    room_for(page)
+    write_page(page, render(corpus, shards.resolve().name))
     console().print(f"page  {page}", markup=False)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bothways.cli.show import Json, console, print_json
+from bothways.cli.show import Json, console, print_json, room_for, write_page
 
 if TYPE_CHECKING:
     from bothways.analysis.contextuality import Contextuality
@@ -28,7 +28,7 @@ def contextuality(
     from bothways.analysis.contextuality import read_texts
     from bothways.inference import load
 
-    _room_for(out)
+    room_for(out)
     read = read_texts(texts)
     found = [
         one
@@ -38,7 +38,7 @@ def contextuality(
     if out is not None:
         from bothways.analysis.contextuality_page import render
 
-        _write(out, render(found))
+        write_page(out, render(found))
     if json:
         return print_json([one.as_json() for one in found])
     for one in found:
@@ -59,13 +59,13 @@ def probe(
     from bothways.analysis.probing import probe as ask
     from bothways.inference import load
 
-    _room_for(out)
+    room_for(out)
     models = {name: load(run, device="cpu") for run, name in zip(runs, _names(runs), strict=True)}
     found = ask(models, {"pairs": pairs, "facts": facts, "words": words, "held-out": held_out})
     if out is not None:
         from bothways.analysis.probing_page import render
 
-        _write(out, render(found))
+        write_page(out, render(found))
     return print_json(found.as_json()) if json else _show_probed(found, out)
 
 
@@ -111,7 +111,7 @@ def probe_layers(
     from bothways.analysis.layerwise import as_json, layerwise
     from bothways.inference import load
 
-    _room_for(out)
+    room_for(out)
     names = _names(runs)
     found = {
         name: layerwise(load(run, device="cpu").reader, task, train, test)
@@ -120,7 +120,7 @@ def probe_layers(
     if out is not None:
         from bothways.analysis.layerwise_page import render
 
-        _write(out, render(found, task=task))
+        write_page(out, render(found, task=task))
     if json:
         return print_json([{"model": name, "layers": as_json(layers)} for name, layers in found.items()])
     for name, layers in found.items():
@@ -145,30 +145,14 @@ def attention(
     from bothways.analysis.contextuality import read_texts
     from bothways.inference import load
 
-    _room_for(out)
+    room_for(out)
     reader = load(run, device="cpu").reader
     many = None if texts is None else heads(reader, read_texts(texts)[:most])
     seen = look(reader, text)
-    _write(out, render(run.resolve().name, seen, many))
+    write_page(out, render(run.resolve().name, seen, many))
     if seen.note:
         print(seen.note)
     console().print(f"page  {out}", markup=False)
-
-
-def _room_for(page: Path | None) -> None:
-    """Makes the folder of a page before the work begins, so that none of it is lost."""
-    from bothways.files import writing
-
-    if page is not None:
-        with writing(page.parent):
-            page.parent.mkdir(parents=True, exist_ok=True)
-
-
-def _write(page: Path, html: str) -> None:
-    from bothways.files import writing
-
-    with writing(page.parent):
-        page.write_text(html, encoding="utf-8")
 
 
 def _names(runs: list[Path]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bothways.cli.show import Json, console, print_json
+from bothways.cli.show import Json, console, print_json, room_for, write_page
 
 Code = Annotated[
     list[Path], typer.Option("--code", help="A Python file of yours with objectives of your own; may be repeated.")
@@ -49,11 +49,9 @@ def show_objective(
 
     use(code)
     if html is not None:
-        from bothways.files import writing
         from bothways.reports.visibility import visibility_page
 
-        page = visibility_page(objective, text, seed=seed, progress=progress)
-        with writing(html.parent):
-            html.write_text(page, encoding="utf-8")
+        room_for(html)
+        write_page(html, visibility_page(objective, text, seed=seed, progress=progress))
         return console().print(f"page  {html}", markup=False)
     return console().out(show(objective, text, seed=seed, progress=progress), highlight=False)

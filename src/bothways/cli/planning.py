@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bothways.cli.show import Json, console, print_json
+from bothways.cli.show import Json, console, options_given, print_json
 
 if TYPE_CHECKING:
     from bothways.model import ModelConfig
@@ -24,6 +25,7 @@ SHOWN = 6  # choices
 
 
 def plan(
+    context: typer.Context,
     shards: Annotated[Path | None, typer.Argument(help="Text that there is: its size and its vocabulary.")] = None,
     size: Annotated[str | None, typer.Option(help="tiny, mini, small, base, or LAYERSxWIDTH: 96x12288.")] = None,
     parameters: Annotated[str | None, typer.Option(help="A number of weights instead: 175B.")] = None,
@@ -43,22 +45,26 @@ def plan(
 ) -> None:
     """What will a run cost, before it starts, and what should I train with what I have?"""
     from bothways.errors import UsageError
-    from bothways.planning import best_tokens
+    from bothways.planning import AGAIN, best_tokens
     from bothways.planning import plan as planned
 
+    named = options_given(context)
     if check:
+        _refuse("published figures are worked out without", named - {"check", "json"})
         return _show_check(json=json)
+    _refuse_ignored(named, here=hardware == HERE)
     unique = math.inf
     if shards is not None:
         vocabulary, unique = _text(shards)
+    if tokens and time:
+        raise UsageError("say --tokens or --time, not both")
+    seconds = _seconds(time) if time else None
+    amount = _amount(tokens, "tokens") if tokens else None
     if size is None and parameters is None:
-        if time is None:
+        if time is None or seconds is None:
             raise UsageError("say --size or --parameters to learn what it costs, or --time to learn what to train")
-        _refuse("what to train is asked without", tokens=tokens, experts=experts, recompute=recompute)
-        if hardware == HERE:
-            _refuse(MEASURED, devices=devices != 1, utilisation=utilisation is not None, price=price is not None)
         fleet = None if hardware == HERE else _fleet(hardware, devices, utilisation, price)
-        told = _advice(_seconds(time), fleet, objective, vocabulary=vocabulary, length=length, unique=unique)
+        told = _advice(seconds, fleet, objective, vocabulary=vocabulary, length=length, unique=unique)
         if json:
             return print_json(told)
         return _show_advice(
@@ -67,22 +73,36 @@ def plan(
     shape, scale = _scale(size, parameters, experts, vocabulary=vocabulary, length=length)
     work = _work(shape, scale, objective, length=length)
     if hardware == HERE:
-        _refuse(MEASURED, devices=devices != 1, utilisation=utilisation is not None)
         fleet = _here(shape, scale, objective, size=size or "", length=length, price=price)
     else:
         fleet = _fleet(hardware, devices, utilisation, price)
-    if tokens and time:
-        raise UsageError("say --tokens or --time, not both")
-    wanted = _seconds(time) * fleet.speed / work if time else best_tokens(scale.active)
-    found = planned(scale, _amount(tokens, "tokens") if tokens else wanted, fleet, flops=work, recompute=recompute)
+    if seconds:
+        amount = seconds * fleet.speed / (work * (AGAIN if recompute else 1))
+    found = planned(scale, amount or best_tokens(scale.active), fleet, flops=work, recompute=recompute)
     return print_json(asdict(found)) if json else _show(found, fleet, unique)
 
 
-def _refuse(why: str, **given: object) -> None:
+def _refuse_ignored(named: set[str], *, here: bool) -> None:
+    """
+    Raises:
+        UsageError: an option that would change nothing beside the others.
+    """
+    asked = not named & {"size", "parameters"}  # what to train
+    if "shards" in named:
+        _refuse("shards have a vocabulary of their own: leave out", named & {"vocabulary"})
+    if here:
+        _refuse(MEASURED, named & ({"devices", "utilisation"} | ({"price"} if asked else set())))
+    if asked:
+        _refuse("what to train is asked without", named & {"experts", "recompute"})
+    if "parameters" in named or (asked and not here):
+        _refuse("a number of weights is planned without", named & {"objective", "length", "vocabulary"})
+
+
+def _refuse(why: str, named: Collection[str]) -> None:
     from bothways.errors import UsageError
 
-    if named := [f"--{name}" for name, one in given.items() if one]:
-        raise UsageError(f"{why} {', '.join(named)}")
+    if named:
+        raise UsageError(f"{why} {', '.join(f'--{name}' for name in sorted(named))}")
 
 
 def _text(shards: Path) -> tuple[int, float]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +16,43 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead, for prog
 def console() -> Console:
     """Where people read: standard output, as wide as the terminal; plain text when it is not one."""
     return Console(highlight=False, soft_wrap=False)
+
+
+def options_given(context: typer.Context) -> set[str]:
+    """The names of the parameters that stand on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
+def room_for(page: Path | None) -> None:
+    """Makes the folder of a page before the work begins, so that none of it is lost.
+
+    Raises:
+        MachineError: it cannot be written.
+        UsageError: it is a folder.
+    """
+    from bothways.errors import MachineError, UsageError
+    from bothways.files import writing
+
+    if page is None:
+        return
+    if page.is_dir():
+        raise UsageError(f"{page} is a folder: name a file in it")
+    with writing(page.parent):
+        page.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(page if page.exists() else page.parent, os.W_OK):
+        raise MachineError(f"{page} may not be written: choose another place")
+
+
+def write_page(page: Path, html: str) -> None:
+    """
+    Raises:
+        MachineError: it cannot be written.
+    """
+    from bothways.files import writing
+
+    with writing(page.parent):
+        page.write_text(html, encoding="utf-8")
 
 
 def print_json(value: Any) -> None:

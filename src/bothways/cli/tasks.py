@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bothways.cli.show import Json, console, print_json
+from bothways.cli.show import Json, console, options_given, print_json
 
 if TYPE_CHECKING:
     from bothways.tasks.records import Columns, Skip, Skipped
@@ -91,9 +91,7 @@ def _refuse_settings(context: typer.Context, out: Path) -> None:
     """
     from bothways.errors import UsageError
 
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-    if said := [name for name in given if name not in ("resume", "out", "json", "seeds")]:
+    if said := sorted(options_given(context) - {"resume", "out", "json", "seeds"}):
         names = ", ".join(f"--{name.replace('settings', 'set').replace('_', '-')}" for name in said)
         raise UsageError(f"--resume goes on with the settings in {out / 'config.yaml'}: leave out {names}")
 

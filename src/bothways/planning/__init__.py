@@ -1,10 +1,11 @@
 """What a run will cost before it starts, and what to train with what there is."""
 
 from bothways.planning.devices import DEVICES, Device, Fleet, device
-from bothways.planning.plan import Plan, plan
+from bothways.planning.plan import AGAIN, Plan, plan
 from bothways.planning.scale import Experts, Scale, best_parameters, best_tokens
 
 __all__ = [
+    "AGAIN",
     "DEVICES",
     "Device",
     "Experts",

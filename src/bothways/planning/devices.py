@@ -71,7 +71,7 @@ class Fleet:
             raise UsageError(
                 f"a data centre takes at least what its devices take: overhead >= 1, got {self.overhead:g}"
             )
-        if self.price is not None and not self.price >= 0:
+        if self.price is not None and not 0 <= self.price < math.inf:
             raise UsageError(f"a price is 0 or more, got {self.price:g}")
 
     @property

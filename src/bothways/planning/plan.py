@@ -9,6 +9,9 @@ from bothways.errors import UsageError
 from bothways.planning.devices import Fleet
 from bothways.planning.scale import Scale, best_tokens
 
+AGAIN = 4 / 3
+"""Times the arithmetic of a run that does the forward pass again on the way back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -68,7 +71,7 @@ def plan(
         raise UsageError(f"tokens: expected more than 0, got {tokens:g}")
     rule = scale.rule(tokens)
     needed = rule if flops is None else flops * tokens
-    done = needed * 4 / 3 if recompute else needed
+    done = needed * AGAIN if recompute else needed
     kept, again = scale.activations(micro_tokens), scale.activations(micro_tokens, recompute=True)
     held = {
         "replicated": _sum(scale.state(), kept),

@@ -44,12 +44,14 @@ class Scale:
     active       those that take part in a token: without experts, all
     shape        None where only their number is known: then no activations, and FLOPs by the rule 6ND alone
     extra        body weights that take part in a token beyond the shape's own (second and further experts, routers)
+    passed       feed-forward networks that a token passes in a layer, on the average
     """
 
     parameters: float
     active: float
     shape: ModelConfig | None = None
     extra: float = 0.0
+    passed: float = 1.0
 
     @classmethod
     def of_count(cls, parameters: float, active: float | None = None) -> Scale:
@@ -76,7 +78,8 @@ class Scale:
         one = shape.width * shape.inner * (3 if shape.shape == "modern" else 2)
         routers = layers * shape.width * experts.count
         extra = layers * (experts.active - 1) * one + routers
-        return cls(plain + layers * (experts.count - 1) * one + routers, plain + extra, shape, extra)
+        passed = 1 + layers * (experts.active - 1) / shape.layers
+        return cls(plain + layers * (experts.count - 1) * one + routers, plain + extra, shape, extra, passed)
 
     def rule(self, tokens: float, *, recompute: bool = False) -> float:
         """6ND over the active weights; 8ND where the forward pass is done again on the way back."""
@@ -91,11 +94,13 @@ class Scale:
 
     def activations(self, tokens: int, *, recompute: bool = False) -> float | None:
         """Bytes kept for the way back of `tokens` at once, in 16 bits with fused attention (Korthikanti et al. 2022,
-        section 4.1: 34 widths a layer at a feed-forward width of 4); recomputed, the input of every layer and one
-        layer's own. None without a shape."""
+        section 4.1: 34 widths a layer at a feed-forward width of 4); a gated feed-forward network keeps four things of
+        its width where a plain one keeps two. Recomputed, the input of every layer and one layer's own. None without a
+        shape."""
         if self.shape is None:
             return None
-        layer = 18 * self.shape.width + 4 * self.shape.inner
+        inner = (8 if self.shape.shape == "modern" else 4) * self.shape.inner * self.passed
+        layer = 18 * self.shape.width + inner
         kept = self.shape.layers * 2 * self.shape.width + layer if recompute else self.shape.layers * layer
         return float(tokens * kept)
 

@@ -155,6 +155,8 @@ def read_budget(text: str) -> dict[str, float]:
         )
     name = units[unit]
     amount *= {"minutes": 60, "hours": 3600, "days": 86400}.get(name, 1)
+    if not math.isfinite(amount):
+        raise UsageError(f"a budget is less than {text!r}")
     name = "seconds" if name in ("minutes", "hours", "days") else name
     return {name: int(amount) if name == "steps" else amount}
 

@@ -200,7 +200,14 @@ dl.words dd { margin: 0 0 10px; color: var(--soft); }
   .curves > label { padding: 6px 11px; }
   svg text { font-size: 14.5px; }
 }
-@media print { .card, .tile, .wide { break-inside: avoid; } .saves { display: none; } }
+@media print {
+  .card, .tile, figure { break-inside: avoid; }
+  h2, h3, .about { break-after: avoid; }
+  .saves { display: none; }
+  .wide { overflow: visible; }
+  .wide th, .wide td { white-space: normal; padding: 6px 8px; }
+  details::details-content { content-visibility: visible; height: auto; }
+}
 """
 
 SCRIPT = """
