@@ -23,6 +23,7 @@ CLASSIC = ModelConfig(
     word_head="transformed",
 )
 PROJECTED = CLASSIC.model_copy(update={"embedding_width": 32})
+UNPROJECTED = CLASSIC.model_copy(update={"embedding_width": 64})  # an ELECTRA still, as its base and large
 SHAPES = {"modern": MODERN, "classic": CLASSIC, "projected": PROJECTED}
 
 

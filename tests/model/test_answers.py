@@ -12,7 +12,7 @@ from bothways.batch import Vocabulary
 from bothways.errors import ModelError
 from bothways.model import Answers, Model, ModelConfig, Trained, read_body, read_saved, save_faces
 from bothways.visibility import ordered
-from tests.model.small import CLASSIC, MODERN, PROJECTED, packed, random_pieces
+from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, packed, random_pieces
 from tests.model.test_published_kinds import published
 
 transformers = pytest.importorskip("transformers")
@@ -26,6 +26,7 @@ SHAPES: dict[str, tuple[ModelConfig, str]] = {
     "bert": (CLASSIC, "encoder"),
     "roberta": (ROBERTA, "encoder"),
     "electra": (PROJECTED, "encoder"),
+    "electra, unprojected": (UNPROJECTED, "encoder"),
 }
 VOCABULARY = Vocabulary(size=97, pad=1, unk=3, cls=0, sep=2, mask=4)
 CLASSES = {
@@ -81,6 +82,7 @@ def test_transformers_says_the_same(shape: str, head: str, tmp_path: Path) -> No
     theirs, report = getattr(transformers, CLASSES[head]).from_pretrained(folder, output_loading_info=True)
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
     assert tuple(theirs.config.id2label.values()) == asked.labels
+    assert theirs.config.model_type == shape.partition(",")[0] or (shape, head) == ("eurobert", "span")
     layout = packed([21], [8], causal=reads == "decoder")
     pieces = torch.where(layout.real, random_pieces(layout), 1)
     with torch.no_grad():

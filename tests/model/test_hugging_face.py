@@ -20,7 +20,7 @@ from bothways.errors import ModelError, UsageError
 from bothways.model import ModelConfig, Trained, architecture, from_hugging_face, read_saved, save_faces
 from bothways.model.names import from_hugging_face_names, to_hugging_face
 from bothways.training.weights import Replicated
-from tests.model.small import CLASSIC, MODERN, PROJECTED, model_of
+from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, model_of
 
 VOCABULARY = Vocabulary(size=97, pad=0, unk=1, cls=2, sep=3, mask=4, reserved=frozenset({5}))
 HYBRID = Trained("hybrid", ("encoder", "decoder"), "in place")
@@ -179,7 +179,8 @@ def test_the_architecture_can_be_asked_before_a_run(changes: dict[str, Any], fac
 
 def test_architectures_of_the_classic_shape() -> None:
     assert architecture(CLASSIC, "encoder") == ("bert", "BertForMaskedLM")
-    assert architecture(PROJECTED, "encoder") == ("electra", "ElectraForMaskedLM")
+    for electra in (PROJECTED, UNPROJECTED, UNPROJECTED.model_copy(update={"segments": 1})):
+        assert architecture(electra, "encoder") == ("electra", "ElectraForMaskedLM")
     assert architecture(CLASSIC, "decoder") == ("bert", "BertLMHeadModel")
     with pytest.raises(ModelError, match="set word_head to transformed"):
         architecture(CLASSIC.model_copy(update={"word_head": "tied"}), "encoder")
@@ -196,7 +197,7 @@ def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("config", [MODERN, CLASSIC, PROJECTED])
+@pytest.mark.parametrize("config", [MODERN, CLASSIC, PROJECTED, UNPROJECTED])
 def test_every_weight_has_a_name_of_its_own(config: ModelConfig) -> None:
     weights = model_of(config).state_dict()
     theirs = to_hugging_face(weights, config=config)

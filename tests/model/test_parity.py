@@ -15,7 +15,7 @@ import torch
 from bothways.batch import Vocabulary
 from bothways.model import Model, ModelConfig, Trained, from_hugging_face, read_saved, save_faces
 from bothways.visibility import Layout, ordered
-from tests.model.small import CLASSIC, MODERN, PROJECTED, SHAPES, model_of, packed, random_pieces
+from tests.model.small import CLASSIC, MODERN, PROJECTED, SHAPES, UNPROJECTED, model_of, packed, random_pieces
 
 transformers = pytest.importorskip("transformers")
 
@@ -142,6 +142,7 @@ ELECTRA = {**BERT, "embedding_size": 32}
         ("Bert", "BertModel", BERT),
         ("Electra", "ElectraForMaskedLM", ELECTRA),
         ("Electra", "ElectraForPreTraining", ELECTRA),
+        ("Electra", "ElectraForMaskedLM", {**ELECTRA, "embedding_size": 64}),
         ("Electra", "ElectraModel", {**ELECTRA, "embedding_size": 64}),
         ("Bert", "BertForSequenceClassification", BERT),
     ],
@@ -176,7 +177,7 @@ def test_published_kinds_are_loaded(kind: str, name: str, settings: dict[str, An
         assert name in {"BertModel", "ElectraModel", "ElectraForPreTraining", "BertForSequenceClassification"}
 
 
-@pytest.mark.parametrize("config", [MODERN, CLASSIC, PROJECTED])
+@pytest.mark.parametrize("config", [MODERN, CLASSIC, PROJECTED, UNPROJECTED])
 def test_what_is_saved_comes_back_bit_by_bit(config: ModelConfig, tmp_path: Path) -> None:
     model = model_of(config)
     run = saved(model, tmp_path, "encoder", "decoder")

@@ -39,7 +39,7 @@ TEXTS = ["the quick brown fox", "lazy", "the dog jumps over the lazy dog"]
 def published(folder: Path, kind: str, head: str, **settings: Any) -> Path:
     torch.manual_seed(0)
     config = getattr(transformers, f"{kind}Config")(**{**SMALL, **settings})
-    model = getattr(transformers, f"{kind}For{head}")(config)
+    model = getattr(transformers, f"{kind}{head and 'For'}{head or 'Model'}")(config)
     for weight in model.parameters():
         weight.data += 0.05 * torch.randn_like(weight)
     model.save_pretrained(folder)
@@ -62,6 +62,44 @@ def test_a_published_classifier_says_what_its_pipeline_says(kind: str, tmp_path:
     for text, one in zip(TEXTS, ours, strict=True):
         theirs = {found["label"]: found["score"] for found in pipeline([text])[0]}
         assert one.probabilities == pytest.approx(theirs, abs=1e-5)
+
+
+@pytest.mark.parametrize("embedding", [32, 64])
+@pytest.mark.parametrize(
+    "head", ["SequenceClassification", "TokenClassification", "QuestionAnswering", "PreTraining", "MaskedLM", ""]
+)
+def test_an_electra_stays_one_also_where_nothing_is_projected(head: str, embedding: int, tmp_path: Path) -> None:
+    """ELECTRA's base and large have embeddings of the model's own width."""
+    labels = {} if head in ("QuestionAnswering", "PreTraining") else MOODS
+    folder = published(tmp_path / "theirs", "Electra", head, embedding_size=embedding, **labels)
+    name = f"Electra{head and 'For'}{head or 'Model'}"
+    source = getattr(transformers, name).from_pretrained(folder).eval()
+    model = bothways.load(folder, device="cpu")
+    (again,) = model.save(tmp_path / "ours")
+    assert json.loads((again / "config.json").read_text())["architectures"] == [name]
+    back, report = getattr(transformers, name).from_pretrained(again, output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
+    with torch.inference_mode():
+        pieces = torch.tensor([[OWN.vocabulary.cls, *OWN.encode(TEXTS[2]), OWN.vocabulary.sep]])
+        expected = source(pieces).to_tuple()
+        for found in (_said(model, pieces), back.eval()(pieces).to_tuple()):
+            assert len(found) == len(expected)
+            for mine, theirs in zip(found, expected, strict=True):
+                assert mine.shape == theirs.shape and (mine - theirs).abs().max() <= 1e-5
+
+
+def _said(loaded: bothways.inference.Loaded, pieces: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """What a model says of one row [1, T], as the outputs of transformers' classes."""
+    model, count = loaded.reader.model, pieces.shape[1]
+    (_, states), *_ = loaded.reader.states([pieces[0].numpy()], face="encoder")
+    real, every = torch.ones(count, dtype=torch.bool), torch.arange(count)
+    if not model.heads:
+        return (model.logits(states) if loaded.reader.trained.hidden else states,)
+    (name, head), *_ = model.heads.items()
+    if name == "replaced":
+        return (head(states),)
+    found = head(states[0], every[:1] if name == "label" else every, real)
+    return (found,) if name == "label" else tuple(found.T[:, None]) if name == "span" else (found[None],)
 
 
 def test_a_published_tagger_tags_and_evaluates_and_predicts(tmp_path: Path) -> None:

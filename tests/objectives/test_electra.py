@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bothways.batch import Batch, Row
 from bothways.errors import UsageError
-from bothways.model import Model, ModelConfig, read_saved, save_faces
+from bothways.model import Model, ModelConfig, architecture, read_saved, save_faces
 from bothways.model.generator import generator_shape
 from bothways.objectives import Objective, build
 from bothways.objectives.electra import DIFFERENCE, GENERATOR
@@ -24,7 +24,7 @@ from bothways.training.optimiser import build_optimisers
 from bothways.training.state import State
 from bothways.training.weights import Replicated, kind
 from bothways.visibility import ordered
-from tests.model.small import CLASSIC, MODERN
+from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED
 from tests.objectives.rows import VOCABULARY, packed
 
 CONFIG = ModelConfig(vocabulary=VOCABULARY.size, layers=2, width=64, heads=1, inner=112, length=32, init=0.1)
@@ -240,8 +240,9 @@ CLASSES = {
     "modern": "EuroBertForTokenClassification",
     "classic": "ElectraForPreTraining",
     "projected": "ElectraForPreTraining",
+    "unprojected": "ElectraForPreTraining",
 }
-SHAPES = {"modern": MODERN, "classic": CLASSIC, "projected": CLASSIC.model_copy(update={"embedding_width": 32})}
+SHAPES = {"modern": MODERN, "classic": CLASSIC, "projected": PROJECTED, "unprojected": UNPROJECTED}
 
 
 @pytest.mark.parametrize("expression", ["electra", "electra(sharing=separate)", "deberta-v3"])
@@ -283,6 +284,7 @@ def test_both_networks_load_elsewhere_and_say_the_same(shape: str, expression: s
     assert (said - words).abs().max() <= 2e-5 * words.abs().max()
     again = read_saved(tmp_path / "encoder")
     assert again.trained.decoding == {"detect": 0}
+    assert architecture(again.model.config, "detector")[1] == CLASSES[shape]
     ours = again.model.heads["replaced"](again.model.eval().states(batch))
     assert (ours - verdicts).abs().max() <= 2e-5 * verdicts.abs().max()
     filler = read_saved(tmp_path / "generator").model.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bothways.pretraining.replay import WithReplay
 from bothways.pretraining.start import start_weights, with_shape_of_start
 from bothways.text import Tokenizer
 from tests.inference.made import make_run
+from tests.model.test_published_answers import published
 from tests.pretraining.small import configuration, lines, make_shards, run_until
 
 
@@ -133,6 +135,14 @@ def test_a_classic_model_goes_on_with_a_new_head(tmp_path: Path, own: Path) -> N
     assert read_saved(run / "encoder").model.config.shape == "classic"
     with pytest.raises(UsageError, match="reads at most 64 pieces: --set training.length=64"):
         pretrain(going_on(begun, own, tmp_path / "long", "training.length=128", "training.step_tokens=512"))
+
+
+def test_an_electra_of_others_stays_one(tmp_path: Path, own: Path) -> None:
+    """Its embeddings are of the model's own width, which alone does not tell it from BERT."""
+    begun = published(tmp_path / "electra", "Electra", "PreTraining", embedding_size=64)
+    run = pretrain(going_on(begun, own, tmp_path / "run").model_copy(update={"objective": "mlm"}))
+    assert json.loads((run / "encoder" / "config.json").read_text())["architectures"] == ["ElectraForMaskedLM"]
+    assert RunFolder(run).config().model["embedding_width"] == 64
 
 
 def test_what_cannot_go_on(first: Path, own: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class ModelConfig(BaseModel):
     init: float = 0.02
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     segments: int = Field(default=0, ge=0, description="embeddings: 0 (modern), 2 (BERT), 1 (RoBERTa)")
-    embedding_width: int | None = Field(default=None, description="narrower embeddings, projected up (ELECTRA small)")
+    embedding_width: int | None = Field(default=None, description="ELECTRA's embeddings, projected to another width")
     word_head: Literal["tied", "untied", "transformed"] = "tied"
 
     @model_validator(mode="after")

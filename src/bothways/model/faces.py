@@ -363,13 +363,12 @@ def _classic(values: Mapping[str, Any], *, words: bool) -> dict[str, Any]:
     if PREFIX[values["model_type"]] == "roberta.":
         _require(values, "pad_token_id", ROBERTA_PAD, silent=ROBERTA_PAD)
         _require(values, "type_vocab_size", 1, silent=2)
-    embedding = values.get("embedding_size", values["hidden_size"]) if values["model_type"] == "electra" else None
     return {
         "shape": "classic",
         "epsilon": values["layer_norm_eps"],
         "dropout": values["hidden_dropout_prob"],
         "segments": values["type_vocab_size"],
-        "embedding_width": None if embedding == values["hidden_size"] else embedding,
+        "embedding_width": values.get("embedding_size", 128) if values["model_type"] == "electra" else None,
         "word_head": "transformed" if words else "tied",
     }
 

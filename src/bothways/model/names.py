@@ -126,9 +126,9 @@ def kind_of(config: ModelConfig) -> str:
     """Hugging Face's kind of a shape ("llama" is "eurobert" too, of equal names)."""
     if config.shape == "modern":
         return "qwen3" if config.head_norm else "llama"
-    if config.segments == 1:
-        return "roberta"
-    return "electra" if config.embedding_width else "bert"
+    if config.embedding_width:  # ELECTRA's base and large have it too, equal to the width
+        return "electra"
+    return "roberta" if config.segments == 1 else "bert"
 
 
 def to_hugging_face(
