@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import bothways
+from bothways.errors import ModelError
 from tests.inference.made import ENGLISH, HYBRID, MLM, REVERSED, UNILM1, make_run
-from tests.model.test_published_answers import MOODS, OWN, SMALL, TEXTS, published
+from tests.model.test_published_answers import MOODS, OWN, TEXTS, published
 
 transformers = pytest.importorskip("transformers")
 
@@ -27,16 +28,40 @@ def test_a_run_is_written_back(trained: bothways.model.Trained, tmp_path: Path) 
         assert "Bothways" in (folder / "README.md").read_text()
 
 
-def test_a_body_of_others_stays_one_and_its_vectors_too(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    source = transformers.BertModel(transformers.BertConfig(**SMALL))
-    source.save_pretrained(tmp_path / "theirs")
-    OWN.save(tmp_path / "theirs", template="encoder", length=64)
-    model = bothways.load(tmp_path / "theirs", device="cpu")
-    (folder,) = model.save(tmp_path / "ours")
-    assert type(transformers.AutoModel.from_pretrained(folder)) is transformers.BertModel
-    again = pytest.importorskip("sentence_transformers").SentenceTransformer(str(folder), device="cpu")
-    assert np.allclose(again.encode(TEXTS), model.embed(TEXTS), atol=1e-5)
+GROUPED = {"num_key_value_heads": 2, "head_dim": 16}
+BODIES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "bert": ("Bert", {}, "BertModel"),
+    "bert from the left": ("Bert", {"is_decoder": True}, "BertModel"),
+    "eurobert": ("EuroBert", {**GROUPED, "mask_token_id": 4}, "EuroBertModel"),
+    "llama": ("Llama", GROUPED, "LlamaModel"),
+    "llama, tied": ("Llama", {**GROUPED, "tie_word_embeddings": True}, "LlamaModel"),
+    "llama from all sides": ("Llama", {**GROUPED, "is_causal": False}, "EuroBertModel"),
+    "qwen3": ("Qwen3", GROUPED, "Qwen3Model"),
+    "qwen3 from all sides": ("Qwen3", {**GROUPED, "is_causal": False}, "Qwen3Model"),
+}
+
+
+@pytest.mark.parametrize("case", BODIES)
+def test_a_body_of_others_stays_one_and_its_vectors_too(case: str, tmp_path: Path) -> None:
+    kind, settings, name = BODIES[case]
+    folder = published(tmp_path / "theirs", kind, "", **settings)
+    left = case in ("bert from the left", "llama", "llama, tied", "qwen3")
+    OWN.save(folder, template="decoder" if left else "encoder", length=64)
+    model = bothways.load(folder, device="cpu")
+    (again,) = model.save(tmp_path / "ours")
+    back, report = transformers.AutoModel.from_pretrained(again, output_loading_info=True)
+    assert type(back).__name__ == name and not report["unexpected_keys"]
+    assert all("pooler" in key for key in report["missing_keys"])
+    vectors = model.embed(TEXTS)
+    for path in (folder, again):
+        theirs = pytest.importorskip("sentence_transformers").SentenceTransformer(str(path), device="cpu")
+        assert np.allclose(theirs.encode(TEXTS), vectors, atol=1e-5)
+    for ask in (model.score, model.fill, model.extend):
+        with pytest.raises(ModelError, match="was not taught to"):
+            ask("the [MASK]")
+    assert bothways.load(again).reader.trained == model.reader.trained
+    (again / "bothways.json").unlink()
+    assert bothways.load(again).reader.trained == model.reader.trained
 
 
 def test_a_classifier_of_others_is_written_back(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from bothways.batch import Vocabulary
 from bothways.errors import ModelError, UsageError
-from bothways.model import ModelConfig, Trained, architecture, from_hugging_face, read_saved, save_faces
+from bothways.model import Card, ModelConfig, Trained, architecture, from_hugging_face, read_saved, save_faces
 from bothways.model.names import from_hugging_face_names, to_hugging_face
 from bothways.training.weights import Replicated
 from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, model_of
@@ -188,6 +188,15 @@ def test_architectures_of_the_classic_shape() -> None:
         architecture(CLASSIC.model_copy(update={"segments": 0}), "encoder")
     with pytest.raises(UsageError, match="unknown face 'encode'.*Known: answerer, body, classifier, decoder"):
         architecture(CLASSIC, "encode")
+
+
+def test_a_body_from_the_left_is_a_face_of_every_shape(tmp_path: Path) -> None:
+    trained = Trained("mine", (), None, reads="left to right")
+    for config, name in ((MODERN, "LlamaModel"), (CLASSIC, "BertModel"), (UNPROJECTED, "ElectraModel")):
+        (folder,) = save(tmp_path, config, trained=trained, card=Card("mine", trained, config, 1, "mine"))
+        assert content(folder / "config.json")["architectures"] == [name]
+        assert "its decoder-body, read from left to right" in (folder / "README.md").read_text()
+        assert (folder / "template").read_text() == "decoder" and read_saved(folder).trained == trained
 
 
 def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path: Path) -> None:

@@ -145,6 +145,13 @@ def test_an_electra_of_others_stays_one(tmp_path: Path, own: Path) -> None:
     assert RunFolder(run).config().model["embedding_width"] == 64
 
 
+def test_a_body_of_others_that_says_no_words_goes_on_and_learns_to(tmp_path: Path, own: Path) -> None:
+    begun = published(tmp_path / "llama", "Llama", "", num_key_value_heads=2)
+    run = pretrain(going_on(begun, own, tmp_path / "run").model_copy(update={"objective": "causal"}))
+    assert json.loads((run / "decoder" / "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
+    assert bothways.load(run).extend("zebra", max_new_tokens=2).startswith("zebra")
+
+
 def test_what_cannot_go_on(first: Path, own: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="leave out model.layers"):
         pretrain(going_on(first, own, tmp_path / "a", model={"layers": 2}))

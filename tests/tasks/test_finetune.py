@@ -18,6 +18,7 @@ from bothways.errors import ModelError, Stopped, UsageError
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks import FinetuneConfig, evaluate, finetune, predict
 from bothways.tasks.finetune import optimiser, set_up
+from tests.model.test_published_answers import published
 from tests.tasks.conftest import config, reviews, tagged, write
 from tests.tasks.trainer import trainer_losses
 
@@ -159,6 +160,15 @@ def test_patience_ends_it(body: Path, tmp_path: Path) -> None:
     assert RunFolder(run).manifest()["best"]["epoch"] == 1
     finetune(RunFolder(run).config_as(FinetuneConfig), resume=True)  # it has ended, and stays so
     assert [line for line in RunFolder(run).lines() if line["kind"] == "validation"] == looks
+
+
+def test_a_body_of_others_that_reads_from_the_left_is_tuned_so(tmp_path: Path) -> None:
+    begun = published(tmp_path / "llama", "Llama", "", num_key_value_heads=2)
+    run = finetune(config(tmp_path, begun, epochs=1))
+    written = json.loads((run / "model" / "config.json").read_text())
+    assert written["architectures"] == ["LlamaForSequenceClassification"]
+    with pytest.raises(ModelError, match="not taught to read as a encoder; it is: decoder"):
+        finetune(config(tmp_path / "other", begun, reads="encoder"))
 
 
 def test_what_was_not_fine_tuned_says_so(body: Path, classifier: Path) -> None:

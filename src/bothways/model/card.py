@@ -19,8 +19,14 @@ _TASKS = {
     "decoder": "text-generation",
     "detector": "token-classification",
     "body": "feature-extraction",
+    "decoder-body": "feature-extraction",
 }
-_READS = {"encoder": "from all sides", "decoder": "from left to right", "detector": "from all sides"}
+_READS = {
+    "encoder": "from all sides",
+    "decoder": "from left to right",
+    "detector": "from all sides",
+    "decoder-body": "from left to right",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class Card:
         return text
 
     def _use(self, face: str) -> str:
-        code = {"encoder": _ENCODER, "decoder": _DECODER, "detector": _DETECTOR, "body": _BODY}[face]
+        code = {"encoder": _ENCODER, "decoder": _DECODER, "detector": _DETECTOR}.get(face, _BODY)
         kind, name = architecture(self.config, face)
         code = code.replace("DETECTOR", name)
         needs = "transformers 5.18 or newer" if kind == "eurobert" else "transformers"
@@ -110,7 +116,7 @@ class Card:
                 "A hidden word is said one place before its mask (GPT-BERT), which no masked face of transformers "
                 "reads: fill words with `bothways fill`."
             )
-        if face == "body":
+        if face in ("body", "decoder-body"):
             limits.append(
                 f"The objective {self.trained.objective} gives no face that transformers has: AutoModel loads the "
                 "states, and they are those of the training only under the mask that the objective used."

@@ -26,6 +26,7 @@ Face = Literal[
     "classifier",
     "tagger",
     "answerer",
+    "decoder-body",
     "decoder-classifier",
     "decoder-tagger",
     "decoder-answerer",
@@ -37,6 +38,7 @@ _ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
     ("llama", "decoder"): ("llama", "LlamaForCausalLM"),
     ("llama", "detector"): ("eurobert", "EuroBertForTokenClassification"),
     ("llama", "body"): ("eurobert", "EuroBertModel"),
+    ("llama", "decoder-body"): ("llama", "LlamaModel"),
     ("llama", "classifier"): ("eurobert", "EuroBertForSequenceClassification"),
     ("llama", "tagger"): ("eurobert", "EuroBertForTokenClassification"),
     ("llama", "answerer"): ("llama", "LlamaForQuestionAnswering"),
@@ -45,12 +47,14 @@ _ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
     ("llama", "decoder-tagger"): ("llama", "LlamaForTokenClassification"),
     ("qwen3", "decoder"): ("qwen3", "Qwen3ForCausalLM"),
     ("qwen3", "body"): ("qwen3", "Qwen3Model"),
+    ("qwen3", "decoder-body"): ("qwen3", "Qwen3Model"),
     ("qwen3", "decoder-classifier"): ("qwen3", "Qwen3ForSequenceClassification"),
     ("qwen3", "decoder-tagger"): ("qwen3", "Qwen3ForTokenClassification"),
     ("qwen3", "decoder-answerer"): ("qwen3", "Qwen3ForQuestionAnswering"),
     ("roberta", "encoder"): ("roberta", "RobertaForMaskedLM"),
     ("roberta", "decoder"): ("roberta", "RobertaForCausalLM"),
     ("roberta", "body"): ("roberta", "RobertaModel"),
+    ("roberta", "decoder-body"): ("roberta", "RobertaModel"),
     ("roberta", "classifier"): ("roberta", "RobertaForSequenceClassification"),
     ("roberta", "tagger"): ("roberta", "RobertaForTokenClassification"),
     ("roberta", "answerer"): ("roberta", "RobertaForQuestionAnswering"),
@@ -58,6 +62,7 @@ _ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
     ("bert", "decoder"): ("bert", "BertLMHeadModel"),
     ("bert", "detector"): ("electra", "ElectraForPreTraining"),
     ("bert", "body"): ("bert", "BertModel"),
+    ("bert", "decoder-body"): ("bert", "BertModel"),
     ("bert", "classifier"): ("bert", "BertForSequenceClassification"),
     ("bert", "tagger"): ("bert", "BertForTokenClassification"),
     ("bert", "answerer"): ("bert", "BertForQuestionAnswering"),
@@ -65,6 +70,7 @@ _ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
     ("electra", "decoder"): ("electra", "ElectraForCausalLM"),
     ("electra", "detector"): ("electra", "ElectraForPreTraining"),
     ("electra", "body"): ("electra", "ElectraModel"),
+    ("electra", "decoder-body"): ("electra", "ElectraModel"),
     ("electra", "classifier"): ("electra", "ElectraForSequenceClassification"),
     ("electra", "tagger"): ("electra", "ElectraForTokenClassification"),
     ("electra", "answerer"): ("electra", "ElectraForQuestionAnswering"),
@@ -77,7 +83,7 @@ class Trained:
 
     objective  its expression ("hybrid"); empty when unknown, as in a published checkpoint
     faces      "encoder" reads from all sides, "decoder" from left to right and says the next word; none of the two
-               when the objective reads in another way
+               when the objective reads in another way, or a body from left to right says no words
     hidden     where a hidden word is said: at its place, one place before it (GPT-BERT), or nowhere
     decoding   {way of using it that its faces do not imply ("detect", "unmask", ...): its size, or 0}
     reads      how the body reads a text, where there is no face
@@ -97,7 +103,7 @@ class Trained:
         if self.answers is not None:
             return {"model": cast("Face", self.answers.face)}
         if not self.faces:
-            return {"body": "body"}
+            return {"body": "decoder-body" if self.reads == "left to right" else "body"}
         silent: Face = "detector" if "detect" in self.decoding else "body"
         return {
             face: silent if face == "encoder" and self.hidden is None else cast("Face", face) for face in self.faces
@@ -142,8 +148,10 @@ class Trained:
         kind = "".join(values.get("architectures") or ())
         if (answers := _answers_of(values, kind)) is not None:
             return cls("", (answers.reads,), None, answers=answers)
-        if kind.endswith(("CausalLM", "LMHeadModel")):
+        if kind.endswith(("CausalLM", "LMHeadModel")) or (words and _from_left(values)):
             return cls("", ("decoder",), None)
+        if _from_left(values) or (kind.endswith("Model") and values.get("is_decoder")):
+            return cls("", (), None, reads="left to right")
         if kind == "ElectraForPreTraining":
             return cls("", ("encoder",), None, {"detect": 0})
         return cls("", ("encoder",), "in place" if words else None)
@@ -213,10 +221,10 @@ def config_json(
             "attention_probs_dropout_prob": 0.0,
             "layer_norm_eps": config.epsilon,
             "type_vocab_size": config.segments,
-            "is_decoder": face == "decoder",
+            "is_decoder": face in ("decoder", "decoder-body"),
         }
     return shared | {
-        **({"is_causal": False} if face == "answerer" else {}),  # a Llama that reads from all sides
+        **({"is_causal": False} if face == "answerer" or (kind, face) == ("qwen3", "body") else {}),  # all sides
         **({"mask_token_id": vocabulary.mask} if kind == "eurobert" else {}),
         **({"use_sliding_window": False} if kind == "qwen3" else {}),
         "num_key_value_heads": config.key_heads or config.heads,
@@ -248,7 +256,7 @@ def _answers_json(answers: Answers) -> dict[str, Any]:
 
 
 def read_config(values: Mapping[str, Any], *, words: bool) -> ModelConfig:
-    """The shape that a config.json describes; `words`: BERT's word head is among the weights.
+    """The shape that a config.json describes; `words`: a word head of its own is among the weights.
 
     Raises:
         ModelError: a kind of model that is not ours, or a variant of it.
@@ -257,7 +265,7 @@ def read_config(values: Mapping[str, Any], *, words: bool) -> ModelConfig:
     if kind not in PREFIX:
         raise ModelError(f"config.json: model_type is {kind}; Bothways loads {', '.join(sorted(PREFIX))}")
     try:
-        fields = _modern(values) if PREFIX[kind] == "model." else _classic(values, words=words)
+        fields = (_modern if PREFIX[kind] == "model." else _classic)(values, words=words)
         return ModelConfig(
             vocabulary=values["vocab_size"],
             layers=values["num_hidden_layers"],
@@ -297,8 +305,7 @@ def _answers_of(values: Mapping[str, Any], kind: str) -> Answers | None:
     task, head = _HEADS[ending]
     named = values.get("id2label") or {str(i): f"LABEL_{i}" for i in range(2)}  # transformers' own silent default
     labels = tuple(named[number] for number in sorted(named, key=int))
-    left = kind.startswith(("Llama", "Qwen3")) and values.get("is_causal", True)
-    reads: Side = "decoder" if left else "encoder"
+    reads: Side = "decoder" if _from_left(values) else "encoder"
     if head == "span":
         return Answers(task, head, labels, "span", reads)
     if head == "tags":
@@ -311,7 +318,13 @@ def _answers_of(values: Mapping[str, Any], kind: str) -> Answers | None:
     return Answers(task, head, labels, "several" if several else "one", reads)
 
 
-def _modern(values: Mapping[str, Any]) -> dict[str, Any]:
+def _from_left(values: Mapping[str, Any]) -> bool:
+    """Whether it is a kind that reads from left to right, unless its config.json says otherwise."""
+    return values.get("model_type") in ("llama", "qwen3") and bool(values.get("is_causal", True))
+
+
+def _modern(values: Mapping[str, Any], *, words: bool) -> dict[str, Any]:
+    body = "".join(values.get("architectures") or ()).endswith("Model")
     heads, qwen = values["num_attention_heads"], values["model_type"] == "qwen3"
     of_old = {"rope_theta": values.get("rope_theta", 10_000.0), **(values.get("rope_scaling") or {})}
     # What transformers assumes where config.json is silent, and what our shape has.
@@ -328,7 +341,7 @@ def _modern(values: Mapping[str, Any]) -> dict[str, Any]:
         "head_size": None if head_size * heads == values["hidden_size"] else head_size,
         "head_norm": qwen,
         "epsilon": values["rms_norm_eps"],
-        "word_head": "tied" if values.get("tie_word_embeddings") else "untied",
+        "word_head": "tied" if values.get("tie_word_embeddings") or (body and not words) else "untied",
     }
 
 

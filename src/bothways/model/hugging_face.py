@@ -5,7 +5,7 @@
 
 beside them in each: the tokenizer with the face's template, README.md (the model card), bothways.json (what the
 objective taught), and what sentence-transformers or text generation want to know. An objective that gives neither
-face leaves run/body/.
+face leaves run/body/, and so does a body of others that reads from left to right and says no words.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _WORD_HEADS = (
     "cls.predictions.transform.dense.weight",
     "generator_predictions.dense.weight",
     "lm_head.dense.weight",
+    "lm_head.weight",
 )
 
 

@@ -25,6 +25,8 @@ def find_body(model: str, reads: str | None) -> tuple[Path, str]:
     folder = found / reads if reads and (found / reads / "config.json").is_file() else folder_of(found)
     trained = read_trained(folder)
     taught = [face for face in ("encoder", "decoder") if face in trained.faces]
+    if trained.reads == "left to right":  # a body that says no words
+        taught = taught or ["decoder"]
     if not taught:
         raise ModelError(f"{folder} reads in a way of its own ({trained.objective}): it has no face to fine-tune")
     if reads and reads not in taught:
