@@ -25,7 +25,8 @@ ANSWERS = Answers("tag", "tags", ("O", "B-A", "I-A"), "one", "encoder")
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
 @pytest.mark.parametrize("length", [16, 64])
 @pytest.mark.parametrize(
-    "text", ["The quick brown fox, 42 dogs: 今天天气很好 naïve 🙂!", "a" * 200 + " fox " * 30, "世界" * 40]
+    "text",
+    ["The quick brown fox, 42 dogs: 今天天气很好 naïve 🙂!", "a" * 200 + " fox " * 30, "世界" * 40, "हिन्दी, " * 9],
 )
 def test_every_word_has_the_place_of_its_first_piece(kind: str, length: int, text: str) -> None:
     own = tokenizer(kind)
@@ -61,6 +62,35 @@ def test_words_are_where_they_stand(text: str) -> None:
         assert words.read[start:end] == unicodedata.normalize("NFC", words[number])
     ends = words.places.flatten().tolist()
     assert ends == sorted(ends)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("हिन्दी भाषा में।", "हिन्दी भाषा में ।"),
+        ("বাংলা, ক্ষমতা ৫০", "বাংলা , ক্ষমতা ৫০"),
+        ("\u0915\u093c\u0932\u092e (क़लम)", "\u0915\u093c\u0932\u092e ( क़लम )"),
+        ("بِسْمِ می\u200cخواهم", "بِسْمِ می\u200cخواهم"),
+        ("അവന്\u200d ภาษาไทย น้ำ", "അവന്\u200d ภาษาไทย น้ำ"),
+        ("e\u0323\u0301x\u0301y x\u03012", "e\u0323\u0301x\u0301y x\u0301 2"),
+        ("葛\U000e0100城 \u0301a", "葛\U000e0100 城 \u0301 a"),
+    ],
+)
+def test_marks_belong_to_the_word_before_them(text: str, expected: str) -> None:
+    words = Words.of(text)
+    assert [words[i] for i in range(len(words))] == expected.split(" ")
+    assert all(text[start:end] == word for (start, end), word in zip(words.places, expected.split(" "), strict=True))
+
+
+@given(st.text("aé1_,世 \u0915\u093f\u094d\u0958\u0301\u200c\u200d", max_size=20))
+def test_marks_part_nothing(text: str) -> None:
+    """Where a text is given as composed: every sign is in one word, and none begins with a mark that has one before."""
+    text = unicodedata.normalize("NFC", text)
+    words = Words.of(text)
+    assert "".join(words[i] for i in range(len(words))) == text.replace(" ", "")
+    for start in words.places[:, 0].tolist():
+        mark = unicodedata.category(text[start])[0] == "M"
+        assert not mark or start == 0 or text[start - 1] == " "
 
 
 def test_words_that_are_given_are_joined_as_their_script_has_it() -> None:

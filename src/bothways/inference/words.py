@@ -15,8 +15,11 @@ import numpy as np
 from bothways.errors import UsageError
 from bothways.text.characters import HAN
 
-_WORD = re.compile(rf"[{HAN}]|\d+|[^\W\d{HAN}]+|[^\w\s]")
-"""Ideographs, numbers, runs of letters, single marks."""
+_MARK, _LETTER = "\u0300", rf"[^\W\d{HAN}]"
+_WORD = re.compile(rf"(?:[{HAN}]|\d+|{_LETTER}(?:{_MARK}*{_LETTER})*|[^\w\s]){_MARK}*")
+"""Ideographs, numbers, runs of letters, single signs, each with the marks behind it; runs go on behind theirs."""
+_JOINERS = "\u200c\u200d"
+"""They say how the letters around them are drawn, and part no words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Words:
             UsageError: letters in pieces that only come together across a boundary of letters (Hangul in jamo).
         """
         read, origin = composed(text)
-        spans = np.array([found.span() for found in _WORD.finditer(read)], dtype=np.int64).reshape(-1, 2)
+        spans = np.array([found.span() for found in _WORD.finditer(_marked(read))], dtype=np.int64).reshape(-1, 2)
         return cls(read, spans, text, origin[spans])
 
     @classmethod
@@ -65,6 +68,13 @@ class Words:
         """A word, as it was given."""
         start, end = self.places[word].tolist()
         return self.text[start:end]
+
+
+def _marked(text: str) -> str:
+    """The text with the same mark in place of every one (vowel signs, accents), as `re` has no class of them."""
+    if text.isascii():
+        return text
+    return "".join(_MARK if unicodedata.category(one)[0] == "M" or one in _JOINERS else one for one in text)
 
 
 @dataclass(frozen=True, slots=True)
