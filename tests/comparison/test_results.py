@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bothways.comparison.config import CompareConfig
 from bothways.comparison.page import render
-from bothways.comparison.results import against_the_best, summary, yardsticks
+from bothways.comparison.results import against_the_best, summary, unequal, yardsticks
 from bothways.comparison.table import tables
 from bothways.comparison.yardsticks import BITS, FILL, Items, Yardstick
 from bothways.training.config import Budget
@@ -121,3 +121,11 @@ def test_the_page_escapes_what_models_say_and_shows_divergence(whole: dict[str, 
         and "≤ 1.900" in page
         and "2 training documents contain one" in page
     )
+
+
+def test_compute_that_is_not_equal_is_said() -> None:
+    entries = [{"objective": name, "flops": flops} for name, flops in (("causal", 1e12), ("mlm", 1.2e12))]
+    said = unequal({"budget": {"flops": 1e11}, "objectives": entries})
+    assert said is not None and "from 1T to 1.2T" in said
+    assert unequal({"budget": {"seconds": 60}, "objectives": entries}) is None
+    assert unequal({"budget": {"flops": 1e12}, "objectives": [entries[0], {**entries[1], "flops": 1.01e12}]}) is None

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from bothways.comparison.config import CompareConfig
-from bothways.comparison.results import TIED, Runs, against_the_best, figure, summary
+from bothways.comparison.results import TIED, Runs, against_the_best, figure, summary, unequal
 from bothways.corpus.ngrams import NAMES
 from bothways.reports.charts import COLOURS, pictures
 from bothways.reports.curves import Chart, Curve
@@ -52,6 +52,7 @@ def render(result: dict[str, Any], records: Mapping[str, Sequence[Record]]) -> s
             f"{names}: the same text, tokenizer, body and data order, and the same compute for each.",
             class_="lead",
         ),
+        *(tag("p", said, class_="note") for said in [unequal(result)] if said),
         tag("dl", *_tiles(result), class_="tiles"),
     )
     return document("A Bothways comparison", header, *sections, foot="Written by Bothways; comparison.json has it all.")

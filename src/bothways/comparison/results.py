@@ -15,6 +15,7 @@ from bothways.comparison.search import Search
 from bothways.comparison.statistics import Compared, compared
 from bothways.comparison.yardsticks import BITS, FILL, NEXT, PAIRS, PSEUDO, Items, Yardstick
 from bothways.pretraining.folder import RunFolder
+from bothways.training.display import compact
 
 VERSION = 1
 BEHIND, TIED, BOUND = "behind", "tied", "a bound"
@@ -118,6 +119,17 @@ def summary(yardstick: dict[str, Any]) -> str:
 def figure(value: float) -> str:
     """Three digits that matter, at most four places."""
     return f"{value:.4f}" if value < 0.1 else f"{value:.3f}"
+
+
+def unequal(result: dict[str, Any]) -> str | None:
+    """What is wrong with "equal compute", where a step is large beside the budget."""
+    spent = [entry["flops"] for entry in result["objectives"]]
+    if max(spent) <= 1.05 * min(spent) or set(result["budget"]) != {"flops"}:
+        return None
+    return (
+        f"The runs spent from {compact(min(spent))} to {compact(max(spent))} floating-point operations: a step is "
+        "large beside this budget. Give them more, or smaller steps."
+    )
 
 
 def samples(config: CompareConfig, runs: Runs) -> dict[str, Any]:

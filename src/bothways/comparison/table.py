@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from bothways.comparison.results import TIED, against_the_best, figure, summary
+from bothways.comparison.results import TIED, against_the_best, figure, summary, unequal
 from bothways.training.display import compact
 
 MARK = "="
@@ -50,6 +50,8 @@ def _cell(yardstick: dict[str, Any], name: str) -> str:
 
 def _verdicts(result: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
+    if said := unequal(result):
+        table.add_row("[bold]compute[/]", said)
     for yardstick in result["yardsticks"]:
         table.add_row(f"[bold]{yardstick['name']}[/]", summary(yardstick))
     for each in result["overlap"]:

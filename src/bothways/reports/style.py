@@ -201,6 +201,7 @@ dl.words dd { margin: 0 0 10px; color: var(--soft); }
   svg text { font-size: 14.5px; }
 }
 @media print {
+  body { background: none; }
   .card, .tile, figure { break-inside: avoid; }
   h2, h3, .about { break-after: avoid; }
   .saves { display: none; }
