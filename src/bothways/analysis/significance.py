@@ -101,7 +101,7 @@ def _over_items(values: Sequence[np.ndarray], gold: np.ndarray | None, weight: n
         error = _drawn_anew(values, gold)
     elif len(values) == 1:
         centre = float((values[0].sum() + 2) / (count + 4))
-        error = math.sqrt(centre * (1 - centre) / (count + 4))
+        error = math.sqrt((float((values[0] ** 2).sum() + 2) / (count + 4) - centre**2) / (count + 4))
     else:
         apart = values[0] - values[1]
         centre = float(apart.sum() / (count + 2))
