@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from bothways.inference.examples import Encoded
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks import FinetuneConfig, finetune
-from bothways.tasks.data import encode
+from bothways.tasks.data import encoded
 from bothways.tasks.finetune import Run, set_up
 from bothways.tasks.records import records, refuse
 from bothways.tasks.task import Example, Heard
@@ -139,8 +139,9 @@ class Peer:
         )
 
     def parts(self, examples: Sequence[Example]) -> list[list[Encoded]]:
-        run = self.run
-        return [encode(run.task, one, run.tokenizer, run.data.answers, length=run.length) for one in examples]
+        run, answers = self.run, self.run.data.answers
+        asked = encoded(run.task, examples, run.tokenizer, answers, length=run.length, skip=refuse, taught=True)
+        return [parts for _, parts in asked]
 
     def items(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
         return [item(part, self.head) for parts in self.parts(examples) for part in parts]

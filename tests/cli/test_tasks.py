@@ -69,6 +69,12 @@ def test_what_cannot_be_read(options: list[str], said: str, invoke: Invoke, tmp_
 
 
 def test_a_run_goes_on_with_its_own_settings(invoke: Invoke, tuned: Path) -> None:
-    with pytest.raises(UsageError, match="leave out --epochs, --set"):
-        invoke("finetune", "--resume", "--out", tuned / "run", "--epochs", 9, "--set", "batch=4")
+    resume = ["finetune", "--resume", "--out", tuned / "run"]
+    for more, said in (
+        (["--epochs", 9, "--set", "batch=4"], "--epochs, --set"),
+        (["m"], "MODEL"),
+        (["--seeds", 2], "--s"),
+    ):
+        with pytest.raises(UsageError, match=f"leave out {said}"):
+            invoke(*resume, *more)
     assert invoke("finetune", "--resume", "--out", tuned / "run").exit_code == 0

@@ -78,7 +78,7 @@ def test_a_pair_without_its_bad_sentence(tmp_path: Path) -> None:
 
 def test_files_of_another_kind_and_missing_ones(tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text("good,bad\nx,y\n", encoding="utf-8")
-    assert Pairs.read((tmp_path / "pairs.csv",), each=9) == Pairs(["x"], ["y"], [str(tmp_path / "pairs.csv")])
+    assert Pairs.read((tmp_path / "pairs.csv",), each=9) == Pairs(["x"], ["y"], [""])
     (tmp_path / "pairs.txt").write_text("x", encoding="utf-8")
     with pytest.raises(UsageError, match=r"pairs.txt: expected records in .jsonl, .csv, .tsv"):
         Pairs.read((tmp_path / "pairs.txt",), each=9)

@@ -51,12 +51,13 @@ def test_cuts_are_counted_wherever_they_are_made(tmp_path: Path, body: Path) -> 
     assert evaluate(run, file)["truncated"] == 12
     predict(run, file, tmp_path / "out.jsonl")
     model = bothways.load(run, device="cpu")
-    with pytest.warns(UserWarning, match="cut to the 32 pieces that the model reads: 1 of 1 texts"):
+    with pytest.warns(UserWarning, match="cut to the 32 pieces that the model reads: 1 of 1 texts") as warned:
         alone = model.classify(long[0]["text"])
+    assert warned[0].filename == __file__
     assert lines(tmp_path / "out.jsonl")[0]["probabilities"] == pytest.approx(alone.probabilities, abs=0.02)
 
 
-def test_a_long_question_is_cut_and_said(tmp_path: Path, body: Path) -> None:
+def test_a_long_question_is_cut_and_said(tmp_path: Path, body: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path / "a.jsonl", *[ASKED] * 8)
     run = finetune(config(tmp_path, body, task="answer", train=file, dev=file, epochs=1))
     long = {**ASKED, "question": "who is " * 40}
@@ -64,6 +65,12 @@ def test_a_long_question_is_cut_and_said(tmp_path: Path, body: Path) -> None:
         predict(run, write(tmp_path / "b.jsonl", long), tmp_path / "out.jsonl")
     with pytest.raises(UsageError, match="leaves no room"):
         bothways.load(run, device="cpu").answer(long["question"], long["context"])
+    monkeypatch.setattr("bothways.inference.spans.QUESTION", 8)
+    predict(run, tmp_path / "b.jsonl", tmp_path / "out.jsonl")
+    assert lines(tmp_path / "out.jsonl")[0]["truncated"] == 152  # of 160 pieces
+    with pytest.warns(UserWarning, match="pieces of a question") as warned:
+        bothways.load(run, device="cpu").answer(long["question"], long["context"])
+    assert warned[0].filename == __file__
 
 
 def test_a_label_that_is_held_out_alone_is_trained(tmp_path: Path, body: Path) -> None:
@@ -86,6 +93,12 @@ def test_the_columns_of_training_are_those_of_asking(tmp_path: Path, body: Path)
         {line["probabilities"]["good"] for line in lines(tmp_path / f"{name}.jsonl")} for name in ("one", "two")
     )
     assert shown == ["text from 'body'"] and len(one) == 6 and len(two) == 1
+    tagging = [{"text": " ".join(one["tokens"]), "spans": []} for one in tagged()]
+    tagging[0] = {"text": "Mr Fox", "spans": [{"start": 3, "end": 6, "label": "PER"}]}
+    file = write(tmp_path / "spans.jsonl", *tagging)
+    tagger = finetune(config(tmp_path / "tag", body, task="tag", train=file, dev=file, epochs=1))
+    more = write(tmp_path / "more.jsonl", *({**one, "tokens": ["a"]} for one in tagging))
+    predict(tagger, more, tmp_path / "three.jsonl")  # a column more is not one that was asked for
     other = write(tmp_path / "other.jsonl", *reviews(1))
     assert evaluate(run, other)["examples"] == 6  # has no such column
 
@@ -161,6 +174,7 @@ def test_where_answers_go(classifier: Path, tmp_path: Path) -> None:
 def test_a_model_that_says_no_numbers_is_not_kept(tmp_path: Path, body: Path) -> None:
     with pytest.raises(ModelError, match="says what is no number"):
         finetune(config(tmp_path, body, learning_rate=1e30))
+    assert not (tmp_path / "run" / "model").exists()
 
 
 def test_tables_hold_lists(tmp_path: Path) -> None:
@@ -180,9 +194,18 @@ def test_tables_hold_lists(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("text,text,label\nx,y,z\n", encoding="utf-8")
     with pytest.raises(UsageError, match="expected a name for each column, got 'text' twice"):
         read("classify", tmp_path / "b.csv")
+    (tmp_path / "d.csv").write_text('tokens,tags\n"[""I"", ""saw""]","[""O"", ""B-X""]"\nI saw,O O\n', encoding="utf-8")
+    assert [one.gold for one in read("tag", tmp_path / "d.csv")] == [("O", "B-X"), ("O", "O")]
+    place = '"{""start"": 4, ""end"": 7}"'
+    (tmp_path / "e.csv").write_text(f"text,head,tail,label\nthe fox runs,{place},runs,a\n", encoding="utf-8")
+    assert read("relate", tmp_path / "e.csv")[0].pair.things.tolist() == [[4, 7], [8, 12]]
+    text = write(tmp_path / "f.jsonl", {"text": "x", "label": "[1, 2]"})
+    assert read("classify", text)[0].gold == "[1, 2]"  # a list is a list there
     (tmp_path / "c.csv").write_text('question,choices,answer\nq,"[""x"", ""y""]",y\n', encoding="utf-8")
     (one,) = read("choose", tmp_path / "c.csv")
     assert one.texts == ("", "q", "x", "y") and one.gold == 1
+    (tmp_path / "c.csv").write_text('question,choices,answer\nq,"[""x"", ""y""]",1\n', encoding="utf-8")
+    assert read("choose", tmp_path / "c.csv")[0].gold == 1
 
 
 def test_no_context_is_none(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def test_three_seeds_are_three_runs_and_the_best_is_kept(body: Path, tmp_path: P
     assert means["test"]["accuracy"]["mean"] == pytest.approx(sum(means["test"]["accuracy"]["values"]) / 3)
     assert json.loads((told.out / "manifest.json").read_text())["dev"] == means["dev"]
     assert evaluate(told.out, told.train)["examples"] == 48
+    assert json.loads((told.out / "manifest.json").read_text())["roles"] == {"text": "text", "label": "label"}
 
     alone = finetune(told.model_copy(update={"seed": 1, "out": tmp_path / "alone"}))
     one, other = (load_file(run / "model" / "model.safetensors") for run in (alone, told.out / "seed-1"))
@@ -42,3 +43,5 @@ def test_three_seeds_are_three_runs_and_the_best_is_kept(body: Path, tmp_path: P
     assert (told.out / "seed-1" / "metrics.jsonl").stat().st_mtime_ns == before
     with pytest.raises(UsageError, match="seed-0 was started with other settings"):
         finetune_seeds(told.model_copy(update={"batch": 4}), 3)
+    with pytest.raises(UsageError, match="alone holds a run of one seed; choose another --out"):
+        finetune_seeds(told.model_copy(update={"out": alone}), 2)

@@ -119,10 +119,8 @@ class Records:
 
     def template(self, *fields: str) -> np.ndarray | None:
         """The same, where a record without one is a template of its own; None where no record has one."""
-        named = [next((record[f] for f in fields if record.get(f) is not None), None) for _, record in self.found]
-        alone = (f"line {line}" for line, _ in self.found)
-        found = [own if name is None else str(name) for name, own in zip(named, alone, strict=True)]
-        return np.array(found) if any(name is not None for name in named) else None
+        named, alone = self.group(*fields), [f"line {line}" for line, _ in self.found]
+        return np.where(named == "", alone, named) if named.any() else None
 
 
 def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:

@@ -120,9 +120,9 @@ def probe(models: dict[str, Loaded], files: dict[str, Sequence[Path]]) -> Probed
     asked = [(PROBES[name][0](path), PROBES[name][1]) for name, paths in files.items() for path in paths]
     if not asked:
         raise UsageError(f"say what to ask: {', '.join(f'--{name} FILE' for name in PROBES)}")
-    found: Found = {model: dict(_asked(model, loaded, asked)) for model, loaded in models.items()}
-    if named := set(NAMES) & set(models):
+    if named := [name for name in NAMES if name in models]:
         raise UsageError(f"{', '.join(named)}: n-grams have that name; call the model's folder something else")
+    found: Found = {model: dict(_asked(model, loaded, asked)) for model, loaded in models.items()}
     if not any(found.values()):
         raise UsageError("these models were taught nothing that these files ask")
     for some, _ in asked:
@@ -188,5 +188,6 @@ def _shared(a: Probe, b: Probe) -> tuple[Probe, Probe]:
 def _difference(models: tuple[str, str], file: str, group: str | None, a: Probe, b: Probe) -> Difference:
     said = estimate([a.value, b.value], a.gold, a.weight, a.template)
     counted = a.gold is None and a.weight is None
+    # The exact test knows no templates, and the interval's is no exact one: the more careful of both.
     p = max(said.p, sign_test(a.value, b.value)) if counted else said.p
     return Difference(*models, a.name, file, group, len(a.item), said.figure, said.low, said.high, p)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -50,7 +50,7 @@ def plan(
 
     named = options_given(context)
     if check:
-        _refuse("published figures are worked out without", named - {"check", "json"})
+        _refuse("published figures are worked out without", named, *(named.keys() - {"check", "json"}))
         return _show_check(json=json)
     _refuse_ignored(named, here=hardware == HERE)
     unique = math.inf
@@ -82,27 +82,29 @@ def plan(
     return print_json(asdict(found)) if json else _show(found, fleet, unique)
 
 
-def _refuse_ignored(named: set[str], *, here: bool) -> None:
+def _refuse_ignored(named: Mapping[str, str], *, here: bool) -> None:
     """
     Raises:
         UsageError: an option that would change nothing beside the others.
     """
-    asked = not named & {"size", "parameters"}  # what to train
+    asked = not {"size", "parameters"} & named.keys()  # what to train
     if "shards" in named:
-        _refuse("shards have a vocabulary of their own: leave out", named & {"vocabulary"})
+        _refuse("shards have a vocabulary of their own: leave out", named, "vocabulary")
     if here:
-        _refuse(MEASURED, named & ({"devices", "utilisation"} | ({"price"} if asked else set())))
+        _refuse(MEASURED, named, "devices", "utilisation", *(["price"] if asked else []))
     if asked:
-        _refuse("what to train is asked without", named & {"experts", "recompute"})
-    if "parameters" in named or (asked and not here):
-        _refuse("a number of weights is planned without", named & {"objective", "length", "vocabulary"})
+        _refuse("what to train is asked without", named, "experts", "recompute")
+    if asked and not here:
+        _refuse("on other machines what to train is worked out without", named, "objective", "length", "vocabulary")
+    if "parameters" in named:
+        _refuse("a number of weights is planned without", named, "objective", "length", "vocabulary")
 
 
-def _refuse(why: str, named: Collection[str]) -> None:
+def _refuse(why: str, named: Mapping[str, str], *ignored: str) -> None:
     from bothways.errors import UsageError
 
-    if named:
-        raise UsageError(f"{why} {', '.join(f'--{name}' for name in sorted(named))}")
+    if said := [named[name] for name in ignored if name in named]:
+        raise UsageError(f"{why} {', '.join(said)}")
 
 
 def _text(shards: Path) -> tuple[int, float]:

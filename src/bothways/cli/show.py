@@ -18,10 +18,14 @@ def console() -> Console:
     return Console(highlight=False, soft_wrap=False)
 
 
-def options_given(context: typer.Context) -> set[str]:
-    """The names of the parameters that stand on the command line."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+def options_given(context: typer.Context) -> dict[str, str]:
+    """{parameter: how it stands on the command line}: {"skip_bad": "--skip-bad", "model": "MODEL"}."""
+    shown = {one.name: one.opts[0] for one in context.command.params}
+    return {
+        name: shown[name] if shown[name].startswith("-") else name.upper()
+        for name in context.params
+        if (source := context.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
+    }
 
 
 def room_for(page: Path | None) -> None:

@@ -91,9 +91,8 @@ def _refuse_settings(context: typer.Context, out: Path) -> None:
     """
     from bothways.errors import UsageError
 
-    if said := sorted(options_given(context) - {"resume", "out", "json", "seeds"}):
-        names = ", ".join(f"--{name.replace('settings', 'set').replace('_', '-')}" for name in said)
-        raise UsageError(f"--resume goes on with the settings in {out / 'config.yaml'}: leave out {names}")
+    if said := [shown for name, shown in options_given(context).items() if name not in ("resume", "out", "json")]:
+        raise UsageError(f"--resume goes on with the settings in {out / 'config.yaml'}: leave out {', '.join(said)}")
 
 
 def _tell(manifest: dict[str, Any], out: Path) -> None:
@@ -105,7 +104,7 @@ def _tell(manifest: dict[str, Any], out: Path) -> None:
         "",
         f"read       {manifest['columns']}",
         f"examples   {examples['train']} train, {examples['dev']} dev{held}, {examples['test']} test",
-        *([f"cut        {cut_texts(cut)}"] if any(cut.get(side) for side in ("train", "dev", "test")) else []),
+        f"cut        {cut_texts(cut)}",
         *(f"skipped    {line}" for line in skipped[:LISTED]),
         *([f"           and {len(skipped) - LISTED} more, in {out / 'manifest.json'}"] if skipped[LISTED:] else []),
         f"kept       epoch {manifest['best']['epoch']}, in {out / 'model'}",

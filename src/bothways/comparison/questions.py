@@ -15,7 +15,8 @@ from bothways.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Sentences of which one is good and the other bad, and else the same (BLiMP, Warstadt et al. 2020)."""
+    """Sentences of which one is good and the other bad, and else the same (BLiMP, Warstadt et al. 2020); paradigm "":
+    nobody says."""
 
     good: list[str]
     bad: list[str]
@@ -23,20 +24,20 @@ class Pairs:
 
     @classmethod
     def read(cls, paths: tuple[Path, ...], *, each: int) -> Pairs:
-        """The first `each` pairs of every paradigm, of records as `bothways probe` reads them; a file without paradigms
-        is one.
+        """The first `each` pairs of every paradigm, of records as `bothways probe` reads them; of a file, the first of
+        those without one.
 
         Raises:
             DataError: a file or record that cannot be read, or nothing in it; file, line and field are named.
         """
-        found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        found: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
         for path in paths:
             records = Records.read(path)
             paradigms = records.group(*PARADIGM).tolist()
             for good, bad, name in zip(records.texts(*GOOD), records.texts(*BAD), paradigms, strict=True):
-                if len(some := found[name or str(path)]) < each:
+                if len(some := found[name, "" if name else str(path)]) < each:
                     some.append((good, bad))
-        pairs = [(*pair, paradigm) for paradigm, some in found.items() for pair in some]
+        pairs = [(*pair, paradigm) for (paradigm, _), some in found.items() for pair in some]
         return cls([pair[0] for pair in pairs], [pair[1] for pair in pairs], [pair[2] for pair in pairs])
 
 

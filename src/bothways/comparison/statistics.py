@@ -7,9 +7,8 @@ y[k, s] (objective k, seed s), and two objectives are compared within seeds and 
             of variance without replication; (K - 1)(S - 1) degrees of freedom
     items   standard error of the difference over resampled items (bootstrap), averaged over seeds first; N - 1
 
-Both variances add up, and so do their degrees of freedom (Welch 1947, Satterthwaite 1946). The half-width is Tukey's:
-95 % for all pairs of objectives of a yardstick together, so that a table of many objectives does not name a winner by
-luck.
+Both variances add up; the degrees of freedom of the sum are Satterthwaite's (1946). The half-width is Tukey's: 95 % for
+all pairs of objectives of a yardstick together, so that a table of many objectives does not name a winner by luck.
 
 Letters: K objectives, S seeds, N items, R resamples.
 """

@@ -56,8 +56,7 @@ PAIRS = Yardstick(
 PSEUDO = Yardstick(
     "minimal pairs, hidden one by one",
     "pairs ↔",
-    "The same by pseudo-log-likelihood, every piece hidden alone (Salazar et al. 2020); a tie is a half. An item is a "
-    "paradigm, where there are several.",
+    "The same by pseudo-log-likelihood, every piece hidden alone (Salazar et al. 2020); a tie is a half.",
 )
 
 
@@ -137,7 +136,7 @@ def _row_sums(loaded: Loaded, objective: Objective, rows: Sequence[Row], *, draw
 
 def minimal_pairs(loaded: Loaded, pairs: Pairs) -> Iterator[tuple[Yardstick, Items]]:
     """By each way of scoring that the objective taught. An item is a paradigm, since its pairs are made from one
-    template and right or wrong together; where there is a single one, it is a pair."""
+    template and right or wrong together; where there is a single one, or none, it is a pair."""
     trained = loaded.reader.trained
     ways: list[tuple[Yardstick, str]] = [(PAIRS, "causal")] * ("decoder" in trained.faces)
     ways += [(PSEUDO, "pseudo")] * (trained.hidden is not None)
@@ -145,7 +144,9 @@ def minimal_pairs(loaded: Loaded, pairs: Pairs) -> Iterator[tuple[Yardstick, Ite
         good, bad = (loaded.score(texts, how=how) for texts in (pairs.good, pairs.bad))
         value = won(good - bad)
         found = Items.right(value, ties=int((value == 0.5).sum()))
-        yield yardstick, found.summed(pairs.paradigm) if len({*pairs.paradigm}) > 1 else found
+        several = len({*pairs.paradigm}) > 1
+        alone = [name or f"pair {number}" for number, name in enumerate(pairs.paradigm)]
+        yield yardstick, found.summed(alone) if several else found
 
 
 def linear_probe(features: tuple[np.ndarray, np.ndarray], labels: tuple[list[str], list[str]]) -> Items:

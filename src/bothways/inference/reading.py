@@ -48,7 +48,7 @@ class Reader:
 
     @property
     def length(self) -> int:
-        """Pieces of a text at most, of a model that was fine-tuned with no longer ones."""
+        """Pieces of a text at most: what the body reads, or less where it was fine-tuned on less."""
         return min(self.model.config.length, self.tokenizer.length or self.model.config.length)
 
     def needs(self, what: str) -> None:

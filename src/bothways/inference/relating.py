@@ -14,7 +14,7 @@ import numpy as np
 from bothways.errors import UsageError
 from bothways.inference.answering import logits_of
 from bothways.inference.examples import Encoded
-from bothways.inference.labelling import Label, label_of, taught
+from bothways.inference.labelling import Label, label_of, taught, warn_of_cuts
 from bothways.inference.reading import Reader
 from bothways.inference.words import composed
 from bothways.text import Tokenizer
@@ -72,6 +72,7 @@ def relate(reader: Reader, texts: Sequence[str]) -> list[Label]:
     """
     answers, length = taught(reader, "relate"), reader.length
     parts = [encode_related(reader.tokenizer, Pair.marked(text), length=length) for text in texts]
+    warn_of_cuts(parts, f"the {length} pieces that the model reads")
     return [label_of(one[0], answers) for one in logits_of(reader.model, parts, answers)]
 
 

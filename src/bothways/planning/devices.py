@@ -72,7 +72,7 @@ class Fleet:
                 f"a data centre takes at least what its devices take: overhead >= 1, got {self.overhead:g}"
             )
         if self.price is not None and not 0 <= self.price < math.inf:
-            raise UsageError(f"a price is 0 or more, got {self.price:g}")
+            raise UsageError(f"a price is a number of 0 or more, got {self.price:g}")
 
     @property
     def speed(self) -> float:

@@ -145,18 +145,15 @@ def read_budget(text: str) -> dict[str, float]:
     units = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days"} | {unit: unit for unit in Budget.model_fields}
     plain = text.strip().lower().replace(" ", "")
     unit = next((unit for unit in sorted(units, key=len, reverse=True) if plain.endswith(unit)), "")
+    name = units.get(unit, "")
     try:
-        amount = float(plain.removesuffix(unit))
+        amount = float(plain.removesuffix(unit)) * {"minutes": 60, "hours": 3600, "days": 86400}.get(name, 1)
     except ValueError:
         amount = math.nan
     if not unit or not math.isfinite(amount) or amount < (1 if unit == "steps" else 1e-9):
         raise UsageError(
             f"a budget is a number and a unit: 1000steps, 5e6tokens, 1e14flops, 300s, 40min, 2d; got {text!r}"
         )
-    name = units[unit]
-    amount *= {"minutes": 60, "hours": 3600, "days": 86400}.get(name, 1)
-    if not math.isfinite(amount):
-        raise UsageError(f"a budget is less than {text!r}")
     name = "seconds" if name in ("minutes", "hours", "days") else name
     return {name: int(amount) if name == "steps" else amount}
 

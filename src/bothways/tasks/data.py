@@ -55,10 +55,12 @@ def read_data(config: FinetuneConfig, *, reads: str) -> Data:
     else:
         train, dev = hold_out(train, config.dev_share)
         held = len(dev)
-    enough(train, config.train, "to train on")
+    enough(train, config.train, "to train on", skip)
     answers = task.answers(train, reads=reads)
-    if held and (rare := [example for example in dev if task.check(example, answers)]):  # a label of theirs alone
-        train, dev = [*train, *rare], [example for example in dev if example not in rare]
+    if held and (rare := [bool(task.check(example, answers)) for example in dev]):
+        # A label that was held out as a whole would stop the run: its texts are trained.
+        train = [*train, *(example for example, alone in zip(dev, rare, strict=True) if alone)]
+        dev = [example for example, alone in zip(dev, rare, strict=True) if not alone]
         answers, held = task.answers(train, reads=reads), len(dev)
     if config.head and config.head not in task.heads:
         raise UsageError(f"{task.name} has {'the heads ' + ', '.join(task.heads) if task.heads else 'one head only'}")
@@ -83,13 +85,14 @@ def _check_settings(config: FinetuneConfig, answers: Answers) -> None:
         raise UsageError("label_smoothing is for one label an example, or a tag a word")
 
 
-def enough(examples: Sequence[Any], file: Path, what: str) -> None:
+def enough(examples: Sequence[Any], file: Path, what: str, skip: Skip, *, otherwise: str = "") -> None:
     """
     Raises:
         DataError: none are left.
     """
     if not examples:
-        raise DataError(f"{file}: expected examples {what}, got none. Bring more, or see what --skip-bad left out.")
+        left_out = f" {len(skip.found)} were left out, as {skip.found[0]}." if isinstance(skip, Skipped) else ""
+        raise DataError(f"{file}: expected examples {what}, got none.{left_out} Bring more{otherwise}.")
 
 
 def read_examples(
@@ -120,9 +123,7 @@ def streamed(
     first = next(lines, None)
     if first is None:
         raise DataError(f"{path}: expected records, got an empty file")
-    fields = first[1].keys()
-    kept = {role: name for role, name in (usual or {}).items() if name in fields}
-    columns = _columns(task, fields, said={**kept, **said}, file=path, gold=gold)
+    columns = _columns(task, first[1].keys(), said=said, usual=usual or {}, file=path, gold=gold)
 
     def examples() -> Iterator[Example]:
         for number, (line, record) in enumerate(chain([first], lines)):
@@ -134,12 +135,21 @@ def streamed(
     return columns, examples()
 
 
-def _columns(task: Task, fields: Collection[str], *, said: Mapping[str, str], file: Path, gold: bool) -> Columns:
+def _columns(
+    task: Task,
+    fields: Collection[str],
+    *,
+    said: Mapping[str, str],
+    usual: Mapping[str, str],
+    file: Path,
+    gold: bool,
+) -> Columns:
     """Which column is which, for this task; those of answers that nobody knows are not looked for."""
-    every, (needed, optional) = (task.roles({*fields, *said}, gold=known) for known in (True, gold))
+    usual = {role: name for role, name in usual.items() if name in fields}
+    every, (needed, optional) = (task.roles({*fields, *usual, *said}, gold=known) for known in (True, gold))
     if other := next((role for role in said if role not in chain(*every)), None):
         raise UsageError(f"{task.name} has no column for {other} here; it has: {', '.join(chain(*every))}")
-    wanted = {role: name for role, name in said.items() if role in (*needed, *optional)}
+    wanted = {role: name for role, name in {**usual, **said}.items() if role in (*needed, *optional)}
     return Columns.guess(fields, needed=needed, optional=optional, said=wanted, file=file)
 
 
@@ -171,11 +181,6 @@ def check_known(task: Task, examples: Sequence[Example], answers: Answers, skip:
     return kept
 
 
-def encode(task: Task, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
-    """The parts of an example that have something to say."""
-    return [part for part in task.encode(example, tokenizer, answers, length=length) if len(part.at)]
-
-
 def encoded(
     task: Task,
     examples: Iterable[Example],
@@ -194,7 +199,7 @@ def encoded(
     for example in examples:
         try:
             shown = example if taught else replace(example, gold=None)
-            parts = encode(task, shown, tokenizer, answers, length=length)
+            parts = [part for part in task.encode(shown, tokenizer, answers, length=length) if len(part.at)]
             if taught and not parts:
                 raise UsageError("expected a text, got none that the tokenizer keeps")
         except UsageError as error:

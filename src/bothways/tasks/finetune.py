@@ -165,10 +165,20 @@ def _encoded(config: FinetuneConfig, data: Data, tokenizer: Tokenizer, *, length
     """
     found = {}
     for side, what in SIDES.items():
-        own = task_named(config.task), getattr(data, side), tokenizer, data.answers
-        found[side] = list(encoded(*own, length=length, skip=data.skip, taught=side == "train"))
+        found[side] = list(
+            encoded(
+                task_named(config.task),
+                getattr(data, side),
+                tokenizer,
+                data.answers,
+                length=length,
+                skip=data.skip,
+                taught=side == "train",
+            )
+        )
         if side != "test" or config.test:
-            enough(found[side], getattr(config, side) or config.train, what)
+            otherwise = ", or name a --dev file" if side == "dev" and not config.dev else ""
+            enough(found[side], getattr(config, side) or config.train, what, data.skip, otherwise=otherwise)
     return found
 
 

@@ -16,6 +16,7 @@ from bothways.errors import ModelError, UsageError
 from bothways.files import writing
 from bothways.inference.answering import logits_of
 from bothways.inference.loading import folder_of
+from bothways.inference.reading import Reader
 from bothways.machine import bf16_instructions
 from bothways.model import Answers, Model, local, read_saved
 from bothways.pretraining.folder import RunFolder
@@ -53,8 +54,8 @@ class Tuned:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         bf16 = precision == "bf16" or (precision == "auto" and (device == "cuda" or bf16_instructions()))
         model = saved.model.eval().to(device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
-        tokenizer, most = Tokenizer.load(folder), saved.model.config.length
-        return cls(TASKS[answers.task], model, tokenizer, answers, min(most, tokenizer.length or most))
+        reader = Reader(model, Tokenizer.load(folder), saved.trained)
+        return cls(TASKS[answers.task], model, reader.tokenizer, answers, reader.length)
 
     def encode(self, examples: Iterable[Example], skip: Skip = refuse) -> list[Asked]:
         """The examples as pieces, without their right answers.
@@ -62,8 +63,9 @@ class Tuned:
         Raises:
             DataError: one that cannot be read, unless such are skipped.
         """
-        own = self.task, examples, self.tokenizer, self.answers
-        return list(encoded(*own, length=self.length, skip=skip, taught=False))
+        return list(
+            encoded(self.task, examples, self.tokenizer, self.answers, length=self.length, skip=skip, taught=False)
+        )
 
     def answer(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
         """What is said of every example, in order.
@@ -110,7 +112,7 @@ def evaluate(
     read, examples = read_examples(tuned.task, file, said=columns or {}, skip=skip, usual=_usual(run))
     show(read)
     asked = tuned.encode(check_known(tuned.task, examples, tuned.answers, skip), skip)
-    enough(asked, file, "to measure by")
+    enough(asked, file, "to measure by", skip)
     scores, said = measure(tuned, asked)
     return {**scores, "examples": len(asked), "truncated": sum("truncated" in one for one in said)}
 

@@ -46,9 +46,11 @@ class BadField(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """{role: column}, guessed from the names of the first record's fields where it is not said."""
+    """{role: column}, guessed from the names of the first record's fields where it is not said; and whether they are
+    those of a table, where all is text."""
 
     names: Mapping[str, str]
+    table: bool = False
 
     @classmethod
     def guess(
@@ -77,7 +79,7 @@ class Columns:
                 f"{file}: expected a column for {missing}, got {', '.join(there) or 'none'}. "
                 f"Name it: --column {missing}=NAME"
             )
-        return cls(found)
+        return cls(found, not {".csv", ".tsv"}.isdisjoint(file.suffixes))
 
     def __str__(self) -> str:
         return ", ".join(f"{role} from {name!r}" for role, name in self.names.items())
@@ -89,7 +91,7 @@ class Columns:
     def value(self, record: Mapping[str, Any], role: str) -> Any:
         """Whatever stands there; of a table's field that is JSON, as it may be of lists, what it says."""
         value = record.get(self.names[role])
-        if isinstance(value, str) and value.startswith(("[", "{")):
+        if self.table and isinstance(value, str) and value.startswith(("[", "{")):
             try:
                 return json.loads(value)
             except json.JSONDecodeError:

@@ -38,7 +38,7 @@ class Relate(Task):
             raise BadField(columns.names["label"], f"the name of a relation, got {label!r}")
         try:
             if placed:
-                spans = [_place(record, columns.names[role], text) for role in ("head", "tail")]
+                spans = [_place(columns.value(record, role), columns.names[role], text) for role in ("head", "tail")]
                 pair = Pair.placed(text, *spans[0], *spans[1])
             else:
                 pair = Pair.marked(text)
@@ -95,12 +95,11 @@ def relation_of(label: str) -> str | None:
     return None if label.strip().lower() in NONE else re.sub(r"\((e1,e2|e2,e1)\)$", "", label)
 
 
-def _place(record: Mapping[str, Any], column: str, text: str) -> tuple[int, int]:
+def _place(value: Any, column: str, text: str) -> tuple[int, int]:
     """
     Raises:
         BadField: no words, or words that are not in the text.
     """
-    value: Any = record.get(column)
     if isinstance(value, str) and value:
         start = text.find(value)
         if start < 0:

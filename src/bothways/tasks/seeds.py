@@ -39,8 +39,10 @@ def finetune_seeds(config: FinetuneConfig, seeds: int, *, show: Show = lambda li
     {"seeds", "kept", "dev": {metric: Mean as a record}, "test": the same or None}.
 
     Raises:
-        UsageError: a run there has other settings.
+        UsageError: a run there has other settings, or is one of a single seed.
     """
+    if (config.out / "config.yaml").is_file():
+        raise UsageError(f"{config.out} holds a run of one seed; choose another --out")
     runs = []
     for seed in range(config.seed, config.seed + seeds):
         told = config.model_copy(update={"seed": seed, "out": config.out / f"seed-{seed}"})
@@ -59,6 +61,7 @@ def finetune_seeds(config: FinetuneConfig, seeds: int, *, show: Show = lambda li
         "status": "done",
         "seeds": [run.path.name for run in runs],
         "kept": runs[best].path.name,
+        "roles": manifests[best]["roles"],
         "dev": _means([manifest["best"]["scores"] for manifest in manifests]),
         "test": _means([manifest["test"] for manifest in manifests]) if config.test else None,
     }

@@ -33,9 +33,9 @@ class Tag(Task):
         tags = None
         if "tokens" in columns.names:
             column = columns.names["tokens"]
-            words = Words.joined(_texts(record.get(column), column, "words"))
+            words = Words.joined(_texts(columns.value(record, "tokens"), column, "words"))
             if gold:
-                tags = _tags(record.get(columns.names["tags"]), columns.names["tags"], len(words))
+                tags = _tags(columns.value(record, "tags"), columns.names["tags"], len(words))
         else:
             try:
                 words = Words.of(columns.text(record, "text"))
