@@ -235,7 +235,7 @@ def test_an_interval_over_templates_holds_the_truth_as_often_as_it_says(
         held.append(said.low <= share <= said.high)
         p.append(max(estimate([one, two], template=template).p, sign_test(one, two)))
     assert np.mean(held) >= 0.92
-    assert np.mean(np.array(p) < 0.05) <= 0.06 and np.mean(np.array(p) < 0.001) <= 0.005
+    assert np.mean(np.array(p) < 0.05) <= 0.07 and np.mean(np.array(p) < 0.001) <= 0.005
     plain = [estimate([one]), estimate([one], template=np.zeros(len(one)))]  # of one template: over its items
     assert plain[0] == plain[1]
 

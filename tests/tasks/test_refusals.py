@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 import bothways
-from bothways.errors import BothwaysError, DataError, ModelError, UsageError
+from bothways.errors import BothwaysError, DataError, DivergedError, ModelError, UsageError
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks import evaluate, finetune, predict
 from bothways.tasks.config import TASKS
@@ -174,7 +174,9 @@ def test_where_answers_go(classifier: Path, tmp_path: Path) -> None:
 def test_a_model_that_says_no_numbers_is_not_kept(tmp_path: Path, body: Path) -> None:
     with pytest.raises(ModelError, match="says what is no number"):
         finetune(config(tmp_path, body, learning_rate=1e30))
-    assert not (tmp_path / "run" / "model").exists()
+    with pytest.raises(DivergedError, match=r"lower rate than 1e\+30: --set learning_rate="):
+        finetune(config(tmp_path / "longer", body, learning_rate=1e30, batch=2))
+    assert not list(tmp_path.glob("**/model"))
 
 
 def test_tables_hold_lists(tmp_path: Path) -> None:

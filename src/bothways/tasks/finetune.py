@@ -21,7 +21,7 @@ from torch import Tensor
 from bothways import __version__
 from bothways.batch import Batch
 from bothways.corpus.counts import by_length
-from bothways.errors import ModelError, Stopped, UsageError
+from bothways.errors import DivergedError, ModelError, Stopped, UsageError
 from bothways.inference.examples import Encoded, lay
 from bothways.machine import bf16_instructions
 from bothways.model import Model, read_body
@@ -91,7 +91,14 @@ def finetune(config: FinetuneConfig, *, resume: bool = False, show: Show = lambd
     """
     with signals() as stop:
         run = set_up(config, resume=resume)
-        best = _fit(run, stop, show)
+        try:
+            best = _fit(run, stop, show)
+        except DivergedError:
+            raise DivergedError(
+                f"the loss or its gradient was not finite in several steps in a row, the last of them step "
+                f"{run.state.step}. Begin again with a lower rate than {rate_for(config, run.model.config.width):g}: "
+                "--set learning_rate=..., and another --out"
+            ) from None
         _finish(run, best, show)
     return config.out
 
