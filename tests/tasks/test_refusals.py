@@ -139,8 +139,12 @@ def test_where_all_is_left_out_there_is_nothing_to_measure(tmp_path: Path, body:
     unknown = write(tmp_path / "unknown.jsonl", {"text": "x", "label": "odd"})
     with pytest.raises(DataError, match=r"unknown.jsonl: expected examples to measure by, got none"):
         evaluate(classifier, unknown, skip=Skipped())
+    few = config(tmp_path, body, dev=None, train=write(tmp_path / "few.jsonl", *reviews(1)), dev_share=1e-9)
+    with pytest.raises(DataError, match=r"few.jsonl: .* to choose by, got none. Bring more, or name a --dev file."):
+        finetune(few.model_copy(update={"skip_bad": True}))
     for side, what in (("dev", "to choose by"), ("test", "to measure by")):
-        with pytest.raises(DataError, match=rf"unknown.jsonl: expected examples {what}, got none"):
+        left_out = "1 were left out, the first: .*unknown.jsonl, line 1: the label 'odd' was not trained"
+        with pytest.raises(DataError, match=rf"unknown.jsonl: expected examples {what}, got none. {left_out}"):
             finetune(config(tmp_path / side, body, skip_bad=True, **{side: unknown}))
 
 

@@ -91,7 +91,8 @@ def enough(examples: Sequence[Any], file: Path, what: str, skip: Skip, *, otherw
         DataError: none are left.
     """
     if not examples:
-        left_out = f" {len(skip.found)} were left out, as {skip.found[0]}." if isinstance(skip, Skipped) else ""
+        wrong = skip.found if isinstance(skip, Skipped) else []
+        left_out = f" {len(wrong)} were left out, the first: {wrong[0]}." if wrong else ""
         raise DataError(f"{file}: expected examples {what}, got none.{left_out} Bring more{otherwise}.")
 
 
