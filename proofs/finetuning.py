@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from bothways.inference.examples import Encoded
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks import FinetuneConfig, finetune
-from bothways.tasks.data import encoded
+from bothways.tasks.data import Asked
 from bothways.tasks.finetune import Run, set_up
 from bothways.tasks.records import records, refuse
-from bothways.tasks.task import Example, Heard
+from bothways.tasks.task import Heard
 
 ASKED = {"sst2": "classify", "mrpc": "classify", "wnut17": "tag", "semeval2010_8": "relate"}
 KINDS = ASKED | {"stsb_en": "match", "snips": "intent", "subjqa": "answer"}
@@ -133,33 +133,28 @@ class Peer:
             model=model_of(run, seed),
             args=told,
             train_dataset=train,
-            eval_dataset=self.items(run.data.dev),
+            eval_dataset=self.items(run.dev),
             data_collator=padded,
-            compute_metrics=lambda found: {"score": next(iter(self.scores(run.data.dev, found.predictions).values()))},
+            compute_metrics=lambda found: {"score": next(iter(self.scores(run.dev, found.predictions).values()))},
         )
 
-    def parts(self, examples: Sequence[Example]) -> list[list[Encoded]]:
-        run, answers = self.run, self.run.data.answers
-        asked = encoded(run.task, examples, run.tokenizer, answers, length=run.length, skip=refuse, taught=True)
-        return [parts for _, parts in asked]
+    def items(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
+        return [item(part, self.head) for _, parts in asked for part in parts]
 
-    def items(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
-        return [item(part, self.head) for parts in self.parts(examples) for part in parts]
-
-    def scores(self, examples: Sequence[Example], logits: np.ndarray | tuple[np.ndarray, ...]) -> dict[str, float]:
+    def scores(self, asked: Sequence[Asked], logits: np.ndarray | tuple[np.ndarray, ...]) -> dict[str, float]:
         """By our task's own metrics. Of spans there are two arrays of logits, for starts and ends."""
         rows = iter(np.stack(logits, -1) if isinstance(logits, tuple) else logits)
         run, said = self.run, []
-        for example, parts in zip(examples, self.parts(examples), strict=True):
+        for example, parts in asked:
             heard = [next(rows)[part.at] if self.head in ("tags", "span") else next(rows)[None] for part in parts]
             said.append(run.task.decode(example, Heard(parts, heard, run.data.answers, run.tokenizer)))
-        return run.task.score(examples, said, run.data.answers)
+        return run.task.score([example for example, _ in asked], said, run.data.answers)
 
     def test(self) -> dict[str, float]:
         self.trainer.train()
         self.trainer.compute_metrics = None  # it scores dev
-        found = self.trainer.predict(self.items(self.run.data.test)).predictions
-        return self.scores(self.run.data.test, found)
+        found = self.trainer.predict(self.items(self.run.test)).predictions
+        return self.scores(self.run.test, found)
 
 
 def files(given: argparse.Namespace, name: str) -> dict[str, Path]:

@@ -83,3 +83,12 @@ def test_one_objective_has_nothing_to_be_compared_with() -> None:
 def test_figures_are_sums_over_sums() -> None:
     some = Items(np.array([2.0, 6.0]), np.array([1.0, 3.0]))
     assert some.figure == 2.0
+
+
+def test_where_items_do_not_vary_the_freedom_is_that_of_the_seeds() -> None:
+    """Four objectives and two seeds leave three degrees, however the division rounds."""
+    for scale in np.linspace(0.1, 2, 40):
+        figures = scale * np.array([[1.0, 2.0], [1.5, 2.1], [0.7, 2.2], [1.1, 1.4]])
+        found = compared([[items(np.full(20, figure)) for figure in row] for row in figures])
+        width = stats.studentized_range.ppf(0.95, 4, 3) / np.sqrt(2) * found.seed_sd
+        assert found.halves[0, 1] == pytest.approx(width)

@@ -64,7 +64,7 @@ def compared(items: Sequence[Sequence[Items]]) -> Compared:
     both = 2 * variance / seeds + of_items
     parts = (2 * variance / seeds) ** 2 / freedom + of_items**2 / max(count - 1, 1)
     freedoms = np.divide(both**2, parts, out=np.full_like(both, freedom), where=parts > 0)
-    widths = np.vectorize(lambda one: _tukey(objectives, int(one)))(freedoms)
+    widths = np.vectorize(lambda one: _tukey(objectives, round(one)))(freedoms)
     return Compared(figures, figures.mean(1), widths * np.sqrt(both), math.sqrt(variance))
 
 

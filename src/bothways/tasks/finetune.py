@@ -170,11 +170,11 @@ def _encoded(config: FinetuneConfig, data: Data, tokenizer: Tokenizer, *, length
     Raises:
         DataError: one that cannot, unless such are skipped; or none are left.
     """
-    found = {}
+    found, task = {}, task_named(config.task)
     for side, what in SIDES.items():
         found[side] = list(
             encoded(
-                task_named(config.task),
+                task,
                 getattr(data, side),
                 tokenizer,
                 data.answers,
