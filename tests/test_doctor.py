@@ -20,7 +20,8 @@ def test_this_machine_is_ready(tmp_path: Path) -> None:
     assert not doctor.missing(checks)
     assert found["torch"].found
     assert found["fp32 peak, 1 thread"].value > 1e8
-    assert "best of three" in found["bf16 peak, 1 thread"].found
+    assert "best of three" in found["fp32 peak, 1 thread"].found
+    assert ("bf16 peak, 1 thread" in found) == (found["precision"].value == "bf16")
     assert doctor.as_json(checks)["ready"] is True
 
 
@@ -42,7 +43,8 @@ def test_what_is_missing_is_said_with_what_to_do(tmp_path: Path, monkeypatch: py
 
 def test_a_slow_machine_could_be_better_but_is_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = named(doctor.examine(tmp_path, seconds=0, root=tmp_path))  # no /proc, no /sys
-    assert found["bf16"].status == found["huge pages"].status == "better"
+    assert found["precision"].found == "fp32: this processor has no instructions for bf16"
+    assert found["huge pages"].status == "better"
     thp = tmp_path / "sys/kernel/mm/transparent_hugepage"
     thp.mkdir(parents=True)
     (thp / "enabled").write_text("always [madvise] never")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bothways import machine
+from bothways.errors import UsageError
 
 
 def lay(root: Path, files: dict[str, str]) -> Path:
@@ -64,6 +65,23 @@ def test_containers_of_the_first_version(tmp_path: Path) -> None:
 )
 def test_bf16_is_read_from_the_flags(tmp_path: Path, cpuinfo: str, instructions: str) -> None:
     assert machine.bf16_instructions(lay(tmp_path, {"proc/cpuinfo": cpuinfo})) == instructions
+
+
+def test_precision_is_decided_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the processor, unless it is asked for by name; and by the environment for the whole program."""
+    monkeypatch.delenv("BOTHWAYS_BF16", raising=False)
+    plain = lay(tmp_path / "plain", {"proc/cpuinfo": "flags : fpu avx2\n"})
+    quick = lay(tmp_path / "quick", {"proc/cpuinfo": "flags : fpu avx512_bf16\n"})
+    assert [machine.precision_for(root=root) for root in (plain, quick)] == ["fp32", "bf16"]
+    assert machine.precision_for("bf16", root=plain) == "bf16"
+    assert machine.precision_for("fp32", root=quick) == "fp32"
+    monkeypatch.setenv("BOTHWAYS_BF16", "off")
+    assert machine.precision_for(root=quick) == "fp32"
+    with pytest.raises(UsageError, match="BOTHWAYS_BF16=off"):
+        machine.precision_for("bf16", root=quick)
+    monkeypatch.setenv("BOTHWAYS_BF16", "0")
+    with pytest.raises(UsageError, match='expected "off" or "on"'):
+        machine.precision_for(root=quick)
 
 
 def test_huge_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,15 @@ def examine(folder: Path, *, seconds: float = 1.0, root: Path = machine.ROOT) ->
         seconds: roughly how long to measure each of the matrix products; 0 leaves them out.
         root: where /proc and /sys are read.
     """
-    checks = [_python(), _cores(root), _memory(root), _disk(folder), _folder(folder), _bf16(root), _huge_pages(root)]
+    checks = [
+        _python(),
+        _cores(root),
+        _memory(root),
+        _disk(folder),
+        _folder(folder),
+        _precision(root),
+        _huge_pages(root),
+    ]
     checks += [_package(name) for name in ESSENTIAL]
     checks += [_extra(name, extra, purpose) for name, (extra, purpose) in OPTIONAL.items()]
     if seconds and machine.package_version("torch"):
@@ -115,12 +123,13 @@ def _folder(folder: Path) -> Check:
     return Check("folder", f"{folder} cannot be written to", False, "missing", "go to a folder of your own")
 
 
-def _bf16(root: Path) -> Check:
+def _precision(root: Path) -> Check:
     instructions = machine.bf16_instructions(root)
+    if machine.bf16_refused():
+        return Check("precision", f"fp32: {machine.BF16}=off in the environment", "fp32")
     if not instructions:
-        advice = "none: training runs in fp32 here, which is right but slower"
-        return Check("bf16", "this processor has no instructions for it", "", "better", advice)
-    return Check("bf16", f"this processor multiplies it directly ({instructions})", instructions)
+        return Check("precision", "fp32: this processor has no instructions for bf16", "fp32")
+    return Check("precision", f"bf16: this processor multiplies it directly ({instructions})", "bf16")
 
 
 def _huge_pages(root: Path) -> Check:
@@ -158,10 +167,10 @@ def _accelerator() -> Check:
 
 
 def _peaks(seconds: float, root: Path) -> list[Check]:
-    """The speed of the three matrix products, with one thread and with one a core, in both precisions."""
+    """The speed of the three matrix products, with one thread and with one a core, in the precisions worth using."""
     checks = []
     cores = machine.cores(root)
-    for precision in ("fp32", "bf16"):
+    for precision in ("fp32", "bf16")[: 1 + (machine.precision_for(root=root) == "bf16")]:
         for threads in sorted({1, cores}):
             speeds = machine.gemm_speeds(precision, threads=threads, seconds=seconds)
             shape, best = max(speeds.items(), key=lambda item: item[1])

@@ -17,8 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bothways.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path("/")
+BF16 = "BOTHWAYS_BF16"  # the environment's word against bf16
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 PR_SET_PDEATHSIG = 1  # sys/prctl.h: which signal a process gets when its parent dies
 
@@ -80,6 +87,40 @@ def bf16_instructions(root: Path = ROOT) -> str:
     return ""
 
 
+def bf16_refused() -> bool:
+    """Is bf16 switched off for the whole program? The environment says so: BOTHWAYS_BF16=off."""
+    value = os.environ.get(BF16, "on")
+    if value not in ("on", "off"):
+        raise UsageError(f'{BF16}={value} in the environment: expected "off" or "on"')
+    return value == "off"
+
+
+def precision_for(asked: str = "auto", *, root: Path = ROOT) -> str:
+    """What a model computes in, "bf16" or "fp32": the one place where it is decided.
+
+    "auto" is bf16 on a GPU and where the processor has instructions for it, unless BOTHWAYS_BF16=off.
+
+    Raises:
+        UsageError: bf16 was asked for by name, and is switched off.
+    """
+    if bf16_refused():
+        if asked == "bf16":
+            raise UsageError(f"precision bf16 was asked for, and the environment says {BF16}=off: change one of them")
+        return "fp32"
+    if asked != "auto":
+        return asked
+    import torch
+
+    return "bf16" if torch.cuda.is_available() or bf16_instructions(root) else "fp32"
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """The number format of "fp32" or "bf16"."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+
+
 def huge_pages(root: Path = ROOT) -> str:
     """How the kernel hands out transparent huge pages: "always", "madvise", "never", or "" where there are none."""
     text = _read(root / "sys/kernel/mm/transparent_hugepage/enabled")
@@ -127,7 +168,7 @@ def gemm_speeds(precision: str, *, threads: int | None = None, seconds: float = 
     """
     import torch
 
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    dtype = dtype_of(precision)
     speeds = {}
     with _threads(threads), torch.no_grad():
         for name, (rows, inputs, outputs) in GEMM_SHAPES.items():

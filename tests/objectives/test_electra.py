@@ -22,7 +22,7 @@ from bothways.training.config import OptimiserConfig, ScheduleConfig, TrainingCo
 from bothways.training.loop import Work, train
 from bothways.training.optimiser import build_optimisers
 from bothways.training.state import State
-from bothways.training.weights import Replicated, kind
+from bothways.training.weights import Replicated, by_kind
 from bothways.visibility import ordered
 from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED
 from tests.objectives.rows import VOCABULARY, packed
@@ -175,16 +175,13 @@ def test_every_variant_learns(expression: str) -> None:
     optimiser = OptimiserConfig(name="adamw", learning_rate=3e-3)
     config = TrainingConfig.model_validate({**settings, "schedule": schedule, "optimiser": optimiser})
     weights = Replicated(model, torch.float32)
-    groups = {
-        name: [w for key, w in weights.master.items() if kind(key, w) == name]
-        for name in ("matrices", "tables", "vectors")
-    }
     work = Work(
         losses=partial(objective.loss, model),
         batches=lambda step, progress: [batch_of(objective, seed=step, rows=16)],
         names=tuple(sorted(objective.shares)),
     )
-    reports = list(train(work, state=State(weights, build_optimisers(optimiser, **groups)), config=config, total=80))
+    state = State(weights, build_optimisers(optimiser, by_kind(weights, model)))
+    reports = list(train(work, state=state, config=config, total=80))
     first, last = (np.mean([list(r.losses.values()) for r in some], axis=0) for some in (reports[:5], reports[-5:]))
     assert set(reports[0].losses) == set(objective.names)
     if "hidden" in expression:  # it gets harder: at first all that is hidden is replaced, in the end half of it

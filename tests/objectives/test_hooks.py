@@ -31,7 +31,7 @@ from bothways.training.config import OptimiserConfig, ScheduleConfig, TrainingCo
 from bothways.training.loop import Work, train
 from bothways.training.optimiser import build_optimisers
 from bothways.training.state import State
-from bothways.training.weights import Replicated, kind
+from bothways.training.weights import Replicated, by_kind
 from bothways.visibility import Layout, places
 from tests.objectives.leaks import check_no_leak
 from tests.objectives.rows import FIRST_TEXT, VOCABULARY, packed, rows
@@ -127,11 +127,7 @@ def test_each_network_learns_from_its_own_loss_only() -> None:
 
 def state_of(model: Model, config: OptimiserConfig) -> State:
     weights = Replicated(model, torch.float32)
-    kinds: dict[str, list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        kinds.setdefault(kind(name, parameter), []).append(weights.master[name])
-    groups = {group: kinds.get(group, []) for group in ("matrices", "tables", "vectors")}
-    return State(weights, build_optimisers(config, **groups))
+    return State(weights, build_optimisers(config, by_kind(weights, model)))
 
 
 def test_the_loop_trains_it() -> None:

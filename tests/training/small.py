@@ -15,7 +15,7 @@ from bothways.training.config import OptimiserConfig, TrainingConfig
 from bothways.training.loop import Work
 from bothways.training.optimiser import build_optimisers
 from bothways.training.state import State
-from bothways.training.weights import KINDS, Replicated, kind
+from bothways.training.weights import Replicated, by_kind
 
 VOCABULARY = Vocabulary(size=200, pad=0, unk=1, cls=2, sep=3, mask=4)
 LENGTH = 32
@@ -63,8 +63,7 @@ def settings(name: str = "adamw", *, micro_rows: int = 2, **optimiser: object) -
 
 def state_of(model: Model, config: OptimiserConfig, *, dtype: torch.dtype = torch.float32) -> State:
     weights = Replicated(model, dtype)
-    by_kind = {name: [w for key, w in weights.master.items() if kind(key, w) == name] for name in KINDS}
-    return State(weights, build_optimisers(config, **by_kind))
+    return State(weights, build_optimisers(config, by_kind(weights, model)))
 
 
 def work_of(

@@ -9,21 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from bothways.batch import Row, Vocabulary
-from bothways.machine import gemm_peak
+from bothways.machine import dtype_of, gemm_peak, precision_for
 from bothways.model import Model, ModelConfig, preset
 from bothways.objectives import build
 from bothways.planning.advice import speed_by_width
 from bothways.pretraining.batches import TrainingBatches
 from bothways.pretraining.config import step_tokens_for
-from bothways.pretraining.setup import losses_of, precision_of
+from bothways.pretraining.setup import losses_of
 from bothways.training.config import Budget, TrainingConfig
 from bothways.training.loop import Work, train
 from bothways.training.optimiser import build_optimisers, rated
 from bothways.training.state import State
-from bothways.training.weights import KINDS, Replicated, kind
+from bothways.training.weights import Replicated, by_kind
 
 SECONDS = 20.0
 DOCUMENT = 400  # pieces, about what a page of prose has
@@ -99,10 +98,11 @@ def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybr
     vocabulary = Vocabulary(size=shape.vocabulary, pad=0, unk=1, cls=2, sep=3, mask=4)
     asked = build(objective, vocabulary)
     model = Model(shape, heads=asked.heads, parts=asked.parts)
-    precision = precision_of(training)
-    weights = Replicated(model, torch.bfloat16 if precision == "bf16" else torch.float32)
-    by_kind = {name: [w for key, w in weights.master.items() if kind(key, w) == name] for name in KINDS}
-    state = State(weights, build_optimisers(rated(training.optimiser, width=shape.width), **by_kind))
+    precision = precision_for(training.precision)
+    dtype = dtype_of(precision)
+    weights = Replicated(model, dtype)
+    optimiser = rated(training.optimiser, width=shape.width)
+    state = State(weights, build_optimisers(optimiser, by_kind(weights, model), dtype=dtype))
     rows: Any = RandomRows(vocabulary, training.length)
     batches = TrainingBatches(rows, asked, training)
     work = Work(weights.around(losses_of(asked, model)), batches, tuple(sorted(asked.shares)))

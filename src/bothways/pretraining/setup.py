@@ -15,7 +15,7 @@ from torch import Tensor
 from bothways.batch import Batch, Losses
 from bothways.corpus import Rows, Shards, Statistics
 from bothways.errors import DataError, ModelError, UsageError
-from bothways.machine import bf16_instructions, gemm_peak
+from bothways.machine import dtype_of, gemm_peak, precision_for
 from bothways.model import Model, ModelConfig, Trained, architecture
 from bothways.model.losses import plain_loss
 from bothways.objectives import Objective, build, use
@@ -38,7 +38,7 @@ from bothways.training.optimiser import build_optimisers, rated
 from bothways.training.processes import Processes
 from bothways.training.schedule import decay_start
 from bothways.training.state import State, checkpoints, load_state, read_record, step_of
-from bothways.training.weights import KINDS, Replicated, Sharded, Weights, kind
+from bothways.training.weights import Replicated, Sharded, Weights, by_kind
 
 
 @dataclass(slots=True)
@@ -94,13 +94,13 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
     if not resume:
         folder.create(config)
         team.wait()
-    precision = precision_of(training)
+    precision = precision_for(training.precision)
     model = Model(shape, seed=training.seed, heads=objective.heads, parts=objective.parts).to(team.device)
     if config.start is not None and not (resume and checkpoints(folder.checkpoints)):
         start_weights(model, config.start, shards.tokenizer)
     rows = rows_of(config, shards, replay)
     batches = TrainingBatches(rows, objective, training, team.rank, team.count, team.device)
-    state = _state(model, training, torch.bfloat16 if precision == "bf16" else torch.float32, team)
+    state = _state(model, training, dtype_of(precision), team)
     run = Run(
         config=config,
         shards=shards,
@@ -169,13 +169,6 @@ def trained_by(objective: Objective) -> Trained:
     return Trained(objective.name, about.faces, about.hidden, dict(about.decoding), about.reads)
 
 
-def precision_of(config: TrainingConfig) -> str:
-    """ "auto" is bf16 on a GPU and where the processor has instructions for it, else fp32."""
-    if config.precision != "auto":
-        return config.precision
-    return "bf16" if torch.cuda.is_available() or bf16_instructions() else "fp32"
-
-
 def losses_of(objective: Objective, model: Model) -> Callable[[Batch, torch.Generator], Losses]:
     """The objective's own loss, or the plain one under its rule."""
     own = objective.loss
@@ -195,8 +188,8 @@ def _state(model: Model, training: TrainingConfig, dtype: torch.dtype, team: Pro
         weights = Sharded(model, dtype, list(model.backbone.blocks), team.device)
     else:
         weights = Replicated(model, dtype)
-    by_kind = {name: [w for key, w in weights.master.items() if kind(key, w) == name] for name in KINDS}
-    return State(weights, build_optimisers(rated(training.optimiser, width=model.config.width), **by_kind))
+    optimiser = rated(training.optimiser, width=model.config.width)
+    return State(weights, build_optimisers(optimiser, by_kind(weights, model), dtype=dtype))
 
 
 def total_steps(run: Run) -> int | None:

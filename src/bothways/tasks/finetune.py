@@ -23,7 +23,7 @@ from bothways.batch import Batch
 from bothways.corpus.counts import by_length
 from bothways.errors import DivergedError, ModelError, Stopped, UsageError
 from bothways.inference.examples import Encoded, lay
-from bothways.machine import bf16_instructions
+from bothways.machine import dtype_of, precision_for
 from bothways.model import Model, read_body
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import FinetuneConfig, rate_for, task_named
@@ -122,8 +122,8 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
         folder.create(config)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device)
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and (device == "cuda" or bf16_instructions()))
-    weights = Replicated(model, torch.bfloat16 if bf16 else torch.float32)
+    precision = precision_for(config.precision)
+    weights = Replicated(model, dtype_of(precision))
     run = Run(
         config=config,
         task=task,
@@ -159,7 +159,7 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
         lengths=by_length(np.array([len(part) for parts in run.parts for part in parts])),
         skipped=data.skip.found if isinstance(data.skip, Skipped) else [],
         labels=list(data.answers.labels),
-        precision="bf16" if bf16 else "fp32",
+        precision=precision,
     )
     return run
 

@@ -17,7 +17,7 @@ from bothways.files import writing
 from bothways.inference.answering import logits_of
 from bothways.inference.loading import folder_of
 from bothways.inference.reading import Reader
-from bothways.machine import bf16_instructions
+from bothways.machine import dtype_of, precision_for
 from bothways.model import Answers, Model, local, read_saved
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import TASKS
@@ -52,8 +52,7 @@ class Tuned:
         if answers is None or answers.task not in TASKS:
             raise ModelError(f"{folder} was not fine-tuned: expected what bothways finetune leaves, a folder model/")
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        bf16 = precision == "bf16" or (precision == "auto" and (device == "cuda" or bf16_instructions()))
-        model = saved.model.eval().to(device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
+        model = saved.model.eval().to(device=device, dtype=dtype_of(precision_for(precision)))
         reader = Reader(model, Tokenizer.load(folder), saved.trained)
         return cls(TASKS[answers.task], model, reader.tokenizer, answers, reader.length)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from bothways.training.config import OptimiserConfig
+from bothways.training.muon import Muon
 
 LEARNING_RATES: dict[str, tuple[float, float]] = {
     "adamw": (3e-3, 3e-3),
@@ -38,12 +39,13 @@ class LayerwiseAdam(torch.optim.Optimizer):
     """Adam without bias correction (BERT: Devlin et al. 2019, optimization.py) and LAMB (You et al. 2020, alg. 2).
 
     r = m / (sqrt(v) + epsilon) + decay * w;  w <- w - rate * ratio * r
-    LAMB corrects m and v for their start at zero and takes ratio = |w| / |r| (1 where either is 0) for every tensor
-    that is decayed; BERT's Adam corrects nothing and takes ratio = 1.
+    LAMB (`corrected`) corrects m and v for their start at zero, and takes ratio = |w| / |r| (1 where either is 0) in
+    groups that are `layerwise`; BERT's Adam corrects nothing and takes ratio = 1.
     """
 
-    def __init__(self, params: Any, *, lr: float, betas: tuple[float, float], eps: float, lamb: bool) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0, "lamb": lamb})
+    def __init__(self, params: Any, *, lr: float, betas: tuple[float, float], eps: float, corrected: bool) -> None:
+        settings = {"lr": lr, "betas": betas, "eps": eps, "corrected": corrected}
+        super().__init__(params, {**settings, "weight_decay": 0.0, "layerwise": False})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -64,25 +66,25 @@ class LayerwiseAdam(torch.optim.Optimizer):
         beta1, beta2 = group["betas"]
         mean = state["exp_avg"].lerp_(weight.grad, 1 - beta1)
         square = state["exp_avg_sq"].mul_(beta2).addcmul_(weight.grad, weight.grad, value=1 - beta2)
-        if group["lamb"]:
+        if group["corrected"]:
             steps = float(state["step"])
             mean, square = mean / (1 - beta1**steps), square / (1 - beta2**steps)
         update = (mean / (square.sqrt() + group["eps"])).add_(weight, alpha=group["weight_decay"])
         ratio: Tensor | float = 1.0
-        if group["lamb"] and group["weight_decay"]:
+        if group["layerwise"]:
             length, change = weight.norm(), update.norm()
             ratio = torch.where((length > 0) & (change > 0), length / change, torch.ones_like(length))
         weight.sub_(update * (group["lr"] * ratio))
 
 
 def build_optimisers(
-    config: OptimiserConfig, *, matrices: Sequence[Tensor], tables: Sequence[Tensor], vectors: Sequence[Tensor]
+    config: OptimiserConfig, weights: Mapping[str, Sequence[Tensor]], *, dtype: torch.dtype = torch.float32
 ) -> list[torch.optim.Optimizer]:
-    """One or two optimisers over master weights: matrices of the blocks, embedding tables, vectors (never decayed).
+    """One or two optimisers over master weights, given by kind (`training.weights.KINDS`); vectors are never decayed.
 
-    Every group keeps its peak learning rate under "peak"; the schedule sets "lr" from it.
+    Every group keeps its peak learning rate under "peak"; the schedule sets "lr" from it. Muon multiplies in `dtype`.
     """
-    optimisers = _choose(config, matrices, tables, vectors)
+    optimisers = _choose(config, weights, dtype)
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["peak"] = group["lr"]
@@ -90,18 +92,14 @@ def build_optimisers(
 
 
 def _choose(
-    config: OptimiserConfig, matrices: Sequence[Tensor], tables: Sequence[Tensor], vectors: Sequence[Tensor]
+    config: OptimiserConfig, weights: Mapping[str, Sequence[Tensor]], dtype: torch.dtype
 ) -> list[torch.optim.Optimizer]:
     config = rated(config, width=128) if config.learning_rate is None else config
     rate, adam_rate = config.learning_rate, config.adam_learning_rate or config.learning_rate
     assert rate is not None and adam_rate is not None
+    matrices, tables, vectors = (list(weights[kind]) for kind in ("matrices", "tables", "vectors"))
     if config.name == "muon":
-        muon = torch.optim.Muon(
-            list(matrices),
-            lr=rate,
-            weight_decay=config.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
-        )
+        muon = Muon(matrices, lr=rate, weight_decay=config.weight_decay, dtype=dtype)
         return [muon, *_adam(config, adam_rate, decayed=tables, plain=vectors)]
     return _adam(config, rate, decayed=[*matrices, *tables], plain=vectors)
 
@@ -109,14 +107,14 @@ def _choose(
 def _adam(
     config: OptimiserConfig, rate: float, *, decayed: Sequence[Tensor], plain: Sequence[Tensor]
 ) -> list[torch.optim.Optimizer]:
-    groups = [
-        {"params": list(decayed), "weight_decay": config.weight_decay},
-        {"params": list(plain), "weight_decay": 0.0},
+    groups: list[dict[str, Any]] = [
+        {"params": list(decayed), "weight_decay": config.weight_decay, "layerwise": config.name == "lamb"},
+        {"params": list(plain), "weight_decay": 0.0, "layerwise": False},
     ]
     groups = [group for group in groups if group["params"]]
     if not groups:
         return []
     if config.name in ("adamw", "muon"):
         return [torch.optim.AdamW(groups, lr=rate, betas=config.betas, eps=config.epsilon, fused=True)]
-    lamb = config.name == "lamb"
-    return [LayerwiseAdam(groups, lr=rate, betas=config.betas, eps=config.epsilon, lamb=lamb)]
+    corrected = config.name == "lamb"
+    return [LayerwiseAdam(groups, lr=rate, betas=config.betas, eps=config.epsilon, corrected=corrected)]

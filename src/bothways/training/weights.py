@@ -14,18 +14,41 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from bothways.model.block import ClassicBlock, ModernBlock
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def kind(name: str, parameter: Tensor) -> str:
-    """matrices (of the blocks), tables (embeddings) or vectors (norms, biases)."""
-    if parameter.dim() < 2:
-        return "vectors"
-    return "tables" if "embeddings" in name else "matrices"
-
-
 KINDS = ("matrices", "tables", "vectors")
+
+
+def kinds(model: nn.Module) -> dict[str, str]:
+    """The kind of every parameter by its name.
+
+    matrices  weights of the linear layers inside blocks
+    tables    all others of two dimensions: embeddings, heads, projections
+    vectors   norms and biases
+    """
+    inside = {
+        id(layer.weight)
+        for block in model.modules()
+        if isinstance(block, ModernBlock | ClassicBlock)
+        for layer in block.modules()
+        if isinstance(layer, nn.Linear)
+    }
+    return {
+        name: "vectors" if parameter.dim() < 2 else "matrices" if id(parameter) in inside else "tables"
+        for name, parameter in model.named_parameters()
+    }
+
+
+def by_kind(weights: Weights, model: nn.Module) -> dict[str, list[Tensor]]:
+    """The master weights of each kind."""
+    found: dict[str, list[Tensor]] = {kind: [] for kind in KINDS}
+    for name, kind in kinds(model).items():
+        found[kind].append(weights.master[name])
+    return found
 
 
 class Weights(Protocol):
@@ -58,7 +81,8 @@ class Replicated:
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
-        named = sorted(model.named_parameters(), key=lambda item: KINDS.index(kind(*item)))
+        order = kinds(model)
+        named = sorted(model.named_parameters(), key=lambda item: KINDS.index(order[item[0]]))
         self.parameters = dict(named)
         total = sum(parameter.numel() for parameter in self.parameters.values())
         device = named[0][1].device
