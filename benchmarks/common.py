@@ -203,12 +203,18 @@ def parse(found: argparse.ArgumentParser, arguments: Sequence[str] | None) -> ar
     return given
 
 
+def precisions() -> list[str]:
+    """In which a peer is timed: fp32, and bf16 where the processor has instructions for it."""
+    return ["fp32", "bf16"] if machine.precision_for() == "bf16" else ["fp32"]
+
+
 def begin(packages: Sequence[str]) -> None:
     """Says on what is run: processor, huge pages, versions. From here on SIGTERM ends the timed process too."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     versions = [f"{name} {machine.package_version(name)}" for name in packages]
     pages = machine.huge_pages() or "none"
-    print(f"machine  {machine.processor()}, {machine.cores()} core(s), huge pages of the kernel: {pages}")
+    bf16 = machine.bf16_instructions() or "none"
+    print(f"machine  {machine.processor()}, {machine.cores()} core(s), huge pages of the kernel: {pages}, bf16: {bf16}")
     print(
         f"versions {', '.join([f'bothways {bothways.__version__}', *versions, f'Python {platform.python_version()}'])}"
     )

@@ -10,7 +10,8 @@ the model has it, one thread on one core. They take turns, each in a process of 
 - training: ours as `bothways finetune` does it by default; the Trainer as it comes, with its padding collator in
   arrival order; and the Trainer with `train_sampling_strategy="group_by_length"`;
 - prediction: `model.classify` of ours; `transformers.pipeline` with batch_size=32 in arrival order, and with its input
-  sorted by length; each in the faster of fp32 and bf16.
+  sorted by length; each in the fastest of the precisions that
+  the processor has instructions for.
 
 A ratio is taken between neighbours in time; the median of the ratios counts.
 """
@@ -130,35 +131,35 @@ def train_theirs(given: argparse.Namespace, *, grouped: bool) -> float:
 
 
 def read_ours(given: argparse.Namespace) -> float:
-    """In this process: texts a second of `classify`, in the faster type."""
-    import torch
-
+    """In this process: texts a second of `classify`, in the faster precision."""
     import bothways
+    from bothways.machine import dtype_of
 
     rows = [texts_of(row) for row in records(given.texts, given.examples)]
     texts: Any = [row[0] if len(row) == 1 else row for row in rows]
     return max(
-        _texts_a_second(bothways.load(given.work / "ours", device="cpu", dtype=dtype).classify, texts)
-        for dtype in (torch.float32, torch.bfloat16)
+        _texts_a_second(bothways.load(given.work / "ours", device="cpu", dtype=dtype_of(precision)).classify, texts)
+        for precision in common.precisions()
     )
 
 
 def read_theirs(given: argparse.Namespace, *, in_order: bool) -> float:
-    """In this process: texts a second of the pipeline, in the faster type."""
-    import torch
+    """In this process: texts a second of the pipeline, in the faster precision."""
     import transformers
+
+    from bothways.machine import dtype_of
 
     rows = [texts_of(row) for row in records(given.texts, given.examples)]
     if in_order:
         rows.sort(key=lambda row: sum(map(len, row)))
     texts = [row[0] if len(row) == 1 else {"text": row[0], "text_pair": row[1]} for row in rows]
 
-    def speed(dtype: torch.dtype) -> float:
+    def speed(precision: str) -> float:
         model = str(given.work / "ours" / "model")
-        pipe = transformers.pipeline("text-classification", model=model, device="cpu", dtype=dtype)
+        pipe = transformers.pipeline("text-classification", model=model, device="cpu", dtype=dtype_of(precision))
         return _texts_a_second(lambda some: pipe(some, batch_size=BATCH, truncation=True), texts)
 
-    return max(speed(dtype) for dtype in (torch.float32, torch.bfloat16))
+    return max(map(speed, common.precisions()))
 
 
 def _texts_a_second(ask: Any, texts: Sequence[Any]) -> float:

@@ -10,12 +10,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import bothways
 from bothways.machine import cores
 
 SHARDS, RUN = Path("runs/python-docs"), Path("runs/quickstart")
 SECONDS = 280
+USUAL_STEPS = 740  # that two cores with AMX do in that time; a bigram is passed after about a third of them
 
 
 def command(*words: str) -> None:
@@ -58,6 +60,8 @@ def show() -> None:
             + "".join(f"{figure:12.3f}" if i == 0 else f"{figure:10.3f}" for i, figure in enumerate(figures))
         )
     print("loss in nats: " + ", ".join(f"{name} {loss:.3f}" for name, loss in last["losses"].items()))
+    if behind := too_little(last, grams["bigram"]):
+        print(behind)
 
     model = bothways.load(RUN)
     print("\nHidden words, in sentences it never saw:")
@@ -68,6 +72,13 @@ def show() -> None:
     for prompt in ("Return a list of", "If the file does not exist,", "This module provides"):
         print(f"  {model.extend(prompt, max_new_tokens=24, temperature=0.6, top_p=0.9, seed=1)!r}")
     print(f"\nThe report: {RUN}/report.html    The model: {RUN}/encoder and {RUN}/decoder, for transformers")
+
+
+def too_little(last: dict[str, Any], bigram: dict[str, Any]) -> str:
+    """A line for a machine that got less far than the bigram in the time; "" where the model is ahead of it."""
+    if last["bits_per_byte"]["causal"] < bigram["bits_per_byte"]:
+        return ""
+    return f"The model is behind the bigram: {last['step']} steps were done, a fast machine does {USUAL_STEPS}. Go on with: bothways pretrain --resume --out {RUN} --budget {USUAL_STEPS}steps --processes {min(2, cores())}"
 
 
 def _shown(piece: str) -> str:

@@ -40,13 +40,14 @@ def main() -> None:
     parser.add_argument("--size", default="tiny")
     parser.add_argument("--objective", default="hybrid")
     asked = parser.parse_args()
+    if not bf16_instructions():
+        print("This processor has no instructions for bf16, and no run chooses it here: nothing to compare.")
+        return
     with tempfile.TemporaryDirectory() as place:
         shards = asked.shards or Path(place) / "shards"
         if asked.shards is None:
             bothways.prepare(["python-docs"], out=shards)
-        print(
-            f"{asked.size}, {asked.objective}, {asked.tokens:.3g} tokens; bf16 by {bf16_instructions() or 'emulation'}"
-        )
+        print(f"{asked.size}, {asked.objective}, {asked.tokens:.3g} tokens; bf16 by {bf16_instructions()}")
         found = {name: trained(shards, Path(place) / name, name, asked)["losses"] for name in ("fp32", "bf16")}
     apart = {name: found["bf16"][name] / loss - 1 for name, loss in found["fp32"].items()}
     print("bf16 against fp32: " + ", ".join(f"{name} {share:+.2%}" for name, share in apart.items()))

@@ -46,6 +46,17 @@ def test_wrong_options_are_refused(
     assert wrong[0] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rows", ["8k-128", "documents-grouped"])
+def test_a_plain_processor_is_not_timed_in_bf16(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, rows: str
+) -> None:
+    """Its peer runs in fp32 alone, and has a target of its own."""
+    case = benchmark.CASES[rows]
+    monkeypatch.setenv("BOTHWAYS_BF16", "off")
+    assert case.asked() == {"fp32": case.plain}
+    assert sys.modules["common"].precisions() == ["fp32"]
+
+
 def test_scaling_needs_two_cores(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,126 @@
+"""Generation beside transformers: new tokens a second, greedy, the same weights and prompts, on one core.
+
+    python benchmarks/generation.py [--model FOLDER] [--new 32] [--batches 1 4 16] [--pairs 5]
+
+The model is a Hugging Face folder of a decoder; left out, a Llama of mini's shape with random weights under a tokenizer
+of python-docs. The prompts are beginnings of Python's documentation, of 8 to 64 tokens: in a batch they are unequally
+long. `bothways.load(...).extend` and `AutoModelForCausalLM.generate` (left padding, its cache) take turns in one
+process. Texts are compared: where rounding lets two tokens change places, they go on differently, and it is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import common
+import torch
+
+import bothways
+from bothways.corpus import Shards
+from bothways.machine import dtype_of
+from bothways.model import preset
+
+LENGTHS = (8, 16, 32, 64)
+
+
+def random_model(work: Path, shards: Shards) -> Path:
+    """A Llama of mini's shape."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape, vocabulary = preset("mini", vocabulary=shards.vocabulary.size), shards.vocabulary
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.width,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.inner,
+        max_position_embeddings=shape.length,
+        tie_word_embeddings=True,
+        pad_token_id=vocabulary.pad,
+        bos_token_id=vocabulary.cls,
+        eos_token_id=vocabulary.sep,
+    )
+    LlamaForCausalLM(config).save_pretrained(work / "llama")
+    shards.tokenizer.save(work / "llama", template="decoder", length=512)
+    return work / "llama"
+
+
+def prompts_of(shards: Shards, number: int) -> list[str]:
+    """Beginnings of held-out text, of each length in turn."""
+    pieces, _ = shards.validation.read(0, number * max(LENGTHS))
+    roles = [shards.vocabulary.cls, shards.vocabulary.sep]
+    rows = (pieces[i * max(LENGTHS) :][: LENGTHS[i % len(LENGTHS)]] for i in range(number))
+    return [shards.tokenizer.decode([piece for piece in row.tolist() if piece not in roles]) for row in rows]
+
+
+def transformers_of(folder: Path, precision: str, new: int) -> Callable[[list[str]], list[str]]:
+    """`generate` as its users call it."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype_of(precision)).eval()
+
+    def generate(prompts: list[str]) -> list[str]:
+        given = tokenizer(prompts, return_tensors="pt", padding=True, return_token_type_ids=False)
+        with torch.inference_mode():
+            rows = model.generate(**given, max_new_tokens=new, do_sample=False)
+        return list(tokenizer.batch_decode(rows[:, given["input_ids"].shape[1] :], skip_special_tokens=True))
+
+    return generate
+
+
+def timed(generate: Callable[[list[str]], list[str]], prompts: list[str]) -> tuple[list[str], float]:
+    began = time.perf_counter()
+    texts = generate(prompts)
+    return texts, time.perf_counter() - began
+
+
+def measure(folder: Path, precision: str, prompts: list[str], given: argparse.Namespace) -> None:
+    """All pairs of one size of batch."""
+    model = bothways.load(folder, device="cpu", dtype=dtype_of(precision))
+    theirs = transformers_of(folder, precision, given.new)
+
+    def ours(some: list[str]) -> list[str]:
+        texts = model.extend(some, max_new_tokens=given.new, temperature=0)
+        return [text[len(prompt) :] for text, prompt in zip(texts, some, strict=True)]
+
+    ours(prompts[:1]), theirs(prompts[:1])
+    ratios, speeds = [], []
+    for _ in range(given.pairs):
+        (mine, took), (other, needed) = timed(ours, prompts), timed(theirs, prompts)
+        ratios.append(needed / took)
+        speeds.append(len(prompts) * given.new / took)
+    same = sum(a == b for a, b in zip(mine, other, strict=True))
+    print(
+        f"  {precision}, batch of {len(prompts)}: ours {statistics.median(speeds):,.1f} new tokens a second, "
+        f"{statistics.median(ratios):.2f} times transformers (median of {given.pairs}, {min(ratios):.2f} to "
+        f"{max(ratios):.2f}); {same} of {len(prompts)} texts are the same",
+        flush=True,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = common.parser((__doc__ or "").splitlines()[0], pairs=5, steps=1)
+    parser.add_argument("--model", type=Path, help="a Hugging Face folder of a decoder")
+    parser.add_argument("--new", type=int, default=32, help="tokens that are generated (default 32)")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])
+    given = common.parse(parser, arguments)
+    common.begin(("torch", "transformers"))
+    shards = Shards.open(common.prepare("python-docs", given.work / "python-docs-8192", vocabulary=8192))
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    torch.set_num_threads(1)
+    folder = given.model or random_model(given.work, shards)
+    prompts = prompts_of(shards, max(given.batches))
+    for precision in common.precisions():
+        for size in given.batches:
+            measure(folder, precision, prompts[:size], given)
+
+
+if __name__ == "__main__":
+    main()
