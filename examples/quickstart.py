@@ -78,7 +78,11 @@ def too_little(last: dict[str, Any], bigram: dict[str, Any]) -> str:
     """A line for a machine that got less far than the bigram in the time; "" where the model is ahead of it."""
     if last["bits_per_byte"]["causal"] < bigram["bits_per_byte"]:
         return ""
-    return f"The model is behind the bigram: {last['step']} steps were done, a fast machine does {USUAL_STEPS}. Go on with: bothways pretrain --resume --out {RUN} --budget {USUAL_STEPS}steps --processes {min(2, cores())}"
+    further = f"bothways pretrain --resume --out {RUN} --budget {USUAL_STEPS}steps --processes {min(2, cores())}"
+    return (
+        f"The model is behind the bigram: {last['step']} steps were done, a fast machine does {USUAL_STEPS}. "
+        f"Go on with: {further}"
+    )
 
 
 def _shown(piece: str) -> str:
