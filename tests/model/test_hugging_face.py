@@ -310,17 +310,26 @@ def test_a_tensor_of_the_body_is_not_lost_in_silence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("architectures", "words", "expected"),
+    ("model_type", "name", "more", "words", "expected"),
     [
-        (["LlamaForCausalLM"], False, Trained("", ("decoder",), None)),
-        (["BertLMHeadModel"], True, Trained("", ("decoder",), None)),
-        (["BertForMaskedLM"], True, Trained("", ("encoder",), "in place")),
-        (["BertModel"], False, Trained("", ("encoder",), None)),
-        (None, False, Trained("", ("encoder",), None)),
+        ("llama", "LlamaForCausalLM", {}, False, Trained("", ("decoder",), None)),
+        ("llama", "LlamaForCausalLM", {"is_causal": False}, True, Trained("", ("encoder",), "before")),
+        ("llama", "LlamaModel", {}, False, Trained("", (), None, reads="left to right")),
+        ("llama", "LlamaModel", {"is_causal": False}, False, Trained("", ("encoder",), None)),
+        ("bert", "BertLMHeadModel", {"is_decoder": True}, True, Trained("", ("decoder",), None)),
+        ("bert", "BertLMHeadModel", {}, True, Trained("", ("encoder",), "before")),
+        ("bert", "BertForMaskedLM", {}, True, Trained("", ("encoder",), "in place")),
+        ("bert", "BertForMaskedLM", {"is_decoder": True}, True, Trained("", ("decoder",), None)),
+        ("bert", "BertModel", {"is_decoder": True}, False, Trained("", (), None, reads="left to right")),
+        ("bert", "BertModel", {"is_decoder": True, "is_causal": False}, False, Trained("", ("encoder",), None)),
+        ("bert", None, {}, False, Trained("", ("encoder",), None)),
     ],
 )
-def test_what_a_folder_of_others_can_be_asked(architectures: Any, words: bool, expected: Trained) -> None:
-    assert Trained.guess({"architectures": architectures}, words=words) == expected
+def test_what_a_folder_of_others_can_be_asked(
+    model_type: str, name: str | None, more: dict[str, Any], words: bool, expected: Trained
+) -> None:
+    values = {"model_type": model_type, "architectures": name and [name], **more}
+    assert Trained.guess(values, words=words) == expected
 
 
 @pytest.mark.parametrize(
