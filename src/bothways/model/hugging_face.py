@@ -208,9 +208,13 @@ def read_trained(folder: Path) -> Trained:
     """What the model in a folder was taught, without its weights.
 
     Raises:
-        ModelError: no model there.
+        ModelError: no model there, or one that reads or pools in a way that is not ours.
     """
-    return _trained(folder, _read_json(folder / "config.json"), words=False)
+    values = _read_json(folder / "config.json")
+    try:
+        return _trained(folder, values, words=False)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from None
 
 
 def _trained(folder: Path, values: Mapping[str, Any], *, words: bool) -> Trained:
