@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,16 @@ from safetensors.torch import load_file, save_file
 
 from bothways.batch import Vocabulary
 from bothways.errors import ModelError, UsageError
-from bothways.model import Card, ModelConfig, Trained, architecture, from_hugging_face, read_saved, save_faces
+from bothways.model import (
+    Card,
+    ModelConfig,
+    Trained,
+    architecture,
+    from_hugging_face,
+    read_saved,
+    read_trained,
+    save_faces,
+)
 from bothways.model.names import from_hugging_face_names, to_hugging_face
 from bothways.training.weights import Replicated
 from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, model_of
@@ -310,17 +320,57 @@ def test_a_tensor_of_the_body_is_not_lost_in_silence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("architectures", "words", "expected"),
+    ("model_type", "name", "more", "words", "expected"),
     [
-        (["LlamaForCausalLM"], False, Trained("", ("decoder",), None)),
-        (["BertLMHeadModel"], True, Trained("", ("decoder",), None)),
-        (["BertForMaskedLM"], True, Trained("", ("encoder",), "in place")),
-        (["BertModel"], False, Trained("", ("encoder",), None)),
-        (None, False, Trained("", ("encoder",), None)),
+        ("llama", "LlamaForCausalLM", {}, False, Trained("", ("decoder",), None)),
+        ("llama", "LlamaForCausalLM", {"is_causal": False}, True, Trained("", ("encoder",), "before")),
+        ("llama", "LlamaModel", {}, False, Trained("", (), None, reads="left to right")),
+        ("llama", "LlamaModel", {"is_causal": False}, False, Trained("", ("encoder",), None)),
+        ("bert", "BertLMHeadModel", {"is_decoder": True}, True, Trained("", ("decoder",), None)),
+        ("bert", "BertLMHeadModel", {}, True, Trained("", ("encoder",), "before")),
+        ("bert", "BertForMaskedLM", {}, True, Trained("", ("encoder",), "in place")),
+        ("bert", "BertForMaskedLM", {"is_decoder": True}, True, Trained("", ("decoder",), None)),
+        ("bert", "BertModel", {"is_decoder": True}, False, Trained("", (), None, reads="left to right")),
+        ("bert", "BertModel", {"is_decoder": True, "is_causal": False}, False, Trained("", ("encoder",), None)),
+        ("bert", None, {}, False, Trained("", ("encoder",), None)),
     ],
 )
-def test_what_a_folder_of_others_can_be_asked(architectures: Any, words: bool, expected: Trained) -> None:
-    assert Trained.guess({"architectures": architectures}, words=words) == expected
+def test_what_a_folder_of_others_can_be_asked(
+    model_type: str, name: str | None, more: dict[str, Any], words: bool, expected: Trained
+) -> None:
+    values = {"model_type": model_type, "architectures": name and [name], **more}
+    assert Trained.guess(values, words=words) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "labels", "kind"),
+    [
+        ({"id2label": {"1": "good", "0": "bad"}}, ("bad", "good"), "one"),
+        ({}, ("LABEL_0", "LABEL_1"), "one"),
+        ({"num_labels": 3}, ("LABEL_0", "LABEL_1", "LABEL_2"), "one"),
+        ({"num_labels": 3, "id2label": {"0": "bad", "1": "good"}}, ("LABEL_0", "LABEL_1", "LABEL_2"), "one"),
+        ({"num_labels": 1}, ("LABEL_0",), "number"),
+        ({"num_labels": 1, "problem_type": "multi_label_classification"}, ("LABEL_0",), "several"),
+        ({"num_labels": 1, "problem_type": "regression"}, ("LABEL_0",), "number"),
+        ({"problem_type": "regression"}, None, "problem_type is 'regression' of 2 numbers"),
+        (
+            {"problem_type": "ranking"},
+            None,
+            "problem_type is 'ranking'; expected multi_label_classification, regression",
+        ),
+        ({"id2label": {"first": "bad"}}, None, "expected id2label as {number: label}, got {'first': 'bad'}"),
+        ({"id2label": ["bad", "good"]}, None, "expected id2label as an object"),
+    ],
+)
+def test_the_labels_of_others(said: dict[str, Any], labels: tuple[str, ...] | None, kind: str, tmp_path: Path) -> None:
+    values = {"model_type": "bert", "architectures": ["BertForSequenceClassification"], **said}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    if labels is None:
+        with pytest.raises(ModelError, match=re.escape(f"{tmp_path}: config.json: ") + f".*{re.escape(kind)}"):
+            read_trained(tmp_path)
+    else:
+        answers = read_trained(tmp_path).answers
+        assert answers is not None and (answers.labels, answers.kind) == (labels, kind)
 
 
 @pytest.mark.parametrize(

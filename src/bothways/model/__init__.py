@@ -11,6 +11,7 @@ from bothways.model.faces import Trained as Trained
 from bothways.model.faces import architecture as architecture
 from bothways.model.hub import local as local
 from bothways.model.hugging_face import from_hugging_face as from_hugging_face
+from bothways.model.hugging_face import planned as planned
 from bothways.model.hugging_face import read_body as read_body
 from bothways.model.hugging_face import read_saved as read_saved
 from bothways.model.hugging_face import read_trained as read_trained

@@ -51,7 +51,7 @@ class ModelConfig(BaseModel):
     head_size: int | None = Field(default=None, ge=2, description="width of a head where it is not width / heads")
     head_norm: bool = Field(default=False, description="a norm over each head's queries and keys (Qwen3)")
     epsilon: float = 1e-6
-    init: float = 0.02
+    init: float = Field(default=0.02, ge=0.0, le=1.0, description="standard deviation of the initial weights")
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     segments: int = Field(default=0, ge=0, description="embeddings: 0 (modern), 2 (BERT), 1 (RoBERTa)")
     embedding_width: int | None = Field(default=None, description="ELECTRA's embeddings, projected to another width")

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast, get_args
 
-from pydantic import ValidationError
-
 from bothways.batch import Reads, Vocabulary
 from bothways.errors import ModelError, unknown
 from bothways.model.answers import Answers, Side
-from bothways.model.config import ModelConfig, RotaryScaling
-from bothways.model.names import PREFIX, ROBERTA_FIRST, ROBERTA_PAD, kind_of
+from bothways.model.config import ModelConfig
+from bothways.model.families import FAMILIES, class_of, family_of, from_left, labels_of, rotary_json
+from bothways.model.names import ROBERTA_FIRST, ROBERTA_PAD, kind_of
 
 Face = Literal[
     "encoder",
@@ -58,6 +57,8 @@ _ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
     ("roberta", "classifier"): ("roberta", "RobertaForSequenceClassification"),
     ("roberta", "tagger"): ("roberta", "RobertaForTokenClassification"),
     ("roberta", "answerer"): ("roberta", "RobertaForQuestionAnswering"),
+    ("roberta", "decoder-tagger"): ("roberta", "RobertaForTokenClassification"),
+    ("roberta", "decoder-answerer"): ("roberta", "RobertaForQuestionAnswering"),
     ("bert", "encoder"): ("bert", "BertForMaskedLM"),
     ("bert", "decoder"): ("bert", "BertLMHeadModel"),
     ("bert", "detector"): ("electra", "ElectraForPreTraining"),
@@ -66,6 +67,8 @@ _ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
     ("bert", "classifier"): ("bert", "BertForSequenceClassification"),
     ("bert", "tagger"): ("bert", "BertForTokenClassification"),
     ("bert", "answerer"): ("bert", "BertForQuestionAnswering"),
+    ("bert", "decoder-tagger"): ("bert", "BertForTokenClassification"),
+    ("bert", "decoder-answerer"): ("bert", "BertForQuestionAnswering"),
     ("electra", "encoder"): ("electra", "ElectraForMaskedLM"),
     ("electra", "decoder"): ("electra", "ElectraForCausalLM"),
     ("electra", "detector"): ("electra", "ElectraForPreTraining"),
@@ -74,6 +77,8 @@ _ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
     ("electra", "classifier"): ("electra", "ElectraForSequenceClassification"),
     ("electra", "tagger"): ("electra", "ElectraForTokenClassification"),
     ("electra", "answerer"): ("electra", "ElectraForQuestionAnswering"),
+    ("electra", "decoder-tagger"): ("electra", "ElectraForTokenClassification"),
+    ("electra", "decoder-answerer"): ("electra", "ElectraForQuestionAnswering"),
 }
 
 
@@ -143,18 +148,19 @@ class Trained:
         """For a folder that others wrote: by what its config.json names, and whether it can say words.
 
         Raises:
-            ModelError: a classifier that pools in a way that is not ours.
+            ModelError: a head that reads or pools in a way that is not ours.
         """
-        kind = "".join(values.get("architectures") or ())
-        if (answers := _answers_of(values, kind)) is not None:
+        kind, left = class_of(values), from_left(values)
+        if (answers := _answers_of(values, kind, left=left)) is not None:
             return cls("", (answers.reads,), None, answers=answers)
-        if kind.endswith(("CausalLM", "LMHeadModel")) or (words and _from_left(values)):
-            return cls("", ("decoder",), None)
-        if _from_left(values) or (kind.endswith("Model") and values.get("is_decoder")):
-            return cls("", (), None, reads="left to right")
         if kind == "ElectraForPreTraining":
+            if left:
+                raise _reads_otherwise(values, kind, left=left)
             return cls("", ("encoder",), None, {"detect": 0})
-        return cls("", ("encoder",), "in place" if words else None)
+        next_word = kind.endswith(("CausalLM", "LMHeadModel"))  # by its loss, whatever it reads
+        if left:
+            return cls("", ("decoder",), None) if words or next_word else cls("", (), None, reads="left to right")
+        return cls("", ("encoder",), "before" if next_word else "in place" if words else None)
 
 
 def architecture(config: ModelConfig, face: str) -> tuple[str, str]:
@@ -175,6 +181,11 @@ def architecture(config: ModelConfig, face: str) -> tuple[str, str]:
         )
     if config.shape == "classic" and not config.segments:
         raise ModelError("the classic shape without segments cannot be saved: BERT always has them. Set segments to 2.")
+    if found[face][0] in ("llama", "eurobert") and config.width % config.heads:
+        raise ModelError(
+            f"a {found[face][0]} of width {config.width} and {config.heads} heads cannot be saved: transformers wants "
+            "the width to be a multiple of the heads, whatever the width of a head"
+        )
     if config.shape == "classic" and face in SAYS_WORDS and config.word_head == "tied":
         raise ModelError("BERT's word head is a transformed one: set word_head to transformed, not tied")
     return found[face]
@@ -194,18 +205,16 @@ def config_json(
             f"the tokenizer has {vocabulary.size} pieces, the model {config.vocabulary}: they do not belong together"
         )
     if kind == "roberta" and vocabulary.pad != ROBERTA_PAD:
-        raise ModelError(f"RoBERTa's padding is piece {ROBERTA_PAD}, this tokenizer's is {vocabulary.pad}")
+        raise ModelError(
+            f"RoBERTa's padding is piece {ROBERTA_PAD}, this tokenizer's is {vocabulary.pad}, and the classic shape "
+            "with one segment is RoBERTa's: it cannot be saved. Set segments to 2."
+        )
     shared = {
         "architectures": [name],
         "model_type": kind,
         "dtype": "float32",
-        "vocab_size": config.vocabulary,
-        "hidden_size": config.width,
-        "intermediate_size": config.inner,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
+        **{theirs: getattr(config, ours) for ours, theirs in FAMILIES[kind].names.items()},
         "max_position_embeddings": config.length + (ROBERTA_FIRST if kind == "roberta" else 0),
-        "initializer_range": config.init,
         "tie_word_embeddings": config.word_head != "untied",
         **({"id2label": {"0": "original", "1": "replaced"}} if face == "detector" else {}),
         **(_answers_json(answers) if answers else {}),
@@ -217,11 +226,8 @@ def config_json(
         return shared | {
             **({"embedding_size": config.embedding_width or config.width} if kind == "electra" else {}),
             "hidden_act": "gelu",
-            "hidden_dropout_prob": config.dropout,
             "attention_probs_dropout_prob": 0.0,
-            "layer_norm_eps": config.epsilon,
-            "type_vocab_size": config.segments,
-            "is_decoder": face in ("decoder", "decoder-body"),
+            "is_decoder": face.startswith("decoder"),
         }
     return shared | {
         **({"is_causal": False} if face == "answerer" or (kind, face) == ("qwen3", "body") else {}),  # all sides
@@ -230,8 +236,7 @@ def config_json(
         "num_key_value_heads": config.key_heads or config.heads,
         "head_dim": config.head_width,
         "hidden_act": "silu",
-        "rms_norm_eps": config.epsilon,
-        "rope_parameters": {"rope_theta": config.rotary_base, **_rope(config.rotary_scaling)},
+        "rope_parameters": rotary_json(config),
         "attention_bias": False,
         "attention_dropout": 0.0,
         "mlp_bias": False,
@@ -255,36 +260,6 @@ def _answers_json(answers: Answers) -> dict[str, Any]:
     }
 
 
-def read_config(values: Mapping[str, Any], *, words: bool) -> ModelConfig:
-    """The shape that a config.json describes; `words`: a word head of its own is among the weights.
-
-    Raises:
-        ModelError: a kind of model that is not ours, or a variant of it.
-    """
-    kind = str(values.get("model_type"))
-    if kind not in PREFIX:
-        raise ModelError(f"config.json: model_type is {kind}; Bothways loads {', '.join(sorted(PREFIX))}")
-    try:
-        fields = (_modern if PREFIX[kind] == "model." else _classic)(values, words=words)
-        return ModelConfig(
-            vocabulary=values["vocab_size"],
-            layers=values["num_hidden_layers"],
-            width=values["hidden_size"],
-            heads=values["num_attention_heads"],
-            inner=values["intermediate_size"],
-            length=values["max_position_embeddings"] - (ROBERTA_FIRST if PREFIX[kind] == "roberta." else 0),
-            init=values.get("initializer_range", 0.02),
-            **fields,
-        )
-    except KeyError as error:
-        raise ModelError(f"config.json: {error.args[0]} is missing") from None
-    except (TypeError, ArithmeticError) as error:
-        raise ModelError(f"config.json: expected numbers for the sizes of the model ({error})") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ModelError(f"config.json: {first['loc']}: {first['msg']}, got {first['input']!r}") from None
-
-
 _HEADS: dict[str, tuple[str, Literal["label", "tags", "span"]]] = {
     "ForSequenceClassification": ("classify", "label"),
     "ForTokenClassification": ("tag", "tags"),
@@ -293,102 +268,46 @@ _HEADS: dict[str, tuple[str, Literal["label", "tags", "span"]]] = {
 """{what the name of a transformers class ends in: the task, and the head}."""
 
 
-def _answers_of(values: Mapping[str, Any], kind: str) -> Answers | None:
+def _answers_of(values: Mapping[str, Any], kind: str, *, left: bool) -> Answers | None:
     """What a model that others fine-tuned says; None: it was not, or in a way that is not ours.
 
     Raises:
-        ModelError: a EuroBERT that does not pool by the mean.
+        ModelError: it reads or pools in a way that is not ours, or its labels cannot be read.
     """
     ending = next((ending for ending in _HEADS if kind.endswith(ending)), None)
     if ending is None:
         return None
     task, head = _HEADS[ending]
-    named = values.get("id2label") or {str(i): f"LABEL_{i}" for i in range(2)}  # transformers' own silent default
-    labels = tuple(named[number] for number in sorted(named, key=int))
-    reads: Side = "decoder" if _from_left(values) else "encoder"
+    reads: Side = "decoder" if left else "encoder"
+    labels, problem = labels_of(values), values.get("problem_type")
+    if problem not in (None, "single_label_classification", "multi_label_classification", "regression"):
+        raise ModelError(
+            f"config.json: problem_type is {problem!r}; expected {', '.join(sorted({*_PROBLEMS.values()}))}"
+        )
     if head == "span":
-        return Answers(task, head, labels, "span", reads)
+        return Answers(task, head, labels if len(labels) == 2 else ("start", "end"), "span", reads)
     if head == "tags":
         return Answers(task, head, labels, "one", reads)
-    if kind.startswith("EuroBert"):
-        _require(values, "classifier_pooling", "mean", silent="late")
-    if values.get("problem_type") == "regression" or len(labels) == 1:
+    if reads != family_of(values).labels:
+        raise _reads_otherwise(values, kind, left=left)
+    pooling = values.get("classifier_pooling", "late")
+    if kind.startswith("EuroBert") and pooling != "mean":
+        raise ModelError(
+            f"config.json: classifier_pooling is {pooling!r}; Bothways loads this kind of model with 'mean' only"
+        )
+    if problem == "multi_label_classification":
+        return Answers(task, head, labels, "several", reads)
+    if len(labels) == 1:
         return Answers("match", head, labels, "number", reads)
-    several = values.get("problem_type") == "multi_label_classification"
-    return Answers(task, head, labels, "several" if several else "one", reads)
+    if problem == "regression":
+        raise ModelError(f"config.json: problem_type is 'regression' of {len(labels)} numbers; Bothways loads one only")
+    return Answers(task, head, labels, "one", reads)
 
 
-def _from_left(values: Mapping[str, Any]) -> bool:
-    """Whether it is a kind that reads from left to right, unless its config.json says otherwise."""
-    return values.get("model_type") in ("llama", "qwen3") and bool(values.get("is_causal", True))
-
-
-def _modern(values: Mapping[str, Any], *, words: bool) -> dict[str, Any]:
-    body = "".join(values.get("architectures") or ()).endswith("Model")
-    heads, qwen = values["num_attention_heads"], values["model_type"] == "qwen3"
-    of_old = {"rope_theta": values.get("rope_theta", 10_000.0), **(values.get("rope_scaling") or {})}
-    # What transformers assumes where config.json is silent, and what our shape has.
-    _require(values, "hidden_act", "silu", silent="silu")
-    _require(values, "attention_bias", False, silent=False)
-    _require(values, "mlp_bias", False, silent=False)
-    _require(values, "use_sliding_window", False, silent=False)
-    key_heads = values.get("num_key_value_heads") or heads
-    head_size = values.get("head_dim") or (128 if qwen else values["hidden_size"] // heads)
-    return {
-        "shape": "modern",
-        **_rotary(values.get("rope_parameters") or of_old),
-        "key_heads": None if key_heads == heads else key_heads,
-        "head_size": None if head_size * heads == values["hidden_size"] else head_size,
-        "head_norm": qwen,
-        "epsilon": values["rms_norm_eps"],
-        "word_head": "tied" if values.get("tie_word_embeddings") or (body and not words) else "untied",
-    }
-
-
-_LLAMA3 = {
-    "factor": "factor",
-    "low": "low_freq_factor",
-    "high": "high_freq_factor",
-    "length": "original_max_position_embeddings",
-}
-"""{field of RotaryScaling: its name in config.json}"""
-
-
-def _rope(scaling: RotaryScaling | None) -> dict[str, Any]:
-    if scaling is None:
-        return {"rope_type": "default"}
-    return {"rope_type": "llama3", **{theirs: getattr(scaling, ours) for ours, theirs in _LLAMA3.items()}}
-
-
-def _rotary(rope: Mapping[str, Any]) -> dict[str, Any]:
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind not in ("default", "llama3"):
-        raise ModelError(f"config.json: rope_type is {kind!r}; Bothways loads 'default' and 'llama3'")
-    scaling = None if kind == "default" else {ours: rope[theirs] for ours, theirs in _LLAMA3.items()}
-    return {"rotary_base": rope["rope_theta"], "rotary_scaling": scaling}
-
-
-def _classic(values: Mapping[str, Any], *, words: bool) -> dict[str, Any]:
-    _require(values, "tie_word_embeddings", True, silent=True)
-    _require(values, "hidden_act", "gelu", silent="gelu")
-    _require(values, "position_embedding_type", "absolute", silent="absolute")
-    _require(values, "add_cross_attention", False, silent=False)
-    if PREFIX[values["model_type"]] == "roberta.":
-        _require(values, "pad_token_id", ROBERTA_PAD, silent=ROBERTA_PAD)
-        _require(values, "type_vocab_size", 1, silent=2)
-    return {
-        "shape": "classic",
-        "epsilon": values["layer_norm_eps"],
-        "dropout": values["hidden_dropout_prob"],
-        "segments": values["type_vocab_size"],
-        "embedding_width": values.get("embedding_size", 128) if values["model_type"] == "electra" else None,
-        "word_head": "transformed" if words else "tied",
-    }
-
-
-def _require(values: Mapping[str, Any], key: str, expected: Any, *, silent: Any) -> None:
-    """`silent` is what transformers takes where the key is absent or null."""
-    got = values.get(key)
-    got = silent if got is None else got
-    if got != expected:
-        raise ModelError(f"config.json: {key} is {got!r}; Bothways loads this kind of model with {expected!r} only")
+def _reads_otherwise(values: Mapping[str, Any], kind: str, *, left: bool) -> ModelError:
+    field, _ = family_of(values).direction
+    reads = "from left to right" if left else "from all sides"
+    return ModelError(
+        f"config.json: {field} is {values.get(field)!r}, so that this {kind} reads {reads}; Bothways has no such head "
+        f"for a body that does"
+    )

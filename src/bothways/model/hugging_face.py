@@ -27,10 +27,11 @@ from bothways.errors import ModelError
 from bothways.files import sync_folder
 from bothways.model.answers import Answers
 from bothways.model.config import ModelConfig
-from bothways.model.faces import Trained, architecture, config_json, read_config
+from bothways.model.faces import Trained, architecture, config_json
+from bothways.model.families import class_of, read_config, sizes
 from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.model import Model
-from bothways.model.names import from_hugging_face_names, head_among, kind_of, to_hugging_face
+from bothways.model.names import from_hugging_face_names, head_among, kind_of, to_hugging_face, untied
 
 WEIGHTS = "model.safetensors"
 HEADS = "head.safetensors"
@@ -75,14 +76,12 @@ def save_faces(
         ModelError: a shape that Hugging Face does not have.
     """
     faces = trained.folders
-    configs = {
-        folder: config_json(config, vocabulary=vocabulary, face=face, answers=trained.answers)
-        for folder, face in faces.items()
-    }
+    configs, files = planned(weights, config=config, vocabulary=vocabulary, trained=trained)
     aside = run / ".faces.partial"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    _save_weights(aside, weights, config=config, trained=trained)
+    for name, tensors in files.items():
+        _save(aside / name, tensors)
     for where, face in faces.items():
         folder = aside / where
         folder.mkdir()
@@ -106,8 +105,25 @@ def save_faces(
     return [run / where for where in faces]
 
 
-def _save_weights(folder: Path, weights: Mapping[str, Tensor], *, config: ModelConfig, trained: Trained) -> None:
-    """The face's weights, and beside them the heads that it has no place for."""
+Planned = tuple[dict[str, dict[str, Any]], dict[str, dict[str, Tensor]]]
+"""{folder: its config.json}, {file of every folder: its tensors}"""
+
+
+def planned(weights: Mapping[str, Tensor], *, config: ModelConfig, vocabulary: Vocabulary, trained: Trained) -> Planned:
+    """What `save_faces` will write, all but tokenizer and card; worth asking before a run is started.
+
+    Raises:
+        ModelError: a shape, a tokenizer or a way of saying words that Hugging Face does not have.
+    """
+    if trained.hidden == "before" and "encoder" in trained.faces:
+        raise ModelError(
+            "this model reads from all sides and says a hidden word one place before its mask, which no masked class "
+            "of transformers does: it cannot be saved as one"
+        )
+    configs = {
+        folder: config_json(config, vocabulary=vocabulary, face=face, answers=trained.answers)
+        for folder, face in trained.folders.items()
+    }
     kind, head = kind_of(config), "words"
     if trained.answers is not None and trained.answers.face != "body":
         head = trained.answers.head
@@ -115,12 +131,14 @@ def _save_weights(folder: Path, weights: Mapping[str, Tensor], *, config: ModelC
     elif "detector" in trained.folders.values():
         head = "replaced"
         kind = "electra" if kind == "bert" else kind
-    _save(folder / WEIGHTS, to_hugging_face(weights, config=config, kind=kind, head=head))
+    # the face's own weights, and beside them the heads that it has no place for
+    files = {WEIGHTS: to_hugging_face(weights, config=config, kind=kind, head=head)}
     heads = {
         name: weight.detach().float().cpu().contiguous() for name, weight in weights.items() if name[:6] == "heads."
     }
     if heads and head == "words":
-        _save(folder / HEADS, heads)
+        files[HEADS] = heads
+    return configs, files
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -148,25 +166,55 @@ def read_saved(folder: Path) -> Saved:
         asked = {key.split(".")[1] for key in heads} & KNOWN_HEADS.keys()
         asked |= {"replaced"} if "detector" in trained.folders.values() else set()
         made = {name: KNOWN_HEADS[name] for name in sorted(asked)} | (trained.answers.heads if trained.answers else {})
-        shape = read_config(values, words=words)
+        shape = _shape(values, tensors, words=words)
         if trained.answers is not None:  # what answers says no words
             shape = shape.model_copy(update={"word_head": "tied"})
         model = Model(shape, heads=made)
         wanted = {key: weight for key, weight in model.state_dict().items() if key not in heads}
-        body = from_hugging_face_names(tensors, kind=values["model_type"], wanted=wanted)
+        body = _named(tensors, values, wanted)
         model.load_state_dict(body | heads)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
     return Saved(model, trained)
 
 
+def _shape(values: Mapping[str, Any], tensors: Mapping[str, Tensor], *, words: bool) -> ModelConfig:
+    """That of config.json; a word head that differs from the table it should be tied to is one of its own, as
+    transformers has it.
+
+    Raises:
+        ModelError: as `read_config`; or the classic shape has no place for such a head.
+    """
+    shape = read_config(values, words=words)
+    if not words or shape.word_head == "untied" or (found := untied(tensors, kind=values["model_type"])) is None:
+        return shape
+    if shape.shape == "modern":
+        return shape.model_copy(update={"word_head": "untied"})
+    raise ModelError(
+        f"{found[0]} differs from {found[1]}, to which tie_word_embeddings ties it; Bothways has no untied head of "
+        "this shape. If the second is the one that was trained, save the model without the first."
+    )
+
+
+def _named(tensors: Mapping[str, Tensor], values: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """As `from_hugging_face_names`; where a tensor does not fit, the sizes that config.json gives are named too."""
+    try:
+        return from_hugging_face_names(tensors, kind=values["model_type"], wanted=wanted)
+    except ModelError as error:
+        raise ModelError(f"{error} (config.json says {sizes(values)})") from None
+
+
 def read_trained(folder: Path) -> Trained:
     """What the model in a folder was taught, without its weights.
 
     Raises:
-        ModelError: no model there.
+        ModelError: no model there, or one that reads or pools in a way that is not ours.
     """
-    return _trained(folder, _read_json(folder / "config.json"), words=False)
+    values = _read_json(folder / "config.json")
+    try:
+        return _trained(folder, values, words=False)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from None
 
 
 def _trained(folder: Path, values: Mapping[str, Any], *, words: bool) -> Trained:
@@ -174,7 +222,7 @@ def _trained(folder: Path, values: Mapping[str, Any], *, words: bool) -> Trained
     noted = folder / "bothways.json"
     if noted.exists():
         return Trained.from_json(_read_json(noted))
-    return Trained.guess(values, words=words or "ForMaskedLM" in "".join(values.get("architectures") or ()))
+    return Trained.guess(values, words=words or class_of(values).endswith("ForMaskedLM"))
 
 
 def read_body(folder: Path, answers: Answers, *, dropout: float | None = None, seed: int = 0) -> Model:
@@ -196,7 +244,7 @@ def read_body(folder: Path, answers: Answers, *, dropout: float | None = None, s
         own = model.state_dict()
         body = {name: weight for name, weight in own.items() if name.startswith("backbone.")}
         head = {name: weight for name, weight in own.items() if name.startswith("heads.")}
-        found = from_hugging_face_names(tensors, kind=values["model_type"], wanted=body)
+        found = _named(tensors, values, body)
         found |= {} if answers.face == "body" else head_among(tensors, kind=kind, wanted=head)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None

@@ -102,6 +102,19 @@ _ANSWERS = {
     "roberta": {**_LABEL, "heads.tags.out": ("classifier",), "heads.span.out": ("qa_outputs",)},
     "xlm-roberta": {**_LABEL, "heads.tags.out": ("classifier",), "heads.span.out": ("qa_outputs",)},
 }
+_TIED = {
+    "model.": {"lm_head.weight": "model.embed_tokens.weight"},
+    "bert.": {
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    },
+    "roberta.": {
+        "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
+        "lm_head.decoder.bias": "lm_head.bias",
+    },
+    "electra.": {"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
+}
+"""{tensor of a word head: the one that it is, where word embeddings are tied}, by prefix."""
 # Tensors of a body that carry nothing we use: BERT's pooler is trained for next sentences, the others are constants.
 _IGNORED = ("pooler.", "embeddings.position_ids", "rotary_emb.")
 
@@ -196,12 +209,22 @@ def from_hugging_face_names(
         if module == "backbone.embeddings.positions" and PREFIX[kind] == "roberta.":
             weight = weight[ROBERTA_FIRST:]
         if weight.shape != like.shape:
-            shape = [list(tensors[other].shape) for other in theirs]
-            raise ModelError(f"{theirs[0]} has shape {shape[0]}, config.json says {list(like.shape)} for {name}")
+            shape, others = list(tensors[theirs[0]].shape), "".join(f" and {other}" for other in theirs[1:])
+            whole = f", {list(weight.shape)} with{others[4:]}" if others else ""
+            raise ModelError(f"{theirs[0]} has shape {shape}{whole}; config.json says {list(like.shape)} for {name}")
         result[name] = weight
         used.update(theirs)
     _nothing_lost(tensors.keys() - used, prefix=PREFIX[kind])
     return result
+
+
+def untied(tensors: Mapping[str, Tensor], *, kind: str) -> tuple[str, str] | None:
+    """A tensor of the word head and the one that it should be if word embeddings are tied, where they differ."""
+    tensors = _modern_spelling(tensors, prefix=PREFIX[kind])
+    for name, same in _TIED[PREFIX[kind]].items():
+        if name in tensors and same in tensors and not torch.equal(tensors[name], tensors[same]):
+            return name, same
+    return None
 
 
 def head_among(tensors: Mapping[str, Tensor], *, kind: str, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:

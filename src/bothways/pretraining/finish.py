@@ -19,7 +19,7 @@ from bothways.model import ModelConfig, Trained, save_faces
 from bothways.model.card import Card
 from bothways.pretraining.batches import bits_per_nat, validation_rows
 from bothways.pretraining.samples import samples
-from bothways.pretraining.setup import Run, trained_by
+from bothways.pretraining.setup import Run, networks_of
 from bothways.reports import write_report
 from bothways.training.config import TrainingConfig
 
@@ -70,9 +70,8 @@ def finish(run: Run) -> None:
     weights = run.full_weights()
     if not run.team.first:
         return
-    networks = run.objective.networks or (lambda weights, config: {"": (weights, config)})
-    for name, (own, config) in networks(weights, run.model.config).items():
-        _save(run, name, own, config)
+    for name, own, config, trained in networks_of(run.objective, weights, run.model.config):
+        _save(run, name, own, config, trained)
     loaded = load(run.folder.path, device="cpu")
     other = run.folder.path / "generator"
     generator = load(other, device="cpu") if other.exists() else None
@@ -81,12 +80,9 @@ def finish(run: Run) -> None:
     write_report(run.folder.path)
 
 
-def _save(run: Run, name: str, weights: Mapping[str, Tensor], config: ModelConfig) -> None:
-    """The model's faces; or, under its name, another network: a masked language model."""
+def _save(run: Run, name: str, weights: Mapping[str, Tensor], config: ModelConfig, trained: Trained) -> None:
+    """The model's faces; or, under its name, another network."""
     path = run.folder.path
-    trained = (
-        Trained(f"{name} of {run.objective.name}", ("encoder",), "in place") if name else trained_by(run.objective)
-    )
     folders = save_faces(
         path / f".{name}" if name else path,
         weights=weights,

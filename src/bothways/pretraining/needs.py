@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bothways.corpus import Shards
+import numpy as np
+
+from bothways.corpus import Rows, Shards
 from bothways.errors import DataError, UsageError
 from bothways.model import ModelConfig
 from bothways.objectives import Objective
+from bothways.pretraining.replay import WithReplay
 
+ROWS = 8  # that each part of an objective draws to be looked at
 HOW = {
     "pairs": "bothways prepare --pairs en-fr=FILE --out SHARDS, or bothways prepare python-code --out SHARDS",
     "languages": "bothways prepare en=english.txt fr=french.txt --out SHARDS",
@@ -34,4 +38,23 @@ def check_needs(objective: Objective, shards: Shards, shape: ModelConfig) -> Non
         raise UsageError(
             f"the languages {', '.join(languages)} are told apart by segments, and the model has {shape.segments}: "
             f"--set model.segments={len(languages)}"
+        )
+
+
+def check_segments(objective: Objective, rows: Rows | WithReplay, shape: ModelConfig) -> None:
+    """A model that embeds segments has one for every kind that the rows of the objective tell apart.
+
+    Raises:
+        UsageError: there are too few.
+    """
+    drawn = [
+        leaf.sample(rows[i], np.random.default_rng(rows.key(i)), 0.5)
+        for leaf, _ in objective.leaves()
+        for i in range(ROWS)
+    ]
+    needed = 1 + max(int(np.asarray(sample.layout.segment).max()) for sample in drawn)
+    if needed > shape.segments:
+        raise UsageError(
+            f"{objective.name} tells {needed} kinds of text apart by segments, and the model has {shape.segments}: "
+            f"--set model.segments={needed}"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from bothways.batch import Batch, Losses
 from bothways.corpus import Rows, Shards, Statistics
 from bothways.errors import DataError, ModelError, UsageError
 from bothways.machine import dtype_of, gemm_peak, precision_for
-from bothways.model import Model, ModelConfig, Trained, architecture
+from bothways.model import Model, ModelConfig, Trained, planned
 from bothways.model.losses import plain_loss
 from bothways.objectives import Objective, build, use
 from bothways.pretraining.batches import (
@@ -29,7 +29,7 @@ from bothways.pretraining.batches import (
 from bothways.pretraining.config import PretrainConfig
 from bothways.pretraining.cost import Cost, cost_of
 from bothways.pretraining.folder import RunFolder
-from bothways.pretraining.needs import check_needs
+from bothways.pretraining.needs import check_needs, check_segments
 from bothways.pretraining.replay import WithReplay
 from bothways.pretraining.start import start_weights, with_shape_of_start
 from bothways.training.config import TrainingConfig
@@ -158,9 +158,23 @@ def objective_of(config: PretrainConfig, shards: Shards) -> tuple[Objective, Mod
     objective = build(config.objective, shards.vocabulary, corpus=Statistics(shards.train, shards.vocabulary))
     shape = config.model_config_for(shards.vocabulary.size)
     check_needs(objective, shards, shape)
-    for face in trained_by(objective).folders.values():
-        architecture(shape, face)  # a shape that cannot be saved is refused before it is trained
+    if shape.segments:
+        check_segments(objective, rows_of(config, shards, None), shape)
+    # What cannot be saved is refused before it is trained; with weights where they are made into something else.
+    weights = Model(shape, heads=objective.heads, parts=objective.parts).state_dict() if objective.networks else {}
+    for _, own, own_shape, trained in networks_of(objective, weights, shape):
+        planned(own, config=own_shape, vocabulary=shards.vocabulary, trained=trained)
     return objective, shape
+
+
+def networks_of(
+    objective: Objective, weights: Mapping[str, Tensor], shape: ModelConfig
+) -> Iterator[tuple[str, Mapping[str, Tensor], ModelConfig, Trained]]:
+    """(name, weights, shape, what it was taught) of all that is saved: the model under "", others by their names."""
+    networks = objective.networks(weights, shape) if objective.networks else {"": (weights, shape)}
+    for name, (own, own_shape) in networks.items():
+        other = Trained(f"{name} of {objective.name}", ("encoder",), "in place")  # a masked language model
+        yield name, own, own_shape, other if name else trained_by(objective)
 
 
 def trained_by(objective: Objective) -> Trained:

@@ -24,7 +24,7 @@ from bothways.corpus.counts import by_length
 from bothways.errors import DivergedError, ModelError, Stopped, UsageError
 from bothways.inference.examples import Encoded, lay
 from bothways.machine import dtype_of, precision_for
-from bothways.model import Model, read_body
+from bothways.model import Model, planned, read_body
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import FinetuneConfig, rate_for, task_named
 from bothways.tasks.data import Asked, Data, encoded, enough, read_data
@@ -33,7 +33,7 @@ from bothways.tasks.losses import losses_of
 from bothways.tasks.predict import Tuned, measure
 from bothways.tasks.records import Skipped
 from bothways.tasks.report import write_report
-from bothways.tasks.save import find_body, save_model
+from bothways.tasks.save import find_body, save_model, taught
 from bothways.tasks.task import Task
 from bothways.tasks.thresholds import best_thresholds
 from bothways.text import Tokenizer
@@ -112,6 +112,7 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
     data = read_data(config, reads=reads)
     tokenizer = Tokenizer.load(body)
     model = _expecting_the_mean(read_body(body, data.answers, dropout=config.dropout, seed=config.seed), data)
+    planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=taught(data.answers))
     length = min(config.length or LONGEST, model.config.length)
     if config.length and config.length > model.config.length:
         raise UsageError(f"length {config.length} is more than the model reads ({model.config.length})")

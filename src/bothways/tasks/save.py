@@ -34,6 +34,11 @@ def find_body(model: str, reads: str | None) -> tuple[Path, str]:
     return folder, reads or taught[0]
 
 
+def taught(answers: Answers) -> Trained:
+    """What a fine-tuned model can be asked, as it is saved with it."""
+    return Trained("", (answers.reads,), None, answers=answers)
+
+
 def save_model(
     config: FinetuneConfig,
     weights: Mapping[str, Tensor],
@@ -50,7 +55,7 @@ def save_model(
         weights=weights,
         config=shape,
         vocabulary=tokenizer.vocabulary,
-        trained=Trained("", (answers.reads,), None, answers=answers),
+        trained=taught(answers),
         save_tokenizer=lambda folder, face: tokenizer.save(folder, template="own", length=length),
         card=lambda face: _card(config, shape, answers, dev),
     )
