@@ -41,7 +41,10 @@ def save(reader: Reader, folder: str | Path) -> list[Path]:
             vocabulary=tokenizer.vocabulary,
             trained=trained,
             save_tokenizer=lambda place, face: tokenizer.save(
-                place, template="own" if alone else face, length=model.config.length
+                place,
+                template="own" if alone else face,
+                length=model.config.length,
+                segments=model.config.segments > 1,
             ),
             card=lambda face: _README.format(
                 name=Path(folder).resolve().name,
