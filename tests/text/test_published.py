@@ -74,6 +74,28 @@ def test_a_folder_as_it_is_and_written_back(kind: str, tmp_path: Path) -> None:
     assert (again.frame, again.vocabulary, again.roles) == (first.frame, first.vocabulary, first.roles)
 
 
+@pytest.mark.parametrize("rstrip", [False, True])
+@pytest.mark.parametrize("lstrip", [False, True])
+@pytest.mark.parametrize("kind", ["electra", "roberta", "xlm_roberta", "eurobert"])
+def test_a_mask_takes_the_white_space_that_its_tokenizer_gives_it(
+    kind: str, lstrip: bool, rstrip: bool, tmp_path: Path
+) -> None:
+    FOLDERS[kind](tmp_path)
+    spec = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    for token in spec["added_tokens"]:
+        if "mask" in token["content"].lower():
+            token |= {"lstrip": lstrip, "rstrip": rstrip}
+    write(tmp_path, "tokenizer.json", spec)
+    theirs, ours = load(tmp_path), Tokenizer.load(tmp_path)
+    for text in ("the dog [MASK] xx", "[MASK] the", "dog[MASK]  [MASK]\tdog  [MASK]", "dog", "[MASK]"):
+        named = text.replace("[MASK]", theirs.mask_token)
+        expected = theirs(named, add_special_tokens=False)["input_ids"]
+        assert ours.encode_marked(text) == ours.encode_marked(named) == expected
+    before, behind = ours.around_masks("the dog [MASK] xx")
+    assert before == ("the dog" if lstrip or kind == "electra" else "the dog ")
+    assert behind == ("xx" if rstrip else " xx")
+
+
 def fields_of(kind: type) -> list[str]:
     """What its class and those it stands on take by name, or look for among what else they are given."""
     found = {

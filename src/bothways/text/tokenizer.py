@@ -205,15 +205,28 @@ class Tokenizer:
         return list(self._engine.encode(_whole(text), add_special_tokens=False).ids)
 
     def encode_marked(self, text: str) -> list[int]:
-        """As `encode`, but [MASK] (or the mask's own name) in the text is the mask piece, with the space before it."""
-        parts = [self.encode(part) for part in self.around_masks(text)]
-        mask = [self.vocabulary.mask]
-        return list(chain(parts[0], *(mask + part for part in parts[1:])))
+        """As `encode`, but [MASK] (or the mask's own name) in the text is the mask piece, which takes the white space
+        around it that its tokenizer gives to it (its lstrip and rstrip)."""
+        return list(self._marking.encode(self._named(text), add_special_tokens=False).ids)
 
     def around_masks(self, text: str) -> list[str]:
-        """What stands before, between and behind the masks of a text; the space before a mask belongs to the mask."""
-        marks = "|".join({r"\[MASK\]", re.escape(self.roles["mask"])})
-        return re.split(rf"\s*(?:{marks})", text)
+        """What stands before, between and behind the masks of a text, without the white space that is the mask's."""
+        mask = self._engine.get_added_tokens_decoder()[self.vocabulary.mask]
+        before = r"\s*" if mask.lstrip or self._prefix is not None else ""  # WordPiece has no pieces for spaces
+        return re.split(before + re.escape(mask.content) + (r"\s*" if mask.rstrip else ""), self._named(text))
+
+    def _named(self, text: str) -> str:
+        return _whole(text).replace("[MASK]", self.roles["mask"])
+
+    @cached_property
+    def _marking(self) -> Engine:
+        """The engine, but of its special pieces it finds the mask in a text: no other way finds one alone."""
+        spec = json.loads(self._engine.to_str())
+        for token in spec["added_tokens"]:
+            token["special"] &= token["id"] != self.vocabulary.mask
+        engine = Engine.from_str(json.dumps(spec))
+        engine.encode_special_tokens = True
+        return engine
 
     def encode_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """All texts' pieces end to end, int32 [N], and the number of pieces of each text, int64 [texts]; fast."""
