@@ -52,4 +52,5 @@ def save(reader: Reader, folder: str | Path) -> list[Path]:
                 version=__version__,
                 kind=architecture(model.config, face)[1],
             ),
+            sentence=reader.sentence,
         )

@@ -31,6 +31,7 @@ from bothways.model.faces import Trained, architecture, config_json, read_config
 from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.model import Model
 from bothways.model.names import from_hugging_face_names, head_among, kind_of, to_hugging_face
+from bothways.model.sentence_modules import SentenceModules
 
 WEIGHTS = "model.safetensors"
 HEADS = "head.safetensors"
@@ -60,6 +61,7 @@ def save_faces(
     trained: Trained,
     save_tokenizer: Callable[[Path, Literal["encoder", "decoder"]], None],
     card: Callable[[str], str],
+    sentence: SentenceModules | None = None,
 ) -> list[Path]:
     """Writes a folder for each face (`body` when there is none) and returns them.
 
@@ -70,6 +72,7 @@ def save_faces(
         weights: {parameter name of Model: float32 master weight}; parts stay out.
         save_tokenizer: called with (folder, "encoder" or "decoder"): which template goes around a text.
         card: called with the face's name; returns its README.md.
+        sentence: what sentence-transformers makes of the states; left out, their mean.
 
     Raises:
         ModelError: a shape that Hugging Face does not have.
@@ -95,8 +98,9 @@ def save_faces(
         (folder / "README.md").write_text(card(face), encoding="utf-8")
         if face == "decoder":
             _write_json(folder / "generation_config.json", _generation(vocabulary))
-        if where == "encoder" or (trained.answers is not None and trained.answers.head == "vector"):
-            _write_sentence_transformers(folder, width=config.width)
+        vectors = trained.answers is not None and trained.answers.head == "vector"
+        if where == "encoder" or vectors or (sentence is not None and len(faces) == 1):
+            (sentence or SentenceModules()).write(folder, width=config.width)
     _flush(aside)
     for where in faces:
         shutil.rmtree(run / where, ignore_errors=True)
@@ -284,27 +288,3 @@ def _generation(vocabulary: Vocabulary) -> dict[str, Any]:
         "do_sample": True,
         "suppress_tokens": sorted(vocabulary.special - {vocabulary.sep}),
     }
-
-
-def _write_sentence_transformers(folder: Path, *, width: int) -> None:
-    """The mean of the states of all pieces, specials included; in the spelling that all its versions read."""
-    modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
-    _write_json(
-        folder / "modules.json",
-        [
-            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
-            for i, (path, name) in enumerate(modules)
-        ],
-    )
-    (folder / "1_Pooling").mkdir()
-    _write_json(
-        folder / "1_Pooling" / "config.json",
-        {
-            "word_embedding_dimension": width,
-            "pooling_mode_cls_token": False,
-            "pooling_mode_mean_tokens": True,
-            "pooling_mode_max_tokens": False,
-            "pooling_mode_mean_sqrt_len_tokens": False,
-        },
-    )
-    _write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
