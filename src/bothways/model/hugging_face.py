@@ -31,7 +31,7 @@ from bothways.model.faces import Trained, architecture, config_json, read_config
 from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.model import Model
 from bothways.model.names import from_hugging_face_names, head_among, kind_of, to_hugging_face
-from bothways.model.sentence_modules import SentenceModules
+from bothways.model.sentence_modules import MODULES, SentenceModules
 
 WEIGHTS = "model.safetensors"
 HEADS = "head.safetensors"
@@ -61,7 +61,6 @@ def save_faces(
     trained: Trained,
     save_tokenizer: Callable[[Path, Literal["encoder", "decoder"]], None],
     card: Callable[[str], str],
-    sentence: SentenceModules | None = None,
 ) -> list[Path]:
     """Writes a folder for each face (`body` when there is none) and returns them.
 
@@ -70,9 +69,9 @@ def save_faces(
 
     Args:
         weights: {parameter name of Model: float32 master weight}; parts stay out.
-        save_tokenizer: called with (folder, "encoder" or "decoder"): which template goes around a text.
+        save_tokenizer: called with (folder, "encoder" or "decoder"): which template goes around a text. Where it
+            leaves no modules.json, vectors are the mean of the states.
         card: called with the face's name; returns its README.md.
-        sentence: what sentence-transformers makes of the states; left out, their mean.
 
     Raises:
         ModelError: a shape that Hugging Face does not have.
@@ -99,8 +98,8 @@ def save_faces(
         if face == "decoder":
             _write_json(folder / "generation_config.json", _generation(vocabulary))
         vectors = trained.answers is not None and trained.answers.head == "vector"
-        if where == "encoder" or vectors or (sentence is not None and len(faces) == 1):
-            (sentence or SentenceModules()).write(folder, width=config.width)
+        if (where == "encoder" or vectors) and not (folder / MODULES).exists():
+            SentenceModules().write(folder, width=config.width)
     _flush(aside)
     for where in faces:
         shutil.rmtree(run / where, ignore_errors=True)

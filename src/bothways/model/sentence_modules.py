@@ -181,8 +181,8 @@ class _Dense(nn.Module):
         _only(path, config, _OF_SENTENCES, free=free)
         if not (place / "model.safetensors").is_file():
             raise ModelError(
-                f"{place}: expected the weights in model.safetensors, found none. A pytorch_model.bin can run code when it "
-                "is opened and is never opened here: load it with sentence-transformers and save it again."
+                f"{place}: expected the weights in model.safetensors, found none. A pytorch_model.bin can run code "
+                "when it is opened and is never opened here: load it with sentence-transformers and save it again."
             )
         width, out, added = config["in_features"], config["out_features"], config.get("use_residual", False)
         self.linear = nn.Linear(width, out, bias=config.get("bias", True))

@@ -53,20 +53,17 @@ def _bert(vocabulary: Any, spec: Mapping[str, Any] | None, fields: Fields) -> En
 
 def _framed_as_bert(engine: Engine, fields: Fields) -> None:
     cls, sep = str(fields["cls_token"]), str(fields["sep_token"])
-    engine.post_processor = TemplateProcessing(  # type: ignore[assignment]
+    engine.post_processor = TemplateProcessing(
         single=[cls, "$A", sep],
         pair=[cls, "$A", sep, "$B:1", f"{sep}:1"],
-        special_tokens=[(name, engine.token_to_id(name)) for name in (cls, sep)],
+        special_tokens=_numbered(engine, fields, "cls_token", "sep_token"),
     )
 
 
 def _byte_pairs(vocabulary: Any, spec: Mapping[str, Any] | None, **settings: Any) -> models.BPE:
     merges = spec["model"]["merges"] if spec else []
-    return models.BPE(
-        vocabulary,
-        [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in merges],
-        **settings,
-    )
+    parted = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
+    return models.BPE(vocabulary, [(first, second) for first, second in parted], **settings)
 
 
 def _gpt2(vocabulary: Any, spec: Mapping[str, Any] | None, fields: Fields) -> Engine:
@@ -77,10 +74,14 @@ def _gpt2(vocabulary: Any, spec: Mapping[str, Any] | None, fields: Fields) -> En
 
 
 def _framed_as_roberta(engine: Engine, fields: Fields) -> None:
-    sep, cls = ((name, engine.token_to_id(name)) for name in (str(fields["sep_token"]), str(fields["cls_token"])))
-    engine.post_processor = RobertaProcessing(  # type: ignore[assignment]
-        sep, cls, fields["trim_offsets"], fields["add_prefix_space"]
-    )
+    sep, cls = _numbered(engine, fields, "sep_token", "cls_token")
+    engine.post_processor = RobertaProcessing(sep, cls, fields["trim_offsets"], fields["add_prefix_space"])
+
+
+def _numbered(engine: Engine, fields: Fields, *roles: str) -> list[tuple[str, int]]:
+    """The special tokens of roles, with their numbers; the added tokens are there by now."""
+    vocabulary = engine.get_vocab(with_added_tokens=True)
+    return [(str(fields[role]), vocabulary[str(fields[role])]) for role in roles]
 
 
 def _xlm_roberta(vocabulary: Any, spec: Mapping[str, Any] | None, fields: Fields) -> Engine:
@@ -106,10 +107,10 @@ def _charsmap(spec: Mapping[str, Any]) -> bytes | None:
 
 def _framed_as_xlm_roberta(engine: Engine, fields: Fields) -> None:
     bos, eos = str(fields["bos_token"]), str(fields["eos_token"])
-    engine.post_processor = TemplateProcessing(  # type: ignore[assignment]
+    engine.post_processor = TemplateProcessing(
         single=[bos, "$A", eos],
         pair=[bos, "$A", eos, eos, "$B", eos],
-        special_tokens=[(name, engine.token_to_id(name)) for name in (bos, eos)],
+        special_tokens=_numbered(engine, fields, "bos_token", "eos_token"),
     )
 
 

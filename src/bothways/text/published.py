@@ -67,7 +67,7 @@ def read_published(path: Path) -> Published:
         family.finish(engine, fields)
     of_a_model = path.with_name("config.json").is_file()
     if engine.post_processor is None and of_a_model:
-        engine.post_processor = TemplateProcessing(single="$A", pair="$A $B:1")  # type: ignore[assignment]
+        engine.post_processor = TemplateProcessing(single="$A", pair="$A $B:1")
     inputs = fields.get("model_input_names")
     silent = family.segments if family is not None else not of_a_model
     return Published(engine, fields, silent if inputs is None else "token_type_ids" in inputs)
