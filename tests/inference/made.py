@@ -80,7 +80,9 @@ def make_run(
         config=config,
         vocabulary=own.vocabulary,
         trained=trained,
-        save_tokenizer=lambda path, template: own.save(path, template=template, length=length),
+        save_tokenizer=lambda path, template: own.save(
+            path, template=template, length=length, segments=config.segments > 1
+        ),
         card=Card(folder.name, trained, config, model.parameter_count(), "made for a test"),
     )
     return folder

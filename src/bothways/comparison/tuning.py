@@ -73,7 +73,9 @@ def untrained_run(config: PretrainConfig, place: Path) -> Path:
         config=shape,
         vocabulary=shards.vocabulary,
         trained=Trained("", ("encoder",), "in place"),
-        save_tokenizer=lambda folder, face: shards.tokenizer.save(folder, template=face, length=shape.length),
+        save_tokenizer=lambda folder, face: shards.tokenizer.save(
+            folder, template=face, length=shape.length, segments=shape.segments > 1
+        ),
         card=lambda face: "An untrained model: what pretraining is compared with.\n",
     )
     return place

@@ -1,17 +1,19 @@
-"""One vector a text: the mean of its pieces' states, of the last layer or of every one; and a learned mix of layers."""
+"""One vector a text: of its pieces' states, of the last layer or of every one; and a learned mix of layers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from tokenizers.normalizers import Lowercase
 from torch import Tensor, nn
 
 from bothways.batch import Reads
 from bothways.inference.reading import Reader
-from bothways.model import Trained
+from bothways.model import SentenceModules, Trained
 from bothways.visibility import ordered
 
 STEPS: dict[Reads, Callable[[Tensor], Tensor]] = {
@@ -23,29 +25,35 @@ STEPS: dict[Reads, Callable[[Tensor], Tensor]] = {
 
 
 def embed(reader: Reader, texts: Sequence[str]) -> np.ndarray:
-    """The mean of the last states of a text's pieces, specials included: float32 [texts, D].
+    """One vector a text, float32 [texts, E]: the mean of the last states of its pieces, specials included.
 
-    Read as the objective taught: from all sides where it did, then equal to what sentence-transformers gives; in one
-    direction; or in both, whose means stand side by side: [texts, 2D]. A text longer than the model reads is read in
-    parts; sentence-transformers would cut it off.
+    In a folder of sentence-transformers, what its modules.json makes of the states: any of its ways of pooling, Dense
+    and Normalize, behind its prompt. Read as the objective taught: from all sides where it did, then equal to what
+    sentence-transformers gives; in one direction; or in both, whose means stand side by side, E = 2D. A text longer
+    than the model reads is read in parts, whose vectors are averaged; sentence-transformers would cut it off.
 
     Raises:
         ModelError: the objective taught no way of reading a text.
     """
-    return np.asarray(_read(reader, texts, every=False)[:, 0])
+    modules = reader.sentence or SentenceModules()
+    read = [modules.prompt + text for text in texts]
+    if modules.lower:
+        read = [Lowercase().normalize_str(text) for text in read]
+    vectors = _read(reader, read, modules)[:, 0]
+    return np.asarray(modules.finish(torch.from_numpy(vectors)).numpy())
 
 
 def layers(reader: Reader, texts: Sequence[str]) -> np.ndarray:
-    """The same of every layer: float32 [texts, L + 1, D], the embeddings first, the last state last."""
-    return _read(reader, texts, every=True)
+    """The mean of the states of every layer: float32 [texts, L + 1, D], the embeddings first, the last state last."""
+    return _read(reader, texts, None)
 
 
-def _read(reader: Reader, texts: Sequence[str], *, every: bool) -> np.ndarray:
+def _read(reader: Reader, texts: Sequence[str], modules: SentenceModules | None) -> np.ndarray:
     reads = reading(reader.trained)
     if reads is None:
         raise reader.cannot("encoder")
     directions: tuple[Reads, ...] = ("left to right", "right to left") if reads == "both directions" else (reads,)
-    return np.concatenate([_means(reader, texts, direction, every=every) for direction in directions], axis=2)
+    return np.concatenate([_pooled(reader, texts, direction, modules) for direction in directions], axis=2)
 
 
 def reading(trained: Trained) -> Reads | None:
@@ -76,12 +84,12 @@ def readings(trained: Trained) -> tuple[Reads, ...]:
 
 
 @torch.inference_mode()
-def _means(reader: Reader, texts: Sequence[str], reads: Reads, *, every: bool) -> np.ndarray:
-    """float32 [texts, 1, D], or [texts, L + 1, D] of every layer, read in one direction."""
-    rows, text_of = reader.rows(texts, closed=reads != "left to right")
-    config = reader.model.config
-    sums = np.zeros((len(texts), config.layers + 1 if every else 1, config.width), dtype=np.float32)
-    counts = np.zeros((len(texts), 1, 1), dtype=np.float32)
+def _pooled(reader: Reader, texts: Sequence[str], reads: Reads, modules: SentenceModules | None) -> np.ndarray:
+    """float32 [texts, 1, width], read in one direction; without `modules`, every layer's means [texts, L + 1, D]."""
+    rows, text_of = _rows(reader, texts, reads)
+    every, config, made = modules is None, reader.model.config, modules or SentenceModules()
+    shape = (len(texts), config.layers + 1 if every else 1, config.width * len(made.pooling))
+    sums, counts = np.zeros(shape, dtype=np.float32), np.zeros((len(texts), 1, 1), dtype=np.float32)
     for batch in reader.batches([len(row) for row in rows]):
         pieces, layout = reader.lay([rows[i] for i in batch], face="decoder")
         layout = replace(layout, step=STEPS[reads](layout.position))
@@ -91,15 +99,31 @@ def _means(reader: Reader, texts: Sequence[str], reads: Reads, *, every: bool) -
         found: list[Tensor] = []
 
         def keep(states: Tensor, real: Tensor = real, found: list[Tensor] = found) -> None:
-            found.append(torch.where(real[..., None], states.float(), 0.0).sum(1))  # [B, D]
+            found.append(made.pool(states.float().masked_fill(~real[..., None], 0.0), real))
 
         mask = None if plain else ordered.dense(layout)
         states = reader.model.backbone(pieces, layout, mask, keep=keep if every else None)
         if not every:
             keep(states)
-        np.add.at(sums, text_of[batch], torch.stack(found, dim=1).cpu().numpy())
-        np.add.at(counts, text_of[batch], lengths.cpu().numpy()[:, None, None])
+        weights = lengths.cpu().numpy()[:, None, None]
+        np.add.at(sums, text_of[batch], torch.stack(found, dim=1).cpu().numpy() * weights)
+        np.add.at(counts, text_of[batch], weights)
     return sums / counts
+
+
+def _rows(reader: Reader, texts: Sequence[str], reads: Reads) -> tuple[list[np.ndarray], np.ndarray]:
+    """As the objective laid them; a folder of sentence-transformers has what its tokenizer puts around a text."""
+    if reader.sentence is None or reader.trained.objective:
+        return reader.rows(texts, closed=reads != "left to right")
+    before, behind = reader.tokenizer.frame.one
+    longest = min(reader.model.config.length, reader.sentence.length or reader.model.config.length)
+    room, rows, owner = longest - len(before) - len(behind), [], []
+    for number, pieces in enumerate(reader.tokenizer.encode_batch(texts)):
+        around = (before, behind) if len(pieces) or before or behind else (reader.tokenizer.opening(pieces), behind)
+        for part in np.array_split(pieces, max(1, math.ceil(len(pieces) / room))):
+            rows.append(np.array([*around[0], *part, *around[1]], dtype=np.int64))
+            owner.append(number)
+    return rows, np.array(owner, dtype=np.int64)
 
 
 class ScalarMix(nn.Module):

@@ -34,7 +34,7 @@ from bothways.inference.saving import save
 from bothways.inference.score import score
 from bothways.inference.spans import Span
 from bothways.inference.writing import Options, Order, Unmasking, Writing
-from bothways.model import local, read_saved
+from bothways.model import local, read_saved, read_sentence_modules
 from bothways.text import Tokenizer
 
 FACES = ("encoder", "decoder", "body", "model")
@@ -60,7 +60,8 @@ def load(model: str | Path, *, device: torch.device | str | None = None, dtype: 
             f"{saved.model.config.vocabulary}: they do not belong together"
         )
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Loaded(Reader(saved.model.eval().to(device=device, dtype=dtype), tokenizer, saved.trained))
+    body = saved.model.eval().to(device=device, dtype=dtype)
+    return Loaded(Reader(body, tokenizer, saved.trained, read_sentence_modules(found)))
 
 
 def folder_of(folder: Path) -> Path:

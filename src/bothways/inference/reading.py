@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bothways.errors import ModelError, UsageError
-from bothways.model import Model, Trained
+from bothways.model import Model, SentenceModules, Trained
 from bothways.text import Tokenizer
 from bothways.visibility import Layout, ordered
 
@@ -36,11 +36,13 @@ _TAUGHT_BY = {
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A model with its tokenizer, on one device, and what it was taught."""
+    """A model with its tokenizer, on one device, what it was taught, and how sentence-transformers makes vectors of it,
+    where its folder says."""
 
     model: Model
     tokenizer: Tokenizer
     trained: Trained
+    sentence: SentenceModules | None = None
 
     @property
     def device(self) -> torch.device:

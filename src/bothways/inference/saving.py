@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from bothways.files import writing
 from bothways.inference.reading import Reader
@@ -33,6 +34,17 @@ def save(reader: Reader, folder: str | Path) -> list[Path]:
 
     model, trained, tokenizer = reader.model, reader.trained, reader.tokenizer
     count, alone = sum(weight.numel() for weight in model.parameters()), len(trained.folders) == 1
+
+    def save_tokenizer(place: Path, face: Literal["encoder", "decoder"]) -> None:
+        tokenizer.save(
+            place,
+            template="own" if alone else face,
+            length=model.config.length,
+            segments=model.config.segments > 1,
+        )
+        if alone and reader.sentence is not None:
+            reader.sentence.write(place, width=model.config.width)
+
     with writing(Path(folder)):
         return save_faces(
             Path(folder),
@@ -40,9 +52,7 @@ def save(reader: Reader, folder: str | Path) -> list[Path]:
             config=model.config,
             vocabulary=tokenizer.vocabulary,
             trained=trained,
-            save_tokenizer=lambda place, face: tokenizer.save(
-                place, template="own" if alone else face, length=model.config.length
-            ),
+            save_tokenizer=save_tokenizer,
             card=lambda face: _README.format(
                 name=Path(folder).resolve().name,
                 count=count / 1e6,

@@ -18,3 +18,5 @@ from bothways.model.hugging_face import read_trained as read_trained
 from bothways.model.hugging_face import save_faces as save_faces
 from bothways.model.model import Model as Model
 from bothways.model.model import PartFactory as PartFactory
+from bothways.model.sentence_modules import SentenceModules as SentenceModules
+from bothways.model.sentence_modules import read_sentence_modules as read_sentence_modules

@@ -32,6 +32,7 @@ from bothways.model.families import class_of, read_config, sizes
 from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.model import Model
 from bothways.model.names import from_hugging_face_names, head_among, kind_of, to_hugging_face, untied
+from bothways.model.sentence_modules import MODULES, SentenceModules
 
 WEIGHTS = "model.safetensors"
 HEADS = "head.safetensors"
@@ -69,7 +70,8 @@ def save_faces(
 
     Args:
         weights: {parameter name of Model: float32 master weight}; parts stay out.
-        save_tokenizer: called with (folder, "encoder" or "decoder"): which template goes around a text.
+        save_tokenizer: called with (folder, "encoder" or "decoder"): which template goes around a text. Where it
+            leaves no modules.json, vectors are the mean of the states.
         card: called with the face's name; returns its README.md.
 
     Raises:
@@ -94,8 +96,9 @@ def save_faces(
         (folder / "README.md").write_text(card(face), encoding="utf-8")
         if face == "decoder":
             _write_json(folder / "generation_config.json", _generation(vocabulary))
-        if where == "encoder" or (trained.answers is not None and trained.answers.head == "vector"):
-            _write_sentence_transformers(folder, width=config.width)
+        vectors = trained.answers is not None and trained.answers.head == "vector"
+        if (where == "encoder" or vectors) and not (folder / MODULES).exists():
+            SentenceModules().write(folder, width=config.width)
     _flush(aside)
     for where in faces:
         shutil.rmtree(run / where, ignore_errors=True)
@@ -332,27 +335,3 @@ def _generation(vocabulary: Vocabulary) -> dict[str, Any]:
         "do_sample": True,
         "suppress_tokens": sorted(vocabulary.special - {vocabulary.sep}),
     }
-
-
-def _write_sentence_transformers(folder: Path, *, width: int) -> None:
-    """The mean of the states of all pieces, specials included; in the spelling that all its versions read."""
-    modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
-    _write_json(
-        folder / "modules.json",
-        [
-            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
-            for i, (path, name) in enumerate(modules)
-        ],
-    )
-    (folder / "1_Pooling").mkdir()
-    _write_json(
-        folder / "1_Pooling" / "config.json",
-        {
-            "word_embedding_dimension": width,
-            "pooling_mode_cls_token": False,
-            "pooling_mode_mean_tokens": True,
-            "pooling_mode_max_tokens": False,
-            "pooling_mode_mean_sqrt_len_tokens": False,
-        },
-    )
-    _write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})

@@ -89,7 +89,9 @@ def _save(run: Run, name: str, weights: Mapping[str, Tensor], config: ModelConfi
         config=config,
         vocabulary=run.shards.vocabulary,
         trained=trained,
-        save_tokenizer=lambda folder, face: run.shards.tokenizer.save(folder, template=face, length=config.length),
+        save_tokenizer=lambda folder, face: run.shards.tokenizer.save(
+            folder, template=face, length=config.length, segments=config.segments > 1
+        ),
         card=_card(run, trained, weights, config),
     )
     if name:

@@ -56,7 +56,9 @@ def save_model(
         config=shape,
         vocabulary=tokenizer.vocabulary,
         trained=taught(answers),
-        save_tokenizer=lambda folder, face: tokenizer.save(folder, template="own", length=length),
+        save_tokenizer=lambda folder, face: tokenizer.save(
+            folder, template="own", length=length, segments=shape.segments > 1
+        ),
         card=lambda face: _card(config, shape, answers, dev),
     )
     return folder

@@ -16,19 +16,28 @@ class Frame:
     """one     what stands before and behind one text
     two     what stands before, between and behind two
     second  the segment of the second text and of what closes it (0 or 1)
+    first   how many of the pieces between the two are of the first one's segment
     """
 
     one: tuple[Pieces, Pieces]
     two: tuple[Pieces, Pieces, Pieces]
     second: int = 0
+    first: int = 0
 
     @classmethod
-    def of(cls, engine: Engine) -> Frame:
-        """As the engine's own template has it, found out by framing a text of one letter."""
+    def of(cls, engine: Engine, *, segments: bool = True) -> Frame:
+        """As the engine's own template has it, found out by framing a text of one letter; without `segments`, all
+        that its model reads is in one."""
         letter = engine.encode("a", add_special_tokens=False)
         one, two = engine.post_process(letter), engine.post_process(letter, letter)
         (before, after), parts = (_around(encoding, len(letter)) for encoding in (one, two))
-        return cls((before, after), (parts[0], parts[1], parts[2]), two.type_ids[-1])
+        first = sum(not segment for segment in two.type_ids) - len(parts[0]) - len(letter)
+        return cls(
+            (before, after),
+            (parts[0], parts[1], parts[2]),
+            two.type_ids[-1] if segments else 0,
+            min(first, len(parts[1])),
+        )
 
     def room(self, length: int, texts: int) -> int:
         """How many pieces of text fit into `length`."""
@@ -38,13 +47,15 @@ class Frame:
         """Pieces int32 [T] and segments int32 [T] of one text or two with their frame, and where each text begins."""
         frame = self.one if len(texts) == 1 else self.two
         parts: list[np.ndarray] = [np.array(frame[0], dtype=np.int32)]
-        begins, first = [], 0
+        begins = []
         for number, text in enumerate(texts):
             begins.append(sum(map(len, parts)))
             parts += [text.astype(np.int32), np.array(frame[number + 1], dtype=np.int32)]
-            first = first or sum(map(len, parts))
         pieces = np.concatenate(parts)
-        return pieces, np.where(np.arange(len(pieces)) < first, 0, self.second).astype(np.int32), begins
+        segments = np.zeros(len(pieces), dtype=np.int32)
+        if len(texts) > 1:
+            segments[begins[0] + len(texts[0]) + self.first :] = self.second
+        return pieces, segments, begins
 
 
 def _around(encoding: Encoding, length: int) -> list[Pieces]:

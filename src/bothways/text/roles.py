@@ -1,15 +1,13 @@
-"""Which piece of a tokenizer plays which role, and a tokenizer out of a bare vocab.txt."""
+"""Which piece of a tokenizer plays which role."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken
 from tokenizers import Tokenizer as Engine
 
 from bothways.batch import Vocabulary
-from bothways.errors import DataError
 
 ROLES: dict[str, tuple[str, ...]] = {
     "pad": ("[PAD]", "<pad>", "<|padding|>"),
@@ -58,24 +56,6 @@ def vocabulary_of(engine: Engine, roles: dict[str, str]) -> Vocabulary:
     return Vocabulary(size=max(pieces.values()) + 1, reserved=frozenset(reserved - set(numbers.values())), **numbers)
 
 
-def read_vocabulary_file(path: Path) -> Engine:
-    """BERT's tokenizer from a vocab.txt; lower-cased when no piece has an upper-case letter.
-
-    Raises:
-        DataError: the file has no [UNK] or repeats a piece.
-    """
-    pieces = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    vocabulary = {piece.rstrip("\r"): number for number, piece in enumerate(pieces)}
-    if len(vocabulary) != len(pieces) or "[UNK]" not in vocabulary:
-        raise DataError(f"{path}: expected one WordPiece a line, no piece twice, [UNK] among them. Is it a vocab.txt?")
-    lowercase = not any(piece != piece.lower() for piece in vocabulary if not piece.startswith("["))
-    engine = Engine(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    engine.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
-    engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    engine.decoder = decoders.WordPiece()
-    return engine
-
-
 def _content(token: Any) -> str | None:
-    """tokenizer_config.json holds a special piece as a string or as a record with `content`."""
-    return token.get("content") if isinstance(token, dict) else token
+    """A special piece comes as a string, as a record with `content`, or as what that becomes."""
+    return token.get("content") if isinstance(token, dict) else None if token is None else str(token)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -21,7 +20,8 @@ from bothways.errors import DataError, UsageError
 from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WordStarts, edges
 from bothways.text.chunks import ChunkEncoder, cuts_of
 from bothways.text.frame import Frame
-from bothways.text.roles import give_roles, read_vocabulary_file, vocabulary_of
+from bothways.text.published import read_published
+from bothways.text.roles import give_roles, vocabulary_of
 
 Template = Literal["encoder", "decoder", "own"]
 _TEMPLATES = {"encoder": ("{cls} $A {sep}", "{cls} $A {sep} $B:1 {sep}:1"), "decoder": ("{cls} $A", "{cls} $A $B:1")}
@@ -47,21 +47,21 @@ class Tokenizer:
         UsageError: a lone surrogate, which no file can hold.
     """
 
-    def __init__(self, engine: Engine, configured: dict[str, Any] | None = None) -> None:
+    def __init__(self, engine: Engine, configured: dict[str, Any] | None = None, *, segments: bool = True) -> None:
         spec = json.loads(engine.to_str())
         self.kind: str = spec["model"]["type"]
         self._byte_level = "ByteLevel" in json.dumps([spec["pre_tokenizer"], spec["decoder"]])
         self._prefix = spec["model"]["continuing_subword_prefix"] if spec["model"]["type"] == "WordPiece" else None
         self.size = 1 + max(engine.get_vocab(with_added_tokens=True).values())
         self.roles = give_roles(engine, configured or {}, mask_takes_space=self._byte_level)
-        longest = (configured or {}).get("model_max_length")
+        longest = (configured or {}).get("model_max_length", (configured or {}).get("max_len"))
         self.length: int | None = longest if isinstance(longest, int) else None
         engine.no_padding()
         engine.no_truncation()
         self._own_template = spec["post_processor"]
         if self._own_template is None:
             engine.post_processor = self._made("encoder", vocabulary_of(engine, self.roles))
-        self.frame = Frame.of(engine)
+        self.frame = Frame.of(engine, segments=segments)
         engine.post_processor = None
         engine.encode_special_tokens = True
         self._engine = engine
@@ -82,37 +82,41 @@ class Tokenizer:
         if not path.is_file():
             raise DataError(f"{path}: expected a tokenizer.json or a vocab.txt, or a folder with one; found none")
         try:
-            if path.suffix == ".txt":
-                engine = read_vocabulary_file(path)
-            else:
-                engine = Engine.from_str(path.read_text(encoding="utf-8"))
-            beside = path.parent / "tokenizer_config.json"
-            configured = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
-        except DataError:
+            found = read_published(path)
+        except (DataError, Warning):
             raise
         except Exception as error:  # the library raises bare Exception for whatever it cannot read
             raise DataError(
                 f"{path}: expected a tokenizer.json or a vocab.txt, got what does not read: {error}"
             ) from error
-        return cls(engine, configured)
+        return cls(found.engine, found.fields, segments=found.segments)
 
-    def save(self, folder: str | Path, *, template: Template | None = None, length: int | None = None) -> None:
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        template: Template | None = None,
+        length: int | None = None,
+        segments: bool = False,
+    ) -> None:
         """Writes tokenizer.json and tokenizer_config.json, which transformers' AutoTokenizer loads.
 
         Args:
             template: what transformers puts around a text: "encoder" `[CLS] A [SEP]`, "decoder" `[CLS] A`, "own" what
                 this tokenizer came with, or nothing.
             length: the longest input of the model it goes with.
+            segments: that model embeds segments (BERT, ELECTRA), so transformers must give it token_type_ids too.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         spec = self.spec()
         spec["post_processor"] = self._template(template) if template else None
         names = self.roles
+        types = ["token_type_ids"] if segments and (template != "own" or self.frame.second) else []
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
-            "model_input_names": ["input_ids", "attention_mask"],
+            "model_input_names": ["input_ids", *types, "attention_mask"],
             "bos_token": names["cls"],
             "eos_token": names["sep"],
             **{f"{role}_token": name for role, name in names.items()},
@@ -132,7 +136,7 @@ class Tokenizer:
         normalizer, cutter = self._engine.normalizer, self._engine.pre_tokenizer
         counts: Counter[str] = Counter()
         for text in texts:
-            plain = normalizer.normalize_str(_composed(text)) if normalizer else _composed(text)
+            plain = normalizer.normalize_str(_whole(text)) if normalizer else _whole(text)
             counts.update(word for word, _ in cutter.pre_tokenize_str(plain))
         spelt: Counter[tuple[str, ...]] = Counter()
         for word, times in counts.items():
@@ -198,22 +202,35 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Pieces of the text alone: no specials are added, and "[CLS]" in the text is five characters."""
-        return list(self._engine.encode(_composed(text), add_special_tokens=False).ids)
+        return list(self._engine.encode(_whole(text), add_special_tokens=False).ids)
 
     def encode_marked(self, text: str) -> list[int]:
-        """As `encode`, but [MASK] (or the mask's own name) in the text is the mask piece, with the space before it."""
-        parts = [self.encode(part) for part in self.around_masks(text)]
-        mask = [self.vocabulary.mask]
-        return list(chain(parts[0], *(mask + part for part in parts[1:])))
+        """As `encode`, but [MASK] (or the mask's own name) in the text is the mask piece, which takes the white space
+        around it that its tokenizer gives to it (its lstrip and rstrip)."""
+        return list(self._marking.encode(self._named(text), add_special_tokens=False).ids)
 
     def around_masks(self, text: str) -> list[str]:
-        """What stands before, between and behind the masks of a text; the space before a mask belongs to the mask."""
-        marks = "|".join({r"\[MASK\]", re.escape(self.roles["mask"])})
-        return re.split(rf"\s*(?:{marks})", text)
+        """What stands before, between and behind the masks of a text, without the white space that is the mask's."""
+        mask = self._engine.get_added_tokens_decoder()[self.vocabulary.mask]
+        before = r"\s*" if mask.lstrip or self._prefix is not None else ""  # WordPiece has no pieces for spaces
+        return re.split(before + re.escape(mask.content) + (r"\s*" if mask.rstrip else ""), self._named(text))
+
+    def _named(self, text: str) -> str:
+        return _whole(text).replace("[MASK]", self.roles["mask"])
+
+    @cached_property
+    def _marking(self) -> Engine:
+        """The engine, but of its special pieces it finds the mask in a text: no other way finds one alone."""
+        spec = json.loads(self._engine.to_str())
+        for token in spec["added_tokens"]:
+            token["special"] &= token["id"] != self.vocabulary.mask
+        engine = Engine.from_str(json.dumps(spec))
+        engine.encode_special_tokens = True
+        return engine
 
     def encode_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """All texts' pieces end to end, int32 [N], and the number of pieces of each text, int64 [texts]; fast."""
-        texts = [_composed(text) for text in texts]
+        texts = [_whole(text) for text in texts]
         if self._chunks:
             return self._chunks(texts)
         encoded = self._encode_each(texts)
@@ -226,8 +243,8 @@ class Tokenizer:
         return np.split(pieces, np.cumsum(lengths)[:-1]) if len(texts) else []
 
     def encode_spans(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """Pieces int32 [N], and where in the (composed) text the characters of each begin and end, int64 [N, 2]."""
-        encoding = self._engine.encode(_composed(text), add_special_tokens=False)
+        """Pieces int32 [N], and where in the text the characters of each begin and end, int64 [N, 2]."""
+        encoding = self._engine.encode(_whole(text), add_special_tokens=False)
         return np.array(encoding.ids, dtype=np.int32), np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
 
     def _encode_each(self, texts: Sequence[str]) -> list[list[int]]:
@@ -269,12 +286,13 @@ class Tokenizer:
         return bytes.fromhex(byte[1]) if byte else piece.replace("▁", " ").encode()
 
 
-def _composed(text: str) -> str:
+def _whole(text: str) -> str:
+    """The text as it is: a tokenizer that wants it composed (NFC), as all of ours do, composes it itself."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise UsageError(f"expected text, got a lone surrogate at character {error.start}: leave it out") from error
-    return unicodedata.normalize("NFC", text)
+    return text
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -1,0 +1,127 @@
+"""Vectors of folders of sentence-transformers: what their modules.json says is done, kept, or refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import bothways
+from bothways.errors import ModelError
+from bothways.model.sentence_modules import POOLS
+from tests.inference.made import CHINESE, ENGLISH
+from tests.model.test_published_answers import OWN, published
+
+package = pytest.importorskip("sentence_transformers")
+modules = pytest.importorskip("sentence_transformers.models")
+TEXTS = ["The quick brown fox.", "", "fox", *CHINESE, *ENGLISH]
+WIDTH = 64
+
+
+def body(folder: Path, kind: str = "Bert") -> Any:
+    grouped = {"num_key_value_heads": 4, "head_dim": 16} if kind == "Qwen3" else {}
+    published(folder, kind, "", **grouped)
+    OWN.save(folder, template="encoder", length=64, segments=kind == "Bert")
+    return modules.Transformer(str(folder))
+
+
+def saved(folder: Path, *later: Any, kind: str = "Bert", **settings: Any) -> Any:
+    """A folder that sentence-transformers wrote, and its model."""
+    model = package.SentenceTransformer(modules=[body(folder / "body", kind), *later], device="cpu", **settings)
+    model.save(str(folder / "whole"), create_model_card=False)
+    return model
+
+
+def dense(out: int, activation: torch.nn.Module, **settings: Any) -> Any:
+    torch.manual_seed(3)
+    return modules.Dense(WIDTH, out, activation_function=activation, **settings)
+
+
+LATER = {
+    **{mode: lambda mode=mode: [modules.Pooling(WIDTH, mode)] for mode in POOLS},
+    "two": lambda: [modules.Pooling(WIDTH, ("lasttoken", "cls", "mean"))],
+    "normalised": lambda: [modules.Pooling(WIDTH, "cls"), modules.Normalize()],
+    "dense": lambda: [modules.Pooling(WIDTH, "mean"), dense(24, torch.nn.Tanh()), modules.Normalize()],
+    "added": lambda: [modules.Pooling(WIDTH, "mean"), dense(24, torch.nn.GELU(), use_residual=True)],
+    "plain": lambda: [modules.Pooling(WIDTH, "mean"), dense(WIDTH, torch.nn.Identity(), bias=False, use_residual=True)],
+}
+
+
+@pytest.mark.parametrize("case", LATER)
+def test_vectors_are_those_of_sentence_transformers_and_stay_so(case: str, tmp_path: Path) -> None:
+    expected = saved(tmp_path, *LATER[case]()).encode(TEXTS)
+    model = bothways.load(tmp_path / "whole", device="cpu")
+    found = model.embed(TEXTS)
+    assert found.dtype == np.float32 and np.allclose(found, expected, atol=1e-5)
+    assert model.embed([]).shape == (0, expected.shape[1])
+    (again,) = model.save(tmp_path / "again")
+    assert np.allclose(bothways.load(again, device="cpu").embed(TEXTS), found, atol=1e-6)
+    assert np.allclose(package.SentenceTransformer(str(again), device="cpu").encode(TEXTS), expected, atol=1e-5)
+
+
+def test_a_decoder_ends_its_text_as_its_tokenizer_does(tmp_path: Path) -> None:
+    """Qwen3-Embedding: read from the left, the state of the token that its template puts behind the text."""
+    expected = saved(tmp_path, modules.Pooling(WIDTH, "lasttoken"), modules.Normalize(), kind="Qwen3").encode(TEXTS)
+    model = bothways.load(tmp_path / "whole", device="cpu")
+    assert model.reader.trained.reads == "left to right"
+    assert np.allclose(model.embed(TEXTS), expected, atol=1e-5)
+
+
+def test_prompt_width_and_case_are_obeyed(tmp_path: Path) -> None:
+    model = saved(
+        tmp_path,
+        modules.Pooling(WIDTH, "mean"),
+        prompts={"query": "the lazy dog: ", "other": "x"},
+        default_prompt_name="query",
+        truncate_dim=10,
+    )
+    whole = tmp_path / "whole"
+    expected = model.encode(TEXTS)
+    assert expected.shape == (len(TEXTS), 10)
+    assert np.allclose(bothways.load(whole, device="cpu").embed(TEXTS), expected, atol=1e-5)
+    said = json.loads((whole / "sentence_bert_config.json").read_text())
+    (whole / "sentence_bert_config.json").write_text(json.dumps({**said, "do_lower_case": True}))
+    lowered = bothways.load(whole, device="cpu").embed(TEXTS)
+    assert np.allclose(lowered, model.encode([text.lower() for text in TEXTS]), atol=1e-5)
+    assert not np.allclose(lowered, expected, atol=1e-3)
+
+
+def test_a_long_text_is_read_in_parts_of_the_length_that_it_was_made_for(tmp_path: Path) -> None:
+    saved(tmp_path, modules.Pooling(WIDTH, "cls"))
+    settings = tmp_path / "whole" / "sentence_bert_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "max_seq_length": 12}))
+    long, half = bothways.load(tmp_path / "whole", device="cpu").embed([" dog" * 20, " dog" * 10])
+    assert np.allclose(long, half, atol=1e-5)
+
+
+REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
+    "a layer": ("modules.json", {"type": "sentence_transformers.models.LayerNorm", "path": "2_LayerNorm"}, "LayerNorm"),
+    "a place": ("modules.json", {"type": "sentence_transformers.models.Dense", "path": "../x"}, r"Dense in \.\./x"),
+    "a mode": ("1_Pooling/config.json", {"pooling_mode": "median"}, "pooling_mode is 'median'"),
+    "a setting": ("1_Pooling/config.json", {"temperature": 2}, "temperature is 2"),
+    "a task": ("sentence_bert_config.json", {"transformer_task": "text-generation"}, "transformer_task"),
+    "an activation": ("2_Dense/config.json", {"activation_function": "their.Own"}, "activation_function is their.Own"),
+    "an input": ("2_Dense/config.json", {"module_input_name": "token_embeddings"}, "module_input_name"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_anything_else_is_refused_by_name(case: str, tmp_path: Path) -> None:
+    saved(tmp_path, modules.Pooling(WIDTH, "mean"), dense(8, torch.nn.Tanh()))
+    name, change, message = REFUSED[case]
+    path = tmp_path / "whole" / name
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps([*said, {"idx": 3, "name": "3", **change}] if name == "modules.json" else said | change))
+    with pytest.raises(ModelError, match=message):
+        bothways.load(tmp_path / "whole", device="cpu")
+
+
+def test_weights_that_are_a_pickle_are_not_opened(tmp_path: Path) -> None:
+    saved(tmp_path, modules.Pooling(WIDTH, "mean"), dense(8, torch.nn.Tanh()))
+    (tmp_path / "whole" / "2_Dense" / "model.safetensors").rename(tmp_path / "whole" / "2_Dense" / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"expected the weights in model.safetensors"):
+        bothways.load(tmp_path / "whole", device="cpu")
