@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,7 +47,8 @@ class Roles(_Record):
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> Roles:
-        return cls(**asdict(vocabulary) | {"reserved": tuple(sorted(vocabulary.reserved))})
+        roles = {name: getattr(vocabulary, name) for name in cls.model_fields}
+        return cls(**roles | {"reserved": tuple(sorted(vocabulary.reserved))})
 
     def as_record(self) -> Vocabulary:
         return Vocabulary(**self.model_dump() | {"reserved": frozenset(self.reserved)})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Engine
+from tokenizers.processors import TemplateProcessing
 
 from bothways.batch import Vocabulary
 from bothways.errors import DataError
@@ -29,33 +31,92 @@ _CONFIGURED = {
 }
 
 
-def give_roles(engine: Engine, configured: dict[str, Any], *, mask_takes_space: bool) -> dict[str, str]:
-    """{role: piece}: what tokenizer_config.json says, else a known name, else a new special piece at the end.
+Ids = dict[str, tuple[int, ...]]
+"""{"bos_token_id": numbers of pieces, "eos_token_id": ...}"""
 
-    No piece plays two roles: [CLS] opens a document and [SEP] closes it, and rows count documents by [CLS]. Where one
-    is named for two, padding, which no model reads, goes without.
+
+def find_roles(engine: Engine, configured: dict[str, Any], ids: Ids, *, mask_takes_space: bool) -> dict[str, str]:
+    """{role: piece} of those that are there: as tokenizer_config.json names it, else the piece with the id that the
+    model's files name, else one of a known name.
+
+    The piece that opens a text may be the one that ends it. Every other has a role of its own: where one is named for
+    several (GPT-2's <|endoftext|>), it is the one that ends a text.
     """
     found: dict[str, str] = {}
-    for role in sorted(ROLES, key="pad".__eq__):
-        said = [_content(configured.get(key)) for key in _CONFIGURED[role]]
-        taken = set(found.values())
-        usable = [n for n in [*said, *ROLES[role]] if n and n not in taken and engine.token_to_id(n) is not None]
-        found[role] = usable[0] if usable else ROLES[role][0]
-    found = {role: found[role] for role in ROLES}
+    for role in ("sep", "cls", "mask", "unk", "pad"):
+        named = [_content(configured.get(key)) for key in _CONFIGURED[role]]
+        numbered = [engine.id_to_token(number) for key in _CONFIGURED[role] for number in ids.get(f"{key}_id", ())]
+        taken = set() if role == "cls" else set(found.values())
+        usable = [name for name in (*named, *numbered, *ROLES[role]) if name and name not in taken]
+        if there := [name for name in usable if engine.token_to_id(name) is not None]:
+            found[role] = there[0]
     marked = {token.content for token in engine.get_added_tokens_decoder().values() if token.special}
     for role, name in found.items():
         if name not in marked:
-            engine.add_special_tokens([AddedToken(name, special=True, lstrip=role == "mask" and mask_takes_space)])
+            engine.add_special_tokens([_special(role, name, mask_takes_space=mask_takes_space)])
+    return {role: found[role] for role in ROLES if role in found}
+
+
+def complete_roles(engine: Engine, roles: dict[str, str], *, mask_takes_space: bool) -> dict[str, str]:
+    """All five, each a piece of its own, as rows of text need them: they count documents by [CLS]. What is not there,
+    or has two roles, is laid as a new special piece behind all pieces."""
+    found: dict[str, str] = {}
+    for role in ("sep", "cls", "mask", "unk", "pad"):
+        has = roles.get(role)
+        found[role] = has if has and has not in found.values() else ROLES[role][0]
+        if engine.token_to_id(found[role]) is None:
+            engine.add_special_tokens([_special(role, found[role], mask_takes_space=mask_takes_space)])
+    return {role: found[role] for role in ROLES}
+
+
+def _special(role: str, name: str, *, mask_takes_space: bool) -> AddedToken:
+    return AddedToken(name, special=True, lstrip=role == "mask" and mask_takes_space)
+
+
+def vocabulary_of(engine: Engine, roles: dict[str, str], ids: Ids) -> Vocabulary:
+    """Sizes and roles as the rest of the package wants them; special and [unused] pieces are reserved."""
+    pieces = engine.get_vocab(with_added_tokens=True)
+    numbers = {role: pieces[roles[role]] if role in roles else -1 for role in ROLES}
+    reserved = {number for number, token in engine.get_added_tokens_decoder().items() if token.special}
+    reserved |= {number for piece, number in pieces.items() if piece.startswith("[unused") and piece.endswith("]")}
+    return Vocabulary(
+        size=max(pieces.values()) + 1,
+        reserved=frozenset(reserved - set(numbers.values())),
+        said_ends=ids.get("eos_token_id", ()),
+        **numbers,
+    )
+
+
+def read_ids(folder: Path) -> Ids:
+    """With which pieces texts begin and end, as generation_config.json says, else config.json.
+
+    Raises:
+        DataError: a file that is no JSON object, or an id that is no number.
+    """
+    files = [folder / name for name in ("generation_config.json", "config.json")]
+    said = [(path, read_json(path)) for path in files if path.is_file()]
+    found: Ids = {}
+    for key in ("bos_token_id", "eos_token_id"):
+        path, value = next(((path, values[key]) for path, values in said if values.get(key) is not None), (None, []))
+        ids = value if isinstance(value, list) else [value]
+        if any(type(number) is not int for number in ids):
+            raise DataError(f"{path}: {key}: expected the number of a piece, or a list of numbers, got {value!r}")
+        found[key] = tuple(ids)
     return found
 
 
-def vocabulary_of(engine: Engine, roles: dict[str, str]) -> Vocabulary:
-    """Sizes and roles as the rest of the package wants them; special and [unused] pieces are reserved."""
-    pieces = engine.get_vocab(with_added_tokens=True)
-    numbers = {role: pieces[name] for role, name in roles.items()}
-    reserved = {number for number, token in engine.get_added_tokens_decoder().items() if token.special}
-    reserved |= {number for piece, number in pieces.items() if piece.startswith("[unused") and piece.endswith("]")}
-    return Vocabulary(size=max(pieces.values()) + 1, reserved=frozenset(reserved - set(numbers.values())), **numbers)
+def read_json(path: Path) -> dict[str, Any]:
+    """
+    Raises:
+        DataError: it does not hold a JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a JSON object, got what does not read: {error}") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: expected a JSON object, got {type(values).__name__}")
+    return values
 
 
 def read_vocabulary_file(path: Path) -> Engine:
@@ -68,11 +129,15 @@ def read_vocabulary_file(path: Path) -> Engine:
     vocabulary = {piece.rstrip("\r"): number for number, piece in enumerate(pieces)}
     if len(vocabulary) != len(pieces) or "[UNK]" not in vocabulary:
         raise DataError(f"{path}: expected one WordPiece a line, no piece twice, [UNK] among them. Is it a vocab.txt?")
+    framed = [(name, vocabulary[name]) for name in ("[CLS]", "[SEP]") if name in vocabulary]
     lowercase = not any(piece != piece.lower() for piece in vocabulary if not piece.startswith("["))
     engine = Engine(models.WordPiece(vocabulary, unk_token="[UNK]"))
     engine.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     engine.decoder = decoders.WordPiece()
+    if len(framed) == 2:
+        pair = "[CLS] $A [SEP] $B:1 [SEP]:1"
+        engine.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", pair=pair, special_tokens=framed)
     return engine
 
 
