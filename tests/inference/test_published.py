@@ -194,6 +194,18 @@ def test_an_empty_text_needs_a_piece_to_begin_with(tmp_path: Path) -> None:
         model.extend("")
 
 
+def test_a_text_of_nothing_is_labelled_too(tmp_path: Path) -> None:
+    """Where the tokenizer puts nothing around it, what ends a text is read."""
+    published(CASES["with none"], tmp_path)
+    config = transformers.Qwen3Config.from_pretrained(tmp_path, num_labels=3)
+    theirs = transformers.Qwen3ForSequenceClassification(config).eval()
+    theirs.save_pretrained(tmp_path)
+    found = bothways.load(tmp_path, device="cpu").classify(["", "a text"])
+    with torch.no_grad():
+        expected = theirs(torch.tensor([[256]])).logits[0].softmax(-1)
+    assert list(found[0].probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-5)
+
+
 def test_a_decoder_of_others_has_nothing_to_fill_with(tmp_path: Path) -> None:
     published(CASES["with a piece that opens"], tmp_path)
     with pytest.raises(bothways.errors.ModelError, match="not taught to fill in hidden words"):

@@ -98,7 +98,7 @@ def _opening(reader: Reader, pieces: np.ndarray, *, backward: bool) -> tuple[int
     if backward:
         return (reader.tokenizer.vocabulary.sep,)
     before, _ = reader.around(closed=False)
-    return before if before or len(pieces) else reader.alone()
+    return before if before or len(pieces) else reader.tokenizer.nothing
 
 
 def _draw(reader: Reader, way: Onwards, texts: Sequence[GrowingText], writing: Writing) -> None:

@@ -120,18 +120,6 @@ class Reader:
         """How many pieces of a row that goes on are given: those before the text, or the first where none are put."""
         return max(1, len(self.around(closed=False)[0]))
 
-    def alone(self) -> Pieces:
-        """What is read of a text of no pieces with nothing around it: a piece that begins a text, or that ends one.
-
-        Raises:
-            UsageError: the model's files name neither.
-        """
-        vocabulary = self.tokenizer.vocabulary
-        found = [piece for piece in (vocabulary.cls, *sorted(vocabulary.ends)) if piece >= 0]
-        if not found:
-            raise UsageError("expected a text, got none, and the model's files name no piece that begins one")
-        return (found[0],)
-
     def rows(self, texts: Sequence[str], *, closed: bool) -> tuple[list[np.ndarray], np.ndarray]:
         """Texts with what is `around` them: int64 rows, and for each row the number of its text.
 
@@ -169,7 +157,7 @@ class Reader:
 
     def _row(self, pieces: Sequence[int] | np.ndarray, *, closed: bool) -> np.ndarray:
         before, after = self.around(closed=closed)
-        return np.array([*before, *pieces, *after] or self.alone(), dtype=np.int64)
+        return np.array([*before, *pieces, *after] or self.tokenizer.nothing, dtype=np.int64)
 
     def states(self, rows: Sequence[np.ndarray], *, face: str) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Batches of (numbers of the rows [B], their states [B, T, D]), rows of like length together.

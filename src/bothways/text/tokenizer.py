@@ -21,7 +21,7 @@ from bothways.batch import Vocabulary
 from bothways.errors import DataError, UsageError
 from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WordStarts, edges
 from bothways.text.chunks import ChunkEncoder, cuts_of
-from bothways.text.frame import Frame
+from bothways.text.frame import Frame, Pieces
 from bothways.text.roles import (
     Ids,
     complete_roles,
@@ -135,7 +135,9 @@ class Tokenizer:
         folder.mkdir(parents=True, exist_ok=True)
         spec = self.spec()
         spec["post_processor"] = self._template(template) if template else None
-        named = {"bos_token": "cls", "eos_token": "sep", **{f"{role}_token": role for role in self.roles}}
+        # Batches are padded with what ends a text where nothing is named for it, as config.json says too.
+        named = {"bos_token": "cls", "eos_token": "sep", "pad_token": "sep"}
+        named |= {f"{role}_token": role for role in self.roles}
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
@@ -210,6 +212,18 @@ class Tokenizer:
     @cached_property
     def vocabulary(self) -> Vocabulary:
         return vocabulary_of(self._engine, self.roles, self._ids)
+
+    @property
+    def nothing(self) -> Pieces:
+        """What is read of a text of no pieces where the frame is empty: a piece that begins a text, or that ends one.
+
+        Raises:
+            UsageError: the model's files name neither.
+        """
+        found = [piece for piece in (self.vocabulary.cls, *sorted(self.vocabulary.ends)) if piece >= 0]
+        if not found:
+            raise UsageError("expected a text, got none, and the model's files name no piece that begins one")
+        return (found[0],)
 
     def encode(self, text: str) -> list[int]:
         """Pieces of the text alone: no specials are added, and "[CLS]" in the text is five characters."""
