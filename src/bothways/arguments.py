@@ -10,11 +10,13 @@ from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from types import FunctionType, NoneType, UnionType
-from typing import Any, ParamSpec, TypeVar, Union, Unpack, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, ParamSpec, TypeVar, Union, Unpack, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from bothways.errors import UsageError, unknown
 
-P, R, C = ParamSpec("P"), TypeVar("R"), TypeVar("C", bound=type)
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound=type)
 
 _KINDS: dict[Any, tuple[type | tuple[type, ...], str]] = {
     int: (Integral, "a whole number"),
@@ -99,13 +101,13 @@ def several_or_pairs(values: object) -> list[str | tuple[str, str]]:
     """
     if isinstance(values, bytes | Mapping) or not hasattr(values, "__iter__"):
         raise UsageError(f"expected a text or a pair of texts, or a list of them, got {shown(values)}")
-    found: list[str | tuple[str, str]] = []
+    found = []
     for number, value in enumerate([values] if isinstance(values, str | tuple) else list(values), 1):
         texts = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple | list) else []
         if not texts or not all(isinstance(text, str) for text in texts):
             raise UsageError(f"text {number}: expected a text or a pair of texts, got {shown(value)}")
         found.append(value if isinstance(value, str) else tuple(texts))
-    return found
+    return cast("list[str | tuple[str, str]]", found)
 
 
 def shown(value: object) -> str:
