@@ -22,15 +22,8 @@ from bothways.errors import DataError, UsageError
 from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WordStarts, edges
 from bothways.text.chunks import ChunkEncoder, cuts_of
 from bothways.text.frame import Frame, Pieces
-from bothways.text.roles import (
-    Ids,
-    complete_roles,
-    find_roles,
-    read_ids,
-    read_json,
-    read_vocabulary_file,
-    vocabulary_of,
-)
+from bothways.text.ids import Ids, read_ids, read_json
+from bothways.text.roles import complete_roles, find_roles, read_vocabulary_file, vocabulary_of
 
 Template = Literal["encoder", "decoder", "own"]
 _TEMPLATES = {"encoder": ("{cls} $A {sep}", "{cls} $A {sep} $B:1 {sep}:1"), "decoder": ("{cls} $A", "{cls} $A $B:1")}
