@@ -14,6 +14,7 @@ import bothways
 from bothways.corpus import Rows, Shards
 from bothways.errors import BothwaysError, MachineError, UsageError
 from bothways.inference import Loaded
+from bothways.objectives import build
 from bothways.text import Tokenizer
 from bothways.vectors import WordVectors
 
@@ -108,6 +109,8 @@ def test_objects_show_themselves_in_a_line(loaded: Loaded, run: Path, tmp_path: 
         "WordVectors(5000 words of 3 numbers: 'word0', 'word1', 'word2', ...)": words,
         f"Shards('{tmp_path}/shards': train: ": shards,
         "validation: ": shards.validation,
+        "Manifest(": shards.manifest,
+        "Objective(hybrid: the next word in causal rows, ": build("hybrid", shards.vocabulary),
         "Rows(": rows,
         "Vocabulary(size=": Tokenizer.load(run).vocabulary,
     }  # fmt: skip

@@ -111,6 +111,10 @@ class Manifest(_Record):
     validation: Split
     languages: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        documents = f"{self.train.documents:,} documents to train on, {self.validation.documents:,} held out"
+        return f"Manifest({documents}; {self.vocabulary.size} pieces; {self.fingerprint[:12]})"
+
     @property
     def holds(self) -> frozenset[str]:
         """What objectives may ask for: "word starts", "languages", "pairs"."""

@@ -117,8 +117,8 @@ class Loaded:
 
     Raises (all methods):
         ModelError: the objective did not teach it; the message says what was taught.
-        UsageError: a text to fill in that is longer than the model reads (`extend` forgets its older half, `score` and
-            `embed` read it in parts).
+        UsageError: what is no text, an argument that there is not, or a text to fill in that is longer than the model
+            reads (`extend` forgets its older half, `score` and `embed` read it in parts).
     """
 
     reader: Reader
@@ -165,7 +165,8 @@ class Loaded:
         """The prompt and what the model writes after it; the record Writing says what the options mean.
 
         max_new_tokens=40, temperature=1.0, top_k=None, top_p=1.0, seed=0, no_repeat=None; to look for the likeliest
-        text: beams=None, length_penalty=0.6; for models that write by unmasking: steps=None, order="confidence".
+        text: beams=None, length_penalty=0.6; for models that write by unmasking: steps=None, order="confidence"; for
+        what a chat template wrote: special_tokens=False.
         """
         found = extend(self.reader, several(prompts), Writing(**options))
         if isinstance(prompts, str):

@@ -196,7 +196,7 @@ class Tokenizer:
 
     def _template(self, template: Template) -> dict[str, Any] | None:
         if template == "own":
-            return self._own_template
+            return dict(self._own_template) if self._own_template else None
         single, pair = (text.format(**self.roles) for text in _TEMPLATES[template])
         specials = [(self.roles[role], getattr(self.vocabulary, role)) for role in ("cls", "sep")]
         made = TemplateProcessing(single=single, pair=pair, special_tokens=specials)
