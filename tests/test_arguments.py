@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Protocol, TypedDict, Unpack
 
 import numpy as np
 import pytest
@@ -13,13 +13,19 @@ from bothways.errors import UsageError
 from bothways.planning import Fleet, device, plan
 
 
+class Named(Protocol):
+    name: str
+
+
 class Options(TypedDict, total=False):
     rate: float
     share: float | None
 
 
 @checked
-def mix(first: Path, *names: str, count: int = 1, quick: bool = False, **options: Unpack[Options]) -> object:
+def mix(
+    first: Path, *names: str, count: int = 1, quick: bool = False, by: Named | None = None, **options: Unpack[Options]
+) -> object:
     return first, names, count, quick, options
 
 
@@ -37,7 +43,7 @@ class Bag:
 
 
 def test_what_fits_is_handed_on() -> None:
-    assert mix("a", "b", count=np.int64(3), quick=True, rate=1, share=None) == (
+    assert mix("a", "b", count=np.int64(3), quick=True, by=Path("x"), rate=1, share=None) == (
         Path("a"),
         ("b",),
         3,
@@ -57,8 +63,8 @@ def test_what_fits_is_handed_on() -> None:
         (lambda: mix("a", quick=1), r"quick: expected True or False, got 1 \(int\)"),
         (lambda: mix("a", rate=float("nan")), "rate: expected a number, got nan, which is how tables"),
         (lambda: mix("a", share="half"), "share: expected a number or None, got 'half'"),
-        (lambda: mix("a", cuont=3), "argument of mix 'cuont'. Did you mean 'count'.*Known: count, first, names, "),
-        (lambda: mix(), "mix: missing a required argument: 'first'. It takes: first, names, count, quick, rate, share"),
+        (lambda: mix("a", cuont=3), "argument of mix 'cuont'. Did you mean 'count'.*Known: by, count, first, names, "),
+        (lambda: mix(), "mix: missing a required argument: 'first'. It takes: first, names, count, quick, by, rate"),
         (lambda: Bag("x"), "size: expected a whole number, got 'x'"),
         (lambda: Bag.of(None), "size: expected a whole number, got None"),
         (lambda: Bag(1).put(None), "what: expected a text or a whole number, got None"),

@@ -132,13 +132,18 @@ def _fitting(name: str, value: object, hint: Any) -> object:
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if Path in kinds and str not in kinds and isinstance(value, str):
         return Path(value)
-    known = [_KINDS.get(one, (one, f"a {one.__name__}")) for one in kinds if isinstance(one, type)]
+    known = [_KINDS.get(one, (one, f"a {one.__name__}")) for one in kinds if _tells(one)]
     if len(known) < len(kinds) or hint is None or hint is object:
         return value
     fits = any(isinstance(value, one) and (one is bool or not isinstance(value, bool)) for one, _ in known)
     if not fits or (isinstance(value, float) and math.isnan(value)):
         raise UsageError(f"{name}: expected {' or '.join(said for _, said in known)}, got {shown(value)}")
     return value
+
+
+def _tells(kind: Any) -> bool:
+    """Whether `isinstance` can be asked: of classes, protocols and dictionaries with known keys aside."""
+    return isinstance(kind, type) and not getattr(kind, "_is_protocol", False) and not is_typeddict(kind)
 
 
 @cache
