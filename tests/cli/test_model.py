@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from bothways import load
+from bothways.cli.model import extend
 from bothways.errors import BothwaysError, ModelError, UsageError
+from bothways.inference.writing import Options, Writing
 from tests.cli.conftest import Invoke
 
 
@@ -106,3 +109,9 @@ def test_a_way_of_reading_that_was_not_trained(question: list[str], invoke: Invo
 def test_no_model(command: str, invoke: Invoke, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="holds no model"):
         invoke(command, tmp_path, "a [MASK]")
+
+
+def test_extend_has_the_options_of_python() -> None:
+    taken = inspect.signature(extend).parameters
+    assert {*Options.__annotations__} == taken.keys() - {"run", "texts", "json"}
+    assert all(taken[name].default == getattr(Writing(), name) for name in Options.__annotations__)

@@ -60,7 +60,7 @@ def test_a_long_text_forgets_its_end(model: Loaded) -> None:
 def test_it_ends_where_a_text_begins(model: Loaded) -> None:
     """[CLS] ends a text and is not written; [SEP] is never said."""
     own = model.reader.tokenizer
-    silent = model.reader.silent(own.vocabulary.cls).tolist()
+    silent = model.reader.silent_onwards({own.vocabulary.cls}).tolist()
     assert own.vocabulary.sep in silent and own.vocabulary.cls not in silent
     texts = model.extend(["fox"] * 32, max_new_tokens=50, temperature=2.0)
     lengths = [len(text.encode()) for text in texts]

@@ -64,7 +64,7 @@ def test_the_penalty_is_that_of_gnmt(penalty: float) -> None:
     one = Search(GrowingText(np.zeros(0, dtype=np.int64), np.random.default_rng(0), 3))
     writing = Writing(beams=1, length_penalty=penalty)
     for piece in (9, 8, 7):
-        one.step(np.array([[-1.5]]), np.array([[piece]]), end=3, writing=writing)
+        one.step(np.array([[-1.5]]), np.array([[piece]]), ends={3}, writing=writing)
     assert one.closed == [(pytest.approx(-4.5 * (5 + 1) ** penalty / (5 + 3) ** penalty), Candidate((9, 8, 7), -4.5))]
 
 
@@ -91,7 +91,7 @@ def test_the_sum_is_the_log_probability_of_what_was_written(loaded: Loaded) -> N
 
     assert found(1) < found(4) < found(16)
     best = Search(GrowingText(prompts[0], np.random.default_rng(0), 1))
-    best.step(np.array([[-0.5, -1.0]]), np.array([[9, 7]]), end=3, writing=Writing(beams=2, length_penalty=1.0))
+    best.step(np.array([[-0.5, -1.0]]), np.array([[9, 7]]), ends={3}, writing=Writing(beams=2, length_penalty=1.0))
     assert best.closed == [(-0.5, Candidate((9,), -0.5)), (-1.0, Candidate((7,), -1.0))]
 
 

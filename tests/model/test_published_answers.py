@@ -20,7 +20,7 @@ transformers = pytest.importorskip("transformers")
 
 OWN = tokenizer("wordpiece")
 SMALL = {
-    "vocab_size": OWN.size,
+    "vocab_size": OWN.vocabulary.size,
     "hidden_size": 64,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
@@ -124,7 +124,7 @@ def test_published_numbers_several_labels_and_spans(tmp_path: Path) -> None:
     model = transformers.AutoModelForSequenceClassification.from_pretrained(several).eval()
     found = bothways.load(several, device="cpu").classify("lazy")
     with torch.inference_mode():
-        ids = torch.tensor([OWN.opening([]) and [OWN.vocabulary.cls, *OWN.encode("lazy"), OWN.vocabulary.sep]])
+        ids = torch.tensor([[OWN.vocabulary.cls, *OWN.encode("lazy"), OWN.vocabulary.sep]])
         chances = model(ids).logits[0].sigmoid()
     assert np.allclose(list(found.probabilities.values()), chances.numpy(), atol=1e-5)
     spans = published(tmp_path / "spans", "Bert", "QuestionAnswering")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from bothways.errors import UsageError
 from bothways.text import Tokenizer, extend_tokenizer, old_pieces
 from bothways.text.extending import _merges
 from tests.inference.made import tokenizer
+from tests.text.test_taken import byte_level
 
 TEXTS = ["hospital hospitals hospitality, the hospital", "今天天气今天天气", "über über naïve"] * 3
 
@@ -63,6 +65,19 @@ def test_roles_are_matched_by_what_they_do(tmp_path: Path) -> None:
     plain = (i for i in range(new.vocabulary.size) if i not in new.vocabulary.special)
     word = next(i for i in plain if len(new.text_of(i)) > 2)
     assert "".join(old.pieces(whence[word])) == new.pieces([word])[0]
+
+
+def test_a_piece_of_several_roles_is_known_to_each(tmp_path: Path) -> None:
+    """Where <|endoftext|> opens and ends a text, the new [CLS] begins as its row, and it stays the end."""
+    byte_level("<|endoftext|>").save(str(tmp_path / "tokenizer.json"))
+    named = {f"{role}_token": "<|endoftext|>" for role in ("bos", "eos", "unk")}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(named))
+    old = Tokenizer.load(tmp_path)
+    new = old.with_all_roles()
+    whence = [pieces.tolist() for pieces in old_pieces(new, old)]
+    assert new.vocabulary.sep == 256 != new.vocabulary.cls
+    assert whence[new.vocabulary.cls] == whence[new.vocabulary.sep] == [256]
+    assert whence[new.vocabulary.mask] == whence[new.vocabulary.unk] == []
 
 
 @given(st.lists(st.text("ab", min_size=1, max_size=8), min_size=1, max_size=12), st.integers(1, 6))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,12 @@ def qwen() -> Engine:
     return engine
 
 
-@pytest.mark.parametrize("kind", [bert, roberta, llama, qwen])
+def bare() -> Engine:
+    """No template: nothing is put around a text, whatever its special pieces are called."""
+    return byte_level("[CLS]", "[SEP]")
+
+
+@pytest.mark.parametrize("kind", [bert, roberta, llama, qwen, bare])
 def test_one_text_and_two_as_transformers_frames_them(kind, tmp_path: Path) -> None:
     """And says which text of the two a token is of, where the model is to know it."""
     names = ["input_ids", *(["token_type_ids"] if kind is bert else []), "attention_mask"]
@@ -64,8 +70,14 @@ def test_one_text_and_two_as_transformers_frames_them(kind, tmp_path: Path) -> N
             assert tokenizer.frame.room(20, len(texts)) == 20 - len(pieces) + sum(map(len, own))
 
 
-def test_a_tokenizer_without_a_template_has_berts(tmp_path: Path) -> None:
-    byte_level("[CLS]", "[SEP]").save(str(tmp_path / "tokenizer.json"))
-    tokenizer = Tokenizer.load(tmp_path)
-    assert (tokenizer.frame.one, tokenizer.frame.two) == (((256,), (257,)), ((256,), (257,), (257,)))
-    assert tokenizer.frame.second == 1
+@pytest.mark.parametrize("puts", [True, False])
+def test_the_template_outdoes_what_the_configuration_asks_for(puts: bool, tmp_path: Path) -> None:
+    """As in transformers: add_bos_token beside a tokenizer.json changes nothing."""
+    own = transformers.PreTrainedTokenizerFast(tokenizer_object=llama() if puts else bare(), bos_token="<s>")
+    own.save_pretrained(tmp_path)
+    beside = tmp_path / "tokenizer_config.json"
+    beside.write_text(json.dumps({**json.loads(beside.read_text()), "add_bos_token": not puts, "add_eos_token": True}))
+    tokenizer, theirs = Tokenizer.load(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    pieces, _, _ = tokenizer.frame.around(np.array(tokenizer.encode("a b")))
+    assert pieces.tolist() == theirs("a b")["input_ids"]
+    assert (pieces[0] == 256) == puts

@@ -8,6 +8,7 @@ import pytest
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Engine
 
+from bothways.batch import Vocabulary
 from bothways.errors import DataError
 from bothways.text import Tokenizer
 
@@ -23,8 +24,14 @@ def byte_level(*specials: str) -> Engine:
 
 
 def test_missing_roles_become_new_pieces_at_the_end(tmp_path) -> None:
+    """Where text is to be prepared with it; loaded alone, a tokenizer has what it came with."""
     byte_level("<|endoftext|>").save(str(tmp_path / "tokenizer.json"))
-    tokenizer = Tokenizer.load(tmp_path)
+    loaded = Tokenizer.load(tmp_path)
+    assert loaded.roles == {"sep": "<|endoftext|>"}
+    assert loaded.vocabulary == Vocabulary(size=257, pad=-1, unk=-1, cls=-1, sep=256, mask=-1)
+    assert loaded.vocabulary.special == loaded.vocabulary.ends == {256}
+    tokenizer = loaded.with_all_roles()
+    assert tokenizer.with_all_roles() is tokenizer
     assert tokenizer.roles == {
         "pad": "[PAD]",
         "unk": "[UNK]",
@@ -33,6 +40,7 @@ def test_missing_roles_become_new_pieces_at_the_end(tmp_path) -> None:
         "mask": "[MASK]",
     }
     assert tokenizer.vocabulary.size == 256 + 1 + 4
+    assert loaded.vocabulary.size == 257
     assert tokenizer.decode(tokenizer.encode("héllo <|endoftext|>")) == "héllo <|endoftext|>"
     assert tokenizer.encode_batch(["a  b\n c"])[0].tolist() == tokenizer.encode("a  b\n c")
 
@@ -53,12 +61,50 @@ def test_the_configuration_beside_it_names_the_roles(tmp_path) -> None:
     assert tokenizer.encode_marked("x <e>")[-1] == tokenizer.vocabulary.mask
 
 
-def test_one_piece_plays_one_role(tmp_path) -> None:
+def test_one_piece_plays_one_role_in_what_is_prepared(tmp_path) -> None:
+    """Rows count documents by [CLS], which must not end them: the piece of several roles stays the end of a text."""
     byte_level("<s>").save(str(tmp_path / "tokenizer.json"))
-    (tmp_path / "tokenizer_config.json").write_text(
-        json.dumps({"bos_token": "<s>", "eos_token": "<s>", "pad_token": "<s>"})
-    )
-    assert len(set(Tokenizer.load(tmp_path).roles.values())) == 5
+    named = {f"{role}_token": "<s>" for role in ("bos", "eos", "unk", "pad")}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(named))
+    loaded = Tokenizer.load(tmp_path)
+    assert loaded.roles == {"cls": "<s>", "sep": "<s>"}
+    roles = loaded.with_all_roles().roles
+    assert roles["sep"] == "<s>" and len(set(roles.values())) == 5
+
+
+@pytest.mark.parametrize(
+    ("generation", "config", "ends"),
+    [
+        ({"eos_token_id": [256, 258]}, {"eos_token_id": 257}, {256, 258}),
+        ({"temperature": 0.6}, {"eos_token_id": [258]}, {258}),
+        (None, {"eos_token_id": 257}, {257}),
+        (None, {"eos_token_id": None}, {257}),  # the tokenizer's
+        (None, None, {257}),
+    ],
+    ids=str,
+)
+def test_what_ends_a_text_is_what_the_models_files_name(generation, config, ends, tmp_path) -> None:
+    byte_level("<a>", "<b>", "<c>").save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<b>"}))
+    for name, values in (("generation_config.json", generation), ("config.json", config)):
+        if values is not None:
+            (tmp_path / name).write_text(json.dumps(values))
+    vocabulary = Tokenizer.load(tmp_path).vocabulary
+    assert (vocabulary.ends, vocabulary.sep) == (ends, 257)
+
+
+def test_an_end_that_is_no_number_is_named(tmp_path) -> None:
+    byte_level("<a>").save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "config.json").write_text(json.dumps({"eos_token_id": "<a>"}))
+    with pytest.raises(DataError, match=r"config.json: eos_token_id: expected the number of a piece, .* got '<a>'"):
+        Tokenizer.load(tmp_path)
+
+
+def test_names_of_special_pieces_are_read_where_a_template_wrote_them(tmp_path) -> None:
+    byte_level("<a>", "<b>").save(str(tmp_path / "tokenizer.json"))
+    tokenizer = Tokenizer.load(tmp_path)
+    assert tokenizer.encode_named("<a>x<b>") == [256, *tokenizer.encode("x"), 257]
+    assert 256 not in tokenizer.encode("<a>x<b>")
 
 
 def test_a_vocabulary_file_is_berts(tmp_path) -> None:

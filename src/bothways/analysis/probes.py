@@ -161,7 +161,8 @@ def _lengths(loaded: Loaded, texts: Sequence[str]) -> np.ndarray:
     unknown = loaded.reader.tokenizer.vocabulary.unk
     known = np.ones(len(texts), dtype=bool)
     np.logical_and.at(known, text_of, [unknown not in row for row in rows])
-    return known * np.bincount(text_of, [len(row) - 1 for row in rows], minlength=len(texts))
+    given = loaded.reader.given
+    return known * np.bincount(text_of, [len(row) - given for row in rows], minlength=len(texts))
 
 
 def _a_piece(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -92,6 +92,10 @@ def extend(
     no_repeat: Annotated[int | None, typer.Option(min=1, help="Write no run of so many pieces twice.")] = None,
     steps: Steps = None,
     order: Order = "confidence",
+    special_tokens: Annotated[
+        bool,
+        typer.Option("--special-tokens", help="Names of special pieces in a text are those pieces: of chat templates."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Continue texts, in the way that the objective taught."""
@@ -109,6 +113,7 @@ def extend(
         no_repeat=no_repeat,
         steps=steps,
         order=order,
+        special_tokens=special_tokens,
     )
     if json:
         return print_json([{"prompt": text, "text": whole} for text, whole in zip(texts, written, strict=True)])

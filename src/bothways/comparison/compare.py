@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bothways.arguments import checked
 from bothways.comparison.config import CONFIG, CompareConfig
 from bothways.comparison.crew import Crew
 from bothways.comparison.measure import Questions, measure_all, probe_baselines, task_baselines
@@ -41,6 +42,7 @@ MAY_CHANGE = {
 }
 
 
+@checked
 def compare(
     config: CompareConfig,
     *,

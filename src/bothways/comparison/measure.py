@@ -125,7 +125,7 @@ def probe_baselines(config: PretrainConfig, questions: Questions) -> dict[str, d
         return {}
     shards = Shards.open(config.shards)
     model = Model(config.model_config_for(shards.vocabulary.size), seed=config.training.seed)
-    loaded = Loaded(Reader(model.eval(), shards.tokenizer, Trained("", ("encoder",), None)))
+    loaded = Loaded(Reader(model.eval(), shards.tokenizer, Trained("untrained", ("encoder",), None)))
     found = {}
     for (yardstick, untrained), (name, sides) in zip(
         probe_answers(loaded, questions), questions.probes.items(), strict=True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,7 +47,8 @@ class Roles(_Record):
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> Roles:
-        return cls(**asdict(vocabulary) | {"reserved": tuple(sorted(vocabulary.reserved))})
+        roles = {name: getattr(vocabulary, name) for name in cls.model_fields}
+        return cls(**roles | {"reserved": tuple(sorted(vocabulary.reserved))})
 
     def as_record(self) -> Vocabulary:
         return Vocabulary(**self.model_dump() | {"reserved": frozenset(self.reserved)})
@@ -110,6 +110,10 @@ class Manifest(_Record):
     train: Split
     validation: Split
     languages: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        documents = f"{self.train.documents:,} documents to train on, {self.validation.documents:,} held out"
+        return f"Manifest({documents}; {self.vocabulary.size} pieces; {self.fingerprint[:12]})"
 
     @property
     def holds(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bothways.arguments import checked, several
 from bothways.corpus.balance import balanced
 from bothways.corpus.blocks import file_record
 from bothways.corpus.documents import Cleaner, Documents
@@ -29,8 +30,9 @@ _REPORT_EVERY = 64 << 20  # bytes of text
 _NOISY = 10_000  # a validation loss over fewer pieces
 
 
+@checked
 def prepare(
-    sources: Sequence[str],
+    sources: Sequence[str | Path],
     *,
     out: str | Path,
     pairs: Sequence[str] = (),
@@ -41,8 +43,8 @@ def prepare(
     """Turns text into shards. Stopped at any moment and run again, it gives the same bytes.
 
     Args:
-        sources: `python-docs`, files, folders; `PATH=WEIGHT` has its training documents stand WEIGHT times,
-            `en=PATH` says their language.
+        sources: one or several: `python-docs`, files, folders; `PATH=WEIGHT` has its training documents stand WEIGHT
+            times, `en=PATH` says their language.
         out: the folder to make. One that holds the same preparation already is left as it is.
         pairs: `en-fr=PATH`, files of pairs in two languages.
         overwrite: replace another preparation.
@@ -54,7 +56,7 @@ def prepare(
         MachineError: the folder cannot be written, or the disk is full.
     """
     options = options or PrepareOptions()
-    found = find_sources(sources, pairs)
+    found = find_sources(_listed(sources), _listed(pairs))
     folder = Folder(Path(out), found, options)
     if done := folder.finished(overwrite=overwrite):
         report(f"{out} holds this preparation already: nothing to do")
@@ -69,6 +71,14 @@ def prepare(
         manifest = job.encode(job.tokenizer())
         folder.finish(manifest)
     return manifest
+
+
+def _listed(sources: object) -> list[str]:
+    """One source or several, each as text."""
+    given = [sources] if isinstance(sources, Path) else sources
+    if isinstance(given, list | tuple):
+        given = [str(one) if isinstance(one, Path) else one for one in given]
+    return several(given, "source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +103,7 @@ class _Job:
 
     def _taken(self) -> Tokenizer:
         assert self.options.tokenizer is not None
-        tokenizer = Tokenizer.load(self.options.tokenizer)
+        tokenizer = Tokenizer.load(self.options.tokenizer).with_all_roles()
         if self.options.extend is None:
             return tokenizer
         self.report(f"adding up to {self.options.extend} pieces to a tokenizer of {tokenizer.vocabulary.size}")

@@ -53,6 +53,9 @@ class Rows:
             )
         self._windows = -(-self._ring.pieces // self._window)
 
+    def __repr__(self) -> str:
+        return f"Rows({len(self):,} an epoch, of {self.length} pieces)"
+
     def __len__(self) -> int:
         """Rows in an epoch."""
         return self._windows + (len(self._pairs) if self._pairs else 0)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bothways.arguments import checked
 from bothways.batch import Vocabulary
 from bothways.corpus.blocks import CheckedFile, File, HashedFile
 from bothways.corpus.manifest import INDEX, Manifest, PieceType, Split
@@ -107,6 +108,9 @@ class Stream:
         self._words = [CheckedFile(folder, file) for file in split.words]
         self._table = split.table and CheckedFile(folder, split.table)
 
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.documents:,} documents, {self.pieces:,} pieces"
+
     @cached_property
     def table(self) -> Table | None:
         """Its documents by language, where languages were named.
@@ -141,7 +145,7 @@ class Stream:
             file.check()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Shards:
     """A prepared folder, open for reading."""
 
@@ -150,7 +154,11 @@ class Shards:
     train: Stream
     validation: Stream
 
+    def __repr__(self) -> str:
+        return f"Shards({str(self.path)!r}: {self.train!r}, {self.validation!r})"
+
     @classmethod
+    @checked
     def open(cls, path: str | Path) -> Shards:
         """
         Raises:
@@ -180,6 +188,7 @@ class Shards:
         return self.manifest.vocabulary.as_record()
 
 
+@checked
 def verify(path: str | Path) -> Manifest:
     """Reads every byte of a prepared folder and compares it with the manifest.
 

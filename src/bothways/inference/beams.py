@@ -5,7 +5,7 @@ Letters: M live candidates of one text, K best pieces of each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,22 +33,24 @@ class Search:
     live: list[Candidate] = field(default_factory=lambda: [Candidate()])
     closed: list[tuple[float, Candidate]] = field(default_factory=list)
 
-    def step(self, nats: np.ndarray, pieces: np.ndarray, *, end: int, writing: Writing) -> list[int]:
+    def step(self, nats: np.ndarray, pieces: np.ndarray, *, ends: Collection[int], writing: Writing) -> list[int]:
         """Goes on with the best: log-probabilities [M, K] and pieces [M, K], of every live candidate the K best.
 
-        A candidate is closed if [SEP] after it is among the best; with as many closed ones as there are beams, the
-        search is over. Returns for each of the new live candidates the one it goes on from.
+        A candidate is closed if what ends a text is among the best after it; with as many closed ones as there are
+        beams, the search is over. Returns for each of the new live candidates the one it goes on from.
         """
         assert writing.beams
         sums = np.array([candidate.nats for candidate in self.live])[:, None] + nats  # [M, K]
         parents: list[int] = []
         live: list[Candidate] = []
-        for rank, at in enumerate(np.argsort(-sums, axis=None, kind="stable")[: 2 * writing.beams].tolist()):
+        for rank, at in enumerate(
+            np.argsort(-sums, axis=None, kind="stable")[: max(2, 1 + len(ends)) * writing.beams].tolist()
+        ):
             parent, which = divmod(at, sums.shape[1])
             grown = Candidate((*self.live[parent].pieces, int(pieces[parent, which])), float(sums[parent, which]))
             if grown.nats == -np.inf:
                 break
-            if grown.pieces[-1] == end:
+            if grown.pieces[-1] in ends:
                 if rank < writing.beams:
                     self._close(grown, writing.length_penalty)
             elif len(live) < writing.beams:
@@ -67,10 +69,10 @@ class Search:
         score = candidate.nats / ((5 + len(candidate.pieces)) / 6) ** penalty
         self.closed.append((score, candidate))
 
-    def finish(self, end: int) -> None:
+    def finish(self, ends: Collection[int]) -> None:
         """The best closed candidate becomes what was written."""
         _, best = max(self.closed, key=lambda scored: scored[0])
-        self.text.new = [piece for piece in best.pieces if piece != end]
+        self.text.new = [piece for piece in best.pieces if piece not in ends]
         self.text.ended = True
 
 
@@ -80,14 +82,15 @@ def search(reader: Reader, way: Onwards, texts: Sequence[GrowingText], writing: 
     while growing := [one for one in searches if one.live]:
         _grow(reader, way, growing, writing)
     for one in searches:
-        one.finish(way.end(reader.tokenizer.vocabulary))
+        one.finish(way.ends(reader.tokenizer.vocabulary))
 
 
 @torch.inference_mode()
 def _grow(reader: Reader, way: Onwards, searches: Sequence[Search], writing: Writing) -> None:
     """Until none is live, or one outgrows the model."""
     assert writing.beams
-    end, room = way.end(reader.tokenizer.vocabulary), reader.model.config.length - way.asks
+    ends, room = way.ends(reader.tokenizer.vocabulary), reader.model.config.length - way.asks
+    silent, wide = reader.silent_onwards(ends), max(2, 1 + len(ends)) * writing.beams
     rows, prompts = [], []
     for one in searches:
         one.text.forget(len(one.live[0].pieces), room)
@@ -98,17 +101,17 @@ def _grow(reader: Reader, way: Onwards, searches: Sequence[Search], writing: Wri
     told = NextPiece(reader, way, rows, prompts=prompts, rounds=rounds)
     for number in range(rounds):
         nats = told.logits.log_softmax(-1)
-        nats[:, reader.silent(end)] = -torch.inf
+        nats[:, silent] = -torch.inf
         written = (way.counted(one.text.begun, candidate.pieces) for one in searches for candidate in one.live)
         forbid_repeats(nats, written, writing.no_repeat)
-        best = nats.topk(min(2 * writing.beams, nats.shape[-1]))
+        best = nats.topk(min(wide, nats.shape[-1]))
         values, pieces = best.values.double().cpu().numpy(), best.indices.cpu().numpy()
         parents: list[int] = []
         first = 0
         for one in searches:
             rows_of = slice(first, first := first + len(one.live))
             if one.live:
-                found = one.step(values[rows_of], pieces[rows_of], end=end, writing=writing)
+                found = one.step(values[rows_of], pieces[rows_of], ends=ends, writing=writing)
                 parents += [rows_of.start + parent for parent in found]
         if not parents or number == rounds - 1:
             return

@@ -44,9 +44,10 @@ def detect(reader: Reader, texts: Sequence[str]) -> list[list[Verdict]]:
 
 
 def _words(reader: Reader, row: np.ndarray, original: np.ndarray) -> list[Verdict]:
-    """The words between [CLS] and [SEP]; `original` [T] is each piece's chance to be what was written."""
-    begins = reader.tokenizer.word_starts(row)[1:-1]
+    """The words of the text in a row; `original` [T] is each piece's chance to be what was written."""
+    inside = reader.inside(row)
+    begins = reader.tokenizer.word_starts(row)[inside]
     begins[:1] = True  # a part of a text may begin within a word
-    places = np.split(np.arange(1, len(row) - 1), np.flatnonzero(begins))[1:]
+    places = np.split(inside, np.flatnonzero(begins))[1:]
     decode = reader.tokenizer.decode
     return [Verdict(decode(row[place]).strip(), float(1 - original[place].prod())) for place in places]

@@ -55,6 +55,8 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], *, length: int) -> 
         longer = max(range(len(pieces)), key=lambda side: len(pieces[side]))
         pieces[longer] = pieces[longer][:-1]
     framed, segments, _ = tokenizer.frame.around(*pieces)
+    if not len(framed):
+        framed, segments = np.array(tokenizer.nothing, dtype=np.int32), np.zeros(1, dtype=np.int32)
     here = np.zeros(1, dtype=np.int64)
     return Encoded(framed, segments, here, here, here, max(0, whole - room))
 

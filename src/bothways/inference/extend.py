@@ -33,7 +33,8 @@ def way_of_writing(trained: Trained, *, in_steps: bool = False) -> str | None:
 
 
 def extend(reader: Reader, prompts: Sequence[str], writing: Writing) -> list[str]:
-    """Every prompt with its continuation, which ends at [SEP] (left out) or after `max_new_tokens` pieces.
+    """Every prompt with its continuation, which ends after `max_new_tokens` pieces or at one that ends a text (left
+    out): [SEP], or in a model of others what its generation_config.json or config.json names as eos_token_id.
 
     Where the objective taught to read from right to left alone, the prompt is the end of a text, and what is written
     stands before it and ends at [CLS].
@@ -56,7 +57,7 @@ def extend(reader: Reader, prompts: Sequence[str], writing: Writing) -> list[str
     if way not in ("blocks", "unmask") and writing.order != "confidence":
         raise UsageError("order is for unmasking, and this model writes from left to right: leave it out")
     backward = way in ONWARDS and ONWARDS[way].backward
-    begun = [np.array(pieces, dtype=np.int64) for pieces in map(reader.tokenizer.encode, prompts)]
+    begun = [_begun(reader, prompt, writing) for prompt in prompts]
     begun = [pieces[::-1] for pieces in begun] if backward else begun
     order = sorted(range(len(prompts)), key=lambda number: len(begun[number]))
     result = [""] * len(prompts)
@@ -84,9 +85,20 @@ def extend(reader: Reader, prompts: Sequence[str], writing: Writing) -> list[str
     return result
 
 
+def _begun(reader: Reader, prompt: str, writing: Writing) -> np.ndarray:
+    """The pieces of a prompt, without what stands before every text where the prompt writes that out."""
+    if not writing.special_tokens:
+        return np.array(reader.tokenizer.encode(prompt), dtype=np.int64)
+    pieces, (before, _) = np.array(reader.tokenizer.encode_named(prompt), dtype=np.int64), reader.around(closed=False)
+    return pieces[len(before) :] if tuple(pieces[: len(before)].tolist()) == before else pieces
+
+
 def _opening(reader: Reader, pieces: np.ndarray, *, backward: bool) -> tuple[int, ...]:
-    """What is read first: [CLS], or from right to left [SEP]."""
-    return (reader.tokenizer.vocabulary.sep,) if backward else reader.tokenizer.opening(pieces)
+    """What is read before the prompt; from right to left [SEP]."""
+    if backward:
+        return (reader.tokenizer.vocabulary.sep,)
+    before, _ = reader.around(closed=False)
+    return before if before or len(pieces) else reader.tokenizer.nothing
 
 
 def _draw(reader: Reader, way: Onwards, texts: Sequence[GrowingText], writing: Writing) -> None:
@@ -98,18 +110,19 @@ def _draw(reader: Reader, way: Onwards, texts: Sequence[GrowingText], writing: W
 @torch.inference_mode()
 def _grow(reader: Reader, way: Onwards, texts: Sequence[GrowingText], writing: Writing) -> None:
     """Adds pieces to all texts until none grows or one needs its older half forgotten."""
-    end, room = way.end(reader.tokenizer.vocabulary), reader.model.config.length - way.asks
+    ends, room = way.ends(reader.tokenizer.vocabulary), reader.model.config.length - way.asks
+    silent = reader.silent_onwards(ends)
     for text in texts:
         text.forget(len(text.new), room)
     rows = [text.row(text.new) for text in texts]
     rounds = min(1 + room - max(map(len, rows)), max(text.left for text in texts))
     told = NextPiece(reader, way, rows, prompts=[text.prompt for text in texts], rounds=rounds)
     for number in range(rounds):
-        told.logits[:, reader.silent(end)] = -torch.inf
+        told.logits[:, silent] = -torch.inf
         forbid_repeats(told.logits, (way.counted(text.begun, text.new) for text in texts), writing.no_repeat)
         drawn = writing.drawing(told.logits, np.array([text.stream.random() for text in texts]))
         for text, piece in zip(texts, drawn.tolist(), strict=True):
-            text.add(piece, end)
+            text.add(piece, ends)
         if number == rounds - 1 or not any(text.left for text in texts):
             return
         told.add(drawn)

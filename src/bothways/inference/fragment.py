@@ -59,7 +59,6 @@ def _write(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
         )
         logits = model.logits(states[:, -1]).float()
         logits[:, reader.silent()] = -torch.inf
-        logits[:, vocabulary.sep] = -torch.inf
         drawn = drawing(logits, np.array([row.stream.random() for row in rows]))
         nats = logits.log_softmax(-1).cpu().numpy()
         for number, (row, piece, count) in enumerate(zip(rows, drawn.tolist(), counts, strict=True)):

@@ -41,6 +41,8 @@ def infill(reader: Reader, texts: Sequence[str], *, gap: Gap, unmasking: Unmaski
         UsageError: a text with nothing to write out, with two gaps, or longer than the model reads.
         ModelError: the objective did not teach it.
     """
+    if seed < 0:
+        raise UsageError(f"seed is a whole number, 0 or more, got {seed}")
     if not reader.trained.decoding.keys() & {"unmask", "fragment"}:
         reader.needs("hidden")
     versions = [_versions(reader, text, number, gap) for number, text in enumerate(texts, 1)]

@@ -149,7 +149,7 @@ def tagged(words: Words, logits: np.ndarray, answers: Answers) -> Tagged:
     return Tagged([words[i] for i in range(len(words))], tags, sure, list(entities(words, tags)))
 
 
-def warn_of_cuts(examples: Sequence[Encoded], limit: str, *, depth: int = 4) -> None:
+def warn_of_cuts(examples: Sequence[Encoded], limit: str, *, depth: int = 5) -> None:
     """A UserWarning: nothing is left out silently. `depth` calls up is the line that asked."""
     if cut := sum(one.cut > 0 for one in examples):
         warnings.warn(f"cut to {limit}: {cut} of {len(examples)} texts", stacklevel=depth)
@@ -183,5 +183,5 @@ def _logits(reader: Reader, texts: Texts, answers: Answers) -> list[np.ndarray]:
     """[C] for each text or pair; what is longer than the model reads is cut, with a warning."""
     several = [expected((text,) if isinstance(text, str) else text, answers) for text in texts]
     examples = [encode_texts(reader.tokenizer, one, length=reader.length) for one in several]
-    warn_of_cuts(examples, f"the {reader.length} pieces that the model reads", depth=5)
+    warn_of_cuts(examples, f"the {reader.length} pieces that the model reads", depth=6)
     return [found[0] for found in logits_of(reader.model, examples, answers)]

@@ -9,7 +9,8 @@ from typing import TypeVar, Unpack, overload
 import numpy as np
 import torch
 
-from bothways.errors import ModelError
+from bothways.arguments import all_checked, checked, several, several_or_pairs, shown
+from bothways.errors import MachineError, ModelError, UsageError
 from bothways.inference.detect import Verdict, detect
 from bothways.inference.drawing import Drawing
 from bothways.inference.embed import embed, layers
@@ -37,31 +38,59 @@ from bothways.inference.writing import Options, Order, Unmasking, Writing
 from bothways.model import local, read_saved, read_sentence_modules
 from bothways.text import Tokenizer
 
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 FACES = ("encoder", "decoder", "body", "model")
 
 
+@checked
 def load(model: str | Path, *, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32) -> Loaded:
     """Opens a run, or a model of others: BERT, RoBERTa, ELECTRA, EuroBERT, Llama or Qwen3.
 
     Args:
         model: a run with `encoder/`, `decoder/` or `body/` in it, a Hugging Face folder, or a name of its hub.
-        device: where to compute; a GPU when there is one.
+        device: where to compute, "cpu", "cuda", "cuda:1"; a GPU when there is one.
         dtype: what to compute in; torch.bfloat16 is faster where the processor has instructions for it.
 
     Raises:
         ModelError: nothing there, or it cannot be read.
+        MachineError: there is no such device.
+        UsageError: what is no device, or no kind of numbers to compute in.
     """
+    place = _device(device)
+    if dtype not in _DTYPES:
+        raise UsageError(f"dtype: expected {', '.join(map(str, _DTYPES))}, got {shown(dtype)}")
     found = folder_of(local(model))
     saved = read_saved(found)
     tokenizer = Tokenizer.load(found)
-    if tokenizer.size > saved.model.config.vocabulary:
+    if tokenizer.vocabulary.size > saved.model.config.vocabulary:
         raise ModelError(
-            f"{found}: the tokenizer has {tokenizer.size} pieces, the model "
+            f"{found}: the tokenizer has {tokenizer.vocabulary.size} pieces, the model "
             f"{saved.model.config.vocabulary}: they do not belong together"
         )
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    body = saved.model.eval().to(device=device, dtype=dtype)
+    body = saved.model.eval().to(device=place, dtype=dtype)
     return Loaded(Reader(body, tokenizer, saved.trained, read_sentence_modules(found)))
+
+
+def _device(asked: torch.device | str | None) -> torch.device:
+    """
+    Raises:
+        UsageError: a name that PyTorch does not know.
+        MachineError: this machine, or this PyTorch, has none.
+    """
+    if asked is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+    except (RuntimeError, TypeError):
+        raise UsageError(f"device: expected 'cpu', 'cuda' or 'cuda:1', got {shown(asked)}") from None
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError, NotImplementedError):  # PyTorch's way of saying that there is none
+        here = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
+        raise MachineError(
+            f"this machine, or this build of PyTorch, has no device {str(device)!r}; it has: {here}"
+        ) from None
+    return device
 
 
 def folder_of(folder: Path) -> Path:
@@ -82,17 +111,21 @@ def folder_of(folder: Path) -> Path:
 Prompts = TypeVar("Prompts", str, list[str])
 
 
+@all_checked
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A trained model. Each method takes one text and gives one answer, or several and gives as many.
 
     Raises (all methods):
         ModelError: the objective did not teach it; the message says what was taught.
-        UsageError: a text to fill in that is longer than the model reads (`extend` forgets its older half, `score` and
-            `embed` read it in parts).
+        UsageError: what is no text, an argument that there is not, or a text to fill in that is longer than the model
+            reads (`extend` forgets its older half, `score` and `embed` read it in parts).
     """
 
     reader: Reader
+
+    def __repr__(self) -> str:
+        return f"Loaded({self.reader.about})"
 
     @overload
     def fill(self, texts: str, *, top_k: int = 5) -> list[list[Guess]]: ...
@@ -100,7 +133,7 @@ class Loaded:
     def fill(self, texts: list[str], *, top_k: int = 5) -> list[list[list[Guess]]]: ...
     def fill(self, texts: str | list[str], *, top_k: int = 5) -> list[list[Guess]] | list[list[list[Guess]]]:
         """For every [MASK] of a text, the likeliest pieces (Guess: piece, probability, text)."""
-        found = fill(self.reader, _several(texts), top_k=top_k)
+        found = fill(self.reader, several(texts), top_k=top_k)
         return found[0] if isinstance(texts, str) else found
 
     def infill(
@@ -124,7 +157,7 @@ class Loaded:
         """
         gap = Gap(longest) if length is None else Gap(length, shortest=length)
         unmasking = Unmasking(Drawing(temperature), steps, order)
-        found = infill(self.reader, _several(texts), gap=gap, unmasking=unmasking, seed=seed)
+        found = infill(self.reader, several(texts), gap=gap, unmasking=unmasking, seed=seed)
         if isinstance(texts, str):
             return found[0]
         return found
@@ -133,9 +166,10 @@ class Loaded:
         """The prompt and what the model writes after it; the record Writing says what the options mean.
 
         max_new_tokens=40, temperature=1.0, top_k=None, top_p=1.0, seed=0, no_repeat=None; to look for the likeliest
-        text: beams=None, length_penalty=0.6; for models that write by unmasking: steps=None, order="confidence".
+        text: beams=None, length_penalty=0.6; for models that write by unmasking: steps=None, order="confidence"; for
+        what a chat template wrote: special_tokens=False.
         """
-        found = extend(self.reader, _several(prompts), Writing(**options))
+        found = extend(self.reader, several(prompts), Writing(**options))
         if isinstance(prompts, str):
             return found[0]
         return found
@@ -146,7 +180,7 @@ class Loaded:
     def score(self, texts: list[str], *, how: str = "causal", within_word: bool = False) -> np.ndarray: ...
     def score(self, texts: str | list[str], *, how: str = "causal", within_word: bool = False) -> float | np.ndarray:
         """Sum of the log-probabilities of the text's pieces in nats; see inference.score for the ways."""
-        found = score(self.reader, _several(texts), how=how, within_word=within_word)
+        found = score(self.reader, several(texts), how=how, within_word=within_word)
         return float(found[0]) if isinstance(texts, str) else found
 
     def save(self, folder: str | Path) -> list[Path]:
@@ -155,12 +189,12 @@ class Loaded:
 
     def embed(self, texts: str | list[str]) -> np.ndarray:
         """float32 [texts, D] ([D] for one text): the mean of the states of its pieces."""
-        found = embed(self.reader, _several(texts))
+        found = embed(self.reader, several(texts))
         return np.asarray(found[0]) if isinstance(texts, str) else found
 
     def layers(self, texts: str | list[str]) -> np.ndarray:
         """float32 [texts, L + 1, D]: the same of every layer, for readers that mix them (inference.embed.ScalarMix)."""
-        found = layers(self.reader, _several(texts))
+        found = layers(self.reader, several(texts))
         return np.asarray(found[0]) if isinstance(texts, str) else found
 
     @overload
@@ -169,9 +203,8 @@ class Loaded:
     def classify(self, texts: list[str] | list[tuple[str, str]]) -> list[Label]: ...
     def classify(self, texts: Text | list[str] | list[tuple[str, str]]) -> Label | list[Label]:
         """The label of a text or of a pair (Label: label, probabilities); of a model fine-tuned to classify."""
-        if isinstance(texts, list):
-            return classify(self.reader, texts)
-        return classify(self.reader, [texts])[0]
+        found = classify(self.reader, several_or_pairs(texts))
+        return found[0] if isinstance(texts, str | tuple) else found
 
     @overload
     def match(self, texts: Text) -> float: ...
@@ -179,9 +212,8 @@ class Loaded:
     def match(self, texts: list[str] | list[tuple[str, str]]) -> np.ndarray: ...
     def match(self, texts: Text | list[str] | list[tuple[str, str]]) -> float | np.ndarray:
         """The number of a text or of a pair, float32 [texts] of several; of a model fine-tuned to match."""
-        if isinstance(texts, list):
-            return match(self.reader, texts)
-        return float(match(self.reader, [texts])[0])
+        found = match(self.reader, several_or_pairs(texts))
+        return float(found[0]) if isinstance(texts, str | tuple) else found
 
     @overload
     def tag(self, texts: str) -> Tagged: ...
@@ -189,7 +221,7 @@ class Loaded:
     def tag(self, texts: list[str]) -> list[Tagged]: ...
     def tag(self, texts: str | list[str]) -> Tagged | list[Tagged]:
         """The words of a text with their tags and the names they make up; of a model fine-tuned to tag."""
-        found = tag(self.reader, _several(texts))
+        found = tag(self.reader, several(texts))
         return found[0] if isinstance(texts, str) else found
 
     @overload
@@ -199,7 +231,7 @@ class Loaded:
     def intent(self, texts: str | list[str]) -> Intended | list[Intended]:
         """What a text is for and the slots of its words (Intended: as Tagged, with intent and intent_probability); of a
         model fine-tuned to intent."""
-        found = intent(self.reader, _several(texts))
+        found = intent(self.reader, several(texts))
         return found[0] if isinstance(texts, str) else found
 
     @overload
@@ -209,7 +241,7 @@ class Loaded:
     def relate(self, texts: str | list[str]) -> Label | list[Label]:
         """How the two things of a text are related, "The <e1>company</e1> makes <e2>chairs</e2>."; of a model
         fine-tuned to relate."""
-        found = relate(self.reader, _several(texts))
+        found = relate(self.reader, several(texts))
         return found[0] if isinstance(texts, str) else found
 
     def answer(self, question: str, context: str) -> Span:
@@ -219,7 +251,7 @@ class Loaded:
 
     def choose(self, question: str, choices: list[str], *, context: str = "") -> Choice:
         """Which of the texts (Choice: choice, probabilities); of a model fine-tuned to choose."""
-        return choose(self.reader, question, choices, context=context)
+        return choose(self.reader, question, several(choices, "choice"), context=context)
 
     @overload
     def detect(self, texts: str) -> list[Verdict]: ...
@@ -227,9 +259,5 @@ class Loaded:
     def detect(self, texts: list[str]) -> list[list[Verdict]]: ...
     def detect(self, texts: str | list[str]) -> list[Verdict] | list[list[Verdict]]:
         """Every word of a text with the chance that it was replaced (Verdict: word, replaced)."""
-        found = detect(self.reader, _several(texts))
+        found = detect(self.reader, several(texts))
         return found[0] if isinstance(texts, str) else found
-
-
-def _several(texts: str | list[str]) -> list[str]:
-    return [texts] if isinstance(texts, str) else list(texts)

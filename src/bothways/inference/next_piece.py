@@ -36,9 +36,9 @@ class Onwards:
     segments: tuple[int, int] = (0, 0)
     backward: bool = False
 
-    def end(self, vocabulary: Vocabulary) -> int:
-        """The piece that ends a text."""
-        return vocabulary.cls if self.backward else vocabulary.sep
+    def ends(self, vocabulary: Vocabulary) -> frozenset[int]:
+        """The pieces that end a text."""
+        return frozenset({vocabulary.cls}) if self.backward else vocabulary.ends
 
     def counted(self, begun: np.ndarray, new: Sequence[int]) -> list[int]:
         """The pieces in which no run may come twice: a source that is read from all sides may be quoted."""

@@ -9,7 +9,7 @@ Letters: B rows, T tokens, D width, N places, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor
 from bothways.errors import ModelError, UsageError
 from bothways.model import Model, SentenceModules, Trained
 from bothways.text import Tokenizer
+from bothways.text.frame import Pieces
 from bothways.visibility import Layout, ordered
 
 TOKENS_AT_ONCE = 1024  # on a CPU, where larger batches fall out of the cache: 4096 is a quarter slower in float32
@@ -45,6 +46,18 @@ class Reader:
     sentence: SentenceModules | None = None
 
     @property
+    def about(self) -> str:
+        """In a few words, for whoever prints it."""
+        config, trained = self.model.config, self.trained
+        kind = trained.answers.task if trained.answers else " and ".join(trained.faces) or f"body, {trained.reads}"
+        size = sum(parameter.numel() for parameter in self.model.parameters()) / 1e6
+        what = f"{config.layers} layers of {config.width}, {size:.1f} million weights, {config.vocabulary} pieces"
+        return f"{kind}: {what}, {config.length} read at once; {self.model.table.dtype} on {self.device}"
+
+    def __repr__(self) -> str:
+        return f"Reader({self.about})"
+
+    @property
     def device(self) -> torch.device:
         return self.model.table.device
 
@@ -61,6 +74,8 @@ class Reader:
         """
         trained = self.trained
         if trained.hidden is not None if what == "hidden" else what in (*trained.faces, *trained.decoding):
+            if what == "hidden" and self.tokenizer.vocabulary.mask < 0:
+                raise ModelError("this model's tokenizer has no piece for [MASK]: name it in tokenizer_config.json")
             return
         raise self.cannot(what)
 
@@ -76,21 +91,44 @@ class Reader:
             f"Pretrain one with the objective {objectives}."
         )
 
-    def silent(self, end: int | None = None) -> Tensor:
-        """The pieces that are never written: the special ones but the one that ends a text ([SEP] unless another is
-        given), and those that the tokenizer does not know."""
-        vocabulary, table = self.tokenizer.vocabulary, range(self.model.config.vocabulary)
-        silent = (vocabulary.special - {vocabulary.sep if end is None else end}) | {*table[vocabulary.size :]}
-        found = [piece for piece in sorted(silent) if piece in table]
-        return torch.tensor(found, dtype=torch.int64, device=self.device)
+    @property
+    def pretrained_here(self) -> bool:
+        """By Bothways: its rows were [CLS] text [SEP], and no other special piece was ever to be said."""
+        return bool(self.trained.objective)
+
+    def silent(self, ends: Collection[int] = ()) -> Tensor:
+        """The pieces that are not said in a text: the special ones but those that end it, and those that the tokenizer
+        does not know."""
+        return self._without(self.tokenizer.vocabulary.special - {*ends})
+
+    def silent_onwards(self, ends: Collection[int]) -> Tensor:
+        """The same while a text goes on. A model of others may then say its special pieces, as transformers lets it;
+        they are left out of what is written."""
+        return self.silent(ends) if self.pretrained_here else self._without(())
+
+    def _without(self, special: Collection[int]) -> Tensor:
+        unknown = range(self.tokenizer.vocabulary.size, self.model.config.vocabulary)
+        return torch.tensor(sorted({*special, *unknown}), dtype=torch.int64, device=self.device)
+
+    def around(self, *, closed: bool) -> tuple[Pieces, Pieces]:
+        """What stands before and behind a text: [CLS] and [SEP] where Bothways pretrained, else what the tokenizer puts
+        there, which for many decoders is nothing. Behind it nothing unless `closed`: the text goes on."""
+        vocabulary = self.tokenizer.vocabulary
+        before, after = ((vocabulary.cls,), (vocabulary.sep,)) if self.pretrained_here else self.tokenizer.frame.one
+        return before, after if closed else ()
+
+    @property
+    def given(self) -> int:
+        """How many pieces of a row that goes on are given: those before the text, or the first where none are put."""
+        return max(1, len(self.around(closed=False)[0]))
 
     def rows(self, texts: Sequence[str], *, closed: bool) -> tuple[list[np.ndarray], np.ndarray]:
-        """[CLS] pieces, and [SEP] when `closed`: int64 rows, and for each row the number of its text.
+        """Texts with what is `around` them: int64 rows, and for each row the number of its text.
 
         A text longer than the model reads becomes several rows of nearly one length, each with its own specials: rows
         are cut like that in training too.
         """
-        room = self.model.config.length - 1 - closed
+        room = self.model.config.length - sum(map(len, self.around(closed=closed)))
         rows, owner = [], []
         for number, pieces in enumerate(self.tokenizer.encode_batch(texts)):
             for part in np.array_split(np.array(pieces, dtype=np.int64), max(1, math.ceil(len(pieces) / room))):
@@ -98,8 +136,13 @@ class Reader:
                 owner.append(number)
         return rows, np.array(owner, dtype=np.int64)
 
+    def inside(self, row: np.ndarray) -> np.ndarray:
+        """The places of a closed row where its text stands."""
+        before, after = self.around(closed=True)
+        return np.arange(len(before), len(row) - len(after))
+
     def marked_rows(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """[CLS] pieces [SEP], where [MASK] in a text is the mask: one int64 array a text.
+        """Texts with what is `around` them, where [MASK] in a text is the mask: one int64 array a text.
 
         Raises:
             UsageError: a text longer than the model reads; it is named.
@@ -115,8 +158,8 @@ class Reader:
         return rows
 
     def _row(self, pieces: Sequence[int] | np.ndarray, *, closed: bool) -> np.ndarray:
-        closing = [self.tokenizer.vocabulary.sep] if closed else []
-        return np.array([*self.tokenizer.opening(pieces), *pieces, *closing], dtype=np.int64)
+        before, after = self.around(closed=closed)
+        return np.array([*before, *pieces, *after] or self.tokenizer.nothing, dtype=np.int64)
 
     def states(self, rows: Sequence[np.ndarray], *, face: str) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Batches of (numbers of the rows [B], their states [B, T, D]), rows of like length together.
@@ -140,8 +183,7 @@ class Reader:
     def lay(self, rows: Sequence[np.ndarray], *, face: str, left: bool = False) -> tuple[Tensor, Layout]:
         """Rows of unequal length as pieces [B, T] and a layout; the padding is at the end, or at the `left`."""
         length = max(map(len, rows))
-        pad = self.tokenizer.vocabulary.pad
-        pieces = np.full((len(rows), length), pad if pad < self.model.config.vocabulary else 0)  # nobody sees it
+        pieces = np.full((len(rows), length), max(0, self.tokenizer.vocabulary.pad))  # nobody sees it
         starts = np.array([length - len(row) if left else 0 for row in rows])[:, None]  # [B, 1]
         for row, start, target in zip(rows, starts[:, 0], pieces, strict=True):
             target[start : start + len(row)] = row

@@ -111,9 +111,16 @@ def encode_related(tokenizer: Tokenizer, pair: Pair, *, length: int) -> Encoded:
 
 def markers(tokenizer: Tokenizer) -> tuple[int, int]:
     """The pieces around the first thing and around the second; of a tokenizer that knows no such signs, [MASK] and
-    [SEP]."""
+    [SEP].
+
+    Raises:
+        UsageError: it has not even these.
+    """
     for signs in _MARKERS:
         first, second = (int(tokenizer.encode(sign)[-1]) for sign in signs)
         if tokenizer.vocabulary.unk not in (first, second) and first != second:
             return first, second
-    return tokenizer.vocabulary.mask, tokenizer.vocabulary.sep
+    found = tokenizer.vocabulary.mask, tokenizer.vocabulary.sep
+    if -1 in found:
+        raise UsageError("expected a tokenizer that knows signs to mark things with, such as $ and #, or has [MASK]")
+    return found

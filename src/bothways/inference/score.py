@@ -18,7 +18,8 @@ WAYS = ("causal", "pseudo")
 
 
 def score(reader: Reader, texts: Sequence[str], *, how: str = "causal", within_word: bool = False) -> np.ndarray:
-    """Sum of the log-probabilities of a text's pieces in nats, float64 [texts]; [CLS] is given, [SEP] not counted.
+    """Sum of the log-probabilities of a text's pieces in nats, float64 [texts]; what stands before it ([CLS]) is given,
+    or its first piece where nothing does; what stands behind it ([SEP]) is not counted.
 
     A text longer than the model reads is scored in parts, each on its own.
 
@@ -45,7 +46,7 @@ def score(reader: Reader, texts: Sequence[str], *, how: str = "causal", within_w
 def _causal(reader: Reader, texts: Sequence[str]) -> np.ndarray:
     reader.needs("decoder")
     rows, text_of = reader.rows(texts, closed=False)
-    answers = [row[1:] for row in rows]
+    answers = [row[reader.given :] for row in rows]
     read = [row[: max(1, len(row) - 1)] for row in rows]
     sums = np.zeros(len(texts))
     size = reader.model.config.vocabulary
@@ -53,7 +54,7 @@ def _causal(reader: Reader, texts: Sequence[str]) -> np.ndarray:
         own = [
             (number, at) for line, fork in enumerate(some) for number, at in fork.places(read, line, states.shape[1])
         ]
-        said = np.concatenate([at[: len(answers[number])] * size + answers[number] for number, at in own])
+        said = np.concatenate([at[len(at) - len(answers[number]) :] * size + answers[number] for number, at in own])
         once, again = np.unique(said, return_inverse=True)  # what a trunk says is said for all its branches
         hidden = states.flatten(0, 1)[torch.from_numpy(once // size).to(reader.device)]  # [N, D]
         found = reader.log_probabilities(hidden, once % size)[again]
@@ -66,8 +67,9 @@ def _pseudo(reader: Reader, texts: Sequence[str], *, within_word: bool) -> np.nd
     reader.needs("hidden")
     rows, text_of = reader.rows(texts, closed=True)
     ends = [_word_ends(reader, row) if within_word else np.arange(1, len(row) + 1) for row in rows]
-    owner = np.repeat(np.arange(len(rows)), [len(row) - 2 for row in rows])
-    places = np.concatenate([np.zeros(0, dtype=np.int64), *(np.arange(1, len(row) - 1) for row in rows)])
+    inside = [reader.inside(row) for row in rows]
+    owner = np.repeat(np.arange(len(rows)), [len(some) for some in inside])
+    places = np.concatenate([np.zeros(0, dtype=np.int64), *inside])
     before = reader.trained.hidden == "before"
     sums = np.zeros(len(texts))
     for batch in reader.batches([len(rows[i]) for i in owner]):

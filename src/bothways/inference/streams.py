@@ -99,13 +99,13 @@ def _grow(reader: Reader, texts: Sequence[GrowingText], writing: Writing, count:
     streams = Streams(reader, rows, prompts=[text.prompt for text in texts], capacity=(rounds + 1) * count)
     for number in range(rounds):
         logits = streams.ask(count).flatten(0, 1)  # [B * N, V]
-        logits[:, reader.silent()] = -torch.inf
+        logits[:, reader.silent(vocabulary.ends)] = -torch.inf
         chances = np.concatenate([text.stream.random(count) for text in texts])
         drawn = np.asarray(writing.drawing(logits, chances)).reshape(len(texts), count)
         for text, pieces in zip(texts, drawn.tolist(), strict=True):
             for piece in pieces:
                 if text.left:
-                    text.add(piece, vocabulary.sep)
+                    text.add(piece, vocabulary.ends)
         if number == rounds - 1 or not any(text.left for text in texts):
             return
         streams.add(drawn)

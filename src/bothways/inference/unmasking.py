@@ -113,7 +113,6 @@ def say(reader: Reader, states: Tensor, rows: Sequence[HiddenRow], drawing: Draw
         part = slice(start, start + chunk)
         logits = reader.model.logits(hidden[part]).float()
         logits[:, reader.silent()] = -torch.inf
-        logits[:, reader.tokenizer.vocabulary.sep] = -torch.inf
         pieces[part] = drawing(logits, chances[part])
         drawn = torch.from_numpy(pieces[part]).to(logits.device)[:, None]
         nats[part] = (logits.gather(1, drawn)[:, 0] - logits.logsumexp(-1)).cpu().numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict, get_args
 
@@ -28,6 +28,7 @@ class Options(TypedDict, total=False):
     no_repeat: int | None
     steps: int | None
     order: Order
+    special_tokens: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Writing:
                     source may be quoted
     steps           of unmasking: in how many passes everything is said; None: one piece a pass
     order           of unmasking: the most confident places first, or places at random
+    special_tokens  the names of special pieces in the prompt are those pieces, as a chat template writes them; else
+                    they are characters
     """
 
     max_new_tokens: int = 40
@@ -58,10 +61,13 @@ class Writing:
     no_repeat: int | None = None
     steps: int | None = None
     order: Order = "confidence"
+    special_tokens: bool = False
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 0:
             raise UsageError(f"max_new_tokens is how many pieces to add, 0 or more, got {self.max_new_tokens}")
+        if self.seed < 0:
+            raise UsageError(f"seed is a whole number, 0 or more, got {self.seed}")
         if self.beams is not None and self.beams < 1:
             raise UsageError(f"beams is how many candidates are kept, 1 or more, got {self.beams}")
         if self.no_repeat is not None and self.no_repeat < 1:
@@ -152,8 +158,8 @@ class GrowingText:
         """How many of the row's pieces, the opening counted, are the prompt."""
         return len(self.opening) + self.source - self.start
 
-    def add(self, piece: int, end: int) -> None:
-        if piece == end:
+    def add(self, piece: int, ends: Collection[int]) -> None:
+        if piece in ends:
             self.ended = True
         elif self.left:
             self.new.append(piece)

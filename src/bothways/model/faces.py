@@ -15,7 +15,7 @@ from bothways.errors import ModelError, unknown
 from bothways.model.answers import Answers, Side
 from bothways.model.config import ModelConfig
 from bothways.model.families import FAMILIES, class_of, family_of, from_left, labels_of, rotary_json
-from bothways.model.names import ROBERTA_FIRST, ROBERTA_PAD, kind_of
+from bothways.model.names import ROBERTA_FIRST, ROBERTA_PAD, kind_of, text_ids
 
 Face = Literal[
     "encoder",
@@ -218,9 +218,7 @@ def config_json(
         "tie_word_embeddings": config.word_head != "untied",
         **({"id2label": {"0": "original", "1": "replaced"}} if face == "detector" else {}),
         **(_answers_json(answers) if answers else {}),
-        "pad_token_id": vocabulary.pad if vocabulary.pad < config.vocabulary else vocabulary.sep,
-        "bos_token_id": vocabulary.cls,
-        "eos_token_id": vocabulary.sep,
+        **text_ids(vocabulary),
     }
     if config.shape == "classic":
         return shared | {
@@ -231,7 +229,7 @@ def config_json(
         }
     return shared | {
         **({"is_causal": False} if face == "answerer" or (kind, face) == ("qwen3", "body") else {}),  # all sides
-        **({"mask_token_id": vocabulary.mask} if kind == "eurobert" else {}),
+        **({"mask_token_id": vocabulary.mask} if kind == "eurobert" and vocabulary.mask >= 0 else {}),
         **({"use_sliding_window": False} if kind == "qwen3" else {}),
         "num_key_value_heads": config.key_heads or config.heads,
         "head_dim": config.head_width,

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from bothways.arguments import checked
 from bothways.batch import Vocabulary
 from bothways.errors import ModelError
 from bothways.files import sync_folder
@@ -31,7 +32,14 @@ from bothways.model.faces import Trained, architecture, config_json
 from bothways.model.families import class_of, read_config, sizes
 from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.model import Model
-from bothways.model.names import from_hugging_face_names, head_among, kind_of, to_hugging_face, untied
+from bothways.model.names import (
+    from_hugging_face_names,
+    head_among,
+    kind_of,
+    text_ids,
+    to_hugging_face,
+    untied,
+)
 from bothways.model.sentence_modules import MODULES, SentenceModules
 
 WEIGHTS = "model.safetensors"
@@ -95,7 +103,7 @@ def save_faces(
         save_tokenizer(folder, "decoder" if face.startswith("decoder") else "encoder")
         (folder / "README.md").write_text(card(face), encoding="utf-8")
         if face == "decoder":
-            _write_json(folder / "generation_config.json", _generation(vocabulary))
+            _write_json(folder / "generation_config.json", _generation(vocabulary, trained))
         vectors = trained.answers is not None and trained.answers.head == "vector"
         if (where == "encoder" or vectors) and not (folder / MODULES).exists():
             SentenceModules().write(folder, width=config.width)
@@ -149,6 +157,7 @@ def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
     path.chmod(0o644)  # safetensors leaves it readable to its owner only
 
 
+@checked
 def from_hugging_face(folder: str | Path) -> Model:
     """The model in a folder, our own or a published one (`names.PREFIX`); float32, on the CPU, ready to train on.
 
@@ -163,7 +172,7 @@ def read_saved(folder: Path) -> Saved:
     values = _read_json(folder / "config.json")
     tensors = _read_weights(folder)
     try:
-        words = any(name in tensors for name in _WORD_HEADS)
+        words = any(name in tensors for name in _WORD_HEADS) or _table_says_words(values, tensors)
         trained = _trained(folder, values, words=words)
         heads = _read_heads(folder / HEADS, trained.answers)
         asked = {key.split(".")[1] for key in heads} & KNOWN_HEADS.keys()
@@ -205,6 +214,12 @@ def _named(tensors: Mapping[str, Tensor], values: Mapping[str, Any], wanted: Map
         return from_hugging_face_names(tensors, kind=values["model_type"], wanted=wanted)
     except ModelError as error:
         raise ModelError(f"{error} (config.json says {sizes(values)})") from None
+
+
+def _table_says_words(values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the table is a word head, where config.json names no class: a body saved alone has bare names."""
+    tied = bool(values.get("tie_word_embeddings")) and not values.get("architectures")
+    return tied and "model.embed_tokens.weight" in tensors
 
 
 def read_trained(folder: Path) -> Trained:
@@ -326,12 +341,7 @@ def _flush(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _generation(vocabulary: Vocabulary) -> dict[str, Any]:
-    """Draws the next piece, never one that is no text, until [SEP]."""
-    return {
-        "bos_token_id": vocabulary.cls,
-        "eos_token_id": vocabulary.sep,
-        "pad_token_id": vocabulary.pad,
-        "do_sample": True,
-        "suppress_tokens": sorted(vocabulary.special - {vocabulary.sep}),
-    }
+def _generation(vocabulary: Vocabulary, trained: Trained) -> dict[str, Any]:
+    """Where a text ends; what Bothways pretrained draws the next piece, never one that is no text."""
+    drawn = {"do_sample": True, "suppress_tokens": sorted(vocabulary.special - vocabulary.ends)}
+    return {**text_ids(vocabulary), **(drawn if trained.objective else {})}

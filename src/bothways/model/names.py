@@ -1,4 +1,4 @@
-"""What Hugging Face calls our weights: one table for each shape, read both ways.
+"""What Hugging Face calls our weights, one table for each shape, read both ways; and our special pieces.
 
 One of our matrices may be several of theirs, laid one under the other (q, k and v).
 """
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from bothways.batch import Vocabulary
 from bothways.errors import ModelError
 from bothways.model.config import ModelConfig
 
@@ -142,6 +143,18 @@ def kind_of(config: ModelConfig) -> str:
     if config.embedding_width:  # ELECTRA's base and large have it too, equal to the width
         return "electra"
     return "roberta" if config.segments == 1 else "bert"
+
+
+def text_ids(vocabulary: Vocabulary) -> dict[str, int | list[int]]:
+    """With which pieces a text begins, ends and is padded, as config.json and generation_config.json have it."""
+    ends = sorted(vocabulary.ends)
+    pad = vocabulary.pad if vocabulary.pad >= 0 else vocabulary.sep
+    said: dict[str, int | list[int]] = {
+        "pad_token_id": pad,
+        "bos_token_id": vocabulary.cls,
+        "eos_token_id": ends[0] if len(ends) == 1 else ends,
+    }
+    return {key: value for key, value in said.items() if value not in (-1, [])}
 
 
 def to_hugging_face(

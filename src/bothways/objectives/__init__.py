@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from bothways.arguments import checked
 from bothways.batch import Vocabulary
 from bothways.errors import UsageError, unknown
 from bothways.objectives.cloze import mlm as mlm
@@ -85,6 +86,7 @@ def register(function: Make) -> Make:
 KINDS = {float: "a number", Linear: "number->number", str: "a name"}
 
 
+@checked
 def build(expression: str, vocabulary: Vocabulary, *, corpus: Corpus | None = None) -> Objective:
     """The objective that an expression names: "mlm(rate=0.3)", "1/2 causal + 1/2 mlm(words=whole)", "causal -> mlm".
 

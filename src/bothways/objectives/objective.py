@@ -142,6 +142,9 @@ class Objective:
     networks: Callable[[Mapping[str, Tensor], ModelConfig], Networks] | None = None
     flops: Callable[[ModelConfig, Sample], float] | None = None
 
+    def __repr__(self) -> str:
+        return f"Objective({self.name}: {self.about.summary})"
+
     def sample(self, row: Row, rng: np.random.Generator, progress: float) -> Sample:
         """corrupt -> arrange -> predict; `rng` is the row's own stream, `progress` 0..1."""
         corrupted = self.corrupt(row, rng, progress)

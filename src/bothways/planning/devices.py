@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from bothways.arguments import checked
 from bothways.errors import UsageError, unknown
 
 GIB = 2**30
@@ -91,6 +92,7 @@ class Fleet:
         return None if self.price is None else self.hours(flops) * self.price
 
 
+@checked
 def device(name: str) -> Device:
     """
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from bothways.arguments import checked
 from bothways.errors import UsageError
 from bothways.planning.devices import Fleet
 from bothways.planning.scale import Scale, best_tokens
@@ -49,6 +50,7 @@ class Plan:
     checkpoint_to_go_on: float
 
 
+@checked
 def plan(
     scale: Scale,
     tokens: float,

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from bothways.arguments import checked
 from bothways.errors import DivergedError, Stopped
 from bothways.pretraining.batches import bits_per_nat
 from bothways.pretraining.config import PretrainConfig
@@ -29,6 +30,7 @@ UNKNOWN = 10**12  # steps: more than any run has
 Show = Callable[[dict[str, Any]], None]
 
 
+@checked
 def pretrain(config: PretrainConfig, *, resume: bool = False, show: Show = lambda line: None) -> Path:
     """Trains, validates, saves, exports and reports; returns the run's folder.
 

@@ -67,7 +67,7 @@ def start_weights(model: Model, start: str, tokenizer: Tokenizer) -> None:
     whence = [pieces.tolist() for pieces in old_pieces(tokenizer, old)]
     own = model.state_dict()
     taken = {
-        name: _laid_anew(weight, whence, like=own[name], size=old.size) if name in TABLES else weight
+        name: _laid_anew(weight, whence, like=own[name], size=old.vocabulary.size) if name in TABLES else weight
         for name, weight in found.items()
         if name in own and (name in TABLES or weight.shape == own[name].shape)
     }

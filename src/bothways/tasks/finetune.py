@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bothways import __version__
+from bothways.arguments import checked
 from bothways.batch import Batch
 from bothways.corpus.counts import by_length
 from bothways.errors import DivergedError, ModelError, Stopped, UsageError
@@ -80,6 +81,7 @@ class Run:
         return Tuned(self.task, self.model, self.tokenizer, self.data.answers, self.length)
 
 
+@checked
 def finetune(config: FinetuneConfig, *, resume: bool = False, show: Show = lambda line: None) -> Path:
     """Trains, keeps the epoch that is best on the dev examples, saves and evaluates it; returns the run's folder.
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from bothways.arguments import checked
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
 from bothways.inference.answering import logits_of
@@ -90,6 +91,7 @@ def measure(tuned: Tuned, asked: Sequence[Asked]) -> tuple[dict[str, float], lis
     return tuned.task.score([example for example, _ in asked], said, tuned.answers), said
 
 
+@checked
 def evaluate(
     run: str | Path,
     file: Path,
@@ -116,6 +118,7 @@ def evaluate(
     return {**scores, "examples": len(asked), "truncated": sum("truncated" in one for one in said)}
 
 
+@checked
 def predict(
     run: str | Path,
     file: Path,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bothways.arguments import checked
 from bothways.errors import UsageError
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import FinetuneConfig
@@ -32,6 +33,7 @@ class Mean:
         return cls(float(np.mean(values)), float(t.ppf(0.975, count - 1)) * spread / math.sqrt(count), list(values))
 
 
+@checked
 def finetune_seeds(config: FinetuneConfig, seeds: int, *, show: Show = lambda line: None) -> dict[str, Any]:
     """Runs in `out/seed-I` for each of the seeds from `config.seed` on; those that are done are not done again.
 

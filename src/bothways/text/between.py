@@ -18,7 +18,7 @@ def old_pieces(new: Tokenizer, old: Tokenizer) -> Iterator[np.ndarray]:
     same = new.kind == old.kind
     for number, piece in enumerate(new.pieces(range(new.vocabulary.size))):
         known = old.number(roles[number]) if number in roles else old.number(piece) if same and piece else None
-        if known is not None and known < old.size:
+        if known is not None:
             yield np.array([known])
         elif number in new.vocabulary.special:
             yield np.zeros(0, dtype=np.int64)

@@ -20,6 +20,7 @@ from tokenizers.processors import TemplateProcessing
 
 from bothways.errors import DataError
 from bothways.text.families import ALIASES, FAMILIES, GENERAL, OF_MODEL, Fields
+from bothways.text.ids import read_json
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _INSTEAD = ("vocab", "merges", "tokenizer_object", "post_processor", "gguf_file", "init_inputs")
@@ -215,9 +216,4 @@ def _content(token: Any) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object; a file that is not there is an empty one."""
-    if not path.is_file():
-        return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: expected a JSON object, got {type(found).__name__}")
-    return found
+    return read_json(path) if path.is_file() else {}

@@ -8,6 +8,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as Engine
 
 from bothways.batch import Vocabulary
+from bothways.text.ids import Ids
 
 ROLES: dict[str, tuple[str, ...]] = {
     "pad": ("[PAD]", "<pad>", "<|padding|>"),
@@ -27,33 +28,56 @@ _CONFIGURED = {
 }
 
 
-def give_roles(engine: Engine, configured: dict[str, Any], *, mask_takes_space: bool) -> dict[str, str]:
-    """{role: piece}: what tokenizer_config.json says, else a known name, else a new special piece at the end.
+def find_roles(engine: Engine, configured: dict[str, Any], ids: Ids, *, mask_takes_space: bool) -> dict[str, str]:
+    """{role: piece} of those that are there: as tokenizer_config.json names it, else the piece with the id that the
+    model's files name, else one of a known name.
 
-    No piece plays two roles: [CLS] opens a document and [SEP] closes it, and rows count documents by [CLS]. Where one
-    is named for two, padding, which no model reads, goes without.
+    The piece that opens a text may be the one that ends it. Every other has a role of its own: where one is named for
+    several (GPT-2's <|endoftext|>), it is the one that ends a text.
     """
     found: dict[str, str] = {}
-    for role in sorted(ROLES, key="pad".__eq__):
-        said = [_content(configured.get(key)) for key in _CONFIGURED[role]]
-        taken = set(found.values())
-        usable = [n for n in [*said, *ROLES[role]] if n and n not in taken and engine.token_to_id(n) is not None]
-        found[role] = usable[0] if usable else ROLES[role][0]
-    found = {role: found[role] for role in ROLES}
+    for role in ("sep", "cls", "mask", "unk", "pad"):
+        named = [_content(configured.get(key)) for key in _CONFIGURED[role]]
+        numbered = [engine.id_to_token(number) for key in _CONFIGURED[role] for number in ids.get(f"{key}_id", ())]
+        taken = set() if role == "cls" else set(found.values())
+        usable = [name for name in (*named, *numbered, *ROLES[role]) if name and name not in taken]
+        if there := [name for name in usable if engine.token_to_id(name) is not None]:
+            found[role] = there[0]
     marked = {token.content for token in engine.get_added_tokens_decoder().values() if token.special}
     for role, name in found.items():
         if name not in marked:
-            engine.add_special_tokens([AddedToken(name, special=True, lstrip=role == "mask" and mask_takes_space)])
-    return found
+            engine.add_special_tokens([_special(role, name, mask_takes_space=mask_takes_space)])
+    return {role: found[role] for role in ROLES if role in found}
 
 
-def vocabulary_of(engine: Engine, roles: dict[str, str]) -> Vocabulary:
+def complete_roles(engine: Engine, roles: dict[str, str], *, mask_takes_space: bool) -> dict[str, str]:
+    """All five, each a piece of its own, as rows of text need them: they count documents by [CLS]. What is not there,
+    or has two roles, is laid as a new special piece behind all pieces."""
+    found: dict[str, str] = {}
+    for role in ("sep", "cls", "mask", "unk", "pad"):
+        has = roles.get(role)
+        found[role] = has if has and has not in found.values() else ROLES[role][0]
+        if engine.token_to_id(found[role]) is None:
+            engine.add_special_tokens([_special(role, found[role], mask_takes_space=mask_takes_space)])
+    return {role: found[role] for role in ROLES}
+
+
+def _special(role: str, name: str, *, mask_takes_space: bool) -> AddedToken:
+    return AddedToken(name, special=True, lstrip=role == "mask" and mask_takes_space)
+
+
+def vocabulary_of(engine: Engine, roles: dict[str, str], ids: Ids) -> Vocabulary:
     """Sizes and roles as the rest of the package wants them; special and [unused] pieces are reserved."""
     pieces = engine.get_vocab(with_added_tokens=True)
-    numbers = {role: pieces[name] for role, name in roles.items()}
+    numbers = {role: pieces[roles[role]] if role in roles else -1 for role in ROLES}
     reserved = {number for number, token in engine.get_added_tokens_decoder().items() if token.special}
     reserved |= {number for piece, number in pieces.items() if piece.startswith("[unused") and piece.endswith("]")}
-    return Vocabulary(size=max(pieces.values()) + 1, reserved=frozenset(reserved - set(numbers.values())), **numbers)
+    return Vocabulary(
+        size=max(pieces.values()) + 1,
+        reserved=frozenset(reserved - set(numbers.values())),
+        said_ends=ids.get("eos_token_id", ()),
+        **numbers,
+    )
 
 
 def _content(token: Any) -> str | None:

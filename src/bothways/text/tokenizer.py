@@ -15,16 +15,19 @@ import numpy as np
 from tokenizers import Tokenizer as Engine
 from tokenizers.processors import TemplateProcessing
 
+from bothways.arguments import checked
 from bothways.batch import Vocabulary
 from bothways.errors import DataError, UsageError
 from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WordStarts, edges
 from bothways.text.chunks import ChunkEncoder, cuts_of
-from bothways.text.frame import Frame
+from bothways.text.frame import Frame, Pieces
+from bothways.text.ids import Ids, read_ids
 from bothways.text.published import read_published
-from bothways.text.roles import give_roles, vocabulary_of
+from bothways.text.roles import complete_roles, find_roles, vocabulary_of
 
 Template = Literal["encoder", "decoder", "own"]
 _TEMPLATES = {"encoder": ("{cls} $A {sep}", "{cls} $A {sep} $B:1 {sep}:1"), "decoder": ("{cls} $A", "{cls} $A $B:1")}
+_CHAT = "chat_template.jinja"
 _FILES = ("tokenizer.json", "vocab.txt")
 _FOLDERS = ("tokenizer", "encoder", "decoder", "body", "model")  # of shards, and of runs
 _PRINTABLE = {*range(33, 127), *range(161, 173), *range(174, 256)}
@@ -35,32 +38,44 @@ _BYTES = {chr(byte): byte for byte in _PRINTABLE} | {
 
 
 class Tokenizer:
-    """Wraps an engine of the `tokenizers` library: five special pieces with their roles, text never read as a special.
+    """Wraps an engine of the `tokenizers` library: special pieces with their roles, text never read as a special.
 
-    roles   {role: its piece}
+    roles   {role: its piece}, of those of the five that it has
     frame   what stands around one text and around two
     kind    "BPE", "WordPiece" or "Unigram"
-    size    how many pieces it came with; those of roles that it lacked are laid behind them
     length  pieces of a text at most, where tokenizer_config.json says
+    chat    how messages are written as one text, a template of transformers'; it is kept, and not used here
 
     Raises (all encoders):
         UsageError: a lone surrogate, which no file can hold.
     """
 
-    def __init__(self, engine: Engine, configured: dict[str, Any] | None = None, *, segments: bool = True) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        configured: dict[str, Any] | None = None,
+        ids: Ids | None = None,
+        *,
+        segments: bool = True,
+    ) -> None:
+        """
+        Args:
+            configured: what tokenizer_config.json says.
+            ids: with which pieces the model's files say that texts begin and end.
+            segments: the model is told which of two texts a piece belongs to.
+        """
         spec = json.loads(engine.to_str())
         self.kind: str = spec["model"]["type"]
         self._byte_level = "ByteLevel" in json.dumps([spec["pre_tokenizer"], spec["decoder"]])
         self._prefix = spec["model"]["continuing_subword_prefix"] if spec["model"]["type"] == "WordPiece" else None
-        self.size = 1 + max(engine.get_vocab(with_added_tokens=True).values())
-        self.roles = give_roles(engine, configured or {}, mask_takes_space=self._byte_level)
+        self._ids = ids or {}
+        self.roles = find_roles(engine, configured or {}, self._ids, mask_takes_space=self._byte_level)
         longest = (configured or {}).get("model_max_length", (configured or {}).get("max_len"))
         self.length: int | None = longest if isinstance(longest, int) else None
+        self.chat: Any = (configured or {}).get("chat_template")
         engine.no_padding()
         engine.no_truncation()
         self._own_template = spec["post_processor"]
-        if self._own_template is None:
-            engine.post_processor = self._made("encoder", vocabulary_of(engine, self.roles))
         self.frame = Frame.of(engine, segments=segments)
         engine.post_processor = None
         engine.encode_special_tokens = True
@@ -68,7 +83,12 @@ class Tokenizer:
         cuts = cuts_of(spec)
         self._chunks = ChunkEncoder(cuts, self._encode_each) if cuts else None
 
+    def __repr__(self) -> str:
+        roles = ", ".join(f"{role} {piece}" for role, piece in self.roles.items())
+        return f"Tokenizer({self.kind}, {self.vocabulary.size} pieces: {roles})"
+
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> Tokenizer:
         """From a tokenizer.json, a vocab.txt, or a folder that holds one of them: a model's, or a run's.
 
@@ -89,7 +109,15 @@ class Tokenizer:
             raise DataError(
                 f"{path}: expected a tokenizer.json or a vocab.txt, got what does not read: {error}"
             ) from error
-        return cls(found.engine, found.fields, segments=found.segments)
+        chat = path.parent / _CHAT
+        told = {"chat_template": chat.read_text(encoding="utf-8")} if chat.is_file() else {}
+        return cls(found.engine, {**found.fields, **told}, read_ids(path.parent), segments=found.segments)
+
+    def with_all_roles(self) -> Tokenizer:
+        """As shards need it: what it lacks of the five special pieces is laid behind all its pieces."""
+        engine = Engine.from_str(json.dumps(self.spec()))
+        roles = complete_roles(engine, self.roles, mask_takes_space=self._byte_level)
+        return self if roles == self.roles else Tokenizer(engine, {f"{role}_token": roles[role] for role in roles})
 
     def save(
         self,
@@ -103,7 +131,7 @@ class Tokenizer:
 
         Args:
             template: what transformers puts around a text: "encoder" `[CLS] A [SEP]`, "decoder" `[CLS] A`, "own" what
-                this tokenizer came with, or nothing.
+                this tokenizer came with; left out, nothing.
             length: the longest input of the model it goes with.
             segments: that model embeds segments (BERT, ELECTRA), so transformers must give it token_type_ids too.
         """
@@ -111,18 +139,20 @@ class Tokenizer:
         folder.mkdir(parents=True, exist_ok=True)
         spec = self.spec()
         spec["post_processor"] = self._template(template) if template else None
-        names = self.roles
         types = ["token_type_ids"] if segments and (template != "own" or self.frame.second) else []
+        # Batches are padded with what ends a text where nothing is named for it, as config.json says too.
+        named = {"bos_token": "cls", "eos_token": "sep", "pad_token": "sep"}
+        named |= {f"{role}_token": role for role in self.roles}
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
             "model_input_names": ["input_ids", *types, "attention_mask"],
-            "bos_token": names["cls"],
-            "eos_token": names["sep"],
-            **{f"{role}_token": name for role, name in names.items()},
+            **{key: self.roles[role] for key, role in named.items() if role in self.roles},
         }
         if length:
             config["model_max_length"] = length
+        if self.chat:
+            config["chat_template"] = self.chat
         _write_json(folder / "tokenizer.json", spec)
         _write_json(folder / "tokenizer_config.json", config)
 
@@ -141,7 +171,7 @@ class Tokenizer:
         spelt: Counter[tuple[str, ...]] = Counter()
         for word, times in counts.items():
             pieces = tuple(token.value for token in self._engine.model.tokenize(word))
-            if self.roles["unk"] not in pieces:
+            if self.roles.get("unk") not in pieces:
                 spelt[pieces] += times
         return spelt
 
@@ -176,33 +206,41 @@ class Tokenizer:
             begin = end
         return found
 
-    def _template(self, template: Template) -> dict[str, Any]:
-        if template == "own" and self._own_template is not None:
-            return dict(self._own_template)
-        made = self._made("encoder" if template == "own" else template, self.vocabulary)
-        return dict(json.loads(made.__getstate__()))
-
-    def _made(self, template: str, vocabulary: Vocabulary) -> TemplateProcessing:
+    def _template(self, template: Template) -> dict[str, Any] | None:
+        if template == "own":
+            return dict(self._own_template) if self._own_template else None
         single, pair = (text.format(**self.roles) for text in _TEMPLATES[template])
-        specials = [(self.roles[role], getattr(vocabulary, role)) for role in ("cls", "sep")]
-        return TemplateProcessing(single=single, pair=pair, special_tokens=specials)
+        specials = [(self.roles[role], getattr(self.vocabulary, role)) for role in ("cls", "sep")]
+        made = TemplateProcessing(single=single, pair=pair, special_tokens=specials)
+        return dict(json.loads(made.__getstate__()))
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        return vocabulary_of(self._engine, self.roles)
+        return vocabulary_of(self._engine, self.roles, self._ids)
 
-    def opening(self, pieces: Sequence[int] | np.ndarray) -> tuple[int, ...]:
-        """What stands before a text: [CLS]; if the tokenizer came without one (Qwen3), nothing.
+    @property
+    def nothing(self) -> Pieces:
+        """What is read of a text of no pieces where the frame is empty: a piece that begins a text, or that ends one.
 
-        A text of no pieces must have something before it, and then has what closed the text before.
+        Raises:
+            UsageError: the model's files name neither.
         """
-        if self.vocabulary.cls < self.size:
-            return (self.vocabulary.cls,)
-        return () if len(pieces) else (self.vocabulary.sep,)
+        found = [piece for piece in (self.vocabulary.cls, *sorted(self.vocabulary.ends)) if piece >= 0]
+        if not found:
+            raise UsageError("expected a text, got none, and the model's files name no piece that begins one")
+        return (found[0],)
 
     def encode(self, text: str) -> list[int]:
         """Pieces of the text alone: no specials are added, and "[CLS]" in the text is five characters."""
         return list(self._engine.encode(_whole(text), add_special_tokens=False).ids)
+
+    def encode_named(self, text: str) -> list[int]:
+        """As `encode`, but the name of a special piece in the text is that piece: what a chat template writes."""
+        self._engine.encode_special_tokens = False
+        try:
+            return self.encode(text)
+        finally:
+            self._engine.encode_special_tokens = True
 
     def encode_marked(self, text: str) -> list[int]:
         """As `encode`, but [MASK] (or the mask's own name) in the text is the mask piece, which takes the white space

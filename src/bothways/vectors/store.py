@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from bothways.arguments import all_checked, several
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
 
 
-@dataclass(frozen=True)
+@all_checked
+@dataclass(frozen=True, repr=False)
 class WordVectors:
     """Words and their vectors, the commonest word first.
 
@@ -28,7 +30,12 @@ class WordVectors:
     words: Sequence[str]
     vectors: np.ndarray
 
+    def __repr__(self) -> str:
+        first = ", ".join(map(repr, self.words[:3]))
+        return f"WordVectors({len(self.words)} words of {self.vectors.shape[1]} numbers: {first}, ...)"
+
     def __post_init__(self) -> None:
+        several(self.words, "word")
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.words):
             raise UsageError(f"expected a vector for each of {len(self.words)} words, got {self.vectors.shape}")
         if len(self._places) != len(self.words):
@@ -114,6 +121,9 @@ class WordVectors:
         """
         if not words:
             raise UsageError("expected a word to look around, got none")
+        if count < 1:
+            raise UsageError(f"count is how many words are wanted, 1 or more, got {count}")
+        but = several(but, "word")
         towards, away = (np.array([self[word] for word in group]) for group in (words, but))
         sought = _units(towards).sum(axis=0) - (_units(away).sum(axis=0) if len(away) else 0)
         cosines = self._unit_vectors @ _units(sought[None])[0]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from bothways.arguments import checked
 from bothways.corpus import Shards
 from bothways.errors import DivergedError, UsageError
 from bothways.training.config import Frozen
@@ -76,6 +77,7 @@ class Trained:
     words_per_second: float
 
 
+@checked
 def train_cbow(
     shards: str | Path,
     config: CbowConfig | None = None,

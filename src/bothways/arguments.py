@@ -1,0 +1,168 @@
+"""What public calls are given, looked at before anything is done: what is wrong with it is one plain sentence."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, wraps
+from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
+from types import FunctionType, NoneType, UnionType
+from typing import Any, ParamSpec, TypeVar, Union, Unpack, cast, get_args, get_origin, get_type_hints, is_typeddict
+
+from bothways.errors import UsageError, unknown
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound=type)
+
+_KINDS: dict[Any, tuple[type | tuple[type, ...], str]] = {
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    bool: (bool, "True or False"),
+    str: (str, "a text"),
+    Path: (PathLike, "a path"),
+    NoneType: (NoneType, "None"),
+}
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """The same function, which refuses arguments that it does not have or that are of another kind than annotated.
+
+    Looked at are plain kinds (numbers, texts, paths, records) and unions of them; the function itself sees to the rest.
+    A path may be given as text.
+
+    Raises:
+        UsageError: the name that it does not have, beside those it has; or what was expected and what came.
+    """
+    signature = inspect.signature(function)
+    name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        hints, known = _hints(function), _names(function)
+        if odd := [key for key in kwargs if key not in known]:
+            raise unknown(f"argument of {name}", odd[0], known)
+        try:
+            given = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise UsageError(f"{name}: {error}. It takes: {', '.join(known)}.") from None
+        for key, value in given.arguments.items():
+            kind = signature.parameters[key].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                given.arguments[key] = tuple(_fitting(key, one, hints.get(key)) for one in value)
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                given.arguments[key] = {which: _fitting(which, one, hints[which]) for which, one in value.items()}
+            else:
+                given.arguments[key] = _fitting(key, value, hints.get(key))
+        return function(*given.args, **given.kwargs)
+
+    return call
+
+
+def all_checked(kind: C) -> C:
+    """A class whose public methods are `checked`, and so is what makes it."""
+    for name, method in [*vars(kind).items()]:
+        if name.startswith("_") and name not in ("__init__", "__getitem__"):
+            continue
+        if isinstance(method, FunctionType):
+            setattr(kind, name, checked(method))
+        elif isinstance(method, classmethod):
+            setattr(kind, name, classmethod(checked(method.__func__)))
+    return kind
+
+
+def several(values: object, what: str = "text") -> list[str]:
+    """One text, or several in any order that can be gone through, as a list of texts.
+
+    Raises:
+        UsageError: one that is no text; its number is named.
+    """
+    if isinstance(values, str):
+        return [values]
+    if isinstance(values, bytes | Mapping) or not hasattr(values, "__iter__"):
+        raise UsageError(f"expected a {what}, or a list of them, got {shown(values)}")
+    found = list(values)
+    for number, value in enumerate(found, 1):
+        if not isinstance(value, str):
+            raise UsageError(
+                f"{what} {number}: expected a text, got {shown(value)}. Leave it out, or write it as text."
+            )
+    return found
+
+
+def several_or_pairs(values: object) -> list[str | tuple[str, str]]:
+    """Texts, or pairs of texts, as a list.
+
+    Raises:
+        UsageError: one that is neither; its number is named.
+    """
+    if isinstance(values, bytes | Mapping) or not hasattr(values, "__iter__"):
+        raise UsageError(f"expected a text or a pair of texts, or a list of them, got {shown(values)}")
+    found = []
+    for number, value in enumerate([values] if isinstance(values, str | tuple) else list(values), 1):
+        texts = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple | list) else []
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise UsageError(f"text {number}: expected a text or a pair of texts, got {shown(value)}")
+        found.append(value if isinstance(value, str) else tuple(texts))
+    return cast("list[str | tuple[str, str]]", found)
+
+
+def shown(value: object) -> str:
+    """A value as a message names it, with its kind where that is not seen."""
+    if value is None or isinstance(value, bool | str | Sequence):
+        return _short(repr(value))
+    if isinstance(value, float) and math.isnan(value):
+        return "nan, which is how tables write an empty cell"
+    return f"{_short(repr(value))} ({type(value).__name__})"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _fitting(name: str, value: object, hint: Any) -> object:
+    """The value; what is hinted at as anything but plain kinds is not looked at.
+
+    Raises:
+        UsageError: it is of none of the kinds of the hint.
+    """
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if Path in kinds and str not in kinds and isinstance(value, str):
+        return Path(value)
+    known = [_KINDS.get(one, (one, f"a {one.__name__}")) for one in kinds if _tells(one)]
+    if len(known) < len(kinds) or hint is None or hint is object:
+        return value
+    fits = any(isinstance(value, one) and (one is bool or not isinstance(value, bool)) for one, _ in known)
+    if not fits or (isinstance(value, float) and math.isnan(value)):
+        raise UsageError(f"{name}: expected {' or '.join(said for _, said in known)}, got {shown(value)}")
+    return value
+
+
+def _tells(kind: Any) -> bool:
+    """Whether `isinstance` can be asked: of classes, protocols and dictionaries with known keys aside."""
+    return isinstance(kind, type) and not getattr(kind, "_is_protocol", False) and not is_typeddict(kind)
+
+
+@cache
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """{argument: its annotation}; of a TypedDict of options, those of its keys."""
+    hints = get_type_hints(function)
+    for hint in [*hints.values()]:
+        if get_origin(hint) is Unpack and is_typeddict(get_args(hint)[0]):
+            hints |= get_type_hints(get_args(hint)[0])
+    return hints
+
+
+@cache
+def _names(function: Callable[..., Any]) -> list[str]:
+    """The names of the arguments that it takes, in order."""
+    hints, names = _hints(function), []
+    for parameter in [*inspect.signature(function).parameters.values()]:
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            names += [*get_type_hints(get_args(hints[parameter.name])[0])]
+        elif parameter.name not in ("self", "cls"):
+            names.append(parameter.name)
+    return names
