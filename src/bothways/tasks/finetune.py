@@ -29,6 +29,7 @@ from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import FinetuneConfig, rate_for, task_named
 from bothways.tasks.data import Asked, Data, encoded, enough, read_data
 from bothways.tasks.intervals import bootstrap
+from bothways.tasks.judged import remember, trained_on, worth
 from bothways.tasks.losses import losses_of
 from bothways.tasks.predict import Tuned, measure
 from bothways.tasks.records import Skipped
@@ -120,6 +121,7 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
     data = replace(data, train=training, dev=dev, test=test)
     if not resume:
         folder.create(config)
+    remember(folder.path, data.train)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device)
     precision = precision_for(config.precision)
@@ -149,6 +151,7 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
         versions={"bothways": __version__, "torch": torch.__version__},
         columns=str(data.columns),
         roles=dict(data.columns.names),
+        label_names=list(config.label_names),
         examples={
             "train": len(data.train),
             "dev": len(data.dev),
@@ -159,6 +162,7 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
         lengths=by_length(np.array([len(part) for parts in run.parts for part in parts])),
         skipped=data.skip.found if isinstance(data.skip, Skipped) else [],
         labels=list(data.answers.labels),
+        tags=task.reading(data.answers),
         precision=precision,
     )
     return run
@@ -366,10 +370,12 @@ def _finish(run: Run, best: int, show: Show) -> None:
     asked, where = (run.test, "test") if run.test else (run.dev, "dev")
     examples = [example for example, _ in asked]
     scores, said = measure(Tuned.load(run.config.out), asked)
+    judged = worth(run.task, examples, said, answers, run=run.config.out, where=f"{where} texts")
     if run.test:
+        judged["warnings"] += trained_on(run.config.out, run.data.dev, where="dev texts")
         line = {"kind": "test", "step": run.state.step, "scores": scores}
         run.folder.append(line)
         run.folder.note(test=scores, test_intervals=bootstrap(run.task, examples, said, answers))
         show(line)
-    run.folder.note(status="done")
+    run.folder.note(status="done", **judged)
     write_report(run.config.out, examples, said, answers, where=where)
