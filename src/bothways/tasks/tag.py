@@ -40,7 +40,7 @@ class Tag(Task):
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         tags, given = (("tags",) if gold else ()), lambda role: not {role, *NAMES[role]}.isdisjoint(fields)
-        if given("offsets"):
+        if given("offsets") and given("text"):
             return ("text", "offsets", *tags), ("id",)
         if given("tokens"):
             return ("tokens", *tags), ("id",)
