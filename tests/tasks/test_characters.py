@@ -55,6 +55,7 @@ def test_a_name_ends_before_its_particle(traveller: Path, tmp_path: Path) -> Non
     predict(traveller, write(tmp_path / "new.jsonl", {"text": text}), tmp_path / "out.jsonl")
     said = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))
     assert [(one["start"], one["end"]) for one in said["entities"]] == [(0, 2)] and said["words"] == [*"제주에서갔다"]
+    assert 'model.tag("Some text.").entities' in (traveller / "model" / "README.md").read_text(encoding="utf-8")
     assert evaluate(traveller, write(tmp_path / "test.jsonl", *journeys()))["f1"] == 1.0
 
 
