@@ -87,7 +87,7 @@ _NAMED = """\
 import bothways
 
 model = bothways.load("path/to/this/folder")
-model.tag("Some text.").entities"""
+model.{task}("Some text.").entities"""
 _VECTOR = """\
 from sentence_transformers import SentenceTransformer
 
@@ -133,7 +133,9 @@ def _card(config: FinetuneConfig, shape: ModelConfig, answers: Answers, dev: Map
         model=config.model,
         task=config.task,
         labels=", ".join(answers.labels),
-        use=_NAMED if answers.characters else _USE.get(answers.head) or _PIPELINE.format(task=pipeline),
+        use=_NAMED.format(task=config.task)
+        if answers.characters
+        else _USE.get(answers.head) or _PIPELINE.format(task=pipeline),
         what=_what(answers, architecture(shape, answers.face)[1]),
         scores="\n".join(f"| {name} | {value:.4f} |" for name, value in dev.items()),
     )
