@@ -20,6 +20,7 @@ Column = Annotated[
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out, count and list records that are wrong.")]
 LISTED = 10  # bad records
+TOLD = ("examples", "best", "test", "tags", "majority", "warnings", "truncated", "skipped")
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
 
 
@@ -81,8 +82,7 @@ def finetune(
     run(config, resume=resume, show=show)
     manifest = RunFolder(config.out).manifest()
     if json:
-        told = ("examples", "best", "test", "tags", "majority", "warnings", "truncated", "skipped")
-        return print_json({key: manifest.get(key) for key in told})
+        return print_json({key: manifest.get(key) for key in TOLD})
     return _tell(manifest, config.out)
 
 

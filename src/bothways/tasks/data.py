@@ -54,10 +54,10 @@ def read_data(config: FinetuneConfig, *, reads: str) -> Data:
     skip: Skip = Skipped() if config.skip_bad else refuse
     columns, train = read_examples(task, config.train, said=config.columns, skip=skip)
     train = task.fitting(named(train, config.label_names, skip), skip)
-    held, dev = 0, []
+    dev: list[Example] = []
     if not config.dev:
         train, dev = hold_out(train, config.dev_share)
-        held = len(dev)
+    held = len(dev)
     enough(train, config.train, "to train on", skip)
     answers = task.answers(train, reads=reads)
     if held and (rare := [bool(task.check(example, answers)) for example in dev]):

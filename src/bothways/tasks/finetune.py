@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -145,27 +145,31 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
         if found:
             load_state(run.state, found[-1])
         folder.cut(run.state.step if found else -1)
+    folder.note(status="running", precision=precision, **_read(run, asked))
+    return run
+
+
+def _read(run: Run, asked: Mapping[str, Sequence[Asked]]) -> dict[str, Any]:
+    """What manifest.json says of the files, and of what read them."""
+    data = run.data
     cut = {side: sum(any(part.cut for part in parts) for _, parts in some) for side, some in asked.items()}
-    folder.note(
-        status="running",
-        versions={"bothways": __version__, "torch": torch.__version__},
-        columns=str(data.columns),
-        roles=dict(data.columns.names),
-        label_names=list(config.label_names),
-        examples={
+    return {
+        "versions": {"bothways": __version__, "torch": torch.__version__},
+        "columns": str(data.columns),
+        "roles": dict(data.columns.names),
+        "label_names": list(run.config.label_names),
+        "examples": {
             "train": len(data.train),
             "dev": len(data.dev),
             "test": len(data.test),
             "dev_cut_from_train": data.held,
         },
-        truncated={**cut, "length": length},
-        lengths=by_length(np.array([len(part) for parts in run.parts for part in parts])),
-        skipped=data.skip.found if isinstance(data.skip, Skipped) else [],
-        labels=list(data.answers.labels),
-        tags=task.reading(data.answers),
-        precision=precision,
-    )
-    return run
+        "truncated": {**cut, "length": run.length},
+        "lengths": by_length(np.array([len(part) for parts in run.parts for part in parts])),
+        "skipped": data.skip.found if isinstance(data.skip, Skipped) else [],
+        "labels": list(data.answers.labels),
+        "tags": run.task.reading(data.answers),
+    }
 
 
 def _encoded(config: FinetuneConfig, data: Data, tokenizer: Tokenizer, *, length: int) -> dict[str, list[Asked]]:

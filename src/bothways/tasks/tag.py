@@ -39,10 +39,11 @@ class Tag(Task):
         return replace(self, characters=answers.characters)
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
-        tags, given = (("tags",) if gold else ()), lambda role: not {role, *NAMES[role]}.isdisjoint(fields)
-        if given("offsets") and given("text"):
+        given = {role for role in ("text", "offsets", "tokens") if not {role, *NAMES[role]}.isdisjoint(fields)}
+        tags = ("tags",) if gold else ()
+        if {"text", "offsets"} <= given:
             return ("text", "offsets", *tags), ("id",)
-        if given("tokens"):
+        if "tokens" in given:
             return ("tokens", *tags), ("id",)
         return ("text", "spans") if gold else ("text",), ("characters", "id")
 
