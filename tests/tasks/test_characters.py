@@ -124,6 +124,12 @@ def test_places_that_cannot_be(offsets: Any, said: str, tmp_path: Path) -> None:
         read(file)
 
 
+def test_offsets_without_a_text_are_not_read() -> None:
+    """As the `tokenizers` library leaves them beside tokens."""
+    roles = TASKS["tag"].roles({"tokens", "tags", "offset_mapping"}, gold=True)
+    assert roles == (("tokens", "tags"), ("id",))
+
+
 def test_half_a_letter_is_no_word(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", {"text": "cafe\u0301", "offsets": [[0, 4], [4, 5]], "tags": ["A", "B"]})
     with pytest.raises(DataError, match="field 'offsets': expected words of whole letters"):

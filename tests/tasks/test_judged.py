@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ from sklearn.metrics import accuracy_score, f1_score
 from typer.testing import CliRunner
 
 from bothways.cli import app
+from bothways.model import Answers
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks import evaluate, finetune
 from bothways.tasks.config import TASKS
-from bothways.tasks.judged import SEEN, remember, worth
+from bothways.tasks.data import hold_out, read_examples, seals
+from bothways.tasks.judged import SEEN, remember, trained_on, worth
+from bothways.tasks.records import refuse
 from bothways.tasks.seeds import finetune_seeds
 from bothways.tasks.task import Example
+from tests.pages import Page
 from tests.tasks.conftest import config, reviews, tagged, write
 
 NEW = [{"text": f"{text} today", "label": label} for text, label in (("so lovely", "good"), ("so dreadful", "bad"))]
@@ -33,17 +38,17 @@ CASES: dict[str, tuple[list[Example], list[dict[str, Any]], str, str | None]] = 
     "two labels": (examples("a", "b", "b"), [{"label": "a"}, {"label": "b"}, {"label": "b"}], "b", None),
     "all are alike": (examples("a", "a"), [{"label": "a"}] * 2, "a", None),
     "lists": (examples(("a", "b"), ("a",), ("a",)), [{"label": ["b", "a"]}] * 3, "a", "'a, b', where 2 different"),
-    "no label at all": (examples((), (), ("a",)), [{"label": []}] * 3, "no label", "'no label', where 2 different"),
+    "no label at all": (examples((), (), ("a",)), [{"label": []}] * 3, "none", "'none', where 2 different"),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_answer_to_everything_is_said(case: str, tmp_path: Path) -> None:
+def test_one_answer_to_everything_is_said(case: str) -> None:
     asked, said, common, sentence = CASES[case]
     said = [{"label": sorted(one["label"]) if isinstance(one["label"], list) else one["label"]} for one in said]
     kind = "several" if isinstance(asked[0].gold, tuple) else "one"
     answers = TASKS["classify"].answers(examples("a", "b") if kind == "one" else examples(("a", "b")), reads="encoder")
-    found = worth(TASKS["classify"], asked, said, answers, run=tmp_path, where="texts")
+    found = worth(TASKS["classify"], asked, said, answers)
     assert found["majority"]["answer"] == common
     assert len(found["warnings"]) == (sentence is not None)
     if sentence:
@@ -55,41 +60,42 @@ def test_one_answer_to_everything_is_said(case: str, tmp_path: Path) -> None:
         assert found["majority"]["scores"]["macro_f1"] == pytest.approx(macro)
 
 
-def test_of_other_tasks(tmp_path: Path) -> None:
-    from bothways.model import Answers
-
+def test_of_other_tasks() -> None:
     tags = Answers("tag", "tags", ("O", "B-A", "I-A"), "one", "encoder")
     outside = [{"tags": ["O", "O"]}, {"tags": ["O"]}]
-    found = worth(TASKS["tag"], examples(("O", "B-A"), ("O",)), outside, tags, run=tmp_path, where="texts")
+    found = worth(TASKS["tag"], examples(("O", "B-A"), ("O",)), outside, tags)
     assert found["majority"]["answer"] == "O"
     assert found["majority"]["scores"] == pytest.approx({"f1": 0, "precision": 0, "recall": 0, "accuracy": 2 / 3})
     assert found["warnings"][0].startswith("one answer to everything: 'O', where 2 different")
+    for golds in ([()], [(), ("O", "B-A")]):  # a text without a word
+        found = worth(TASKS["tag"], examples(*golds), [{"tags": list(gold)} for gold in golds], tags)
+        assert found["majority"]["scores"]["f1"] == 0.0 and not found["warnings"]
     wishes = Answers("intent", "tags", ("O", "B-A", "I-A", "intent:x", "intent:y"), "one", "encoder")
     golds = [("O", "B-A", "intent:x"), ("O", "intent:y"), ("O", "intent:x")]
     said = [{"tags": ["O", "B-A"], "intent": "x"}, *[{"tags": ["O"], "intent": "x"}] * 2]
-    found = worth(TASKS["intent"], examples(*golds), said, wishes, run=tmp_path, where="texts")
+    found = worth(TASKS["intent"], examples(*golds), said, wishes)
     assert found["majority"]["answer"] == "x" and found["majority"]["scores"]["intent_accuracy"] == pytest.approx(2 / 3)
     assert found["majority"]["scores"]["whole"] == pytest.approx(1 / 3)
     assert found["warnings"][0].startswith("one answer to everything: 'x', where 2 different")
     places = Answers("choose", "label", ("choice",), "choice", "encoder")
-    found = worth(TASKS["choose"], examples(0, 2, 2), [{"choice": 1}] * 3, places, run=tmp_path, where="texts")
+    found = worth(TASKS["choose"], examples(0, 2, 2), [{"choice": 1}] * 3, places)
     assert found["majority"] == {"answer": "2", "scores": {"accuracy": pytest.approx(2 / 3)}}
     related = Answers("relate", "markers", ("is", "other"), "one", "encoder")
-    found = worth(TASKS["relate"], examples("is", "is"), [{"label": "is"}] * 2, related, run=tmp_path, where="texts")
+    found = worth(TASKS["relate"], examples("is", "is"), [{"label": "is"}] * 2, related)
     assert found["majority"] == {"answer": "is", "scores": {"f1": 1.0, "accuracy": 1.0}} and not found["warnings"]
     number = Answers("match", "label", ("score",), "number", "encoder")
-    found = worth(TASKS["match"], examples(1.0, 2.0), [{"score": 1.0}] * 2, number, run=tmp_path, where="texts")
+    found = worth(TASKS["match"], examples(1.0, 2.0), [{"score": 1.0}] * 2, number)
     assert found == {"majority": None, "warnings": []}
 
 
 def test_texts_are_the_same_but_for_white_space_and_form(tmp_path: Path) -> None:
     remember(tmp_path, [Example(0, ("a  café",), "x", ""), Example(1, ("b", "c"), "x", "")])
     asked = [("a cafe\u0301 ",), ("b", "c"), ("b c",), ("c", "b"), ("new",)]
-    answers = TASKS["classify"].answers(examples("x", "y"), reads="encoder")
     found = [Example(number, texts, "x", "") for number, texts in enumerate(asked)]
-    told = worth(TASKS["classify"], found, [{"label": "x"}] * 5, answers, run=tmp_path, where="texts")
     expected = "2 of 5 texts stand in the training file too: the score on them says nothing about new texts"
-    assert told["warnings"] == [expected]
+    assert trained_on(tmp_path, found, where="texts") == [expected]
+    sides = hold_out([*found * 20, *(Example(0, (f"n{number}",), "x", "") for number in range(40))], 0.3)
+    assert all(sides) and not {*seals(sides[0]).tolist()} & {*seals(sides[1]).tolist()}
 
 
 def test_a_run_says_what_its_score_is_worth(tmp_path: Path, body: Path) -> None:
@@ -99,8 +105,8 @@ def test_a_run_says_what_its_score_is_worth(tmp_path: Path, body: Path) -> None:
     manifest = RunFolder(run).manifest()
     constant = [line for line in manifest["warnings"] if line.startswith("one answer to everything")]
     assert [line for line in manifest["warnings"] if line not in constant] == [
-        "12 of 14 test texts stand in the training file too: the score on them says nothing about new texts",
         "48 of 48 dev texts stand in the training file too: the score on them says nothing about new texts",
+        "12 of 14 test texts stand in the training file too: the score on them says nothing about new texts",
     ]
     assert manifest["majority"]["scores"]["accuracy"] == 0.5
     page = (run / "report.html").read_text(encoding="utf-8")
@@ -113,14 +119,6 @@ def test_a_run_says_what_its_score_is_worth(tmp_path: Path, body: Path) -> None:
     assert not [line for line in evaluate(alone, seen)["warnings"] if "training file" in line]
 
 
-def test_what_is_held_out_stands_not_in_training(tmp_path: Path, body: Path) -> None:
-    doubled = [{**one, "text": f" {one['text']} "} for one in reviews()]
-    train = write(tmp_path / "a.jsonl", *reviews(), *doubled)
-    run = finetune(config(tmp_path, body, train=train, dev=None, epochs=1))
-    manifest = RunFolder(run).manifest()
-    assert manifest["examples"]["dev"] > 0 and not [line for line in manifest["warnings"] if "training" in line]
-
-
 def test_the_commands_say_it(classifier: Path, tmp_path: Path) -> None:
     same = write(tmp_path / "same.jsonl", *({"text": f"a lovely film {n}", "label": "good"} for n in range(3)))
     odd = write(tmp_path / "odd.jsonl", *reviews(1)[:3], {"text": "a good and lovely film", "label": "bad"})
@@ -131,6 +129,20 @@ def test_the_commands_say_it(classifier: Path, tmp_path: Path) -> None:
     assert "tags  " not in told.output
     record = json.loads(CliRunner().invoke(app, ["evaluate", str(classifier), str(same), "--json"]).output)
     assert record["majority"]["scores"]["accuracy"] == 1.0 and len(record["warnings"]) == 1
+
+
+def test_the_first_example_is_measured_on_other_texts(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Page(repository / "docs" / "finetuning.md")
+    python, bash = (next(block.text for block in page.blocks if block.kind == kind) for kind in ("python", "bash"))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(python, str(page.path), "exec"), {})
+    train, test = (Path(re.search(rf"--{side} (\S+)", bash)[1]) for side in ("train", "test"))  # type: ignore[index]
+    sides = [read_examples(TASKS["classify"], file, said={}, skip=refuse)[1] for file in (train, test)]
+    assert all(len({example.gold for example in side}) == 2 for side in sides)
+    remember(tmp_path, sides[0])
+    assert trained_on(tmp_path, sides[1], where="texts") == [] and trained_on(tmp_path, sides[0], where="texts")
 
 
 def test_seeds_keep_what_they_were_trained_on(tmp_path: Path, body: Path) -> None:

@@ -121,7 +121,7 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
     data = replace(data, train=training, dev=dev, test=test)
     if not resume:
         folder.create(config)
-    remember(folder.path, data.train)
+    remember(folder.path, data.train if config.dev else [*data.train, *data.dev])
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device)
     precision = precision_for(config.precision)
@@ -374,9 +374,10 @@ def _finish(run: Run, best: int, show: Show) -> None:
     asked, where = (run.test, "test") if run.test else (run.dev, "dev")
     examples = [example for example, _ in asked]
     scores, said = measure(Tuned.load(run.config.out), asked)
-    judged = worth(run.task, examples, said, answers, run=run.config.out, where=f"{where} texts")
-    if run.test:
-        judged["warnings"] += trained_on(run.config.out, run.data.dev, where="dev texts")
+    judged = worth(run.task, examples, said, answers)
+    for side in ("dev", "test"):
+        if getattr(run.config, side):
+            judged["warnings"] += trained_on(run.config.out, getattr(run.data, side), where=f"{side} texts")
         line = {"kind": "test", "step": run.state.step, "scores": scores}
         run.folder.append(line)
         run.folder.note(test=scores, test_intervals=bootstrap(run.task, examples, said, answers))

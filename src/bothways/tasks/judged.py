@@ -15,40 +15,34 @@ from bothways.tasks.data import seals
 from bothways.tasks.task import Example, Task
 
 SEEN = "texts.safetensors"
-"""In a run's folder: the hashes of the texts that it was trained on."""
+"""In a run's folder: the hashes of the texts of its training file."""
 
 
 def remember(folder: Path, examples: Sequence[Example]) -> None:
-    """Writes which texts a run is trained on, as hashes."""
+    """Writes which texts a run's training file has, as hashes."""
     with writing(folder):
         save_file({"train": np.unique(seals(examples))}, folder / SEEN)
 
 
-def worth(
-    task: Task, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers, *, run: Path, where: str
-) -> dict[str, Any]:
-    """{"majority": {"answer": the commonest right one, "scores": what it would get if it were given to all}, where the
-    task has labels; "warnings": sentences, of texts that the run was trained on, and of one answer to everything}.
-
-    `where` is what the examples are called.
-    """
-    warnings = trained_on(run, examples, where=where)
+def worth(task: Task, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, Any]:
+    """{"majority": {"answer": the commonest right one, "scores": what it would get if it were given to all}, None where
+    the task has no labels; "warnings": a sentence, where one answer was given to everything}."""
     if not task.key:
-        return {"majority": None, "warnings": warnings}
+        return {"majority": None, "warnings": []}
     golds = [example.gold for example in examples]
     always = task.always(golds)
     told, right = (task.different(some) for some in ([task.told(one) for one in said], golds))
+    warnings = []
     if len(told) == 1 < len(right):
-        warnings.append(
-            f"one answer to everything: {_in_words(told)!r}, where {len(right)} different ones are right. The model "
-            "tells nothing apart"
-        )
-    common = _in_words(task.different([task.told(always[0])]))
+        where = f"where {len(right)} different ones are right. The model tells nothing apart"
+        warnings = [f"one answer to everything: {_in_words(told)!r}, {where}"]
+    common = _in_words(task.different([task.told(one) for one in always]))
     return {"majority": {"answer": common, "scores": task.score(examples, always, answers)}, "warnings": warnings}
 
 
 def trained_on(run: Path, examples: Sequence[Example], *, where: str) -> list[str]:
-    """A sentence, where texts of the examples are those that the run was trained on; of a model without a run, none."""
+    """A sentence, where texts of the examples are those that the run was trained on; of a model without a run, none.
+    `where` is what they are called."""
     if not (run / SEEN).is_file() or not examples:
         return []
     again = int(np.isin(seals(examples), load_file(run / SEEN)["train"]).sum())
@@ -57,5 +51,5 @@ def trained_on(run: Path, examples: Sequence[Example], *, where: str) -> list[st
 
 
 def _in_words(answers: set[Any]) -> str:
-    (answer,) = answers
-    return ", ".join(answer) or "no label" if isinstance(answer, tuple) else str(answer)
+    answer = next(iter(answers), ())  # texts without a word have no tag
+    return ", ".join(answer) or "none" if isinstance(answer, tuple) else str(answer)

@@ -22,7 +22,7 @@ from bothways.model import Answers, Model, local, read_saved
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import TASKS
 from bothways.tasks.data import Asked, check_known, encoded, enough, named, read_examples, streamed
-from bothways.tasks.judged import worth
+from bothways.tasks.judged import trained_on, worth
 from bothways.tasks.records import Columns, Skip, refuse
 from bothways.tasks.task import Example, Heard, Task
 from bothways.text import Tokenizer
@@ -101,7 +101,7 @@ def evaluate(
     show: Callable[[Columns], None] = lambda columns: None,
 ) -> dict[str, Any]:
     """The scores of a fine-tuned model on a file, with how many examples there were, how many of them were cut, how
-    its tags are read, and what the scores are worth (`judged.worth`).
+    its tags are read, what the scores are worth (`judged.worth`), and how many texts the run was trained on.
 
     `show` is handed how the columns are read.
 
@@ -117,12 +117,14 @@ def evaluate(
     enough(asked, file, "to measure by", skip)
     scores, said = measure(tuned, asked)
     measured = [example for example, _ in asked]
+    judged = worth(tuned.task, measured, said, tuned.answers)
     return {
         **scores,
         "examples": len(asked),
         "truncated": sum("truncated" in one for one in said),
         "tags": tuned.task.reading(tuned.answers),
-        **worth(tuned.task, measured, said, tuned.answers, run=Path(run), where="texts"),
+        "majority": judged["majority"],
+        "warnings": [*trained_on(Path(run), measured, where="texts"), *judged["warnings"]],
     }
 
 

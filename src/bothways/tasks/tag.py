@@ -165,7 +165,7 @@ class Tag(Task):
         return value, weight
 
     def always(self, golds: Sequence[Any]) -> list[dict[str, Any]]:
-        (common, _), *_ = Counter(chain(*map(self.slots, golds))).most_common(1)
+        (common, _), *_ = Counter([*chain(*map(self.slots, golds))] or [OUTSIDE]).most_common(1)
         return [{self.key: [common] * len(self.slots(gold))} for gold in golds]
 
     def different(self, golds: Sequence[Any]) -> set[Any]:
