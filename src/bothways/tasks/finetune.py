@@ -378,6 +378,7 @@ def _finish(run: Run, best: int, show: Show) -> None:
     for side in ("dev", "test"):
         if getattr(run.config, side):
             judged["warnings"] += trained_on(run.config.out, getattr(run.data, side), where=f"{side} texts")
+    if run.test:
         line = {"kind": "test", "step": run.state.step, "scores": scores}
         run.folder.append(line)
         run.folder.note(test=scores, test_intervals=bootstrap(run.task, examples, said, answers))
