@@ -114,7 +114,7 @@ def tuned(proof: Proof, name: str, rows: int, arm: str, seed: int) -> tuple[np.n
     trained(best)
     model = Tuned.load(work / f"{best:g}")
     _, examples = read_examples(model.task, files["test"], said={}, skip=refuse)
-    found = model.task.items(examples, measure(model, model.encode(examples))[1])
+    found = model.task.items(examples, measure(model, model.encode(examples))[1], model.answers)
     shutil.rmtree(work)
     return found
 

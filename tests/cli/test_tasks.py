@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ def test_what_is_read_kept_cut_and_skipped_is_said(tuned: Path) -> None:
     assert "line 49: field 'text'" in lines["skipped"]
     assert "accuracy" in lines["epoch"] and "accuracy" in lines["test"]
     assert str(tuned / "run" / "model") in lines["kept"]
+    assert re.match(r"majority   always '(good|bad)': accuracy 0.5", lines["majority"])
+    assert "warning    48 of 48 test texts stand in the training file too" in said
 
 
 def test_a_file_is_answered_and_measured(invoke: Invoke, tuned: Path, tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ def test_pairs_as_blimp_is_published_and_a_file_without_any(tmp_path: Path) -> N
 def test_labels_may_be_numbers_and_texts_may_be_two(tmp_path: Path) -> None:
     single = Labelled.read(written(tmp_path / "a.jsonl", {"text": "x", "label": 1}))
     assert (single.texts, single.other, single.labels) == (["x"], None, ["1"])
+    spelt = Labelled.read(written(tmp_path / "c.jsonl", *({"text": "x", "label": one} for one in (0.0, " 0", True))))
+    assert spelt.labels == ["0", "0", "True"]
     double = Labelled.read(written(tmp_path / "b.jsonl", {"text_a": "x", "text_b": "y", "label": "no"}))
     assert (double.texts, double.other, double.labels) == (["x"], ["y"], ["no"])
 
@@ -57,7 +59,7 @@ def test_labels_may_be_numbers_and_texts_may_be_two(tmp_path: Path) -> None:
         ([{"text": "x", "label": 1}, {"text": "y"}], "line 2: expected the field 'label', got only text"),
         ([{"text": " ", "label": 1}], "line 1: expected the field 'text', got ' '"),
         ([{"sentence": "x", "label": 1}], "line 1: expected the field 'text', got only sentence, label"),
-        ([{"text": "x", "label": 0.5}], "line 1: expected the field 'label', got 0.5"),
+        ([{"text": "x", "label": [1]}], "line 1: expected the field 'label', got [1]"),
         ([], "got an empty file"),
     ],
 )

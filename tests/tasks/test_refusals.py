@@ -275,4 +275,4 @@ def test_labels_in_the_order_of_numbers_and_words_with_dashes(tmp_path: Path) ->
     examples = read("classify", write(tmp_path / "a.jsonl", *({"text": "x", "label": one} for one in ("--1", 10, -2))))
     assert TASKS["classify"].answers(examples, reads="encoder").labels == ("-2", "10", "--1")
     with pytest.raises(DataError, match="field 'label': expected a label"):
-        read("classify", write(tmp_path / "b.jsonl", {"text": "x", "label": ["x", True]}))
+        read("classify", write(tmp_path / "b.jsonl", {"text": "x", "label": ["x", None]}))

@@ -14,6 +14,7 @@ from seqeval.metrics import f1_score
 from bothways.batch import Batch
 from bothways.errors import UsageError
 from bothways.inference.examples import encode_texts, encode_words, lay, rows_of
+from bothways.inference.schemes import scheme_of
 from bothways.inference.words import Words, entities
 from bothways.model import Answers
 from bothways.tasks.config import TASKS
@@ -31,7 +32,7 @@ ANSWERS = Answers("tag", "tags", ("O", "B-A", "I-A"), "one", "encoder")
 def test_every_word_has_the_place_of_its_first_piece(kind: str, length: int, text: str) -> None:
     own = tokenizer(kind)
     words = Words.of(text)
-    parts = encode_words(own, words.read, words.spans, length=length)
+    parts = encode_words(own, words, length=length)
     assert all(len(part) <= length for part in parts)
     told = np.concatenate([part.of for part in parts])
     assert told.tolist() == sorted(set(told.tolist()))
@@ -102,13 +103,13 @@ def test_words_that_are_given_are_joined_as_their_script_has_it() -> None:
 def test_names_are_read_as_seqeval_reads_them_and_placed_in_the_text_that_was_given() -> None:
     text = "cafe\u0301 Noir in Paris"
     words = Words.of(text)
-    found = list(entities(words, ["B-ORG", "I-ORG", "O", "I-LOC"]))
+    found = list(entities(words, ["B-ORG", "I-ORG", "O", "I-LOC"], scheme_of(("O", "B-ORG", "I-ORG", "I-LOC"))))
     assert [(one.label, one.text, one.start, one.end) for one in found] == [
         ("ORG", "cafe\u0301 Noir", 0, 10),
         ("LOC", "Paris", 14, 19),
     ]
     assert all(text[one.start : one.end] == one.text for one in found)
-    assert list(entities(words, ["NN", "NN", "IN", "NN"])) == []
+    assert list(entities(words, ["NN", "NN", "IN", "NN"], scheme_of(("NN", "IN")))) == []
 
 
 def test_the_scores_are_seqevals() -> None:
@@ -121,7 +122,7 @@ def test_the_scores_are_seqevals() -> None:
     # one right of three said, of three true
     assert scores == pytest.approx({"f1": 1 / 3, "precision": 1 / 3, "recall": 1 / 3, "accuracy": 3 / 6})
     assert scores["f1"] == f1_score([list(gold) for gold in golds], said)
-    value, weight = TASKS["tag"].items(examples, [{"tags": tags} for tags in said])
+    value, weight = TASKS["tag"].items(examples, [{"tags": tags} for tags in said], answers)
     assert value.tolist() == [2.0, 0.0] and weight.tolist() == [4.0, 2.0]
     assert value.sum() / weight.sum() == pytest.approx(scores["f1"])
 

@@ -108,7 +108,7 @@ def _items(reader: Reader, task: str, path: Path) -> Items:
         assert example.words is not None
         words = example.words
         spans = words.spans.tolist()
-        for part in encode_words(reader.tokenizer, words.read, words.spans, length=reader.model.config.length):
+        for part in encode_words(reader.tokenizer, words, length=reader.model.config.length):
             rows.append(part.pieces.astype(np.int64))
             for at, of in zip(part.at.tolist(), part.of.tolist(), strict=True):
                 first, last = spans[of]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ Column = Annotated[
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out, count and list records that are wrong.")]
 LISTED = 10  # bad records
+TOLD = ("examples", "best", "test", "tags", "majority", "warnings", "truncated", "skipped")
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
 
 
@@ -80,7 +82,7 @@ def finetune(
     run(config, resume=resume, show=show)
     manifest = RunFolder(config.out).manifest()
     if json:
-        return print_json({key: manifest.get(key) for key in ("examples", "best", "test", "truncated", "skipped")})
+        return print_json({key: manifest.get(key) for key in TOLD})
     return _tell(manifest, config.out)
 
 
@@ -104,12 +106,22 @@ def _tell(manifest: dict[str, Any], out: Path) -> None:
         "",
         f"read       {manifest['columns']}",
         f"examples   {examples['train']} train, {examples['dev']} dev{held}, {examples['test']} test",
+        *([f"tags       {manifest['tags']}"] if manifest["tags"] else []),
         f"cut        {cut_texts(cut)}",
         *(f"skipped    {line}" for line in skipped[:LISTED]),
         *([f"           and {len(skipped) - LISTED} more, in {out / 'manifest.json'}"] if skipped[LISTED:] else []),
+        *(f"{name:10} {line}" for name, line in _worth(manifest)),
         f"kept       epoch {manifest['best']['epoch']}, in {out / 'model'}",
     ]
     console().out("\n".join(lines), highlight=False)
+
+
+def _worth(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a score is worth: what the commonest answer alone would get, and what to beware of."""
+    if majority := told.get("majority"):
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in majority["scores"].items())
+        yield "majority", f"always {majority['answer']!r}: {scores}"
+    yield from (("warning", line) for line in told.get("warnings") or ())
 
 
 def _tell_means(means: dict[str, Any], out: Path) -> None:
@@ -118,6 +130,7 @@ def _tell_means(means: dict[str, Any], out: Path) -> None:
         for name, one in (means[where] or {}).items():
             values = ", ".join(f"{value:.4f}" for value in one["values"])
             lines.append(f"{where:6s} {name:20s} {one['mean']:.4f} ± {one['half_width']:.4f}   ({values})")
+    lines += [f"{name}  {line}" for name, line in _worth(means)]
     console().out("\n".join([*lines, f"kept   {means['kept']}, in {out / 'model'}"]), highlight=False)
 
 
@@ -200,8 +213,11 @@ def evaluate(
     scores = measure(run, file, columns=_columns(column), skip=skip, show=show)
     if json:
         return print_json(scores | {"skipped": len(skipped.found)})
-    for name, value in scores.items():
-        console().out(f"{name:20s} {value if isinstance(value, int) else format(value, '.4f')}", highlight=False)
+    figures = {name: value for name, value in scores.items() if isinstance(value, int | float)}
+    told = {name: str(value) if isinstance(value, int) else f"{value:.4f}" for name, value in figures.items()}
+    tags = [("tags", scores["tags"])] if scores["tags"] else []
+    for name, line in [*told.items(), *tags, *_worth(scores)]:
+        console().out(f"{name:20s} {line}", highlight=False)
     for line in skipped.found:
         console().out(f"skipped  {line}", highlight=False)
     return None

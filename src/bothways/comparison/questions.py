@@ -11,6 +11,7 @@ from bothways.corpus.fields import refuse_field, text_field
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.readers import Reader
 from bothways.errors import DataError
+from bothways.tasks.labels import label_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,10 @@ class Labelled:
             first, *second = (text_field(path, number, record, field) for field in fields)
             texts.append(first)
             other += second
-            if not isinstance(record.get("label"), str | int):
+            if (label := label_name(record.get("label"))) is None:
                 refuse_field(path, number, record, "label")
-            labels.append(str(record["label"]))
+            else:
+                labels.append(label)
         if not texts:
             raise DataError(f"{path}: expected records with text and label, got an empty file")
         return cls(texts, other or None, labels)

@@ -60,7 +60,7 @@ def tuned_answers(run: Path, files: TaskFiles, *, seed: int) -> Items:
         _, examples = read_examples(tuned.task, files.test, said={}, skip=skip)
         asked = tuned.encode(check_known(tuned.task, examples, tuned.answers, skip), skip)
         _, said = measure(tuned, asked)
-        return Items(*tuned.task.items([example for example, _ in asked], said))
+        return Items(*tuned.task.items([example for example, _ in asked], said, tuned.answers))
 
 
 def untrained_run(config: PretrainConfig, place: Path) -> Path:

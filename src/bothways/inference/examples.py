@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from bothways.batch import Batch, Sample, Target
+from bothways.inference.words import Words
 from bothways.model import Answers
 from bothways.text import Tokenizer
 from bothways.visibility import Layout
@@ -61,15 +63,18 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], *, length: int) -> 
     return Encoded(framed, segments, here, here, here, max(0, whole - room))
 
 
-def encode_words(tokenizer: Tokenizer, text: str, spans: np.ndarray, *, length: int) -> list[Encoded]:
-    """The parts of a text that has words, from and to in `spans` [W, 2].
+def encode_words(tokenizer: Tokenizer, words: Words, *, length: int) -> list[Encoded]:
+    """The parts of a text that has words.
 
     A text longer than the model reads is parted before a word, so none is left out. A word of which no piece is left
     (tokenizers drop some characters) has no place.
     """
-    pieces, covered = tokenizer.encode_spans(text)
+    pieces, covered = tokenizer.encode_spans(words.read)
+    if words.exact:
+        pieces, covered = _parted(tokenizer, words, pieces, covered)
     if not len(pieces):
         return []
+    spans = words.spans
     first = np.searchsorted(covered[:, 1], spans[:, 0], side="right")  # the first piece that ends behind its beginning
     first = np.minimum(first, len(pieces) - 1)
     known = np.flatnonzero((covered[first, 0] < spans[:, 1]) & (covered[first, 1] > spans[:, 0]))
@@ -86,6 +91,28 @@ def encode_words(tokenizer: Tokenizer, text: str, spans: np.ndarray, *, length: 
         parts.append(Encoded(framed, segments, at, np.zeros_like(at), known[inside]))
         begin = end
     return parts
+
+
+def _parted(
+    tokenizer: Tokenizer, words: Words, pieces: np.ndarray, covered: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pieces, and what they cover, where those that hold characters of two words are spelt word by word."""
+    bounds = np.unique(words.spans)
+    found: list[int] = []
+    places: list[tuple[int, int]] = []
+    for piece, (start, end) in zip(pieces.tolist(), covered.tolist(), strict=True):
+        inside = bounds[np.searchsorted(bounds, start, side="right") : np.searchsorted(bounds, end)].tolist()
+        cuts = [cut for cut in inside if not words.read[cut - 1].isspace()]  # white space belongs to what follows
+        if not cuts:
+            found.append(piece)
+            places.append((start, end))
+            continue
+        for begin, stop in pairwise([start, *cuts, end]):
+            within = not words.read[begin].isspace() if begin > start else tokenizer.is_inside(piece)
+            spelt = tokenizer.spelling(words.read[begin:stop], inside=within)
+            found += spelt
+            places += [(begin, stop)] * len(spelt)
+    return np.array(found, dtype=np.int32), np.array(places, dtype=np.int64).reshape(-1, 2)
 
 
 def rows_of(lengths: Sequence[int]) -> list[list[int]]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from bothways.inference.answering import chances, logits_of, whole
 from bothways.inference.examples import Encoded, encode_words
-from bothways.inference.labelling import Tagged, tagged, taught
+from bothways.inference.labelling import Tagged, tagged, taught, words_of
 from bothways.inference.reading import Reader
 from bothways.inference.words import Words
 from bothways.model import Answers
@@ -36,7 +36,7 @@ def intent(reader: Reader, texts: Sequence[str]) -> list[Intended]:
         ModelError: the model was not fine-tuned to.
     """
     answers, length = taught(reader, "intent"), reader.length
-    found = [Words.of(text) for text in texts]
+    found = [words_of(text, answers) for text in texts]
     parts = [encode_intent(reader.tokenizer, words, answers, length=length) for words in found]
     logits = iter(logits_of(reader.model, [part for some in parts for part in some], answers))
     return [
@@ -47,7 +47,7 @@ def intent(reader: Reader, texts: Sequence[str]) -> list[Intended]:
 def encode_intent(tokenizer: Tokenizer, words: Words, answers: Answers, *, length: int) -> list[Encoded]:
     """As `encode_words`, with a place numbered W for the intent: where the text begins, or ends where it is read from
     left to right."""
-    parts = encode_words(tokenizer, words.read, words.spans, length=length)
+    parts = encode_words(tokenizer, words, length=length)
     if not parts:
         return []
     number, at = (-1, len(parts[-1]) - 1) if answers.reads == "decoder" else (0, 0)

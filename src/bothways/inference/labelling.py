@@ -12,12 +12,12 @@ from bothways.errors import ModelError, UsageError
 from bothways.inference.answering import chances, logits_of, whole
 from bothways.inference.examples import Encoded, encode_texts, encode_words
 from bothways.inference.reading import Reader
+from bothways.inference.schemes import scheme_of
 from bothways.inference.spans import QUESTION, Span, best_span, encode_question
 from bothways.inference.words import Entity, Words, entities
 from bothways.model import Answers
 from bothways.text import Tokenizer
 
-OUTSIDE = "O"
 _TEXTS = {1: "one text", 2: "two texts"}
 Text = str | tuple[str, str]
 Texts = Sequence[Text]
@@ -70,13 +70,15 @@ def match(reader: Reader, texts: Texts) -> np.ndarray:
 def tag(reader: Reader, texts: Sequence[str | list[str]]) -> list[Tagged]:
     """Texts, or lists of their words. A text longer than the model reads is read in parts.
 
+    The words of a text are its characters where the model was taught so.
+
     Raises:
         ModelError: the model was not fine-tuned to.
     """
     answers = taught(reader, "tag")
     length = reader.length
-    found = [Words.of(text) if isinstance(text, str) else Words.joined(text) for text in texts]
-    parts = [encode_words(reader.tokenizer, words.read, words.spans, length=length) for words in found]
+    found = [words_of(text, answers) for text in texts]
+    parts = [encode_words(reader.tokenizer, words, length=length) for words in found]
     logits = iter(logits_of(reader.model, [part for some in parts for part in some], answers))
     return [
         tagged(words, whole(some, [next(logits) for _ in some], count=len(words), labels=len(answers.labels)), answers)
@@ -141,12 +143,27 @@ def label_of(logits: np.ndarray, answers: Answers) -> Label:
 
 def tagged(words: Words, logits: np.ndarray, answers: Answers) -> Tagged:
     """logits [W, C], nan for a word that the model never saw: it is outside of everything."""
-    known = ~np.isnan(logits[:, 0])
+    known, scheme = ~np.isnan(logits[:, 0]), scheme_of(answers.labels)
     found = chances(np.where(known[:, None], logits, 0.0).astype(np.float64), answers)
     best = found.argmax(-1)
-    tags = [answers.labels[number] if there else OUTSIDE for number, there in zip(best, known, strict=True)]
+    tags = [answers.labels[number] if there else scheme.outside for number, there in zip(best, known, strict=True)]
     sure = [float(chance) if there else 1.0 for chance, there in zip(found.max(-1), known, strict=True)]
-    return Tagged([words[i] for i in range(len(words))], tags, sure, list(entities(words, tags)))
+    return Tagged([words[i] for i in range(len(words))], tags, sure, list(entities(words, tags, scheme)))
+
+
+def expect_words(words: Words, answers: Answers) -> None:
+    """
+    Raises:
+        UsageError: characters of a text for a model that was taught its words, or the other way round.
+    """
+    if words.by in ("text", "characters") and (words.by == "characters") != answers.characters:
+        ways = ("the words of a text", "its characters")[:: -1 if answers.characters else 1]
+        raise UsageError(f"expected {ways[0]}, as the model was trained on, got {ways[1]}")
+
+
+def words_of(text: str | list[str], answers: Answers) -> Words:
+    """Those that are given, or those of a text, parted as the model was taught."""
+    return Words.of(text, characters=answers.characters) if isinstance(text, str) else Words.joined(text)
 
 
 def warn_of_cuts(examples: Sequence[Encoded], limit: str, *, depth: int = 5) -> None:

@@ -9,15 +9,18 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from bothways.errors import UsageError
+from bothways.inference.schemes import Scheme
 from bothways.text.characters import HAN
 
 _MARK, _LETTER = "\u0300", rf"[^\W\d{HAN}]"
 _WORD = re.compile(rf"(?:[{HAN}]|\d+|{_LETTER}(?:{_MARK}*{_LETTER})*|[^\w\s]){_MARK}*")
 """Ideographs, numbers, runs of letters, single signs, each with the marks behind it; runs go on behind theirs."""
+_SIGN = re.compile(rf"\S{_MARK}*")
 _JOINERS = "\u200c\u200d"
 """They say how the letters around them are drawn, and part no words."""
 
@@ -30,23 +33,50 @@ class Words:
     spans   [W, 2] where each word begins and ends in it
     text    the text as it was given
     places  [W, 2] where each word begins and ends in that
+    by      what parted them: the text itself, whoever gave its words, or their places; or each character is one
     """
 
     read: str
     spans: np.ndarray
     text: str
     places: np.ndarray
+    by: Literal["text", "tokens", "places", "characters"] = "text"
+
+    @property
+    def exact(self) -> bool:
+        """Whether a piece may hold characters of one word only: others may begin or end within what has no space."""
+        return self.by in ("places", "characters")
 
     @classmethod
-    def of(cls, text: str) -> Words:
-        """Those that the text shows.
+    def of(cls, text: str, *, characters: bool = False) -> Words:
+        """Those that the text shows; or its characters, each with the marks behind it, white space left out.
 
         Raises:
             UsageError: letters in pieces that only come together across a boundary of letters (Hangul in jamo).
         """
         read, origin = composed(text)
-        spans = np.array([found.span() for found in _WORD.finditer(_marked(read))], dtype=np.int64).reshape(-1, 2)
-        return cls(read, spans, text, origin[spans])
+        parted = (_SIGN if characters else _WORD).finditer(_marked(read))
+        spans = np.array([found.span() for found in parted], dtype=np.int64).reshape(-1, 2)
+        return cls(read, spans, text, origin[spans], "characters" if characters else "text")
+
+    @classmethod
+    def placed(cls, text: str, places: Sequence[tuple[int, int]]) -> Words:
+        """Those that begin and end at such characters of the text.
+
+        Raises:
+            UsageError: a place that is not inside the text, not behind the one before, within a letter, or blank.
+        """
+        read, origin = composed(text)
+        behind = 0
+        for start, end in places:
+            if not behind <= start < end <= len(text) or not text[start:end].strip():
+                raise UsageError(f"expected words of the text, one behind the other, got characters {start} to {end}")
+            behind = end
+        given = np.array(places, dtype=np.int64).reshape(-1, 2)
+        spans = np.searchsorted(origin, given)
+        if (wrong := np.flatnonzero((origin[spans] != given).any(-1))).size:
+            raise UsageError(f"expected words of whole letters, got characters {places[wrong[0]]} within one")
+        return cls(read, spans, text, given, "places")
 
     @classmethod
     def joined(cls, words: Sequence[str]) -> Words:
@@ -59,7 +89,7 @@ class Words:
             spans.append((len(read), len(read) + len(plain)))
             read += plain
         places = np.array(spans, dtype=np.int64).reshape(-1, 2)
-        return cls(read, places, read, places)
+        return cls(read, places, read, places, "tokens")
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -89,14 +119,27 @@ class Entity:
     last: int
 
 
-def entities(words: Words, tags: Sequence[str]) -> Iterator[Entity]:
+def entities(words: Words, tags: Sequence[str], scheme: Scheme) -> Iterator[Entity]:
     """The names among tagged words, as seqeval reads tags (conlleval's way: an I- after nothing begins one)."""
     from seqeval.metrics.sequence_labeling import get_entities
 
-    if any(tag[1:2] == "-" for tag in tags):
-        for label, first, last in get_entities(list(tags)):
-            start, end = int(words.places[first, 0]), int(words.places[last, 1])
-            yield Entity(label, words.text[start:end], start, end, int(first), int(last))
+    for label, first, last in get_entities([scheme.plain(tag) for tag in tags]):
+        start, end = int(words.places[first, 0]), int(words.places[last, 1])
+        yield Entity(label, words.text[start:end], start, end, int(first), int(last))
+
+
+def found_in(text: str, wanted: str, *, start: int | None = None) -> tuple[int, int] | None:
+    """Where a stretch of the text stands, first of all or from `start` on, in whatever form (NFC, NFD) its letters are
+    and without white space around it; None: it does not."""
+    begin = text.find(wanted) if start is None else start
+    if wanted and begin >= 0 and text.startswith(wanted, begin):
+        return begin, begin + len(wanted)
+    read, origin = composed(text)
+    plain = unicodedata.normalize("NFC", wanted).strip()
+    at = read.find(plain) if start is None else int(np.searchsorted(origin, start))
+    if not plain or at < 0 or not read.startswith(plain, at):
+        return None
+    return int(origin[at]), int(origin[at + len(plain)])
 
 
 def composed(text: str) -> tuple[str, np.ndarray]:

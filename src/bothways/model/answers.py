@@ -38,6 +38,7 @@ class Answers:
     texts   of an example, one or two; 0: nobody says, or it is not for the task to say
     thresholds  the chance from which on a label is given: of each where several may be right, of the second of two;
                 None: a half
+    characters  for tags: whether each character of a text is a word
     """
 
     task: str
@@ -47,6 +48,7 @@ class Answers:
     reads: Side
     texts: int = 0
     thresholds: tuple[float, ...] | None = None
+    characters: bool = False
 
     @property
     def face(self) -> str:

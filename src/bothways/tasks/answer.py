@@ -11,7 +11,7 @@ import numpy as np
 from bothways.errors import UsageError
 from bothways.inference.examples import Encoded
 from bothways.inference.spans import best_span, encode_question
-from bothways.inference.words import composed
+from bothways.inference.words import composed, found_in
 from bothways.model import Answers
 from bothways.tasks.records import BadField, Columns
 from bothways.tasks.squad import exact, f1
@@ -70,7 +70,9 @@ class Answer(Task):
             "exact": float(np.mean([exact(text, right) for text, right in zip(texts, golds, strict=True)])),
         }
 
-    def items(self, examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    def items(
+        self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
+    ) -> tuple[np.ndarray, np.ndarray]:
         golds = ([text for text, _ in example.gold] for example in examples)
         found = [f1(one["text"], right) for one, right in zip(said, golds, strict=True)]
         return np.array(found), np.ones(len(found))
@@ -95,8 +97,8 @@ def _placed(answer: Any, context: str, column: str) -> tuple[str, int]:
         text, start = str(answer["text"]), int(answer.get("start", answer.get("answer_start", -1)))
     except (TypeError, KeyError, ValueError, AttributeError):
         raise BadField(column, f"text and start, got {answer!r:.80}") from None
-    if start < 0:
-        start = context.find(text)
-    if not text or start < 0 or context[start : start + len(text)] != text:
-        raise BadField(column, f"an answer that stands in its context at {start}, got {text!r:.80}")
-    return text, start
+    place = found_in(context, text, start=start if start >= 0 else None)
+    if place is None:
+        where = f" at {start}" if start >= 0 else ""
+        raise BadField(column, f"an answer that stands in its context{where}, got {text!r:.80}")
+    return context[slice(*place)], place[0]

@@ -12,6 +12,7 @@ from bothways.errors import DataError
 from bothways.inference.examples import Encoded
 from bothways.inference.labelling import choice_of, encode_choices
 from bothways.model import Answers
+from bothways.tasks.labels import label_name
 from bothways.tasks.records import BadField, Columns
 from bothways.tasks.task import Example, Heard, Task, file_of
 from bothways.text import Tokenizer
@@ -21,7 +22,7 @@ class Choose(Task):
     """Records hold question, choices and, if there is one, context; answer: the number of the right choice, from 0, or
     its text."""
 
-    name, metric = "choose", "accuracy"
+    name, metric, key = "choose", "accuracy", "choice"
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         return ("question", "choices", "answer") if gold else ("question", "choices"), ("context", "id")
@@ -35,9 +36,12 @@ class Choose(Task):
         right = None
         if gold:
             said = record.get(columns.names["answer"])
-            right = choices.index(said) if said in choices else said
-            right = int(right) if isinstance(right, str) and right.isdecimal() else right  # as a table has it
-            if not isinstance(right, int) or isinstance(right, bool) or not 0 <= right < len(choices):
+            names, name = [label_name(one) for one in choices], label_name(said)
+            if isinstance(said, str) and name in names:
+                right = names.index(name)
+            elif name in (numbers := [str(number) for number in range(len(choices))]):
+                right = numbers.index(name)  # a table has it as text, pandas as 1.0
+            else:
                 raise BadField(columns.names["answer"], f"one of the choices or its number, from 0, got {said!r:.80}")
         before = _context(columns.value(record, "context"), columns) if "context" in columns.names else ""
         texts = (before, columns.text(record, "question"), *choices)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -13,6 +12,7 @@ from bothways.errors import DataError
 from bothways.inference.examples import Encoded, encode_texts
 from bothways.inference.labelling import expected, label_of
 from bothways.model import Answers
+from bothways.tasks.labels import label_name, natural
 from bothways.tasks.records import BadField, Columns
 from bothways.tasks.task import Example, Heard, Task, file_of
 from bothways.text import Tokenizer
@@ -21,7 +21,7 @@ from bothways.text import Tokenizer
 class Classify(Task):
     """One class of two or more; several where the label is a list."""
 
-    name, metric = "classify", "accuracy"
+    name, metric, key = "classify", "accuracy", "label"
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         return ("text", "label") if gold else ("text",), ("other", "id")
@@ -30,12 +30,10 @@ class Classify(Task):
         value: Any = None
         if gold:
             value = columns.value(record, "label")
-            if isinstance(value, list) and all(map(_names_a_class, value)):
-                value = tuple(sorted({str(one) for one in value}))
-            elif _names_a_class(value):
-                value = str(value)
-            else:
+            names = [label_name(one) for one in (value if isinstance(value, list) else [value])]
+            if None in names:
                 raise BadField(columns.names["label"], f"a label, or a list of them, got {value!r}")
+            value = tuple(sorted({name for name in names if name})) if isinstance(value, list) else names[0]
         return _example(record, columns, value, place=place, number=number)
 
     def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
@@ -47,7 +45,7 @@ class Classify(Task):
             only = ", ".join(labels) or "none"
             raise DataError(f"{file_of(examples)}: expected two classes or more to tell apart, got only {only!r}")
         kind: Any = "several" if several else "one"
-        return Answers(self.name, "label", tuple(sorted(labels, key=_natural)), kind, reads, len(examples[0].texts))
+        return Answers(self.name, "label", tuple(sorted(labels, key=natural)), kind, reads, len(examples[0].texts))
 
     def check(self, example: Example, answers: Answers) -> str | None:
         if isinstance(example.gold, tuple) != (answers.kind == "several"):
@@ -69,18 +67,13 @@ class Classify(Task):
     def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
         return asdict(label_of(heard.logits[0][0], heard.answers))
 
-    def items(self, examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-        """A list of labels is right only whole."""
-        plain = [{"label": tuple(one["label"]) if isinstance(one["label"], list) else one["label"]} for one in said]
-        return super().items(examples, plain)
-
     def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
         from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
         if answers.kind == "several":
             return _of_several([example.gold for example in examples], [one["label"] for one in said], answers.labels)
         golds, labels = [example.gold for example in examples], [one["label"] for one in said]
-        known = sorted({*golds, *labels}, key=_natural)
+        known = sorted({*golds, *labels}, key=natural)
         scores = {
             "accuracy": float(accuracy_score(golds, labels)),
             "macro_f1": float(f1_score(golds, labels, labels=known, average="macro", zero_division=0)),
@@ -160,12 +153,3 @@ def _squared(golds: Sequence[float], found: Sequence[float]) -> float:
 def _example(record: Mapping[str, Any], columns: Columns, gold: Any, *, place: str, number: int) -> Example:
     texts = tuple(columns.text(record, role) for role in ("text", "other") if role in columns.names)
     return Example(columns.id(record, number), texts, gold, place)
-
-
-def _natural(label: str) -> tuple[float, str]:
-    """Labels that are numbers in the order of numbers: "2" before "10"."""
-    return (float(label), label) if re.fullmatch(r"-?\d+", label) else (np.inf, label)
-
-
-def _names_a_class(value: Any) -> bool:
-    return bool(value.strip()) if isinstance(value, str) else isinstance(value, int) and not isinstance(value, bool)

@@ -72,6 +72,9 @@ class FinetuneConfig(Frozen):
     patience: int | None = Field(default=None, ge=1, description="epochs without a better score before it stops")
     length: int | None = Field(default=None, ge=8, description="pieces of a text; left out: as the model, at most 512")
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    label_names: tuple[str, ...] = Field(
+        default=(), description="of labels that are numbers in the files, from 0: [O, B-PER, I-PER]"
+    )
     dev_share: float = Field(default=0.1, gt=0, lt=1, description="held out of train where no dev is given")
     seed: int = 0
 

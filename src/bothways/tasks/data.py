@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bothways.errors import DataError, UsageError
 from bothways.inference.examples import Encoded
 from bothways.model import Answers
 from bothways.tasks.config import FinetuneConfig, task_named
+from bothways.tasks.labels import labels_in, renamed, spellings
 from bothways.tasks.records import BadField, Columns, Skip, Skipped, records, refuse
 from bothways.tasks.task import Example, Task
 from bothways.tasks.thresholds import check_thresholds
@@ -49,12 +53,11 @@ def read_data(config: FinetuneConfig, *, reads: str) -> Data:
     task = task_named(config.task)
     skip: Skip = Skipped() if config.skip_bad else refuse
     columns, train = read_examples(task, config.train, said=config.columns, skip=skip)
-    if config.dev:
-        _, dev = read_examples(task, config.dev, said=config.columns, skip=skip)
-        held = 0
-    else:
+    train = task.fitting(named(train, config.label_names, skip), skip)
+    dev: list[Example] = []
+    if not config.dev:
         train, dev = hold_out(train, config.dev_share)
-        held = len(dev)
+    held = len(dev)
     enough(train, config.train, "to train on", skip)
     answers = task.answers(train, reads=reads)
     if held and (rare := [bool(task.check(example, answers)) for example in dev]):
@@ -67,9 +70,12 @@ def read_data(config: FinetuneConfig, *, reads: str) -> Data:
     if config.head:
         answers = replace(answers, head=config.head)  # one of the task's
     _check_settings(config, answers)
-    test = read_examples(task, config.test, said=config.columns, skip=skip)[1] if config.test else []
-    dev, test = (check_known(task, some, answers, skip) for some in (dev, test))
-    return Data(train, dev, test, answers, columns, held, skip)
+    sides = {}
+    for side, file in {"dev": config.dev, "test": config.test}.items():
+        if file:
+            _, some = read_examples(task.like(answers), file, said=config.columns, skip=skip)
+            sides[side] = check_known(task, named(some, config.label_names, skip), answers, skip)
+    return Data(train, sides.get("dev", dev), sides.get("test", []), answers, columns, held, skip)
 
 
 def _check_settings(config: FinetuneConfig, answers: Answers) -> None:
@@ -81,6 +87,8 @@ def _check_settings(config: FinetuneConfig, answers: Answers) -> None:
         check_thresholds(answers)
     if config.class_weights == "balanced" and (config.task, answers.kind) != ("classify", "one"):
         raise UsageError("class_weights=balanced is for classify with one label an example")
+    if config.label_names and (answers.kind not in ("one", "several")):
+        raise UsageError(f"label_names is for labels, which {config.task} has none of")
     if config.label_smoothing and answers.kind != "one":
         raise UsageError("label_smoothing is for one label an example, or a tag a word")
 
@@ -157,14 +165,33 @@ def _columns(
 def hold_out(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
     """Those kept and those held out, by a hash of the texts: the same texts are always on the same side."""
 
-    def held(example: Example) -> bool:
-        seal = hashlib.sha256("\0".join(example.texts).encode()).digest()
-        return int.from_bytes(seal[:8], "big") / 2**64 < share
-
     sides: tuple[list[Example], list[Example]] = ([], [])
-    for example in examples:
-        sides[held(example)].append(example)
+    for example, seal in zip(examples, seals(examples).tolist(), strict=True):
+        sides[seal / 2**64 < share].append(example)
     return sides
+
+
+def seals(examples: Sequence[Example]) -> np.ndarray:
+    """uint64 [E], alike for texts that differ in white space at most."""
+    texts = ("\0".join(" ".join(unicodedata.normalize("NFC", text).split()) for text in one.texts) for one in examples)
+    return np.array([int.from_bytes(sha256(text.encode()).digest()[:8], "big") for text in texts], dtype=np.uint64)
+
+
+def named(examples: Sequence[Example], names: Sequence[str], skip: Skip) -> list[Example]:
+    """With labels that are numbers, from 0, by their names; as they are where there are none.
+
+    Raises:
+        DataError: a number without a name, unless such are skipped.
+    """
+    if not names:
+        return [*examples]
+    table, kept = {str(number): name for number, name in enumerate(names)}, []
+    for example in examples:
+        if odd := [one for one in labels_in(example.gold) if one.lstrip("-").isdecimal() and one not in table]:
+            example.leave_out(skip, f"expected the number of a label, 0 to {len(names) - 1}, got {odd[0]}")
+        else:
+            kept.append(replace(example, gold=renamed(example.gold, table)))
+    return kept
 
 
 def check_known(task: Task, examples: Sequence[Example], answers: Answers, skip: Skip) -> list[Example]:
@@ -175,10 +202,11 @@ def check_known(task: Task, examples: Sequence[Example], answers: Answers, skip:
     """
     kept = []
     for example in examples:
-        if wrong := task.check(example, answers):
+        known = replace(example, gold=renamed(example.gold, spellings(answers.labels)))
+        if wrong := task.check(known, answers):
             example.leave_out(skip, wrong)
         else:
-            kept.append(example)
+            kept.append(known)
     return kept
 
 

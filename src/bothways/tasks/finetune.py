@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import FinetuneConfig, rate_for, task_named
 from bothways.tasks.data import Asked, Data, encoded, enough, read_data
 from bothways.tasks.intervals import bootstrap
+from bothways.tasks.judged import remember, trained_on, worth
 from bothways.tasks.losses import losses_of
 from bothways.tasks.predict import Tuned, measure
 from bothways.tasks.records import Skipped
@@ -123,6 +124,7 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
     data = replace(data, train=training, dev=dev, test=test)
     if not resume:
         folder.create(config)
+    remember(folder.path, data.train if config.dev else [*data.train, *data.dev])
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device)
     precision = precision_for(config.precision)
@@ -146,25 +148,31 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
         if found:
             load_state(run.state, found[-1])
         folder.cut(run.state.step if found else -1)
+    folder.note(status="running", precision=precision, **_read(run, asked))
+    return run
+
+
+def _read(run: Run, asked: Mapping[str, Sequence[Asked]]) -> dict[str, Any]:
+    """What manifest.json says of the files, and of what read them."""
+    data = run.data
     cut = {side: sum(any(part.cut for part in parts) for _, parts in some) for side, some in asked.items()}
-    folder.note(
-        status="running",
-        versions={"bothways": __version__, "torch": torch.__version__},
-        columns=str(data.columns),
-        roles=dict(data.columns.names),
-        examples={
+    return {
+        "versions": {"bothways": __version__, "torch": torch.__version__},
+        "columns": str(data.columns),
+        "roles": dict(data.columns.names),
+        "label_names": list(run.config.label_names),
+        "examples": {
             "train": len(data.train),
             "dev": len(data.dev),
             "test": len(data.test),
             "dev_cut_from_train": data.held,
         },
-        truncated={**cut, "length": length},
-        lengths=by_length(np.array([len(part) for parts in run.parts for part in parts])),
-        skipped=data.skip.found if isinstance(data.skip, Skipped) else [],
-        labels=list(data.answers.labels),
-        precision=precision,
-    )
-    return run
+        "truncated": {**cut, "length": run.length},
+        "lengths": by_length(np.array([len(part) for parts in run.parts for part in parts])),
+        "skipped": data.skip.found if isinstance(data.skip, Skipped) else [],
+        "labels": list(data.answers.labels),
+        "tags": run.task.reading(data.answers),
+    }
 
 
 def _encoded(config: FinetuneConfig, data: Data, tokenizer: Tokenizer, *, length: int) -> dict[str, list[Asked]]:
@@ -369,10 +377,14 @@ def _finish(run: Run, best: int, show: Show) -> None:
     asked, where = (run.test, "test") if run.test else (run.dev, "dev")
     examples = [example for example, _ in asked]
     scores, said = measure(Tuned.load(run.config.out), asked)
+    judged = worth(run.task, examples, said, answers)
+    for side in ("dev", "test"):
+        if getattr(run.config, side):
+            judged["warnings"] += trained_on(run.config.out, getattr(run.data, side), where=f"{side} texts")
     if run.test:
         line = {"kind": "test", "step": run.state.step, "scores": scores}
         run.folder.append(line)
         run.folder.note(test=scores, test_intervals=bootstrap(run.task, examples, said, answers))
         show(line)
-    run.folder.note(status="done")
+    run.folder.note(status="done", **judged)
     write_report(run.config.out, examples, said, answers, where=where)

@@ -5,6 +5,7 @@ One head says both, as transformers' class for tags has it: the intent where the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -13,11 +14,13 @@ import numpy as np
 
 from bothways.inference.examples import Encoded
 from bothways.inference.intents import INTENT, encode_intent, intended
+from bothways.inference.schemes import Scheme, scheme_of
 from bothways.inference.words import Words
 from bothways.model import Answers
+from bothways.tasks.labels import label_name
 from bothways.tasks.records import BadField, Columns
 from bothways.tasks.tag import Tag
-from bothways.tasks.task import Example, Heard
+from bothways.tasks.task import Example, Heard, Task
 from bothways.text import Tokenizer
 
 
@@ -34,13 +37,19 @@ class Intent(Tag):
         example = super().read(record, columns, place=place, number=number, gold=gold)
         if not gold:
             return example
-        intent = record.get(columns.names["intent"])
-        if not isinstance(intent, str) or not intent.strip():
-            raise BadField(columns.names["intent"], f"the name of an intent, got {intent!r}")
+        intent = label_name(record.get(columns.names["intent"]))
+        if intent is None:
+            raise BadField(columns.names["intent"], f"the name of an intent, got {record[columns.names['intent']]!r}")
         return replace(example, gold=(*example.gold, INTENT + intent))
 
+    def slots(self, gold: Sequence[str]) -> Sequence[str]:
+        return gold[:-1]
+
+    def scheme(self, answers: Answers) -> Scheme:
+        return scheme_of(tuple(label for label in answers.labels if not label.startswith(INTENT)))
+
     def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
-        slots = super().answers([_slots(example) for example in examples], reads=reads)
+        slots = super().answers(examples, reads=reads)
         return replace(slots, labels=(*slots.labels, *sorted({example.gold[-1] for example in examples})))
 
     def _parts(self, words: Words, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
@@ -51,20 +60,25 @@ class Intent(Tag):
         return asdict(intended(example.words, heard.parts, heard.logits, heard.answers))
 
     def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
-        slots = super().score([_slots(example) for example in examples], said, answers)
+        slots = super().score(examples, said, answers)
         right = [(INTENT + one["intent"]) == example.gold[-1] for example, one in zip(examples, said, strict=True)]
         return {
-            "whole": float(np.mean(self.items(examples, said)[0])),
+            "whole": float(np.mean(self.items(examples, said, answers)[0])),
             "intent_accuracy": float(np.mean(right)),
             **{f"slot_{name}": value for name, value in slots.items()},
         }
 
-    def items(self, examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-        whole = [
-            (*one["tags"], INTENT + one["intent"]) == example.gold for example, one in zip(examples, said, strict=True)
-        ]
-        return np.array(whole, dtype=np.float64), np.ones(len(whole))
+    def items(
+        self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return Task.items(self, examples, said, answers)
 
+    def told(self, one: Mapping[str, Any]) -> Any:
+        return (*one["tags"], INTENT + one["intent"])
 
-def _slots(example: Example) -> Example:
-    return replace(example, gold=example.gold[:-1])
+    def always(self, golds: Sequence[Any]) -> list[dict[str, Any]]:
+        (common, _), *_ = Counter(gold[-1] for gold in golds).most_common(1)
+        return [one | {"intent": common.removeprefix(INTENT)} for one in super().always(golds)]
+
+    def different(self, golds: Sequence[Any]) -> set[Any]:
+        return {gold[-1].removeprefix(INTENT) for gold in golds}

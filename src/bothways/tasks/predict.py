@@ -22,7 +22,8 @@ from bothways.machine import dtype_of, precision_for
 from bothways.model import Answers, Model, local, read_saved
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import TASKS
-from bothways.tasks.data import Asked, check_known, encoded, enough, read_examples, streamed
+from bothways.tasks.data import Asked, check_known, encoded, enough, named, read_examples, streamed
+from bothways.tasks.judged import trained_on, worth
 from bothways.tasks.records import Columns, Skip, refuse
 from bothways.tasks.task import Example, Heard, Task
 from bothways.text import Tokenizer
@@ -55,7 +56,7 @@ class Tuned:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model = saved.model.eval().to(device=device, dtype=dtype_of(precision_for(precision)))
         reader = Reader(model, Tokenizer.load(folder), saved.trained)
-        return cls(TASKS[answers.task], model, reader.tokenizer, answers, reader.length)
+        return cls(TASKS[answers.task].like(answers), model, reader.tokenizer, answers, reader.length)
 
     def encode(self, examples: Iterable[Example], skip: Skip = refuse) -> list[Asked]:
         """The examples as pieces, without their right answers.
@@ -101,7 +102,8 @@ def evaluate(
     precision: str = "auto",
     show: Callable[[Columns], None] = lambda columns: None,
 ) -> dict[str, Any]:
-    """The scores of a fine-tuned model on a file, with how many examples there were, and how many of them were cut.
+    """The scores of a fine-tuned model on a file, with how many examples there were, how many of them were cut, how
+    its tags are read, what the scores are worth (`judged.worth`), and how many texts the run was trained on.
 
     `show` is handed how the columns are read.
 
@@ -109,13 +111,23 @@ def evaluate(
         DataError: a record without a known answer, unless such are skipped; or none at all.
         ModelError: no fine-tuned model there.
     """
-    tuned = Tuned.load(run, precision=precision)
-    read, examples = read_examples(tuned.task, file, said=columns or {}, skip=skip, usual=_usual(run))
+    tuned, manifest = Tuned.load(run, precision=precision), _manifest(run)
+    usual, names = manifest.get("roles", {}), manifest.get("label_names") or ()
+    read, examples = read_examples(tuned.task, file, said=columns or {}, skip=skip, usual=usual)
     show(read)
-    asked = tuned.encode(check_known(tuned.task, examples, tuned.answers, skip), skip)
+    asked = tuned.encode(check_known(tuned.task, named(examples, names, skip), tuned.answers, skip), skip)
     enough(asked, file, "to measure by", skip)
     scores, said = measure(tuned, asked)
-    return {**scores, "examples": len(asked), "truncated": sum("truncated" in one for one in said)}
+    measured = [example for example, _ in asked]
+    judged = worth(tuned.task, measured, said, tuned.answers)
+    return {
+        **scores,
+        "examples": len(asked),
+        "truncated": sum("truncated" in one for one in said),
+        "tags": tuned.task.reading(tuned.answers),
+        "majority": judged["majority"],
+        "warnings": [*trained_on(Path(run), measured, where="texts"), *judged["warnings"]],
+    }
 
 
 @checked
@@ -140,7 +152,9 @@ def predict(
     if out.is_dir() or (out.exists() and file.exists() and out.samefile(file)):
         raise UsageError(f"--out {out} is {'a folder' if out.is_dir() else 'the file that is read'}: name another")
     tuned = Tuned.load(run, precision=precision)
-    read, examples = streamed(tuned.task, file, said=columns or {}, skip=skip, usual=_usual(run), gold=False)
+    read, examples = streamed(
+        tuned.task, file, said=columns or {}, skip=skip, usual=_manifest(run).get("roles", {}), gold=False
+    )
     show(read)
     count = 0
     aside = out.with_name(f".{out.name}.partial")
@@ -160,10 +174,10 @@ def predict(
     return count
 
 
-def _usual(run: str | Path) -> dict[str, str]:
-    """{role: column} of the file that a run was trained on; of a model without a run, none."""
+def _manifest(run: str | Path) -> dict[str, Any]:
+    """What a run says of how it was trained; of a model without a run, nothing."""
     folder = Path(run)
-    return RunFolder(folder).manifest().get("roles", {}) if folder.is_dir() else {}
+    return RunFolder(folder).manifest() if folder.is_dir() else {}
 
 
 def _plain(vector: np.ndarray) -> list[float]:

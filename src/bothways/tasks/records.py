@@ -20,6 +20,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "tokens": ("tokens", "words"),
     "tags": ("tags", "ner_tags", "labels"),
     "spans": ("spans", "entities"),
+    "offsets": ("offsets", "offset_mapping"),
+    "characters": ("characters",),
     "question": ("question", "query", "prompt"),
     "context": ("context", "passage", "article", "dialogue"),
     "answers": ("answers", "answer"),

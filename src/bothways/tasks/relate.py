@@ -13,7 +13,9 @@ from bothways.errors import DataError, UsageError
 from bothways.inference.examples import Encoded
 from bothways.inference.labelling import label_of
 from bothways.inference.relating import Pair, encode_related
+from bothways.inference.words import found_in
 from bothways.model import Answers
+from bothways.tasks.labels import label_name
 from bothways.tasks.records import BadField, Columns
 from bothways.tasks.task import Example, Heard, Task, file_of
 from bothways.text import Tokenizer
@@ -26,16 +28,18 @@ class Relate(Task):
     """Records hold a text with both things marked, <e1>one</e1> and <e2>two</e2>, or a text, a head and a tail: each
     {"start": 0, "end": 3} in characters, or its words, of which the first place in the text counts."""
 
-    name, metric, heads = "relate", "f1", ("markers", "entities")
+    name, metric, heads, key = "relate", "f1", ("markers", "entities"), "label"
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         return ("text", "label") if gold else ("text",), ("head", "tail", "id")
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
         text, placed = columns.text(record, "text"), {"head", "tail"} <= columns.names.keys()
-        label = record.get(columns.names["label"]) if gold else None
-        if gold and (not isinstance(label, str) or not label.strip()):
-            raise BadField(columns.names["label"], f"the name of a relation, got {label!r}")
+        label = label_name(record.get(columns.names["label"])) if gold else None
+        if gold and label is None:
+            raise BadField(
+                columns.names["label"], f"the name of a relation, got {record.get(columns.names['label'])!r}"
+            )
         try:
             if placed:
                 spans = [_place(columns.value(record, role), columns.names[role], text) for role in ("head", "tail")]
@@ -101,10 +105,10 @@ def _place(value: Any, column: str, text: str) -> tuple[int, int]:
         BadField: no words, or words that are not in the text.
     """
     if isinstance(value, str) and value:
-        start = text.find(value)
-        if start < 0:
+        place = found_in(text, value)
+        if place is None:
             raise BadField(column, f"words of the text, got {value!r}, which are not there")
-        return start, start + len(value)
+        return place
     try:
         return int(value["start"]), int(value["end"])
     except (TypeError, KeyError, ValueError):

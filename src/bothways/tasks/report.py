@@ -70,10 +70,16 @@ def _scores(record: Record) -> Markup:
     if test and spans:
         cells = [[f"{test[name]:.4f}", tag("small", f"{spans[name][0]:.3f} to {spans[name][1]:.3f}")] for name in names]
         rows.append(row("Test", *cells, class_="ours"))
+    majority = record.manifest.get("majority")
+    if majority:
+        always = f"Always {majority['answer']!r}, {'test' if test else 'dev'}"
+        rows.append(row(always, *(f"{majority['scores'][name]:.4f}" for name in names)))
     about = (
         "Dev examples after every epoch. In small print: 95 % of what other test examples would have given (bootstrap)."
     )
-    return _section("How well it does", about, table(("", *(name.replace("_", " ") for name in names)), rows))
+    warnings = [tag("p", f"Warning: {line}.", class_="about") for line in record.manifest.get("warnings") or ()]
+    heads = ("", *(name.replace("_", " ") for name in names))
+    return _section("How well it does", about, *warnings, table(heads, rows))
 
 
 def _curves(record: Record) -> Markup:
@@ -201,6 +207,7 @@ def _facts(manifest: dict[str, Any]) -> Markup:
     skipped = manifest.get("skipped", [])
     rows = [
         row("Columns", manifest["columns"]),
+        *([row("Tags", manifest["tags"])] if manifest.get("tags") else []),
         row("Cut texts", cut_texts(manifest["truncated"])),
         row("Skipped records", "; ".join(skipped[:MOST_MISTAKES]) or "none"),
         row("Precision", manifest["precision"]),

@@ -90,6 +90,11 @@ import bothways
 
 model = bothways.load("path/to/this/folder")
 model.relate("The <e1>company</e1> makes <e2>chairs</e2>.")"""
+_NAMED = """\
+import bothways
+
+model = bothways.load("path/to/this/folder")
+model.{task}("Some text.").entities"""
 _VECTOR = """\
 from sentence_transformers import SentenceTransformer
 
@@ -135,7 +140,9 @@ def _card(config: FinetuneConfig, shape: ModelConfig, answers: Answers, dev: Map
         model=config.model,
         task=config.task,
         labels=", ".join(answers.labels),
-        use=_USE.get(answers.head) or _PIPELINE.format(task=pipeline),
+        use=_NAMED.format(task=config.task)
+        if answers.characters
+        else _USE.get(answers.head) or _PIPELINE.format(task=pipeline),
         what=_what(answers, architecture(shape, answers.face)[1]),
         scores="\n".join(f"| {name} | {value:.4f} |" for name, value in dev.items()),
     )
@@ -146,5 +153,10 @@ def _what(answers: Answers, kind: str) -> str:
         return (
             f"The body is a {kind}, which transformers' AutoModel loads. It has no class for the head, which is in "
             "head.safetensors and needs Bothways"
+        )
+    if answers.characters:
+        return (
+            f"It is a {kind}, which transformers loads. Every character is a word to it, with pieces of its own; "
+            "transformers' pipeline lays pieces across characters, and would get other tags"
         )
     return f"It is a {kind} and needs no code of ours"

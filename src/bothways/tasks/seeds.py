@@ -15,6 +15,7 @@ from bothways.errors import UsageError
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import FinetuneConfig
 from bothways.tasks.finetune import Show, finetune
+from bothways.tasks.judged import SEEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,13 @@ def finetune_seeds(config: FinetuneConfig, seeds: int, *, show: Show = lambda li
     best = max(range(seeds), key=lambda i: next(iter(manifests[i]["best"]["scores"].values())))
     shutil.rmtree(config.out / "model", ignore_errors=True)
     shutil.copytree(runs[best].path / "model", config.out / "model")
+    if (runs[best].path / SEEN).is_file():  # a run of an older version has none
+        shutil.copy(runs[best].path / SEEN, config.out / SEEN)
     told_of: dict[str, Any] = {
         "status": "done",
         "seeds": [run.path.name for run in runs],
         "kept": runs[best].path.name,
-        "roles": manifests[best]["roles"],
+        **{key: manifests[best].get(key) for key in ("roles", "label_names", "majority", "warnings")},
         "dev": _means([manifest["best"]["scores"] for manifest in manifests]),
         "test": _means([manifest["test"] for manifest in manifests]) if config.test else None,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +62,12 @@ class Heard:
 
 
 class Task(ABC):
-    """A kind of question. Tasks have no state; what was learned of the labels is in `Answers`.
+    """A kind of question. What was learned of the labels is in `Answers`.
 
     name    what it is called
     metric  what the best epoch is chosen by; larger is better
     heads   those that may answer, where there are several; the first is taken unless another is asked for
+    key     the field of an answer that holds the label; empty where it says none (a number, a span)
     items_say  what `items` counts, in words; empty where the score is made of all examples at once (a correlation)
     """
 
@@ -73,6 +75,11 @@ class Task(ABC):
     metric: ClassVar[str]
     heads: ClassVar[tuple[Head, ...]] = ()
     items_say: ClassVar[str] = "how many are right"
+    key: ClassVar[str] = ""
+
+    def like(self, answers: Answers) -> Task:
+        """This task, with records read as those that a model was taught."""
+        return self
 
     @abstractmethod
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
@@ -85,6 +92,18 @@ class Task(ABC):
         Raises:
             BadField: a field that is not what is needed.
         """
+
+    def reading(self, answers: Answers) -> str:
+        """How a model's labels are read, where that was decided from them; empty: there is nothing to decide."""
+        return ""
+
+    def fitting(self, examples: Sequence[Example], skip: Skip) -> list[Example]:
+        """Those whose right answers go together.
+
+        Raises:
+            DataError: some that do not, unless such are skipped.
+        """
+        return [*examples]
 
     @abstractmethod
     def answers(self, examples: Sequence[Example], *, reads: str) -> Answers:
@@ -120,8 +139,23 @@ class Task(ABC):
         """What gives the scores of the examples of some numbers, of which one may stand there several times."""
         return lambda drawn: self.score([examples[i] for i in drawn], [said[i] for i in drawn], answers)
 
-    def items(self, examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    def items(
+        self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Value and weight of every example, [E] each; a score is the sum of values over the sum of weights."""
-        key = next(key for key in ("label", "choice") if key in said[0])
-        right = [one[key] == example.gold for example, one in zip(examples, said, strict=True)]
+        right = [self.told(one) == example.gold for example, one in zip(examples, said, strict=True)]
         return np.array(right, dtype=np.float64), np.ones(len(right))
+
+    def told(self, one: Mapping[str, Any]) -> Any:
+        """What was said of an example, as its gold would say it."""
+        value = one[self.key]
+        return tuple(value) if isinstance(value, list) else value
+
+    def always(self, golds: Sequence[Any]) -> list[dict[str, Any]]:
+        """What is said where the commonest of some right answers is given to each."""
+        (common, _), *_ = Counter(golds).most_common(1)
+        return [{self.key: list(common) if isinstance(common, tuple) else common}] * len(golds)
+
+    def different(self, golds: Sequence[Any]) -> set[Any]:
+        """The different labels in some right answers, or in what was said, as `told` has it."""
+        return {*golds}

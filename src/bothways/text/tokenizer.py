@@ -192,9 +192,13 @@ class Tokenizer:
         return self._prefix is not None and (self._engine.id_to_token(number) or "").startswith(self._prefix)
 
     def spelling(self, text: str, *, inside: bool) -> list[int]:
-        """The pieces of a text; `inside` a word, those of a WordPiece tokenizer that only stand there."""
-        if not inside or self._prefix is None:
+        """The pieces of a text; `inside` a word, those that stand there, without a sign that a word begins."""
+        if not inside or self._byte_level:
             return self.encode(text)
+        normalizer = self._engine.normalizer
+        text = "".join(normalizer.normalize_str(text).replace("▁", " ").split()) if normalizer else text
+        if self._prefix is None:
+            return [token.id for token in self._engine.model.tokenize(text)]
         found, begin = [], 0
         while begin < len(text):
             ends = range(len(text), begin, -1)
