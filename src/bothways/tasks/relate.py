@@ -32,7 +32,8 @@ class Relate(Task):
         return ("text", "label") if gold else ("text",), ("head", "tail", "id")
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
-        text, placed = columns.text(record, "text"), {"head", "tail"} <= columns.names.keys()
+        text, known = columns.text(record, "text"), {"head", "tail"} <= columns.names.keys()
+        placed = known and any(columns.has(record, role) for role in ("head", "tail"))
         label = record.get(columns.names["label"]) if gold else None
         if gold and (not isinstance(label, str) or not label.strip()):
             raise BadField(columns.names["label"], f"the name of a relation, got {label!r}")
