@@ -72,13 +72,13 @@ class Reader:
 
     def _text(self, path: Path) -> Iterator[str]:
         """Plain text, cut into documents as the options say."""
-        found = ((number, line) for _, number, line in kept(lines(path), path, self.skip))
+        found = kept(lines(path), path, self.skip)
         if self.options.documents == "lines":
-            yield from (line for _, line in found)
+            yield from (line for _, _, line in found)
             return
         block: list[str] = []
         size = 0
-        for number, line in chain(found, [(0, "")]):
+        for _, number, line in chain(found, [(0, 0, "")]):
             if line.strip() or (number and self.options.documents == "files"):
                 block.append(line)
                 size += len(line) + 1
@@ -103,13 +103,13 @@ def _has_names(path: Path, fields: Parts) -> bool:
     return set(fields) <= set(line.split("\t"))
 
 
-def _columns(line: str | Bad) -> tuple[str, str] | tuple[()] | Bad:
+def _columns(line: str | Bad) -> tuple[str, str] | None | Bad:
     """The first two of a line with a tab between them, and nothing quoted; nothing of an empty line."""
     if isinstance(line, Bad):
         return line
     first, tab, rest = line.partition("\t")
     if not line.strip():
-        return ()
+        return None
     if not tab:
         return Bad("expected two columns with a tab between them, got one")
     if len(line) > LONGEST:

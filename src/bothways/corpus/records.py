@@ -16,7 +16,7 @@ from typing import Any
 
 from bothways.corpus.lines import LONGEST, Bad, BrokenFileError, Skip, kept, lines, refuse
 from bothways.corpus.packed import SUFFIXES
-from bothways.errors import DataError, UsageError, needs
+from bothways.errors import UsageError, needs
 
 Found = Iterator[tuple[int, Any]]
 """(line, what stands there)."""
@@ -67,7 +67,9 @@ def suffix_of(path: Path) -> str:
 
 
 def _checked(found: Any) -> dict[str, Any] | Bad:
-    return found if isinstance(found, dict | Bad) else Bad(f"expected an object with fields, got {type(found).__name__}")
+    return (
+        found if isinstance(found, dict | Bad) else Bad(f"expected an object with fields, got {type(found).__name__}")
+    )
 
 
 def json_lines(path: Path, fields: Sequence[str] = ()) -> Found:
@@ -126,7 +128,7 @@ RECORDS: dict[str, Callable[[Path, Sequence[str]], Found]] = {
 """What reads records, by suffix."""
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "bars"}
+_SEPARATORS = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "bars"}
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 
 
@@ -169,16 +171,14 @@ class _Table:
 
     def _header(self, path: Path) -> tuple[str, ...]:
         line, row = next(((line, row) for line, row in self._rows() if any(row)), (0, []))
+        own, raw = _DELIMITERS[self.kind], _text(self._taken[0][1]) if row else ""
+        if other := next((other for other in _SEPARATORS if own not in raw and other in raw), None):
+            hint = {"\t": "Name it .tsv", ",": "Name it .csv"}.get(other, "Save it with commas, as .csv")
+            got = f"{raw[:80]!r}, with {_SEPARATORS[other]} in it"
+            refuse(path, line, f"expected {_SEPARATORS[own]} between the names of columns, got {got}. {hint}.")
         if isinstance(row, Bad):
-            refuse(path, line, f"expected the names of columns, got: {row.why}")
-        other = next((other for other in _OTHER_DELIMITERS if len(row) == 1 and other in row[0]), None)
-        if other:
-            hint = {"\t": "Name it .tsv.", ",": "Name it .csv."}.get(other, "Save it with commas, as .csv.")
-            own = _OTHER_DELIMITERS[_DELIMITERS[self.kind]]
-            raise DataError(
-                f"{path}, line {line}: expected {own} between columns, got one column, {row[0]!r}, with "
-                f"{_OTHER_DELIMITERS[other]} in it. {hint}"
-            )
+            got = row.why.partition(", got ")[2]
+            refuse(path, line, f"expected the names of columns, got {got}: {raw[:80]!r}. Correct that line.")
         if twice := next((name for place, name in enumerate(row) if name in row[:place]), None):
             raise UsageError(f"{path}: expected a name for each column, got {twice!r} twice")
         return tuple(row)
@@ -210,6 +210,8 @@ class _Table:
             csv.field_size_limit(before)
 
     def _by_tabs(self, row: list[str] | Bad) -> list[str]:
+        if not isinstance(row, Bad) and '"' not in _text(self._taken[0][1]):
+            return row or [""]
         columns, plain = len(self.names), [_text(line).split("\t") for _, line in self._taken]
         if isinstance(row, Bad) or len(row) != columns or all(len(one) == columns for one in plain):
             self._give_back()

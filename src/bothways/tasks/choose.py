@@ -36,8 +36,7 @@ class Choose(Task):
         if gold:
             said = record.get(columns.names["answer"])
             right = choices.index(said) if said in choices else said
-            if isinstance(right, str) and right.isdecimal() and len(right) < 10:  # as a table has it
-                right = int(right)
+            right = int(right) if isinstance(right, str) and right.isdecimal() else right  # as a table has it
             if not isinstance(right, int) or isinstance(right, bool) or not 0 <= right < len(choices):
                 raise BadField(columns.names["answer"], f"one of the choices or its number, from 0, got {said!r:.80}")
         before = _context(columns.value(record, "context"), columns) if "context" in columns.names else ""

@@ -15,7 +15,7 @@ from bothways.errors import DataError, UsageError
 from bothways.inference.examples import Encoded
 from bothways.model import Answers
 from bothways.tasks.config import FinetuneConfig, task_named
-from bothways.tasks.records import BadField, Columns, Skipped, refuse
+from bothways.tasks.records import BadField, Columns, Skipped, plain, refuse
 from bothways.tasks.task import Example, Task
 from bothways.tasks.thresholds import check_thresholds
 from bothways.text import Tokenizer
@@ -127,7 +127,9 @@ def streamed(
     """
     fields = field_names(path)
     if not fields and not any(read_records(path, skip)):
-        raise DataError(f"{path}: expected records, got {f'none.{left_out}' if (left_out := _left_out(skip)) else 'an empty file'}")
+        raise DataError(
+            f"{path}: expected records, got {f'none.{left_out}' if (left_out := _left_out(skip)) else 'an empty file'}"
+        )
     columns = _columns(task, fields, said=said, usual=usual or {}, file=path, gold=gold)
 
     def examples() -> Iterator[Example]:
@@ -151,7 +153,7 @@ def _columns(
 ) -> Columns:
     """Which column is which, for this task; those of answers that nobody knows are not looked for."""
     usual = {role: name for role, name in usual.items() if name in fields}
-    every, (needed, optional) = (task.roles({*fields, *usual, *said}, gold=known) for known in (True, gold))
+    every, (needed, optional) = (task.roles({*map(plain, fields), *usual, *said}, gold=known) for known in (True, gold))
     if other := next((role for role in said if role not in chain(*every)), None):
         raise UsageError(f"{task.name} has no column for {other} here; it has: {', '.join(chain(*every))}")
     wanted = {role: name for role, name in {**usual, **said}.items() if role in (*needed, *optional)}

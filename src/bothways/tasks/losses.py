@@ -68,7 +68,9 @@ def likeness_loss(vectors: Tensor, target: Target, answers: Answers) -> tuple[Te
     assert isinstance(labels, Tensor) and isinstance(group, Tensor)
     order = group.argsort(stable=True)
     labels, unit = labels[order], F.normalize(vectors[order].float(), dim=-1)
-    text, own, negative = (unit[labels[:, 0] == number] for number in range(3))  # [E, D], [E, D], one of those that have
+    text, own, negative = (
+        unit[labels[:, 0] == number] for number in range(3)
+    )  # [E, D], [E, D], one of those that have
     count = torch.tensor(float(len(text)), device=unit.device)
     if answers.kind == "likeness":
         return (((text * own).sum(-1) - labels[labels[:, 0] == 0, 1]) ** 2).sum(), count

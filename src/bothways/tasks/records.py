@@ -52,12 +52,13 @@ NAMES: dict[str, tuple[str, ...]] = {
 def column_of(role: str, fields: Iterable[str], taken: Collection[str] = ()) -> str | None:
     """The field that is likeliest to have a role, but for those that are taken; None: no name says so."""
     free = [field for field in fields if field not in taken]
-    plain = {_plain(field): field for field in free} | {field: field for field in free}
-    return next((plain[name] for name in NAMES[role] if name in plain), None)
+    alike = {plain(field): field for field in free} | {field: field for field in free}
+    return next((alike[name] for name in NAMES[role] if name in alike), None)
 
 
-def _plain(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).strip().casefold()
+def plain(field: str) -> str:
+    """Its name as `NAMES` has it."""
+    return unicodedata.normalize("NFKC", field).strip().casefold()
 
 
 class BadField(ValueError):
@@ -70,8 +71,8 @@ class BadField(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """{role: column}, guessed from the names of all fields of a file where it is not said; and whether they are those of
-    a table, where all is text."""
+    """{role: column}, guessed from the names of all fields of a file where it is not said; and whether they are those
+    of a table, where all is text."""
 
     names: Mapping[str, str]
     table: bool = False
@@ -166,4 +167,4 @@ class Skipped:
     found: list[str] = field(default_factory=list)
 
     def __call__(self, path: Path, line: int, why: str) -> None:
-        self.found.append(f"{path}, line {line}: {why}")
+        self.found.append(f"{path}, line {line}: {why}" if line else f"{path}: {why}")

@@ -14,7 +14,7 @@ from bothways.inference.examples import Encoded, encode_words
 from bothways.inference.labelling import OUTSIDE, tagged
 from bothways.inference.words import Words
 from bothways.model import Answers
-from bothways.tasks.records import BadField, Columns, column_of
+from bothways.tasks.records import NAMES, BadField, Columns
 from bothways.tasks.task import Example, Heard, Task, file_of
 from bothways.text import Tokenizer
 
@@ -25,7 +25,7 @@ class Tag(Task):
     name, metric, items_say = "tag", "f1", "F1 of whole names; of tags that are none (NN, VB), how many are right"
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
-        if column_of("tokens", fields):
+        if "tokens" in fields or any(name in fields for name in NAMES["tokens"]):
             return ("tokens", "tags") if gold else ("tokens",), ("id",)
         return ("text", "spans") if gold else ("text",), ("id",)
 
