@@ -103,7 +103,7 @@ def _has_names(path: Path, fields: Parts) -> bool:
     return set(fields) <= set(line.split("\t"))
 
 
-def _columns(line: str | Bad) -> tuple[str, str] | None | Bad:
+def _columns(line: str | Bad) -> tuple[str, str] | Bad | None:
     """The first two of a line with a tab between them, and nothing quoted; nothing of an empty line."""
     if isinstance(line, Bad):
         return line

@@ -129,7 +129,9 @@ RECORDS: dict[str, Callable[[Path, Sequence[str]], Found]] = {
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _SEPARATORS = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "bars"}
-_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
+_QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"')
+_FIELDS = re.compile(rf'(?:{_QUOTED.pattern}|[^",]*)(?:,(?:{_QUOTED.pattern}|[^",]*))*')
+"""A record with quotes only around its fields; the csv module lets them stand anywhere but at the beginning."""
 
 
 class _Table:
@@ -145,6 +147,7 @@ class _Table:
         self._lines = lines(path)
         self._given_back: deque[tuple[int, str | Bad]] = deque()
         self._taken: list[tuple[int, str | Bad]] = []
+        self._doubted = 0  # the last line of a broken record, of which a part may look like a whole one
         self._parser = csv.reader(self, delimiter=_DELIMITERS[self.kind], strict=True)
         self.names: tuple[str, ...] = ()
         self.names = self._header(path)
@@ -155,7 +158,7 @@ class _Table:
     def __next__(self) -> str:
         """The next line for the parser."""
         self._taken.append(self._given_back.popleft() if self._given_back else next(self._lines))
-        return _text(self._taken[-1][1]) + "\n"
+        return _text(self._taken[-1]) + "\n"
 
     def records(self) -> Found:
         """{name: field}; a field that a short row lacks is not there. An empty line is a record only where there is one
@@ -171,7 +174,7 @@ class _Table:
 
     def _header(self, path: Path) -> tuple[str, ...]:
         line, row = next(((line, row) for line, row in self._rows() if any(row)), (0, []))
-        own, raw = _DELIMITERS[self.kind], _text(self._taken[0][1]) if row else ""
+        own, raw = _DELIMITERS[self.kind], _text(self._taken[0]) if row else ""
         if other := next((other for other in _SEPARATORS if own not in raw and other in raw), None):
             hint = {"\t": "Name it .tsv", ",": "Name it .csv"}.get(other, "Save it with commas, as .csv")
             got = f"{raw[:80]!r}, with {_SEPARATORS[other]} in it"
@@ -188,8 +191,11 @@ class _Table:
             if self.kind == ".tsv":
                 row = self._by_tabs(row)
             elif len(self._taken) > 1 and self.names and len(row) != len(self.names):
-                row = Bad("expected csv, got a quote that is not closed")
+                row = Bad("expected csv, got a quote that is not closed, or not all columns")
+            elif self._taken[0][0] <= self._doubted and not _FIELDS.fullmatch("\n".join(map(_text, self._taken))):
+                row = Bad("expected csv, got a quote inside a field, behind a record that is broken: the rest of it?")
             if isinstance(row, Bad):
+                self._doubted = self._taken[-1][0]
                 self._give_back()
             spoilt = next((line for _, line in self._taken if isinstance(line, Bad)), None)
             yield self._taken[0][0], spoilt or row
@@ -210,9 +216,9 @@ class _Table:
             csv.field_size_limit(before)
 
     def _by_tabs(self, row: list[str] | Bad) -> list[str]:
-        if not isinstance(row, Bad) and '"' not in _text(self._taken[0][1]):
+        if not isinstance(row, Bad) and '"' not in _text(self._taken[0]):
             return row or [""]
-        columns, plain = len(self.names), [_text(line).split("\t") for _, line in self._taken]
+        columns, plain = len(self.names), [_text(line).split("\t") for line in self._taken]
         if isinstance(row, Bad) or len(row) != columns or all(len(one) == columns for one in plain):
             self._give_back()
             return [_unquoted(field) for field in plain[0]]
@@ -224,7 +230,8 @@ class _Table:
         del self._taken[1:]
 
 
-def _text(line: str | Bad) -> str:
+def _text(numbered: tuple[int, str | Bad]) -> str:
+    _, line = numbered
     return line.text if isinstance(line, Bad) else line
 
 
