@@ -79,7 +79,10 @@ def test_items_come_from_lines_and_records(tmp_path: Path) -> None:
     assert items == ["first item", "second item", "third?", "fourth"]
     (tmp_path / "c.csv").write_text('text,label\n"one, ""two""\nlines",yes\n')
     (tmp_path / "d.tsv").write_text('text\tlabel\n"open\tno\n')
-    assert list(read_items([tmp_path / "c.csv", tmp_path / "d.tsv"])) == ['one, "two"\nlines', "yes", '"open', "no"]
+    assert list(read_items([tmp_path / "c.csv", tmp_path / "d.tsv"])) == [
+        *("text", "label", 'one, "two"\nlines', "yes"),  # names too: without any, the first line is an item
+        *("text", "label", '"open', "no"),
+    ]
 
 
 def test_a_bad_file_of_items_is_named(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from bothways.corpus.lines import kept, lines, refuse
-from bothways.corpus.records import RECORDS, suffix_of
+from bothways.corpus.records import RECORDS, TABLES, field_names, suffix_of
 from bothways.text.characters import HAN, JOINERS, UNSPACED, marks
 
 A_WORD = 4
@@ -67,6 +67,8 @@ def read_items(paths: Iterable[Path]) -> Iterator[str]:
     """
     for path in paths:
         suffix = suffix_of(path)
+        if suffix in TABLES:
+            yield from field_names(path)  # where nobody named the columns, the first line is an item, too
         found = RECORDS[suffix](path, ()) if suffix in RECORDS else lines(path)
         for _, _, one in kept(found, path, refuse):
             yield from _strings(one)

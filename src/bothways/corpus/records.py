@@ -50,7 +50,7 @@ def field_names(path: Path) -> tuple[str, ...]:
         UsageError: another format, or a name that stands there twice.
     """
     try:
-        if suffix_of(path) in _DELIMITERS:
+        if suffix_of(path) in TABLES:
             return _Table(path).names
         if suffix_of(path) == ".parquet":
             with _opened(path) as file:
@@ -127,7 +127,8 @@ RECORDS: dict[str, Callable[[Path, Sequence[str]], Found]] = {
 }
 """What reads records, by suffix."""
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+TABLES = {".csv": ",", ".tsv": "\t"}
+"""{suffix: what stands between columns, all of them text}."""
 _SEPARATORS = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "bars"}
 _QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"')
 _FIELDS = re.compile(rf'(?:{_QUOTED.pattern}|[^",]*)(?:,(?:{_QUOTED.pattern}|[^",]*))*')
@@ -148,7 +149,7 @@ class _Table:
         self._given_back: deque[tuple[int, str | Bad]] = deque()
         self._taken: list[tuple[int, str | Bad]] = []
         self._doubted = 0  # the last line of a broken record, of which a part may look like a whole one
-        self._parser = csv.reader(self, delimiter=_DELIMITERS[self.kind], strict=True)
+        self._parser = csv.reader(self, delimiter=TABLES[self.kind], strict=True)
         self.names: tuple[str, ...] = ()
         self.names = self._header(path)
 
@@ -174,7 +175,7 @@ class _Table:
 
     def _header(self, path: Path) -> tuple[str, ...]:
         line, row = next(((line, row) for line, row in self._rows() if any(row)), (0, []))
-        own, raw = _DELIMITERS[self.kind], _text(self._taken[0]) if row else ""
+        own, raw = TABLES[self.kind], _text(self._taken[0]) if row else ""
         if other := next((other for other in _SEPARATORS if own not in raw and other in raw), None):
             hint = {"\t": "Name it .tsv", ",": "Name it .csv"}.get(other, "Save it with commas, as .csv")
             got = f"{raw[:80]!r}, with {_SEPARATORS[other]} in it"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bothways.corpus.lines import refuse_unasked
+from bothways.corpus.records import TABLES, suffix_of
 from bothways.errors import UsageError
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -103,7 +104,7 @@ class Columns:
                 f"{file}: expected a column for {missing}, got {', '.join(there) or 'none'}. "
                 f"Name it: --column {missing}=NAME"
             )
-        return cls(found, not {".csv", ".tsv"}.isdisjoint(file.suffixes))
+        return cls(found, suffix_of(file) in TABLES)
 
     def __str__(self) -> str:
         return ", ".join(f"{role} from {name!r}" for role, name in self.names.items())
