@@ -38,10 +38,9 @@ READERS = ("ours", "pipeline", "sorted")
 
 
 def records(file: Path, most: int) -> list[dict[str, Any]]:
-    from bothways.tasks.records import records as read
-    from bothways.tasks.records import refuse
+    from bothways.corpus.records import read_records
 
-    return [record for (_, record), _ in zip(read(file, refuse), range(most), strict=False)]
+    return [record for (_, _, record), _ in zip(read_records(file), range(most), strict=False)]
 
 
 def texts_of(record: dict[str, Any]) -> tuple[str, ...]:

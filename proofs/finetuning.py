@@ -26,12 +26,12 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from bothways.corpus.records import read_records
 from bothways.inference.examples import Encoded
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks import FinetuneConfig, finetune
 from bothways.tasks.data import Asked
 from bothways.tasks.finetune import Run, set_up
-from bothways.tasks.records import records, refuse
 from bothways.tasks.task import Heard
 
 ASKED = {"sst2": "classify", "mrpc": "classify", "wnut17": "tag", "semeval2010_8": "relate"}
@@ -160,7 +160,7 @@ class Peer:
 def files(given: argparse.Namespace, name: str) -> dict[str, Path]:
     """Some of the training records, the same for all; dev and test as they are."""
     found = {side: next((given.tasks / name).glob(f"{side}.jsonl*")) for side in ("train", "dev", "test")}
-    rows = [record for _, record in records(found["train"], refuse)]
+    rows = [record for _, _, record in read_records(found["train"])]
     order = np.random.default_rng(0).permutation(len(rows))[: given.rows]
     some = given.out / f"{name}.jsonl"
     some.write_text("".join(json.dumps(rows[i]) + "\n" for i in order), encoding="utf-8")

@@ -38,13 +38,14 @@ import numpy as np
 from bothways.comparison.statistics import Compared, compared
 from bothways.comparison.tuning import untrained_run
 from bothways.comparison.yardsticks import Items
+from bothways.corpus.records import read_records
 from bothways.pretraining import PretrainConfig
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks import FinetuneConfig, finetune
 from bothways.tasks.config import task_named
 from bothways.tasks.data import read_examples
 from bothways.tasks.predict import Tuned, measure
-from bothways.tasks.records import records, refuse
+from bothways.tasks.records import refuse
 from bothways.tasks.task import Example
 
 TASKS = {"chnsenticorp": "classify", "thucnews": "classify", "shopping_zh": "classify", "msra_ner": "tag"}
@@ -68,7 +69,7 @@ class Proof:
         for side in ("train", "dev") if rows else ():
             some = self.out / f"{name}-{rows}-{seed}-{side}.jsonl"
             if not some.exists():
-                lines = [record for _, record in records(found[side], refuse)]
+                lines = [record for _, _, record in read_records(found[side])]
                 order = np.random.default_rng(seed).permutation(len(lines))[:rows]
                 some.write_text("".join(json.dumps(lines[i]) + "\n" for i in order), encoding="utf-8")
             found[side] = some

@@ -49,6 +49,8 @@ def test_labels_may_be_numbers_and_texts_may_be_two(tmp_path: Path) -> None:
     assert spelt.labels == ["0", "0", "True"]
     double = Labelled.read(written(tmp_path / "b.jsonl", {"text_a": "x", "text_b": "y", "label": "no"}))
     assert (double.texts, double.other, double.labels) == (["x"], ["y"], ["no"])
+    chinese = Labelled.read(written(tmp_path / "c.jsonl", {"评论": "x", "标签": "y"}))
+    assert (chinese.texts, chinese.other, chinese.labels) == (["x"], None, ["y"])
 
 
 @pytest.mark.parametrize(
@@ -56,10 +58,13 @@ def test_labels_may_be_numbers_and_texts_may_be_two(tmp_path: Path) -> None:
     [
         (["{broken"], "line 1: expected JSON"),
         ([[1, 2]], "line 1: expected an object with fields, got list"),
-        ([{"text": "x", "label": 1}, {"text": "y"}], "line 2: expected the field 'label', got only text"),
-        ([{"text": " ", "label": 1}], "line 1: expected the field 'text', got ' '"),
-        ([{"sentence": "x", "label": 1}], "line 1: expected the field 'text', got only sentence, label"),
-        ([{"text": "x", "label": [1]}], "line 1: expected the field 'label', got [1]"),
+        ([{"text": "x", "label": 1}, {"text": "y"}], "line 2: field 'label': expected a label"),
+        ([{"text": " ", "label": 1}], "line 1: field 'text': expected a text, got ' '"),
+        (
+            [{"text": "x", "label": 1}, {"text": "x", "text_b": "y", "label": 1}],
+            "line 1: field 'text_b': expected a text",
+        ),
+        ([{"text": "x", "label": ["a"]}], "line 1: expected one label, got a list"),
         ([], "got an empty file"),
     ],
 )

@@ -51,6 +51,29 @@ def test_every_format_packed_or_not(tmp_path: Path, suffix: str, packed: str) ->
     assert read(path) == TEXTS
 
 
+def test_quotes_in_a_tsv_join_no_lines(tmp_path: Path) -> None:
+    quoted = {0: '"so it begins', 1: 'so it ends"', 2: '5" wide'}
+    texts = [quoted.get(i % 20, f"text {i}") for i in range(400)]
+    (tmp_path / "a.tsv").write_text("text\tn\n" + "".join(f"{text}\t{i}\n" for i, text in enumerate(texts)))
+    assert read_skipping(tmp_path / "a.tsv") == (texts, [])
+
+
+def test_an_unclosed_quote_in_a_csv_is_one_record(tmp_path: Path) -> None:
+    rows = [f"text {i},{i}" for i in range(200)]
+    rows[19] = '"text 19,19'
+    (tmp_path / "a.csv").write_text("\n".join(["text,n", *rows]))
+    assert read_skipping(tmp_path / "a.csv") == ([f"text {i}" for i in range(200) if i != 19], [("a.csv", 21)])
+
+
+def test_old_macs_and_other_encodings_in_plain_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("one\r两\r\rthree\r".encode())
+    assert read(tmp_path / "a.txt") == ["one\n两", "three"]
+    (tmp_path / "b.txt").write_text("some text", encoding="utf-16")
+    assert read_skipping(tmp_path / "b.txt") == ([], [("b.txt", 0)])
+    with pytest.raises(DataError, match=r"b.txt: expected UTF-8, got UTF-16. Convert it: iconv -f UTF-16 -t UTF-8"):
+        read(tmp_path / "b.txt")
+
+
 def test_parquet(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow", reason="needs the extra bothways[parquet]")
     from pyarrow import parquet
@@ -94,7 +117,7 @@ def test_several_fields_make_one_document(tmp_path: Path) -> None:
         (b'{"text": "cut', "expected JSON"),
         (b'{"text": 3}', "expected text in field 'text', got int; it has text"),
         (b'{"body": "x"}', "expected text in field 'text', got NoneType; it has body"),
-        (b"[1]", "expected a record with text, got list"),
+        (b"[1]", "expected an object with fields, got list"),
         (b'{"text": "\\ud800"}', "lone surrogate at character 0"),
         (b'{"text": "\xff"}', "expected UTF-8, got b'\\xff'"),
         (b"[" * 100_000, "expected JSON"),

@@ -55,6 +55,19 @@ def test_the_loss_is_the_softmax_over_the_texts_of_the_batch(kinds: int) -> None
     assert count == 4 and torch.allclose(loss, torch.as_tensor(expected), atol=1e-5)
 
 
+def test_some_pairs_may_have_a_negative() -> None:
+    vectors = F.normalize(torch.randn(7, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+    side, group = torch.tensor([0, 1, 0, 1, 2, 0, 1]), torch.tensor([3, 3, 5, 5, 5, 9, 9])
+    labels = torch.stack([side.float(), torch.ones(7)], dim=1)
+    expected = sum(
+        -torch.log_softmax(SCALE * vectors[[1, 3, 6, 4]] @ vectors[at], 0)[i] for i, at in enumerate((0, 2, 5))
+    )
+    for order in (torch.arange(7), torch.tensor([4, 6, 1, 0, 3, 2, 5])):
+        target = Target("vector", torch.zeros(0), labels[order], 1.0, "embed", group[order])
+        loss, count = likeness_loss(vectors[order], target, PAIR)
+        assert count == 3 and torch.allclose(loss, torch.as_tensor(expected), atol=1e-5)
+
+
 def test_the_loss_of_scores_is_the_squared_error_of_the_cosine() -> None:
     vectors = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 2.0]])
     labels = torch.tensor([[0.0, 0.25], [1.0, 0.25], [0.0, 0.5], [1.0, 0.5]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,135 @@ def test_columns_that_their_names_tell(record: dict[str, Any], texts: Any, gold:
     _, (example,) = read("classify", write(tmp_path / "a.jsonl", record))
     assert (example.texts, example.gold) == (texts, gold)
     assert example.id == record.get("id", 0)
+
+
+@pytest.mark.parametrize(
+    ("task", "record", "texts", "gold"),
+    [
+        ("classify", {"Text": "x", "LABEL": "a"}, ("x",), "a"),
+        ("classify", {"评论": "x", "标签": "好"}, ("x",), "好"),
+        ("classify", {"内容": "x", "类别": "a", "编号": 7}, ("x",), "a"),
+        ("classify", {"句子1": "x", "句子2": "y", "标签": "a"}, ("x", "y"), "a"),
+        ("match", {"Sentence1": "x", "Sentence2": "y", "Score": 2}, ("x", "y"), 2.0),
+        ("match", {"文本1": "x", "文本２": "y", "相似度": 2}, ("x", "y"), 2.0),
+        ("tag", {"Tokens": ["a"], "NER_tags": ["O"]}, ("a",), ["O"]),
+        ("answer", {"问题": "x?", "段落": "a b", "答案": [{"text": "b"}]}, ("x?", "a b"), (("b", 2),)),
+        ("choose", {"问题": "x?", "选项": ["a", "b"], "答案": 1}, ("", "x?", "a", "b"), 1),
+        ("embed", {"Text": "x", "正例": "y", "负例": "z"}, ("x", "y", "z"), None),
+    ],
+)
+def test_small_and_capital_letters_are_alike_and_names_may_be_chinese(
+    task: str, record: dict[str, Any], texts: Any, gold: Any, tmp_path: Path
+) -> None:
+    _, (example,) = read(task, write(tmp_path / "a.jsonl", record))
+    assert example.texts == texts and (list(example.gold) if task == "tag" else example.gold) == gold
+    assert example.id == record.get("编号", 0)
+
+
+def test_of_names_that_are_alike_the_exact_one_is_taken(tmp_path: Path) -> None:
+    columns, _ = read("classify", write(tmp_path / "a.jsonl", {"Text": "x", "text": "y", "Label": "a"}))
+    assert str(columns) == "text from 'text', label from 'Label'"
+
+
+OPTIONAL: dict[str, tuple[str, dict[str, Any], dict[str, Any], Any]] = {
+    "negative": ("embed", {"text": "x", "positive": "y"}, {"negative": "z"}, lambda one: one.texts[2:]),
+    "context": (
+        "choose",
+        {"question": "x", "choices": ["a", "b"], "answer": 1},
+        {"context": "z"},
+        lambda one: one.texts[0],
+    ),
+    "id": ("classify", {"text": "x", "label": "a"}, {"id": "z"}, lambda one: one.id),
+    "head and tail": (
+        "relate",
+        {"text": "<e1>a</e1> b <e2>c</e2>", "label": "r"},
+        {"text": "a b c", "head": "b", "tail": "c"},
+        lambda one: one.texts,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONAL)
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_what_is_optional_may_stand_in_some_records(case: str, first: bool, suffix: str, tmp_path: Path) -> None:
+    task, without, more, shown = OPTIONAL[case]
+    some = [without, {**without, **more}]
+    records = some[::-1] if first else some
+    path = write(tmp_path / "a.jsonl", *records)
+    if suffix == "csv":
+        path = tmp_path / "a.csv"
+        names = dict.fromkeys(name for record in records for name in record)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            table = csv.DictWriter(file, names)
+            table.writeheader()
+            table.writerows({k: v if isinstance(v, str) else json.dumps(v) for k, v in one.items()} for one in records)
+    _, examples = read(task, path)
+    plain, full = [shown(one) for one in (examples[::-1] if first else examples)]
+    expected = {
+        "negative": ((), ("z",)),
+        "context": ("", "z"),
+        "id": (1 if first else 0, "z"),
+        "head and tail": (("a b c",), ("a b c",)),
+    }[case]
+    assert (plain, full) == expected
+
+
+@pytest.mark.parametrize(
+    ("task", "record", "more"),
+    [
+        ("classify", {"text_a": "x", "label": "a"}, {"text_b": "y"}),
+        ("match", {"sentence1": "x", "similarity": 1}, {"sentence2": "y"}),
+        ("embed", {"text": "x", "positive": "y"}, {"score": 1}),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_second_text_or_a_score_that_some_records_lack_is_named(
+    task: str, record: dict[str, Any], more: dict[str, Any], first: bool, tmp_path: Path
+) -> None:
+    """A model reads one text or two, and learns from scores or without: what lacks it is wrong, wherever it stands."""
+    lines = [record, {**record, **more}][:: -1 if first else 1]
+    file = write(tmp_path / "a.jsonl", *lines)
+    with pytest.raises(
+        DataError, match=rf"line {2 if first else 1}: field '{next(iter(more))}': expected a (text|number)"
+    ):
+        read(task, file)
+    skipped = Skipped()
+    columns, examples = read_examples(TASKS[task], file, said={}, skip=skipped)
+    assert len(examples) == len(skipped.found) == 1 and next(iter(more)) in columns.names.values()
+
+
+def test_the_first_record_may_be_the_wrong_one(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", {"label": "a"}, {"text": "x", "label": "b"})
+    with pytest.raises(DataError, match=r"a.jsonl, line 1: field 'text': expected a text, got None"):
+        read("classify", file)
+    skipped = Skipped()
+    assert len(read_examples(TASKS["classify"], file, said={}, skip=skipped)[1]) == len(skipped.found) == 1
+
+
+def test_a_file_of_which_nothing_can_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("text,label\na,b\n", encoding="utf-16")
+    with pytest.raises(DataError, match=r"a.csv: expected UTF-8, got UTF-16"):
+        read("classify", file)
+    with pytest.raises(DataError, match=r"a.csv: expected records, got none. 1 were left out, the first: .*UTF-16"):
+        read_examples(TASKS["classify"], file, said={}, skip=Skipped())
+
+
+def test_numbers_of_thousands_of_digits_are_no_numbers(tmp_path: Path) -> None:
+    for digits, said in (
+        (5000, "line 1: expected JSON, got something else"),
+        (400, "line 1: field 'score': expected a num"),
+    ):
+        (tmp_path / "a.jsonl").write_text('{"text": "x", "score": %s}\n{"text": "x", "score": 1}\n' % ("1" * digits))
+        with pytest.raises(DataError, match=said):
+            read("match", tmp_path / "a.jsonl")
+        (tmp_path / "a.csv").write_text("text,score\nx,%s\n" % ("1" * digits))
+        with pytest.raises(DataError, match="line 2: field 'score': expected a number"):
+            read("match", tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text('text,label\nx,"[%s]"\ny,"[1]"\n' % ("1" * 5000))
+    text, listed = read("classify", tmp_path / "b.csv")[1]
+    assert text.gold == f"[{'1' * 5000}]" and listed.gold == ("1",)
 
 
 def test_columns_that_are_named(tmp_path: Path) -> None:
@@ -167,6 +297,19 @@ def test_answers_need_no_labels_and_never_overwrite_what_they_read(classifier: P
     assert predict(classifier, file, tmp_path / "out.jsonl", skip=Skipped()) == 2
     ids = [json.loads(line)["id"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert ids == [0, 2]
+
+
+def test_ids_count_records_that_cannot_be_read(classifier: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n{"text": broken}\n\n["no"]\n{"text": "y"}\n')
+    (tmp_path / "b.csv").write_text('text\nx\n\ny\n"z\n')
+    for name, expected, left_out in (("a.jsonl", [0, 3], [2, 4]), ("b.csv", [0, 2], [3, 5])):
+        skipped = Skipped()
+        assert predict(classifier, tmp_path / name, tmp_path / "out.jsonl", skip=skipped) == 2
+        answers = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        assert [one["id"] for one in answers] == expected
+        assert [f"line {line}:" in one for line, one in zip(left_out, skipped.found, strict=True)] == [True, True]
+    with pytest.raises(DataError, match=r"b.csv, line 3: field 'text': expected a text, got ''"):
+        predict(classifier, tmp_path / "b.csv", tmp_path / "out.jsonl")
 
 
 def test_texts_are_held_out_by_what_they_are(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import shlex
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +73,10 @@ def test_unknown_words_are_named_with_those_near(vectors: WordVectors) -> None:
     [
         ("", "line 1"),
         ("not vectors\n", "line 1"),
-        ("2 2\na 1 2\n", "line 3.*0 numbers instead of 2"),
+        ("2 2\na 1 2\n", "expected 2 words, as its first line says, got 1"),
+        ("1 2\na 1 2\nb 1 2\n", "expected 1 words, as its first line says, got 2"),
+        ("999999999 9\na 1 2\n", "line 2.*2 numbers instead of 9"),
+        ("2 2\na 1 2\na 3 4\n", "line 3: expected different words, got 'a' again, after line 2. Leave out one"),
         ("1 2\na 1\n", "line 2.*1 numbers instead of 2"),
         ("1 2\na 1 x\n", "line 2"),
     ],
@@ -79,6 +85,38 @@ def test_files_that_are_none(tmp_path: Path, content: str, said: str) -> None:
     (tmp_path / "v.txt").write_text(content, encoding="utf-8")
     with pytest.raises(ModelError, match=said):
         WordVectors.load(tmp_path / "v.txt")
+
+
+def test_a_file_without_its_first_line_is_told_how_to_get_one(tmp_path: Path) -> None:
+    path = tmp_path / "my glove.txt"
+    path.write_text("the 0.1 0.2 0.3\nof 1 2 3\n", encoding="utf-8")
+    with pytest.raises(
+        ModelError, match="line 1: expected a number of words and one of dimensions, .* got 'the 0.1"
+    ) as e:
+        WordVectors.load(path)
+    command = str(e.value).partition("Put it there: ")[2].replace("NEW.vec", shlex.quote(str(tmp_path / "new.vec")))
+    subprocess.run(command, shell=True, check=True)
+    assert WordVectors.load(tmp_path / "new.vec")["of"].tolist() == [1, 2, 3]
+
+
+def test_words_may_hold_white_space_that_is_no_space(tmp_path: Path) -> None:
+    """U+00A0 and U+3000 stand in published .vec files; gensim and fastText read them as parts of words."""
+    (tmp_path / "v.vec").write_text("3 1\na\u00a0b 1\n\u3000 2\n\u2028x 3\n", encoding="utf-8")
+    vectors = WordVectors.load(tmp_path / "v.vec")
+    assert vectors.words == ["a\u00a0b", "\u3000", "\u2028x"] and vectors.vectors.tolist() == [[1], [2], [3]]
+    vectors.save(tmp_path / "again.vec")
+    assert WordVectors.load(tmp_path / "again.vec").words == vectors.words
+
+
+def test_vectors_are_read_as_other_files_are(tmp_path: Path) -> None:
+    (tmp_path / "v.vec.gz").write_bytes(gzip.compress(b"1 2\r\na 1 2\r\n"))
+    assert WordVectors.load(tmp_path / "v.vec.gz")["a"].tolist() == [1, 2]
+    (tmp_path / "v.vec").write_text("1 2\na 1 2\n", encoding="utf-16")
+    with pytest.raises(ModelError, match=r"v.vec: expected UTF-8, got UTF-16. Convert it: iconv -f UTF-16"):
+        WordVectors.load(tmp_path / "v.vec")
+    (tmp_path / "v.bin").write_bytes(b"1 2\na \x00\x80\n")
+    with pytest.raises(ModelError, match=r"v.bin, line 2: expected text, got a NUL character"):
+        WordVectors.load(tmp_path / "v.bin")
 
 
 def test_no_file(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bothways.analysis.layers import Words, states_by_layer
-from bothways.corpus.readers import refuse
+from bothways.corpus.lines import refuse
 from bothways.errors import DataError, UsageError
 from bothways.inference.embed import one_reading
 from bothways.inference.examples import encode_texts, encode_words

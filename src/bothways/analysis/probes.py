@@ -15,8 +15,7 @@ import numpy as np
 
 from bothways.analysis.significance import Estimate, estimate
 from bothways.corpus.fields import number_field, text_field
-from bothways.corpus.options import PrepareOptions
-from bothways.corpus.readers import Reader as Files
+from bothways.corpus.records import read_records
 from bothways.errors import DataError, ModelError
 from bothways.inference.loading import Loaded
 
@@ -88,7 +87,7 @@ class Records:
         Raises:
             DataError: it cannot be read, or is empty.
         """
-        found = list(Files(PrepareOptions()).records(path))
+        found = [(line, record) for _, line, record in read_records(path)]
         if not found:
             raise DataError(f"{path}: expected records, got an empty file")
         return cls(path, found)

@@ -12,7 +12,8 @@ import typer
 from bothways.cli.show import Json, console, options_given, print_json
 
 if TYPE_CHECKING:
-    from bothways.tasks.records import Columns, Skip, Skipped
+    from bothways.corpus.lines import Skip
+    from bothways.tasks.records import Columns, Skipped
 
 Column = Annotated[
     list[str],

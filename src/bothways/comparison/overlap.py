@@ -27,7 +27,11 @@ def overlap(questions: Questions, shards: Shards) -> list[dict[str, Any]]:
     for name, files in questions.tasks.items():
         _, examples = read_examples(task_named(files.task), files.test, said={}, skip=Skipped())
         groups[f"{name}, test side"] = [text for example in examples for text in example.texts if text]
-    looked_for = {name: Exclusion(items) for name, items in groups.items()}
+    # Shards hold what the tokenizer leaves of a text (in small letters, without accents), so items are read by it, too.
+    through = shards.tokenizer
+    looked_for = {
+        name: Exclusion(through.decode(through.encode(item)) for item in items) for name, items in groups.items()
+    }
     found = dict.fromkeys(groups, 0)
     for text in _documents(shards) if groups else ():
         for name, items in looked_for.items():

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bothways.analysis.probes import BAD, GOOD, PARADIGM, Records
-from bothways.corpus.fields import refuse_field, text_field
-from bothways.corpus.options import PrepareOptions
-from bothways.corpus.readers import Reader
+from bothways.corpus.lines import refuse
 from bothways.errors import DataError
-from bothways.tasks.labels import label_name
+from bothways.tasks.config import task_named
+from bothways.tasks.data import read_examples
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +51,18 @@ class Labelled:
 
     @classmethod
     def read(cls, path: Path) -> Labelled:
-        """Of records with label and text, or text_a and text_b.
+        """Of records as `bothways finetune --task classify` reads them, with one label each.
 
         Raises:
             DataError: a file or record that cannot be read, or no record; file, line and field are named.
+            UsageError: no field that tells by its name that it is the text, or the label.
         """
-        texts, other, labels = [], [], []
-        fields: tuple[str, ...] = ()
-        for number, record in Reader(PrepareOptions()).records(path):
-            fields = fields or (("text_a", "text_b") if "text_a" in record else ("text",))
-            first, *second = (text_field(path, number, record, field) for field in fields)
-            texts.append(first)
-            other += second
-            if (label := label_name(record.get("label"))) is None:
-                refuse_field(path, number, record, "label")
-            else:
-                labels.append(label)
-        if not texts:
-            raise DataError(f"{path}: expected records with text and label, got an empty file")
-        return cls(texts, other or None, labels)
+        _, examples = read_examples(task_named("classify"), path, said={}, skip=refuse)
+        for example in examples:
+            if isinstance(example.gold, tuple):
+                raise DataError(f"{example.place}: expected one label, got a list")
+        firsts, *others = zip(*(example.texts for example in examples), strict=True)
+        return cls(list(firsts), list(others[0]) if others else None, [example.gold for example in examples])
 
 
 def read_probe(name: str, train: Path, test: Path) -> tuple[Labelled, Labelled]:

@@ -12,9 +12,10 @@ import numpy as np
 
 from bothways.corpus.duplicates import Seen, copies, hash_documents, in_validation
 from bothways.corpus.exclude import Exclusion
+from bothways.corpus.lines import refuse_unasked
 from bothways.corpus.manifest import SourceCount
 from bothways.corpus.options import PrepareOptions
-from bothways.corpus.readers import Reader, refuse
+from bothways.corpus.readers import Reader
 from bothways.corpus.sources import Source
 
 _BATCH = 1 << 20  # characters in a batch, but for one longer document
@@ -88,7 +89,7 @@ class Cleaner:
 
     def _skip(self, path: Path, line: int, why: str) -> None:
         if not self.options.skip_bad:
-            refuse(path, line, f"{why}. Correct it, or leave out and count what does not parse with --skip-bad.")
+            refuse_unasked(path, line, why)
         self._skipped += 1
 
     def _whole(self, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:

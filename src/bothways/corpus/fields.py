@@ -28,10 +28,10 @@ def number_field(path: Path, line: int, record: Mapping[str, Any], field: str) -
     """
     try:
         found = float(record[field])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
-        got = "nothing" if record.get(field) is None else repr(record[field])
+        got = "nothing" if record.get(field) is None else f"{record[field]!r:.80}"
         raise DataError(f"{path}, line {line}: expected a number as {field!r}, got {got}")
     return found
 

@@ -106,16 +106,7 @@ class Match(Task):
         return ("text", "score") if gold else ("text",), ("other", "id")
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
-        value = None
-        if gold:
-            try:
-                said = record.get(columns.names["score"], "")
-                value = np.nan if isinstance(said, bool) else float(said)
-            except (TypeError, ValueError):
-                value = np.nan
-            if not np.isfinite(value):
-                got = record.get(columns.names["score"])
-                raise BadField(columns.names["score"], f"a number, got {got!r}")
+        value = columns.number(record, "score") if gold else None
         return _example(record, columns, value, place=place, number=number)
 
     def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:

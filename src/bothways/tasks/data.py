@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from bothways.corpus.lines import Skip
+from bothways.corpus.records import field_names, read_records
 from bothways.errors import DataError, UsageError
 from bothways.inference.examples import Encoded
 from bothways.model import Answers
 from bothways.tasks.config import FinetuneConfig, task_named
 from bothways.tasks.labels import labels_in, renamed, spellings
-from bothways.tasks.records import BadField, Columns, Skip, Skipped, records, refuse
+from bothways.tasks.records import BadField, Columns, Skipped, plain, refuse
 from bothways.tasks.task import Example, Task
 from bothways.tasks.thresholds import check_thresholds
 from bothways.text import Tokenizer
@@ -99,9 +101,12 @@ def enough(examples: Sequence[Any], file: Path, what: str, skip: Skip, *, otherw
         DataError: none are left.
     """
     if not examples:
-        wrong = skip.found if isinstance(skip, Skipped) else []
-        left_out = f" {len(wrong)} were left out, the first: {wrong[0]}." if wrong else ""
-        raise DataError(f"{file}: expected examples {what}, got none.{left_out} Bring more{otherwise}.")
+        raise DataError(f"{file}: expected examples {what}, got none.{_left_out(skip)} Bring more{otherwise}.")
+
+
+def _left_out(skip: Skip) -> str:
+    wrong = skip.found if isinstance(skip, Skipped) else []
+    return f" {len(wrong)} were left out, the first: {wrong[0]}." if wrong else ""
 
 
 def read_examples(
@@ -124,18 +129,19 @@ def streamed(
     """The examples of a file one by one, with how its columns are read.
 
     Args:
-        said: {role: column}.
+        said: {role: column}; the others are guessed by the names of all fields that the file has.
         usual: the same, of the file that the model was trained on: taken where there is such a column.
         gold: without it, answers are neither needed nor read.
     """
-    lines = records(path, skip)
-    first = next(lines, None)
-    if first is None:
-        raise DataError(f"{path}: expected records, got an empty file")
-    columns = _columns(task, first[1].keys(), said=said, usual=usual or {}, file=path, gold=gold)
+    fields = field_names(path)
+    if not fields and not any(read_records(path, skip)):
+        raise DataError(
+            f"{path}: expected records, got {f'none.{left_out}' if (left_out := _left_out(skip)) else 'an empty file'}"
+        )
+    columns = _columns(task, fields, said=said, usual=usual or {}, file=path, gold=gold)
 
     def examples() -> Iterator[Example]:
-        for number, (line, record) in enumerate(chain([first], lines)):
+        for number, line, record in read_records(path, skip):
             try:
                 yield task.read(record, columns, place=f"{path}, line {line}", number=number, gold=gold)
             except BadField as error:
@@ -155,7 +161,7 @@ def _columns(
 ) -> Columns:
     """Which column is which, for this task; those of answers that nobody knows are not looked for."""
     usual = {role: name for role, name in usual.items() if name in fields}
-    every, (needed, optional) = (task.roles({*fields, *usual, *said}, gold=known) for known in (True, gold))
+    every, (needed, optional) = (task.roles({*map(plain, fields), *usual, *said}, gold=known) for known in (True, gold))
     if other := next((role for role in said if role not in chain(*every)), None):
         raise UsageError(f"{task.name} has no column for {other} here; it has: {', '.join(chain(*every))}")
     wanted = {role: name for role, name in {**usual, **said}.items() if role in (*needed, *optional)}

@@ -11,7 +11,7 @@ import numpy as np
 from bothways.errors import DataError
 from bothways.inference.examples import Encoded, encode_texts
 from bothways.model import Answers
-from bothways.tasks.records import BadField, Columns
+from bothways.tasks.records import Columns
 from bothways.tasks.task import Example, Heard, Task, file_of
 from bothways.text import Tokenizer
 
@@ -28,16 +28,13 @@ class Embed(Task):
         return ("text", "positive"), ("negative", "likeness", "id")
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
-        texts = tuple(columns.text(record, role) for role in ("text", "positive", "negative") if role in columns.names)
-        score = None
-        if gold and "likeness" in columns.names:
-            column = columns.names["likeness"]
-            try:
-                score = float(record.get(column, ""))
-            except (TypeError, ValueError):
-                score = np.nan
-            if not np.isfinite(score):
-                raise BadField(column, f"a number, got {record.get(column)!r}")
+        needed, optional = self.roles((), gold=gold)
+        texts = tuple(
+            columns.text(record, role)
+            for role in ("text", "positive", "negative")
+            if role in needed or (role in optional and columns.has(record, role))
+        )
+        score = columns.number(record, "likeness") if gold and "likeness" in columns.names else None
         return Example(columns.id(record, number), texts, score, place)
 
     def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:

@@ -66,12 +66,13 @@ def likeness_loss(vectors: Tensor, target: Target, answers: Answers) -> tuple[Te
     """
     labels, group = target.labels, target.group
     assert isinstance(labels, Tensor) and isinstance(group, Tensor)
-    kinds = int(labels[:, 0].max()) + 1
-    order = (group * kinds + labels[:, 0].long()).argsort()
-    unit = F.normalize(vectors[order].float(), dim=-1).unflatten(0, (-1, kinds))  # [E, texts, D]
-    count = torch.tensor(float(len(unit)), device=unit.device)
+    order = group.argsort(stable=True)
+    labels, unit = labels[order], F.normalize(vectors[order].float(), dim=-1)
+    text, own, negative = (
+        unit[labels[:, 0] == number] for number in range(3)
+    )  # [E, D], [E, D], one of those that have
+    count = torch.tensor(float(len(text)), device=unit.device)
     if answers.kind == "likeness":
-        alike = labels[order, 1].unflatten(0, (-1, kinds))[:, 0]
-        return (((unit[:, 0] * unit[:, 1]).sum(-1) - alike) ** 2).sum(), count
-    logits = SCALE * unit[:, 0] @ unit[:, 1:].transpose(0, 1).flatten(0, 1).T  # [E, E, and E negatives]
-    return F.cross_entropy(logits, torch.arange(len(unit), device=unit.device), reduction="sum"), count
+        return (((text * own).sum(-1) - labels[labels[:, 0] == 0, 1]) ** 2).sum(), count
+    logits = SCALE * text @ torch.cat([own, negative]).T  # [E, E and the negatives]
+    return F.cross_entropy(logits, torch.arange(len(text), device=unit.device), reduction="sum"), count

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from bothways.arguments import checked
+from bothways.corpus.lines import Skip
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
 from bothways.inference.answering import logits_of
@@ -24,7 +25,7 @@ from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import TASKS
 from bothways.tasks.data import Asked, check_known, encoded, enough, named, read_examples, streamed
 from bothways.tasks.judged import trained_on, worth
-from bothways.tasks.records import Columns, Skip, refuse
+from bothways.tasks.records import Columns, refuse
 from bothways.tasks.task import Example, Heard, Task
 from bothways.text import Tokenizer
 

@@ -3,39 +3,65 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from bothways.corpus.options import PrepareOptions
-from bothways.corpus.readers import Reader
-from bothways.errors import DataError, UsageError
+from bothways.corpus.lines import refuse_unasked
+from bothways.corpus.records import TABLES, suffix_of
+from bothways.errors import UsageError
 
 NAMES: dict[str, tuple[str, ...]] = {
-    "text": ("text", "sentence", "review", "content", "text_a", "sentence1", "premise", "question1", "query"),
-    "other": ("text_b", "sentence2", "hypothesis", "question2", "document", "passage"),
-    "label": ("label", "labels", "class", "category", "intent", "sentiment", "topic", "target"),
-    "score": ("score", "similarity", "rating", "label"),
-    "tokens": ("tokens", "words"),
-    "tags": ("tags", "ner_tags", "labels"),
-    "spans": ("spans", "entities"),
+    "text": (
+        *("text", "sentence", "review", "content", "text_a", "sentence1", "premise", "question1", "query"),
+        *("文本", "内容", "评论", "句子", "正文", "评价", "文章", "文本1", "句子1", "前提"),
+    ),
+    "other": (
+        *("text_b", "sentence2", "hypothesis", "question2", "document", "passage"),
+        *("文本2", "句子2", "假设", "文档"),
+    ),
+    "label": (
+        *("label", "labels", "class", "category", "intent", "sentiment", "topic", "target"),
+        *("标签", "类别", "分类", "意图", "情感", "主题", "关系"),
+    ),
+    "score": ("score", "similarity", "rating", "label", "分数", "得分", "评分", "相似度", "标签"),
+    "tokens": ("tokens", "words", "词语", "分词", "字"),
+    "tags": ("tags", "ner_tags", "labels", "标注", "标签"),
+    "spans": ("spans", "entities", "实体"),
     "offsets": ("offsets", "offset_mapping"),
     "characters": ("characters",),
-    "question": ("question", "query", "prompt"),
-    "context": ("context", "passage", "article", "dialogue"),
-    "answers": ("answers", "answer"),
-    "choices": ("choices", "options", "endings"),
-    "answer": ("answer", "label"),
-    "intent": ("intent", "label", "class"),
-    "head": ("head", "e1", "subject"),
-    "tail": ("tail", "e2", "object"),
-    "positive": ("positive", "text_b", "sentence2", "document", "passage", "answer", "title"),
-    "negative": ("negative", "text_c"),
-    "likeness": ("score", "similarity"),
-    "id": ("id", "guid", "idx"),
+    "question": ("question", "query", "prompt", "问题", "提问"),
+    "context": ("context", "passage", "article", "dialogue", "上下文", "段落", "文章", "原文", "对话"),
+    "answers": ("answers", "answer", "答案", "回答"),
+    "choices": ("choices", "options", "endings", "选项"),
+    "answer": ("answer", "label", "答案", "标签"),
+    "intent": ("intent", "label", "class", "意图", "标签", "类别"),
+    "head": ("head", "e1", "subject", "头实体", "主体"),
+    "tail": ("tail", "e2", "object", "尾实体", "客体"),
+    "positive": (
+        *("positive", "text_b", "sentence2", "document", "passage", "answer", "title"),
+        *("正例", "文本2", "句子2", "文档", "答案", "标题"),
+    ),
+    "negative": ("negative", "text_c", "负例", "文本3"),
+    "likeness": ("score", "similarity", "分数", "得分", "评分", "相似度"),
+    "id": ("id", "guid", "idx", "编号", "序号"),
 }
-"""{role: names that its column often has, the likeliest first}."""
+"""{role: names that its column often has, the likeliest first}; small and capital letters are alike."""
+
+
+def column_of(role: str, fields: Iterable[str], taken: Collection[str] = ()) -> str | None:
+    """The field that is likeliest to have a role, but for those that are taken; None: no name says so."""
+    free = [field for field in fields if field not in taken]
+    alike = {plain(field): field for field in free} | {field: field for field in free}
+    return next((alike[name] for name in NAMES[role] if name in alike), None)
+
+
+def plain(field: str) -> str:
+    """Its name as `NAMES` has it."""
+    return unicodedata.normalize("NFKC", field).strip().casefold()
 
 
 class BadField(ValueError):
@@ -48,8 +74,8 @@ class BadField(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """{role: column}, guessed from the names of the first record's fields where it is not said; and whether they are
-    those of a table, where all is text."""
+    """{role: column}, guessed from the names of all fields of a file where it is not said; and whether they are those
+    of a table, where all is text."""
 
     names: Mapping[str, str]
     table: bool = False
@@ -73,22 +99,26 @@ class Columns:
             raise UsageError(f"{file}: expected a column {wrong[1]!r} for {wrong[0]}, got {', '.join(there) or 'none'}")
         needed = list(needed)
         for role in (*needed, *optional):
-            left = (name for name in NAMES[role] if name in there and name not in found.values())
-            if role not in found and (name := next(left, None)):
+            if role not in found and (name := column_of(role, there, found.values())):
                 found[role] = name
         if missing := next((role for role in needed if role not in found), None):
             raise UsageError(
                 f"{file}: expected a column for {missing}, got {', '.join(there) or 'none'}. "
                 f"Name it: --column {missing}=NAME"
             )
-        return cls(found, not {".csv", ".tsv"}.isdisjoint(file.suffixes))
+        return cls(found, suffix_of(file) in TABLES)
 
     def __str__(self) -> str:
         return ", ".join(f"{role} from {name!r}" for role, name in self.names.items())
 
+    def has(self, record: Mapping[str, Any], role: str) -> bool:
+        """Whether there is such a column, and something in it: what is optional may stand in some records only."""
+        value = record.get(self.names[role]) if role in self.names else None
+        return value is not None and not (isinstance(value, str) and not value.strip())
+
     def id(self, record: Mapping[str, Any], number: int) -> Any:
         """What the record is called, or its number."""
-        return record.get(self.names["id"], number) if "id" in self.names else number
+        return record[self.names["id"]] if self.has(record, "id") else number
 
     def value(self, record: Mapping[str, Any], role: str) -> Any:
         """Whatever stands there; of a table's field that is JSON, as it may be of lists, what it says."""
@@ -96,7 +126,7 @@ class Columns:
         if self.table and isinstance(value, str) and value.startswith(("[", "{")):
             try:
                 return json.loads(value)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):  # ValueError also of numbers with thousands of digits
                 return value
         return value
 
@@ -114,14 +144,23 @@ class Columns:
             raise BadField(self.names[role], f"text, got a lone surrogate at character {error.start}") from error
         return value
 
+    def number(self, record: Mapping[str, Any], role: str) -> float:
+        """
+        Raises:
+            BadField: no number, or one that is not finite.
+        """
+        value = record.get(self.names[role])
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise BadField(self.names[role], f"a number, got {value!r:.80}")
+        return number
 
-Skip = Callable[[Path, int, str], None]
 
-
-def refuse(path: Path, line: int, why: str) -> NoReturn:
-    """A Skip that never skips."""
-    place = f"{path}, line {line}" if line else f"{path}"
-    raise DataError(f"{place}: {why}. Correct it, or leave out and count what is wrong with --skip-bad.")
+refuse = refuse_unasked
+"""The Skip of tasks, unless they are told to leave out what is wrong."""
 
 
 @dataclass(slots=True)
@@ -131,14 +170,4 @@ class Skipped:
     found: list[str] = field(default_factory=list)
 
     def __call__(self, path: Path, line: int, why: str) -> None:
-        self.found.append(f"{path}, line {line}: {why}")
-
-
-def records(path: Path, skip: Skip) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line, record) of jsonl, csv or tsv, compressed or not.
-
-    Raises:
-        DataError: the file cannot be read.
-        UsageError: another format.
-    """
-    return Reader(PrepareOptions(), skip).records(path)
+        self.found.append(f"{path}, line {line}: {why}" if line else f"{path}: {why}")

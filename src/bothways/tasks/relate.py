@@ -34,7 +34,8 @@ class Relate(Task):
         return ("text", "label") if gold else ("text",), ("head", "tail", "id")
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
-        text, placed = columns.text(record, "text"), {"head", "tail"} <= columns.names.keys()
+        text, known = columns.text(record, "text"), {"head", "tail"} <= columns.names.keys()
+        placed = known and any(columns.has(record, role) for role in ("head", "tail"))
         label = label_name(record.get(columns.names["label"])) if gold else None
         if gold and label is None:
             raise BadField(

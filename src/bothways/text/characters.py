@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
@@ -14,6 +15,15 @@ HAN = (
 )
 """Ideographs, each a word by itself: BERT's ranges, written as the inside of a regular expression's brackets."""
 
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\uaa80-\uaadf"
+    "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+)
+"""Scripts that put no spaces between words, written in the same way: Thai, Lao, Burmese, Khmer, Tai, and kana."""
+
+JOINERS = "\u00ad\u200c\u200d"
+"""They say how the letters around them are drawn or may be parted, and are no letters themselves."""
+
 _RANGES = [(part[0], part[2]) for part in (HAN[i : i + 3] for i in range(0, len(HAN), 3))]
 
 # INSIDE continues a word whatever comes before; ALONE is a word by itself; LETTER, DIGIT and OTHER continue a run of
@@ -22,6 +32,16 @@ INSIDE, ALONE, SPACE, LETTER, DIGIT, OTHER, SPECIAL, LEADING = range(8)
 
 CONTRACTIONS = ("s", "d", "m", "t", "ll", "ve", "re")
 """English endings after an apostrophe that belong to the word before it."""
+
+
+@cache
+def marks() -> str:
+    """All combining marks (vowel signs, accents) as the inside of a regular expression's brackets: `re` has no class of
+    them, and takes them for no part of a word."""
+    found = [chr(code) for code in range(sys.maxunicode) if unicodedata.category(chr(code))[0] == "M"]
+    starts = [one for one, before in zip(found, ["", *found], strict=False) if not before or ord(one) - ord(before) > 1]
+    ends = [one for one, after in zip(found, [*found[1:], ""], strict=True) if not after or ord(after) - ord(one) > 1]
+    return "".join(f"{start}-{end}" for start, end in zip(starts, ends, strict=True))
 
 
 @cache

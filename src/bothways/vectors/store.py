@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
 from bothways.arguments import all_checked, several
+from bothways.corpus.lines import kept, lines
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
+
+_ENDS = re.compile(r"[ \t\n\v\f\r]")
+"""What ends a word for one reader of the format or another."""
 
 
 @all_checked
@@ -20,11 +27,11 @@ from bothways.files import writing
 class WordVectors:
     """Words and their vectors, the commonest word first.
 
-    words    V different words without white space
+    words    V different words without spaces, tabs and line ends; other white space (U+00A0) is part of a word
     vectors  float32 [V, D]
 
     Raises (at once):
-        UsageError: another number of vectors than of words, a word twice, or one that holds white space or nothing.
+        UsageError: another number of vectors than of words, a word twice, or one that holds a space or nothing.
     """
 
     words: Sequence[str]
@@ -41,8 +48,7 @@ class WordVectors:
         if len(self._places) != len(self.words):
             raise UsageError("expected words that are all different, got one twice")
         for word in self.words:
-            if [word] != word.split():
-                raise UsageError(f"expected words without white space, got {word!r}: write new_york for 'new york'")
+            _check_word(word)
 
     @classmethod
     def load(cls, path: str | Path) -> WordVectors:
@@ -54,20 +60,29 @@ class WordVectors:
         path = Path(path)
         if not path.is_file():
             raise ModelError(f"{path}: expected word vectors in word2vec's text format, found no file")
-        line = 1
-        try:
-            with open(path, encoding="utf-8", newline="\n") as file:  # other line ends may stand inside a word
-                count, dim = (int(number) for number in file.readline().split())
-                words, vectors = [], np.empty((count, dim), dtype=np.float32)
-                for line in range(2, count + 2):
-                    word, *numbers = file.readline().rstrip(" \n").rsplit(" ", dim)
-                    if len(numbers) != dim:
-                        raise ValueError(f"{len(numbers)} numbers instead of {dim}")
-                    vectors[line - 2] = numbers
-                    words.append(word)
-        except ValueError as error:
-            raise ModelError(f"{path}, line {line}: expected word2vec's text format, got: {error}") from None
-        return cls(words, vectors)
+        rows = ((line, text) for _, line, text in kept(lines(path), path, _refuse) if text.strip(" "))
+        count, dim = _header(path, next(rows, (1, ""))[1])
+        places: dict[str, int] = {}
+
+        def read() -> Iterator[np.ndarray]:
+            for line, text in rows:
+                word, *numbers = text.rstrip(" ").rsplit(" ", dim)
+                if len(numbers) != dim:
+                    _refuse(path, line, f"expected a word and numbers, got {len(numbers)} numbers instead of {dim}")
+                _check_word(word, f"{path}, line {line}: ")
+                if (first := places.setdefault(word, line)) != line:
+                    fewer = "Leave out one of the two lines, and make the number of words in line 1 one less"
+                    _refuse(path, line, f"expected different words, got {word!r} again, after line {first}. {fewer}.")
+                try:
+                    yield np.array(numbers, dtype=np.float32)
+                except ValueError as error:
+                    _refuse(path, line, f"expected numbers behind the word {word!r}, got: {error}")
+
+        vectors = np.fromiter(read(), dtype=np.dtype((np.float32, dim)))
+        if len(vectors) != count:
+            why = f"expected {count} words, as its first line says, got {len(vectors)}: cut, or that number is wrong"
+            _refuse(path, line=0, why=why)
+        return cls(list(places), vectors)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Writes word2vec's text format, whole or not at all; read again, the numbers are the same to the last bit.
@@ -138,6 +153,37 @@ class WordVectors:
     @cached_property
     def _unit_vectors(self) -> np.ndarray:
         return _units(self.vectors)
+
+
+def _header(path: Path, line: str) -> tuple[int, int]:
+    """The numbers of words and of dimensions."""
+    found = line.split()
+    if len(found) != 2 or not all(one.isdecimal() and len(one) < 10 and int(one) for one in found):
+        why = f"expected a number of words and one of dimensions, as word2vec's text format begins, got {line[:40]!r}"
+        if len(found) > 3:
+            file = shlex.quote(str(path))
+            begin = f'(echo "$(wc -l < {file}) {len(found) - 1}"; cat {file}) > NEW.vec'
+            why += f". A file without that line, as GloVe's? Put it there: {begin}"
+        _refuse(path, 1, why)
+    return int(found[0]), int(found[1])
+
+
+def _check_word(word: str, place: str = "") -> None:
+    """
+    Raises:
+        UsageError: a word that the format cannot hold.
+    """
+    if not word or _ENDS.search(word):
+        raise UsageError(f"{place}expected words without white space, got {word!r}: write new_york for 'new york'")
+
+
+def _refuse(path: Path, line: int, why: str) -> NoReturn:
+    """
+    Raises:
+        ModelError: always.
+    """
+    place = f"{path}, line {line}" if line else f"{path}"
+    raise ModelError(f"{place}: {why}")
 
 
 def refuse_existing(path: str | Path, *, overwrite: bool) -> Path:
