@@ -13,7 +13,6 @@ from bothways.errors import UsageError
 from bothways.model import Model, ModelConfig
 from bothways.model.losses import plain_loss
 from bothways.objectives import Objective, build
-from bothways.visibility import ordered
 from tests.objectives.explicit import alone, logits_of, small_model
 from tests.objectives.rows import VOCABULARY, long_row, packed, rows
 
@@ -125,5 +124,5 @@ def test_the_loss_of_a_uniform_model_is_the_logarithm_of_the_vocabulary() -> Non
         objective = build(expression, VOCABULARY)
         row = long_row(np.random.default_rng(1), length=64)
         batch = Batch.stack([drawn(objective, row, seed) for seed in range(4)])
-        ((total, weight),) = plain_loss(model, batch, rule=ordered).values()
+        ((total, weight),) = plain_loss(model, batch).values()
         assert float((total / weight).detach()) == pytest.approx(np.log(VOCABULARY.size), rel=1e-5)

@@ -125,7 +125,7 @@ def _row_sums(loaded: Loaded, objective: Objective, rows: Sequence[Row], *, draw
             for i, row in enumerate(rows[start : start + ROWS_AT_ONCE])
         ]
         batch = Batch.stack(samples).to(loaded.reader.device)
-        for target, nats, right in answers(model, batch, rule=objective.rule):
+        for target, nats, right in answers(model, batch):
             at, weight = (torch.as_tensor(column).cpu().numpy() for column in (target.at, target.weight))
             own = nats.double().cpu().numpy()
             columns = np.stack([np.ones_like(own), own, right.cpu().numpy(), own * weight], axis=1)

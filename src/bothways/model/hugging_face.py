@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bothways.batch import Vocabulary
-from bothways.errors import ModelError
+from bothways.errors import ModelError, UsageError
 from bothways.files import sync_folder
 from bothways.model.answers import Answers
 from bothways.model.config import ModelConfig
@@ -31,6 +31,7 @@ from bothways.model.faces import Trained, architecture, config_json, read_config
 from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.model import Model
 from bothways.model.names import from_hugging_face_names, head_among, kind_of, to_hugging_face
+from bothways.visibility import named
 
 WEIGHTS = "model.safetensors"
 HEADS = "head.safetensors"
@@ -151,11 +152,11 @@ def read_saved(folder: Path) -> Saved:
         shape = read_config(values, words=words)
         if trained.answers is not None:  # what answers says no words
             shape = shape.model_copy(update={"word_head": "tied"})
-        model = Model(shape, heads=made)
+        model = Model(shape, heads=made, rule=named(trained.rule))
         wanted = {key: weight for key, weight in model.state_dict().items() if key not in heads}
         body = from_hugging_face_names(tensors, kind=values["model_type"], wanted=wanted)
         model.load_state_dict(body | heads)
-    except ModelError as error:
+    except (ModelError, UsageError) as error:
         raise ModelError(f"{folder}: {error}") from None
     return Saved(model, trained)
 

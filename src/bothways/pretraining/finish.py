@@ -84,9 +84,9 @@ def finish(run: Run) -> None:
 def _save(run: Run, name: str, weights: Mapping[str, Tensor], config: ModelConfig) -> None:
     """The model's faces; or, under its name, another network: a masked language model."""
     path = run.folder.path
-    trained = (
-        Trained(f"{name} of {run.objective.name}", ("encoder",), "in place") if name else trained_by(run.objective)
-    )
+    trained = trained_by(run.objective)
+    if name:
+        trained = Trained(f"{name} of {trained.objective}", ("encoder",), "in place", rule=trained.rule)
     folders = save_faces(
         path / f".{name}" if name else path,
         weights=weights,

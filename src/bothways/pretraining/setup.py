@@ -39,6 +39,7 @@ from bothways.training.processes import Processes
 from bothways.training.schedule import decay_start
 from bothways.training.state import State, checkpoints, load_state, read_record, step_of
 from bothways.training.weights import Replicated, Sharded, Weights, by_kind
+from bothways.visibility import named
 
 
 @dataclass(slots=True)
@@ -95,7 +96,8 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
         folder.create(config)
         team.wait()
     precision = precision_for(training.precision)
-    model = Model(shape, seed=training.seed, heads=objective.heads, parts=objective.parts).to(team.device)
+    model = Model(shape, seed=training.seed, heads=objective.heads, parts=objective.parts, rule=objective.rule)
+    model = model.to(team.device)
     if config.start is not None and not (resume and checkpoints(folder.checkpoints)):
         start_weights(model, config.start, shards.tokenizer)
     rows = rows_of(config, shards, replay)
@@ -158,6 +160,7 @@ def objective_of(config: PretrainConfig, shards: Shards) -> tuple[Objective, Mod
     objective = build(config.objective, shards.vocabulary, corpus=Statistics(shards.train, shards.vocabulary))
     shape = config.model_config_for(shards.vocabulary.size)
     check_needs(objective, shards, shape)
+    named(objective.rule.name)  # a rule that cannot be read back is refused before it is trained
     for face in trained_by(objective).folders.values():
         architecture(shape, face)  # a shape that cannot be saved is refused before it is trained
     return objective, shape
@@ -166,14 +169,15 @@ def objective_of(config: PretrainConfig, shards: Shards) -> tuple[Objective, Mod
 def trained_by(objective: Objective) -> Trained:
     """What the objective teaches, as it is saved with the model."""
     about = objective.about
-    return Trained(objective.name, about.faces, about.hidden, dict(about.decoding), about.reads)
+    decoding = dict(about.decoding)
+    return Trained(objective.name, about.faces, about.hidden, decoding, about.reads, rule=objective.rule.name)
 
 
 def losses_of(objective: Objective, model: Model) -> Callable[[Batch, torch.Generator], Losses]:
-    """The objective's own loss, or the plain one under its rule."""
+    """The objective's own loss, or the plain one."""
     own = objective.loss
     if own is None:
-        return lambda batch, generator: plain_loss(model, batch, rule=objective.rule)
+        return lambda batch, generator: plain_loss(model, batch)
     return lambda batch, generator: own(model, batch, generator)
 
 
