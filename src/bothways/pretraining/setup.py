@@ -109,7 +109,12 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
         objective=objective,
         model=model,
         state=state,
-        work=Work(state.weights.around(losses_of(objective, model)), batches, tuple(sorted(objective.shares))),
+        work=Work(
+            state.weights.around(losses_of(objective, model)),
+            batches,
+            tuple(sorted(objective.shares)),
+            tokens=training.rows * training.length,  # with the places that padding takes, as the budget counts
+        ),
         probes=probes(objective, shards, fixed, training),
         general=probes(objective, shards, general, training) if general else [],
         validation=validation_batches(objective, fixed, training),
