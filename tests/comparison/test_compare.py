@@ -146,7 +146,7 @@ def test_stopped_it_goes_on_and_comes_to_the_same(compared: Path, configured: Co
     [
         ({"budget": {"steps": 5}}, "at equal compute"),
         ({"budget": {"tokens": 1e5}}, "at equal compute"),
-        ({"budget": {"seconds": 5}}, "take each other's seconds"),
+        ({"budget": {"seconds": 5}, "at_once": 2}, "take each other's seconds"),
         ({"objectives": ("mlm", "mlm")}, "named twice"),
         ({"objectives": ("causal", "mlmm")}, "unknown objective 'mlmm'"),
         ({"objectives": ("1/2 causal + 1/2 electra",)}, "share"),
