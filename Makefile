@@ -12,8 +12,8 @@ OWN_DATA := proofs/finetuning.py proofs/worth.py
 quickstart: .venv/core  ## prepare a corpus, pretrain about five minutes, show what the model learned
 	$(BIN)/python examples/quickstart.py
 
-test: .venv/dev  ## every promise, in minutes
-	$(BIN)/python -m pytest -q
+test: .venv/dev  ## every promise, in minutes, on all cores
+	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev  ## format, habits, types
 	$(BIN)/ruff format --check .

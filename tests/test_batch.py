@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from hypothesis import given
@@ -77,6 +79,19 @@ def test_rows_of_different_lengths_are_padded_with_documents_of_one_token() -> N
     assert batch.targets[0].at.tolist() == [LENGTH_STEP + 2]
     mask = ordered.dense(batch.layout)[:, 0]
     assert torch.equal(mask[0, 1:], torch.eye(LENGTH_STEP, dtype=torch.bool)[1:])
+
+
+def test_groups_stay_with_their_targets() -> None:
+    """Those of one number are one group, in whichever row they stand; a target without shares with none."""
+    some = [replace(words([0, 2], [7, 8]), group=np.array([4, 5])), words([1], [9]), words([0], [6])]
+    some.append(replace(words([1, 2], [5, 4]), group=np.array([5, 5])))
+    (target,) = Batch.stack([sample([1, 2, 3], one) for one in some]).targets
+    assert target.group is not None and target.group.dtype == torch.int64
+    assert target.labels.tolist() == [7, 8, 9, 6, 5, 4]
+    assert target.group[[0, 1, 4, 5]].tolist() == [4, 5, 5, 5]
+    assert len({*target.group.tolist()}) == 4  # the two without are in none of those, nor in one
+    (plain,) = Batch.stack([sample([1, 2, 3], words([0], [7]))]).targets
+    assert plain.group is None
 
 
 def test_a_batch_moves_as_a_whole() -> None:

@@ -123,7 +123,7 @@ def raw_listed(layout: Layout, edges: set[tuple[int, int]]) -> np.ndarray:
 
 def test_the_algebra_says_what_it_is() -> None:
     assert (ordered & ~within(128)).name == "(ordered & ~within(128))"
-    assert (ordered | listed([(0, 1)])).name == "(ordered | listed(1 edges))"
+    assert (ordered | listed([(0, 1)])).name == "(ordered | listed([(0, 1)]))"
 
 
 def test_block_mask_is_the_dense_mask() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bothways.visibility import Layout
+from bothways.visibility import Layout, places
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,12 @@ class Row:
     def __len__(self) -> int:
         return len(self.pieces)
 
+    @property
+    def following(self) -> np.ndarray:
+        """[T] bool: the pieces with another one of their document before them, which are what the text costs: a model
+        that bounds it predicts the same pieces as one that reads from left to right, [SEP] and [UNK] among them."""
+        return places(self.document) > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -83,7 +89,8 @@ class Target:
     labels  [N] the right answers; [N, C] where several of C may be right
     weight  one number, or one a target; the loss is the weighted mean; 0: only there to fill up
     name    what the loss is called in reports; equal names are summed together
-    group   [N] targets of one number share a softmax (a span's places, the choices of a question); None: none do
+    group   [N] targets of one number, 0 or more, share a softmax (a span's places, the choices of a question), in a
+            Batch across its rows; None: none do
     """
 
     head: str
@@ -187,9 +194,20 @@ def _gather(head: str, name: str, found: list[tuple[int, Target]], length: int) 
     weight = np.concatenate(
         [np.broadcast_to(np.asarray(target.weight, dtype=np.float32), len(target.at)) for _, target in found]
     )
-    groups = [np.asarray(target.group, dtype=np.int64) for _, target in found if target.group is not None]
-    group = torch.from_numpy(np.concatenate(groups)) if groups else None
-    return Target(head, torch.from_numpy(at), torch.from_numpy(labels), torch.from_numpy(weight), name, group)
+    return Target(head, torch.from_numpy(at), torch.from_numpy(labels), torch.from_numpy(weight), name, _groups(found))
+
+
+def _groups(found: list[tuple[int, Target]]) -> Tensor | None:
+    """[N] as the targets have them, the same number the same group in every row; one without has a group of its own,
+    numbered -1, -2, ..."""
+    if all(target.group is None for _, target in found):
+        return None
+    first = np.cumsum([0, *(len(target.at) for _, target in found)])
+    groups = [
+        -1 - start - np.arange(len(target.at)) if target.group is None else np.asarray(target.group)
+        for start, (_, target) in zip(first, found, strict=False)
+    ]
+    return torch.from_numpy(np.concatenate(groups).astype(np.int64))
 
 
 Reads = Literal["all sides", "left to right", "right to left", "both directions"]

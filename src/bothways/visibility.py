@@ -12,6 +12,7 @@ holds the arrays.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
@@ -20,6 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from bothways.errors import UsageError
 
 # A column is [T] in numpy while a sample is being made and [B, T] in torch once samples are stacked into a batch.
 # The rule uses nothing but ==, <, &, |, ~, so it reads both.
@@ -240,7 +243,39 @@ def listed(edges: Sequence[tuple[int, int]]) -> Visibility:
             seen = seen | pair
         return seen
 
-    return Visibility(rule, f"listed({len(edges)} edges)")
+    return Visibility(rule, f"listed({[*map(tuple, edges)]})")
+
+
+_RULES = {rule.name: rule for rule in (ordered, forked, same_place, text_key, ahead)}
+_FAMILIES: dict[str, Callable[[Any], Visibility]] = {"within": within, "listed": listed}
+
+
+def named(name: str) -> Visibility:
+    """The rule of a name, which may be an expression: named("ordered & within(64)"); `Visibility.name` is one.
+
+    Raises:
+        UsageError: something else than a known rule, or an expression of known rules.
+    """
+
+    def read(node: ast.expr) -> Visibility:
+        match node:
+            case ast.Name(id=known) if known in _RULES:
+                return _RULES[known]
+            case ast.Call(func=ast.Name(id=known), args=[given], keywords=[]) if known in _FAMILIES:
+                return _FAMILIES[known](ast.literal_eval(given))
+            case ast.BinOp(left=left, op=ast.BitAnd(), right=right):
+                return read(left) & read(right)
+            case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+                return read(left) | read(right)
+            case ast.UnaryOp(op=ast.Invert(), operand=operand):
+                return ~read(operand)
+        raise ValueError
+
+    try:
+        return read(ast.parse(name, mode="eval").body)
+    except (ValueError, SyntaxError):
+        known = ", ".join([*_RULES, *(f"{family}(...)" for family in _FAMILIES)])
+        raise UsageError(f"expected a rule of visibility made of {known} with & | ~, got {name!r}") from None
 
 
 def reachable(mask: np.ndarray) -> np.ndarray:

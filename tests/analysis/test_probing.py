@@ -17,8 +17,10 @@ from bothways.analysis.probing import _differences, probe
 from bothways.analysis.probing_page import render
 from bothways.analysis.significance import Estimate, estimate, holm, sign_test, spearman
 from bothways.corpus import PrepareOptions
+from bothways.corpus.ngrams import NGrams
 from bothways.errors import BothwaysError, DataError, ModelError
 from bothways.inference.loading import Loaded
+from bothways.inference.score import score
 from tests.inference.made import CAUSAL, HYBRID, make_run
 
 
@@ -132,8 +134,14 @@ def test_bits_per_byte_are_what_score_says_and_counting_stands_beside(
     assert set(held.texts) <= {line.strip() for line in lines} and held.left_out == 0
     (found,) = bits_per_byte(other, held)
     size = sum(len(text.encode()) for text in held.texts)
-    assert found.estimate.figure == pytest.approx(-other.score(held.texts).sum() / np.log(2) / size)
+    assert found.estimate.figure == pytest.approx(-score(other.reader, held.texts, ended=True).sum() / np.log(2) / size)
+    assert found.estimate.figure > -other.score(held.texts).sum() / np.log(2) / size  # the end of a text costs, too
     grams = held.counting()
+    vocabulary = held.shards.vocabulary
+    assert all(row[0] == vocabulary.cls and row[-1] == vocabulary.sep for row in held.rows)
+    counted = NGrams.count(held.shards.train.read(0, held.shards.train.pieces)[0], vocabulary)
+    nats = sum(counted.score(row, 1)[1:].sum() for row in held.rows)
+    assert grams["unigram"].estimate.figure == pytest.approx(nats / np.log(2) / size)
     unigram, bigram, trigram = (grams[name].estimate.figure for name in ("unigram", "bigram", "trigram"))
     assert max(bigram, trigram) < unigram < found.estimate.figure
     probed = probe({"one": model, "two": other}, {"held-out": [tmp_path / "shards"]})

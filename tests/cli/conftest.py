@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bothways.cli import app
+from tests.conftest import Once
 
 SMALL = {
     "model.layers": 1,
@@ -46,19 +47,25 @@ def pretrain(invoke: Invoke) -> Invoke:
 
 
 @pytest.fixture(scope="session")
-def shards(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("text")
-    lines = [f"the {i}th boat went down the river with {i * i} bags of grain and no salt" for i in range(400)]
-    (folder / "a.txt").write_text("\n".join(lines), encoding="utf-8")
-    out = folder / "shards"
-    options = ["--documents", "lines", "--vocabulary", 512, "--validation", 0.2]
-    assert invoke("prepare", folder / "a.txt", "--out", out, *options).exit_code == 0
-    return out
+def shards(invoke: Invoke, once: Once) -> Path:
+    def make(folder: Path) -> Path:
+        lines = [f"the {i}th boat went down the river with {i * i} bags of grain and no salt" for i in range(400)]
+        (folder / "a.txt").write_text("\n".join(lines), encoding="utf-8")
+        out = folder / "shards"
+        options = ["--documents", "lines", "--vocabulary", 512, "--validation", 0.2]
+        assert invoke("prepare", folder / "a.txt", "--out", out, *options).exit_code == 0
+        return out
+
+    return once("boats", make)
 
 
 @pytest.fixture(scope="session")
-def run(pretrain: Invoke, shards: Path) -> Path:
+def run(pretrain: Invoke, shards: Path, once: Once) -> Path:
     """A finished run of four steps that reads both ways."""
-    out = shards.parent / "run"
-    assert pretrain(shards, "--out", out, "--objective", "hybrid", "--budget", "4steps").exit_code == 0
-    return out
+
+    def make(folder: Path) -> Path:
+        out = folder / "run"
+        assert pretrain(shards, "--out", out, "--objective", "hybrid", "--budget", "4steps").exit_code == 0
+        return out
+
+    return once("both-ways", make)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
-from bothways.comparison import CompareConfig, compare
+from bothways.cli import main
+from bothways.comparison import CompareConfig, compare, measure
+from bothways.comparison.crew import Crew
+from bothways.pretraining import setup
+from tests.conftest import Once
 from tests.pretraining.small import make_shards
 
 BUDGET = 5e9  # some twenty steps
@@ -24,8 +31,8 @@ TRAINING = {
 
 
 @pytest.fixture(scope="session")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_shards(tmp_path_factory.mktemp("corpus"), documents=120)
+def shards(once: Once) -> Path:
+    return once("shards", lambda folder: make_shards(folder, documents=120))
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +70,7 @@ def configured(shards: Path, questions: dict[str, Any]) -> Callable[..., Compare
             "model": {"layers": 1},
             "training": TRAINING,
             "search": {"factors": (1.0,)},
-            "at_once": 2,
+            "at_once": 1,
             **questions,
         }
         return CompareConfig.model_validate(values | changes)
@@ -71,8 +78,31 @@ def configured(shards: Path, questions: dict[str, Any]) -> Callable[..., Compare
     return make
 
 
-@pytest.fixture(scope="session")
-def compared(configured: Callable[..., CompareConfig], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def do(crew: Crew, command: Sequence[str], said: IO[str], label: str, metrics: Path | None) -> int:
+    """What a process of its own would do: starting Python and torch takes several times as long as the work."""
+    module, *arguments = command[2:]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()), redirect_stderr(said):
+        patch.setattr(sys, "argv", [module, *arguments])
+        patch.setattr(setup, "gemm_peak", lambda *_, **__: 1e11)
+        try:
+            measure.main(*arguments) if module == measure.__name__ else main()
+        except SystemExit as left:
+            return int(left.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="module")
+def in_this_process() -> Iterator[None]:
+    """One run after another; tests/cli/test_comparison.py starts processes, and so does the test that stops one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Crew, "_wait", do)
+        yield
+
+
+@pytest.fixture(scope="module")
+def compared(
+    configured: Callable[..., CompareConfig], tmp_path_factory: pytest.TempPathFactory, in_this_process: None
+) -> Path:
     """The folder of a finished comparison."""
     out = tmp_path_factory.mktemp("comparison") / "cmp"
     compare(configured(out))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bothways.corpus import PrepareOptions, Shards, prepare
+from tests.conftest import Once
 
 SMALL = PrepareOptions(vocabulary=512, validation=0.1)
 
@@ -41,16 +42,19 @@ def write_blocks(path: Path, documents: list[str]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_blocks(tmp_path_factory.mktemp("corpus") / "corpus.txt", sentences(400))
+def corpus(once: Once) -> Path:
+    return once("corpus", lambda folder: write_blocks(folder / "corpus.txt", sentences(400)))
 
 
 @pytest.fixture(scope="session")
-def tokenizer_folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tokenizer_folder(corpus: Path, once: Once) -> Path:
     """A tokenizer to give to `prepare`, which saves the time of training one."""
-    out = tmp_path_factory.mktemp("tokenizer") / "shards"
-    prepare([str(corpus)], out=out, options=SMALL)
-    return out / "tokenizer"
+
+    def make(folder: Path) -> Path:
+        prepare([str(corpus)], out=folder / "shards", options=SMALL)
+        return folder / "shards" / "tokenizer"
+
+    return once("tokenizer", make)
 
 
 @pytest.fixture

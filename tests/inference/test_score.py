@@ -11,6 +11,7 @@ import torch
 
 from bothways.errors import UsageError
 from bothways.inference import Loaded
+from bothways.inference.score import score
 from tests.inference.made import CHINESE, ENGLISH, GPT_BERT, load, make_run
 
 TEXTS = ["The quick brown fox.", "fox", "", "unbelievably", *CHINESE, *ENGLISH]
@@ -61,8 +62,8 @@ def test_pseudo_is_an_explicit_loop_over_transformers_logits(
     run: Path = request.getfixturevalue(kind)
     found, model = load(run), theirs(run, "encoder")
     scores = found.score(TEXTS, how="pseudo", within_word=within_word)
-    for text, score in zip(TEXTS, scores, strict=True):
-        assert score == pytest.approx(one_by_one(model, found, text, within_word=within_word), rel=1e-5, abs=1e-5)
+    for text, nats in zip(TEXTS, scores, strict=True):
+        assert nats == pytest.approx(one_by_one(model, found, text, within_word=within_word), rel=1e-5, abs=1e-5)
 
 
 def test_a_long_word_is_less_probable_when_it_cannot_tell_itself(loaded: Loaded) -> None:
@@ -70,7 +71,21 @@ def test_a_long_word_is_less_probable_when_it_cannot_tell_itself(loaded: Loaded)
     assert len(own.encode("xylophone")) > 2
     assert loaded.score("xylophone", how="pseudo") != loaded.score("xylophone", how="pseudo", within_word=True)
     single = "fox" if len(own.encode("fox")) == 1 else "x"
-    assert loaded.score(single, how="pseudo") == loaded.score(single, how="pseudo", within_word=True)
+    alone = loaded.score(single, how="pseudo", within_word=True)
+    assert loaded.score(single, how="pseudo") == pytest.approx(alone, rel=1e-5)
+
+
+def test_the_end_of_a_text_is_counted_if_asked_for(loaded: Loaded) -> None:
+    """Once, behind the last part of a text that is longer than the model reads."""
+    reader = loaded.reader
+    for text in ("the fox", " is" * 100):
+        apart = score(reader, [text, "x"], ended=True) - score(reader, [text, "x"])
+        *_, last = reader.rows([text], closed=False)[0]
+        with torch.no_grad():
+            following = reader.model.logits(reader.read([last], face="decoder")[0, -1]).log_softmax(-1)
+        assert apart[0] == pytest.approx(float(following[reader.tokenizer.vocabulary.sep]), rel=1e-3)
+    with pytest.raises(UsageError, match="ended is for"):
+        score(reader, ["x"], how="pseudo", ended=True)
 
 
 def test_gpt_bert_is_read_one_place_before(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ def small_model() -> Model:
 @torch.no_grad()
 def logits_of(model: Model, sample: Sample, *, rule: Visibility = ordered) -> np.ndarray:
     """[S, V]"""
-    states = model.states(Batch.stack([sample]), rule=rule)[0]
+    model.rule = rule
+    states = model.states(Batch.stack([sample]))[0]
     return np.asarray(model.logits(states)[: len(sample.pieces)].numpy())
 
 

@@ -13,9 +13,8 @@ from bothways.errors import UsageError
 from bothways.model import Model, ModelConfig
 from bothways.model.losses import plain_loss
 from bothways.objectives import Objective, build
-from bothways.visibility import ordered
 from tests.objectives.explicit import alone, logits_of, small_model
-from tests.objectives.rows import FIRST_TEXT, VOCABULARY, long_row, packed, rows
+from tests.objectives.rows import VOCABULARY, long_row, packed, rows
 
 
 def drawn(objective: Objective, row: Row, seed: int) -> Sample:
@@ -27,12 +26,12 @@ def drawn(objective: Objective, row: Row, seed: int) -> Sample:
 def test_the_weights_of_a_row_sum_to_its_pieces(expression: str, row: Row, seed: int) -> None:
     """So the weighted mean is the bound a piece, without noise: a model that says 1/V of every word gets log V."""
     (target,) = drawn(build(expression, VOCABULARY), row, seed).targets
-    assert np.sum(target.weight) == pytest.approx(np.sum(row.pieces >= FIRST_TEXT))
+    assert np.sum(target.weight) == pytest.approx(np.sum(row.following))
 
 
 def test_every_number_of_hidden_pieces_is_equally_likely() -> None:
     """As when the rate is uniform; and no piece is likelier than another."""
-    row, objective = packed([9]), build("diffusion", VOCABULARY)
+    row, objective = packed([8]), build("diffusion", VOCABULARY)  # and [SEP]
     counts, places = np.zeros(9), np.zeros(9)
     for seed in range(9000):
         (target,) = drawn(objective, row, seed).targets
@@ -44,7 +43,7 @@ def test_every_number_of_hidden_pieces_is_equally_likely() -> None:
 
 def test_in_expectation_it_is_the_loss_over_a_uniform_rate() -> None:
     """Any loss of what is hidden: hide each piece with t ~ U(0, 1), weigh by 1/t (LLaDA, equation 3)."""
-    row, objective = packed([6]), build("diffusion", VOCABULARY)
+    row, objective = packed([5]), build("diffusion", VOCABULARY)  # and [SEP]
     worth = np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0])
 
     def loss(hidden: np.ndarray) -> float:
@@ -106,7 +105,7 @@ def test_blocks_of_one_piece_are_the_causal_model_with_queries() -> None:
     row, model = packed([7]), small_model()
     sample = drawn(build("block-diffusion(size=1)", VOCABULARY), row, 0)
     causal = build("causal", VOCABULARY).sample(row, np.random.default_rng(0), 0.0)
-    assert np.array_equal(sample.targets[0].at - len(row), np.flatnonzero(row.pieces >= FIRST_TEXT))
+    assert np.array_equal(sample.targets[0].at - len(row), causal.targets[0].at + 1)
     assert np.abs(logits_of(model, sample)[: len(row)] - logits_of(model, causal)).max() < 1e-4
 
 
@@ -125,5 +124,5 @@ def test_the_loss_of_a_uniform_model_is_the_logarithm_of_the_vocabulary() -> Non
         objective = build(expression, VOCABULARY)
         row = long_row(np.random.default_rng(1), length=64)
         batch = Batch.stack([drawn(objective, row, seed) for seed in range(4)])
-        ((total, weight),) = plain_loss(model, batch, rule=ordered).values()
+        ((total, weight),) = plain_loss(model, batch).values()
         assert float((total / weight).detach()) == pytest.approx(np.log(VOCABULARY.size), rel=1e-5)

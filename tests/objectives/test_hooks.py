@@ -137,7 +137,7 @@ def test_the_loop_trains_it() -> None:
         length=16,
         step_tokens=256,
         micro_tokens=128,
-        optimiser=OptimiserConfig(name="adamw", learning_rate=5e-3),
+        optimiser=OptimiserConfig(name="adamw", learning_rate=1e-2),
         schedule=ScheduleConfig(warmup_steps=10),
     )
     row = packed([14])
@@ -152,8 +152,8 @@ def test_the_loop_trains_it() -> None:
     reports = list(train(work, state=state_of(model, config.optimiser), config=config, total=150))
     first, last = reports[0].losses, reports[-1].losses
     assert set(first) == {"generator", "detector"}
-    assert last["generator"] < first["generator"] / 2
-    assert last["detector"] < first["detector"] / 2
+    for name in first:  # with other seeds they end at 0.01 to 0.07 of where they began
+        assert last[name] < first[name] / 2
 
 
 def told_in_any_order(row: Row, rng: np.random.Generator, progress: float) -> Corrupted:

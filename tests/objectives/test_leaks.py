@@ -69,7 +69,8 @@ def model(request: pytest.FixtureRequest) -> Model:
 
 @torch.no_grad()
 def states(model: Model, samples: list[Sample], objective: Objective) -> torch.Tensor:
-    return model.states(Batch.stack(samples), rule=objective.rule)
+    model.rule = objective.rule
+    return model.states(Batch.stack(samples))
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)

@@ -1,11 +1,14 @@
-"""What every objective promises: what is said, from where, through which faces; and how long a row takes."""
+"""What every objective promises: what is said, from where, through which faces; and that a row is drawn at once."""
 
 from __future__ import annotations
 
 import json
 import pickle
-import time
-import timeit
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -158,15 +161,35 @@ def test_a_sample_is_a_function_of_row_and_randomness(expression: str) -> None:
 
 def test_special_pieces_are_said_only_by_those_who_read_in_a_direction() -> None:
     row = long_row(np.random.default_rng(0), length=128)
-    for expression in ("mlm", "unilm1", "diffusion", "mlm(words=spans)"):
+    for expression in ("mlm", "unilm1", "mlm(words=spans)"):
         for seed in range(20):
             assert all(label >= FIRST_TEXT for label in said(expression, row, seed).values())
 
 
+def lines_run(call: Callable[[], object]) -> int:
+    """How many lines of Python a call runs."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return count
+
+
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_a_row_takes_microseconds(expression: str) -> None:
-    """A loose bound that a loop over pieces would break; docs/objectives.md has the figures."""
-    row = long_row(np.random.default_rng(0), length=128)
-    objective, generator = build(expression, VOCABULARY), np.random.default_rng(0)
-    timer = timeit.Timer(lambda: objective.sample(row, generator, 0.5), timer=time.process_time)
-    assert min(timer.repeat(number=100, repeat=5)) / 100 < 300e-6
+def test_nothing_loops_over_pieces(expression: str) -> None:
+    """A row eight times as long, of as many documents, takes about as many lines; benchmarks/objectives.py has time."""
+    objective = build(expression, VOCABULARY)
+    short, long = (
+        sum(lines_run(partial(objective.sample, row, np.random.default_rng(seed), 0.5)) for seed in range(20))
+        for row in (packed([60, 50]), packed([480, 400]))
+    )
+    assert long < 2 * short

@@ -52,10 +52,10 @@ def test_in_the_order_of_the_text_the_content_is_a_causal_model() -> None:
 def test_every_document_has_an_order_of_its_own(row: Row, seed: int) -> None:
     _, sample = drawn("any-order", row, seed)
     for document in set(row.document[row.document >= 0].tolist()):
-        text = (row.document == document) & (row.pieces >= FIRST_TEXT)
+        text = (row.document == document) & row.following
         turns = sample.layout.step[: len(row)][text]
         assert sorted(turns.tolist()) == list(range(1, text.sum() + 1))
-    assert len(sample.targets[0].at) == np.sum(row.pieces >= FIRST_TEXT)
+    assert len(sample.targets[0].at) == np.sum(row.following)
 
 
 @pytest.mark.parametrize("streams", [1, 2, 4])

@@ -7,19 +7,20 @@ from pathlib import Path
 import pytest
 
 from bothways.pretraining import run, setup
+from tests.conftest import Once
 from tests.pretraining.small import make_shards
 
 
 @pytest.fixture(scope="session")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shards(once: Once) -> Path:
     """About twenty steps of text."""
-    return make_shards(tmp_path_factory.mktemp("corpus"), documents=120)
+    return once("shards", lambda folder: make_shards(folder, documents=120))
 
 
 @pytest.fixture(scope="session")
-def little(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def little(once: Once) -> Path:
     """So little text that a run of twelve steps reads it several times."""
-    return make_shards(tmp_path_factory.mktemp("corpus"), documents=24, seed=1)
+    return once("little", lambda folder: make_shards(folder, documents=24, seed=1))
 
 
 @pytest.fixture

@@ -72,6 +72,19 @@ def stopping(step: int | None) -> Callable[[dict[str, Any]], None]:
     return show
 
 
+def waiting(step: int) -> Callable[[dict[str, Any]], None]:
+    """A `show` for pretrain: after so many steps the run stands still until a signal comes from outside."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing)  # a signal that comes before the run waits is not missed
+
+    def show(line: dict[str, Any]) -> None:
+        if line["kind"] == "train" and line["step"] == step:
+            os.read(reading, 1)
+
+    return show
+
+
 def run_until(config: PretrainConfig, step: int, *, resume: bool = False) -> None:
     """Trains up to a step, where a signal stops it."""
     with pytest.raises(Stopped):
@@ -120,11 +133,16 @@ def free_port() -> int:
 
 
 def job(
-    config: PretrainConfig, *, resume: bool = False, stop: int | None = None, spoilt: bool = False
+    config: PretrainConfig,
+    *,
+    resume: bool = False,
+    stop: int | None = None,
+    wait: int | None = None,
+    spoilt: bool = False,
 ) -> dict[str, Any]:
-    """A run for `tests/pretraining/worker.py`."""
+    """A run for `tests/pretraining/worker.py`: stopped by a signal of its own, or by one that it waits for."""
     values = config.model_dump(mode="json")
-    return {"config": values, "resume": resume, "stop": stop, "spoilt": spoilt, "port": free_port()}
+    return {"config": values, "resume": resume, "stop": stop, "wait": wait, "spoilt": spoilt, "port": free_port()}
 
 
 def start(jobs: Sequence[dict[str, Any]], folder: Path, *, processes: int = 1) -> list[subprocess.Popen[str]]:

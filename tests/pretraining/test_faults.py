@@ -167,5 +167,5 @@ def test_the_whole_of_it(shards: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert (manifest["status"], manifest["steps"]) == ("done", 3)
     assert manifest["baselines"].keys() == {"unigram", "bigram", "trigram"}
     first = lines(config.out, without=set())[1]
-    assert 0 < first["useful_share"] < 2
+    assert first["useful_share"] > 0
     assert not [path for path in config.out.rglob("*") if path.name.endswith(".partial")]

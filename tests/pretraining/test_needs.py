@@ -100,6 +100,15 @@ def test_a_run_over_languages_is_saved_with_them_as_segments(
         ("spoken", "codebert", [], DataError, "codebert needs shards with pairs, .*prepare python-code"),
         ("spoken", "1/2 mlm + 1/2 tlm", [], DataError, "needs shards with pairs"),
         ("paired", "xlm", [*CLASSIC, "model.segments=1"], UsageError, "--set model.segments=2"),
+        ("spoken", "mlm(sentences=sop)", CLASSIC, UsageError, "cannot also tell the languages of .*ours, theirs"),
+        (
+            "spoken",
+            "mlm + unilm1",
+            [*CLASSIC, "model.segments=6"],
+            UsageError,
+            "unilm1 marks the parts of a row .*ours, theirs",
+        ),
+        ("shards", "unilm1", CLASSIC, UsageError, "unilm1 marks .* with 6 segments, .* has 2: --set model.segments=6"),
     ],
 )
 def test_what_shards_lack_is_said_before_the_run(

@@ -19,7 +19,7 @@ from bothways.pretraining import PretrainConfig, run, setup
 from bothways.pretraining.config import read
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.pretraining.small import stopping
+from tests.pretraining.small import stopping, waiting
 
 RANK = int(os.environ.get("RANK", "0"))
 LOSSES_OF = setup.losses_of
@@ -43,7 +43,8 @@ def do(job: dict[str, Any]) -> None:
     setup.gemm_peak, run.finish = (lambda *_, **__: 1e11), (lambda _: None)
     setup.losses_of = spoilt if job["spoilt"] else LOSSES_OF
     try:
-        run.pretrain(read(PretrainConfig, job["config"]), resume=job["resume"], show=stopping(job["stop"]))
+        show = stopping(job["stop"]) if job["wait"] is None else waiting(job["wait"])
+        run.pretrain(read(PretrainConfig, job["config"]), resume=job["resume"], show=show)
     except Stopped:
         if job["stop"] is None:
             raise

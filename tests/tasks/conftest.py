@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bothways.tasks import FinetuneConfig, finetune
+from tests.conftest import Once
 from tests.inference.made import make_run
 
 Write = Callable[..., Path]
@@ -46,9 +47,9 @@ def tagged(times: int = 12) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def body(once: Once) -> Path:
     """A pretrained run to go on from."""
-    return make_run(tmp_path_factory.mktemp("bodies") / "wordpiece", kind="wordpiece")
+    return once("body", lambda folder: make_run(folder / "wordpiece", kind="wordpiece"))
 
 
 def config(folder: Path, body: Path, *, task: str = "classify", **changes: Any) -> FinetuneConfig:
@@ -68,10 +69,10 @@ def config(folder: Path, body: Path, *, task: str = "classify", **changes: Any) 
 
 
 @pytest.fixture(scope="session")
-def classifier(tmp_path_factory: pytest.TempPathFactory, body: Path) -> Path:
-    return finetune(config(tmp_path_factory.mktemp("classify"), body, epochs=6))
+def classifier(once: Once, body: Path) -> Path:
+    return once("classifier", lambda folder: finetune(config(folder, body, epochs=6)))
 
 
 @pytest.fixture(scope="session")
-def tagger(tmp_path_factory: pytest.TempPathFactory, body: Path) -> Path:
-    return finetune(config(tmp_path_factory.mktemp("tag"), body, task="tag", epochs=12))
+def tagger(once: Once, body: Path) -> Path:
+    return once("tagger", lambda folder: finetune(config(folder, body, task="tag", epochs=12)))

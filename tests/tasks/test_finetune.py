@@ -17,7 +17,7 @@ import bothways
 from bothways.errors import ModelError, Stopped, UsageError
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks import FinetuneConfig, evaluate, finetune, predict
-from bothways.tasks.finetune import optimiser, set_up
+from bothways.tasks.finetune import batches_of, optimiser, set_up
 from tests.model.test_published_answers import published
 from tests.tasks.conftest import config, reviews, tagged, write
 from tests.tasks.trainer import trainer_losses
@@ -57,6 +57,20 @@ def test_a_number_begins_at_the_mean(tmp_path: Path, body: Path) -> None:
     assert said == pytest.approx(102.0, abs=1.0)
 
 
+def test_what_was_read_is_counted(classifier: Path, tmp_path: Path) -> None:
+    """Every example once an epoch; not the places of a step of pretraining."""
+    told = RunFolder(classifier).config_as(FinetuneConfig)
+    run = set_up(told.model_copy(update={"out": tmp_path / "run"}), resume=False)
+    tokens = sum(len(part) for parts in run.parts for part in parts)
+    lines = [line for line in RunFolder(classifier).lines() if line["kind"] == "train"]
+    assert [line["tokens"] for line in lines][run.steps - 1 :: run.steps] == [tokens * (1 + e) for e in range(6)]
+    assert {line["seconds"] > 0 and line["tokens_per_second"] > 0 for line in lines} == {True}
+    batches = [batch for step in range(run.steps) for batch in batches_of(run)(step, 0.0)]
+    shape = run.model.config
+    flops = [one.tokens * shape.flops_per_token(length=one.pieces.shape[1], predicted=0) for one in batches]
+    assert lines[run.steps - 1]["flops"] == pytest.approx(sum(flops))
+
+
 def test_answers_are_written_in_order_with_their_ids(classifier: Path, tmp_path: Path) -> None:
     records = [{"id": f"r{number}", "text": text} for number, text in enumerate(["a lovely film", "so bad", "x " * 90])]
     count = predict(classifier, write(tmp_path / "in.jsonl", *records), tmp_path / "out.jsonl")
@@ -93,8 +107,9 @@ def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, body: Path, monkeypa
     finetune(told, resume=True)
     first, second = (load_file(run / "model" / "model.safetensors") for run in (whole, told.out))
     assert first.keys() == second.keys() and all(torch.equal(second[name], weight) for name, weight in first.items())
-    losses = [[line.get("loss") for line in RunFolder(run).lines()] for run in (whole, told.out)]
-    assert losses[0] == losses[1]
+    kept = ("loss", "tokens", "flops")
+    found = [[[line.get(key) for key in kept] for line in RunFolder(run).lines()] for run in (whole, told.out)]
+    assert found[0] == found[1]
 
 
 def test_a_resumed_run_is_the_same_run(classifier: Path) -> None:
@@ -143,8 +158,6 @@ def test_the_rate_falls_layer_by_layer(body: Path, tmp_path: Path) -> None:
 
 
 def test_balanced_classes_weigh_the_same(body: Path, tmp_path: Path) -> None:
-    from bothways.tasks.finetune import batches_of
-
     told = config(tmp_path, body, class_weights="balanced", batch=100)
     write(told.train, *({"text": f"text {i}", "label": "good" if i < 6 else "bad"} for i in range(8)))
     (batch,) = batches_of(set_up(told, resume=False))(0, 0.0)

@@ -83,9 +83,7 @@ def work_of(
     def losses(batch: Batch, generator: torch.Generator) -> Losses:
         factor = spoil(asked["step"], asked["batch"])
         asked["batch"] += 1
-        return {
-            name: (loss * factor, count) for name, (loss, count) in plain_loss(model, batch, rule=built.rule).items()
-        }
+        return {name: (loss * factor, count) for name, (loss, count) in plain_loss(model, batch).items()}
 
     return Work(losses, batches_of, tuple(sorted(built.shares)))
 

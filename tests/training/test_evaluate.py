@@ -18,11 +18,11 @@ def test_scores_are_means_over_targets(each: int, monkeypatch: pytest.MonkeyPatc
     """However many rows stand in a batch, and however few logits are made at once."""
     monkeypatch.setattr(evaluate, "CHUNK", 5)
     model, built = small_model(layers=2), build("hybrid", VOCABULARY)
-    found = evaluate_words(model, batches(built, rows=7, each=each), rule=built.rule)
+    found = evaluate_words(model, batches(built, rows=7, each=each))
     nats: dict[str, list[float]] = {}
     right: dict[str, list[bool]] = {}
     for batch in batches(built, rows=7, each=1):
-        logits = model(batch, rule=built.rule)[0].detach().double()
+        logits = model(batch)[0].detach().double()
         for target in batch.targets:
             for at, label in zip(target.at.tolist(), target.labels.tolist(), strict=True):
                 nats.setdefault(target.name, []).append(-float(torch.log_softmax(logits[at], -1)[label]))
@@ -38,7 +38,7 @@ def test_own_losses_are_weighted_means() -> None:
 
     @torch.no_grad()
     def losses(batch: Batch) -> Losses:
-        return plain_loss(model, batch, rule=built.rule)
+        return plain_loss(model, batch)
 
     (whole,) = batches(built, rows=6, each=6)
     sums = losses(whole)
@@ -50,5 +50,5 @@ def test_own_losses_are_weighted_means() -> None:
 
 def test_nothing_is_left_behind() -> None:
     model, built = small_model(), build("causal", VOCABULARY)
-    evaluate_words(model, batches(built, rows=2, each=1), rule=built.rule)
+    evaluate_words(model, batches(built, rows=2, each=1))
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -122,10 +122,10 @@ def test_padded_equals_packed(objective: str) -> None:
     for samples in ([packed], [alone(packed, number) for number in range(3)]):
         model.zero_grad()
         batch = Batch.stack(samples)
-        ((loss, count),) = plain_loss(model, batch, rule=built.rule).values()
+        ((loss, count),) = plain_loss(model, batch).values()
         loss.backward()
         gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
-        found.append((loss.detach(), count, gradient, model(batch, rule=built.rule)))
+        found.append((loss.detach(), count, gradient, model(batch)))
     (loss, count, gradient, logits), (other_loss, other_count, other_gradient, other_logits) = found
     torch.testing.assert_close(other_loss, loss, rtol=1e-6, atol=0)
     torch.testing.assert_close(other_count, count)

@@ -18,7 +18,6 @@ from bothways.errors import UsageError
 from bothways.inference.embed import STEPS, one_reading
 from bothways.inference.reading import Reader
 from bothways.model.attention import split_heads
-from bothways.visibility import ordered
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def _weights(reader: Reader, row: np.ndarray) -> np.ndarray:
     """float32 [L, H, T, T]"""
     pieces, layout = reader.lay([row], face="decoder")
     layout = replace(layout, step=STEPS[one_reading(reader)](layout.position))
-    mask = ordered.dense(layout)
+    mask = reader.model.rule.dense(layout)
     with _listening(reader) as heard:
         reader.model.backbone(pieces, layout, mask)
     found = []

@@ -1,5 +1,7 @@
 """Bits per byte of documents that were held out, whatever pieces a model cuts them into; and what counting needs.
 
+Paid for is every piece of a document but its [CLS], the [SEP] that ends it too, as in training and in comparisons.
+
 Letters: N documents.
 """
 
@@ -17,6 +19,7 @@ from bothways.corpus import Shards
 from bothways.corpus.ngrams import NAMES, NGrams
 from bothways.errors import DataError
 from bothways.inference.loading import Loaded
+from bothways.inference.score import score
 
 NAME = "bits per byte"
 FEWEST = 2
@@ -28,7 +31,7 @@ MOST = 100_000
 class HeldOut:
     """The held-out documents of shards.
 
-    rows      [CLS] and the text's pieces of each, as the shards' tokenizer cuts it
+    rows      [CLS], the text's pieces and [SEP] of each, as the shards' tokenizer cuts it
     left_out  documents with an unknown piece: their text is not in the shards
     """
 
@@ -51,11 +54,12 @@ class HeldOut:
         ends = [*starts[1:], len(pieces)]
         if len(pieces) < stream.pieces and len(starts) > 1:  # the last one may be cut
             starts, ends = starts[:-1], ends[:-1]
-        rows = [pieces[a:b][pieces[a:b] != vocabulary.sep] for a, b in zip(starts, ends, strict=True)]
-        whole = [row for row in rows if len(row) > 1 and vocabulary.unk not in row]
+        texts_of = (pieces[a:b][pieces[a:b] != vocabulary.sep] for a, b in zip(starts, ends, strict=True))
+        rows = [np.append(row, vocabulary.sep) for row in texts_of]
+        whole = [row for row in rows if len(row) > 2 and vocabulary.unk not in row]
         if len(whole) < FEWEST:
             raise DataError(f"{path}: expected {FEWEST} whole held-out documents or more, got {len(whole)}")
-        texts = [shards.tokenizer.decode(row[1:].tolist()) for row in whole]
+        texts = [shards.tokenizer.decode(row[1:-1].tolist()) for row in whole]
         return cls(path, shards, texts, whole, len(rows) - len(whole))
 
     def probe(self, nats: np.ndarray, item: np.ndarray) -> Probe:
@@ -90,4 +94,4 @@ def bits_per_byte(loaded: Loaded, held_out: HeldOut) -> Iterator[Probe]:
         raise DataError(
             f"{held_out.path}: expected {FEWEST} documents or more that the model's tokenizer can represent"
         )
-    yield held_out.probe(-loaded.score([held_out.texts[i] for i in item]), item)
+    yield held_out.probe(-score(loaded.reader, [held_out.texts[i] for i in item], ended=True), item)

@@ -16,7 +16,7 @@ from bothways.batch import Reads
 from bothways.inference.embed import STEPS
 from bothways.inference.reading import Reader
 from bothways.model.backbone import seen_by_blocks
-from bothways.visibility import Layout, ordered
+from bothways.visibility import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def states_by_layer(reader: Reader, words: Words, reads: Reads) -> Iterator[np.n
     yield _gathered(words, batches, held)
     for number, block in enumerate(network.blocks):
         for i, layout in enumerate(laid):
-            mask, rotary = seen_by_blocks(network.config, held[i], layout, ordered.dense(layout))
+            mask, rotary = seen_by_blocks(network.config, held[i], layout, reader.model.rule.dense(layout))
             held[i] = block(held[i], mask=mask, rotary=rotary)
         last = number == len(network.blocks) - 1 and network.norm is not None
         yield _gathered(words, batches, [network.norm(x) for x in held] if last and network.norm else held)

@@ -41,6 +41,7 @@ from bothways.pretraining.batches import validation_rows
 from bothways.pretraining.config import load_config, read
 from bothways.pretraining.folder import RunFolder
 from bothways.pretraining.setup import objective_of
+from bothways.visibility import ordered
 
 VERSION = 2  # answers of another one are asked anew
 Answers = dict[Yardstick, Items]
@@ -103,7 +104,10 @@ def main(run: str, comparison: str, place: str) -> None:
     if questions.pairs is not None:
         found |= dict(minimal_pairs(loaded, questions.pairs))
     found |= dict(probe_answers(loaded, questions))
-    if loaded.reader.trained.faces:  # else there is no body that transformers' classes have a head for
+    reader = loaded.reader
+    if (
+        reader.trained.faces and reader.model.rule is ordered
+    ):  # else there is no body that transformers' classes have a head for
         for name, files in questions.tasks.items():
             found[tuned_yardstick(name, files)] = tuned_answers(Path(run), files, seed=config.training.seed)
     _write(Path(place), found)

@@ -44,12 +44,13 @@ def cost(config: CompareConfig, search: Search, runs: Sequence[RunFolder]) -> di
 def yardsticks(
     config: CompareConfig, answers: dict[tuple[str, int], Answers], baselines: dict[Yardstick, dict[str, float]]
 ) -> Iterator[dict[str, Any]]:
-    """Every yardstick with those objectives that can be held to it, the best first."""
+    """Every yardstick with those objectives that can be held to it, the best first, bounds behind figures."""
     for yardstick in dict.fromkeys(yardstick for found in answers.values() for yardstick in found):
         able = [name for name in config.objectives if yardstick in answers[name, 0]]
         items = [[answers[name, seed][yardstick] for seed in range(config.seeds)] for name in able]
         result = compared(items)
-        order = sorted(range(len(able)), key=lambda k: result.means[k], reverse=yardstick.better == "more")
+        sign = -1 if yardstick.better == "more" else 1
+        order = sorted(range(len(able)), key=lambda k: (items[k][0].bound, sign * result.means[k]))
         yield {
             **asdict(yardstick),
             "items": len(items[0][0].value),
@@ -73,7 +74,8 @@ def _standing(name: str, figures: np.ndarray, items: Sequence[Items]) -> dict[st
 def _differences(
     names: Sequence[str], order: Sequence[int], result: Compared, items: Sequence[Sequence[Items]]
 ) -> Iterator[dict[str, Any]]:
-    """Of all pairs, the better first. That the worse is a bound says nothing: its true figure may be the better one."""
+    """Of all pairs, the better first. A bound wins against nobody and loses to nobody: what it bounds may be better,
+    and it is not measured as a figure is (who unmasks a text is told how long it is)."""
     for place, one in enumerate(order):
         for other in order[place + 1 :]:
             yield {
@@ -109,6 +111,8 @@ def summary(yardstick: dict[str, Any]) -> str:
     for name, found in others.items():
         by = f" (by {figure(found['difference'])} ± {figure(found['half_width'])})"
         said[found["verdict"]].append(name + by * (found["verdict"] == BEHIND))
+    if yardstick["objectives"][0]["bound"]:
+        return f"Only bounds, which decide nothing: {', '.join([first, *said[BOUND]])}."
     parts = [f"{first} has the best mean" if said[TIED] or not said[BEHIND] else f"{first} leads"]
     parts += [f"tied with it: {', '.join(said[TIED])}"] if said[TIED] else []
     parts += [f"behind: {', '.join(said[BEHIND])}"] if said[BEHIND] else []

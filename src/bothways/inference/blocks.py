@@ -19,7 +19,7 @@ from bothways.inference.reading import Reader
 from bothways.inference.unmasking import HiddenRow, say
 from bothways.inference.writing import GrowingText, Writing
 from bothways.model import Cache
-from bothways.visibility import Layout, ordered
+from bothways.visibility import Layout
 
 
 class CleanBlocks:
@@ -55,8 +55,8 @@ class CleanBlocks:
         self._next = replace(self._next, position=position, step=position // self._size)
 
     def _read(self, pieces: Tensor, layout: Layout) -> Tensor:
-        known = self._cache.grow(layout)
-        states: Tensor = self._reader.model.backbone(pieces, layout, ordered.dense(layout, known), cache=self._cache)
+        known, model = self._cache.grow(layout), self._reader.model
+        states: Tensor = model.backbone(pieces, layout, model.rule.dense(layout, known), cache=self._cache)
         return states
 
 

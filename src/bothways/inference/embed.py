@@ -95,13 +95,13 @@ def _pooled(reader: Reader, texts: Sequence[str], reads: Reads, modules: Sentenc
         layout = replace(layout, step=STEPS[reads](layout.position))
         lengths = torch.tensor([len(rows[i]) for i in batch], device=reader.device)
         real = torch.arange(pieces.shape[1], device=reader.device) < lengths[:, None]  # [B, T]
-        plain = reads == "all sides" and bool(real.all())
+        plain = reads == "all sides" and bool(real.all()) and reader.model.rule is ordered
         found: list[Tensor] = []
 
         def keep(states: Tensor, real: Tensor = real, found: list[Tensor] = found) -> None:
             found.append(made.pool(states.float().masked_fill(~real[..., None], 0.0), real))
 
-        mask = None if plain else ordered.dense(layout)
+        mask = None if plain else reader.model.rule.dense(layout)
         states = reader.model.backbone(pieces, layout, mask, keep=keep if every else None)
         if not every:
             keep(states)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from bothways.inference.reading import Reader
-from bothways.visibility import Layout, forked
+from bothways.visibility import Layout, forked, ordered
 
 LONGEST = 256
 """Tokens of a trunk with its branches, where there are several: attention is over all of them."""
@@ -71,7 +71,11 @@ def _alike(one: np.ndarray, other: np.ndarray) -> int:
 @torch.inference_mode()
 def read_forks(reader: Reader, rows: Sequence[np.ndarray]) -> Iterator[tuple[list[Fork], Tensor]]:
     """Batches of (forks, their states [F, T, D]), forks of like size together."""
-    found = forks(rows)
+    plain = (
+        reader.model.rule is ordered
+    )  # another rule may tell a trunk from a text, so every row is read alone under it
+    found = forks(rows) if plain else [Fork((number,), len(row)) for number, row in enumerate(rows)]
+    rule = forked if plain else reader.model.rule
     for batch in reader.batches([fork.size(rows) for fork in found]):
         some = [found[i] for i in batch]
         length = max(fork.size(rows) for fork in some)
@@ -83,5 +87,5 @@ def read_forks(reader: Reader, rows: Sequence[np.ndarray]) -> Iterator[tuple[lis
                 group[line, at[fork.trunk :]] = branch
         layout = Layout.of(document=document, step=position, position=position, group=group)
         layout = layout.map(torch.from_numpy).to(reader.device)
-        states: Tensor = reader.model.backbone(torch.from_numpy(pieces).to(reader.device), layout, forked.dense(layout))
+        states: Tensor = reader.model.backbone(torch.from_numpy(pieces).to(reader.device), layout, rule.dense(layout))
         yield some, states

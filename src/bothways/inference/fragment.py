@@ -19,7 +19,7 @@ from bothways.inference.drawing import Drawing
 from bothways.inference.reading import Reader
 from bothways.inference.unmasking import HiddenRow
 from bothways.model import Cache
-from bothways.visibility import Layout, ordered
+from bothways.visibility import Layout
 
 
 def write_fragments(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
@@ -47,7 +47,7 @@ def _write(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
     layout = replace(layout, hidden=pieces == vocabulary.mask)
     counts = [len(row.places) for row in rows]
     cache = Cache(model.config, rows=len(rows), capacity=pieces.shape[1] + max(counts), like=model.table)
-    model.backbone(pieces, layout, ordered.dense(layout, cache.grow(layout)), cache=cache)
+    model.backbone(pieces, layout, model.rule.dense(layout, cache.grow(layout)), cache=cache)
     before = np.array([[row.places[0] - 1] for row in rows])  # [B, 1]
     fed = np.array([row.pieces[at] for row, at in zip(rows, before, strict=True)])
     for turn in range(max(counts)):
@@ -55,7 +55,7 @@ def _write(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
         zeros = torch.zeros_like(position)
         place = Layout(zeros, zeros + turn + 1, zeros, position, zeros.bool(), zeros)
         states = model.backbone(
-            torch.from_numpy(fed).to(reader.device), place, ordered.dense(place, cache.grow(place)), cache=cache
+            torch.from_numpy(fed).to(reader.device), place, model.rule.dense(place, cache.grow(place)), cache=cache
         )
         logits = model.logits(states[:, -1]).float()
         logits[:, reader.silent()] = -torch.inf

@@ -17,7 +17,7 @@ from torch import Tensor
 from bothways.batch import Vocabulary
 from bothways.inference.reading import Reader
 from bothways.model import Cache
-from bothways.visibility import Layout, ordered
+from bothways.visibility import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class NextPiece:
     def _read(self, pieces: Tensor, layout: Layout) -> Tensor:
         model = self._reader.model
         known = self._cache.grow(layout)
-        states = model.backbone(pieces, layout, ordered.dense(layout, known), cache=self._cache)
+        states = model.backbone(pieces, layout, model.rule.dense(layout, known), cache=self._cache)
         if self._way.asks:
             self._cache.keep(self._cache.length - 1)  # [MASK] has said its piece, which takes its place
         return model.logits(states[:, -1]).float()

@@ -173,11 +173,11 @@ class Reader:
     def read(self, rows: Sequence[np.ndarray], *, face: str, places: np.ndarray | None = None) -> Tensor:
         """The states [B, T, D] of one batch of rows; or of one place of each, `places` [B]: [B, D], which is faster."""
         pieces, layout = self.lay(rows, face=face)
-        plain = face == "encoder" and len({len(row) for row in rows}) == 1
+        plain = face == "encoder" and len({len(row) for row in rows}) == 1 and self.model.rule is ordered
         at = None
         if places is not None:
             at = torch.from_numpy(np.arange(len(rows)) * pieces.shape[1] + places).to(self.device)
-        states: Tensor = self.model.backbone(pieces, layout, None if plain else ordered.dense(layout), at=at)
+        states: Tensor = self.model.backbone(pieces, layout, None if plain else self.model.rule.dense(layout), at=at)
         return states
 
     def lay(self, rows: Sequence[np.ndarray], *, face: str, left: bool = False) -> tuple[Tensor, Layout]:

@@ -17,7 +17,9 @@ from bothways.inference.reading import Reader
 WAYS = ("causal", "pseudo")
 
 
-def score(reader: Reader, texts: Sequence[str], *, how: str = "causal", within_word: bool = False) -> np.ndarray:
+def score(
+    reader: Reader, texts: Sequence[str], *, how: str = "causal", within_word: bool = False, ended: bool = False
+) -> np.ndarray:
     """Sum of the log-probabilities of a text's pieces in nats, float64 [texts]; what stands before it ([CLS]) is given,
     or its first piece where nothing does; what stands behind it ([SEP]) is not counted.
 
@@ -28,24 +30,31 @@ def score(reader: Reader, texts: Sequence[str], *, how: str = "causal", within_w
             al. 2020, section 2); no probability of the text, yet good for comparing two texts.
         within_word: pseudo: the later pieces of its word are hidden with it, else a long word tells itself (Kauf &
             Ivanova 2023, section 2: "within-word left-to-right").
+        ended: causal: the [SEP] behind the text is counted too, as bits per byte count it.
 
     Raises:
-        UsageError: an unknown way.
+        UsageError: an unknown way, or an option that is for the other one.
         ModelError: the objective did not teach it.
     """
     if how not in WAYS:
         raise unknown("way of scoring", how, WAYS)
     if how == "pseudo":
+        if ended:
+            raise UsageError('ended is for how="causal": hidden one by one, a [SEP] tells nothing')
         return _pseudo(reader, texts, within_word=within_word)
     if within_word:
         raise UsageError('within_word hides pieces, which only how="pseudo" does; leave it out, or score that way')
-    return _causal(reader, texts)
+    return _causal(reader, texts, ended=ended)
 
 
 @torch.inference_mode()
-def _causal(reader: Reader, texts: Sequence[str]) -> np.ndarray:
+def _causal(reader: Reader, texts: Sequence[str], *, ended: bool) -> np.ndarray:
     reader.needs("decoder")
     rows, text_of = reader.rows(texts, closed=False)
+    sep = reader.tokenizer.vocabulary.sep
+    if ended and sep >= 0:  # the last part of a text
+        last = np.append(text_of[1:] != text_of[:-1], True)
+        rows = [np.append(row, sep) if end else row for row, end in zip(rows, last, strict=True)]
     answers = [row[reader.given :] for row in rows]
     read = [row[: max(1, len(row) - 1)] for row in rows]
     sums = np.zeros(len(texts))

@@ -19,7 +19,6 @@ from bothways.errors import UsageError
 from bothways.inference.reading import Reader
 from bothways.inference.writing import GrowingText, Writing
 from bothways.model import Cache
-from bothways.objectives.streams import BANG
 from bothways.visibility import Layout
 
 
@@ -65,8 +64,8 @@ class Streams:
         self._next = replace(self._next, position=self._next.position + count, step=self._next.step + count)
 
     def _read(self, pieces: Tensor, layout: Layout) -> Tensor:
-        known = self._cache.grow(layout)
-        states: Tensor = self._reader.model.backbone(pieces, layout, BANG.dense(layout, known), cache=self._cache)
+        known, model = self._cache.grow(layout), self._reader.model
+        states: Tensor = model.backbone(pieces, layout, model.rule.dense(layout, known), cache=self._cache)
         return states
 
 

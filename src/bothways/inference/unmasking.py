@@ -18,7 +18,6 @@ from torch import Tensor
 from bothways.inference.drawing import Drawing
 from bothways.inference.reading import LOGITS_AT_ONCE, Reader
 from bothways.inference.writing import GrowingText, Unmasking, Writing
-from bothways.visibility import ordered
 
 
 class HiddenRow:
@@ -96,7 +95,7 @@ def _in_order(reader: Reader, rows: Sequence[HiddenRow]) -> Tensor:
         group[number, row.places] = 1 + np.arange(len(row.places))
     turns, groups = (torch.from_numpy(column).to(pieces.device) for column in (step, group))
     layout = replace(layout, step=turns, group=groups)
-    states: Tensor = reader.model.backbone(pieces, layout, ordered.dense(layout))
+    states: Tensor = reader.model.backbone(pieces, layout, reader.model.rule.dense(layout))
     return states
 
 

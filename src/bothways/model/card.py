@@ -119,7 +119,7 @@ class Card:
         if face in ("body", "decoder-body"):
             limits.append(
                 f"The objective {self.trained.objective} gives no face that transformers has: AutoModel loads the "
-                "states, and they are those of the training only under the mask that the objective used."
+                f"states, and they are those of the training only under the mask that it used ({self.trained.rule})."
             )
         else:
             lacking = {"decoder": "continue a text: causal or hybrid is"} if "decoder" not in self.trained.faces else {}

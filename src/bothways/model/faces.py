@@ -16,6 +16,7 @@ from bothways.model.answers import Answers, Side
 from bothways.model.config import ModelConfig
 from bothways.model.families import FAMILIES, class_of, family_of, from_left, labels_of, rotary_json
 from bothways.model.names import ROBERTA_FIRST, ROBERTA_PAD, kind_of, text_ids
+from bothways.visibility import ordered
 
 Face = Literal[
     "encoder",
@@ -93,6 +94,7 @@ class Trained:
     decoding   {way of using it that its faces do not imply ("detect", "unmask", ...): its size, or 0}
     reads      how the body reads a text, where there is no face
     answers    what it was fine-tuned to say
+    rule       who sees whom (`visibility.named`); transformers knows "ordered" alone: under others a body is saved
     """
 
     objective: str
@@ -101,14 +103,16 @@ class Trained:
     decoding: Mapping[str, int] = field(default_factory=dict)
     reads: Reads | None = None
     answers: Answers | None = None
+    rule: str = ordered.name
 
     @property
     def folders(self) -> dict[str, Face]:
         """{folder to save: its face}; an encoder that says no words is a detector, or a body alone."""
         if self.answers is not None:
             return {"model": cast("Face", self.answers.face)}
-        if not self.faces:
-            return {"body": "decoder-body" if self.reads == "left to right" else "body"}
+        if not self.faces or self.rule != ordered.name:
+            left = self.reads == "left to right" or self.faces == ("decoder",)
+            return {"body": "decoder-body" if left else "body"}
         silent: Face = "detector" if "detect" in self.decoding else "body"
         return {
             face: silent if face == "encoder" and self.hidden is None else cast("Face", face) for face in self.faces
@@ -141,6 +145,7 @@ class Trained:
             decoding,
             reads,
             Answers.from_json(answers) if answers else None,
+            str(values.get("rule", ordered.name)),
         )
 
     @classmethod

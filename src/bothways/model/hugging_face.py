@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bothways.arguments import checked
 from bothways.batch import Vocabulary
-from bothways.errors import ModelError
+from bothways.errors import ModelError, UsageError
 from bothways.files import sync_folder
 from bothways.model.answers import Answers
 from bothways.model.config import ModelConfig
@@ -41,6 +41,7 @@ from bothways.model.names import (
     untied,
 )
 from bothways.model.sentence_modules import MODULES, SentenceModules
+from bothways.visibility import named
 
 WEIGHTS = "model.safetensors"
 HEADS = "head.safetensors"
@@ -181,11 +182,11 @@ def read_saved(folder: Path) -> Saved:
         shape = _shape(values, tensors, words=words)
         if trained.answers is not None:  # what answers says no words
             shape = shape.model_copy(update={"word_head": "tied"})
-        model = Model(shape, heads=made)
+        model = Model(shape, heads=made, rule=named(trained.rule))
         wanted = {key: weight for key, weight in model.state_dict().items() if key not in heads}
         body = _named(tensors, values, wanted)
         model.load_state_dict(body | heads)
-    except ModelError as error:
+    except (ModelError, UsageError) as error:
         raise ModelError(f"{folder}: {error}") from None
     return Saved(model, trained)
 

@@ -13,10 +13,9 @@ from torch import Tensor
 from bothways.batch import Batch, Losses
 from bothways.errors import UsageError
 from bothways.model.model import Model
-from bothways.visibility import Visibility, ordered
 
 
-def plain_loss(model: Model, batch: Batch, *, rule: Visibility = ordered) -> Losses:
+def plain_loss(model: Model, batch: Batch) -> Losses:
     """Cross-entropy at the batch's targets, each head computed only where something is predicted.
 
     Returns {name of the target: (weighted sum in nats, sum of the weights)}.
@@ -25,7 +24,7 @@ def plain_loss(model: Model, batch: Batch, *, rule: Visibility = ordered) -> Los
         UsageError: a target names a head that the model does not have.
     """
     places = [torch.as_tensor(target.at) for target in batch.targets]
-    hidden = model.states_at(batch, torch.cat(places), rule=rule).split([len(at) for at in places])
+    hidden = model.states_at(batch, torch.cat(places)).split([len(at) for at in places])
     losses: Losses = {}
     for target, at in zip(batch.targets, hidden, strict=True):
         assert isinstance(target.labels, Tensor) and isinstance(target.weight, Tensor)

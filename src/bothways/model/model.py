@@ -72,7 +72,8 @@ PartFactory = Callable[[ModelConfig], nn.Module]
 
 
 class Model(nn.Module):
-    """Backbone, heads by name ("words" is always there), and parts by name (ELECTRA's generator).
+    """Backbone, heads by name ("words" is always there), parts by name (ELECTRA's generator), and who sees whom: the
+    rule that it is trained under and asked under.
 
     A head other than "words" is a module [N, D] -> [N, ...] with `loss(hidden, labels, weights)`.
     """
@@ -84,9 +85,11 @@ class Model(nn.Module):
         seed: int = 0,
         heads: Mapping[str, PartFactory] | None = None,
         parts: Mapping[str, PartFactory] | None = None,
+        rule: Visibility = ordered,
     ) -> None:
         super().__init__()
         self.config = config
+        self.rule = rule
         self.backbone = Backbone(config)
         self.words = Words(config)
         self.heads = nn.ModuleDict({name: factory(config) for name, factory in (heads or {}).items()})
@@ -99,20 +102,20 @@ class Model(nn.Module):
         weight: Tensor = self.backbone.embeddings.pieces.weight
         return weight
 
-    def states(self, batch: Batch, *, rule: Visibility = ordered) -> Tensor:
+    def states(self, batch: Batch) -> Tensor:
         """The state of every token [B, T, D]; the mask is made once for all layers."""
-        hidden: Tensor = self.backbone(batch.pieces, batch.layout, rule.dense(batch.layout))
+        hidden: Tensor = self.backbone(batch.pieces, batch.layout, self.rule.dense(batch.layout))
         return hidden
 
-    def states_at(self, batch: Batch, at: Tensor, *, rule: Visibility = ordered) -> Tensor:
+    def states_at(self, batch: Batch, at: Tensor) -> Tensor:
         """The states at places `at` [N] of the rows laid end to end, [N, D]: what nobody reads of the last block is not
         computed."""
-        hidden: Tensor = self.backbone(batch.pieces, batch.layout, rule.dense(batch.layout), at=at)
+        hidden: Tensor = self.backbone(batch.pieces, batch.layout, self.rule.dense(batch.layout), at=at)
         return hidden
 
-    def forward(self, batch: Batch, *, rule: Visibility = ordered) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Logits of every token over the vocabulary, [B, T, V]; for looking and testing, training never makes them."""
-        return self.logits(self.states(batch, rule=rule))
+        return self.logits(self.states(batch))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] -> [..., V]."""

@@ -149,7 +149,7 @@ def unilm1(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
 
     def cloze(name: str, arrange: Arrangement, *, divide: bool = False) -> Objective:
         corrupt = masking(vocabulary, rate=rate, words="ngrams", replace="bert", divide=divide)
-        return Objective(name=name, corrupt=corrupt, arrange=arrange, predict=in_place, about=UNILM)
+        return Objective(name=name, corrupt=corrupt, arrange=arrange, predict=in_place, about=UNILM, segments=6)
 
     return mixture(
         {

@@ -6,7 +6,10 @@ uniform over 0..E, which of them are hidden is uniform too, and given n the mean
 1..E, and weighting by E/n, is the same loss in expectation, of less variance: no weight is above E, and every row has
 weights that sum to its E pieces. It is the mean over all orders of the pieces of what an any-order model says.
 
-Letters: T tokens in a row, S tokens with scaffolding, E pieces of text.
+So that the bound is one of what a causal model's loss measures, the same pieces are hidden that it predicts: all of a
+document but its first, [SEP] and [UNK] among them (`Row.following`).
+
+Letters: T tokens in a row, S tokens with scaffolding, E pieces that may be hidden.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ class AnyNumber:
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
         block = self.blocks(row)
-        eligible = np.flatnonzero(self.mask.text(row))
+        eligible = np.flatnonzero(row.following)
         _, unit = np.unique(block[eligible], return_inverse=True)  # [E]
         pieces = np.bincount(unit)  # in each block
         hidden = 1 + (rng.random(len(pieces)) * pieces).astype(np.int64)
@@ -81,8 +84,8 @@ def diffusion(vocabulary: Vocabulary) -> Objective:
             paper="masked diffusion: MDLM (Sahoo et al. 2024), LLaDA (Nie et al. 2025, section 2.2)",
             faces=("encoder",),
             hidden="in place",
-            differs="the number of hidden words is drawn, not the rate: the same loss with less noise; [CLS] and [SEP] "
-            "are never hidden",
+            differs="the number of hidden words is drawn, not the rate: the same loss with less noise; a document's "
+            "first piece, [CLS], is never hidden",
             decoding={"unmask": 0},
             bound=True,
         ),

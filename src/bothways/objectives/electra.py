@@ -25,7 +25,7 @@ from bothways.objectives.cloze import masking
 from bothways.objectives.corruptions import Rate
 from bothways.objectives.objective import About, Corrupted, Networks, Objective
 from bothways.objectives.predictions import in_place
-from bothways.visibility import Layout, ordered
+from bothways.visibility import Layout
 
 SHARING = ("shared", "separate", "disentangled")
 PREDICT = {"all": "discriminator", "hidden": "discriminator", "words": "replace-mlm", "all-words": "all-tokens-mlm"}
@@ -173,7 +173,7 @@ def _loss(model: Model, batch: Batch, random: torch.Generator, *, disentangled: 
     """The generator's loss, its draws put into the text, and the model's loss on that text."""
     asked, question = sorted(batch.targets, key=lambda target: target.name != GENERATOR)
     small: Any = model.parts[GENERATOR]
-    layout, mask = batch.layout, ordered.dense(batch.layout)
+    layout, mask = batch.layout, model.rule.dense(batch.layout)
     embeddings = model.backbone.embeddings
     its_own = small.embeddings or embeddings
     at, labels, weights = (torch.as_tensor(column) for column in (asked.at, asked.labels, asked.weight))

@@ -117,6 +117,7 @@ class Objective:
     heads     for what is said in other ways than by a word: `model.heads[name]`
     parts     other networks that the loss needs: `model.parts[name]`
     names     of its losses, where they are not one loss with the objective's own name
+    segments  how many segments it marks the parts of a row with, which then cannot tell languages; 0: none
     members   of a mixture or a schedule: each with its share of the rows
     phases    of a schedule: the progress at which each ends
     networks  (weights, shape) -> what is saved: the model under "", others by name; None saves the model as it is
@@ -137,6 +138,7 @@ class Objective:
     heads: Mapping[str, PartFactory] = field(default_factory=dict)
     parts: Mapping[str, PartFactory] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    segments: int = 0
     members: tuple[tuple[Objective, float], ...] = ()
     phases: tuple[float, ...] = (1.0,)
     networks: Callable[[Mapping[str, Tensor], ModelConfig], Networks] | None = None
@@ -223,6 +225,7 @@ def joined(members: Sequence[tuple[Objective, float]], *, corrupt: Corruption, n
         loss=first.loss,
         heads=_merged([member.heads for member in objectives]),
         parts=_merged([member.parts for member in objectives]),
+        segments=max(member.segments for member in objectives),
         members=tuple((member, weight / total) for member, weight in members),
         networks=first.networks,
         flops=first.flops,

@@ -137,6 +137,7 @@ def _asking(cut: Cut, words: Objective, vocabulary: Vocabulary) -> Objective:
         predict=_with_halves,
         heads={"sentences": Sentences},
         names=(words.name, "sentences"),
+        segments=2,
         about=but(
             words.about,
             summary=f"{words.about.summary}; and at [CLS], whether its two halves belong together ({cut.__name__})",

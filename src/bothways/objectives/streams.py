@@ -23,14 +23,14 @@ STREAMS_AT_MOST = 64
 class AnyOrder:
     """The text in a random order, one for each document; the last `share` of it must be said.
 
-    `part` [T] is a piece's turn, 1, 2, ...; 0 for what is known at first, [CLS] and [SEP].
+    `part` [T] is a piece's turn, 1, 2, ...; 0 for a document's first piece, [CLS], which is known at first.
     """
 
     vocabulary: Vocabulary
     share: float
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
-        eligible = np.flatnonzero(self.vocabulary.text_table()[row.pieces])
+        eligible = np.flatnonzero(row.following)  # what a causal model predicts, so that the loss bounds the same
         document = row.document[eligible]
         order = np.lexsort((rng.random(len(eligible)), document))
         counts = np.bincount(document, minlength=1)
@@ -45,17 +45,17 @@ class AnyOrder:
 
 def any_order(vocabulary: Vocabulary, *, share: float = 1.0) -> Objective:
     """The word whose turn it is, in a random order of the words, given those before it in that order: by a query behind
-    the text, which stands in the word's place and sees the words of earlier turns. Here the order is c a b d e f, and
-    the last two turns are asked for (share=1/3):
+    the text, which stands in the word's place and sees the words of earlier turns. Here a is given, the order is
+    c b d e f, and the last two turns are asked for (share=0.4):
 
     reads     a b c d e f _ _
     position  0 1 2 3 4 5 4 5
-    step      2 3 1 4 5 6 5 6
+    step      0 2 1 3 4 5 4 5
     group     0 0 0 0 0 0 1 1
     says      . . . . . . e f
-    sees      1 0 1 0 0 0 0 0
+    sees      1 0 0 0 0 0 0 0
               1 1 1 0 0 0 0 0
-              0 0 1 0 0 0 0 0
+              1 0 1 0 0 0 0 0
               1 1 1 1 0 0 0 0
               1 1 1 1 1 0 0 0
               1 1 1 1 1 1 0 0

@@ -97,7 +97,7 @@ def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybr
     training.check_split(1)
     vocabulary = Vocabulary(size=shape.vocabulary, pad=0, unk=1, cls=2, sep=3, mask=4)
     asked = build(objective, vocabulary)
-    model = Model(shape, heads=asked.heads, parts=asked.parts)
+    model = Model(shape, heads=asked.heads, parts=asked.parts, rule=asked.rule)
     precision = precision_for(training.precision)
     dtype = dtype_of(precision)
     weights = Replicated(model, dtype)

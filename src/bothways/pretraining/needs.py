@@ -25,7 +25,7 @@ def check_needs(objective: Objective, shards: Shards, shape: ModelConfig) -> Non
     """
     Raises:
         DataError: the shards lack what the objective needs; it is named, with the command that makes it.
-        UsageError: the model has too few segments for the languages.
+        UsageError: the model has too few segments, or one of them would have to say two things.
     """
     missing = sorted(objective.about.requires - shards.manifest.holds)
     if missing:
@@ -34,7 +34,20 @@ def check_needs(objective: Objective, shards: Shards, shape: ModelConfig) -> Non
             f"Make them: {'; '.join(HOW[name] for name in missing)}."
         )
     languages = shards.manifest.languages
-    if 0 < shape.segments < len(languages):
+    if not shape.segments:
+        return
+    if objective.segments and len(languages) > 1:
+        raise UsageError(
+            f"{objective.name} marks the parts of a row with segments, so they cannot also tell the languages of "
+            f"{shards.path} apart ({', '.join(languages)}). Prepare the text without names of languages, or train the "
+            "modern shape, which has no segments: --set model.shape=modern --set model.segments=0"
+        )
+    if shape.segments < objective.segments:
+        raise UsageError(
+            f"{objective.name} marks the parts of a row with {objective.segments} segments, and the model has "
+            f"{shape.segments}: --set model.segments={objective.segments}"
+        )
+    if shape.segments < len(languages):
         raise UsageError(
             f"the languages {', '.join(languages)} are told apart by segments, and the model has {shape.segments}: "
             f"--set model.segments={len(languages)}"

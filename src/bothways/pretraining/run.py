@@ -148,20 +148,14 @@ def _validate(run: Run, show: Show) -> None:
     bound = any(member.about.bound for member, _ in run.objective.leaves())
     plain = run.objective.loss is None and not run.objective.heads and not bound
     if plain:  # words are all that is said, and count alike
-        scores = score(run.model, run.validation, rule=run.objective.rule)
+        scores = score(run.model, run.validation)
         losses = {name: found.nats for name, found in scores.items()}
         loss = sum(share * losses[name] for name, share in run.objective.shares.items() if name in losses)
     else:
         drawn = torch.Generator(device=run.team.device).manual_seed(0)
         loss, losses = evaluate_losses(lambda batch: run.work.losses(batch, drawn), run.validation)
-    answers = {
-        probe.name: next(iter(score(run.model, probe.batches, rule=probe.objective.rule).values()))
-        for probe in run.probes
-    }
-    general = {
-        probe.name: next(iter(score(run.model, probe.batches, rule=probe.objective.rule).values())).nats
-        for probe in run.general
-    }
+    answers = {probe.name: next(iter(score(run.model, probe.batches).values())) for probe in run.probes}
+    general = {probe.name: next(iter(score(run.model, probe.batches).values())).nats for probe in run.general}
     run.model.train()
     following, filling = answers.get("next"), answers.get("fill")
     line = {

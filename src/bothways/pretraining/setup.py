@@ -39,6 +39,7 @@ from bothways.training.processes import Processes
 from bothways.training.schedule import decay_start
 from bothways.training.state import State, checkpoints, load_state, read_record, step_of
 from bothways.training.weights import Replicated, Sharded, Weights, by_kind
+from bothways.visibility import named
 
 
 @dataclass(slots=True)
@@ -95,7 +96,8 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
         folder.create(config)
         team.wait()
     precision = precision_for(training.precision)
-    model = Model(shape, seed=training.seed, heads=objective.heads, parts=objective.parts).to(team.device)
+    model = Model(shape, seed=training.seed, heads=objective.heads, parts=objective.parts, rule=objective.rule)
+    model = model.to(team.device)
     if config.start is not None and not (resume and checkpoints(folder.checkpoints)):
         start_weights(model, config.start, shards.tokenizer)
     rows = rows_of(config, shards, replay)
@@ -107,7 +109,12 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
         objective=objective,
         model=model,
         state=state,
-        work=Work(state.weights.around(losses_of(objective, model)), batches, tuple(sorted(objective.shares))),
+        work=Work(
+            state.weights.around(losses_of(objective, model)),
+            batches,
+            tuple(sorted(objective.shares)),
+            tokens=training.rows * training.length,  # with the places that padding takes, as the budget counts
+        ),
         probes=probes(objective, shards, fixed, training),
         general=probes(objective, shards, general, training) if general else [],
         validation=validation_batches(objective, fixed, training),
@@ -158,6 +165,7 @@ def objective_of(config: PretrainConfig, shards: Shards) -> tuple[Objective, Mod
     objective = build(config.objective, shards.vocabulary, corpus=Statistics(shards.train, shards.vocabulary))
     shape = config.model_config_for(shards.vocabulary.size)
     check_needs(objective, shards, shape)
+    named(objective.rule.name)  # a rule that cannot be read back is refused before it is trained
     if shape.segments:
         check_segments(objective, rows_of(config, shards, None), shape)
     # What cannot be saved is refused before it is trained; with weights where they are made into something else.
@@ -172,22 +180,24 @@ def networks_of(
 ) -> Iterator[tuple[str, Mapping[str, Tensor], ModelConfig, Trained]]:
     """(name, weights, shape, what it was taught) of all that is saved: the model under "", others by their names."""
     networks = objective.networks(weights, shape) if objective.networks else {"": (weights, shape)}
+    rule = objective.rule.name
     for name, (own, own_shape) in networks.items():
-        other = Trained(f"{name} of {objective.name}", ("encoder",), "in place")  # a masked language model
+        other = Trained(f"{name} of {objective.name}", ("encoder",), "in place", rule=rule)  # a masked language model
         yield name, own, own_shape, other if name else trained_by(objective)
 
 
 def trained_by(objective: Objective) -> Trained:
     """What the objective teaches, as it is saved with the model."""
     about = objective.about
-    return Trained(objective.name, about.faces, about.hidden, dict(about.decoding), about.reads)
+    decoding = dict(about.decoding)
+    return Trained(objective.name, about.faces, about.hidden, decoding, about.reads, rule=objective.rule.name)
 
 
 def losses_of(objective: Objective, model: Model) -> Callable[[Batch, torch.Generator], Losses]:
-    """The objective's own loss, or the plain one under its rule."""
+    """The objective's own loss, or the plain one."""
     own = objective.loss
     if own is None:
-        return lambda batch, generator: plain_loss(model, batch, rule=objective.rule)
+        return lambda batch, generator: plain_loss(model, batch)
     return lambda batch, generator: own(model, batch, generator)
 
 

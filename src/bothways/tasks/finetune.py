@@ -290,21 +290,25 @@ def _fit(run: Run, stop: Callable[[], int], show: Show) -> int:
         seed=config.seed,
     )
     losses = losses_of(run.model, run.data.answers, smoothing=config.label_smoothing)
-    work = Work(run.state.weights.around(losses), batches_of(run), (run.task.name,))
+    work = Work(run.state.weights.around(losses), _counted(run), (run.task.name,))
     run.model.train()
     started = time.perf_counter() - run.state.notes.get("seconds", 0.0)
     total = run.state.step if _patience_ended(run) else run.total
-    mark = time.perf_counter()
+    mark, before = time.perf_counter(), run.state.tokens
     for report in train(work, state=run.state, config=told, total=total, stop=lambda: bool(stop())):
+        took = time.perf_counter() - mark
         run.state.notes["seconds"] = time.perf_counter() - started
         line = {
             "kind": "train",
             "step": report.step,
             "progress": report.step / run.total,
+            "tokens": report.tokens,
+            "flops": run.state.notes["flops"],
             "loss": report.loss,
             "learning_rate": report.learning_rate,
             "padding": round(report.padding, 4),
-            "examples_per_second": round(_examples(run, report.step) / (time.perf_counter() - mark), 1),
+            "examples_per_second": round(_examples(run, report.step) / took, 1),
+            "tokens_per_second": round((report.tokens - before) / took, 1),
             "seconds": round(run.state.notes["seconds"], 3),
         }
         run.folder.append(line)
@@ -322,8 +326,21 @@ def _fit(run: Run, stop: Callable[[], int], show: Show) -> int:
                 f"Go on with: bothways finetune --resume --out {config.out}",
                 exit_code=128 + (stop() or signal.SIGTERM),
             )
-        mark = time.perf_counter()
+        mark, before = time.perf_counter(), report.tokens
     return _best(run) * run.steps
+
+
+def _counted(run: Run) -> Callable[[int, float], list[Batch]]:
+    """The batches of a step; the FLOPs of reading them, forward and backward, are added up in the run's notes."""
+    batches, config, notes = batches_of(run), run.model.config, run.state.notes
+
+    def counted(step: int, progress: float) -> list[Batch]:
+        made = batches(step, progress)
+        flops = [one.tokens * config.flops_per_token(length=one.pieces.shape[1], predicted=0.0) for one in made]
+        notes["flops"] = notes.get("flops", 0.0) + sum(flops)
+        return made
+
+    return counted
 
 
 def _examples(run: Run, step: int) -> int:

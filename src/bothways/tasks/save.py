@@ -13,6 +13,7 @@ from bothways.inference.loading import folder_of
 from bothways.model import Answers, ModelConfig, Trained, architecture, local, read_trained, save_faces
 from bothways.tasks.config import FinetuneConfig
 from bothways.text import Tokenizer
+from bothways.visibility import ordered
 
 
 def find_body(model: str, reads: str | None) -> tuple[Path, str]:
@@ -29,6 +30,11 @@ def find_body(model: str, reads: str | None) -> tuple[Path, str]:
         taught = taught or ["decoder"]
     if not taught:
         raise ModelError(f"{folder} reads in a way of its own ({trained.objective}): it has no face to fine-tune")
+    if trained.rule != ordered.name:
+        raise ModelError(
+            f"{folder} was trained under a rule of visibility of its own, {trained.rule}, which no class of "
+            "transformers' can be told: what it would be fine-tuned to could not be saved"
+        )
     if reads and reads not in taught:
         raise ModelError(f"{folder} was not taught to read as a {reads}; it is: {', '.join(taught)}")
     return folder, reads or taught[0]

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from bothways.batch import Batch, Losses, Target
 from bothways.model import Model
-from bothways.visibility import Visibility
 
 CHUNK = 1024
 
@@ -28,14 +27,14 @@ class Score:
 
 
 @torch.no_grad()
-def evaluate_words(model: Model, batches: Sequence[Batch], *, rule: Visibility) -> dict[str, Score]:
+def evaluate_words(model: Model, batches: Sequence[Batch]) -> dict[str, Score]:
     """Scores of the "words" targets, unweighted, with the softmax in float32.
 
     `batches` are all of them on every process; each process computes its share.
     """
     sums = _zeros(batches, 3)
     for batch, mine in _share(batches):
-        for target, nats, right in answers(model, batch, rule=rule, wanted=mine):
+        for target, nats, right in answers(model, batch, wanted=mine):
             sums[target.name] += torch.stack(
                 [nats.double().sum(), right.double().sum(), torch.tensor(len(nats)).double()]
             ).cpu()
@@ -47,14 +46,12 @@ def evaluate_words(model: Model, batches: Sequence[Batch], *, rule: Visibility) 
 
 
 @torch.no_grad()
-def answers(
-    model: Model, batch: Batch, *, rule: Visibility, wanted: bool = True
-) -> Iterator[tuple[Target, Tensor, Tensor]]:
+def answers(model: Model, batch: Batch, *, wanted: bool = True) -> Iterator[tuple[Target, Tensor, Tensor]]:
     """For every "words" target of a batch: the nats [N] of its right pieces, and whether each was the likeliest [N].
 
     The model is asked in any case: under FSDP2 all processes compute in step. `wanted` False gives nothing back.
     """
-    hidden = model.states(batch, rule=rule).flatten(0, 1)  # [B*T, D]
+    hidden = model.states(batch).flatten(0, 1)  # [B*T, D]
     for target in batch.targets if wanted else ():
         at, labels = torch.as_tensor(target.at), torch.as_tensor(target.labels)
         nats, right = [], []

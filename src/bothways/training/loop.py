@@ -23,8 +23,8 @@ SKIPPED_IN_A_ROW = 5
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One step: losses are means in nats over all processes; `loss` is what was minimised, `padding` the share of this
-    process's places that hold no text."""
+    """One step: losses are means in nats over all processes; `loss` is what was minimised, `tokens` what was read so
+    far, `padding` the share of this process's places that hold no text."""
 
     step: int
     tokens: int
@@ -43,11 +43,13 @@ class Work:
 
     batches  (step, progress) -> micro-batches; the same rows whatever the number of processes
     names    of the losses, the same on every process
+    tokens   places of a step, where every step has as many; None: the tokens of its batches are counted
     """
 
     losses: Callable[[Batch, torch.Generator], Losses]
     batches: Callable[[int, float], Sequence[Batch]]
     names: tuple[str, ...]
+    tokens: int | None = None
 
 
 def train(
@@ -64,7 +66,7 @@ def train(
     keep_freed_memory()  # not earlier: counting n-grams takes gigabytes that are not wanted again
     while state.step < total:
         micro_batches = work.batches(state.step, state.step / total)
-        count, asked = _agree(_weight(micro_batches), stop())
+        count, asked, tokens = _agree(_weight(micro_batches), stop(), sum(batch.tokens for batch in micro_batches))
         sums = _gradients(work, micro_batches, state, config.seed, count)
         norm = state.weights.reduce()
         share = learning_rate(config.schedule, state.step, total)
@@ -77,7 +79,7 @@ def train(
                 optimiser.step()
         state.weights.publish()
         state.step += 1
-        state.tokens += config.rows * config.length
+        state.tokens += tokens if work.tokens is None else work.tokens
         state.skipped += not finite
         state.skipped_in_a_row = 0 if finite else state.skipped_in_a_row + 1
         yield Report(
@@ -108,12 +110,12 @@ def _padding(batches: Sequence[Batch]) -> float:
     return 1 - sum(batch.tokens for batch in batches) / max(1, places)
 
 
-def _agree(weight: float, stop: bool) -> tuple[float, bool]:
-    """The step's count over all processes, and whether any of them was told to stop."""
-    both = torch.tensor([weight, float(stop)], dtype=torch.float64)
+def _agree(weight: float, stop: bool, tokens: int) -> tuple[float, bool, int]:
+    """The step's count over all processes, whether any of them was told to stop, and the tokens that all read."""
+    all_three = torch.tensor([weight, float(stop), float(tokens)], dtype=torch.float64)
     if dist.is_initialized():
-        dist.all_reduce(both)
-    return max(float(both[0]), 1e-9), bool(both[1] > 0)
+        dist.all_reduce(all_three)
+    return max(float(all_three[0]), 1e-9), bool(all_three[1] > 0), int(all_three[2])
 
 
 def _gradients(work: Work, batches: Sequence[Batch], state: State, seed: int, count: float) -> Tensor:
