@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bothways.cli.show import Json, console, options_given, print_json
+from bothways.cli.show import Json, load_torch, options_given, print_json
+from bothways.terminal import Status, say
 
 if TYPE_CHECKING:
     from bothways.tasks.records import Columns, Skip, Skipped
@@ -44,10 +44,11 @@ def finetune(
     settings: Annotated[
         list[str], typer.Option("--set", metavar="KEY=VALUE", help="Any setting: batch=16; may be repeated.")
     ] = [],  # noqa: B006
-    resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
     json: Json = False,
 ) -> None:
     """Teach a model to label, rate, tag or relate, to answer from a text, to choose one of several, or to embed."""
+    (display := Display(quiet=json)).say("loading torch")
     from bothways.errors import UsageError
     from bothways.pretraining.config import read, with_settings
     from bothways.pretraining.folder import RunFolder
@@ -73,11 +74,10 @@ def finetune(
             "seed": seed,
         }
         config = read(FinetuneConfig, with_settings(values, settings))
-    show = (lambda line: None) if json else Display().show
     if seeds > 1:
-        means = finetune_seeds(config, seeds, show=show)
+        means = finetune_seeds(config, seeds, show=display.show, say=display.say)
         return print_json(means) if json else _tell_means(means, config.out)
-    run(config, resume=resume, show=show)
+    run(config, resume=resume, show=display.show, say=display.say)
     manifest = RunFolder(config.out).manifest()
     if json:
         return print_json({key: manifest.get(key) for key in ("examples", "best", "test", "truncated", "skipped")})
@@ -109,7 +109,7 @@ def _tell(manifest: dict[str, Any], out: Path) -> None:
         *([f"           and {len(skipped) - LISTED} more, in {out / 'manifest.json'}"] if skipped[LISTED:] else []),
         f"kept       epoch {manifest['best']['epoch']}, in {out / 'model'}",
     ]
-    console().out("\n".join(lines), highlight=False)
+    say("\n".join(lines))
 
 
 def _tell_means(means: dict[str, Any], out: Path) -> None:
@@ -118,28 +118,36 @@ def _tell_means(means: dict[str, Any], out: Path) -> None:
         for name, one in (means[where] or {}).items():
             values = ", ".join(f"{value:.4f}" for value in one["values"])
             lines.append(f"{where:6s} {name:20s} {one['mean']:.4f} ± {one['half_width']:.4f}   ({values})")
-    console().out("\n".join([*lines, f"kept   {means['kept']}, in {out / 'model'}"]), highlight=False)
+    say("\n".join([*lines, f"kept   {means['kept']}, in {out / 'model'}"]))
 
 
 class Display:
-    """A line an epoch, and one of the test."""
+    """What is being done, a line an epoch, and one of the test."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._status = Status()
         self._losses: list[float] = []
 
+    def say(self, text: str) -> None:
+        """A line for people."""
+        if not self._quiet:
+            self._status()
+            say(text)
+
     def show(self, line: dict[str, Any]) -> None:
+        if self._quiet:
+            return
         if line["kind"] == "train":
             self._losses.append(line["loss"])
-            if sys.stderr.isatty():
-                recent = sum(self._losses[-20:]) / len(self._losses[-20:])
-                end = "\n" if line["progress"] == 1 else ""
-                sys.stderr.write(f"\r{line['progress']:4.0%}  step {line['step']}  loss {recent:.3f}{end}")
+            recent = sum(self._losses[-20:]) / len(self._losses[-20:])
+            self._status(f"{line['progress']:4.0%}  step {line['step']}/{line['steps']}  loss {recent:.3f}")
             return
         scores = "  ".join(f"{name} {value:.4f}" for name, value in line["scores"].items())
         label = f"epoch {line['epoch']}" if line["kind"] == "validation" else "test"
         loss = f"loss {sum(self._losses) / len(self._losses):.4f}  " if line["kind"] == "validation" else ""
         self._losses = [] if line["kind"] == "validation" else self._losses
-        console().out(f"{label:8s}  {loss}{scores}", highlight=False)
+        self.say(f"{label:8s}  {loss}{scores}")
 
 
 def _columns(texts: list[str]) -> dict[str, str]:
@@ -165,7 +173,7 @@ def _skip(skip_bad: bool) -> tuple[Skip, Skipped]:
 
 
 def _show_columns(columns: Columns) -> None:
-    console().out(f"read  {columns}", highlight=False)
+    say(f"read  {columns}")
 
 
 def predict(
@@ -176,13 +184,14 @@ def predict(
     skip_bad: SkipBad = False,
 ) -> None:
     """Answer every record of a file, of any size."""
+    load_torch()
     from bothways.tasks import predict as write
 
     skip, skipped = _skip(skip_bad)
     count = write(run, file, out, columns=_columns(column), skip=skip, show=_show_columns)
-    console().out(f"{count} answers in {out}", highlight=False)
+    say(f"{count} answers in {out}")
     for line in skipped.found:
-        console().out(f"skipped  {line}", highlight=False)
+        say(f"skipped  {line}")
 
 
 def evaluate(
@@ -193,6 +202,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure a fine-tuned model on a file."""
+    load_torch()
     from bothways.tasks import evaluate as measure
 
     skip, skipped = _skip(skip_bad)
@@ -201,7 +211,7 @@ def evaluate(
     if json:
         return print_json(scores | {"skipped": len(skipped.found)})
     for name, value in scores.items():
-        console().out(f"{name:20s} {value if isinstance(value, int) else format(value, '.4f')}", highlight=False)
+        say(f"{name:20s} {value if isinstance(value, int) else format(value, '.4f')}")
     for line in skipped.found:
-        console().out(f"skipped  {line}", highlight=False)
+        say(f"skipped  {line}")
     return None

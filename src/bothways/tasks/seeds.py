@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from bothways.errors import UsageError
+from bothways.errors import Stopped, UsageError
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import FinetuneConfig
-from bothways.tasks.finetune import Show, finetune
+from bothways.tasks.finetune import Say, Show, finetune
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,9 @@ class Mean:
         return cls(float(np.mean(values)), float(t.ppf(0.975, count - 1)) * spread / math.sqrt(count), list(values))
 
 
-def finetune_seeds(config: FinetuneConfig, seeds: int, *, show: Show = lambda line: None) -> dict[str, Any]:
+def finetune_seeds(
+    config: FinetuneConfig, seeds: int, *, show: Show = lambda line: None, say: Say = lambda text: None
+) -> dict[str, Any]:
     """Runs in `out/seed-I` for each of the seeds from `config.seed` on; those that are done are not done again.
 
     The model of the best run, by its score on the dev examples, is `out/model`. Returns what `out/manifest.json` says:
@@ -40,6 +42,7 @@ def finetune_seeds(config: FinetuneConfig, seeds: int, *, show: Show = lambda li
 
     Raises:
         UsageError: a run there has other settings, or is one of a single seed.
+        Stopped: SIGTERM or Ctrl-C came; the run that was going on is saved.
     """
     if (config.out / "config.yaml").is_file():
         raise UsageError(f"{config.out} holds a run of one seed; choose another --out")
@@ -51,7 +54,12 @@ def finetune_seeds(config: FinetuneConfig, seeds: int, *, show: Show = lambda li
         if begun and folder.config_as(FinetuneConfig) != told:
             raise UsageError(f"{told.out} was started with other settings; choose another --out")
         if folder.manifest().get("status") != "done":
-            finetune(told, resume=begun, show=show)
+            say(f"seed {seed}")
+            try:
+                finetune(told, resume=begun, show=show, say=say)
+            except Stopped as stopped:
+                said = f"stopped in seed {seed} and saved. Go on with the same command."
+                raise Stopped(said, exit_code=stopped.exit_code) from None
         runs.append(folder)
     manifests = [run.manifest() for run in runs]
     best = max(range(seeds), key=lambda i: next(iter(manifests[i]["best"]["scores"].values())))
