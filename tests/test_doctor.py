@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from bothways import doctor, machine
 
@@ -38,7 +37,7 @@ def test_what_is_missing_is_said_with_what_to_do(tmp_path: Path, monkeypatch: py
     checks = doctor.examine(tmp_path, seconds=0)
     assert [check.name for check in doctor.missing(checks)] == ["memory", "disk", "folder", "tokenizers"]
     assert all(check.advice for check in checks if check.status != "good")
-    assert named(checks)["jieba"].advice == "pip install 'bothways[chinese]' to mask whole Chinese words"
+    assert named(checks)["jieba"].advice == "to mask whole Chinese words: pip install 'bothways[chinese]'"
     assert doctor.as_json(checks)["ready"] is False
 
 
@@ -53,9 +52,12 @@ def test_a_slow_machine_could_be_better_but_is_ready(tmp_path: Path, monkeypatch
     assert "not asked for" in named(doctor.examine(tmp_path, seconds=0, root=tmp_path))["huge pages"].found
 
 
-def test_the_table_shows_every_check(tmp_path: Path) -> None:
-    console = Console(width=160, record=True, file=None, quiet=False)
-    checks = doctor.examine(tmp_path, seconds=0)
-    with console.capture() as capture:
-        console.print(doctor.as_table(checks))
-    assert all(check.name in capture.get() for check in checks)
+def test_every_check_is_shown_and_a_command_stands_last_on_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "package_version", lambda name: "" if name == "transformers" else "1.0")
+    checks = doctor.examine(tmp_path / "a[/b]dir", seconds=0)
+    lines = doctor.as_text(checks).plain.splitlines()
+    assert [line.split("  ")[0] for line in lines if line[0] != " "] == [check.name for check in checks]
+    assert any(line.endswith("a[/b]dir can be written to") for line in lines)
+    assert any(line.endswith("to open a saved model with transformers: pip install 'bothways[hf]'") for line in lines)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.table import Table
+from rich.text import Text
 
 from bothways import machine
 
@@ -24,6 +24,7 @@ OPTIONAL = {
     "pyarrow": ("parquet", "read parquet files"),
     "jieba": ("chinese", "mask whole Chinese words"),
 }
+MARKS = {"good": ("ok", "green"), "better": ("could be better", "yellow"), "missing": ("missing", "red")}
 GIB = 2**30
 LEAST_MEMORY = 2 * GIB
 LEAST_DISK = 1 * GIB
@@ -80,15 +81,16 @@ def as_json(checks: Sequence[Check]) -> dict[str, Any]:
     return {"ready": not missing(checks), "checks": [asdict(check) for check in checks]}
 
 
-def as_table(checks: Sequence[Check]) -> Table:
-    """The checks for people."""
-    marks = {"good": "[green]ok[/]", "better": "[yellow]could be better[/]", "missing": "[red]missing[/]"}
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("", "found", "", "what to do"):
-        table.add_column(heading, overflow="fold")
+def as_text(checks: Sequence[Check]) -> Text:
+    """The checks for people, a line each, and what to do below it: a command stands last on its line."""
+    wide = 2 + max(len(check.name) for check in checks)
+    said = Text()
     for check in checks:
-        table.add_row(check.name, check.found, marks[check.status], check.advice)
-    return table
+        mark, style = MARKS[check.status]
+        said.append(f"{check.name:{wide}}").append(f"{mark:17}", style).append(f"{check.found}\n")
+        said.append(f"{'':{wide}}{check.advice}\n" if check.advice else "", "bold")
+    said.rstrip()
+    return said
 
 
 def _python() -> Check:
@@ -135,10 +137,10 @@ def _precision(root: Path) -> Check:
 def _huge_pages(root: Path) -> Check:
     kernel = machine.huge_pages(root)
     if kernel not in ("always", "madvise"):
-        advice = "as root: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled (5 to 15 % faster)"
+        advice = "5 to 15 % faster, as root: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"
         return Check("huge pages", f"the kernel says {kernel or 'nothing about them'}", kernel, "better", advice)
     if kernel == "madvise" and not machine.huge_pages_asked():
-        advice = "unset THP_MEM_ALLOC_ENABLE or set it to 1 (5 to 15 % faster)"
+        advice = "5 to 15 % faster: unset THP_MEM_ALLOC_ENABLE or set it to 1"
         return Check("huge pages", "on offer, but not asked for", kernel, "better", advice)
     return Check("huge pages", f"in use ({kernel})", kernel)
 
@@ -153,7 +155,7 @@ def _package(name: str) -> Check:
 def _extra(name: str, extra: str, purpose: str) -> Check:
     found = machine.package_version(name)
     if not found:
-        return Check(name, "not installed", "", "better", f"pip install 'bothways[{extra}]' to {purpose}")
+        return Check(name, "not installed", "", "better", f"to {purpose}: pip install 'bothways[{extra}]'")
     return Check(name, found, found)
 
 

@@ -46,14 +46,29 @@ def test_what_cannot_be_read(options: list[str], said: str, invoke: Invoke, shar
 
 
 def test_what_goes_on_is_said_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four runs and a trial: one was done before, one has ended, one is resumed, one begins."""
     now = [0.0]
     monkeypatch.setattr("bothways.cli.comparison.time.monotonic", lambda: now[0])
     display = Display(quiet=False)
-    display.show("mlm, seed 0", 0.25)
+    for run in ("before", "mlm, seed 0", "causal, seed 0", "mlm, seed 1"):
+        display.plan(run, 1.0)
+    display.plan("mlm, rate x 1", 0.5)
+    now[0] = 50.0
+    display.show("before", 1.0)
+    display.show("causal, seed 0", 0.5)  # resumed: half of it took no time now
     now[0] = 100.0
     display.show("causal, seed 0", 0.5)
-    display.say("mlm, seed 0: done")
-    said = " ".join(capsys.readouterr().out.split())
-    assert said == "0:01:40 running: mlm, seed 0 25%, causal, seed 0 50% 0:01:40 mlm, seed 0: done"
+    display.show("mlm, seed 0", 0.0)
+    now[0] = 190.0
+    display.show("causal, seed 0", 1.0)  # half a run in 140 seconds; one and a half in front, and the trial
+    display.say("causal, seed 0: done")
+    now[0] = 330.0
+    display.show("mlm, seed 0", 0.25)
+    assert capsys.readouterr().out.splitlines() == [
+        "0:01:40  running: causal, seed 0 50%; time to go not known yet",
+        "0:03:10  running: mlm, seed 0 0%; about 0:11:40 of training to go",
+        "0:03:10  causal, seed 0: done",
+        "0:05:30  running: mlm, seed 0 25%; about 0:14:00 of training to go",
+    ]
     Display(quiet=True).say("nothing")
     assert capsys.readouterr().out == ""

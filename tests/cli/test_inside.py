@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bothways.errors import DataError, UsageError
+from bothways.errors import DataError, ModelError, UsageError
 from tests.cli.conftest import Invoke
 from tests.inference.made import CAUSAL, HYBRID, make_run
 
@@ -61,3 +61,42 @@ def test_probe_layers(invoke: Invoke, runs: tuple[Path, Path], tmp_path: Path) -
     data, page = lines(tmp_path / "a.jsonl", *rows), tmp_path / "page.html"
     said = invoke("probe-layers", runs[0], "--task", "classify", "--train", data, "--test", data, "--out", page).stdout
     assert "selectivity" in said and page.exists()
+
+
+def test_what_cannot_be_asked_loses_nothing_else(invoke: Invoke, runs: tuple[Path, Path], tmp_path: Path) -> None:
+    pairs = lines(tmp_path / "pairs.jsonl", *({"good": text, "bad": text[::-1]} for text in TEXTS))
+    bad = lines(tmp_path / "bad.jsonl", {"text": "x"})
+    models = [runs[0], tmp_path / "no-model", runs[1]]
+    asked = ["probe", *models, "--pairs", bad, "--pairs", pairs, "--out", tmp_path / "page.html"]
+    said = invoke(*asked)
+    assert said.exit_code == 5  # that of the first: the model
+    assert all(f"{name:20} pairs, left to right " in said.stdout for name in ("both", "one-way"))
+    told = said.stderr.splitlines()
+    assert told[0].startswith("bothways: no-model: ") and "holds no model" in told[0]
+    assert [line.partition(": ")[2] for line in told[1:]] == [
+        f"both: {bad}, line 1: expected the field 'good', got only text",
+        f"one-way: {bad}, line 1: expected the field 'good', got only text",
+    ]
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("Not asked: ") == 3
+    found = json.loads(invoke("probe", runs[0], "--pairs", bad, "--pairs", pairs, "--json").stdout)
+    assert [(one["model"], one["file"]) for one in found["failed"]] == [("both", str(bad))]
+    assert found["silent"] == [] and {one["file"] for one in found["standings"]} == {str(pairs)}
+
+
+def test_one_model_of_several_that_fails_is_named_and_the_others_are_reported(
+    invoke: Invoke, runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    data = lines(tmp_path / "a.jsonl", *({"text": text, "label": str(n % 2)} for n, text in enumerate(TEXTS)))
+    options = {
+        "contextuality": ["--texts", tmp_path / "texts.txt"],
+        "probe-layers": ["--task", "classify", "--train", data, "--test", data],
+    }
+    for command, more in options.items():
+        said = invoke(command, tmp_path / "no-model", runs[0], *more)
+        assert said.exit_code == 5 and "both" in said.stdout and said.stderr.startswith("bothways: no-model: ")
+        told = invoke(command, tmp_path / "no-model", runs[0], *more, "--json")
+        assert told.exit_code == 5 and len(json.loads(told.stdout)) >= 1
+        with pytest.raises(ModelError, match="holds no model"):
+            invoke(command, tmp_path / "no-model", *more)

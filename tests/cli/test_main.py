@@ -43,7 +43,6 @@ def raising(error: BaseException) -> Callable[[], Any]:
         (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 6, "bothways: runs/x: No space left on device."),
         (PermissionError(errno.EACCES, "Permission denied", "/root"), 6, "name a folder that you may write to.\n"),
         (OSError(errno.EROFS, "Read-only file system"), 6, "bothways: Read-only file system."),
-        (KeyboardInterrupt(), 130, "bothways: stopped\n"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
@@ -105,3 +104,30 @@ def test_doctor_says_what_is_missing_by_its_exit_code() -> None:
 def test_doctor_sees_the_huge_pages_that_the_command_line_asks_for() -> None:
     told = json.loads(run("doctor", "--seconds", "0", "--json").stdout)["checks"]
     assert next(check for check in told if check["name"] == "huge pages")["found"] != "on offer, but not asked for"
+
+
+INTERRUPTED = """
+import os, signal, sys
+from bothways.__main__ import main
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[-1]:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)  # from the terminal, and passed on by another process
+
+sys.meta_path.insert(0, Finder())
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["bothways.cli", "typer.core", "numpy", "torch._C", "bothways.objectives"])
+def test_ctrl_c_while_it_starts_ends_with_130_and_no_traceback(module: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, "show-objective", "mlm", module]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (130, "bothways: stopped\n", "")
+
+
+def test_what_a_terminal_cannot_spell_is_said_all_the_same() -> None:
+    said = run("verify", "no/ŵ", PYTHONIOENCODING="ascii")
+    assert said.returncode == 3 and "no/\\u0175" in said.stderr and "Traceback" not in said.stderr

@@ -53,7 +53,9 @@ def test_a_run_says_where_everything_is(run: Path) -> None:
 
 def test_a_larger_budget_goes_on(invoke: Invoke, pretrain: Invoke, shards: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    assert pretrain(shards, "--out", out, "--budget", "2steps").exit_code == 0
+    begun = pretrain(shards, "--out", out, "--budget", "2steps").output.splitlines()
+    assert begun[0] == "loading torch" and begun[1].startswith(f"opening {shards}, ") and "n-grams" in begun[2]
+    assert [line.split()[1:3] for line in begun if line.startswith("train ")] == [["step", "1/2"], ["step", "2/2"]]
     said = invoke("pretrain", "--resume", "--out", out, "--budget", "3steps", "--json")
     assert json.loads(said.stdout)["run"] == str(out)
     assert json.loads((out / "manifest.json").read_text())["steps"] == 3

@@ -28,6 +28,7 @@ def tuned(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_is_read_kept_cut_and_skipped_is_said(tuned: Path) -> None:
     said = (tuned / "said.txt").read_text(encoding="utf-8")
     lines = {line.split(maxsplit=1)[0]: line for line in said.splitlines() if line.strip()}
+    assert said.splitlines()[:2] == ["loading torch", "reading the records and the model"]
     assert "text from 'text', label from 'label'" in lines["read"]
     assert "(held out of --train by a hash of the texts), 48 test" in lines["examples"]
     assert "line 49: field 'text'" in lines["skipped"]

@@ -93,7 +93,9 @@ def test_nothing_is_done_twice_and_more_is_added(compared: Path, configured: Con
     assert [entry["objective"] for entry in result["objectives"]] == ["causal", "mlm"]
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert sum("asked" in said for said in again) == 1
-    compare(configured(compared))
+    planned, shown = dict[str, float](), dict[str, float]()
+    compare(configured(compared), plan=planned.__setitem__, show=shown.__setitem__)
+    assert planned == dict.fromkeys(shown, 1.0) and shown == dict.fromkeys(planned, 1.0) and len(shown) == 4
 
 
 def test_another_comparison_does_not_go_into_the_same_folder(compared: Path, configured: Configured) -> None:

@@ -78,6 +78,10 @@ def test_one_alone_is_compared_with_nobody() -> None:
 
 @pytest.fixture
 def whole() -> dict[str, Any]:
+    return whole_result()
+
+
+def whole_result() -> dict[str, Any]:
     """A result of two objectives, one of which cannot be asked for bits."""
     bits = result({"causal": 1.5, "diffusion": 1.9}, yardstick=BITS, bound="diffusion")
     fills = result({"mlm": 0.3, "diffusion": 0.31}, spread=0.1)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from bothways.comparison.search import Search, Trial, _widened, held_out_loss
+from bothways.comparison import CompareConfig
+from bothways.comparison.search import Search, Trial, _widened, held_out_loss, search
 from bothways.objectives import build
+from bothways.pretraining import PretrainConfig
 from bothways.pretraining.folder import RunFolder
 from tests.objectives.rows import VOCABULARY
 
@@ -53,6 +58,24 @@ def test_it_goes_on_while_the_end_is_best_and_stops_at_the_bound() -> None:
 def test_what_diverges_never_wins() -> None:
     assert searched(16.0, at_most=6, diverges_from=4.0) == (2.0, [0.5, 1, 2, 4])
     assert searched(1.0, diverges_from=0.0)[0] == 0.5  # all diverged: the run that counts will say so
+
+
+def test_every_trial_is_planned_before_it_is_trained(
+    configured: Callable[..., CompareConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, object]] = []
+    folder = SimpleNamespace(checkpoints=tmp_path / "none", lines=lambda: [{"flops": 1.0, "seconds": 1.0}])
+
+    def train(config: PretrainConfig, label: str) -> Any:
+        told.append((label, "trained"))
+        return folder
+
+    crew: Any = SimpleNamespace(plan=lambda label, size: told.append((label, size)), train=train)
+    monkeypatch.setattr("bothways.comparison.search.held_out_loss", lambda *args: -len(told))  # the last is the best
+    config = configured(tmp_path, search={"factors": (1.0, 2.0), "at_most": 3})
+    search(config, crew, "mlm", build("mlm", VOCABULARY))
+    share = config.search.share
+    assert told == [(f"mlm, rate x {x}", what) for x in (1, 2, 4) for what in (share, "trained")]
 
 
 @pytest.mark.parametrize(

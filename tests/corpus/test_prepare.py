@@ -232,6 +232,27 @@ def test_a_sample_that_is_cut_is_said_and_does_not_depend_on_order(tmp_path: Pat
     assert re.match(r"warning: the tokenizer sees (1\d|20)\.\d kB of \d+\.\d kB \(sample=20000\)", said[0])
 
 
+def test_a_vocabulary_that_the_text_cannot_fill_and_a_small_held_out_text_are_told(tmp_path: Path) -> None:
+    path, said = write_blocks(tmp_path / "a.txt", sentences(200)), list[str]()
+    made = prepare([str(path)], out=tmp_path / "few", options=PrepareOptions(vocabulary=8192), report=said.append)
+    got, held = made.vocabulary.size, made.validation.pieces
+    assert got < 8192 and held < 10_000
+    unfilled, noisy = (line for line in said if line.startswith("warning: "))
+    assert f"asked for a vocabulary of 8,192 tokens, got {got:,}: the text has no more" in unfilled
+    assert f"only {held:,} tokens are held out (--validation 0.02): held-out losses of models trained on" in noisy
+    assert noisy.endswith("Hold out a larger share, or add text")
+    said.clear()
+    more = PrepareOptions(tokenizer=tmp_path / "few" / "tokenizer", extend=5000)
+    write_blocks(path, [f"{text} {text[:9]}ish" for text in sentences(200, seed=1)])
+    larger = prepare([str(path)], out=tmp_path / "more", options=more, report=said.append).vocabulary.size
+    assert got < larger < got + 5000
+    assert any(f"asked for a vocabulary of {got + 5000:,} tokens, got {larger:,}" in line for line in said)
+    said.clear()
+    full = PrepareOptions(vocabulary=512, validation=0.5)
+    prepare([str(write_blocks(path, sentences(1500)))], out=tmp_path / "full", options=full, report=said.append)
+    assert not [line for line in said if "vocabulary" in line or "held out" in line]
+
+
 def test_a_full_disk_leaves_nothing_broken(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: object, content: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -15,6 +15,7 @@ def train(step: int, of: int, **others: Any) -> dict[str, Any]:
     return {
         "kind": "train",
         "step": step,
+        "steps": of,
         "progress": step / of,
         "tokens": 2048 * step,
         "loss": 6.1,
@@ -46,10 +47,10 @@ class Clock:
         return self.now
 
 
-def shown(lines: list[dict[str, Any]], *, seconds_each: float, total: int | None = 1000) -> list[str]:
+def shown(lines: list[dict[str, Any]], *, seconds_each: float) -> list[str]:
     written: list[str] = []
     clock = Clock()
-    with Display(total, clock=clock, plain=True, write=written.append) as show:
+    with Display(clock=clock, plain=True, say=written.append) as show:
         for line in lines:
             show(line)
             clock.now += seconds_each
@@ -85,10 +86,9 @@ def test_time_left_counts_from_where_this_run_began() -> None:
 
 def test_a_budget_in_seconds_has_no_total_until_it_is_known() -> None:
     clock, written = Clock(), list[str]()
-    with Display(None, clock=clock, plain=True, write=written.append) as show:
+    with Display(clock=clock, plain=True, say=written.append) as show:
         show(VALIDATION)
-        show(train(0, 1000))
-        show.total_steps = 1000
+        show(train(0, 1000, steps=None))
         show(train(500, 1000))
     assert [line.split("%")[0] for line in written] == [
         "held-out  step    100   0.0",
@@ -105,8 +105,8 @@ def test_what_is_not_known_is_left_out() -> None:
 def test_the_live_bar_shows_training_speed_and_the_last_validation() -> None:
     screen = io.StringIO()
     clock = Clock()
-    console = Console(file=screen, force_terminal=True, width=110, color_system=None)
-    with Display(1000, clock=clock, plain=False, console=console) as show:
+    console = Console(file=screen, force_terminal=True, width=110, color_system=None, markup=False)
+    with Display(clock=clock, plain=False, console=console) as show:
         show(train(100, 1000))
         clock.now += 90
         show(VALIDATION)
@@ -120,7 +120,7 @@ def test_the_live_bar_shows_training_speed_and_the_last_validation() -> None:
 
 
 def test_plain_when_standard_output_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with Display(10, clock=Clock()) as show:
+    with Display(clock=Clock()) as show:
         show(train(1, 10))
     assert capsys.readouterr().out.startswith("train     step      1/10  10.0%")
 

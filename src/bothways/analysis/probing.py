@@ -15,7 +15,7 @@ from bothways.analysis.heldout import HeldOut, bits_per_byte
 from bothways.analysis.probes import Probe, Records, cloze, minimal_pairs, similarity
 from bothways.analysis.significance import estimate, holm, sign_test
 from bothways.corpus.ngrams import NAMES
-from bothways.errors import ModelError, UsageError
+from bothways.errors import BothwaysError, ModelError, UsageError
 from bothways.inference.loading import Loaded
 
 VERSION = 1
@@ -77,12 +77,25 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """What could not be asked, and why: a model about a file; a file of any model (""); a model about any file ("")."""
+
+    model: str
+    file: str
+    error: BothwaysError
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.error}" if self.model else str(self.error)
+
+
+@dataclass(frozen=True, slots=True)
 class Probed:
     """All that was found; `silent` holds who was not taught what a file asks: (model, file)."""
 
     standings: Sequence[Standing]
     differences: Sequence[Difference]
     silent: Sequence[tuple[str, str]] = ()
+    failed: Sequence[Failed] = ()
 
     def titles(self) -> dict[tuple[str, str], str]:
         """{(probe, file): what to call it}: the file is named where it takes that to tell them apart."""
@@ -102,28 +115,32 @@ class Probed:
             "standings": [asdict(one) for one in self.standings],
             "differences": [asdict(one) for one in self.differences],
             "silent": [list(pair) for pair in self.silent],
+            "failed": [{"model": one.model, "file": one.file, "why": str(one.error)} for one in self.failed],
         }
 
 
 def probe(models: dict[str, Loaded], files: dict[str, Sequence[Path]]) -> Probed:
-    """Asks every model.
+    """Asks every model about every file; what cannot be read or asked is `failed`, and the others are reported.
 
     Args:
         models: by name.
         files: {name in PROBES: files of records; of "held-out", folders of shards}.
 
     Raises:
-        DataError: a file or record that cannot be read, or nothing in it that a tokenizer can represent.
-        ModelError: a model whose scores are no numbers.
+        DataError: nothing is left: no file can be read, or has anything that a tokenizer can represent.
+        ModelError: nothing is left: models whose scores are no numbers.
         UsageError: nothing to ask, or nothing that these models were taught.
     """
-    asked = [(PROBES[name][0](path), PROBES[name][1]) for name, paths in files.items() for path in paths]
-    if not asked:
+    if not any(files.values()):
         raise UsageError(f"say what to ask: {', '.join(f'--{name} FILE' for name in PROBES)}")
     if named := [name for name in NAMES if name in models]:
         raise UsageError(f"{', '.join(named)}: n-grams have that name; call the model's folder something else")
-    found: Found = {model: dict(_asked(model, loaded, asked)) for model, loaded in models.items()}
+    failed: list[Failed] = []
+    asked = list(_read(files, failed))
+    found: Found = {model: dict(_asked(model, loaded, asked, failed)) for model, loaded in models.items()}
     if not any(found.values()):
+        if failed:
+            raise type(failed[0].error)(str(failed[0])) from failed[0].error
         raise UsageError("these models were taught nothing that these files ask")
     for some, _ in asked:
         if isinstance(some, HeldOut):
@@ -140,16 +157,34 @@ def probe(models: dict[str, Loaded], files: dict[str, Sequence[Path]]) -> Probed
         for model in models
         for some, _ in asked
         if not any(path == str(some.path) for path, _ in found[model])
+        and not any((one.model, one.file) == (model, str(some.path)) for one in failed)
     ]
-    return Probed(standings, _differences(found), silent)
+    return Probed(standings, _differences(found), silent, failed)
 
 
-def _asked(model: str, loaded: Loaded, asked: Sequence[tuple[Any, Ask]]) -> Iterator[tuple[tuple[str, str], Probe]]:
+def _read(files: dict[str, Sequence[Path]], failed: list[Failed]) -> Iterator[tuple[Any, Ask]]:
+    """The files that can be read, each with how it is asked about."""
+    for name, paths in files.items():
+        read, ask = PROBES[name]
+        for path in paths:
+            try:
+                yield read(path), ask
+            except BothwaysError as error:
+                failed.append(Failed("", str(path), error))
+
+
+def _asked(
+    model: str, loaded: Loaded, asked: Sequence[tuple[Any, Ask]], failed: list[Failed]
+) -> Iterator[tuple[tuple[str, str], Probe]]:
+    """What a model got in the files that it can be asked about."""
     for some, ask in asked:
-        for one in ask(loaded, some):
-            if not np.isfinite(one.value).all():
-                raise ModelError(f"{model}: {one.name} of {some.path} gave what is no number: its weights are broken")
-            yield (str(some.path), one.name), one
+        try:
+            for one in ask(loaded, some):
+                if not np.isfinite(one.value).all():
+                    raise ModelError(f"{one.name} of {some.path} gave what is no number: its weights are broken")
+                yield (str(some.path), one.name), one
+        except BothwaysError as error:
+            failed.append(Failed(model, str(some.path), error))
 
 
 def _groups(one: Probe) -> list[str]:

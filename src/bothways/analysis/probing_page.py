@@ -21,6 +21,7 @@ def render(found: Probed) -> str:
         tag("h1", ", ".join(models)),
         tag("p", "What a model knows without being taught to say it.", class_="lead"),
         *(tag("p", f"{model} was not taught what {file} asks.", class_="note") for model, file in found.silent),
+        *(tag("p", f"Not asked: {one}", class_="note") for one in found.failed),
     )
     sections = [
         _section(name, [one for one in found.standings if (one.probe, one.file) == key], named)

@@ -7,12 +7,15 @@ imports torch before a command needs it, so that --help answers at once.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import traceback
-from typing import Annotated
+from itertools import chain
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from bothways import __version__
 from bothways.cli.comparison import compare
@@ -26,6 +29,7 @@ from bothways.cli.pretraining import pretrain
 from bothways.cli.tasks import evaluate, finetune, predict
 from bothways.cli.vectors import nearest, word_vectors
 from bothways.errors import BothwaysError
+from bothways.terminal import say
 
 GROUPS = {
     "Text": (prepare, verify, show_rows, corpus_report),
@@ -41,21 +45,39 @@ GROUPS = {
 # What the machine, not the program, refused: a full disk or quota, a folder that may not be written to or read.
 REFUSED = frozenset({errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS})
 
+
+class Commands(TyperGroup):
+    """The commands under the headings of GROUPS, each with the first paragraph of its help."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        wide = max(map(len, self.commands))
+        for group, commands in GROUPS.items():
+            with formatter.section(group):
+                names = (command.__name__.replace("_", "-") for command in commands)
+                formatter.write_dl([(f"{name:{wide}}", _summary(self.commands[name].help)) for name in names])
+
+
+def _summary(docstring: str | None) -> str:
+    """Its first paragraph, in one line."""
+    return " ".join((docstring or "").partition("\n\n")[0].split())
+
+
 app = typer.Typer(
+    cls=Commands,
     name="bothways",
+    rich_markup_mode=None,  # help is shown as it is written: "[default: 5min]" is no markup
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-for _group, _commands in GROUPS.items():
-    for _command in _commands:
-        app.command(rich_help_panel=_group)(_command)
+for _command in chain.from_iterable(GROUPS.values()):
+    app.command()(_command)
 
 
 def _version(asked: bool) -> None:
     if asked:
-        print(f"bothways {__version__}")
+        say(f"bothways {__version__}")
         raise typer.Exit
 
 
@@ -72,13 +94,14 @@ def main() -> None:
     0 done, 1 our bug, 2 usage or configuration, 3 data, 4 diverged, 5 checkpoint or model, 6 environment,
     130 Ctrl-C, 143 SIGTERM after saving.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot spell is still said
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch when it is imported: 5 to 15 % faster
     try:
         app()
     except BothwaysError as error:
         _leave(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _leave("stopped", 130)
     except OSError as error:
         if error.errno not in REFUSED:
             _confess()
@@ -89,7 +112,7 @@ def main() -> None:
 
 
 def _leave(message: str, code: int) -> None:
-    print(f"bothways: {message}", file=sys.stderr)
+    say(f"bothways: {message}", error=True)
     sys.exit(code)
 
 

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from bothways.cli.objectives import Code
-from bothways.cli.show import Json, console, print_json
+from bothways.cli.show import Json, print_json
+from bothways.terminal import draw, say
 
 Probes = Annotated[
     list[str],
@@ -59,6 +60,8 @@ def compare(
     Each gets its own learning rate by a short search. Stopped, the same command goes on; with more objectives, seeds
     or questions it adds them.
     """
+    display = Display(quiet=json)
+    display.say("loading torch")
     from bothways.comparison import CompareConfig
     from bothways.comparison import compare as run
     from bothways.pretraining.config import read, read_budget, with_settings
@@ -78,15 +81,13 @@ def compare(
         "tasks": _tasks(task),
     }
     config = read(CompareConfig, with_settings(values, settings))
-    display = Display(quiet=json)
-    result = run(config, show=display.show, say=display.say)
+    result = run(config, show=display.show, plan=display.plan, say=display.say)
     if json:
         return print_json(result)
     from bothways.comparison.table import tables
 
-    for table in tables(result):
-        console().print(table)
-    console().out(f"\nreport  {out / 'comparison.html'}", highlight=False)
+    draw(*tables(result), wrap=True)
+    say(f"\nreport  {out / 'comparison.html'}")
     return None
 
 
@@ -154,23 +155,44 @@ def _probe(text: str) -> tuple[str, list[str]]:
 
 
 class Display:
-    """Lines of what is done, and now and then one of what is going on."""
+    """Lines of what is done, and now and then one of what is going on and how long all runs will take.
+
+    Told by several threads; a line that is said twice or never does no harm.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
-        self._started = self._said = time.monotonic()
-        self._running: dict[str, float] = {}
+        self._started = self._said = self._trained = time.monotonic()
+        self._sizes: dict[str, float] = {}
+        self._first: dict[str, float] = {}  # progress when it was first seen: a run may be resumed, or done before
+        self._last: dict[str, float] = {}
 
     def say(self, text: str) -> None:
         if not self._quiet:
             passed = timedelta(seconds=round(time.monotonic() - self._started))
-            console().out(f"{passed}  {text}", highlight=False)
+            say(f"{passed}  {text}")
+
+    def plan(self, label: str, size: float) -> None:
+        """A run that will be trained; 1.0 is a whole budget."""
+        self._sizes[label] = size
 
     def show(self, label: str, progress: float) -> None:
-        """Called by several threads; a line that is said twice or never does no harm."""
-        self._running[label] = progress
-        if time.monotonic() - self._said > SAID_EVERY:
-            self._said = time.monotonic()
-            going = ", ".join(f"{name} {share:.0%}" for name, share in self._running.items())
-            self._running = {}
-            self.say(f"running: {going}")
+        """How far a run is; 1.0 when it has ended."""
+        now = time.monotonic()
+        if all(first == 1 for first in list(self._first.values())):
+            self._trained = now  # what was done before took no time now
+        self._first.setdefault(label, progress)
+        self._last[label] = progress
+        if now - self._said > SAID_EVERY:
+            self._said = now
+            going = [f"{name} {share:.0%}" for name, share in list(self._last.items()) if share < 1]
+            self.say("; ".join([f"running: {', '.join(going)}"] * bool(going) + [self._left(now)]))
+
+    def _left(self, now: float) -> str:
+        """Of the training: the questions are not counted."""
+        runs = list(self._last.items())
+        done = sum(self._sizes[name] * (last - self._first[name]) for name, last in runs)
+        whole = sum(self._sizes.values()) - sum(self._sizes[name] * self._first[name] for name, _ in runs)
+        if not done:
+            return "time to go not known yet"
+        return f"about {timedelta(seconds=round((now - self._trained) * (whole - done) / done))} of training to go"

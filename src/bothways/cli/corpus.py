@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bothways.cli.show import Json, console, print_json, room_for, write_page
+from bothways.cli.show import Json, load_torch, print_json, room_for, write_page
+from bothways.terminal import command, doing, draw, say
 
 if TYPE_CHECKING:
     from bothways.corpus.manifest import Manifest
@@ -70,6 +70,7 @@ def prepare(
 
     Exact duplicates are dropped, no document is in both streams, and the same text gives the same fingerprint.
     """
+    _report("loading torch")
     from bothways.corpus import PrepareOptions
     from bothways.corpus import prepare as make
     from bothways.pretraining.config import read
@@ -94,7 +95,7 @@ def prepare(
     if json:
         return print_json({"fingerprint": manifest.fingerprint, **manifest.model_dump(mode="json")})
     _show_manifest(manifest)
-    console().print(f"\nNext: bothways show-rows {out}\n      bothways pretrain {out} --out runs/first", markup=False)
+    say(f"\nNext: {command('show-rows', out)}\n      {command('pretrain', out, '--out', 'runs/first')}")
     return None
 
 
@@ -113,11 +114,13 @@ def _tokenizer(given: Path | None, extend: int | None) -> Path | None:
 
 def verify(shards: Shards) -> None:
     """Read every byte of a folder of shards and compare it with what was written."""
+    load_torch()
     from bothways.corpus import verify as check
 
-    manifest = check(shards)
+    with doing("reading every byte"):
+        manifest = check(shards)
     pieces = manifest.train.pieces + manifest.validation.pieces
-    print(f"{shards} is whole: {pieces:,} pieces, fingerprint {manifest.fingerprint}")
+    say(f"{shards} is whole: {pieces:,} pieces, fingerprint {manifest.fingerprint}")
 
 
 def corpus_report(
@@ -125,13 +128,15 @@ def corpus_report(
     out: Annotated[Path | None, typer.Option(help="Where to write the page.  [default: SHARDS/report.html]")] = None,
 ) -> None:
     """Write a page about shards: sources, duplicates, lengths, padding, how text is cut into pieces."""
+    load_torch()
     from bothways.corpus import Shards as Corpus
     from bothways.reports.corpus import corpus_report as render
 
     page, corpus = out or shards / "report.html", Corpus.open(shards)
     room_for(page)
-    write_page(page, render(corpus, shards.resolve().name))
-    console().print(f"page  {page}", markup=False)
+    with doing("counting"):
+        write_page(page, render(corpus, shards.resolve().name))
+    say(f"page  {page}")
 
 
 def show_rows(
@@ -141,13 +146,14 @@ def show_rows(
     seed: Annotated[int, typer.Option(min=0, help="The run's seed, which draws the order.")] = 0,
 ) -> None:
     """Show rows as the model sees them: documents, positions, and pieces with | before every word."""
+    load_torch()
     from bothways import corpus
 
-    console().out(corpus.show_rows(corpus.Shards.open(shards), count=count, length=length, seed=seed), highlight=False)
+    say(corpus.show_rows(corpus.Shards.open(shards), count=count, length=length, seed=seed))
 
 
 def _report(line: str) -> None:
-    print(line, file=sys.stderr)
+    say(line, error=True)
 
 
 def _show_manifest(manifest: Manifest) -> None:
@@ -160,7 +166,7 @@ def _show_manifest(manifest: Manifest) -> None:
         (sources, "source", ("documents", "MB", "duplicates", "excluded", "skipped")),
         (streams, "stream", ("documents", "pieces", "bytes a piece", "unknown pieces")),
     ):
-        table.add_column(first, overflow="fold")
+        table.add_column(first)
         for heading in headings:
             table.add_column(heading, justify="right")
     for source in manifest.sources:
@@ -171,4 +177,5 @@ def _show_manifest(manifest: Manifest) -> None:
     for name, split in (("train", manifest.train), ("validation", manifest.validation)):
         ratio = f"{split.bytes_per_piece:.2f}"
         streams.add_row(name, f"{split.documents:,}", f"{split.pieces:,}", ratio, f"{split.unknown:,}")
-    console().print(sources, "", streams, f"\nfingerprint {manifest.fingerprint}")
+    draw(sources, "", streams)
+    say(f"\nfingerprint {manifest.fingerprint}")

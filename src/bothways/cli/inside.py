@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from bothways.cli.show import Json, console, print_json, room_for, write_page
+from bothways.cli.show import Json, load, load_torch, print_json, room_for, write_page
+from bothways.errors import BothwaysError
+from bothways.terminal import doing, say
 
 if TYPE_CHECKING:
     from bothways.analysis.contextuality import Contextuality
-    from bothways.analysis.probing import Probed
+    from bothways.analysis.probing import Failed, Probed
+    from bothways.inference import Loaded
 
+T = TypeVar("T")
 KEYS = ("self_similarity", "intra_sentence", "explained")
 
 
@@ -24,26 +30,23 @@ def contextuality(
     json: Json = False,
 ) -> None:
     """How much do words' states depend on context? Layer by layer, each measure beside what random words give."""
+    load_torch()
     from bothways.analysis.contextuality import contextuality as measure
     from bothways.analysis.contextuality import read_texts
-    from bothways.inference import load
 
     room_for(out)
     read = read_texts(texts)
-    found = [
-        one
-        for run, name in zip(runs, _names(runs), strict=True)
-        for one in measure(load(run, device="cpu").reader, read, name=name, most_pieces=pieces)
-    ]
+    by_model, failed = _each(runs, lambda name, one: list(measure(one.reader, read, name=name, most_pieces=pieces)))
+    found = [one for ones in by_model.values() for one in ones]
     if out is not None:
         from bothways.analysis.contextuality_page import render
 
         write_page(out, render(found))
     if json:
-        return print_json([one.as_json() for one in found])
-    for one in found:
+        print_json([one.as_json() for one in found])
+    for one in () if json else found:
         _show(one)
-    return console().print(f"\npage  {out}", markup=False) if out is not None else None
+    _end(None if json else out, failed)
 
 
 def probe(
@@ -56,20 +59,26 @@ def probe(
     json: Json = False,
 ) -> None:
     """What do models know without being taught to say it? Figures with intervals, differences with their chance."""
+    load_torch()
     from bothways.analysis.probing import probe as ask
-    from bothways.inference import load
 
     room_for(out)
-    models = {name: load(run, device="cpu") for run, name in zip(runs, _names(runs), strict=True)}
-    found = ask(models, {"pairs": pairs, "facts": facts, "words": words, "held-out": held_out})
+    models, unread = _each(runs, lambda name, one: one)
+    with doing("asking"):
+        found = ask(models, {"pairs": pairs, "facts": facts, "words": words, "held-out": held_out})
+    found = replace(found, failed=[*unread, *found.failed])
     if out is not None:
         from bothways.analysis.probing_page import render
 
         write_page(out, render(found))
-    return print_json(found.as_json()) if json else _show_probed(found, out)
+    if json:
+        print_json(found.as_json())
+    else:
+        _show_probed(found)
+    _end(None if json else out, found.failed)
 
 
-def _show_probed(found: Probed, out: Path | None) -> None:
+def _show_probed(found: Probed) -> None:
     from bothways.analysis.probing import SURE
 
     titles = found.titles()
@@ -80,13 +89,13 @@ def _show_probed(found: Probed, out: Path | None) -> None:
             left = f", {one.left_out:,} left out" if one.left_out else ""
             of = f" of {one.templates:,} templates" if one.templates > 1 else ""
             said = f"{one.figure:.3f} ({one.low:.3f} to {one.high:.3f})  {one.items:,} items{of}{ties}{left}"
-            print(f"{one.model:20} {titles[one.probe, one.file]:{wide}} {said}")
+            say(f"{one.model:20} {titles[one.probe, one.file]:{wide}} {said}")
     for model, file in found.silent:
-        print(f"{model:20} was not taught what {file} asks")
+        say(f"{model:20} was not taught what {file} asks")
     sure = [one for one in found.differences if one.p < SURE]
     whole = [one for one in sure if one.group is None]
     if found.differences:
-        print(
+        say(
             f"\n{len(sure)} of {len(found.differences)} differences are more than chance (p < {SURE}, Holm), "
             f"{len(sure) - len(whole)} of them by phenomenon or relation: --out or --json shows all."
         )
@@ -94,9 +103,7 @@ def _show_probed(found: Probed, out: Path | None) -> None:
         said = (
             f"{two.one} {two.difference:+.3f} ({two.low:+.3f} to {two.high:+.3f}) against {two.other}, p {two.chance}"
         )
-        print(f"  {titles[two.probe, two.file]}: {said}")
-    if out is not None:
-        print(f"\npage  {out}")
+        say(f"  {titles[two.probe, two.file]}: {said}")
 
 
 def probe_layers(
@@ -108,27 +115,23 @@ def probe_layers(
     json: Json = False,
 ) -> None:
     """What is written in which layer? A linear probe on every one, beside a control that cannot be read off."""
+    load_torch()
     from bothways.analysis.layerwise import as_json, layerwise
-    from bothways.inference import load
 
     room_for(out)
-    names = _names(runs)
-    found = {
-        name: layerwise(load(run, device="cpu").reader, task, train, test)
-        for name, run in zip(names, runs, strict=True)
-    }
+    found, failed = _each(runs, lambda name, one: layerwise(one.reader, task, train, test))
     if out is not None:
         from bothways.analysis.layerwise_page import render
 
         write_page(out, render(found, task=task))
     if json:
-        return print_json([{"model": name, "layers": as_json(layers)} for name, layers in found.items()])
-    for name, layers in found.items():
-        print(f"\n{name}: the most common answer gets {layers[0].most_common:.3f}")
-        print(f"{'layer':>5} {'accuracy':>10} {'control':>10} {'selectivity':>12}")
+        print_json([{"model": name, "layers": as_json(layers)} for name, layers in found.items()])
+    for name, layers in () if json else found.items():
+        say(f"\n{name}: the most common answer gets {layers[0].most_common:.3f}")
+        say(f"{'layer':>5} {'accuracy':>10} {'control':>10} {'selectivity':>12}")
         for i, one in enumerate(layers):
-            print(f"{i:>5} {one.accuracy:>10.3f} {one.control:>10.3f} {one.selectivity:>+12.3f}")
-    return console().print(f"\npage  {out}", markup=False) if out is not None else None
+            say(f"{i:>5} {one.accuracy:>10.3f} {one.control:>10.3f} {one.selectivity:>+12.3f}")
+    _end(None if json else out, failed)
 
 
 def attention(
@@ -139,11 +142,11 @@ def attention(
     most: Annotated[int, typer.Option(min=1, help="Texts of it to read.")] = 200,
 ) -> None:
     """Where do heads look? A page with a square for every layer and head of one sentence."""
+    load_torch()
     from bothways.analysis.attention import attention as look
     from bothways.analysis.attention import heads
     from bothways.analysis.attention_page import render
     from bothways.analysis.contextuality import read_texts
-    from bothways.inference import load
 
     room_for(out)
     reader = load(run, device="cpu").reader
@@ -151,8 +154,37 @@ def attention(
     seen = look(reader, text)
     write_page(out, render(run.resolve().name, seen, many))
     if seen.note:
-        print(seen.note)
-    console().print(f"page  {out}", markup=False)
+        say(seen.note)
+    say(f"page  {out}")
+
+
+def _each(runs: list[Path], ask: Callable[[str, Loaded], T]) -> tuple[dict[str, T], list[Failed]]:
+    """{name of a model: what it answers}, and those that cannot be loaded or asked: the others are, all the same.
+
+    Raises:
+        BothwaysError: none can.
+    """
+    from bothways.analysis.probing import Failed
+
+    found, failed = dict[str, T](), list[Failed]()
+    for name, run in zip(_names(runs), runs, strict=True):
+        try:
+            found[name] = ask(name, load(run, device="cpu"))
+        except BothwaysError as error:
+            failed.append(Failed(name, "", error))
+    if not found:
+        raise failed[0].error
+    return found, failed
+
+
+def _end(page: Path | None, failed: Sequence[Failed]) -> None:
+    """Says where the page is, and what could not be asked; the exit code is then that of the first of these."""
+    if page is not None:
+        say(f"\npage  {page}")
+    for one in failed:
+        say(f"bothways: {one}", error=True)
+    if failed:
+        raise typer.Exit(failed[0].error.exit_code)
 
 
 def _names(runs: list[Path]) -> list[str]:
@@ -163,11 +195,11 @@ def _names(runs: list[Path]) -> list[str]:
 
 def _show(one: Contextuality) -> None:
     unknown = f", {one.unknown:,} unknown and left out" if one.unknown else ""
-    print(f"\n{one.name}, read from {one.reads}: {one.pieces:,} pieces, {len(one.words):,} words{unknown}")
-    print(f"{'layer':>5} {'self-similarity':>20} {'within a text':>20} {'explained':>20} {'anisotropy':>12}")
+    say(f"\n{one.name}, read from {one.reads}: {one.pieces:,} pieces, {len(one.words):,} words{unknown}")
+    say(f"{'layer':>5} {'self-similarity':>20} {'within a text':>20} {'explained':>20} {'anisotropy':>12}")
     for i, layer in enumerate(one.layers):
         said = layer.figures()
         cells = (f"{said[key]:.3f} ({said[f'{key}_adjusted']:+.3f})" for key in KEYS)
-        print(f"{i:>5} " + " ".join(f"{cell:>20}" for cell in cells) + f" {said['anisotropy']:>12.3f}")
+        say(f"{i:>5} " + " ".join(f"{cell:>20}" for cell in cells) + f" {said['anisotropy']:>12.3f}")
     for title, words in zip(("most contextual ", "least contextual"), one.extremes(-1), strict=True):
-        print(f"{title}  {', '.join(word.strip() for word, _ in words)}")
+        say(f"{title}  {', '.join(word.strip() for word, _ in words)}")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bothways.cli.show import Json, console, print_json
+from bothways.cli.show import Json, print_json
+from bothways.terminal import doing, draw, say
 
 
 def doctor(
@@ -16,15 +17,16 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Is this machine ready, how fast is it, and what would make it better? Exits with 6 if something is missing."""
-    from bothways.doctor import as_json, as_table, examine, missing
+    from bothways.doctor import as_json, as_text, examine, missing
 
-    checks = examine(folder, seconds=seconds)
+    with doing("measuring this machine"):
+        checks = examine(folder, seconds=seconds)
     lacking = missing(checks)
     if json:
         print_json(as_json(checks))
     else:
-        console().print(as_table(checks))
+        draw(as_text(checks))
         names = ", ".join(check.name for check in lacking)
-        console().print(f"\nNot ready: {names}." if lacking else "\nReady.")
+        say(f"\nNot ready: {names}." if lacking else "\nReady.")
     if lacking:
         raise typer.Exit(6)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from bothways.cli.show import Json, print_json
+from bothways.cli.show import Json, load, print_json
+from bothways.terminal import say
 
 Run = Annotated[Path, typer.Argument(help="A run's folder, a Hugging Face folder, or a name of its hub.")]
 Texts = Annotated[list[str], typer.Argument(metavar="TEXT", help="One or more texts, each in quotes.")]
@@ -21,8 +22,6 @@ def fill(
     json: Json = False,
 ) -> None:
     """Guess the words that [MASK] hides."""
-    from bothways.inference import load
-
     answers = load(run).fill(texts, top_k=top_k)
     if json:
         return print_json(
@@ -34,8 +33,8 @@ def fill(
     for masks in answers:
         for guesses in masks:
             for guess in guesses:
-                print(f"{guess.probability:6.1%}  {guess.piece.strip():12s}  {guess.text}")
-            print()
+                say(f"{guess.probability:6.1%}  {guess.piece.strip():12s}  {guess.text}")
+            say()
     return None
 
 
@@ -63,15 +62,13 @@ def infill(
     json: Json = False,
 ) -> None:
     """Write out what is missing in a text: one [GAP] of any length, and a piece for every [MASK]."""
-    from bothways.inference import load
-
     model = load(run)
     written = model.infill(
         texts, length=length, longest=longest, steps=steps, temperature=temperature, order=order, seed=seed
     )
     if json:
         return print_json([{"text": text, "written": whole} for text, whole in zip(texts, written, strict=True)])
-    print("\n\n".join(written))
+    say("\n\n".join(written))
     return None
 
 
@@ -99,8 +96,6 @@ def extend(
     json: Json = False,
 ) -> None:
     """Continue texts, in the way that the objective taught."""
-    from bothways.inference import load
-
     written = load(run).extend(
         texts,
         max_new_tokens=max_new_tokens,
@@ -117,7 +112,7 @@ def extend(
     )
     if json:
         return print_json([{"prompt": text, "text": whole} for text, whole in zip(texts, written, strict=True)])
-    print("\n\n".join(written))
+    say("\n\n".join(written))
     return None
 
 
@@ -134,13 +129,11 @@ def score(
     json: Json = False,
 ) -> None:
     """How probable texts are: the sum of the log-probabilities of their pieces, in nats."""
-    from bothways.inference import load
-
     nats = load(run).score(texts, how=how, within_word=within_word)
     if json:
         return print_json([{"text": text, "nats": float(sum_)} for text, sum_ in zip(texts, nats, strict=True)])
     for text, sum_ in zip(texts, nats, strict=True):
-        print(f"{sum_:10.3f}  {text}")
+        say(f"{sum_:10.3f}  {text}")
     return None
 
 
@@ -148,24 +141,20 @@ def embed(run: Run, texts: Texts, json: Json = False) -> None:
     """Turn texts into vectors: --json prints them; else how alike the texts are, by the cosine."""
     import numpy as np
 
-    from bothways.inference import load
-
     vectors = load(run).embed(texts)  # [n, d]
     if json:
         return print_json(
             [{"text": text, "vector": vector.tolist()} for text, vector in zip(texts, vectors, strict=True)]
         )
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    print(f"{len(texts)} vector{'s' * (len(texts) > 1)} of {vectors.shape[1]} numbers; their cosines:")
+    say(f"{len(texts)} vector{'s' * (len(texts) > 1)} of {vectors.shape[1]} numbers; their cosines:")
     for text, row in zip(texts, units @ units.T, strict=True):
-        print(f"{' '.join(f'{cosine:6.3f}' for cosine in row)}  {text}")
+        say(f"{' '.join(f'{cosine:6.3f}' for cosine in row)}  {text}")
     return None
 
 
 def detect(run: Run, texts: Texts, json: Json = False) -> None:
     """Tell which words of a text do not belong where they stand."""
-    from bothways.inference import load
-
     verdicts = load(run).detect(texts)
     if json:
         return print_json(
@@ -176,6 +165,6 @@ def detect(run: Run, texts: Texts, json: Json = False) -> None:
         )
     for words in verdicts:
         for verdict in words:
-            print(f"{verdict.replaced:6.1%}  {verdict.word}")
-        print()
+            say(f"{verdict.replaced:6.1%}  {verdict.word}")
+        say()
     return None

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bothways.cli.show import Json, console, print_json, room_for, write_page
+from bothways.cli.show import Json, load_torch, print_json, room_for, write_page
+from bothways.terminal import bold, dim, draw, say
 
 Code = Annotated[
     list[Path], typer.Option("--code", help="A Python file of yours with objectives of your own; may be repeated.")
@@ -16,6 +17,7 @@ Code = Annotated[
 
 def objectives(json: Json = False) -> None:
     """List the objectives: what each predicts, its paper, what it needs and which faces its model has."""
+    load_torch()
     from rich.table import Table
 
     from bothways.objectives import describe
@@ -26,12 +28,12 @@ def objectives(json: Json = False) -> None:
     table = Table.grid(padding=(0, 2))
     for record in records:
         faces = " and ".join(f"{face}/" for face in record["faces"]) or "no face of its own, through Bothways only"
-        table.add_row(f"[bold]{record['name']}[/]", record["summary"])
-        table.add_row("", f"[dim]{record['paper']}\ngives {faces}; needs {record['needs']}[/]")
-    console().print(table)
+        table.add_row(bold(record["name"]), record["summary"])
+        table.add_row("", dim(f"{record['paper']}\ngives {faces}; needs {record['needs']}"))
+    draw(table, wrap=True)
     example = next(record for record in records if record["name"] == "mlm")
     arguments = ", ".join(f"{key}={value}" for key, value in example["arguments"].items() if value is not None)
-    console().print(f'\nWith arguments: "mlm({arguments})". Mixed, by row: "1/2 causal + 1/2 mlm".', markup=False)
+    say(f'\nWith arguments: "mlm({arguments})". Mixed, by row: "1/2 causal + 1/2 mlm".')
     return None
 
 
@@ -44,6 +46,7 @@ def show_objective(
     code: Code = [],  # noqa: B006
 ) -> None:
     """Show what an objective makes of some words: who sees whom, and what must be said where."""
+    load_torch()
     from bothways.objectives import use
     from bothways.objectives.show import show
 
@@ -53,5 +56,5 @@ def show_objective(
 
         room_for(html)
         write_page(html, visibility_page(objective, text, seed=seed, progress=progress))
-        return console().print(f"page  {html}", markup=False)
-    return console().out(show(objective, text, seed=seed, progress=progress), highlight=False)
+        return say(f"page  {html}")
+    return say(show(objective, text, seed=seed, progress=progress))

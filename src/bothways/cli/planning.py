@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import shlex
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bothways.cli.show import Json, console, options_given, print_json
+from bothways.cli.show import Json, load_torch, options_given, print_json
+from bothways.terminal import command, doing, draw, say
 
 if TYPE_CHECKING:
     from bothways.model import ModelConfig
@@ -44,6 +43,7 @@ def plan(
     json: Json = False,
 ) -> None:
     """What will a run cost, before it starts, and what should I train with what I have?"""
+    load_torch()
     from bothways.errors import UsageError
     from bothways.planning import AGAIN, best_tokens
     from bothways.planning import plan as planned
@@ -67,9 +67,8 @@ def plan(
         told = _advice(seconds, fleet, objective, vocabulary=vocabulary, length=length, unique=unique)
         if json:
             return print_json(told)
-        return _show_advice(
-            told, time, f"{shards or 'SHARDS'} --objective {shlex.quote(objective)} --set training.length={length}"
-        )
+        how = ["--objective", objective, "--set", f"training.length={length}", "--budget", time]
+        return _show_advice(told, time, [shards or "SHARDS", "--out", "runs/first", *how])
     shape, scale = _scale(size, parameters, experts, vocabulary=vocabulary, length=length)
     work = _work(shape, scale, objective, length=length)
     if hardware == HERE:
@@ -202,7 +201,8 @@ def _here(
             f"this machine cannot try it: training takes {_bytes(scale.state())} and there are {_bytes(memory())}; "
             "say --hardware"
         )
-    found = pace(shape, training_for(shape, size=size, length=length), objective=objective)
+    with doing("measuring this machine"):
+        found = pace(shape, training_for(shape, size=size, length=length), objective=objective)
     reached = found.utilisation * found.peak
     peak = max(found.peak, reached)  # measured in half a second, which others may have disturbed
     return Fleet(Device("this machine", peak, memory()), utilisation=reached / peak, price=price)
@@ -220,7 +220,8 @@ def _advice(
     if fleet is not None:
         weights = best_parameters(seconds * fleet.speed)
         return {"flops": seconds * fleet.speed, "parameters": weights, "tokens": best_tokens(weights), "unique": there}
-    speed = speed_here(objective, vocabulary=vocabulary, length=length)
+    with doing("measuring this machine"):
+        speed = speed_here(objective, vocabulary=vocabulary, length=length)
     found = choices(seconds, speed, vocabulary=vocabulary, length=length, unique=unique)
     return {"choices": [asdict(one) for one in found], "unique": there}
 
@@ -258,7 +259,7 @@ def _count(number: float) -> str:
     return compact(number).replace("G", "B")
 
 
-def _show_advice(told: dict[str, Any], time: str, how: str) -> None:
+def _show_advice(told: dict[str, Any], time: str, how: Sequence[object]) -> None:
     there = "" if not told["unique"] else f"; there are {_count(told['unique'])}"
     if "choices" not in told:
         return _grid(
@@ -275,8 +276,8 @@ def _show_advice(told: dict[str, Any], time: str, how: str) -> None:
             (one["size"], _count(parameters), _count(tokens), f"{tokens / parameters:.3g}", f"{one['loss']:.2f}")
         )
     for row in rows:
-        print("".join(f"{cell:>14}" for cell in row))
-    print(f"\nNext: bothways pretrain {how} --size {told['choices'][0]['size']} --budget {time}")
+        say("".join(f"{cell:>14}" for cell in row))
+    say(f"\nNext: {command('pretrain', *how, '--size', told['choices'][0]['size'])}")
     return None
 
 
@@ -290,17 +291,17 @@ def _show_check(*, json: bool) -> None:
     for one in () if json else found:
         if one.of != model:
             model = one.of
-            print(f"\n{model}")
+            say(f"\n{model}")
         verdict = ("agrees" if one.agrees else "DISAGREES") if one.holds else "CHANGED"
-        print(f"  {verdict:9}  {one.what}: {one.worked_out:.4g}, published {one.published:.4g} {one.unit}".rstrip())
+        say(f"  {verdict:9}  {one.what}: {one.worked_out:.4g}, published {one.published:.4g} {one.unit}".rstrip())
         if one.says:
-            print(f"             {one.says} ({one.source})")
+            say(f"             {one.says} ({one.source})")
     if changed := sum(not one.holds for one in found):
-        print(f"\n{changed} figures are not what is written beside them", file=sys.stderr)
+        say(f"\n{changed} figures are not what is written beside them", error=True)
         raise typer.Exit(1)
     if not json:
         apart = sum(not one.agrees for one in found)
-        print(f"\n{len(found)} figures come out as expected; {apart} of them contradict what was published.")
+        say(f"\n{len(found)} figures come out as expected; {apart} of them contradict what was published.")
 
 
 def _grid(rows: dict[str, str]) -> None:
@@ -309,7 +310,7 @@ def _grid(rows: dict[str, str]) -> None:
     table = Table.grid(padding=(0, 2))
     for name, value in rows.items():
         table.add_row(name, value)
-    console().print(table)
+    draw(table, wrap=True)
 
 
 def _long(seconds: float) -> str:

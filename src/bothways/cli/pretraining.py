@@ -14,11 +14,11 @@ import typer
 
 from bothways.cli.launch import launch
 from bothways.cli.objectives import Code
-from bothways.cli.show import Json, console, print_json
+from bothways.cli.show import Json, print_json
+from bothways.terminal import command, doing, draw, say
 
 if TYPE_CHECKING:
     from bothways.pretraining import PretrainConfig
-    from bothways.pretraining.rehearsal import Rehearsal
 
 BUDGET = "5min"
 
@@ -63,23 +63,23 @@ def pretrain(
     """
     if processes > 1 and "RANK" not in os.environ:
         raise typer.Exit(launch([sys.executable, "-m", "bothways", *sys.argv[1:]], processes=processes))
+    quiet = json or not _leads()
+    if not quiet:
+        say("loading torch")
     from bothways.pretraining import pretrain as train
 
     given = {"shards": shards, "out": out, "objective": objective, "size": size, "code": [str(f) for f in code] or None}
     given |= {"start": start, **_replay(replay)}
     chosen = _configuration(given, budget=budget, file=config, settings=settings, resume=resume)
     if dry_run:
-        from bothways.pretraining.rehearsal import rehearse
-
-        told = rehearse(chosen)
-        return _show_rehearsal(told, json=json) if _leads() else None
-    if json or not _leads():
+        return _show_rehearsal(chosen, json=json)
+    if quiet:
         folder = train(chosen, resume=resume)
     else:
         from bothways.training.display import Display
 
-        with Display(None, clock=time.monotonic) as show:
-            folder = train(chosen, resume=resume, show=show)
+        with Display(clock=time.monotonic) as show:
+            folder = train(chosen, resume=resume, show=show, say=show.say)
     if _leads():
         _show_result(folder, json=json)
     return None
@@ -129,7 +129,13 @@ def _replay(text: str | None) -> dict[str, Any]:
         raise UsageError(f"--replay expects SHARDS or SHARDS=SHARE, as in shards/general=0.2; got {text!r}") from None
 
 
-def _show_rehearsal(told: Rehearsal, *, json: bool) -> None:
+def _show_rehearsal(chosen: PretrainConfig, *, json: bool) -> None:
+    from bothways.pretraining.rehearsal import rehearse
+
+    with doing("doing a few steps"):
+        told = rehearse(chosen)
+    if not _leads():
+        return None
     if json:
         return print_json(asdict(told))
     from rich.table import Table
@@ -143,7 +149,7 @@ def _show_rehearsal(told: Rehearsal, *, json: bool) -> None:
         "time", f"about {timedelta(seconds=round(told.seconds))}, at {told.useful_share:.0%} of this machine's peak"
     )
     table.add_row("memory", f"{told.memory / 2**30:.1f} GiB")
-    return console().print(table)
+    return draw(table, wrap=True)
 
 
 def _show_result(folder: Path, *, json: bool) -> None:
@@ -151,18 +157,17 @@ def _show_result(folder: Path, *, json: bool) -> None:
     faces = [name for name in ("encoder", "decoder", "generator") if (folder / name).is_dir()]
     if json:
         return print_json({"run": str(folder), "report": str(folder / "report.html"), "faces": faces})
-    said = console()
     for name, (before, after) in _general(folder).items():
-        said.print(f"\nother text  loss of the {name} piece {before:.3f} before, {after:.3f} after", markup=False)
-    said.print(f"\nreport  {folder / 'report.html'}", markup=False)
+        say(f"\nother text  loss of the {name} piece {before:.3f} before, {after:.3f} after")
+    say(f"\nreport  {folder / 'report.html'}")
     for name in faces:
-        said.print(f"model   {folder / name}", markup=False)
+        say(f"model   {folder / name}")
     if "generator" in faces:
-        said.print(f'try     bothways detect {folder} "..."', markup=False)
+        say(f"try     {command('detect', folder, '...')}")
     elif "encoder" in faces:
-        said.print(f'try     bothways fill {folder} "... [MASK] ..."', markup=False)
+        say(f"try     {command('fill', folder, '... [MASK] ...')}")
     if "decoder" in faces:
-        said.print(f'try     bothways extend {folder} "..."', markup=False)
+        say(f"try     {command('extend', folder, '...')}")
     return None
 
 

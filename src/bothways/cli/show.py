@@ -1,21 +1,36 @@
-"""How commands print: a rich console for people, one JSON document for programs."""
+"""What commands share: loading a model, making room for a page, one JSON document for programs."""
 
 from __future__ import annotations
 
 import json
 import os
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+
+from bothways.terminal import doing, say
+
+if TYPE_CHECKING:
+    from bothways.inference import Loaded
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead, for programs.")]
 
 
-def console() -> Console:
-    """Where people read: standard output, as wide as the terminal; plain text when it is not one."""
-    return Console(highlight=False, soft_wrap=False)
+def load_torch() -> None:
+    """Imports it, which takes seconds; who waits at a terminal is told."""
+    with doing("loading torch"):
+        import_module("torch")
+
+
+def load(run: Path, **options: Any) -> Loaded:
+    """`bothways.load`; who waits at a terminal is told for what."""
+    load_torch()
+    from bothways.inference import load
+
+    with doing("loading the model"):
+        return load(run, **options)
 
 
 def options_given(context: typer.Context) -> dict[str, str]:
@@ -61,4 +76,4 @@ def write_page(page: Path, html: str) -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output; text stays as it is written, not escaped."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    say(json.dumps(value, ensure_ascii=False, indent=2))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bothways.cli.show import Json, console, options_given, print_json
+from bothways.cli.show import Json, load_torch, options_given, print_json
+from bothways.terminal import Status, say
 
 if TYPE_CHECKING:
     from bothways.corpus.lines import Skip
@@ -47,10 +47,11 @@ def finetune(
     settings: Annotated[
         list[str], typer.Option("--set", metavar="KEY=VALUE", help="Any setting: batch=16; may be repeated.")
     ] = [],  # noqa: B006
-    resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
     json: Json = False,
 ) -> None:
     """Teach a model to label, rate, tag or relate, to answer from a text, to choose one of several, or to embed."""
+    (display := Display(quiet=json)).say("loading torch")
     from bothways.errors import UsageError
     from bothways.pretraining.config import read, with_settings
     from bothways.pretraining.folder import RunFolder
@@ -76,11 +77,10 @@ def finetune(
             "seed": seed,
         }
         config = read(FinetuneConfig, with_settings(values, settings))
-    show = (lambda line: None) if json else Display().show
     if seeds > 1:
-        means = finetune_seeds(config, seeds, show=show)
+        means = finetune_seeds(config, seeds, show=display.show, say=display.say)
         return print_json(means) if json else _tell_means(means, config.out)
-    run(config, resume=resume, show=show)
+    run(config, resume=resume, show=display.show, say=display.say)
     manifest = RunFolder(config.out).manifest()
     if json:
         return print_json({key: manifest.get(key) for key in TOLD})
@@ -114,7 +114,7 @@ def _tell(manifest: dict[str, Any], out: Path) -> None:
         *(f"{name:10} {line}" for name, line in _worth(manifest)),
         f"kept       epoch {manifest['best']['epoch']}, in {out / 'model'}",
     ]
-    console().out("\n".join(lines), highlight=False)
+    say("\n".join(lines))
 
 
 def _worth(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -132,28 +132,36 @@ def _tell_means(means: dict[str, Any], out: Path) -> None:
             values = ", ".join(f"{value:.4f}" for value in one["values"])
             lines.append(f"{where:6s} {name:20s} {one['mean']:.4f} ± {one['half_width']:.4f}   ({values})")
     lines += [f"{name}  {line}" for name, line in _worth(means)]
-    console().out("\n".join([*lines, f"kept   {means['kept']}, in {out / 'model'}"]), highlight=False)
+    say("\n".join([*lines, f"kept   {means['kept']}, in {out / 'model'}"]))
 
 
 class Display:
-    """A line an epoch, and one of the test."""
+    """What is being done, a line an epoch, and one of the test."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._status = Status()
         self._losses: list[float] = []
 
+    def say(self, text: str) -> None:
+        """A line for people."""
+        if not self._quiet:
+            self._status()
+            say(text)
+
     def show(self, line: dict[str, Any]) -> None:
+        if self._quiet:
+            return
         if line["kind"] == "train":
             self._losses.append(line["loss"])
-            if sys.stderr.isatty():
-                recent = sum(self._losses[-20:]) / len(self._losses[-20:])
-                end = "\n" if line["progress"] == 1 else ""
-                sys.stderr.write(f"\r{line['progress']:4.0%}  step {line['step']}  loss {recent:.3f}{end}")
+            recent = sum(self._losses[-20:]) / len(self._losses[-20:])
+            self._status(f"{line['progress']:4.0%}  step {line['step']}/{line['steps']}  loss {recent:.3f}")
             return
         scores = "  ".join(f"{name} {value:.4f}" for name, value in line["scores"].items())
         label = f"epoch {line['epoch']}" if line["kind"] == "validation" else "test"
         loss = f"loss {sum(self._losses) / len(self._losses):.4f}  " if line["kind"] == "validation" else ""
         self._losses = [] if line["kind"] == "validation" else self._losses
-        console().out(f"{label:8s}  {loss}{scores}", highlight=False)
+        self.say(f"{label:8s}  {loss}{scores}")
 
 
 def _columns(texts: list[str]) -> dict[str, str]:
@@ -179,7 +187,7 @@ def _skip(skip_bad: bool) -> tuple[Skip, Skipped]:
 
 
 def _show_columns(columns: Columns) -> None:
-    console().out(f"read  {columns}", highlight=False)
+    say(f"read  {columns}")
 
 
 def predict(
@@ -190,13 +198,14 @@ def predict(
     skip_bad: SkipBad = False,
 ) -> None:
     """Answer every record of a file, of any size."""
+    load_torch()
     from bothways.tasks import predict as write
 
     skip, skipped = _skip(skip_bad)
     count = write(run, file, out, columns=_columns(column), skip=skip, show=_show_columns)
-    console().out(f"{count} answers in {out}", highlight=False)
+    say(f"{count} answers in {out}")
     for line in skipped.found:
-        console().out(f"skipped  {line}", highlight=False)
+        say(f"skipped  {line}")
 
 
 def evaluate(
@@ -207,6 +216,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure a fine-tuned model on a file."""
+    load_torch()
     from bothways.tasks import evaluate as measure
 
     skip, skipped = _skip(skip_bad)
@@ -218,7 +228,7 @@ def evaluate(
     told = {name: str(value) if isinstance(value, int) else f"{value:.4f}" for name, value in figures.items()}
     tags = [("tags", scores["tags"])] if scores["tags"] else []
     for name, line in [*told.items(), *tags, *_worth(scores)]:
-        console().out(f"{name:20s} {line}", highlight=False)
+        say(f"{name:20s} {line}")
     for line in skipped.found:
-        console().out(f"skipped  {line}", highlight=False)
+        say(f"skipped  {line}")
     return None

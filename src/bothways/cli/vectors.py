@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bothways.cli.corpus import Shards
-from bothways.cli.show import Json, console, print_json
+from bothways.cli.show import Json, print_json
+from bothways.terminal import command, say
 
 if TYPE_CHECKING:
     from bothways.vectors import Trained
@@ -40,6 +41,8 @@ def word_vectors(
     json: Json = False,
 ) -> None:
     """Train a vector a word by CBOW (word2vec), without a Transformer, and save what gensim reads."""
+    if not json:
+        say("loading torch")
     from bothways.pretraining.config import read
     from bothways.training.display import Display
     from bothways.vectors import CbowConfig, train_cbow
@@ -64,7 +67,8 @@ def word_vectors(
     if json:
         trained = train_cbow(shards, config)
     else:
-        with Display(None, clock=time.monotonic) as show:
+        with Display(clock=time.monotonic) as show:
+            show.say(f"reading the words of {shards}")
             trained = train_cbow(shards, config, show=show)
     trained.vectors.save(out, overwrite=overwrite)
     _show_trained(trained, out, json=json)
@@ -86,7 +90,7 @@ def nearest(
     if json:
         return print_json([{"word": word, "cosine": cosine} for word, cosine in found])
     for word, cosine in found:
-        print(f"{cosine:6.3f}  {word}")
+        say(f"{cosine:6.3f}  {word}")
     return None
 
 
@@ -97,12 +101,12 @@ def _show_trained(trained: Trained, out: Path, *, json: bool) -> None:
         losses = trained.losses and asdict(trained.losses)
         speed = trained.words_per_second
         return print_json({"out": str(out), "words": count, "dim": dim, "losses": losses, "words_per_second": speed})
-    said = console()
     if losses := trained.losses:
-        said.print(
+        say(
             f"\nheld-out loss  {losses.cbow:.3f} nats a word; without context {losses.unigram:.3f}, "
             f"untrained {losses.untrained:.3f}"
         )
-    said.print(f"vectors        {out}: {count:,} words of {dim} numbers", markup=False)
-    said.print(f"try            bothways nearest {out} {trained.vectors.words[min(20, count - 1)]}", markup=False)
+    say(f"vectors        {out}: {count:,} words of {dim} numbers")
+    word = trained.vectors.words[min(20, count - 1)]
+    say(f"try            {command('nearest', out, *['--'] * word.startswith('-'), word)}")
     return None

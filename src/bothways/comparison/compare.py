@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from bothways.comparison.measure import Questions, measure_all, probe_baselines,
 from bothways.comparison.overlap import overlap
 from bothways.comparison.page import records, render
 from bothways.comparison.results import VERSION, cost, held_out_baselines, samples, yardsticks
-from bothways.comparison.search import Search, search
+from bothways.comparison.search import Search, search, trial_label
 from bothways.comparison.tuning import tuned_yardstick
 from bothways.comparison.yardsticks import Yardstick, probe_yardstick
 from bothways.corpus import Shards
@@ -47,6 +47,7 @@ def compare(
     config: CompareConfig,
     *,
     show: Callable[[str, float], None] = lambda label, progress: None,
+    plan: Callable[[str, float], None] = lambda label, size: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Trains every objective, asks all models the same, writes comparison.json and comparison.html; returns the JSON.
@@ -54,20 +55,23 @@ def compare(
     In a folder where it was begun, it goes on: what is trained and asked already is not done again.
 
     Args:
-        show: told (label of a run, its progress from 0 to 1) now and then.
+        show: told (label of a run, its progress from 0 to 1) now and then, and 1.0 when it has ended.
+        plan: told (label, size: 1.0 is the budget) of every run to come, before any begins; of a search that goes
+            beyond its factors, when it does.
         say: told of every step that is done.
 
     Raises:
         BothwaysError: whatever a user can cause; before anything is trained, where it can be known.
         Stopped: SIGTERM or Ctrl-C came; every run has saved.
     """
+    say("reading the text and the questions")
     config.check()
     shards = Shards.open(config.shards)
     # Read, and so checked, before anything is trained.
     objectives = {name: objective_of(config.run(name, 0, 1.0), shards)[0] for name in config.objectives}
     questions = Questions.read(config)
     open_folder(config, shards)
-    crew = Crew(config.at_once, show)
+    crew = Crew(config.at_once, show, plan)
     searches, runs = train_all(config, shards, objectives, crew, say)
     answers = measure_all(config, questions, runs, crew, say)
 
@@ -121,7 +125,10 @@ def train_all(
         DivergedError: a run that counts diverged.
     """
     first = config.run(config.objectives[0], 0, 1.0)
+    say("counting n-grams, to compare with")
     baselines = _once(config.out / "baselines.json", lambda: count_baselines(shards, first.training))
+    jobs = [(expression, seed) for seed in range(config.seeds) for expression in config.objectives]
+    _plan(config, jobs, crew)
 
     def find(expression: str) -> Search:
         found = search(config, crew, expression, objectives[expression])
@@ -135,17 +142,31 @@ def train_all(
         expression, seed = job
         chosen = config.run(expression, seed, searches[expression].factor)
         _prime(chosen, baselines)
-        folder = crew.train(chosen, f"{expression}, seed {seed}")
+        folder = crew.train(chosen, run_label(expression, seed))
         if folder.manifest()["status"] != "done":
             raise DivergedError(
                 f"{expression}, seed {seed} diverged: {folder.path}. Compare in another --out with smaller factors on "
                 "the learning rate, for example --rates 0.25,0.5,1"
             )
-        say(f"{expression}, seed {seed}: done")
+        say(f"{run_label(expression, seed)}: done")
         return folder
 
-    jobs = [(expression, seed) for seed in range(config.seeds) for expression in config.objectives]
     return searches, dict(zip(jobs, crew.each(run, jobs), strict=True))
+
+
+def _plan(config: CompareConfig, jobs: Sequence[tuple[str, int]], crew: Crew) -> None:
+    """Tells the crew of all the runs that are sure to come."""
+    factors = config.search.factors if len(config.search.factors) > 1 else ()
+    for expression in config.objectives:
+        for factor in factors:
+            crew.plan(trial_label(expression, factor), config.search.share)
+    for job in jobs:
+        crew.plan(run_label(*job), 1.0)
+
+
+def run_label(expression: str, seed: int) -> str:
+    """What a run that counts is called where people read."""
+    return f"{expression}, seed {seed}"
 
 
 def open_folder(config: CompareConfig, shards: Shards) -> None:

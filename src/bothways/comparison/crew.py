@@ -32,11 +32,13 @@ T = TypeVar("T")
 class Crew:
     """Trains runs, at most `at_once` at a time, the cores shared out evenly.
 
-    show  told (a run's label, its progress from 0 to 1) now and then
+    show  told (a run's label, its progress from 0 to 1) now and then, and 1.0 when it has ended
+    plan  told (a run's label, its size: 1.0 is the budget) of what will be trained
     """
 
-    def __init__(self, at_once: int, show: Show) -> None:
+    def __init__(self, at_once: int, show: Show, plan: Show = lambda label, size: None) -> None:
         self.at_once = at_once
+        self.plan = plan
         self._show = show
         self._children: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
@@ -70,11 +72,13 @@ class Crew:
             if folder.config().model_dump(exclude=MOVABLE) != config.model_dump(exclude=MOVABLE):
                 raise UsageError(f"{label}: {config.out} holds a run with other settings. Delete or move that folder.")
             if folder.manifest().get("status") in ENDED:
+                self._show(label, 1.0)
                 return folder
         config.out.mkdir(parents=True, exist_ok=True)
         folder.keep(config)
         command = ["pretrain", "--resume", "--out", str(config.out), "--json"]
         self.run("bothways", command, label, metrics=config.out / "metrics.jsonl", allowed=DivergedError.exit_code)
+        self._show(label, 1.0)
         return folder
 
     def run(

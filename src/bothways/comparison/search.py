@@ -47,12 +47,18 @@ def search(config: CompareConfig, crew: Crew, expression: str, objective: Object
         return Search(factors[0], ())
 
     def tried(factor: float) -> Trial:
-        folder = crew.train(config.trial(expression, factor), f"{expression}, rate x {factor:g}")
+        crew.plan(trial_label(expression, factor), config.search.share)
+        folder = crew.train(config.trial(expression, factor), trial_label(expression, factor))
         shutil.rmtree(folder.checkpoints, ignore_errors=True)  # its losses are all that is wanted of it
         last = folder.lines()[-1]
         return Trial(factor, held_out_loss(folder, objective), last["flops"], last["seconds"])
 
     return _widened(factors, tried, at_most=config.search.at_most)
+
+
+def trial_label(expression: str, factor: float) -> str:
+    """What a trial is called where people read."""
+    return f"{expression}, rate x {factor:g}"
 
 
 def _widened(factors: Sequence[float], tried: Callable[[float], Trial], *, at_most: int) -> Search:

@@ -7,8 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from bothways.comparison.results import TIED, against_the_best, figure, summary, unequal
+from bothways.terminal import bold
 from bothways.training.display import compact
 
 MARK = "="
@@ -33,32 +35,32 @@ def _figures(result: dict[str, Any]) -> Table:
     table.add_section()
     for name in dict.fromkeys(name for yardstick in result["yardsticks"] for name in yardstick["baselines"]):
         values = [yardstick["baselines"].get(name) for yardstick in result["yardsticks"]]
-        table.add_row(name, *("" if value is None else f"[dim]{figure(value)}[/]" for value in values), style="dim")
+        table.add_row(name, *("" if value is None else figure(value) for value in values), style="dim")
     return table
 
 
-def _cell(yardstick: dict[str, Any], name: str) -> str:
+def _cell(yardstick: dict[str, Any], name: str) -> str | Text:
     standing = next((each for each in yardstick["objectives"] if each["objective"] == name), None)
     if standing is None:
         return "–"
     text = ("≤ " if standing["bound"] else "") + figure(standing["mean"])
     others = against_the_best(yardstick)
     if name not in others:
-        return f"[bold]{text}[/]"
+        return bold(text)
     return f"{text} {MARK}" if others[name]["verdict"] == TIED else text
 
 
 def _verdicts(result: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
     if said := unequal(result):
-        table.add_row("[bold]compute[/]", said)
+        table.add_row(bold("compute"), said)
     for yardstick in result["yardsticks"]:
-        table.add_row(f"[bold]{yardstick['name']}[/]", summary(yardstick))
+        table.add_row(bold(yardstick["name"]), summary(yardstick))
     for each in result["overlap"]:
         documents = each["documents"]
         said = f"{documents} training documents contain" if documents else "no training document contains"
         table.add_row(
-            "[bold]overlap[/]",
+            bold("overlap"),
             f"{said} one of the {each['items']} items of {each['questions']} ({each['too_short']} are too short to be "
             "looked for)",
         )

@@ -107,12 +107,23 @@ class _Job:
         if self.options.extend is None:
             return tokenizer
         self.report(f"adding up to {self.options.extend} pieces to a tokenizer of {tokenizer.vocabulary.size}")
-        return extend_tokenizer(tokenizer, self._sample().texts, count=self.options.extend)
+        extended = extend_tokenizer(tokenizer, self._sample().texts, count=self.options.extend)
+        self._check_filled(extended, asked=tokenizer.vocabulary.size + self.options.extend)
+        return extended
 
     def _train(self) -> Tokenizer:
         kind, size, sample = self.options.kind, self.options.vocabulary, self._sample()
-        self.report(f"training a tokenizer ({kind}, {size} pieces) on {_mb(sample.bytes)}")
-        return train_tokenizer(sample.texts, kind=kind, size=size)
+        self.report(f"training a tokenizer ({kind}, {size} tokens) on {_mb(sample.bytes)}")
+        tokenizer = train_tokenizer(sample.texts, kind=kind, size=size)
+        self._check_filled(tokenizer, asked=size)
+        return tokenizer
+
+    def _check_filled(self, tokenizer: Tokenizer, *, asked: int) -> None:
+        if (size := tokenizer.vocabulary.size) < asked:
+            self.report(
+                f"warning: asked for a vocabulary of {asked:,} tokens, got {size:,}: the text has no more to fill it "
+                "with. Models are built for what there is; add text for more"
+            )
 
     def _sample(self) -> Sample:
         """The text that a tokenizer sees."""
@@ -146,8 +157,11 @@ class _Job:
         languages = languages_of(self.sources)
         _check_languages(languages, cleaner.counts)
         if splits[1].pieces < _NOISY:
-            share = self.options.validation
-            self.report(f"warning: its loss will be noisy: {splits[1].pieces} pieces held out (validation={share:g})")
+            self.report(
+                f"warning: only {splits[1].pieces:,} tokens are held out (--validation {self.options.validation:g}): "
+                f"held-out losses of models trained on these shards will be noisy below {_NOISY:,}. Hold out a larger "
+                "share, or add text"
+            )
         return Manifest(
             version=WITH_LANGUAGES if languages else VERSION,
             tokenizer=tuple(

@@ -6,6 +6,7 @@ import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -21,6 +22,7 @@ from bothways.pretraining.batches import bits_per_nat, validation_rows
 from bothways.pretraining.samples import samples
 from bothways.pretraining.setup import Run, networks_of
 from bothways.reports import write_report
+from bothways.terminal import command
 from bothways.training.config import TrainingConfig
 
 COUNTED = 1 << 26  # pieces whose documents are measured for the report
@@ -126,5 +128,5 @@ def _card(run: Run, trained: Trained, weights: Mapping[str, Tensor], config: Mod
             for name, (key, value) in measured.items()
             if value is not None
         },
-        command=f"bothways pretrain --config {run.folder.path.name}/config.yaml",
+        command=command("pretrain", "--config", Path(run.folder.path.name) / "config.yaml"),
     )

@@ -18,6 +18,7 @@ from bothways.pretraining.batches import bits_per_nat
 from bothways.pretraining.config import PretrainConfig
 from bothways.pretraining.finish import begin, finish
 from bothways.pretraining.setup import Run, set_up, total_steps
+from bothways.terminal import command
 from bothways.training.evaluate import evaluate_losses, evaluate_words
 from bothways.training.loop import Report, train
 from bothways.training.processes import processes
@@ -28,27 +29,36 @@ from bothways.training.state import save_state
 MEASURED_STEPS = 20  # of a budget in seconds: after them it becomes a number of steps, and the run is exact
 UNKNOWN = 10**12  # steps: more than any run has
 Show = Callable[[dict[str, Any]], None]
+Say = Callable[[str], object]
 
 
 @checked
-def pretrain(config: PretrainConfig, *, resume: bool = False, show: Show = lambda line: None) -> Path:
+def pretrain(
+    config: PretrainConfig, *, resume: bool = False, show: Show = lambda line: None, say: Say = lambda text: None
+) -> Path:
     """Trains, validates, saves, exports and reports; returns the run's folder.
 
-    `show` is handed every line of metrics.jsonl as it is written, on the first process. With `resume`, the run in
-    `config.out` goes on from its last checkpoint, bit for bit as if it had never stopped.
+    On the first process `show` is handed every line of metrics.jsonl as it is written, and `say` is told what is being
+    done before the first and after the last of them. With `resume`, the run in `config.out` goes on from its last
+    checkpoint, bit for bit as if it had never stopped.
 
     Raises:
         BothwaysError: whatever a user can cause, each with its exit code (errors.py).
         Stopped: SIGTERM or Ctrl-C came; everything is saved.
     """
     with processes() as team, signals() as stop:
+        if not team.first:
+            show, say = (lambda line: None), (lambda text: None)
+        say(f"opening {config.shards}, building the model, measuring this machine")
         run = set_up(config, team, resume=resume)
+        say("counting n-grams, to compare with")
         begin(run)
         try:
-            _fit(run, stop, show if team.first else lambda line: None)
+            _fit(run, stop, show)
         except DivergedError:
             run.folder.note(status="diverged")
             raise
+        say("saving the model, drawing samples, writing the report")
         finish(run)
         team.wait()
         return run.folder.path
@@ -101,6 +111,7 @@ def _steps(run: Run, total: int, stop: Callable[[], int], show: Show) -> Iterato
         line = {
             "kind": "train",
             "step": report.step,
+            "steps": None if total == UNKNOWN else total,
             "progress": progress,
             "tokens": report.tokens,
             "flops": run.flops(),
@@ -121,12 +132,16 @@ def _steps(run: Run, total: int, stop: Callable[[], int], show: Show) -> Iterato
             save(run)
             run.folder.note(status="stopped")
             number = stop() or signal.SIGTERM
+            again = command("pretrain", "--resume", "--out", run.config.out, *_as_many(run.team.count))
             raise Stopped(
-                f"stopped after step {report.step} and saved. "
-                f"Go on with: bothways pretrain --resume --out {run.config.out}",
+                f"stopped after step {report.step} and saved. Go on with: {again}",
                 exit_code=128 + number,
             )
         started = time.perf_counter()
+
+
+def _as_many(processes: int) -> list[object]:
+    return ["--processes", processes] if processes > 1 else []
 
 
 def save(run: Run) -> None:

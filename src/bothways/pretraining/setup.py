@@ -32,6 +32,7 @@ from bothways.pretraining.folder import RunFolder
 from bothways.pretraining.needs import check_needs, check_segments
 from bothways.pretraining.replay import WithReplay
 from bothways.pretraining.start import start_weights, with_shape_of_start
+from bothways.terminal import command
 from bothways.training.config import TrainingConfig
 from bothways.training.loop import Work
 from bothways.training.optimiser import build_optimisers, rated
@@ -141,7 +142,7 @@ def replay_shards(config: PretrainConfig, shards: Shards) -> Shards | None:
     if other.manifest.tokenizer != shards.manifest.tokenizer:
         raise DataError(
             f"{config.replay} was prepared with another tokenizer than {config.shards}. "
-            f"Prepare it again: bothways prepare ... --tokenizer {config.shards} --out {config.replay}"
+            f"Prepare it again: {command('prepare', '...', '--tokenizer', config.shards, '--out', config.replay)}"
         )
     return other
 

@@ -38,6 +38,7 @@ from bothways.tasks.report import write_report
 from bothways.tasks.save import find_body, save_model, taught
 from bothways.tasks.task import Task
 from bothways.tasks.thresholds import best_thresholds
+from bothways.terminal import command
 from bothways.text import Tokenizer
 from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
 from bothways.training.loop import Work, train
@@ -49,6 +50,7 @@ LONGEST = 512
 TOKENS_AT_ONCE = 4096
 SIDES = {"train": "to train on", "dev": "to choose by", "test": "to measure by"}
 Show = Callable[[dict[str, Any]], None]
+Say = Callable[[str], object]
 
 
 @dataclass(slots=True)
@@ -83,16 +85,19 @@ class Run:
 
 
 @checked
-def finetune(config: FinetuneConfig, *, resume: bool = False, show: Show = lambda line: None) -> Path:
+def finetune(
+    config: FinetuneConfig, *, resume: bool = False, show: Show = lambda line: None, say: Say = lambda text: None
+) -> Path:
     """Trains, keeps the epoch that is best on the dev examples, saves and evaluates it; returns the run's folder.
 
-    `show` is handed every line of metrics.jsonl as it is written.
+    `show` is handed every line of metrics.jsonl as it is written; `say` is told what is being done before and after.
 
     Raises:
         BothwaysError: whatever a user can cause.
         Stopped: SIGTERM or Ctrl-C came; everything is saved.
     """
     with signals() as stop:
+        say("reading the records and the model")
         run = set_up(config, resume=resume)
         try:
             best = _fit(run, stop, show)
@@ -102,6 +107,7 @@ def finetune(config: FinetuneConfig, *, resume: bool = False, show: Show = lambd
                 f"{run.state.step}. Begin again with a lower rate than {rate_for(config, run.model.config.width):g}: "
                 "--set learning_rate=..., and another --out"
             ) from None
+        say("saving the best epoch, and measuring it")
         _finish(run, best, show)
     return config.out
 
@@ -301,6 +307,7 @@ def _fit(run: Run, stop: Callable[[], int], show: Show) -> int:
         line = {
             "kind": "train",
             "step": report.step,
+            "steps": run.total,
             "progress": report.step / run.total,
             "tokens": report.tokens,
             "flops": run.state.notes["flops"],
@@ -323,7 +330,7 @@ def _fit(run: Run, stop: Callable[[], int], show: Show) -> int:
             run.folder.note(status="stopped")
             raise Stopped(
                 f"stopped after step {report.step} and saved. "
-                f"Go on with: bothways finetune --resume --out {config.out}",
+                f"Go on with: {command('finetune', '--resume', '--out', config.out)}",
                 exit_code=128 + (stop() or signal.SIGTERM),
             )
         mark, before = time.perf_counter(), report.tokens

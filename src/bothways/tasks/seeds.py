@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from bothways.arguments import checked
-from bothways.errors import UsageError
+from bothways.errors import Stopped, UsageError
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import FinetuneConfig
-from bothways.tasks.finetune import Show, finetune
+from bothways.tasks.finetune import Say, Show, finetune
 from bothways.tasks.judged import SEEN
 
 
@@ -35,7 +35,9 @@ class Mean:
 
 
 @checked
-def finetune_seeds(config: FinetuneConfig, seeds: int, *, show: Show = lambda line: None) -> dict[str, Any]:
+def finetune_seeds(
+    config: FinetuneConfig, seeds: int, *, show: Show = lambda line: None, say: Say = lambda text: None
+) -> dict[str, Any]:
     """Runs in `out/seed-I` for each of the seeds from `config.seed` on; those that are done are not done again.
 
     The model of the best run, by its score on the dev examples, is `out/model`. Returns what `out/manifest.json` says:
@@ -43,6 +45,7 @@ def finetune_seeds(config: FinetuneConfig, seeds: int, *, show: Show = lambda li
 
     Raises:
         UsageError: a run there has other settings, or is one of a single seed.
+        Stopped: SIGTERM or Ctrl-C came; the run that was going on is saved.
     """
     if (config.out / "config.yaml").is_file():
         raise UsageError(f"{config.out} holds a run of one seed; choose another --out")
@@ -54,7 +57,12 @@ def finetune_seeds(config: FinetuneConfig, seeds: int, *, show: Show = lambda li
         if begun and folder.config_as(FinetuneConfig) != told:
             raise UsageError(f"{told.out} was started with other settings; choose another --out")
         if folder.manifest().get("status") != "done":
-            finetune(told, resume=begun, show=show)
+            say(f"seed {seed}")
+            try:
+                finetune(told, resume=begun, show=show, say=say)
+            except Stopped as stopped:
+                said = f"stopped in seed {seed} and saved. Go on with the same command."
+                raise Stopped(said, exit_code=stopped.exit_code) from None
         runs.append(folder)
     manifests = [run.manifest() for run in runs]
     best = max(range(seeds), key=lambda i: next(iter(manifests[i]["best"]["scores"].values())))

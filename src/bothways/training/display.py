@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from rich.console import Console, Group
@@ -12,31 +11,31 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from bothways import terminal
+from bothways.terminal import bold, dim
+
 EVERY_SECONDS, EVERY_PROGRESS = 10.0, 0.05
 
 
 class Display:
-    """Shows the lines of metrics.jsonl as they come: `with Display(3000, clock=time.monotonic) as show: show(line)`.
+    """Shows the lines of metrics.jsonl as they come: `with Display(clock=time.monotonic) as show: show(line)`.
 
-    total_steps   None while it is not known (a budget in seconds); set it when it is
     clock         seconds, from any origin
     plain         True: text lines, the first, the last, one every 10 seconds or 5 % of the run, and every validation;
                   None: plain unless standard output is a terminal
-    write         takes a plain line, without its newline; None: the console does
+    say           takes a plain line, without its newline
     """
 
     def __init__(
         self,
-        total_steps: int | None,
         *,
         clock: Callable[[], float],
         plain: bool | None = None,
-        write: Callable[[str], object] | None = None,
+        say: Callable[[str], object] = terminal.say,
         console: Console | None = None,
     ) -> None:
-        self.total_steps = total_steps
-        console = console or Console()
-        self._clock, self._write = clock, write or partial(console.out, highlight=False)
+        console = console or terminal.console()
+        self._clock, self.say = clock, say
         if plain is None:
             plain = not console.file.isatty() or console.is_dumb_terminal
         self._live = None if plain else Live(console=console, auto_refresh=False)
@@ -45,8 +44,6 @@ class Display:
         self._written = (0.0, 0.0)
 
     def __enter__(self) -> Display:
-        if self._live:
-            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,25 +53,24 @@ class Display:
     def __call__(self, line: dict[str, Any]) -> None:
         """Take one line of metrics, of either kind."""
         self._last[line["kind"]] = line
-        now, progress = self._clock(), self._last.get("train", line).get("progress", 0.0)
+        now, train = self._clock(), self._last.get("train", line)
+        progress = train.get("progress", 0.0)
+        step = _step(line["step"], of=train.get("steps"))
         first = self._origin is None and line["kind"] == "train"
         if first:
             self._origin = self._written = (now, progress)
         left = self._left(now, progress)
         if self._live:
-            self._live.update(self._panel(self._step(line), progress, left), refresh=True)
+            self._live.start()  # once; what is said before the first line of metrics needs no bar
+            self._live.update(self._panel(step, progress, left), refresh=True)
         elif line["kind"] == "validation":
-            self._write(f"held-out  {self._step(line)} {progress:6.1%}  {_held_out(line)}")
+            self.say(f"held-out  {step} {progress:6.1%}  {_held_out(line)}")
         elif first or progress >= 1 or self._due(now, progress):
             self._written = (now, progress)
-            self._write(f"train     {self._step(line)} {progress:6.1%}  {_losses(line)}  {_speed(line)}  {left}")
+            self.say(f"train     {step} {progress:6.1%}  {_losses(line)}  {_speed(line)}  {left}")
 
     def _due(self, now: float, progress: float) -> bool:
         return now >= self._written[0] + EVERY_SECONDS or progress >= self._written[1] + EVERY_PROGRESS
-
-    def _step(self, line: dict[str, Any]) -> str:
-        total = "" if self.total_steps is None else f"/{self.total_steps}"
-        return f"step {line['step']:>{max(6, len(total) - 1)}}{total}"
 
     def _left(self, now: float, progress: float) -> str:
         started, start = self._origin or (now, progress)
@@ -84,13 +80,18 @@ class Display:
 
     def _panel(self, step: str, progress: float, left: str) -> Group:
         bar, rows = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
-        bar.add_row(ProgressBar(total=1.0, completed=progress, width=30), f"[bold]{progress:.1%}[/]", step, left)
+        bar.add_row(ProgressBar(total=1.0, completed=progress, width=30), bold(f"{progress:.1%}"), step, left)
         if train := self._last.get("train"):
-            rows.add_row("[dim]training[/]", _losses(train))
-            rows.add_row("[dim]speed[/]", f"{_speed(train)}  {compact(train['tokens'])} tokens so far")
+            rows.add_row(dim("training"), _losses(train))
+            rows.add_row(dim("speed"), f"{_speed(train)}  {compact(train['tokens'])} tokens so far")
         if validation := self._last.get("validation"):
-            rows.add_row(f"[dim]held-out at {validation['step']}[/]", _held_out(validation))
+            rows.add_row(dim(f"held-out at {validation['step']}"), _held_out(validation))
         return Group(bar, rows)
+
+
+def _step(step: int, *, of: int | None) -> str:
+    """`of`: all of the run's; None where nobody knows (yet): a budget in seconds is measured first."""
+    return f"step {step:>6}" if of is None else f"step {step:>{max(6, len(str(of)))}}/{of}"
 
 
 def _losses(line: dict[str, Any]) -> str:

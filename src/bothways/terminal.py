@@ -1,0 +1,84 @@
+"""How words get onto a terminal: as they are, whole, and ready to be copied.
+
+What others wrote (a path, a label, a word) is a string, and no string is ever parsed as markup; what is to be bold or
+dim is a rich Text. Lines are not wrapped: a terminal does that itself, and copies them whole.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+WIDE = 1 << 16  # columns: more than any line has
+
+
+def say(text: str = "", *, error: bool = False) -> None:
+    """A line, or several, on standard output or standard error."""
+    print(text, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def draw(*what: RenderableType, wrap: bool = False) -> None:
+    """Tables and styled text on standard output; `wrap`: prose, folded into the terminal's width where it is one."""
+    for table in what:
+        for column in table.columns if isinstance(table, Table) else ():
+            column.overflow = "fold"  # rich would cut long words off
+    console(wrap=wrap).print(*what)
+
+
+def console(*, wrap: bool = True) -> Console:
+    """Standard output, without markup; without end to the right unless it is a terminal and `wrap` fits it in."""
+    fits = wrap and sys.stdout.isatty()
+    width, height = (None, None) if fits else (WIDE, 25)  # for rich a width counts only beside a height
+    return Console(markup=False, emoji=False, highlight=False, width=width, height=height)
+
+
+def bold(text: str) -> Text:
+    """Text in bold."""
+    return Text(text, style="bold")
+
+
+def dim(text: str) -> Text:
+    """Text that stands back."""
+    return Text(text, style="dim")
+
+
+def command(*words: object) -> str:
+    """A command of ours as one types it, quoted for a shell: `bothways fill 'my run' '... [MASK] ...'`."""
+    return shlex.join(["bothways", *map(_typed, words)])
+
+
+def _typed(word: object) -> str:
+    """A path that begins with a dash would be read as an option."""
+    return f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word)
+
+
+class Status:
+    """One line on standard error that the next overwrites, where somebody waits at a terminal; elsewhere nothing."""
+
+    def __init__(self) -> None:
+        self._shown = 0
+
+    def __call__(self, text: str = "") -> None:
+        """Shows a text; none wipes out what was there."""
+        if sys.stderr.isatty():
+            wiped = f"\r{' ' * self._shown}\r" if self._shown else ""
+            print(f"{wiped}{text}", end="", file=sys.stderr, flush=True)
+            self._shown = len(text)
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Says what is going on, and wipes it out when it is done."""
+    status = Status()
+    status(f"{what} ...")
+    try:
+        yield
+    finally:
+        status()

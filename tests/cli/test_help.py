@@ -1,0 +1,76 @@
+"""Help says all that is to be known of an option, in every command: its default, whether it must be given, its text."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from bothways.cli import GROUPS, app
+
+COMMANDS = {command.__name__.replace("_", "-"): command for group in GROUPS.values() for command in group}
+
+
+HEADINGS = ("", "Arguments:", "Options:")
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def helped(*command: str) -> str:
+    shown = CliRunner().invoke(app, [*command, "--help"], catch_exceptions=False)
+    assert shown.exit_code == 0
+    return shown.output
+
+
+def rows(shown: str) -> dict[str, str]:
+    """{an option, or an argument: what is said of it}, of the lines below "Arguments:" and "Options:"."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in shown.splitlines():
+        if re.match(r"  \S", line):
+            name, _, line = line.strip().partition(" ")
+            name = name.rstrip(",.")
+        if line not in HEADINGS:
+            found[name] = f"{found.get(name, '')} {line}"
+    return {name: words(text) for name, text in found.items()}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_its_text_its_default_and_whether_it_is_required(name: str) -> None:
+    shown = rows(helped(name))
+    for one in typer.main.get_command(app).commands[name].params:  # type: ignore[attr-defined]
+        said = shown[one.opts[0] if one.opts[0].startswith("-") else one.metavar or one.name]
+        assert words(one.help or "Show this message") in said
+        facts = said.rpartition("  ")[2]
+        if one.required:
+            assert re.search(r"\[[^]]*required\]$", facts), said
+        elif one.default not in (None, False, [], ()) and one.show_default:
+            default = ", ".join(one.default) if isinstance(one.default, list) else one.default
+            assert re.search(rf"\[default: {re.escape(str(default))}(;[^]]*)?\]$", facts), said
+
+
+def test_the_groups_and_the_first_words_of_every_command_are_shown() -> None:
+    shown = helped()
+    for group, commands in GROUPS.items():
+        section = shown.partition(f"\n{group}:\n")[2].partition("\n\n")[0]
+        assert [line.split()[0] for line in section.splitlines() if re.match("  [a-z]", line)] == [
+            command.__name__.replace("_", "-") for command in commands
+        ]
+        for command in commands:
+            assert words((command.__doc__ or "").partition("\n\n")[0]) in words(section)
+
+
+def test_what_is_wrong_is_said_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    said = CliRunner().invoke(app, ["verify", "shards", "[/b] " * 30])
+    assert said.exit_code == 2 and f"({'[/b] ' * 30})" in said.output
+
+
+def test_a_run_goes_on_by_the_same_option_in_every_command_that_trains() -> None:
+    for name in ("pretrain", "finetune"):
+        shown = helped(name)
+        assert "--resume" in shown and "--no-resume" not in shown

@@ -1,0 +1,316 @@
+"""Names of others, in every command: a file, a folder, a label, a probe, a word that look like markup or need quoting.
+
+Every command is asked once, in one folder of such a name; what it says is looked through here, and every command that
+it suggests is read back as a shell and the command line read it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import typer
+
+from bothways.cli import GROUPS, app
+from bothways.comparison.yardsticks import probe_yardstick
+from bothways.errors import BothwaysError, Stopped
+from bothways.terminal import command
+from tests.cli.conftest import SMALL, Invoke
+from tests.comparison.test_results import result, whole_result
+from tests.inference.made import make_run
+from tests.inference.test_detect import DETECTOR
+from tests.tasks.conftest import reviews, write
+
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "bothways"
+COMMANDS = [command.__name__.replace("_", "-") for group in GROUPS.values() for command in group]
+NASTY = "a'b [red] [/b]"
+TEXT = "the [/b] [red] boat went :smile: down"
+SETS = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+
+
+class Asked:
+    """Every command once, when it is wanted: `asked["fill"]` is what it said."""
+
+    def __init__(self, invoke: Invoke, folder: Path) -> None:
+        self.invoke, self.folder = invoke, folder
+        self._said: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._said:
+            self._said[name] = self.run(name, *getattr(self, name.replace("-", "_"))())
+        return self._said[name]
+
+    def run(self, *words: object) -> str:
+        done = self.invoke(*words)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    def made(self, name: str) -> Path:
+        """What a command leaves, made once."""
+        self[name]
+        return self.folder / {"prepare": "sh ards", "finetune": "tuned"}[name]
+
+    def at(self, name: str) -> Path:
+        """A place, in a folder that is there: [/b] is two."""
+        (self.folder / name).parent.mkdir(exist_ok=True)
+        return self.folder / name
+
+    def file(self, name: str, *records: object) -> Path:
+        return write(self.folder / f"{name} [red].jsonl", *records)
+
+    def model(self) -> Path:
+        place = self.at("m [red]")
+        return place if place.exists() else make_run(place)
+
+    def labelled(self) -> Path:
+        records = [record | {"label": f"[/b] {record['label']}"} for record in reviews()]
+        return self.file("labelled", *records, {"text": "", "label": "[/b] bad"})
+
+    # The arguments of every command, by its name.
+
+    def prepare(self) -> list[object]:
+        lines = [f"{TEXT}, the {i}th with {i * i} bags of grain" for i in range(400)]
+        (self.folder / "notes[red].txt").write_text("\n".join(lines), encoding="utf-8")
+        options = ["--documents", "lines", "--vocabulary", 512, "--validation", 0.2]
+        return [self.folder / "notes[red].txt", "--out", self.folder / "sh ards", *options]
+
+    def verify(self) -> list[object]:
+        return [self.made("prepare")]
+
+    def show_rows(self) -> list[object]:
+        return [self.made("prepare")]
+
+    def corpus_report(self) -> list[object]:
+        return [self.made("prepare"), "--out", self.at("p[/b].html")]
+
+    def objectives(self) -> list[object]:
+        return []
+
+    def show_objective(self) -> list[object]:
+        return ["causal", TEXT]
+
+    def plan(self) -> list[object]:
+        return [self.made("prepare"), "--time", "1h"]
+
+    def pretrain(self) -> list[object]:
+        return [self.made("prepare"), "--out", self.folder / "run", "--budget", "1steps", *SETS]
+
+    def compare(self) -> list[object]:
+        return [self.made("prepare"), "--objectives", "causal; mlm", "--out", self.folder / "cmp"]
+
+    def finetune(self) -> list[object]:
+        data = self.labelled()
+        files = ["--train", data, "--test", data, "--out", self.folder / "tuned"]
+        return [self.model(), *files, "--epochs", 1, "--skip-bad"]
+
+    def predict(self) -> list[object]:
+        data = self.labelled()
+        return [self.made("finetune"), data, "--out", self.at("out[/b].jsonl"), "--skip-bad"]
+
+    def evaluate(self) -> list[object]:
+        return [self.made("finetune"), self.labelled(), "--skip-bad"]
+
+    def fill(self) -> list[object]:
+        return [self.model(), f"{TEXT} [MASK]", "--top-k", 1]
+
+    def infill(self) -> list[object]:
+        return [self.model(), "[/b] [GAP]", "--length", 1]
+
+    def extend(self) -> list[object]:
+        return [self.model(), "[/b]", "--max-new-tokens", 2]
+
+    def score(self) -> list[object]:
+        return [self.model(), TEXT]
+
+    def embed(self) -> list[object]:
+        return [self.model(), TEXT]
+
+    def detect(self) -> list[object]:
+        return [make_run(self.at("d [/b]"), DETECTOR, heads=["replaced"]), "the [/b] boat"]
+
+    def probe(self) -> list[object]:
+        pairs = [{"good": text, "bad": text[::-1]} for text in ("the fox", "a lazy dog", "once upon")]
+        return [self.model(), "--pairs", self.file("one", *pairs), "--pairs", self.file("two", *pairs)]
+
+    def probe_layers(self) -> list[object]:
+        data = self.file("classes", *reviews(1))
+        return [self.model(), "--task", "classify", "--train", data, "--test", data]
+
+    def contextuality(self) -> list[object]:
+        texts = self.at("t[/b].txt")
+        texts.write_text("\n".join(f"{TEXT} {n}" for n in range(8)), encoding="utf-8")
+        return [self.model(), "--texts", texts, "--out", self.at("c[/b].html")]
+
+    def attention(self) -> list[object]:
+        return [self.model(), TEXT, "--out", self.at("a[/b].html")]
+
+    def word_vectors(self) -> list[object]:
+        return [self.made("prepare"), "--out", self.at("v[/b].txt"), "--dim", 4, "--epochs", 1]
+
+    def nearest(self) -> list[object]:
+        place = self.at("w[/b].txt")
+        place.write_text("2 1\n[red] 1\n[/b] 1\n", encoding="utf-8")
+        return [place, "[red]"]
+
+    def doctor(self) -> list[object]:
+        return ["--folder", self.folder, "--seconds", 0]
+
+
+@pytest.fixture(scope="module")
+def asked(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
+    folder = tmp_path_factory.mktemp("names") / NASTY
+    folder.mkdir(parents=True)
+    compared = whole_result()
+    compared["yardsticks"].append(result({"mlm": 0.3, "causal": 0.4}, yardstick=probe_yardstick("p[/b]")))
+    compared["overlap"][0]["questions"] = "p[/b]"
+    with pytest.MonkeyPatch.context() as patch:  # neither is trained, nor is the machine measured
+        patch.setattr("bothways.comparison.compare", lambda config, **told: compared)
+        patch.setattr("bothways.planning.here.speed_here", lambda *args, **given: lambda shape: 1e4)
+        yield Asked(invoke, folder)
+
+
+SAID: dict[str, Callable[[Asked], list[str]]] = {
+    "prepare": lambda asked: ["notes[red].txt", command("show-rows", asked.folder / "sh ards")],
+    "verify": lambda asked: [f"{asked.folder / 'sh ards'} is whole"],
+    "show-rows": lambda asked: ["| boat", "[CLS]"],
+    "corpus-report": lambda asked: [f"page  {asked.folder}/p[/b].html"],
+    "objectives": lambda asked: ["block-diffusion", '"mlm(rate=0.15, '],
+    "show-objective": lambda asked: ["[/b]", "[red]", ":smile:"],
+    "plan": lambda asked: [command("pretrain", asked.folder / "sh ards")],
+    "pretrain": lambda asked: [f"model   {asked.folder}/run/encoder", f"opening {asked.folder}/sh ards,"],
+    "compare": lambda asked: ["p[/b] ↑", "probe p[/b]", f"report  {asked.folder}/cmp/comparison.html"],
+    "finetune": lambda asked: ["labelled [red].jsonl, line 49: field 'text'", f"in {asked.folder}/tuned/model"],
+    "predict": lambda asked: [f"48 answers in {asked.folder}/out[/b].jsonl", "skipped  ", "labelled [red].jsonl, line"],
+    "evaluate": lambda asked: ["skipped  ", "labelled [red].jsonl, line"],
+    "fill": lambda asked: [TEXT],
+    "infill": lambda asked: ["[/b]"],
+    "extend": lambda asked: ["[/b]"],
+    "score": lambda asked: [TEXT],
+    "embed": lambda asked: [TEXT],
+    "detect": lambda asked: ["  [/\n"],
+    "probe": lambda asked: ["m [red]", "(one [red])", "(two [red])"],
+    "probe-layers": lambda asked: ["m [red]: the most common answer"],
+    "contextuality": lambda asked: ["m [red], ", f"page  {asked.folder}/c[/b].html"],
+    "attention": lambda asked: [f"page  {asked.folder}/a[/b].html"],
+    "word-vectors": lambda asked: [f"{asked.folder}/v[/b].txt: ", command("nearest", asked.folder / "v[/b].txt")],
+    "nearest": lambda asked: ["[/b]"],
+    "doctor": lambda asked: [f"{asked.folder} can be written to"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_name_is_said_as_it_is(name: str, asked: Asked) -> None:
+    said = asked[name]
+    assert [part for part in SAID[name](asked) if part not in said] == [], said
+
+
+def test_labels_are_said_as_they_are(asked: Asked) -> None:
+    answers = (asked.folder / "out[/b].jsonl").read_text(encoding="utf-8") if asked["predict"] else ""
+    assert {json.loads(line)["label"] for line in answers.splitlines()} <= {"[/b] good", "[/b] bad"}
+
+
+@contextmanager
+def stopped_at_once() -> Iterator[Callable[[], int]]:
+    """As `signals`, with a Ctrl-C that has come already."""
+    yield lambda: signal.SIGINT
+
+
+def stopped(asked: Asked, name: str, module: str) -> str:
+    """What a command says that is stopped after its first step."""
+    words = getattr(asked, name)()
+    words[words.index("--out") + 1] = asked.at("stopped [/b]") / name
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped) as caught:
+        patch.setattr(sys.modules[module], "signals", stopped_at_once)  # a function hides the module of its name
+        asked.invoke(name, *words)
+    return str(caught.value)
+
+
+def other_tokenizer(asked: Asked) -> str:
+    """What is said of rows to mix in that are of another tokenizer."""
+    asked.run(
+        "prepare",
+        asked.folder / "notes[red].txt",
+        "--out",
+        asked.folder / "other",
+        "--documents",
+        "lines",
+        "--vocabulary",
+        600,
+        "--validation",
+        0.2,
+    )
+    with pytest.raises(BothwaysError) as caught:
+        asked.invoke(
+            *["pretrain", asked.made("prepare"), "--out", asked.folder / "mixed", "--replay", asked.folder / "other"]
+        )
+    return str(caught.value)
+
+
+def detected(asked: Asked) -> str:
+    """What is said of a run that left a generator."""
+    from bothways.cli.pretraining import _show_result
+
+    (asked.folder / "electra" / "generator").mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        told = list[str]()
+        patch.setattr("bothways.cli.pretraining.say", told.append)
+        _show_result(asked.folder / "electra", json=False)
+    return "\n".join(told)
+
+
+def card(asked: Asked) -> str:
+    asked["pretrain"]
+    return (asked.folder / "run" / "encoder" / "README.md").read_text(encoding="utf-8").replace("`", "\n")
+
+
+SUGGESTED: dict[tuple[str, str], Callable[[Asked], str]] = {
+    ("cli/corpus.py", "show-rows"): lambda asked: asked["prepare"],
+    ("cli/corpus.py", "pretrain"): lambda asked: asked["prepare"],
+    ("cli/planning.py", "pretrain"): lambda asked: asked["plan"],
+    ("cli/pretraining.py", "fill"): lambda asked: asked["pretrain"],
+    ("cli/pretraining.py", "extend"): lambda asked: asked["pretrain"],
+    ("cli/pretraining.py", "detect"): detected,
+    ("cli/vectors.py", "nearest"): lambda asked: asked["word-vectors"],
+    ("pretraining/setup.py", "prepare"): other_tokenizer,
+    ("pretraining/finish.py", "pretrain"): card,
+    ("pretraining/run.py", "pretrain"): lambda asked: stopped(asked, "pretrain", "bothways.pretraining.run"),
+    ("tasks/finetune.py", "finetune"): lambda asked: stopped(asked, "finetune", "bothways.tasks.finetune"),
+}
+"""{(file, command): what prints it}, of every call of `command` in the package."""
+
+
+def test_every_place_that_suggests_a_command_is_below() -> None:
+    """Nor does any put a value into a command by itself."""
+    found, by_hand = set(), set()
+    known = tuple(f"bothways {name} " for name in COMMANDS)
+    for file in SOURCE.rglob("*.py"):
+        name = file.relative_to(SOURCE).as_posix()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "command":
+                assert isinstance(node.args[0], ast.Constant)
+                found.add((name, node.args[0].value))
+            if isinstance(node, ast.JoinedStr) and any(isinstance(part, ast.FormattedValue) for part in node.values):
+                text = "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+                rest = [text.partition(start)[2] for start in known if start in text]
+                by_hand |= {(name, line) for line in rest if "{}" in line}
+    assert found == SUGGESTED.keys()
+    assert by_hand <= {("inference/labelling.py", "MODEL --task {} --train FILE")}  # the name of a task of ours
+
+
+@pytest.mark.parametrize("place", SUGGESTED, ids=" ".join)
+def test_a_suggested_command_is_read_back_as_it_was_meant(place: tuple[str, str], asked: Asked) -> None:
+    said = SUGGESTED[place](asked)
+    name = place[1]
+    (line,) = (line for line in said.splitlines() if f"bothways {name} " in line)
+    words = shlex.split("bothways" + line.partition("bothways")[2])
+    assert words[:2] == ["bothways", name]
+    given = typer.main.get_command(app).commands[name].make_context(name, words[2:]).params  # type: ignore[attr-defined]
+    paths = [str(value) for value in given.values() if str(value).startswith(str(asked.folder))]
+    assert paths or place == ("pretraining/finish.py", "pretrain")  # whose path is the run's, seen from beside it
