@@ -1,10 +1,11 @@
-"""Open HTML pages in headless Chromium as a reader would: a desktop and a phone, light and dark.
+"""Open HTML pages in headless Chromium as a reader would: on a desktop and a phone, each light and dark.
 
     python scripts/look.py runs docs --out screenshots
 
 A page passes if it logs no error, also when everything that can be pressed is pressed, asks for nothing outside itself,
-and is not wider than the screen. It is photographed once a screen, for a person to look at. Exits with 1 if a page
-fails, with 6 if there is no browser.
+is not wider than the screen, and has no text over the edge of its card. It is photographed on every screen, for a
+person to look at; Chinese needs a font (Debian: fonts-noto-cjk). Exits with 1 if a page fails, with 6 if there is no
+browser.
 
 The browser is spoken to over its debugging pipe (JSON messages that end in a zero byte), which needs no package.
 """
@@ -30,6 +31,7 @@ FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
@@ -37,10 +39,24 @@ FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
-SCREENS = {"desktop": (1280, 900, "light"), "phone": (390, 844, "dark")}
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+SCREENS = {f"{name}-{scheme}": (*size, scheme) for name, size in SIZES.items() for scheme in ("light", "dark")}
 INSIDE = ("file:", "data:", "blob:", "about:")
 SETTLED = "new Promise(done => requestAnimationFrame(() => setTimeout(done, 300)))"
 PRESS = "document.querySelectorAll('button, summary').forEach(thing => thing.click())"
+OVER_THE_EDGE = """(() => {
+  const scrolls = part => part && (/auto|scroll/.test(getComputedStyle(part).overflowX) || scrolls(part.parentElement));
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = new Set();
+  while (texts.nextNode()) {
+    const text = texts.currentNode, range = document.createRange(), holder = text.parentElement;
+    if (!text.data.trim() || holder.closest("script, style, title") || scrolls(holder)) continue;
+    const edge = (holder.closest(".card, .tile") ?? document.documentElement).getBoundingClientRect();
+    range.selectNodeContents(text);
+    const boxes = [...range.getClientRects()].filter(box => box.width);
+    if (boxes.some(box => box.right > edge.right + 1 || box.left < edge.left - 1)) found.add(text.data.trim());
+  }
+  return [...found];
+})()"""
 TALLEST = 12_000  # pixels of a screenshot
 
 
@@ -130,6 +146,8 @@ def look(browser: Browser, page: Path, screen: str, picture: Path) -> list[str]:
     picture.write_bytes(base64.b64decode(photograph["data"]))
     browser.ask("Runtime.evaluate", expression=f"{PRESS}; {SETTLED}", awaitPromise=True)
     faults = [fault for event in browser.events if (fault := fault_of(event))]
+    over = browser.ask("Runtime.evaluate", expression=OVER_THE_EDGE, returnByValue=True)["result"]["value"]
+    faults += [f"has text over an edge: {text!r}" for text in over]
     if measured[0] > width:
         faults.append(f"is {measured[0]} pixels wide on a screen of {width}")
     return faults
@@ -158,7 +176,7 @@ def find_browser() -> str:
             if found := shutil.which(name):
                 return found
         if attempt == "look" and shutil.which("apt-get") and os.geteuid() == 0:
-            for step in (["update", "-qq"], ["install", "-y", "-qq", "chromium"]):
+            for step in (["update", "-qq"], ["install", "-y", "-qq", "chromium", "fonts-noto-cjk"]):
                 subprocess.run(["apt-get", *step], stdout=subprocess.DEVNULL, check=False)
     print("look: no Chromium found. Install it (Debian: apt-get install chromium) and run this again.", file=sys.stderr)
     sys.exit(6)
@@ -185,7 +203,7 @@ def main() -> int:
                 print(f"{'FAIL' if faults else 'ok  '} {page} on a {screen}: {picture}")
                 for fault in faults:
                     print(f"     {fault}")
-    print(f"{len(pages)} pages on {len(SCREENS)} screens, {failed} failed")
+    print(f"{len(pages)} pages on {len(SCREENS)} screens each, {failed} failed")
     return 1 if failed else 0
 
 

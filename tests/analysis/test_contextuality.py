@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,8 @@ def test_embeddings_do_not_depend_on_context_and_the_rest_does(run: Path) -> Non
         assert "fox" in {word.strip() for word in one.words}
     page = render(found)
     assert page.count("<svg") == 4 and "most contextual" in page
+    heads = re.findall(r'<th scope="col">(.*?)</th>', page)
+    assert "similarity within a text" in heads and not any("_" in head or "intra" in head for head in heads)
 
 
 def test_the_ways_of_reading_differ(tmp_path: Path) -> None:

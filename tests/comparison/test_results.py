@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bothways.comparison.config import CompareConfig
 from bothways.comparison.page import render
-from bothways.comparison.results import against_the_best, summary, unequal, yardsticks
+from bothways.comparison.results import against_the_best, leader, summary, tied, unequal, yardsticks
 from bothways.comparison.table import tables
 from bothways.comparison.yardsticks import BITS, FILL, Items, Yardstick
 from bothways.training.config import Budget
@@ -21,9 +21,14 @@ NAMES = ("causal", "mlm", "diffusion")
 
 
 def result(
-    figures: dict[str, float], *, yardstick: Yardstick = FILL, bound: str = "", spread: float = 0.0
+    figures: dict[str, float],
+    *,
+    yardstick: Yardstick = FILL,
+    bound: str = "",
+    spread: float = 0.0,
+    unigram: float | None = None,
 ) -> dict[str, Any]:
-    """One yardstick over 200 items, two seeds."""
+    """One yardstick over 200 items, two seeds; the unigram is worse than all where it is not said."""
     config = CompareConfig(
         shards=Path("s"),
         out=Path("o"),
@@ -37,7 +42,8 @@ def result(
         for name, figure in figures.items()
         for seed in range(2)
     }
-    (found,) = yardsticks(config, answers, {yardstick: {"unigram": 0.05}})
+    worse = 9.0 if yardstick.better == "less" else 0.05
+    (found,) = yardsticks(config, answers, {yardstick: {"unigram": worse if unigram is None else unigram}})
     return found
 
 
@@ -56,7 +62,40 @@ def test_a_tie_is_called_a_tie() -> None:
     config = CompareConfig(shards=Path("s"), out=Path("o"), objectives=NAMES, budget=BUDGET, seeds=1)
     (found,) = yardsticks(config, values, {})
     assert {each["verdict"] for each in found["differences"]} == {"tied"}
-    assert "has the best mean; tied with it: " in summary(found)
+    assert summary(found) == f"Tied: {', '.join(each['objective'] for each in found['objectives'])}."
+    assert leader(found) is None and {*tied(found)} == {*NAMES}
+
+
+def test_equal_scores_are_tied_and_neither_is_bold(whole: dict[str, Any]) -> None:
+    found = result({"causal": 1.0, "mlm": 1.0, "diffusion": 0.5})
+    assert summary(found) == "Tied: causal, mlm; behind: diffusion (by 0.500 ± 0.0000)."
+    page, said = shown(whole | {"yardsticks": [found]})
+    assert "<b>1.000</b>" not in page and page.count('1.000<small class="beaten">tied</small>') == 2
+    assert "causal and mlm" in page and "causal over diffusion" in page
+    assert said.count("1.000 =") == 2
+
+
+@pytest.mark.parametrize(
+    ("figures", "unigram", "said", "bold"),
+    [
+        ({"mlm": 0.04}, 0.05, "Only mlm can be asked; not better than unigram (0.0500).", None),
+        ({"mlm": 0.06}, 0.05, "Only mlm can be asked.", None),
+        ({"mlm": 0.5, "causal": 0.3}, 0.05, "mlm leads; behind: causal (by 0.200 ± 0.0000).", "mlm"),
+        (
+            {"mlm": 0.5, "causal": 0.3},
+            0.5,
+            "mlm leads; behind: causal (by 0.200 ± 0.0000); not better than unigram (0.500).",
+            None,
+        ),
+    ],
+)
+def test_bold_is_what_leads_the_others_and_every_baseline(
+    figures: dict[str, float], unigram: float, said: str, bold: str | None, whole: dict[str, Any]
+) -> None:
+    found = result(figures, unigram=unigram)
+    assert summary(found) == said and leader(found) == bold
+    page, _ = shown(whole | {"yardsticks": [found]})
+    assert page.count("</i>mlm</th><td><b>") == (bold == "mlm")
 
 
 @pytest.mark.parametrize("bits", [1.9, 1.1])
@@ -64,7 +103,7 @@ def test_a_bound_decides_nothing_worse_or_better(bits: float) -> None:
     found = result({"diffusion": bits, "causal": 1.5}, yardstick=BITS, bound="diffusion")
     assert against_the_best(found)["diffusion"]["verdict"] == "a bound"
     assert [each["objective"] for each in found["objectives"]] == ["causal", "diffusion"]
-    assert summary(found) == "causal has the best mean; only a bound, which decides nothing: diffusion."
+    assert summary(found) == "causal can be told apart from none; only a bound, which decides nothing: diffusion."
 
 
 def test_of_bounds_alone_none_is_the_best() -> None:
@@ -112,11 +151,16 @@ def whole_result() -> dict[str, Any]:
     }
 
 
-def test_the_terminal_has_a_row_for_each_objective_and_marks_bounds(whole: dict[str, Any]) -> None:
+def shown(whole: dict[str, Any]) -> tuple[str, str]:
+    """The page, and what the terminal says."""
     console = Console(width=120, record=True, force_terminal=False)
     for table in tables(whole):
         console.print(table)
-    said = console.export_text()
+    return render(whole, {}), console.export_text()
+
+
+def test_the_terminal_has_a_row_for_each_objective_and_marks_bounds(whole: dict[str, Any]) -> None:
+    _, said = shown(whole)
     assert all(name in said for name in (*NAMES, "unigram", "bits/byte ↓", "hidden word ↑"))
     assert "≤ 1.900" in said and "2 training documents contain" in said and "200M" in said
 

@@ -59,10 +59,11 @@ def make_run(
     heads: Sequence[str] = (),
     classic: bool = False,
     segments: int = 6,
+    own: Tokenizer | None = None,
 ) -> Path:
-    """A run folder as pretraining leaves it."""
+    """A run folder as pretraining leaves it; `own` is its tokenizer, else one of the `kind`."""
     folder.mkdir(parents=True, exist_ok=True)
-    own = letters(folder) if kind == "letters" else tokenizer(kind)
+    own = own or (letters(folder) if kind == "letters" else tokenizer(kind))
     config = ModelConfig(
         vocabulary=own.vocabulary.size,
         layers=2,

@@ -22,10 +22,11 @@ def test_the_fill_mask_pipeline_says_the_same(kind: str, text: str, request: pyt
     transformers = pytest.importorskip("transformers")
     run: Path = request.getfixturevalue(kind)
     pipeline = transformers.pipeline("fill-mask", model=str(run / "encoder"), device="cpu")
-    expected = pipeline(text, top_k=4)
+    own = load(run).reader.tokenizer
+    special = own.vocabulary.special  # which transformers offers too
+    expected = [e for e in pipeline(text, top_k=4 + len(special)) if e["token"] not in special][:4]
     (found,) = load(run).fill(text, top_k=4)
     assert [guess.probability for guess in found] == pytest.approx([e["score"] for e in expected], rel=1e-4)
-    own = load(run).reader.tokenizer
     assert [guess.piece for guess in found] == [own.decode([e["token"]]) or e["token_str"] for e in expected]
 
 
@@ -79,9 +80,25 @@ def test_a_text_too_long_is_named(loaded: Loaded) -> None:
 def test_top_k(loaded: Loaded) -> None:
     with pytest.raises(UsageError, match="top_k is how many guesses are wanted, 1 or more, got 0"):
         loaded.fill("[MASK]", top_k=0)
-    everything = loaded.fill("[MASK]", top_k=10_000)[0]
-    assert sum(guess.probability for guess in everything) == pytest.approx(1.0, abs=1e-4)
-    assert len(everything) == loaded.reader.model.config.vocabulary
+
+
+def test_special_pieces_are_never_offered(loaded: Loaded) -> None:
+    """Their share is not dealt out to the others: a probability is that of the model."""
+    reader = loaded.reader
+    special = sorted(reader.tokenizer.vocabulary.special)
+    with torch.no_grad():
+        reader.model.table[special] *= 3.0  # so that they would be among the first
+    try:
+        ((first, *_),) = loaded.fill("the [MASK] fox", top_k=1)
+        everything = loaded.fill("the [MASK] fox", top_k=10_000)[0]
+    finally:
+        with torch.no_grad():
+            reader.model.table[special] /= 3.0
+    names = {reader.tokenizer.pieces([piece])[0] for piece in special}
+    assert not names & {guess.piece for guess in everything}
+    assert first == everything[0]
+    assert len(everything) == reader.model.config.vocabulary - len(special)
+    assert 0 < sum(guess.probability for guess in everything) < 1
 
 
 def test_nothing_asked_nothing_answered(loaded: Loaded) -> None:

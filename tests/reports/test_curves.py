@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bothways.reports.curves import AXES, HEIGHT, LEFT, MOST_POINTS, NAMES_GAP, NAMES_WIDTH, WIDTH, Chart, Curve, ticks
+from bothways.reports.curves import AXES, HEIGHT, LEFT, MOST_POINTS, NAMES_GAP, WIDTH, Chart, Curve, ticks
 
 TOKENS, SECONDS, STEPS, _ = AXES
 
@@ -102,7 +102,13 @@ def test_names_of_levels_do_not_overlap() -> None:
     assert [name for _, _, name in names] == ["unigram", "bigram", "trigram"]
     heights = [float(y) for _, y, _ in names]
     assert all(b - a >= NAMES_GAP - 0.01 for a, b in pairwise(heights))
-    assert all(float(x) >= WIDTH - NAMES_WIDTH for x, _, _ in names)
+
+
+@pytest.mark.parametrize("name", ["unigram", "commonest class", "TF-IDF, no body"])
+def test_a_level_s_name_has_room_on_a_phone(name: str) -> None:
+    """Letters there are 14.5 units high, and half as wide."""
+    (x,) = re.findall(r'<text x="([\d.]+)" y="[\d.]+" class="level-name">', drawn([4.0, 3.0], levels=[(name, 3.5)]))
+    assert float(x) + 14.5 / 2 * len(name) <= WIDTH
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,15 @@ import pytest
 
 from bothways.model import Answers
 from bothways.pretraining.folder import RunFolder
-from bothways.tasks import finetune
+from bothways.tasks import finetune, report
 from bothways.tasks.config import TASKS
 from bothways.tasks.intervals import bootstrap, calibration
-from bothways.tasks.report import write_report
+from bothways.tasks.report import in_words, write_report
 from bothways.tasks.task import Example
 from tests.tasks.conftest import config, reviews, tagged, write
 
+TASK_FILES = sorted(Path(report.__file__).parent.glob("*.py"))
+ANSWERS_OF_TAGS = Answers("tag", "tags", ("O", "B-X"), "one", "encoder")
 ANSWERS = Answers("classify", "label", ("a", "b"), "one", "encoder")
 
 
@@ -48,8 +53,42 @@ def test_other_tasks_have_a_page_too(task: str, body: Path, tmp_path: Path) -> N
     run = finetune(told.model_copy(update={"test": test}))
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "Where it is wrong" in page and "What is taken for what" not in page
+    words = re.findall(r"<t[hd](?: scope=.col.)?>([^<]*)</t[hd]>|<dt>([^<]*)</dt>|<h3>([^<]*)</h3>", page)
+    assert not any("_" in word for some in words for word in some)
     low, high = RunFolder(run).manifest()["test_intervals"][TASKS[task].metric]
     assert low <= RunFolder(run).manifest()["test"][TASKS[task].metric] <= high
+
+
+def test_metrics_are_named_as_one_writes_them() -> None:
+    """All that the tasks hand out, as docs/finetuning.md lists them."""
+    keys = {*re.findall(r'"(\w+)": float\(', "".join(file.read_text() for file in TASK_FILES))} - {
+        "score",
+        "similarity",
+    }
+    assert {"macro_f1", "recall_at_10", "intent_accuracy"} <= keys
+    for key in {*keys, "mean_squared_error", "slot_f1"}:
+        assert "_" not in in_words(key)
+    assert in_words("slot_f1") == "slots: F1" and in_words("accuracy") == "accuracy"
+
+
+def test_of_equal_epochs_none_is_called_best(classifier: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(classifier, run, ignore=shutil.ignore_patterns("model", "checkpoints"))
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+    def kept(*scores: float) -> str:
+        looks = iter(scores)
+        changed = [
+            line | ({"scores": line["scores"] | {"accuracy": next(looks, 0.1)}} if line["kind"] == "validation" else {})
+            for line in lines
+        ]
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in changed), encoding="utf-8")
+        page = write_report(run, [], [], ANSWERS_OF_TAGS, where="test").read_text(encoding="utf-8")
+        (found,) = re.findall(r"<dt>Epoch kept</dt>.*?<dd class=\"unit\">(.*?)</dd>", page)
+        return str(found)
+
+    assert kept(0.2, 0.9, 0.3) == "best accuracy on dev"
+    assert kept(0.9, 0.2, 0.9) == "the first of 1, 3: alike on dev"
 
 
 def test_an_interval_is_that_of_a_share() -> None:

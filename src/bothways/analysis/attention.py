@@ -7,41 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bothways.batch import Reads
 from bothways.errors import UsageError
-from bothways.inference.embed import STEPS, one_reading
+from bothways.inference.embed import STEPS, one_reading, readings
 from bothways.inference.reading import Reader
 from bothways.model.attention import split_heads
 
 
 @dataclass(frozen=True, slots=True)
-class Attention:
-    """Of one text.
-
-    pieces   [T] as text
-    weights  float32 [L, H, T, T]: how much each place (third) takes from each (fourth); lines sum to 1
-    left_out  pieces behind what the model reads at once
-    """
-
-    pieces: list[str]
-    weights: np.ndarray
-    left_out: int = 0
-
-    @property
-    def note(self) -> str:
-        """What is not shown, in words; empty if all is."""
-        return f"{self.left_out:,} more pieces are not shown: the model reads no more at once" if self.left_out else ""
-
-
-@dataclass(frozen=True, slots=True)
 class Heads:
-    """What heads do, [L, H] each, the mean over all places of some texts.
+    """What heads do, [L, H] each, the mean over all places of a text, or of some.
 
     distance   places between who looks and what is looked at
     entropy    of a line, in bits
@@ -56,20 +38,65 @@ class Heads:
     after: np.ndarray
     separator: np.ndarray
 
+    @classmethod
+    def of(cls, weights: np.ndarray, special: np.ndarray) -> Heads:
+        """Of one text: weights [L, H, T, T], special [T]."""
+        places = np.arange(len(special))
+        sums = (
+            (weights * np.abs(places[:, None] - places)).sum((-1, -2)),
+            -(weights * np.log2(np.maximum(weights, 1e-12))).sum((-1, -2)),
+            *(np.diagonal(weights, offset, axis1=-2, axis2=-1).sum(-1) for offset in (0, -1, 1)),
+            (weights * special).sum((-1, -2)),
+        )
+        return cls(*(total / len(special) for total in sums))
 
-def attention(reader: Reader, text: str) -> Attention:
-    """The weights of a text, as far as the model reads at once.
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Of one text, read in one way.
+
+    reads    "all sides", "left to right" or "right to left"
+    pieces   [T] as text
+    special  [T] bool: a special piece
+    weights  float32 [L, H, T, T]: how much each place (third) takes from each (fourth); lines sum to 1
+    left_out  pieces behind what the model reads at once
+    """
+
+    reads: Reads
+    pieces: list[str]
+    special: np.ndarray
+    weights: np.ndarray
+    left_out: int = 0
+
+    @property
+    def heads(self) -> Heads:
+        """What every head does in this text."""
+        return Heads.of(self.weights, self.special)
+
+    @property
+    def note(self) -> str:
+        """What is not shown, in words; empty if all is."""
+        return f"{self.left_out:,} more pieces are not shown: the model reads no more at once" if self.left_out else ""
+
+
+def attention(reader: Reader, text: str) -> list[Attention]:
+    """The weights of a text, as far as the model reads at once, in each way that the model was taught to read.
 
     Raises:
-        ModelError: a model that was taught no way of reading a text.
+        ModelError: a model that was taught no way of reading a text, or two passes that only together are one.
         UsageError: no text.
     """
     if not text.strip():
         raise UsageError("expected a text, got nothing")
-    row, *rest = _rows(reader, [text])
+    one_reading(reader)  # or it says why not
     special = sorted(reader.tokenizer.vocabulary.special)
-    left_out = sum(int((~np.isin(more, special)).sum()) for more in rest)
-    return Attention([_shown(reader, piece) for piece in row.tolist()], _weights(reader, row), left_out)
+    found = []
+    for reads in readings(reader.trained):
+        row, *rest = _rows(reader, [text], reads)
+        left_out = sum(int((~np.isin(more, special)).sum()) for more in rest)
+        pieces = [_shown(reader, piece) for piece in row.tolist()]
+        found.append(Attention(reads, pieces, np.isin(row, special), _weights(reader, row, reads), left_out))
+    return found
 
 
 def _shown(reader: Reader, piece: int) -> str:
@@ -80,39 +107,26 @@ def _shown(reader: Reader, piece: int) -> str:
     return own.text_of(piece) or "\N{REPLACEMENT CHARACTER}"
 
 
-def heads(reader: Reader, texts: Sequence[str]) -> Heads:
-    """Means over all places of all texts.
-
-    Raises:
-        ModelError: a model that was taught no way of reading a text.
-    """
-    special = np.array(sorted(reader.tokenizer.vocabulary.special))
-    sums: list[np.ndarray] = []
-    places = 0
-    for row in _rows(reader, texts):
-        weights = _weights(reader, row)  # [L, H, T, T]
-        apart = np.abs(np.arange(len(row))[:, None] - np.arange(len(row)))
-        bits = -(weights * np.log2(np.maximum(weights, 1e-12))).sum(-1)
-        figures = [
-            (weights * apart).sum((-1, -2)),
-            bits.sum(-1),
-            *(np.diagonal(weights, offset, axis1=-2, axis2=-1).sum(-1) for offset in (0, -1, 1)),
-            (weights * np.isin(row, special)).sum((-1, -2)),
-        ]
-        sums = [a + b for a, b in zip(sums, figures, strict=True)] if sums else figures
+def heads(reader: Reader, texts: Sequence[str], reads: Reads) -> Heads:
+    """Means over all places of all texts, read in one of the ways that the model was taught."""
+    special = sorted(reader.tokenizer.vocabulary.special)
+    sums, places = np.zeros(()), 0
+    for row in _rows(reader, texts, reads):
+        one = Heads.of(_weights(reader, row, reads), np.isin(row, special))
+        sums = sums + len(row) * np.stack([getattr(one, column.name) for column in fields(one)])
         places += len(row)
-    return Heads(*(total / places for total in sums))
+    return Heads(*(sums / places))
 
 
-def _rows(reader: Reader, texts: Sequence[str]) -> list[np.ndarray]:
-    return reader.rows(texts, closed=one_reading(reader) != "left to right")[0]
+def _rows(reader: Reader, texts: Sequence[str], reads: Reads) -> list[np.ndarray]:
+    return reader.rows(texts, closed=reads != "left to right")[0]
 
 
 @torch.inference_mode()
-def _weights(reader: Reader, row: np.ndarray) -> np.ndarray:
+def _weights(reader: Reader, row: np.ndarray, reads: Reads) -> np.ndarray:
     """float32 [L, H, T, T]"""
     pieces, layout = reader.lay([row], face="decoder")
-    layout = replace(layout, step=STEPS[one_reading(reader)](layout.position))
+    layout = replace(layout, step=STEPS[reads](layout.position))
     mask = reader.model.rule.dense(layout)
     with _listening(reader) as heard:
         reader.model.backbone(pieces, layout, mask)

@@ -27,7 +27,13 @@ CHARTS = {
     "anisotropy": ("Anisotropy", "Mean cosine of two random words: 0 where states point everywhere."),
 }
 
-SHOWN = ("self_similarity", "intra_sentence", "explained", "explained_random", "anisotropy")
+SHOWN = {
+    "self_similarity": "self-similarity",
+    "intra_sentence": "similarity within a text",
+    "explained": "explained by one vector",
+    "explained_random": "the same of random words",
+    "anisotropy": "anisotropy",
+}
 
 
 def render(found: Sequence[Contextuality]) -> str:
@@ -69,7 +75,7 @@ def _tables(found: Sequence[Contextuality]) -> Iterator[Markup]:
         said = f"{one.name}: {one.pieces:,} pieces read {way}, {len(one.words):,} words in five texts or more{unknown}."
         yield tag("p", said, class_="about")
         rows = (row(str(i), *_cells(layer.figures())) for i, layer in enumerate(one.layers))
-        yield table((name.replace("_", " ") for name in ("layer", *SHOWN)), rows)
+        yield table(("layer", *SHOWN.values()), rows)
 
 
 def _cells(said: dict[str, float]) -> Iterator[list[str]]:

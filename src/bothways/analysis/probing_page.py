@@ -31,11 +31,16 @@ def render(found: Probed) -> str:
 
 
 def _section(name: str, standings: Sequence[Standing], colours: Sequence[str]) -> Markup:
-    dots = [Dot(one.group or "all", one.model, one.figure, one.low, one.high) for one in standings]
+    dots = [Dot(_group(one.group), one.model, one.figure, one.low, one.high) for one in standings]
     chance = 0.5 if name.startswith("pairs") else None
     drawn = figure(name, _said(standings, chance), dots, colours=colours, chance=chance)
     details = [tag("details", tag("summary", "All figures"), _table(standings), class_="card")] if len(dots) > 1 else []
     return tag("section", tag("h2", name), drawn, *details)
+
+
+def _group(name: str | None) -> str:
+    """What items belong to, in words: BLiMP's phenomena are joined by underscores."""
+    return "all" if name is None else name.replace("_", " ")
 
 
 def _said(standings: Sequence[Standing], chance: float | None) -> str:
@@ -55,7 +60,7 @@ def _table(standings: Sequence[Standing]) -> Markup:
     mine = {(one.group, one.model): one for one in standings}
     groups, models = (list(dict.fromkeys(each)) for each in zip(*mine, strict=True))
     rows = (
-        row(group or "all", *(_cell(mine.get((group, model))) for model in models), class_=None if group else "ours")
+        row(_group(group), *(_cell(mine.get((group, model))) for model in models), class_=None if group else "ours")
         for group in groups
     )
     return table(("", *models), rows)
@@ -77,7 +82,7 @@ def _differences(found: Probed) -> Markup:
     sure = sorted((one for one in found.differences if one.p < SURE), key=lambda one: one.p)
     rows = (
         row(
-            f"{titles[one.probe, one.file]}, {one.group or 'all'}",
+            f"{titles[one.probe, one.file]}, {_group(one.group)}",
             [f"{one.one} against {one.other}", tag("small", f"{one.items:,} items")],
             [f"{one.difference:+.3f}", tag("small", f"{one.low:+.3f} to {one.high:+.3f}")],
             one.chance,

@@ -141,7 +141,7 @@ def attention(
     texts: Annotated[Path | None, typer.Option(help="A file of text: what every head does over it.")] = None,
     most: Annotated[int, typer.Option(min=1, help="Texts of it to read.")] = 200,
 ) -> None:
-    """Where do heads look? A page with a square for every layer and head of one sentence."""
+    """Where do heads look? A page with a square for every layer and head of one sentence, in each way it is read."""
     load_torch()
     from bothways.analysis.attention import attention as look
     from bothways.analysis.attention import heads
@@ -150,11 +150,12 @@ def attention(
 
     room_for(out)
     reader = load(run, device="cpu").reader
-    many = None if texts is None else heads(reader, read_texts(texts)[:most])
     seen = look(reader, text)
+    read = [] if texts is None else read_texts(texts)[:most]
+    many = [heads(reader, read, one.reads) for one in seen if read]
     write_page(out, render(run.resolve().name, seen, many))
-    if seen.note:
-        say(seen.note)
+    if seen[0].note:
+        say(seen[0].note)
     say(f"page  {out}")
 
 

@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 from bothways.comparison.config import CompareConfig
-from bothways.comparison.results import TIED, Runs, against_the_best, figure, summary, unequal
+from bothways.comparison.results import BEHIND, TIED, Runs, against_the_best, figure, leader, summary, tied, unequal
 from bothways.corpus.ngrams import NAMES
-from bothways.reports.charts import COLOURS, pictures
+from bothways.reports.charts import colours_of, pictures
 from bothways.reports.curves import Chart, Curve
-from bothways.reports.html import Markup, join, row, table, tag
+from bothways.reports.html import Markup, join, piece_name, row, table, tag
 from bothways.reports.page import document
 from bothways.reports.record import Record, number
 from bothways.reports.text import section as what_it_read
@@ -32,7 +32,7 @@ WORDS = {
 
 def render(result: dict[str, Any], records: Mapping[str, Sequence[Record]]) -> str:
     """The whole page as HTML; `records` are the runs of each objective."""
-    colours = {entry["objective"]: place % COLOURS for place, entry in enumerate(result["objectives"])}
+    colours = colours_of(entry["objective"] for entry in result["objectives"])
     sections = [
         _figures(result, colours),
         _verdicts(result),
@@ -100,8 +100,8 @@ def _figures(result: dict[str, Any], colours: Mapping[str, int]) -> Markup:
         tag("h2", "The same questions to all"),
         tag(
             "p",
-            "Means over the seeds. Bold: the best mean; “tied”: not told apart from it. A dash: the objective does not "
-            "teach it. Below: what needs no training.",
+            "Means over the seeds. Bold: better than all others and than what needs no training (below); “tied”: the "
+            "best mean and those not told apart from it. A dash: the objective does not teach it.",
             class_="about",
         ),
         table(("", *heads), rows),
@@ -114,10 +114,12 @@ def _cell(yardstick: dict[str, Any], name: str) -> Iterator[str]:
         yield "–"
         return
     text = ("≤ " if standing["bound"] else "") + figure(standing["mean"])
-    found = against_the_best(yardstick).get(name)
-    yield text if found else tag("b", text)
-    if found:
-        yield tag("small", found["verdict"], class_="beaten" if found["verdict"] == TIED else None)
+    yield tag("b", text) if name == leader(yardstick) else text
+    behind = against_the_best(yardstick).get(name)
+    if name in tied(yardstick):
+        yield tag("small", TIED, class_="beaten")
+    elif behind:
+        yield tag("small", behind["verdict"])
 
 
 def _verdicts(result: dict[str, Any]) -> Markup:
@@ -144,12 +146,16 @@ def _overlap(each: dict[str, Any]) -> str:
     )
 
 
+def _pair(each: dict[str, Any]) -> str:
+    return f"{each['better']} {'over' if each['verdict'] == BEHIND else 'and'} {each['worse']}"
+
+
 def _pairs(yardstick: dict[str, Any]) -> Markup:
     """Every difference with its interval, folded away."""
     rows = [
         tag(
             "tr",
-            tag("th", f"{each['better']} over {each['worse']}", scope="row"),
+            tag("th", _pair(each), scope="row"),
             tag("td", f"{figure(each['difference'])} ± {figure(each['half_width'])}"),
             tag("td", each["verdict"]),
         )
@@ -183,12 +189,12 @@ def _of_seeds(name: str, some: Sequence[Record], colour: int, *keys: str) -> Ite
     single = [replace(Curve.of(name, record.validation, *keys), style="noise", colour=colour) for record in some]
     if not all(curve.points for curve in single):
         return
-    yield from single if len(single) > 1 else ()
     points = [
         ({axis: sum(number(line, axis) or 0.0 for line, _ in at) / len(at) for axis in at[0][0]}, _mean(at))
         for at in zip(*(curve.points for curve in single), strict=False)
     ]
     yield Curve(name, points, colour=colour)
+    yield from single if len(single) > 1 else ()
 
 
 def _mean(points: Sequence[tuple[dict[str, Any], float]]) -> float:
@@ -201,7 +207,9 @@ def _samples(found: Mapping[str, dict[str, Any]], colours: Mapping[str, int]) ->
     writings: dict[str, list[Markup]] = {}
     for name, said in found.items():
         for fill in said.get("fills", ()):
-            guesses = ", ".join(f"{each['piece'].strip()} {each['probability']:.0%}" for each in fill["answers"][:3])
+            guesses = ", ".join(
+                f"{piece_name(each['piece'])} {each['probability']:.0%}" for each in fill["answers"][:3]
+            )
             fills.setdefault(f"{fill['text']}  ({fill['hidden']})", []).append(row(_name(name, colours), guesses))
         for each in said.get("detections", ()):
             words = sorted(each["words"], key=lambda word: -word["replaced"])[:3]

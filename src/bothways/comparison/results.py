@@ -102,21 +102,44 @@ def against_the_best(yardstick: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {each["worse"]: each for each in yardstick["differences"] if each["better"] == first}
 
 
+def tied(yardstick: dict[str, Any]) -> list[str]:
+    """Those with the best mean and those not told apart from it; empty where the best leads, or is alone."""
+    others = [name for name, found in against_the_best(yardstick).items() if found["verdict"] == TIED]
+    return [yardstick["objectives"][0]["objective"], *others] if others else []
+
+
+def leader(yardstick: dict[str, Any]) -> str | None:
+    """The one that every other is behind, and every baseline; None: nobody can be called the best."""
+    verdicts = {found["verdict"] for found in against_the_best(yardstick).values()}
+    leads = verdicts == {BEHIND} and not _unbeaten(yardstick)
+    return yardstick["objectives"][0]["objective"] if leads else None
+
+
+def _unbeaten(yardstick: dict[str, Any]) -> list[str]:
+    """The baselines that the best mean is not better than."""
+    sign, best = (1 if yardstick["better"] == "more" else -1), yardstick["objectives"][0]["mean"]
+    return [f"{name} ({figure(value)})" for name, value in yardstick["baselines"].items() if sign * (best - value) <= 0]
+
+
 def summary(yardstick: dict[str, Any]) -> str:
-    """A sentence: who is best, who is tied with it, who is behind and by how much."""
-    first, others = yardstick["objectives"][0]["objective"], against_the_best(yardstick)
-    if not others:
-        return f"Only {first} can be asked."
+    """A sentence: who leads or is tied, who is behind and by how much, and what needs no training and is as good."""
+    first, others = yardstick["objectives"][0], against_the_best(yardstick)
     said: dict[str, list[str]] = {TIED: [], BEHIND: [], BOUND: []}
     for name, found in others.items():
         by = f" (by {figure(found['difference'])} ± {figure(found['half_width'])})"
         said[found["verdict"]].append(name + by * (found["verdict"] == BEHIND))
-    if yardstick["objectives"][0]["bound"]:
-        return f"Only bounds, which decide nothing: {', '.join([first, *said[BOUND]])}."
-    parts = [f"{first} has the best mean" if said[TIED] or not said[BEHIND] else f"{first} leads"]
-    parts += [f"tied with it: {', '.join(said[TIED])}"] if said[TIED] else []
+    if first["bound"]:
+        return f"Only bounds, which decide nothing: {', '.join([first['objective'], *said[BOUND]])}."
+    if not others:
+        parts = [f"Only {first['objective']} can be asked"]
+    elif said[TIED]:
+        parts = [f"Tied: {', '.join(tied(yardstick))}"]
+    else:
+        parts = [first["objective"] + (" leads" if said[BEHIND] else " can be told apart from none")]
     parts += [f"behind: {', '.join(said[BEHIND])}"] if said[BEHIND] else []
     parts += [f"only a bound, which decides nothing: {', '.join(said[BOUND])}"] if said[BOUND] else []
+    unbeaten = _unbeaten(yardstick)
+    parts += [f"not better than {', '.join(unbeaten)}"] if unbeaten else []
     return "; ".join(parts) + "."
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from bothways.comparison.results import TIED, against_the_best, figure, summary, unequal
+from bothways.comparison.results import figure, leader, summary, tied, unequal
 from bothways.terminal import bold
 from bothways.training.display import compact
 
@@ -24,8 +24,9 @@ def tables(result: dict[str, Any]) -> Iterator[Table]:
 
 
 def _figures(result: dict[str, Any]) -> Table:
-    """Means over the seeds: the best in bold, those tied with it marked, bounds marked."""
-    table = Table(title=f"Means over {result['seeds']} seeds; bold: the best, {MARK}: tied with it, ≤: a bound")
+    """Means over the seeds: the one that leads in bold, ties marked, bounds marked."""
+    title = f"Means over {result['seeds']} seeds; bold: better than all others, {MARK}: tied with the best, ≤: a bound"
+    table = Table(title=title)
     table.add_column("")
     for yardstick in result["yardsticks"]:
         table.add_column(f"{yardstick['short']} {'↑' if yardstick['better'] == 'more' else '↓'}", justify="right")
@@ -44,10 +45,9 @@ def _cell(yardstick: dict[str, Any], name: str) -> str | Text:
     if standing is None:
         return "–"
     text = ("≤ " if standing["bound"] else "") + figure(standing["mean"])
-    others = against_the_best(yardstick)
-    if name not in others:
+    if name == leader(yardstick):
         return bold(text)
-    return f"{text} {MARK}" if others[name]["verdict"] == TIED else text
+    return f"{text} {MARK}" if name in tied(yardstick) else text
 
 
 def _verdicts(result: dict[str, Any]) -> Table:

@@ -16,8 +16,8 @@ from bothways.inference.reading import Reader
 class Guess:
     """One answer for one [MASK].
 
-    piece        as text, with the space before it if it has one
-    probability  among all pieces
+    piece        as text, with the space before it if it has one; never a special piece
+    probability  among all pieces, the special ones too
     text         the whole text with this guess in its place, and the best guess at every other [MASK]
     """
 
@@ -39,7 +39,8 @@ def fill(reader: Reader, texts: Sequence[str], *, top_k: int = 5) -> list[list[l
     reader.needs("hidden")
     if top_k < 1:
         raise UsageError(f"top_k is how many guesses are wanted, 1 or more, got {top_k}")
-    mask = reader.tokenizer.vocabulary.mask
+    mask, sep = reader.tokenizer.vocabulary.mask, reader.tokenizer.vocabulary.sep
+    silent = sorted({*reader.silent().tolist(), sep} & {*range(reader.model.config.vocabulary)})
     rows = reader.marked_rows(texts)
     for number, (row, text) in enumerate(zip(rows, texts, strict=True), 1):
         if mask not in row:
@@ -53,7 +54,8 @@ def fill(reader: Reader, texts: Sequence[str], *, top_k: int = 5) -> list[list[l
             places = np.flatnonzero(rows[number] == mask)
             asked = torch.from_numpy(places - before).to(reader.device)
             share = reader.model.logits(hidden[asked]).float().softmax(-1)  # [N, V]
-            best = share.topk(min(top_k, share.shape[-1]))
+            share[:, silent] = -1.0  # ranked last, and then left out
+            best = share.topk(min(top_k, share.shape[-1] - len(silent)))
             found[number] = _guesses(reader, rows[number], places, best.indices.cpu().numpy(), best.values.tolist())
     return [found[number] for number in range(len(rows))]
 

@@ -3,32 +3,78 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from bothways.batch import Row
 from bothways.inference import Loaded
 from bothways.inference.extend import way_of_writing
+from bothways.text import Tokenizer
+from bothways.text.characters import ALONE, LETTER, kind_of
 
-SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
-WORDS = re.compile(r"(?<!\w)[^\W\d_]{4,}(?!\w)|[\u4e00-\u9fff]")
-SENTENCE, WORDS_IN_IT, CONTINUED = (24, 110), 6, 40  # characters; words; pieces
+# A closing quote or bracket belongs to the sentence that ends before it.
+SENTENCE_END = re.compile(r"""(?:[.!?]+["'’”»)\]]*(?=\s)|[。！？…।॥؟۔]+["'’”」』）》〉】»)\]]*)\s*""")
+LONGEST, WORDS_IN_IT, CONTINUED = 110, (6, 2), 40  # characters; words, and where too few have as many; pieces
+LETTERS = 4  # shorter words are mostly said by grammar alone
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """
+    words   (begin, end) in the text of every word of letters
+    hidden  that of a single piece, near the middle; None: there is none
+    """
+
+    text: str
+    words: Sequence[tuple[int, int]]
+    hidden: tuple[int, int] | None
+
+    @classmethod
+    def of(cls, text: str, tokenizer: Tokenizer) -> Sentence:
+        pieces, spans = tokenizer.encode_spans(text)
+        begins = np.flatnonzero(tokenizer.word_starts(pieces))
+        words, single = [], []
+        for first, stop in zip(begins, [*begins[1:], len(pieces)], strict=True):
+            begin, end = int(spans[first, 0]), int(spans[stop - 1, 1])
+            begin = end - len(text[begin:end].lstrip())  # some tokenizers count the space before it in
+            if begin < end and all(kind_of(letter) in (LETTER, ALONE) for letter in text[begin:end]):
+                words.append((begin, end))
+                single += [(begin, end)] if stop - first == 1 and pieces[first] != tokenizer.vocabulary.unk else []
+        middle = len(text) / 2
+
+        def far(word: tuple[int, int]) -> tuple[bool, float]:
+            begin, end = word
+            return end - begin < LETTERS and kind_of(text[begin]) == LETTER, abs(begin - middle)
+
+        return cls(text, words, min(single, key=far, default=None))
+
+    @property
+    def masked(self) -> tuple[str, str]:
+        """The text with [MASK] for a word, and the word."""
+        assert self.hidden is not None
+        begin, end = self.hidden
+        return f"{self.text[:begin]}[MASK]{self.text[end:]}", self.text[begin:end]
+
+    def half(self, *, second: bool) -> str:
+        """What stands before the word that begins nearest to the middle, or that word and what follows."""
+        at = min((begin for begin, _ in self.words[1:]), key=lambda begin: abs(begin - len(self.text) / 2))
+        return (self.text[at:] if second else self.text[:at]).strip()
 
 
 def samples(
     loaded: Loaded, rows: Sequence[Row], *, count: int = 4, generator: Loaded | None = None
 ) -> dict[str, list[dict[str, Any]]]:
     """What the model was taught, of sentences spread over the rows; `generator` changes a word for it to find."""
-    found = _sentences(loaded, rows)
-    chosen = [found[i * len(found) // count] for i in range(min(count, len(found)))]
+    chosen = _chosen(loaded.reader.tokenizer, rows, count)
     trained = loaded.reader.trained
     result: dict[str, list[dict[str, Any]]] = {"fills": [], "continuations": []}
     if trained.hidden is not None:
         result["fills"] = [_fill(loaded, sentence) for sentence in chosen]
     if way_of_writing(trained) is not None and chosen:
-        middle = [len(sentence) // 2 for sentence in chosen]
-        cuts = [slice(at, None) if "backward" in trained.decoding else slice(at) for at in middle]
-        prompts = [sentence[cut].strip() for sentence, cut in zip(chosen, cuts, strict=True)]
+        prompts = [sentence.half(second="backward" in trained.decoding) for sentence in chosen]
         texts = loaded.extend(prompts, max_new_tokens=CONTINUED, temperature=0.7, top_p=0.9, seed=0)
         pairs = zip(prompts, texts, strict=True)
         result["continuations"] = [{"prompt": prompt, "text": text} for prompt, text in pairs]
@@ -37,32 +83,31 @@ def samples(
     return result
 
 
-def _sentences(loaded: Loaded, rows: Sequence[Row]) -> list[str]:
-    """Sentences of some words, one of which is a single piece and can be hidden."""
-    tokenizer, (shortest, longest) = loaded.reader.tokenizer, SENTENCE
-    texts = (tokenizer.decode(row.pieces[row.document == 0].tolist()) for row in rows)
-    sentences = [sentence.strip() for text in texts for sentence in SENTENCE_ENDS.split(text)[1:-1]]
-    return [
-        sentence
-        for sentence in sentences
-        if shortest <= len(sentence) <= longest
-        and len(WORDS.findall(sentence)) >= WORDS_IN_IT
-        and _hideable(loaded, sentence) is not None
-    ]
+def _chosen(tokenizer: Tokenizer, rows: Sequence[Row], count: int) -> list[Sentence]:
+    """Sentences of some words, evenly spread; of fewer words where the text has no such."""
+    texts = dict.fromkeys(text for row in rows for text in _texts(tokenizer, row) if len(text) <= LONGEST)
+    every = [one for text in texts if (one := Sentence.of(text, tokenizer)).hidden is not None]
+    for least in WORDS_IN_IT:
+        found = [one for one in every if len(one.words) >= least]
+        if len(found) >= count:
+            break
+    wanted = min(count, len(found))
+    return [found[i * len(found) // wanted] for i in range(wanted)]
 
 
-def _hideable(loaded: Loaded, sentence: str) -> re.Match[str] | None:
-    """The word nearest to the middle that is a single piece."""
-    encode, middle = loaded.reader.tokenizer.encode, len(sentence) / 2
-    for word in sorted(WORDS.finditer(sentence), key=lambda word: abs(word.start() - middle)):
-        spaced = sentence[max(0, word.start() - 1) : word.end()]
-        if len(encode(spaced if spaced[0] == " " else word.group())) == 1:
-            return word
-    return None
+def _texts(tokenizer: Tokenizer, row: Row) -> Iterator[str]:
+    """The whole sentences of a row, which may have cut the first of its documents and the last."""
+    for document in range(int(row.document.max()) + 1):
+        pieces = row.pieces[row.document == document]
+        ends = np.flatnonzero(pieces == tokenizer.vocabulary.sep) + 1
+        for number, part in enumerate(np.split(pieces, ends)):  # the last is empty, or was cut
+            lines = SENTENCE_END.sub(lambda end: end.group().rstrip() + "\n", tokenizer.decode(part)).split("\n")
+            whole = slice(int(document == number == 0), -1 if number == len(ends) else None)
+            yield from (line.strip() for line in lines[whole] if line.strip())
 
 
-def _fill(loaded: Loaded, sentence: str) -> dict[str, Any]:
-    text, word = _hidden(loaded, sentence)
+def _fill(loaded: Loaded, sentence: Sentence) -> dict[str, Any]:
+    text, word = sentence.masked
     (guesses,) = loaded.fill(text)
     return {
         "text": text,
@@ -71,9 +116,9 @@ def _fill(loaded: Loaded, sentence: str) -> dict[str, Any]:
     }
 
 
-def _detection(loaded: Loaded, generator: Loaded, sentence: str) -> dict[str, Any]:
+def _detection(loaded: Loaded, generator: Loaded, sentence: Sentence) -> dict[str, Any]:
     """The sentence with a word put in by the generator, and the verdict on every word."""
-    text, word = _hidden(loaded, sentence)
+    text, word = sentence.masked
     (guesses,) = generator.fill(text, top_k=10)
     wrong = next((guess.piece.strip() for guess in guesses if guess.piece.strip() not in ("", word)), word)
     verdicts = loaded.detect(text.replace("[MASK]", wrong))
@@ -83,10 +128,3 @@ def _detection(loaded: Loaded, generator: Loaded, sentence: str) -> dict[str, An
         "instead": wrong,
         "words": [{"word": verdict.word, "replaced": verdict.replaced} for verdict in verdicts],
     }
-
-
-def _hidden(loaded: Loaded, sentence: str) -> tuple[str, str]:
-    """The sentence with [MASK] for its word that can be hidden, and the word."""
-    word = _hideable(loaded, sentence)
-    assert word is not None
-    return f"{sentence[: word.start()]}[MASK]{sentence[word.end() :]}", word.group()

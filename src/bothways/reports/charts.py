@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 from bothways.corpus.ngrams import NAMES
@@ -12,8 +13,19 @@ from bothways.reports.downloads import downloads
 from bothways.reports.html import Markup, tag
 from bothways.reports.record import Record, number
 
-COLOURS = 8
+COLOURS, GREY = 8, 6
+OWN = {name: colour for colour, name in enumerate(("causal", "mlm", "hybrid", "electra", "diffusion", "prefix"))}
+"""Of objectives that have a colour of their own, the same in every picture; grey belongs to none."""
 SMOOTH_FROM = 40  # points: fewer are shown as they are
+
+
+def colours_of(objectives: Iterable[str]) -> dict[str, int]:
+    """{objective or its loss: its colour}: its own, else the next that is free; all again when none is left."""
+    names = list(dict.fromkeys(objectives))
+    found = {name: OWN[name] for name in names if name in OWN}
+    free = [colour for colour in range(COLOURS) if colour not in (*found.values(), GREY)]
+    others = cycle(free or [colour for colour in range(COLOURS) if colour != GREY])
+    return {name: found[name] if name in found else next(others) for name in names}
 
 
 def section(record: Record) -> Markup:
@@ -64,9 +76,9 @@ def figure(chart: Chart, axes: Sequence[Axis], name: str) -> Markup:
             "li",
             tag("i", class_=f"{curve.style} colour-{curve.colour}"),
             f"{curve.name} ",
-            tag("b", chart.value(curve.points[-1][1])),
+            tag("b", chart.told(curve)),
         )
-        for curve in reversed(chart.curves)
+        for curve in chart.curves
         if curve.points and curve.style != "noise"
     ]
     return tag(
@@ -81,12 +93,13 @@ def figure(chart: Chart, axes: Sequence[Axis], name: str) -> Markup:
 
 
 def _losses(record: Record) -> Iterator[Chart]:
-    for place, name in enumerate(record.objectives):
-        held_out = replace(Curve.of("held-out text", record.validation, "losses", name), colour=place % COLOURS)
-        training = replace(Curve.of("training", record.train, "losses", name), style="training", colour=place % COLOURS)
+    colours = colours_of(record.objectives)
+    for name, colour in colours.items():
+        held_out = replace(Curve.of("held-out text", record.validation, "losses", name), colour=colour)
+        training = replace(Curve.of("training", record.train, "losses", name), style="training", colour=colour)
         behind = [training]
         if len(training.points) >= SMOOTH_FROM:
-            behind = [replace(training, style="noise"), training.smoothed()]
+            behind = [training.smoothed(), replace(training, style="noise")]
         if record.reads_one_way(name):
             said = (
                 "the next piece of text, given those before it",
@@ -98,7 +111,7 @@ def _losses(record: Record) -> Iterator[Chart]:
             f"Loss: {name}",
             f"How surprised it is by {said[0]}, in nats a piece: lower is better. Dashed: {said[1]}, on the same "
             "held-out text.",
-            [*behind, held_out],
+            [held_out, *behind],
             _levels(record, "nats", NAMES if record.reads_one_way(name) else NAMES[:1]),
         )
     yield Chart(
@@ -106,8 +119,8 @@ def _losses(record: Record) -> Iterator[Chart]:
         "The same surprise for each byte of the original text, so that models that cut text into other pieces can be "
         "compared: lower is better.",
         [
-            replace(Curve.of(name, record.validation, "bits_per_byte", name), colour=place % COLOURS)
-            for place, name in enumerate(record.objectives)
+            replace(Curve.of(name, record.validation, "bits_per_byte", name), colour=colour)
+            for name, colour in colours.items()
             if record.reads_one_way(name)
         ],
         _levels(record, "bits_per_byte"),
@@ -119,7 +132,7 @@ def _accuracies(record: Record) -> Iterator[Chart]:
         "Next pieces guessed right",
         "How often its first guess at the next piece of held-out text is right. Dashed: the first guess of the "
         "counting models.",
-        [Curve.of("next piece", record.validation, "next_accuracy")],
+        [replace(Curve.of("next piece", record.validation, "next_accuracy"), colour=OWN["causal"])],
         _levels(record, "next_accuracy"),
         percent=True,
     )
@@ -127,7 +140,7 @@ def _accuracies(record: Record) -> Iterator[Chart]:
         "Hidden pieces guessed right",
         "How often its first guess at a hidden piece, seen from both sides, is right. Dashed: always guessing the "
         "commonest piece.",
-        [replace(Curve.of("hidden piece", record.validation, "fill_accuracy"), colour=1)],
+        [replace(Curve.of("hidden piece", record.validation, "fill_accuracy"), colour=OWN["mlm"])],
         _levels(record, "fill_accuracy", NAMES[:1]),
         percent=True,
     )
@@ -151,10 +164,11 @@ def _machine(record: Record) -> Iterator[Chart]:
             False,
         ),
     ):
-        curve = replace(Curve.of(title.lower(), record.train, key), colour=2)
+        curve = replace(Curve.of(title.lower(), record.train, key), colour=GREY)
         noisy = key == "gradient_norm" and len(curve.points) >= SMOOTH_FROM
-        curves = [replace(curve, style="noise"), curve.smoothed()] if noisy else [curve]
-        yield Chart(title, caption, curves, percent=percent, from_zero=True)
+        curves = [curve.smoothed(), replace(curve, style="noise")] if noisy else [curve]
+        typical = key in ("tokens_per_second", "useful_share")
+        yield Chart(title, caption, curves, percent=percent, from_zero=True, typical=typical)
 
 
 def _levels(record: Record, key: str, names: Sequence[str] = NAMES) -> list[tuple[str, float]]:

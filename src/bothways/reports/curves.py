@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from statistics import median
 from typing import Any, Literal
 
 from bothways.reports.html import Markup, join, tag
@@ -18,7 +19,7 @@ from bothways.training.display import compact
 
 WIDTH, HEIGHT = 480, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 42
-NAMES_WIDTH, NAMES_GAP = 62, 15
+NAMES_GAP, NAMES_LETTER = 15, 7.6  # between names of levels; of a letter, as large as on a phone
 MOST_POINTS, MOST_DOTS = 240, 40
 
 Style = Literal["held-out", "training", "noise"]
@@ -62,6 +63,11 @@ class Curve:
         """The numbers that stand under these keys."""
         return cls(name, [(line, value) for line in lines if (value := number(line, *keys)) is not None])
 
+    @property
+    def median(self) -> float | None:
+        """Of the values; None where there is none."""
+        return median(value for _, value in self.points) if self.points else None
+
     def shown(self, whole: bool) -> Sequence[tuple[dict[str, Any], float]]:
         """The points that must fit in: without the steep beginning, which is the first, and the first twentieth."""
         return self.points if whole else self.points[max(len(self.points) // 20, int(len(self.points) > 3)) :]
@@ -90,9 +96,11 @@ class Curve:
 class Chart:
     """Curves that share a picture, and levels (name, value): horizontal lines to compare with.
 
+    curves      as the legend lists them; the first is drawn above the others
     percent     values are shares of 1, and the axis begins at 0
     from_zero   the axis begins at 0
     whole       the beginning is no steep one: all of it is shown
+    typical     the legend tells the median, not what a curve ends at
     """
 
     title: str
@@ -102,12 +110,18 @@ class Chart:
     percent: bool = False
     from_zero: bool = False
     whole: bool = False
+    typical: bool = False
+
+    def told(self, curve: Curve) -> str:
+        """What the legend says of a curve that has points."""
+        typical = curve.median if self.typical else None
+        return self.value(curve.points[-1][1]) if typical is None else f"{self.value(typical)} (median)"
 
     def value(self, value: float) -> str:
         """A value in the words of this chart."""
         if self.percent:
             return f"{value:.1%}"
-        return compact(value) if abs(value) >= 1000 else f"{value:.3f}" if abs(value) >= 0.1 else f"{value:.2g}"
+        return compact(value) if abs(value) >= 100 else f"{value:.3f}" if abs(value) >= 0.1 else f"{value:.2g}"
 
     def bounds(self) -> tuple[float, float]:
         """The lowest and highest value shown; a steep beginning is left to run off the top."""
@@ -131,7 +145,9 @@ class Chart:
         drawn = [(curve, points) for curve in self.curves if (points := curve.on(axis))]
         if not drawn:
             return Markup()
-        frame = _Frame(max(at for _, points in drawn for at, _ in points) or 1.0, *self.bounds(), bool(self.levels))
+        longest = max((len(name) for name, _ in self.levels), default=0)
+        beside = round(NAMES_LETTER * longest) + 8 if self.levels else RIGHT
+        frame = _Frame(max(at for _, points in drawn for at, _ in points) or 1.0, *self.bounds(), beside)
         worth, words = axis.unit(frame.right)
         clip = tag(
             "clipPath", tag("rect", x=LEFT - 3, y=TOP - 3, width=frame.width + 6, height=frame.height + 6), id=name
@@ -142,7 +158,7 @@ class Chart:
             *frame.rows(self.percent),
             *frame.columns(worth, words),
             *frame.levels(self.levels),
-            tag("g", *(frame.curve(*pair) for pair in drawn), clip_path=f"url(#{name})"),
+            tag("g", *(frame.curve(*pair) for pair in reversed(drawn)), clip_path=f"url(#{name})"),
             viewBox=f"0 0 {WIDTH} {HEIGHT}",
             role="img",
             aria_label=f"{self.title}, over {words}",
@@ -156,16 +172,16 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The drawing area of a picture: 0..right across, low..high upwards."""
+    """The drawing area of a picture: 0..right across, low..high upwards, and room `beside` it for names of levels."""
 
     right: float
     low: float
     high: float
-    named_levels: bool
+    beside: int
 
     @property
     def width(self) -> int:
-        return WIDTH - LEFT - (NAMES_WIDTH if self.named_levels else RIGHT)
+        return WIDTH - LEFT - self.beside
 
     @property
     def height(self) -> int:

@@ -9,6 +9,11 @@ from collections.abc import Iterable
 from html import escape
 
 VOID = frozenset({"br", "hr", "input", "link", "meta"})
+_DRAWN = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {
+    0x7F: 0x2421,
+    **dict.fromkeys((*range(0x80, 0xA0), *range(0xD800, 0xE000)), "\N{REPLACEMENT CHARACTER}"),
+}
+"""Control characters as their pictures, and what no page may hold."""
 
 
 class Markup(str):
@@ -20,7 +25,7 @@ class Markup(str):
 def tag(name: str, /, *children: str, **attributes: str | float | bool | None) -> Markup:
     """An element. Names of attributes: class_ is class, stroke_width is stroke-width; None and False are left out."""
     written = "".join(
-        f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{escape(_text(value))}"')
+        f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{escape(visible(_text(value)))}"')
         for key, value in attributes.items()
         if value is not None and value is not False
     )
@@ -42,9 +47,19 @@ def row(name: str, *cells: str | Iterable[str], class_: str | None = None) -> Ma
     return tag("tr", tag("th", name, scope="row"), *shown, class_=class_)
 
 
+def visible(text: str) -> str:
+    """The text with a sign for every control character: in pages they are errors, or turn into others."""
+    return text.translate(_DRAWN)
+
+
+def piece_name(piece: str) -> str:
+    """A piece as one writes of it: without the space before it, and in words where nothing else is left."""
+    return piece.strip(" \t\n") or ("(new line)" if "\n" in piece else "(space)")
+
+
 def join(*parts: str) -> Markup:
     """Parts one after another, those escaped that are not HTML yet."""
-    return Markup("".join(part if isinstance(part, Markup) else escape(part) for part in parts))
+    return Markup("".join(part if isinstance(part, Markup) else escape(visible(part)) for part in parts))
 
 
 def _text(value: str | float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from bothways.reports.charts import COLOURS
 from bothways.reports.curves import ticks
@@ -11,7 +12,7 @@ from bothways.reports.downloads import downloads
 from bothways.reports.html import Markup, tag
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 600, 190, 14, 6, 26
-LINE, GAP = 13, 9
+LINE, GAP, FAR = 13, 9, 8
 SHAPES = (
     ("●", "M-3.8 0A3.8 3.8 0 1 0 3.8 0A3.8 3.8 0 1 0-3.8 0Z"),
     ("■", "M-3.4-3.4H3.4V3.4H-3.4Z"),
@@ -57,11 +58,13 @@ def figure(
         if dot.group == groups[0]
     )
     rows = ((dot.group, dot.name, dot.value, dot.low, dot.high) for dot in dots)
+    frame = _Frame.around(dots, names, groups, colours, chance)
+    beyond = "" if all(map(frame.holds, dots)) else " Arrows: values beyond the edge."
     return tag(
         "figure",
         tag("ul", *legend, class_="legend"),
-        _Frame.around(dots, names, groups, colours, chance).draw(title, dots, chance),
-        tag("figcaption", caption),
+        frame.draw(title, dots, chance),
+        tag("figcaption", f"{caption}{beyond}"),
         downloads(title, ("group", "name", "value", "low", "high"), rows),
         class_="card",
     )
@@ -90,8 +93,8 @@ class _Frame:
         colours: Sequence[str],
         chance: float | None,
     ) -> _Frame:
-        ends = [end for dot in dots for end in (dot.low, dot.high)]
-        ends += [] if chance is None else [chance]
+        shown = _most([end for dot in dots for end in (dot.low, dot.value, dot.high)])
+        ends = [*shown, *([] if chance is None else [chance])]
         return cls(names, groups, colours, min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 0.1)
 
     @property
@@ -102,8 +105,14 @@ class _Frame:
     def bottom(self) -> int:
         return TOP + self.band * len(self.groups)
 
+    def holds(self, dot: Dot) -> bool:
+        """Whether a value is within the edges."""
+        return self.low <= dot.value <= self.high
+
     def x(self, value: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * (value - self.low) / (self.high - self.low)
+        """Where a value stands; at the edge, what is beyond it."""
+        inside = min(max(value, self.low), self.high)
+        return LEFT + (WIDTH - LEFT - RIGHT) * (inside - self.low) / (self.high - self.low)
 
     def y(self, dot: Dot) -> float:
         return TOP + self.band * self.groups.index(dot.group) + GAP / 2 + LINE * (self.names.index(dot.name) + 0.5)
@@ -127,7 +136,7 @@ class _Frame:
         for place, group in enumerate(self.groups):
             top = TOP + self.band * place
             yield tag("line", x1=0, x2=WIDTH, y1=top, y2=top, class_="grid")
-            yield tag("text", group.replace("_", " "), x=LEFT - 10, y=top + self.band / 2 + 4, class_="end")
+            yield tag("text", group, x=LEFT - 10, y=top + self.band / 2 + 4, class_="end")
 
     def columns(self) -> Iterator[Markup]:
         for value in ticks(self.low, self.high, 6):
@@ -137,12 +146,27 @@ class _Frame:
         yield tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=self.bottom, y2=self.bottom, class_="mark")
 
     def dot(self, dot: Dot) -> Markup:
-        """The interval, the mark, and both in words under the pointer."""
+        """The interval, the mark, and both in words under the pointer; of a value beyond the edge an arrow and it."""
         place, x, y = self.colours.index(dot.name), self.x(dot.value), self.y(dot)
-        return tag(
-            "g",
-            tag("title", f"{dot.group}, {dot.name}: {dot}"),
-            tag("path", d=f"M{self.x(dot.low):.1f} {y:.1f}H{self.x(dot.high):.1f}"),
-            tag("path", d=SHAPES[place % len(SHAPES)][1], transform=f"translate({x:.1f} {y:.1f})", class_="whole"),
-            class_=f"colour-{place % COLOURS}",
-        )
+        if self.holds(dot):
+            parts = [
+                tag("path", d=f"M{self.x(dot.low):.1f} {y:.1f}H{self.x(dot.high):.1f}"),
+                tag("path", d=SHAPES[place % len(SHAPES)][1], transform=f"translate({x:.1f} {y:.1f})", class_="whole"),
+            ]
+        else:
+            right = dot.value > self.high
+            said = f"{dot.value:.3f} →" if right else f"← {dot.value:.3f}"
+            parts = [tag("text", said, x=x, y=y + 4, class_="end" if right else None)]
+        title = tag("title", f"{dot.group}, {dot.name}: {dot}")
+        return tag("g", title, *parts, class_=f"colour-{place % COLOURS}")
+
+
+def _most(values: Sequence[float]) -> Sequence[float]:
+    """The values without those far away, where with them the others would have less than a quarter of the width.
+
+    Far is more than FAR median distances from the median.
+    """
+    middle = median(values)
+    far = FAR * median(abs(value - middle) for value in values)
+    near = [value for value in values if abs(value - middle) <= far]
+    return near if far and 4 * (max(near) - min(near)) < max(values) - min(values) else values

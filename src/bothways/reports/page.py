@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bothways.corpus.ngrams import NAMES
 from bothways.reports import charts, text
+from bothways.reports.curves import Curve
 from bothways.reports.html import Markup, tag
 from bothways.reports.record import Record, latest, number
 from bothways.reports.style import SCRIPT, STYLE
@@ -141,10 +142,9 @@ def _tiles(record: Record) -> Iterator[Markup]:
     yield from tile("Read", number(last, "tokens"), compact, f"tokens in {steps or 0:,.0f} steps")
     operations = f"{compact(flops)} operations" if flops else ""
     yield from tile("Time", number(last, "seconds"), lambda taken: str(timedelta(seconds=round(taken))), operations)
-    speeds = sorted(speed for line in record.train if (speed := number(line, "tokens_per_second")) is not None)
-    share = latest(number(line, "useful_share") for line in record.train)
-    of_peak = f", {share:.0%} of peak" if share is not None else ""
-    yield from tile("Speed", speeds[len(speeds) // 2] if speeds else None, compact, f"tokens a second{of_peak}")
+    speed, share = (Curve.of(key, record.train, key).median for key in ("tokens_per_second", "useful_share"))
+    of_peak = f", {share:.1%} of peak" if share is not None else ""
+    yield from tile("Speed", speed, compact, f"tokens a second{of_peak} (medians)")
     yield from tile("Model", number(record.manifest, "model", "parameters"), compact, "weights")
 
 

@@ -194,7 +194,7 @@ dl.words dd { margin: 0 0 10px; color: var(--soft); }
   .tile .figure { font-size: 22px; }
   .card { padding: 14px; }
   .wide th, .wide td { padding: 9px 12px; }
-  .wide thead th { white-space: normal; min-width: 104px; }
+  .wide thead th { white-space: normal; min-width: 72px; }
   .wide th:first-child { position: sticky; left: 0; background: var(--card); padding-right: 6px; }
   .wide .ours th:first-child { background: color-mix(in srgb, var(--accent) 8%, var(--card)); }
   .curves > label { padding: 6px 11px; }
@@ -229,7 +229,7 @@ for (const svg of document.querySelectorAll("svg[data-frame]")) {
   const say = y => {
     const value = low + (high - low) * (1 - (y - top) / height);
     if ("percent" in svg.dataset) return (100 * value).toFixed(1) + "%";
-    return value >= 1000 || value < 0.1 ? compact(value) : value.toFixed(3);
+    return value >= 100 || value < 0.1 ? compact(value) : value.toFixed(3);
   };
   let cursor, tip;
   const leave = () => { cursor?.remove(); tip?.remove(); cursor = tip = null; };

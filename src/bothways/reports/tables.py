@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bothways.corpus.ngrams import NAMES
-from bothways.reports.html import Markup, join, row, table, tag
+from bothways.reports.html import Markup, join, piece_name, row, table, tag
 from bothways.reports.record import Record, number, part
 
 TOLD_ELSEWHERE = frozenset({"status", "baselines", "samples", "text"})
@@ -121,7 +121,7 @@ def _fill(fill: dict[str, Any]) -> Markup:
     for answer in _records(fill.get("answers")):
         share = min(1.0, max(0.0, number(answer, "probability") or 0.0))
         bar = tag("span", tag("span", style=f"width: {100 * share:.1f}%"), class_="bar")
-        piece = tag("span", str(answer.get("piece", "")).strip() or "(space)")
+        piece = tag("span", piece_name(str(answer.get("piece", ""))))
         answers.append(tag("li", piece, bar, tag("span", f"{share:.1%}", class_="share")))
     return tag("article", tag("p", *shown, class_="fill"), tag("ol", *answers, class_="answers"), class_="card")
 

@@ -24,6 +24,22 @@ from bothways.tasks.task import Example
 
 MOST_LABELS, MOST_MISTAKES = 20, 20
 LONGEST_TEXT = 600  # characters of an example that are shown
+IN_WORDS = {
+    "f1": "F1",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "matthews": "Matthews correlation",
+    "spearman": "Spearman correlation",
+    "pearson": "Pearson correlation",
+    "mean_squared_error": "mean squared error",
+    "exact": "exact match",
+    "whole": "intent and slots right",
+    "intent_accuracy": "intent accuracy",
+    "mrr": "mean reciprocal rank",
+    "recall_at_1": "found first",
+    "recall_at_10": "found among ten",
+}
+"""What metrics are called on the page, where that is not their key."""
 
 
 def write_report(
@@ -40,7 +56,7 @@ def write_report(
         "header",
         tag("p", "A Bothways fine-tuning run", class_="kind"),
         tag("h1", record.name, tag("span", str(manifest.get("status", "")), class_="status done")),
-        tag("dl", *_tiles(manifest), class_="tiles"),
+        tag("dl", *_tiles(record), class_="tiles"),
     )
     foot = "Written by Bothways from metrics.jsonl and manifest.json beside this page."
     path = folder / "report.html"
@@ -48,13 +64,29 @@ def write_report(
     return path
 
 
-def _tiles(manifest: dict[str, Any]) -> Iterator[Markup]:
+def in_words(metric: str) -> str:
+    """A metric's name as one writes it."""
+    if metric.startswith("slot_"):
+        return f"slots: {in_words(metric.removeprefix('slot_'))}"
+    return IN_WORDS.get(metric, metric)
+
+
+def _why(record: Record) -> str:
+    """Why an epoch was kept: it was the best, or the first of those that were alike."""
+    first, *_ = record.manifest["best"]["scores"]
+    best = max(line["scores"][first] for line in record.validation)
+    alike = [str(line["epoch"]) for line in record.validation if line["scores"][first] == best]
+    return f"best {in_words(first)} on dev" if len(alike) == 1 else f"the first of {', '.join(alike)}: alike on dev"
+
+
+def _tiles(record: Record) -> Iterator[Markup]:
+    manifest = record.manifest
     scores = manifest.get("test") or manifest["best"]["scores"]
     where = "on the test examples" if manifest.get("test") else "on the dev examples"
-    tiles = [(name.replace("_", " "), f"{value:.3f}", where) for name, value in list(scores.items())[:4]]
+    tiles = [(in_words(name), f"{value:.3f}", where) for name, value in list(scores.items())[:4]]
     examples = manifest["examples"]
     tiles.append(("Examples", f"{examples['train']:,}", f"train; {examples['dev']:,} dev, {examples['test']:,} test"))
-    tiles.append(("Best epoch", str(manifest["best"]["epoch"]), "by the first score on dev"))
+    tiles.append(("Epoch kept", str(manifest["best"]["epoch"]), _why(record)))
     for name, figure, unit in tiles:
         parts = tag("dt", name), tag("dd", figure, class_="figure"), tag("dd", unit, class_="unit")
         yield tag("div", *parts, class_="tile")
@@ -78,19 +110,19 @@ def _scores(record: Record) -> Markup:
         "Dev examples after every epoch. In small print: 95 % of what other test examples would have given (bootstrap)."
     )
     warnings = [tag("p", f"Warning: {line}.", class_="about") for line in record.manifest.get("warnings") or ()]
-    heads = ("", *(name.replace("_", " ") for name in names))
+    heads = ("", *map(in_words, names))
     return _section("How well it does", about, *warnings, table(heads, rows))
 
 
 def _curves(record: Record) -> Markup:
     loss = replace(Curve.of("training", record.train, "loss"), style="training")
-    behind = [replace(loss, style="noise"), loss.smoothed()] if len(loss.points) >= SMOOTH_FROM else [loss]
+    behind = [loss.smoothed(), replace(loss, style="noise")] if len(loss.points) >= SMOOTH_FROM else [loss]
     speed = Curve.of("examples a second", record.train, "examples_per_second")
     speed = speed.smoothed() if len(speed.points) >= SMOOTH_FROM else speed
     charts = [
         Chart("Loss", "What is minimised, on training examples.", behind),
         Chart("Learning rate", "Up at first, then down to nothing.", [Curve.of("rate", record.train, "learning_rate")]),
-        Chart("Examples a second", "Looks at the dev examples left out.", [speed], from_zero=True),
+        Chart("Examples a second", "Looks at the dev examples left out.", [speed], from_zero=True, typical=True),
         Chart(
             "Padding",
             "Places in a batch that hold no text.",
@@ -100,7 +132,8 @@ def _curves(record: Record) -> Markup:
     ]
     first = next(iter(record.validation[-1]["scores"]))
     charts.insert(
-        1, Chart(first.replace("_", " "), "On the dev examples.", [Curve.of(first, record.validation, "scores", first)])
+        1,
+        Chart(in_words(first), "On the dev examples.", [Curve.of(in_words(first), record.validation, "scores", first)]),
     )
     return pictures({"": charts}, record.train, title="Over the run", about="Count in steps or in time.", first="step")
 
