@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -86,7 +85,9 @@ def readings(trained: Trained) -> tuple[Reads, ...]:
 @torch.inference_mode()
 def _pooled(reader: Reader, texts: Sequence[str], reads: Reads, modules: SentenceModules | None) -> np.ndarray:
     """float32 [texts, 1, width], read in one direction; without `modules`, every layer's means [texts, L + 1, D]."""
-    rows, text_of = _rows(reader, texts, reads)
+    of_others = reader.sentence is not None and not reader.pretrained_here  # its tokenizer says what stands around
+    longest = reader.sentence.length if reader.sentence is not None and of_others else None
+    rows, text_of = reader.rows(texts, closed=of_others or reads != "left to right", longest=longest)
     every, config, made = modules is None, reader.model.config, modules or SentenceModules()
     shape = (len(texts), config.layers + 1 if every else 1, config.width * len(made.pooling))
     sums, counts = np.zeros(shape, dtype=np.float32), np.zeros((len(texts), 1, 1), dtype=np.float32)
@@ -109,21 +110,6 @@ def _pooled(reader: Reader, texts: Sequence[str], reads: Reads, modules: Sentenc
         np.add.at(sums, text_of[batch], torch.stack(found, dim=1).cpu().numpy() * weights)
         np.add.at(counts, text_of[batch], weights)
     return sums / counts
-
-
-def _rows(reader: Reader, texts: Sequence[str], reads: Reads) -> tuple[list[np.ndarray], np.ndarray]:
-    """As the objective laid them; a folder of sentence-transformers has what its tokenizer puts around a text."""
-    if reader.sentence is None or reader.trained.objective:
-        return reader.rows(texts, closed=reads != "left to right")
-    before, behind = reader.tokenizer.frame.one
-    longest = min(reader.model.config.length, reader.sentence.length or reader.model.config.length)
-    room, rows, owner = longest - len(before) - len(behind), [], []
-    for number, pieces in enumerate(reader.tokenizer.encode_batch(texts)):
-        around = (before, behind) if len(pieces) or before or behind else (reader.tokenizer.opening(pieces), behind)
-        for part in np.array_split(pieces, max(1, math.ceil(len(pieces) / room))):
-            rows.append(np.array([*around[0], *part, *around[1]], dtype=np.int64))
-            owner.append(number)
-    return rows, np.array(owner, dtype=np.int64)
 
 
 class ScalarMix(nn.Module):

@@ -122,13 +122,16 @@ class Reader:
         """How many pieces of a row that goes on are given: those before the text, or the first where none are put."""
         return max(1, len(self.around(closed=False)[0]))
 
-    def rows(self, texts: Sequence[str], *, closed: bool) -> tuple[list[np.ndarray], np.ndarray]:
+    def rows(
+        self, texts: Sequence[str], *, closed: bool, longest: int | None = None
+    ) -> tuple[list[np.ndarray], np.ndarray]:
         """Texts with what is `around` them: int64 rows, and for each row the number of its text.
 
-        A text longer than the model reads becomes several rows of nearly one length, each with its own specials: rows
-        are cut like that in training too.
+        A text longer than the model reads, or than `longest`, becomes several rows of nearly one length, each with its
+        own specials: rows are cut like that in training too.
         """
-        room = self.model.config.length - sum(map(len, self.around(closed=closed)))
+        length = min(self.model.config.length, longest or self.model.config.length)
+        room = length - sum(map(len, self.around(closed=closed)))
         rows, owner = [], []
         for number, pieces in enumerate(self.tokenizer.encode_batch(texts)):
             for part in np.array_split(np.array(pieces, dtype=np.int64), max(1, math.ceil(len(pieces) / room))):

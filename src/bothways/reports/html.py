@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from html import escape
 
 VOID = frozenset({"br", "hr", "input", "link", "meta"})
-_DRAWN = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {
+_DRAWN: dict[int, int | str] = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {
     0x7F: 0x2421,
     **dict.fromkeys((*range(0x80, 0xA0), *range(0xD800, 0xE000)), "\N{REPLACEMENT CHARACTER}"),
 }

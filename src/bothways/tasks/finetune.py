@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bothways import __version__
 from bothways.arguments import checked
@@ -31,6 +30,7 @@ from bothways.tasks.config import FinetuneConfig, rate_for, task_named
 from bothways.tasks.data import Asked, Data, encoded, enough, read_data
 from bothways.tasks.intervals import bootstrap
 from bothways.tasks.judged import remember, trained_on, worth
+from bothways.tasks.layerwise import optimiser
 from bothways.tasks.losses import losses_of
 from bothways.tasks.predict import Tuned, measure
 from bothways.tasks.records import Skipped
@@ -213,37 +213,6 @@ def _expecting_the_mean(model: Model, data: Data) -> Model:
     if data.answers.kind == "number" and out.bias is not None:
         out.bias.fill_(float(np.mean([example.gold for example in data.train])))
     return model
-
-
-def optimiser(config: FinetuneConfig, weights: Replicated, *, layers: int, width: int) -> torch.optim.Optimizer:
-    """AdamW; the rate falls by `layer_decay` with every layer down from the head; vectors are not decayed."""
-    groups: dict[tuple[int, bool], list[Tensor]] = {}
-    for name, weight in weights.master.items():
-        groups.setdefault((_depth(name, layers), weight.dim() >= 2), []).append(weight)
-    rate = rate_for(config, width)
-    made = torch.optim.AdamW(
-        [
-            {
-                "params": params,
-                "lr": rate * config.layer_decay ** (layers + 1 - depth),
-                "weight_decay": config.weight_decay if matrix else 0.0,
-            }
-            for (depth, matrix), params in groups.items()
-        ],
-        betas=(0.9, 0.999),
-        eps=1e-8,
-        fused=True,
-    )
-    for group in made.param_groups:
-        group["peak"] = group["lr"]
-    return made
-
-
-def _depth(name: str, layers: int) -> int:
-    """0 for the embeddings, 1 for the first block, ..., and one more than the last block for what is above them."""
-    if name.startswith("backbone.embeddings."):
-        return 0
-    return int(name.split(".")[2]) + 1 if name.startswith("backbone.blocks.") else layers + 1
 
 
 def batches_of(run: Run) -> Callable[[int, float], list[Batch]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bothways.corpus.lines import Skip
 from bothways.errors import DataError, UsageError
 from bothways.inference.answering import whole
 from bothways.inference.examples import Encoded, encode_words
@@ -18,7 +19,7 @@ from bothways.inference.schemes import OUTSIDE, Scheme, scheme_of
 from bothways.inference.words import Words
 from bothways.model import Answers
 from bothways.tasks.labels import label_name, natural
-from bothways.tasks.records import NAMES, BadField, Columns, Skip
+from bothways.tasks.records import NAMES, BadField, Columns
 from bothways.tasks.task import Example, Heard, Task, file_of
 from bothways.text import Tokenizer
 
