@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from html import escape
 
 VOID = frozenset({"br", "hr", "input", "link", "meta"})
-_DRAWN: dict[int, int | str] = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {
-    0x7F: 0x2421,
+_DRAWN: dict[int, str] = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\n"} | {
+    0x7F: chr(0x2421),
     **dict.fromkeys((*range(0x80, 0xA0), *range(0xD800, 0xE000)), "\N{REPLACEMENT CHARACTER}"),
 }
 """Control characters as their pictures, and what no page may hold."""

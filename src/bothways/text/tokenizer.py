@@ -258,7 +258,7 @@ class Tokenizer:
         return re.split(before + re.escape(mask.content) + (r"\s*" if mask.rstrip else ""), self._named(text))
 
     def _named(self, text: str) -> str:
-        return _whole(text).replace("[MASK]", self.roles["mask"])
+        return _whole(text).replace("[MASK]", self.roles.get("mask", "[MASK]"))
 
     @cached_property
     def _marking(self) -> Engine:
