@@ -11,8 +11,7 @@ import typer
 from bothways.cli.show import Json, console, options_given, print_json
 
 if TYPE_CHECKING:
-    from bothways.corpus.lines import Skip
-    from bothways.tasks.records import Columns, Skipped
+    from bothways.tasks.records import Columns, Skip, Skipped
 
 Column = Annotated[
     list[str],

@@ -9,13 +9,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from bothways.corpus.lines import Skip
 from bothways.corpus.records import field_names, read_records
 from bothways.errors import DataError, UsageError
 from bothways.inference.examples import Encoded
 from bothways.model import Answers
 from bothways.tasks.config import FinetuneConfig, task_named
-from bothways.tasks.records import BadField, Columns, Skipped, plain, refuse
+from bothways.tasks.records import BadField, Columns, Skip, Skipped, plain, refuse
 from bothways.tasks.task import Example, Task
 from bothways.tasks.thresholds import check_thresholds
 from bothways.text import Tokenizer

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from bothways.corpus.lines import Skip
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
 from bothways.inference.answering import logits_of
@@ -23,7 +22,7 @@ from bothways.model import Answers, Model, local, read_saved
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks.config import TASKS
 from bothways.tasks.data import Asked, check_known, encoded, enough, read_examples, streamed
-from bothways.tasks.records import Columns, refuse
+from bothways.tasks.records import Columns, Skip, refuse
 from bothways.tasks.task import Example, Heard, Task
 from bothways.text import Tokenizer
 

@@ -10,13 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bothways.corpus.lines import Skip
 from bothways.inference.examples import Encoded
 from bothways.inference.relating import Pair
 from bothways.inference.words import Words
 from bothways.model import Answers
 from bothways.model.answers import Head
-from bothways.tasks.records import Columns
+from bothways.tasks.records import Columns, Skip
 from bothways.text import Tokenizer
 
 
