@@ -53,7 +53,7 @@ def read_published(path: Path) -> Published:
     fields = {**(family.defaults if family else {}), **fields}
     _refuse(path, fields)
     if family is None:
-        engine = Engine.from_str(json.dumps(spec))
+        engine = Engine.from_file(str(path))
     else:
         if missing := next((key for key in family.needs if fields[key] is None), None):
             raise DataError(f"{path.parent}: {missing} is null; {name} cannot be without it")
