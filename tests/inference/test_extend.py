@@ -136,7 +136,7 @@ def test_text_that_looks_like_a_special_piece_is_text(loaded: Loaded) -> None:
     ("arguments", "message"),
     [
         ({"temperature": -1.0}, "temperature is 0 .* got -1.0"),
-        ({"temperature": float("nan")}, "temperature is 0 .* got nan"),
+        ({"temperature": float("nan")}, "temperature: expected a number, got nan"),
         ({"top_p": 0.0}, "top_p is a share, above 0 and at most 1, got 0.0"),
         ({"top_p": 1.5}, "top_p is a share"),
         ({"top_k": 0}, "top_k is how many pieces to choose among, 1 or more, got 0"),

@@ -9,6 +9,7 @@ from itertools import accumulate
 
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Engine
+from tokenizers.processors import TemplateProcessing
 
 from bothways.errors import UsageError, unknown
 from bothways.text.characters import ALONE, kind_of
@@ -32,7 +33,11 @@ def train_tokenizer(texts: Iterable[str], *, kind: str = "bpe", size: int = 8192
         raise unknown("kind of tokenizer", kind, _TRAINERS)
     if size < _SMALLEST:
         raise UsageError(f"expected a vocabulary of at least {_SMALLEST} pieces, got {size}")
-    return Tokenizer(_TRAINERS[kind]([unicodedata.normalize("NFC", text) for text in texts], size))
+    engine = _TRAINERS[kind]([unicodedata.normalize("NFC", text) for text in texts], size)
+    framed = [(name, engine.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    pair = "[CLS] $A [SEP] $B:1 [SEP]:1"
+    engine.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", pair=pair, special_tokens=framed)
+    return Tokenizer(engine)
 
 
 def _train_bpe(texts: Sequence[str], size: int) -> Engine:
