@@ -114,6 +114,19 @@ def test_it_says_so_when_counting_does_better(tmp_path: Path) -> None:
     assert "ahead by 0.201" in page.text
 
 
+def test_a_verdict_is_not_held_against_counting(tmp_path: Path) -> None:
+    """ELECTRA's discriminator says original or replaced, and no piece."""
+    folder = write_run(tmp_path / "run")
+    lines = [line | {"losses": {"generator": 5.0, "discriminator": 0.3}, "bits_per_byte": {}} for line in metrics(60)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = read(folder)
+    assert "beaten by 1.872" in page.text and "beaten by 6.572" not in page.text
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    charts = {title: card for card, title in re.findall(r"(<figure.*?<h3>Loss: (.*?)</h3>.*?</figure>)", html)}
+    assert "unigram" in charts["generator"] and "unigram" not in charts["discriminator"]
+    assert "Dashed" not in charts["discriminator"]
+
+
 def test_it_says_when_not_all_was_counted(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     told = manifest()

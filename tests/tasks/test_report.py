@@ -59,6 +59,13 @@ def test_other_tasks_have_a_page_too(task: str, body: Path, tmp_path: Path) -> N
     assert low <= RunFolder(run).manifest()["test"][TASKS[task].metric] <= high
 
 
+def test_a_word_that_is_wrong_twice_is_shown_twice(classifier: Path) -> None:
+    example = Example(0, ("a b a",), ("B-X", "O", "B-X"), "f, line 1", words=("a", "b", "a"))
+    told = {"tags": ["O", "O", "O"], "probabilities": [0.9, 0.9, 0.9]}
+    page = write_report(classifier, [example], [told], ANSWERS_OF_TAGS, where="test").read_text(encoding="utf-8")
+    assert page.count('<th scope="row">a</th><td>O, right: B-X</td>') == 2
+
+
 def test_metrics_are_named_as_one_writes_them() -> None:
     """All that the tasks hand out, as docs/finetuning.md lists them."""
     keys = {*re.findall(r'"(\w+)": float\(', "".join(file.read_text() for file in TASK_FILES))} - {

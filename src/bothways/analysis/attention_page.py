@@ -73,7 +73,7 @@ def render(name: str, seen: Sequence[Attention], many: Sequence[Heads] = ()) -> 
         tag(
             "p",
             "Over a square: what takes more than half of the head's attention in this very text, else how far it "
-            "looks. The darker, the larger the weight; the weights of a line sum to 1:",
+            "looks. The stronger the colour, the larger the weight; the weights of a line sum to 1:",
             class_="about",
         ),
         _shades(),
@@ -176,7 +176,7 @@ def _levels(weights: np.ndarray) -> list[Markup]:
     found = []
     for value in range(1, LEVELS + 1):
         cells = "".join(
-            f"M{LEFT + x * side:.4g} {TOP + y * side:.4g}h{side:.4g}v{side:.4g}h-{side:.4g}z"
+            f"M{LEFT + x * side:.2f} {TOP + y * side:.2f}h{side:.2f}v{side:.2f}h-{side:.2f}z"
             for y, x in np.argwhere(level == value)
         )
         if cells:

@@ -89,5 +89,5 @@ def _words(found: Sequence[Contextuality]) -> Iterator[Markup]:
     for one in found:
         most, least = one.extremes(-1)
         for title, words in (("most contextual", most), ("least contextual", least)):
-            said = join(*(join(tag("b", word.strip()), f" {value:.2f}  ") for word, value in words))
+            said = join(*(join(tag("b", word.strip()), f"\N{NO-BREAK SPACE}{value:.2f}  ") for word, value in words))
             yield tag("div", tag("h3", f"{one.name}, {title}"), tag("p", said), class_="card")

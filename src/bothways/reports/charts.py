@@ -100,19 +100,19 @@ def _losses(record: Record) -> Iterator[Chart]:
         behind = [training]
         if len(training.points) >= SMOOTH_FROM:
             behind = [training.smoothed(), replace(training, style="noise")]
-        if record.reads_one_way(name):
-            said = (
-                "the next piece of text, given those before it",
-                "models that count pieces, pairs and triples of them",
-            )
-        else:
-            said = "the pieces it was asked for", "guessing by how common a piece is"
+        names = record.counted(name)
+        asked, counting = {
+            0: ("which verdict is right", ""),
+            1: ("the pieces it was asked for", "guessing by how common a piece is"),
+        }.get(
+            len(names), ("the next piece of text, given those before it", "models that count pieces, pairs and triples")
+        )
+        dashed = f" Dashed: {counting}, on the same held-out text." if names else ""
         yield Chart(
             f"Loss: {name}",
-            f"How surprised it is by {said[0]}, in nats a piece: lower is better. Dashed: {said[1]}, on the same "
-            "held-out text.",
+            f"How surprised it is by {asked}, in nats: lower is better.{dashed}",
             [held_out, *behind],
-            _levels(record, "nats", NAMES if record.reads_one_way(name) else NAMES[:1]),
+            _levels(record, "nats", names),
         )
     yield Chart(
         "Bits per byte",

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bothways.corpus.ngrams import NAMES
 from bothways.errors import UsageError
+
+VERDICTS = frozenset({"discriminator", "rtd", "sentences"})
+"""Losses of objectives that judge and say no pieces, and so cannot be held against models that count these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,12 @@ class Record:
     def reads_one_way(self, objective: str) -> bool:
         """Does this loss predict every piece from those before it, as the n-grams do? Then it has bits per byte."""
         return self.final("bits_per_byte", objective) is not None
+
+    def counted(self, objective: str) -> tuple[str, ...]:
+        """The n-grams that say what this loss asks for."""
+        if objective in VERDICTS:
+            return ()
+        return tuple(NAMES) if self.reads_one_way(objective) else tuple(NAMES[:1])
 
 
 def part(line: dict[str, Any], *keys: str) -> dict[str, Any]:

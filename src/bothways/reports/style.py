@@ -70,7 +70,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 .wide th:first-child { text-align: left; font-weight: 500; }
 .wide thead th {
   border-top: 0; color: var(--soft); font-size: 13px; font-weight: 500; line-height: 1.35;
-  vertical-align: bottom;
+  vertical-align: bottom; overflow-wrap: normal;
 }
 .wide thead td { border-top: 0; }
 .wide thead small { display: block; font-size: 12px; }

@@ -71,8 +71,8 @@ def _columns(record: Record) -> Iterator[_Column]:
         return {name: record.baseline(name, key) for name in names}
 
     for name in record.objectives:
-        names = NAMES if record.reads_one_way(name) else NAMES[:1]
-        yield _Column(f"Loss: {name}", "nats, lower is better", record.final("losses", name), grams("nats", names))
+        theirs = grams("nats", record.counted(name))
+        yield _Column(f"Loss: {name}", "nats, lower is better", record.final("losses", name), theirs)
     one_way = [name for name in record.objectives if record.reads_one_way(name)]
     for name in one_way or [""]:
         bits = record.final("bits_per_byte", name) if name else None

@@ -187,7 +187,7 @@ def _mistakes(examples: Sequence[Example], said: Sequence[dict[str, Any]], answe
         tag(
             "article",
             tag("p", _short(" / ".join(text for text in example.texts if text)), class_="fill"),
-            tag("table", *(row(name, text) for name, text in told.items()), class_="facts"),
+            tag("table", *(row(name, text) for name, text in told), class_="facts"),
             class_="card",
         )
         for _, example, told in found
@@ -202,38 +202,42 @@ def _short(text: str) -> str:
 
 def _wrong(
     examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
-) -> Iterator[tuple[float, Example, dict[str, str]]]:
+) -> Iterator[tuple[float, Example, Sequence[tuple[str, str]]]]:
     """(how far off, the example, what was right and what was said)."""
     for example, one in zip(examples, said, strict=True):
         if answers.kind in ("span", "span or none"):
             if not exact(one["text"], [text for text, _ in example.gold]):
                 right = " / ".join(text for text, _ in example.gold) or "no answer"
-                yield one["probability"], example, {"right": right, "said": one["text"] or "no answer"}
+                yield one["probability"], example, _beside(right, one["text"] or "no answer")
         elif answers.kind == "choice":
             if one["choice"] != example.gold:
                 sure = one["probabilities"][one["choice"]]
-                yield sure, example, {"right": example.texts[2 + example.gold], "said": one["text"]}
+                yield sure, example, _beside(example.texts[2 + example.gold], one["text"])
         elif answers.kind == "number":
             off = abs(one["score"] - example.gold)
-            yield off, example, {"right": f"{example.gold:g}", "said": f"{one['score']:.2f}"}
+            yield off, example, _beside(f"{example.gold:g}", f"{one['score']:.2f}")
         elif answers.head == "vector":
             low, high = map(float, answers.labels)
             if example.gold is not None:
                 off = abs(one["similarity"] - (example.gold - low) / (high - low))
-                yield off, example, {"right": f"{example.gold:g}", "said": f"a cosine of {one['similarity']:.2f}"}
+                yield off, example, _beside(f"{example.gold:g}", f"a cosine of {one['similarity']:.2f}")
         elif answers.head == "tags":
             bad = [i for i, (tag, gold) in enumerate(zip(one["tags"], example.gold, strict=False)) if tag != gold]
             if bad and example.words is not None:
-                words = {example.words[i]: f"{one['tags'][i]}, right: {example.gold[i]}" for i in bad[:8]}
+                words = [(example.words[i], f"{one['tags'][i]}, right: {example.gold[i]}") for i in bad[:8]]
                 yield max(one["probabilities"][i] for i in bad), example, words
         elif answers.kind == "several":
             off = [label for label in answers.labels if (label in one["label"]) != (label in example.gold)]
             if off:
                 sure = max(abs(one["probabilities"][label] - 0.5) for label in off)
-                yield sure, example, {"right": ", ".join(example.gold), "said": ", ".join(one["label"])}
+                yield sure, example, _beside(", ".join(example.gold), ", ".join(one["label"]))
         elif one["label"] != example.gold:
             sure = one["probabilities"][one["label"]]
-            yield sure, example, {"right": example.gold, "said": f"{one['label']} ({sure:.0%} sure)"}
+            yield sure, example, _beside(example.gold, f"{one['label']} ({sure:.0%} sure)")
+
+
+def _beside(right: str, said: str) -> Sequence[tuple[str, str]]:
+    return ("right", right), ("said", said)
 
 
 def _facts(manifest: dict[str, Any]) -> Markup:
