@@ -121,7 +121,13 @@ def _curves(record: Record) -> Markup:
     speed = speed.smoothed() if len(speed.points) >= SMOOTH_FROM else speed
     charts = [
         Chart("Loss", "What is minimised, on training examples.", behind),
-        Chart("Learning rate", "Up at first, then down to nothing.", [Curve.of("rate", record.train, "learning_rate")]),
+        Chart(
+            "Learning rate",
+            "Up at first, then down to nothing.",
+            [Curve.of("rate", record.train, "learning_rate")],
+            from_zero=True,
+            whole=True,
+        ),
         Chart("Examples a second", "Looks at the dev examples left out.", [speed], from_zero=True, typical=True),
         Chart(
             "Padding",
@@ -135,7 +141,13 @@ def _curves(record: Record) -> Markup:
         1,
         Chart(in_words(first), "On the dev examples.", [Curve.of(in_words(first), record.validation, "scores", first)]),
     )
-    return pictures({"": charts}, record.train, title="Over the run", about="Count in steps or in time.", first="step")
+    return pictures(
+        {"": charts},
+        record.train,
+        title="Over the run",
+        about="Count in steps or in time. Steep beginnings run off the top.",
+        first="step",
+    )
 
 
 def _lengths(record: Record) -> Markup:
