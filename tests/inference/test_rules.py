@@ -91,7 +91,7 @@ def test_whatever_asks_the_model_obeys_it(model: Loaded) -> None:
         assert model.fill(hidden, top_k=1)[0][0].probability == pytest.approx(float(chances.max()), rel=1e-4)
     whole, apart = (model.embed([TEXT, other])[0] for other in (TEXT, ENGLISH[1]))
     assert np.allclose(whole, apart, atol=1e-5)  # whatever stands beside it
-    weights = attention(model.reader, TEXT).weights
+    weights = attention(model.reader, TEXT)[0].weights
     far = np.abs(np.subtract.outer(*2 * [np.arange(weights.shape[-1])])) > 3
     assert far.any() and not weights[..., far].any()
 

@@ -39,8 +39,7 @@ def fill(reader: Reader, texts: Sequence[str], *, top_k: int = 5) -> list[list[l
     reader.needs("hidden")
     if top_k < 1:
         raise UsageError(f"top_k is how many guesses are wanted, 1 or more, got {top_k}")
-    mask, sep = reader.tokenizer.vocabulary.mask, reader.tokenizer.vocabulary.sep
-    silent = sorted({*reader.silent().tolist(), sep} & {*range(reader.model.config.vocabulary)})
+    mask, silent = reader.tokenizer.vocabulary.mask, reader.silent()
     rows = reader.marked_rows(texts)
     for number, (row, text) in enumerate(zip(rows, texts, strict=True), 1):
         if mask not in row:
