@@ -188,6 +188,7 @@ def test_an_empty_text_needs_a_piece_to_begin_with(tmp_path: Path) -> None:
     config = transformers.Qwen3Config(vocab_size=256, hidden_size=32, intermediate_size=48, num_hidden_layers=1)
     transformers.Qwen3ForCausalLM(config).save_pretrained(tmp_path)
     byte_level().save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     model = bothways.load(tmp_path, device="cpu")
     assert model.extend("a", max_new_tokens=3).startswith("a")
     with pytest.raises(UsageError, match="expected a text, got none, and the model's files name no piece that begins"):
