@@ -99,7 +99,7 @@ def lines(out: Path, *, without: set[str] = TIMES) -> list[dict[str, Any]]:
 
 def train_lines(out: Path) -> list[dict[str, Any]]:
     """The lines of the steps, without what a larger budget changes."""
-    return [line for line in lines(out, without={*TIMES, "progress"}) if line["kind"] == "train"]
+    return [line for line in lines(out, without={*TIMES, "progress", "steps"}) if line["kind"] == "train"]
 
 
 def tensors(out: Path, *, step: int | None = None) -> dict[str, torch.Tensor]:

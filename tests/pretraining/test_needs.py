@@ -108,7 +108,7 @@ def test_a_run_over_languages_is_saved_with_them_as_segments(
             UsageError,
             "unilm1 marks the parts of a row .*ours, theirs",
         ),
-        ("shards", "unilm1", CLASSIC, UsageError, "unilm1 marks .* with 6 segments, .* has 2: --set model.segments=6"),
+        ("shards", "unilm1", CLASSIC, UsageError, "unilm1 tells 6 kinds .* has 2: --set model.segments=6"),
     ],
 )
 def test_what_shards_lack_is_said_before_the_run(

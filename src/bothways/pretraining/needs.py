@@ -42,11 +42,6 @@ def check_needs(objective: Objective, shards: Shards, shape: ModelConfig) -> Non
             f"{shards.path} apart ({', '.join(languages)}). Prepare the text without names of languages, or train the "
             "modern shape, which has no segments: --set model.shape=modern --set model.segments=0"
         )
-    if shape.segments < objective.segments:
-        raise UsageError(
-            f"{objective.name} marks the parts of a row with {objective.segments} segments, and the model has "
-            f"{shape.segments}: --set model.segments={objective.segments}"
-        )
     if shape.segments < len(languages):
         raise UsageError(
             f"the languages {', '.join(languages)} are told apart by segments, and the model has {shape.segments}: "
