@@ -23,9 +23,11 @@ from typer.testing import CliRunner
 from bothways import machine, pretraining
 from bothways.cli import app
 from bothways.corpus import sources
+from bothways.model import ModelConfig
 from bothways.objectives import OBJECTIVES
+from bothways.planning import here
 from bothways.pretraining import PretrainConfig, rehearsal, setup
-from bothways.training.config import Budget
+from bothways.training.config import Budget, TrainingConfig
 
 STEPS = 2
 BLOCK = re.compile(r"^(?:<!-- (?P<mark>.*?) -->\n+)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -141,11 +143,16 @@ def shortened() -> Iterator[None]:
     def quick_peak(*given: Any, **_: Any) -> float:
         return peak(*given, seconds=0.01)
 
+    def quick_step(shape: ModelConfig, *, size: str, length: int) -> TrainingConfig:
+        return TrainingConfig(budget=Budget(steps=1), length=length, step_tokens=4 * length, micro_tokens=4 * length)
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(here, "SECONDS", 1.0)
         patch.setattr(sources, "python_docs", lambda: islice(documents(), 60))
         patch.setattr(pretraining, "pretrain", quick_pretrain)
         patch.setattr(rehearsal, "rehearse", lambda config: rehearse(_short(config, resume=False)))
         patch.setattr(setup, "gemm_peak", quick_peak)
+        patch.setattr(here, "training_for", quick_step)
         patch.setenv("THP_MEM_ALLOC_ENABLE", "1")
         ours = dict(OBJECTIVES)
         yield

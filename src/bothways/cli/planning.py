@@ -191,8 +191,7 @@ def _here(
     """This machine, at the speed at which it trains this very shape."""
     from bothways.errors import UsageError
     from bothways.machine import memory
-    from bothways.planning import Device, Fleet
-    from bothways.planning.here import pace, training_for
+    from bothways.planning import Device, Fleet, here
 
     if shape is None:
         raise UsageError("this machine cannot try a number of weights: say --size LAYERSxWIDTH, or --hardware")
@@ -202,7 +201,8 @@ def _here(
             "say --hardware"
         )
     with doing("measuring this machine"):
-        found = pace(shape, training_for(shape, size=size, length=length), objective=objective)
+        training = here.training_for(shape, size=size, length=length)
+        found = here.pace(shape, training, objective=objective, seconds=here.SECONDS)
     reached = found.utilisation * found.peak
     peak = max(found.peak, reached)  # measured in half a second, which others may have disturbed
     return Fleet(Device("this machine", peak, memory()), utilisation=reached / peak, price=price)
