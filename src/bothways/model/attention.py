@@ -7,11 +7,15 @@ Letters: B rows, T tokens, H heads, E head width, Q queries, K keys.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import Function
 
 from bothways.model.config import RotaryScaling
+from bothways.model.kernels import apply
 
 
 class Rotary:
@@ -35,10 +39,13 @@ class Rotary:
         self.cos = angle.cos().to(dtype)  # [B, 1, T, E]
         self.sin = angle.sin().to(dtype)
 
-    def turn(self, x: Tensor) -> Tensor:
-        """Rotates the two halves of x [B, H, T, E]."""
-        left, right = x.chunk(2, dim=-1)
-        return x * self.cos + torch.cat([-right, left], -1) * self.sin
+    def turn(self, x: Tensor, *, back: bool = False, out: Tensor | None = None) -> Tensor:
+        """Rotates the two halves of x [..., B, H, T, E] into `out`, in few passes over memory; `back` undoes it."""
+        half, sign = x.shape[-1] // 2, -1 if back else 1
+        turned = torch.mul(x, self.cos, out=out)
+        turned[..., :half].addcmul_(x[..., half:], self.sin[..., :half], value=-sign)
+        turned[..., half:].addcmul_(x[..., :half], self.sin[..., :half], value=sign)
+        return turned
 
 
 def _scaled(frequency: Tensor, scaling: RotaryScaling) -> Tensor:
@@ -48,11 +55,36 @@ def _scaled(frequency: Tensor, scaling: RotaryScaling) -> Tensor:
     return frequency * (share + (1 - share) / scaling.factor)
 
 
+class _SplitHeads(Function):
+    """Split and turned; backward, the three gradients are laid into one tensor, turned back on the way."""
+
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, heads: int, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.rotary = rotary
+        split = by_heads(qkv, heads)
+        q, k = rotary.turn(split[:2])
+        return q, k, split[2]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        rows, heads, length, head_width = grads[0].shape
+        result = grads[0].new_empty(rows, length, 3 * heads * head_width)
+        q, k, v = by_heads(result, heads)
+        ctx.rotary.turn(grads[0], back=True, out=q)
+        ctx.rotary.turn(grads[1], back=True, out=k)
+        v.copy_(grads[2])
+        return result, None, None
+
+
+def by_heads(qkv: Tensor, heads: int) -> Tensor:
+    """qkv [B, T, 3*H*E] seen as [3, B, H, T, E]."""
+    return qkv.view(*qkv.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)
+
+
 def split_heads(qkv: Tensor, *, heads: int, rotary: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
     """qkv [B, T, 3*H*E] -> q, k, v [B, H, T, E], the first two turned by their positions."""
-    rows, length, width = qkv.shape
-    q, k, v = qkv.view(rows, length, 3, heads, width // (3 * heads)).permute(2, 0, 3, 1, 4)
-    return (q, k, v) if rotary is None else (rotary.turn(q), rotary.turn(k), v)
+    q, k, v = by_heads(qkv, heads) if rotary is None else apply(_SplitHeads, qkv, heads, rotary)
+    return q, k, v
 
 
 def taken(x: Tensor, at: Tensor | None) -> Tensor:

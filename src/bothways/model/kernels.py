@@ -56,7 +56,8 @@ class _SwiGLU(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         (grad,) = grads
         gate, up, gated = ctx.saved_tensors
-        return torch.ops.aten.silu_backward(grad * up, gate), grad * gated
+        grad_gate = grad * up
+        return torch.ops.aten.silu_backward.grad_input(grad_gate, gate, grad_input=grad_gate), grad * gated
 
 
 LOGITS_AT_ONCE = 2**25  # 64 MiB of bf16 logits

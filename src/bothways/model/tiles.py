@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from bothways.model.attention import Rotary
+from bothways.model.attention import Rotary, by_heads
 from bothways.model.kernels import apply
 
 SIDE = 128  # of a tile, queries; keys come in multiples of it, so that few shapes are met: oneDNN keeps code for each
@@ -88,11 +88,10 @@ class _AttendByTiles(Function):
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, heads: int, rotary: Rotary | None, tiles: Sequence[Tile]) -> Tensor:
-        rows, length, width = qkv.shape
-        split = qkv.view(rows, length, 3, heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, E]
-        q, k = _turn(split[:2].contiguous(), rotary)
+        split = by_heads(qkv, heads)
+        q, k = split[:2].contiguous() if rotary is None else rotary.turn(split[:2].contiguous())
         v = split[2].contiguous()
-        ctx.scale = (width // (3 * heads)) ** -0.5
+        ctx.scale = q.shape[-1] ** -0.5
         context = torch.empty_like(v)
         kept = []
         for tile in tiles:
@@ -123,28 +122,18 @@ class _AttendByTiles(Function):
             torch.ops.aten._softmax_backward_data.out(scores, weights, -1, scores.dtype, grad_input=scores)
             _add_product(tile.of_queries(grad_q), scores, keys, ctx.scale)
             _add_product(tile.of_keys(grad_k), scores.transpose(1, 2), queries, ctx.scale)
-        result = q.new_empty(rows, length, 3, heads, head_width)
-        parts = result.permute(2, 0, 3, 1, 4)
-        parts[:2].copy_(_turn(split[:2], ctx.rotary, back=True))
+        result = q.new_empty(rows, length, 3 * heads * head_width)
+        parts = by_heads(result, heads)
+        if ctx.rotary is None:
+            parts[:2].copy_(split[:2])
+        else:
+            ctx.rotary.turn(split[:2], back=True, out=parts[:2])
         parts[2].copy_(grad_v)
-        return result.view(rows, length, -1), None, None, None
+        return result, None, None, None
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor, scale: float = 1.0) -> None:
     torch.baddbmm(total, a, b, alpha=scale, out=total)
-
-
-def _turn(x: Tensor, rotary: Rotary | None, *, back: bool = False) -> Tensor:
-    """`Rotary.turn` of x [2, B, H, T, E] with fewer passes over memory; `back` undoes it (the transpose)."""
-    if rotary is None:
-        return x
-    half = x.shape[-1] // 2
-    sin = rotary.sin[..., :half]
-    sign = -1 if back else 1
-    turned = x * rotary.cos
-    turned[..., :half].addcmul_(x[..., half:], sin, value=-sign)
-    turned[..., half:].addcmul_(x[..., :half], sin, value=sign)
-    return turned
 
 
 def attend_by_tiles(qkv: Tensor, *, heads: int, rotary: Rotary | None, tiles: Sequence[Tile]) -> Tensor:
