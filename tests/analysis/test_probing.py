@@ -149,6 +149,9 @@ def test_bits_per_byte_are_what_score_says_and_counting_stands_beside(
     named = {(one.one, one.other) for one in probed.differences}
     assert ("one", "trigram") in named and ("bigram", "trigram") not in named
     assert all(one.p < 1e-6 for one in probed.differences if one.other == "trigram")
+    page = render(probed)
+    assert page.count("Less is better. Bars:") == 1 and "More is better." not in page
+    assert "Above 0: the first has the larger figure." in page
 
 
 def test_the_error_of_a_ratio_is_that_of_resampled_items() -> None:
@@ -271,6 +274,7 @@ def test_pairs_name_their_paradigm_and_facts_their_relation(model: Loaded, tmp_p
     whole = [one for one in found.standings if one.group is None]
     assert {(one.items, one.templates) for one in whole} == {(12, 3)}
     assert "over the 3 templates from which the items were made" in render(found)
+    assert "More is better. Bars:" in render(found)
     guess = model.fill(["the [MASK]"])[0][0][0].piece.strip()
     facts = [{"text": "the [MASK]", "answer": guess, "part": "all", "relation": f"r{i % 2}"} for i in range(8)]
     for one in cloze(model, Records.read(write(tmp_path / "f.jsonl", *facts))):

@@ -176,6 +176,12 @@ def test_the_page_escapes_what_models_say_and_shows_divergence(whole: dict[str, 
     )
 
 
+def test_a_rate_that_was_not_searched_has_a_dash_for_trials(whole: dict[str, Any]) -> None:
+    for entry in whole["objectives"]:
+        entry["trials"] = []
+    assert shown(whole)[0].count("<td>–</td><td>–</td></tr>") == len(NAMES)
+
+
 def test_compute_that_is_not_equal_is_said() -> None:
     entries = [{"objective": name, "flops": flops} for name, flops in (("causal", 1e12), ("mlm", 1.2e12))]
     said = unequal({"budget": {"flops": 1e11}, "objectives": entries})

@@ -55,6 +55,11 @@ def test_small_numbers_are_written_short() -> None:
     assert re.findall(r'class="end">([^<]+)', svg) == ["0", "5e-4", "1e-3", "1.5e-3"]
 
 
+def test_what_is_never_negative_is_not_drawn_below_zero() -> None:
+    assert Chart("Accuracy", "", [Curve.of("dev", lines([0.0, 0.0]), "loss")]).bounds() == (0.0, 0.1)
+    assert Chart("Spearman", "", [Curve.of("dev", lines([-0.2, 0.1]), "loss")]).bounds()[0] < -0.2
+
+
 def test_numbers_beside_a_curve_differ_from_each_other() -> None:
     named = re.findall(r'class="end">([^<]+)', drawn([1.0992, 1.0975, 1.0981]))
     assert len(set(named)) == len(named) > 2

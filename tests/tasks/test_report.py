@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bothways.inference.relating import Pair
 from bothways.model import Answers
 from bothways.pretraining.folder import RunFolder
 from bothways.tasks import finetune, report
@@ -64,6 +65,14 @@ def test_a_word_that_is_wrong_twice_is_shown_twice(classifier: Path) -> None:
     told = {"tags": ["O", "O", "O"], "probabilities": [0.9, 0.9, 0.9]}
     page = write_report(classifier, [example], [told], ANSWERS_OF_TAGS, where="test").read_text(encoding="utf-8")
     assert page.count('<th scope="row">a</th><td>O, right: B-X</td>') == 2
+
+
+def test_a_relation_that_is_wrong_says_between_what(classifier: Path) -> None:
+    pair = Pair.marked("the <e2>wheel</e2> of a <e1>car</e1>")
+    examples = [Example(0, (pair.text,), "a", "f, line 1", pair=pair)]
+    page = write_report(classifier, examples, [said("b", 0.9)], ANSWERS, where="test").read_text(encoding="utf-8")
+    things = re.findall(r'<th scope="row">(first|second)</th><td>([^<]*)</td>', page)
+    assert things == [("first", "car"), ("second", "wheel")]
 
 
 def test_metrics_are_named_as_one_writes_them() -> None:

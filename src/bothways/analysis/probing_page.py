@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from bothways.analysis.heldout import NAME as BITS
 from bothways.analysis.probing import SURE, Probed, Standing
 from bothways.corpus.ngrams import NAMES
 from bothways.reports.html import Markup, row, table, tag
@@ -33,7 +34,8 @@ def render(found: Probed) -> str:
 def _section(name: str, standings: Sequence[Standing], colours: Sequence[str]) -> Markup:
     dots = [Dot(_group(one.group), one.model, one.figure, one.low, one.high) for one in standings]
     chance = 0.5 if name.startswith("pairs") else None
-    drawn = figure(name, _said(standings, chance), dots, colours=colours, chance=chance)
+    better = "Less is better." if standings[0].probe == BITS else "More is better."
+    drawn = figure(name, f"{better} {_said(standings, chance)}", dots, colours=colours, chance=chance)
     details = [tag("details", tag("summary", "All figures"), _table(standings), class_="card")] if len(dots) > 1 else []
     return tag("section", tag("h2", name), drawn, *details)
 
@@ -91,7 +93,7 @@ def _differences(found: Probed) -> Markup:
     )
     about = (
         f"{len(sure)} of {len(found.differences)} differences are more than chance: over the same items, p below "
-        f"{SURE} after Holm's correction for all of them."
+        f"{SURE} after Holm's correction for all of them. Above 0: the first has the larger figure."
     )
     listed = table(("", "models", "difference", "p"), rows) if sure else Markup()
     return tag("section", tag("h2", "More than chance"), tag("p", about, class_="about"), listed)

@@ -243,7 +243,7 @@ def _costs(result: dict[str, Any]) -> Markup:
             compact(entry["flops"]),
             compact(entry["tokens"]),
             str(timedelta(seconds=round(entry["seconds"]))),
-            [tag("small", _trial(trial)) for trial in entry["trials"]],
+            [tag("small", _trial(trial)) for trial in entry["trials"]] or "–",
             compact(entry["search"]["flops"]) if entry["trials"] else "–",
         )
         for entry in result["objectives"]

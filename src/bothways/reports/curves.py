@@ -124,12 +124,13 @@ class Chart:
         return compact(value) if abs(value) >= 100 else f"{value:.3f}" if abs(value) >= 0.1 else f"{value:.2g}"
 
     def bounds(self) -> tuple[float, float]:
-        """The lowest and highest value shown; a steep beginning is left to run off the top."""
+        """The lowest and highest value shown, never below zero if no value is; a steep beginning runs off the top."""
         values = [value for curve in self.curves if curve.style != "noise" for _, value in curve.shown(self.whole)]
         values += [value for _, value in self.levels]
         low, high = min(values), max(values)
         room = 0.07 * (high - low) or 0.1 * abs(high) or 0.1
-        return (0.0 if self.percent or self.from_zero else low - room), high + room
+        below = low - room if low < 0 else max(low - room, 0.0)
+        return (0.0 if self.percent or self.from_zero else below), high + room
 
     def numbers(self, axes: Sequence[Axis]) -> Iterator[Sequence[str | float]]:
         """What is drawn: the curve, its place on every axis, its value; of a level the place is empty."""

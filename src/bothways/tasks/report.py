@@ -199,13 +199,21 @@ def _mistakes(examples: Sequence[Example], said: Sequence[dict[str, Any]], answe
         tag(
             "article",
             tag("p", _short(" / ".join(text for text in example.texts if text)), class_="fill"),
-            tag("table", *(row(name, text) for name, text in told), class_="facts"),
+            tag("table", *(row(name, text) for name, text in (*_things(example), *told)), class_="facts"),
             class_="card",
         )
         for _, example, told in found
     ]
     about = f"The surest of its wrong answers on the {where} examples. Some of them may be right, and the file wrong."
     return _section("Where it is wrong", about, tag("div", *cards, class_="columns"))
+
+
+def _things(example: Example) -> Sequence[tuple[str, str]]:
+    """Of a relation: between what."""
+    if example.pair is None:
+        return ()
+    things = (example.pair.text[start:end] for start, end in example.pair.things)
+    return tuple(zip(("first", "second"), things, strict=True))
 
 
 def _short(text: str) -> str:
