@@ -13,6 +13,7 @@ from bothways.batch import Vocabulary
 from bothways.errors import ModelError
 from bothways.model import Cache, ModelConfig, Trained, architecture, read_saved, save_faces
 from bothways.model.config import RotaryScaling
+from bothways.model.families import read_config
 from bothways.visibility import ordered
 from tests.model.small import MODERN, model_of, packed, random_pieces
 
@@ -180,3 +181,10 @@ def test_robertas_padding_is_piece_one(tmp_path: Path) -> None:
             save_tokenizer=lambda folder, template: None,
             card=lambda face: "",
         )
+
+
+def test_sizes_that_do_not_fit_are_told_plainly() -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 3}
+    more = {"intermediate_size": 64, "vocab_size": 50, "max_position_embeddings": 32}
+    with pytest.raises(ModelError, match="head_dim do not fit: heads must be a multiple of key_heads, got 4 and 3"):
+        read_config({"model_type": "llama", **sizes, **more}, words=False)

@@ -154,7 +154,7 @@ def test_a_file_of_which_nothing_can_be_read(tmp_path: Path) -> None:
 
 def test_numbers_of_thousands_of_digits_are_no_numbers(tmp_path: Path) -> None:
     for digits, said in (
-        (5000, "line 1: expected JSON, got something else"),
+        (5000, "line 1: expected whole numbers of up to 4,300 digits, got a longer one"),
         (400, "line 1: field 'score': expected a num"),
     ):
         (tmp_path / "a.jsonl").write_text('{"text": "x", "score": %s}\n{"text": "x", "score": 1}\n' % ("1" * digits))

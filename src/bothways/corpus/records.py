@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -80,8 +81,11 @@ def json_lines(path: Path, fields: Sequence[str] = ()) -> Found:
         elif line.strip():
             try:
                 yield number, json.loads(line)
-            except (ValueError, RecursionError) as error:  # ValueError also of numbers with thousands of digits
+            except (json.JSONDecodeError, RecursionError) as error:
                 yield number, Bad(f"expected JSON, got something else ({error})")
+            except ValueError:  # what Python says of it is a call of its own
+                longest = sys.get_int_max_str_digits()
+                yield number, Bad(f"expected whole numbers of up to {longest:,} digits, got a longer one")
 
 
 def _table(path: Path, fields: Sequence[str]) -> Found:

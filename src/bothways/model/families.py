@@ -195,7 +195,8 @@ def read_config(values: Mapping[str, Any], *, words: bool) -> ModelConfig:
         first = error.errors()[0]
         if not first["loc"]:
             fields = "hidden_size, num_attention_heads, num_key_value_heads and head_dim"
-            raise ModelError(f"config.json: {fields} do not fit: {first['msg']}") from None
+            message = first["msg"].removeprefix("Value error, ")
+            raise ModelError(f"config.json: {fields} do not fit: {message}") from None
         field = ".".join(map(str, first["loc"]))
         theirs = (family.names | _COMPUTED).get(field, field)
         raise ModelError(f"config.json: {theirs} ({field}): {first['msg']}, got {first['input']!r}") from None
