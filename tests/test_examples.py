@@ -25,7 +25,7 @@ def quickstart() -> ModuleType:
 
 
 def test_a_model_behind_the_bigram_is_told_how_to_go_on(quickstart: ModuleType) -> None:
-    """Steps done, steps that others do, and a command whose options exist: it fails only of the run that is not here."""
+    """Steps done, steps that others do, and a command whose options exist, which fails of the missing run."""
     line = quickstart.too_little({"bits_per_byte": {"causal": 2.33}, "step": 116}, {"bits_per_byte": 2.16})
     assert "116 steps were done" in line and str(quickstart.USUAL_STEPS) in line
     words = shlex.split(line.partition("Go on with: ")[2])

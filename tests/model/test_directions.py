@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from bothways.batch import Vocabulary
 from bothways.errors import ModelError
 from bothways.model import Model, Trained, read_saved, save_faces
+from tests.inference.made import CAUSAL, MLM, make_run
 from tests.model.test_config_fields import FAMILIES, Made, changed, folders, ours, theirs
 
 transformers = pytest.importorskip("transformers")
@@ -151,3 +152,22 @@ def test_a_second_table_or_bias_of_the_classic_shape(
     save_file({**tensors, name: tensors[like] + 0.1}, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match=f"{name} differs from {like}"):
         read_saved(tmp_path)
+
+
+@pytest.mark.parametrize(("trained", "face", "said"), [(CAUSAL, "decoder", False), (MLM, "encoder", True)])
+def test_a_model_of_ours_is_not_turned_round_in_silence(
+    trained: Trained, face: str, said: bool, tmp_path: Path
+) -> None:
+    """bothways.json says what was taught; a config.json that was changed since says another thing."""
+    folder = make_run(tmp_path, trained) / face
+    assert read_saved(folder).trained.faces == (face,)
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {"is_causal": said}))
+    with pytest.raises(ModelError, match=rf"is_causal is {said}(, and the model was taught|: transformers reads)"):
+        read_saved(folder)
+
+
+def test_a_class_that_is_no_list_is_named(folders: Made, tmp_path: Path) -> None:
+    changed(folders["Llama", "words"], tmp_path / "llama", architectures="LlamaForCausalLM")
+    with pytest.raises(ModelError, match="architectures: expected a list with the name of a class, got 'Llama"):
+        read_saved(tmp_path / "llama")

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bothways.machine import BF16
 from bothways.pretraining import run, setup
 from tests.conftest import Once
 from tests.pretraining.small import make_shards
+
+
+@pytest.fixture(autouse=True, scope="package")
+def named_precision() -> Iterator[None]:
+    """Runs here name their precision: those in bf16 hold where it is switched off for the rest of the suite too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(BF16, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -247,9 +247,15 @@ def _modern(told: Mapping[str, Any], *, words: bool) -> dict[str, Any]:
 
 
 def class_of(values: Mapping[str, Any]) -> str:
-    """The transformers class that config.json names; empty where it names none."""
-    named = values.get("architectures")
-    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
+    """The transformers class that config.json names; empty where it names none.
+
+    Raises:
+        ModelError: what should name it is no list of names.
+    """
+    named = values.get("architectures") or [""]
+    if not isinstance(named, list) or not isinstance(named[0], str):
+        raise ModelError(f"config.json: architectures: expected a list with the name of a class, got {named!r}")
+    return named[0]
 
 
 def labels_of(values: Mapping[str, Any]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from bothways.files import sync_folder
 from bothways.model.answers import Answers
 from bothways.model.config import ModelConfig
 from bothways.model.faces import Trained, architecture, config_json
-from bothways.model.families import class_of, read_config, sizes
+from bothways.model.families import class_of, from_left, read_config, sizes
 from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.model import Model
 from bothways.model.names import (
@@ -240,8 +240,31 @@ def _trained(folder: Path, values: Mapping[str, Any], *, words: bool) -> Trained
     """As noted there; in a folder of others, by their class and by whether a head for words is there."""
     noted = folder / "bothways.json"
     if noted.exists():
-        return Trained.from_json(_read_json(noted))
+        trained = Trained.from_json(_read_json(noted))
+        _check_direction(values, trained.answers)
+        return trained
     return Trained.guess(values, words=words or class_of(values).endswith("ForMaskedLM"))
+
+
+def _check_direction(values: Mapping[str, Any], answers: Answers | None) -> None:
+    """What bothways.json says was taught in one direction: config.json must not have been given another since.
+
+    Raises:
+        ModelError: it was.
+    """
+    name = class_of(values)
+    if answers is not None:
+        left = answers.reads == "decoder"
+    elif name.endswith(("ForCausalLM", "ForMaskedLM")):
+        left = name.endswith("ForCausalLM")
+    else:  # a body may be read in a way of its objective's own
+        return
+    if from_left(values) != left:
+        field = "is_decoder" if "is_decoder" in values else "is_causal"
+        raise ModelError(
+            f"config.json: {field} is {values.get(field)!r}, and the model was taught to read "
+            f"{'from left to right' if left else 'from all sides'}. Write it back as it was saved."
+        )
 
 
 def read_body(folder: Path, answers: Answers, *, dropout: float | None = None, seed: int = 0) -> Model:
