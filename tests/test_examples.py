@@ -29,7 +29,7 @@ def test_a_model_behind_the_bigram_is_told_how_to_go_on(quickstart: ModuleType) 
     line = quickstart.too_little({"bits_per_byte": {"causal": 2.33}, "step": 116}, {"bits_per_byte": 2.16})
     assert "116 steps were done" in line and str(quickstart.USUAL_STEPS) in line
     words = shlex.split(line.partition("Go on with: ")[2])
-    assert words[:2] == ["bothways", "pretrain"] and f"{quickstart.USUAL_STEPS}steps" in words
+    assert words[:2] == ["bothways", "pretrain"] and f"{2 * quickstart.USUAL_STEPS}steps" in words
     assert "--resume" in words and str(quickstart.RUN) in words
     refused = CliRunner().invoke(app, [*words[1:4], "nowhere", *words[5:7]])
     assert "No such option" not in refused.output and refused.exception is not None

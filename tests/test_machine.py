@@ -70,11 +70,14 @@ def test_bf16_is_read_from_the_flags(tmp_path: Path, cpuinfo: str, instructions:
 def test_precision_is_decided_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the processor, unless it is asked for by name; and by the environment for the whole program."""
     monkeypatch.delenv("BOTHWAYS_BF16", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     plain = lay(tmp_path / "plain", {"proc/cpuinfo": "flags : fpu avx2\n"})
     quick = lay(tmp_path / "quick", {"proc/cpuinfo": "flags : fpu avx512_bf16\n"})
     assert [machine.precision_for(root=root) for root in (plain, quick)] == ["fp32", "bf16"]
     assert machine.precision_for("bf16", root=plain) == "bf16"
     assert machine.precision_for("fp32", root=quick) == "fp32"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert machine.precision_and_why(plain) == ("bf16", "a GPU multiplies it directly")
     monkeypatch.setenv("BOTHWAYS_BF16", "off")
     assert machine.precision_for(root=quick) == "fp32"
     with pytest.raises(UsageError, match="BOTHWAYS_BF16=off"):

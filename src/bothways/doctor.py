@@ -126,12 +126,8 @@ def _folder(folder: Path) -> Check:
 
 
 def _precision(root: Path) -> Check:
-    instructions = machine.bf16_instructions(root)
-    if machine.bf16_refused():
-        return Check("precision", f"fp32: {machine.BF16}=off in the environment", "fp32")
-    if not instructions:
-        return Check("precision", "fp32: this processor has no instructions for bf16", "fp32")
-    return Check("precision", f"bf16: this processor multiplies it directly ({instructions})", "bf16")
+    precision, why = machine.precision_and_why(root)
+    return Check("precision", f"{precision}: {why}", precision)
 
 
 def _huge_pages(root: Path) -> Check:
@@ -172,7 +168,7 @@ def _peaks(seconds: float, root: Path) -> list[Check]:
     """The speed of the three matrix products, with one thread and with one a core, in the precisions worth using."""
     checks = []
     cores = machine.cores(root)
-    for precision in ("fp32", "bf16")[: 1 + (machine.precision_for(root=root) == "bf16")]:
+    for precision in sorted({"fp32", machine.precision_for(root=root)}, reverse=True):
         for threads in sorted({1, cores}):
             speeds = machine.gemm_speeds(precision, threads=threads, seconds=seconds)
             shape, best = max(speeds.items(), key=lambda item: item[1])

@@ -96,22 +96,28 @@ def bf16_refused() -> bool:
 
 
 def precision_for(asked: str = "auto", *, root: Path = ROOT) -> str:
-    """What a model computes in, "bf16" or "fp32": the one place where it is decided.
-
-    "auto" is bf16 on a GPU and where the processor has instructions for it, unless BOTHWAYS_BF16=off.
+    """What a model computes in, "bf16" or "fp32"; "auto" leaves it to the machine.
 
     Raises:
         UsageError: bf16 was asked for by name, and is switched off.
     """
-    if bf16_refused():
-        if asked == "bf16":
-            raise UsageError(f"precision bf16 was asked for, and the environment says {BF16}=off: change one of them")
-        return "fp32"
-    if asked != "auto":
-        return asked
-    import torch
+    if asked == "bf16" and bf16_refused():
+        raise UsageError(f"precision bf16 was asked for, and the environment says {BF16}=off: change one of them")
+    return asked if asked != "auto" else precision_and_why(root)[0]
 
-    return "bf16" if torch.cuda.is_available() or bf16_instructions(root) else "fp32"
+
+def precision_and_why(root: Path = ROOT) -> tuple[str, str]:
+    """What this machine computes in where nothing is asked for, and the reason: the one place where it is decided."""
+    if bf16_refused():
+        return "fp32", f"{BF16}=off in the environment"
+    if instructions := bf16_instructions(root):
+        return "bf16", f"this processor multiplies it directly ({instructions})"
+    if package_version("torch"):
+        import torch
+
+        if torch.cuda.is_available():
+            return "bf16", "a GPU multiplies it directly"
+    return "fp32", "this processor has no instructions for bf16"
 
 
 def dtype_of(precision: str) -> torch.dtype:

@@ -125,3 +125,22 @@ def test_weights_that_are_a_pickle_are_not_opened(tmp_path: Path) -> None:
     (tmp_path / "whole" / "2_Dense" / "model.safetensors").rename(tmp_path / "whole" / "2_Dense" / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"expected the weights in model.safetensors"):
         bothways.load(tmp_path / "whole", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("modules.json", "[{", r"modules.json: expected a JSON list, got what does not read"),
+        ("modules.json", "{}", r"modules.json: expected a JSON list, got dict"),
+        ("modules.json", '[{"path": ""}]', "modules.json: expected modules with type and path"),
+        ("1_Pooling/config.json", "[]", "config.json: expected a JSON object, got list"),
+        ("sentence_bert_config.json", '{"max_seq_length": "long"}', "max_seq_length: expected a whole number"),
+        ("config_sentence_transformers.json", '{"truncate_dim": 0}', "truncate_dim: expected a whole number"),
+        ("config_sentence_transformers.json", '{"prompts": ["query"]}', "prompts: expected an object"),
+    ],
+)
+def test_files_that_do_not_read_are_named(name: str, text: str, message: str, tmp_path: Path) -> None:
+    saved(tmp_path, modules.Pooling(WIDTH, "mean"))
+    (tmp_path / "whole" / name).write_text(text, encoding="utf-8")
+    with pytest.raises(ModelError, match=message):
+        bothways.load(tmp_path / "whole", device="cpu")

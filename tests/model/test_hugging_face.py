@@ -239,7 +239,7 @@ def damage(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing": (lambda f: (f / "config.json").unlink(), "holds no model: expected a Hugging Face folder"),
-    "no json": (lambda f: (f / "config.json").write_text("{"), "cannot be read as JSON"),
+    "no json": (lambda f: (f / "config.json").write_text("{"), "expected a JSON object, got what does not read"),
     "a list": (lambda f: (f / "config.json").write_text("[]"), "expected a JSON object, got list"),
     "gpt2": (lambda f: damage(f, lambda v: v.update(model_type="gpt2")), "model_type is gpt2; Bothways loads bert"),
     "a size missing": (lambda f: damage(f, lambda v: v.pop("hidden_size")), "hidden_size is missing"),

@@ -13,7 +13,7 @@ from bothways.corpus.ngrams import NAMES
 from bothways.reports.charts import colours_of, pictures
 from bothways.reports.curves import Chart, Curve
 from bothways.reports.html import Markup, join, piece_name, row, table, tag
-from bothways.reports.page import document
+from bothways.reports.page import document, explained
 from bothways.reports.record import Record, number
 from bothways.reports.text import section as what_it_read
 from bothways.training.display import compact
@@ -40,7 +40,7 @@ def render(result: dict[str, Any], records: Mapping[str, Sequence[Record]]) -> s
         *(what_it_read(some[0]) for some in list(records.values())[:1]),  # all read the same
         _samples(result["samples"], colours),
         _costs(result),
-        _words(),
+        explained(WORDS),
     ]
     names = ", ".join(colours)
     header = tag(
@@ -264,8 +264,3 @@ def _factor(entry: dict[str, Any]) -> str:
 def _trial(trial: dict[str, Any]) -> str:
     loss = trial["loss"]
     return f"{trial['factor']:g}: " + ("diverged" if loss is None else f"{loss:.3f}")
-
-
-def _words() -> Markup:
-    pairs = [part for word, meaning in WORDS.items() for part in (tag("dt", word), tag("dd", meaning))]
-    return tag("details", tag("summary", "The words on this page"), tag("dl", *pairs, class_="words"), class_="card")

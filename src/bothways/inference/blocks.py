@@ -36,28 +36,25 @@ class CleanBlocks:
         zeros = torch.zeros_like(position)
         self._next = Layout(zeros, position // size, zeros, position, zeros.bool(), zeros)
         if pieces.shape[1]:
-            self._read(pieces, replace(layout, step=layout.position // size))
+            self._reader.states_after(self._cache, pieces, replace(layout, step=layout.position // size))
 
     @torch.inference_mode()
     def noisy(self, pieces: np.ndarray) -> Tensor:
         """The states [B, S, D] of the next block, some of whose pieces [B, S] are [MASK]."""
         length = self._cache.length
         fed = torch.from_numpy(pieces).to(self._reader.device)
-        states = self._read(fed, replace(self._next, group=torch.ones_like(self._next.group)))
+        states = self._reader.states_after(
+            self._cache, fed, replace(self._next, group=torch.ones_like(self._next.group))
+        )
         self._cache.keep(length)
         return states
 
     @torch.inference_mode()
     def add(self, pieces: np.ndarray) -> None:
         """The next block [B, S] is clean now."""
-        self._read(torch.from_numpy(pieces).to(self._reader.device), self._next)
+        self._reader.states_after(self._cache, torch.from_numpy(pieces).to(self._reader.device), self._next)
         position = self._next.position + self._size
         self._next = replace(self._next, position=position, step=position // self._size)
-
-    def _read(self, pieces: Tensor, layout: Layout) -> Tensor:
-        known, model = self._cache.grow(layout), self._reader.model
-        states: Tensor = model.backbone(pieces, layout, model.rule.dense(layout, known), cache=self._cache)
-        return states
 
 
 def write_blocks(reader: Reader, texts: Sequence[GrowingText], writing: Writing) -> None:

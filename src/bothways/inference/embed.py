@@ -85,9 +85,9 @@ def readings(trained: Trained) -> tuple[Reads, ...]:
 @torch.inference_mode()
 def _pooled(reader: Reader, texts: Sequence[str], reads: Reads, modules: SentenceModules | None) -> np.ndarray:
     """float32 [texts, 1, width], read in one direction; without `modules`, every layer's means [texts, L + 1, D]."""
-    of_others = reader.sentence is not None and not reader.pretrained_here  # its tokenizer says what stands around
-    longest = reader.sentence.length if reader.sentence is not None and of_others else None
-    rows, text_of = reader.rows(texts, closed=of_others or reads != "left to right", longest=longest)
+    published = None if reader.pretrained_here else reader.sentence  # then its tokenizer says what stands around
+    closed = published is not None or reads != "left to right"
+    rows, text_of = reader.rows(texts, closed=closed, longest=published.length if published else None)
     every, config, made = modules is None, reader.model.config, modules or SentenceModules()
     shape = (len(texts), config.layers + 1 if every else 1, config.width * len(made.pooling))
     sums, counts = np.zeros(shape, dtype=np.float32), np.zeros((len(texts), 1, 1), dtype=np.float32)

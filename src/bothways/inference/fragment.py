@@ -47,16 +47,14 @@ def _write(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
     layout = replace(layout, hidden=pieces == vocabulary.mask)
     counts = [len(row.places) for row in rows]
     cache = Cache(model.config, rows=len(rows), capacity=pieces.shape[1] + max(counts), like=model.table)
-    model.backbone(pieces, layout, model.rule.dense(layout, cache.grow(layout)), cache=cache)
+    reader.states_after(cache, pieces, layout)
     before = np.array([[row.places[0] - 1] for row in rows])  # [B, 1]
     fed = np.array([row.pieces[at] for row, at in zip(rows, before, strict=True)])
     for turn in range(max(counts)):
         position = torch.from_numpy((before + turn).astype(np.int32)).to(reader.device)
         zeros = torch.zeros_like(position)
         place = Layout(zeros, zeros + turn + 1, zeros, position, zeros.bool(), zeros)
-        states = model.backbone(
-            torch.from_numpy(fed).to(reader.device), place, model.rule.dense(place, cache.grow(place)), cache=cache
-        )
+        states = reader.states_after(cache, torch.from_numpy(fed).to(reader.device), place)
         logits = model.logits(states[:, -1]).float()
         logits[:, reader.silent()] = -torch.inf
         drawn = drawing(logits, np.array([row.stream.random() for row in rows]))

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bothways.errors import ModelError, UsageError
-from bothways.model import Model, SentenceModules, Trained
+from bothways.model import Cache, Model, SentenceModules, Trained
 from bothways.text import Tokenizer
 from bothways.text.frame import Pieces
 from bothways.visibility import Layout, ordered
@@ -138,6 +138,12 @@ class Reader:
                 rows.append(self._row(part, closed=closed))
                 owner.append(number)
         return rows, np.array(owner, dtype=np.int64)
+
+    def states_after(self, cache: Cache, pieces: Tensor, layout: Layout) -> Tensor:
+        """The states [B, T, D] of pieces [B, T] that see what is in the cache, to which they are added."""
+        known = cache.grow(layout)
+        states: Tensor = self.model.backbone(pieces, layout, self.model.rule.dense(layout, known), cache=cache)
+        return states
 
     def inside(self, row: np.ndarray) -> np.ndarray:
         """The places of a closed row where its text stands."""

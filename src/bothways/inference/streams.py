@@ -19,7 +19,6 @@ from bothways.errors import UsageError
 from bothways.inference.reading import Reader
 from bothways.inference.writing import GrowingText, Writing
 from bothways.model import Cache
-from bothways.visibility import Layout
 
 
 class Streams:
@@ -36,7 +35,9 @@ class Streams:
         self._next = layout.map(lambda column: column[:, -1:])
         position = self._next.position + 1
         self._next = replace(self._next, position=position, step=position - prompt + 1)
-        self._read(pieces, replace(layout, step=(layout.position - prompt + 1).clamp(min=0)))
+        self._reader.states_after(
+            self._cache, pieces, replace(layout, step=(layout.position - prompt + 1).clamp(min=0))
+        )
 
     @torch.inference_mode()
     def ask(self, count: int) -> Tensor:
@@ -46,7 +47,7 @@ class Streams:
         place = self._next.map(lambda column: column.expand(-1, count))
         place = replace(place, position=place.position + ahead, group=torch.ones_like(place.group))
         masks = torch.full_like(place.position, self._reader.tokenizer.vocabulary.mask).long()
-        states = self._read(masks, place)
+        states = self._reader.states_after(self._cache, masks, place)
         self._cache.keep(length)
         logits: Tensor = self._reader.model.logits(states).float()
         return logits
@@ -57,16 +58,12 @@ class Streams:
         count = pieces.shape[1]
         ahead = torch.arange(count, dtype=torch.int32, device=self._reader.device)
         place = self._next.map(lambda column: column.expand(-1, count))
-        self._read(
+        self._reader.states_after(
+            self._cache,
             torch.from_numpy(pieces).to(self._reader.device),
             replace(place, position=place.position + ahead, step=place.step + ahead),
         )
         self._next = replace(self._next, position=self._next.position + count, step=self._next.step + count)
-
-    def _read(self, pieces: Tensor, layout: Layout) -> Tensor:
-        known, model = self._cache.grow(layout), self._reader.model
-        states: Tensor = model.backbone(pieces, layout, model.rule.dense(layout, known), cache=self._cache)
-        return states
 
 
 def write_streams(reader: Reader, texts: Sequence[GrowingText], writing: Writing) -> None:

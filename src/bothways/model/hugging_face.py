@@ -25,7 +25,7 @@ from torch import Tensor
 from bothways.arguments import checked
 from bothways.batch import Vocabulary
 from bothways.errors import ModelError, UsageError
-from bothways.files import sync_folder
+from bothways.files import read_json, sync_folder
 from bothways.model.answers import Answers
 from bothways.model.config import ModelConfig
 from bothways.model.faces import Trained, architecture, config_json
@@ -333,15 +333,9 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path.parent} holds no model: expected a Hugging Face folder with {path.name}") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise ModelError(f"{path}: expected a JSON object, got {type(values).__name__}")
-    return values
+    if not path.is_file():
+        raise ModelError(f"{path.parent} holds no model: expected a Hugging Face folder with {path.name}")
+    return read_json(path, dict, error=ModelError)
 
 
 def _write_json(path: Path, content: Any) -> None:

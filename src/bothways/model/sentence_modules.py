@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bothways.errors import ModelError
+from bothways.files import read_json
 
 MODULES = "modules.json"
 _TRANSFORMER, _PROMPTS = "sentence_bert_config.json", "config_sentence_transformers.json"
@@ -104,7 +105,9 @@ def read_sentence_modules(folder: Path) -> SentenceModules | None:
     """
     if not (folder / MODULES).is_file():
         return None
-    listed = json.loads((folder / MODULES).read_text(encoding="utf-8"))
+    listed = read_json(folder / MODULES, list, error=ModelError)
+    if not all(isinstance(module, dict) and {"type", "path"} <= module.keys() for module in listed):
+        raise ModelError(f"{folder / MODULES}: expected modules with type and path, got {listed!r:.200}")
     files: dict[str, Any] = {MODULES: listed}
     after: list[Callable[[Tensor], Tensor]] = []
     pooling: tuple[str, ...] = ()
@@ -133,6 +136,11 @@ def read_sentence_modules(folder: Path) -> SentenceModules | None:
         raise ModelError(f"{folder / MODULES}: expected a Transformer and then Pooling, got {len(listed)} modules")
     body, settings = _json(folder / _TRANSFORMER), _json(folder / _PROMPTS)
     _only(folder / _TRANSFORMER, body, _AS_USUAL, free=("max_seq_length", "do_lower_case", "unpad_inputs"))
+    for path, values, key in ((_TRANSFORMER, body, "max_seq_length"), (_PROMPTS, settings, "truncate_dim")):
+        if values.get(key) is not None and (type(values[key]) is not int or values[key] < 1):
+            raise ModelError(f"{folder / path}: {key}: expected a whole number above 0, got {values[key]!r}")
+    if not isinstance(settings.get("prompts") or {}, dict):
+        raise ModelError(f"{folder / _PROMPTS}: prompts: expected an object, got {settings['prompts']!r:.80}")
     prompt = (settings.get("prompts") or {}).get(settings.get("default_prompt_name") or "", "")
     if prompt and not _json(folder / str(listed[1]["path"]) / "config.json").get("include_prompt", True):
         raise ModelError(f"{folder}: include_prompt is false beside a prompt for every text; that is not implemented")
@@ -205,8 +213,7 @@ class _Dense(nn.Module):
 
 
 def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found
+    return read_json(path, dict, error=ModelError) if path.is_file() else {}
 
 
 def _mean_files(width: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def render(record: Record) -> str:
         charts.section(record),
         text.section(record),
         facts(record),
-        _words(),
+        explained(WORDS),
     ]
     foot = "Written by Bothways from metrics.jsonl, manifest.json and config.yaml beside this page."
     return document(f"{record.name}: a Bothways run", _header(record), *sections, foot=foot)
@@ -148,6 +148,7 @@ def _tiles(record: Record) -> Iterator[Markup]:
     yield from tile("Model", number(record.manifest, "model", "parameters"), compact, "weights")
 
 
-def _words() -> Markup:
-    pairs = [part for word, meaning in WORDS.items() for part in (tag("dt", word), tag("dd", meaning))]
+def explained(words: Mapping[str, str]) -> Markup:
+    """The words of a page with their meanings, folded."""
+    pairs = [part for word, meaning in words.items() for part in (tag("dt", word), tag("dd", meaning))]
     return tag("details", tag("summary", "The words on this page"), tag("dl", *pairs, class_="words"), class_="card")

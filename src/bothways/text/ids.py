@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from bothways.errors import DataError
+from bothways.files import read_json
 
 Ids = dict[str, tuple[int, ...]]
 """{"bos_token_id": numbers of pieces, "eos_token_id": ...}"""
@@ -19,7 +18,7 @@ def read_ids(folder: Path) -> Ids:
         DataError: a file that is no JSON object, or an id that is no number.
     """
     files = [folder / name for name in ("generation_config.json", "config.json")]
-    said = [(path, read_json(path)) for path in files if path.is_file()]
+    said = [(path, read_json(path, dict, error=DataError)) for path in files if path.is_file()]
     found: Ids = {}
     for key in ("bos_token_id", "eos_token_id"):
         path, value = next(((path, values[key]) for path, values in said if values.get(key) is not None), (None, []))
@@ -28,17 +27,3 @@ def read_ids(folder: Path) -> Ids:
             raise DataError(f"{path}: {key}: expected the number of a piece, or a list of numbers, got {value!r}")
         found[key] = tuple(ids)
     return found
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """
-    Raises:
-        DataError: it does not hold a JSON object.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected a JSON object, got what does not read: {error}") from None
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: expected a JSON object, got {type(values).__name__}")
-    return values

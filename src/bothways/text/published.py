@@ -19,8 +19,8 @@ from tokenizers import Tokenizer as Engine
 from tokenizers.processors import TemplateProcessing
 
 from bothways.errors import DataError
+from bothways.files import read_json
 from bothways.text.families import ALIASES, FAMILIES, GENERAL, OF_MODEL, Fields
-from bothways.text.ids import read_json
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _INSTEAD = ("vocab", "merges", "tokenizer_object", "post_processor", "gguf_file", "init_inputs")
@@ -216,4 +216,4 @@ def _content(token: Any) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object; a file that is not there is an empty one."""
-    return read_json(path) if path.is_file() else {}
+    return read_json(path, dict, error=DataError) if path.is_file() else {}

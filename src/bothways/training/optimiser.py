@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bothways.training.config import OptimiserConfig
 from bothways.training.muon import Muon
+from bothways.training.weights import KINDS
 
 LEARNING_RATES: dict[str, tuple[float, float]] = {
     "adamw": (3e-3, 3e-3),
@@ -97,7 +98,7 @@ def _choose(
     config = rated(config, width=128) if config.learning_rate is None else config
     rate, adam_rate = config.learning_rate, config.adam_learning_rate or config.learning_rate
     assert rate is not None and adam_rate is not None
-    matrices, tables, vectors = (list(weights[kind]) for kind in ("matrices", "tables", "vectors"))
+    matrices, tables, vectors = (list(weights[kind]) for kind in KINDS)
     if config.name == "muon":
         muon = Muon(matrices, lr=rate, weight_decay=config.weight_decay, dtype=dtype)
         return [muon, *_adam(config, adam_rate, decayed=tables, plain=vectors)]
