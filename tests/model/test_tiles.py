@@ -12,9 +12,10 @@ from torch import Tensor
 
 from bothways.model import tiles as tiled
 from bothways.model.attention import Rotary, attend, split_heads
-from bothways.model.tiles import attend_by_tiles, tiles
+from bothways.model.tiles import attend_by_tiles, faster_tiles, tiles
 
 HEADS, HEAD_WIDTH = 2, 8
+TOLERANCE = {torch.bfloat16: 3e-2, torch.float32: 2e-5}  # of the largest number
 
 
 def drawn(*shape: int, seed: int) -> Tensor:
@@ -32,31 +33,31 @@ def rotary(length: int, dtype: torch.dtype) -> Rotary:
     return Rotary(torch.arange(length)[None], head_width=HEAD_WIDTH, base=10_000.0, dtype=dtype)
 
 
-def assert_equals_formula(mask: Tensor, *, turns: bool, seed: int) -> None:
+def assert_equals_formula(mask: Tensor, *, turns: bool, seed: int, dtype: torch.dtype = torch.bfloat16) -> None:
     rows, length = mask.shape[0], mask.shape[-1]
-    mine = drawn(rows, length, 3 * HEADS * HEAD_WIDTH, seed=seed).bfloat16().requires_grad_()
+    mine = drawn(rows, length, 3 * HEADS * HEAD_WIDTH, seed=seed).to(dtype).requires_grad_()
     theirs = mine.detach().float().requires_grad_()
-    found = attend_by_tiles(
-        mine, heads=HEADS, rotary=rotary(length, torch.bfloat16) if turns else None, tiles=tiles(mask, heads=HEADS)
-    )
+    cut = tiles(mask, heads=HEADS, dtype=dtype)
+    found = attend_by_tiles(mine, heads=HEADS, rotary=rotary(length, dtype) if turns else None, tiles=cut)
     parts = split_heads(theirs, heads=HEADS, rotary=rotary(length, torch.float32) if turns else None)
     expected = attend(*parts, mask).transpose(1, 2).flatten(2)
     weight = drawn(*found.shape, seed=seed + 1)
-    found.backward(weight.bfloat16())
+    found.backward(weight.to(dtype))
     expected.backward(weight)
     assert mine.grad is not None and theirs.grad is not None
     for x, y in ((found, expected), (mine.grad, theirs.grad)):
-        assert x.dtype == torch.bfloat16
-        assert (x.float() - y).abs().max() <= 3e-2 * y.abs().max()
+        assert x.dtype == dtype
+        assert (x.float() - y).abs().max() <= TOLERANCE[dtype] * y.abs().max()
 
 
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
 @pytest.mark.parametrize("turns", [True, False])
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize(
     "rows", [[[512], [300, 212]], [[40] * 12 + [32]], [[128], [60, 68]], [[10, 290], [300], [299, 1]]]
 )
-def test_equals_the_formula(rows: list[list[int]], causal: bool, turns: bool) -> None:
-    assert_equals_formula(packed(rows, causal=causal), turns=turns, seed=len(rows))
+def test_equals_the_formula(rows: list[list[int]], causal: bool, turns: bool, dtype: torch.dtype) -> None:
+    assert_equals_formula(packed(rows, causal=causal), turns=turns, seed=len(rows), dtype=dtype)
 
 
 @settings(max_examples=40)
@@ -91,6 +92,23 @@ def test_what_nobody_sees_is_left_out() -> None:
     assert share(packed([[512]], causal=True)) == 5 / 8
     (whole,) = tiles(packed([[512]]), heads=HEADS)
     assert whole.bias is None
+
+
+def test_in_float32_a_row_is_cut_up_where_that_trains_faster() -> None:
+    short, whole = packed([[60] * 8 + [32]]), packed([[400, 112]])
+
+    def cut(mask: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+        return faster_tiles(mask, heads=HEADS, dtype=dtype) is not None
+
+    assert cut(short)
+    assert cut(packed([[512]], causal=True))
+    assert not cut(whole)
+    assert not cut(packed([[60, 68]]))  # of one tile
+    assert cut(whole, torch.bfloat16)
+    assert not cut(short, torch.float64)
+    with torch.no_grad():
+        assert not cut(short)
+        assert cut(short, torch.bfloat16)
 
 
 def test_what_is_hidden_counts_for_nothing() -> None:

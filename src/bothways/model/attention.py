@@ -1,6 +1,6 @@
 """Attention: rotary positions, and the weighted sum over the tokens that a mask lets be seen.
 
-The plain way is PyTorch's fused attention. Training in bfloat16 on a CPU goes by tiles (model/tiles.py) instead.
+The plain way is PyTorch's fused attention. On a CPU, training goes by tiles (model/tiles.py) where that is faster.
 
 Letters: B rows, T tokens, H heads, E head width, Q queries, K keys.
 """

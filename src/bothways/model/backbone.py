@@ -6,7 +6,7 @@ Letters: B rows, T tokens, D width, Q queries, K keys.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from bothways.model.attention import Rotary
 from bothways.model.block import ClassicBlock, Mask, ModernBlock, RMSNorm
 from bothways.model.cache import Cache
 from bothways.model.config import ModelConfig
-from bothways.model.tiles import tiles
+from bothways.model.tiles import faster_tiles
 from bothways.visibility import Layout
 
 
@@ -138,9 +138,8 @@ def seen_by_blocks(
     config: ModelConfig, x: Tensor, layout: Layout, mask: Tensor | None, *, tiled: bool = True
 ) -> tuple[Mask, Rotary | None]:
     """What all blocks share over one batch: the mask, in tiles where that is faster, and the turned positions."""
-    seen = cast("Mask", mask)
-    if mask is not None and tiled and x.dtype == torch.bfloat16 and x.device.type == "cpu":
-        seen = tiles(mask, heads=config.heads)
+    cut = faster_tiles(mask, heads=config.heads, dtype=x.dtype) if mask is not None and tiled else None
+    seen: Mask = mask if cut is None else cut
     if config.shape != "modern":
         return seen, None
     rotary = Rotary(

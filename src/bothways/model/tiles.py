@@ -1,8 +1,9 @@
-"""Attention in bfloat16 on a CPU: batched products over the tiles of the mask that hold anything visible.
+"""Attention on a CPU: batched products over the tiles of the mask that hold anything visible.
 
-There, batched products are nearly twice as fast as PyTorch's fused attention, whose bfloat16 backward is slower than
-float32 (docs/decisions.md). A tile is small enough to stay in the processor's cache between its products, has no mask
-where all is visible, and is left out where nothing is: packed documents and causal rows cost what they show.
+In bfloat16 they are nearly twice as fast as PyTorch's fused attention, whose backward is slower there than in float32
+(docs/decisions.md); in float32 they are faster to train where enough of a row is hidden. A tile is small enough to stay
+in the processor's cache between its products, has no mask where all is visible, and is left out where nothing is:
+packed documents and causal rows cost what they show.
 
 Letters: B rows, T tokens, H heads, E head width.
 """
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -23,6 +25,7 @@ from bothways.model.kernels import apply
 SIDE = 128  # of a tile, queries; keys come in multiples of it, so that few shapes are met: oneDNN keeps code for each
 SCORES = 2**20  # of a tile of whole rows over all heads: 2 MB
 WORTH = 0.9  # a row is cut up if that leaves less than this share of it
+WORTH_IN_FLOAT32 = 0.7  # and in float32, a batch; measured level at 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,11 @@ class Tile:
     keys: slice
     bias: Tensor | None
 
+    @property
+    def pairs(self) -> int:
+        """Of a query and a key, the same for every head."""
+        return int(np.prod([place.stop - place.start for place in (self.rows, self.queries, self.keys)]))
+
     def of_queries(self, x: Tensor) -> Tensor:
         """[B, H, T, E] -> a view [rows*H, queries, E]."""
         return x[self.rows, :, self.queries].flatten(0, 1)
@@ -46,7 +54,19 @@ class Tile:
         return x[self.rows, :, self.keys].flatten(0, 1)
 
 
-def tiles(mask: Tensor, *, heads: int) -> list[Tile]:
+def faster_tiles(mask: Tensor, *, heads: int, dtype: torch.dtype) -> list[Tile] | None:
+    """The tiles of a boolean mask [B, 1, T, T]; None: PyTorch's fused attention is the faster way."""
+    if mask.device.type != "cpu" or dtype not in (torch.bfloat16, torch.float32):
+        return None
+    if dtype == torch.bfloat16:
+        return tiles(mask, heads=heads, dtype=dtype)
+    if not torch.is_grad_enabled() or mask.shape[-1] <= SIDE:
+        return None
+    found = tiles(mask, heads=heads, dtype=dtype)
+    return found if sum(tile.pairs for tile in found) < WORTH_IN_FLOAT32 * mask.numel() else None
+
+
+def tiles(mask: Tensor, *, heads: int, dtype: torch.dtype = torch.bfloat16) -> list[Tile]:
     """The tiles of a boolean mask [B, 1, T, T] that hold all its visible pairs; every query is in exactly one."""
     length = mask.shape[-1]
     at_once = max(1, SCORES // (heads * length**2))
@@ -59,7 +79,7 @@ def tiles(mask: Tensor, *, heads: int) -> list[Tile]:
             found[-1] = (slice(found[-1][0].start, row + 1), whole, whole)
         else:
             found.append((slice(row, row + 1), whole, whole))
-    return [Tile(r, q, k, _bias(mask[r, :, q, k])) for r, q, k in found]
+    return [Tile(r, q, k, _bias(mask[r, :, q, k], dtype)) for r, q, k in found]
 
 
 def _key_blocks(seen: Tensor) -> list[list[tuple[slice, range]]]:
@@ -76,11 +96,11 @@ def _key_blocks(seen: Tensor) -> list[list[tuple[slice, range]]]:
     return found
 
 
-def _bias(mask: Tensor) -> Tensor | None:
+def _bias(mask: Tensor, dtype: torch.dtype) -> Tensor | None:
     if bool(mask.all()):
         return None
-    bias = torch.zeros(mask.shape, dtype=torch.bfloat16, device=mask.device)
-    return bias.masked_fill_(~mask, torch.finfo(torch.bfloat16).min)
+    bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+    return bias.masked_fill_(~mask, torch.finfo(dtype).min)
 
 
 class _AttendByTiles(Function):
@@ -137,6 +157,6 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor, scale: float = 1.0) -> Non
 
 
 def attend_by_tiles(qkv: Tensor, *, heads: int, rotary: Rotary | None, tiles: Sequence[Tile]) -> Tensor:
-    """qkv [B, T, 3*H*E] in bfloat16 -> [B, T, H*E]: `split_heads` and `attend` under the tiles' mask."""
+    """qkv [B, T, 3*H*E] -> [B, T, H*E]: `split_heads` and `attend` under the tiles' mask."""
     result: Tensor = apply(_AttendByTiles, qkv, heads, rotary, tiles)
     return result
