@@ -30,7 +30,7 @@ LINE = 10_000  # words of a sentence that gensim reads at most
 def write_sentences(shards: Path, file: Path) -> int:
     """The training text as gensim reads it, a line a document: the words of our vocabulary. Returns their number."""
     from bothways.corpus import Shards
-    from bothways.vectors.words import read_words
+    from bothways.word_vectors.words import read_words
 
     words, text, _ = read_words(Shards.open(shards), min_count=SETTINGS["min_count"], lowercase=True)
     spelled = np.array(words.spelled, dtype=object)
@@ -44,7 +44,7 @@ def write_sentences(shards: Path, file: Path) -> int:
 
 def ours(shards: Path, gradient: str, epochs: int) -> tuple[Any, list[tuple[float, float]]]:
     """Vectors, and both clocks whenever training looked at its own."""
-    from bothways.vectors import CbowConfig, train_cbow
+    from bothways.word_vectors import CbowConfig, train_cbow
 
     seen: list[tuple[float, float]] = []
 
@@ -61,7 +61,7 @@ def ours(shards: Path, gradient: str, epochs: int) -> tuple[Any, list[tuple[floa
 def theirs(sentences: Path, epochs: int) -> tuple[Any, list[tuple[float, float]]]:
     from gensim.models import Word2Vec
 
-    from bothways.vectors import WordVectors
+    from bothways.word_vectors import WordVectors
 
     names = {"dim": "vector_size"}
     model = Word2Vec(workers=1, sg=0, cbow_mean=1, seed=1, **{names.get(k, k): v for k, v in SETTINGS.items()})

@@ -26,7 +26,7 @@ from typing import Any
 
 import bothways
 from bothways import machine
-from bothways.pretraining.config import PretrainConfig
+from bothways.training.pretraining.config import PretrainConfig
 
 SIZE = "mini"
 TRAINING = PretrainConfig.model_validate(

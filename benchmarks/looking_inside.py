@@ -124,7 +124,7 @@ def pairs_side_by_side(given: argparse.Namespace, folder: Path, pairs: Sequence[
 def contextuality_in_memory(folder: Path, texts: Sequence[str]) -> None:
     """Prints seconds and growth of the process."""
     from bothways import load
-    from bothways.analysis.contextuality import contextuality
+    from bothways.evaluation.inspection.contextuality import contextuality
 
     reader = load(folder, device="cpu").reader
     contextuality(reader, texts[:200], most_pieces=5_000)  # warm
@@ -153,7 +153,7 @@ def main() -> None:
     run = given.model or default_model(given.work)
     folder = run / "decoder" if (run / "decoder").is_dir() else run
     if given.pairs:
-        from bothways.analysis.probes import Records
+        from bothways.evaluation.probes import Records
 
         records = Records.read(given.pairs)
         pairs = list(zip(records.texts("good"), records.texts("bad"), strict=True))

@@ -22,9 +22,9 @@ from pathlib import Path
 import common
 
 from bothways.model.tiles import tiles
-from bothways.pretraining.config import PretrainConfig
-from bothways.pretraining.setup import Run, set_up
 from bothways.training.loop import Report, train
+from bothways.training.pretraining.config import PretrainConfig
+from bothways.training.pretraining.setup import Run, set_up
 from bothways.training.processes import processes
 
 PER_FLOP = {"causal": 1.1, "unilm1": 1.1, "hybrid": 1.1}

@@ -21,8 +21,8 @@ from itertools import cycle
 from pathlib import Path
 
 from bothways import load
-from bothways.analysis.contextuality import Contextuality, contextuality, read_texts
-from bothways.analysis.heldout import HeldOut
+from bothways.evaluation.held_out import HeldOut
+from bothways.evaluation.inspection.contextuality import Contextuality, contextuality, read_texts
 
 OBJECTIVES = {"left to right": "causal", "all sides": "mlm", "both": "hybrid"}
 PICTURES = {

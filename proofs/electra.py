@@ -22,12 +22,12 @@ import torch
 
 import bothways
 from bothways.batch import Batch, Row
+from bothways.config import read
 from bothways.corpus import Rows, Shards
 from bothways.corpus.ngrams import NGrams
 from bothways.inference import Loaded
 from bothways.objectives import build
-from bothways.pretraining import PretrainConfig
-from bothways.pretraining.config import read
+from bothways.training.pretraining import PretrainConfig
 
 ROWS = 512
 ORDERS = {1: "unigram", 2: "bigram", 3: "trigram"}

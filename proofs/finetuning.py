@@ -28,11 +28,11 @@ from torch import Tensor, nn
 
 from bothways.corpus.records import read_records
 from bothways.inference.examples import Encoded
-from bothways.pretraining.folder import RunFolder
-from bothways.tasks import FinetuneConfig, finetune
-from bothways.tasks.data import Asked
-from bothways.tasks.finetune import Run, set_up
 from bothways.tasks.task import Heard
+from bothways.training.finetuning import FinetuneConfig, finetune
+from bothways.training.finetuning.data import Asked
+from bothways.training.finetuning.run import Run, set_up
+from bothways.training.run_folder import RunFolder
 
 ASKED = {"sst2": "classify", "mrpc": "classify", "wnut17": "tag", "semeval2010_8": "relate"}
 KINDS = ASKED | {"stsb_en": "match", "snips": "intent", "subjqa": "answer"}

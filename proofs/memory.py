@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import bothways
-from bothways.pretraining import PretrainConfig
-from bothways.pretraining.config import read
+from bothways.config import read
+from bothways.training.pretraining import PretrainConfig
 
 ALLOWED = 0.02
 WARM = 0.25  # of the steps: by then it has validated and saved

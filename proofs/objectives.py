@@ -20,7 +20,7 @@ import bothways
 from bothways.inference import Loaded
 from bothways.inference.extend import way_of_writing
 from bothways.objectives import OBJECTIVES
-from bothways.pretraining.folder import RunFolder
+from bothways.training.run_folder import RunFolder
 
 OF_PAIRS = ("tlm", "xlm", "codebert")
 NOT_OF_WORDS = ("discriminator", "rtd")

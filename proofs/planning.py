@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bothways.pretraining.folder import RunFolder
+from bothways.training.run_folder import RunFolder
 
 ALLOWED = 0.15
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import bothways
+from bothways.config import read
 from bothways.machine import bf16_instructions
-from bothways.pretraining import PretrainConfig
-from bothways.pretraining.config import read
-from bothways.pretraining.folder import RunFolder
+from bothways.training.pretraining import PretrainConfig
+from bothways.training.run_folder import RunFolder
 
 ALLOWED = 0.01
 

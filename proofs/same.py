@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-BEFORE = "ac446ce"
+BEFORE = "82825d2"
 NAMES: dict[str, str] = {}
 """{a word of a command, a key of JSON, or the end of a file's name: what it is called since}"""
 DRIVER = """

@@ -21,13 +21,13 @@ import numpy as np
 
 import bothways
 from bothways.batch import Batch, Row
+from bothways.config import read
 from bothways.corpus import PrepareOptions, Rows, Shards
 from bothways.objectives import Objective, build
 from bothways.objectives.corruptions import REPLACEMENTS, Mask
 from bothways.objectives.pairs import BothSides
-from bothways.pretraining import PretrainConfig
-from bothways.pretraining.config import read
 from bothways.training.evaluate import evaluate_words
+from bothways.training.pretraining import PretrainConfig
 
 WANTED = 2.0  # times the recall of MLM
 SENTENCES = 8000

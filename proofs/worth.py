@@ -35,18 +35,18 @@ from typing import Any
 
 import numpy as np
 
-from bothways.comparison.statistics import Compared, compared
-from bothways.comparison.tuning import untrained_run
-from bothways.comparison.yardsticks import Items
 from bothways.corpus.records import read_records
-from bothways.pretraining import PretrainConfig
-from bothways.pretraining.folder import RunFolder
-from bothways.tasks import FinetuneConfig, finetune
-from bothways.tasks.config import task_named
-from bothways.tasks.data import read_examples
-from bothways.tasks.predict import Tuned, measure
+from bothways.evaluation.comparison.finetuned_metric import untrained_run
+from bothways.evaluation.comparison.metrics import Items
+from bothways.evaluation.comparison.statistics import Compared, compared
+from bothways.tasks import task_named
 from bothways.tasks.records import refuse
 from bothways.tasks.task import Example
+from bothways.training.finetuning import FinetuneConfig, finetune
+from bothways.training.finetuning.data import read_examples
+from bothways.training.finetuning.predict import Tuned, measure
+from bothways.training.pretraining import PretrainConfig
+from bothways.training.run_folder import RunFolder
 
 TASKS = {"chnsenticorp": "classify", "thucnews": "classify", "shopping_zh": "classify", "msra_ner": "tag"}
 ARMS = ("pretrained", "random", "counted")
@@ -90,7 +90,7 @@ class Proof:
             return self.run
         place = self.out / "random"
         if not place.exists():
-            untrained_run(RunFolder(self.given.first or self.run).config_as(PretrainConfig), place)
+            untrained_run(RunFolder(self.given.first or self.run).config(PretrainConfig), place)
         return place
 
 

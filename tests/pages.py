@@ -20,14 +20,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from bothways import machine, pretraining
+from bothways import machine
 from bothways.cli import app
 from bothways.corpus import sources
 from bothways.model import ModelConfig
 from bothways.objectives import OBJECTIVES
 from bothways.planning import here
-from bothways.pretraining import PretrainConfig, rehearsal, setup
+from bothways.training import pretraining
 from bothways.training.config import Budget, TrainingConfig
+from bothways.training.pretraining import PretrainConfig, setup
+from bothways.training.pretraining import dry_run as rehearsal
 
 STEPS = 2
 BLOCK = re.compile(r"^(?:<!-- (?P<mark>.*?) -->\n+)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)

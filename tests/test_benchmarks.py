@@ -135,7 +135,7 @@ def test_word_vectors_are_compared_with_people(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cbow = load(monkeypatch, "cbow")
-    from bothways.vectors import WordVectors
+    from bothways.word_vectors import WordVectors
 
     pytest.importorskip("scipy")
     (tmp_path / "pairs.tsv").write_text("A\tb\t9\na\tc\t5\na\td\t1\na\tunknown\t3\n", encoding="utf-8")

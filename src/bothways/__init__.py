@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bothways.corpus import prepare
     from bothways.inference import load
-    from bothways.pretraining import pretrain
+    from bothways.training.pretraining import pretrain
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load", "prepare", "pretrain"]
 
-_HOMES = {"load": "bothways.inference", "prepare": "bothways.corpus", "pretrain": "bothways.pretraining"}
+_HOMES = {"load": "bothways.inference", "prepare": "bothways.corpus", "pretrain": "bothways.training.pretraining"}
 
 
 def __getattr__(name: str) -> Any:

@@ -49,6 +49,14 @@ def dim(text: str) -> Text:
     return Text(text, style="dim")
 
 
+def compact(number: float) -> str:
+    """Three figures and a letter: 2400 is 2.4k, 20480000 is 20.5M."""
+    for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= 0.9995 * size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}"
+
+
 def command(*words: object) -> str:
     """A command of ours as one types it, quoted for a shell: `bothways fill 'my run' '... [MASK] ...'`."""
     return shlex.join(["bothways", *map(_typed, words)])

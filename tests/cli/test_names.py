@@ -19,11 +19,11 @@ import pytest
 import typer
 
 from bothways.cli import GROUPS, app
-from bothways.comparison.yardsticks import probe_yardstick
 from bothways.errors import BothwaysError, Stopped
+from bothways.evaluation.comparison.metrics import probe_yardstick
 from bothways.terminal import command
 from tests.cli.conftest import SMALL, Invoke
-from tests.comparison.test_results import result, whole_result
+from tests.evaluation.comparison.test_results import result, whole_result
 from tests.inference.made import make_run
 from tests.inference.test_detect import DETECTOR
 from tests.tasks.conftest import reviews, write
@@ -171,7 +171,7 @@ def asked(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     compared["yardsticks"].append(result({"mlm": 0.3, "causal": 0.4}, yardstick=probe_yardstick("p[/b]")))
     compared["overlap"][0]["questions"] = "p[/b]"
     with pytest.MonkeyPatch.context() as patch:  # neither is trained, nor is the machine measured
-        patch.setattr("bothways.comparison.compare", lambda config, **told: compared)
+        patch.setattr("bothways.evaluation.comparison.compare", lambda config, **told: compared)
         patch.setattr("bothways.planning.here.speed_here", lambda *args, **given: lambda shape: 1e4)
         yield Asked(invoke, folder)
 
@@ -278,10 +278,14 @@ SUGGESTED: dict[tuple[str, str], Callable[[Asked], str]] = {
     ("cli/pretraining.py", "extend"): lambda asked: asked["pretrain"],
     ("cli/pretraining.py", "detect"): detected,
     ("cli/vectors.py", "nearest"): lambda asked: asked["word-vectors"],
-    ("pretraining/setup.py", "prepare"): other_tokenizer,
-    ("pretraining/finish.py", "pretrain"): card,
-    ("pretraining/run.py", "pretrain"): lambda asked: stopped(asked, "pretrain", "bothways.pretraining.run"),
-    ("tasks/finetune.py", "finetune"): lambda asked: stopped(asked, "finetune", "bothways.tasks.finetune"),
+    ("training/pretraining/setup.py", "prepare"): other_tokenizer,
+    ("training/pretraining/artifacts.py", "pretrain"): card,
+    ("training/pretraining/run.py", "pretrain"): lambda asked: stopped(
+        asked, "pretrain", "bothways.training.pretraining.run"
+    ),
+    ("training/finetuning/run.py", "finetune"): lambda asked: stopped(
+        asked, "finetune", "bothways.training.finetuning.run"
+    ),
 }
 """{(file, command): what prints it}, of every call of `command` in the package."""
 
@@ -313,4 +317,7 @@ def test_a_suggested_command_is_read_back_as_it_was_meant(place: tuple[str, str]
     assert words[:2] == ["bothways", name]
     given = typer.main.get_command(app).commands[name].make_context(name, words[2:]).params  # type: ignore[attr-defined]
     paths = [str(value) for value in given.values() if str(value).startswith(str(asked.folder))]
-    assert paths or place == ("pretraining/finish.py", "pretrain")  # whose path is the run's, seen from beside it
+    assert paths or place == (
+        "training/pretraining/artifacts.py",
+        "pretrain",
+    )  # whose path is the run's, seen from beside it

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bothways.cli.pretraining import _configuration
 from bothways.errors import BothwaysError, ModelError, UsageError
-from bothways.pretraining import PretrainConfig
+from bothways.training.pretraining import PretrainConfig
 from tests.cli.conftest import Invoke
 
 

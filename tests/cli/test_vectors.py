@@ -12,7 +12,7 @@ import pytest
 
 from bothways.cli.vectors import word_vectors
 from bothways.errors import DataError, ModelError, UsageError
-from bothways.vectors import CbowConfig, WordVectors
+from bothways.word_vectors import CbowConfig, WordVectors
 from tests.cli.conftest import Invoke
 
 SHORT = ("--dim", 8, "--epochs", 2)

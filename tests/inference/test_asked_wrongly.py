@@ -16,7 +16,7 @@ from bothways.errors import BothwaysError, MachineError, UsageError
 from bothways.inference import Loaded
 from bothways.objectives import build
 from bothways.text import Tokenizer
-from bothways.vectors import WordVectors
+from bothways.word_vectors import WordVectors
 
 NAN = float("nan")
 METHODS = [name for name, method in vars(Loaded).items() if inspect.isfunction(method) and not name.startswith("_")]

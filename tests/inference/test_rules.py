@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from bothways.analysis.attention import attention
 from bothways.batch import Batch, Sample
 from bothways.errors import ModelError, UsageError
+from bothways.evaluation.inspection.attention import attention
 from bothways.inference import Loaded
 from bothways.model import Trained
-from bothways.tasks.save import find_body
+from bothways.training.finetuning.save import find_body
 from bothways.visibility import Layout, ahead, listed, named, ordered, same_place, within
 from tests.inference.made import ENGLISH, load, make_run
 

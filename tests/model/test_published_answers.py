@@ -12,7 +12,7 @@ import torch
 
 import bothways
 from bothways.errors import ModelError
-from bothways.tasks import evaluate, predict
+from bothways.training.finetuning import evaluate, predict
 from tests.inference.made import tokenizer
 from tests.tasks.conftest import write
 

@@ -17,10 +17,10 @@ from bothways.model import Model, ModelConfig, architecture, read_saved, save_fa
 from bothways.model.generator import generator_shape
 from bothways.objectives import Objective, build
 from bothways.objectives.electra import DIFFERENCE, GENERATOR
-from bothways.pretraining.setup import trained_by
 from bothways.training.config import OptimiserConfig, ScheduleConfig, TrainingConfig
 from bothways.training.loop import Work, train
 from bothways.training.optimiser import build_optimisers
+from bothways.training.pretraining.setup import trained_by
 from bothways.training.state import State
 from bothways.training.weights import Replicated, by_kind
 from bothways.visibility import ordered
@@ -139,7 +139,7 @@ def test_fifty_to_one_between_means() -> None:
 
 
 def test_a_target_that_fills_up_is_drawn_like_the_one_it_repeats() -> None:
-    from bothways.pretraining.batches import _of_few_lengths
+    from bothways.training.pretraining.batches import _of_few_lengths
 
     objective = build("electra(rate=0.5)", VOCABULARY)
     model, batch = model_for(objective), batch_of(objective)

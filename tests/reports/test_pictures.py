@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bothways.analysis.layerwise import Layer
-from bothways.analysis.layerwise_page import render
+from bothways.evaluation.inspection.layerwise import Layer
+from bothways.evaluation.inspection.layerwise_page import render
 from bothways.reports.charts import COLOURS, GREY, colours_of
 from bothways.reports.html import Markup, join, piece_name, tag
 from bothways.reports.intervals import Dot, figure

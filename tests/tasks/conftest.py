@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bothways.tasks import FinetuneConfig, finetune
+from bothways.training.finetuning import FinetuneConfig, finetune
 from tests.conftest import Once
 from tests.inference.made import make_run
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 import bothways
 from bothways.errors import DataError
 from bothways.inference.spans import LONGEST, best_span, encode_question
-from bothways.tasks import evaluate, finetune
-from bothways.tasks.config import TASKS
-from bothways.tasks.data import read_examples
-from bothways.tasks.losses import log_softmax_in_groups
+from bothways.tasks import TASKS
 from bothways.tasks.records import refuse
 from bothways.tasks.squad import exact, f1
+from bothways.training.finetuning import evaluate, finetune
+from bothways.training.finetuning.data import read_examples
+from bothways.training.finetuning.losses import log_softmax_in_groups
 from tests.inference.made import tokenizer
 from tests.tasks.conftest import config, write
 

@@ -13,12 +13,12 @@ import bothways
 from bothways.errors import DataError
 from bothways.inference.examples import encode_words
 from bothways.inference.words import Words
-from bothways.pretraining.folder import RunFolder
-from bothways.tasks import evaluate, finetune, predict
-from bothways.tasks.config import TASKS
-from bothways.tasks.data import read_examples
+from bothways.tasks import TASKS
 from bothways.tasks.records import refuse
 from bothways.text import train_tokenizer
+from bothways.training.finetuning import evaluate, finetune, predict
+from bothways.training.finetuning.data import read_examples
+from bothways.training.run_folder import RunFolder
 from tests.inference.made import make_run, tokenizer
 from tests.tasks.conftest import config, write
 

@@ -15,10 +15,10 @@ import bothways
 from bothways.batch import Target
 from bothways.errors import DataError, ModelError
 from bothways.model import Answers
-from bothways.tasks import evaluate, finetune, predict
-from bothways.tasks.config import TASKS
-from bothways.tasks.losses import SCALE, likeness_loss
+from bothways.tasks import TASKS
 from bothways.tasks.task import Example
+from bothways.training.finetuning import evaluate, finetune, predict
+from bothways.training.finetuning.losses import SCALE, likeness_loss
 from tests.tasks.conftest import config, write
 
 PAIR = Answers("embed", "vector", ("0", "1"), "pair", "encoder")

@@ -14,8 +14,8 @@ from bothways.errors import DataError
 from bothways.inference.intents import INTENT, encode_intent
 from bothways.inference.words import Words
 from bothways.model import Answers
-from bothways.tasks import evaluate, finetune
-from bothways.tasks.config import TASKS
+from bothways.tasks import TASKS
+from bothways.training.finetuning import evaluate, finetune
 from tests.inference.made import tokenizer
 from tests.tasks.conftest import config, tagged, write
 

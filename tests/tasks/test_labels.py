@@ -12,12 +12,12 @@ import pytest
 
 from bothways.errors import DataError, UsageError
 from bothways.inference.words import found_in
-from bothways.pretraining.folder import RunFolder
-from bothways.tasks import evaluate, finetune, predict
-from bothways.tasks.config import TASKS
-from bothways.tasks.data import check_known, read_examples
+from bothways.tasks import TASKS
 from bothways.tasks.labels import label_name
 from bothways.tasks.records import Skipped, refuse
+from bothways.training.finetuning import evaluate, finetune, predict
+from bothways.training.finetuning.data import check_known, read_examples
+from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, reviews, tagged, write
 
 APART = unicodedata.normalize("NFD", "café")

@@ -13,8 +13,8 @@ import torch
 import bothways
 from bothways.inference.answering import logits_of
 from bothways.inference.examples import encode_texts
-from bothways.tasks import finetune
 from bothways.text import Tokenizer
+from bothways.training.finetuning import finetune
 from tests.inference.made import MLM, make_run
 from tests.tasks.conftest import config, write
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from bothways.errors import BothwaysError, DataError, UsageError
-from bothways.pretraining.folder import RunFolder
-from bothways.tasks import evaluate, finetune, predict
-from bothways.tasks.config import TASKS
-from bothways.tasks.data import hold_out, read_examples
+from bothways.tasks import TASKS
 from bothways.tasks.records import Skipped, refuse
+from bothways.training.finetuning import evaluate, finetune, predict
+from bothways.training.finetuning.data import hold_out, read_examples
+from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, reviews, write
 
 

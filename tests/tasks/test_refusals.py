@@ -12,13 +12,13 @@ from sklearn.metrics import f1_score
 
 import bothways
 from bothways.errors import BothwaysError, DataError, DivergedError, ModelError, UsageError
-from bothways.pretraining.folder import RunFolder
-from bothways.tasks import evaluate, finetune, predict
-from bothways.tasks.config import TASKS
-from bothways.tasks.data import read_examples
-from bothways.tasks.intervals import bootstrap
+from bothways.tasks import TASKS
 from bothways.tasks.records import Skipped, refuse
 from bothways.tasks.task import Example
+from bothways.training.finetuning import evaluate, finetune, predict
+from bothways.training.finetuning.data import read_examples
+from bothways.training.finetuning.intervals import bootstrap
+from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, reviews, tagged, write
 
 ASKED = {"question": "who jumps?", "context": "the quick fox jumps over the dog", "answers": [{"text": "fox"}]}

@@ -17,9 +17,9 @@ from bothways.inference.answering import answered
 from bothways.inference.examples import lay
 from bothways.inference.relating import Pair, encode_related, markers
 from bothways.model import Answers
-from bothways.pretraining.folder import RunFolder
-from bothways.tasks import evaluate, finetune
 from bothways.tasks.relate import relation_f1
+from bothways.training.finetuning import evaluate, finetune
+from bothways.training.run_folder import RunFolder
 from tests.inference.made import tokenizer
 from tests.tasks.conftest import config, write
 

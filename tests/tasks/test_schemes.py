@@ -16,11 +16,11 @@ from bothways.inference.labelling import tagged as tag_words
 from bothways.inference.schemes import scheme_of
 from bothways.inference.words import Words, entities
 from bothways.model import Answers
-from bothways.pretraining.folder import RunFolder
-from bothways.tasks import evaluate, finetune, predict
-from bothways.tasks.config import TASKS
-from bothways.tasks.data import read_examples
+from bothways.tasks import TASKS
 from bothways.tasks.records import Skipped, refuse
+from bothways.training.finetuning import evaluate, finetune, predict
+from bothways.training.finetuning.data import read_examples
+from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, tagged, write
 
 WORDS = ["Ann", "Lee", "met", "Bo", "in", "New", "York", "City"]

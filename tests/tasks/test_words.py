@@ -17,7 +17,7 @@ from bothways.inference.examples import encode_texts, encode_words, lay, rows_of
 from bothways.inference.schemes import scheme_of
 from bothways.inference.words import Words, entities
 from bothways.model import Answers
-from bothways.tasks.config import TASKS
+from bothways.tasks import TASKS
 from tests.inference.made import tokenizer
 
 ANSWERS = Answers("tag", "tags", ("O", "B-A", "I-A"), "one", "encoder")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bothways.training.display import Display, compact
+from bothways.terminal import compact
+from bothways.training.display import Display
 
 
 def train(step: int, of: int, **others: Any) -> dict[str, Any]:

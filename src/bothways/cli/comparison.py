@@ -62,9 +62,10 @@ def compare(
     """
     display = Display(quiet=json)
     display.say("loading torch")
-    from bothways.comparison import CompareConfig
-    from bothways.comparison import compare as run
-    from bothways.pretraining.config import read, read_budget, with_settings
+    from bothways.config import read, with_settings
+    from bothways.evaluation.comparison import CompareConfig
+    from bothways.evaluation.comparison import compare as run
+    from bothways.training.config import read_budget
 
     values = {
         "shards": str(shards),
@@ -84,7 +85,7 @@ def compare(
     result = run(config, show=display.show, plan=display.plan, say=display.say)
     if json:
         return print_json(result)
-    from bothways.comparison.table import tables
+    from bothways.evaluation.comparison.table import tables
 
     draw(*tables(result), wrap=True)
     say(f"\nreport  {out / 'comparison.html'}")

@@ -71,9 +71,9 @@ def prepare(
     Exact duplicates are dropped, no document is in both streams, and the same text gives the same fingerprint.
     """
     _report("loading torch")
+    from bothways.config import read
     from bothways.corpus import PrepareOptions
     from bothways.corpus import prepare as make
-    from bothways.pretraining.config import read
 
     given: dict[str, Any] = {
         "documents": documents,

@@ -14,8 +14,8 @@ from bothways.errors import BothwaysError
 from bothways.terminal import doing, say
 
 if TYPE_CHECKING:
-    from bothways.analysis.contextuality import Contextuality
-    from bothways.analysis.probing import Failed, Probed
+    from bothways.evaluation.inspection.contextuality import Contextuality
+    from bothways.evaluation.probing import Failed, Probed
     from bothways.inference import Loaded
 
 T = TypeVar("T")
@@ -31,15 +31,15 @@ def contextuality(
 ) -> None:
     """How much do words' states depend on context? Layer by layer, each measure beside what random words give."""
     load_torch()
-    from bothways.analysis.contextuality import contextuality as measure
-    from bothways.analysis.contextuality import read_texts
+    from bothways.evaluation.inspection.contextuality import contextuality as measure
+    from bothways.evaluation.inspection.contextuality import read_texts
 
     room_for(out)
     read = read_texts(texts)
     by_model, failed = _each(runs, lambda name, one: list(measure(one.reader, read, name=name, most_pieces=pieces)))
     found = [one for ones in by_model.values() for one in ones]
     if out is not None:
-        from bothways.analysis.contextuality_page import render
+        from bothways.evaluation.inspection.contextuality_page import render
 
         write_page(out, render(found))
     if json:
@@ -60,7 +60,7 @@ def probe(
 ) -> None:
     """What do models know without being taught to say it? Figures with intervals, differences with their chance."""
     load_torch()
-    from bothways.analysis.probing import probe as ask
+    from bothways.evaluation.probing import probe as ask
 
     room_for(out)
     models, unread = _each(runs, lambda name, one: one)
@@ -68,7 +68,7 @@ def probe(
         found = ask(models, {"pairs": pairs, "facts": facts, "words": words, "held-out": held_out})
     found = replace(found, failed=[*unread, *found.failed])
     if out is not None:
-        from bothways.analysis.probing_page import render
+        from bothways.evaluation.probing_page import render
 
         write_page(out, render(found))
     if json:
@@ -79,7 +79,7 @@ def probe(
 
 
 def _show_probed(found: Probed) -> None:
-    from bothways.analysis.probing import SURE
+    from bothways.evaluation.probing import SURE
 
     titles = found.titles()
     wide = max(map(len, titles.values()))
@@ -116,12 +116,12 @@ def probe_layers(
 ) -> None:
     """What is written in which layer? A linear probe on every one, beside a control that cannot be read off."""
     load_torch()
-    from bothways.analysis.layerwise import as_json, layerwise
+    from bothways.evaluation.inspection.layerwise import as_json, layerwise
 
     room_for(out)
     found, failed = _each(runs, lambda name, one: layerwise(one.reader, task, train, test))
     if out is not None:
-        from bothways.analysis.layerwise_page import render
+        from bothways.evaluation.inspection.layerwise_page import render
 
         write_page(out, render(found, task=task))
     if json:
@@ -143,10 +143,10 @@ def attention(
 ) -> None:
     """Where do heads look? A page with a square for every layer and head of one sentence, in each way it is read."""
     load_torch()
-    from bothways.analysis.attention import attention as look
-    from bothways.analysis.attention import heads
-    from bothways.analysis.attention_page import render
-    from bothways.analysis.contextuality import read_texts
+    from bothways.evaluation.inspection.attention import attention as look
+    from bothways.evaluation.inspection.attention import heads
+    from bothways.evaluation.inspection.attention_page import render
+    from bothways.evaluation.inspection.contextuality import read_texts
 
     room_for(out)
     reader = load(run, device="cpu").reader
@@ -165,7 +165,7 @@ def _each(runs: list[Path], ask: Callable[[str, Loaded], T]) -> tuple[dict[str, 
     Raises:
         BothwaysError: none can.
     """
-    from bothways.analysis.probing import Failed
+    from bothways.evaluation.probing import Failed
 
     found, failed = dict[str, T](), list[Failed]()
     for name, run in zip(_names(runs), runs, strict=True):

@@ -132,7 +132,7 @@ def _amount(text: str, option: str) -> float:
 
 def _seconds(text: str) -> float:
     from bothways.errors import UsageError
-    from bothways.pretraining.config import read_budget
+    from bothways.training.config import read_budget
 
     try:
         return read_budget(text)["seconds"]
@@ -254,7 +254,7 @@ def _held(size: float | None, fits: bool) -> str:
 
 def _count(number: float) -> str:
     """175B: as models are spoken of."""
-    from bothways.training.display import compact
+    from bothways.terminal import compact
 
     return compact(number).replace("G", "B")
 

@@ -18,7 +18,7 @@ from bothways.cli.show import Json, print_json
 from bothways.terminal import command, doing, draw, say
 
 if TYPE_CHECKING:
-    from bothways.pretraining import PretrainConfig
+    from bothways.training.pretraining import PretrainConfig
 
 BUDGET = "5min"
 
@@ -66,7 +66,7 @@ def pretrain(
     quiet = json or not _leads()
     if not quiet:
         say("loading torch")
-    from bothways.pretraining import pretrain as train
+    from bothways.training.pretraining import pretrain as train
 
     given = {"shards": shards, "out": out, "objective": objective, "size": size, "code": [str(f) for f in code] or None}
     given |= {"start": start, **_replay(replay)}
@@ -94,14 +94,15 @@ def _configuration(
     given: dict[str, Any], *, budget: str | None, file: Path | None, settings: list[str], resume: bool
 ) -> PretrainConfig:
     """What was said, the last word first: --set, options, the YAML file, the run to go on with, the defaults."""
+    from bothways.config import load_config, read, with_settings
     from bothways.errors import UsageError
-    from bothways.pretraining import PretrainConfig
-    from bothways.pretraining.config import load_config, read, read_budget, with_settings
-    from bothways.pretraining.folder import RunFolder
+    from bothways.training.config import read_budget
+    from bothways.training.pretraining import PretrainConfig
+    from bothways.training.run_folder import RunFolder
 
     if resume and given["out"] is None:
         raise UsageError("--resume goes on with a run: say which with --out")
-    values = RunFolder(given["out"]).config().model_dump(mode="json") if resume else {}
+    values = RunFolder(given["out"]).config(PretrainConfig).model_dump(mode="json") if resume else {}
     values |= load_config(file) if file else {}
     values |= {name: str(value) if isinstance(value, Path) else value for name, value in given.items() if value}
     for name, hint in (("shards", "bothways pretrain SHARDS --out RUN"), ("out", "--out runs/first")):
@@ -130,7 +131,7 @@ def _replay(text: str | None) -> dict[str, Any]:
 
 
 def _show_rehearsal(chosen: PretrainConfig, *, json: bool) -> None:
-    from bothways.pretraining.rehearsal import rehearse
+    from bothways.training.pretraining.dry_run import rehearse
 
     with doing("doing a few steps"):
         told = rehearse(chosen)
@@ -140,7 +141,7 @@ def _show_rehearsal(chosen: PretrainConfig, *, json: bool) -> None:
         return print_json(asdict(told))
     from rich.table import Table
 
-    from bothways.training.display import compact
+    from bothways.terminal import compact
 
     table = Table.grid(padding=(0, 2))
     table.add_row("weights", f"{compact(told.parameters)} ({compact(told.body_parameters)} in the blocks)")
@@ -173,7 +174,7 @@ def _show_result(folder: Path, *, json: bool) -> None:
 
 def _general(folder: Path) -> dict[str, tuple[float, float]]:
     """{what was asked: loss on the text that was mixed in, at the beginning and at the end}."""
-    from bothways.pretraining.folder import RunFolder
+    from bothways.training.run_folder import RunFolder
 
     looks = [line["general"] for line in RunFolder(folder).lines() if line.get("general")]
     words = {"next": "next", "fill": "hidden"}

@@ -52,15 +52,15 @@ def finetune(
 ) -> None:
     """Teach a model to label, rate, tag or relate, to answer from a text, to choose one of several, or to embed."""
     (display := Display(quiet=json)).say("loading torch")
+    from bothways.config import read, with_settings
     from bothways.errors import UsageError
-    from bothways.pretraining.config import read, with_settings
-    from bothways.pretraining.folder import RunFolder
-    from bothways.tasks import FinetuneConfig, finetune_seeds
-    from bothways.tasks import finetune as run
+    from bothways.training.finetuning import FinetuneConfig, finetune_seeds
+    from bothways.training.finetuning import finetune as run
+    from bothways.training.run_folder import RunFolder
 
     if resume:
         _refuse_settings(context, out)
-        config = RunFolder(out).config_as(FinetuneConfig)
+        config = RunFolder(out).config(FinetuneConfig)
     elif model is None or train is None:
         raise UsageError("expected a model and --train FILE, as in: bothways finetune runs/mine --train train.jsonl")
     else:
@@ -99,7 +99,7 @@ def _refuse_settings(context: typer.Context, out: Path) -> None:
 
 
 def _tell(manifest: dict[str, Any], out: Path) -> None:
-    from bothways.tasks.report import cut_texts
+    from bothways.training.finetuning.page import cut_texts
 
     examples, cut, skipped = manifest["examples"], manifest["truncated"], manifest["skipped"]
     held = " (held out of --train by a hash of the texts)" if examples["dev_cut_from_train"] else ""
@@ -199,7 +199,7 @@ def predict(
 ) -> None:
     """Answer every record of a file, of any size."""
     load_torch()
-    from bothways.tasks import predict as write
+    from bothways.training.finetuning import predict as write
 
     skip, skipped = _skip(skip_bad)
     count = write(run, file, out, columns=_columns(column), skip=skip, show=_show_columns)
@@ -217,7 +217,7 @@ def evaluate(
 ) -> None:
     """Measure a fine-tuned model on a file."""
     load_torch()
-    from bothways.tasks import evaluate as measure
+    from bothways.training.finetuning import evaluate as measure
 
     skip, skipped = _skip(skip_bad)
     show = (lambda columns: None) if json else _show_columns

@@ -14,7 +14,7 @@ from bothways.cli.show import Json, print_json
 from bothways.terminal import command, say
 
 if TYPE_CHECKING:
-    from bothways.vectors import Trained
+    from bothways.word_vectors import Trained
 
 
 def word_vectors(
@@ -43,10 +43,10 @@ def word_vectors(
     """Train a vector a word by CBOW (word2vec), without a Transformer, and save what gensim reads."""
     if not json:
         say("loading torch")
-    from bothways.pretraining.config import read
+    from bothways.config import read
     from bothways.training.display import Display
-    from bothways.vectors import CbowConfig, train_cbow
-    from bothways.vectors.store import refuse_existing
+    from bothways.word_vectors import CbowConfig, train_cbow
+    from bothways.word_vectors.store import refuse_existing
 
     config = read(
         CbowConfig,
@@ -84,7 +84,7 @@ def nearest(
     json: Json = False,
 ) -> None:
     """Show the words nearest to a word by the cosine of their vectors."""
-    from bothways.vectors import WordVectors
+    from bothways.word_vectors import WordVectors
 
     found = WordVectors.load(vectors).nearest(*words, but=but, count=count)
     if json:

@@ -15,12 +15,12 @@ from bothways.machine import dtype_of, gemm_peak, precision_for
 from bothways.model import Model, ModelConfig, preset
 from bothways.objectives import build
 from bothways.planning.advice import speed_by_width
-from bothways.pretraining.batches import TrainingBatches
-from bothways.pretraining.config import step_tokens_for
-from bothways.pretraining.setup import losses_of
 from bothways.training.config import Budget, TrainingConfig
 from bothways.training.loop import Work, train
 from bothways.training.optimiser import build_optimisers, rated
+from bothways.training.pretraining.batches import TrainingBatches
+from bothways.training.pretraining.config import step_tokens_for
+from bothways.training.pretraining.setup import losses_of
 from bothways.training.state import State
 from bothways.training.weights import Replicated, by_kind
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from bothways.reports.html import Markup, join, tag
 from bothways.reports.record import number
-from bothways.training.display import compact
+from bothways.terminal import compact
 
 WIDTH, HEIGHT = 480, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 42

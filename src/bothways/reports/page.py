@@ -14,7 +14,7 @@ from bothways.reports.html import Markup, tag
 from bothways.reports.record import Record, latest, number
 from bothways.reports.style import SCRIPT, STYLE
 from bothways.reports.tables import facts, final_figures, samples
-from bothways.training.display import compact
+from bothways.terminal import compact
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 WORDS = {

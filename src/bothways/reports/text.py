@@ -8,7 +8,7 @@ from typing import Any
 from bothways.reports.downloads import downloads
 from bothways.reports.html import Markup, tag
 from bothways.reports.record import Record, part
-from bothways.training.display import compact
+from bothways.terminal import compact
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 220, 52, 40
 

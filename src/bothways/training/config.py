@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from bothways.config import Frozen
 from bothways.errors import UsageError
-
-
-class Frozen(BaseModel):
-    """A record that does not change and takes no key it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Budget(Frozen):
@@ -32,6 +28,28 @@ class Budget(Frozen):
         if len(given) != 1:
             raise ValueError(f"a budget is exactly one of steps, tokens, flops, seconds; got {given or 'none'}")
         return self
+
+
+def read_budget(text: str) -> dict[str, float]:
+    """Reads "300s" or "300seconds", "1000steps", "5e6tokens", "1e14flops" -> {"seconds": 300.0}.
+
+    Raises:
+        UsageError: anything else.
+    """
+    units = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days"} | {unit: unit for unit in Budget.model_fields}
+    plain = text.strip().lower().replace(" ", "")
+    unit = next((unit for unit in sorted(units, key=len, reverse=True) if plain.endswith(unit)), "")
+    name = units.get(unit, "")
+    try:
+        amount = float(plain.removesuffix(unit)) * {"minutes": 60, "hours": 3600, "days": 86400}.get(name, 1)
+    except ValueError:
+        amount = math.nan
+    if not unit or not math.isfinite(amount) or amount < (1 if unit == "steps" else 1e-9):
+        raise UsageError(
+            f"a budget is a number and a unit: 1000steps, 5e6tokens, 1e14flops, 300s, 40min, 2d; got {text!r}"
+        )
+    name = "seconds" if name in ("minutes", "hours", "days") else name
+    return {name: int(amount) if name == "steps" else amount}
 
 
 class OptimiserConfig(Frozen):

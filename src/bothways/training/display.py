@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from bothways import terminal
-from bothways.terminal import bold, dim
+from bothways.terminal import bold, compact, dim
 
 EVERY_SECONDS, EVERY_PROGRESS = 10.0, 0.05
 
@@ -111,11 +111,3 @@ def _held_out(line: dict[str, Any]) -> str:
     parts += [f"{name if len(bits) > 1 else ''} {value:.3f} bits/byte".lstrip() for name, value in bits.items()]
     shares = {"fills": line.get("fill_accuracy"), "next words": line.get("next_accuracy")}
     return "  ".join(parts + [f"{name} {share:.1%}" for name, share in shares.items() if share is not None])
-
-
-def compact(number: float) -> str:
-    """Three figures and a letter: 2400 is 2.4k, 20480000 is 20.5M."""
-    for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= 0.9995 * size:
-            return f"{number / size:.3g}{letter}"
-    return f"{number:.3g}"

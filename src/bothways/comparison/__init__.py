@@ -1,4 +1,0 @@
-"""Which objective should I use for my text and my task? The same compute for each, and the same questions after it."""
-
-from bothways.comparison.compare import compare as compare
-from bothways.comparison.config import CompareConfig as CompareConfig

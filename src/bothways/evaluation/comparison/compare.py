@@ -1,0 +1,211 @@
+"""From a configuration to a comparison: search, train, ask, write down. Run again, it goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bothways.arguments import checked
+from bothways.config import dump, load_config, read
+from bothways.corpus import Shards
+from bothways.errors import DataError, DivergedError, UsageError
+from bothways.evaluation.comparison.config import CONFIG, CompareConfig
+from bothways.evaluation.comparison.contamination import overlap
+from bothways.evaluation.comparison.finetuned_metric import tuned_yardstick
+from bothways.evaluation.comparison.measure import Questions, measure_all, probe_baselines, task_baselines
+from bothways.evaluation.comparison.metrics import Yardstick, probe_yardstick
+from bothways.evaluation.comparison.page import records, render
+from bothways.evaluation.comparison.results import VERSION, cost, held_out_baselines, samples, yardsticks
+from bothways.evaluation.comparison.search import Search, search, trial_label
+from bothways.evaluation.comparison.workers import Crew
+from bothways.files import write_text, writing
+from bothways.objectives import Objective
+from bothways.training.pretraining import PretrainConfig
+from bothways.training.pretraining.artifacts import count_baselines
+from bothways.training.pretraining.setup import objective_of
+from bothways.training.run_folder import RunFolder
+
+MAY_CHANGE = {
+    "shards",
+    "out",
+    "objectives",
+    "seeds",
+    "code",
+    "at_once",
+    "pairs",
+    "pairs_each",
+    "probes",
+    "tasks",
+    "validation_rows",
+}
+
+
+@checked
+def compare(
+    config: CompareConfig,
+    *,
+    show: Callable[[str, float], None] = lambda label, progress: None,
+    plan: Callable[[str, float], None] = lambda label, size: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Trains every objective, asks all models the same, writes comparison.json and comparison.html; returns the JSON.
+
+    In a folder where it was begun, it goes on: what is trained and asked already is not done again.
+
+    Args:
+        show: told (label of a run, its progress from 0 to 1) now and then, and 1.0 when it has ended.
+        plan: told (label, size: 1.0 is the budget) of every run to come, before any begins; of a search that goes
+            beyond its factors, when it does.
+        say: told of every step that is done.
+
+    Raises:
+        BothwaysError: whatever a user can cause; before anything is trained, where it can be known.
+        Stopped: SIGTERM or Ctrl-C came; every run has saved.
+    """
+    say("reading the text and the questions")
+    config.check()
+    shards = Shards.open(config.shards)
+    # Read, and so checked, before anything is trained.
+    objectives = {name: objective_of(config.run(name, 0, 1.0), shards)[0] for name in config.objectives}
+    questions = Questions.read(config)
+    open_folder(config, shards)
+    crew = Crew(config.at_once, show, plan)
+    searches, runs = train_all(config, shards, objectives, crew, say)
+    answers = measure_all(config, questions, runs, crew, say)
+
+    def look_for_questions() -> list[dict[str, Any]]:
+        say("looking for the questions in the training text")
+        return overlap(questions, shards)
+
+    result = {
+        "version": VERSION,
+        "budget": config.budget.model_dump(exclude_none=True),
+        "size": config.size,
+        "seeds": config.seeds,
+        "shards": shards.fingerprint,
+        "search": config.search.model_dump(),
+        "objectives": [
+            {"objective": name, **cost(config, searches[name], [runs[name, seed] for seed in range(config.seeds)])}
+            for name in config.objectives
+        ],
+        "yardsticks": list(yardsticks(config, answers, _baselines(config, shards, questions))),
+        "overlap": _once(config.out / "answers" / questions.key / "overlap.json", look_for_questions),
+        "samples": samples(config, runs),
+    }
+    write_text(config.out / "comparison.json", json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+    write_text(config.out / "comparison.html", render(result, records(config, runs)))
+    return result
+
+
+def _baselines(config: CompareConfig, shards: Shards, questions: Questions) -> dict[Yardstick, dict[str, float]]:
+    """What needs no training, on the same items."""
+    first = config.run(config.objectives[0], 0, 1.0)
+    rows = first.training.model_copy(update={"validation_rows": questions.rows})
+    place = config.out / "answers" / questions.key
+    found = held_out_baselines(_once(place / "ngrams.json", lambda: count_baselines(shards, rows)))
+    probes = _once(place / "probes.json", lambda: probe_baselines(first, questions))
+    tuned = _once(place / "tasks.json", lambda: task_baselines(first, questions, config.out / ".untrained"))
+    found |= {probe_yardstick(name): figures for name, figures in probes.items()}
+    return found | {tuned_yardstick(name, questions.tasks[name]): figures for name, figures in tuned.items()}
+
+
+def train_all(
+    config: CompareConfig,
+    shards: Shards,
+    objectives: dict[str, Objective],
+    crew: Crew,
+    say: Callable[[str], None],
+) -> tuple[dict[str, Search], dict[tuple[str, int], RunFolder]]:
+    """{expression: its search}, {(expression, seed): its run}; the seeds one after another, so that a comparison that
+    is stopped half-way has all objectives.
+
+    Raises:
+        DivergedError: a run that counts diverged.
+    """
+    first = config.run(config.objectives[0], 0, 1.0)
+    say("counting n-grams, to compare with")
+    baselines = _once(config.out / "baselines.json", lambda: count_baselines(shards, first.training))
+    jobs = [(expression, seed) for seed in range(config.seeds) for expression in config.objectives]
+    _plan(config, jobs, crew)
+
+    def find(expression: str) -> Search:
+        found = search(config, crew, expression, objectives[expression])
+        if found.trials:
+            say(f"{expression}: learning rate x {found.factor:g}, after {len(found.trials)} trials")
+        return found
+
+    searches = dict(zip(config.objectives, crew.each(find, config.objectives), strict=True))
+
+    def run(job: tuple[str, int]) -> RunFolder:
+        expression, seed = job
+        chosen = config.run(expression, seed, searches[expression].factor)
+        _prime(chosen, baselines)
+        folder = crew.train(chosen, run_label(expression, seed))
+        if folder.manifest()["status"] != "done":
+            raise DivergedError(
+                f"{expression}, seed {seed} diverged: {folder.path}. Compare in another --out with smaller factors on "
+                "the learning rate, for example --rates 0.25,0.5,1"
+            )
+        say(f"{run_label(expression, seed)}: done")
+        return folder
+
+    return searches, dict(zip(jobs, crew.each(run, jobs), strict=True))
+
+
+def _plan(config: CompareConfig, jobs: Sequence[tuple[str, int]], crew: Crew) -> None:
+    """Tells the crew of all the runs that are sure to come."""
+    factors = config.search.factors if len(config.search.factors) > 1 else ()
+    for expression in config.objectives:
+        for factor in factors:
+            crew.plan(trial_label(expression, factor), config.search.share)
+    for job in jobs:
+        crew.plan(run_label(*job), 1.0)
+
+
+def run_label(expression: str, seed: int) -> str:
+    """What a run that counts is called where people read."""
+    return f"{expression}, seed {seed}"
+
+
+def open_folder(config: CompareConfig, shards: Shards) -> None:
+    """Makes the comparison's folder, or goes on in it.
+
+    Raises:
+        UsageError: it holds another comparison; what differs is named.
+        DataError: it holds a comparison on another text.
+    """
+    place = config.out / CONFIG
+    if place.exists():
+        old = read(CompareConfig, load_config(place)).model_dump(mode="json", exclude=MAY_CHANGE)
+        new = config.model_dump(mode="json", exclude=MAY_CHANGE)
+        for key in new:
+            if old[key] != new[key]:
+                raise UsageError(
+                    f"{config.out} holds a comparison with {key} {old[key]!r}, now it is {new[key]!r}: runs of both "
+                    "cannot be compared. Leave it as it was, or choose another --out."
+                )
+    with writing(config.out):
+        config.out.mkdir(parents=True, exist_ok=True)
+        write_text(place, dump(config))
+    if _once(config.out / "text.json", lambda: shards.fingerprint) != shards.fingerprint:
+        raise DataError(
+            f"{config.out} holds a comparison on another text than {config.shards}. Name its shards, or another --out."
+        )
+
+
+def _prime(config: PretrainConfig, baselines: dict[str, Any]) -> None:
+    """The baselines are the same for every run: counted once."""
+    folder = RunFolder(config.out)
+    if not folder.manifest():
+        config.out.mkdir(parents=True, exist_ok=True)
+        folder.note(baselines=baselines)
+
+
+def _once(place: Path, make: Callable[[], Any]) -> Any:
+    """What the file holds, or what `make` gives, kept in it."""
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_text(place, json.dumps(make(), indent=1) + "\n")
+    return json.loads(place.read_text(encoding="utf-8"))

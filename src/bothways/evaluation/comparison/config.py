@@ -1,0 +1,136 @@
+"""What a comparison is told, and the runs that follow from it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from bothways.config import Frozen, read
+from bothways.errors import UsageError
+from bothways.evaluation.comparison.finetuned_metric import TaskFiles
+from bothways.training.config import Budget
+from bothways.training.optimiser import rated
+from bothways.training.pretraining import PretrainConfig
+
+CONFIG = "config.yaml"
+SECONDS_ALONE = "runs at the same time take each other's seconds: count the budget in FLOPs, or leave out --at-once"
+SEARCH_SEED = 1000  # of the trials: text in an order that no run that counts reads
+UNEQUAL = "a comparison is at equal compute: --budget 5e13flops, or in seconds, 600s. With equal {} the compute differs"
+
+
+class SearchConfig(Frozen):
+    """How each objective's learning rate is found: runs of a share of the budget, by the loss on held-out text.
+
+    factors  of the size's default rate; while the best is the smallest or the largest, the next one is tried too
+    share    of the budget, for each trial
+    at_most  trials of an objective
+    """
+
+    factors: tuple[float, ...] = Field(default=(0.5, 1.0, 2.0), min_length=1)
+    share: float = Field(default=0.2, gt=0, le=1)
+    at_most: int = Field(default=4, ge=1)
+
+
+class CompareConfig(Frozen):
+    """What `bothways compare` is told.
+
+    shards      a folder made by `bothways prepare`
+    out         the comparison's folder
+    objectives  expressions, each trained by itself: "mlm", "causal -> mlm"
+    budget      of every run: FLOPs as counted, or seconds
+    seeds       runs of each objective; runs of one seed read the same text in the same order
+    training    other settings of every run
+    pairs       files of minimal pairs
+    probes      labelled files, {name: (train, test)}
+    tasks       {name: what every finished body is fine-tuned to}
+    """
+
+    shards: Path
+    out: Path
+    objectives: tuple[str, ...] = Field(min_length=1)
+    budget: Budget
+    seeds: int = Field(default=3, ge=1, lt=SEARCH_SEED)
+    size: str = "tiny"
+    model: dict[str, Any] = {}
+    code: tuple[Path, ...] = ()
+    training: dict[str, Any] = {}
+    search: SearchConfig = SearchConfig()
+    at_once: int = Field(default=1, ge=1, description="runs at the same time")
+    pairs: tuple[Path, ...] = ()
+    pairs_each: int = Field(default=100, ge=1, description="pairs of a paradigm that are read at most")
+    probes: dict[str, tuple[Path, Path]] = {}
+    tasks: dict[str, TaskFiles] = {}
+    validation_rows: int = Field(default=1024, ge=1, description="held-out rows that the finished models are asked")
+
+    def check(self) -> None:
+        """
+        Raises:
+            UsageError: the runs would not be at equal compute, an objective is named twice, or there is no such task.
+            DataError: the files of a task cannot be read.
+        """
+        unequal = next((unit for unit in ("steps", "tokens") if getattr(self.budget, unit) is not None), None)
+        if unequal:
+            raise UsageError(UNEQUAL.format(unequal))
+        if self.budget.seconds is not None and self.at_once > 1:
+            raise UsageError(SECONDS_ALONE)
+        for files in self.tasks.values():
+            files.check()
+        names = [folder_name(expression) for expression in self.objectives]
+        for expression, name in zip(self.objectives, names, strict=True):
+            if names.count(name) > 1:
+                raise UsageError(f"the objective {expression!r} is named twice; name each once")
+
+    def run(self, expression: str, seed: int, factor: float) -> PretrainConfig:
+        """A run that counts: the whole budget, at the learning rate that the search found."""
+        return self._run(expression, self.out / "runs" / folder_name(expression) / f"seed-{seed}", seed, factor, 1.0)
+
+    def trial(self, expression: str, factor: float) -> PretrainConfig:
+        """A run of the search, small in all: its warm-up is shorter too."""
+        folder = self.out / "search" / folder_name(expression) / f"rate-{factor:g}"
+        return self._run(expression, folder, SEARCH_SEED, factor, self.search.share)
+
+    def _run(self, expression: str, out: Path, seed: int, factor: float, share: float) -> PretrainConfig:
+        plain = self._read(expression, out, self.training | {"seed": seed, "budget": self.budget.model_dump()})
+        training, width = plain.training, plain.model_config_for(8).width
+        rates = rated(training.optimiser, width=width)
+        assert rates.learning_rate is not None and rates.adam_learning_rate is not None
+        changed = training.model_copy(
+            update={
+                "budget": Budget(**{unit: amount and amount * share for unit, amount in self.budget}),
+                "schedule": training.schedule.model_copy(
+                    update={"warmup_steps": round(training.schedule.warmup_steps * share)}
+                ),
+                "optimiser": rates.model_copy(
+                    update={
+                        "learning_rate": rates.learning_rate * factor,
+                        "adam_learning_rate": rates.adam_learning_rate * factor,
+                    }
+                ),
+            }
+        )
+        return plain.model_copy(update={"training": changed})
+
+    def _read(self, expression: str, out: Path, training: dict[str, Any]) -> PretrainConfig:
+        return read(
+            PretrainConfig,
+            {
+                "shards": self.shards,
+                "out": out,
+                "objective": expression,
+                "size": self.size,
+                "model": self.model,
+                "code": self.code,
+                "training": training,
+            },
+        )
+
+
+def folder_name(expression: str) -> str:
+    """A name for the folder of an objective: its own where it is a plain name, else its words and a hash."""
+    plain = " ".join(expression.split())
+    words = re.sub(r"[^\w.]+", "-", plain).strip("-")
+    return words if words == plain else f"{words}-{hashlib.sha256(plain.encode()).hexdigest()[:6]}"

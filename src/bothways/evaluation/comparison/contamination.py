@@ -1,0 +1,53 @@
+"""Is what the models are asked in the text they were trained on?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from bothways.corpus import Shards
+from bothways.corpus.exclude import Exclusion
+from bothways.evaluation.comparison.measure import Questions
+from bothways.tasks import task_named
+from bothways.tasks.records import Skipped
+from bothways.training.finetuning.data import read_examples
+
+PIECES_AT_ONCE = 2**20
+
+
+def overlap(questions: Questions, shards: Shards) -> list[dict[str, Any]]:
+    """For each group of questions, how many training documents contain an item of it (`corpus.exclude` says when)."""
+    groups: dict[str, list[str]] = {}
+    if questions.pairs is not None:
+        groups["minimal pairs"] = questions.pairs.good
+    for name, (_, test) in questions.probes.items():
+        groups[f"probe {name}, test side"] = [*test.texts, *(test.other or ())]
+    for name, files in questions.tasks.items():
+        _, examples = read_examples(task_named(files.task), files.test, said={}, skip=Skipped())
+        groups[f"{name}, test side"] = [text for example in examples for text in example.texts if text]
+    # Shards hold what the tokenizer leaves of a text (in small letters, without accents), so items are read by it, too.
+    through = shards.tokenizer
+    looked_for = {
+        name: Exclusion(through.decode(through.encode(item)) for item in items) for name, items in groups.items()
+    }
+    found = dict.fromkeys(groups, 0)
+    for text in _documents(shards) if groups else ():
+        for name, items in looked_for.items():
+            found[name] += items.contains(text)
+    return [
+        {"questions": name, "documents": found[name], "items": items.items, "too_short": items.too_short}
+        for name, items in looked_for.items()
+    ]
+
+
+def _documents(shards: Shards) -> Iterator[str]:
+    """The training text, document by document."""
+    rest = np.zeros(0, dtype=np.int32)
+    for start in range(0, shards.train.pieces, PIECES_AT_ONCE):
+        pieces, _ = shards.train.read(start, min(start + PIECES_AT_ONCE, shards.train.pieces))
+        parts = np.split(joined := np.concatenate([rest, pieces]), np.flatnonzero(joined == shards.vocabulary.cls))
+        *whole, rest = parts
+        yield from (shards.tokenizer.decode(part.tolist()) for part in whole if len(part))
+    yield shards.tokenizer.decode(rest.tolist())

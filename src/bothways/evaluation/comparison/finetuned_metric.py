@@ -1,0 +1,81 @@
+"""Fine-tuning as a yardstick: every finished body is taught the same task, and asked the same test examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bothways.config import Frozen
+from bothways.corpus import Shards
+from bothways.errors import UsageError
+from bothways.evaluation.comparison.metrics import Items, Yardstick
+from bothways.model import Model, Trained, save_faces
+from bothways.tasks import task_named
+from bothways.tasks.records import Skipped
+from bothways.training.finetuning import FinetuneConfig, finetune
+from bothways.training.finetuning.data import check_known, read_examples
+from bothways.training.finetuning.predict import Tuned, measure
+from bothways.training.pretraining import PretrainConfig
+
+
+class TaskFiles(Frozen):
+    """A task to fine-tune to, with defaults throughout, and its examples; the dev examples are cut from `train`."""
+
+    task: str
+    train: Path
+    test: Path
+
+    def check(self) -> None:
+        """
+        Raises:
+            DataError: a file that cannot be read.
+            UsageError: no such task, or one whose score is no mean over examples.
+        """
+        task = task_named(self.task)
+        if not task.items_say:
+            raise UsageError(f"the score of {self.task} is no mean over examples, and cannot be compared item by item")
+        for file in (self.train, self.test):
+            read_examples(task, file, said={}, skip=Skipped())
+
+
+def tuned_yardstick(name: str, files: TaskFiles) -> Yardstick:
+    """Of a task."""
+    counts = task_named(files.task).items_say
+    about = (
+        f"Test examples after fine-tuning to {files.task}: {counts}. Each run's seed is that of its fine-tuning too."
+    )
+    return Yardstick(f"fine-tuned {name}", f"{name} (tuned)", about)
+
+
+def tuned_answers(run: Path, files: TaskFiles, *, seed: int) -> Items:
+    """Fine-tunes the body of a run, in a folder that is left to nobody, and asks it; an item is a test example.
+
+    Raises:
+        BothwaysError: what fine-tuning says of the files or of the body.
+    """
+    with TemporaryDirectory(dir=run, prefix=".tuned-") as place:
+        out = Path(place) / "run"
+        finetune(FinetuneConfig(model=str(run), task=files.task, train=files.train, out=out, seed=seed, skip_bad=True))
+        tuned, skip = Tuned.load(out), Skipped()
+        _, examples = read_examples(tuned.task, files.test, said={}, skip=skip)
+        asked = tuned.encode(check_known(tuned.task, examples, tuned.answers, skip), skip)
+        _, said = measure(tuned, asked)
+        return Items(*tuned.task.items([example for example, _ in asked], said, tuned.answers))
+
+
+def untrained_run(config: PretrainConfig, place: Path) -> Path:
+    """A run whose body has the weights that training starts from."""
+    shards = Shards.open(config.shards)
+    shape = config.model_config_for(shards.vocabulary.size)
+    save_faces(
+        place,
+        weights=Model(shape, seed=config.training.seed).state_dict(),
+        config=shape,
+        vocabulary=shards.vocabulary,
+        trained=Trained("", ("encoder",), "in place"),
+        save_tokenizer=lambda folder, face: shards.tokenizer.save(
+            folder, template=face, length=shape.length, segments=shape.segments > 1
+        ),
+        card=lambda face: "An untrained model: what pretraining is compared with.\n",
+    )
+    return place

@@ -1,0 +1,187 @@
+"""Asks finished runs the questions, each run once: the answers are kept beside the comparison."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import astuple, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bothways.config import load_config, read
+from bothways.corpus import Shards
+from bothways.evaluation.comparison.config import CONFIG, CompareConfig
+from bothways.evaluation.comparison.eval_data import Labelled, Pairs, read_probe
+from bothways.evaluation.comparison.finetuned_metric import TaskFiles, tuned_answers, tuned_yardstick, untrained_run
+from bothways.evaluation.comparison.metrics import (
+    Items,
+    Yardstick,
+    body_features,
+    held_out,
+    linear_probe,
+    minimal_pairs,
+    probe_yardstick,
+    word_features,
+)
+from bothways.evaluation.comparison.workers import Crew
+from bothways.files import sha256
+from bothways.inference import load
+from bothways.inference.embed import reading
+from bothways.inference.loading import Loaded
+from bothways.inference.reading import Reader
+from bothways.model import Model, Trained
+from bothways.training.pretraining import PretrainConfig
+from bothways.training.pretraining.batches import validation_rows
+from bothways.training.pretraining.setup import objective_of
+from bothways.training.run_folder import RunFolder
+from bothways.visibility import ordered
+
+VERSION = 2  # answers of another one are asked anew
+Answers = dict[Yardstick, Items]
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """All that is asked, read once: {name of a probe: its two sides}."""
+
+    pairs: Pairs | None
+    probes: dict[str, tuple[Labelled, Labelled]]
+    tasks: dict[str, TaskFiles]
+    rows: int
+    key: str  # changes with what is asked
+
+    @classmethod
+    def read(cls, config: CompareConfig) -> Questions:
+        """
+        Raises:
+            DataError: a file that cannot be read or asked about.
+        """
+        pairs = Pairs.read(config.pairs, each=config.pairs_each) if config.pairs else None
+        probes = {name: read_probe(name, *files) for name, files in config.probes.items()}
+        asked = [VERSION, config.validation_rows, config.pairs_each, [sha256(file) for file in config.pairs]]
+        asked += [[name, *map(sha256, files)] for name, files in config.probes.items()]
+        asked += [[name, files.task, sha256(files.train), sha256(files.test)] for name, files in config.tasks.items()]
+        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
+        return cls(pairs, probes, config.tasks, config.validation_rows, key)
+
+
+def measure_all(
+    config: CompareConfig,
+    questions: Questions,
+    runs: dict[tuple[str, int], RunFolder],
+    crew: Crew,
+    say: Callable[[str], None],
+) -> dict[tuple[str, int], Answers]:
+    """{(expression, seed): its answers}; those already given to the same questions are read."""
+
+    def ask(run: tuple[str, int]) -> Answers:
+        place = runs[run].path / "answers" / f"{questions.key}.npz"  # goes with the run, when that is deleted
+        if not place.exists():
+            label = f"{run[0]}, seed {run[1]}: asked"
+            arguments = [str(runs[run].path), str(config.out / CONFIG), str(place)]
+            crew.run("bothways.evaluation.comparison.measure", arguments, label)
+            say(label)
+        return _read(place)
+
+    return dict(zip(runs, crew.each(ask, list(runs)), strict=True))
+
+
+def main(run: str, comparison: str, place: str) -> None:
+    """In a process of its own: asks one run what a comparison's config.yaml says."""
+    asked, config = read(CompareConfig, load_config(Path(comparison))), RunFolder(Path(run)).config(PretrainConfig)
+    questions, shards = Questions.read(asked), Shards.open(asked.shards)
+    objective, _ = objective_of(config.model_copy(update={"code": asked.code}), shards)
+    rows = validation_rows(shards, config.training.model_copy(update={"validation_rows": questions.rows}))
+    loaded = load(run)
+    found: Answers = dict(held_out(loaded, objective, shards, rows))
+    if questions.pairs is not None:
+        found |= dict(minimal_pairs(loaded, questions.pairs))
+    found |= dict(probe_answers(loaded, questions))
+    reader = loaded.reader
+    if (
+        reader.trained.faces and reader.model.rule is ordered
+    ):  # else there is no body that transformers' classes have a head for
+        for name, files in questions.tasks.items():
+            found[tuned_yardstick(name, files)] = tuned_answers(Path(run), files, seed=config.training.seed)
+    _write(Path(place), found)
+
+
+def probe_answers(loaded: Loaded, questions: Questions) -> Iterator[tuple[Yardstick, Items]]:
+    """Of every labelled file; of none, if the body was taught no way of reading a plain text."""
+    if reading(loaded.reader.trained) is None:
+        return
+    for name, (train, test) in questions.probes.items():
+        features = body_features(loaded, train), body_features(loaded, test)
+        yield probe_yardstick(name), linear_probe(features, (train.labels, test.labels))
+
+
+def probe_baselines(config: PretrainConfig, questions: Questions) -> dict[str, dict[str, float]]:
+    """Of every labelled file: always the commonest class; pieces counted, without a body; and the body with the weights
+    that training starts from."""
+    if not questions.probes:
+        return {}
+    shards = Shards.open(config.shards)
+    model = Model(config.model_config_for(shards.vocabulary.size), seed=config.training.seed)
+    loaded = Loaded(Reader(model.eval(), shards.tokenizer, Trained("untrained", ("encoder",), None)))
+    found = {}
+    for (yardstick, untrained), (name, sides) in zip(
+        probe_answers(loaded, questions), questions.probes.items(), strict=True
+    ):
+        assert yardstick == probe_yardstick(name)
+        commonest, _ = Counter(sides[0].labels).most_common(1)[0]
+        found[name] = {
+            "commonest class": sides[1].labels.count(commonest) / len(sides[1].labels),
+            "untrained body": untrained.figure,
+            "TF-IDF, no body": word_features(sides, shards).figure,
+        }
+    return found
+
+
+def task_baselines(config: PretrainConfig, questions: Questions, place: Path) -> dict[str, dict[str, float]]:
+    """The body with the weights that training starts from, fine-tuned alike; it is written to `place`, and removed."""
+    if not questions.tasks:
+        return {}
+    run, seed = untrained_run(config, place), config.training.seed
+    found = {
+        name: {"untrained body": tuned_answers(run, files, seed=seed).figure} for name, files in questions.tasks.items()
+    }
+    shutil.rmtree(place)
+    return found
+
+
+def _write(place: Path, found: Answers) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    aside = place.with_suffix(".partial")
+    columns: dict[str, Any] = {}
+    for number, (yardstick, items) in enumerate(found.items()):
+        columns |= {f"{number}.value": items.value, f"{number}.weight": items.weight}
+        columns[f"{number}.about"] = np.array(astuple(yardstick))
+        columns[f"{number}.facts"] = np.array([items.bound, items.ties])
+    with open(aside, "wb") as file:
+        np.savez_compressed(file, **columns)
+    aside.replace(place)
+
+
+def _read(place: Path) -> Answers:
+    found: Answers = {}
+    with np.load(place) as columns:
+        for number in range(len(columns.files) // 4):
+            get = partial(_column, columns, number)
+            bound, ties = get("facts").tolist()
+            found[Yardstick(*get("about").tolist())] = Items(get("value"), get("weight"), bool(bound), ties)
+    return found
+
+
+def _column(columns: Mapping[str, np.ndarray], number: int, name: str) -> np.ndarray:
+    return columns[f"{number}.{name}"]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

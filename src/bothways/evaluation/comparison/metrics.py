@@ -1,0 +1,191 @@
+"""What every finished model is asked, item by item, so that models can be compared on the same items.
+
+Letters: N items.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from bothways.batch import Batch, Row
+from bothways.corpus import Shards
+from bothways.evaluation.comparison.eval_data import Labelled, Pairs
+from bothways.evaluation.probes import won
+from bothways.inference.loading import Loaded
+from bothways.objectives import Objective, build
+from bothways.objectives.predictions import from_before
+from bothways.training.evaluate import answers
+from bothways.training.pretraining.batches import bits_per_nat
+
+ROWS_AT_ONCE = 32
+DRAWS = 8  # of each row, for a bound: with one draw its error is several times the differences looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """A name, a short one for the head of a column, what it says in a sentence, and whether less or more is better."""
+
+    name: str
+    short: str
+    about: str
+    better: Literal["less", "more"] = "more"
+
+
+BITS = Yardstick(
+    "bits per byte",
+    "bits/byte",
+    "The bits that held-out text costs, every piece said from those before it; a bound (≤) is an upper one.",
+    "less",
+)
+NEXT = Yardstick("next-word accuracy", "next word", "Pieces of held-out text guessed right from those before them.")
+FILL = Yardstick(
+    "fill accuracy", "hidden word", "Pieces of held-out text guessed right when 15 % are hidden, from all others."
+)
+PAIRS = Yardstick(
+    "minimal pairs, left to right",
+    "pairs →",
+    "Of two sentences the good one is given the higher probability; a tie is a half. An item is a paradigm, where "
+    "there are several.",
+)
+PSEUDO = Yardstick(
+    "minimal pairs, hidden one by one",
+    "pairs ↔",
+    "The same by pseudo-log-likelihood, every piece hidden alone (Salazar et al. 2020); a tie is a half.",
+)
+
+
+def probe_yardstick(name: str) -> Yardstick:
+    """Of a linear probe."""
+    about = "Test items classified right by a linear classifier over the frozen body's mean state."
+    return Yardstick(f"probe {name}", name, about)
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """What one model got, item by item: the figure is sum(value) / sum(weight).
+
+    value, weight  [N] float64
+    bound          the value is an upper bound of what is meant
+    ties           items that were neither right nor wrong
+    """
+
+    value: np.ndarray
+    weight: np.ndarray
+    bound: bool = False
+    ties: int = 0
+
+    @property
+    def figure(self) -> float:
+        return float(self.value.sum() / self.weight.sum())
+
+    @classmethod
+    def right(cls, value: np.ndarray, *, ties: int = 0) -> Items:
+        return cls(value.astype(np.float64), np.ones(len(value)), ties=ties)
+
+    def summed(self, of: Sequence[str]) -> Items:
+        """Those of one name as one item."""
+        at = np.unique(np.asarray(of), return_inverse=True)[1]
+        return replace(self, value=np.bincount(at, self.value), weight=np.bincount(at, self.weight))
+
+
+def held_out(
+    loaded: Loaded, objective: Objective, shards: Shards, rows: Sequence[Row]
+) -> Iterator[tuple[Yardstick, Items]]:
+    """Bits per byte, next words and hidden words, as far as the objective taught them; an item is a row."""
+    bytes_a_piece = 1 / (bits_per_nat(shards.validation) * math.log(2))
+    if "decoder" in objective.about.faces:
+        following = _row_sums(loaded, build("causal", shards.vocabulary), rows)
+        yield BITS, Items(following[:, 1] / math.log(2), following[:, 0] * bytes_a_piece)
+        yield NEXT, Items(following[:, 2], following[:, 0])
+    elif objective.about.bound:
+        said = np.array([np.count_nonzero(row.following) for row in rows])
+        bound = np.mean([_row_sums(loaded, objective, rows, draw=draw)[:, 3] for draw in range(DRAWS)], axis=0)
+        yield BITS, Items(bound / math.log(2), said * bytes_a_piece, bound=True)
+    if objective.about.hidden is not None:
+        hidden = build("mlm(replace=all-mask)", shards.vocabulary)
+        if objective.about.hidden == "before":
+            hidden = replace(hidden, predict=from_before)
+        filled = _row_sums(loaded, hidden, rows)
+        yield FILL, Items(filled[:, 2], filled[:, 0])
+
+
+def _row_sums(loaded: Loaded, objective: Objective, rows: Sequence[Row], *, draw: int = 0) -> np.ndarray:
+    """[N, 4] for each row: how many words are said, their nats, how many are right, their nats by their weights."""
+    sums = np.zeros((len(rows), 4))
+    model = loaded.reader.model
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        samples = [
+            objective.sample(row, np.random.default_rng((draw, start + i)), 1.0)
+            for i, row in enumerate(rows[start : start + ROWS_AT_ONCE])
+        ]
+        batch = Batch.stack(samples).to(loaded.reader.device)
+        for target, nats, right in answers(model, batch):
+            at, weight = (torch.as_tensor(column).cpu().numpy() for column in (target.at, target.weight))
+            own = nats.double().cpu().numpy()
+            columns = np.stack([np.ones_like(own), own, right.cpu().numpy(), own * weight], axis=1)
+            np.add.at(sums, start + at // batch.pieces.shape[1], columns)
+    return sums
+
+
+def minimal_pairs(loaded: Loaded, pairs: Pairs) -> Iterator[tuple[Yardstick, Items]]:
+    """By each way of scoring that the objective taught. An item is a paradigm, since its pairs are made from one
+    template and right or wrong together; where there is a single one, or none, it is a pair."""
+    trained = loaded.reader.trained
+    ways: list[tuple[Yardstick, str]] = [(PAIRS, "causal")] * ("decoder" in trained.faces)
+    ways += [(PSEUDO, "pseudo")] * (trained.hidden is not None)
+    for yardstick, how in ways:
+        good, bad = (loaded.score(texts, how=how) for texts in (pairs.good, pairs.bad))
+        value = won(good - bad)
+        found = Items.right(value, ties=int((value == 0.5).sum()))
+        several = len({*pairs.paradigm}) > 1
+        alone = [name or f"pair {number}" for number, name in enumerate(pairs.paradigm)]
+        yield yardstick, found.summed(alone) if several else found
+
+
+def linear_probe(features: tuple[np.ndarray, np.ndarray], labels: tuple[list[str], list[str]]) -> Items:
+    """A logistic regression on standardised [train, D] features, read on [test, D]; an item is a text."""
+    from sklearn.preprocessing import StandardScaler
+
+    return _classified(StandardScaler(), features, labels, strengths=[0.001, 0.01, 0.1, 1.0])
+
+
+def _classified(first: Any, inputs: tuple[Any, Any], labels: tuple[list[str], list[str]], *, strengths: Any) -> Items:
+    """Multinomial logistic regression behind a first step, taught and tested; the strength of its L2 penalty is the
+    best by 5-fold cross-validation on the training side."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+
+    whole = make_pipeline(first, LogisticRegression(max_iter=300))
+    fitted = GridSearchCV(whole, {"logisticregression__C": strengths}, cv=5).fit(inputs[0], labels[0])
+    return Items.right(fitted.predict(inputs[1]) == np.array(labels[1]))
+
+
+def body_features(loaded: Loaded, side: Labelled) -> np.ndarray:
+    """[N, D] mean states; of two texts u and v, [N, 4D]: u, v, |u - v|, u * v (Conneau et al. 2017)."""
+    first = loaded.embed(side.texts)
+    if side.other is None:
+        return first
+    other = loaded.embed(side.other)
+    return np.concatenate([first, other, np.abs(first - other), first * other], axis=1)
+
+
+def word_features(sides: tuple[Labelled, Labelled], shards: Shards) -> Items:
+    """The same classifier over TF-IDF of the tokenizer's pieces and pairs of pieces: what no body is needed for."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    def pieces(text: str) -> list[str]:
+        return [str(piece) for piece in shards.tokenizer.encode(text)]
+
+    def whole(side: Labelled) -> list[str]:
+        return side.texts if side.other is None else [f"{a}\n{b}" for a, b in zip(side.texts, side.other, strict=True)]
+
+    counted = TfidfVectorizer(tokenizer=pieces, token_pattern=None, lowercase=False, ngram_range=(1, 2))
+    inputs, labels = (whole(sides[0]), whole(sides[1])), (sides[0].labels, sides[1].labels)
+    return _classified(counted, inputs, labels, strengths=[0.1, 1.0, 10.0, 100.0])

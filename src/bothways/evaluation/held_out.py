@@ -1,0 +1,97 @@
+"""Bits per byte of documents that were held out, whatever pieces a model cuts them into; and what counting needs.
+
+Paid for is every piece of a document but its [CLS], the [SEP] that ends it too, as in training and in comparisons.
+
+Letters: N documents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bothways.corpus import Shards
+from bothways.corpus.ngrams import NAMES, NGrams
+from bothways.errors import DataError
+from bothways.evaluation.probes import Probe
+from bothways.inference.loading import Loaded
+from bothways.inference.score import score
+
+NAME = "bits per byte"
+FEWEST = 2
+MOST = 100_000
+"""Pieces to read; whole documents from the beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The held-out documents of shards.
+
+    rows      [CLS], the text's pieces and [SEP] of each, as the shards' tokenizer cuts it
+    left_out  documents with an unknown piece: their text is not in the shards
+    """
+
+    path: Path
+    shards: Shards
+    texts: list[str]
+    rows: list[np.ndarray]
+    left_out: int
+
+    @classmethod
+    def read(cls, path: Path) -> HeldOut:
+        """
+        Raises:
+            DataError: no shards, or none with a whole held-out document.
+        """
+        shards = Shards.open(path)
+        stream, vocabulary = shards.validation, shards.vocabulary
+        pieces, _ = stream.read(0, min(MOST, stream.pieces))
+        starts = np.flatnonzero(pieces == vocabulary.cls)
+        ends = [*starts[1:], len(pieces)]
+        if len(pieces) < stream.pieces and len(starts) > 1:  # the last one may be cut
+            starts, ends = starts[:-1], ends[:-1]
+        texts_of = (pieces[a:b][pieces[a:b] != vocabulary.sep] for a, b in zip(starts, ends, strict=True))
+        rows = [np.append(row, vocabulary.sep) for row in texts_of]
+        whole = [row for row in rows if len(row) > 2 and vocabulary.unk not in row]
+        if len(whole) < FEWEST:
+            raise DataError(f"{path}: expected {FEWEST} whole held-out documents or more, got {len(whole)}")
+        texts = [shards.tokenizer.decode(row[1:-1].tolist()) for row in whole]
+        return cls(path, shards, texts, whole, len(rows) - len(whole))
+
+    def probe(self, nats: np.ndarray, item: np.ndarray) -> Probe:
+        """Of the nats [M] that the documents of these numbers cost."""
+        size = np.array([len(self.texts[i].encode()) for i in item], dtype=np.float64)
+        left_out = self.left_out + len(self.texts) - len(item)
+        return Probe(NAME, item, nats / math.log(2), np.full(len(size), ""), weight=size, left_out=left_out)
+
+    def counting(self) -> dict[str, Probe]:
+        """What n-grams need that are counted on the shards' training text."""
+        train, _ = self.shards.train.read(0, self.shards.train.pieces)
+        grams = NGrams.count(train, self.shards.vocabulary)
+        whole, owner = np.concatenate(self.rows), np.repeat(np.arange(len(self.rows)), [len(row) for row in self.rows])
+        return {
+            name: self.probe(np.bincount(owner, grams.score(whole, order)), np.arange(len(self.rows)))
+            for order, name in enumerate(NAMES, 1)
+        }
+
+
+def bits_per_byte(loaded: Loaded, held_out: HeldOut) -> Iterator[Probe]:
+    """Of a model that was taught to read from left to right; longer documents than it reads are read in parts.
+    Documents with a piece that is unknown to its own tokenizer are left out: it need not say what stands there.
+
+    Raises:
+        DataError: too few are left.
+    """
+    if "decoder" not in loaded.reader.trained.faces:
+        return
+    own = loaded.reader.tokenizer
+    item = np.flatnonzero([own.vocabulary.unk not in own.encode(text) for text in held_out.texts])
+    if len(item) < FEWEST:
+        raise DataError(
+            f"{held_out.path}: expected {FEWEST} documents or more that the model's tokenizer can represent"
+        )
+    yield held_out.probe(-score(loaded.reader, [held_out.texts[i] for i in item], ended=True), item)

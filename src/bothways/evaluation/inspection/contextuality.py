@@ -1,0 +1,124 @@
+"""How much do a model's states depend on context? Layer by layer, several models side by side (Ethayarajh 2019)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bothways.batch import Reads
+from bothways.errors import DataError
+from bothways.evaluation.inspection.layers import states_by_layer, words_of
+from bothways.evaluation.inspection.measures import Measured, Occurrences, measured
+from bothways.inference.embed import one_reading, readings
+from bothways.inference.reading import Reader
+
+VERSION = 1
+LEAST = 5
+"""Different texts that a word must stand in."""
+SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Contextuality:
+    """What one model makes of some texts; layer 0 is what the embeddings give.
+
+    reads    "all sides" or "left to right"
+    pieces   that were read
+    unknown  places of words that the tokenizer cannot represent; they are left out
+    words    [W] those in LEAST texts or more
+    layers   measures of every layer
+    """
+
+    name: str
+    reads: str
+    pieces: int
+    unknown: int
+    words: Sequence[str]
+    layers: Sequence[Measured]
+
+    def extremes(self, layer: int) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+        """The most and the least contextual words of a layer: their self-similarity less the anisotropy."""
+        adjusted = self.layers[layer].self_similarity - self.layers[layer].anisotropy
+        order = np.argsort(adjusted, kind="stable").tolist()
+        named = [(self.words[i], float(adjusted[i])) for i in order]
+        return named[:SHOWN], named[::-1][:SHOWN]
+
+    def as_json(self) -> dict[str, Any]:
+        most, least = self.extremes(-1)
+        return {
+            "version": VERSION,
+            "model": self.name,
+            "reads": self.reads,
+            "pieces": self.pieces,
+            "unknown": self.unknown,
+            "words": len(self.words),
+            "layers": [one.figures() for one in self.layers],
+            "most_contextual": dict(most),
+            "least_contextual": dict(least),
+        }
+
+
+def contextuality(
+    reader: Reader, texts: Sequence[str], *, name: str = "", most_pieces: int = 100_000
+) -> list[Contextuality]:
+    """Reads texts until `most_pieces`, in each way that the model was taught; a text that comes twice is read once.
+
+    Raises:
+        DataError: too few words that stand in LEAST texts.
+        ModelError: a model that was taught no way of reading a text, or two passes that only together are one.
+    """
+    one_reading(reader)  # or it says why not
+    ways = readings(reader.trained)
+    some = list(_some(reader, dict.fromkeys(texts), most_pieces))
+    names = [name] if len(ways) == 1 else [f"{name}, {reads}" for reads in ways]
+    return [_contextuality(reader, some, reads, name=called) for reads, called in zip(ways, names, strict=True)]
+
+
+def _contextuality(reader: Reader, texts: Sequence[str], reads: Reads, *, name: str) -> Contextuality:
+    words = words_of(reader, texts, reads)
+    texts_of: Counter[str] = Counter(word for word, _ in {*zip(words.name, words.text.tolist(), strict=True)})
+    kept = sorted(word for word, count in texts_of.items() if count >= LEAST and any(map(str.isalnum, word)))
+    if len(kept) < 2:
+        raise DataError(
+            f"expected words that stand in {LEAST} texts or more, got {len(kept)} in {len(texts)} texts: give more text"
+        )
+    number = {word: i for i, word in enumerate(kept)}
+    at = Occurrences(np.array([number.get(word, -1) for word in words.name]), words.text)
+    return Contextuality(
+        name=name,
+        reads=reads,
+        pieces=sum(map(len, words.rows)),
+        unknown=words.unknown,
+        words=kept,
+        layers=[measured(states, at) for states in states_by_layer(reader, words, reads)],
+    )
+
+
+def _some(reader: Reader, texts: Iterable[str], most: int) -> Iterable[str]:
+    read = 0
+    for text in texts:
+        if read >= most:
+            return
+        read += len(reader.tokenizer.encode(text)) + 2
+        yield text
+
+
+def read_texts(path: Path) -> list[str]:
+    """The lines of a file of text, or the records' texts: one text each, empty ones left out.
+
+    Raises:
+        DataError: it cannot be read, or holds no text.
+    """
+    from bothways.corpus.options import PrepareOptions
+    from bothways.corpus.readers import Reader as Files
+
+    found = [text.strip() for text in Files(PrepareOptions(documents="lines")).read(path)]
+    found = [text for text in found if text]
+    if not found:
+        raise DataError(f"{path}: expected texts, one a line, got an empty file")
+    return found

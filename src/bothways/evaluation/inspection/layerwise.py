@@ -1,0 +1,154 @@
+"""What is written in which layer: a linear probe on every one, and a control beside it (Hewitt & Liang 2019).
+
+A probe may learn a task by itself rather than read it off. The control has answers that cannot be in the states: of
+tags, one drawn for every different word, of texts, the labels dealt out anew. Selectivity is how much better the task
+is than its control.
+
+Letters: N items, D width, L layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bothways.corpus.lines import refuse
+from bothways.errors import DataError, UsageError
+from bothways.evaluation.inspection.layers import Words, states_by_layer
+from bothways.inference.embed import one_reading
+from bothways.inference.examples import encode_texts, encode_words
+from bothways.inference.reading import Reader
+from bothways.tasks import task_named
+from bothways.tasks.task import Example
+from bothways.training.finetuning.data import read_examples
+
+TASKS = ("classify", "tag")
+MOST = 20_000
+"""Items to learn from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer's probe, in shares of the test items that are right.
+
+    most_common  what always saying the most common answer would get
+    """
+
+    accuracy: float
+    control: float
+    most_common: float
+
+    @property
+    def selectivity(self) -> float:
+        return self.accuracy - self.control
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Where the items stand, what each is, and its right answer.
+
+    kind  [N] for tags the word, for texts its number: what the control gives one answer
+    """
+
+    words: Words
+    kind: np.ndarray
+    gold: np.ndarray
+
+
+def layerwise(reader: Reader, task: str, train: Path, test: Path, *, seed: int = 0) -> list[Layer]:
+    """A probe on every layer, the embeddings first; texts that are longer than the model reads are cut.
+
+    Raises:
+        DataError: a file or record that cannot be read, one answer only, or one that is new in the test.
+        ModelError: a model that was taught no way of reading a text.
+        UsageError: another task.
+    """
+    if task not in TASKS:
+        raise UsageError(f"layers are probed for {' or '.join(TASKS)}, got {task!r}")
+    reads = one_reading(reader)
+    sides = [_items(reader, task, path) for path in (train, test)]
+    if len({*sides[0].gold.tolist()}) < 2:
+        raise DataError(f"{train}: expected two answers or more to tell apart")
+    if new := sorted({*sides[1].gold.tolist()} - {*sides[0].gold.tolist()}):
+        raise DataError(f"{test}: the labels {', '.join(new)} are not in {train}")
+    chosen = np.random.default_rng(seed).permutation(len(sides[0].gold))[:MOST]
+    controls = _controls(sides, chosen, seed)
+    common = _most_common(sides[0].gold[chosen])
+    found = []
+    for states in zip(*(states_by_layer(reader, side.words, reads) for side in sides), strict=True):
+        inputs = states[0][chosen], states[1]
+        found.append(
+            Layer(
+                accuracy=_probed(inputs, (sides[0].gold[chosen], sides[1].gold)),
+                control=_probed(inputs, (controls[0][chosen], controls[1])),
+                most_common=float((sides[1].gold == common).mean()),
+            )
+        )
+    return found
+
+
+def as_json(layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    """With the selectivity."""
+    return [asdict(layer) | {"selectivity": layer.selectivity} for layer in layers]
+
+
+def _items(reader: Reader, task: str, path: Path) -> Items:
+    _, examples = read_examples(task_named(task), path, said={}, skip=refuse)
+    rows: list[np.ndarray] = []
+    found: list[tuple[int, int, int, str, str]] = []  # row, from, to, kind, gold
+    for number, example in enumerate(examples):
+        if task == "classify":
+            rows.append(_framed(reader, example))
+            found.append((len(rows) - 1, 0, len(rows[-1]), str(number), _label(example)))
+            continue
+        assert example.words is not None
+        words = example.words
+        spans = words.spans.tolist()
+        for part in encode_words(reader.tokenizer, words, length=reader.model.config.length):
+            rows.append(part.pieces.astype(np.int64))
+            for at, of in zip(part.at.tolist(), part.of.tolist(), strict=True):
+                first, last = spans[of]
+                found.append((len(rows) - 1, at, at + 1, words.read[first:last], str(example.gold[of])))
+    row, start, stop = (np.array([item[i] for item in found], dtype=np.int64) for i in range(3))
+    kind, gold = (np.array([item[i] for item in found]) for i in (3, 4))
+    return Items(Words([], row, row, start, stop, rows), kind, gold)
+
+
+def _framed(reader: Reader, example: Example) -> np.ndarray:
+    """As the model was taught to read: without [SEP] from left to right."""
+    pieces = encode_texts(reader.tokenizer, example.texts, length=reader.model.config.length).pieces
+    return pieces[: len(pieces) - (one_reading(reader) == "left to right")].astype(np.int64)
+
+
+def _label(example: Example) -> str:
+    if isinstance(example.gold, tuple):
+        raise DataError(f"{example.place}: layers are probed for one label a text, got a list")
+    return str(example.gold)
+
+
+def _controls(sides: Sequence[Items], chosen: np.ndarray, seed: int) -> list[np.ndarray]:
+    """Answers that go by the item's kind alone, drawn as often as the true ones are met."""
+    kinds = {kind: i for i, kind in enumerate(dict.fromkeys([*sides[0].kind.tolist(), *sides[1].kind.tolist()]))}
+    drawn = np.random.default_rng((seed, 1)).choice(sides[0].gold[chosen], size=len(kinds))
+    return [drawn[[kinds[kind] for kind in side.kind.tolist()]] for side in sides]
+
+
+def _most_common(gold: np.ndarray) -> str:
+    values, counts = np.unique(gold, return_counts=True)
+    return str(values[counts.argmax()])
+
+
+def _probed(inputs: tuple[np.ndarray, np.ndarray], gold: tuple[np.ndarray, np.ndarray]) -> float:
+    """Share of the test items that a logistic regression on standardised states gets right."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if len({*gold[0].tolist()}) < 2:  # a control of few kinds
+        return float((gold[1] == gold[0][0]).mean())
+    fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300)).fit(inputs[0], gold[0])
+    return float((fitted.predict(inputs[1]) == gold[1]).mean())

@@ -1,0 +1,228 @@
+"""Several models, the same probes: figures with intervals, and differences that are more than chance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bothways.corpus.ngrams import NAMES
+from bothways.errors import BothwaysError, ModelError, UsageError
+from bothways.evaluation.held_out import HeldOut, bits_per_byte
+from bothways.evaluation.probes import Probe, Records, cloze, minimal_pairs, similarity
+from bothways.evaluation.significance import estimate, holm, sign_test
+from bothways.inference.loading import Loaded
+
+VERSION = 1
+SURE = 0.05  # p below it is more than chance
+Ask = Callable[[Loaded, Any], Iterator[Probe]]
+Found = dict[str, dict[tuple[str, str], Probe]]
+"""{model: {(file, probe): what it got}}"""
+PROBES: dict[str, tuple[Callable[[Path], Any], Ask]] = {
+    "pairs": (Records.read, minimal_pairs),
+    "facts": (Records.read, cloze),
+    "words": (Records.read, similarity),
+    "held-out": (HeldOut.read, bits_per_byte),
+}
+"""How each file is read, and asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One model on one probe of a file, or on one group of its items; low and high end the 95 % interval.
+
+    templates  from which the items were made; 0 where nobody says
+    """
+
+    model: str
+    probe: str
+    file: str
+    group: str | None
+    figure: float
+    low: float
+    high: float
+    items: int
+    templates: int
+    ties: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two models over the items that both were asked; low and high end the 95 % interval.
+
+    p  two-sided, corrected for all differences of the command (Holm)
+    """
+
+    one: str
+    other: str
+    probe: str
+    file: str
+    group: str | None
+    items: int
+    difference: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def chance(self) -> str:
+        """p, as it is told."""
+        return f"{self.p:.2g}" if self.p > 1e-300 else "< 1e-300"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What could not be asked, and why: a model about a file; a file of any model (""); a model about any file ("")."""
+
+    model: str
+    file: str
+    error: BothwaysError
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.error}" if self.model else str(self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """All that was found; `silent` holds who was not taught what a file asks: (model, file)."""
+
+    standings: Sequence[Standing]
+    differences: Sequence[Difference]
+    silent: Sequence[tuple[str, str]] = ()
+    failed: Sequence[Failed] = ()
+
+    def titles(self) -> dict[tuple[str, str], str]:
+        """{(probe, file): what to call it}: the file is named where it takes that to tell them apart."""
+        keys = dict.fromkeys((one.probe, one.file) for one in self.standings)
+        several = {probe for probe, count in Counter(probe for probe, _ in keys).items() if count > 1}
+        files = {file for _, file in keys}
+        short = {file: Path(file).name.partition(".")[0] for file in files}
+        if len({*short.values()}) < len(files):
+            short = {file: file for file in files}
+        return {(probe, file): f"{probe} ({short[file]})" if probe in several else probe for probe, file in keys}
+
+    def as_json(self) -> dict[str, Any]:
+        from dataclasses import asdict
+
+        return {
+            "version": VERSION,
+            "standings": [asdict(one) for one in self.standings],
+            "differences": [asdict(one) for one in self.differences],
+            "silent": [list(pair) for pair in self.silent],
+            "failed": [{"model": one.model, "file": one.file, "why": str(one.error)} for one in self.failed],
+        }
+
+
+def probe(models: dict[str, Loaded], files: dict[str, Sequence[Path]]) -> Probed:
+    """Asks every model about every file; what cannot be read or asked is `failed`, and the others are reported.
+
+    Args:
+        models: by name.
+        files: {name in PROBES: files of records; of "held-out", folders of shards}.
+
+    Raises:
+        DataError: nothing is left: no file can be read, or has anything that a tokenizer can represent.
+        ModelError: nothing is left: models whose scores are no numbers.
+        UsageError: nothing to ask, or nothing that these models were taught.
+    """
+    if not any(files.values()):
+        raise UsageError(f"say what to ask: {', '.join(f'--{name} FILE' for name in PROBES)}")
+    if named := [name for name in NAMES if name in models]:
+        raise UsageError(f"{', '.join(named)}: n-grams have that name; call the model's folder something else")
+    failed: list[Failed] = []
+    asked = list(_read(files, failed))
+    found: Found = {model: dict(_asked(model, loaded, asked, failed)) for model, loaded in models.items()}
+    if not any(found.values()):
+        if failed:
+            raise type(failed[0].error)(str(failed[0])) from failed[0].error
+        raise UsageError("these models were taught nothing that these files ask")
+    for some, _ in asked:
+        if isinstance(some, HeldOut):
+            for gram, one in some.counting().items():
+                found.setdefault(gram, {})[str(some.path), one.name] = one
+    standings = [
+        _standing(model, file, one, group)
+        for model, probes in found.items()
+        for (file, _), one in probes.items()
+        for group in (None, *_groups(one))
+    ]
+    silent = [
+        (model, str(some.path))
+        for model in models
+        for some, _ in asked
+        if not any(path == str(some.path) for path, _ in found[model])
+        and not any((one.model, one.file) == (model, str(some.path)) for one in failed)
+    ]
+    return Probed(standings, _differences(found), silent, failed)
+
+
+def _read(files: dict[str, Sequence[Path]], failed: list[Failed]) -> Iterator[tuple[Any, Ask]]:
+    """The files that can be read, each with how it is asked about."""
+    for name, paths in files.items():
+        read, ask = PROBES[name]
+        for path in paths:
+            try:
+                yield read(path), ask
+            except BothwaysError as error:
+                failed.append(Failed("", str(path), error))
+
+
+def _asked(
+    model: str, loaded: Loaded, asked: Sequence[tuple[Any, Ask]], failed: list[Failed]
+) -> Iterator[tuple[tuple[str, str], Probe]]:
+    """What a model got in the files that it can be asked about."""
+    for some, ask in asked:
+        try:
+            for one in ask(loaded, some):
+                if not np.isfinite(one.value).all():
+                    raise ModelError(f"{one.name} of {some.path} gave what is no number: its weights are broken")
+                yield (str(some.path), one.name), one
+        except BothwaysError as error:
+            failed.append(Failed(model, str(some.path), error))
+
+
+def _groups(one: Probe) -> list[str]:
+    """In which items fall apart; none where there is one only."""
+    groups = sorted({*one.group.tolist()})
+    return groups if len(groups) > 1 else []
+
+
+def _standing(model: str, file: str, whole: Probe, group: str | None) -> Standing:
+    one = whole.of(group)
+    said = one.estimate
+    templates = 0 if one.template is None else len(np.unique(one.template))
+    figures = said.figure, said.low, said.high
+    return Standing(model, one.name, file, group, *figures, len(one.value), templates, one.ties, one.left_out)
+
+
+def _differences(found: Found) -> list[Difference]:
+    """Of all pairs of models, over the items that neither tokenizer left out."""
+    raw = [
+        _difference((one, other), file, group, a.of(group), b.of(group))
+        for one, other in combinations(found, 2)
+        if not {one, other} <= set(NAMES)
+        for (file, name), whole in found[one].items()
+        if (file, name) in found[other]
+        for a, b in [_shared(whole, found[other][file, name])]
+        if len(a.item) > 1
+        for group in (None, *_groups(a))
+    ]
+    return [replace(one, p=p) for one, p in zip(raw, holm([one.p for one in raw]), strict=True)]
+
+
+def _shared(a: Probe, b: Probe) -> tuple[Probe, Probe]:
+    return a.where(np.isin(a.item, b.item)), b.where(np.isin(b.item, a.item))
+
+
+def _difference(models: tuple[str, str], file: str, group: str | None, a: Probe, b: Probe) -> Difference:
+    said = estimate([a.value, b.value], a.gold, a.weight, a.template)
+    counted = a.gold is None and a.weight is None
+    # The exact test knows no templates, and the interval's is no exact one: the more careful of both.
+    p = max(said.p, sign_test(a.value, b.value)) if counted else said.p
+    return Difference(*models, a.name, file, group, len(a.item), said.figure, said.low, said.high, p)

@@ -1,0 +1,55 @@
+"""What a score is worth: what one answer alone would get, and how much of the file was in the training file already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from bothways.files import writing
+from bothways.model import Answers
+from bothways.tasks.task import Example, Task
+from bothways.training.finetuning.data import seals
+
+SEEN = "texts.safetensors"
+"""In a run's folder: the hashes of the texts of its training file."""
+
+
+def remember(folder: Path, examples: Sequence[Example]) -> None:
+    """Writes which texts a run's training file has, as hashes."""
+    with writing(folder):
+        save_file({"train": np.unique(seals(examples))}, folder / SEEN)
+
+
+def worth(task: Task, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, Any]:
+    """{"majority": {"answer": the commonest right one, "scores": what it would get if it were given to all}, None where
+    the task has no labels; "warnings": a sentence, where one answer was given to everything}."""
+    if not task.key:
+        return {"majority": None, "warnings": []}
+    golds = [example.gold for example in examples]
+    always = task.always(golds)
+    told, right = (task.different(some) for some in ([task.told(one) for one in said], golds))
+    warnings = []
+    if len(told) == 1 < len(right):
+        where = f"where {len(right)} different ones are right. The model tells nothing apart"
+        warnings = [f"one answer to everything: {_in_words(told)!r}, {where}"]
+    common = _in_words(task.different([task.told(one) for one in always]))
+    return {"majority": {"answer": common, "scores": task.score(examples, always, answers)}, "warnings": warnings}
+
+
+def trained_on(run: Path, examples: Sequence[Example], *, where: str) -> list[str]:
+    """A sentence, where texts of the examples are those that the run was trained on; of a model without a run, none.
+    `where` is what they are called."""
+    if not (run / SEEN).is_file() or not examples:
+        return []
+    again = int(np.isin(seals(examples), load_file(run / SEEN)["train"]).sum())
+    about = "the score on them says nothing about new texts"
+    return [f"{again} of {len(examples)} {where} stand in the training file too: {about}"] if again else []
+
+
+def _in_words(answers: set[Any]) -> str:
+    answer = next(iter(answers), ())  # texts without a word have no tag
+    return ", ".join(answer) or "none" if isinstance(answer, tuple) else str(answer)

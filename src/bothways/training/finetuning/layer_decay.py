@@ -1,0 +1,40 @@
+"""The optimiser of fine-tuning: learning rates that fall from the head down."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bothways.training.finetuning.config import FinetuneConfig, rate_for
+from bothways.training.weights import Replicated
+
+
+def optimiser(config: FinetuneConfig, weights: Replicated, *, layers: int, width: int) -> torch.optim.Optimizer:
+    """AdamW; the rate falls by `layer_decay` with every layer down from the head; vectors are not decayed."""
+    groups: dict[tuple[int, bool], list[Tensor]] = {}
+    for name, weight in weights.master.items():
+        groups.setdefault((_depth(name, layers), weight.dim() >= 2), []).append(weight)
+    rate = rate_for(config, width)
+    made = torch.optim.AdamW(
+        [
+            {
+                "params": params,
+                "lr": rate * config.layer_decay ** (layers + 1 - depth),
+                "weight_decay": config.weight_decay if matrix else 0.0,
+            }
+            for (depth, matrix), params in groups.items()
+        ],
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        fused=True,
+    )
+    for group in made.param_groups:
+        group["peak"] = group["lr"]
+    return made
+
+
+def _depth(name: str, layers: int) -> int:
+    """0 for the embeddings, 1 for the first block, ..., and one more than the last block for what is above them."""
+    if name.startswith("backbone.embeddings."):
+        return 0
+    return int(name.split(".")[2]) + 1 if name.startswith("backbone.blocks.") else layers + 1

@@ -1,0 +1,192 @@
+"""A fine-tuned model at work: files of any size in, answers out in the same order; and how good they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from bothways.arguments import checked
+from bothways.corpus.lines import Skip
+from bothways.errors import ModelError, UsageError
+from bothways.files import writing
+from bothways.inference.answering import logits_of
+from bothways.inference.loading import folder_of
+from bothways.inference.reading import Reader
+from bothways.machine import dtype_of, precision_for
+from bothways.model import Answers, Model, local, read_saved
+from bothways.tasks import TASKS
+from bothways.tasks.records import Columns, refuse
+from bothways.tasks.task import Example, Heard, Task
+from bothways.text import Tokenizer
+from bothways.training.finetuning.baselines import trained_on, worth
+from bothways.training.finetuning.data import Asked, check_known, encoded, enough, named, read_examples, streamed
+from bothways.training.run_folder import RunFolder
+
+AT_ONCE = 4096  # examples in memory
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """A fine-tuned model with all that is needed to ask it; `length` is that of the longest text in pieces."""
+
+    task: Task
+    model: Model
+    tokenizer: Tokenizer
+    answers: Answers
+    length: int
+
+    @classmethod
+    def load(cls, run: str | Path, *, precision: str = "auto") -> Tuned:
+        """
+        Raises:
+            ModelError: no fine-tuned model there.
+        """
+        folder = folder_of(local(run))
+        saved = read_saved(folder)
+        answers = saved.trained.answers
+        if answers is None or answers.task not in TASKS:
+            raise ModelError(f"{folder} was not fine-tuned: expected what bothways finetune leaves, a folder model/")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = saved.model.eval().to(device=device, dtype=dtype_of(precision_for(precision)))
+        reader = Reader(model, Tokenizer.load(folder), saved.trained)
+        return cls(TASKS[answers.task].like(answers), model, reader.tokenizer, answers, reader.length)
+
+    def encode(self, examples: Iterable[Example], skip: Skip = refuse) -> list[Asked]:
+        """The examples as pieces, without their right answers.
+
+        Raises:
+            DataError: one that cannot be read, unless such are skipped.
+        """
+        return list(
+            encoded(self.task, examples, self.tokenizer, self.answers, length=self.length, skip=skip, taught=False)
+        )
+
+    def answer(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
+        """What is said of every example, in order.
+
+        Raises:
+            ModelError: what is no number.
+        """
+        logits = iter(logits_of(self.model, [part for _, parts in asked for part in parts], self.answers))
+        said = []
+        for example, parts in asked:
+            heard = Heard(parts, [next(logits) for _ in parts], self.answers, self.tokenizer)
+            if not all(np.isfinite(some).all() for some in heard.logits):
+                raise ModelError("the model says what is no number: it is broken, or its --set learning_rate too high")
+            one = self.task.decode(example, heard)
+            cut = sum(part.cut for part in parts)
+            said.append({**one, "truncated": cut} if cut else one)
+        return said
+
+
+def measure(tuned: Tuned, asked: Sequence[Asked]) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """{metric: value} over examples whose answers are known, and what was said of each."""
+    said = [one for some in _some(asked) for one in tuned.answer(some)]
+    return tuned.task.score([example for example, _ in asked], said, tuned.answers), said
+
+
+@checked
+def evaluate(
+    run: str | Path,
+    file: Path,
+    *,
+    columns: dict[str, str] | None = None,
+    skip: Skip = refuse,
+    precision: str = "auto",
+    show: Callable[[Columns], None] = lambda columns: None,
+) -> dict[str, Any]:
+    """The scores of a fine-tuned model on a file, with how many examples there were, how many of them were cut, how
+    its tags are read, what the scores are worth (`judged.worth`), and how many texts the run was trained on.
+
+    `show` is handed how the columns are read.
+
+    Raises:
+        DataError: a record without a known answer, unless such are skipped; or none at all.
+        ModelError: no fine-tuned model there.
+    """
+    tuned, manifest = Tuned.load(run, precision=precision), _manifest(run)
+    usual, names = manifest.get("roles", {}), manifest.get("label_names") or ()
+    read, examples = read_examples(tuned.task, file, said=columns or {}, skip=skip, usual=usual)
+    show(read)
+    asked = tuned.encode(check_known(tuned.task, named(examples, names, skip), tuned.answers, skip), skip)
+    enough(asked, file, "to measure by", skip)
+    scores, said = measure(tuned, asked)
+    measured = [example for example, _ in asked]
+    judged = worth(tuned.task, measured, said, tuned.answers)
+    return {
+        **scores,
+        "examples": len(asked),
+        "truncated": sum("truncated" in one for one in said),
+        "tags": tuned.task.reading(tuned.answers),
+        "majority": judged["majority"],
+        "warnings": [*trained_on(Path(run), measured, where="texts"), *judged["warnings"]],
+    }
+
+
+@checked
+def predict(
+    run: str | Path,
+    file: Path,
+    out: Path,
+    *,
+    columns: dict[str, str] | None = None,
+    skip: Skip = refuse,
+    precision: str = "auto",
+    show: Callable[[Columns], None] = lambda columns: None,
+) -> int:
+    """Writes a line of JSON for every record, in order: its id, and what the model says; returns how many.
+
+    `show` is handed how the columns are read.
+
+    Raises:
+        DataError: a record that is not what the task needs, unless such are skipped.
+        UsageError: `out` is the file that is read, or a folder.
+    """
+    if out.is_dir() or (out.exists() and file.exists() and out.samefile(file)):
+        raise UsageError(f"--out {out} is {'a folder' if out.is_dir() else 'the file that is read'}: name another")
+    tuned = Tuned.load(run, precision=precision)
+    read, examples = streamed(
+        tuned.task, file, said=columns or {}, skip=skip, usual=_manifest(run).get("roles", {}), gold=False
+    )
+    show(read)
+    count = 0
+    aside = out.with_name(f".{out.name}.partial")
+    try:
+        with writing(out.parent):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            # What is half a character, as an id may hold, is written as JSON escapes it.
+            with open(aside, "w", encoding="utf-8", errors="backslashreplace") as target:
+                for some in _some(examples):
+                    asked = tuned.encode(some, skip)
+                    for (example, _), said in zip(asked, tuned.answer(asked), strict=True):
+                        target.write(json.dumps({"id": example.id, **said}, ensure_ascii=False, default=_plain) + "\n")
+                        count += 1
+            aside.replace(out)
+    finally:
+        aside.unlink(missing_ok=True)  # where something went wrong
+    return count
+
+
+def _manifest(run: str | Path) -> dict[str, Any]:
+    """What a run says of how it was trained; of a model without a run, nothing."""
+    folder = Path(run)
+    return RunFolder(folder).manifest() if folder.is_dir() else {}
+
+
+def _plain(vector: np.ndarray) -> list[float]:
+    return [round(float(number), 6) for number in vector]
+
+
+def _some(things: Iterable[T]) -> Iterator[list[T]]:
+    """As many at once as memory should hold."""
+    left = iter(things)
+    while some := list(islice(left, AT_ONCE)):
+        yield some

@@ -1,0 +1,384 @@
+"""Fine-tuning from a configuration to a saved model: epochs, the best of them kept, exact resume.
+
+Everything random is a function of the seed and the step, so a run that was stopped goes on as if it never had been.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bothways import __version__
+from bothways.arguments import checked
+from bothways.batch import Batch
+from bothways.corpus.counts import by_length
+from bothways.errors import DivergedError, ModelError, Stopped, UsageError
+from bothways.inference.examples import Encoded, lay
+from bothways.machine import dtype_of, precision_for
+from bothways.model import Model, planned, read_body
+from bothways.tasks import task_named
+from bothways.tasks.records import Skipped
+from bothways.tasks.task import Task
+from bothways.terminal import command
+from bothways.text import Tokenizer
+from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
+from bothways.training.finetuning.baselines import remember, trained_on, worth
+from bothways.training.finetuning.config import FinetuneConfig, rate_for
+from bothways.training.finetuning.data import Asked, Data, encoded, enough, read_data
+from bothways.training.finetuning.intervals import bootstrap
+from bothways.training.finetuning.layer_decay import optimiser
+from bothways.training.finetuning.losses import losses_of
+from bothways.training.finetuning.page import write_report
+from bothways.training.finetuning.predict import Tuned, measure
+from bothways.training.finetuning.save import find_body, save_model, taught
+from bothways.training.finetuning.thresholds import best_thresholds
+from bothways.training.loop import Work, train
+from bothways.training.run_folder import RunFolder
+from bothways.training.signals import signals
+from bothways.training.state import State, checkpoints, load_state, load_weights, save_state
+from bothways.training.weights import Replicated
+
+LONGEST = 512
+TOKENS_AT_ONCE = 4096
+SIDES = {"train": "to train on", "dev": "to choose by", "test": "to measure by"}
+Show = Callable[[dict[str, Any]], None]
+Say = Callable[[str], object]
+
+
+@dataclass(slots=True)
+class Run:
+    """What a run holds while it goes on.
+
+    parts  the encoded parts of every training example
+    dev, test  examples with their parts
+    steps  of an epoch
+    """
+
+    config: FinetuneConfig
+    task: Task
+    data: Data
+    tokenizer: Tokenizer
+    model: Model
+    state: State
+    folder: RunFolder
+    parts: list[list[Encoded]]
+    dev: list[Asked]
+    test: list[Asked]
+    length: int
+    steps: int
+
+    @property
+    def total(self) -> int:
+        return self.steps * self.config.epochs
+
+    @property
+    def tuned(self) -> Tuned:
+        return Tuned(self.task, self.model, self.tokenizer, self.data.answers, self.length)
+
+
+@checked
+def finetune(
+    config: FinetuneConfig, *, resume: bool = False, show: Show = lambda line: None, say: Say = lambda text: None
+) -> Path:
+    """Trains, keeps the epoch that is best on the dev examples, saves and evaluates it; returns the run's folder.
+
+    `show` is handed every line of metrics.jsonl as it is written; `say` is told what is being done before and after.
+
+    Raises:
+        BothwaysError: whatever a user can cause.
+        Stopped: SIGTERM or Ctrl-C came; everything is saved.
+    """
+    with signals() as stop:
+        say("reading the records and the model")
+        run = set_up(config, resume=resume)
+        try:
+            best = _fit(run, stop, show)
+        except DivergedError:
+            raise DivergedError(
+                f"the loss or its gradient was not finite in several steps in a row, the last of them step "
+                f"{run.state.step}. Begin again with a lower rate than {rate_for(config, run.model.config.width):g}: "
+                "--set learning_rate=..., and another --out"
+            ) from None
+        say("saving the best epoch, and measuring it")
+        _finish(run, best, show)
+    return config.out
+
+
+def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
+    """Reads the data and the model, and puts the last checkpoint back; refuses before anything is computed."""
+    task, folder = task_named(config.task), RunFolder(config.out)
+    if resume and folder.config(FinetuneConfig).model_copy(update={"out": config.out}) != config:
+        raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
+    body, reads = find_body(config.model, config.reads)
+    data = read_data(config, reads=reads)
+    tokenizer = Tokenizer.load(body)
+    model = _expecting_the_mean(read_body(body, data.answers, dropout=config.dropout, seed=config.seed), data)
+    planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=taught(data.answers))
+    length = min(config.length or LONGEST, model.config.length)
+    if config.length and config.length > model.config.length:
+        raise UsageError(f"length {config.length} is more than the model reads ({model.config.length})")
+    asked = _encoded(config, data, tokenizer, length=length)
+    training, dev, test = ([example for example, _ in asked[side]] for side in SIDES)
+    data = replace(data, train=training, dev=dev, test=test)
+    if not resume:
+        folder.create(config)
+    remember(folder.path, data.train if config.dev else [*data.train, *data.dev])
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = model.to(device)
+    precision = precision_for(config.precision)
+    weights = Replicated(model, dtype_of(precision))
+    run = Run(
+        config=config,
+        task=task,
+        data=data,
+        tokenizer=tokenizer,
+        model=model,
+        state=State(weights, [optimiser(config, weights, layers=model.config.layers, width=model.config.width)]),
+        folder=folder,
+        parts=[parts for _, parts in asked["train"]],
+        dev=asked["dev"],
+        test=asked["test"],
+        length=length,
+        steps=math.ceil(len(data.train) / config.batch),
+    )
+    if resume:
+        found = checkpoints(folder.checkpoints)
+        if found:
+            load_state(run.state, found[-1])
+        folder.cut(run.state.step if found else -1)
+    folder.note(status="running", precision=precision, **_read(run, asked))
+    return run
+
+
+def _read(run: Run, asked: Mapping[str, Sequence[Asked]]) -> dict[str, Any]:
+    """What manifest.json says of the files, and of what read them."""
+    data = run.data
+    cut = {side: sum(any(part.cut for part in parts) for _, parts in some) for side, some in asked.items()}
+    return {
+        "versions": {"bothways": __version__, "torch": torch.__version__},
+        "columns": str(data.columns),
+        "roles": dict(data.columns.names),
+        "label_names": list(run.config.label_names),
+        "examples": {
+            "train": len(data.train),
+            "dev": len(data.dev),
+            "test": len(data.test),
+            "dev_cut_from_train": data.held,
+        },
+        "truncated": {**cut, "length": run.length},
+        "lengths": by_length(np.array([len(part) for parts in run.parts for part in parts])),
+        "skipped": data.skip.found if isinstance(data.skip, Skipped) else [],
+        "labels": list(data.answers.labels),
+        "tags": run.task.reading(data.answers),
+    }
+
+
+def _encoded(config: FinetuneConfig, data: Data, tokenizer: Tokenizer, *, length: int) -> dict[str, list[Asked]]:
+    """{"train", "dev", "test": those of its examples that can be read}.
+
+    Raises:
+        DataError: one that cannot, unless such are skipped; or none are left.
+    """
+    found, task = {}, task_named(config.task)
+    for side, what in SIDES.items():
+        found[side] = list(
+            encoded(
+                task,
+                getattr(data, side),
+                tokenizer,
+                data.answers,
+                length=length,
+                skip=data.skip,
+                taught=side == "train",
+            )
+        )
+        if side != "test" or config.test:
+            otherwise = ", or name a --dev file" if side == "dev" and not config.dev else ""
+            enough(found[side], getattr(config, side) or config.train, what, data.skip, otherwise=otherwise)
+    return found
+
+
+@torch.no_grad()
+def _expecting_the_mean(model: Model, data: Data) -> Model:
+    """A number begins at the mean of the training examples': else the first steps go into finding it."""
+    out: Any = getattr(model.heads[data.answers.head], "out", None)
+    if data.answers.kind == "number" and out.bias is not None:
+        out.bias.fill_(float(np.mean([example.gold for example in data.train])))
+    return model
+
+
+def batches_of(run: Run) -> Callable[[int, float], list[Batch]]:
+    """The micro-batches of a step: examples in an order of the epoch's own, several in a row."""
+    weights = _weights_of_examples(run)
+    device = run.model.table.device
+
+    def batches(step: int, progress: float) -> list[Batch]:
+        epoch, place = divmod(step, run.steps)
+        order = np.random.default_rng([run.config.seed, epoch]).permutation(len(run.parts))
+        chosen = order[place * run.config.batch : (place + 1) * run.config.batch]
+        made: list[list[int]] = []
+        tokens, together = 0, run.data.answers.kind == "pair"  # what a text is compared with is the whole batch
+        for i in chosen.tolist():
+            size = sum(len(part) for part in run.parts[i])
+            if not made or (tokens + size > TOKENS_AT_ONCE and not together):
+                made.append([])
+                tokens = 0
+            made[-1].append(i)
+            tokens += size
+        return [_laid(run, some, weights).to(device) for some in made]
+
+    return batches
+
+
+def _laid(run: Run, some: Sequence[int], weights: np.ndarray) -> Batch:
+    """Some training examples as a batch; the choices of an example share a softmax, its texts are compared."""
+    owner = np.repeat(some, [len(run.parts[i]) for i in some])
+    groups = owner if run.data.answers.kind in ("choice", "pair", "likeness") else None
+    parts = [part for i in some for part in run.parts[i]]
+    return lay(parts, run.data.answers, weights=weights[owner], groups=groups).batch
+
+
+def _weights_of_examples(run: Run) -> np.ndarray:
+    """float64 [E]: 1, or for balanced classes what makes every class weigh the same."""
+    golds = [example.gold for example in run.data.train]
+    if run.config.class_weights == "equal":
+        return np.ones(len(golds))
+    labels, number, counts = np.unique(golds, return_inverse=True, return_counts=True)
+    return np.asarray(len(golds) / (len(labels) * counts[number]))
+
+
+def _fit(run: Run, stop: Callable[[], int], show: Show) -> int:
+    """Trains to the end, or until patience ends; the step of the best epoch."""
+    config = run.config
+    told = TrainingConfig(
+        budget=Budget(steps=run.total),
+        optimiser=OptimiserConfig(name="adamw", learning_rate=rate_for(config, run.model.config.width)),
+        schedule=ScheduleConfig(shape="linear", warmup_steps=round(config.warmup * run.total)),
+        seed=config.seed,
+    )
+    losses = losses_of(run.model, run.data.answers, smoothing=config.label_smoothing)
+    work = Work(run.state.weights.around(losses), _counted(run), (run.task.name,))
+    run.model.train()
+    started = time.perf_counter() - run.state.notes.get("seconds", 0.0)
+    total = run.state.step if _patience_ended(run) else run.total
+    mark, before = time.perf_counter(), run.state.tokens
+    for report in train(work, state=run.state, config=told, total=total, stop=lambda: bool(stop())):
+        took = time.perf_counter() - mark
+        run.state.notes["seconds"] = time.perf_counter() - started
+        line = {
+            "kind": "train",
+            "step": report.step,
+            "steps": run.total,
+            "progress": report.step / run.total,
+            "tokens": report.tokens,
+            "flops": run.state.notes["flops"],
+            "loss": report.loss,
+            "learning_rate": report.learning_rate,
+            "padding": round(report.padding, 4),
+            "examples_per_second": round(_examples(run, report.step) / took, 1),
+            "tokens_per_second": round((report.tokens - before) / took, 1),
+            "seconds": round(run.state.notes["seconds"], 3),
+        }
+        run.folder.append(line)
+        show(line)
+        if report.step % run.steps == 0:
+            _look(run, show)
+            run.model.train()
+            if _patience_ended(run):
+                break
+        if report.stop:
+            save_state(run.state, run.folder.checkpoints)
+            run.folder.note(status="stopped")
+            raise Stopped(
+                f"stopped after step {report.step} and saved. "
+                f"Go on with: {command('finetune', '--resume', '--out', config.out)}",
+                exit_code=128 + (stop() or signal.SIGTERM),
+            )
+        mark, before = time.perf_counter(), report.tokens
+    return _best(run) * run.steps
+
+
+def _counted(run: Run) -> Callable[[int, float], list[Batch]]:
+    """The batches of a step; the FLOPs of reading them, forward and backward, are added up in the run's notes."""
+    batches, config, notes = batches_of(run), run.model.config, run.state.notes
+
+    def counted(step: int, progress: float) -> list[Batch]:
+        made = batches(step, progress)
+        flops = [one.tokens * config.flops_per_token(length=one.pieces.shape[1], predicted=0.0) for one in made]
+        notes["flops"] = notes.get("flops", 0.0) + sum(flops)
+        return made
+
+    return counted
+
+
+def _examples(run: Run, step: int) -> int:
+    """How many the step before `step` read: the last of an epoch may be smaller."""
+    place = (step - 1) % run.steps
+    return min(run.config.batch, len(run.parts) - place * run.config.batch)
+
+
+def _look(run: Run, show: Show) -> None:
+    """An epoch's score on the dev examples, and its checkpoint; the best and the last are kept."""
+    run.model.eval()
+    scores, _ = measure(run.tuned, run.dev)
+    run.state.notes.setdefault("scores", []).append(scores[next(iter(scores))])
+    line = {"kind": "validation", "step": run.state.step, "epoch": run.state.step // run.steps, "scores": scores}
+    run.folder.append(line)
+    show(line)
+    save_state(run.state, run.folder.checkpoints)
+    run.folder.prune({_best(run) * run.steps})
+
+
+def _patience_ended(run: Run) -> bool:
+    """Whether so many epochs were no better than the best."""
+    patience, scores = run.config.patience, run.state.notes.get("scores", [])
+    return bool(patience and scores) and len(scores) - _best(run) >= (patience or 0)
+
+
+def _best(run: Run) -> int:
+    """The number of the best epoch so far, from 1; of equals the first."""
+    scores = run.state.notes["scores"]
+    return 1 + max(range(len(scores)), key=lambda epoch: (scores[epoch], -epoch))
+
+
+def _finish(run: Run, best: int, show: Show) -> None:
+    """Saves the best epoch's model, and asks it about the test examples."""
+    found = next((path for path in checkpoints(run.folder.checkpoints) if path.name == f"step-{best}"), None)
+    if found is None:
+        raise ModelError(f"{run.folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
+    weights = load_weights(found)
+    looks = [line for line in run.folder.lines() if line["kind"] == "validation" and line["step"] == best]
+    dev, shape = looks[-1]["scores"], run.model.config
+    answers, save = run.data.answers, partial(save_model, run.config, weights, shape, run.tokenizer, length=run.length)
+    save(answers, dev=dev)
+    if run.config.thresholds == "tuned":
+        _, said = measure(Tuned.load(run.config.out), run.dev)
+        answers = replace(answers, thresholds=best_thresholds(run.data.dev, said, answers))
+        save(answers, dev=dev)
+        dev, _ = measure(Tuned.load(run.config.out), run.dev)
+        save(answers, dev=dev)  # its card says how good it is
+        run.folder.note(thresholds=list(answers.thresholds or ()))
+    run.folder.note(best={"epoch": best // run.steps, "step": best, "scores": dev})
+    asked, where = (run.test, "test") if run.test else (run.dev, "dev")
+    examples = [example for example, _ in asked]
+    scores, said = measure(Tuned.load(run.config.out), asked)
+    judged = worth(run.task, examples, said, answers)
+    for side in ("dev", "test"):
+        if getattr(run.config, side):
+            judged["warnings"] += trained_on(run.config.out, getattr(run.data, side), where=f"{side} texts")
+    if run.test:
+        line = {"kind": "test", "step": run.state.step, "scores": scores}
+        run.folder.append(line)
+        run.folder.note(test=scores, test_intervals=bootstrap(run.task, examples, said, answers))
+        show(line)
+    run.folder.note(status="done", **judged)
+    write_report(run.config.out, examples, said, answers, where=where)

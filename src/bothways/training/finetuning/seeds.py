@@ -1,0 +1,87 @@
+"""The same fine-tuning with several seeds: one run is chance, their mean and its interval less so."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bothways.arguments import checked
+from bothways.errors import Stopped, UsageError
+from bothways.training.finetuning.baselines import SEEN
+from bothways.training.finetuning.config import FinetuneConfig
+from bothways.training.finetuning.run import Say, Show, finetune
+from bothways.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """Of one metric over runs: the mean, half of its 95 % interval (Student's t; nan of a single run), the values."""
+
+    mean: float
+    half: float
+    values: list[float]
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Mean:
+        from scipy.stats import t
+
+        count, spread = len(values), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+        return cls(float(np.mean(values)), float(t.ppf(0.975, count - 1)) * spread / math.sqrt(count), list(values))
+
+
+@checked
+def finetune_seeds(
+    config: FinetuneConfig, seeds: int, *, show: Show = lambda line: None, say: Say = lambda text: None
+) -> dict[str, Any]:
+    """Runs in `out/seed-I` for each of the seeds from `config.seed` on; those that are done are not done again.
+
+    The model of the best run, by its score on the dev examples, is `out/model`. Returns what `out/manifest.json` says:
+    {"seeds", "kept", "dev": {metric: Mean as a record}, "test": the same or None}.
+
+    Raises:
+        UsageError: a run there has other settings, or is one of a single seed.
+        Stopped: SIGTERM or Ctrl-C came; the run that was going on is saved.
+    """
+    if (config.out / "config.yaml").is_file():
+        raise UsageError(f"{config.out} holds a run of one seed; choose another --out")
+    runs = []
+    for seed in range(config.seed, config.seed + seeds):
+        told = config.model_copy(update={"seed": seed, "out": config.out / f"seed-{seed}"})
+        folder = RunFolder(told.out)
+        begun = (told.out / "config.yaml").is_file()
+        if begun and folder.config(FinetuneConfig) != told:
+            raise UsageError(f"{told.out} was started with other settings; choose another --out")
+        if folder.manifest().get("status") != "done":
+            say(f"seed {seed}")
+            try:
+                finetune(told, resume=begun, show=show, say=say)
+            except Stopped as stopped:
+                said = f"stopped in seed {seed} and saved. Go on with the same command."
+                raise Stopped(said, exit_code=stopped.exit_code) from None
+        runs.append(folder)
+    manifests = [run.manifest() for run in runs]
+    best = max(range(seeds), key=lambda i: next(iter(manifests[i]["best"]["scores"].values())))
+    shutil.rmtree(config.out / "model", ignore_errors=True)
+    shutil.copytree(runs[best].path / "model", config.out / "model")
+    if (runs[best].path / SEEN).is_file():  # a run of an older version has none
+        shutil.copy(runs[best].path / SEEN, config.out / SEEN)
+    told_of: dict[str, Any] = {
+        "status": "done",
+        "seeds": [run.path.name for run in runs],
+        "kept": runs[best].path.name,
+        **{key: manifests[best].get(key) for key in ("roles", "label_names", "majority", "warnings")},
+        "dev": _means([manifest["best"]["scores"] for manifest in manifests]),
+        "test": _means([manifest["test"] for manifest in manifests]) if config.test else None,
+    }
+    RunFolder(config.out).note(**told_of)
+    return told_of
+
+
+def _means(scores: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
+    means = {name: Mean.of([one[name] for one in scores]) for name in scores[0]}
+    return {name: {"mean": one.mean, "half_width": one.half, "values": one.values} for name, one in means.items()}

@@ -1,0 +1,132 @@
+"""What stands around the training: the manifest and the baselines before it, the model and its report after it."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bothways import __version__, machine
+from bothways.corpus import Shards
+from bothways.corpus.counts import count, summary
+from bothways.corpus.ngrams import baselines
+from bothways.inference import load
+from bothways.model import ModelConfig, Trained, save_faces
+from bothways.model.card import Card
+from bothways.reports import write_report
+from bothways.terminal import command
+from bothways.training.config import TrainingConfig
+from bothways.training.pretraining.batches import bits_per_nat, validation_rows
+from bothways.training.pretraining.setup import Run, networks_of
+from bothways.training.pretraining.showcase import samples
+
+COUNTED = 1 << 26  # pieces whose documents are measured for the report
+VERSIONS = ("torch", "numpy", "tokenizers", "safetensors")
+
+
+def begin(run: Run) -> None:
+    """Writes the manifest: what is trained, on what, with which versions, and what counting alone can do."""
+    if not run.team.first:
+        return
+    manifest, statistics = run.folder.manifest(), run.shards.manifest
+    run.folder.note(
+        status="running",
+        objective={"name": run.objective.name, "faces": list(run.objective.about.faces)},
+        versions={"bothways": __version__}
+        | {name: machine.package_version(name) for name in VERSIONS}
+        | {"python": platform.python_version()},
+        data={
+            "fingerprint": run.shards.fingerprint,
+            "train": statistics.train.model_dump(include={"documents", "pieces", "bytes"}),
+            "validation": statistics.validation.model_dump(include={"documents", "pieces", "bytes"}),
+        },
+        model={"parameters": run.model.parameter_count(), **run.model.config.model_dump()},
+        machine={
+            "processor": machine.processor(),
+            "processes": run.team.count,
+            "precision": run.precision,
+            "peak": run.peak,
+            "huge_pages": machine.huge_pages_asked() and machine.huge_pages() in ("always", "madvise"),
+        },
+        text=manifest.get("text") or summary(run.shards, count(run.shards, run.shards.train, at_most=COUNTED)),
+        baselines=manifest.get("baselines") or count_baselines(run.shards, run.config.training),
+    )
+
+
+def count_baselines(shards: Shards, config: TrainingConfig) -> dict[str, dict[str, Any]]:
+    """Unigram, bigram and trigram on the rows that a model is validated on: {name: its figures}."""
+    rows = [row.pieces for row in validation_rows(shards, config)]
+    pieces, _ = shards.train.read(0, shards.train.pieces)
+    factor = bits_per_nat(shards.validation)
+    found = baselines(pieces, rows, shards.vocabulary)
+    return {name: {**asdict(baseline), "bits_per_byte": baseline.nats * factor} for name, baseline in found.items()}
+
+
+def finish(run: Run) -> None:
+    """Exports the model for the faces its objective trained, lets it speak, and writes the report."""
+    weights = run.full_weights()
+    if not run.team.first:
+        return
+    for name, own, config, trained in networks_of(run.objective, weights, run.model.config):
+        _save(run, name, own, config, trained)
+    loaded = load(run.folder.path, device="cpu")
+    other = run.folder.path / "generator"
+    generator = load(other, device="cpu") if other.exists() else None
+    rows = validation_rows(run.shards, run.config.training)
+    run.folder.note(status="done", samples=samples(loaded, rows, generator=generator))
+    write_report(run.folder.path)
+
+
+def _save(run: Run, name: str, weights: Mapping[str, Tensor], config: ModelConfig, trained: Trained) -> None:
+    """The model's faces; or, under its name, another network."""
+    path = run.folder.path
+    folders = save_faces(
+        path / f".{name}" if name else path,
+        weights=weights,
+        config=config,
+        vocabulary=run.shards.vocabulary,
+        trained=trained,
+        save_tokenizer=lambda folder, face: run.shards.tokenizer.save(
+            folder, template=face, length=config.length, segments=config.segments > 1
+        ),
+        card=_card(run, trained, weights, config),
+    )
+    if name:
+        shutil.rmtree(path / name, ignore_errors=True)
+        folders[0].rename(path / name)
+        folders[0].parent.rmdir()
+
+
+def _card(run: Run, trained: Trained, weights: Mapping[str, Tensor], config: ModelConfig) -> Card:
+    manifest = run.folder.manifest()
+    last = next(line for line in reversed(run.folder.lines()) if line["kind"] == "validation")
+    baselines, data = manifest["baselines"], manifest["data"]["train"]
+    measured = {
+        "bits per byte": ("bits_per_byte", last["bits_per_byte"].get("causal")),
+        "next-word accuracy": ("next_accuracy", last["next_accuracy"]),
+        "fill accuracy": ("fill_accuracy", last["fill_accuracy"]),
+    }
+    return Card(
+        name=run.folder.path.resolve().name,
+        trained=trained,
+        config=config,
+        parameters=sum(weight.numel() for name, weight in weights.items() if not name.startswith("parts.")),
+        about=f"{run.objective.about.summary} ({run.objective.about.paper})",
+        facts={
+            "text": f"{data['documents']:,} documents, {data['pieces']:,} pieces, {data['bytes']:,} bytes",
+            "fingerprint of the data": manifest["data"]["fingerprint"][:16],
+            "training": f"{run.state.step:,} steps, {run.state.tokens:,} pieces read, {run.seconds / 60:.1f} minutes "
+            f"on {manifest['machine']['processor']}, {run.team.count} process(es), {run.precision}",
+        },
+        figures={
+            name: {"this model": value, **{gram: figures.get(key) for gram, figures in baselines.items()}}
+            for name, (key, value) in measured.items()
+            if value is not None
+        },
+        command=command("pretrain", "--config", Path(run.folder.path.name) / "config.yaml"),
+    )

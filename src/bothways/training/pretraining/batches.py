@@ -1,0 +1,111 @@
+"""From shards and an objective to batches: a pure function of seed and step, dealt out to processes.
+
+Row g of the run (g = step * rows + i) is the same whatever the number of processes; its randomness too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from bothways.batch import Batch, Row, Sample, Target
+from bothways.corpus import Rows, Shards, Stream
+from bothways.errors import DataError
+from bothways.objectives import Objective, build
+from bothways.training.config import TrainingConfig
+from bothways.training.pretraining.replay import WithReplay
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBatches:
+    """Called with (step, progress): this process's micro-batches of that step."""
+
+    rows: Rows | WithReplay
+    objective: Objective
+    config: TrainingConfig
+    rank: int = 0
+    processes: int = 1
+    device: torch.device | str = "cpu"
+
+    def __call__(self, step: int, progress: float) -> list[Batch]:
+        size, first = self.config.micro_rows, step * self.config.rows
+        starts = range(first + self.rank * size, first + self.config.rows, self.processes * size)
+        samples = [self._sample(index, progress) for start in starts for index in range(start, start + size)]
+        samples.sort(key=lambda sample: len(sample.pieces))  # where scaffolding differs, least is padded
+        parts = (samples[i : i + size] for i in range(0, len(samples), size))
+        return [_of_few_lengths(Batch.stack(part)).to(self.device) for part in parts]
+
+    def _sample(self, index: int, progress: float) -> Sample:
+        return self.objective.sample(self.rows[index], np.random.default_rng(self.rows.key(index)), progress)
+
+
+def _of_few_lengths(batch: Batch) -> Batch:
+    """Repeats the last target, with weight 0, to a multiple of 32, or of a sixteenth if there are more than 512.
+
+    For every length it meets, oneDNN makes three kernels and keeps them: a hundred steps would cost 40 MB.
+    """
+
+    def longer(target: Target) -> Target:
+        count = len(target.at)
+        missing = -count % (1 << max(5, count.bit_length() - 4))
+        at, labels, weight = (torch.as_tensor(column) for column in (target.at, target.labels, target.weight))
+        return replace(
+            target,
+            at=torch.cat([at, at[-1:].expand(missing)]),
+            labels=torch.cat([labels, labels[-1:].expand(missing)]),
+            weight=F.pad(weight, (0, missing)),
+        )
+
+    return replace(batch, targets=tuple(longer(target) for target in batch.targets))
+
+
+def validation_rows(shards: Shards, config: TrainingConfig) -> list[Row]:
+    """The validation split's rows, evenly spread when there are more than asked for."""
+    rows = Rows(shards.validation, shards.vocabulary, length=config.length, seed=None)
+    if not len(rows):
+        raise DataError(f"the validation split holds less than one row of {config.length} pieces. Prepare more text.")
+    wanted = min(len(rows), config.validation_rows)
+    return [rows[i * len(rows) // wanted] for i in range(wanted)]
+
+
+def validation_batches(objective: Objective, rows: Sequence[Row], config: TrainingConfig) -> list[Batch]:
+    """The same samples every time: the i-th row always has the same randomness, as at the end of the run."""
+    samples = [objective.sample(row, np.random.default_rng((0, i)), 1.0) for i, row in enumerate(rows)]
+    size = config.micro_rows
+    return [Batch.stack(samples[i : i + size]) for i in range(0, len(samples), size)]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A quick question put to every model that can answer it, the same for all objectives that train the face.
+
+    next  the next piece, of every piece of the text, left to right
+    fill  hidden pieces (15 %, all shown as [MASK]), from both sides
+    """
+
+    name: str
+    objective: Objective
+    batches: list[Batch]
+
+
+def probes(objective: Objective, shards: Shards, rows: Sequence[Row], config: TrainingConfig) -> list[Probe]:
+    """The probes for the faces that the objective trains."""
+    asked = {"decoder": ("next", "causal"), "encoder": ("fill", "mlm(replace=all-mask)")}
+    found = []
+    for face in objective.about.faces:
+        if face == "encoder" and objective.about.hidden is None:
+            continue  # it says no words
+        name, expression = asked[face]
+        probe = build(expression, shards.vocabulary)
+        found.append(Probe(name, probe, validation_batches(probe, rows, config)))
+    return found
+
+
+def bits_per_nat(stream: Stream) -> float:
+    """Turns mean nats a predicted piece into bits a byte of text: every piece but [CLS] is predicted."""
+    return (stream.pieces - stream.documents) / (stream.bytes * math.log(2))

@@ -1,0 +1,63 @@
+"""What `bothways pretrain` is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from bothways.config import Frozen, read
+from bothways.model import ModelConfig, preset
+from bothways.model.config import SIZES
+from bothways.training.config import TrainingConfig
+
+STEP_TOKENS = {"tiny": 8192, "mini": 16384, "small": 32768, "base": 65536}
+"""Pieces in a step by size: tiny and mini by trial (docs/results.md), the others, never trained here, after them."""
+
+
+def step_tokens_for(size: str) -> int:
+    """Those of the narrowest preset that is as wide."""
+    _, _, width = size.partition("x")
+    wide = int(width) if width.isdecimal() else SIZES.get(size, SIZES["tiny"])[1]
+    return next((tokens for name, tokens in STEP_TOKENS.items() if SIZES[name][1] >= wide), STEP_TOKENS["base"])
+
+
+class PretrainConfig(Frozen):
+    """What `bothways pretrain` is told.
+
+    shards     a folder made by `bothways prepare`
+    out        the run's folder
+    objective  an expression: "hybrid", "1/2 causal + 1/2 mlm(rate=0.3)"
+    size       tiny, mini, small, base, or LAYERSxWIDTH: 6x192; not asked where `start` is
+    model      fields of ModelConfig that differ from the size's
+    code       Python files with objectives of one's own
+    start      a model to go on from: a run, a Hugging Face folder, or a name of its hub
+    replay     other shards of the same tokenizer, of which rows are mixed in
+    replay_share  of the rows
+    """
+
+    shards: Path
+    out: Path
+    objective: str = "hybrid"
+    size: str = "tiny"
+    model: dict[str, Any] = {}
+    code: tuple[Path, ...] = ()
+    start: str | None = None
+    replay: Path | None = None
+    replay_share: float = Field(default=0.1, gt=0, lt=1)
+    training: TrainingConfig
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_step_tokens(cls, values: Any) -> Any:
+        """A step as large as the size wants, unless it is said."""
+        training = values.get("training") if isinstance(values, dict) else None
+        if not isinstance(training, dict):
+            return values
+        return {**values, "training": {"step_tokens": step_tokens_for(str(values.get("size", "tiny"))), **training}}
+
+    def model_config_for(self, vocabulary: int) -> ModelConfig:
+        """The model's shape: the preset with the changes of `model`."""
+        base = preset(self.size, vocabulary=vocabulary, length=self.training.length)
+        return read(ModelConfig, {**base.model_dump(), **self.model}, below="model")

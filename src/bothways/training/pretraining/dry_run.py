@@ -1,0 +1,76 @@
+"""What a run will cost, found by doing a few of its steps: `bothways pretrain --dry-run`."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bothways.training.loop import train
+from bothways.training.pretraining.config import PretrainConfig
+from bothways.training.pretraining.setup import set_up, total_steps
+from bothways.training.processes import processes
+
+STEPS = 4  # the first is slow (memory is asked for, kernels are chosen), the median of the others counts
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a few steps of a run told.
+
+    parameters        weights of the model, all of them
+    body_parameters   those of its blocks
+    steps             of the whole run
+    tokens            of the whole run
+    epochs            how often the run reads the corpus
+    seconds           of all steps together, validation and saving left out
+    memory            bytes that this process used at most
+    useful_share      of the speed of a matrix product on this machine; see `machine.gemm_peak`
+    """
+
+    parameters: int
+    body_parameters: int
+    steps: int
+    tokens: int
+    epochs: float
+    seconds: float
+    memory: int
+    useful_share: float
+
+
+def rehearse(config: PretrainConfig) -> Rehearsal:
+    """Does the first steps of a run in a folder that is thrown away; `config.out` is not touched.
+
+    Raises:
+        BothwaysError: whatever would stop the run at its start.
+    """
+    with TemporaryDirectory(prefix="bothways-") as aside, processes() as team:
+        run = set_up(config.model_copy(update={"out": Path(aside) / "run"}), team, resume=False)
+        taken, started = [], time.perf_counter()
+        for _ in train(run.work, state=run.state, config=config.training, total=STEPS):
+            now = time.perf_counter()
+            taken.append(now - started)
+            started = now
+        pace = statistics.median(taken[1:]) * run.cost.upto(1.0) / run.cost.at(0.0)  # the first phase was timed
+        wanted = config.training.budget.seconds
+        steps = total_steps(run) or max(1, int((wanted or 0) / pace))
+        tokens = config.training.rows * config.training.length
+        return Rehearsal(
+            parameters=run.model.parameter_count(),
+            body_parameters=run.model.config.body_parameters,
+            steps=steps,
+            tokens=steps * tokens,
+            epochs=steps * tokens / run.shards.manifest.train.pieces,
+            seconds=steps * pace,
+            memory=_most_memory(),
+            useful_share=tokens * run.cost.upto(1.0) / pace / run.peak,
+        )
+
+
+def _most_memory() -> int:
+    """Bytes; macOS counts in bytes, Linux in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

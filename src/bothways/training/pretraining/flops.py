@@ -1,0 +1,51 @@
+"""What a run computes: counted FLOPs a piece of text, by phase.
+
+The convention (docs/training.md): matrix products only, two FLOPs a weight forward and twice that backward; attention
+over the whole row; the vocabulary head where a word is said. Scaffolding and a generator count, look-ups are free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bothways.model import ModelConfig
+from bothways.training.pretraining.batches import TrainingBatches
+
+ROWS = 128  # that the count is averaged over
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """FLOPs of training on one piece of text.
+
+    ends   the progress at which each phase of the run ends
+    rates  FLOPs a piece in that phase
+    """
+
+    ends: tuple[float, ...]
+    rates: tuple[float, ...]
+
+    def at(self, progress: float) -> float:
+        """In the phase of this progress."""
+        return next((rate for end, rate in zip(self.ends, self.rates, strict=True) if progress < end), self.rates[-1])
+
+    def upto(self, progress: float) -> float:
+        """Mean over the run so far, times the progress."""
+        starts = (0.0, *self.ends[:-1])
+        spans = (max(0.0, min(progress, end) - start) for start, end in zip(starts, self.ends, strict=True))
+        return sum(span * rate for span, rate in zip(spans, self.rates, strict=True))
+
+
+def cost_of(batches: TrainingBatches, config: ModelConfig) -> Cost:
+    """Counted over the first rows of the run, each phase in its middle."""
+    ends = batches.objective.phases
+    starts = (0.0, *ends[:-1])
+    return Cost(ends, tuple(_rate(batches, config, (start + end) / 2) for start, end in zip(starts, ends, strict=True)))
+
+
+def _rate(batches: TrainingBatches, config: ModelConfig, progress: float) -> float:
+    objective, rows = batches.objective, batches.rows
+    samples = (objective.sample(rows[i], np.random.default_rng(rows.key(i)), progress) for i in range(ROWS))
+    return sum(objective.cost(config, sample) for sample in samples) / (ROWS * rows.length)

@@ -1,0 +1,194 @@
+"""From a configuration to a trained, saved and reported model."""
+
+from __future__ import annotations
+
+import math
+import signal
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bothways.arguments import checked
+from bothways.errors import DivergedError, Stopped
+from bothways.terminal import command
+from bothways.training.evaluate import evaluate_losses, evaluate_words
+from bothways.training.loop import Report, train
+from bothways.training.pretraining.artifacts import begin, finish
+from bothways.training.pretraining.batches import bits_per_nat
+from bothways.training.pretraining.config import PretrainConfig
+from bothways.training.pretraining.setup import Run, set_up, total_steps
+from bothways.training.processes import processes
+from bothways.training.schedule import decay_start
+from bothways.training.signals import signals
+from bothways.training.state import save_state
+
+MEASURED_STEPS = 20  # of a budget in seconds: after them it becomes a number of steps, and the run is exact
+UNKNOWN = 10**12  # steps: more than any run has
+Show = Callable[[dict[str, Any]], None]
+Say = Callable[[str], object]
+
+
+@checked
+def pretrain(
+    config: PretrainConfig, *, resume: bool = False, show: Show = lambda line: None, say: Say = lambda text: None
+) -> Path:
+    """Trains, validates, saves, exports and reports; returns the run's folder.
+
+    On the first process `show` is handed every line of metrics.jsonl as it is written, and `say` is told what is being
+    done before the first and after the last of them. With `resume`, the run in `config.out` goes on from its last
+    checkpoint, bit for bit as if it had never stopped.
+
+    Raises:
+        BothwaysError: whatever a user can cause, each with its exit code (errors.py).
+        Stopped: SIGTERM or Ctrl-C came; everything is saved.
+    """
+    with processes() as team, signals() as stop:
+        if not team.first:
+            show, say = (lambda line: None), (lambda text: None)
+        say(f"opening {config.shards}, building the model, measuring this machine")
+        run = set_up(config, team, resume=resume)
+        say("counting n-grams, to compare with")
+        begin(run)
+        try:
+            _fit(run, stop, show)
+        except DivergedError:
+            run.folder.note(status="diverged")
+            raise
+        say("saving the model, drawing samples, writing the report")
+        finish(run)
+        team.wait()
+        return run.folder.path
+
+
+def _fit(run: Run, stop: Callable[[], int], show: Show) -> None:
+    if run.state.step == 0:
+        _validate(run, show)
+    total = run.state.notes.get("total") or total_steps(run) or _measure(run, stop, show)
+    run.state.notes |= {"total": total, "budget": run.config.training.budget.model_dump()}
+    run.folder.note(steps=total)
+    every = run.config.training.validate_every * total
+    due = {round(i * every) for i in range(1, math.ceil(1 / run.config.training.validate_every))} | {total}
+    saves = {decay_start(run.config.training.schedule, total), total}
+    for report in _steps(run, total, stop, show):
+        if report.step in due:
+            _validate(run, show)
+        if report.step in due | saves or report.step % run.config.training.save_every == 0:
+            save(run)
+
+
+def _measure(run: Run, stop: Callable[[], int], show: Show) -> int:
+    """Trains a few steps under the clock; how many steps make the budget, validations included?
+
+    Whatever is measured is the slowest process's, so that all of them come to the same number.
+    """
+    seconds = run.config.training.budget.seconds
+    assert seconds is not None
+    taken: list[float] = []
+    spent, started = 0.0, time.perf_counter()
+    for _ in _steps(run, UNKNOWN, stop, show):
+        taken.append(time.perf_counter() - started)
+        started += taken[-1]
+        spent = run.team.most(sum(taken))
+        if run.state.step >= MEASURED_STEPS or spent > seconds / 2:
+            break
+    pace = run.team.most(statistics.median(taken))
+    looks = run.team.most(run.state.notes["validation_seconds"]) / run.config.training.validate_every
+    return run.state.step + max(1, int((seconds - spent - looks) / pace))
+
+
+def _steps(run: Run, total: int, stop: Callable[[], int], show: Show) -> Iterator[Report]:
+    """The loop, with a line of metrics for every step; saves and leaves when a signal came."""
+    tokens = run.config.training.rows * run.config.training.length
+    started = time.perf_counter()
+    for report in train(run.work, state=run.state, config=run.config.training, total=total, stop=lambda: bool(stop())):
+        took = time.perf_counter() - started
+        run.seconds += took
+        progress = 0.0 if total == UNKNOWN else report.step / total
+        line = {
+            "kind": "train",
+            "step": report.step,
+            "steps": None if total == UNKNOWN else total,
+            "progress": progress,
+            "tokens": report.tokens,
+            "flops": run.flops(),
+            "seconds": round(run.seconds, 3),
+            "loss": report.loss,
+            "losses": report.losses,
+            "learning_rate": report.learning_rate,
+            "gradient_norm": report.gradient_norm,
+            "tokens_per_second": round(tokens / took, 1),
+            "useful_share": round(tokens * run.cost.at(progress) / took / run.peak, 4),
+            "padding": round(report.padding, 4),
+            "skipped": report.skipped,
+        }
+        run.folder.append(line)
+        show(line)
+        yield report
+        if report.stop:
+            save(run)
+            run.folder.note(status="stopped")
+            number = stop() or signal.SIGTERM
+            again = command("pretrain", "--resume", "--out", run.config.out, *_as_many(run.team.count))
+            raise Stopped(
+                f"stopped after step {report.step} and saved. Go on with: {again}",
+                exit_code=128 + number,
+            )
+        started = time.perf_counter()
+
+
+def _as_many(processes: int) -> list[object]:
+    return ["--processes", processes] if processes > 1 else []
+
+
+def save(run: Run) -> None:
+    """A checkpoint; keeps the last two, the best, and the last before the learning rate falls."""
+    run.state.notes |= {"seconds": round(run.seconds, 3), "names": list(run.work.names)}
+    save_state(run.state, run.folder.checkpoints, write=run.team.first)
+    keep = {run.state.notes["best"]["step"]}
+    if "total" in run.state.notes:
+        keep.add(decay_start(run.config.training.schedule, run.state.notes["total"]))
+    run.folder.prune(keep)
+    run.team.wait()
+
+
+def _validate(run: Run, show: Show) -> None:
+    """Validation loss of every objective, and the probes, as a line of metrics."""
+    started = time.perf_counter()
+    run.model.eval()
+    score = run.state.weights.around(evaluate_words)
+    bound = any(member.about.bound for member, _ in run.objective.leaves())
+    plain = run.objective.loss is None and not run.objective.heads and not bound
+    if plain:  # words are all that is said, and count alike
+        scores = score(run.model, run.validation)
+        losses = {name: found.nats for name, found in scores.items()}
+        loss = sum(share * losses[name] for name, share in run.objective.shares.items() if name in losses)
+    else:
+        drawn = torch.Generator(device=run.team.device).manual_seed(0)
+        loss, losses = evaluate_losses(lambda batch: run.work.losses(batch, drawn), run.validation)
+    answers = {probe.name: next(iter(score(run.model, probe.batches).values())) for probe in run.probes}
+    general = {probe.name: next(iter(score(run.model, probe.batches).values())).nats for probe in run.general}
+    run.model.train()
+    following, filling = answers.get("next"), answers.get("fill")
+    line = {
+        "kind": "validation",
+        "step": run.state.step,
+        "tokens": run.state.tokens,
+        "flops": run.flops(),
+        "seconds": round(run.seconds, 3),
+        "loss": loss,
+        "losses": losses,
+        "bits_per_byte": {"causal": following.nats * bits_per_nat(run.shards.validation)} if following else {},
+        "fill_accuracy": filling.accuracy if filling else None,
+        "next_accuracy": following.accuracy if following else None,
+        **({"general": general} if general else {}),
+    }
+    best = run.state.notes.get("best", {"loss": math.nan})["loss"]
+    if loss < best or math.isnan(best):
+        run.state.notes["best"] = {"step": run.state.step, "loss": loss}
+    run.state.notes["validation_seconds"] = round(time.perf_counter() - started, 3)
+    run.folder.append(line)
+    show(line)

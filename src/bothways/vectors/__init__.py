@@ -1,6 +1,0 @@
-"""Word vectors by CBOW over an embedding bag, outside the Transformer: trained on shards, saved as word2vec does."""
-
-from bothways.vectors.store import WordVectors
-from bothways.vectors.training import CbowConfig, Losses, Trained, train_cbow
-
-__all__ = ["CbowConfig", "Losses", "Trained", "WordVectors", "train_cbow"]

@@ -1,0 +1,109 @@
+"""A comparison of two objectives on a small corpus, made once."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from bothways.cli import main
+from bothways.evaluation.comparison import CompareConfig, compare, measure
+from bothways.evaluation.comparison.workers import Crew
+from bothways.training.pretraining import setup
+from tests.conftest import Once
+from tests.training.pretraining.small import make_shards
+
+BUDGET = 5e9  # some twenty steps
+TRAINING = {
+    "length": 32,
+    "step_tokens": 128,
+    "micro_tokens": 128,
+    "validation_rows": 4,
+    "precision": "fp32",
+    "schedule": {"warmup_steps": 2},
+}
+
+
+@pytest.fixture(scope="session")
+def shards(once: Once) -> Path:
+    return once("shards", lambda folder: make_shards(folder, documents=120))
+
+
+@pytest.fixture(scope="session")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Minimal pairs, a probe whose classes are told apart by a word, and a task."""
+    folder = tmp_path_factory.mktemp("questions")
+    pairs = [{"good": f"a b {i}", "bad": f"b a {i}", "paradigm": "order"} for i in range(6)]
+    texts = [{"text": f"{'red' if i % 2 else 'blue'} thing {i}", "label": i % 2} for i in range(40)]
+    for name, records in (("pairs", pairs), ("train", texts[:30]), ("test", texts[30:])):
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n", encoding="utf-8")
+    probe = (folder / "train.jsonl", folder / "test.jsonl")
+    tags = [{"tokens": ["a", "b", str(i)], "tags": ["B-X", "O", "B-Y" if i % 2 else "O"]} for i in range(40)]
+    for name, records in (("tags", tags[:30]), ("tagged", tags[30:])):
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n", encoding="utf-8")
+    tasks = {"names": {"task": "tag", "train": folder / "tags.jsonl", "test": folder / "tagged.jsonl"}}
+    return {
+        "pairs": (folder / "pairs.jsonl",),
+        "probes": {"colour": probe},
+        "tasks": tasks,
+        "validation_rows": 8,
+    }
+
+
+@pytest.fixture(scope="session")
+def configured(shards: Path, questions: dict[str, Any]) -> Callable[..., CompareConfig]:
+    """A configuration that takes seconds, with what is given changed."""
+
+    def make(out: Path, **changes: Any) -> CompareConfig:
+        values = {
+            "shards": shards,
+            "out": out,
+            "objectives": ("causal", "causal -> mlm"),
+            "budget": {"flops": BUDGET},
+            "seeds": 2,
+            "model": {"layers": 1},
+            "training": TRAINING,
+            "search": {"factors": (1.0,)},
+            "at_once": 1,
+            **questions,
+        }
+        return CompareConfig.model_validate(values | changes)
+
+    return make
+
+
+def do(crew: Crew, command: Sequence[str], said: IO[str], label: str, metrics: Path | None) -> int:
+    """What a process of its own would do: starting Python and torch takes several times as long as the work."""
+    module, *arguments = command[2:]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()), redirect_stderr(said):
+        patch.setattr(sys, "argv", [module, *arguments])
+        patch.setattr(setup, "gemm_peak", lambda *_, **__: 1e11)
+        try:
+            measure.main(*arguments) if module == measure.__name__ else main()
+        except SystemExit as left:
+            return int(left.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="module")
+def in_this_process() -> Iterator[None]:
+    """One run after another; tests/cli/test_comparison.py starts processes, and so does the test that stops one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Crew, "_wait", do)
+        yield
+
+
+@pytest.fixture(scope="module")
+def compared(
+    configured: Callable[..., CompareConfig], tmp_path_factory: pytest.TempPathFactory, in_this_process: None
+) -> Path:
+    """The folder of a finished comparison."""
+    out = tmp_path_factory.mktemp("comparison") / "cmp"
+    compare(configured(out))
+    return out

@@ -1,0 +1,129 @@
+"""The page of a fine-tuning run, and the figures on it: intervals, calibration, what is taken for what."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bothways.inference.relating import Pair
+from bothways.model import Answers
+from bothways.tasks import TASKS
+from bothways.tasks.task import Example
+from bothways.training.finetuning import finetune
+from bothways.training.finetuning import page as report
+from bothways.training.finetuning.intervals import bootstrap, calibration
+from bothways.training.finetuning.page import in_words, write_report
+from bothways.training.run_folder import RunFolder
+from tests.tasks.conftest import config, reviews, tagged, write
+
+TASK_FILES = sorted(Path(report.__file__).parent.glob("*.py"))
+ANSWERS_OF_TAGS = Answers("tag", "tags", ("O", "B-X"), "one", "encoder")
+ANSWERS = Answers("classify", "label", ("a", "b"), "one", "encoder")
+
+
+def said(label: str, chance: float) -> dict[str, Any]:
+    other = "b" if label == "a" else "a"
+    return {"label": label, "probabilities": {label: chance, other: 1 - chance}}
+
+
+def test_the_page_has_scores_confusions_and_the_surest_mistakes(classifier: Path) -> None:
+    examples = [Example(i, (f"text <{i}> & more",), "bad", "f, line 1") for i in range(30)]
+    answers = Answers("classify", "label", ("bad", "good"), "one", "encoder")
+    told = [
+        {"label": "good" if i < 3 else "bad", "probabilities": {"good": 0.9 - i / 100, "bad": 0.9}} for i in range(30)
+    ]
+    page = write_report(classifier, examples, told, answers, where="test").read_text(encoding="utf-8")
+    assert "text &lt;0&gt; &amp; more" in page and "<0>" not in page
+    assert page.index("text &lt;0&gt;") < page.index("text &lt;1&gt;") < page.index("text &lt;2&gt;")
+    assert "text &lt;3&gt;" not in page  # it was right
+    assert ">27<" in page and ">3<" in page
+    assert "Epoch 6" in page and "http:" not in page and "https:" not in page
+
+
+@pytest.mark.parametrize("task", ["tag", "match"])
+def test_other_tasks_have_a_page_too(task: str, body: Path, tmp_path: Path) -> None:
+    told = config(tmp_path, body, task=task)
+    records = [{"text": record["text"], "score": len(record["text"])} for record in reviews()]
+    test = write(tmp_path / "test.jsonl", *(tagged(4) if task == "tag" else records))
+    write(told.train, *(tagged() if task == "tag" else records))
+    run = finetune(told.model_copy(update={"test": test}))
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "Where it is wrong" in page and "What is taken for what" not in page
+    words = re.findall(r"<t[hd](?: scope=.col.)?>([^<]*)</t[hd]>|<dt>([^<]*)</dt>|<h3>([^<]*)</h3>", page)
+    assert not any("_" in word for some in words for word in some)
+    low, high = RunFolder(run).manifest()["test_intervals"][TASKS[task].metric]
+    assert low <= RunFolder(run).manifest()["test"][TASKS[task].metric] <= high
+
+
+def test_a_word_that_is_wrong_twice_is_shown_twice(classifier: Path) -> None:
+    example = Example(0, ("a b a",), ("B-X", "O", "B-X"), "f, line 1", words=("a", "b", "a"))
+    told = {"tags": ["O", "O", "O"], "probabilities": [0.9, 0.9, 0.9]}
+    page = write_report(classifier, [example], [told], ANSWERS_OF_TAGS, where="test").read_text(encoding="utf-8")
+    assert page.count('<th scope="row">a</th><td>O, right: B-X</td>') == 2
+
+
+def test_a_relation_that_is_wrong_says_between_what(classifier: Path) -> None:
+    pair = Pair.marked("the <e2>wheel</e2> of a <e1>car</e1>")
+    examples = [Example(0, (pair.text,), "a", "f, line 1", pair=pair)]
+    page = write_report(classifier, examples, [said("b", 0.9)], ANSWERS, where="test").read_text(encoding="utf-8")
+    things = re.findall(r'<th scope="row">(first|second)</th><td>([^<]*)</td>', page)
+    assert things == [("first", "car"), ("second", "wheel")]
+
+
+def test_metrics_are_named_as_one_writes_them() -> None:
+    """All that the tasks hand out, as docs/finetuning.md lists them."""
+    keys = {*re.findall(r'"(\w+)": float\(', "".join(file.read_text() for file in TASK_FILES))} - {
+        "score",
+        "similarity",
+    }
+    assert {"macro_f1", "recall_at_10", "intent_accuracy"} <= keys
+    for key in {*keys, "mean_squared_error", "slot_f1"}:
+        assert "_" not in in_words(key)
+    assert in_words("slot_f1") == "slots: F1" and in_words("accuracy") == "accuracy"
+
+
+def test_of_equal_epochs_none_is_called_best(classifier: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(classifier, run, ignore=shutil.ignore_patterns("model", "checkpoints"))
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+    def kept(*scores: float) -> str:
+        looks = iter(scores)
+        changed = [
+            line | ({"scores": line["scores"] | {"accuracy": next(looks, 0.1)}} if line["kind"] == "validation" else {})
+            for line in lines
+        ]
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in changed), encoding="utf-8")
+        page = write_report(run, [], [], ANSWERS_OF_TAGS, where="test").read_text(encoding="utf-8")
+        (found,) = re.findall(r"<dt>Epoch kept</dt>.*?<dd class=\"unit\">(.*?)</dd>", page)
+        return str(found)
+
+    assert kept(0.2, 0.9, 0.3) == "best accuracy on dev"
+    assert kept(0.9, 0.2, 0.9) == "the first of 1, 3: alike on dev"
+
+
+def test_an_interval_is_that_of_a_share() -> None:
+    """Of 400 answers 3 in 4 are right: 0.75 and twice the standard error of a share on either side."""
+    examples = [Example(i, ("x",), "a", "") for i in range(400)]
+    answers = [said("a" if i % 4 else "b", 0.9) for i in range(400)]
+    low, high = bootstrap(TASKS["classify"], examples, answers, ANSWERS)["accuracy"]
+    error = (0.75 * 0.25 / 400) ** 0.5
+    assert low == pytest.approx(0.75 - 1.96 * error, abs=0.012)
+    assert high == pytest.approx(0.75 + 1.96 * error, abs=0.012)
+    again = bootstrap(TASKS["classify"], examples, answers, ANSWERS)["accuracy"]
+    assert again == (low, high)
+
+
+def test_calibration_is_the_mean_distance_of_sureness_and_truth() -> None:
+    chances = np.array([0.95] * 10 + [0.65] * 10)
+    right = np.array([True] * 9 + [False] + [True] * 4 + [False] * 6)
+    error, bins = calibration(chances, right)
+    assert error == pytest.approx(0.5 * 0.05 + 0.5 * 0.25)
+    assert [(round(said, 2), round(true, 2), count) for said, true, count in bins] == [(0.65, 0.4, 10), (0.95, 0.9, 10)]
+    assert calibration(np.array([1.0]), np.array([True]))[0] == 0.0

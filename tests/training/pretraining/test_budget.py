@@ -1,0 +1,137 @@
+"""Budgets: how many steps they make, and what a larger one does to a run that is done."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from bothways.errors import UsageError
+from bothways.training.pretraining import pretrain
+from bothways.training.pretraining.config import PretrainConfig
+from bothways.training.run_folder import RunFolder
+from bothways.training.state import checkpoints
+from tests.training.pretraining.small import assert_same_weights, configuration, lines, run_until, train_lines
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def steps_of(out: Path) -> int:
+    return sum(line["kind"] == "train" for line in lines(out))
+
+
+def test_tokens_and_flops_are_rounded_up_to_steps(shards: Path, tmp_path: Path) -> None:
+    tokens = configuration(shards, tmp_path / "tokens", "training.budget.tokens=1025")
+    pretrain(tokens)
+    assert steps_of(tokens.out) == 5
+    flops = lines(tokens.out)[-1]["flops"]
+    assert flops > 0
+    wanted = configuration(shards, tmp_path / "flops", f"training.budget.flops={flops * 0.79}")
+    pretrain(wanted)
+    assert steps_of(wanted.out) == 4
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by a twentieth of a second whenever it is looked at."""
+    ticks = count()
+    monkeypatch.setattr(
+        "bothways.training.pretraining.run.time", SimpleNamespace(perf_counter=lambda: 0.05 * next(ticks))
+    )
+
+
+def test_seconds_become_steps_that_are_kept(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ticking: None
+) -> None:
+    """Stopped after the measured steps: the number is written down, and resuming does not measure again."""
+    monkeypatch.setattr("bothways.training.pretraining.run.MEASURED_STEPS", 3)
+    config = configuration(shards, tmp_path / "run", "training.budget.seconds=2")
+    run_until(config, 4)
+    total = RunFolder(config.out).manifest()["steps"]
+    assert 4 < total < 20
+    pretrain(config, resume=True)
+    assert steps_of(config.out) == RunFolder(config.out).manifest()["steps"] == total
+    assert lines(config.out)[-2]["progress"] == 1.0
+
+
+def test_seconds_stopped_while_they_are_measured(shards: Path, tmp_path: Path, ticking: None) -> None:
+    config = configuration(shards, tmp_path / "run", "training.budget.seconds=2")
+    run_until(config, 2)
+    pretrain(config, resume=True)
+    assert steps_of(config.out) == RunFolder(config.out).manifest()["steps"]
+
+
+@pytest.mark.parametrize("stopped", [None, 3, 7])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_wsd_with_a_larger_budget_is_the_larger_run(
+    stopped: int | None, precision: str, shards: Path, tmp_path: Path
+) -> None:
+    """Done with 8 steps (the rate fell from step 6 on), or stopped before or after that; then prolonged to 12.
+
+    Only the objectives whose corruption follows the run's progress (gpt-bert's rate) feel the difference.
+    """
+    settings = [f"training.precision={precision}", "training.validate_every=0.5"]
+    whole = configuration(shards, tmp_path / "whole", *settings)
+    pretrain(whole)
+    short = configuration(shards, tmp_path / "short", *settings, "training.budget.steps=8")
+    if stopped is None:
+        pretrain(short)
+    else:
+        run_until(short, stopped)
+    longer = whole.model_copy(update={"out": short.out})
+    pretrain(longer, resume=True)
+    assert_same_weights(short.out, whole.out)
+    assert train_lines(short.out) == train_lines(whole.out)
+    assert RunFolder(short.out).config(PretrainConfig).training.budget.steps == 12
+    pretrain(longer, resume=True)
+    assert_same_weights(short.out, whole.out)
+
+
+def test_a_longer_run_that_is_stopped_goes_on_as_the_longer_run(shards: Path, tmp_path: Path) -> None:
+    """Checkpoints of the shorter run that lie ahead are forgotten with its lines."""
+    whole = configuration(shards, tmp_path / "whole", "training.budget.steps=16")
+    pretrain(whole)
+    config = configuration(shards, tmp_path / "run")
+    pretrain(config)
+    longer = whole.model_copy(update={"out": config.out})
+    run_until(longer, 10, resume=True)
+    assert checkpoints(config.out / "checkpoints")[-1].name == "step-10"
+    pretrain(longer, resume=True)
+    assert_same_weights(config.out, whole.out)
+    assert train_lines(config.out) == train_lines(whole.out)
+
+
+@pytest.mark.parametrize("shape", ["cosine", "linear"])
+def test_other_schedules_go_on_from_the_end(shape: str, shards: Path, tmp_path: Path) -> None:
+    """Nothing done is lost, and from there on the rate is that of the larger budget."""
+    settings = [f"training.schedule.shape={shape}", "training.optimiser.learning_rate=1"]
+    whole = configuration(shards, tmp_path / "whole", *settings, "training.budget.steps=16")
+    config = configuration(shards, tmp_path / "run", *settings)
+    pretrain(whole)
+    pretrain(config)
+    before = train_lines(config.out)
+    pretrain(whole.model_copy(update={"out": config.out}), resume=True)
+    found = train_lines(config.out)
+    assert found[:12] == before
+    assert [line["learning_rate"] for line in found[12:]] == [
+        line["learning_rate"] for line in train_lines(whole.out)[12:]
+    ]
+
+
+def test_a_smaller_budget_is_refused(shards: Path, tmp_path: Path) -> None:
+    config = configuration(shards, tmp_path / "run")
+    pretrain(config)
+    before = lines(config.out)
+    with pytest.raises(UsageError, match="has done 12 steps already; the budget is 11"):
+        pretrain(configuration(shards, config.out, "training.budget.steps=11"), resume=True)
+    assert lines(config.out) == before
+
+
+def test_more_seconds_prolong_at_the_pace_so_far(shards: Path, tmp_path: Path, ticking: None) -> None:
+    config = configuration(shards, tmp_path / "run")
+    pretrain(config)
+    took = RunFolder(config.out).lines()[-1]["seconds"]
+    pretrain(configuration(shards, config.out, f"training.budget.seconds={took * 1.5:.3f}"), resume=True)
+    assert steps_of(config.out) == 18

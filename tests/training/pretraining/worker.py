@@ -1,0 +1,59 @@
+"""One process of several: does the runs of a file of jobs (small.job), one after the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bothways.batch import Batch, Losses
+from bothways.config import read
+from bothways.errors import BothwaysError, Stopped
+from bothways.model import Model
+from bothways.objectives import Objective
+from bothways.training.pretraining import PretrainConfig, run, setup
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.training.pretraining.small import stopping, waiting
+
+RANK = int(os.environ.get("RANK", "0"))
+LOSSES_OF = setup.losses_of
+
+
+def spoilt(objective: Objective, model: Model) -> Callable[[Batch, torch.Generator], Losses]:
+    """Losses that are no number the fifth time that process 1 asks."""
+    losses_of, asked = LOSSES_OF(objective, model), [0]
+
+    def losses(batch: Batch, generator: torch.Generator) -> Losses:
+        asked[0] += 1
+        factor = float("nan") if RANK == 1 and asked[0] == 5 else 1.0
+        return {name: (loss * factor, count) for name, (loss, count) in losses_of(batch, generator).items()}
+
+    return losses
+
+
+def do(job: dict[str, Any]) -> None:
+    """What is not under test here, the measuring and the export, is left out."""
+    os.environ["MASTER_PORT"] = str(job["port"])
+    setup.gemm_peak, run.finish = (lambda *_, **__: 1e11), (lambda _: None)
+    setup.losses_of = spoilt if job["spoilt"] else LOSSES_OF
+    try:
+        show = stopping(job["stop"]) if job["wait"] is None else waiting(job["wait"])
+        run.pretrain(read(PretrainConfig, job["config"]), resume=job["resume"], show=show)
+    except Stopped:
+        if job["stop"] is None:
+            raise
+
+
+if __name__ == "__main__":
+    try:
+        for job in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
+            do(job)
+    except BothwaysError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,122 @@
+"""A run's folder: what is written is whole, what is broken is named."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bothways.errors import MachineError, ModelError, UsageError
+from bothways.training.pretraining.config import PretrainConfig
+from bothways.training.run_folder import RunFolder
+from bothways.training.state import checkpoints
+from tests.training.pretraining.small import configuration
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    made = RunFolder(tmp_path / "run")
+    made.create(configuration(tmp_path / "shards", tmp_path / "run"))
+    return made
+
+
+def test_the_configuration_comes_back(folder: RunFolder) -> None:
+    assert folder.config(PretrainConfig) == configuration(folder.path.parent / "shards", folder.path)
+
+
+def test_what_is_not_finite_is_null(folder: RunFolder) -> None:
+    """JSON has no name for it; readers in other languages would choke."""
+    folder.append({"step": 1, "loss": math.nan, "losses": {"causal": math.inf, "mlm": 2.5}})
+    text = (folder.path / "metrics.jsonl").read_text()
+
+    def refuse(name: str) -> Any:
+        raise AssertionError(f"{name} is no JSON")
+
+    assert json.loads(text, parse_constant=refuse) == {"step": 1, "loss": None, "losses": {"causal": None, "mlm": 2.5}}
+
+
+def test_a_last_line_that_is_cut_is_left_out(folder: RunFolder) -> None:
+    for step in (1, 2, 3):
+        folder.append({"step": step})
+    with open(folder.path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 4, "lo')
+    assert [line["step"] for line in folder.lines()] == [1, 2, 3]
+    folder.cut(2)
+    assert (folder.path / "metrics.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+def test_a_broken_line_is_named(folder: RunFolder) -> None:
+    (folder.path / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    with pytest.raises(ModelError, match=r"metrics\.jsonl is damaged"):
+        folder.lines()
+
+
+def test_cutting_forgets_checkpoints_too(folder: RunFolder) -> None:
+    for name in ("step-2", "step-4", "step-10", ".step-11.partial"):
+        (folder.checkpoints / name).mkdir()
+    folder.cut(4)
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["step-2", "step-4"]
+
+
+def test_pruning_keeps_the_last_two_and_those_that_are_named(folder: RunFolder) -> None:
+    for step in (1, 2, 9, 10, 11):
+        (folder.checkpoints / f"step-{step}").mkdir()
+    folder.prune({2, 7})
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["step-10", "step-11", "step-2"]
+
+
+def test_a_kill_while_deleting_leaves_no_half_checkpoint(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (8, 9, 10):
+        (folder.checkpoints / f"step-{step}").mkdir()
+        (folder.checkpoints / f"step-{step}" / "state.json").touch()
+    real = shutil.rmtree
+
+    def killed(path: Path, ignore_errors: bool = False) -> None:
+        if path.exists():
+            (path / "state.json").unlink()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        folder.prune(set())
+    monkeypatch.setattr("shutil.rmtree", real)
+    assert [path.name for path in checkpoints(folder.checkpoints)] == ["step-9", "step-10"]
+    folder.cut(10)
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["step-10", "step-9"]
+
+
+def test_notes_are_added(folder: RunFolder) -> None:
+    folder.note(status="running", steps=3)
+    folder.note(status="done")
+    assert folder.manifest() == {"status": "done", "steps": 3}
+    (folder.path / "manifest.json").write_text("{")
+    with pytest.raises(ModelError, match=r"manifest\.json"):
+        folder.manifest()
+
+
+def test_a_broken_configuration_is_named(folder: RunFolder) -> None:
+    (folder.path / "config.yaml").write_text("shards: [")
+    with pytest.raises(UsageError, match=r"config\.yaml"):
+        folder.config(PretrainConfig)
+
+
+def test_another_process_writes_nothing(folder: RunFolder) -> None:
+    (folder.checkpoints / "step-9").mkdir()
+    before = sorted(folder.path.rglob("*"))
+    other = RunFolder(folder.path, writes=False)
+    other.create(folder.config(PretrainConfig))
+    other.append({"step": 1})
+    other.note(status="done")
+    other.cut(0)
+    other.prune(set())
+    assert sorted(folder.path.rglob("*")) == before
+
+
+def test_a_place_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MachineError, match=r"cannot be written: Not a directory \(\d+ MiB free\)"):
+        RunFolder(tmp_path / "file" / "run").create(configuration(tmp_path, tmp_path))
