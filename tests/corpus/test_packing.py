@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bothways.batch import Row
 from bothways.corpus import Rows
+from bothways.corpus.document_index import Table, records
 from bothways.corpus.packing import best_fit
-from bothways.corpus.table import Table, records
 from bothways.errors import DataError
 from tests.corpus.test_rows import VOCABULARY, Memory
 

@@ -258,7 +258,7 @@ def test_a_full_disk_leaves_nothing_broken(corpus: Path, tmp_path: Path, monkeyp
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     before = prepare([str(corpus)], out=tmp_path / "out", options=SMALL)
-    monkeypatch.setattr("bothways.corpus.blocks.HashedFile.write", full)
+    monkeypatch.setattr("bothways.corpus.hashed_files.HashedFile.write", full)
     other = SMALL.model_copy(update={"vocabulary": 600})
     with pytest.raises(MachineError, match=r"the disk is full \(\d+ MB free\)"):
         prepare([str(corpus)], out=tmp_path / "out", options=other, overwrite=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bothways.batch import Vocabulary
 from bothways.corpus import Rows
-from bothways.corpus.table import Table
+from bothways.corpus.document_index import Table
 from bothways.errors import DataError
 
 VOCABULARY = Vocabulary(size=10_000, pad=0, unk=1, cls=2, sep=3, mask=4)

@@ -37,7 +37,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Split, np.n
 
 
 def small(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("bothways.corpus.blocks.BLOCK", 512)
+    patch.setattr("bothways.corpus.hashed_files.BLOCK", 512)
     patch.setattr("bothways.corpus.shards.SHARD", 2048)
     patch.setattr("bothways.corpus.shards._PAGE", 256)
 

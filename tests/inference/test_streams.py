@@ -13,9 +13,9 @@ from bothways.errors import ModelError, UsageError
 from bothways.inference import Loaded
 from bothways.inference.writing import spell
 from bothways.objectives import Corrupted
-from bothways.objectives.fragments import with_decoder
-from bothways.objectives.streams import BANG as RULE
-from bothways.objectives.streams import with_queries, with_streams
+from bothways.objectives.mass import with_decoder
+from bothways.objectives.predicting_streams import BANG as RULE
+from bothways.objectives.predicting_streams import with_queries, with_streams
 from bothways.visibility import Layout, Visibility, ordered
 from tests.inference.explicit import allowed
 from tests.inference.made import ANY_ORDER, BANG, ENGLISH, MASS, TEXTS, load, make_run

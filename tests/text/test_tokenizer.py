@@ -50,12 +50,12 @@ def test_the_table_of_chunks_changes_no_piece(request: pytest.FixtureRequest, ki
 
 def test_long_texts_are_cut_into_segments_without_a_trace(bpe: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "The dog's fault,\xa0 世界很大 they'd say\n\n " * 9
-    monkeypatch.setattr("bothways.text.chunks._SEGMENT", 7)
+    monkeypatch.setattr("bothways.text.cached_encoding._SEGMENT", 7)
     assert bpe.encode_batch([text, ""])[0].tolist() == bpe.encode(text)
 
 
 def test_a_full_table_of_chunks_is_emptied(bpe: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bothways.text.chunks._KEPT", 3)
+    monkeypatch.setattr("bothways.text.cached_encoding._KEPT", 3)
     for text in ("one two three four five", "six seven one", "one one two"):
         assert bpe.encode_batch([text])[0].tolist() == bpe.encode(text)
 

@@ -1,6 +1,6 @@
 """Files to clean documents, to shards of pieces, to rows."""
 
-from bothways.corpus.between import Statistics
+from bothways.corpus.bidirectional_ngrams import Statistics
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.prepare import prepare
 from bothways.corpus.rows import Rows

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, NoReturn, TypeVar
 
-from bothways.corpus.packed import BROKEN, open_packed
+from bothways.corpus.compressed import BROKEN, open_packed
 from bothways.errors import DataError
 
 LONGEST = 16 << 20

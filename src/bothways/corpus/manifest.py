@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from bothways.batch import Vocabulary
-from bothways.corpus.blocks import File
+from bothways.corpus.hashed_files import File
 from bothways.errors import DataError
 from bothways.files import write_text
 
@@ -58,7 +58,7 @@ class Split(_Record):
     """One stream: its pieces with their specials, and the UTF-8 bytes of its documents after NFC.
 
     A document that a weight repeats counts as often as it stands here. `unknown` counts [UNK] pieces, `pairs` the
-    documents that are pairs; `table` tells documents apart by language, see `corpus/table.py`.
+    documents that are pairs; `table` tells documents apart by language, see `corpus/document_index.py`.
     """
 
     documents: int

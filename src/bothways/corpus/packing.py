@@ -23,8 +23,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from bothways.batch import Row, Vocabulary
+from bothways.corpus.document_index import Table
 from bothways.corpus.shards import Stream
-from bothways.corpus.table import Table
 from bothways.errors import DataError
 
 SHORTEST_ROW = 8

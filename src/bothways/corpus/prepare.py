@@ -10,17 +10,17 @@ import numpy as np
 
 from bothways.arguments import checked, several
 from bothways.corpus.balance import balanced
-from bothways.corpus.blocks import file_record
+from bothways.corpus.document_index import records
 from bothways.corpus.documents import Cleaner, Documents
 from bothways.corpus.exclude import Exclusion, read_items
 from bothways.corpus.folder import Folder
-from bothways.corpus.lay import LAYS, lay_pairs
+from bothways.corpus.hashed_files import file_record
 from bothways.corpus.manifest import VERSION, WITH_LANGUAGES, Manifest, PieceType, Roles, SourceCount
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.sample import Sample, draw_sample
 from bothways.corpus.shards import TOKENIZER, SplitWriter
 from bothways.corpus.sources import Source, find_sources, languages_of
-from bothways.corpus.table import records
+from bothways.corpus.stream import LAYS, lay_pairs
 from bothways.errors import DataError
 from bothways.text import Tokenizer, extend_tokenizer, train_tokenizer
 

@@ -15,8 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from bothways.corpus.compressed import SUFFIXES
 from bothways.corpus.lines import LONGEST, Bad, BrokenFileError, Skip, kept, lines, refuse
-from bothways.corpus.packed import SUFFIXES
 from bothways.errors import UsageError, needs
 
 Found = Iterator[tuple[int, Any]]

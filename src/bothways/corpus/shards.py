@@ -15,9 +15,9 @@ import numpy as np
 
 from bothways.arguments import checked
 from bothways.batch import Vocabulary
-from bothways.corpus.blocks import CheckedFile, File, HashedFile
+from bothways.corpus.document_index import Table
+from bothways.corpus.hashed_files import CheckedFile, File, HashedFile
 from bothways.corpus.manifest import INDEX, Manifest, PieceType, Split
-from bothways.corpus.table import Table
 from bothways.text import Tokenizer
 
 SHARD = 1 << 26

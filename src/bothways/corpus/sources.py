@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bothways.corpus import python_code
+from bothways.corpus.document_index import MOST_LANGUAGES
 from bothways.corpus.python_docs import python_docs
 from bothways.corpus.readers import FORMATS, Reader, readable
-from bothways.corpus.table import MOST_LANGUAGES
 from bothways.errors import DataError, UsageError
 
 _LANGUAGE = r"[^\W\d]\w*"

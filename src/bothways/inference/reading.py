@@ -20,7 +20,7 @@ from torch import Tensor
 from bothways.errors import ModelError, UsageError
 from bothways.model import Cache, Model, SentenceModules, Trained
 from bothways.text import Tokenizer
-from bothways.text.frame import Pieces
+from bothways.text.template import Pieces
 from bothways.visibility import Layout, ordered
 
 TOKENS_AT_ONCE = 1024  # on a CPU, where larger batches fall out of the cache: 4096 is a quarter slower in float32

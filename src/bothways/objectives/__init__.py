@@ -11,8 +11,6 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from bothways.arguments import checked
 from bothways.batch import Vocabulary
 from bothways.errors import UsageError, unknown
-from bothways.objectives.cloze import mlm as mlm
-from bothways.objectives.cloze import unilm1 as unilm1
 from bothways.objectives.codebert import codebert as codebert
 from bothways.objectives.corruptions import Linear
 from bothways.objectives.corruptions import Rate as Rate
@@ -25,9 +23,11 @@ from bothways.objectives.directional import reversed_ as reversed_
 from bothways.objectives.electra import deberta_v3 as deberta_v3
 from bothways.objectives.electra import electra as electra
 from bothways.objectives.expression import Phase, Term, parse
-from bothways.objectives.fragments import mass as mass
 from bothways.objectives.hybrid import gpt_bert as gpt_bert
 from bothways.objectives.hybrid import hybrid as hybrid
+from bothways.objectives.masked import mlm as mlm
+from bothways.objectives.masked import unilm1 as unilm1
+from bothways.objectives.mass import mass as mass
 from bothways.objectives.objective import About as About
 from bothways.objectives.objective import Corpus as Corpus
 from bothways.objectives.objective import Corrupted as Corrupted
@@ -36,9 +36,9 @@ from bothways.objectives.objective import mixture as mixture
 from bothways.objectives.own import use as use
 from bothways.objectives.pairs import tlm as tlm
 from bothways.objectives.pairs import xlm as xlm
+from bothways.objectives.predicting_streams import any_order as any_order
+from bothways.objectives.predicting_streams import bang as bang
 from bothways.objectives.schedule import schedule as schedule
-from bothways.objectives.streams import any_order as any_order
-from bothways.objectives.streams import bang as bang
 from bothways.objectives.unilm2 import unilm2 as unilm2
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {

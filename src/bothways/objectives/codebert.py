@@ -15,9 +15,9 @@ from bothways.batch import Row, Target, Vocabulary
 from bothways.errors import UsageError
 from bothways.model.heads import Replaced
 from bothways.objectives.arrangements import together
-from bothways.objectives.cloze import masking
-from bothways.objectives.cloze import mlm as masked_rows
 from bothways.objectives.corruptions import Mask
+from bothways.objectives.masked import masking
+from bothways.objectives.masked import mlm as masked_rows
 from bothways.objectives.objective import About, Corpus, Corrupted, Filler, Objective, by_kind, mixture
 from bothways.visibility import Layout
 

@@ -22,8 +22,8 @@ import numpy as np
 from bothways.batch import Row, Target, Vocabulary
 from bothways.errors import UsageError
 from bothways.objectives.arrangements import together
-from bothways.objectives.cloze import masking
 from bothways.objectives.corruptions import Mask
+from bothways.objectives.masked import masking
 from bothways.objectives.objective import About, Corrupted, Objective
 from bothways.objectives.predictions import in_place
 from bothways.visibility import Layout, places

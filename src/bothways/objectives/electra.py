@@ -21,8 +21,8 @@ from bothways.model import Model, ModelConfig
 from bothways.model.generator import Generator, generator_shape, standing_alone
 from bothways.model.heads import Copied, Replaced
 from bothways.objectives.arrangements import together
-from bothways.objectives.cloze import masking
 from bothways.objectives.corruptions import Rate
+from bothways.objectives.masked import masking
 from bothways.objectives.objective import About, Corrupted, Networks, Objective
 from bothways.objectives.predictions import in_place
 from bothways.visibility import Layout

@@ -9,9 +9,9 @@ from dataclasses import replace as but
 
 from bothways.batch import Vocabulary
 from bothways.errors import UsageError
-from bothways.objectives.cloze import masking, mlm
 from bothways.objectives.corruptions import Linear, Rate
 from bothways.objectives.directional import causal as causal_rows
+from bothways.objectives.masked import masking, mlm
 from bothways.objectives.objective import About, Objective, mixture
 from bothways.objectives.predictions import from_before
 

@@ -13,9 +13,9 @@ import numpy as np
 from bothways.batch import Row, Vocabulary
 from bothways.errors import UsageError
 from bothways.objectives.arrangements import side_by_side
-from bothways.objectives.cloze import masking, mlm
 from bothways.objectives.corruptions import Mask, Rate, rate_at
 from bothways.objectives.directional import causal as causal_rows
+from bothways.objectives.masked import masking, mlm
 from bothways.objectives.objective import About, Corpus, Corrupted, Corruption, Objective, by_kind, mixture, sides
 from bothways.objectives.predictions import in_place
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
-from bothways.objectives.cloze import masking
 from bothways.objectives.corruptions import Mask, Rate, Units, choose, number, rate_at
+from bothways.objectives.masked import masking
 from bothways.objectives.objective import About, Corrupted, Objective
 from bothways.visibility import Layout, places
 

@@ -18,12 +18,12 @@ from tokenizers.processors import TemplateProcessing
 from bothways.arguments import checked
 from bothways.batch import Vocabulary
 from bothways.errors import DataError, UsageError
+from bothways.text.cached_encoding import ChunkEncoder, cuts_of
 from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WordStarts, edges
-from bothways.text.chunks import ChunkEncoder, cuts_of
-from bothways.text.frame import Frame, Pieces
-from bothways.text.ids import Ids, read_ids
+from bothways.text.end_tokens import Ids, read_ids
 from bothways.text.published import read_published
-from bothways.text.roles import complete_roles, find_roles, vocabulary_of
+from bothways.text.special_tokens import complete_roles, find_roles, vocabulary_of
+from bothways.text.template import Frame, Pieces
 
 Template = Literal["encoder", "decoder", "own"]
 _TEMPLATES = {"encoder": ("{cls} $A {sep}", "{cls} $A {sep} $B:1 {sep}:1"), "decoder": ("{cls} $A", "{cls} $A $B:1")}

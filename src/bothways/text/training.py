@@ -12,8 +12,8 @@ from tokenizers import Tokenizer as Engine
 from tokenizers.processors import TemplateProcessing
 
 from bothways.errors import UsageError, unknown
+from bothways.text.cached_encoding import WORDS
 from bothways.text.characters import ALONE, kind_of
-from bothways.text.chunks import WORDS
 from bothways.text.tokenizer import Tokenizer
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

@@ -8,7 +8,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as Engine
 
 from bothways.batch import Vocabulary
-from bothways.text.ids import Ids
+from bothways.text.end_tokens import Ids
 
 ROLES: dict[str, tuple[str, ...]] = {
     "pad": ("[PAD]", "<pad>", "<|padding|>"),

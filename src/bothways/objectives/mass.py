@@ -11,8 +11,8 @@ import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
 from bothways.errors import UsageError
-from bothways.objectives.cloze import masking
 from bothways.objectives.corruptions import Mask
+from bothways.objectives.masked import masking
 from bothways.objectives.objective import About, Corrupted, Objective
 from bothways.visibility import Layout, places
 

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bothways.corpus.between import Between, Statistics
+from bothways.corpus.bidirectional_ngrams import Between, Statistics
 from bothways.corpus.ngrams import discounts
 from tests.corpus.test_packing import mixed
 from tests.corpus.test_rows import VOCABULARY

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bothways.batch import Row, Sample
 from bothways.errors import UsageError
 from bothways.objectives import Objective, build
-from bothways.objectives.fragments import Fragment
+from bothways.objectives.mass import Fragment
 from tests.objectives.explicit import alone, logits_of, small_model
 from tests.objectives.rows import FIRST_TEXT, VOCABULARY, packed, rows
 

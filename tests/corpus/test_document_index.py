@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bothways.corpus.table import RECORD, Table, records
+from bothways.corpus.document_index import RECORD, Table, records
 
 
 @pytest.fixture
