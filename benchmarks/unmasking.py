@@ -28,9 +28,9 @@ import numpy as np
 from bothways import load
 from bothways.corpus import Rows, Shards
 from bothways.inference import Loaded
-from bothways.inference.drawing import Drawing
-from bothways.inference.unmasking import HiddenRow, unmask
-from bothways.inference.writing import Unmasking
+from bothways.inference.decoding.options import Unmasking
+from bothways.inference.decoding.sampling import Drawing
+from bothways.inference.decoding.unmasking import HiddenRow, unmask
 
 # A rate for every row, from little hidden to nearly all: who only ever saw a seventh hidden cannot begin from nothing.
 OBJECTIVE = "diffusion"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import bothways
 from bothways.inference import Loaded
-from bothways.inference.extend import way_of_writing
+from bothways.inference.decoding.generate import way_of_writing
 from bothways.objectives import OBJECTIVES
 from bothways.training.run_folder import RunFolder
 

@@ -12,7 +12,7 @@ import pytest
 from bothways import load
 from bothways.cli.model import extend
 from bothways.errors import BothwaysError, ModelError, UsageError
-from bothways.inference.writing import Options, Writing
+from bothways.inference.decoding.options import Options, Writing
 from tests.cli.conftest import Invoke
 
 

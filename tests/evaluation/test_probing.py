@@ -19,7 +19,7 @@ from bothways.evaluation.probes import Probe, Records, cloze, minimal_pairs, sim
 from bothways.evaluation.probing import _differences, probe
 from bothways.evaluation.probing_page import render
 from bothways.evaluation.significance import Estimate, estimate, holm, sign_test, spearman
-from bothways.inference.loading import Loaded
+from bothways.inference.language_model import Loaded
 from bothways.inference.score import score
 from tests.inference.made import CAUSAL, HYBRID, make_run
 

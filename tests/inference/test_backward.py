@@ -8,7 +8,7 @@ import torch
 
 from bothways.batch import Row
 from bothways.inference import Loaded
-from bothways.inference.writing import spell_before
+from bothways.inference.decoding.options import spell_before
 from bothways.objectives import Corrupted, build
 from bothways.visibility import Layout, ordered
 from tests.inference.made import CHINESE, ENGLISH, REVERSED, load, make_run

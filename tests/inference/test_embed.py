@@ -31,7 +31,7 @@ def test_sentence_transformers_gives_the_same(kind: str, request: pytest.Fixture
 
 def test_a_vector_does_not_depend_on_its_company(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     together = loaded.embed(TEXTS)
-    monkeypatch.setattr("bothways.inference.reading.TOKENS_AT_ONCE", 50)
+    monkeypatch.setattr("bothways.inference.engine.TOKENS_AT_ONCE", 50)
     assert np.abs(loaded.embed(TEXTS) - together).max() < 1e-5
     for text, vector in zip(TEXTS, together, strict=True):
         assert np.abs(loaded.embed(text) - vector).max() < 1e-5

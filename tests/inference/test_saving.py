@@ -11,7 +11,7 @@ import pytest
 import bothways
 from bothways.errors import ModelError
 from tests.inference.made import ENGLISH, HYBRID, MLM, REVERSED, UNILM1, make_run
-from tests.model.test_published_answers import MOODS, OWN, TEXTS, published
+from tests.model.huggingface.test_published_answers import MOODS, OWN, TEXTS, published
 
 transformers = pytest.importorskip("transformers")
 

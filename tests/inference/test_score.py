@@ -99,8 +99,8 @@ def test_gpt_bert_is_read_one_place_before(tmp_path: Path) -> None:
 def test_batches_of_any_size_give_the_same(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     ways: list[dict[str, Any]] = [{}, {"how": "pseudo"}, {"how": "pseudo", "within_word": True}]
     expected = [loaded.score(TEXTS, **way) for way in ways]
-    monkeypatch.setattr("bothways.inference.reading.TOKENS_AT_ONCE", 50)
-    monkeypatch.setattr("bothways.inference.reading.LOGITS_AT_ONCE", 700)
+    monkeypatch.setattr("bothways.inference.engine.TOKENS_AT_ONCE", 50)
+    monkeypatch.setattr("bothways.inference.engine.LOGITS_AT_ONCE", 700)
     for way, scores in zip(ways, expected, strict=True):
         assert np.allclose(loaded.score(TEXTS, **way), scores, rtol=1e-5)
 

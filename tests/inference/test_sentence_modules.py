@@ -12,9 +12,9 @@ import torch
 
 import bothways
 from bothways.errors import ModelError
-from bothways.model.sentence_modules import POOLS
+from bothways.model.huggingface.sentence_modules import POOLS
 from tests.inference.made import CHINESE, ENGLISH
-from tests.model.test_published_answers import OWN, published
+from tests.model.huggingface.test_published_answers import OWN, published
 
 package = pytest.importorskip("sentence_transformers")
 modules = pytest.importorskip("sentence_transformers.models")

@@ -12,8 +12,8 @@ from bothways.batch import Vocabulary
 from bothways.errors import ModelError
 from bothways.model import Answers, Model, ModelConfig, Trained, read_body, read_saved, save_faces
 from bothways.visibility import ordered
+from tests.model.huggingface.test_published_kinds import published
 from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, packed, random_pieces
-from tests.model.test_published_kinds import published
 
 transformers = pytest.importorskip("transformers")
 

@@ -18,7 +18,7 @@ from bothways.corpus import Shards
 from bothways.corpus.ngrams import NAMES, NGrams
 from bothways.errors import DataError
 from bothways.evaluation.probes import Probe
-from bothways.inference.loading import Loaded
+from bothways.inference.language_model import Loaded
 from bothways.inference.score import score
 
 NAME = "bits per byte"

@@ -17,7 +17,7 @@ from bothways.corpus.fields import number_field, text_field
 from bothways.corpus.records import read_records
 from bothways.errors import DataError, ModelError
 from bothways.evaluation.significance import Estimate, estimate
-from bothways.inference.loading import Loaded
+from bothways.inference.language_model import Loaded
 
 GOOD, BAD = ("good", "sentence_good"), ("bad", "sentence_bad")  # the latter is how BLiMP is published
 PARADIGM, PHENOMENON = ("paradigm", "UID"), ("phenomenon", "linguistics_term")

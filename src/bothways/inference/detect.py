@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bothways.inference.reading import Reader
+from bothways.inference.engine import Reader
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from tokenizers.normalizers import Lowercase
 from torch import Tensor, nn
 
 from bothways.batch import Reads
-from bothways.inference.reading import Reader
+from bothways.inference.engine import Reader
 from bothways.model import SentenceModules, Trained
 from bothways.visibility import ordered
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bothways.errors import UsageError
-from bothways.inference.reading import Reader
+from bothways.inference.engine import Reader
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bothways.errors import UsageError
-from bothways.inference.fragment import write_fragments
-from bothways.inference.reading import Reader
-from bothways.inference.unmasking import HiddenRow, unmask
-from bothways.inference.writing import Unmasking, spell
+from bothways.inference.decoding.mass import write_fragments
+from bothways.inference.decoding.options import Unmasking, spell
+from bothways.inference.decoding.unmasking import HiddenRow, unmask
+from bothways.inference.engine import Reader
 
 GAP, MASK = "[GAP]", "[MASK]"
 

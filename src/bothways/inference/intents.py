@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bothways.inference.answering import chances, logits_of, whole
+from bothways.inference.engine import Reader
 from bothways.inference.examples import Encoded, encode_words
 from bothways.inference.labelling import Tagged, tagged, taught, words_of
-from bothways.inference.reading import Reader
 from bothways.inference.words import Words
 from bothways.model import Answers
 from bothways.text import Tokenizer

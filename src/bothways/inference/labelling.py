@@ -10,8 +10,8 @@ import numpy as np
 
 from bothways.errors import ModelError, UsageError
 from bothways.inference.answering import chances, logits_of, whole
+from bothways.inference.engine import Reader
 from bothways.inference.examples import Encoded, encode_texts, encode_words
-from bothways.inference.reading import Reader
 from bothways.inference.schemes import scheme_of
 from bothways.inference.spans import QUESTION, Span, best_span, encode_question
 from bothways.inference.words import Entity, Words, entities

@@ -13,9 +13,9 @@ import numpy as np
 
 from bothways.errors import UsageError
 from bothways.inference.answering import logits_of
+from bothways.inference.engine import Reader
 from bothways.inference.examples import Encoded
 from bothways.inference.labelling import Label, label_of, taught, warn_of_cuts
-from bothways.inference.reading import Reader
 from bothways.inference.words import composed
 from bothways.text import Tokenizer
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from bothways.files import writing
-from bothways.inference.reading import Reader
+from bothways.inference.engine import Reader
 from bothways.model import architecture, save_faces
 
 _README = """\

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from bothways.errors import UsageError, unknown
-from bothways.inference.forks import read_forks
-from bothways.inference.reading import Reader
+from bothways.inference.engine import Reader
+from bothways.inference.shared_prefix import read_forks
 
 WAYS = ("causal", "pseudo")
 

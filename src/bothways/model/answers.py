@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bothways.errors import ModelError
 from bothways.model.config import ModelConfig
-from bothways.model.names import kind_of
+from bothways.model.huggingface.weight_names import kind_of
 
 Kind = Literal["one", "several", "number", "choice", "span", "span or none", "pair", "likeness"]
 Side = Literal["encoder", "decoder"]

@@ -13,7 +13,7 @@ import bothways
 from bothways.errors import UsageError
 from bothways.evaluation.inspection.attention import Attention, Heads, attention, heads
 from bothways.evaluation.inspection.attention_page import render
-from bothways.inference.loading import Loaded
+from bothways.inference.language_model import Loaded
 from bothways.model.attention import split_heads
 from tests.inference.made import CAUSAL, HYBRID, MLM, make_run
 

@@ -11,7 +11,7 @@ import bothways
 from bothways.errors import BothwaysError
 from bothways.evaluation.inspection.layerwise import Layer, layerwise
 from bothways.evaluation.inspection.layerwise_page import render
-from bothways.inference.reading import Reader
+from bothways.inference.engine import Reader
 from tests.inference.made import CAUSAL, HYBRID, make_run
 
 WORDS = "the quick fox jumps over the lazy dog".split()

@@ -18,7 +18,7 @@ from bothways.errors import ModelError, Stopped, UsageError
 from bothways.training.finetuning import FinetuneConfig, evaluate, finetune, predict
 from bothways.training.finetuning.run import batches_of, optimiser, set_up
 from bothways.training.run_folder import RunFolder
-from tests.model.test_published_answers import published
+from tests.model.huggingface.test_published_answers import published
 from tests.tasks.conftest import config, reviews, tagged, write
 from tests.training.finetuning.trainer import trainer_losses
 

@@ -8,7 +8,7 @@ import pytest
 
 from bothways.errors import ModelError
 from bothways.training.finetuning import finetune
-from tests.model.test_published_answers import published
+from tests.model.huggingface.test_published_answers import published
 from tests.tasks.conftest import config
 
 pytest.importorskip("transformers")

@@ -23,7 +23,7 @@ from bothways.training.pretraining.replay import WithReplay
 from bothways.training.pretraining.warm_start import start_weights, with_shape_of_start
 from bothways.training.run_folder import RunFolder
 from tests.inference.made import make_run
-from tests.model.test_published_answers import published
+from tests.model.huggingface.test_published_answers import published
 from tests.training.pretraining.small import configuration, lines, make_shards, run_until
 
 

@@ -18,7 +18,7 @@ from bothways.model import Model
 from bothways.objectives import Objective
 from bothways.training.pretraining import PretrainConfig, run, setup
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from tests.training.pretraining.small import stopping, waiting
 
 RANK = int(os.environ.get("RANK", "0"))

@@ -34,8 +34,8 @@ from bothways.evaluation.comparison.workers import Crew
 from bothways.files import sha256
 from bothways.inference import load
 from bothways.inference.embed import reading
-from bothways.inference.loading import Loaded
-from bothways.inference.reading import Reader
+from bothways.inference.engine import Reader
+from bothways.inference.language_model import Loaded
 from bothways.model import Model, Trained
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.batches import validation_rows

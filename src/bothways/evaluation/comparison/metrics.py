@@ -17,7 +17,7 @@ from bothways.batch import Batch, Row
 from bothways.corpus import Shards
 from bothways.evaluation.comparison.eval_data import Labelled, Pairs
 from bothways.evaluation.probes import won
-from bothways.inference.loading import Loaded
+from bothways.inference.language_model import Loaded
 from bothways.objectives import Objective, build
 from bothways.objectives.predictions import from_before
 from bothways.training.evaluate import answers

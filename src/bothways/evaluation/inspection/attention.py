@@ -17,7 +17,7 @@ from torch import Tensor
 from bothways.batch import Reads
 from bothways.errors import UsageError
 from bothways.inference.embed import STEPS, one_reading, readings
-from bothways.inference.reading import Reader
+from bothways.inference.engine import Reader
 from bothways.model.attention import split_heads
 
 

@@ -15,7 +15,7 @@ from bothways.errors import DataError
 from bothways.evaluation.inspection.layers import states_by_layer, words_of
 from bothways.evaluation.inspection.measures import Measured, Occurrences, measured
 from bothways.inference.embed import one_reading, readings
-from bothways.inference.reading import Reader
+from bothways.inference.engine import Reader
 
 VERSION = 1
 LEAST = 5

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bothways.batch import Reads
 from bothways.inference.embed import STEPS
-from bothways.inference.reading import Reader
+from bothways.inference.engine import Reader
 from bothways.model.backbone import seen_by_blocks
 from bothways.visibility import Layout
 

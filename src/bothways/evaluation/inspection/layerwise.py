@@ -20,8 +20,8 @@ from bothways.corpus.lines import refuse
 from bothways.errors import DataError, UsageError
 from bothways.evaluation.inspection.layers import Words, states_by_layer
 from bothways.inference.embed import one_reading
+from bothways.inference.engine import Reader
 from bothways.inference.examples import encode_texts, encode_words
-from bothways.inference.reading import Reader
 from bothways.tasks import task_named
 from bothways.tasks.task import Example
 from bothways.training.finetuning.data import read_examples

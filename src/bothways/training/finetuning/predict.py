@@ -17,8 +17,8 @@ from bothways.corpus.lines import Skip
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
 from bothways.inference.answering import logits_of
-from bothways.inference.loading import folder_of
-from bothways.inference.reading import Reader
+from bothways.inference.engine import Reader
+from bothways.inference.language_model import folder_of
 from bothways.machine import dtype_of, precision_for
 from bothways.model import Answers, Model, local, read_saved
 from bothways.tasks import TASKS

@@ -9,7 +9,7 @@ import yaml
 from torch import Tensor
 
 from bothways.errors import ModelError
-from bothways.inference.loading import folder_of
+from bothways.inference.language_model import folder_of
 from bothways.model import Answers, ModelConfig, Trained, architecture, local, read_trained, save_faces
 from bothways.text import Tokenizer
 from bothways.training.finetuning.config import FinetuneConfig

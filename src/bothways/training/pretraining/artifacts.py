@@ -17,7 +17,7 @@ from bothways.corpus.counts import count, summary
 from bothways.corpus.ngrams import baselines
 from bothways.inference import load
 from bothways.model import ModelConfig, Trained, save_faces
-from bothways.model.card import Card
+from bothways.model.huggingface.card import Card
 from bothways.reports import write_report
 from bothways.terminal import command
 from bothways.training.config import TrainingConfig

@@ -11,7 +11,7 @@ import numpy as np
 
 from bothways.batch import Row
 from bothways.inference import Loaded
-from bothways.inference.extend import way_of_writing
+from bothways.inference.decoding.generate import way_of_writing
 from bothways.text import Tokenizer
 from bothways.text.characters import ALONE, LETTER, kind_of
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from bothways.errors import ModelError, UsageError
 from bothways.inference import Loaded
-from bothways.inference.beams import search
-from bothways.inference.drawing import repeating
-from bothways.inference.extend import _draw, way_of_writing
-from bothways.inference.next_piece import ONWARDS, NextPiece
-from bothways.inference.writing import GrowingText, Options, Writing
+from bothways.inference.decoding.autoregressive import ONWARDS, NextPiece
+from bothways.inference.decoding.beams import search
+from bothways.inference.decoding.generate import _draw, way_of_writing
+from bothways.inference.decoding.options import GrowingText, Options, Writing
+from bothways.inference.decoding.sampling import repeating
 from bothways.model import Trained
-from tests.inference.explicit import greedy, next_logits
+from tests.inference.decoding.explicit import greedy, next_logits
 from tests.inference.made import CAUSAL, DIFFUSION, ENGLISH, HYBRID, MLM, PREFIX, UNILM1, UNILM2, load, make_run
 
 PROMPTS = ["Once upon a time", "", "A small", "今天天气", "The quick brown fox jumps over the lazy dog. Reading is"]

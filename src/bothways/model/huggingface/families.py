@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from bothways.errors import ModelError
 from bothways.model.config import ModelConfig
-from bothways.model.names import PREFIX, ROBERTA_FIRST, ROBERTA_PAD
+from bothways.model.huggingface.weight_names import PREFIX, ROBERTA_FIRST, ROBERTA_PAD
 
 SIZES = {
     "vocabulary": "vocab_size",

@@ -28,11 +28,11 @@ from bothways.errors import ModelError, UsageError
 from bothways.files import read_json, sync_folder
 from bothways.model.answers import Answers
 from bothways.model.config import ModelConfig
-from bothways.model.faces import Trained, architecture, config_json
-from bothways.model.families import class_of, from_left, read_config, sizes
 from bothways.model.heads import HEADS as KNOWN_HEADS
-from bothways.model.model import Model
-from bothways.model.names import (
+from bothways.model.huggingface.architectures import Trained, architecture, config_json
+from bothways.model.huggingface.families import class_of, from_left, read_config, sizes
+from bothways.model.huggingface.sentence_modules import MODULES, SentenceModules
+from bothways.model.huggingface.weight_names import (
     from_hugging_face_names,
     head_among,
     kind_of,
@@ -40,7 +40,7 @@ from bothways.model.names import (
     to_hugging_face,
     untied,
 )
-from bothways.model.sentence_modules import MODULES, SentenceModules
+from bothways.model.model import Model
 from bothways.visibility import named
 
 WEIGHTS = "model.safetensors"

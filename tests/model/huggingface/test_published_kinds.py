@@ -13,7 +13,7 @@ from bothways.batch import Vocabulary
 from bothways.errors import ModelError
 from bothways.model import Cache, ModelConfig, Trained, architecture, read_saved, save_faces
 from bothways.model.config import RotaryScaling
-from bothways.model.families import read_config
+from bothways.model.huggingface.families import read_config
 from bothways.visibility import ordered
 from tests.model.small import MODERN, model_of, packed, random_pieces
 

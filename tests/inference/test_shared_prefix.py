@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bothways.inference import Loaded
-from bothways.inference.forks import LONGEST, forks, read_forks
+from bothways.inference.shared_prefix import LONGEST, forks, read_forks
 
 ROWS = st.lists(st.lists(st.integers(5, 8), min_size=0, max_size=12), min_size=1, max_size=12)
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from bothways.errors import UsageError
-from bothways.inference.drawing import Drawing
-from bothways.inference.reading import Reader
-from bothways.inference.unmasking import HiddenRow
+from bothways.inference.decoding.sampling import Drawing
+from bothways.inference.decoding.unmasking import HiddenRow
+from bothways.inference.engine import Reader
 from bothways.model import Cache
 from bothways.visibility import Layout
 

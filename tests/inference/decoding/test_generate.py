@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bothways.errors import UsageError
 from bothways.inference import Loaded
-from bothways.inference.drawing import Drawing
-from bothways.inference.writing import Options, spell
+from bothways.inference.decoding.options import Options, spell
+from bothways.inference.decoding.sampling import Drawing
 from tests.inference.made import ENGLISH, load, make_run
 
 PROMPTS = ["Once upon a time", "", "A small", "今天天气", "The quick brown fox jumps over the lazy dog. Reading is"]
@@ -119,7 +119,7 @@ def test_draws_are_a_function_of_the_seed_and_the_prompts_number(loaded: Loaded)
 
 def test_more_than_one_batch(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = loaded.extend(PROMPTS, max_new_tokens=8, seed=1)
-    monkeypatch.setattr("bothways.inference.extend.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("bothways.inference.decoding.generate.ROWS_AT_ONCE", 2)
     assert loaded.extend(PROMPTS, max_new_tokens=8, seed=1) == expected
 
 

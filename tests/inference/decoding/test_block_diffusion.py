@@ -11,8 +11,8 @@ import torch
 
 from bothways.errors import ModelError
 from bothways.inference import Loaded
-from bothways.inference.blocks import CleanBlocks
-from bothways.inference.reading import Reader
+from bothways.inference.decoding.block_diffusion import CleanBlocks
+from bothways.inference.engine import Reader
 from bothways.model import Trained
 from bothways.visibility import Layout, ordered
 from tests.inference.made import BLOCKS, ENGLISH, load, make_run
@@ -74,7 +74,7 @@ def test_decoding_with_the_cache_equals_decoding_without(
     options: dict[str, int], blocks: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = blocks.extend(PROMPTS, max_new_tokens=20, **options)
-    monkeypatch.setattr("bothways.inference.blocks.CleanBlocks", Uncached)
+    monkeypatch.setattr("bothways.inference.decoding.block_diffusion.CleanBlocks", Uncached)
     assert blocks.extend(PROMPTS, max_new_tokens=20, **options) == found
 
 

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 
 from bothways.errors import UsageError
-from bothways.inference.beams import search
-from bothways.inference.blocks import write_blocks
-from bothways.inference.drawing import forbid_repeats
-from bothways.inference.fragment import write_fragments
-from bothways.inference.next_piece import ONWARDS, NextPiece, Onwards
-from bothways.inference.reading import Reader
-from bothways.inference.streams import write_streams
-from bothways.inference.unmasking import write_masked
-from bothways.inference.writing import GrowingText, Writing, spell, spell_before
+from bothways.inference.decoding.autoregressive import ONWARDS, NextPiece, Onwards
+from bothways.inference.decoding.bang import write_streams
+from bothways.inference.decoding.beams import search
+from bothways.inference.decoding.block_diffusion import write_blocks
+from bothways.inference.decoding.mass import write_fragments
+from bothways.inference.decoding.options import GrowingText, Writing, spell, spell_before
+from bothways.inference.decoding.sampling import forbid_repeats
+from bothways.inference.decoding.unmasking import write_masked
+from bothways.inference.engine import Reader
 from bothways.model import Trained
 
 ROWS_AT_ONCE = 32

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bothways.inference.drawing import Drawing
-from bothways.inference.reading import LOGITS_AT_ONCE, Reader
-from bothways.inference.writing import GrowingText, Unmasking, Writing
+from bothways.inference.decoding.options import GrowingText, Unmasking, Writing
+from bothways.inference.decoding.sampling import Drawing
+from bothways.inference.engine import LOGITS_AT_ONCE, Reader
 
 
 class HiddenRow:

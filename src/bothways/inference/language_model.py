@@ -11,10 +11,12 @@ import torch
 
 from bothways.arguments import all_checked, checked, several, several_or_pairs, shown
 from bothways.errors import MachineError, ModelError, UsageError
+from bothways.inference.decoding.generate import extend
+from bothways.inference.decoding.options import Options, Order, Unmasking, Writing
+from bothways.inference.decoding.sampling import Drawing
 from bothways.inference.detect import Verdict, detect
-from bothways.inference.drawing import Drawing
 from bothways.inference.embed import embed, layers
-from bothways.inference.extend import extend
+from bothways.inference.engine import Reader
 from bothways.inference.fill import Guess, fill
 from bothways.inference.infill import Gap, infill
 from bothways.inference.intents import Intended, intent
@@ -29,12 +31,10 @@ from bothways.inference.labelling import (
     match,
     tag,
 )
-from bothways.inference.reading import Reader
 from bothways.inference.relating import relate
 from bothways.inference.saving import save
 from bothways.inference.score import score
 from bothways.inference.spans import Span
-from bothways.inference.writing import Options, Order, Unmasking, Writing
 from bothways.model import local, read_saved, read_sentence_modules
 from bothways.text import Tokenizer
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from bothways.inference import Loaded
-from bothways.inference.beams import Candidate, Search, search
-from bothways.inference.next_piece import ONWARDS
-from bothways.inference.writing import GrowingText, Writing
+from bothways.inference.decoding.autoregressive import ONWARDS
+from bothways.inference.decoding.beams import Candidate, Search, search
+from bothways.inference.decoding.options import GrowingText, Writing
 from bothways.model import Cache, Model, ModelConfig
 from bothways.visibility import Layout, ordered
-from tests.inference.explicit import allowed, next_logits
+from tests.inference.decoding.explicit import allowed, next_logits
 from tests.inference.made import CAUSAL, ENGLISH, PREFIX, UNILM1, load, make_run
 
 WAYS = {"decoder": CAUSAL, "prefix": PREFIX, "append-mask": UNILM1}

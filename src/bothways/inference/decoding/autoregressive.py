@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bothways.batch import Vocabulary
-from bothways.inference.reading import Reader
+from bothways.inference.engine import Reader
 from bothways.model import Cache
 from bothways.visibility import Layout
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from bothways.errors import ModelError, UsageError
 from bothways.inference import Loaded
-from bothways.inference.drawing import Drawing
-from bothways.inference.reading import Reader
-from bothways.inference.unmasking import HiddenRow, unmask
-from bothways.inference.writing import Order, Unmasking
+from bothways.inference.decoding.options import Order, Unmasking
+from bothways.inference.decoding.sampling import Drawing
+from bothways.inference.decoding.unmasking import HiddenRow, unmask
+from bothways.inference.engine import Reader
 from tests.inference.made import CAUSAL, DIFFUSION, ENGLISH, GPT_BERT, MLM, UNILM1, load, make_run
 
 MASK = 4
@@ -152,7 +152,7 @@ def test_beyond_the_models_length(diffusion: Loaded, monkeypatch: pytest.MonkeyP
     """Half of what the model reads at a time, behind as much as there is room for."""
     seen: list[tuple[int, int]] = []
     monkeypatch.setattr(
-        "bothways.inference.unmasking.unmask",
+        "bothways.inference.decoding.unmasking.unmask",
         lambda reader, rows, drawing: (
             seen.extend((len(row.pieces), len(row.places)) for row in rows) or unmask(reader, rows, drawing)
         ),
@@ -229,8 +229,8 @@ def test_lengths_of_texts_and_batches_do_not_matter(loaded: Loaded, monkeypatch:
     together = loaded.infill(TEXTS, longest=4)
     assert together == [loaded.infill(text, longest=4) for text in TEXTS]
     drawn = loaded.infill(TEXTS, longest=4, temperature=1.0, seed=1)
-    monkeypatch.setattr("bothways.inference.reading.TOKENS_AT_ONCE", 40)
-    monkeypatch.setattr("bothways.inference.unmasking.LOGITS_AT_ONCE", 900)
+    monkeypatch.setattr("bothways.inference.engine.TOKENS_AT_ONCE", 40)
+    monkeypatch.setattr("bothways.inference.decoding.unmasking.LOGITS_AT_ONCE", 900)
     assert loaded.infill(TEXTS, longest=4) == together
     assert loaded.infill(TEXTS, longest=4, temperature=1.0, seed=1) == drawn != together
     assert loaded.infill([]) == []
@@ -251,9 +251,9 @@ def test_gaps_of_a_batch_are_written_as_alone(trained: Any, options: Any, tmp_pa
 
 def test_more_texts_than_a_batch_holds(diffusion: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = [diffusion.extend(PROMPTS, max_new_tokens=9, seed=seed, steps=3) for seed in range(2)]
-    monkeypatch.setattr("bothways.inference.extend.ROWS_AT_ONCE", 2)
-    monkeypatch.setattr("bothways.inference.reading.TOKENS_AT_ONCE", 30)
-    monkeypatch.setattr("bothways.inference.unmasking.LOGITS_AT_ONCE", 900)
+    monkeypatch.setattr("bothways.inference.decoding.generate.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("bothways.inference.engine.TOKENS_AT_ONCE", 30)
+    monkeypatch.setattr("bothways.inference.decoding.unmasking.LOGITS_AT_ONCE", 900)
     assert [diffusion.extend(PROMPTS, max_new_tokens=9, seed=seed, steps=3) for seed in range(2)] == whole
     assert whole[0] != whole[1]
 

@@ -14,8 +14,8 @@ from bothways.batch import Reads, Vocabulary
 from bothways.errors import ModelError, unknown
 from bothways.model.answers import Answers, Side
 from bothways.model.config import ModelConfig
-from bothways.model.families import FAMILIES, class_of, family_of, from_left, labels_of, rotary_json
-from bothways.model.names import ROBERTA_FIRST, ROBERTA_PAD, kind_of, text_ids
+from bothways.model.huggingface.families import FAMILIES, class_of, family_of, from_left, labels_of, rotary_json
+from bothways.model.huggingface.weight_names import ROBERTA_FIRST, ROBERTA_PAD, kind_of, text_ids
 from bothways.visibility import ordered
 
 Face = Literal[

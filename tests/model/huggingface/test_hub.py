@@ -13,7 +13,7 @@ import pytest
 from bothways.model import local
 from tests.inference.made import make_run
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def asked(script: str, cache: Path) -> subprocess.CompletedProcess[str]:

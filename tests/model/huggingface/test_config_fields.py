@@ -15,7 +15,7 @@ import torch
 
 from bothways.errors import ModelError
 from bothways.model import read_saved
-from bothways.model.families import FAMILIES as FAMILIES_OF_OURS
+from bothways.model.huggingface.families import FAMILIES as FAMILIES_OF_OURS
 from bothways.visibility import ordered
 from tests.model.small import packed, random_pieces
 
@@ -132,7 +132,7 @@ CHANGED: dict[str, tuple[Any, ...]] = {
     "summary_last_dropout": (0.5,),
 }
 EXEMPT = {
-    "architectures": "names the class, which is what is compared; tests/model/test_directions.py walks them",
+    "architectures": "names the class, which is what is compared; test_directions.py walks them",
     "dtype": "in what the logits are computed, which is for the caller to say; the weights are those of the file",
     "transformers_version": "a note of the writer; no code reads it",
 }

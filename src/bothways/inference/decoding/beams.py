@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from bothways.inference.drawing import forbid_repeats
-from bothways.inference.next_piece import NextPiece, Onwards
-from bothways.inference.reading import Reader
-from bothways.inference.writing import GrowingText, Writing
+from bothways.inference.decoding.autoregressive import NextPiece, Onwards
+from bothways.inference.decoding.options import GrowingText, Writing
+from bothways.inference.decoding.sampling import forbid_repeats
+from bothways.inference.engine import Reader
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bothways.inference.reading import Reader
-from bothways.inference.unmasking import HiddenRow, say
-from bothways.inference.writing import GrowingText, Writing
+from bothways.inference.decoding.options import GrowingText, Writing
+from bothways.inference.decoding.unmasking import HiddenRow, say
+from bothways.inference.engine import Reader
 from bothways.model import Cache
 from bothways.visibility import Layout
 

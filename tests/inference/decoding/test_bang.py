@@ -11,13 +11,13 @@ import torch
 from bothways.batch import Row
 from bothways.errors import ModelError, UsageError
 from bothways.inference import Loaded
-from bothways.inference.writing import spell
+from bothways.inference.decoding.options import spell
 from bothways.objectives import Corrupted
 from bothways.objectives.mass import with_decoder
 from bothways.objectives.predicting_streams import BANG as RULE
 from bothways.objectives.predicting_streams import with_queries, with_streams
 from bothways.visibility import Layout, Visibility, ordered
-from tests.inference.explicit import allowed
+from tests.inference.decoding.explicit import allowed
 from tests.inference.made import ANY_ORDER, BANG, ENGLISH, MASS, TEXTS, load, make_run
 
 PROMPTS = ["The quick brown", "", "Reading is seeing with", "今天"]

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bothways.inference.reading import Reader
+from bothways.inference.engine import Reader
 from bothways.visibility import Layout, forked, ordered
 
 LONGEST = 256

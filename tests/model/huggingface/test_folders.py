@@ -28,7 +28,7 @@ from bothways.model import (
     read_trained,
     save_faces,
 )
-from bothways.model.names import from_hugging_face_names, to_hugging_face
+from bothways.model.huggingface.weight_names import from_hugging_face_names, to_hugging_face
 from bothways.training.weights import Replicated
 from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, model_of
 
@@ -119,14 +119,14 @@ def test_saving_imports_neither_transformers_nor_the_text_part(tmp_path: Path) -
     script = f"""
 import sys
 from pathlib import Path
-from tests.model.test_hugging_face import save
+from tests.model.huggingface.test_folders import save
 before = set(sys.modules)
 import bothways.model
 assert not {{'transformers', 'sentence_transformers', 'bothways.text'}} & set(sys.modules), 'imported'
 save(Path({str(tmp_path)!r}))
 assert not {{'transformers', 'sentence_transformers'}} & set(sys.modules), 'imported while saving'
 """
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     subprocess.run([sys.executable, "-c", script], check=True, cwd=root)
 
 

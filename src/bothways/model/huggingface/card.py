@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from bothways.model.config import ModelConfig
-from bothways.model.faces import Trained, architecture
+from bothways.model.huggingface.architectures import Trained, architecture
 
 _TASKS = {
     "encoder": "fill-mask",

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from bothways.errors import UsageError
-from bothways.inference.reading import Reader
-from bothways.inference.writing import GrowingText, Writing
+from bothways.inference.decoding.options import GrowingText, Writing
+from bothways.inference.engine import Reader
 from bothways.model import Cache
 
 

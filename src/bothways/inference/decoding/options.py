@@ -9,7 +9,7 @@ from typing import Literal, TypedDict, get_args
 import numpy as np
 
 from bothways.errors import UsageError, unknown
-from bothways.inference.drawing import Drawing
+from bothways.inference.decoding.sampling import Drawing
 from bothways.text import Tokenizer
 
 Order = Literal["confidence", "random"]

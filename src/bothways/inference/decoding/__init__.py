@@ -1,0 +1,1 @@
+"""How text is generated: one file a way of decoding."""
