@@ -53,8 +53,8 @@ def docstrings(work: Path) -> Path:
     from bothways.corpus import Shards
 
     opened = Shards.open(shards)
-    pieces, _ = opened.train.read(0, min(opened.train.pieces, 2**19))
-    documents = np.split(pieces, np.flatnonzero(pieces == opened.vocabulary.cls)[1:])
+    tokens, _ = opened.train.read(0, min(opened.train.token_count, 2**19))
+    documents = np.split(tokens, np.flatnonzero(tokens == opened.vocabulary.cls)[1:])
     texts = [opened.tokenizer.decode(document.tolist()).strip().split("\n\n")[0] for document in documents]
     texts = [text for text in texts if text]
     middle = statistics.median(map(len, texts))

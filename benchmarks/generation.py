@@ -53,10 +53,10 @@ def random_model(work: Path, shards: Shards) -> Path:
 
 def prompts_of(shards: Shards, number: int) -> list[str]:
     """Beginnings of held-out text, of each length in turn."""
-    pieces, _ = shards.validation.read(0, number * max(LENGTHS))
+    tokens, _ = shards.validation.read(0, number * max(LENGTHS))
     roles = [shards.vocabulary.cls, shards.vocabulary.sep]
-    rows = (pieces[i * max(LENGTHS) :][: LENGTHS[i % len(LENGTHS)]] for i in range(number))
-    return [shards.tokenizer.decode([piece for piece in row.tolist() if piece not in roles]) for row in rows]
+    rows = (tokens[i * max(LENGTHS) :][: LENGTHS[i % len(LENGTHS)]] for i in range(number))
+    return [shards.tokenizer.decode([token for token in row.tolist() if token not in roles]) for row in rows]
 
 
 def transformers_of(folder: Path, precision: str, new: int) -> Callable[[list[str]], list[str]]:

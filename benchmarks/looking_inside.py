@@ -11,7 +11,7 @@ in time, and the median counts:
 - one: LlamaForCausalLM, the two sentences of a pair per forward;
 - batch: the same, 64 sentences per forward in arrival order, padded.
 
-It fails if a score differs by more than 1e-4. Before that, 100,000 pieces are measured layer by layer by
+It fails if a score differs by more than 1e-4. Before that, 100,000 tokens are measured layer by layer by
 `contextuality`: what the process grew by beside what all layers at once would hold.
 """
 
@@ -31,7 +31,7 @@ import common
 import numpy as np
 
 CLOSE = 1e-4
-PIECES = 100_000
+TOKENS = 100_000
 
 
 def default_pairs(work: Path, most: int) -> list[tuple[str, str]]:
@@ -50,8 +50,8 @@ def documents(work: Path) -> list[str]:
     from bothways.corpus import Shards
 
     shards = Shards.open(common.prepare("python-docs", work / "python-docs", vocabulary=8192))
-    pieces, _ = shards.train.read(0, min(shards.train.pieces, 2**19))
-    found = np.split(pieces, np.flatnonzero(pieces == shards.vocabulary.cls)[1:])
+    tokens, _ = shards.train.read(0, min(shards.train.token_count, 2**19))
+    found = np.split(tokens, np.flatnonzero(tokens == shards.vocabulary.cls)[1:])
     return [shards.tokenizer.decode(document.tolist()).strip() for document in found]
 
 
@@ -127,14 +127,14 @@ def contextuality_in_memory(folder: Path, texts: Sequence[str]) -> None:
     from bothways.evaluation.inspection.contextuality import contextuality
 
     reader = load(folder, device="cpu").reader
-    contextuality(reader, texts[:200], most_pieces=5_000)  # warm
+    contextuality(reader, texts[:200], most_tokens=5_000)  # warm
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    found = contextuality(reader, texts, most_pieces=PIECES)[0]
+    found = contextuality(reader, texts, most_tokens=TOKENS)[0]
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     layers, width = reader.model.config.layers + 1, reader.model.config.width
-    one = found.pieces * width * 4 / 2**20
+    one = found.tokens * width * 4 / 2**20
     print(
-        f"contextuality of {found.pieces:,} pieces, {layers} layers of width {width}: "
+        f"contextuality of {found.tokens:,} tokens, {layers} layers of width {width}: "
         f"{time.perf_counter() - started:.0f} s, the process grew by {grown:.0f} MiB; one layer is {one:.0f} MiB, "
         f"all are {layers * one:.0f} MiB"
     )

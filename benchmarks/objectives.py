@@ -4,7 +4,7 @@
 
 Every objective gets the same rows through the shipped code (`pretraining.setup.set_up`, `training.loop.train`), at the
 size and with the tokens a step of the other benchmarks, one thread on one core. Compared is the time for a counted
-FLOP; for ELECTRA, the time for a piece of text. Objectives that lay scaffolding behind the text are compared with plain
+FLOP; for ELECTRA, the time for a token of text. Objectives that lay scaffolding behind the text are compared with plain
 rows of that total length.
 """
 
@@ -29,7 +29,7 @@ from bothways.training.processes import processes
 
 PER_FLOP = {"causal": 1.1, "unilm1": 1.1, "hybrid": 1.1}
 SCAFFOLDED = {"unilm2": 1.15, "block-diffusion": 1.15}
-PER_PIECE = {128: 1.2, 512: 1.3}  # ELECTRA, by length
+PER_TOKEN = {128: 1.2, 512: 1.3}  # ELECTRA, by length
 MASKS = 0.05  # share of a step
 
 
@@ -51,7 +51,7 @@ class Side:
         self.masks.append(seconds_for_masks(self.run))
 
     @property
-    def pieces(self) -> int:
+    def tokens(self) -> int:
         """Of text, in a step."""
         return self.run.config.training.rows * self.length
 
@@ -80,14 +80,14 @@ def side(name: str, length: int, shards: Path, work: Path) -> Side:
 
 def total_length(run: Run) -> int:
     """Of a row with its scaffolding, as the batches have it; the longest of a step."""
-    return max(int(batch.pieces.shape[1]) for batch in run.work.batches(0, 0.5))
+    return max(int(batch.tokens.shape[1]) for batch in run.work.batches(0, 0.5))
 
 
 def ratio(one: Side, other: Side, *, by: str) -> float:
-    """Time for a FLOP or a piece, against the other's in the same rounds: the median."""
+    """Time for a FLOP or a token, against the other's in the same rounds: the median."""
 
     def unit(each: Side) -> float:
-        return each.pieces * (each.run.cost.upto(1.0) if by == "FLOP" else 1.0)
+        return each.tokens * (each.run.cost.upto(1.0) if by == "FLOP" else 1.0)
 
     return statistics.median(a / unit(one) * unit(other) / b for a, b in zip(one.seconds, other.seconds, strict=True))
 
@@ -105,7 +105,7 @@ def measure(length: int, given: argparse.Namespace, shards: Path) -> None:
         label = f"{name}: time for a FLOP against mlm's in rows of {plain[name].length}"
         tell(label, ratio(sides[name], plain[name], by="FLOP"), asked)
     tell(
-        "electra: time for a piece against mlm's", ratio(sides["electra"], sides["mlm"], by="piece"), PER_PIECE[length]
+        "electra: time for a token against mlm's", ratio(sides["electra"], sides["mlm"], by="token"), PER_TOKEN[length]
     )
     for name, each in sides.items():
         share = statistics.median(mask / step for mask, step in zip(each.masks, each.seconds, strict=True))
@@ -121,7 +121,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command's options."""
     found = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     found.add_argument("--rounds", type=int, default=5, help="steps of every objective (default 5)")
-    found.add_argument("--length", type=int, nargs="+", choices=PER_PIECE, default=list(PER_PIECE))
+    found.add_argument("--length", type=int, nargs="+", choices=PER_TOKEN, default=list(PER_TOKEN))
     found.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)), help="the core it runs on")
     found.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "bothways-benchmarks")
     given = found.parse_args(arguments)

@@ -53,14 +53,14 @@ def theirs(text: Path, tokenizer: Path, work: Path, length: int) -> Seconds:
     from transformers import AutoTokenizer
 
     datasets.disable_progress_bars()
-    pieces_of = AutoTokenizer.from_pretrained(tokenizer)
+    tokens_of = AutoTokenizer.from_pretrained(tokenizer)
     processes = len(os.sched_getaffinity(0))
     documents = [block.strip("\n") for block in text.read_text(encoding="utf-8").split("\n\n")]
     datasets.Dataset.from_dict({"text": [document for document in documents if document]}).save_to_disk(work / "text")
     dataset = datasets.load_from_disk(work / "text")
 
     def tokenize(batch: dict[str, list[str]]) -> Any:
-        return pieces_of(batch["text"], return_special_tokens_mask=True)
+        return tokens_of(batch["text"], return_special_tokens_mask=True)
 
     def group(batch: dict[str, list[list[int]]]) -> dict[str, list[list[int]]]:
         joined = {name: list(chain.from_iterable(rows)) for name, rows in batch.items()}

@@ -207,12 +207,12 @@ def lengths(shards: Path, longest: int) -> str:
     from bothways.corpus import Shards
 
     opened = Shards.open(shards)
-    pieces, _ = opened.train.read(0, opened.train.pieces)
-    starts = np.flatnonzero(pieces == opened.vocabulary.cls)
-    found = np.minimum(np.diff(np.append(starts, len(pieces))), longest)
+    tokens, _ = opened.train.read(0, opened.train.token_count)
+    starts = np.flatnonzero(tokens == opened.vocabulary.cls)
+    found = np.minimum(np.diff(np.append(starts, len(tokens))), longest)
     median, tenth = np.percentile(found, [50, 90])
     return (
-        f"{len(found):,} documents: mean {found.mean():.0f} pieces, median {median:.0f}, one in ten above {tenth:.0f}"
+        f"{len(found):,} documents: mean {found.mean():.0f} tokens, median {median:.0f}, one in ten above {tenth:.0f}"
     )
 
 

@@ -1,13 +1,13 @@
-"""The dial of unmasking: tokens a second against quality, when so many pieces are said in 1, 2, 4, ... passes.
+"""The dial of unmasking: tokens a second against quality, when so many tokens are said in 1, 2, 4, ... passes.
 
-    python benchmarks/unmasking.py [--pieces 32] [--steps 1 2 4 8 16 32] [--rounds 3] [--tokens 4e6]
+    python benchmarks/unmasking.py [--tokens 32] [--steps 1 2 4 8 16 32] [--rounds 3] [--tokens 4e6]
 
 Two models of size tiny are trained on python-docs by the shipped command, once: one that unmasks, and one that reads
 from left to right, as a judge. Then, with every number of steps in turns, one thread on one core:
 
 - held-out beginnings are continued: tokens a second, and the bits per byte of what was drawn, to the judge; low is
-  likely text, but so is saying the same again, so the share of different pieces stands beside it;
-- half of the pieces of held-out text are hidden and said: the share that is right.
+  likely text, but so is saying the same again, so the share of different tokens stands beside it;
+- half of the tokens of held-out text are hidden and said: the share that is right.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Continued:
         return float(nats / math.log(2) / sum(map(len, map(str.encode, self.continuations))))
 
     def different(self, judge: Loaded) -> float:
-        """The share of different pieces in a continuation, on average."""
-        written = [pieces for pieces in map(judge.reader.tokenizer.encode, self.continuations) if pieces]
-        return statistics.mean(len(set(pieces)) / len(pieces) for pieces in written)
+        """The share of different tokens in a continuation, on average."""
+        written = [tokens for tokens in map(judge.reader.tokenizer.encode, self.continuations) if tokens]
+        return statistics.mean(len(set(tokens)) / len(tokens) for tokens in written)
 
     @property
     def continuations(self) -> list[str]:
@@ -63,48 +63,48 @@ def held_out(shards: Shards, *, length: int, count: int) -> list[np.ndarray]:
     """Stretches of held-out text, spread evenly over all that cross no document's end."""
     rows = Rows(shards.validation, shards.vocabulary, length=length + 1, seed=None)
     special = sorted(shards.vocabulary.special)
-    whole = [row for row in (rows[i].pieces[1:] for i in range(len(rows))) if not np.isin(row, special).any()]
+    whole = [row for row in (rows[i].tokens[1:] for i in range(len(rows))) if not np.isin(row, special).any()]
     return [whole[i * len(whole) // count].astype(np.int64) for i in range(min(count, len(whole)))]
 
 
 def right(model: Loaded, texts: Sequence[np.ndarray], steps: int) -> float:
-    """The share of pieces that are said right when half of every text, drawn by its number, is hidden."""
+    """The share of tokens that are said right when half of every text, drawn by its number, is hidden."""
     vocabulary, unmasking = model.reader.tokenizer.vocabulary, Unmasking(Drawing(temperature=0), steps)
     rows, truth = [], []
-    for number, pieces in enumerate(texts):
+    for number, tokens in enumerate(texts):
         rng = np.random.default_rng(number)
-        row = np.concatenate([[vocabulary.cls], pieces, [vocabulary.sep]])
-        hidden = 1 + rng.permutation(len(pieces))[: len(pieces) // 2]
+        row = np.concatenate([[vocabulary.cls], tokens, [vocabulary.sep]])
+        hidden = 1 + rng.permutation(len(tokens))[: len(tokens) // 2]
         truth.append(row.copy())
         row[hidden] = vocabulary.mask
         rows.append(HiddenRow(row, mask=vocabulary.mask, stream=rng, unmasking=unmasking))
     places = [row.places for row in rows]
     unmask(model.reader, rows, unmasking.drawing)
-    hits = [row.pieces[at] == true[at] for row, at, true in zip(rows, places, truth, strict=True)]
+    hits = [row.tokens[at] == true[at] for row, at, true in zip(rows, places, truth, strict=True)]
     return float(np.concatenate(hits).mean())
 
 
 def measure(model: Loaded, judge: Loaded, texts: Sequence[np.ndarray], given: argparse.Namespace) -> None:
     """Continues the first half of every text, with every number of steps and by the judge itself, in turns."""
-    prompts = [model.reader.tokenizer.decode(pieces[: len(pieces) // 2]) for pieces in texts]
+    prompts = [model.reader.tokenizer.decode(tokens[: len(tokens) // 2]) for tokens in texts]
     settings = {f"{steps} steps": (model, {"steps": steps}) for steps in given.steps}
     settings["left to right"] = (judge, {})
     found = {name: Continued(prompts) for name in settings}
     for _ in range(given.rounds):
         for name, (writer, options) in settings.items():
             started = time.perf_counter()
-            found[name].texts = writer.extend(prompts, max_new_tokens=given.pieces, seed=0, **options)
+            found[name].texts = writer.extend(prompts, max_new_tokens=given.tokens, seed=0, **options)
             found[name].seconds.append(time.perf_counter() - started)
     slowest = found[f"{max(given.steps)} steps"].seconds
     print(f"  {'':14s} tokens/s    times  bits/byte  different  said right")
     for name, one in found.items():
-        speed = given.pieces * len(prompts) / statistics.median(one.seconds)
+        speed = given.tokens * len(prompts) / statistics.median(one.seconds)
         times = statistics.median(slow / own for slow, own in zip(slowest, one.seconds, strict=True))
         fills = model.reader.trained.hidden is not None and name != "left to right"
         said = f"{right(model, texts, settings[name][1]['steps']):10.1%}" if fills else ""
         quality = f"{one.bits_per_byte(judge):9.3f}  {one.different(judge):8.1%}"
         print(f"  {name:14s} {speed:8,.0f}  {times:7.2f}  {quality}  {said}", flush=True)
-    real = Continued(prompts, [model.reader.tokenizer.decode(pieces) for pieces in texts])
+    real = Continued(prompts, [model.reader.tokenizer.decode(tokens) for tokens in texts])
     print(f"  {'the real text':14s} {'':8s}  {'':7s}  {real.bits_per_byte(judge):9.3f}  {real.different(judge):8.1%}")
 
 
@@ -121,16 +121,16 @@ def trained(name: str, objective: str, shards: Path, given: argparse.Namespace) 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command's options."""
     found = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    found.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32], help="passes for all pieces")
-    found.add_argument("--pieces", type=int, default=32, help="pieces of a continuation (default 32)")
-    found.add_argument("--texts", type=int, default=32, help="held-out texts, of twice as many pieces (default 32)")
+    found.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32], help="passes for all tokens")
+    found.add_argument("--tokens", type=int, default=32, help="tokens of a continuation (default 32)")
+    found.add_argument("--texts", type=int, default=32, help="held-out texts, of twice as many tokens (default 32)")
     found.add_argument("--rounds", type=int, default=3, help="how often the settings take turns (default 3)")
     found.add_argument("--objective", default=OBJECTIVE, help="of the model that unmasks (default %(default)s)")
     found.add_argument("--tokens", type=float, default=4e6, help="what both are trained on (default 4e6)")
     found.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)), help="the core it runs on")
     found.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "bothways-benchmarks")
     given = found.parse_args(arguments)
-    for name in ("pieces", "texts", "rounds"):
+    for name in ("tokens", "texts", "rounds"):
         if getattr(given, name) < 1:
             found.error(f"--{name}: expected 1 or more, got {getattr(given, name)}")
     given.work.mkdir(parents=True, exist_ok=True)
@@ -147,8 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = common.prepare("python-docs", given.work / "python-docs-8192", vocabulary=8192)
     judge = trained("judge", "causal", folder, given)
     model = trained("unmasks", given.objective, folder, given)
-    texts = held_out(Shards.open(folder), length=2 * given.pieces, count=given.texts)
-    print(f"{len(texts)} held-out texts of {2 * given.pieces} pieces, {given.rounds} rounds; model: {given.objective}")
+    texts = held_out(Shards.open(folder), length=2 * given.tokens, count=given.texts)
+    print(f"{len(texts)} held-out texts of {2 * given.tokens} tokens, {given.rounds} rounds; model: {given.objective}")
     measure(model, judge, texts, given)
 
 

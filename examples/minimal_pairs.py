@@ -3,7 +3,7 @@
     python examples/minimal_pairs.py RUN PAIRS.jsonl.gz [--each 100]
 
 The file has a JSON record a line with "good", "bad" and "paradigm" (BLiMP, Warstadt et al. 2020; SLING, Song et al.
-2022). A sentence's score is the sum of the log-probabilities of its pieces. Intervals: 95 %, over pairs (normal
+2022). A sentence's score is the sum of the log-probabilities of its tokens. Intervals: 95 %, over pairs (normal
 approximation of a share).
 """
 

@@ -66,7 +66,7 @@ def show() -> None:
     model = bothways.load(RUN)
     print("\nHidden words, in sentences it never saw:")
     for fill in manifest["samples"]["fills"]:
-        guesses = ", ".join(f"{_shown(answer['piece'])} {answer['probability']:.0%}" for answer in fill["answers"])
+        guesses = ", ".join(f"{_shown(answer['token'])} {answer['probability']:.0%}" for answer in fill["answers"])
         print(f"  {fill['text']}\n    {guesses}   (it was: {fill['hidden']})")
     print("\nBeginnings it goes on from:")
     for prompt in ("Return a list of", "If the file does not exist,", "This module provides"):
@@ -85,9 +85,9 @@ def too_little(last: dict[str, Any], bigram: dict[str, Any]) -> str:
     )
 
 
-def _shown(piece: str) -> str:
+def _shown(token: str) -> str:
     """Without the space before a word; white space alone as Python writes it."""
-    return piece.strip() or repr(piece)
+    return token.strip() or repr(token)
 
 
 if __name__ == "__main__":

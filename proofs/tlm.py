@@ -62,7 +62,7 @@ def train(shards: Path, out: Path, *, objective: str, steps: int, seed: int) -> 
 
 
 def recall(run: Path, objective: Objective, rows: list[Row]) -> tuple[float, int]:
-    """Share of the hidden places whose likeliest piece is the right one, and how many there were."""
+    """Share of the hidden places whose likeliest token is the right one, and how many there were."""
     samples = [objective.sample(row, np.random.default_rng((1, i)), 1.0) for i, row in enumerate(rows)]
     batches = [Batch.stack(samples[i : i + 32]) for i in range(0, len(samples), 32)]
     (score,) = evaluate_words(bothways.load(run).reader.model.eval(), batches).values()
@@ -72,10 +72,10 @@ def recall(run: Path, objective: Objective, rows: list[Row]) -> tuple[float, int
 def first_sides(row: Row, cls: int, sep: int) -> Row:
     """The row with all that stands on second sides made padding: the pairs without their translations."""
     documents = [np.flatnonzero(row.document == number) for number in range(row.document.max() + 1)]
-    kept = np.concatenate([own[: np.flatnonzero(row.pieces[own] == sep)[0] + 1] for own in documents])
+    kept = np.concatenate([own[: np.flatnonzero(row.tokens[own] == sep)[0] + 1] for own in documents])
     missing = len(row) - len(kept)
     return Row(
-        pieces=np.pad(row.pieces[kept], (0, missing)),
+        tokens=np.pad(row.tokens[kept], (0, missing)),
         document=np.concatenate([row.document[kept], -1 - np.arange(missing, dtype=np.int32)]),
         word_starts=np.ones(len(row), dtype=bool),
     )

@@ -13,9 +13,9 @@ from bothways.batch import LENGTH_STEP, Batch, Row, Sample, Target, Vocabulary
 from bothways.visibility import Layout, ordered
 
 
-def sample(pieces: list[int], *targets: Target, document: list[int] | None = None) -> Sample:
-    layout = Layout.of(document=document or [0] * len(pieces), step=range(len(pieces)))
-    return Sample(np.array(pieces, dtype=np.int32), layout, targets)
+def sample(tokens: list[int], *targets: Target, document: list[int] | None = None) -> Sample:
+    layout = Layout.of(document=document or [0] * len(tokens), step=range(len(tokens)))
+    return Sample(np.array(tokens, dtype=np.int32), layout, targets)
 
 
 def words(at: list[int], labels: list[int], **more: object) -> Target:
@@ -25,10 +25,10 @@ def words(at: list[int], labels: list[int], **more: object) -> Target:
 def test_places_are_shifted_by_row() -> None:
     batch = Batch.stack([sample([7, 8, 9], words([0, 2], [8, 9])), sample([4, 5, 6], words([1], [6]))])
     (target,) = batch.targets
-    assert batch.pieces.tolist() == [[7, 8, 9], [4, 5, 6]] and batch.pieces.dtype == torch.int64
+    assert batch.tokens.tolist() == [[7, 8, 9], [4, 5, 6]] and batch.tokens.dtype == torch.int64
     assert (target.at.tolist(), target.labels.tolist()) == ([0, 2, 4], [8, 9, 6])
     assert target.at.dtype == target.labels.dtype == torch.int64
-    assert batch.pieces.flatten()[target.at].tolist() == [7, 9, 5]
+    assert batch.tokens.flatten()[target.at].tolist() == [7, 9, 5]
 
 
 def test_targets_are_gathered_by_head_and_name() -> None:
@@ -67,14 +67,14 @@ def test_rows_keep_their_layouts() -> None:
     batch = Batch.stack([sample([1, 2, 3], document=[0, 0, 1]), sample([4, 5, 0], document=[0, 0, -1])])
     assert batch.layout.document.tolist() == [[0, 0, 1], [0, 0, -1]]
     assert batch.layout.position.tolist() == [[0, 1, 0], [0, 1, 0]]
-    assert batch.tokens == 5
+    assert batch.token_count == 5
 
 
 def test_rows_of_different_lengths_are_padded_with_documents_of_one_token() -> None:
     batch = Batch.stack([sample([1, 2], document=[0, -1]), sample([3, 4, 5], words([2], [6]))])
-    assert batch.pieces.shape == (2, LENGTH_STEP)
-    assert batch.pieces[:, :3].tolist() == [[1, 2, 0], [3, 4, 5]]
-    assert batch.tokens == 4
+    assert batch.tokens.shape == (2, LENGTH_STEP)
+    assert batch.tokens[:, :3].tolist() == [[1, 2, 0], [3, 4, 5]]
+    assert batch.token_count == 4
     assert all(len(set(row.tolist())) == len(row) for row in batch.layout.document[:, 3:])
     assert batch.targets[0].at.tolist() == [LENGTH_STEP + 2]
     mask = ordered.dense(batch.layout)[:, 0]
@@ -97,7 +97,7 @@ def test_groups_stay_with_their_targets() -> None:
 def test_a_batch_moves_as_a_whole() -> None:
     batch = Batch.stack([sample([1, 2], words([0], [2]))]).to("meta")
     (target,) = batch.targets
-    tensors = [batch.pieces, batch.layout.step, batch.layout.hidden, target.at, target.labels, target.weight]
+    tensors = [batch.tokens, batch.layout.step, batch.layout.hidden, target.at, target.labels, target.weight]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
 
 
@@ -107,7 +107,7 @@ def test_it_prints_as_a_table() -> None:
         str(batch)
         == "\n".join(
             [
-                "piece      2  17   3",
+                "token      2  17   3",
                 "document   0   0  -1",
                 "position   0   1   0",
                 "step       0   1   2",
@@ -118,11 +118,11 @@ def test_it_prints_as_a_table() -> None:
     )
 
 
-def test_special_pieces_are_no_text() -> None:
+def test_special_tokens_are_no_text() -> None:
     vocabulary = Vocabulary(size=9, pad=0, unk=1, cls=2, sep=3, mask=8, reserved=frozenset({5}))
     assert vocabulary.special == {0, 1, 2, 3, 5, 8}
     assert np.flatnonzero(vocabulary.text_table()).tolist() == [4, 6, 7]
 
 
-def test_a_row_is_as_long_as_its_pieces() -> None:
+def test_a_row_is_as_long_as_its_tokens() -> None:
     assert len(Row(np.arange(4), np.zeros(4), np.ones(4, dtype=bool))) == 4

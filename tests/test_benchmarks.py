@@ -80,14 +80,14 @@ def test_docstrings_are_documents(benchmark: ModuleType, tmp_path: Path) -> None
     assert [text for text in benchmark._docstrings(file) if text] == ["One.", "Two."]
 
 
-def test_the_peer_is_given_the_same_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peer_is_given_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = load(monkeypatch, "peers.rows")
     vocabulary = rows.Vocabulary(size=10, pad=0, unk=1, cls=2, sep=3, mask=4)
-    pieces = np.array([2, 5, 6, 7, 3, 2, 8, 3, 2, 9, 9, 9, 9, 9, 3])
-    full = rows.full_rows(pieces, vocabulary, 4)
+    tokens = np.array([2, 5, 6, 7, 3, 2, 8, 3, 2, 9, 9, 9, 9, 9, 3])
+    full = rows.full_rows(tokens, vocabulary, 4)
     assert [row["input_ids"] for row in full] == [[2, 5, 6, 7], [3, 2, 8, 3], [2, 9, 9, 9]]
     assert [row["special_tokens_mask"] for row in full] == [[1, 0, 0, 0], [1, 1, 0, 1], [1, 0, 0, 0]]
-    cut = rows.documents(pieces, vocabulary, 5)
+    cut = rows.documents(tokens, vocabulary, 5)
     assert [row.tolist() for row in cut] == [[2, 8, 3], [2, 5, 6, 7, 3], [2, 9, 9, 9, 3]]
     chosen = rows.spread(cut, 6, np.random.default_rng(0))
     assert sorted(len(row) for row in chosen) == [3, 3, 5, 5, 5, 5]
@@ -101,7 +101,7 @@ def test_the_dial_of_unmasking_is_measured(
     assert unmasking.parse(["--work", str(tmp_path)]).steps == [1, 2, 4, 8, 16, 32]
     judge = load_run(make_run(tmp_path / "judge", CAUSAL))
     texts = [np.array(tokenizer().encode(text)[:12]) for text in ENGLISH]
-    given = argparse.Namespace(steps=[1, 6], pieces=6, rounds=2)
+    given = argparse.Namespace(steps=[1, 6], tokens=6, rounds=2)
     for trained, columns in ((DIFFUSION, 5), (BLOCKS, 4)):
         model = load_run(make_run(tmp_path / trained.objective, trained))
         unmasking.measure(model, judge, texts, given)

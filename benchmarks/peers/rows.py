@@ -1,4 +1,4 @@
-"""Our shards' pieces in the shapes that the Trainer is given: grouped full rows, or a document a row."""
+"""Our shards' tokens in the shapes that the Trainer is given: grouped full rows, or a document a row."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bothways.batch import Vocabulary
 Features = dict[str, list[int]]
 
 
-def full_rows(pieces: np.ndarray, vocabulary: Vocabulary, length: int) -> list[Features]:
-    """Grouped text, as the Trainer's examples make it: all documents end to end, cut every `length` pieces."""
-    return [features(row, vocabulary) for row in pieces[: len(pieces) // length * length].reshape(-1, length)]
+def full_rows(tokens: np.ndarray, vocabulary: Vocabulary, length: int) -> list[Features]:
+    """Grouped text, as the Trainer's examples make it: all documents end to end, cut every `length` tokens."""
+    return [features(row, vocabulary) for row in tokens[: len(tokens) // length * length].reshape(-1, length)]
 
 
-def documents(pieces: np.ndarray, vocabulary: Vocabulary, length: int) -> list[np.ndarray]:
+def documents(tokens: np.ndarray, vocabulary: Vocabulary, length: int) -> list[np.ndarray]:
     """One document a row, [CLS] ... [SEP], cut at `length`; shortest first."""
-    whole = np.split(pieces, np.flatnonzero(pieces == vocabulary.cls)[1:])
+    whole = np.split(tokens, np.flatnonzero(tokens == vocabulary.cls)[1:])
     cut = [row if len(row) <= length else np.append(row[: length - 1], vocabulary.sep) for row in whole]
     return sorted(cut, key=len)
 

@@ -2,7 +2,7 @@
 
     python benchmarks/peers/trainer.py SHARDS --length 128 --steps 8 [--bf16] [--padded]
 
-It is given the very pieces of our shards, already numbers and in memory, so that no tokenizing is timed; logging and
+It is given the very tokens of our shards, already numbers and in memory, so that no tokenizing is timed; logging and
 saving are off. A lap is from the end of one optimiser step to the end of the next, with whatever lies between.
 """
 
@@ -47,12 +47,12 @@ class Clock(transformers.TrainerCallback):
 
 
 def dataset(shards: Shards, given: argparse.Namespace) -> list[Features]:
-    """Pieces in the shape the Trainer is to train on, in memory."""
-    pieces, _ = shards.train.read(0, shards.train.pieces)
+    """Tokens in the shape the Trainer is to train on, in memory."""
+    tokens, _ = shards.train.read(0, shards.train.token_count)
     if not given.padded:
-        return full_rows(pieces, shards.vocabulary, given.length)
+        return full_rows(tokens, shards.vocabulary, given.length)
     rng = np.random.default_rng(given.seed)
-    rows = documents(pieces, shards.vocabulary, given.length)
+    rows = documents(tokens, shards.vocabulary, given.length)
     batch = given.batch * given.accumulate
     chosen = [row for laps in (given.warmup, given.steps - given.warmup) for row in spread(rows, laps * batch, rng)]
     return [features(row, shards.vocabulary) for row in chosen]
@@ -115,7 +115,7 @@ def train(given: argparse.Namespace, folder: str) -> dict[str, Any]:
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     found.add_argument("shards", type=Path)
-    found.add_argument("--length", type=int, required=True, help="pieces in a row; with --padded, at most")
+    found.add_argument("--length", type=int, required=True, help="tokens in a row; with --padded, at most")
     found.add_argument("--batch", type=int, default=16, help="rows at once")
     found.add_argument("--accumulate", type=int, default=1, help="batches in an optimiser step")
     found.add_argument("--steps", type=int, required=True, help="optimiser steps, the warm-up among them")

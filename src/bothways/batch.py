@@ -18,12 +18,12 @@ from bothways.visibility import Layout, places
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """How many pieces there are, and which of them have a role.
+    """How many tokens there are, and which of them have a role.
 
-    [CLS] opens a document, [SEP] closes it, [MASK] hides a piece, [PAD] pads, [UNK] stands for what has no piece.
-    Shards have a piece for each; a published model keeps those it came with, and -1 is a role that it has not.
+    [CLS] opens a document, [SEP] closes it, [MASK] hides a token, [PAD] pads, [UNK] stands for what has no token.
+    Shards have a token for each; a published model keeps those it came with, and -1 is a role that it has not.
 
-    said_ends  the pieces that end a text, where the files of a published model say so; see `ends`
+    said_ends  the tokens that end a text, where the files of a published model say so; see `ends`
     """
 
     size: int
@@ -37,7 +37,7 @@ class Vocabulary:
 
     @property
     def special(self) -> frozenset[int]:
-        """Pieces that are no text: never hidden, never drawn as a random replacement."""
+        """Tokens that are no text: never hidden, never drawn as a random replacement."""
         return (self.reserved | {self.pad, self.unk, self.cls, self.sep, self.mask}) - {-1}
 
     @property
@@ -46,7 +46,7 @@ class Vocabulary:
         return frozenset(self.said_ends or (self.sep,)) - {-1}
 
     def text_table(self) -> np.ndarray:
-        """[V] bool: True for the pieces that are text."""
+        """[V] bool: True for the tokens that are text."""
         table = np.ones(self.size, dtype=bool)
         table[sorted(self.special)] = False
         return table
@@ -56,26 +56,26 @@ class Vocabulary:
 class Row:
     """One packed row of text, as the corpus hands it to an objective; numpy columns [T].
 
-    pieces       int32 piece numbers
+    tokens       int32 token numbers
     document     int32; 0, 1, 2, ... along the row; padding is -1, -2, ... (each padding token a document of its own)
-    word_starts  bool; True where a word begins (and at every special piece)
+    word_starts  bool; True where a word begins (and at every special token)
     language     int32, the number of the language; None where no language was named
 
     A pair is one document of two sides, [CLS] a [SEP] b [SEP].
     """
 
-    pieces: np.ndarray
+    tokens: np.ndarray
     document: np.ndarray
     word_starts: np.ndarray
     language: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.pieces)
+        return len(self.tokens)
 
     @property
     def following(self) -> np.ndarray:
-        """[T] bool: the pieces with another one of their document before them, which are what the text costs: a model
-        that bounds it predicts the same pieces as one that reads from left to right, [SEP] and [UNK] among them."""
+        """[T] bool: the tokens with another one of their document before them, which are what the text costs: a model
+        that bounds it predicts the same tokens as one that reads from left to right, [SEP] and [UNK] among them."""
         return places(self.document) > 0
 
 
@@ -105,16 +105,16 @@ class Target:
 class Sample:
     """One row after corrupt -> arrange -> predict; numpy columns [T]."""
 
-    pieces: np.ndarray
+    tokens: np.ndarray
     layout: Layout
     targets: tuple[Target, ...]
 
     def padded(self, length: int) -> Sample:
-        """The same with padding behind it; what piece stands there is read by nobody."""
-        missing = length - len(self.pieces)
+        """The same with padding behind it; what token stands there is read by nobody."""
+        missing = length - len(self.tokens)
         if not missing:
             return self
-        return replace(self, pieces=np.pad(self.pieces, (0, missing)), layout=self.layout.padded(missing))
+        return replace(self, tokens=np.pad(self.tokens, (0, missing)), layout=self.layout.padded(missing))
 
 
 LENGTH_STEP = 8  # samples of unequal length are padded to a multiple: oneDNN keeps kernels for every length it meets
@@ -122,17 +122,17 @@ LENGTH_STEP = 8  # samples of unequal length are padded to a multiple: oneDNN ke
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples stacked: pieces [B, T] int64, a torch layout [B, T], and the targets gathered by (head, name)."""
+    """Samples stacked: tokens [B, T] int64, a torch layout [B, T], and the targets gathered by (head, name)."""
 
-    pieces: Tensor
+    tokens: Tensor
     layout: Layout
     targets: tuple[Target, ...]
 
     @classmethod
     def stack(cls, samples: Sequence[Sample]) -> Batch:
         """Places are shifted by row * T. Samples of unequal length (scaffolding) are padded to one."""
-        length = max(len(sample.pieces) for sample in samples)
-        if any(len(sample.pieces) != length for sample in samples):
+        length = max(len(sample.tokens) for sample in samples)
+        if any(len(sample.tokens) != length for sample in samples):
             length += -length % LENGTH_STEP
             samples = [sample.padded(length) for sample in samples]
         grouped: dict[tuple[str, str], list[tuple[int, Target]]] = {}
@@ -140,13 +140,13 @@ class Batch:
             for target in sample.targets:
                 grouped.setdefault((target.head, target.name), []).append((row, target))
         return cls(
-            pieces=torch.from_numpy(np.stack([sample.pieces for sample in samples]).astype(np.int64)),
+            tokens=torch.from_numpy(np.stack([sample.tokens for sample in samples]).astype(np.int64)),
             layout=Layout.stack([sample.layout for sample in samples]),
             targets=tuple(_gather(head, name, found, length) for (head, name), found in grouped.items()),
         )
 
     @property
-    def tokens(self) -> int:
+    def token_count(self) -> int:
         """Real tokens (padding left out)."""
         return int(self.layout.real.sum())
 
@@ -159,14 +159,14 @@ class Batch:
 
         return replace(
             self,
-            pieces=self.pieces.to(device),
+            tokens=self.tokens.to(device),
             layout=self.layout.to(device),
             targets=tuple(move(target) for target in self.targets),
         )
 
     def __str__(self) -> str:
-        """Pieces, steps, groups and targets of every row as an aligned table."""
-        rows, length = self.pieces.shape
+        """Tokens, steps, groups and targets of every row as an aligned table."""
+        rows, length = self.tokens.shape
         wanted: dict[int, str] = {}
         for target in self.targets:
             for place, label in zip(np.asarray(target.at).tolist(), np.asarray(target.labels).tolist(), strict=True):
@@ -174,7 +174,7 @@ class Batch:
         lines = []
         for b in range(rows):
             table = {
-                "piece": self.pieces[b].tolist(),
+                "token": self.tokens[b].tolist(),
                 "document": self.layout.document[b].tolist(),
                 "position": self.layout.position[b].tolist(),
                 "step": self.layout.step[b].tolist(),

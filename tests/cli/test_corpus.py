@@ -90,10 +90,10 @@ def test_a_wrong_choice_lists_the_right_ones(invoke: Invoke, tmp_path: Path) -> 
 
 def test_damage_is_found_and_named(invoke: Invoke, shards: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(shards, tmp_path / "shards")
-    damaged = bytearray((copy / "train-00000.pieces").read_bytes())
+    damaged = bytearray((copy / "train-00000.tokens").read_bytes())
     damaged[100] ^= 1
-    (copy / "train-00000.pieces").write_bytes(damaged)
-    with pytest.raises(DataError, match=r"train-00000\.pieces"):
+    (copy / "train-00000.tokens").write_bytes(damaged)
+    with pytest.raises(DataError, match=r"train-00000\.tokens"):
         invoke("verify", copy)
 
 

@@ -82,7 +82,7 @@ def test_embed(invoke: Invoke, run: Path) -> None:
     ("arguments", "error", "message"),
     [
         (["fill", "nothing hidden"], UsageError, "Write"),
-        (["fill", "boat " * 1000 + "[MASK]"], UsageError, "pieces"),
+        (["fill", "boat " * 1000 + "[MASK]"], UsageError, "tokens"),
         (["extend", "a", "--top-p", "0"], UsageError, "top_p"),
         (["extend", "a", "--beams", "2", "--temperature", "0.5"], UsageError, "draw nothing"),
         (["extend", "a", "--steps", "2"], ModelError, "in a number of steps"),

@@ -79,6 +79,6 @@ def make(tmp_path: Path, tokenizer_folder: Path) -> Callable[..., Shards]:
 def documents_of(shards: Shards, split: str) -> list[str]:
     """The split's documents, decoded, in order."""
     stream = getattr(shards, split)
-    pieces, _ = stream.read(0, stream.pieces)
-    ends = (pieces == shards.vocabulary.sep).nonzero()[0] + 1
-    return [shards.tokenizer.decode(pieces[a:b]) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+    tokens, _ = stream.read(0, stream.token_count)
+    ends = (tokens == shards.vocabulary.sep).nonzero()[0] + 1
+    return [shards.tokenizer.decode(tokens[a:b]) for a, b in zip([0, *ends[:-1]], ends, strict=True)]

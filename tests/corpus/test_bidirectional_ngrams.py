@@ -1,4 +1,4 @@
-"""What is drawn between two pieces has the probability that the formula gives, and knows one language only."""
+"""What is drawn between two tokens has the probability that the formula gives, and knows one language only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DRAWS = 60_000
 
 @pytest.fixture(scope="module")
 def text() -> np.ndarray:
-    """Pieces 5 to 11, some after some more often."""
+    """Tokens 5 to 11, some after some more often."""
     rng = np.random.default_rng(0)
     return np.where(rng.random(3000) < 0.5, 5 + np.arange(3000) % 4, rng.integers(5, SIZE, 3000))
 
@@ -59,7 +59,7 @@ def test_a_model_is_counted_for_every_language_from_its_own_text() -> None:
     stream = mixed([(40, 50), (60, None), (30, 20)])
     models = Statistics(stream, VOCABULARY).fillers()
     assert set(models) == {0, 1, 2}
-    language = stream.table.languages(np.arange(stream.pieces))
+    language = stream.table.languages(np.arange(stream.token_count))
     rng = np.random.default_rng(0)
     for number, model in models.items():
         own = set(stream.all[(language == number) & (stream.all > 4)].tolist())
@@ -68,7 +68,7 @@ def test_a_model_is_counted_for_every_language_from_its_own_text() -> None:
         assert len(set(drawn.tolist())) > len(own) * 0.9
 
 
-def test_a_piece_between_two_known_ones_is_mostly_the_known_one() -> None:
+def test_a_token_between_two_known_ones_is_mostly_the_known_one() -> None:
     stream = mixed([(30, 30)] * 3)
     model = Statistics(stream, VOCABULARY).fillers()[0]
     drawn = model.draw(np.full(1000, 9), np.full(1000, 11), np.random.default_rng(0))

@@ -33,13 +33,13 @@ def random_text(rng: np.random.Generator, size: int, documents: int) -> np.ndarr
 
 
 def by_dictionary(text: np.ndarray, size: int, order: int) -> dict[tuple[int, ...], dict[int, float]]:
-    """p(w | h) for every seen history of up to order - 1 pieces, by the formula in the module's docstring, in loops."""
+    """p(w | h) for every seen history of up to order - 1 tokens, by the formula in the module's docstring, in loops."""
     grams: dict[int, Counter[tuple[int, ...]]] = {n: Counter() for n in range(1, 4)}
     document: list[int] = []
-    for piece in text.tolist():
-        document = [CLS] if piece == CLS else [*document, piece]
+    for token in text.tolist():
+        document = [CLS] if token == CLS else [*document, token]
         for n in range(1, 4):
-            if piece != CLS and len(document) >= n:
+            if token != CLS and len(document) >= n:
                 grams[n][tuple(document[-n:])] += 1
     model: dict[tuple[int, ...], dict[int, float]] = {}
     for n in range(1, order + 1):
@@ -56,10 +56,10 @@ def by_dictionary(text: np.ndarray, size: int, order: int) -> dict[tuple[int, ..
             total = sum(counts.values())
             passed_on = sum(taken[min(count, 3)] for count in counts.values()) / total
             model[history] = {}
-            for piece in range(size):
-                count = counts.get(piece, 0)
-                lower = 1 / (size - 2) if n == 1 else shortened(model, history[1:])[piece]
-                model[history][piece] = (count - taken[min(count, 3)]) / total + passed_on * lower
+            for token in range(size):
+                count = counts.get(token, 0)
+                lower = 1 / (size - 2) if n == 1 else shortened(model, history[1:])[token]
+                model[history][token] = (count - taken[min(count, 3)]) / total + passed_on * lower
     return model
 
 
@@ -78,17 +78,17 @@ def test_equal_to_the_formula_in_loops(seed: int, size: int, order: int) -> None
     slow = by_dictionary(train, size, order)
     nats, guess = grams.score(held_out, order), grams.guess(held_out, order)
     document: tuple[int, ...] = ()
-    for place, piece in enumerate(held_out.tolist()):
-        if piece == CLS:
+    for place, token in enumerate(held_out.tolist()):
+        if token == CLS:
             document = (CLS,)
             assert nats[place] == 0 and guess[place] == -1
             continue
         given_history = shortened(slow, document[-(order - 1) :] if order > 1 else ())
-        assert nats[place] == pytest.approx(-math.log(given_history[piece]), abs=1e-9)
+        assert nats[place] == pytest.approx(-math.log(given_history[token]), abs=1e-9)
         assert given_history[guess[place]] == pytest.approx(
             max(p for w, p in given_history.items() if w not in (CLS, PAD)), abs=1e-12
         )
-        document = (*document, piece)
+        document = (*document, token)
 
 
 @given(seed=st.integers(0, 10**6), order=st.integers(1, 3))
@@ -97,9 +97,9 @@ def test_distributions_sum_to_one(seed: int, order: int) -> None:
     rng = np.random.default_rng(seed)
     size = int(rng.integers(6, 60))
     grams = NGrams.count(random_text(rng, size, 20), vocabulary(size))
-    support = [piece for piece in range(size) if piece not in (PAD, CLS)]
+    support = [token for token in range(size) if token not in (PAD, CLS)]
     for history in ([CLS], [CLS, 5], [SEP, MASK], rng.integers(5, size, 2).tolist(), rng.integers(5, size, 1).tolist()):
-        asked = np.concatenate([[PAD, *history, piece] for piece in support])
+        asked = np.concatenate([[PAD, *history, token] for token in support])
         last = grams.score(asked, order).reshape(len(support), -1)[:, -1]
         assert np.exp(-last).sum() == pytest.approx(1.0, abs=1e-9)
 
@@ -126,7 +126,7 @@ def test_a_slice_from_the_middle_reads_lower_orders_first() -> None:
 
 @pytest.fixture(scope="module")
 def words() -> tuple[np.ndarray, list[np.ndarray], Vocabulary]:
-    """The language reference that comes with Python: words as pieces, every tenth topic held out, in rows of 64."""
+    """The language reference that comes with Python: words as tokens, every tenth topic held out, in rows of 64."""
     split = [text.split() for name, text in sorted(topics.items())]
     common = [word for word, _ in Counter(word for text in split for word in text).most_common(4000)]
     number = {word: place for place, word in enumerate(common, 5)}
@@ -171,7 +171,7 @@ def test_discounts_follow_chen_and_goodman_and_fall_back() -> None:
     assert discounts(np.array([7, 9])).tolist() == [0, 0.5, 1.0, 1.5]
 
 
-def test_one_piece_documents_and_the_types_of_shards() -> None:
+def test_one_token_documents_and_the_types_of_shards() -> None:
     text = np.array([CLS, 5, CLS, 6, CLS, 5], dtype=np.uint16)
     found = baselines(text, [np.array([CLS, 5, PAD])], vocabulary(7))
     assert found["trigram"].nats == found["bigram"].nats
@@ -181,9 +181,9 @@ def test_one_piece_documents_and_the_types_of_shards() -> None:
 
 def test_errors_say_what_was_expected() -> None:
     vocab = vocabulary(10)
-    with pytest.raises(DataError, match="at least one piece after"):
+    with pytest.raises(DataError, match="at least one token after"):
         NGrams.count(np.array([CLS, CLS]), vocab)
-    with pytest.raises(DataError, match="expected pieces from 0 to 9, got 2 to 99"):
+    with pytest.raises(DataError, match="expected tokens from 0 to 9, got 2 to 99"):
         NGrams.count(np.array([CLS, 99]), vocab)
     with pytest.raises(DataError, match="held-out rows"):
         baselines(np.array([CLS, 5, SEP]), [], vocab)

@@ -51,8 +51,8 @@ def pairs_of(shards: Shards, split: str) -> Pairs:
     table = stream.table
     found = []
     for start, stop, first in zip(table.starts, table.starts[1:], table.first, strict=False):
-        pieces, _ = stream.read(int(start), int(stop))
-        found.append((shards.tokenizer.decode(pieces[:first]), shards.tokenizer.decode(pieces[first:])))
+        tokens, _ = stream.read(int(start), int(stop))
+        found.append((shards.tokenizer.decode(tokens[:first]), shards.tokenizer.decode(tokens[first:])))
     return found
 
 
@@ -135,7 +135,7 @@ def test_pairs_come_back_and_verify_and_show(make_pairs: MakePairs) -> None:
     assert "document 0 (en-fr), positions 0-" in show_rows(shards, count=1, length=64)
     assert manifest.train.bytes == sum(len(side.encode()) for pair in pairs_of(shards, "train") for side in pair)
     text = sum(len(shards.tokenizer.encode(side)) for pair in pairs_of(shards, "train") for side in pair)
-    assert manifest.train.bytes_per_piece == pytest.approx(manifest.train.bytes / text)
+    assert manifest.train.bytes_per_token == pytest.approx(manifest.train.bytes / text)
 
 
 def test_a_changed_table_is_found(make_pairs: MakePairs) -> None:
@@ -156,9 +156,9 @@ def test_shards_without_languages_are_as_they_always_were(make_pairs: MakePairs,
     written = json.loads((shards.path / "index.json").read_text())["manifest"]
     assert written["version"] == 1 and shards.train.table is None
     assert set(written) == {
-        *("version", "tokenizer", "vocabulary", "piece_type", "options", "sources", "train", "validation")
+        *("version", "tokenizer", "vocabulary", "token_type", "options", "sources", "train", "validation")
     }
-    assert set(written["train"]) == {"documents", "pieces", "bytes", "unknown", "shards", "words"}
+    assert set(written["train"]) == {"documents", "tokens", "bytes", "unknown", "shards", "words"}
     assert "languages" not in written["sources"][0] and "balance" not in written["options"]
     assert shards.manifest.holds == {"word starts"}
 
@@ -199,7 +199,7 @@ def test_texts_and_pairs_share_a_stream(make_pairs: MakePairs, tmp_path: Path) -
     table = shards.train.table
     assert (table.pair == (table.language[:, 0] != 0)).all()
     assert set(map(tuple, table.language[table.pair].tolist())) == {(1, 2)}
-    assert table.starts[-1] == shards.train.pieces
+    assert table.starts[-1] == shards.train.token_count
 
 
 def test_a_language_without_text_is_named(make_pairs: MakePairs, tmp_path: Path) -> None:
@@ -213,8 +213,8 @@ def test_balance_repeats_small_languages(make_pairs: MakePairs, tmp_path: Path) 
     large = write_blocks(tmp_path / "large.txt", sentences(1000, seed=2))
     small = write_blocks(tmp_path / "small.txt", sentences(100, seed=3))
     shards = make_pairs([], f"en={large}", f"fr={small}", balance=0.7)
-    pieces = np.diff(shards.train.table.starts)
-    once, often = [pieces[shards.train.table.language[:, 0] == number].sum() for number in (0, 1)]
+    tokens = np.diff(shards.train.table.starts)
+    once, often = [tokens[shards.train.table.language[:, 0] == number].sum() for number in (0, 1)]
     plain = make_pairs([], f"en={large}", f"fr={small}")
     sizes = np.diff(plain.train.table.starts)
     before, little = [sizes[plain.train.table.language[:, 0] == number].sum() for number in (0, 1)]

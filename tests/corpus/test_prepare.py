@@ -74,20 +74,20 @@ def test_documents_with_evaluation_items_are_left_out(make: Make, tmp_path: Path
     assert shards.manifest.options["exclude"] == ["items.txt"]
 
 
-def test_the_manifest_counts_pieces_bytes_and_unknowns(make: Make) -> None:
+def test_the_manifest_counts_tokens_bytes_and_unknowns(make: Make) -> None:
     documents = sentences(200)
     shards = make(documents)
     manifest = shards.manifest
     assert manifest.train.bytes + manifest.validation.bytes == sum(len(document.encode()) for document in documents)
     for split, stream in ((manifest.train, shards.train), (manifest.validation, shards.validation)):
-        pieces, _ = stream.read(0, stream.pieces)
-        assert (pieces == shards.vocabulary.cls).sum() == split.documents
+        tokens, _ = stream.read(0, stream.token_count)
+        assert (tokens == shards.vocabulary.cls).sum() == split.documents
         assert split.unknown == 0
         text = sum(len(shards.tokenizer.encode(document)) for document in documents_of(shards, stream.name))
-        assert split.bytes_per_piece == pytest.approx(split.bytes / text)
+        assert split.bytes_per_token == pytest.approx(split.bytes / text)
 
 
-def test_unknown_pieces_are_counted(tmp_path: Path) -> None:
+def test_unknown_tokens_are_counted(tmp_path: Path) -> None:
     options = SMALL.model_copy(update={"kind": "wordpiece"})
     path = write_blocks(tmp_path / "a.txt", sentences(200))
     prepare([str(path)], out=tmp_path / "one", options=options)
@@ -111,10 +111,10 @@ def test_two_runs_in_two_places_give_one_fingerprint(tmp_path: Path) -> None:
 def test_the_same_again_is_left_alone_and_another_is_refused(corpus: Path, tmp_path: Path) -> None:
     out, said = tmp_path / "out", list[str]()
     first = prepare([str(corpus)], out=out, options=SMALL)
-    written = (out / "train-00000.pieces").stat().st_mtime_ns
+    written = (out / "train-00000.tokens").stat().st_mtime_ns
     assert prepare([str(corpus)], out=out, options=SMALL, report=said.append) == first
     assert "nothing to do" in said[-1]
-    assert (out / "train-00000.pieces").stat().st_mtime_ns == written
+    assert (out / "train-00000.tokens").stat().st_mtime_ns == written
     other = SMALL.model_copy(update={"vocabulary": 600})
     with pytest.raises(UsageError, match="holds another preparation"):
         prepare([str(corpus)], out=out, options=other)
@@ -235,7 +235,7 @@ def test_a_sample_that_is_cut_is_said_and_does_not_depend_on_order(tmp_path: Pat
 def test_a_vocabulary_that_the_text_cannot_fill_and_a_small_held_out_text_are_told(tmp_path: Path) -> None:
     path, said = write_blocks(tmp_path / "a.txt", sentences(200)), list[str]()
     made = prepare([str(path)], out=tmp_path / "few", options=PrepareOptions(vocabulary=8192), report=said.append)
-    got, held = made.vocabulary.size, made.validation.pieces
+    got, held = made.vocabulary.size, made.validation.token_count
     assert got < 8192 and held < 10_000
     unfilled, noisy = (line for line in said if line.startswith("warning: "))
     assert f"asked for a vocabulary of 8,192 tokens, got {got:,}: the text has no more" in unfilled
@@ -281,10 +281,10 @@ def test_chinese_words_by_jieba(make: Make) -> None:
     pytest.importorskip("jieba", reason="needs the extra bothways[chinese]")
     documents = [f"我来到北京清华大学，编号{i}。" for i in range(60)]
     shards = make(documents, words="jieba")
-    pieces, starts = shards.train.read(0, 200)
-    first = int((pieces == shards.vocabulary.sep).argmax())
+    tokens, starts = shards.train.read(0, 200)
+    first = int((tokens == shards.vocabulary.sep).argmax())
     begins = [*starts[: first + 1].nonzero()[0].tolist(), first + 1]
-    words = [shards.tokenizer.decode(pieces[a:b]) for a, b in pairwise(begins)]
+    words = [shards.tokenizer.decode(tokens[a:b]) for a, b in pairwise(begins)]
     assert words[1:7] == ["我", "来到", "北京", "清华大学", "，", "编号"]
 
 

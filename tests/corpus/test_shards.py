@@ -23,17 +23,17 @@ COUNT = 5000
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Split, np.ndarray, np.ndarray]:
-    """A stream over three files, with its arrays; blocks of 512 bytes, files of 2048 pieces."""
+    """A stream over three files, with its arrays; blocks of 512 bytes, files of 2048 tokens."""
     rng = np.random.default_rng(0)
-    pieces, words = rng.integers(0, 60_000, COUNT).astype(np.int32), rng.random(COUNT) < 0.5
+    tokens, words = rng.integers(0, 60_000, COUNT).astype(np.int32), rng.random(COUNT) < 0.5
     folder = tmp_path_factory.mktemp("stream")
     with pytest.MonkeyPatch.context() as patch:
         small(patch)
         with SplitWriter(folder, "train", "uint16") as writer:
             for start in range(0, COUNT, 37):
-                writer.append(pieces[start : start + 37], words[start : start + 37])
+                writer.append(tokens[start : start + 37], words[start : start + 37])
             split = writer.finish()
-    return folder, split, pieces, words
+    return folder, split, tokens, words
 
 
 def small(patch: pytest.MonkeyPatch) -> None:
@@ -46,7 +46,7 @@ def small(patch: pytest.MonkeyPatch) -> None:
 def test_any_slice_is_what_was_written(
     written: tuple[Path, Split, np.ndarray, np.ndarray], data: st.DataObject
 ) -> None:
-    folder, split, pieces, words = written
+    folder, split, tokens, words = written
     start = data.draw(st.integers(0, COUNT))
     stop = data.draw(st.integers(start, COUNT))
     with pytest.MonkeyPatch.context() as patch:
@@ -54,7 +54,7 @@ def test_any_slice_is_what_was_written(
         found, starts = Stream(folder, "train", split, "uint16").read(start, stop)
     assert found.dtype == np.int32
     assert starts.dtype == bool
-    assert (found == pieces[start:stop]).all()
+    assert (found == tokens[start:stop]).all()
     assert (starts == words[start:stop]).all()
 
 
@@ -84,7 +84,7 @@ def flip(path: Path, place: int) -> None:
     path.write_bytes(content)
 
 
-NAMES = ("train-00000.pieces", "train-00000.words", "validation-00000.pieces", "validation-00000.words")
+NAMES = ("train-00000.tokens", "train-00000.words", "validation-00000.tokens", "validation-00000.words")
 TOKENIZER = ("tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json")
 
 

@@ -53,7 +53,7 @@ def test_pairs_are_what_score_says_and_a_random_model_is_at_chance(model: Loaded
     records = Records.read(pairs(tmp_path))
     found = {one.name: one for one in minimal_pairs(model, records)}
     ways = ("left to right", "hidden one by one")
-    assert list(found) == [f"pairs, {way}{mean}" for way in ways for mean in ("", ", a piece")]
+    assert list(found) == [f"pairs, {way}{mean}" for way in ways for mean in ("", ", a token")]
     good, bad = (model.score(records.texts(side)) for side in ("good", "bad"))
     assert found["pairs, left to right"].value.tolist() == (good > bad).tolist()
     for one in found.values():
@@ -69,8 +69,8 @@ def test_the_same_sentence_twice_is_a_tie_and_earns_a_half(model: Loaded, tmp_pa
         assert one.estimate.figure == 0.5 and one.ties == 200
 
 
-def test_facts_are_what_fill_says_and_words_of_several_pieces_are_counted(model: Loaded, tmp_path: Path) -> None:
-    guesses = [one.piece.strip() for one in model.fill(["The quick [MASK]"], top_k=100)[0][0]]
+def test_facts_are_what_fill_says_and_words_of_several_tokens_are_counted(model: Loaded, tmp_path: Path) -> None:
+    guesses = [one.token.strip() for one in model.fill(["The quick [MASK]"], top_k=100)[0][0]]
     answer = next(one for one in guesses if one.isalpha() and len(model.reader.tokenizer.encode(f" {one}")) == 1)
     path = write(
         tmp_path / "facts.jsonl",
@@ -101,7 +101,7 @@ def test_two_models_side_by_side(model: Loaded, other: Loaded, tmp_path: Path) -
     found = probe({"one": model, "two": other}, {"pairs": [pairs(tmp_path)]})
     assert {(one.model, one.group) for one in found.standings} >= {("one", None), ("two", "kind 1")}
     asked = {one.probe for one in found.differences}
-    assert asked == {"pairs, left to right", "pairs, left to right, a piece"}  # the other one was not taught to fill
+    assert asked == {"pairs, left to right", "pairs, left to right, a token"}  # the other one was not taught to fill
     again = probe({"one": model, "copy": model}, {"pairs": [pairs(tmp_path)]})
     assert all(one.difference == 0 and one.p == 1 for one in again.differences)
     page = render(found)
@@ -119,8 +119,8 @@ def test_a_model_that_learned_nothing_is_at_chance_by_the_mean_where_lengths_dif
     records = Records.read(write(tmp_path / "p.jsonl", *({"good": long, "bad": short} for short, long in said)))
     found = {one.name: one for one in minimal_pairs(model, records)}
     for way in ("left to right", "hidden one by one"):
-        whole, mean = found[f"pairs, {way}"], found[f"pairs, {way}, a piece"]
-        assert whole.estimate.figure < 0.1  # the sum of nine pieces is below that of six
+        whole, mean = found[f"pairs, {way}"], found[f"pairs, {way}, a token"]
+        assert whole.estimate.figure < 0.1  # the sum of nine tokens is below that of six
         assert abs(mean.estimate.figure - 0.5) < 3 * mean.estimate.error
 
 
@@ -139,7 +139,7 @@ def test_bits_per_byte_are_what_score_says_and_counting_stands_beside(
     grams = held.counting()
     vocabulary = held.shards.vocabulary
     assert all(row[0] == vocabulary.cls and row[-1] == vocabulary.sep for row in held.rows)
-    counted = NGrams.count(held.shards.train.read(0, held.shards.train.pieces)[0], vocabulary)
+    counted = NGrams.count(held.shards.train.read(0, held.shards.train.token_count)[0], vocabulary)
     nats = sum(counted.score(row, 1)[1:].sum() for row in held.rows)
     assert grams["unigram"].estimate.figure == pytest.approx(nats / np.log(2) / size)
     unigram, bigram, trigram = (grams[name].estimate.figure for name in ("unigram", "bigram", "trigram"))
@@ -275,7 +275,7 @@ def test_pairs_name_their_paradigm_and_facts_their_relation(model: Loaded, tmp_p
     assert {(one.items, one.templates) for one in whole} == {(12, 3)}
     assert "over the 3 templates from which the items were made" in render(found)
     assert "More is better. Bars:" in render(found)
-    guess = model.fill(["the [MASK]"])[0][0][0].piece.strip()
+    guess = model.fill(["the [MASK]"])[0][0][0].token.strip()
     facts = [{"text": "the [MASK]", "answer": guess, "part": "all", "relation": f"r{i % 2}"} for i in range(8)]
     for one in cloze(model, Records.read(write(tmp_path / "f.jsonl", *facts))):
         assert one.template is not None and set(one.template) == {"r0", "r1"} and set(one.group) == {"all"}
@@ -316,11 +316,11 @@ def test_what_a_tokenizer_cannot_represent_is_left_out_and_counted(tmp_path: Pat
         assert one.item.tolist() == [0] and one.left_out == 1
     with pytest.raises(DataError, match="expected pairs that the tokenizer can represent, got none of 1"):
         list(minimal_pairs(loaded, Records.read(write(tmp_path / "q.jsonl", rows[1]))))
-    with pytest.raises(DataError, match="expected answers of one piece of the tokenizer, got none of 1"):
+    with pytest.raises(DataError, match="expected answers of one token of the tokenizer, got none of 1"):
         list(cloze(loaded, Records.read(write(tmp_path / "f.jsonl", {"text": "the [MASK]", "answer": "☃"}))))
 
 
-def test_bits_per_byte_are_not_saved_by_unknown_pieces(tmp_path: Path) -> None:
+def test_bits_per_byte_are_not_saved_by_unknown_tokens(tmp_path: Path) -> None:
     rng, words = np.random.default_rng(0), np.array("the quick fox jumps over lazy dog".split())
     lines = [" ".join([*rng.choice(words, 12), *["☃"] * (n % 2)]) for n in range(300)]
     (tmp_path / "text.txt").write_text("\n\n".join(lines), encoding="utf-8")

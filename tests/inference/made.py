@@ -1,4 +1,4 @@
-"""Runs made in a moment: a tokenizer of a few hundred pieces and random weights, large enough to have opinions."""
+"""Runs made in a moment: a tokenizer of a few hundred tokens and random weights, large enough to have opinions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def tokenizer(kind: str = "bpe") -> Tokenizer:
 
 @cache
 def letters(folder: Path) -> Tokenizer:
-    """Three words and the special pieces: so few that everything that can be written can be listed."""
+    """Three words and the special tokens: so few that everything that can be written can be listed."""
     (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\n")
     return Tokenizer.load(folder / "vocab.txt")
 

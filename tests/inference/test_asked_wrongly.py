@@ -103,9 +103,9 @@ def test_objects_show_themselves_in_a_line(loaded: Loaded, run: Path, tmp_path: 
     words = WordVectors([f"word{i}" for i in range(5000)], np.zeros((5000, 3), dtype=np.float32))
     rows = Rows(shards.train, shards.vocabulary, length=16, seed=0)
     starts = {
-        "Loaded(encoder and decoder: 2 layers of 64, 0.1 million weights, 400 pieces, 64 read at once; torch.": loaded,
+        "Loaded(encoder and decoder: 2 layers of 64, 0.1 million weights, 400 tokens, 64 read at once; torch.": loaded,
         "Reader(encoder and decoder: ": loaded.reader,
-        "Tokenizer(BPE, 400 pieces: pad [PAD], unk [UNK], cls [CLS], sep [SEP], mask [MASK])": loaded.reader.tokenizer,
+        "Tokenizer(BPE, 400 tokens: pad [PAD], unk [UNK], cls [CLS], sep [SEP], mask [MASK])": loaded.reader.tokenizer,
         "WordVectors(5000 words of 3 numbers: 'word0', 'word1', 'word2', ...)": words,
         f"Shards('{tmp_path}/shards': train: ": shards,
         "validation: ": shards.validation,

@@ -1,4 +1,4 @@
-"""Written from right to left: each piece as the objective itself says it, and the prompt stands at the end."""
+"""Written from right to left: each token as the objective itself says it, and the prompt stands at the end."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 
 
 @torch.no_grad()
-def before(model: Loaded, pieces: list[int]) -> torch.Tensor:
-    """Logits of what stands before pieces [SEP], under the arrangement of the objective."""
+def before(model: Loaded, tokens: list[int]) -> torch.Tensor:
+    """Logits of what stands before tokens [SEP], under the arrangement of the objective."""
     vocabulary = model.reader.tokenizer.vocabulary
-    flat = np.zeros(len(pieces) + 1, dtype=np.int32)
-    row = Row(np.array([*pieces, vocabulary.sep], dtype=np.int32), flat, flat == 0)
-    layout = Layout.stack([build("reversed", vocabulary).arrange(Corrupted(row, row.pieces, flat == 0, flat))])
-    states = model.reader.model.backbone(torch.tensor(row.pieces[None].tolist()), layout, ordered.dense(layout))
+    flat = np.zeros(len(tokens) + 1, dtype=np.int32)
+    row = Row(np.array([*tokens, vocabulary.sep], dtype=np.int32), flat, flat == 0)
+    layout = Layout.stack([build("reversed", vocabulary).arrange(Corrupted(row, row.tokens, flat == 0, flat))])
+    states = model.reader.model.backbone(torch.tensor(row.tokens[None].tolist()), layout, ordered.dense(layout))
     logits: torch.Tensor = model.reader.model.logits(states[0, 0])
     logits[sorted(vocabulary.special - {vocabulary.cls})] = -torch.inf
     return logits
@@ -37,10 +37,10 @@ def before(model: Loaded, pieces: list[int]) -> torch.Tensor:
 def slowly(model: Loaded, end: str, count: int) -> str:
     own, new = model.reader.tokenizer, list[int]()
     for _ in range(count):
-        piece = int(before(model, [*new, *own.encode(end)]).argmax())
-        if piece == own.vocabulary.cls:
+        token = int(before(model, [*new, *own.encode(end)]).argmax())
+        if token == own.vocabulary.cls:
             break
-        new.insert(0, piece)
+        new.insert(0, token)
     return spell_before(own, new, own.encode(end)) + end
 
 
@@ -64,5 +64,5 @@ def test_it_ends_where_a_text_begins(model: Loaded) -> None:
     assert own.vocabulary.sep in silent and own.vocabulary.cls not in silent
     texts = model.extend(["fox"] * 32, max_new_tokens=50, temperature=2.0)
     lengths = [len(text.encode()) for text in texts]
-    assert min(lengths) < max(lengths) / 3  # some ended before they had all their pieces
+    assert min(lengths) < max(lengths) / 3  # some ended before they had all their tokens
     assert not any("[CLS]" in text for text in texts)

@@ -1,4 +1,4 @@
-"""No half characters: what is written is whole text, whatever pieces a model says and wherever they are cut."""
+"""No half characters: what is written is whole text, whatever tokens a model says and wherever they are cut."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ TEXT = st.one_of(st.lists(WORDS, max_size=8).map("".join), st.text(st.characters
 
 @given(TEXT, st.integers(0, 60))
 def test_a_text_cut_anywhere_is_whole_up_to_the_cut(text: str, cut: int) -> None:
-    """Byte-level pieces: what was begun stays, what follows is the rest, less half a character at its end."""
+    """Byte-level tokens: what was begun stays, what follows is the rest, less half a character at its end."""
     own = tokenizer()
-    pieces = own.encode(text)
-    whole = own.decode(pieces).replace("\ufffd", "")
-    for begun in {0, len(pieces) // 3}:
-        before = own.decode(pieces[:begun])
+    tokens = own.encode(text)
+    whole = own.decode(tokens).replace("\ufffd", "")
+    for begun in {0, len(tokens) // 3}:
+        before = own.decode(tokens[:begun])
         if "\ufffd" in before:
             continue  # a prompt is text
-        written = spell(own, pieces[:begun], pieces[begun : begun + cut])
+        written = spell(own, tokens[:begun], tokens[begun : begun + cut])
         assert "\ufffd" not in written
         assert whole.startswith(before + written)
         missing = len(whole.encode()) - len((before + written).encode())
-        assert cut < len(pieces) - begun or not missing
+        assert cut < len(tokens) - begun or not missing
 
 
 @given(st.lists(st.integers(5, 399), max_size=20), st.lists(st.integers(5, 399), max_size=5), TEXT)
-def test_any_pieces_at_all_are_whole_characters(new: list[int], more: list[int], prompt: str) -> None:
+def test_any_tokens_at_all_are_whole_characters(new: list[int], more: list[int], prompt: str) -> None:
     """What a model that learned nothing says: bytes that belong together with no others are left out."""
     own = tokenizer()
     assert own.vocabulary.size == 400
@@ -96,7 +96,7 @@ MODELS = {
 
 @pytest.mark.parametrize("way", MODELS)
 def test_every_way_of_decoding_writes_whole_characters(way: str, tmp_path: Path) -> None:
-    """By models with random weights, half of whose pieces are single bytes; prompts stay as they were given."""
+    """By models with random weights, half of whose tokens are single bytes; prompts stay as they were given."""
     found = load(make_run(tmp_path / "run", MODELS[way]))
     written = [found.extend(PROMPTS, max_new_tokens=24, seed=seed) for seed in range(4)]
     if way in ("decoder", "prefix", "append-mask"):

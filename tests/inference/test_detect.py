@@ -1,4 +1,4 @@
-"""Verdicts on words: pieces' chances multiplied, whatever the company, long texts in parts."""
+"""Verdicts on words: tokens' chances multiplied, whatever the company, long texts in parts."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def test_every_word_is_judged_once(detector: Loaded) -> None:
         assert all(0 <= verdict.replaced <= 1 for verdict in verdicts)
 
 
-def test_a_word_was_replaced_if_a_piece_of_it_was(detector: Loaded) -> None:
+def test_a_word_was_replaced_if_a_token_of_it_was(detector: Loaded) -> None:
     reader, text = detector.reader, ENGLISH[0]
-    pieces = np.array(
+    tokens = np.array(
         [reader.tokenizer.vocabulary.cls, *reader.tokenizer.encode(text), reader.tokenizer.vocabulary.sep]
     )
     with torch.no_grad():
-        logits = reader.model.heads["replaced"](reader.read([pieces], face="encoder"))[0, 1:-1]
+        logits = reader.model.heads["replaced"](reader.read([tokens], face="encoder"))[0, 1:-1]
     original = (1 - torch.sigmoid(logits)).numpy()
-    words = np.cumsum(reader.tokenizer.word_starts(pieces)[1:-1]) - 1
+    words = np.cumsum(reader.tokenizer.word_starts(tokens)[1:-1]) - 1
     expected = [1 - original[words == word].prod() for word in range(words[-1] + 1)]
     assert [verdict.replaced for verdict in detector.detect(text)] == pytest.approx(expected, abs=1e-6)
 

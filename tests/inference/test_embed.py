@@ -38,7 +38,7 @@ def test_a_vector_does_not_depend_on_its_company(loaded: Loaded, monkeypatch: py
 
 
 def test_without_an_encoder_the_decoder_is_read(tmp_path: Path) -> None:
-    """[CLS] and the pieces, left to right, as the objective taught."""
+    """[CLS] and the tokens, left to right, as the objective taught."""
     transformers = pytest.importorskip("transformers")
     run = make_run(tmp_path / "run", CAUSAL)
     asked = transformers.AutoTokenizer.from_pretrained(run / "decoder")("The quick fox.", return_tensors="pt")
@@ -77,7 +77,7 @@ def test_a_body_is_read_as_it_was_taught(tmp_path: Path) -> None:
     found = both.embed(TEXTS)
     assert found.shape == (len(TEXTS), 128)
     assert np.abs(found[:, 64:] - reversed_.embed(TEXTS)).max() < 1e-6
-    single = both.embed("fox")  # [CLS] and pieces: the closing [SEP] is read from the right only
+    single = both.embed("fox")  # [CLS] and tokens: the closing [SEP] is read from the right only
     assert np.abs(single[:64] - causal.embed("fox")).max() < 1e-6
     assert load(make_run(tmp_path / "mass", MASS)).embed(TEXTS).shape == (len(TEXTS), 64)
 
@@ -87,8 +87,8 @@ def test_layers_end_with_the_vector_and_begin_with_the_table(loaded: Loaded) -> 
     assert found.shape == (len(TEXTS), 3, 64)
     assert np.allclose(found[:, -1], loaded.embed(TEXTS), atol=1e-5)
     own = loaded.reader.tokenizer
-    pieces = [own.vocabulary.cls, *own.encode("fox"), own.vocabulary.sep]
-    assert np.abs(found[2, 0] - loaded.reader.model.table[pieces].float().mean(0).detach().numpy()).max() < 1e-6
+    tokens = [own.vocabulary.cls, *own.encode("fox"), own.vocabulary.sep]
+    assert np.abs(found[2, 0] - loaded.reader.model.table[tokens].float().mean(0).detach().numpy()).max() < 1e-6
 
 
 def test_a_scalar_mix_is_a_weighted_mean_and_finds_the_layer_that_tells() -> None:

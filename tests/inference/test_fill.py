@@ -27,7 +27,7 @@ def test_the_fill_mask_pipeline_says_the_same(kind: str, text: str, request: pyt
     expected = [e for e in pipeline(text, top_k=4 + len(special)) if e["token"] not in special][:4]
     (found,) = load(run).fill(text, top_k=4)
     assert [guess.probability for guess in found] == pytest.approx([e["score"] for e in expected], rel=1e-4)
-    assert [guess.piece for guess in found] == [own.decode([e["token"]]) or e["token_str"] for e in expected]
+    assert [guess.token for guess in found] == [own.decode([e["token"]]) or e["token_str"] for e in expected]
 
 
 def test_every_mask_is_answered_and_the_text_is_filled(loaded: Loaded) -> None:
@@ -35,9 +35,9 @@ def test_every_mask_is_answered_and_the_text_is_filled(loaded: Loaded) -> None:
     assert len(first) == len(second) == 3
     assert [g.probability for g in first] == sorted((g.probability for g in first), reverse=True)
     for guess in first:
-        assert guess.text == f"the{guess.piece} fox{second[0].piece} over"
+        assert guess.text == f"the{guess.token} fox{second[0].token} over"
     for guess in second:
-        assert guess.text == f"the{first[0].piece} fox{guess.piece} over"
+        assert guess.text == f"the{first[0].token} fox{guess.token} over"
 
 
 def test_several_texts_are_answered_as_one_by_one(loaded: Loaded) -> None:
@@ -45,7 +45,7 @@ def test_several_texts_are_answered_as_one_by_one(loaded: Loaded) -> None:
     together = loaded.fill(texts, top_k=2)
     for text, found in zip(texts, together, strict=True):
         alone = loaded.fill(text, top_k=2)
-        assert [[g.piece for g in guesses] for guesses in found] == [[g.piece for g in guesses] for guesses in alone]
+        assert [[g.token for g in guesses] for guesses in found] == [[g.token for g in guesses] for guesses in alone]
         for mine, theirs in zip(found, alone, strict=True):
             assert [g.probability for g in mine] == pytest.approx([g.probability for g in theirs], rel=1e-4)
 
@@ -53,17 +53,17 @@ def test_several_texts_are_answered_as_one_by_one(loaded: Loaded) -> None:
 def test_gpt_bert_answers_one_place_before(tmp_path: Path) -> None:
     found = load(make_run(tmp_path / "run", GPT_BERT))
     own, model = found.reader.tokenizer, found.reader.model
-    pieces = [2, *own.encode_marked("the quick [MASK] fox"), 3]
-    place = pieces.index(4)
-    layout = Layout.stack([Layout.of(document=np.zeros(len(pieces)), step=np.zeros(len(pieces)))])
+    tokens = [2, *own.encode_marked("the quick [MASK] fox"), 3]
+    place = tokens.index(4)
+    layout = Layout.stack([Layout.of(document=np.zeros(len(tokens)), step=np.zeros(len(tokens)))])
     with torch.no_grad():
-        states = model.backbone(torch.tensor([pieces]), layout, ordered.dense(layout))
+        states = model.backbone(torch.tensor([tokens]), layout, ordered.dense(layout))
         share = model.logits(states)[0, place - 1].softmax(-1)
     ((guess,),) = found.fill("the quick [MASK] fox", top_k=1)
     assert guess.probability == pytest.approx(share.max().item(), rel=1e-5)
 
 
-def test_a_word_may_be_more_than_one_piece_of_chinese(loaded: Loaded) -> None:
+def test_a_word_may_be_more_than_one_token_of_chinese(loaded: Loaded) -> None:
     assert len(loaded.fill(CHINESE[0].replace("天气", "[MASK][MASK]"))) == 2
 
 
@@ -73,7 +73,7 @@ def test_no_mask_is_an_error_that_says_what_to_do(loaded: Loaded) -> None:
 
 
 def test_a_text_too_long_is_named(loaded: Loaded) -> None:
-    with pytest.raises(UsageError, match=r"text 1 \('the the.*has \d+ pieces.*at most 64. Leave out"):
+    with pytest.raises(UsageError, match=r"text 1 \('the the.*has \d+ tokens.*at most 64. Leave out"):
         loaded.fill("the " * 70 + "[MASK]")
 
 
@@ -82,7 +82,7 @@ def test_top_k(loaded: Loaded) -> None:
         loaded.fill("[MASK]", top_k=0)
 
 
-def test_special_pieces_are_never_offered(loaded: Loaded) -> None:
+def test_special_tokens_are_never_offered(loaded: Loaded) -> None:
     """Their share is not dealt out to the others: a probability is that of the model."""
     reader = loaded.reader
     special = sorted(reader.tokenizer.vocabulary.special)
@@ -94,8 +94,8 @@ def test_special_pieces_are_never_offered(loaded: Loaded) -> None:
     finally:
         with torch.no_grad():
             reader.model.table[special] /= 3.0
-    names = {reader.tokenizer.pieces([piece])[0] for piece in special}
-    assert not names & {guess.piece for guess in everything}
+    names = {reader.tokenizer.tokens([token])[0] for token in special}
+    assert not names & {guess.token for guess in everything}
     assert first == everything[0]
     assert len(everything) == reader.model.config.vocabulary - len(special)
     assert 0 < sum(guess.probability for guess in everything) < 1

@@ -121,7 +121,7 @@ def test_a_published_masked_model_fills_and_scores_as_its_pipeline_does(tmp_path
     found = load(tmp_path)
     assert found.reader.trained == Trained("", ("encoder",), "in place")
     answered = pipeline("The quick [MASK] jumps over a dog.", top_k=3 + 5)
-    expected = [e for e in answered if e["token"] >= 5][:3]  # special pieces are no words
+    expected = [e for e in answered if e["token"] >= 5][:3]  # special tokens are no words
     (guesses,) = found.fill("The quick [MASK] jumps over a dog.", top_k=3)
     assert [g.probability for g in guesses] == pytest.approx([e["score"] for e in expected], rel=1e-4)
     assert [g.text for g in guesses] == [e["sequence"] for e in expected]

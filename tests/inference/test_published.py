@@ -23,7 +23,7 @@ CHAT = "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor
 
 @dataclass(frozen=True)
 class Case:
-    """The traits of a published decoder: its special pieces by name, numbered from 256 on.
+    """The traits of a published decoder: its special tokens by name, numbered from 256 on.
 
     said   what tokenizer_config.json names
     opens  what its template puts before a text
@@ -41,9 +41,9 @@ class Case:
 
 END = "<|endoftext|>"
 CASES = {
-    "with a piece that opens": Case("Llama", ("<s>", "</s>"), {"bos": "<s>", "eos": "</s>", "pad": "</s>"}, "<s>", 257),
+    "with a token that opens": Case("Llama", ("<s>", "</s>"), {"bos": "<s>", "eos": "</s>", "pad": "</s>"}, "<s>", 257),
     "with none": Case("Qwen3", ("</s>",), {"eos": "</s>", "pad": "</s>"}, ends=256),
-    "one piece for all": Case("Llama", (END,), {"bos": END, "eos": END, "unk": END}, ends=256),
+    "one token for all": Case("Llama", (END,), {"bos": END, "eos": END, "unk": END}, ends=256),
     "a chat's": Case(
         "Qwen3",
         (END, "<|im_start|>", "<|im_end|>"),
@@ -55,7 +55,7 @@ CASES = {
 
 
 def published(case: Case, folder: Path) -> Any:
-    """A random decoder whose tokenizer is a file of byte-level BPE; its last special piece ends texts now and then."""
+    """A random decoder whose tokenizer is a file of byte-level BPE; its last special token ends texts now and then."""
     engine = byte_level(*case.special)
     if case.opens:
         specials = [(case.opens, engine.token_to_id(case.opens))]
@@ -120,19 +120,19 @@ def test_texts_go_on_and_end_as_transformers_writes_them(decoder: tuple[Path, An
 
 
 def test_a_text_is_scored_after_what_opens_it(decoder: tuple[Path, Any]) -> None:
-    """Without a piece that opens, the first piece is given and the rest is scored; an empty text is no trouble."""
+    """Without a token that opens, the first token is given and the rest is scored; an empty text is no trouble."""
     folder, theirs = decoder
     model = bothways.load(folder, device="cpu")
-    pieces = transformers.AutoTokenizer.from_pretrained(folder)("a few words", return_tensors="pt").input_ids
+    tokens = transformers.AutoTokenizer.from_pretrained(folder)("a few words", return_tensors="pt").input_ids
     with torch.no_grad():
-        nats = theirs(pieces).logits.log_softmax(-1)[0, :-1].gather(1, pieces[0, 1:, None]).sum()
+        nats = theirs(tokens).logits.log_softmax(-1)[0, :-1].gather(1, tokens[0, 1:, None]).sum()
     assert model.score("a few words") == pytest.approx(float(nats), rel=1e-5)
     assert model.score("") == 0.0
     assert isinstance(model.extend("", max_new_tokens=3, temperature=0), str)
     assert model.embed(["", "a text"]).shape == (2, 64)
 
 
-def test_a_decoder_keeps_its_own_pieces_when_it_is_written_back(decoder: tuple[Path, Any], tmp_path: Path) -> None:
+def test_a_decoder_keeps_its_own_tokens_when_it_is_written_back(decoder: tuple[Path, Any], tmp_path: Path) -> None:
     folder, theirs = decoder
     (saved,) = bothways.load(folder, device="cpu").save(tmp_path)
     was, now = (transformers.AutoTokenizer.from_pretrained(place) for place in (folder, saved))
@@ -149,7 +149,7 @@ def test_a_decoder_keeps_its_own_pieces_when_it_is_written_back(decoder: tuple[P
     ]
 
 
-def test_what_a_chat_template_writes_is_read_with_its_special_pieces(tmp_path: Path) -> None:
+def test_what_a_chat_template_writes_is_read_with_its_special_tokens(tmp_path: Path) -> None:
     theirs = published(CASES["a chat's"], tmp_path)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     prompt = tokenizer.apply_chat_template([{"content": "a few words"}, {"content": "and more"}], tokenize=False)
@@ -160,7 +160,7 @@ def test_what_a_chat_template_writes_is_read_with_its_special_pieces(tmp_path: P
 
 
 def test_what_opens_a_text_is_not_put_twice(tmp_path: Path) -> None:
-    published(CASES["with a piece that opens"], tmp_path)
+    published(CASES["with a token that opens"], tmp_path)
     model = bothways.load(tmp_path, device="cpu")
     plain = model.extend("a few", max_new_tokens=12, temperature=0)
     assert model.extend("<s>a few", max_new_tokens=12, temperature=0, special_tokens=True) == f"<s>{plain}"
@@ -183,15 +183,15 @@ def test_a_tied_decoder_needs_no_class_in_its_configuration(tmp_path: Path) -> N
     assert bothways.load(tmp_path / "LlamaModel").reader.trained.faces == ()
 
 
-def test_an_empty_text_needs_a_piece_to_begin_with(tmp_path: Path) -> None:
-    """Where no file names one, it is refused: no piece is made up."""
+def test_an_empty_text_needs_a_token_to_begin_with(tmp_path: Path) -> None:
+    """Where no file names one, it is refused: no token is made up."""
     config = transformers.Qwen3Config(vocab_size=256, hidden_size=32, intermediate_size=48, num_hidden_layers=1)
     transformers.Qwen3ForCausalLM(config).save_pretrained(tmp_path)
     byte_level().save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     model = bothways.load(tmp_path, device="cpu")
     assert model.extend("a", max_new_tokens=3).startswith("a")
-    with pytest.raises(UsageError, match="expected a text, got none, and the model's files name no piece that begins"):
+    with pytest.raises(UsageError, match="expected a text, got none, and the model's files name no token that begins"):
         model.extend("")
 
 
@@ -208,6 +208,6 @@ def test_a_text_of_nothing_is_labelled_too(tmp_path: Path) -> None:
 
 
 def test_a_decoder_of_others_has_nothing_to_fill_with(tmp_path: Path) -> None:
-    published(CASES["with a piece that opens"], tmp_path)
+    published(CASES["with a token that opens"], tmp_path)
     with pytest.raises(bothways.errors.ModelError, match="not taught to fill in hidden words"):
         bothways.load(tmp_path).fill("a [MASK]")

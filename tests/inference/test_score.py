@@ -23,34 +23,34 @@ def theirs(run: Path, face: str) -> Any:
     return getattr(transformers, name).from_pretrained(run / face).eval()
 
 
-def log_shares(model: Any, pieces: list[int]) -> torch.Tensor:
+def log_shares(model: Any, tokens: list[int]) -> torch.Tensor:
     with torch.no_grad():
-        shares: torch.Tensor = model(input_ids=torch.tensor([pieces])).logits[0].double().log_softmax(-1)
+        shares: torch.Tensor = model(input_ids=torch.tensor([tokens])).logits[0].double().log_softmax(-1)
     return shares
 
 
 def test_causal_is_the_sum_over_transformers_logits(run: Path, loaded: Loaded) -> None:
     model = theirs(run, "decoder")
     for text, found in zip(TEXTS, loaded.score(TEXTS), strict=True):
-        pieces = [2, *loaded.reader.tokenizer.encode(text)]
-        shares = log_shares(model, pieces)
-        expected = sum(shares[i, piece].item() for i, piece in enumerate(pieces[1:]))
+        tokens = [2, *loaded.reader.tokenizer.encode(text)]
+        shares = log_shares(model, tokens)
+        expected = sum(shares[i, token].item() for i, token in enumerate(tokens[1:]))
         assert found == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 def one_by_one(model: Any, found: Loaded, text: str, *, within_word: bool, shift: int = 0) -> float:
     own = found.reader.tokenizer
-    pieces = [2, *own.encode(text), 3]
-    starts = own.word_starts(pieces)
+    tokens = [2, *own.encode(text), 3]
+    starts = own.word_starts(tokens)
     total = 0.0
-    for place in range(1, len(pieces) - 1):
-        hidden = list(pieces)
+    for place in range(1, len(tokens) - 1):
+        hidden = list(tokens)
         hidden[place] = 4
         later = place + 1
         while within_word and not starts[later]:
             hidden[later] = 4
             later += 1
-        total += log_shares(model, hidden)[place - shift, pieces[place]].item()
+        total += log_shares(model, hidden)[place - shift, tokens[place]].item()
     return total
 
 
@@ -130,5 +130,5 @@ def test_a_long_text_is_scored_in_parts(loaded: Loaded, how: str) -> None:
 def test_what_is_refused(loaded: Loaded) -> None:
     with pytest.raises(UsageError, match=r"unknown way of scoring 'causel'.*Did you mean 'causal'"):
         loaded.score("x", how="causel")
-    with pytest.raises(UsageError, match="within_word hides pieces"):
+    with pytest.raises(UsageError, match="within_word hides tokens"):
         loaded.score("x", within_word=True)

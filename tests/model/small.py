@@ -51,7 +51,7 @@ def packed(*rows: list[int], padding: int = 0, causal: bool = False, segments: b
     return Layout.stack(layouts)
 
 
-def random_pieces(layout: Layout, *, vocabulary: int = 97, seed: int = 0) -> torch.Tensor:
-    """[B, T] pieces, none of them special (0 to 4)."""
+def random_tokens(layout: Layout, *, vocabulary: int = 97, seed: int = 0) -> torch.Tensor:
+    """[B, T] tokens, none of them special (0 to 4)."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(5, vocabulary, tuple(layout.document.shape), generator=generator)

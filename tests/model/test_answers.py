@@ -13,7 +13,7 @@ from bothways.errors import ModelError
 from bothways.model import Answers, Model, ModelConfig, Trained, read_body, read_saved, save_faces
 from bothways.visibility import ordered
 from tests.model.huggingface.test_published_kinds import published
-from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, packed, random_pieces
+from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, packed, random_tokens
 
 transformers = pytest.importorskip("transformers")
 
@@ -64,10 +64,10 @@ def save(model: Model, asked: Answers, run: Path) -> Path:
 
 
 @torch.no_grad()
-def logits(model: Model, asked: Answers, pieces: torch.Tensor, layout: Any) -> torch.Tensor:
-    hidden = model.backbone(pieces, layout, ordered.dense(layout)).flatten(0, 1)
+def logits(model: Model, asked: Answers, tokens: torch.Tensor, layout: Any) -> torch.Tensor:
+    hidden = model.backbone(tokens, layout, ordered.dense(layout)).flatten(0, 1)
     real = layout.real.flatten()
-    at = real.nonzero()[:, 0] if asked.head != "label" else torch.arange(len(pieces)) * pieces.shape[1]
+    at = real.nonzero()[:, 0] if asked.head != "label" else torch.arange(len(tokens)) * tokens.shape[1]
     found: torch.Tensor = model.heads[asked.head](hidden, at, real)
     return found
 
@@ -84,17 +84,17 @@ def test_transformers_says_the_same(shape: str, head: str, tmp_path: Path) -> No
     assert tuple(theirs.config.id2label.values()) == asked.labels
     assert theirs.config.model_type == shape.partition(",")[0] or (shape, head) == ("eurobert", "span")
     layout = packed([21], [8], causal=reads == "decoder")
-    pieces = torch.where(layout.real, random_pieces(layout), 1)
+    tokens = torch.where(layout.real, random_tokens(layout), 1)
     with torch.no_grad():
-        said = theirs.eval()(input_ids=pieces, attention_mask=layout.real.long())
+        said = theirs.eval()(input_ids=tokens, attention_mask=layout.real.long())
     whole = torch.stack([said.start_logits, said.end_logits], -1) if head == "span" else said.logits
     expected = whole if head == "label" else whole[layout.real]
-    found = logits(model, asked, pieces, layout)
+    found = logits(model, asked, tokens, layout)
     assert (found - expected).abs().max() <= 2e-5 * expected.abs().max()
 
     again = read_saved(folder)
     assert again.trained.answers == asked and folder.name == "model"
-    torch.testing.assert_close(logits(again.model.eval(), asked, pieces, layout), found)
+    torch.testing.assert_close(logits(again.model.eval(), asked, tokens, layout), found)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -103,12 +103,12 @@ def test_several_texts_of_one_row_are_answered_as_if_alone(shape: str) -> None:
     asked = answers("label", reads)
     model = tuned(config, asked)
     together = packed([7, 9, 5], [20], causal=reads == "decoder")
-    pieces = random_pieces(together)
-    hidden = model.backbone(pieces, together, ordered.dense(together)).flatten(0, 1)
+    tokens = random_tokens(together)
+    hidden = model.backbone(tokens, together, ordered.dense(together)).flatten(0, 1)
     found = model.heads["label"](hidden, torch.tensor([21, 7, 0, 16]), together.real.flatten())
     for at, length, row in [(21, 20, 3 - 3), (7, 9, 1), (0, 7, 2), (16, 5, 3)]:
         layout = packed([length], causal=reads == "decoder")
-        alone = logits(model, asked, pieces.flatten()[at : at + length][None], layout)
+        alone = logits(model, asked, tokens.flatten()[at : at + length][None], layout)
         assert (found[row] - alone[0]).abs().max() <= 2e-5 * alone.abs().max()
 
 

@@ -7,12 +7,12 @@ import torch
 
 from bothways.model import Model, ModelConfig
 from bothways.visibility import Layout, ordered
-from tests.model.small import CLASSIC, MODERN, SHAPES, model_of, packed, random_pieces
+from tests.model.small import CLASSIC, MODERN, SHAPES, model_of, packed, random_tokens
 
 
-def states(config: ModelConfig, pieces: torch.Tensor, layout: Layout) -> torch.Tensor:
+def states(config: ModelConfig, tokens: torch.Tensor, layout: Layout) -> torch.Tensor:
     with torch.no_grad():
-        hidden: torch.Tensor = model_of(config).backbone(pieces, layout, ordered.dense(layout))
+        hidden: torch.Tensor = model_of(config).backbone(tokens, layout, ordered.dense(layout))
     return hidden
 
 
@@ -22,16 +22,16 @@ def test_packed_equals_padded_equals_alone(shape: str, causal: bool) -> None:
     """Three documents in one row, in three rows with padding, and each by itself: the same states."""
     config, lengths = SHAPES[shape], [7, 11, 4]
     together = packed(lengths, padding=5, causal=causal, segments=config.shape == "classic")
-    pieces = random_pieces(together)
-    expected = states(config, pieces, together)
+    tokens = random_tokens(together)
+    expected = states(config, tokens, together)
     apart = packed(*([length] for length in lengths), causal=causal)
     padded = torch.zeros(apart.document.shape, dtype=torch.long)
     start = 0
     for row, length in enumerate(lengths):
         own = slice(start, start + length)
-        padded[row, :length] = pieces[0, own]
+        padded[row, :length] = tokens[0, own]
         apart.segment[row, :length] = together.segment[0, own]
-        alone = states(config, pieces[:, own], together.map(lambda column, own=own: column[:, own]))
+        alone = states(config, tokens[:, own], together.map(lambda column, own=own: column[:, own]))
         torch.testing.assert_close(alone[0], expected[0, own], atol=1e-5, rtol=1e-5)
         start += length
     found = states(config, padded, apart)
@@ -44,10 +44,10 @@ def test_packed_equals_padded_equals_alone(shape: str, causal: bool) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_change_in_one_document_does_not_reach_another(shape: str) -> None:
     layout = packed([6, 9])
-    pieces = random_pieces(layout)
-    before = states(SHAPES[shape], pieces, layout)
-    pieces[0, 8] = 96
-    after = states(SHAPES[shape], pieces, layout)
+    tokens = random_tokens(layout)
+    before = states(SHAPES[shape], tokens, layout)
+    tokens[0, 8] = 96
+    after = states(SHAPES[shape], tokens, layout)
     assert torch.equal(before[:, :6], after[:, :6])
     assert not torch.isclose(before[:, 6:], after[:, 6:]).all(-1).any()
 
@@ -56,20 +56,20 @@ def test_a_change_in_one_document_does_not_reach_another(shape: str) -> None:
 def test_shuffled_tokens_give_shuffled_states(shape: str) -> None:
     """Order is told by the layout alone."""
     layout = packed([5, 8], padding=2, causal=True)
-    pieces = random_pieces(layout)
+    tokens = random_tokens(layout)
     order = torch.randperm(15, generator=torch.Generator().manual_seed(0))
-    expected = states(SHAPES[shape], pieces, layout)[:, order]
-    found = states(SHAPES[shape], pieces[:, order], layout.map(lambda column: column[:, order]))
+    expected = states(SHAPES[shape], tokens, layout)[:, order]
+    found = states(SHAPES[shape], tokens[:, order], layout.map(lambda column: column[:, order]))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_mask_is_the_mask_that_hides_nothing(shape: str) -> None:
     layout = packed([9], [9])
-    pieces, model = random_pieces(layout), model_of(SHAPES[shape])
+    tokens, model = random_tokens(layout), model_of(SHAPES[shape])
     with torch.no_grad():
-        found = model.backbone(pieces, layout, None)
-    torch.testing.assert_close(found, states(SHAPES[shape], pieces, layout), atol=1e-5, rtol=1e-5)
+        found = model.backbone(tokens, layout, None)
+    torch.testing.assert_close(found, states(SHAPES[shape], tokens, layout), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -78,7 +78,7 @@ def test_keep_is_handed_every_state_and_the_last_is_the_result(shape: str) -> No
     kept: list[torch.Tensor] = []
     with torch.no_grad():
         model = model_of(SHAPES[shape])
-        last = model.backbone(random_pieces(layout), layout, ordered.dense(layout), keep=kept.append)
+        last = model.backbone(random_tokens(layout), layout, ordered.dense(layout), keep=kept.append)
     assert len(kept) == 1 + SHAPES[shape].layers
     assert torch.equal(kept[-1], last)
 
@@ -91,10 +91,10 @@ NEAR = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 def test_states_at_some_places_are_those_of_all_places(shape: str, precision: torch.dtype) -> None:
     """So are their gradients, also where a place is there twice."""
     layout = packed([9, 4], [13], causal=True)
-    pieces, at = random_pieces(layout), torch.tensor([20, 3, 3, 12])
+    tokens, at = random_tokens(layout), torch.tensor([20, 3, 3, 12])
     models = [model_of(SHAPES[shape]).to(precision) for _ in range(2)]
-    every = models[0].backbone(pieces, layout, ordered.dense(layout)).flatten(0, 1)[at]
-    some = models[1].backbone(pieces, layout, ordered.dense(layout), at=at)
+    every = models[0].backbone(tokens, layout, ordered.dense(layout)).flatten(0, 1)[at]
+    some = models[1].backbone(tokens, layout, ordered.dense(layout), at=at)
     torch.testing.assert_close(some, every, atol=NEAR[precision], rtol=NEAR[precision])
     for states in (every, some):
         (states * torch.arange(1.0, 5.0)[:, None].to(precision)).sum().backward()
@@ -107,10 +107,10 @@ def test_states_at_some_places_are_those_of_all_places(shape: str, precision: to
 def test_bfloat16_is_near_float32(shape: str) -> None:
     config = SHAPES[shape].model_copy(update={"init": 0.05})
     layout = packed([20], [13], causal=True)
-    pieces, model = random_pieces(layout), model_of(config)
+    tokens, model = random_tokens(layout), model_of(config)
     with torch.no_grad():
-        expected = model.backbone(pieces, layout, ordered.dense(layout))
-        found = model.bfloat16().backbone(pieces, layout, ordered.dense(layout))
+        expected = model.backbone(tokens, layout, ordered.dense(layout))
+        found = model.bfloat16().backbone(tokens, layout, ordered.dense(layout))
     assert found.dtype == torch.bfloat16
     real = layout.real
     assert (found.float() - expected)[real].abs().max() < 0.05 * expected[real].abs().max()
@@ -121,7 +121,7 @@ def test_every_parameter_gets_a_gradient(shape: str) -> None:
     model, layout = Model(SHAPES[shape]), packed([9], causal=True, segments=True)
     if SHAPES[shape].shape == "modern":
         layout.segment.zero_()
-    hidden = model.backbone(random_pieces(layout), layout, ordered.dense(layout))
+    hidden = model.backbone(random_tokens(layout), layout, ordered.dense(layout))
     model.logits(hidden).square().sum().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
@@ -147,15 +147,15 @@ def test_the_seed_is_all_that_initial_weights_depend_on() -> None:
     torch.manual_seed(2)
     second, third = Model(MODERN, seed=5).state_dict(), Model(MODERN, seed=6).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not torch.equal(first["backbone.embeddings.pieces.weight"], third["backbone.embeddings.pieces.weight"])
+    assert not torch.equal(first["backbone.embeddings.tokens.weight"], third["backbone.embeddings.tokens.weight"])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_model_can_be_moved_to_another_device(shape: str) -> None:
     """On "meta", which computes shapes only: anything that touches numbers, or forgets the device, fails."""
     model, layout = Model(SHAPES[shape]).to("meta"), packed([9], [4], causal=True).to("meta")
-    pieces = torch.zeros(2, 9, dtype=torch.long, device="meta")
-    hidden = model.backbone(pieces, layout, ordered.dense(layout))
+    tokens = torch.zeros(2, 9, dtype=torch.long, device="meta")
+    hidden = model.backbone(tokens, layout, ordered.dense(layout))
     assert hidden.shape == (2, 9, 64) and hidden.device.type == "meta"
     assert model.logits(hidden).shape == (2, 9, 97)
     labels = torch.zeros(18, dtype=torch.long, device="meta")

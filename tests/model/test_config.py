@@ -29,7 +29,7 @@ def test_width_of_swiglu() -> None:
 
 
 def test_flops_of_a_token() -> None:
-    """By hand: 4 layers of 4 * 128^2 + 3 * 128 * 336 weights, 100 keys, a head over 1000 pieces at half the tokens."""
+    """By hand: 4 layers of 4 * 128^2 + 3 * 128 * 336 weights, 100 keys, a head over 1000 tokens at half the tokens."""
     config = preset("tiny", vocabulary=1000)
     body = 2 * 4 * (4 * 128 * 128 + 3 * 128 * 336)
     attention, head = 4 * 4 * 128 * 100, 2 * 128 * 1000 / 2

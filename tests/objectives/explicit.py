@@ -22,12 +22,12 @@ def logits_of(model: Model, sample: Sample, *, rule: Visibility = ordered) -> np
     """[S, V]"""
     model.rule = rule
     states = model.states(Batch.stack([sample]))[0]
-    return np.asarray(model.logits(states)[: len(sample.pieces)].numpy())
+    return np.asarray(model.logits(states)[: len(sample.tokens)].numpy())
 
 
 def alone(model: Model, sample: Sample, places: np.ndarray, *, rule: Visibility = ordered) -> np.ndarray:
     """[S, V]: the logits of these places in a row that holds nothing else; not a number elsewhere."""
-    part = Sample(sample.pieces[places], sample.layout.map(lambda column: column[places]), ())
-    result = np.full((len(sample.pieces), VOCABULARY.size), np.nan, dtype=np.float32)
+    part = Sample(sample.tokens[places], sample.layout.map(lambda column: column[places]), ())
+    result = np.full((len(sample.tokens), VOCABULARY.size), np.nan, dtype=np.float32)
     result[places] = logits_of(model, part, rule=rule)
     return result

@@ -39,21 +39,21 @@ def without_keeping(objective: Objective) -> Objective:
 
 
 def answer_place(sample: Sample, row: Row, at: int, label: int) -> int:
-    """Where in the text the answer stands: all its pieces are different, special ones within a document."""
-    (place,) = np.flatnonzero((row.pieces == label) & (row.document == own_document(sample.layout.document[at], row)))
+    """Where in the text the answer stands: all its tokens are different, special ones within a document."""
+    (place,) = np.flatnonzero((row.tokens == label) & (row.document == own_document(sample.layout.document[at], row)))
     return int(place)
 
 
 def with_another_answer(row: Row, place: int) -> Row:
-    """The row with another piece in one place; special pieces give way to special ones, text to text."""
-    pieces = row.pieces.copy()
-    pieces[place] = VOCABULARY.size - 1 if row.pieces[place] >= FIRST_TEXT else min(VOCABULARY.reserved)
-    return replace(row, pieces=pieces)
+    """The row with another token in one place; special tokens give way to special ones, text to text."""
+    tokens = row.tokens.copy()
+    tokens[place] = VOCABULARY.size - 1 if row.tokens[place] >= FIRST_TEXT else min(VOCABULARY.reserved)
+    return replace(row, tokens=tokens)
 
 
 def check_no_leak(objective: Objective, row: Row, *, seed: int, progress: float) -> int:
     """Change an answer in the text and sample again with the same randomness: whoever must say it reaches the same
-    pieces as before, in the same layout. Gives the number of answers checked.
+    tokens as before, in the same layout. Gives the number of answers checked.
     """
     sample = draw(objective, row, seed=seed, progress=progress)
     reach = reachable(objective.rule.matrix(sample.layout))
@@ -63,7 +63,7 @@ def check_no_leak(objective: Objective, row: Row, *, seed: int, progress: float)
             place = answer_place(sample, row, at, label)
             other = draw(objective, with_another_answer(row, place), seed=seed, progress=progress)
             seen = np.flatnonzero(reach[at])
-            assert np.array_equal(other.pieces[seen], sample.pieces[seen]), (
+            assert np.array_equal(other.tokens[seen], sample.tokens[seen]), (
                 f"{objective.name}: place {at} must say what stands in place {place}, and can reach it"
             )
             assert np.array_equal(objective.rule.matrix(other.layout), objective.rule.matrix(sample.layout))

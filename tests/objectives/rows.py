@@ -12,29 +12,29 @@ from hypothesis import strategies as st
 
 from bothways.batch import Row, Vocabulary
 
-# Piece 5 is reserved: a special piece without a role, to stand in for one that has.
+# Token 5 is reserved: a special token without a role, to stand in for one that has.
 VOCABULARY = Vocabulary(size=1000, pad=0, unk=1, cls=2, sep=3, mask=4, reserved=frozenset({5}))
 FIRST_TEXT = 6
 
 
 def packed(documents: list[int], *, padding: int = 0, starts: list[bool] | None = None, cut: bool = False) -> Row:
-    """[CLS] pieces [SEP] for every document of so many pieces, all pieces different; `cut` loses the last [SEP]."""
-    pieces: list[int] = []
+    """[CLS] tokens [SEP] for every document of so many tokens, all tokens different; `cut` loses the last [SEP]."""
+    tokens: list[int] = []
     document: list[int] = []
     following = FIRST_TEXT
     for number, length in enumerate(documents):
-        pieces += [VOCABULARY.cls, *range(following, following + length), VOCABULARY.sep]
+        tokens += [VOCABULARY.cls, *range(following, following + length), VOCABULARY.sep]
         document += [number] * (length + 2)
         following += length
     if cut:
-        del pieces[-1], document[-1]
-    pieces += [VOCABULARY.pad] * padding
+        del tokens[-1], document[-1]
+    tokens += [VOCABULARY.pad] * padding
     document += range(-1, -padding - 1, -1)
-    special = np.array(pieces) < FIRST_TEXT
-    begins = np.ones(len(pieces), dtype=bool)
+    special = np.array(tokens) < FIRST_TEXT
+    begins = np.ones(len(tokens), dtype=bool)
     if starts:
-        begins = np.resize(np.array(starts), len(pieces)) | special
-    return Row(np.array(pieces, dtype=np.int32), np.array(document, dtype=np.int32), begins)
+        begins = np.resize(np.array(starts), len(tokens)) | special
+    return Row(np.array(tokens, dtype=np.int32), np.array(document, dtype=np.int32), begins)
 
 
 rows = st.builds(
@@ -48,13 +48,13 @@ rows = st.builds(
 
 
 def long_row(rng: np.random.Generator, *, length: int, documents: int = 3) -> Row:
-    """A row of random pieces and of words of 1 to about 6 pieces."""
-    pieces = rng.integers(FIRST_TEXT, VOCABULARY.size, length).astype(np.int32)
+    """A row of random tokens and of words of 1 to about 6 tokens."""
+    tokens = rng.integers(FIRST_TEXT, VOCABULARY.size, length).astype(np.int32)
     opens = np.sort(rng.choice(np.arange(1, length // 8), documents - 1, replace=False)) * 8
-    pieces[[0, *opens]] = VOCABULARY.cls
-    pieces[opens - 1] = VOCABULARY.sep
-    starts = (rng.random(length) < 0.6) | (pieces < FIRST_TEXT)
-    return Row(pieces, np.cumsum(pieces == VOCABULARY.cls, dtype=np.int32) - 1, starts)
+    tokens[[0, *opens]] = VOCABULARY.cls
+    tokens[opens - 1] = VOCABULARY.sep
+    starts = (rng.random(length) < 0.6) | (tokens < FIRST_TEXT)
+    return Row(tokens, np.cumsum(tokens == VOCABULARY.cls, dtype=np.int32) - 1, starts)
 
 
 def own_document(document: np.ndarray, row: Row) -> np.ndarray:
@@ -65,7 +65,7 @@ def own_document(document: np.ndarray, row: Row) -> np.ndarray:
 LETTERS = "abcdef"
 SIX = Row(np.arange(6, 12, dtype=np.int32), np.zeros(6, dtype=np.int32), np.ones(6, dtype=bool))
 """One document of six words: a b c d e f."""
-PAIR = replace(SIX, pieces=np.where(np.arange(6) == 2, VOCABULARY.sep, SIX.pieces).astype(np.int32))
+PAIR = replace(SIX, tokens=np.where(np.arange(6) == 2, VOCABULARY.sep, SIX.tokens).astype(np.int32))
 """A pair of five words: a b | d e f."""
 
 
@@ -76,8 +76,8 @@ class Picture:
     rows: dict[str, list[str]]
     sees: np.ndarray
 
-    def pieces(self, name: str) -> np.ndarray:
-        """Piece numbers; `_` is [MASK], `.` is -1."""
+    def tokens(self, name: str) -> np.ndarray:
+        """Token numbers; `_` is [MASK], `.` is -1."""
         known = {letter: FIRST_TEXT + i for i, letter in enumerate(LETTERS)}
         known |= {"_": VOCABULARY.mask, "|": VOCABULARY.sep, ".": -1}
         return np.array([known[cell] for cell in self.rows[name]])

@@ -21,14 +21,14 @@ PAIRS = pair_row([(20, 30), (10, 15)], padding=3)
 
 @dataclass
 class Always:
-    """Draws one piece, and remembers what stood beside the places."""
+    """Draws one token, and remembers what stood beside the places."""
 
-    piece: int
+    token: int
     beside: list[tuple[int, int]] = field(default_factory=list)
 
     def draw(self, left: np.ndarray, right: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         self.beside += zip(left.tolist(), right.tolist(), strict=True)
-        return np.full(len(left), self.piece)
+        return np.full(len(left), self.token)
 
 
 @dataclass
@@ -53,24 +53,24 @@ def leaf(objective: Objective, name: str) -> Objective:
     return next(one for one, _ in objective.leaves() if one.name == name)
 
 
-def test_every_piece_of_text_is_asked_for_and_only_those_that_differ_are_replaced() -> None:
+def test_every_token_of_text_is_asked_for_and_only_those_that_differ_are_replaced() -> None:
     objective, _ = made()
     rtd = leaf(objective, "rtd")
     for seed in range(50):
         sample = rtd.sample(PAIRS, np.random.default_rng(seed), 0.0)
         (target,) = sample.targets
         assert (target.head, target.name) == ("replaced", "rtd")
-        assert np.array_equal(target.at, np.flatnonzero(PAIRS.pieces >= FIRST_TEXT))
-        changed = sample.pieces != PAIRS.pieces
+        assert np.array_equal(target.at, np.flatnonzero(PAIRS.tokens >= FIRST_TEXT))
+        changed = sample.tokens != PAIRS.tokens
         assert np.array_equal(target.labels, changed[target.at])
-        assert sorted(set(sample.pieces[changed & (PAIRS.language == 0)])) in ([], [700])
-        assert sorted(set(sample.pieces[changed & (PAIRS.language == 1)])) in ([], [800])
+        assert sorted(set(sample.tokens[changed & (PAIRS.language == 0)])) in ([], [700])
+        assert sorted(set(sample.tokens[changed & (PAIRS.language == 1)])) in ([], [800])
 
 
 def test_a_correct_guess_counts_as_original() -> None:
     """Always drawing what stands there replaces nothing, however many places were chosen."""
     row = packed([30])
-    row.pieces[1:-1] = 700
+    row.tokens[1:-1] = 700
     objective, models = made()
     sample = leaf(objective, "rtd").sample(row, np.random.default_rng(0), 0.0)
     assert models[0].beside
@@ -82,10 +82,10 @@ def test_a_share_of_the_text_is_drawn_given_its_true_neighbours() -> None:
     rtd = leaf(objective, "rtd")
     for seed in range(400):
         rtd.sample(PAIRS, np.random.default_rng(seed), 0.0)
-    text = (PAIRS.pieces >= FIRST_TEXT).sum()
+    text = (PAIRS.tokens >= FIRST_TEXT).sum()
     drawn = models[0].beside + models[1].beside
     assert len(drawn) / 400 / text == pytest.approx(0.15, abs=0.01)
-    around = set(zip(PAIRS.pieces[:-2].tolist(), PAIRS.pieces[2:].tolist(), strict=True))
+    around = set(zip(PAIRS.tokens[:-2].tolist(), PAIRS.tokens[2:].tolist(), strict=True))
     assert set(drawn) <= around
 
 
@@ -104,7 +104,7 @@ def test_pairs_are_masked_or_replaced_and_code_alone_is_replaced() -> None:
 def test_hidden_words_always_show_the_mask() -> None:
     objective, _ = made()
     sample = leaf(objective, "mlm").sample(PAIRS, np.random.default_rng(0), 0.0)
-    assert (sample.pieces[sample.targets[0].at] == VOCABULARY.mask).all()
+    assert (sample.tokens[sample.targets[0].at] == VOCABULARY.mask).all()
 
 
 def test_both_losses_are_told_apart_and_a_row_counts_alike_in_either() -> None:
@@ -115,7 +115,7 @@ def test_both_losses_are_told_apart_and_a_row_counts_alike_in_either() -> None:
     losses = plain_loss(model, batch)
     assert set(losses) == {"mlm", "rtd"} == set(objective.shares)
     names = [objective.sample(PAIRS, np.random.default_rng(seed), 0.0).targets[0].name for seed in range(64)]
-    text = float((PAIRS.pieces >= FIRST_TEXT).sum())
+    text = float((PAIRS.tokens >= FIRST_TEXT).sum())
     for name, (_, weight) in losses.items():
         assert float(weight) / names.count(name) == pytest.approx(text, rel=0.05)
 
@@ -131,7 +131,7 @@ def test_nothing_but_the_model_is_taught() -> None:
     total, weight = plain_loss(model, batch)["rtd"]
     (total / weight).backward()
     taught = {name for name, value in model.named_parameters() if value.grad is not None and value.grad.any()}
-    assert {"heads.replaced.logit.weight", "backbone.embeddings.pieces.weight"} <= taught
+    assert {"heads.replaced.logit.weight", "backbone.embeddings.tokens.weight"} <= taught
     assert models[0].draw(np.zeros(1), np.zeros(1), np.random.default_rng(0)).tolist() == [700]
 
 
@@ -149,9 +149,9 @@ def test_the_head_says_one_number_and_its_loss_is_cross_entropy(shape: str) -> N
     assert torch.allclose(head.loss(hidden, labels, weights), (by_hand * weights).sum(), atol=1e-6)
 
 
-def test_without_a_corpus_any_piece_of_text_is_drawn() -> None:
+def test_without_a_corpus_any_token_of_text_is_drawn() -> None:
     sample = leaf(build("codebert", VOCABULARY), "rtd").sample(PAIRS, np.random.default_rng(0), 0.0)
-    changed = sample.pieces[sample.pieces != PAIRS.pieces]
+    changed = sample.tokens[sample.tokens != PAIRS.tokens]
     assert len(changed) and (changed >= FIRST_TEXT).all()
 
 

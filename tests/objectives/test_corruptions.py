@@ -27,10 +27,10 @@ from tests.objectives.rows import FIRST_TEXT, VOCABULARY, long_row, packed, rows
 def words_of(row: Row) -> list[np.ndarray]:
     """The places of every word of text."""
     words: list[list[int]] = []
-    for place, piece in enumerate(row.pieces):
-        if piece < FIRST_TEXT:
+    for place, token in enumerate(row.tokens):
+        if token < FIRST_TEXT:
             continue
-        inside = not row.word_starts[place] and row.pieces[place - 1] >= FIRST_TEXT
+        inside = not row.word_starts[place] and row.tokens[place - 1] >= FIRST_TEXT
         if inside:
             words[-1].append(place)
         else:
@@ -39,17 +39,17 @@ def words_of(row: Row) -> list[np.ndarray]:
 
 
 def million(mask: Mask) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Text, what is read, and what was chosen, of a million pieces of text in rows of 64 to 256."""
+    """Text, what is read, and what was chosen, of a million tokens of text in rows of 64 to 256."""
     generator = np.random.default_rng(2)
     kinds = [long_row(generator, length=length) for length in (64, 100, 128, 256)] * 2000
     drawn = [mask(row, generator, 0.0) for row in kinds]
-    text = np.concatenate([corrupted.row.pieces for corrupted in drawn])
+    text = np.concatenate([corrupted.row.tokens for corrupted in drawn])
     assert (text >= FIRST_TEXT).sum() > 1_000_000
-    return text, np.concatenate([c.pieces for c in drawn]), np.concatenate([c.chosen for c in drawn])
+    return text, np.concatenate([c.tokens for c in drawn]), np.concatenate([c.chosen for c in drawn])
 
 
 @pytest.mark.parametrize("units", UNITS)
-def test_fifteen_per_cent_of_a_million_pieces_and_of_them_80_10_10(units: str) -> None:
+def test_fifteen_per_cent_of_a_million_tokens_and_of_them_80_10_10(units: str) -> None:
     text, reads, chosen = million(Mask(VOCABULARY, UNITS[units]))
     eligible = text >= FIRST_TEXT
     assert not (chosen & ~eligible).any()
@@ -79,7 +79,7 @@ def test_whole_words_are_whole(row: Row, seed: int, rate: float, units: str) -> 
 
 
 def test_whole_words_are_whole_in_chinese() -> None:
-    """Every character is a piece; the segmenter's words are the units (Cui et al. 2019)."""
+    """Every character is a token; the segmenter's words are the units (Cui et al. 2019)."""
     words = ["我们", "喜欢", "在", "图书馆", "读", "有意思", "的", "小说"]
     starts = [i == 0 for word in words for i in range(len(word))]
     row = packed([len(starts)], starts=[True, *starts, True])
@@ -97,7 +97,7 @@ def test_whole_words_are_whole_in_chinese() -> None:
 
 @given(row=rows, seed=st.integers(0, 2**32), units=st.sampled_from(sorted(UNITS)))
 def test_a_unit_is_contiguous_within_a_document_and_no_longer_than_its_law(row: Row, seed: int, units: str) -> None:
-    eligible = np.flatnonzero(row.pieces >= FIRST_TEXT)
+    eligible = np.flatnonzero(row.tokens >= FIRST_TEXT)
     unit = number(row, eligible, UNITS[units], np.random.default_rng(seed))
     assert len(unit) == len(eligible)
     for i in range(unit.max(initial=-1) + 1):
@@ -125,13 +125,13 @@ def test_a_unit_of_spans_is_masked_or_kept_as_one() -> None:
     for seed in range(50):
         corrupted = mask(row, np.random.default_rng(seed), 0.0)
         unit = number(row, np.arange(1, 401), UNITS["spans"], np.random.default_rng(seed))
-        hidden = corrupted.pieces[1:401] == VOCABULARY.mask
+        hidden = corrupted.tokens[1:401] == VOCABULARY.mask
         for i in np.unique(unit[corrupted.chosen[1:401]]):
             assert hidden[unit == i].all() or not hidden[unit == i].any()
 
 
 @given(st.integers(1, 200), st.floats(0.001, 1.0), st.integers(0, 2**32))
-def test_single_pieces_are_the_budget_rounded_up_or_down(count: int, rate: float, seed: int) -> None:
+def test_single_tokens_are_the_budget_rounded_up_or_down(count: int, rate: float, seed: int) -> None:
     chosen = int(choose(np.arange(count), rate, np.random.default_rng(seed)).sum())
     assert int(rate * count - 1e-9) <= chosen <= int(rate * count + 1e-9) + 1
 
@@ -139,7 +139,7 @@ def test_single_pieces_are_the_budget_rounded_up_or_down(count: int, rate: float
 def test_masking_is_dynamic_and_reproducible() -> None:
     row = long_row(np.random.default_rng(0), length=128)
     first, again, other = (Mask(VOCABULARY)(row, np.random.default_rng((0, epoch, 7)), 0.0) for epoch in (0, 0, 1))
-    assert np.array_equal(first.pieces, again.pieces)
+    assert np.array_equal(first.tokens, again.tokens)
     assert not np.array_equal(first.chosen, other.chosen)
 
 
@@ -149,7 +149,7 @@ def test_the_rate_follows_its_schedule_and_an_answer_stands_for_one_over_the_rat
     generator = np.random.default_rng(0)
     for progress, rate in ((0.0, 0.3), (0.5, 0.225), (1.0, 0.15)):
         drawn = [mask(row, generator, progress) for _ in range(300)]
-        shares = [corrupted.chosen.sum() / (row.pieces >= FIRST_TEXT).sum() for corrupted in drawn]
+        shares = [corrupted.chosen.sum() / (row.tokens >= FIRST_TEXT).sum() for corrupted in drawn]
         assert np.mean(shares) == pytest.approx(rate, abs=0.001)
         assert {corrupted.weight for corrupted in drawn} == {1 / rate_at(Linear(0.3, 0.15), progress)}
 
@@ -157,7 +157,7 @@ def test_the_rate_follows_its_schedule_and_an_answer_stands_for_one_over_the_rat
 def test_all_mask_is_all_mask() -> None:
     row = long_row(np.random.default_rng(0), length=128)
     corrupted = Mask(VOCABULARY, replacement=REPLACEMENTS["all-mask"])(row, np.random.default_rng(0), 0.0)
-    assert (corrupted.pieces[corrupted.chosen] == VOCABULARY.mask).all()
+    assert (corrupted.tokens[corrupted.chosen] == VOCABULARY.mask).all()
 
 
 def test_a_row_without_text_is_left_alone() -> None:
@@ -168,9 +168,9 @@ def test_a_row_without_text_is_left_alone() -> None:
 
 def test_the_row_itself_is_never_changed() -> None:
     row = long_row(np.random.default_rng(0), length=128)
-    before = row.pieces.copy()
+    before = row.tokens.copy()
     Mask(VOCABULARY, rate=1.0)(row, np.random.default_rng(0), 0.0)
-    assert np.array_equal(row.pieces, before)
+    assert np.array_equal(row.tokens, before)
 
 
 @given(row=rows, seed=st.integers(0, 2**32))

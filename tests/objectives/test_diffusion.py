@@ -23,14 +23,14 @@ def drawn(objective: Objective, row: Row, seed: int) -> Sample:
 
 @pytest.mark.parametrize("expression", ["diffusion", "block-diffusion(size=3)", "block-diffusion"])
 @given(row=rows, seed=st.integers(0, 2**32))
-def test_the_weights_of_a_row_sum_to_its_pieces(expression: str, row: Row, seed: int) -> None:
-    """So the weighted mean is the bound a piece, without noise: a model that says 1/V of every word gets log V."""
+def test_the_weights_of_a_row_sum_to_its_tokens(expression: str, row: Row, seed: int) -> None:
+    """So the weighted mean is the bound a token, without noise: a model that says 1/V of every word gets log V."""
     (target,) = drawn(build(expression, VOCABULARY), row, seed).targets
     assert np.sum(target.weight) == pytest.approx(np.sum(row.following))
 
 
-def test_every_number_of_hidden_pieces_is_equally_likely() -> None:
-    """As when the rate is uniform; and no piece is likelier than another."""
+def test_every_number_of_hidden_tokens_is_equally_likely() -> None:
+    """As when the rate is uniform; and no token is likelier than another."""
     row, objective = packed([8]), build("diffusion", VOCABULARY)  # and [SEP]
     counts, places = np.zeros(9), np.zeros(9)
     for seed in range(9000):
@@ -42,7 +42,7 @@ def test_every_number_of_hidden_pieces_is_equally_likely() -> None:
 
 
 def test_in_expectation_it_is_the_loss_over_a_uniform_rate() -> None:
-    """Any loss of what is hidden: hide each piece with t ~ U(0, 1), weigh by 1/t (LLaDA, equation 3)."""
+    """Any loss of what is hidden: hide each token with t ~ U(0, 1), weigh by 1/t (LLaDA, equation 3)."""
     row, objective = packed([5]), build("diffusion", VOCABULARY)  # and [SEP]
     worth = np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0])
 
@@ -63,14 +63,14 @@ def test_in_expectation_it_is_the_loss_over_a_uniform_rate() -> None:
     assert np.std(by_number) < np.std(by_rate) / 2
 
 
-def test_hidden_pieces_show_mask_and_nothing_else_changes() -> None:
+def test_hidden_tokens_show_mask_and_nothing_else_changes() -> None:
     row = long_row(np.random.default_rng(0), length=64)
     for seed in range(20):
         sample = drawn(build("diffusion", VOCABULARY), row, seed)
         (target,) = sample.targets
-        expected = row.pieces.copy()
+        expected = row.tokens.copy()
         expected[target.at] = VOCABULARY.mask
-        assert np.array_equal(sample.pieces, expected)
+        assert np.array_equal(sample.tokens, expected)
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 64])
@@ -95,13 +95,13 @@ def test_one_block_is_masked_diffusion() -> None:
     row, model = packed([12]), small_model()
     sample = drawn(build("block-diffusion(size=64)", VOCABULARY), row, 3)
     noisy = Sample(
-        sample.pieces[len(row) :], build("diffusion", VOCABULARY).sample(row, np.random.default_rng(3), 0.5).layout, ()
+        sample.tokens[len(row) :], build("diffusion", VOCABULARY).sample(row, np.random.default_rng(3), 0.5).layout, ()
     )
     assert np.abs(logits_of(model, sample)[len(row) :] - logits_of(model, noisy)).max() < 1e-4
 
 
-def test_blocks_of_one_piece_are_the_causal_model_with_queries() -> None:
-    """Every piece is hidden alone and sees the text before it."""
+def test_blocks_of_one_token_are_the_causal_model_with_queries() -> None:
+    """Every token is hidden alone and sees the text before it."""
     row, model = packed([7]), small_model()
     sample = drawn(build("block-diffusion(size=1)", VOCABULARY), row, 0)
     causal = build("causal", VOCABULARY).sample(row, np.random.default_rng(0), 0.0)
@@ -111,7 +111,7 @@ def test_blocks_of_one_piece_are_the_causal_model_with_queries() -> None:
 
 def test_a_size_that_is_none() -> None:
     for size in ("0", "0.5", "1.5"):
-        with pytest.raises(UsageError, match="size is how many pieces a block has"):
+        with pytest.raises(UsageError, match="size is how many tokens a block has"):
             build(f"block-diffusion(size={size})", VOCABULARY)
 
 

@@ -58,7 +58,7 @@ class Recorder(nn.Module):
         return hidden.sum() * 0
 
 
-def test_a_piece_is_replaced_where_it_differs_from_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_is_replaced_where_it_differs_from_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
     objective = build("electra(rate=0.5)", VOCABULARY)
     model, read = model_for(objective), []
     model.heads["replaced"] = recorder = Recorder()
@@ -66,11 +66,11 @@ def test_a_piece_is_replaced_where_it_differs_from_the_original(monkeypatch: pyt
     monkeypatch.setattr(model.backbone.embeddings, "look_up", lambda p, layout: read.append(p) or look_up(p, layout))
     batch = batch_of(objective, rows=64)
     losses(objective, model, batch)
-    masked, filled = (pieces.flatten() for pieces in read)
+    masked, filled = (tokens.flatten() for tokens in read)
     asked, question = batch.targets
-    assert torch.equal(masked, batch.pieces.flatten())
+    assert torch.equal(masked, batch.tokens.flatten())
     assert torch.equal(recorder.labels, filled[question.at] != question.labels)
-    hidden = torch.zeros(batch.pieces.numel(), dtype=torch.bool)
+    hidden = torch.zeros(batch.tokens.numel(), dtype=torch.bool)
     hidden[asked.at] = True
     assert not recorder.labels[~hidden[question.at]].any()
     assert len(question.at) == int(batch.layout.real.sum())  # everywhere but in the padding
@@ -127,11 +127,11 @@ def test_shared_embeddings_are_moved_by_both_and_separate_ones_by_their_own() ->
 
 
 def test_fifty_to_one_between_means() -> None:
-    """All targets count for a piece each, times the weight: so the one mean of the step is L + 50 L."""
+    """All targets count for a token each, times the weight: so the one mean of the step is L + 50 L."""
     objective = build("electra", VOCABULARY)
     rows = [objective.sample(ROW, np.random.default_rng(seed), 0.0) for seed in range(400)]
     asked, question = Batch.stack(rows).targets
-    assert float(asked.weight.sum()) == pytest.approx(400 * 13, rel=0.02)  # pieces of text
+    assert float(asked.weight.sum()) == pytest.approx(400 * 13, rel=0.02)  # tokens of text
     assert float(question.weight.sum()) == 50 * 400 * 17  # and their specials
     hidden = build("electra(predict=hidden, weight=7)", VOCABULARY)
     _, question = batch_of(hidden, rows=400).targets
@@ -152,7 +152,7 @@ def test_a_target_that_fills_up_is_drawn_like_the_one_it_repeats() -> None:
 
 
 def test_all_tokens_mlm_mixes_copying_and_saying() -> None:
-    """Clark et al. 2020, section 3.4: D 1[the piece that is read] + (1 - D) softmax."""
+    """Clark et al. 2020, section 3.4: D 1[the token that is read] + (1 - D) softmax."""
     objective = build("electra(predict=all-words)", VOCABULARY)
     model = model_for(objective)
     gate: Any = model.heads["copied"]
@@ -167,7 +167,7 @@ def test_all_tokens_mlm_mixes_copying_and_saying() -> None:
 
 @pytest.mark.parametrize("expression", VARIANTS)
 def test_every_variant_learns(expression: str) -> None:
-    """Thirteen pieces that always come in one order: both networks find out."""
+    """Thirteen tokens that always come in one order: both networks find out."""
     objective = build(expression, VOCABULARY)
     model = model_for(objective)
     settings = {"budget": {"steps": 80}, "length": len(ROW), "step_tokens": 16 * len(ROW), "micro_tokens": 999}
@@ -255,24 +255,24 @@ def test_both_networks_load_elsewhere_and_say_the_same(shape: str, expression: s
         model.parts[DIFFERENCE].weight.normal_(0.0, 0.2)
     save(objective, model, tmp_path)
     batch = batch_of(objective, packed([12]), rows=2)
-    pieces, layout, mask = batch.pieces, batch.layout, ordered.dense(batch.layout)
+    tokens, layout, mask = batch.tokens, batch.layout, ordered.dense(batch.layout)
     embeddings: Any = model.backbone.embeddings
-    reads = embeddings.look_up(pieces, layout)
+    reads = embeddings.look_up(tokens, layout)
     if DIFFERENCE in model.parts:
-        reads = reads + model.parts[DIFFERENCE](pieces)
+        reads = reads + model.parts[DIFFERENCE](tokens)
     verdicts = model.heads["replaced"](
         model.backbone.encode(embeddings.widened(embeddings.normed(reads)), layout, mask)
     )
     small: Any = model.parts[GENERATOR]
     own = small.embeddings or embeddings
-    every = torch.arange(pieces.numel())
-    states = small(own.normed(own.look_up(pieces, layout)), layout, mask, every).view(*pieces.shape, -1)
-    words = small.words(small.said(states), own.pieces.weight)
+    every = torch.arange(tokens.numel())
+    states = small(own.normed(own.look_up(tokens, layout)), layout, mask, every).view(*tokens.shape, -1)
+    words = small.words(small.said(states), own.tokens.weight)
 
     def theirs(name: str, folder: str) -> Tensor:
         loaded, report = getattr(transformers, name).from_pretrained(tmp_path / folder, output_loading_info=True)
         assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
-        return loaded.eval()(input_ids=pieces).logits
+        return loaded.eval()(input_ids=tokens).logits
 
     logits = theirs(CLASSES[shape], "encoder")
     logits = logits[..., 1] - logits[..., 0] if shape == "modern" else logits

@@ -1,7 +1,7 @@
 """The hooks that later objectives need, used by two toys. Nothing of the model or the loop knows about either.
 
 A replaced-token detector after ELECTRA: a small generator, a second network, fills the hidden places; the model says
-of every piece whether it is the original. It brings its own loss and head, and hides less as the run goes on.
+of every token whether it is the original. It brings its own loss and head, and hides less as the run goes on.
 
 An any-order language model after XLNet: the words are told in a random order, by a stream of scaffolding laid behind
 the text.
@@ -55,12 +55,12 @@ def small_model(config: ModelConfig) -> Model:
 
 
 def original_or_replaced(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    """The generator's words at the hidden places; for every piece of text the original, to compare with."""
+    """The generator's words at the hidden places; for every token of text the original, to compare with."""
     (words,) = in_place(corrupted, layout)
-    text = np.flatnonzero(corrupted.row.pieces >= FIRST_TEXT)
+    text = np.flatnonzero(corrupted.row.tokens >= FIRST_TEXT)
     return (
         replace(words, name="generator"),
-        Target("original_or_replaced", text, corrupted.row.pieces[text], weight=1.0, name="detector"),
+        Target("original_or_replaced", text, corrupted.row.tokens[text], weight=1.0, name="detector"),
     )
 
 
@@ -69,10 +69,10 @@ def detection_loss(model: Model, batch: Batch, generator: torch.Generator) -> Lo
     small = model.parts["generator"]
     logits = small.logits(small.states(batch).flatten(0, 1)[words.at])
     filled = torch.multinomial(logits.detach().softmax(-1), 1, generator=generator)[:, 0]
-    pieces = batch.pieces.flatten().scatter(0, words.at, filled)
-    states = model.states(replace(batch, pieces=pieces.view_as(batch.pieces))).flatten(0, 1)
+    tokens = batch.tokens.flatten().scatter(0, words.at, filled)
+    states = model.states(replace(batch, tokens=tokens.view_as(batch.tokens))).flatten(0, 1)
     scores = model.heads["original_or_replaced"](states[every.at])
-    replaced = (pieces[every.at] != every.labels).float()
+    replaced = (tokens[every.at] != every.labels).float()
     guesses = F.cross_entropy(logits, words.labels, reduction="none") * words.weight
     verdicts = F.binary_cross_entropy_with_logits(scores, replaced, reduction="none") * every.weight
     return {"generator": (guesses.sum(), words.weight.sum()), "detector": (verdicts.sum(), every.weight.sum())}
@@ -131,7 +131,7 @@ def state_of(model: Model, config: OptimiserConfig) -> State:
 
 
 def test_the_loop_trains_it() -> None:
-    """Rows of seven pieces each followed by its successor: what stands in the wrong place can be told."""
+    """Rows of seven tokens each followed by its successor: what stands in the wrong place can be told."""
     config = TrainingConfig(
         budget={"steps": 150},
         length=16,
@@ -159,8 +159,8 @@ def test_the_loop_trains_it() -> None:
 def told_in_any_order(row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
     """Text, and behind it a [MASK] for every place; `part` is the turn at which a place is told."""
     turn = np.argsort(rng.random(len(row))).astype(np.int32)
-    stream = np.full_like(row.pieces, VOCABULARY.mask)
-    return Corrupted(row, np.concatenate([row.pieces, stream]), row.document >= 0, part=turn)
+    stream = np.full_like(row.tokens, VOCABULARY.mask)
+    return Corrupted(row, np.concatenate([row.tokens, stream]), row.document >= 0, part=turn)
 
 
 def with_a_stream(corrupted: Corrupted) -> Layout:
@@ -175,7 +175,7 @@ def with_a_stream(corrupted: Corrupted) -> Layout:
 
 def from_the_stream(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
     at = np.flatnonzero(corrupted.chosen)
-    return (Target("words", len(corrupted.row) + at, corrupted.row.pieces[at]),)
+    return (Target("words", len(corrupted.row) + at, corrupted.row.tokens[at]),)
 
 
 ANY_ORDER = Objective(
@@ -196,7 +196,7 @@ def test_scaffolding_is_one_more_row_to_the_model() -> None:
     row = packed([6, 3])
     batch = Batch.stack([ANY_ORDER.sample(row, np.random.default_rng(i), 0.0) for i in range(2)])
     losses = plain_loss(model_for(ANY_ORDER), batch)
-    assert batch.pieces.shape == (2, 2 * len(row))
+    assert batch.tokens.shape == (2, 2 * len(row))
     assert float(losses["toy-any-order"][1]) == 2 * len(row)
 
 

@@ -90,12 +90,12 @@ def test_a_changed_answer_changes_nothing_where_it_must_be_said(model: Model, ex
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_a_place_depends_on_what_it_sees_and_on_nothing_that_it_cannot_reach(model: Model, expression: str) -> None:
-    """Every input piece is changed in turn: out of reach the state is the same to the last bit, in sight it is not."""
+    """Every input token is changed in turn: out of reach the state is the same to the last bit, in sight it is not."""
     for leaf in leaves(expression):
         sample = draw(leaf, ROW, seed=4, progress=0.0)
         sees = leaf.rule.matrix(sample.layout)
-        places = range(len(sample.pieces))
-        changed = [replace(sample, pieces=np.where(np.arange(len(places)) == k, 777, sample.pieces)) for k in places]
+        places = range(len(sample.tokens))
+        changed = [replace(sample, tokens=np.where(np.arange(len(places)) == k, 777, sample.tokens)) for k in places]
         before, after = states(model, [sample] * len(places), leaf), states(model, changed, leaf)
         moved = (before - after).abs().amax(-1).T.numpy()  # [Q, K]
         assert (moved[~reachable(sees)] == 0.0).all()

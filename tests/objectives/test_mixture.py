@@ -66,7 +66,7 @@ def test_two_settings_of_one_objective_are_reported_apart() -> None:
 
 @pytest.mark.parametrize("expression", ["causal", "mlm", "mlm(rate=0.4, words=whole)", "prefix", "unilm1", "gpt-bert"])
 def test_a_row_counts_alike_however_few_targets_it_has(expression: str) -> None:
-    """The weights of a row's targets sum to its pieces, on average: no objective drowns another."""
+    """The weights of a row's targets sum to its tokens, on average: no objective drowns another."""
     weights = [weight for _, weight in drawn(expression, 500)]
     assert np.mean(weights) == pytest.approx(len(ROW), rel=0.06)
 
@@ -77,7 +77,7 @@ def test_the_weight_of_an_answer_can_be_set() -> None:
 
 
 @pytest.mark.parametrize("weight", [2, 2.0, np.float32(2), np.full(6, 2.0)])
-def test_a_weight_is_any_number_or_one_a_piece(weight: Any) -> None:
+def test_a_weight_is_any_number_or_one_a_token(weight: Any) -> None:
     corrupted = replace(nothing(SIX, np.random.default_rng(0), 0.0), weight=weight)
     (target,) = in_place(corrupted, Layout.of(document=SIX.document, step=[0] * 6))
     assert np.array_equal(np.broadcast_to(target.weight, 6), [2.0] * 6)
@@ -86,7 +86,7 @@ def test_a_weight_is_any_number_or_one_a_piece(weight: Any) -> None:
 def test_rows_of_different_objectives_share_a_batch() -> None:
     objective = build("hybrid", VOCABULARY)
     batch = Batch.stack([objective.sample(ROW, np.random.default_rng(i), 0.0) for i in range(12)])
-    assert batch.pieces.shape == (12, 128)
+    assert batch.tokens.shape == (12, 128)
     assert {target.name for target in batch.targets} == {"causal", "mlm"}
 
 

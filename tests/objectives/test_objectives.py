@@ -36,14 +36,14 @@ def said(expression: str, row: Row, seed: int = 0) -> dict[int, int]:
 @given(row=rows, seed=st.integers(0, 2**32), progress=st.floats(0, 1))
 def test_what_is_said_is_text_of_the_same_document(expression: str, row: Row, seed: int, progress: float) -> None:
     drawn = sample(expression, row, seed, progress)
-    assert len(drawn.pieces) == len(drawn.layout.step) >= len(row)
+    assert len(drawn.tokens) == len(drawn.layout.step) >= len(row)
     for target in drawn.targets:
         if target.head != "words":
             continue  # a verdict on the text that the model reads, not a word that it must not have seen
         assert len(set(target.at.tolist())) == len(target.at)
         for at, label in zip(target.at, target.labels, strict=True):
             assert drawn.layout.document[at] >= 0
-            assert label in row.pieces[row.document == own_document(drawn.layout.document[at], row)]
+            assert label in row.tokens[row.document == own_document(drawn.layout.document[at], row)]
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
@@ -60,12 +60,12 @@ def test_a_document_reads_the_same_whatever_it_is_packed_with(expression: str, r
         assert set(positions.tolist()) <= set(range(own.sum()))
 
 
-def test_causal_says_the_next_piece_of_its_document() -> None:
+def test_causal_says_the_next_token_of_its_document() -> None:
     row = packed([2, 1], padding=1)  # [CLS] 6 7 [SEP] [CLS] 8 [SEP] [PAD]
     assert said("causal", row) == {0: 6, 1: 7, 2: 3, 4: 8, 5: 3}
 
 
-def test_reversed_says_the_piece_before_but_not_the_opener_of_a_row() -> None:
+def test_reversed_says_the_token_before_but_not_the_opener_of_a_row() -> None:
     """A row may be cut out of the middle of a document, and is opened by [CLS] all the same."""
     row = packed([2, 1], padding=1)
     assert said("reversed", row) == {2: 6, 3: 7, 5: 2, 6: 8}
@@ -88,7 +88,7 @@ def test_gpt_bert_says_one_place_before_what_mlm_says_in_place(row: Row, seed: i
     corrupted = masked.corrupt(row, np.random.default_rng(seed), 0.0)
     (target,) = masked.sample(row, np.random.default_rng(seed), 0.0).targets
     assert np.array_equal(target.at + 1, np.flatnonzero(corrupted.chosen))
-    assert np.array_equal(target.labels, row.pieces[target.at + 1])
+    assert np.array_equal(target.labels, row.tokens[target.at + 1])
 
 
 @given(row=rows, seed=st.integers(0, 2**32))
@@ -97,9 +97,9 @@ def test_hybrid_shows_a_mask_wherever_it_asks_in_place(row: Row, seed: int) -> N
     (target,) = drawn.targets
     assert target.name in ("causal", "mlm")
     if target.name == "mlm":
-        assert (drawn.pieces[target.at] == VOCABULARY.mask).all()
+        assert (drawn.tokens[target.at] == VOCABULARY.mask).all()
     else:
-        assert np.array_equal(drawn.pieces, row.pieces)
+        assert np.array_equal(drawn.tokens, row.tokens)
 
 
 def test_unilm_marks_how_a_row_is_read_with_its_segment() -> None:
@@ -144,7 +144,7 @@ def test_they_describe_themselves() -> None:
     assert [record["name"] for record in records] == list(OBJECTIVES)
     assert all(record["summary"] and record["paper"] and record["needs"] for record in records)
     arguments = {record["name"]: record["arguments"] for record in records}
-    assert arguments["mlm"] == {"rate": 0.15, "words": "pieces", "replace": "bert", "weight": None, "sentences": "none"}
+    assert arguments["mlm"] == {"rate": 0.15, "words": "tokens", "replace": "bert", "weight": None, "sentences": "none"}
     assert arguments["gpt-bert"] == {"causal": 0.0625, "rate": "0.3->0.15"}
 
 
@@ -159,7 +159,7 @@ def test_a_sample_is_a_function_of_row_and_randomness(expression: str) -> None:
         assert str(Batch.stack([one])) == str(Batch.stack([two]))
 
 
-def test_special_pieces_are_said_only_by_those_who_read_in_a_direction() -> None:
+def test_special_tokens_are_said_only_by_those_who_read_in_a_direction() -> None:
     row = long_row(np.random.default_rng(0), length=128)
     for expression in ("mlm", "unilm1", "mlm(words=spans)"):
         for seed in range(20):
@@ -185,7 +185,7 @@ def lines_run(call: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_nothing_loops_over_pieces(expression: str) -> None:
+def test_nothing_loops_over_tokens(expression: str) -> None:
     """A row eight times as long, of as many documents, takes about as many lines; benchmarks/objectives.py has time."""
     objective = build(expression, VOCABULARY)
     short, long = (

@@ -19,21 +19,21 @@ from tests.objectives.rows import FIRST_TEXT, VOCABULARY, packed
 
 
 def pair_row(pairs: list[tuple[int, int]], *, padding: int = 0) -> Row:
-    """[CLS] first [SEP] second [SEP] for every pair of so many pieces on each side, in languages 0 and 1."""
-    pieces: list[int] = []
+    """[CLS] first [SEP] second [SEP] for every pair of so many tokens on each side, in languages 0 and 1."""
+    tokens: list[int] = []
     document: list[int] = []
     language: list[int] = []
     following = FIRST_TEXT
     for number, (first, second) in enumerate(pairs):
-        pieces += [VOCABULARY.cls, *range(following, following + first), VOCABULARY.sep]
-        pieces += [*range(following + first, following + first + second), VOCABULARY.sep]
+        tokens += [VOCABULARY.cls, *range(following, following + first), VOCABULARY.sep]
+        tokens += [*range(following + first, following + first + second), VOCABULARY.sep]
         following += first + second
         document += [number] * (first + second + 3)
         language += [0] * (first + 2) + [1] * (second + 1)
-    pieces += [VOCABULARY.pad] * padding
+    tokens += [VOCABULARY.pad] * padding
     document += range(-1, -padding - 1, -1)
     language += [0] * padding
-    columns = (np.array(column, dtype=np.int32) for column in (pieces, document, language))
+    columns = (np.array(column, dtype=np.int32) for column in (tokens, document, language))
     found, documents, languages = columns
     return Row(found, documents, np.ones(len(found), dtype=bool), languages)
 
@@ -46,7 +46,7 @@ ROWS = st.builds(
 
 
 class Counted:
-    """A corpus whose n-th piece stands n times."""
+    """A corpus whose n-th token stands n times."""
 
     def counts(self) -> np.ndarray:
         return np.arange(VOCABULARY.size)
@@ -55,7 +55,7 @@ class Counted:
         return {}
 
 
-def test_the_second_side_stands_behind_the_piece_that_parts_it() -> None:
+def test_the_second_side_stands_behind_the_token_that_parts_it() -> None:
     row = pair_row([(2, 2), (1, 3)], padding=1)
     assert sides(row, VOCABULARY.sep).tolist() == [0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 0]
     assert np.array_equal(sides(row, VOCABULARY.sep), row.language)
@@ -71,7 +71,7 @@ def test_positions_restart_with_the_second_side(row: Row, seed: int) -> None:
     layout = build("tlm", VOCABULARY).sample(row, np.random.default_rng(seed), 0.0).layout
     for number in range(row.document.max() + 1):
         own = np.flatnonzero(row.document == number)
-        parting = int((row.pieces[own] == VOCABULARY.sep).argmax())
+        parting = int((row.tokens[own] == VOCABULARY.sep).argmax())
         assert layout.position[own].tolist() == [*range(parting), *range(len(own) - parting)]
     assert np.array_equal(layout.segment, row.language)
 
@@ -89,7 +89,7 @@ def test_position_0_is_never_said(expression: str, row: Row, seed: int) -> None:
     (target,) = sample.targets
     assert target.name == "tlm"
     assert (sample.layout.position[target.at] > 0).all()
-    assert np.array_equal(target.labels, row.pieces[target.at])
+    assert np.array_equal(target.labels, row.tokens[target.at])
 
 
 @pytest.mark.parametrize("expression", ["tlm", "xlm"])
@@ -153,7 +153,7 @@ def test_mlm_over_a_pair_counts_its_places_through() -> None:
     assert np.array_equal(layout.position, places(row.document))
 
 
-def test_frequent_pieces_are_hidden_less() -> None:
+def test_frequent_tokens_are_hidden_less() -> None:
     """Odds go with frequency to the power of -1/2, drawn without replacement; the share stays."""
     row = Row(
         np.array([VOCABULARY.cls, *([900] * 50 + [9] * 50), VOCABULARY.sep], dtype=np.int32),

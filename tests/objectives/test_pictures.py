@@ -10,7 +10,7 @@ import pytest
 from bothways.batch import Target
 from bothways.objectives import OBJECTIVES
 from bothways.objectives.arrangements import left_to_right, right_to_left, side_by_side, source_then_target, together
-from bothways.objectives.codebert import AnyPiece, Replace
+from bothways.objectives.codebert import AnyToken, Replace
 from bothways.objectives.corruptions import Mask, nothing, split
 from bothways.objectives.objective import Corrupted
 from bothways.objectives.pairs import BothSides
@@ -26,13 +26,13 @@ PICTURED: dict[str, dict[str, float]] = {  # arguments, where six words are too 
     "any-order": {"share": 1 / 3},
     "bang": {"streams": 2},
 }
-REPLACE = Replace(Mask(VOCABULARY), AnyPiece(SIX.pieces))
+REPLACE = Replace(Mask(VOCABULARY), AnyToken(SIX.tokens))
 
 
 def corrupted_as(picture: Picture) -> Corrupted:
     part = picture.numbers("part") if "part" in picture.rows else np.zeros(6, dtype=np.int32)
     chosen = picture.numbers("chosen") > 0 if "chosen" in picture.rows else np.zeros(6, dtype=bool)
-    return Corrupted(picture.row, picture.row.pieces, chosen, part)
+    return Corrupted(picture.row, picture.row.tokens, chosen, part)
 
 
 @pytest.mark.parametrize("arrange", [together, left_to_right, right_to_left, source_then_target, side_by_side])
@@ -51,7 +51,7 @@ def test_predictions(predict) -> None:
     layout = Layout.of(document=SIX.document, step=[0] * 6)
     (target,) = predict(corrupted_as(picture), layout)
     assert target.head == "words"
-    assert np.array_equal(said((target,), 6), picture.pieces("says"))
+    assert np.array_equal(said((target,), 6), picture.tokens("says"))
 
 
 def said(targets: tuple[Target, ...], length: int) -> np.ndarray:
@@ -71,9 +71,9 @@ def test_corruptions(corrupt) -> None:
     (picture,) = pictures(corrupt if isfunction(corrupt) else type(corrupt))
     for seed in DRAWS:
         corrupted = corrupt(picture.row, np.random.default_rng(seed), 0.0)
-        same = np.array_equal(corrupted.pieces, picture.pieces("reads"))
+        same = np.array_equal(corrupted.tokens, picture.tokens("reads"))
         chosen = (
-            corrupted.chosen & (corrupted.pieces != corrupted.row.pieces) if corrupt is REPLACE else corrupted.chosen
+            corrupted.chosen & (corrupted.tokens != corrupted.row.tokens) if corrupt is REPLACE else corrupted.chosen
         )
         if same and np.array_equal(chosen, picture.numbers("chosen")):
             break
@@ -94,10 +94,10 @@ def test_objectives(name: str) -> None:
         matching = [
             sample
             for sample in drawn
-            if np.array_equal(sample.pieces, picture.pieces("reads"))
+            if np.array_equal(sample.tokens, picture.tokens("reads"))
             and np.array_equal(sample.layout.step, picture.numbers("step"))
             and ("position" not in picture.rows or np.array_equal(sample.layout.position, picture.numbers("position")))
-            and np.array_equal(said(sample.targets, len(sample.pieces)), picture.pieces("says"))
+            and np.array_equal(said(sample.targets, len(sample.tokens)), picture.tokens("says"))
             and ("group" not in picture.rows or np.array_equal(sample.layout.group, picture.numbers("group")))
         ]
         assert matching, f"never drawn: {picture.rows}"

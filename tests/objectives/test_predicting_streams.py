@@ -79,7 +79,7 @@ def test_a_stream_equals_the_true_words_before_and_as_many_queries(streams: int)
             places = np.append(np.flatnonzero(known), queries)
             chain = np.append(step[known], step[at] + np.arange(len(queries)))
             part = Sample(
-                sample.pieces[places],
+                sample.tokens[places],
                 replace(
                     layout.map(lambda column, places=places: column[places]),
                     step=chain.astype(np.int32),
@@ -124,10 +124,10 @@ def test_the_decoder_never_sees_a_mask_and_reads_the_word_before_in_its_place() 
     for seed in range(20):
         objective, sample = drawn("mass", ROW, seed)
         sees = objective.rule.matrix(sample.layout)
-        decoder, masks = sample.targets[0].at, np.flatnonzero(sample.pieces == VOCABULARY.mask)
+        decoder, masks = sample.targets[0].at, np.flatnonzero(sample.tokens == VOCABULARY.mask)
         assert not sees[np.ix_(decoder, masks)].any() and sees[np.ix_(masks, masks)].any()
-        assert np.array_equal(ROW.pieces[masks], sample.targets[0].labels)
-        assert np.array_equal(sample.pieces[decoder], ROW.pieces[masks - 1])
+        assert np.array_equal(ROW.tokens[masks], sample.targets[0].labels)
+        assert np.array_equal(sample.tokens[decoder], ROW.tokens[masks - 1])
         assert np.array_equal(sample.layout.position[decoder] + 1, sample.layout.position[masks])
 
 
@@ -137,9 +137,9 @@ def test_a_fragment_is_one_run_of_half_of_the_document(row: Row, seed: int) -> N
     assert isinstance(hide, Fragment)
     at = hide.fragments(row, np.random.default_rng(seed))
     for document in set(row.document[row.document >= 0].tolist()):
-        pieces = np.sum((row.document == document) & (row.pieces >= FIRST_TEXT))
+        tokens = np.sum((row.document == document) & (row.tokens >= FIRST_TEXT))
         own = at[row.document[at] == document]
-        assert len(own) == (max(1, round(0.5 * pieces)) if pieces else 0)
+        assert len(own) == (max(1, round(0.5 * tokens)) if tokens else 0)
         assert np.array_equal(own, own[0] + np.arange(len(own))) if len(own) else True
 
 
@@ -153,9 +153,9 @@ def test_fragments_are_often_at_an_end() -> None:
 def test_a_changed_word_changes_only_what_comes_after_it_in_each_direction() -> None:
     model, row = small_model(), packed([9])
     _, sample = drawn("elmo", row, 0)
-    changed = sample.pieces.copy()
+    changed = sample.tokens.copy()
     changed[[5, 5 + len(row)]] = 77
-    before, after = logits_of(model, sample), logits_of(model, replace(sample, pieces=changed))
+    before, after = logits_of(model, sample), logits_of(model, replace(sample, tokens=changed))
     differs = np.abs(before - after).max(1) > 0
     assert np.array_equal(np.flatnonzero(differs[: len(row)]), np.arange(5, len(row)))
     assert np.array_equal(np.flatnonzero(differs[len(row) :]), np.arange(6))

@@ -36,15 +36,15 @@ def test_a_phase_draws_what_its_objective_would() -> None:
                 build(expression, VOCABULARY).sample(ROW, np.random.default_rng(seed), progress)
                 for expression in ("causal -> 1/2 causal + 1/2 mlm", alone)
             )
-            assert np.array_equal(ours.pieces, theirs.pieces)
+            assert np.array_equal(ours.tokens, theirs.tokens)
             assert np.array_equal(ours.targets[0].at, theirs.targets[0].at)
 
 
 def test_a_rate_runs_from_the_start_of_its_phase_to_its_end() -> None:
     expression = "causal -> mlm(rate=0.4->0.2)"
-    pieces = drawn("mlm(rate=1)", 0.0)[1]
-    said = [drawn(expression, progress)[1] / pieces for progress in (0.5, 0.75, 1.0)]
-    assert said == pytest.approx([0.4, 0.3, 0.2], abs=1 / pieces)
+    tokens = drawn("mlm(rate=1)", 0.0)[1]
+    said = [drawn(expression, progress)[1] / tokens for progress in (0.5, 0.75, 1.0)]
+    assert said == pytest.approx([0.4, 0.3, 0.2], abs=1 / tokens)
 
 
 def test_the_model_is_what_the_last_phase_teaches() -> None:

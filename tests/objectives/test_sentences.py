@@ -39,10 +39,10 @@ def halves(corrupted) -> list[tuple[list[int], list[int], int | None]]:
         labels = dict(zip(target.at.tolist(), target.labels.tolist(), strict=True))
     found = []
     for number in range(row.document.max() + 1):
-        own = (row.document == number) & (row.pieces >= FIRST_TEXT)
+        own = (row.document == number) & (row.tokens >= FIRST_TEXT)
         opener = int((row.document == number).argmax())
         found.append(
-            (row.pieces[own & (side == 0)].tolist(), row.pieces[own & (side == 1)].tolist(), labels.get(opener))
+            (row.tokens[own & (side == 0)].tolist(), row.tokens[own & (side == 1)].tolist(), labels.get(opener))
         )
     return found
 
@@ -52,30 +52,30 @@ def halves(corrupted) -> list[tuple[list[int], list[int], int | None]]:
 def test_a_row_stays_a_row_of_the_same_text(how: str, row: Row, seed: int) -> None:
     corrupted = laid(how, row, seed)
     again = corrupted.row
-    assert len(again) == len(row) == len(corrupted.pieces)
-    assert again.pieces.dtype == again.document.dtype == np.int32
+    assert len(again) == len(row) == len(corrupted.tokens)
+    assert again.tokens.dtype == again.document.dtype == np.int32
     real = again.document >= 0
-    assert (np.diff(real.astype(int)) <= 0).all() and (again.pieces[~real] == VOCABULARY.pad).all()
-    assert again.document[real].tolist() == (np.cumsum(again.pieces[real] == CLS) - 1).tolist()
-    assert again.word_starts[again.pieces < FIRST_TEXT].all()
-    text, before = (Counter(pieces[pieces >= FIRST_TEXT].tolist()) for pieces in (again.pieces, row.pieces))
+    assert (np.diff(real.astype(int)) <= 0).all() and (again.tokens[~real] == VOCABULARY.pad).all()
+    assert again.document[real].tolist() == (np.cumsum(again.tokens[real] == CLS) - 1).tolist()
+    assert again.word_starts[again.tokens < FIRST_TEXT].all()
+    text, before = (Counter(tokens[tokens >= FIRST_TEXT].tolist()) for tokens in (again.tokens, row.tokens))
     assert text <= before
     lost = sum(before.values()) - sum(text.values())
     documents = row.document.max() + 1
     assert lost <= 2 * documents + 2
 
 
-def test_with_room_no_piece_is_lost() -> None:
+def test_with_room_no_token_is_lost() -> None:
     row = packed([6, 9, 12], padding=9)
     for how in BOTH:
         for seed in range(50):
             again = laid(how, row, seed).row
-            assert sorted(again.pieces[again.pieces >= FIRST_TEXT]) == sorted(row.pieces[row.pieces >= FIRST_TEXT])
+            assert sorted(again.tokens[again.tokens >= FIRST_TEXT]) == sorted(row.tokens[row.tokens >= FIRST_TEXT])
 
 
 def test_nsp_says_whether_the_second_half_follows_the_first() -> None:
     row = packed([8, 11, 9, 7], padding=8)
-    after = {int(a): int(b) for a, b in zip(row.pieces, row.pieces[1:], strict=False) if min(a, b) >= FIRST_TEXT}
+    after = {int(a): int(b) for a, b in zip(row.tokens, row.tokens[1:], strict=False) if min(a, b) >= FIRST_TEXT}
     seen = Counter()
     for seed in range(200):
         for first, second, label in halves(laid("nsp", row, seed)):
@@ -96,9 +96,9 @@ def test_nsp_swaps_between_documents_and_leaves_an_odd_one_alone() -> None:
             assert len(owner) == (2 if label else 1)
 
 
-def bisect(piece: int) -> int:
-    """The document of packed([8, 11, 9]) that a piece stood in."""
-    return int(np.searchsorted(np.cumsum([8, 11, 9]) + FIRST_TEXT, piece, side="right"))
+def bisect(token: int) -> int:
+    """The document of packed([8, 11, 9]) that a token stood in."""
+    return int(np.searchsorted(np.cumsum([8, 11, 9]) + FIRST_TEXT, token, side="right"))
 
 
 def test_nsp_cuts_a_row_of_one_document_into_two() -> None:
@@ -131,7 +131,7 @@ def test_halves_are_cut_where_a_word_begins() -> None:
     for seed in range(100):
         ((first, second, _),) = halves(laid("sop", row, seed))
         later = max(first[0], second[0])
-        assert later > FIRST_TEXT and row.word_starts[row.pieces == later].all()
+        assert later > FIRST_TEXT and row.word_starts[row.tokens == later].all()
 
 
 @pytest.mark.parametrize("how", BOTH)
@@ -144,8 +144,8 @@ def test_what_is_said(how: str) -> None:
         sample = objective.sample(row, np.random.default_rng(seed), 0.0)
         words, asked = sample.targets
         assert (words.name, words.head, asked.name, asked.head) == ("mlm", "words", "sentences", "sentences")
-        assert (sample.pieces[words.at] == VOCABULARY.mask).all()
-        assert (sample.pieces[asked.at] == CLS).all()
+        assert (sample.tokens[words.at] == VOCABULARY.mask).all()
+        assert (sample.tokens[asked.at] == CLS).all()
         assert set(asked.labels.tolist()) <= {0, 1}
         assert set(sample.layout.segment.tolist()) == {0, 1}
         words_weight += len(words.at) * words.weight
@@ -174,9 +174,9 @@ def test_the_language_goes_with_the_text() -> None:
     row = replace(packed([9, 9]), language=np.arange(22, dtype=np.int32))
     for seed in range(20):
         again = laid("nsp", row, seed).row
-        text = again.pieces >= FIRST_TEXT
-        where = {int(piece): int(number) for piece, number in zip(row.pieces, row.language, strict=True)}
-        assert [where[piece] for piece in again.pieces[text].tolist()] == again.language[text].tolist()
+        text = again.tokens >= FIRST_TEXT
+        where = {int(token): int(number) for token, number in zip(row.tokens, row.language, strict=True)}
+        assert [where[token] for token in again.tokens[text].tolist()] == again.language[text].tolist()
 
 
 def test_the_hidden_words_are_those_of_mlm() -> None:

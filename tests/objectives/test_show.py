@@ -47,7 +47,7 @@ b         1         ·   ·  ·    ·     ■   ■   ·    [SEP]
     assert table(show("causal", ["你 好", "b"])) == expected
 
 
-def test_words_of_several_pieces_are_hidden_whole() -> None:
+def test_words_of_several_tokens_are_hidden_whole() -> None:
     for seed in range(10):
         shown = show("mlm(words=whole, rate=0.5, replace=all-mask)", ["play ##ing read ##ing"], seed=seed)
         assert shown.count("[MASK]") in (4, 8)  # two or four places, each once as a line and once as a column

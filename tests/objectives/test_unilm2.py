@@ -18,8 +18,8 @@ def drawn(row: Row, seed: int, rate: float = 0.15) -> Sample:
 
 
 def parts(row: Row, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The places of the row, of the hidden pieces behind it, and of their pseudo masks."""
-    count = (len(sample.pieces) - len(row)) // 2
+    """The places of the row, of the hidden tokens behind it, and of their pseudo masks."""
+    count = (len(sample.tokens) - len(row)) // 2
     behind = len(row) + np.arange(count)
     return np.arange(len(row)), behind, behind + count
 
@@ -52,20 +52,20 @@ def test_each_hidden_word_is_said_twice(row: Row, seed: int) -> None:
     masked, again = sample.targets
     assert (masked.name, again.name) == ("masked", "pseudo-masked")
     assert np.array_equal(masked.labels, again.labels) and np.array_equal(again.at, pseudo)
-    assert np.array_equal(sample.pieces[hidden], masked.labels)
-    assert (sample.pieces[masked.at] == VOCABULARY.mask).all() and (sample.pieces[pseudo] == VOCABULARY.mask).all()
+    assert np.array_equal(sample.tokens[hidden], masked.labels)
+    assert (sample.tokens[masked.at] == VOCABULARY.mask).all() and (sample.tokens[pseudo] == VOCABULARY.mask).all()
     for copy in (hidden, pseudo):
         assert np.array_equal(sample.layout.position[copy], sample.layout.position[masked.at])
 
 
 def test_the_share_and_the_lengths_of_blocks() -> None:
-    """15 % of the text; a block is one piece six times in ten, else 2 to 6 in equal shares."""
+    """15 % of the text; a block is one token six times in ten, else 2 to 6 in equal shares."""
     row = long_row(np.random.default_rng(0), length=4096, documents=1)
     lengths, share = np.zeros(7), []
     for seed in range(40):
         sample = drawn(row, seed)
         _, hidden, _ = parts(row, sample)
-        share.append(len(hidden) / np.sum(row.pieces >= FIRST_TEXT))
+        share.append(len(hidden) / np.sum(row.tokens >= FIRST_TEXT))
         blocks = np.unique(sample.layout.step[hidden], return_counts=True)[1]
         lengths += np.bincount(blocks, minlength=7)[:7]
     assert np.mean(share) == pytest.approx(0.15, abs=0.001)

@@ -25,16 +25,16 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
 
 def test_counts_are_those_of_the_documents(shards: Shards) -> None:
     found = count(shards, shards.train)
-    pieces, starts = shards.train.read(0, shards.train.pieces)
-    text = ~np.isin(pieces, sorted(shards.vocabulary.special))
+    tokens, starts = shards.train.read(0, shards.train.token_count)
+    text = ~np.isin(tokens, sorted(shards.vocabulary.special))
     assert len(found.lengths) == shards.manifest.train.documents
-    assert found.lengths.sum() == shards.train.pieces
-    assert found.text == text.sum() == found.pieces.sum()
+    assert found.lengths.sum() == shards.train.token_count
+    assert found.text == text.sum() == found.tokens.sum()
     assert found.words == (starts & text).sum()
 
 
 def test_padding_by_hand() -> None:
-    counts = Counts(np.array([10, 30, 65]), words=1, text=1, pieces=np.ones(1, dtype=int))
+    counts = Counts(np.array([10, 30, 65]), words=1, text=1, tokens=np.ones(1, dtype=int))
     assert counts.padded(64) == pytest.approx(1 - 105 / (4 * 64))
 
 
@@ -52,7 +52,7 @@ def test_lengths_by_hand() -> None:
 def test_a_summary_is_json_and_says_what_was_left_out(shards: Shards) -> None:
     found = json.loads(json.dumps(summary(shards, count(shards, shards.train))))
     assert found["duplicates"] == 20 and sum(found["lengths"].values()) == found["documents"]
-    assert found["pieces_per_word"] >= 1
+    assert found["tokens_per_word"] >= 1
 
 
 def test_a_page_says_what_was_left_out_and_stands_alone(shards: Shards) -> None:

@@ -69,21 +69,21 @@ def test_a_whole_run(tmp_path: Path) -> None:
         "needs 1.701 bits for a byte of held-out text: less than any counting model (the best needs 1.965)."
         in page.text
     )
-    assert "guesses 23.6% of hidden pieces right, 4.6 times what always guessing" in page.text
+    assert "guesses 23.6% of hidden tokens right, 4.6 times what always guessing" in page.text
     for said in ("hybrid-tiny", "done", "16.4M", "0:04:54", "1.85M", "unigram", "bigram", "trigram", "2.13.0+cpu"):
         assert said in page.text
     for title in (
         "Loss: causal",
         "Loss: mlm",
         "Bits per byte",
-        "Next pieces guessed right",
-        "Hidden pieces guessed right",
+        "Next tokens guessed right",
+        "Hidden tokens guessed right",
     ):
         assert title in page.text
     assert "minutes of training" in page.text
     assert page.tags.count("figure") == 10 + 1  # and the lengths of documents
     assert page.tags.count("svg") == 10 * 4 + 1
-    assert "1.31" in page.text and "Pieces a word" in page.text
+    assert "1.31" in page.text and "Tokens a word" in page.text
     assert CONFIG.strip() in page.text
 
 
@@ -115,7 +115,7 @@ def test_it_says_so_when_counting_does_better(tmp_path: Path) -> None:
 
 
 def test_a_verdict_is_not_held_against_counting(tmp_path: Path) -> None:
-    """ELECTRA's discriminator says original or replaced, and no piece."""
+    """ELECTRA's discriminator says original or replaced, and no token."""
     folder = write_run(tmp_path / "run")
     lines = [line | {"losses": {"generator": 5.0, "discriminator": 0.3}, "bits_per_byte": {}} for line in metrics(60)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -132,7 +132,7 @@ def test_it_says_when_not_all_was_counted(tmp_path: Path) -> None:
     told = manifest()
     told["baselines"]["unigram"] |= {"counted": 20_000_000, "of": 64_000_000}
     (folder / "manifest.json").write_text(json.dumps(told))
-    assert "counted 20,000,000 of the 64,000,000 pieces of the training text" in read(folder).text
+    assert "counted 20,000,000 of the 64,000,000 tokens of the training text" in read(folder).text
 
 
 def test_everything_is_escaped(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
     told["status"] = evil
     told["versions"][evil] = evil
     told["samples"] = {
-        "fills": [{"text": f"{evil} [MASK]", "answers": [{"piece": evil, "probability": 0.5}]}],
+        "fills": [{"text": f"{evil} [MASK]", "answers": [{"token": evil, "probability": 0.5}]}],
         "continuations": [{"prompt": evil, "text": evil + evil}],
     }
     (folder / "manifest.json").write_text(json.dumps(told))

@@ -11,7 +11,7 @@ import pytest
 from bothways.evaluation.inspection.layerwise import Layer
 from bothways.evaluation.inspection.layerwise_page import render
 from bothways.reports.charts import COLOURS, GREY, colours_of
-from bothways.reports.html import Markup, join, piece_name, tag
+from bothways.reports.html import Markup, join, tag, token_name
 from bothways.reports.intervals import Dot, figure
 from bothways.reports.page import write_report
 from tests.reports.fake_run import manifest, metrics, write_run
@@ -37,7 +37,7 @@ def test_more_objectives_than_colours_begin_anew() -> None:
 
 @pytest.mark.parametrize("first", ["causal", "mlm"])
 def test_a_run_draws_an_objective_in_one_colour(first: str, tmp_path: Path) -> None:
-    """Whatever loss was measured first; next pieces are causal's, hidden ones mlm's."""
+    """Whatever loss was measured first; next tokens are causal's, hidden ones mlm's."""
     folder = write_run(tmp_path / "run", steps=100)
     lines = [line | {"losses": dict(sorted(line["losses"].items(), reverse=first == "mlm"))} for line in metrics(100)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -45,9 +45,9 @@ def test_a_run_draws_an_objective_in_one_colour(first: str, tmp_path: Path) -> N
     expected = {
         "Loss: causal": "0",
         "Bits per byte": "0",
-        "Next pieces guessed right": "0",
+        "Next tokens guessed right": "0",
         "Loss: mlm": "1",
-        "Hidden pieces guessed right": "1",
+        "Hidden tokens guessed right": "1",
         "Speed": str(GREY),
     }
     assert {title: {*re.findall(r"colour-(\d)", found[title])} for title in expected} == {
@@ -112,7 +112,7 @@ def test_control_characters_are_drawn_as_signs() -> None:
 def test_no_page_holds_a_control_character(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run\x1b", steps=60)
     told = manifest()
-    answers = [{"piece": piece, "probability": 0.1} for piece in ("\x00", " \x1b", "\n", " ")]
+    answers = [{"token": token, "probability": 0.1} for token in ("\x00", " \x1b", "\n", " ")]
     told["samples"] = {
         "fills": [{"text": "a [MASK]\x0c b", "answers": answers}],
         "continuations": [{"prompt": "\x08", "text": "\x08\ud800"}],
@@ -123,8 +123,8 @@ def test_no_page_holds_a_control_character(tmp_path: Path) -> None:
     assert "<span>␀</span>" in page and "<span>(new line)</span>" in page and "<span>(space)</span>" in page
 
 
-def test_pieces_are_named() -> None:
-    assert [piece_name(piece) for piece in (" list", "\n\n", "  ", "\t", "\x00")] == [
+def test_tokens_are_named() -> None:
+    assert [token_name(token) for token in (" list", "\n\n", "  ", "\t", "\x00")] == [
         "list",
         "(new line)",
         "(space)",

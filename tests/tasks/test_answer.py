@@ -46,7 +46,7 @@ def test_every_answer_comes_back_from_its_windows(
     marked = [part for part in parts if not part.labels[0].any()]
     size = marked[0].labels[:, 1].argmax() - marked[0].labels[:, 0].argmax() + 1 if marked else 0
     if kind == "wordpiece" and "🙂" in text:
-        return  # it has no piece there
+        return  # it has no token there
     shared = (length - 3 - len(own.encode("where?"))) // 2
     if not marked:
         assert len(own.encode(text)) >= shared
@@ -57,7 +57,7 @@ def test_every_answer_comes_back_from_its_windows(
     assert found.text == text and context[found.start : found.end] == text and found.start == start
 
 
-def test_without_an_answer_the_first_piece_is_marked_and_may_win() -> None:
+def test_without_an_answer_the_first_token_is_marked_and_may_win() -> None:
     own = tokenizer()
     parts = encode_question(own, "why?", "the quick fox", length=64, answer=(0, 0))
     assert [part.labels[0].tolist() for part in parts] == [[1, 1]]
@@ -72,9 +72,9 @@ def test_an_answer_begins_in_the_window_that_shows_most_around_it() -> None:
     assert len(parts) > 2
     logits = [np.zeros((len(part), 2), dtype=np.float32) for part in parts]
     edge = int(np.flatnonzero(parts[0].of >= 0)[-1])
-    logits[0][edge, 0] = 9.0  # the last piece of the first window stands further inside in the second
-    piece = int(parts[0].of[edge])
-    inside = int(np.flatnonzero(parts[1].of == piece)[0])
+    logits[0][edge, 0] = 9.0  # the last token of the first window stands further inside in the second
+    token = int(parts[0].of[edge])
+    inside = int(np.flatnonzero(parts[1].of == token)[0])
     logits[1][inside, 0] = 3.0
     found = best_span(own, context, parts, logits, may_decline=False)
     assert found.margin == pytest.approx(3.0)

@@ -76,18 +76,18 @@ def test_what_was_taught_otherwise_is_refused(traveller: Path, tagger: Path, tmp
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
 @pytest.mark.parametrize("text", TEXTS)
-def test_every_character_has_a_piece_of_its_own(kind: str, text: str) -> None:
+def test_every_character_has_a_token_of_its_own(kind: str, text: str) -> None:
     """Else two characters would have one state, and could never be told apart."""
     own = train_tokenizer(TEXTS * 8, kind=kind, size=600)
     words = Words.of(text, characters=True)
     assert "".join(words[i] for i in range(len(words))) == text.replace(" ", "")
     (part,) = encode_words(own, words, length=64)
     assert part.of.tolist() == list(range(len(words))) and len(np.unique(part.at)) == len(words)
-    assert own.vocabulary.unk not in part.pieces
+    assert own.vocabulary.unk not in part.tokens
     if kind == "bpe":
-        assert own.decode(part.pieces) == text
+        assert own.decode(part.tokens) == text
     elif text[0] not in "東":  # ideographs begin a word each: only what goes on without a space is said to go on
-        inside = [own.is_inside(int(piece)) for piece in part.pieces[part.at]]
+        inside = [own.is_inside(int(token)) for token in part.tokens[part.at]]
         ends, begins = [-1, *words.spans[:-1, 1].tolist()], words.spans[:, 0].tolist()
         assert inside == [end == begin for end, begin in zip(ends, begins, strict=True)]
 
@@ -97,9 +97,9 @@ def test_words_with_their_places_end_where_they_say(tmp_path: Path) -> None:
     (example,) = read(write(tmp_path / "a.jsonl", record))
     assert [example.words[i] for i in range(3)] == ["서울", "에서", "만났다"] and example.gold == ("B-LOC", "O", "O")
     own = train_tokenizer(["서울에서 서울 만났다", "부산에서 갔다"] * 8, kind="wordpiece", size=600)
-    assert own.pieces(own.encode("서울에서")) == ["서울에서"]
+    assert own.tokens(own.encode("서울에서")) == ["서울에서"]
     (part,) = encode_words(own, example.words, length=64)
-    assert own.pieces(part.pieces[1:-1]) == ["서울", "##에서", "만났다"] and part.at.tolist() == [1, 2, 3]
+    assert own.tokens(part.tokens[1:-1]) == ["서울", "##에서", "만났다"] and part.at.tolist() == [1, 2, 3]
     apart = "cafe\u0301에서"  # places are those of the text as it was given
     (example,) = read(write(tmp_path / "b.jsonl", {"text": apart, "offsets": [[0, 5], [5, 7]], "tags": ["A", "B"]}))
     assert [example.words[i] for i in range(2)] == ["cafe\u0301", "에서"]
@@ -145,8 +145,8 @@ def test_slots_may_be_of_characters(tmp_path: Path) -> None:
 
 
 def test_words_of_the_text_are_tokenized_as_ever() -> None:
-    """Whole words keep the pieces that the body was trained on."""
+    """Whole words keep the tokens that the body was trained on."""
     own = tokenizer("wordpiece")
     words = Words.of("The quick brown fox")
     (part,) = encode_words(own, words, length=64)
-    assert part.pieces[1:-1].tolist() == own.encode("The quick brown fox")
+    assert part.tokens[1:-1].tolist() == own.encode("The quick brown fox")

@@ -36,7 +36,7 @@ def test_an_answer_that_no_window_holds_is_not_taught_as_none(tmp_path: Path, bo
     long = "fox " * 60
     train = write(tmp_path / "a.jsonl", *[ASKED] * 8, {**ASKED, "context": f"{long}jumps", "answers": [{"text": long}]})
     told = config(tmp_path / "one", body, task="answer", train=train, dev=train, epochs=1, length=48)
-    with pytest.raises(DataError, match=r"a.jsonl, line 9: no window holds the answer: it is 60 pieces"):
+    with pytest.raises(DataError, match=r"a.jsonl, line 9: no window holds the answer: it is 60 tokens"):
         finetune(told)
     run = finetune(told.model_copy(update={"skip_bad": True}))
     assert "line 9" in RunFolder(run).manifest()["skipped"][0]
@@ -51,7 +51,7 @@ def test_cuts_are_counted_wherever_they_are_made(tmp_path: Path, body: Path) -> 
     assert evaluate(run, file)["truncated"] == 12
     predict(run, file, tmp_path / "out.jsonl")
     model = bothways.load(run, device="cpu")
-    with pytest.warns(UserWarning, match="cut to the 32 pieces that the model reads: 1 of 1 texts") as warned:
+    with pytest.warns(UserWarning, match="cut to the 32 tokens that the model reads: 1 of 1 texts") as warned:
         alone = model.classify(long[0]["text"])
     assert warned[0].filename == __file__
     assert lines(tmp_path / "out.jsonl")[0]["probabilities"] == pytest.approx(alone.probabilities, abs=0.02)
@@ -61,14 +61,14 @@ def test_a_long_question_is_cut_and_said(tmp_path: Path, body: Path, monkeypatch
     file = write(tmp_path / "a.jsonl", *[ASKED] * 8)
     run = finetune(config(tmp_path, body, task="answer", train=file, dev=file, epochs=1))
     long = {**ASKED, "question": "who is " * 40}
-    with pytest.raises(DataError, match="line 1: a question of 64 pieces leaves no room for its context in 64"):
+    with pytest.raises(DataError, match="line 1: a question of 64 tokens leaves no room for its context in 64"):
         predict(run, write(tmp_path / "b.jsonl", long), tmp_path / "out.jsonl")
     with pytest.raises(UsageError, match="leaves no room"):
         bothways.load(run, device="cpu").answer(long["question"], long["context"])
     monkeypatch.setattr("bothways.inference.spans.QUESTION", 8)
     predict(run, tmp_path / "b.jsonl", tmp_path / "out.jsonl")
-    assert lines(tmp_path / "out.jsonl")[0]["truncated"] == 152  # of 160 pieces
-    with pytest.warns(UserWarning, match="pieces of a question") as warned:
+    assert lines(tmp_path / "out.jsonl")[0]["truncated"] == 152  # of 160 tokens
+    with pytest.warns(UserWarning, match="tokens of a question") as warned:
         bothways.load(run, device="cpu").answer(long["question"], long["context"])
     assert warned[0].filename == __file__
 

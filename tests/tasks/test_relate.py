@@ -58,9 +58,9 @@ def test_no_cut_takes_a_thing_or_a_marker_away(
     assert len(encoded) <= length and encoded.cut == max(0, len(own.encode(" ".join(words))) + 4 + 2 - length)
     begin, *at = encoded.at[0].tolist()
     signs = markers(own)
-    assert begin == 0 and [int(encoded.pieces[place]) for place in at] == [signs[0], signs[0], signs[1], signs[1]]
+    assert begin == 0 and [int(encoded.tokens[place]) for place in at] == [signs[0], signs[0], signs[1], signs[1]]
     for (opens, closes), word in zip((at[:2], at[2:]), (words[first], words[second]), strict=True):
-        inside = [piece for piece in encoded.pieces[opens + 1 : closes].tolist() if piece not in signs]
+        inside = [token for token in encoded.tokens[opens + 1 : closes].tolist() if token not in signs]
         assert own.decode(inside).strip() == word
 
 
@@ -71,10 +71,10 @@ def test_the_order_of_the_things_is_the_order_of_their_markers() -> None:
         for text in ("the <e1>fox</e1> and the <e2>dog</e2>", "the <e2>fox</e2> and the <e1>dog</e1>")
     )
     assert one.at[0, [1, 3]].tolist() == other.at[0, [3, 1]].tolist()
-    assert one.pieces.tolist() != other.pieces.tolist()
+    assert one.tokens.tolist() != other.tokens.tolist()
     signs = markers(own)
     turned = {signs[0]: signs[1], signs[1]: signs[0]}
-    assert [turned.get(piece, piece) for piece in one.pieces.tolist()] == other.pieces.tolist()
+    assert [turned.get(token, token) for token in one.tokens.tolist()] == other.tokens.tolist()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_model_learns_a_relation_and_says_the_same_when_it_is_opened(head: str
     body_again = transformers.AutoModel.from_pretrained(run / "model")
     encoded = encode_related(model.reader.tokenizer, Pair.marked(related(1)[0]["text"]), length=64)
     with torch.inference_mode():
-        theirs = body_again(input_ids=torch.as_tensor(encoded.pieces[None]).long()).last_hidden_state[0]
+        theirs = body_again(input_ids=torch.as_tensor(encoded.tokens[None]).long()).last_hidden_state[0]
         ours = model.reader.model.states(lay([encoded], _answers(model)).batch)[0, : len(encoded)]
     assert torch.allclose(theirs, ours, atol=2e-5)
 
@@ -144,7 +144,7 @@ def test_things_that_do_not_fit_are_an_error_that_names_the_line(tmp_path: Path,
     records = [*related(4), {"text": f"<e1>{'fox ' * 40}</e1> and <e2>dog</e2>", "label": "Jump(e1,e2)"}]
     train = write(tmp_path / "data.jsonl", *records)
     told = config(tmp_path, body, task="relate", train=train, dev=train, length=32, epochs=1)
-    with pytest.raises(DataError, match=r"data.jsonl, line 5: the two things are 41 pieces, .* 26 fit in 32"):
+    with pytest.raises(DataError, match=r"data.jsonl, line 5: the two things are 41 tokens, .* 26 fit in 32"):
         finetune(told)
     run = finetune(told.model_copy(update={"skip_bad": True}))
     assert [line for line in RunFolder(run).manifest()["skipped"] if "line 5" in line]

@@ -142,7 +142,7 @@ def test_a_run_says_how_its_tags_are_written_and_keeps_them(tmp_path: Path, body
 
 
 def test_a_model_of_others_may_have_odd_tags() -> None:
-    """Some publish a tag for [CLS], or for the pieces behind a word's first: in no name."""
+    """Some publish a tag for [CLS], or for the tokens behind a word's first: in no name."""
     labels = ("O", "B-PER", "I-PER", "X", "[CLS]")
     answers = Answers("tag", "tags", labels, "one", "encoder")
     said = tag_words(Words.joined(["Ann", "Lee", "x"]), np.eye(5)[[1, 2, 3]] * 9, answers)

@@ -29,7 +29,7 @@ ANSWERS = Answers("tag", "tags", ("O", "B-A", "I-A"), "one", "encoder")
     "text",
     ["The quick brown fox, 42 dogs: 今天天气很好 naïve 🙂!", "a" * 200 + " fox " * 30, "世界" * 40, "हिन्दी, " * 9],
 )
-def test_every_word_has_the_place_of_its_first_piece(kind: str, length: int, text: str) -> None:
+def test_every_word_has_the_place_of_its_first_token(kind: str, length: int, text: str) -> None:
     own = tokenizer(kind)
     words = Words.of(text)
     parts = encode_words(own, words, length=length)
@@ -37,7 +37,7 @@ def test_every_word_has_the_place_of_its_first_piece(kind: str, length: int, tex
     told = np.concatenate([part.of for part in parts])
     assert told.tolist() == sorted(set(told.tolist()))
     whole, spans = own.encode_spans(words.read)
-    inside = np.concatenate([part.pieces[1:-1] for part in parts])
+    inside = np.concatenate([part.tokens[1:-1] for part in parts])
     assert inside.tolist() == whole.tolist()  # nothing is lost, nothing twice
     place = 0
     for part in parts:
@@ -141,11 +141,11 @@ def test_examples_of_a_row_do_not_see_each_other() -> None:
     answers = Answers("classify", "label", ("a", "b"), "one", "encoder")
     laid = lay(examples, answers)
     batch: Batch = laid.batch
-    assert len(batch.pieces) == 1 and sorted(laid.owner.tolist()) == [0, 1, 2]
+    assert len(batch.tokens) == 1 and sorted(laid.owner.tolist()) == [0, 1, 2]
     (target,) = batch.targets
     for at, owner in zip(np.asarray(target.at).tolist(), laid.owner.tolist(), strict=True):
-        own = batch.pieces[0, at : at + len(examples[owner])]
-        assert own.tolist() == examples[owner].pieces.tolist()
+        own = batch.tokens[0, at : at + len(examples[owner])]
+        assert own.tolist() == examples[owner].tokens.tolist()
         assert batch.layout.position[0, at] == 0
     assert len(np.unique(batch.layout.document[0][batch.layout.real[0]])) == 3
 
@@ -154,4 +154,4 @@ def test_the_longer_of_two_texts_is_cut() -> None:
     own = tokenizer()
     encoded = encode_texts(own, ("a", "the dog " * 40), length=32)
     assert len(encoded) == 32 and encoded.cut == len(own.encode("a")) + len(own.encode("the dog " * 40)) + 3 - 32
-    assert encoded.pieces[1] == own.encode("a")[0] and encoded.segments.tolist()[-1] == 1
+    assert encoded.tokens[1] == own.encode("a")[0] and encoded.segments.tolist()[-1] == 1

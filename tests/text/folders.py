@@ -44,15 +44,15 @@ def bert(folder: Path, *, kind: str = "bert", **said: Any) -> None:
 
 def electra(folder: Path) -> None:
     """A tokenizer.json, and the class by its older name."""
-    pieces = {piece: number for number, piece in enumerate(wordpieces())}
-    transformers.BertTokenizer(vocab=pieces).save_pretrained(folder)
+    tokens = {token: number for number, token in enumerate(wordpieces())}
+    transformers.BertTokenizer(vocab=tokens).save_pretrained(folder)
     _amend(folder, "electra", tokenizer_class="ElectraTokenizerFast")
 
 
 def roberta(folder: Path) -> None:
     engine = byte_level()
-    pieces = [*_ROBERTA[:4], *engine.get_vocab(), "Ġthe", "do", "dog", "Ġd", "<mask>"]
-    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    tokens = [*_ROBERTA[:4], *engine.get_vocab(), "Ġthe", "do", "dog", "Ġd", "<mask>"]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
     merges = [("d", "o"), ("do", "g"), ("Ġ", "d")]
     mask = AddedToken("<mask>", lstrip=True, special=True)
     transformers.RobertaTokenizer(vocab=vocabulary, merges=merges, mask_token=mask).save_pretrained(folder)
@@ -69,9 +69,9 @@ def xlm_roberta(folder: Path) -> None:
 def llama(folder: Path) -> None:
     """SentencePiece's BPE with spaces as letters."""
     bytes_ = [f"<0x{number:02X}>" for number in range(256)]
-    pieces = ["<unk>", "<s>", "</s>", *bytes_, "▁", *LETTERS, "▁t", "▁th", "▁the", "do", "dog"]
+    tokens = ["<unk>", "<s>", "</s>", *bytes_, "▁", *LETTERS, "▁t", "▁th", "▁the", "do", "dog"]
     merges = [("▁", "t"), ("▁t", "h"), ("▁th", "e"), ("d", "o"), ("do", "g")]
-    engine = transformers.LlamaTokenizer(vocab={piece: number for number, piece in enumerate(pieces)}, merges=merges)
+    engine = transformers.LlamaTokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=merges)
     engine.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 1)]
     )

@@ -1,4 +1,4 @@
-"""More pieces for a tokenizer: the commonest pairs, the old pieces as they were, and what stands for the new ones."""
+"""More tokens for a tokenizer: the commonest pairs, the old tokens as they were, and what stands for the new ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as Engine
 from tokenizers import models, pre_tokenizers
 
 from bothways.errors import UsageError
-from bothways.text import Tokenizer, extend_tokenizer, old_pieces
+from bothways.text import Tokenizer, extend_tokenizer, old_tokens
 from bothways.text.extending import _merges
 from tests.inference.made import tokenizer
 from tests.text.test_taken import byte_level
@@ -22,12 +22,12 @@ TEXTS = ["hospital hospitals hospitality, the hospital", "今天天气今天天�
 
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
-def test_old_pieces_keep_their_numbers_and_text_comes_back(kind: str, tmp_path: Path) -> None:
+def test_old_tokens_keep_their_numbers_and_text_comes_back(kind: str, tmp_path: Path) -> None:
     old = tokenizer(kind)
     new = extend_tokenizer(old, TEXTS, count=20)
     assert old.vocabulary.size < new.vocabulary.size <= old.vocabulary.size + 20
     size = old.vocabulary.size
-    assert new.pieces(range(size)) == old.pieces(range(size))
+    assert new.tokens(range(size)) == old.tokens(range(size))
     assert new.roles == old.roles
     assert (new.vocabulary.cls, new.vocabulary.mask) == (old.vocabulary.cls, old.vocabulary.mask)
     for text in TEXTS:
@@ -38,18 +38,18 @@ def test_old_pieces_keep_their_numbers_and_text_comes_back(kind: str, tmp_path: 
 
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
-def test_new_pieces_are_the_sum_of_their_old_ones(kind: str) -> None:
+def test_new_tokens_are_the_sum_of_their_old_ones(kind: str) -> None:
     old = tokenizer(kind)
     new = extend_tokenizer(old, TEXTS, count=20)
-    whence = list(old_pieces(new, old))
-    assert [pieces.tolist() for pieces in whence[: old.vocabulary.size]] == [[i] for i in range(old.vocabulary.size)]
+    whence = list(old_tokens(new, old))
+    assert [tokens.tolist() for tokens in whence[: old.vocabulary.size]] == [[i] for i in range(old.vocabulary.size)]
     for number in range(old.vocabulary.size, new.vocabulary.size):
-        spelt, piece = old.pieces(whence[number]), new.pieces([number])[0]
+        spelt, token = old.tokens(whence[number]), new.tokens([number])[0]
         if kind == "wordpiece":
-            assert [part.startswith("##") for part in spelt] == [piece.startswith("##")] + [True] * (len(spelt) - 1)
-            assert "".join(part.removeprefix("##") for part in spelt) == piece.removeprefix("##")
-        elif piece.isascii():  # others may end within a character, which is then left out
-            assert "".join(spelt) == piece
+            assert [part.startswith("##") for part in spelt] == [token.startswith("##")] + [True] * (len(spelt) - 1)
+            assert "".join(part.removeprefix("##") for part in spelt) == token.removeprefix("##")
+        elif token.isascii():  # others may end within a character, which is then left out
+            assert "".join(spelt) == token
 
 
 def test_roles_are_matched_by_what_they_do(tmp_path: Path) -> None:
@@ -59,22 +59,22 @@ def test_roles_are_matched_by_what_they_do(tmp_path: Path) -> None:
     engine.add_special_tokens(["<s>", "</s>"])
     engine.save(str(tmp_path / "tokenizer.json"))
     old, new = Tokenizer.load(tmp_path), tokenizer("bpe")
-    whence = list(old_pieces(new, old))
+    whence = list(old_tokens(new, old))
     assert whence[new.vocabulary.cls].tolist() == [old.vocabulary.cls]
     assert whence[new.vocabulary.mask].tolist() == []
     plain = (i for i in range(new.vocabulary.size) if i not in new.vocabulary.special)
     word = next(i for i in plain if len(new.text_of(i)) > 2)
-    assert "".join(old.pieces(whence[word])) == new.pieces([word])[0]
+    assert "".join(old.tokens(whence[word])) == new.tokens([word])[0]
 
 
-def test_a_piece_of_several_roles_is_known_to_each(tmp_path: Path) -> None:
+def test_a_token_of_several_roles_is_known_to_each(tmp_path: Path) -> None:
     """Where <|endoftext|> opens and ends a text, the new [CLS] begins as its row, and it stays the end."""
     byte_level("<|endoftext|>").save(str(tmp_path / "tokenizer.json"))
     named = {f"{role}_token": "<|endoftext|>" for role in ("bos", "eos", "unk")}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(named))
     old = Tokenizer.load(tmp_path)
     new = old.with_all_roles()
-    whence = [pieces.tolist() for pieces in old_pieces(new, old)]
+    whence = [tokens.tolist() for tokens in old_tokens(new, old)]
     assert new.vocabulary.sep == 256 != new.vocabulary.cls
     assert whence[new.vocabulary.cls] == whence[new.vocabulary.sep] == [256]
     assert whence[new.vocabulary.mask] == whence[new.vocabulary.unk] == []
@@ -99,19 +99,19 @@ def test_merges_are_those_of_counting_anew_every_time(words: list[str], count: i
         expected.append(best)
         joined: dict[tuple[str, ...], int] = {}
         for word, times in spelt.items():
-            pieces: list[str] = []
-            for piece in word:
-                if pieces and (pieces[-1], piece) == best:
-                    pieces[-1] += piece
+            tokens: list[str] = []
+            for token in word:
+                if tokens and (tokens[-1], token) == best:
+                    tokens[-1] += token
                 else:
-                    pieces.append(piece)
-            joined[tuple(pieces)] = joined.get(tuple(pieces), 0) + times
+                    tokens.append(token)
+            joined[tuple(tokens)] = joined.get(tuple(tokens), 0) + times
         spelt = joined
     assert _merges(counted, count=count, prefix="") == expected
 
 
 def test_what_cannot_be_extended(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="pieces stand together more than once"):
+    with pytest.raises(UsageError, match="tokens stand together more than once"):
         extend_tokenizer(tokenizer("bpe"), ["q"], count=5)
     engine = Engine(models.Unigram([("<unk>", 0.0), ("a", -1.0)], unk_id=0))
     engine.pre_tokenizer = pre_tokenizers.Metaspace()

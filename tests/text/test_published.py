@@ -39,13 +39,13 @@ def agree(theirs: Any, ours: Tokenizer) -> None:
 
     A text is never read as a special token here, which transformers does when it is told so.
     """
-    pieces = [np.array(ours.encode(text), dtype=np.int32) for text in TEXTS]
-    for text, own in zip(TEXTS, pieces, strict=True):
+    tokens = [np.array(ours.encode(text), dtype=np.int32) for text in TEXTS]
+    for text, own in zip(TEXTS, tokens, strict=True):
         assert own.tolist() == theirs(text, add_special_tokens=False, split_special_tokens=True)["input_ids"], text
         assert ours.encode_flat([text])[0].tolist() == own.tolist()
         assert ours.frame.around(own)[0].tolist() == theirs(text, split_special_tokens=True)["input_ids"]
     pair = theirs(TEXTS[0], TEXTS[1], split_special_tokens=True)
-    found, segments, _ = ours.frame.around(*pieces[:2])
+    found, segments, _ = ours.frame.around(*tokens[:2])
     assert found.tolist() == pair["input_ids"]
     assert segments.tolist() == pair.get("token_type_ids", [0] * len(found))
     assert (ours.length or int(1e30)) == theirs.model_max_length

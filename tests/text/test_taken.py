@@ -16,14 +16,14 @@ from bothways.text import Tokenizer
 def byte_level(*specials: str) -> Engine:
     """A GPT-2-like tokenizer without merges."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    engine = Engine(models.BPE({piece: number for number, piece in enumerate(alphabet)}, []))
+    engine = Engine(models.BPE({token: number for number, token in enumerate(alphabet)}, []))
     engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     engine.decoder = decoders.ByteLevel()
     engine.add_special_tokens([AddedToken(name, special=True) for name in specials])
     return engine
 
 
-def test_missing_roles_become_new_pieces_at_the_end(tmp_path) -> None:
+def test_missing_roles_become_new_tokens_at_the_end(tmp_path) -> None:
     """Where text is to be prepared with it; loaded alone, a tokenizer has what it came with."""
     byte_level("<|endoftext|>").save(str(tmp_path / "tokenizer.json"))
     loaded = Tokenizer.load(tmp_path)
@@ -61,8 +61,8 @@ def test_the_configuration_beside_it_names_the_roles(tmp_path) -> None:
     assert tokenizer.encode_marked("x <e>")[-1] == tokenizer.vocabulary.mask
 
 
-def test_one_piece_plays_one_role_in_what_is_prepared(tmp_path) -> None:
-    """Rows count documents by [CLS], which must not end them: the piece of several roles stays the end of a text."""
+def test_one_token_plays_one_role_in_what_is_prepared(tmp_path) -> None:
+    """Rows count documents by [CLS], which must not end them: the token of several roles stays the end of a text."""
     byte_level("<s>").save(str(tmp_path / "tokenizer.json"))
     named = {f"{role}_token": "<s>" for role in ("bos", "eos", "unk", "pad")}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(named))
@@ -96,11 +96,11 @@ def test_what_ends_a_text_is_what_the_models_files_name(generation, config, ends
 def test_an_end_that_is_no_number_is_named(tmp_path) -> None:
     byte_level("<a>").save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "config.json").write_text(json.dumps({"eos_token_id": "<a>"}))
-    with pytest.raises(DataError, match=r"config.json: eos_token_id: expected the number of a piece, .* got '<a>'"):
+    with pytest.raises(DataError, match=r"config.json: eos_token_id: expected the number of a token, .* got '<a>'"):
         Tokenizer.load(tmp_path)
 
 
-def test_names_of_special_pieces_are_read_where_a_template_wrote_them(tmp_path) -> None:
+def test_names_of_special_tokens_are_read_where_a_template_wrote_them(tmp_path) -> None:
     byte_level("<a>", "<b>").save(str(tmp_path / "tokenizer.json"))
     tokenizer = Tokenizer.load(tmp_path)
     assert tokenizer.encode_named("<a>x<b>") == [256, *tokenizer.encode("x"), 257]
@@ -108,10 +108,10 @@ def test_names_of_special_pieces_are_read_where_a_template_wrote_them(tmp_path) 
 
 
 def test_a_vocabulary_file_is_berts(tmp_path) -> None:
-    pieces = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "dog", "##s", "世", ",", "e", "##é"]
-    (tmp_path / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    tokens = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "dog", "##s", "世", ",", "e", "##é"]
+    (tmp_path / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
     tokenizer = Tokenizer.load(tmp_path)
-    assert tokenizer.pieces(tokenizer.encode("The DOGS, 世")) == ["the", "dog", "##s", ",", "世"]
+    assert tokenizer.tokens(tokenizer.encode("The DOGS, 世")) == ["the", "dog", "##s", ",", "世"]
     assert tokenizer.vocabulary.reserved == {1}
 
 
@@ -125,9 +125,9 @@ def test_published_vocabularies_load(shared_data) -> None:
     folder = shared_data / "models" / "tokenizers"
     english = Tokenizer.load(folder / "bert_base_uncased_vocab.txt")
     assert english.vocabulary.size == 30522
-    assert english.pieces(english.encode("Unbelievable dogs")) == ["unbelievable", "dogs"]
+    assert english.tokens(english.encode("Unbelievable dogs")) == ["unbelievable", "dogs"]
     chinese = Tokenizer.load(folder / "bert_base_chinese_vocab.txt")
-    assert chinese.pieces(chinese.encode("语言模型")) == list("语言模型")
+    assert chinese.tokens(chinese.encode("语言模型")) == list("语言模型")
 
 
 @pytest.mark.parametrize("template", ["encoder", "decoder"])

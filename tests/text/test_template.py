@@ -45,7 +45,7 @@ def qwen() -> Engine:
 
 
 def bare() -> Engine:
-    """No template: nothing is put around a text, whatever its special pieces are called."""
+    """No template: nothing is put around a text, whatever its special tokens are called."""
     return byte_level("[CLS]", "[SEP]")
 
 
@@ -63,11 +63,11 @@ def test_one_text_and_two_as_transformers_frames_them(kind, tmp_path: Path) -> N
         for texts in (["a b"], ["naïve", "café au lait"]):
             expected = theirs(*texts)
             own = [np.array(tokenizer.encode(text)) for text in texts]
-            pieces, segments, begins = tokenizer.frame.around(*own)
-            assert pieces.tolist() == expected["input_ids"]
-            assert segments.tolist() == expected.get("token_type_ids", [0] * len(pieces))
-            assert all((pieces[at : at + len(text)] == text).all() for at, text in zip(begins, own, strict=True))
-            assert tokenizer.frame.room(20, len(texts)) == 20 - len(pieces) + sum(map(len, own))
+            tokens, segments, begins = tokenizer.frame.around(*own)
+            assert tokens.tolist() == expected["input_ids"]
+            assert segments.tolist() == expected.get("token_type_ids", [0] * len(tokens))
+            assert all((tokens[at : at + len(text)] == text).all() for at, text in zip(begins, own, strict=True))
+            assert tokenizer.frame.room(20, len(texts)) == 20 - len(tokens) + sum(map(len, own))
 
 
 @pytest.mark.parametrize("puts", [True, False])
@@ -78,6 +78,6 @@ def test_the_template_outdoes_what_the_configuration_asks_for(puts: bool, tmp_pa
     beside = tmp_path / "tokenizer_config.json"
     beside.write_text(json.dumps({**json.loads(beside.read_text()), "add_bos_token": not puts, "add_eos_token": True}))
     tokenizer, theirs = Tokenizer.load(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
-    pieces, _, _ = tokenizer.frame.around(np.array(tokenizer.encode("a b")))
-    assert pieces.tolist() == theirs("a b")["input_ids"]
-    assert (pieces[0] == 256) == puts
+    tokens, _, _ = tokenizer.frame.around(np.array(tokenizer.encode("a b")))
+    assert tokens.tolist() == theirs("a b")["input_ids"]
+    assert (tokens[0] == 256) == puts

@@ -1,4 +1,4 @@
-"""Text to pieces and back; text is never read as a special piece, unless it is asked for."""
+"""Text to tokens and back; text is never read as a special token, unless it is asked for."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_byte_level_gives_back_every_text(bpe: Tokenizer, text: str) -> None:
         "(don't),'s \"x\u0301",
     ]
 )
-def test_the_table_of_chunks_changes_no_piece(request: pytest.FixtureRequest, kind: str, texts: list[str]) -> None:
+def test_the_table_of_chunks_changes_no_token(request: pytest.FixtureRequest, kind: str, texts: list[str]) -> None:
     tokenizer = request.getfixturevalue(kind)
     assert tokenizer._chunks
-    assert [pieces.tolist() for pieces in tokenizer.encode_batch(texts)] == [tokenizer.encode(text) for text in texts]
+    assert [tokens.tolist() for tokens in tokenizer.encode_batch(texts)] == [tokenizer.encode(text) for text in texts]
 
 
 def test_long_texts_are_cut_into_segments_without_a_trace(bpe: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_trained_tokenizers_have_the_five_roles_first(bpe: Tokenizer, wordpiece:
     for tokenizer in (bpe, wordpiece):
         roles = tokenizer.vocabulary
         assert (roles.pad, roles.unk, roles.cls, roles.sep, roles.mask) == (0, 1, 2, 3, 4)
-        assert tokenizer.pieces(range(5)) == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        assert tokenizer.tokens(range(5)) == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         assert roles.size <= 600
 
 
@@ -128,11 +128,11 @@ def test_loading_says_what_it_expected(tmp_path) -> None:
         Tokenizer.load(tmp_path)
 
 
-def test_spans_name_the_first_character_of_every_piece(bpe: Tokenizer) -> None:
+def test_spans_name_the_first_character_of_every_token(bpe: Tokenizer) -> None:
     text = "世界 naïve 😀!"
-    pieces, spans = bpe.encode_spans(text)
+    tokens, spans = bpe.encode_spans(text)
     places = spans[:, 0]
-    assert pieces.tolist() == bpe.encode(text)
+    assert tokens.tolist() == bpe.encode(text)
     assert (spans[:, 1] > places).all()
     assert places[0] == 0
     assert (np.diff(places) >= 0).all()

@@ -14,9 +14,9 @@ from tests.text.folders import bert, wordpieces, write
 HINDI, VIETNAMESE = "हिन्दी", "Tiếng"
 
 
-def pieces(folder: Path, text: str) -> list[str]:
+def tokens(folder: Path, text: str) -> list[str]:
     tokenizer = Tokenizer.load(folder)
-    return tokenizer.pieces(tokenizer.encode(text))
+    return tokenizer.tokens(tokenizer.encode(text))
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,9 @@ def pieces(folder: Path, text: str) -> list[str]:
 )
 def test_tokenizer_config_says_how(said: dict[str, Any], text: str, expected: list[str], tmp_path: Path) -> None:
     bert(tmp_path, **said)
-    assert pieces(tmp_path, text) == expected
+    assert tokens(tmp_path, text) == expected
     Tokenizer.load(tmp_path).save(tmp_path / "again", template="own")
-    assert pieces(tmp_path / "again", text) == expected
+    assert tokens(tmp_path / "again", text) == expected
 
 
 def test_tokens_added_later_are_read_and_numbered_behind_the_vocabulary(tmp_path: Path) -> None:
@@ -60,9 +60,9 @@ def test_where_no_file_says_it_text_is_lower_cased_and_one_is_told(tmp_path: Pat
     bert(tmp_path)
     (tmp_path / "tokenizer_config.json").unlink()
     with pytest.warns(UserWarning, match=r"capital letters \(The, ...\) are never met. If the model is cased"):
-        assert pieces(tmp_path, "The Dog") == ["the", "dog"]
+        assert tokens(tmp_path, "The Dog") == ["the", "dog"]
     (tmp_path / "vocab.txt").write_text("[UNK]\nthe\n<S>\n")
-    assert pieces(tmp_path, "The Dog") == ["the", "[UNK]"]
+    assert tokens(tmp_path, "The Dog") == ["the", "[UNK]"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_what_no_tokenizer_here_does_is_refused_by_name(said: dict[str, Any], tm
 
 def test_what_changes_nothing_is_accepted(tmp_path: Path) -> None:
     bert(tmp_path, never_split=["[CLS]", "[MASK]"], do_basic_tokenize=True, name_or_path="somebody/something")
-    assert pieces(tmp_path, "The dog") == ["The", "dog"]
+    assert tokens(tmp_path, "The dog") == ["The", "dog"]
 
 
 def test_the_vocabulary_must_hold_the_unknown_token(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from bothways.text import Tokenizer
 
 
 def words(tokenizer: Tokenizer, text: str) -> list[str]:
-    """The text's words, as the word starts part its pieces."""
-    pieces = tokenizer.encode(text)
-    starts = np.flatnonzero(tokenizer.word_starts(pieces)).tolist()
-    return [tokenizer.decode(pieces[a:b]) for a, b in zip(starts, [*starts[1:], len(pieces)], strict=True)]
+    """The text's words, as the word starts part its tokens."""
+    tokens = tokenizer.encode(text)
+    starts = np.flatnonzero(tokenizer.word_starts(tokens)).tolist()
+    return [tokenizer.decode(tokens[a:b]) for a, b in zip(starts, [*starts[1:], len(tokens)], strict=True)]
 
 
 def test_english_words_are_whole_with_their_endings(bpe: Tokenizer) -> None:
@@ -49,11 +49,11 @@ def test_every_word_of_plain_english_is_one_word(bpe: Tokenizer, text: str) -> N
     assert [word for word in found if word] == text.split()
 
 
-def test_special_pieces_stand_alone(bpe: Tokenizer) -> None:
+def test_special_tokens_stand_alone(bpe: Tokenizer) -> None:
     inside = bpe.encode("Unbelievably")
     assert len(inside) > 1
-    pieces = [2, *inside, 4, *inside[1:], 3]
-    assert bpe.word_starts(pieces).tolist() == [True, True, *[False] * (len(inside) - 1), True, True] + [False] * (
+    tokens = [2, *inside, 4, *inside[1:], 3]
+    assert bpe.word_starts(tokens).tolist() == [True, True, *[False] * (len(inside) - 1), True, True] + [False] * (
         len(inside) - 2
     ) + [True]
 

@@ -30,12 +30,12 @@ def small_model(*, layers: int = 1, width: int = 32, seed: int = 0) -> Model:
 
 
 def text_row(rng: np.random.Generator, *, length: int = LENGTH, documents: int = 3) -> Row:
-    """Random pieces in a few documents, each [CLS] ... [SEP]."""
-    pieces = rng.integers(5, VOCABULARY.size, length).astype(np.int32)
+    """Random tokens in a few documents, each [CLS] ... [SEP]."""
+    tokens = rng.integers(5, VOCABULARY.size, length).astype(np.int32)
     starts = np.arange(documents) * (length // documents)
-    pieces[starts], pieces[[*(starts[1:] - 1), length - 1]] = VOCABULARY.cls, VOCABULARY.sep
-    document = (np.cumsum(pieces == VOCABULARY.cls) - 1).astype(np.int32)
-    return Row(pieces, document, np.ones(length, dtype=bool))
+    tokens[starts], tokens[[*(starts[1:] - 1), length - 1]] = VOCABULARY.cls, VOCABULARY.sep
+    document = (np.cumsum(tokens == VOCABULARY.cls) - 1).astype(np.int32)
+    return Row(tokens, document, np.ones(length, dtype=bool))
 
 
 def batches(objective: Objective, *, rows: int, each: int, seed: int = 0) -> list[Batch]:

@@ -99,7 +99,7 @@ def test_a_step_is_the_same_however_it_is_dealt_out(objective: str) -> None:
 def alone(sample: Sample, number: int) -> Sample:
     """One document of a sample in a row of its own, padded to the same length."""
     mine = np.flatnonzero(sample.layout.document == number)
-    padding = np.arange(len(sample.pieces) - len(mine))
+    padding = np.arange(len(sample.tokens) - len(mine))
     layout = sample.layout.map(lambda column: np.concatenate([column[mine], np.zeros_like(column[: len(padding)])]))
     layout.document[len(mine) :] = -1 - padding
     targets = []
@@ -108,8 +108,8 @@ def alone(sample: Sample, number: int) -> Sample:
         weight = np.broadcast_to(target.weight, len(inside))[inside]
         at, labels = np.searchsorted(mine, target.at[inside]), target.labels[inside]
         targets.append(replace(target, at=at, labels=labels, weight=weight))
-    pieces = np.concatenate([sample.pieces[mine], np.full_like(padding, VOCABULARY.pad)])
-    return Sample(pieces, layout, tuple(targets))
+    tokens = np.concatenate([sample.tokens[mine], np.full_like(padding, VOCABULARY.pad)])
+    return Sample(tokens, layout, tuple(targets))
 
 
 @pytest.mark.parametrize("objective", ["causal", "mlm(replace=all-mask)", "prefix", "unilm1"])

@@ -48,7 +48,7 @@ def by_regular_expression(line: str) -> list[str]:
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
 @pytest.mark.parametrize("block", [7, 1 << 22])
 def test_words_are_those_of_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, block: int) -> None:
-    """Whatever the tokenizer cut them into, and wherever a block of pieces ends."""
+    """Whatever the tokenizer cut them into, and wherever a block of tokens ends."""
     monkeypatch.setattr(module, "_BLOCK", block)
     lines = [line.replace("wasn't", "was") for line in LINES] if kind == "wordpiece" else LINES  # BERT cuts there
     words, *texts = read_words(shards(tmp_path, lines, kind=kind), min_count=1, lowercase=False)

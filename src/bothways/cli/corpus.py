@@ -33,7 +33,7 @@ Balance = Annotated[
     float | None,
     typer.Option(help="Have languages stand by this power of their sizes: 0.7 as XLM does; the small ones gain."),
 ]
-Extend = Annotated[int | None, typer.Option(min=1, help="Add so many pieces to --tokenizer, as this text has them.")]
+Extend = Annotated[int | None, typer.Option(min=1, help="Add so many tokens to --tokenizer, as this text has them.")]
 Shards = Annotated[Path, typer.Argument(help="A folder that prepare made.")]
 
 
@@ -48,7 +48,7 @@ def prepare(
     ] = "blocks",
     fields: Annotated[list[str], typer.Option("--field", help="A field that holds text; may be repeated.")] = ["text"],  # noqa: B006
     kind: Annotated[Literal["bpe", "wordpiece"], typer.Option(help="The tokenizer to train.")] = "bpe",
-    vocabulary: Annotated[int, typer.Option(help="How many pieces it may have.")] = 8192,
+    vocabulary: Annotated[int, typer.Option(help="How many tokens it may have.")] = 8192,
     sample: Annotated[int, typer.Option(help="Bytes of text it is trained on at most.")] = 64 << 20,
     tokenizer: Annotated[
         Path | None,
@@ -119,15 +119,15 @@ def verify(shards: Shards) -> None:
 
     with doing("reading every byte"):
         manifest = check(shards)
-    pieces = manifest.train.pieces + manifest.validation.pieces
-    say(f"{shards} is whole: {pieces:,} pieces, fingerprint {manifest.fingerprint}")
+    tokens = manifest.train.token_count + manifest.validation.token_count
+    say(f"{shards} is whole: {tokens:,} tokens, fingerprint {manifest.fingerprint}")
 
 
 def corpus_report(
     shards: Shards,
     out: Annotated[Path | None, typer.Option(help="Where to write the page.  [default: SHARDS/report.html]")] = None,
 ) -> None:
-    """Write a page about shards: sources, duplicates, lengths, padding, how text is cut into pieces."""
+    """Write a page about shards: sources, duplicates, lengths, padding, how text is cut into tokens."""
     load_torch()
     from bothways.corpus import Shards as Corpus
     from bothways.reports.corpus import corpus_report as render
@@ -142,10 +142,10 @@ def corpus_report(
 def show_rows(
     shards: Shards,
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 2,
-    length: Annotated[int, typer.Option(min=2, help="Pieces in a row; a run's are 128 if not told otherwise.")] = 64,
+    length: Annotated[int, typer.Option(min=2, help="Tokens in a row; a run's are 128 if not told otherwise.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="The run's seed, which draws the order.")] = 0,
 ) -> None:
-    """Show rows as the model sees them: documents, positions, and pieces with | before every word."""
+    """Show rows as the model sees them: documents, positions, and tokens with | before every word."""
     load_torch()
     from bothways import corpus
 
@@ -164,7 +164,7 @@ def _show_manifest(manifest: Manifest) -> None:
     streams = Table(box=None, pad_edge=False, header_style="bold")
     for table, first, headings in (
         (sources, "source", ("documents", "MB", "duplicates", "excluded", "skipped")),
-        (streams, "stream", ("documents", "pieces", "bytes a piece", "unknown pieces")),
+        (streams, "stream", ("documents", "tokens", "bytes a token", "unknown tokens")),
     ):
         table.add_column(first)
         for heading in headings:
@@ -175,7 +175,7 @@ def _show_manifest(manifest: Manifest) -> None:
         name += f" ({'-'.join(source.languages)})" if source.languages else ""
         sources.add_row(name, f"{source.documents:,}", f"{source.bytes / 1e6:.1f}", *(f"{count:,}" for count in counts))
     for name, split in (("train", manifest.train), ("validation", manifest.validation)):
-        ratio = f"{split.bytes_per_piece:.2f}"
-        streams.add_row(name, f"{split.documents:,}", f"{split.pieces:,}", ratio, f"{split.unknown:,}")
+        ratio = f"{split.bytes_per_token:.2f}"
+        streams.add_row(name, f"{split.documents:,}", f"{split.token_count:,}", ratio, f"{split.unknown:,}")
     draw(sources, "", streams)
     say(f"\nfingerprint {manifest.fingerprint}")

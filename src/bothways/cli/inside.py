@@ -26,7 +26,7 @@ def contextuality(
     runs: Annotated[list[Path], typer.Argument(help="Runs or Hugging Face folders, side by side.")],
     texts: Annotated[Path, typer.Option(help="A file of text, one a line; or jsonl, csv, tsv.")],
     out: Annotated[Path | None, typer.Option(help="Write a page with pictures here.")] = None,
-    pieces: Annotated[int, typer.Option(min=100, help="To read at most.")] = 100_000,
+    tokens: Annotated[int, typer.Option(min=100, help="To read at most.")] = 100_000,
     json: Json = False,
 ) -> None:
     """How much do words' states depend on context? Layer by layer, each measure beside what random words give."""
@@ -36,7 +36,7 @@ def contextuality(
 
     room_for(out)
     read = read_texts(texts)
-    by_model, failed = _each(runs, lambda name, one: list(measure(one.reader, read, name=name, most_pieces=pieces)))
+    by_model, failed = _each(runs, lambda name, one: list(measure(one.reader, read, name=name, most_tokens=tokens)))
     found = [one for ones in by_model.values() for one in ones]
     if out is not None:
         from bothways.evaluation.inspection.contextuality_page import render
@@ -196,7 +196,7 @@ def _names(runs: list[Path]) -> list[str]:
 
 def _show(one: Contextuality) -> None:
     unknown = f", {one.unknown:,} unknown and left out" if one.unknown else ""
-    say(f"\n{one.name}, read from {one.reads}: {one.pieces:,} pieces, {len(one.words):,} words{unknown}")
+    say(f"\n{one.name}, read from {one.reads}: {one.tokens:,} tokens, {len(one.words):,} words{unknown}")
     say(f"{'layer':>5} {'self-similarity':>20} {'within a text':>20} {'explained':>20} {'anisotropy':>12}")
     for i, layer in enumerate(one.layers):
         said = layer.figures()

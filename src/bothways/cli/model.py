@@ -33,13 +33,13 @@ def fill(
     for masks in answers:
         for guesses in masks:
             for guess in guesses:
-                say(f"{guess.probability:6.1%}  {guess.piece.strip():12s}  {guess.text}")
+                say(f"{guess.probability:6.1%}  {guess.token.strip():12s}  {guess.text}")
             say()
     return None
 
 
 Steps = Annotated[
-    int | None, typer.Option(min=1, help="By unmasking: in how many passes all is said; left out, one piece a pass.")
+    int | None, typer.Option(min=1, help="By unmasking: in how many passes all is said; left out, one token a pass.")
 ]
 Order = Annotated[
     Literal["confidence", "random"],
@@ -52,16 +52,16 @@ def infill(
     run: Run,
     texts: Texts,
     length: Annotated[
-        int | None, typer.Option(min=1, help="Of the gap, in pieces; left out, the best is found.")
+        int | None, typer.Option(min=1, help="Of the gap, in tokens; left out, the best is found.")
     ] = None,
-    longest: Annotated[int, typer.Option(min=1, help="Gaps of 1 piece to so many are tried.")] = 8,
+    longest: Annotated[int, typer.Option(min=1, help="Gaps of 1 token to so many are tried.")] = 8,
     steps: Steps = None,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest piece every time.")] = 0.0,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token every time.")] = 0.0,
     order: Order = "confidence",
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Write out what is missing in a text: one [GAP] of any length, and a piece for every [MASK]."""
+    """Write out what is missing in a text: one [GAP] of any length, and a token for every [MASK]."""
     model = load(run)
     written = model.infill(
         texts, length=length, longest=longest, steps=steps, temperature=temperature, order=order, seed=seed
@@ -75,23 +75,23 @@ def infill(
 def extend(
     run: Run,
     texts: Texts,
-    max_new_tokens: Annotated[int, typer.Option(min=0, help="How many pieces to add at most.")] = 40,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest piece every time.")] = 1.0,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Choose among the so many likeliest pieces.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=0, help="How many tokens to add at most.")] = 40,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token every time.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Choose among the so many likeliest tokens.")] = None,
     top_p: Annotated[
-        float, typer.Option(help="Choose among the likeliest pieces that hold this share together.")
+        float, typer.Option(help="Choose among the likeliest tokens that hold this share together.")
     ] = 1.0,
     seed: Seed = 0,
     beams: Annotated[
         int | None, typer.Option(min=1, help="Draw nothing; look for the likeliest text with so many candidates.")
     ] = None,
     length_penalty: Annotated[float, typer.Option(help="Of beams: 0 is for short texts, 1 for long ones.")] = 0.6,
-    no_repeat: Annotated[int | None, typer.Option(min=1, help="Write no run of so many pieces twice.")] = None,
+    no_repeat: Annotated[int | None, typer.Option(min=1, help="Write no run of so many tokens twice.")] = None,
     steps: Steps = None,
     order: Order = "confidence",
     special_tokens: Annotated[
         bool,
-        typer.Option("--special-tokens", help="Names of special pieces in a text are those pieces: of chat templates."),
+        typer.Option("--special-tokens", help="Names of special tokens in a text are those tokens: of chat templates."),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -121,14 +121,14 @@ def score(
     texts: Texts,
     how: Annotated[
         Literal["causal", "pseudo"],
-        typer.Option(help="Each piece after those before it, or each hidden among all others."),
+        typer.Option(help="Each token after those before it, or each hidden among all others."),
     ] = "causal",
     within_word: Annotated[
-        bool, typer.Option("--within-word", help="pseudo: hide the rest of the word with its piece.")
+        bool, typer.Option("--within-word", help="pseudo: hide the rest of the word with its token.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """How probable texts are: the sum of the log-probabilities of their pieces, in nats."""
+    """How probable texts are: the sum of the log-probabilities of their tokens, in nats."""
     nats = load(run).score(texts, how=how, within_word=within_word)
     if json:
         return print_json([{"text": text, "nats": float(sum_)} for text, sum_ in zip(texts, nats, strict=True)])

@@ -36,8 +36,8 @@ def plan(
     utilisation: Annotated[float | None, typer.Option(help="Share of their peak.  [default: 0.4]")] = None,
     price: Annotated[float | None, typer.Option(help="Of an hour of one device.")] = None,
     objective: Annotated[str, typer.Option(help="What is trained.")] = "hybrid",
-    length: Annotated[int, typer.Option(min=8, help="Pieces in a row.")] = 128,
-    vocabulary: Annotated[int, typer.Option(min=8, help="Pieces, where no shards say.")] = 8192,
+    length: Annotated[int, typer.Option(min=8, help="Tokens in a row.")] = 128,
+    vocabulary: Annotated[int, typer.Option(min=8, help="Tokens, where no shards say.")] = 8192,
     recompute: Annotated[bool, typer.Option("--recompute", help="Forward passes again, to save memory.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Work published figures out again: which disagree?")] = False,
     json: Json = False,
@@ -107,11 +107,11 @@ def _refuse(why: str, named: Mapping[str, str], *ignored: str) -> None:
 
 
 def _text(shards: Path) -> tuple[int, float]:
-    """The size of the vocabulary, and how many pieces there are to train on."""
+    """The size of the vocabulary, and how many tokens there are to train on."""
     from bothways.corpus import Shards
 
     text = Shards.open(shards)
-    return text.vocabulary.size, float(text.manifest.train.pieces)
+    return text.vocabulary.size, float(text.manifest.train.token_count)
 
 
 def _amount(text: str, option: str) -> float:

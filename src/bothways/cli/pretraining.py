@@ -159,7 +159,7 @@ def _show_result(folder: Path, *, json: bool) -> None:
     if json:
         return print_json({"run": str(folder), "report": str(folder / "report.html"), "faces": faces})
     for name, (before, after) in _general(folder).items():
-        say(f"\nother text  loss of the {name} piece {before:.3f} before, {after:.3f} after")
+        say(f"\nother text  loss of the {name} token {before:.3f} before, {after:.3f} after")
     say(f"\nreport  {folder / 'report.html'}")
     for name in faces:
         say(f"model   {folder / name}")

@@ -1,4 +1,4 @@
-"""Files to clean documents, to shards of pieces, to rows."""
+"""Files to clean documents, to shards of tokens, to rows."""
 
 from bothways.corpus.bidirectional_ngrams import Statistics
 from bothways.corpus.options import PrepareOptions

@@ -4,7 +4,7 @@ XLM (Conneau & Lample 2019, section 3.1) draws a language with a probability tha
 of the text, for texts and for pairs apart (the power as the authors give it for XNLI, facebookresearch/XLM#119).
 
 Here it is done when text is prepared: a document of a rare language stands more often, so that the order of the rows
-stays a matter of seed and epoch alone, an epoch still reads every piece once, and what stands how often can be read in
+stays a matter of seed and epoch alone, an epoch still reads every token once, and what stands how often can be read in
 the manifest. The largest language stands as often as it was asked to, one with a share p of the text and the largest
 with P stands (P / p)^(1 - power) times as often.
 """

@@ -1,6 +1,6 @@
-"""How a stream of shards is cut: lengths of documents, words, which pieces are common.
+"""How a stream of shards is cut: lengths of documents, words, which tokens are common.
 
-Letters: D documents, V pieces of the vocabulary.
+Letters: D documents, V tokens of the vocabulary.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ import numpy as np
 
 from bothways.corpus.shards import Shards, Stream
 
-AT_ONCE = 1 << 22  # pieces in memory
+AT_ONCE = 1 << 22  # tokens in memory
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Of a stream, or of its beginning.
 
-    lengths  [D] pieces of each document, specials included
+    lengths  [D] tokens of each document, specials included
     words    how many begin
-    text     pieces that are text
-    pieces   [V] how often each stands there
+    text     tokens that are text
+    tokens   [V] how often each stands there
     """
 
     lengths: np.ndarray
     words: int
     text: int
-    pieces: np.ndarray
+    tokens: np.ndarray
 
     def padded(self, length: int) -> float:
         """The share of a row that would be padding, were every document alone in rows of this length."""
@@ -37,23 +37,23 @@ class Counts:
 
 
 def count(shards: Shards, stream: Stream, *, at_most: int | None = None) -> Counts:
-    """Reads all of it a part at a time, or the whole documents among its first `at_most` pieces.
+    """Reads all of it a part at a time, or the whole documents among its first `at_most` tokens.
 
     Raises:
         DataError: a block that is not what was written.
     """
     is_text, begins = shards.vocabulary.text_table(), [np.empty(0, dtype=np.int64)]
-    words, pieces = 0, np.zeros(shards.vocabulary.size, dtype=np.int64)
-    end = min(stream.pieces, at_most or stream.pieces)
+    words, tokens = 0, np.zeros(shards.vocabulary.size, dtype=np.int64)
+    end = min(stream.token_count, at_most or stream.token_count)
     for start in range(0, end, AT_ONCE):
         some, starts = stream.read(start, min(start + AT_ONCE, end))
         begins.append(np.flatnonzero(some == shards.vocabulary.cls) + start)
         text = is_text[some]
         words += int((starts & text).sum())
-        pieces += np.bincount(some[text], minlength=len(pieces))
-    whole = [stream.pieces] if end == stream.pieces else []
+        tokens += np.bincount(some[text], minlength=len(tokens))
+    whole = [stream.token_count] if end == stream.token_count else []
     lengths = np.diff([*np.concatenate(begins), *whole])
-    return Counts(lengths=lengths, words=words, text=int(pieces.sum()), pieces=pieces)
+    return Counts(lengths=lengths, words=words, text=int(tokens.sum()), tokens=tokens)
 
 
 def by_length(lengths: np.ndarray) -> dict[int, int]:
@@ -68,13 +68,16 @@ def summary(shards: Shards, counts: Counts) -> dict[str, Any]:
     """What a report says of shards, as JSON."""
     train, sources = shards.manifest.train, shards.manifest.sources
     return {
-        "pieces": train.pieces,
+        "tokens": train.token_count,
         "documents": train.documents,
-        "held_out": {"pieces": shards.manifest.validation.pieces, "documents": shards.manifest.validation.documents},
+        "held_out": {
+            "tokens": shards.manifest.validation.token_count,
+            "documents": shards.manifest.validation.documents,
+        },
         "vocabulary": shards.vocabulary.size,
-        "bytes_per_piece": train.bytes_per_piece,
-        "pieces_per_word": counts.text / max(1, counts.words),
-        "unknown": train.unknown / max(1, train.pieces),
+        "bytes_per_token": train.bytes_per_token,
+        "tokens_per_word": counts.text / max(1, counts.words),
+        "unknown": train.unknown / max(1, train.token_count),
         "read": sum(source.documents for source in sources),
         "duplicates": sum(source.duplicates for source in sources),
         "lengths": by_length(counts.lengths),

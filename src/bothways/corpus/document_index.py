@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RECORD = np.dtype([("length", "<u4"), ("first", "<u4"), ("language", "u1", 2)])
-"""Pieces with specials; those of the first side (0: the document is no pair); the language of each side."""
+"""Tokens with specials; those of the first side (0: the document is no pair); the language of each side."""
 MOST_LANGUAGES = 256
 
 

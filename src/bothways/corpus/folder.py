@@ -86,7 +86,7 @@ class Folder:
         work = self.path / WORK
         manifest.save(work / INDEX)
         (self.path / INDEX).unlink(missing_ok=True)
-        for old in (old for kind in ("pieces", "words", "documents") for old in self.path.glob(f"*.{kind}")):
+        for old in (old for kind in ("tokens", "words", "documents") for old in self.path.glob(f"*.{kind}")):
             old.unlink()
         shutil.rmtree(self.path / TOKENIZER, ignore_errors=True)
         names = [file.name for split in (manifest.train, manifest.validation) for file in split.files]

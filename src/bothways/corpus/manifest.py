@@ -7,31 +7,21 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict
 
 from bothways.batch import Vocabulary
 from bothways.corpus.hashed_files import File
 from bothways.errors import DataError
 from bothways.files import write_text
 
-VERSION = 1
-WITH_LANGUAGES = 2
-"""The version of shards that know the language of each document; those that do not are still written as version 1."""
+VERSION = 3
 INDEX = "index.json"
 
-PieceType = Literal["uint16", "uint32"]
-
-
-_LATER = {"languages", "pairs", "table"}  # fields of version 2
+TokenType = Literal["uint16", "uint32"]
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_serializer(mode="wrap")
-    def _without_the_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Left out where they say nothing, so that indexes of version 1 keep their fingerprint."""
-        return {name: value for name, value in write(self).items() if value or name not in _LATER}
 
 
 class Roles(_Record):
@@ -55,14 +45,14 @@ class Roles(_Record):
 
 
 class Split(_Record):
-    """One stream: its pieces with their specials, and the UTF-8 bytes of its documents after NFC.
+    """One stream: its tokens with their specials, and the UTF-8 bytes of its documents after NFC.
 
-    A document that a weight repeats counts as often as it stands here. `unknown` counts [UNK] pieces, `pairs` the
+    A document that a weight repeats counts as often as it stands here. `unknown` counts [UNK] tokens, `pairs` the
     documents that are pairs; `table` tells documents apart by language, see `corpus/document_index.py`.
     """
 
     documents: int
-    pieces: int
+    token_count: int
     bytes: int
     unknown: int
     shards: tuple[File, ...]
@@ -76,9 +66,9 @@ class Split(_Record):
         return (*self.shards, *self.words, *([self.table] if self.table else []))
 
     @property
-    def bytes_per_piece(self) -> float:
-        """Text pieces only: [CLS] and [SEP] stand for no bytes."""
-        return self.bytes / max(1, self.pieces - 2 * self.documents - self.pairs)
+    def bytes_per_token(self) -> float:
+        """Text tokens only: [CLS] and [SEP] stand for no bytes."""
+        return self.bytes / max(1, self.token_count - 2 * self.documents - self.pairs)
 
 
 class SourceCount(_Record):
@@ -104,7 +94,7 @@ class Manifest(_Record):
     version: int
     tokenizer: tuple[File, ...]
     vocabulary: Roles
-    piece_type: PieceType
+    token_type: TokenType
     options: dict[str, Any]
     sources: tuple[SourceCount, ...]
     train: Split
@@ -113,7 +103,7 @@ class Manifest(_Record):
 
     def __repr__(self) -> str:
         documents = f"{self.train.documents:,} documents to train on, {self.validation.documents:,} held out"
-        return f"Manifest({documents}; {self.vocabulary.size} pieces; {self.fingerprint[:12]})"
+        return f"Manifest({documents}; {self.vocabulary.size} tokens; {self.fingerprint[:12]})"
 
     @property
     def holds(self) -> frozenset[str]:
@@ -145,10 +135,8 @@ class Manifest(_Record):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             version, said = content["manifest"]["version"], content["fingerprint"]
-            if version not in (VERSION, WITH_LANGUAGES):
-                raise DataError(
-                    f"{path}: expected shards of version {VERSION} or {WITH_LANGUAGES}, got version {version}. {again}"
-                )
+            if version != VERSION:
+                raise DataError(f"{path}: expected shards of version {VERSION}, got version {version}. {again}")
             manifest = cls.model_validate(content["manifest"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, DataError):

@@ -1,26 +1,26 @@
-"""What counting alone can do: unigram, bigram and trigram models of pieces, for a trained model to be measured against.
+"""What counting alone can do: unigram, bigram and trigram models of tokens, for a trained model to be measured against.
 
 Interpolated modified Kneser-Ney (Chen & Goodman 1999, "An empirical study of smoothing techniques for language
 modeling", section 3), the strongest of the classical smoothings, so that beating it means something. With h a history,
-h' the same history without its first piece and w the next piece:
+h' the same history without its first token and w the next token:
 
     p(w | h) = (a(hw) - D(a(hw))) / sum_v a(hv)  +  g(h) p(w | h')       where h was seen; D(0) = 0
     p(w | h) = p(w | h')                                                 where it was not
     g(h)     = (D1 N1(h) + D2 N2(h) + D3 N3+(h)) / sum_v a(hv)           what the discounts took away
 
-    a(hw)          how often hw occurs, at the highest order; below it, how many different pieces come before hw
+    a(hw)          how often hw occurs, at the highest order; below it, how many different tokens come before hw
                    (if h begins with [CLS], which nothing comes before: how often it occurs)
     N1, N2, N3+    how many w follow h with a(hw) = 1, 2, 3 or more
     D1 = 1 - 2 Y n2 / n1,  D2 = 2 - 3 Y n3 / n2,  D3+ = 3 - 4 Y n4 / n3,  Y = n1 / (n1 + 2 n2)
                    from n1..n4, the numbers of n-grams of that order with a = 1..4; where these make no sense (tiny
                    texts, unigrams of which none is rare) 0.5, 1 and 1.5 stand in
 
-Below the unigrams lies the uniform distribution over everything that can be predicted: all pieces but [CLS] and [PAD].
-A history never crosses a document: it ends at [CLS], which is its first piece.
+Below the unigrams lies the uniform distribution over everything that can be predicted: all tokens but [CLS] and [PAD].
+A history never crosses a document: it ends at [CLS], which is its first token.
 
 A model is kept as the seen n-grams with their finished probability and the seen histories with their g, in sorted
-arrays of uint64 keys (numbers in base V, the oldest piece first), so that reading is a search and nothing loops over
-pieces. Counting takes about a second a million pieces, and at its peak 35 bytes a piece.
+arrays of uint64 keys (numbers in base V, the oldest token first), so that reading is a search and nothing loops over
+tokens. Counting takes about a second a million tokens, and at its peak 35 bytes a token.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ BLOCK = 1 << 16
 class Baseline:
     """What an n-gram model reaches on held-out rows.
 
-    nats            mean negative log-probability of a predicted piece (everything but [CLS] and [PAD])
-    next_accuracy   share of predicted pieces that were the most probable next piece
-    fill_accuracy   share of text pieces equal to the commonest text piece; of the unigram only, since it is the one
+    nats            mean negative log-probability of a predicted token (everything but [CLS] and [PAD])
+    next_accuracy   share of predicted tokens that were the most probable next token
+    fill_accuracy   share of text tokens equal to the commonest text token; of the unigram only, since it is the one
                     that looks to no side
-    counted, of     pieces that were counted, of so many in the training text
+    counted, of     tokens that were counted, of so many in the training text
     """
 
     nats: float
@@ -68,20 +68,20 @@ class NGrams:
     tables: dict[int, tuple[_Table, ...]]
 
     @classmethod
-    def count(cls, pieces: np.ndarray, vocabulary: Vocabulary, *, at_most: int = COUNT_AT_MOST) -> NGrams:
+    def count(cls, tokens: np.ndarray, vocabulary: Vocabulary, *, at_most: int = COUNT_AT_MOST) -> NGrams:
         """Count a stream [n] of documents laid end to end, each opened by [CLS]; it may be memory-mapped.
 
-        A longer text than `at_most` pieces is read in blocks of 65,536 spread evenly over it (`counted` of `of`).
+        A longer text than `at_most` tokens is read in blocks of 65,536 spread evenly over it (`counted` of `of`).
 
         Raises:
-            DataError: pieces outside the vocabulary, or no document with a piece of text.
+            DataError: tokens outside the vocabulary, or no document with a token of text.
         """
-        read = _spread(pieces, at_most, vocabulary.pad)
+        read = _spread(tokens, at_most, vocabulary.pad)
         size, depth = vocabulary.size, _depth(read, vocabulary)
         two, two_counts = _counted(_ngrams(read, depth, 2, size))
         if not len(two):
             raise DataError(
-                f"counting n-grams needs a text with at least one piece after [CLS], got {len(pieces)} pieces and none "
+                f"counting n-grams needs a text with at least one token after [CLS], got {len(tokens)} tokens and none "
                 "such. Prepare the corpus again with more text."
             )
         one, one_counts = _counted(_ngrams(read, depth, 1, size))
@@ -96,41 +96,41 @@ class NGrams:
             3: (base, middle, _Table.of(three, three_counts, size, 3, middle)) if len(three) else (base, middle),
         }
         commonest = int(one[np.argmax(np.where(text, one_counts, -1))])
-        return cls(vocabulary, commonest, min(len(pieces), _blocks(len(pieces), at_most)), len(pieces), tables)
+        return cls(vocabulary, commonest, min(len(tokens), _blocks(len(tokens), at_most)), len(tokens), tables)
 
-    def score(self, pieces: np.ndarray, order: int) -> np.ndarray:
-        """[n] -log p of every piece given up to order - 1 pieces before it, in nats; 0 at [CLS] and [PAD].
+    def score(self, tokens: np.ndarray, order: int) -> np.ndarray:
+        """[n] -log p of every token given up to order - 1 tokens before it, in nats; 0 at [CLS] and [PAD].
 
         The slice [n] may begin anywhere: a history reaches back to the last [CLS], or to the beginning of the slice,
         where a history that is too short reads the lower orders of the same model.
         """
-        size, depth = self.vocabulary.size, _depth(pieces, self.vocabulary)
-        probability = np.full(len(pieces), _uniform(self.vocabulary))
+        size, depth = self.vocabulary.size, _depth(tokens, self.vocabulary)
+        probability = np.full(len(tokens), _uniform(self.vocabulary))
         for known, table in enumerate(self.tables[order]):
             at = np.flatnonzero(depth >= known)
-            history = _history(pieces, at, known, size)
-            probability[at] = table.probabilities(history, pieces[at], size, probability[at])
+            history = _history(tokens, at, known, size)
+            probability[at] = table.probabilities(history, tokens[at], size, probability[at])
         return np.where(depth >= 0, -np.log(probability), 0.0)
 
-    def guess(self, pieces: np.ndarray, order: int) -> np.ndarray:
-        """[n] the most probable piece at every place, given what `score` is given; -1 at [CLS] and [PAD]."""
-        depth = _depth(pieces, self.vocabulary)
-        guess = np.full(len(pieces), -1, dtype=np.int64)
+    def guess(self, tokens: np.ndarray, order: int) -> np.ndarray:
+        """[n] the most probable token at every place, given what `score` is given; -1 at [CLS] and [PAD]."""
+        depth = _depth(tokens, self.vocabulary)
+        guess = np.full(len(tokens), -1, dtype=np.int64)
         for known, table in enumerate(self.tables[order]):
             at = np.flatnonzero(depth >= known)
-            place, found = _find(table.histories, _history(pieces, at, known, self.vocabulary.size))
+            place, found = _find(table.histories, _history(tokens, at, known, self.vocabulary.size))
             guess[at[found]] = table.best[place[found]]
         return guess
 
-    def baseline(self, pieces: np.ndarray, order: int) -> Baseline:
-        """The figures of one model over held-out pieces [n] (rows laid end to end)."""
-        predicted = _depth(pieces, self.vocabulary) >= 0
+    def baseline(self, tokens: np.ndarray, order: int) -> Baseline:
+        """The figures of one model over held-out tokens [n] (rows laid end to end)."""
+        predicted = _depth(tokens, self.vocabulary) >= 0
         if not predicted.any():
             raise DataError("measuring n-grams needs held-out rows with text, got none. Enlarge the validation split.")
-        text = pieces[self.vocabulary.text_table()[pieces]]
+        text = tokens[self.vocabulary.text_table()[tokens]]
         return Baseline(
-            nats=float(self.score(pieces, order)[predicted].mean()),
-            next_accuracy=float((self.guess(pieces, order) == pieces)[predicted].mean()),
+            nats=float(self.score(tokens, order)[predicted].mean()),
+            next_accuracy=float((self.guess(tokens, order) == tokens)[predicted].mean()),
             fill_accuracy=float((text == self.commonest).mean()) if order == 1 and len(text) else None,
             counted=self.counted,
             of=self.of,
@@ -177,24 +177,24 @@ class _Table:
         lower = np.repeat(passed_on, lengths)
         if isinstance(below, float):
             lower *= below
-        else:  # a seen n-gram was seen without its first piece too
+        else:  # a seen n-gram was seen without its first token too
             lower *= below.probability[np.searchsorted(below.ngrams, ngrams % np.uint64(size ** (order - 1)))]
         probability += lower
         best_probability = np.maximum.reduceat(probability, starts)
         peaks = np.flatnonzero(probability == np.repeat(best_probability, lengths))
         best = (ngrams[peaks[np.searchsorted(peaks, starts)]] % np.uint64(size)).astype(np.int64)
-        if not isinstance(below, float):  # the best piece may be one that never followed this history
+        if not isinstance(below, float):  # the best token may be one that never followed this history
             at = np.searchsorted(below.histories, histories % np.uint64(size ** (order - 2)))
             unseen = passed_on * below.best_probability[at]
             best = np.where(unseen > best_probability, below.best[at], best)
             best_probability = np.maximum(best_probability, unseen)
         return cls(ngrams, probability, histories, passed_on, best, best_probability)
 
-    def probabilities(self, history: np.ndarray, pieces: np.ndarray, size: int, lower: np.ndarray) -> np.ndarray:
-        """[n] p(w | h), given the histories' keys [n], the pieces [n] and p(w | h') [n]."""
+    def probabilities(self, history: np.ndarray, tokens: np.ndarray, size: int, lower: np.ndarray) -> np.ndarray:
+        """[n] p(w | h), given the histories' keys [n], the tokens [n] and p(w | h') [n]."""
         place, found = _find(self.histories, history)
         result = np.where(found, self.passed_on[place] * lower, lower)
-        place, found = _find(self.ngrams, history * np.uint64(size) + pieces.astype(np.uint64))
+        place, found = _find(self.ngrams, history * np.uint64(size) + tokens.astype(np.uint64))
         return np.where(found, self.probability[place], result)
 
 
@@ -216,7 +216,7 @@ def _uniform(vocabulary: Vocabulary) -> float:
 def _preceded(
     two: np.ndarray, two_counts: np.ndarray, three: np.ndarray, vocabulary: Vocabulary
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bigrams with the number of different pieces before each; those that open a document, with how often they do."""
+    """Bigrams with the number of different tokens before each; those that open a document, with how often they do."""
     size = np.uint64(vocabulary.size)
     ngrams, counts = _counted(three % (size * size))
     opening = two // size == np.uint64(vocabulary.cls)
@@ -224,27 +224,27 @@ def _preceded(
     return np.insert(ngrams, at, two[opening]), np.insert(counts, at, two_counts[opening])
 
 
-def _depth(pieces: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
-    """[n] int8: how many pieces of history there are, 2 at most; -1 where nothing is predicted ([CLS] and [PAD])."""
-    if len(pieces) and not 0 <= int(pieces.min()) <= int(pieces.max()) < vocabulary.size:
+def _depth(tokens: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
+    """[n] int8: how many tokens of history there are, 2 at most; -1 where nothing is predicted ([CLS] and [PAD])."""
+    if len(tokens) and not 0 <= int(tokens.min()) <= int(tokens.max()) < vocabulary.size:
         raise DataError(
-            f"expected pieces from 0 to {vocabulary.size - 1}, got {int(pieces.min())} to {int(pieces.max())}. "
+            f"expected tokens from 0 to {vocabulary.size - 1}, got {int(tokens.min())} to {int(tokens.max())}. "
             "Prepare the corpus again with the tokenizer of this run."
         )
-    opens, real = pieces == vocabulary.cls, pieces != vocabulary.pad
+    opens, real = tokens == vocabulary.cls, tokens != vocabulary.pad
     depth: np.ndarray = (real & ~opens).astype(np.int8)
     depth[1:] += (depth[1:] == 1) & real[:-1]
     depth[2:] += (depth[2:] == 2) & ~opens[1:-1] & real[:-2]
     return depth - np.int8(1)
 
 
-def _ngrams(pieces: np.ndarray, depth: np.ndarray, order: int, size: int) -> np.ndarray:
+def _ngrams(tokens: np.ndarray, depth: np.ndarray, order: int, size: int) -> np.ndarray:
     """[m] the keys of all n-grams of one order, in the order of the text."""
     whole = depth[order - 1 :] >= order - 1
     keys = np.zeros(int(whole.sum()), dtype=np.uint64)
     for first in range(order):
         keys *= np.uint64(size)
-        keys += pieces[first : first + len(whole)][whole].astype(np.uint64)
+        keys += tokens[first : first + len(whole)][whole].astype(np.uint64)
     return keys
 
 
@@ -255,11 +255,11 @@ def _counted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return keys[starts], np.diff(np.append(starts, len(keys)))
 
 
-def _history(pieces: np.ndarray, at: np.ndarray, known: int, size: int) -> np.ndarray:
-    """[m] the keys of the `known` pieces before each place."""
+def _history(tokens: np.ndarray, at: np.ndarray, known: int, size: int) -> np.ndarray:
+    """[m] the keys of the `known` tokens before each place."""
     keys = np.zeros(len(at), dtype=np.uint64)
     for back in range(known, 0, -1):
-        keys = keys * np.uint64(size) + pieces[at - back].astype(np.uint64)
+        keys = keys * np.uint64(size) + tokens[at - back].astype(np.uint64)
     return keys
 
 
@@ -270,18 +270,18 @@ def _find(keys: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _blocks(length: int, at_most: int) -> int:
-    """How many pieces of a text are counted: all, or whole blocks."""
+    """How many tokens of a text are counted: all, or whole blocks."""
     block = min(BLOCK, at_most)
     return length if length <= at_most else at_most // block * block
 
 
-def _spread(pieces: np.ndarray, at_most: int, pad: int) -> np.ndarray:
-    """All pieces, or blocks spread evenly over a longer text, parted by [PAD], over which no history reaches."""
-    if len(pieces) <= at_most:
-        return pieces
+def _spread(tokens: np.ndarray, at_most: int, pad: int) -> np.ndarray:
+    """All tokens, or blocks spread evenly over a longer text, parted by [PAD], over which no history reaches."""
+    if len(tokens) <= at_most:
+        return tokens
     block = min(BLOCK, at_most)
-    starts = np.linspace(0, len(pieces) - block, at_most // block).astype(np.int64)
-    read = np.full((len(starts), block + 1), pad, dtype=pieces.dtype)
+    starts = np.linspace(0, len(tokens) - block, at_most // block).astype(np.int64)
+    read = np.full((len(starts), block + 1), pad, dtype=tokens.dtype)
     for row, start in enumerate(starts):
-        read[row, :block] = pieces[start : start + block]
+        read[row, :block] = tokens[start : start + block]
     return read.reshape(-1)

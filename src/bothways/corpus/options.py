@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class PrepareOptions(BaseModel):
@@ -14,10 +14,10 @@ class PrepareOptions(BaseModel):
     documents   what a document is in plain text: a block between blank lines, a file, or a line
     fields      the fields that make a document in jsonl, csv, tsv and parquet, joined by a line end
     kind        the tokenizer to train: byte-level BPE or WordPiece
-    vocabulary  how many pieces it may have
+    vocabulary  how many tokens it may have
     sample      bytes of text it is trained on at most
     tokenizer   one to take instead: a tokenizer.json, a vocab.txt, or a folder with either
-    extend      pieces to add to that tokenizer, as the text here would have them
+    extend      tokens to add to that tokenizer, as the text here would have them
     validation  share of the documents held out, chosen by a hash of their text
     exclude     files of evaluation items; documents that contain one are left out
     skip_bad    leave out and count what does not parse, instead of stopping
@@ -40,9 +40,3 @@ class PrepareOptions(BaseModel):
     skip_bad: bool = False
     words: Literal["spaces", "jieba"] = "spaces"
     balance: float | None = Field(default=None, gt=0, le=1)
-
-    @model_serializer(mode="wrap")
-    def _without_the_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What came later is left out where it is not asked for: preparations without it keep their fingerprint."""
-        later = ("balance", "extend")
-        return {name: value for name, value in write(self).items() if value is not None or name not in later}

@@ -6,7 +6,7 @@
               [CLS] g h i [SEP] F G [SEP] [PAD] ...      (with [CLS] c [SEP] C [SEP] behind one where there is room)
 
 A pair longer than a row is cut into parts of which each has its share of both sides: the first third of a sentence
-beside the first third of its translation. So every piece of text stands in exactly one row of an epoch, and every row
+beside the first third of its translation. So every token of text stands in exactly one row of an epoch, and every row
 holds both sides of what it holds.
 
 The rows are filled by best fit, the longest first (best-fit decreasing, Johnson 1974), once for all epochs; each epoch
@@ -40,14 +40,14 @@ class Packing:
             DataError: rows too short for any pair.
         """
         if length < SHORTEST_ROW:
-            raise DataError(f"pairs need rows of at least {SHORTEST_ROW} pieces, got {length}. Use longer rows.")
+            raise DataError(f"pairs need rows of at least {SHORTEST_ROW} tokens, got {length}. Use longer rows.")
         self._stream, self._table, self._vocabulary = stream, table, vocabulary
         self._length, self._seed = length, seed
         pairs = np.flatnonzero(table.pair)
         first = table.first[pairs] - 2  # without [CLS] and [SEP]
         second = np.diff(table.starts)[pairs] - table.first[pairs] - 1  # without [SEP]
         both = first + second
-        # Of each side a part holds its share, rounded up at most: two pieces more than its share of both.
+        # Of each side a part holds its share, rounded up at most: two tokens more than its share of both.
         parts = np.where(both + 3 <= length, 1, -(-both // (length - 5)))
         self._pair = np.repeat(pairs, parts)  # [P]
         self._parts = np.repeat(parts, parts)  # [P]
@@ -68,18 +68,18 @@ class Packing:
         """Whole pairs, padded to the length of a row."""
         mine = self._deal(epoch)[self._places[self._bounds[index] : self._bounds[index + 1]]]
         laid = [self._lay(part) for part in mine.tolist()]
-        pieces, starts, language = (np.concatenate(column) for column in zip(*laid, strict=True))
-        missing = self._length - len(pieces)
+        tokens, starts, language = (np.concatenate(column) for column in zip(*laid, strict=True))
+        missing = self._length - len(tokens)
         document = np.repeat(np.arange(len(laid), dtype=np.int32), [len(one) for one, _, _ in laid])
         return Row(
-            pieces=np.pad(pieces, (0, missing), constant_values=self._vocabulary.pad),
+            tokens=np.pad(tokens, (0, missing), constant_values=self._vocabulary.pad),
             document=np.concatenate([document, -1 - np.arange(missing, dtype=np.int32)]),
             word_starts=np.pad(starts, (0, missing), constant_values=True),
             language=np.pad(language, (0, missing)),
         )
 
     def _share(self, side: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where each part begins and ends in a side of so many pieces: [P] -> [P], [P]."""
+        """Where each part begins and ends in a side of so many tokens: [P] -> [P], [P]."""
         return self._part * side // self._parts, (self._part + 1) * side // self._parts
 
     def _deal(self, epoch: int) -> np.ndarray:
@@ -95,17 +95,17 @@ class Packing:
         return self._deals[epoch]
 
     def _lay(self, part: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pieces, word starts and languages of `[CLS] a [SEP] b [SEP]`."""
+        """Tokens, word starts and languages of `[CLS] a [SEP] b [SEP]`."""
         pair = self._pair[part]
         start, first = self._table.starts[pair] + 1, self._table.first[pair] - 1
         a, b, c, d = (int(place) for place in self._sides[part])
         one, one_starts = self._stream.read(start + a, start + b)
         two, two_starts = self._stream.read(start + first + c, start + first + d)
         cls, sep = self._vocabulary.cls, self._vocabulary.sep
-        pieces = np.concatenate([[cls], one, [sep], two, [sep]]).astype(np.int32)
+        tokens = np.concatenate([[cls], one, [sep], two, [sep]]).astype(np.int32)
         starts = np.concatenate([[True], one_starts, [True], two_starts, [True]])
         starts[[1, len(one) + 2]] = True  # a word that a cut parts begins anew
-        return pieces, starts, np.repeat(self._table.language[pair], [len(one) + 2, len(two) + 1]).astype(np.int32)
+        return tokens, starts, np.repeat(self._table.language[pair], [len(one) + 2, len(two) + 1]).astype(np.int32)
 
 
 def best_fit(lengths: Sequence[int], room: int) -> np.ndarray:

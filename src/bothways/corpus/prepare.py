@@ -15,7 +15,7 @@ from bothways.corpus.documents import Cleaner, Documents
 from bothways.corpus.exclude import Exclusion, read_items
 from bothways.corpus.folder import Folder
 from bothways.corpus.hashed_files import file_record
-from bothways.corpus.manifest import VERSION, WITH_LANGUAGES, Manifest, PieceType, Roles, SourceCount
+from bothways.corpus.manifest import VERSION, Manifest, Roles, SourceCount, TokenType
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.sample import Sample, draw_sample
 from bothways.corpus.shards import TOKENIZER, SplitWriter
@@ -27,7 +27,7 @@ from bothways.text import Tokenizer, extend_tokenizer, train_tokenizer
 Say = Callable[[str], None]
 
 _REPORT_EVERY = 64 << 20  # bytes of text
-_NOISY = 10_000  # a validation loss over fewer pieces
+_NOISY = 10_000  # a validation loss over fewer tokens
 
 
 @checked
@@ -106,7 +106,7 @@ class _Job:
         tokenizer = Tokenizer.load(self.options.tokenizer).with_all_roles()
         if self.options.extend is None:
             return tokenizer
-        self.report(f"adding up to {self.options.extend} pieces to a tokenizer of {tokenizer.vocabulary.size}")
+        self.report(f"adding up to {self.options.extend} tokens to a tokenizer of {tokenizer.vocabulary.size}")
         extended = extend_tokenizer(tokenizer, self._sample().texts, count=self.options.extend)
         self._check_filled(extended, asked=tokenizer.vocabulary.size + self.options.extend)
         return extended
@@ -138,11 +138,11 @@ class _Job:
 
     def encode(self, tokenizer: Tokenizer) -> Manifest:
         """Writes both splits."""
-        piece_type: PieceType = "uint16" if tokenizer.vocabulary.size <= 1 << 16 else "uint32"
+        token_type: TokenType = "uint16" if tokenizer.vocabulary.size <= 1 << 16 else "uint32"
         cleaner = Cleaner(self.options, self.exclusion)
         with (
-            SplitWriter(self.work, "train", piece_type) as train,
-            SplitWriter(self.work, "validation", piece_type) as validation,
+            SplitWriter(self.work, "train", token_type) as train,
+            SplitWriter(self.work, "validation", token_type) as validation,
         ):
             done = 0
             for batch in cleaner.read(self.sources):
@@ -156,19 +156,19 @@ class _Job:
         _check(splits[0].documents, splits[1].documents, self.options)
         languages = languages_of(self.sources)
         _check_languages(languages, cleaner.counts)
-        if splits[1].pieces < _NOISY:
+        if (held := splits[1].token_count) < _NOISY:
             self.report(
-                f"warning: only {splits[1].pieces:,} tokens are held out (--validation {self.options.validation:g}): "
+                f"warning: only {held:,} tokens are held out (--validation {self.options.validation:g}): "
                 f"held-out losses of models trained on these shards will be noisy below {_NOISY:,}. Hold out a larger "
                 "share, or add text"
             )
         return Manifest(
-            version=WITH_LANGUAGES if languages else VERSION,
+            version=VERSION,
             tokenizer=tuple(
                 file_record(path, f"{TOKENIZER}/{path.name}") for path in sorted((self.work / TOKENIZER).iterdir())
             ),
             vocabulary=Roles.of(tokenizer.vocabulary),
-            piece_type=piece_type,
+            token_type=token_type,
             options=_without_folders(self.options),
             sources=tuple(cleaner.counts),
             train=splits[0],
@@ -182,16 +182,16 @@ class _Job:
             return
         lay = LAYS[self.options.words]
         if batch.seconds:
-            (pieces, words, lengths), firsts = lay_pairs(lay, tokenizer, batch.texts, batch.seconds)
+            (tokens, words, lengths), firsts = lay_pairs(lay, tokenizer, batch.texts, batch.seconds)
         else:
-            pieces, words, lengths = lay(tokenizer, batch.texts)
+            tokens, words, lengths = lay(tokenizer, batch.texts)
             firsts = lengths
         numbers = tuple(map(languages_of(self.sources).index, batch.languages))
         for writer, mine in ((train, ~batch.held), (validation, batch.held)):
             for copy in range(int(batch.copies.max())):
                 chosen = mine & (batch.copies > copy)
                 at = np.repeat(chosen, lengths)
-                laid = pieces[at]
+                laid = tokens[at]
                 writer.append(laid, words[at])
                 if numbers:
                     writer.note(records(lengths[chosen], firsts[chosen], numbers))

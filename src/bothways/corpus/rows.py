@@ -1,6 +1,6 @@
 """Rows of a fixed length out of a stream: any row of any epoch is computed from its number alone.
 
-The stream is read as a ring, from a place that each epoch draws anew, in windows of length - 1 pieces: every piece
+The stream is read as a ring, from a place that each epoch draws anew, in windows of length - 1 tokens: every token
 stands in exactly one row of an epoch. A row is a window after a [CLS]; a window that brings one gets no second:
 
     stream    [CLS] a b c [SEP] [CLS] d e [SEP]       length 5: windows of 4, here shifted by 1
@@ -32,7 +32,7 @@ class Rows:
         """
         Args:
             length: tokens in a row.
-            seed: draws each epoch's shift and order; None reads every epoch alike, from the first piece on.
+            seed: draws each epoch's shift and order; None reads every epoch alike, from the first token on.
 
         Raises:
             DataError: the stream is shorter than a row.
@@ -45,16 +45,16 @@ class Rows:
         self._pairs: Packing | None = None
         if stream.table is not None and stream.table.pair.any():
             self._pairs = Packing(stream, stream.table, vocabulary, length=length, seed=seed)
-        elif stream.pieces < length:
+        elif stream.token_count < length:
             raise DataError(
-                f"the {stream.name} split: expected at least one row of {length} pieces, got {stream.pieces} in all. "
+                f"the {stream.name} split: expected at least one row of {length} tokens, got {stream.token_count}. "
                 "Use shorter rows or more text"
                 + (", or hold out a larger share." if stream.name == "validation" else ".")
             )
-        self._windows = -(-self._ring.pieces // self._window)
+        self._windows = -(-self._ring.token_count // self._window)
 
     def __repr__(self) -> str:
-        return f"Rows({len(self):,} an epoch, of {self.length} pieces)"
+        return f"Rows({len(self):,} an epoch, of {self.length} tokens)"
 
     def __len__(self) -> int:
         """Rows in an epoch."""
@@ -76,56 +76,56 @@ class Rows:
             return self._pairs.row(row - self._windows, epoch)
         shift = 0 if self.seed is None else _plan(self.seed, epoch, len(self), self._window)[0]
         start = row * self._window
-        return self._lay(*self._ring.read(shift + start, min(self._window, self._ring.pieces - start)))
+        return self._lay(*self._ring.read(shift + start, min(self._window, self._ring.token_count - start)))
 
     def _lay(self, window: np.ndarray, starts: np.ndarray, language: np.ndarray | None) -> Row:
         """[CLS] (unless the window brings one), the window, padding."""
         cls = self._vocabulary.cls
         first = 0 if window[0] == cls else 1
         stop = first + len(window)
-        pieces = np.full(self.length, self._vocabulary.pad, dtype=np.int32)
-        pieces[0] = cls
-        pieces[first:stop] = window
+        tokens = np.full(self.length, self._vocabulary.pad, dtype=np.int32)
+        tokens[0] = cls
+        tokens[first:stop] = window
         word_starts = np.ones(self.length, dtype=bool)
         word_starts[first:stop] = starts
         word_starts[1] = True  # a word that the row's edge cuts begins anew
-        document = np.cumsum(pieces == cls, dtype=np.int32) - 1
+        document = np.cumsum(tokens == cls, dtype=np.int32) - 1
         document[stop:] = -1 - np.arange(self.length - stop, dtype=np.int32)
         if language is not None:
             language = np.pad(np.pad(language, (first, 0), mode="edge"), (0, self.length - stop))
-        return Row(pieces, document, word_starts, language)
+        return Row(tokens, document, word_starts, language)
 
 
 class _Ring:
-    """The stream without its pairs, end to end; after its last piece comes its first."""
+    """The stream without its pairs, end to end; after its last token comes its first."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         table = stream.table
         if table is None:
             self._at, self._from = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
-            self.pieces = stream.pieces
+            self.token_count = stream.token_count
             return
         lengths = np.where(table.pair, 0, np.diff(table.starts))
         begins = np.flatnonzero(~table.pair & np.append(True, table.pair[:-1]))  # a run of documents that are no pairs
         self._from = table.starts[begins]  # where each run begins in the stream
         self._at = (np.cumsum(lengths) - lengths)[begins]  # and here
-        self.pieces = int(lengths.sum())
+        self.token_count = int(lengths.sum())
 
     def read(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """`count` pieces from `start` on, their word starts and, where they are known, their languages."""
+        """`count` tokens from `start` on, their word starts and, where they are known, their languages."""
         parts = []
         while count:
-            start %= self.pieces
+            start %= self.token_count
             run = int(np.searchsorted(self._at, start, side="right")) - 1
-            end = int(self._at[run + 1]) if run + 1 < len(self._at) else self.pieces
+            end = int(self._at[run + 1]) if run + 1 < len(self._at) else self.token_count
             stop = min(start + count, end)
             begin = int(self._from[run]) - int(self._at[run])
             parts.append(self._stretch(begin + start, begin + stop))
             start, count = stop, count - (stop - start)
-        pieces, starts, languages = zip(*parts, strict=True)
+        tokens, starts, languages = zip(*parts, strict=True)
         known = None if self._stream.table is None else np.concatenate(languages)
-        return np.concatenate(pieces), np.concatenate(starts), known
+        return np.concatenate(tokens), np.concatenate(starts), known
 
     def _stretch(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         table = self._stream.table

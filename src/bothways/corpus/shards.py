@@ -1,7 +1,7 @@
 """Token shards on disk: written once, hashed by 8 MiB blocks, memory-mapped, checked block by block when first read.
 
-A split is one stream of documents end to end, [CLS] pieces... [SEP] [CLS] ..., cut into files of equal length.
-`train-00000.pieces` holds numbers of two or four bytes, little end first; `train-00000.words` one bit for each of
+A split is one stream of documents end to end, [CLS] tokens... [SEP] [CLS] ..., cut into files of equal length.
+`train-00000.tokens` holds numbers of two or four bytes, little end first; `train-00000.words` one bit for each of
 them, set where a word begins; `train.documents`, where languages were named, a record a document (see `table`).
 """
 
@@ -17,20 +17,20 @@ from bothways.arguments import checked
 from bothways.batch import Vocabulary
 from bothways.corpus.document_index import Table
 from bothways.corpus.hashed_files import CheckedFile, File, HashedFile
-from bothways.corpus.manifest import INDEX, Manifest, PieceType, Split
+from bothways.corpus.manifest import INDEX, Manifest, Split, TokenType
 from bothways.text import Tokenizer
 
 SHARD = 1 << 26
-"""Pieces in a file."""
-_PAGE = 1 << 20  # pieces written at a time; a multiple of 8, so that bits fill whole bytes
+"""Tokens in a file."""
+_PAGE = 1 << 20  # tokens written at a time; a multiple of 8, so that bits fill whole bytes
 TOKENIZER = "tokenizer"
 
 
 class SplitWriter:
     """Writes one stream into a folder, page by page."""
 
-    def __init__(self, folder: Path, split: str, piece_type: PieceType) -> None:
-        self._folder, self._split, self._type = folder, split, np.dtype(piece_type).newbyteorder("<")
+    def __init__(self, folder: Path, split: str, token_type: TokenType) -> None:
+        self._folder, self._split, self._type = folder, split, np.dtype(token_type).newbyteorder("<")
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
         self._count = 0
         self._written = 0
@@ -46,10 +46,10 @@ class SplitWriter:
         self._table.write(records.tobytes())
         self.pairs += int((records["first"] > 0).sum())
 
-    def append(self, pieces: np.ndarray, word_starts: np.ndarray) -> None:
-        """Pieces and word starts [N], to stand after what is there."""
-        self._waiting.append((pieces.astype(self._type), word_starts))
-        self._count += len(pieces)
+    def append(self, tokens: np.ndarray, word_starts: np.ndarray) -> None:
+        """Tokens and word starts [N], to stand after what is there."""
+        self._waiting.append((tokens.astype(self._type), word_starts))
+        self._count += len(tokens)
         if self._count >= _PAGE:
             self._flush(self._count - self._count % _PAGE)
 
@@ -66,17 +66,17 @@ class SplitWriter:
         self._close_files()
         return Split(
             documents=self.documents,
-            pieces=self._written,
+            token_count=self._written,
             bytes=self.bytes,
             unknown=self.unknown,
-            shards=tuple(pieces for pieces, _ in self._files),
+            shards=tuple(tokens for tokens, _ in self._files),
             words=tuple(words for _, words in self._files),
             pairs=self.pairs,
             table=None if self._table is None else self._table.finish(),
         )
 
     def _flush(self, count: int) -> None:
-        pieces = np.concatenate([np.empty(0, self._type), *(pieces for pieces, _ in self._waiting)])
+        tokens = np.concatenate([np.empty(0, self._type), *(tokens for tokens, _ in self._waiting)])
         words = np.concatenate([np.empty(0, bool), *(words for _, words in self._waiting)])
         for start in range(0, count, _PAGE):
             page = slice(start, min(start + _PAGE, count))
@@ -84,12 +84,12 @@ class SplitWriter:
             if done == 0:
                 self._close_files()
                 stem = self._folder / f"{self._split}-{shard:05d}"
-                self._open = (HashedFile(stem.with_suffix(".pieces")), HashedFile(stem.with_suffix(".words")))
+                self._open = (HashedFile(stem.with_suffix(".tokens")), HashedFile(stem.with_suffix(".words")))
             assert self._open is not None
-            self._open[0].write(pieces[page].tobytes())
+            self._open[0].write(tokens[page].tobytes())
             self._open[1].write(np.packbits(words[page]).tobytes())
             self._written += page.stop - page.start
-        self._waiting, self._count = [(pieces[count:], words[count:])], len(pieces) - count
+        self._waiting, self._count = [(tokens[count:], words[count:])], len(tokens) - count
 
     def _close_files(self) -> None:
         if self._open:
@@ -100,16 +100,16 @@ class SplitWriter:
 class Stream:
     """The documents of one split, end to end."""
 
-    def __init__(self, folder: Path, name: str, split: Split, piece_type: PieceType) -> None:
+    def __init__(self, folder: Path, name: str, split: Split, token_type: TokenType) -> None:
         self.name = name
-        self.pieces, self.documents, self.bytes = split.pieces, split.documents, split.bytes
-        self._type = np.dtype(piece_type).newbyteorder("<")
+        self.token_count, self.documents, self.bytes = split.token_count, split.documents, split.bytes
+        self._type = np.dtype(token_type).newbyteorder("<")
         self._shards = [CheckedFile(folder, file) for file in split.shards]
         self._words = [CheckedFile(folder, file) for file in split.words]
         self._table = split.table and CheckedFile(folder, split.table)
 
     def __repr__(self) -> str:
-        return f"{self.name}: {self.documents:,} documents, {self.pieces:,} pieces"
+        return f"{self.name}: {self.documents:,} documents, {self.token_count:,} tokens"
 
     @cached_property
     def table(self) -> Table | None:
@@ -121,24 +121,24 @@ class Stream:
         return Table.read(self._table.whole()) if self._table else None
 
     def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Pieces [start, stop) as int32, and whether a word begins at each, bool.
+        """Tokens [start, stop) as int32, and whether a word begins at each, bool.
 
         Raises:
             DataError: a block that is not what was written.
         """
-        if not 0 <= start <= stop <= self.pieces:
-            raise IndexError(f"expected 0 <= start <= stop <= {self.pieces}, got {start} and {stop}")
-        pieces, words = [np.empty(0, np.int32)], [np.empty(0, bool)]
+        if not 0 <= start <= stop <= self.token_count:
+            raise IndexError(f"expected 0 <= start <= stop <= {self.token_count}, got {start} and {stop}")
+        tokens, words = [np.empty(0, np.int32)], [np.empty(0, bool)]
         while start < stop:
             shard, first = divmod(start, SHARD)
             last = min(first + stop - start, SHARD)
             width = self._type.itemsize
             raw = self._shards[shard].read(first * width, last * width)
             bits = np.unpackbits(self._words[shard].read(first // 8, -(-last // 8)))
-            pieces.append(raw.view(self._type).astype(np.int32))
+            tokens.append(raw.view(self._type).astype(np.int32))
             words.append(bits[first % 8 :][: last - first].astype(bool))
             start += last - first
-        return np.concatenate(pieces), np.concatenate(words)
+        return np.concatenate(tokens), np.concatenate(words)
 
     def check(self) -> None:
         for file in (*self._shards, *self._words, *([self._table] if self._table else [])):
@@ -169,7 +169,7 @@ class Shards:
         for file in manifest.tokenizer:
             CheckedFile(path, file).check()
         train, validation = (
-            Stream(path, name, split, manifest.piece_type)
+            Stream(path, name, split, manifest.token_type)
             for name, split in (("train", manifest.train), ("validation", manifest.validation))
         )
         return cls(path, manifest, train, validation)

@@ -14,7 +14,7 @@ from bothways.visibility import places
 
 
 def show_rows(shards: Shards, *, count: int = 2, length: int = 64, seed: int = 0) -> str:
-    """The first `count` rows of the first epoch: each document's positions, and its pieces with | before every word."""
+    """The first `count` rows of the first epoch: each document's positions, and its tokens with | before every word."""
     rows = Rows(shards.train, shards.vocabulary, length=length, seed=seed)
     parts = [f"{len(rows)} rows of {length} an epoch"]
     for index in range(count):
@@ -27,8 +27,8 @@ def _documents(row: Row, tokenizer: Tokenizer, languages: Sequence[str]) -> list
     position = places(row.document)
     for document in range(int(row.document.max()) + 1):
         mine = row.document == document
-        pieces = zip(_spelled(tokenizer, row.pieces[mine]), row.word_starts[mine], strict=True)
-        text = "".join(("|" if start else "·") + piece for piece, start in pieces)
+        tokens = zip(_spelled(tokenizer, row.tokens[mine]), row.word_starts[mine], strict=True)
+        text = "".join(("|" if start else "·") + token for token, start in tokens)
         named = "" if row.language is None else f" ({_spoken(row.language[mine], languages)})"
         lines.append(f"  document {document}{named}, positions 0-{position[mine][-1]}: {text}")
     padding = int((row.document < 0).sum())
@@ -40,10 +40,10 @@ def _spoken(numbers: np.ndarray, languages: Sequence[str]) -> str:
     return "-".join(languages[number] for number in dict.fromkeys(numbers.tolist()))
 
 
-def _spelled(tokenizer: Tokenizer, pieces: np.ndarray) -> list[str]:
-    """Each piece decoded where it is whole characters, else as its tokenizer spells it; specials by name."""
+def _spelled(tokenizer: Tokenizer, tokens: np.ndarray) -> list[str]:
+    """Each token decoded where it is whole characters, else as its tokenizer spells it; specials by name."""
     special = tokenizer.vocabulary.special
     return [
         name if number in special or "\ufffd" in (text := tokenizer.decode([number])) else text.replace("\n", "⏎")
-        for number, name in zip(pieces.tolist(), tokenizer.pieces(pieces), strict=True)
+        for number, name in zip(tokens.tolist(), tokenizer.tokens(tokens), strict=True)
     ]

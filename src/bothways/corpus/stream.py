@@ -1,4 +1,4 @@
-"""Documents to a stream: pieces, with [CLS] before and [SEP] after each, and where words begin.
+"""Documents to a stream: tokens, with [CLS] before and [SEP] after each, and where words begin.
 
 A pair is one document with its sides parted by [SEP]: `[CLS] a [SEP] b [SEP]`.
 """
@@ -13,18 +13,18 @@ from bothways.text import Tokenizer
 from bothways.text.chinese import jieba_starts
 
 Stream = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Pieces int32 [N], word starts bool [N], and the length of each document with its specials, int64 [D]."""
+"""Tokens int32 [N], word starts bool [N], and the length of each document with its specials, int64 [D]."""
 
 
 def by_shape(tokenizer: Tokenizer, texts: Sequence[str]) -> Stream:
-    """Words as the tokenizer's pieces show them: by white space, kind of character, and single ideographs."""
-    pieces, lengths = tokenizer.encode_flat(texts)
-    laid, _ = _with_specials(tokenizer, pieces, lengths)
+    """Words as the tokenizer's tokens show them: by white space, kind of character, and single ideographs."""
+    tokens, lengths = tokenizer.encode_flat(texts)
+    laid, _ = _with_specials(tokenizer, tokens, lengths)
     return laid, tokenizer.word_starts(laid), lengths + 2
 
 
 def by_jieba(tokenizer: Tokenizer, texts: Sequence[str]) -> Stream:
-    """Words as jieba finds them: a piece begins a word when it is the first of a character that begins one."""
+    """Words as jieba finds them: a token begins a word when it is the first of a character that begins one."""
     found = [tokenizer.encode_spans(text) for text in texts]
     starts = []
     for text, (_, spans) in zip(texts, found, strict=True):
@@ -33,8 +33,8 @@ def by_jieba(tokenizer: Tokenizer, texts: Sequence[str]) -> Stream:
         first[1:] = places[1:] != places[:-1]
         starts.append(first & jieba_starts(text)[places])
     lengths = np.array([len(spans) for _, spans in found], dtype=np.int64)
-    pieces = np.concatenate([np.empty(0, np.int32), *(pieces for pieces, _ in found)])
-    laid, at = _with_specials(tokenizer, pieces, lengths)
+    tokens = np.concatenate([np.empty(0, np.int32), *(tokens for tokens, _ in found)])
+    laid, at = _with_specials(tokenizer, tokens, lengths)
     words = np.ones(len(laid), dtype=bool)
     words[at] = np.concatenate([np.empty(0, bool), *starts])
     return laid, words, lengths + 2
@@ -51,20 +51,20 @@ def lay_pairs(
 ) -> tuple[Stream, np.ndarray]:
     """The stream of pairs, and the length of each one's first side, `[CLS] a [SEP]`, int64 [D]."""
     sides = [side for pair in zip(texts, seconds, strict=True) for side in pair]
-    pieces, words, lengths = lay(tokenizer, sides)
-    keep = np.ones(len(pieces), dtype=bool)
+    tokens, words, lengths = lay(tokenizer, sides)
+    keep = np.ones(len(tokens), dtype=bool)
     keep[(np.cumsum(lengths) - lengths)[1::2]] = False  # the [CLS] of the second sides
     firsts = lengths[0::2]
-    return (pieces[keep], words[keep], firsts + lengths[1::2] - 1), firsts
+    return (tokens[keep], words[keep], firsts + lengths[1::2] - 1), firsts
 
 
-def _with_specials(tokenizer: Tokenizer, pieces: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The stream, and the place in it of each text piece."""
+def _with_specials(tokenizer: Tokenizer, tokens: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The stream, and the place in it of each text token."""
     vocabulary = tokenizer.vocabulary
-    at = np.arange(len(pieces)) + 1 + 2 * np.repeat(np.arange(len(lengths)), lengths)
+    at = np.arange(len(tokens)) + 1 + 2 * np.repeat(np.arange(len(lengths)), lengths)
     ends = np.cumsum(lengths + 2)
-    laid = np.empty(len(pieces) + 2 * len(lengths), dtype=np.int32)
-    laid[at] = pieces
+    laid = np.empty(len(tokens) + 2 * len(lengths), dtype=np.int32)
+    laid[at] = tokens
     laid[ends - lengths - 2] = vocabulary.cls
     laid[ends - 1] = vocabulary.sep
     return laid, at

@@ -1,6 +1,6 @@
-"""Bits per byte of documents that were held out, whatever pieces a model cuts them into; and what counting needs.
+"""Bits per byte of documents that were held out, whatever tokens a model cuts them into; and what counting needs.
 
-Paid for is every piece of a document but its [CLS], the [SEP] that ends it too, as in training and in comparisons.
+Paid for is every token of a document but its [CLS], the [SEP] that ends it too, as in training and in comparisons.
 
 Letters: N documents.
 """
@@ -24,15 +24,15 @@ from bothways.inference.score import score
 NAME = "bits per byte"
 FEWEST = 2
 MOST = 100_000
-"""Pieces to read; whole documents from the beginning."""
+"""Tokens to read; whole documents from the beginning."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
     """The held-out documents of shards.
 
-    rows      [CLS], the text's pieces and [SEP] of each, as the shards' tokenizer cuts it
-    left_out  documents with an unknown piece: their text is not in the shards
+    rows      [CLS], the text's tokens and [SEP] of each, as the shards' tokenizer cuts it
+    left_out  documents with an unknown token: their text is not in the shards
     """
 
     path: Path
@@ -49,12 +49,12 @@ class HeldOut:
         """
         shards = Shards.open(path)
         stream, vocabulary = shards.validation, shards.vocabulary
-        pieces, _ = stream.read(0, min(MOST, stream.pieces))
-        starts = np.flatnonzero(pieces == vocabulary.cls)
-        ends = [*starts[1:], len(pieces)]
-        if len(pieces) < stream.pieces and len(starts) > 1:  # the last one may be cut
+        tokens, _ = stream.read(0, min(MOST, stream.token_count))
+        starts = np.flatnonzero(tokens == vocabulary.cls)
+        ends = [*starts[1:], len(tokens)]
+        if len(tokens) < stream.token_count and len(starts) > 1:  # the last one may be cut
             starts, ends = starts[:-1], ends[:-1]
-        texts_of = (pieces[a:b][pieces[a:b] != vocabulary.sep] for a, b in zip(starts, ends, strict=True))
+        texts_of = (tokens[a:b][tokens[a:b] != vocabulary.sep] for a, b in zip(starts, ends, strict=True))
         rows = [np.append(row, vocabulary.sep) for row in texts_of]
         whole = [row for row in rows if len(row) > 2 and vocabulary.unk not in row]
         if len(whole) < FEWEST:
@@ -70,7 +70,7 @@ class HeldOut:
 
     def counting(self) -> dict[str, Probe]:
         """What n-grams need that are counted on the shards' training text."""
-        train, _ = self.shards.train.read(0, self.shards.train.pieces)
+        train, _ = self.shards.train.read(0, self.shards.train.token_count)
         grams = NGrams.count(train, self.shards.vocabulary)
         whole, owner = np.concatenate(self.rows), np.repeat(np.arange(len(self.rows)), [len(row) for row in self.rows])
         return {
@@ -81,7 +81,7 @@ class HeldOut:
 
 def bits_per_byte(loaded: Loaded, held_out: HeldOut) -> Iterator[Probe]:
     """Of a model that was taught to read from left to right; longer documents than it reads are read in parts.
-    Documents with a piece that is unknown to its own tokenizer are left out: it need not say what stands there.
+    Documents with a token that is unknown to its own tokenizer are left out: it need not say what stands there.
 
     Raises:
         DataError: too few are left.

@@ -124,7 +124,7 @@ class Records:
 
 def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:
     """Is the good sentence the likelier one, by each way of scoring that the model was taught? A tie is a half (BLiMP,
-    Warstadt et al. 2020; Salazar et al. 2020). The sum favours the shorter sentence, so the mean of a piece is asked
+    Warstadt et al. 2020; Salazar et al. 2020). The sum favours the shorter sentence, so the mean of a token is asked
     too (Lau et al. 2017, MeanLP): a model that learned nothing is near a half by that.
 
     Raises:
@@ -145,7 +145,7 @@ def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:
     left_out = len(sides[0]) - len(item)
     for name, how in ways.items():
         scores = loaded.score([side[i] for side in sides for i in item], how=how).reshape(2, -1)
-        for ahead, said in ((scores[0] - scores[1], name), (_a_piece(scores, lengths[:, item]), f"{name}, a piece")):
+        for ahead, said in ((scores[0] - scores[1], name), (_a_token(scores, lengths[:, item]), f"{name}, a token")):
             yield Probe(f"pairs, {said}", item, won(ahead), group, template=template, left_out=left_out)
 
 
@@ -155,7 +155,7 @@ def won(ahead: np.ndarray) -> np.ndarray:
 
 
 def _lengths(loaded: Loaded, texts: Sequence[str]) -> np.ndarray:
-    """[N] pieces that are scored; 0 where one is unknown."""
+    """[N] tokens that are scored; 0 where one is unknown."""
     rows, text_of = loaded.reader.rows(texts, closed=False)
     unknown = loaded.reader.tokenizer.vocabulary.unk
     known = np.ones(len(texts), dtype=bool)
@@ -164,17 +164,17 @@ def _lengths(loaded: Loaded, texts: Sequence[str]) -> np.ndarray:
     return known * np.bincount(text_of, [len(row) - given for row in rows], minlength=len(texts))
 
 
-def _a_piece(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """How far ahead the mean of a piece is, in the size of a sum, so that what is alike by one is so by the other."""
+def _a_token(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """How far ahead the mean of a token is, in the size of a sum, so that what is alike by one is so by the other."""
     good, bad = scores / lengths
     return np.asarray((good - bad) * lengths.max(0))
 
 
 def cloze(loaded: Loaded, records: Records) -> Iterator[Probe]:
-    """Is the hidden word among the first guesses? Of items whose answer is one piece (LAMA, Petroni et al. 2019).
+    """Is the hidden word among the first guesses? Of items whose answer is one token (LAMA, Petroni et al. 2019).
 
     Raises:
-        DataError: not one [MASK] in a text, or no answer of one piece.
+        DataError: not one [MASK] in a text, or no answer of one token.
     """
     if loaded.reader.trained.hidden is None:
         return
@@ -189,9 +189,9 @@ def cloze(loaded: Loaded, records: Records) -> Iterator[Probe]:
             raise DataError(f"{records.path}, line {line}: expected one [MASK] in 'text', got {text[:60]!r}")
     kept = np.flatnonzero(single)
     if not len(kept):
-        raise DataError(f"{records.path}: expected answers of one piece of the tokenizer, got none of {len(answers)}")
+        raise DataError(f"{records.path}: expected answers of one token of the tokenizer, got none of {len(answers)}")
     found = loaded.fill([marked[i] for i in kept], top_k=max(FIRST))
-    said = [[guess.piece.strip().lower() for guess in guesses] for (guesses,) in found]
+    said = [[guess.token.strip().lower() for guess in guesses] for (guesses,) in found]
     group, template = records.at(kept).group("part", "relation"), records.at(kept).template("relation")
     for first in FIRST:
         right = [answers[i].strip().lower() in some[:first] for i, some in zip(kept, said, strict=True)]
@@ -211,8 +211,8 @@ def similarity(loaded: Loaded, records: Records) -> Iterator[Probe]:
     gold = records.numbers("score")
     own = loaded.reader.tokenizer
     unknown = own.vocabulary.unk
-    pieces = [[own.encode(f" {word}") for word in side] for side in sides]
-    kept = np.array([bool(a) and bool(b) and unknown not in (*a, *b) for a, b in zip(*pieces, strict=True)])
+    tokens = [[own.encode(f" {word}") for word in side] for side in sides]
+    kept = np.array([bool(a) and bool(b) and unknown not in (*a, *b) for a, b in zip(*tokens, strict=True)])
     if kept.sum() < FEWEST:
         raise DataError(
             f"{records.path}: expected {FEWEST} pairs or more that the tokenizer can represent, got {int(kept.sum())}"
@@ -225,7 +225,7 @@ def similarity(loaded: Loaded, records: Records) -> Iterator[Probe]:
         alike = (unit[0] * unit[1]).sum(1)
         return Probe(name, item, alike, np.full(len(item), ""), gold[kept], left_out=left_out)
 
-    static = [np.stack([table[some].mean(0) for i, some in enumerate(side) if kept[i]]) for side in pieces]
+    static = [np.stack([table[some].mean(0) for i, some in enumerate(side) if kept[i]]) for side in tokens]
     yield probe("word similarity, embeddings", static)
     try:
         read = [loaded.embed([word for i, word in enumerate(side) if kept[i]]) for side in sides]

@@ -24,7 +24,7 @@ class Verdict:
 def detect(reader: Reader, texts: Sequence[str]) -> list[list[Verdict]]:
     """Every word of every text, in order.
 
-    A word of several pieces was replaced if one of them was; the model judges pieces apart, so their chances multiply.
+    A word of several tokens was replaced if one of them was; the model judges tokens apart, so their chances multiply.
     A text longer than the model reads is read in parts.
 
     Raises:
@@ -44,7 +44,7 @@ def detect(reader: Reader, texts: Sequence[str]) -> list[list[Verdict]]:
 
 
 def _words(reader: Reader, row: np.ndarray, original: np.ndarray) -> list[Verdict]:
-    """The words of the text in a row; `original` [T] is each piece's chance to be what was written."""
+    """The words of the text in a row; `original` [T] is each token's chance to be what was written."""
     inside = reader.inside(row)
     begins = reader.tokenizer.word_starts(row)[inside]
     begins[:1] = True  # a part of a text may begin within a word

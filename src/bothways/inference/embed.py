@@ -1,4 +1,4 @@
-"""One vector a text: of its pieces' states, of the last layer or of every one; and a learned mix of layers."""
+"""One vector a text: of its tokens' states, of the last layer or of every one; and a learned mix of layers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEPS: dict[Reads, Callable[[Tensor], Tensor]] = {
 
 
 def embed(reader: Reader, texts: Sequence[str]) -> np.ndarray:
-    """One vector a text, float32 [texts, E]: the mean of the last states of its pieces, specials included.
+    """One vector a text, float32 [texts, E]: the mean of the last states of its tokens, specials included.
 
     In a folder of sentence-transformers, what its modules.json makes of the states: any of its ways of pooling, Dense
     and Normalize, behind its prompt. Read as the objective taught: from all sides where it did, then equal to what
@@ -92,10 +92,10 @@ def _pooled(reader: Reader, texts: Sequence[str], reads: Reads, modules: Sentenc
     shape = (len(texts), config.layers + 1 if every else 1, config.width * len(made.pooling))
     sums, counts = np.zeros(shape, dtype=np.float32), np.zeros((len(texts), 1, 1), dtype=np.float32)
     for batch in reader.batches([len(row) for row in rows]):
-        pieces, layout = reader.lay([rows[i] for i in batch], face="decoder")
+        tokens, layout = reader.lay([rows[i] for i in batch], face="decoder")
         layout = replace(layout, step=STEPS[reads](layout.position))
         lengths = torch.tensor([len(rows[i]) for i in batch], device=reader.device)
-        real = torch.arange(pieces.shape[1], device=reader.device) < lengths[:, None]  # [B, T]
+        real = torch.arange(tokens.shape[1], device=reader.device) < lengths[:, None]  # [B, T]
         plain = reads == "all sides" and bool(real.all()) and reader.model.rule is ordered
         found: list[Tensor] = []
 
@@ -103,7 +103,7 @@ def _pooled(reader: Reader, texts: Sequence[str], reads: Reads, modules: Sentenc
             found.append(made.pool(states.float().masked_fill(~real[..., None], 0.0), real))
 
         mask = None if plain else reader.model.rule.dense(layout)
-        states = reader.model.backbone(pieces, layout, mask, keep=keep if every else None)
+        states = reader.model.backbone(tokens, layout, mask, keep=keep if every else None)
         if not every:
             keep(states)
         weights = lengths.cpu().numpy()[:, None, None]

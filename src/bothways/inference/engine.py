@@ -20,7 +20,7 @@ from torch import Tensor
 from bothways.errors import ModelError, UsageError
 from bothways.model import Cache, Model, SentenceModules, Trained
 from bothways.text import Tokenizer
-from bothways.text.template import Pieces
+from bothways.text.template import Tokens
 from bothways.visibility import Layout, ordered
 
 TOKENS_AT_ONCE = 1024  # on a CPU, where larger batches fall out of the cache: 4096 is a quarter slower in float32
@@ -51,7 +51,7 @@ class Reader:
         config, trained = self.model.config, self.trained
         kind = trained.answers.task if trained.answers else " and ".join(trained.faces) or f"body, {trained.reads}"
         size = sum(parameter.numel() for parameter in self.model.parameters()) / 1e6
-        what = f"{config.layers} layers of {config.width}, {size:.1f} million weights, {config.vocabulary} pieces"
+        what = f"{config.layers} layers of {config.width}, {size:.1f} million weights, {config.vocabulary} tokens"
         return f"{kind}: {what}, {config.length} read at once; {self.model.table.dtype} on {self.device}"
 
     def __repr__(self) -> str:
@@ -63,7 +63,7 @@ class Reader:
 
     @property
     def length(self) -> int:
-        """Pieces of a text at most: what the body reads, or less where it was fine-tuned on less."""
+        """Tokens of a text at most: what the body reads, or less where it was fine-tuned on less."""
         return min(self.model.config.length, self.tokenizer.length or self.model.config.length)
 
     def needs(self, what: str) -> None:
@@ -75,7 +75,7 @@ class Reader:
         trained = self.trained
         if trained.hidden is not None if what == "hidden" else what in (*trained.faces, *trained.decoding):
             if what == "hidden" and self.tokenizer.vocabulary.mask < 0:
-                raise ModelError("this model's tokenizer has no piece for [MASK]: name it in tokenizer_config.json")
+                raise ModelError("this model's tokenizer has no token for [MASK]: name it in tokenizer_config.json")
             return
         raise self.cannot(what)
 
@@ -93,16 +93,16 @@ class Reader:
 
     @property
     def pretrained_here(self) -> bool:
-        """By Bothways: its rows were [CLS] text [SEP], and no other special piece was ever to be said."""
+        """By Bothways: its rows were [CLS] text [SEP], and no other special token was ever to be said."""
         return bool(self.trained.objective)
 
     def silent(self, ends: Collection[int] = ()) -> Tensor:
-        """The pieces that are not said in a text: the special ones but those that end it, and those that the tokenizer
+        """The tokens that are not said in a text: the special ones but those that end it, and those that the tokenizer
         does not know."""
         return self._without(self.tokenizer.vocabulary.special - {*ends})
 
     def silent_onwards(self, ends: Collection[int]) -> Tensor:
-        """The same while a text goes on. A model of others may then say its special pieces, as transformers lets it;
+        """The same while a text goes on. A model of others may then say its special tokens, as transformers lets it;
         they are left out of what is written."""
         return self.silent(ends) if self.pretrained_here else self._without(())
 
@@ -110,7 +110,7 @@ class Reader:
         unknown = range(self.tokenizer.vocabulary.size, self.model.config.vocabulary)
         return torch.tensor(sorted({*special, *unknown}), dtype=torch.int64, device=self.device)
 
-    def around(self, *, closed: bool) -> tuple[Pieces, Pieces]:
+    def around(self, *, closed: bool) -> tuple[Tokens, Tokens]:
         """What stands before and behind a text: [CLS] and [SEP] where Bothways pretrained, else what the tokenizer puts
         there, which for many decoders is nothing. Behind it nothing unless `closed`: the text goes on."""
         vocabulary = self.tokenizer.vocabulary
@@ -119,7 +119,7 @@ class Reader:
 
     @property
     def given(self) -> int:
-        """How many pieces of a row that goes on are given: those before the text, or the first where none are put."""
+        """How many tokens of a row that goes on are given: those before the text, or the first where none are put."""
         return max(1, len(self.around(closed=False)[0]))
 
     def rows(
@@ -133,16 +133,16 @@ class Reader:
         length = min(self.model.config.length, longest or self.model.config.length)
         room = length - sum(map(len, self.around(closed=closed)))
         rows, owner = [], []
-        for number, pieces in enumerate(self.tokenizer.encode_batch(texts)):
-            for part in np.array_split(np.array(pieces, dtype=np.int64), max(1, math.ceil(len(pieces) / room))):
+        for number, tokens in enumerate(self.tokenizer.encode_batch(texts)):
+            for part in np.array_split(np.array(tokens, dtype=np.int64), max(1, math.ceil(len(tokens) / room))):
                 rows.append(self._row(part, closed=closed))
                 owner.append(number)
         return rows, np.array(owner, dtype=np.int64)
 
-    def states_after(self, cache: Cache, pieces: Tensor, layout: Layout) -> Tensor:
-        """The states [B, T, D] of pieces [B, T] that see what is in the cache, to which they are added."""
+    def states_after(self, cache: Cache, tokens: Tensor, layout: Layout) -> Tensor:
+        """The states [B, T, D] of tokens [B, T] that see what is in the cache, to which they are added."""
         known = cache.grow(layout)
-        states: Tensor = self.model.backbone(pieces, layout, self.model.rule.dense(layout, known), cache=cache)
+        states: Tensor = self.model.backbone(tokens, layout, self.model.rule.dense(layout, known), cache=cache)
         return states
 
     def inside(self, row: np.ndarray) -> np.ndarray:
@@ -161,19 +161,19 @@ class Reader:
         for number, row in enumerate(rows, 1):
             if len(row) > longest:
                 raise UsageError(
-                    f"text {number} ({texts[number - 1][:30]!r}...) has {len(row)} pieces with its specials; the model "
+                    f"text {number} ({texts[number - 1][:30]!r}...) has {len(row)} tokens with its specials; the model "
                     f"reads at most {longest}. Leave out what is farthest from [MASK]."
                 )
         return rows
 
-    def _row(self, pieces: Sequence[int] | np.ndarray, *, closed: bool) -> np.ndarray:
+    def _row(self, tokens: Sequence[int] | np.ndarray, *, closed: bool) -> np.ndarray:
         before, after = self.around(closed=closed)
-        return np.array([*before, *pieces, *after] or self.tokenizer.nothing, dtype=np.int64)
+        return np.array([*before, *tokens, *after] or self.tokenizer.nothing, dtype=np.int64)
 
     def states(self, rows: Sequence[np.ndarray], *, face: str) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Batches of (numbers of the rows [B], their states [B, T, D]), rows of like length together.
 
-        face  "encoder": all see all; "decoder": every piece sees those before it
+        face  "encoder": all see all; "decoder": every token sees those before it
         """
         for batch in self.batches([len(row) for row in rows]):
             yield batch, self.read([rows[i] for i in batch], face=face)
@@ -181,20 +181,20 @@ class Reader:
     @torch.inference_mode()
     def read(self, rows: Sequence[np.ndarray], *, face: str, places: np.ndarray | None = None) -> Tensor:
         """The states [B, T, D] of one batch of rows; or of one place of each, `places` [B]: [B, D], which is faster."""
-        pieces, layout = self.lay(rows, face=face)
+        tokens, layout = self.lay(rows, face=face)
         plain = face == "encoder" and len({len(row) for row in rows}) == 1 and self.model.rule is ordered
         at = None
         if places is not None:
-            at = torch.from_numpy(np.arange(len(rows)) * pieces.shape[1] + places).to(self.device)
-        states: Tensor = self.model.backbone(pieces, layout, None if plain else self.model.rule.dense(layout), at=at)
+            at = torch.from_numpy(np.arange(len(rows)) * tokens.shape[1] + places).to(self.device)
+        states: Tensor = self.model.backbone(tokens, layout, None if plain else self.model.rule.dense(layout), at=at)
         return states
 
     def lay(self, rows: Sequence[np.ndarray], *, face: str, left: bool = False) -> tuple[Tensor, Layout]:
-        """Rows of unequal length as pieces [B, T] and a layout; the padding is at the end, or at the `left`."""
+        """Rows of unequal length as tokens [B, T] and a layout; the padding is at the end, or at the `left`."""
         length = max(map(len, rows))
-        pieces = np.full((len(rows), length), max(0, self.tokenizer.vocabulary.pad))  # nobody sees it
+        tokens = np.full((len(rows), length), max(0, self.tokenizer.vocabulary.pad))  # nobody sees it
         starts = np.array([length - len(row) if left else 0 for row in rows])[:, None]  # [B, 1]
-        for row, start, target in zip(rows, starts[:, 0], pieces, strict=True):
+        for row, start, target in zip(rows, starts[:, 0], tokens, strict=True):
             target[start : start + len(row)] = row
         place = np.arange(length) - starts  # [B, T]
         real = (place >= 0) & (place < np.array([len(row) for row in rows])[:, None])
@@ -204,7 +204,7 @@ class Reader:
             step=position if face == "decoder" else np.zeros_like(position),
             position=position,
         )
-        return torch.from_numpy(pieces).to(self.device), layout.map(torch.from_numpy).to(self.device)
+        return torch.from_numpy(tokens).to(self.device), layout.map(torch.from_numpy).to(self.device)
 
     @torch.inference_mode()
     def log_probabilities(self, hidden: Tensor, labels: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Examples of a fine-tuning task as pieces, laid several in a row: nothing is padded that need not be.
+"""Examples of a fine-tuning task as tokens, laid several in a row: nothing is padded that need not be.
 
 Letters: T tokens, N places, C labels, E examples.
 """
@@ -20,7 +20,7 @@ from bothways.visibility import Layout
 GROUPED = ("choice", "span", "span or none")
 """Kinds of answers whose targets share a softmax: the places of a window, the choices of a question."""
 ROOMS = range(64, 97, 8)
-"""Pieces in a row; where an example is longer, every row has room for as many as it has, since rows are stacked."""
+"""Tokens in a row; where an example is longer, every row has room for as many as it has, since rows are stacked."""
 COST = 1024
 """What a place costs beside its attention to one other."""
 
@@ -29,16 +29,16 @@ COST = 1024
 class Encoded:
     """An example, or a part of a long one.
 
-    pieces    int32 [T]
+    tokens    int32 [T]
     segments  int32 [T]
-    at        [N] where something is to be said: at the beginning for a label, at the first pieces of words for tags;
+    at        [N] where something is to be said: at the beginning for a label, at the first tokens of words for tags;
               [1, 5] for a relation
     labels    [N] or [N, C] the right answers; zeros where nobody knows them
     of        [N] what is answered there: 0 for a label, the number of the word for tags
-    cut       how many pieces were left out, since the model reads no more
+    cut       how many tokens were left out, since the model reads no more
     """
 
-    pieces: np.ndarray
+    tokens: np.ndarray
     segments: np.ndarray
     at: np.ndarray
     labels: np.ndarray
@@ -46,17 +46,17 @@ class Encoded:
     cut: int = 0
 
     def __len__(self) -> int:
-        return len(self.pieces)
+        return len(self.tokens)
 
 
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], *, length: int) -> Encoded:
     """One text or two in the tokenizer's own frame; what is too much is cut off the end of the longer one."""
-    pieces = [np.array(tokenizer.encode(text), dtype=np.int32) for text in texts]
-    room, whole = tokenizer.frame.room(length, len(texts)), sum(map(len, pieces))
+    tokens = [np.array(tokenizer.encode(text), dtype=np.int32) for text in texts]
+    room, whole = tokenizer.frame.room(length, len(texts)), sum(map(len, tokens))
     for _ in range(max(0, whole - room)):  # one by one: the longer one changes
-        longer = max(range(len(pieces)), key=lambda side: len(pieces[side]))
-        pieces[longer] = pieces[longer][:-1]
-    framed, segments, _ = tokenizer.frame.around(*pieces)
+        longer = max(range(len(tokens)), key=lambda side: len(tokens[side]))
+        tokens[longer] = tokens[longer][:-1]
+    framed, segments, _ = tokenizer.frame.around(*tokens)
     if not len(framed):
         framed, segments = np.array(tokenizer.nothing, dtype=np.int32), np.zeros(1, dtype=np.int32)
     here = np.zeros(1, dtype=np.int64)
@@ -66,27 +66,27 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], *, length: int) -> 
 def encode_words(tokenizer: Tokenizer, words: Words, *, length: int) -> list[Encoded]:
     """The parts of a text that has words.
 
-    A text longer than the model reads is parted before a word, so none is left out. A word of which no piece is left
+    A text longer than the model reads is parted before a word, so none is left out. A word of which no token is left
     (tokenizers drop some characters) has no place.
     """
-    pieces, covered = tokenizer.encode_spans(words.read)
+    tokens, covered = tokenizer.encode_spans(words.read)
     if words.exact:
-        pieces, covered = _parted(tokenizer, words, pieces, covered)
-    if not len(pieces):
+        tokens, covered = _parted(tokenizer, words, tokens, covered)
+    if not len(tokens):
         return []
     spans = words.spans
-    first = np.searchsorted(covered[:, 1], spans[:, 0], side="right")  # the first piece that ends behind its beginning
-    first = np.minimum(first, len(pieces) - 1)
+    first = np.searchsorted(covered[:, 1], spans[:, 0], side="right")  # the first token that ends behind its beginning
+    first = np.minimum(first, len(tokens) - 1)
     known = np.flatnonzero((covered[first, 0] < spans[:, 1]) & (covered[first, 1] > spans[:, 0]))
     starts, room = first[known], tokenizer.frame.room(length, 1)
     parts, begin = [], 0
-    while begin < len(pieces):
+    while begin < len(tokens):
         end = begin + room
-        if end < len(pieces):
+        if end < len(tokens):
             fitting = starts[(starts > begin) & (starts <= end)]
             end = int(fitting[-1]) if len(fitting) else end
         inside = (starts >= begin) & (starts < end)
-        framed, segments, (opening,) = tokenizer.frame.around(pieces[begin:end])
+        framed, segments, (opening,) = tokenizer.frame.around(tokens[begin:end])
         at = starts[inside] - begin + opening
         parts.append(Encoded(framed, segments, at, np.zeros_like(at), known[inside]))
         begin = end
@@ -94,21 +94,21 @@ def encode_words(tokenizer: Tokenizer, words: Words, *, length: int) -> list[Enc
 
 
 def _parted(
-    tokenizer: Tokenizer, words: Words, pieces: np.ndarray, covered: np.ndarray
+    tokenizer: Tokenizer, words: Words, tokens: np.ndarray, covered: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The pieces, and what they cover, where those that hold characters of two words are spelt word by word."""
+    """The tokens, and what they cover, where those that hold characters of two words are spelt word by word."""
     bounds = np.unique(words.spans)
     found: list[int] = []
     places: list[tuple[int, int]] = []
-    for piece, (start, end) in zip(pieces.tolist(), covered.tolist(), strict=True):
+    for token, (start, end) in zip(tokens.tolist(), covered.tolist(), strict=True):
         inside = bounds[np.searchsorted(bounds, start, side="right") : np.searchsorted(bounds, end)].tolist()
         cuts = [cut for cut in inside if not words.read[cut - 1].isspace()]  # white space belongs to what follows
         if not cuts:
-            found.append(piece)
+            found.append(token)
             places.append((start, end))
             continue
         for begin, stop in pairwise([start, *cuts, end]):
-            within = not words.read[begin].isspace() if begin > start else tokenizer.is_inside(piece)
+            within = not words.read[begin].isspace() if begin > start else tokenizer.is_inside(token)
             spelt = tokenizer.spelling(words.read[begin:stop], inside=within)
             found += spelt
             places += [(begin, stop)] * len(spelt)
@@ -194,4 +194,4 @@ def _sample(examples: Sequence[Encoded], answers: Answers, weights: np.ndarray, 
         name=answers.task,
         group=np.repeat(groups, counts),
     )
-    return Sample(np.concatenate([example.pieces for example in examples]), layout, (target,))
+    return Sample(np.concatenate([example.tokens for example in examples]), layout, (target,))

@@ -16,19 +16,19 @@ from bothways.inference.engine import Reader
 class Guess:
     """One answer for one [MASK].
 
-    piece        as text, with the space before it if it has one; never a special piece
-    probability  among all pieces, the special ones too
+    token        as text, with the space before it if it has one; never a special token
+    probability  among all tokens, the special ones too
     text         the whole text with this guess in its place, and the best guess at every other [MASK]
     """
 
-    piece: str
+    token: str
     probability: float
     text: str
 
 
 @torch.inference_mode()
 def fill(reader: Reader, texts: Sequence[str], *, top_k: int = 5) -> list[list[list[Guess]]]:
-    """For every text, for every [MASK] in it, the `top_k` likeliest pieces, the likeliest first.
+    """For every text, for every [MASK] in it, the `top_k` likeliest tokens, the likeliest first.
 
     Several masks are guessed independently of each other (Devlin et al. 2019, section 3.1).
 
@@ -60,18 +60,18 @@ def fill(reader: Reader, texts: Sequence[str], *, top_k: int = 5) -> list[list[l
 
 
 def _guesses(
-    reader: Reader, row: np.ndarray, places: np.ndarray, pieces: np.ndarray, shares: list[list[float]]
+    reader: Reader, row: np.ndarray, places: np.ndarray, tokens: np.ndarray, shares: list[list[float]]
 ) -> list[list[Guess]]:
-    """pieces [N, K] and shares [N][K] -> N lists of K guesses."""
+    """tokens [N, K] and shares [N][K] -> N lists of K guesses."""
     filled = row.copy()
-    filled[places] = pieces[:, 0]
+    filled[places] = tokens[:, 0]
     result = []
-    for place, candidates, probabilities in zip(places, pieces, shares, strict=True):
+    for place, candidates, probabilities in zip(places, tokens, shares, strict=True):
         guesses = []
-        for piece, probability in zip(candidates, probabilities, strict=True):
+        for token, probability in zip(candidates, probabilities, strict=True):
             text = filled.copy()
-            text[place] = piece
-            decoded = reader.tokenizer.decode([piece]) or reader.tokenizer.pieces([piece])[0]
+            text[place] = token
+            decoded = reader.tokenizer.decode([token]) or reader.tokenizer.tokens([token])[0]
             guesses.append(Guess(decoded, probability, reader.tokenizer.decode(text)))
         result.append(guesses)
     return result

@@ -18,23 +18,23 @@ GAP, MASK = "[GAP]", "[MASK]"
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """How many pieces a [GAP] may stand for: from `shortest` to `longest`."""
+    """How many tokens a [GAP] may stand for: from `shortest` to `longest`."""
 
     longest: int = 8
     shortest: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.shortest <= self.longest:
-            raise UsageError(f"a gap is 1 piece long or more, got {self.longest}; for nothing at all, leave [GAP] out")
+            raise UsageError(f"a gap is 1 token long or more, got {self.longest}; for nothing at all, leave [GAP] out")
 
 
 def infill(reader: Reader, texts: Sequence[str], *, gap: Gap, unmasking: Unmasking, seed: int) -> list[str]:
-    """Every text, with pieces in place of its [MASK]s and its [GAP]; what was shown stays, to the letter.
+    """Every text, with tokens in place of its [MASK]s and its [GAP]; what was shown stays, to the letter.
 
-    All lengths of a gap are tried, each as so many [MASK]s. The one is kept whose pieces have the highest mean
-    log-probability, each piece's taken in the pass that said it: given the shown text and what was said in earlier
-    passes. With a piece a pass their sum is, by the chain rule, the log-probability of what was written, given what
-    stands around it; the sum nearly always takes one piece, the mean does not (docs/decisions.md has other rules).
+    All lengths of a gap are tried, each as so many [MASK]s. The one is kept whose tokens have the highest mean
+    log-probability, each token's taken in the pass that said it: given the shown text and what was said in earlier
+    passes. With a token a pass their sum is, by the chain rule, the log-probability of what was written, given what
+    stands around it; the sum nearly always takes one token, the mean does not (docs/decisions.md has other rules).
     Length n of text i draws from a random stream of (seed, i, n).
 
     Raises:
@@ -61,7 +61,7 @@ def infill(reader: Reader, texts: Sequence[str], *, gap: Gap, unmasking: Unmaski
 def _said(
     reader: Reader, masked: Sequence[str], seeds: Sequence[tuple[int, ...]], unmasking: Unmasking
 ) -> list[tuple[np.ndarray, float]]:
-    """For every text with [MASK]s, the pieces said in their places and the mean of their log-probabilities."""
+    """For every text with [MASK]s, the tokens said in their places and the mean of their log-probabilities."""
     mask = reader.tokenizer.vocabulary.mask
     rows = [
         HiddenRow(row, mask=mask, stream=np.random.default_rng(seed), unmasking=unmasking)
@@ -74,14 +74,14 @@ def _said(
         write_fragments(reader, rows, unmasking.drawing)
     else:
         raise UsageError("steps and order are for unmasking, and this model writes from left to right: leave them out")
-    return [(row.pieces[at], float(row.nats[at].mean())) for row, at in zip(rows, places, strict=True)]
+    return [(row.tokens[at], float(row.nats[at].mean())) for row, at in zip(rows, places, strict=True)]
 
 
 def _versions(reader: Reader, text: str, number: int, gap: Gap) -> list[str]:
     """The text with [MASK]s for its gap, one version for each length; the longest is the last."""
     gaps = text.count(GAP)
     if gaps > 1:
-        raise UsageError(f"text {number} has {gaps} gaps, expected one [GAP]; write [MASK] where one piece is missing")
+        raise UsageError(f"text {number} has {gaps} gaps, expected one [GAP]; write [MASK] where one token is missing")
     if gaps:
         return [text.replace(GAP, MASK * length) for length in range(gap.shortest, gap.longest + 1)]
     if len(reader.tokenizer.around_masks(text)) == 1:
@@ -92,11 +92,11 @@ def _versions(reader: Reader, text: str, number: int, gap: Gap) -> list[str]:
 
 
 def _written(reader: Reader, masked: str, said: np.ndarray) -> str:
-    """The text with the pieces said in the places of its masks."""
+    """The text with the tokens said in the places of its masks."""
     first, *others = reader.tokenizer.around_masks(masked)
     text, before, run = first, reader.tokenizer.encode(first), list[int]()
-    for piece, shown in zip(said.tolist(), others, strict=True):
-        run.append(piece)
+    for token, shown in zip(said.tolist(), others, strict=True):
+        run.append(token)
         if shown:
             text += spell(reader.tokenizer, before, run) + shown
             before, run = reader.tokenizer.encode(shown), []

@@ -96,7 +96,7 @@ def choose(reader: Reader, question: str, choices: Sequence[str], *, context: st
         raise UsageError(f"expected two choices or more, got {len(choices)}")
     answers = taught(reader, "choose")
     parts = encode_choices(reader.tokenizer, context, question, choices, length=reader.length)
-    warn_of_cuts(parts, f"the {reader.length} pieces that the model reads")
+    warn_of_cuts(parts, f"the {reader.length} tokens that the model reads")
     return choice_of(np.array([one[0, 0] for one in logits_of(reader.model, parts, answers)]))
 
 
@@ -107,7 +107,7 @@ def answer(reader: Reader, question: str, context: str) -> Span:
     """
     answers = taught(reader, "answer")
     parts = encode_question(reader.tokenizer, question, context, length=reader.length)
-    warn_of_cuts(parts[:1], f"the {QUESTION} pieces of a question that the model reads")
+    warn_of_cuts(parts[:1], f"the {QUESTION} tokens of a question that the model reads")
     logits, declines = logits_of(reader.model, parts, answers), answers.kind == "span or none"
     return best_span(reader.tokenizer, context, parts, logits, may_decline=declines)
 
@@ -200,5 +200,5 @@ def _logits(reader: Reader, texts: Texts, answers: Answers) -> list[np.ndarray]:
     """[C] for each text or pair; what is longer than the model reads is cut, with a warning."""
     several = [expected((text,) if isinstance(text, str) else text, answers) for text in texts]
     examples = [encode_texts(reader.tokenizer, one, length=reader.length) for one in several]
-    warn_of_cuts(examples, f"the {reader.length} pieces that the model reads", depth=6)
+    warn_of_cuts(examples, f"the {reader.length} tokens that the model reads", depth=6)
     return [found[0] for found in logits_of(reader.model, examples, answers)]

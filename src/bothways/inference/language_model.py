@@ -64,7 +64,7 @@ def load(model: str | Path, *, device: torch.device | str | None = None, dtype: 
     tokenizer = Tokenizer.load(found)
     if tokenizer.vocabulary.size > saved.model.config.vocabulary:
         raise ModelError(
-            f"{found}: the tokenizer has {tokenizer.vocabulary.size} pieces, the model "
+            f"{found}: the tokenizer has {tokenizer.vocabulary.size} tokens, the model "
             f"{saved.model.config.vocabulary}: they do not belong together"
         )
     body = saved.model.eval().to(device=place, dtype=dtype)
@@ -132,7 +132,7 @@ class Loaded:
     @overload
     def fill(self, texts: list[str], *, top_k: int = 5) -> list[list[list[Guess]]]: ...
     def fill(self, texts: str | list[str], *, top_k: int = 5) -> list[list[Guess]] | list[list[list[Guess]]]:
-        """For every [MASK] of a text, the likeliest pieces (Guess: piece, probability, text)."""
+        """For every [MASK] of a text, the likeliest tokens (Guess: token, probability, text)."""
         found = fill(self.reader, several(texts), top_k=top_k)
         return found[0] if isinstance(texts, str) else found
 
@@ -147,12 +147,12 @@ class Loaded:
         order: Order = "confidence",
         seed: int = 0,
     ) -> Prompts:
-        """The text written out: each [MASK] is one piece, and one [GAP] is `length` pieces or the best number of them.
+        """The text written out: each [MASK] is one token, and one [GAP] is `length` tokens or the best number of them.
 
         Args:
-            length: of the gap, in pieces; None: all from 1 to `longest` are tried, see inference.infill.
-            steps: in how many passes it is said; None: one piece a pass.
-            temperature: 0 takes the likeliest piece every time.
+            length: of the gap, in tokens; None: all from 1 to `longest` are tried, see inference.infill.
+            steps: in how many passes it is said; None: one token a pass.
+            temperature: 0 takes the likeliest token every time.
             order: the most confident places are said first, or places at random.
         """
         gap = Gap(longest) if length is None else Gap(length, shortest=length)
@@ -179,7 +179,7 @@ class Loaded:
     @overload
     def score(self, texts: list[str], *, how: str = "causal", within_word: bool = False) -> np.ndarray: ...
     def score(self, texts: str | list[str], *, how: str = "causal", within_word: bool = False) -> float | np.ndarray:
-        """Sum of the log-probabilities of the text's pieces in nats; see inference.score for the ways."""
+        """Sum of the log-probabilities of the text's tokens in nats; see inference.score for the ways."""
         found = score(self.reader, several(texts), how=how, within_word=within_word)
         return float(found[0]) if isinstance(texts, str) else found
 
@@ -188,7 +188,7 @@ class Loaded:
         return save(self.reader, folder)
 
     def embed(self, texts: str | list[str]) -> np.ndarray:
-        """float32 [texts, D] ([D] for one text): the mean of the states of its pieces."""
+        """float32 [texts, D] ([D] for one text): the mean of the states of its tokens."""
         found = embed(self.reader, several(texts))
         return np.asarray(found[0]) if isinstance(texts, str) else found
 

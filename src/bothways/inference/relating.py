@@ -1,6 +1,6 @@
 """Two things in a text, and how they are related: markers around both, which no cut takes away.
 
-Letters: T pieces of the text.
+Letters: T tokens of the text.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def relate(reader: Reader, texts: Sequence[str]) -> list[Label]:
     """
     answers, length = taught(reader, "relate"), reader.length
     parts = [encode_related(reader.tokenizer, Pair.marked(text), length=length) for text in texts]
-    warn_of_cuts(parts, f"the {length} pieces that the model reads")
+    warn_of_cuts(parts, f"the {length} tokens that the model reads")
     return [label_of(one[0], answers) for one in logits_of(reader.model, parts, answers)]
 
 
@@ -85,32 +85,32 @@ def encode_related(tokenizer: Tokenizer, pair: Pair, *, length: int) -> Encoded:
         UsageError: the things alone are more than fits.
     """
     read, places = composed(pair.text)
-    pieces, covered = tokenizer.encode_spans(read)
-    if not len(pieces):
+    tokens, covered = tokenizer.encode_spans(read)
+    if not len(tokens):
         raise UsageError("expected a text, got none that the tokenizer keeps")
     spans = np.searchsorted(places, pair.things)
-    first = np.minimum(np.searchsorted(covered[:, 1], spans[:, 0], side="right"), len(pieces) - 1)
+    first = np.minimum(np.searchsorted(covered[:, 1], spans[:, 0], side="right"), len(tokens) - 1)
     behind = np.maximum(np.searchsorted(covered[:, 0], spans[:, 1]), first + 1)
-    place = np.arange(len(pieces))
+    place = np.arange(len(tokens))
     away = np.maximum(np.maximum(first[:, None] - place, place - behind[:, None] + 1), 0).min(0)  # [T]
     room = tokenizer.frame.room(length, 1) - 4
     if (needed := int((away == 0).sum())) > room:
-        raise UsageError(f"the two things are {needed} pieces, and with their markers {room} fit in {length}")
+        raise UsageError(f"the two things are {needed} tokens, and with their markers {room} fit in {length}")
     kept = np.sort(np.argsort(away, kind="stable")[:room])
     signs = markers(tokenizer)
     # Where two markers stand together, the one that closes is before the one that opens.
     put = sorted([(behind[i], 0, i) for i in (0, 1)] + [(first[i], 1, i) for i in (0, 1)])
     index = np.searchsorted(kept, [at for at, _, _ in put])
-    marked = np.insert(pieces[kept], index, [signs[i] for _, _, i in put])
+    marked = np.insert(tokens[kept], index, [signs[i] for _, _, i in put])
     framed, segments, (opening,) = tokenizer.frame.around(marked)
     stands = {(i, opens): at + rank + opening for rank, (at, (_, opens, i)) in enumerate(zip(index, put, strict=True))}
     at = np.array([[0, *(stands[i, opens] for i in (0, 1) for opens in (1, 0))]], dtype=np.int64)
     here = np.zeros(1, dtype=np.int64)
-    return Encoded(framed, segments, at, here, here, len(pieces) - len(kept))
+    return Encoded(framed, segments, at, here, here, len(tokens) - len(kept))
 
 
 def markers(tokenizer: Tokenizer) -> tuple[int, int]:
-    """The pieces around the first thing and around the second; of a tokenizer that knows no such signs, [MASK] and
+    """The tokens around the first thing and around the second; of a tokenizer that knows no such signs, [MASK] and
     [SEP].
 
     Raises:

@@ -20,15 +20,15 @@ WAYS = ("causal", "pseudo")
 def score(
     reader: Reader, texts: Sequence[str], *, how: str = "causal", within_word: bool = False, ended: bool = False
 ) -> np.ndarray:
-    """Sum of the log-probabilities of a text's pieces in nats, float64 [texts]; what stands before it ([CLS]) is given,
-    or its first piece where nothing does; what stands behind it ([SEP]) is not counted.
+    """Sum of the log-probabilities of a text's tokens in nats, float64 [texts]; what stands before it ([CLS]) is given,
+    or its first token where nothing does; what stands behind it ([SEP]) is not counted.
 
     A text longer than the model reads is scored in parts, each on its own.
 
     Args:
-        how: "causal": each piece after those before it. "pseudo": each piece hidden alone among all others (Salazar et
+        how: "causal": each token after those before it. "pseudo": each token hidden alone among all others (Salazar et
             al. 2020, section 2); no probability of the text, yet good for comparing two texts.
-        within_word: pseudo: the later pieces of its word are hidden with it, else a long word tells itself (Kauf &
+        within_word: pseudo: the later tokens of its word are hidden with it, else a long word tells itself (Kauf &
             Ivanova 2023, section 2: "within-word left-to-right").
         ended: causal: the [SEP] behind the text is counted too, as bits per byte count it.
 
@@ -43,7 +43,7 @@ def score(
             raise UsageError('ended is for how="causal": hidden one by one, a [SEP] tells nothing')
         return _pseudo(reader, texts, within_word=within_word)
     if within_word:
-        raise UsageError('within_word hides pieces, which only how="pseudo" does; leave it out, or score that way')
+        raise UsageError('within_word hides tokens, which only how="pseudo" does; leave it out, or score that way')
     return _causal(reader, texts, ended=ended)
 
 

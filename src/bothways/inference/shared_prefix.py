@@ -79,13 +79,13 @@ def read_forks(reader: Reader, rows: Sequence[np.ndarray]) -> Iterator[tuple[lis
     for batch in reader.batches([fork.size(rows) for fork in found]):
         some = [found[i] for i in batch]
         length = max(fork.size(rows) for fork in some)
-        pieces, position, group = (np.zeros((len(some), length), dtype=np.int64) for _ in range(3))
+        tokens, position, group = (np.zeros((len(some), length), dtype=np.int64) for _ in range(3))
         document = np.tile(-1 - np.arange(length), (len(some), 1))
         for line, fork in enumerate(some):
             for branch, (number, at) in enumerate(fork.places(rows), 1):
-                pieces[line, at], position[line, at], document[line, at] = rows[number], np.arange(len(at)), 0
+                tokens[line, at], position[line, at], document[line, at] = rows[number], np.arange(len(at)), 0
                 group[line, at[fork.trunk :]] = branch
         layout = Layout.of(document=document, step=position, position=position, group=group)
         layout = layout.map(torch.from_numpy).to(reader.device)
-        states: Tensor = reader.model.backbone(torch.from_numpy(pieces).to(reader.device), layout, rule.dense(layout))
+        states: Tensor = reader.model.backbone(torch.from_numpy(tokens).to(reader.device), layout, rule.dense(layout))
         yield some, states

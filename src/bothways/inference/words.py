@@ -44,7 +44,7 @@ class Words:
 
     @property
     def exact(self) -> bool:
-        """Whether a piece may hold characters of one word only: others may begin or end within what has no space."""
+        """Whether a token may hold characters of one word only: others may begin or end within what has no space."""
         return self.by in ("places", "characters")
 
     @classmethod
@@ -52,7 +52,7 @@ class Words:
         """Those that the text shows; or its characters, each with the marks behind it, white space left out.
 
         Raises:
-            UsageError: letters in pieces that only come together across a boundary of letters (Hangul in jamo).
+            UsageError: letters in tokens that only come together across a boundary of letters (Hangul in jamo).
         """
         read, origin = composed(text)
         parted = (_SIGN if characters else _WORD).finditer(_marked(read))

@@ -165,7 +165,7 @@ class Label(nn.Module):
 
 
 class Tags(nn.Module):
-    """One answer a word, from the state of its first piece; or the two of a span's ends, at every piece."""
+    """One answer a word, from the state of its first token; or the two of a span's ends, at every token."""
 
     reads_targets_only = True
 
@@ -175,7 +175,7 @@ class Tags(nn.Module):
         self.out = nn.Linear(config.width, labels)
 
     def forward(self, hidden: Tensor, at: Tensor, real: Tensor) -> Tensor:
-        """hidden [B*T, D], the words' first pieces [N] -> logits [N, C]."""
+        """hidden [B*T, D], the words' first tokens [N] -> logits [N, C]."""
         logits: Tensor = self.out(self.dropout(hidden.index_select(0, at)))
         return logits
 

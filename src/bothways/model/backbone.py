@@ -1,4 +1,4 @@
-"""The one Transformer: pieces and a layout in, a state for every token out.
+"""The one Transformer: tokens and a layout in, a state for every token out.
 
 Letters: B rows, T tokens, D width, Q queries, K keys.
 """
@@ -20,12 +20,12 @@ from bothways.visibility import Layout
 
 
 class Embeddings(nn.Module):
-    """Piece embeddings; in the classic shape also positions, segments, a norm and a projection (ELECTRA small)."""
+    """Token embeddings; in the classic shape also positions, segments, a norm and a projection (ELECTRA small)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.embedding_width or config.width
-        self.pieces = nn.Embedding(config.vocabulary, width)
+        self.tokens = nn.Embedding(config.vocabulary, width)
         self.segments = nn.Embedding(config.segments, width) if config.segments else None
         classic = config.shape == "classic"
         self.positions = nn.Embedding(config.length, width) if classic else None
@@ -33,9 +33,9 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.project = nn.Linear(width, config.width) if width != config.width else None
 
-    def look_up(self, pieces: Tensor, layout: Layout) -> Tensor:
+    def look_up(self, tokens: Tensor, layout: Layout) -> Tensor:
         """The sum of what the tables hold: [B, T, embedding width]."""
-        x: Tensor = self.pieces(pieces)
+        x: Tensor = self.tokens(tokens)
         if self.segments is not None:
             x = x + self.segments(layout.segment)
         if self.positions is not None:
@@ -46,8 +46,8 @@ class Embeddings(nn.Module):
         """That sum, as what comes after it reads it."""
         return x if self.norm is None else self.dropout(self.norm(x))
 
-    def forward(self, pieces: Tensor, layout: Layout) -> Tensor:
-        return self.widened(self.normed(self.look_up(pieces, layout)))
+    def forward(self, tokens: Tensor, layout: Layout) -> Tensor:
+        return self.widened(self.normed(self.look_up(tokens, layout)))
 
     def widened(self, x: Tensor) -> Tensor:
         result: Tensor = x if self.project is None else self.project(x)
@@ -65,21 +65,21 @@ class Backbone(nn.Module):
 
     def forward(
         self,
-        pieces: Tensor,
+        tokens: Tensor,
         layout: Layout,
         mask: Tensor | None,
         cache: Cache | None = None,
         keep: Callable[[Tensor], None] | None = None,
         at: Tensor | None = None,
     ) -> Tensor:
-        """pieces [B, T], layout [B, T], mask [B, 1, T, K] boolean (None: all see all) -> [B, T, D].
+        """tokens [B, T], layout [B, T], mask [B, 1, T, K] boolean (None: all see all) -> [B, T, D].
 
         With a cache, the tokens are new ones behind those it holds, and the mask has a column for all of them.
         `keep` is handed the state after the embeddings and after every block (probes, distillation). With places `at`
         [N], in rows laid end to end, only their states are given, [N, D], and what comes after the last attention is
         computed for them alone.
         """
-        return self.encode(self.embeddings(pieces, layout), layout, mask, cache, keep, at)
+        return self.encode(self.embeddings(tokens, layout), layout, mask, cache, keep, at)
 
     def encode(
         self,

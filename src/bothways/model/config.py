@@ -43,7 +43,7 @@ class ModelConfig(BaseModel):
     width: int = Field(ge=8)
     heads: int = Field(ge=1)
     inner: int = Field(ge=8, description="width of the feed-forward layer")
-    length: int = Field(default=512, ge=8, description="the longest text the model is meant for, in pieces")
+    length: int = Field(default=512, ge=8, description="the longest text the model is meant for, in tokens")
     shape: Literal["modern", "classic"] = "modern"
     rotary_base: float = 10_000.0
     rotary_scaling: RotaryScaling | None = None

@@ -28,7 +28,7 @@ def bert_training(config: ModelConfig, *, length: int, rows: int, steps: float) 
 
 
 def _forward(config: ModelConfig, length: int, *, words: bool) -> float:
-    """One row of `length` pieces, with the head that says words or the one that detects."""
+    """One row of `length` tokens, with the head that says words or the one that detects."""
     head = _words(config) if words else _detector(config)
     return length * (config.layers * _block(config, length) + _embeddings(config, length) + head)
 

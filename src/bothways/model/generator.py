@@ -83,7 +83,7 @@ def standing_alone(weights: Mapping[str, Tensor], shape: ModelConfig) -> tuple[d
     plain = shape.model_copy(update={"embedding_width": None})
     if not narrow:
         return alone, plain
-    table = weights["embeddings.pieces.weight"]  # [V, E]
-    alone["backbone.embeddings.pieces.weight"] = table @ weights["project.weight"].T  # [V, G]
+    table = weights["embeddings.tokens.weight"]  # [V, E]
+    alone["backbone.embeddings.tokens.weight"] = table @ weights["project.weight"].T  # [V, G]
     alone["words.untied.weight"] = table @ weights["out.weight"]  # [V, G]
     return alone, plain.model_copy(update={"word_head": "untied"})

@@ -15,7 +15,7 @@ from bothways.model.config import ModelConfig
 
 
 class Replaced(nn.Module):
-    """The logit that a piece was replaced: one linear map, in the classic shape after a dense layer and GELU.
+    """The logit that a token was replaced: one linear map, in the classic shape after a dense layer and GELU.
 
     ELECTRA (Clark et al. 2020, section 3.1) has the latter; a linear map is all that transformers' EuroBERT can hold.
     """
@@ -58,7 +58,7 @@ class Sentences(nn.Module):
 
 
 class Copied(nn.Module):
-    """The logit that a piece is to be copied from the input, rather than said by the words head (All-Tokens MLM)."""
+    """The logit that a token is to be copied from the input, rather than said by the words head (All-Tokens MLM)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Copied(nn.Module):
     def loss(self, hidden: Tensor, logits: Tensor, *, reads: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum of -log(D [reads = label] + (1 - D) softmax(logits)[label]), D the chance to copy.
 
-        hidden [N, D], logits [N, V], reads and labels [N] pieces (Clark et al. 2020, section 3.4).
+        hidden [N, D], logits [N, V], reads and labels [N] tokens (Clark et al. 2020, section 3.4).
         """
         gate = self.logit(hidden).float()[:, 0]
         said = F.logsigmoid(-gate) - F.cross_entropy(logits.float(), labels, reduction="none")

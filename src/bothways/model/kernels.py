@@ -68,7 +68,7 @@ class _LinearCrossEntropy(Function):
     """Weighted sum of -log softmax(hidden @ weight.T)[label]; the gradient is made in the forward pass.
 
     The logits live for one chunk of tokens only, and become their own gradient in place: softmax minus the answer.
-    With `chances`, a piece is drawn from each softmax on the way (ELECTRA); no gradient goes through the draw.
+    With `chances`, a token is drawn from each softmax on the way (ELECTRA); no gradient goes through the draw.
     """
 
     @staticmethod
@@ -101,9 +101,9 @@ class _LinearCrossEntropy(Function):
             torch.mm(share, weight, out=out)
             grad_weight = share.t() @ h if grad_weight is None else grad_weight.addmm_(share.t(), h)
         ctx.save_for_backward(grad_hidden, grad_weight)
-        pieces = torch.cat(drawn) if drawn else labels.new_empty(0)
-        ctx.mark_non_differentiable(pieces)
-        return total, pieces
+        tokens = torch.cat(drawn) if drawn else labels.new_empty(0)
+        ctx.mark_non_differentiable(tokens)
+        return total, tokens
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
@@ -113,7 +113,7 @@ class _LinearCrossEntropy(Function):
 
 
 def draw(share: Tensor, chances: Tensor) -> Tensor:
-    """A piece from each distribution [N, V] (sums need not be 1) by a number of 0..1 [N]: the inverse of the sum."""
+    """A token from each distribution [N, V] (sums need not be 1) by a number of 0..1 [N]: the inverse of the sum."""
     upto = share.cumsum(-1, dtype=torch.float32)
     place = torch.searchsorted(upto, chances[:, None] * upto[:, -1:], right=True)
     return place[:, 0].clamp(max=share.shape[-1] - 1)
@@ -140,6 +140,6 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, weights
 def linear_cross_entropy_and_draw(
     hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor, chances: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The same, and a piece [N] drawn from each distribution by `chances` [N], float32 of 0..1."""
+    """The same, and a token [N] drawn from each distribution by `chances` [N], float32 of 0..1."""
     total, drawn = apply(_LinearCrossEntropy, hidden, weight, labels, weights, chances)
     return total, drawn

@@ -19,11 +19,11 @@ from bothways.visibility import Visibility, ordered
 
 
 class Words(nn.Module):
-    """Which piece? Logits against the embedding table itself (tied, Press & Wolf 2017), or another.
+    """Which token? Logits against the embedding table itself (tied, Press & Wolf 2017), or another.
 
     tied         states times the table
     untied       states times a table of its own
-    transformed  first a dense layer, GELU and a norm, at the end a bias a piece (BERT)
+    transformed  first a dense layer, GELU and a norm, at the end a bias a token (BERT)
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -56,7 +56,7 @@ class Words(nn.Module):
     def loss_and_draw(
         self, hidden: Tensor, table: Tensor, labels: Tensor, weights: Tensor, chances: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The same, and a piece [N] drawn from each distribution by `chances` [N], float32 of 0..1."""
+        """The same, and a token [N] drawn from each distribution by `chances` [N], float32 of 0..1."""
         if self.bias is None:
             hidden, table = self.transform(hidden), self._table(table)
             return linear_cross_entropy_and_draw(hidden, table, labels, weights, chances)
@@ -98,19 +98,19 @@ class Model(nn.Module):
 
     @property
     def table(self) -> Tensor:
-        """The piece embeddings [V, D]."""
-        weight: Tensor = self.backbone.embeddings.pieces.weight
+        """The token embeddings [V, D]."""
+        weight: Tensor = self.backbone.embeddings.tokens.weight
         return weight
 
     def states(self, batch: Batch) -> Tensor:
         """The state of every token [B, T, D]; the mask is made once for all layers."""
-        hidden: Tensor = self.backbone(batch.pieces, batch.layout, self.rule.dense(batch.layout))
+        hidden: Tensor = self.backbone(batch.tokens, batch.layout, self.rule.dense(batch.layout))
         return hidden
 
     def states_at(self, batch: Batch, at: Tensor) -> Tensor:
         """The states at places `at` [N] of the rows laid end to end, [N, D]: what nobody reads of the last block is not
         computed."""
-        hidden: Tensor = self.backbone(batch.pieces, batch.layout, self.rule.dense(batch.layout), at=at)
+        hidden: Tensor = self.backbone(batch.tokens, batch.layout, self.rule.dense(batch.layout), at=at)
         return hidden
 
     def forward(self, batch: Batch) -> Tensor:

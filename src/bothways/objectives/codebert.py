@@ -23,8 +23,8 @@ from bothways.visibility import Layout
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AnyPiece:
-    """Draws from all pieces of text alike: for looking at the objective, where there is no corpus to count in."""
+class AnyToken:
+    """Draws from all tokens of text alike: for looking at the objective, where there is no corpus to count in."""
 
     text: np.ndarray
 
@@ -34,13 +34,13 @@ class AnyPiece:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replace:
-    """A share of the text is replaced by what n-gram models of its language draw, given the true pieces beside it.
+    """A share of the text is replaced by what n-gram models of its language draw, given the true tokens beside it.
 
     text    a b c d e f
     reads   a b f d e f
     chosen  0 0 1 0 0 0
 
-    A draw may hit the piece that stood there: then nothing was replaced.
+    A draw may hit the token that stood there: then nothing was replaced.
     """
 
     mask: Mask
@@ -49,28 +49,28 @@ class Replace:
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
         corrupted = self.mask(row, rng, progress)
-        pieces = row.pieces.copy()
+        tokens = row.tokens.copy()
         edge = self.mask.vocabulary.pad
-        before, behind = np.append(edge, pieces[:-1]), np.append(pieces[1:], edge)
+        before, behind = np.append(edge, tokens[:-1]), np.append(tokens[1:], edge)
         chosen = np.flatnonzero(corrupted.chosen)
         language = np.zeros(len(chosen), dtype=np.int32) if row.language is None else row.language[chosen]
         for number in np.unique(language).tolist():
             at = chosen[language == number]
-            pieces[at] = self.fillers.get(number, self.other).draw(before[at], behind[at], rng)
-        return but(corrupted, pieces=pieces, chosen=self.mask.text(row), weight=1.0)
+            tokens[at] = self.fillers.get(number, self.other).draw(before[at], behind[at], rng)
+        return but(corrupted, tokens=tokens, chosen=self.mask.text(row), weight=1.0)
 
 
 def original_or_replaced(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    """Of every piece of text, whether it stands where it stood (0) or was replaced (1)."""
+    """Of every token of text, whether it stands where it stood (0) or was replaced (1)."""
     at = np.flatnonzero(corrupted.chosen)
-    labels = corrupted.pieces[at] != corrupted.row.pieces[at]
+    labels = corrupted.tokens[at] != corrupted.row.tokens[at]
     return (Target("replaced", at, labels.astype(np.int64), corrupted.weight),)
 
 
 def rtd(vocabulary: Vocabulary, *, rate: float, corpus: Corpus | None, about: About) -> Objective:
     """Replaced-token detection with fixed generators, one for each language of the corpus."""
-    mask = masking(vocabulary, rate=rate, words="pieces", replace="all-mask")
-    anything = AnyPiece(np.flatnonzero(vocabulary.text_table()))
+    mask = masking(vocabulary, rate=rate, words="tokens", replace="all-mask")
+    anything = AnyToken(np.flatnonzero(vocabulary.text_table()))
     fillers = corpus.fillers() if corpus else {}
     return Objective(
         name="rtd",
@@ -98,7 +98,7 @@ def codebert(
            1 1 1 1 1 1
            1 1 1 1 1 1
 
-    in all other rows, of every piece of text, whether it is the original; some were replaced by n-gram models.
+    in all other rows, of every token of text, whether it is the original; some were replaced by n-gram models.
 
     rate  share of the text to hide, or to replace
 
@@ -113,7 +113,7 @@ def codebert(
         faces=("encoder",),
         hidden="in place",
         needs="pairs of comment and code, and code alone",
-        differs="a row is masked or replaced, not both; n-gram models count all text of their language, pieces rather "
+        differs="a row is masked or replaced, not both; n-gram models count all text of their language, tokens rather "
         "than words, and see the true neighbours",
         requires=frozenset({"pairs", "languages"}),
     )

@@ -3,7 +3,7 @@
 Everything is drawn for the whole row at once, from the row's own random stream, anew in every epoch (dynamic masking,
 RoBERTa, Liu et al. 2019, section 4.1). The pictures show six words; `_` is [MASK]; the tests read them.
 
-Letters: T tokens in a row, E eligible pieces (text, not special), U units.
+Letters: T tokens in a row, E eligible tokens (text, not special), U units.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def rate_at(rate: Rate, progress: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What is chosen as a whole: runs of pieces or of words.
+    """What is chosen as a whole: runs of tokens or of words.
 
-    words    a unit is made of whole words rather than of pieces
+    words    a unit is made of whole words rather than of tokens
     lengths  probability that a unit is 1, 2, 3, ... of them long
-    alike    [MASK], random or kept is drawn once a unit (SpanBERT) rather than once a piece (BERT)
+    alike    [MASK], random or kept is drawn once a unit (SpanBERT) rather than once a token (BERT)
     """
 
     words: bool = False
@@ -58,23 +58,23 @@ def _geometric(p: float, longest: int) -> tuple[float, ...]:
 
 
 UNITS: dict[str, Units] = {
-    "pieces": Units(),
+    "tokens": Units(),
     "whole": Units(words=True),
     "spans": Units(words=True, lengths=_geometric(0.2, 10), alike=True),
     "ngrams": Units(lengths=(0.8, 0.1, 0.1)),
     "runs": Units(lengths=(1 / 3, 1 / 3, 1 / 3), alike=True),
 }
-"""pieces  single pieces (BERT, Devlin et al. 2019, section 3.1)
+"""tokens  single tokens (BERT, Devlin et al. 2019, section 3.1)
 whole   whole words (BERT's whole-word masking; in Chinese with the words of a segmenter, Cui et al. 2019)
 spans   1 to 10 whole words, geometric (SpanBERT, Joshi et al. 2020, section 3.1: p = 0.2, mean 3.8)
-ngrams  a piece, or a bigram or trigram one time in five (UniLM, Dong et al. 2019, section 2.4)
-runs    1 to 3 pieces (GPT-BERT, Charpentier & Samuel 2024)
+ngrams  a token, or a bigram or trigram one time in five (UniLM, Dong et al. 2019, section 2.4)
+runs    1 to 3 tokens (GPT-BERT, Charpentier & Samuel 2024)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """What stands in a chosen place: [MASK], a random piece of text, or the piece itself; the three sum to 1."""
+    """What stands in a chosen place: [MASK], a random token of text, or the token itself; the three sum to 1."""
 
     mask: float = 0.8
     random: float = 0.1
@@ -91,7 +91,7 @@ REPLACEMENTS: dict[str, Replacement] = {
     "electra": Replacement(mask=0.85, random=0.0, keep=0.15),
     "all-mask": Replacement(mask=1.0, random=0.0, keep=0.0),
 }
-"""bert: 80 % [MASK], 10 % a random piece, 10 % the piece itself; electra: 85 % [MASK], 15 % the piece itself; all-mask:
+"""bert: 80 % [MASK], 10 % a random token, 10 % the token itself; electra: 85 % [MASK], 15 % the token itself; all-mask:
 always [MASK]."""
 
 
@@ -102,7 +102,7 @@ def nothing(row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
     reads   a b c d e f
     chosen  1 1 1 1 1 1
     """
-    return Corrupted(row, row.pieces, np.ones(len(row), dtype=bool), np.zeros(len(row), dtype=np.int32))
+    return Corrupted(row, row.tokens, np.ones(len(row), dtype=bool), np.zeros(len(row), dtype=np.int32))
 
 
 def split(row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
@@ -114,12 +114,12 @@ def split(row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
     chosen  0 0 1 1 1 1
     """
     part = cut(row, rng)
-    # The cut is uniform, so half of a document is said on average: one answer stands for two pieces.
-    return Corrupted(row, row.pieces, part > 0, part, weight=2.0)
+    # The cut is uniform, so half of a document is said on average: one answer stands for two tokens.
+    return Corrupted(row, row.tokens, part > 0, part, weight=2.0)
 
 
 def cut(row: Row, rng: np.random.Generator) -> np.ndarray:
-    """[T] int32: 0 before and 1 from a place drawn for every document, uniform among those that leave both a piece."""
+    """[T] int32: 0 before and 1 from a place drawn for every document, uniform among those that leave both a token."""
     position = places(row.document)
     starts = np.flatnonzero(position == 0)
     lengths = np.diff(starts, append=len(row))
@@ -135,13 +135,13 @@ class Mask:
     reads   a b _ d _ f
     chosen  0 0 1 0 1 0
 
-    Special pieces are never chosen and never drawn as replacements. Every piece of text has the chance `rate`, exactly,
+    Special tokens are never chosen and never drawn as replacements. Every token of text has the chance `rate`, exactly,
     whatever the length of its word; BERT's own code skips words that overflow its budget, and so takes fewer long ones.
     With `divide`, documents are also cut into a source and a target, and both are hidden alike (UniLM).
     """
 
     vocabulary: Vocabulary
-    units: Units = UNITS["pieces"]
+    units: Units = UNITS["tokens"]
     rate: Rate = 0.15
     replacement: Replacement = field(default_factory=Replacement)
     weight: float | None = None
@@ -156,7 +156,7 @@ class Mask:
 
     def text(self, row: Row) -> np.ndarray:
         """[T] bool: what may be chosen."""
-        return np.asarray(self._text_table[row.pieces])
+        return np.asarray(self._text_table[row.tokens])
 
     def hide(
         self, row: Row, at: np.ndarray, rng: np.random.Generator, rate: float, unit: np.ndarray | None = None
@@ -166,7 +166,7 @@ class Mask:
         flags[at] = True
         return Corrupted(
             row=row,
-            pieces=self._replace(row.pieces, at, np.arange(len(at)) if unit is None else unit, rng),
+            tokens=self._replace(row.tokens, at, np.arange(len(at)) if unit is None else unit, rng),
             chosen=flags,
             part=cut(row, rng) if self.divide else np.zeros(len(row), dtype=np.int32),
             weight=1 / rate if self.weight is None else self.weight,
@@ -180,18 +180,18 @@ class Mask:
     def _text(self) -> np.ndarray:
         return np.flatnonzero(self._text_table)
 
-    def _replace(self, pieces: np.ndarray, at: np.ndarray, unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """[T]: `pieces` with [MASK] or random pieces at the chosen places `at` [N] of the units `unit` [N]."""
-        pieces = pieces.copy()
+    def _replace(self, tokens: np.ndarray, at: np.ndarray, unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """[T]: `tokens` with [MASK] or random tokens at the chosen places `at` [N] of the units `unit` [N]."""
+        tokens = tokens.copy()
         if self.replacement.mask == 1 or not len(at):
-            pieces[at] = self.vocabulary.mask
-            return pieces
+            tokens[at] = self.vocabulary.mask
+            return tokens
         draw = rng.random(unit[-1] + 1)[unit] if self.units.alike else rng.random(len(at))
         masked = draw < self.replacement.mask
         swapped = ~masked & (draw < self.replacement.mask + self.replacement.random)
-        pieces[at[masked]] = self.vocabulary.mask
-        pieces[at[swapped]] = self._text[rng.integers(len(self._text), size=np.count_nonzero(swapped))]
-        return pieces
+        tokens[at[masked]] = self.vocabulary.mask
+        tokens[at[swapped]] = self._text[rng.integers(len(self._text), size=np.count_nonzero(swapped))]
+        return tokens
 
 
 def number(row: Row, eligible: np.ndarray, units: Units, rng: np.random.Generator) -> np.ndarray:
@@ -219,10 +219,10 @@ def number(row: Row, eligible: np.ndarray, units: Units, rng: np.random.Generato
 
 
 def choose(unit: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """Whole units, so that every piece is chosen with probability `rate`: [E] units -> [E] bool.
+    """Whole units, so that every token is chosen with probability `rate`: [E] units -> [E] bool.
 
-    The units are laid round a circle in random order; those are chosen that begin within an arc of rate * E pieces,
-    which starts anywhere. For single pieces this is rate * E rounded up or down at random.
+    The units are laid round a circle in random order; those are chosen that begin within an arc of rate * E tokens,
+    which starts anywhere. For single tokens this is rate * E rounded up or down at random.
     """
     sizes = np.bincount(unit)
     order = rng.permutation(len(sizes))

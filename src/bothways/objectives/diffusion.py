@@ -1,15 +1,15 @@
 """Masked diffusion: a cloze at every rate, weighted so that the loss bounds the text's likelihood.
 
-A rate t ~ U(0, 1) is drawn and each of E pieces is hidden with probability t; the loss is the sum over the hidden ones
-of -log p / t (MDLM, Sahoo et al. 2024; LLaDA, Nie et al. 2025, section 2.2). Then the number n of hidden pieces is
+A rate t ~ U(0, 1) is drawn and each of E tokens is hidden with probability t; the loss is the sum over the hidden ones
+of -log p / t (MDLM, Sahoo et al. 2024; LLaDA, Nie et al. 2025, section 2.2). Then the number n of hidden tokens is
 uniform over 0..E, which of them are hidden is uniform too, and given n the mean of 1/t is (E + 1)/n. So drawing n from
 1..E, and weighting by E/n, is the same loss in expectation, of less variance: no weight is above E, and every row has
-weights that sum to its E pieces. It is the mean over all orders of the pieces of what an any-order model says.
+weights that sum to its E tokens. It is the mean over all orders of the tokens of what an any-order model says.
 
-So that the bound is one of what a causal model's loss measures, the same pieces are hidden that it predicts: all of a
+So that the bound is one of what a causal model's loss measures, the same tokens are hidden that it predicts: all of a
 document but its first, [SEP] and [UNK] among them (`Row.following`).
 
-Letters: T tokens in a row, S tokens with scaffolding, E pieces that may be hidden.
+Letters: T tokens in a row, S tokens with scaffolding, E tokens that may be hidden.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from bothways.visibility import Layout, places
 
 @dataclass(frozen=True)
 class AnyNumber:
-    """In every block a number of pieces is hidden, any number from one to all.
+    """In every block a number of tokens is hidden, any number from one to all.
 
     mask    hides them
-    size    pieces in a block, counted from a document's [CLS]; 0: the row is one block
+    size    tokens in a block, counted from a document's [CLS]; 0: the row is one block
     """
 
     mask: Mask
@@ -44,13 +44,13 @@ class AnyNumber:
         block = self.blocks(row)
         eligible = np.flatnonzero(row.following)
         _, unit = np.unique(block[eligible], return_inverse=True)  # [E]
-        pieces = np.bincount(unit)  # in each block
-        hidden = 1 + (rng.random(len(pieces)) * pieces).astype(np.int64)
+        tokens = np.bincount(unit)  # in each block
+        hidden = 1 + (rng.random(len(tokens)) * tokens).astype(np.int64)
         order = np.lexsort((rng.random(len(eligible)), unit))  # within each block at random
-        rank = np.arange(len(eligible)) - (np.cumsum(pieces) - pieces)[unit[order]]
+        rank = np.arange(len(eligible)) - (np.cumsum(tokens) - tokens)[unit[order]]
         chosen = np.sort(order[rank < hidden[unit[order]]])
         weight = np.zeros(len(row))
-        weight[eligible] = (pieces / hidden)[unit]
+        weight[eligible] = (tokens / hidden)[unit]
         return replace(self.mask.hide(row, eligible[chosen], rng, rate=1.0), part=block, weight=weight)
 
     def blocks(self, row: Row) -> np.ndarray:
@@ -85,7 +85,7 @@ def diffusion(vocabulary: Vocabulary) -> Objective:
             faces=("encoder",),
             hidden="in place",
             differs="the number of hidden words is drawn, not the rate: the same loss with less noise; a document's "
-            "first piece, [CLS], is never hidden",
+            "first token, [CLS], is never hidden",
             decoding={"unmask": 0},
             bound=True,
         ),
@@ -94,7 +94,7 @@ def diffusion(vocabulary: Vocabulary) -> Objective:
 
 def block_diffusion(vocabulary: Vocabulary, *, size: float = 16) -> Objective:
     """Diffusion block by block: a noisy copy of the row is laid behind it, and each of its blocks sees itself and the
-    clean blocks before it. Here `size`, the pieces in a block, is 3:
+    clean blocks before it. Here `size`, the tokens in a block, is 3:
 
     reads     a b c d e f a _ c _ _ f
     position  0 1 2 3 4 5 0 1 2 3 4 5
@@ -114,13 +114,13 @@ def block_diffusion(vocabulary: Vocabulary, *, size: float = 16) -> Objective:
               1 1 1 0 0 0 0 0 0 1 1 1
               1 1 1 0 0 0 0 0 0 1 1 1
 
-    Blocks of one piece are a causal model with a query stream; a block as long as the row is masked diffusion.
+    Blocks of one token are a causal model with a query stream; a block as long as the row is masked diffusion.
 
     Raises:
-        UsageError: a size that is no number of pieces.
+        UsageError: a size that is no number of tokens.
     """
     if size != int(size) or size < 1:
-        raise UsageError(f"size is how many pieces a block has, 1 or more, got {size:g}")
+        raise UsageError(f"size is how many tokens a block has, 1 or more, got {size:g}")
     return Objective(
         name="block-diffusion",
         corrupt=partial(_beside_clean, AnyNumber(_all_masked(vocabulary), int(size))),
@@ -138,12 +138,12 @@ def block_diffusion(vocabulary: Vocabulary, *, size: float = 16) -> Objective:
 
 
 def _all_masked(vocabulary: Vocabulary) -> Mask:
-    return masking(vocabulary, rate=1.0, words="pieces", replace="all-mask")
+    return masking(vocabulary, rate=1.0, words="tokens", replace="all-mask")
 
 
 def _beside_clean(hide: AnyNumber, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
     noisy = hide(row, rng, progress)
-    return replace(noisy, pieces=np.concatenate([row.pieces, noisy.pieces]))
+    return replace(noisy, tokens=np.concatenate([row.tokens, noisy.tokens]))
 
 
 def beside_clean(corrupted: Corrupted) -> Layout:

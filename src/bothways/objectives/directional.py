@@ -74,7 +74,7 @@ def _all_but_the_opener(row: Row, rng: np.random.Generator, progress: float, *, 
     # Every row is opened by [CLS], also one cut out of the middle of a document, where no [CLS] comes before its
     # first word: learnt there, it would end texts at random when they are written backwards.
     corrupted = nothing(row, rng, progress)
-    corrupted.chosen[0] = row.pieces[0] != opener
+    corrupted.chosen[0] = row.tokens[0] != opener
     return corrupted
 
 
@@ -103,7 +103,7 @@ def elmo(vocabulary: Vocabulary) -> Objective:
         summary="the next word and, in a second copy of the text, the previous word",
         paper="ELMo (Peters et al. 2018, section 3)",
         faces=(),
-        differs="one Transformer for both directions, over pieces; the paper has two LSTMs over characters",
+        differs="one Transformer for both directions, over tokens; the paper has two LSTMs over characters",
         reads="both directions",
     )
     return Objective(
@@ -118,7 +118,7 @@ def elmo(vocabulary: Vocabulary) -> Objective:
 
 def _twice(row: Row, rng: np.random.Generator, progress: float, *, opener: int) -> Corrupted:
     corrupted = _all_but_the_opener(row, rng, progress, opener=opener)
-    return replace(corrupted, pieces=np.tile(row.pieces, 2))
+    return replace(corrupted, tokens=np.tile(row.tokens, 2))
 
 
 def both_directions(corrupted: Corrupted) -> Layout:

@@ -1,4 +1,4 @@
-"""Original or replaced? A small generator fills hidden places, the model judges every piece: electra, deberta-v3.
+"""Original or replaced? A small generator fills hidden places, the model judges every token: electra, deberta-v3.
 
 The picture shows a document of six words, `_` for [MASK], as the generator reads it; the tests read it.
 """
@@ -44,9 +44,9 @@ def electra(
     sharing: str = "shared",
     predict: str = "all",
 ) -> Objective:
-    """Of every piece: is it the original, or did the generator put it there? A right guess counts as original.
+    """Of every token: is it the original, or did the generator put it there? A right guess counts as original.
 
-    Where the generator fills, it reads [MASK] in 85 % of the places and the piece itself in 15 %.
+    Where the generator fills, it reads [MASK] in 85 % of the places and the token itself in 15 %.
 
     rate       share of the text that the generator fills, drawn without replacement
     generator  its width, as a share of the model's; `layers` the share of its layers
@@ -82,7 +82,7 @@ def electra(
     weight = weight or (50.0 if detects else 1.0)
     return Objective(
         name="electra",
-        corrupt=masking(vocabulary, rate=rate, words="pieces", replace="electra"),
+        corrupt=masking(vocabulary, rate=rate, words="tokens", replace="electra"),
         arrange=together,
         predict=_Questions(predict, weight),
         about=_about(detects),
@@ -131,7 +131,7 @@ def deberta_v3(vocabulary: Vocabulary, *, rate: Rate = 0.15, weight: float | Non
         UsageError: a number out of range.
     """
     objective = electra(vocabulary, rate=rate, weight=weight, generator=1.0, layers=0.5, sharing="disentangled")
-    corrupt = masking(vocabulary, rate=rate, words="pieces", replace="all-mask")
+    corrupt = masking(vocabulary, rate=rate, words="tokens", replace="all-mask")
     about = but(
         objective.about,
         summary="as electra, with a generator of half depth and disentangled embeddings",
@@ -142,7 +142,7 @@ def deberta_v3(vocabulary: Vocabulary, *, rate: Rate = 0.15, weight: float | Non
 
 
 class _Difference(nn.Embedding):
-    """What the model's piece embeddings are beyond the generator's; begins at zero (`model.initialise`)."""
+    """What the model's token embeddings are beyond the generator's; begins at zero (`model.initialise`)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config.vocabulary, config.embedding_width or config.width)
@@ -150,14 +150,14 @@ class _Difference(nn.Embedding):
 
 @dataclass(frozen=True, slots=True)
 class _Questions:
-    """The generator's words at the hidden places, and the model's question; its labels are the original pieces."""
+    """The generator's words at the hidden places, and the model's question; its labels are the original tokens."""
 
     predict: str
     weight: float
 
     def __call__(self, corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
         (words,) = in_place(corrupted, layout)
-        at, weight, pieces = words.at, np.asarray(self.weight), corrupted.row.pieces
+        at, weight, tokens = words.at, np.asarray(self.weight), corrupted.row.tokens
         if self.predict.startswith("all"):
             at = np.flatnonzero(corrupted.row.document >= 0)
         else:
@@ -165,7 +165,7 @@ class _Questions:
         head = "replaced" if PREDICT[self.predict] == "discriminator" else "words"
         return (
             but(words, name=GENERATOR),
-            Target(head, at, pieces[at], weight, name=PREDICT[self.predict]),
+            Target(head, at, tokens[at], weight, name=PREDICT[self.predict]),
         )
 
 
@@ -177,30 +177,30 @@ def _loss(model: Model, batch: Batch, random: torch.Generator, *, disentangled: 
     embeddings = model.backbone.embeddings
     its_own = small.embeddings or embeddings
     at, labels, weights = (torch.as_tensor(column) for column in (asked.at, asked.labels, asked.weight))
-    states = small(its_own.normed(its_own.look_up(batch.pieces, layout)), layout, mask, at)
+    states = small(its_own.normed(its_own.look_up(batch.tokens, layout)), layout, mask, at)
     # One number a place, so that a target that is there twice (to fill up) is drawn alike.
-    chances = torch.rand(batch.pieces.numel(), generator=random, device=at.device)[at]
-    said, drawn = small.words.loss_and_draw(small.said(states), its_own.pieces.weight, labels, weights, chances)
-    pieces = batch.pieces.flatten().scatter(0, at, drawn).view_as(batch.pieces)
-    reads = embeddings.look_up(pieces, layout)
+    chances = torch.rand(batch.tokens.numel(), generator=random, device=at.device)[at]
+    said, drawn = small.words.loss_and_draw(small.said(states), its_own.tokens.weight, labels, weights, chances)
+    tokens = batch.tokens.flatten().scatter(0, at, drawn).view_as(batch.tokens)
+    reads = embeddings.look_up(tokens, layout)
     if disentangled:
         difference: Any = model.parts[DIFFERENCE]
-        reads = reads.detach() + difference(pieces)
+        reads = reads.detach() + difference(tokens)
     hidden = model.backbone.encode(embeddings.widened(embeddings.normed(reads)), layout, mask).flatten(0, 1)
-    loss, count = _judged(model, hidden, pieces.flatten(), question)
+    loss, count = _judged(model, hidden, tokens.flatten(), question)
     return {GENERATOR: (said, weights.sum()), question.name: (loss, count)}
 
 
-def _judged(model: Model, hidden: Tensor, pieces: Tensor, question: Target) -> tuple[Tensor, Tensor]:
-    """What the model says of the filled text: hidden [B*T, D], pieces [B*T]."""
+def _judged(model: Model, hidden: Tensor, tokens: Tensor, question: Target) -> tuple[Tensor, Tensor]:
+    """What the model says of the filled text: hidden [B*T, D], tokens [B*T]."""
     at, labels, weights = (torch.as_tensor(column) for column in (question.at, question.labels, question.weight))
     states = hidden.index_select(0, at)
     if question.head == "replaced":
         head: Any = model.heads["replaced"]
-        return head.loss(states, pieces[at] != labels, weights), weights.sum()
+        return head.loss(states, tokens[at] != labels, weights), weights.sum()
     if "copied" in model.heads:
         gate: Any = model.heads["copied"]
-        return gate.loss(states, model.logits(states), reads=pieces[at], labels=labels, weights=weights), weights.sum()
+        return gate.loss(states, model.logits(states), reads=tokens[at], labels=labels, weights=weights), weights.sum()
     return model.words.loss(states, model.table, labels, weights), weights.sum()
 
 
@@ -209,7 +209,7 @@ _LOSSES = {kind: partial(_loss, disentangled=kind) for kind in (False, True)}  #
 
 def _flops(config: ModelConfig, sample: Sample, *, width: float, layers: float) -> float:
     """Both networks over the row; the generator's head at the hidden places, the model's where it says words."""
-    tokens = len(sample.pieces)
+    tokens = len(sample.tokens)
     said = {target.name: len(target.at) for target in sample.targets if target.head == "words"}
     small = generator_shape(config, width=width, layers=layers)
     embedding_width = config.embedding_width or config.width
@@ -224,7 +224,7 @@ def _flops(config: ModelConfig, sample: Sample, *, width: float, layers: float) 
 
 def _networks(weights: Mapping[str, Tensor], config: ModelConfig, *, width: float, layers: float) -> Networks:
     """The model with its embeddings made whole, and the generator as a model of its own."""
-    mine, table = f"parts.{GENERATOR}.", "backbone.embeddings.pieces.weight"
+    mine, table = f"parts.{GENERATOR}.", "backbone.embeddings.tokens.weight"
     small = {name.removeprefix(mine): weight for name, weight in weights.items() if name.startswith(mine)}
     shared = {name.removeprefix("backbone."): weight for name, weight in weights.items() if "backbone.embed" in name}
     shape = generator_shape(config, width=width, layers=layers)

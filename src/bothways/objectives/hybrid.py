@@ -23,7 +23,7 @@ def hybrid(
     *,
     causal: float = 0.5,
     rate: Rate = 0.15,
-    words: str = "pieces",
+    words: str = "tokens",
     weight: float | None = None,
 ) -> Objective:
     """Rows of two kinds. A share `causal` of them says the next word:
@@ -85,7 +85,7 @@ def gpt_bert(vocabulary: Vocabulary, *, causal: float = 1 / 16, rate: Rate = FAL
            1 1 1 1 1 0
            1 1 1 1 1 1
 
-    and in masked rows, where 1 to 3 pieces are hidden together, at a rate that falls over the run:
+    and in masked rows, where 1 to 3 tokens are hidden together, at a rate that falls over the run:
 
     reads  a b _ d e f
     step   0 0 0 0 0 0

@@ -46,7 +46,7 @@ def mlm(
     vocabulary: Vocabulary,
     *,
     rate: Rate = 0.15,
-    words: str = "pieces",
+    words: str = "tokens",
     replace: str = "bert",
     weight: float | None = None,
     sentences: str = "none",
@@ -54,9 +54,9 @@ def mlm(
     """The original word, at the hidden places; hidden anew in every epoch.
 
     rate     share of the text to hide; 0.3->0.15 goes from one to the other over the run
-    words    what is hidden as a whole: pieces, whole (words), spans (of words), ngrams, runs (of pieces)
-    replace  bert (80 % [MASK], 10 % a random piece, 10 % the piece itself) or all-mask
-    weight   how many pieces of text one answer stands for in the loss; left out, 1/rate
+    words    what is hidden as a whole: tokens, whole (words), spans (of words), ngrams, runs (of tokens)
+    replace  bert (80 % [MASK], 10 % a random token, 10 % the token itself) or all-mask
+    weight   how many tokens of text one answer stands for in the loss; left out, 1/rate
     sentences  what [CLS] must say of the two halves of its document: nothing (none), whether the second follows the
                first (nsp), or whether they stand in order (sop)
 

@@ -1,6 +1,6 @@
 """MASS: a fragment of the text is hidden, and a decoder writes it from what stands around it.
 
-Letters: T tokens in a row, N hidden pieces, S = T + N tokens with scaffolding.
+Letters: T tokens in a row, N hidden tokens, S = T + N tokens with scaffolding.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ AT_AN_END = 0.2  # of the fragments begin with the text, as many end with it (th
 
 @dataclass(frozen=True)
 class Fragment:
-    """In every document one run of pieces is hidden, a share `rate` of them; behind the row stand the pieces that the
-    decoder reads: for each hidden piece the one before it."""
+    """In every document one run of tokens is hidden, a share `rate` of them; behind the row stand the tokens that the
+    decoder reads: for each hidden token the one before it."""
 
     mask: Mask
     rate: float
@@ -30,18 +30,18 @@ class Fragment:
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
         at = self.fragments(row, rng)
         hidden = self.mask.hide(row, at, rng, self.rate)
-        return replace(hidden, pieces=np.concatenate([hidden.pieces, row.pieces[at - 1]]))
+        return replace(hidden, tokens=np.concatenate([hidden.tokens, row.tokens[at - 1]]))
 
     def fragments(self, row: Row, rng: np.random.Generator) -> np.ndarray:
         """[N] the places to hide, one run in every document that has text behind its first token."""
         eligible = np.flatnonzero(self.mask.text(row) & (places(row.document) > 0))
         document = row.document[eligible]
-        pieces = np.bincount(document, minlength=1)  # [D]
-        count = np.maximum(np.round(self.rate * pieces), 1).astype(np.int64)
-        where, free = rng.random(len(pieces)), np.maximum(pieces - count, 0)
-        inside = (rng.random(len(pieces)) * (free + 1)).astype(np.int64)
+        tokens = np.bincount(document, minlength=1)  # [D]
+        count = np.maximum(np.round(self.rate * tokens), 1).astype(np.int64)
+        where, free = rng.random(len(tokens)), np.maximum(tokens - count, 0)
+        inside = (rng.random(len(tokens)) * (free + 1)).astype(np.int64)
         first = np.where(where < AT_AN_END, 0, np.where(where < 2 * AT_AN_END, free, inside))
-        rank = np.arange(len(eligible)) - (np.cumsum(pieces) - pieces)[document]
+        rank = np.arange(len(eligible)) - (np.cumsum(tokens) - tokens)[document]
         return np.asarray(eligible[(rank >= first[document]) & (rank < (first + count)[document])])
 
 
@@ -70,14 +70,14 @@ def mass(vocabulary: Vocabulary, *, rate: float = 0.5) -> Objective:
         raise UsageError(f"rate is the share of a document to hide, above 0 and at most 1, got {rate:g}")
     return Objective(
         name="mass",
-        corrupt=Fragment(masking(vocabulary, rate=rate, words="pieces", replace="all-mask"), rate),
+        corrupt=Fragment(masking(vocabulary, rate=rate, words="tokens", replace="all-mask"), rate),
         arrange=with_decoder,
         predict=by_decoder,
         about=About(
             summary="a hidden fragment, word by word, after the text around it",
             paper="MASS (Song et al. 2019, section 3)",
             faces=(),
-            differs="encoder and decoder are one Transformer; every hidden piece shows [MASK]",
+            differs="encoder and decoder are one Transformer; every hidden token shows [MASK]",
             decoding={"fragment": 0},
             reads="all sides",
         ),
@@ -99,7 +99,7 @@ def with_decoder(corrupted: Corrupted) -> Layout:
 
 
 def by_decoder(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    """A hidden piece is said by the decoder, which has just read the piece before it."""
+    """A hidden token is said by the decoder, which has just read the token before it."""
     at = np.flatnonzero(corrupted.chosen)
     behind = len(corrupted.row) + np.arange(len(at))
-    return (Target("words", behind, corrupted.row.pieces[at], corrupted.weight),)
+    return (Target("words", behind, corrupted.row.tokens[at], corrupted.weight),)

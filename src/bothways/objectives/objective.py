@@ -34,16 +34,16 @@ class Corrupted:
     """A row after the first question.
 
     row      the text as it was: the answers are read from it
-    pieces   [S] what the model reads
-    chosen   [T] bool: which pieces of the text must be said
+    tokens   [S] what the model reads
+    chosen   [T] bool: which tokens of the text must be said
     part     [T] int32: 0 the source, 1 the target (or the number of a block), for those who tell them apart
-    weight   how many pieces of text one answer stands for, one number or one for each piece [T]; see `Objective`
+    weight   how many tokens of text one answer stands for, one number or one for each token [T]; see `Objective`
     by       in a mixture, the member that drew this row
-    also     what must be said beside the chosen pieces
+    also     what must be said beside the chosen tokens
     """
 
     row: Row
-    pieces: np.ndarray
+    tokens: np.ndarray
     chosen: np.ndarray
     part: np.ndarray
     weight: float | np.ndarray = 1.0
@@ -88,20 +88,20 @@ class About:
 
 class Corpus(Protocol):
     """What an objective may ask of the text that is trained on: a function in OBJECTIVES with an argument `corpus` gets
-    it from `build`. Letters: V pieces in the vocabulary, N places."""
+    it from `build`. Letters: V tokens in the vocabulary, N places."""
 
     def counts(self) -> np.ndarray:
-        """[V] how often each piece stands in it."""
+        """[V] how often each token stands in it."""
 
     def fillers(self) -> Mapping[int, Filler]:
-        """{number of a language: what draws a piece of it to stand between two}."""
+        """{number of a language: what draws a token of it to stand between two}."""
 
 
 class Filler(Protocol):
     """An n-gram model that looks to both sides."""
 
     def draw(self, left: np.ndarray, right: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A piece of text for each place, given the pieces beside it: [N], [N] -> [N]."""
+        """A token of text for each place, given the tokens beside it: [N], [N] -> [N]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +124,7 @@ class Objective:
     flops     (shape, sample) -> FLOPs of training on it; None counts one network that reads the sample once
 
     The loss to minimise is one weighted mean over everything said in the batch, sum of sums over sum of weights. A
-    target's weight is the number of pieces it stands for: 1 where every word is said, 1/rate where a share `rate` is.
+    target's weight is the number of tokens it stands for: 1 where every word is said, 1/rate where a share `rate` is.
     So every row counts alike, whichever objective drew it and however few targets it has.
     """
 
@@ -156,13 +156,13 @@ class Objective:
             replace(target, name=name) if target.name == "loss" else target
             for target in self.predict(corrupted, layout)
         )
-        return Sample(corrupted.pieces, layout, targets)
+        return Sample(corrupted.tokens, layout, targets)
 
     def cost(self, config: ModelConfig, sample: Sample) -> float:
         """FLOPs of training on a sample, counted as `ModelConfig.flops_per_token` does."""
         if self.flops is not None:
             return self.flops(config, sample)
-        tokens = len(sample.pieces)
+        tokens = len(sample.tokens)
         said = sum(len(target.at) for target in sample.targets if target.head == "words")
         return tokens * config.flops_per_token(length=tokens, predicted=said / tokens)
 
@@ -233,7 +233,7 @@ def joined(members: Sequence[tuple[Objective, float]], *, corrupt: Corruption, n
 
 
 def by_kind(*, pairs: Objective, texts: Objective, separator: int, name: str, about: About) -> Objective:
-    """One objective for rows of pairs, another for all other rows; `separator` is the piece that parts a pair.
+    """One objective for rows of pairs, another for all other rows; `separator` is the token that parts a pair.
 
     Its members are reported with half of the rows each: how many they are, the shards decide.
 
@@ -247,10 +247,10 @@ def by_kind(*, pairs: Objective, texts: Objective, separator: int, name: str, ab
 def sides(row: Row, separator: int) -> np.ndarray:
     """[T] int32: 1 on the second side of a pair, behind the [SEP] that parts it; 0 elsewhere.
 
-    pieces  [CLS] a b [SEP] A B [SEP] [CLS] c d [SEP]
+    tokens  [CLS] a b [SEP] A B [SEP] [CLS] c d [SEP]
     side      0   0 0   0   1 1   1     0   0 0   0
     """
-    parts = row.pieces == separator
+    parts = row.tokens == separator
     parts[:-1] &= row.document[1:] == row.document[:-1]  # the last [SEP] of a document parts nothing
     parts[-1:] = False
     before = np.cumsum(parts) - parts

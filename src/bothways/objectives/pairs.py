@@ -42,10 +42,10 @@ class BothSides:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RareFirst:
-    """Chooses pieces with odds [V] of their own instead of alike, a share `rate` of the text as always.
+    """Chooses tokens with odds [V] of their own instead of alike, a share `rate` of the text as always.
 
     Drawn without replacement, one after another by their odds (Efraimidis & Spirakis 2006); XLM's odds are the
-    frequency of a piece to the power of -0.5, so that commas are not most of what is said.
+    frequency of a token to the power of -0.5, so that commas are not most of what is said.
     """
 
     mask: Mask
@@ -55,23 +55,23 @@ class RareFirst:
         rate = rate_at(self.mask.rate, progress)
         eligible = np.flatnonzero(self.mask.text(row))
         count = int(rate * len(eligible) + rng.random())
-        waits = rng.exponential(size=len(eligible)) / self.odds[row.pieces[eligible]]
+        waits = rng.exponential(size=len(eligible)) / self.odds[row.tokens[eligible]]
         return self.mask.hide(row, np.sort(eligible[np.argsort(waits)[:count]]), rng, rate)
 
 
 def hiding(vocabulary: Vocabulary, *, rate: Rate, reweight: float, corpus: Corpus | None) -> Corruption:
-    """BERT's masking, of all pieces alike or with odds that fall with their frequency.
+    """BERT's masking, of all tokens alike or with odds that fall with their frequency.
 
     Raises:
         UsageError: a number out of range, or no corpus to count in.
     """
-    mask = masking(vocabulary, rate=rate, words="pieces", replace="bert")
+    mask = masking(vocabulary, rate=rate, words="tokens", replace="bert")
     if not 0 <= reweight <= 1:
-        raise UsageError(f"reweight is the power by which frequent pieces are hidden less, 0 to 1, got {reweight}")
+        raise UsageError(f"reweight is the power by which frequent tokens are hidden less, 0 to 1, got {reweight}")
     if not reweight:
         return mask
     if corpus is None:
-        raise UsageError("reweight counts the pieces of a corpus, and there is none here; leave it out to look")
+        raise UsageError("reweight counts the tokens of a corpus, and there is none here; leave it out to look")
     return RareFirst(mask, np.maximum(corpus.counts(), 1.0) ** -reweight)
 
 
@@ -79,7 +79,7 @@ def tlm(vocabulary: Vocabulary, *, rate: Rate = 0.15, reweight: float = 0.0, cor
     """The original word, at the hidden places of both sides of a pair; the other side may tell it.
 
     rate      share of the text to hide
-    reweight  how much less frequent pieces are hidden: odds go with frequency to the power of -reweight (XLM: 0.5)
+    reweight  how much less frequent tokens are hidden: odds go with frequency to the power of -reweight (XLM: 0.5)
 
     text      a b | d e f
     reads     a _ | d e f

@@ -23,7 +23,7 @@ STREAMS_AT_MOST = 64
 class AnyOrder:
     """The text in a random order, one for each document; the last `share` of it must be said.
 
-    `part` [T] is a piece's turn, 1, 2, ...; 0 for a document's first piece, [CLS], which is known at first.
+    `part` [T] is a token's turn, 1, 2, ...; 0 for a document's first token, [CLS], which is known at first.
     """
 
     vocabulary: Vocabulary
@@ -39,8 +39,8 @@ class AnyOrder:
         last = counts - np.ceil(self.share * counts - 1e-9).astype(np.int64)  # turns that are not asked for
         chosen = np.zeros(len(row), dtype=bool)
         chosen[eligible] = turn[eligible] > last[document]
-        queries = np.full(np.count_nonzero(chosen), self.vocabulary.mask, dtype=row.pieces.dtype)
-        return Corrupted(row, np.concatenate([row.pieces, queries]), chosen, turn, weight=1 / self.share)
+        queries = np.full(np.count_nonzero(chosen), self.vocabulary.mask, dtype=row.tokens.dtype)
+        return Corrupted(row, np.concatenate([row.tokens, queries]), chosen, turn, weight=1 / self.share)
 
 
 def any_order(vocabulary: Vocabulary, *, share: float = 1.0) -> Objective:
@@ -85,7 +85,7 @@ def any_order(vocabulary: Vocabulary, *, share: float = 1.0) -> Objective:
 
 
 def with_queries(corrupted: Corrupted) -> Layout:
-    """[S]: the text, known turn by turn, and behind it a query for each chosen piece, in its place and of its turn."""
+    """[S]: the text, known turn by turn, and behind it a query for each chosen token, in its place and of its turn."""
     row, at = corrupted.row, np.flatnonzero(corrupted.chosen)
     place = np.concatenate([np.arange(len(row)), at])
     return Layout.of(
@@ -100,7 +100,7 @@ def with_queries(corrupted: Corrupted) -> Layout:
 def by_queries(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
     """A chosen word is said by its query."""
     at = np.flatnonzero(corrupted.chosen)
-    return (Target("words", len(corrupted.row) + np.arange(len(at)), corrupted.row.pieces[at], corrupted.weight),)
+    return (Target("words", len(corrupted.row) + np.arange(len(at)), corrupted.row.tokens[at], corrupted.weight),)
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,9 @@ class Streams:
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
         target = (cut(row, rng) > 0) & (row.document >= 0)
         part = np.where(target, places(2 * row.document + target) + 1, 0).astype(np.int32)
-        queries = np.full(len(_streams(part, self.count)[0]), self.vocabulary.mask, dtype=row.pieces.dtype)
+        queries = np.full(len(_streams(part, self.count)[0]), self.vocabulary.mask, dtype=row.tokens.dtype)
         # The cut is uniform, so half of a document is said on average; by each of the streams.
-        return Corrupted(row, np.concatenate([row.pieces, queries]), target, part, weight=2 / self.count)
+        return Corrupted(row, np.concatenate([row.tokens, queries]), target, part, weight=2 / self.count)
 
 
 def _streams(part: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -205,4 +205,4 @@ def by_streams(corrupted: Corrupted, layout: Layout, *, count: int) -> tuple[Tar
     """A word of the target is said by its query in every stream."""
     at, _ = _streams(corrupted.part, count)
     behind = len(corrupted.row) + np.arange(len(at))
-    return (Target("words", behind, corrupted.row.pieces[at], corrupted.weight),)
+    return (Target("words", behind, corrupted.row.tokens[at], corrupted.weight),)

@@ -55,4 +55,4 @@ def _joined(corrupted: Corrupted) -> np.ndarray:
 
 def _words(corrupted: Corrupted, at: np.ndarray, answers: np.ndarray) -> tuple[Target, ...]:
     weight = corrupted.weight[answers] if isinstance(corrupted.weight, np.ndarray) else corrupted.weight
-    return (Target("words", at, corrupted.row.pieces[answers], weight),)
+    return (Target("words", at, corrupted.row.tokens[answers], weight),)

@@ -9,7 +9,7 @@ not belong together comes out of the same row:
 
 For nsp documents are paired up at random, and the two of a pair swap or do not, so half of them say 1 and no text goes
 elsewhere; one that is left over says nothing, and a row of one document is first cut into two. The [SEP] of each cut
-takes its room at the end of the row, whose last pieces are lost (here g and h; a document without its second half says
+takes its room at the end of the row, whose last tokens are lost (here g and h; a document without its second half says
 nothing).
 """
 
@@ -29,7 +29,7 @@ from bothways.objectives.objective import Corrupted, Corruption, Objective, side
 from bothways.objectives.predictions import in_place
 from bothways.visibility import Layout
 
-FEWEST = 4  # pieces of text in a document that is cut
+FEWEST = 4  # tokens of text in a document that is cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class InHalves:
     vocabulary: Vocabulary
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
-        text = ~np.isin(row.pieces, (self.vocabulary.cls, self.vocabulary.sep))
+        text = ~np.isin(row.tokens, (self.vocabulary.cls, self.vocabulary.sep))
         documents = [np.flatnonzero(text & (row.document == number)) for number in range(row.document.max() + 1)]
         laid = self.cut([document for document in documents if len(document)], row.word_starts, rng)
         again, asked = lay(row, laid, self.vocabulary)
@@ -96,7 +96,7 @@ class InHalves:
 
 def lay(row: Row, laid: Sequence[Halves], vocabulary: Vocabulary) -> tuple[Row, tuple[Target, ...]]:
     """A row of the same length with its documents as halves, and what their [CLS] must say."""
-    place: list[np.ndarray] = []  # in the row, of each piece; of specials, that of the piece beside it
+    place: list[np.ndarray] = []  # in the row, of each token; of specials, that of the token beside it
     special: list[np.ndarray] = []
     asked: list[tuple[int, int, int]] = []
     length = 0
@@ -113,7 +113,7 @@ def lay(row: Row, laid: Sequence[Halves], vocabulary: Vocabulary) -> tuple[Row, 
     document = np.cumsum(marks == vocabulary.cls, dtype=np.int32) - 1
     document[len(row) - missing :] = -1 - np.arange(missing, dtype=np.int32)
     again = Row(
-        pieces=np.where(marks >= 0, marks, row.pieces[at]).astype(np.int32),
+        tokens=np.where(marks >= 0, marks, row.tokens[at]).astype(np.int32),
         document=document,
         word_starts=row.word_starts[at] | (marks >= 0) | np.append(True, marks[:-1] >= 0),
         language=None if row.language is None else row.language[at],

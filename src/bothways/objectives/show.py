@@ -58,7 +58,7 @@ def pictures(expression: str, texts: Sequence[str], *, seed: int = 0, progress: 
     found = []
     for leaf, share in leaves.items():
         sample = _draw(leaf, row, seed, progress)
-        reads = [words[piece] for piece in sample.pieces]
+        reads = [words[token] for token in sample.tokens]
         part = Fraction(share).limit_denominator(100)
         seen = leaf.rule.matrix(sample.layout)
         found.append(Picture(leaf.name, part, row, sample, words, reads, _says(sample, words), seen))
@@ -85,7 +85,7 @@ def about(expression: str) -> Iterator[str]:
 
 
 def _says(sample: Sample, words: Sequence[str]) -> list[str]:
-    says = [""] * len(sample.pieces)
+    says = [""] * len(sample.tokens)
     for target in sample.targets:
         for at, label in zip(target.at, target.labels, strict=True):
             says[at] = f"{says[at]} {words[label]}".strip() if target.head == "words" else f"{target.head} {label}"
@@ -93,7 +93,7 @@ def _says(sample: Sample, words: Sequence[str]) -> list[str]:
 
 
 def toy_row(texts: Sequence[str]) -> tuple[Row, list[str], Vocabulary]:
-    """One packed row of some words, the words by piece number, and a vocabulary of nothing else.
+    """One packed row of some words, the words by token number, and a vocabulary of nothing else.
 
     Raises:
         UsageError: no word in a text.
@@ -102,15 +102,15 @@ def toy_row(texts: Sequence[str]) -> tuple[Row, list[str], Vocabulary]:
     if not documents or not all(documents):
         raise UsageError(f"expected texts of one word or more, got {list(texts)}")
     words = list(SPECIAL)
-    pieces: list[int] = []
+    tokens: list[int] = []
     for document in documents:
         words += [word for word in dict.fromkeys(document) if word not in words]
-        pieces += [2, *(words.index(word) for word in document), 3]
-    numbers = np.array(pieces, dtype=np.int32)
+        tokens += [2, *(words.index(word) for word in document), 3]
+    numbers = np.array(tokens, dtype=np.int32)
     row = Row(
-        pieces=numbers,
+        tokens=numbers,
         document=np.cumsum(numbers == 2, dtype=np.int32) - 1,
-        word_starts=np.array([not words[piece].startswith("##") for piece in pieces]),
+        word_starts=np.array([not words[token].startswith("##") for token in tokens]),
     )
     language = sides(row, SPECIAL.index("[SEP]"))
     row = replace(row, language=language) if language.any() else row
@@ -123,14 +123,14 @@ def _draw(objective: Objective, row: Row, seed: int, progress: float) -> Sample:
     speaking = [sample for sample in drawn if any(len(target.at) for target in sample.targets)]
     if not speaking:
         raise UsageError(f"{objective.name} finds nothing to say in this text; give it more words")
-    return next((sample for sample in speaking if SPECIAL.index("[MASK]") in sample.pieces), speaking[0])
+    return next((sample for sample in speaking if SPECIAL.index("[MASK]") in sample.tokens), speaking[0])
 
 
 def columns(picture: Picture) -> dict[str, list[str]]:
     """{name: what it is at every place}: the text where something else is read, what is read, and those columns of the
     layout that say something."""
     layout, reads = picture.sample.layout, list(picture.reads)
-    text = [picture.words[piece] for piece in picture.row.pieces]
+    text = [picture.words[token] for token in picture.row.tokens]
     found = {} if text == reads else {"text": [*text, *[""] * (len(reads) - len(text))]}
     found |= {"reads": reads, "step": [str(step) for step in layout.step]}
     if layout.group.any():

@@ -1,6 +1,6 @@
 """UniLM v2's pseudo-masked language model: a masked and a partially autoregressive one in a single pass.
 
-Letters: T tokens in a row, N hidden pieces, S = T + 2N tokens with scaffolding.
+Letters: T tokens in a row, N hidden tokens, S = T + 2N tokens with scaffolding.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from bothways.objectives.objective import About, Corrupted, Objective
 from bothways.visibility import Layout, places
 
 BLOCKS = Units(lengths=(0.6, 0.08, 0.08, 0.08, 0.08, 0.08))
-"""One piece, or, four times in ten, 2 to 6 of them (Bao et al. 2020, section 3.2)."""
+"""One token, or, four times in ten, 2 to 6 of them (Bao et al. 2020, section 3.2)."""
 
 
 @dataclass(frozen=True)
 class Blocks:
     """Hides a share of the text, block by block, and says in which order the blocks become known.
 
-    Behind the row, whose hidden places show [MASK], stand the hidden pieces and as many [MASK]s; `part` [T] is 0, and
+    Behind the row, whose hidden places show [MASK], stand the hidden tokens and as many [MASK]s; `part` [T] is 0, and
     1, 2, ... where a block is hidden, in the order drawn.
     """
 
@@ -38,9 +38,9 @@ class Blocks:
         _, block = np.unique(unit[chosen], return_inverse=True)  # [N]
         part = np.zeros(len(row), dtype=np.int32)
         part[eligible[chosen]] = 1 + rng.permutation(block.max() + 1 if len(block) else 0)[block]
-        texts = row.pieces[hidden.chosen]
-        pieces = np.concatenate([hidden.pieces, texts, np.full_like(texts, self.mask.vocabulary.mask)])
-        return replace(hidden, pieces=pieces, part=part)
+        texts = row.tokens[hidden.chosen]
+        tokens = np.concatenate([hidden.tokens, texts, np.full_like(texts, self.mask.vocabulary.mask)])
+        return replace(hidden, tokens=tokens, part=part)
 
 
 def unilm2(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
@@ -70,7 +70,7 @@ def unilm2(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
     """
     return Objective(
         name="unilm2",
-        corrupt=Blocks(masking(vocabulary, rate=rate, words="pieces", replace="all-mask")),
+        corrupt=Blocks(masking(vocabulary, rate=rate, words="tokens", replace="all-mask")),
         arrange=with_pseudo_masks,
         predict=twice,
         names=("masked", "pseudo-masked"),
@@ -86,7 +86,7 @@ def unilm2(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
 
 
 def with_pseudo_masks(corrupted: Corrupted) -> Layout:
-    """[S]: the row, all of it known at first; the hidden pieces, each known with its block; and their pseudo masks."""
+    """[S]: the row, all of it known at first; the hidden tokens, each known with its block; and their pseudo masks."""
     row, at = corrupted.row, np.flatnonzero(corrupted.chosen)
     place = np.concatenate([np.arange(len(row)), at, at])
     scaffold = np.arange(len(place)) >= len(row) + len(at)
@@ -102,7 +102,7 @@ def with_pseudo_masks(corrupted: Corrupted) -> Layout:
 def twice(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
     """A chosen word is said at its [MASK] in the text, and at its pseudo mask."""
     at = np.flatnonzero(corrupted.chosen)
-    labels = corrupted.row.pieces[at]
+    labels = corrupted.row.tokens[at]
     behind = len(corrupted.row) + len(at) + np.arange(len(at))
     return (
         Target("words", at, labels, corrupted.weight, "masked"),

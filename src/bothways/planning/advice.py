@@ -20,7 +20,7 @@ REPEATS = 15.4
 
 
 def expected_loss(parameters: float, tokens: float, unique: float = math.inf) -> float:
-    """Nats a piece of a model of N weights after D tokens (Hoffmann et al. 2022, section 3.3: 1.69 + 406.4 / N^0.34 +
+    """Nats a token of a model of N weights after D tokens (Hoffmann et al. 2022, section 3.3: 1.69 + 406.4 / N^0.34 +
     410.7 / D^0.28). Fitted to English, larger models and other vocabularies: only which of two is lower is used.
 
     Text that is read again is worth less each time: endless repeats are worth 15.4 readings more (Muennighoff et al.

@@ -1,4 +1,4 @@
-"""How fast this machine trains a shape: a few real steps on random pieces, timed."""
+"""How fast this machine trains a shape: a few real steps on random tokens, timed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from bothways.training.state import State
 from bothways.training.weights import Replicated, by_kind
 
 SECONDS = 20.0
-DOCUMENT = 400  # pieces, about what a page of prose has
+DOCUMENT = 400  # tokens, about what a page of prose has
 ROWS = 64  # that FLOPs are averaged over
-ROLES = 5  # pieces that are no text
+ROLES = 5  # tokens that are no text
 LARGE = 2e7  # weights of the blocks
 LONG = 10**9  # steps: it is stopped by the clock
 
@@ -60,7 +60,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class RandomRows:
-    """Rows of random pieces in words of three and documents of one length: as much work as rows of text."""
+    """Rows of random tokens in words of three and documents of one length: as much work as rows of text."""
 
     vocabulary: Vocabulary
     length: int
@@ -70,10 +70,10 @@ class RandomRows:
 
     def __getitem__(self, index: int) -> Row:
         place = np.arange(self.length) + index * self.length
-        pieces = np.random.default_rng((0, index)).integers(ROLES, self.vocabulary.size, self.length, dtype=np.int32)
-        pieces[place % DOCUMENT == 0] = self.vocabulary.cls
+        tokens = np.random.default_rng((0, index)).integers(ROLES, self.vocabulary.size, self.length, dtype=np.int32)
+        tokens[place % DOCUMENT == 0] = self.vocabulary.cls
         document = (place // DOCUMENT - place[0] // DOCUMENT).astype(np.int32)
-        return Row(pieces, document, (place % 3 == 0) | (pieces == self.vocabulary.cls))
+        return Row(tokens, document, (place % 3 == 0) | (tokens == self.vocabulary.cls))
 
 
 def work_of(shape: ModelConfig, objective: str, *, length: int) -> float:
@@ -89,7 +89,7 @@ def work_of(shape: ModelConfig, objective: str, *, length: int) -> float:
 
 
 def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybrid", seconds: float = SECONDS) -> Pace:
-    """Trains on random pieces for about so long, in one process with the threads that torch has.
+    """Trains on random tokens for about so long, in one process with the threads that torch has.
 
     Raises:
         UsageError: an objective that needs more than text, or a step that cannot be dealt out.

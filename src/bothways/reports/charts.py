@@ -103,9 +103,9 @@ def _losses(record: Record) -> Iterator[Chart]:
         names = record.counted(name)
         asked, counting = {
             0: ("which verdict is right", ""),
-            1: ("the pieces it was asked for", "guessing by how common a piece is"),
+            1: ("the tokens it was asked for", "guessing by how common a token is"),
         }.get(
-            len(names), ("the next piece of text, given those before it", "models that count pieces, pairs and triples")
+            len(names), ("the next token of text, given those before it", "models that count tokens, pairs and triples")
         )
         dashed = f" Dashed: {counting}, on the same held-out text." if names else ""
         yield Chart(
@@ -116,7 +116,7 @@ def _losses(record: Record) -> Iterator[Chart]:
         )
     yield Chart(
         "Bits per byte",
-        "The same surprise for each byte of the original text, so that models that cut text into other pieces can be "
+        "The same surprise for each byte of the original text, so that models that cut text into other tokens can be "
         "compared: lower is better.",
         [
             replace(Curve.of(name, record.validation, "bits_per_byte", name), colour=colour)
@@ -129,18 +129,18 @@ def _losses(record: Record) -> Iterator[Chart]:
 
 def _accuracies(record: Record) -> Iterator[Chart]:
     yield Chart(
-        "Next pieces guessed right",
-        "How often its first guess at the next piece of held-out text is right. Dashed: the first guess of the "
+        "Next tokens guessed right",
+        "How often its first guess at the next token of held-out text is right. Dashed: the first guess of the "
         "counting models.",
-        [replace(Curve.of("next piece", record.validation, "next_accuracy"), colour=OWN["causal"])],
+        [replace(Curve.of("next token", record.validation, "next_accuracy"), colour=OWN["causal"])],
         _levels(record, "next_accuracy"),
         percent=True,
     )
     yield Chart(
-        "Hidden pieces guessed right",
-        "How often its first guess at a hidden piece, seen from both sides, is right. Dashed: always guessing the "
-        "commonest piece.",
-        [replace(Curve.of("hidden piece", record.validation, "fill_accuracy"), colour=OWN["mlm"])],
+        "Hidden tokens guessed right",
+        "How often its first guess at a hidden token, seen from both sides, is right. Dashed: always guessing the "
+        "commonest token.",
+        [replace(Curve.of("hidden token", record.validation, "fill_accuracy"), colour=OWN["mlm"])],
         _levels(record, "fill_accuracy", NAMES[:1]),
         percent=True,
     )

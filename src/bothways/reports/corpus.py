@@ -32,7 +32,7 @@ def corpus_report(shards: Shards, name: str) -> str:
             "Were every document alone in rows. Training packs rows, and pads hardly anything.",
             _rows(counts),
         ),
-        _section("The commonest pieces", "Share of all pieces of text.", _commonest(shards, counts)),
+        _section("The commonest tokens", "Share of all tokens of text.", _commonest(shards, counts)),
     ]
     foot = f"Counted over the training stream. Fingerprint {shards.fingerprint}."
     return document("A Bothways corpus", header, *sections, foot=foot)
@@ -61,14 +61,14 @@ def _sources(shards: Shards) -> Markup:
 
 def _rows(counts: Counts) -> Markup:
     rows = [row(f"{length:,}", f"{counts.padded(length):.1%}") for length in LENGTHS]
-    return table(("pieces in a row", "padding"), rows)
+    return table(("tokens in a row", "padding"), rows)
 
 
 def _commonest(shards: Shards, counts: Counts) -> Markup:
-    order = np.argsort(-counts.pieces, kind="stable")[:COMMONEST]
+    order = np.argsort(-counts.tokens, kind="stable")[:COMMONEST]
     items = (
-        tag("li", repr(shards.tokenizer.decode([piece])), " ", tag("b", f"{counts.pieces[piece] / counts.text:.2%}"))
-        for piece in order.tolist()
-        if counts.pieces[piece]
+        tag("li", repr(shards.tokenizer.decode([token])), " ", tag("b", f"{counts.tokens[token] / counts.text:.2%}"))
+        for token in order.tolist()
+        if counts.tokens[token]
     )
     return tag("ul", *items, class_="legend")

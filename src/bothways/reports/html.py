@@ -52,9 +52,9 @@ def visible(text: str) -> str:
     return text.translate(_DRAWN)
 
 
-def piece_name(piece: str) -> str:
-    """A piece as one writes of it: without the space before it, and in words where nothing else is left."""
-    return piece.strip(" \t\n") or ("(new line)" if "\n" in piece else "(space)")
+def token_name(token: str) -> str:
+    """A token as one writes of it: without the space before it, and in words where nothing else is left."""
+    return token.strip(" \t\n") or ("(new line)" if "\n" in token else "(space)")
 
 
 def join(*parts: str) -> Markup:

@@ -18,12 +18,12 @@ from bothways.terminal import compact
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 WORDS = {
-    "piece": "What the model reads and writes: a word or a part of one, as its tokenizer cuts text.",
+    "token": "What the model reads and writes: a word or a part of one, as its tokenizer cuts text.",
     "held-out text": "Documents that were set aside before training and never trained on.",
-    "nats a piece": "Surprise: minus the natural logarithm of the probability given to the right piece. Guessing "
-    "evenly among n pieces costs ln n.",
+    "nats a token": "Surprise: minus the natural logarithm of the probability given to the right token. Guessing "
+    "evenly among n tokens costs ln n.",
     "bits per byte": "The bits that a perfect coder led by the model would need for one byte of the text.",
-    "unigram, bigram, trigram": "Models that only count how often pieces, pairs and triples of pieces occur in the "
+    "unigram, bigram, trigram": "Models that only count how often tokens, pairs and triples of tokens occur in the "
     "training text (interpolated modified Kneser-Ney). A model that does not beat them has not learned to read.",
 }
 
@@ -119,9 +119,9 @@ def _verdict(record: Record) -> Iterator[str]:
             yield f": {better}no less than the {ahead[0]} ({ahead[1]:.3f})"
         yield ". "
     if (fill := record.final("fill_accuracy")) is not None:
-        yield from ("It guesses ", tag("b", f"{fill:.1%}"), " of hidden pieces right")
+        yield from ("It guesses ", tag("b", f"{fill:.1%}"), " of hidden tokens right")
         if common := record.baseline("unigram", "fill_accuracy"):
-            yield f", {fill / common:.1f} times what always guessing the commonest piece does"
+            yield f", {fill / common:.1f} times what always guessing the commonest token does"
         yield "."
 
 
@@ -135,8 +135,8 @@ def _tiles(record: Record) -> Iterator[Markup]:
 
     bits = (record.final("bits_per_byte", name) for name in record.objectives if record.reads_one_way(name))
     yield from tile("Held-out text", next(bits, None), "{:.3f}".format, "bits per byte")
-    yield from tile("Next pieces", record.final("next_accuracy"), "{:.1%}".format, "guessed right")
-    yield from tile("Hidden pieces", record.final("fill_accuracy"), "{:.1%}".format, "guessed right")
+    yield from tile("Next tokens", record.final("next_accuracy"), "{:.1%}".format, "guessed right")
+    yield from tile("Hidden tokens", record.final("fill_accuracy"), "{:.1%}".format, "guessed right")
     last = record.last
     steps, flops = number(last, "step"), number(last, "flops")
     yield from tile("Read", number(last, "tokens"), compact, f"tokens in {steps or 0:,.0f} steps")

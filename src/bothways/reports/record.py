@@ -13,7 +13,7 @@ from bothways.corpus.ngrams import NAMES
 from bothways.errors import UsageError
 
 VERDICTS = frozenset({"discriminator", "rtd", "sentences"})
-"""Losses of objectives that judge and say no pieces, and so cannot be held against models that count these."""
+"""Losses of objectives that judge and say no tokens, and so cannot be held against models that count these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Record:
         return number(self.manifest, "baselines", name, key)
 
     def reads_one_way(self, objective: str) -> bool:
-        """Does this loss predict every piece from those before it, as the n-grams do? Then it has bits per byte."""
+        """Does this loss predict every token from those before it, as the n-grams do? Then it has bits per byte."""
         return self.final("bits_per_byte", objective) is not None
 
     def counted(self, objective: str) -> tuple[str, ...]:

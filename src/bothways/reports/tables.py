@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bothways.corpus.ngrams import NAMES
-from bothways.reports.html import Markup, join, piece_name, row, table, tag
+from bothways.reports.html import Markup, join, row, table, tag, token_name
 from bothways.reports.record import Record, number, part
 
 TOLD_ELSEWHERE = frozenset({"status", "baselines", "samples", "text"})
@@ -58,7 +58,7 @@ def final_figures(record: Record) -> Markup:
         tag("h2", "Against counting"),
         tag(
             "p",
-            f"{when}, beside models that only count pieces, pairs and triples of pieces.",
+            f"{when}, beside models that only count tokens, pairs and triples of tokens.",
             *_cut(record),
             class_="about",
         ),
@@ -79,8 +79,8 @@ def _columns(record: Record) -> Iterator[_Column]:
         title = f"Bits per byte: {name}" if len(one_way) > 1 else "Bits per byte"
         yield _Column(title, "lower is better", bits, grams("bits_per_byte"))
     following, filled = record.final("next_accuracy"), record.final("fill_accuracy")
-    yield _Column("Next piece right", "higher is better", following, grams("next_accuracy"), percent=True)
-    yield _Column("Hidden piece right", "higher is better", filled, grams("fill_accuracy", NAMES[:1]), percent=True)
+    yield _Column("Next token right", "higher is better", following, grams("next_accuracy"), percent=True)
+    yield _Column("Hidden token right", "higher is better", filled, grams("fill_accuracy", NAMES[:1]), percent=True)
 
 
 def _cell(column: _Column, value: float | None) -> tuple[Markup | str, ...]:
@@ -90,7 +90,7 @@ def _cell(column: _Column, value: float | None) -> tuple[Markup | str, ...]:
 def _cut(record: Record) -> Iterator[str]:
     counted, of = (record.baseline("unigram", key) for key in ("counted", "of"))
     if counted is not None and of is not None and counted < of:
-        yield f" They counted {counted:,.0f} of the {of:,.0f} pieces of the training text, spread evenly over it."
+        yield f" They counted {counted:,.0f} of the {of:,.0f} tokens of the training text, spread evenly over it."
 
 
 def samples(record: Record) -> Markup:
@@ -115,14 +115,14 @@ def samples(record: Record) -> Markup:
 def _fill(fill: dict[str, Any]) -> Markup:
     text = str(fill.get("text", ""))
     mask = next((mask for mask in MASKS if mask in text), MASKS[0])
-    pieces = text.split(mask)
-    shown = [join(tag("mark", "?") if place else Markup(), piece) for place, piece in enumerate(pieces)]
+    tokens = text.split(mask)
+    shown = [join(tag("mark", "?") if place else Markup(), token) for place, token in enumerate(tokens)]
     answers = []
     for answer in _records(fill.get("answers")):
         share = min(1.0, max(0.0, number(answer, "probability") or 0.0))
         bar = tag("span", tag("span", style=f"width: {100 * share:.1f}%"), class_="bar")
-        piece = tag("span", piece_name(str(answer.get("piece", ""))))
-        answers.append(tag("li", piece, bar, tag("span", f"{share:.1%}", class_="share")))
+        token = tag("span", token_name(str(answer.get("token", ""))))
+        answers.append(tag("li", token, bar, tag("span", f"{share:.1%}", class_="share")))
     return tag("article", tag("p", *shown, class_="fill"), tag("ol", *answers, class_="answers"), class_="card")
 
 

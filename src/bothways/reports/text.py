@@ -1,4 +1,4 @@
-"""The text of a report: how much there is, how it is cut into pieces, how long its documents are."""
+"""The text of a report: how much there is, how it is cut into tokens, how long its documents are."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def tiles(found: Mapping[str, Any]) -> Iterator[Markup]:
     """Of what `corpus.counts.summary` says."""
     held = found["held_out"]
     for name, value, note in (
-        ("Pieces", compact(found["pieces"]), f"and {compact(held['pieces'])} held out"),
+        ("Tokens", compact(found["tokens"]), f"and {compact(held['tokens'])} held out"),
         ("Documents", f"{found['documents']:,}", f"and {held['documents']:,} held out"),
-        ("Bytes a piece", f"{found['bytes_per_piece']:.2f}", f"{compact(found['vocabulary'])} pieces known"),
-        ("Pieces a word", f"{found['pieces_per_word']:.2f}", "as word starts tell words apart"),
-        ("Unknown", f"{found['unknown']:.2%}", "of all pieces"),
+        ("Bytes a token", f"{found['bytes_per_token']:.2f}", f"{compact(found['vocabulary'])} tokens known"),
+        ("Tokens a word", f"{found['tokens_per_word']:.2f}", "as word starts tell words apart"),
+        ("Unknown", f"{found['unknown']:.2%}", "of all tokens"),
         ("Duplicates", f"{found['duplicates']:,}", f"of {found['read']:,} documents, left out"),
     ):
         yield tag(
@@ -45,7 +45,7 @@ def tiles(found: Mapping[str, Any]) -> Iterator[Markup]:
 def about_lengths(found: Mapping[str, Any]) -> str:
     """In words."""
     return (
-        f"Half of the documents have at most {found['median_length']:,} pieces, one has {found['longest']:,}. "
+        f"Half of the documents have at most {found['median_length']:,} tokens, one has {found['longest']:,}. "
         "Specials count; columns double in width."
     )
 
@@ -58,13 +58,13 @@ def lengths(found: Mapping[Any, int], *, about: str, what: str = "documents") ->
     for i, (edge, count) in enumerate(bars):
         height = (HEIGHT - BOTTOM - 16) * count / most
         x, y = LEFT + i * step, HEIGHT - BOTTOM - height
-        label = f"{edge:,} to {2 * edge - 1:,} pieces: {count:,} {what}"
+        label = f"{edge:,} to {2 * edge - 1:,} tokens: {count:,} {what}"
         drawn += [
             tag("rect", tag("title", label), x=x + 2, y=y, width=step - 4, height=height, rx=3),
             tag("text", compact(edge), x=x + step / 2, y=HEIGHT - BOTTOM + 18, class_="middle"),
             tag("text", f"{count / max(1, sum(found.values())):.0%}", x=x + step / 2, y=y - 4, class_="middle"),
         ]
-    words = tag("text", "pieces", x=LEFT + (WIDTH - LEFT) / 2, y=HEIGHT - 4, class_="middle words")
+    words = tag("text", "tokens", x=LEFT + (WIDTH - LEFT) / 2, y=HEIGHT - 4, class_="middle words")
     return tag(
         "figure",
         tag("h3", f"Length of {what}"),
@@ -78,6 +78,6 @@ def lengths(found: Mapping[Any, int], *, about: str, what: str = "documents") ->
             aria_label=f"length of {what}",
         ),
         tag("figcaption", about),
-        downloads(f"length of {what}", ("pieces_from", "pieces_to", what), ((e, 2 * e - 1, n) for e, n in bars)),
+        downloads(f"length of {what}", ("tokens_from", "tokens_to", what), ((e, 2 * e - 1, n) for e, n in bars)),
         class_="card",
     )

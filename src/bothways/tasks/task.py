@@ -120,7 +120,7 @@ class Task(ABC):
 
     @abstractmethod
     def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
-        """The example as pieces: one part, or several where all of a long text is to be answered.
+        """The example as tokens: one part, or several where all of a long text is to be answered.
 
         Raises:
             UsageError: an example that cannot be read, or its right answer not be learned.

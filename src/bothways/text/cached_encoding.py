@@ -1,8 +1,8 @@
-"""Encodes much text fast: cut it where no piece can cross, and encode each different chunk once.
+"""Encodes much text fast: cut it where no token can cross, and encode each different chunk once.
 
 A tokenizer spends its time on words that it has met before. Where its own first step parts the text at white space
-(and around ideographs), a chunk between two such places gets the same pieces wherever it stands, so a dictionary from
-chunk to pieces replaces nearly all of the work. What the dictionary does not hold is asked of the tokenizer itself.
+(and around ideographs), a chunk between two such places gets the same tokens wherever it stands, so a dictionary from
+chunk to tokens replaces nearly all of the work. What the dictionary does not hold is asked of the tokenizer itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WORDS = (
     rf"(?<={_LETTERS})'(?:{'|'.join(CONTRACTIONS)})(?!{_LETTERS})|[{HAN}]| ?{_LETTERS}+| ?\p{{N}}{{1,3}}"
     r"| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
 )
-"""What a byte-level piece of ours may not cross: words with the space before them, English contractions, single
+"""What a byte-level token of ours may not cross: words with the space before them, English contractions, single
 ideographs, up to three digits, other signs, white space. After GPT-2 (Radford et al. 2019, section 2.2), which has no
 ideographs, parts letters from their marks and lets digits run."""
 
@@ -77,7 +77,7 @@ class _Numbers(dict[str, int]):
 
 
 class ChunkEncoder:
-    """Texts -> pieces through a table of chunks, which is filled as chunks are met."""
+    """Texts -> tokens through a table of chunks, which is filled as chunks are met."""
 
     def __init__(self, cuts: re.Pattern[str], encode: Callable[[list[str]], list[list[int]]]) -> None:
         self._cuts = cuts
@@ -85,7 +85,7 @@ class ChunkEncoder:
         self._forget()
 
     def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """All texts' pieces end to end, int32 [N], and the number of pieces of each text, int64 [texts]."""
+        """All texts' tokens end to end, int32 [N], and the number of tokens of each text, int64 [texts]."""
         if len(self._numbers) > _KEPT:
             self._forget()
         chunks = [self._number(text) for text in texts]
@@ -93,14 +93,14 @@ class ChunkEncoder:
         numbers = np.concatenate([np.empty(0, dtype=np.int64), *chunks])  # [chunks]
         sizes = self._ends[numbers + 1] - self._ends[numbers]
         ends = np.cumsum(sizes)
-        pieces = self._pieces[np.arange(sizes.sum()) + np.repeat(self._ends[numbers + 1] - ends, sizes)]
+        tokens = self._tokens[np.arange(sizes.sum()) + np.repeat(self._ends[numbers + 1] - ends, sizes)]
         upto = np.concatenate([[0], ends])[np.cumsum([0, *map(len, chunks)])]
-        return pieces, np.diff(upto)
+        return tokens, np.diff(upto)
 
     def _forget(self) -> None:
         self._numbers = _Numbers()
-        self._pieces = np.empty(0, dtype=np.int32)  # the pieces of all known chunks, end to end
-        self._ends = np.zeros(1, dtype=np.int64)  # chunk i's are pieces[ends[i] : ends[i + 1]]
+        self._tokens = np.empty(0, dtype=np.int32)  # the tokens of all known chunks, end to end
+        self._ends = np.zeros(1, dtype=np.int64)  # chunk i's are tokens[ends[i] : ends[i + 1]]
 
     def _number(self, text: str) -> np.ndarray:
         numbers = [np.empty(0, dtype=np.int64)]
@@ -118,7 +118,7 @@ class ChunkEncoder:
         new = list(islice(self._numbers, len(self._ends) - 1, None))
         encoded = self._encode(new)
         flat = np.fromiter(chain.from_iterable(encoded), np.int32)
-        self._pieces = np.concatenate([self._pieces, flat])
+        self._tokens = np.concatenate([self._tokens, flat])
         self._ends = np.concatenate(
-            [self._ends, self._ends[-1] + np.cumsum([len(pieces) for pieces in encoded], dtype=np.int64)]
+            [self._ends, self._ends[-1] + np.cumsum([len(tokens) for tokens in encoded], dtype=np.int64)]
         )

@@ -1,4 +1,4 @@
-"""Classes of characters, and where words begin in a run of pieces."""
+"""Classes of characters, and where words begin in a run of tokens."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def kind_of(character: str) -> int:
 
 
 def edges(surface: bytes) -> tuple[int, int]:
-    """The kinds of the first and the last character of a piece, which may be cut in the middle."""
+    """The kinds of the first and the last character of a token, which may be cut in the middle."""
     text = surface.decode("utf-8", "surrogateescape")
     if text[:1] == "'" and text[1:] in CONTRACTIONS:
         return LETTER, LETTER
@@ -70,20 +70,20 @@ def edges(surface: bytes) -> tuple[int, int]:
 
 
 class WordStarts:
-    """Finds word starts from two tables over the vocabulary: how each piece begins and how it ends.
+    """Finds word starts from two tables over the vocabulary: how each token begins and how it ends.
 
     A word is a run of letters, a run of digits, a run of other signs, or one ideograph, with the space before it;
-    special pieces stand alone.
+    special tokens stand alone.
     """
 
     def __init__(self, begins: Sequence[int], ends: Sequence[int]) -> None:
         self._begins = np.asarray(begins, dtype=np.uint8)
         self._ends = np.asarray(ends, dtype=np.uint8)
 
-    def __call__(self, pieces: np.ndarray) -> np.ndarray:
-        """[T] pieces -> [T] bool, True where a word begins."""
-        begins, ends = self._begins[pieces], self._ends[pieces]
-        starts = np.ones(len(pieces), dtype=bool)
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        """[T] tokens -> [T] bool, True where a word begins."""
+        begins, ends = self._begins[tokens], self._ends[tokens]
+        starts = np.ones(len(tokens), dtype=bool)
         before, after = ends[:-1], begins[1:]
         alone = (after == SPACE) | (after == ALONE) | (after == SPECIAL) | (before == SPECIAL)
         starts[1:] = alone | ((after != before) & (after != INSIDE) & (before != LEADING))

@@ -1,7 +1,7 @@
-"""More pieces for a tokenizer that others trained: the pairs of its pieces that one's own text joins most often.
+"""More tokens for a tokenizer that others trained: the pairs of its tokens that one's own text joins most often.
 
-For byte-level BPE this is its own training gone on with (Sennrich et al. 2016, algorithm 1): new pieces are new merges
-behind the old. A WordPiece tokenizer takes the longest piece that fits, so the same pieces serve it without merges.
+For byte-level BPE this is its own training gone on with (Sennrich et al. 2016, algorithm 1): new tokens are new merges
+behind the old. A WordPiece tokenizer takes the longest token that fits, so the same tokens serve it without merges.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from bothways.text.tokenizer import Tokenizer
 
 Pair = tuple[str, str]
 COMMON = 2
-"""How often a pair must be met to become a piece."""
+"""How often a pair must be met to become a token."""
 
 
 def extend_tokenizer(tokenizer: Tokenizer, texts: Iterable[str], *, count: int) -> Tokenizer:
-    """The tokenizer with at most `count` pieces more, numbered behind all it has; the old ones keep their numbers.
+    """The tokenizer with at most `count` tokens more, numbered behind all it has; the old ones keep their numbers.
 
     Raises:
         UsageError: a kind of tokenizer that cannot be extended (unigram), or text in which no pair is met twice.
@@ -34,11 +34,11 @@ def extend_tokenizer(tokenizer: Tokenizer, texts: Iterable[str], *, count: int) 
     prefix = spec["model"]["continuing_subword_prefix"] if kind == "WordPiece" else ""
     merges = _merges(tokenizer.words(texts), count=count, prefix=prefix)
     if not merges:
-        raise UsageError("expected text in which pieces stand together more than once, got too little of it")
+        raise UsageError("expected text in which tokens stand together more than once, got too little of it")
     known, number = spec["model"]["vocab"], tokenizer.vocabulary.size
     for pair in merges:
-        if (piece := _joined(pair, prefix)) not in known:
-            known[piece] = number
+        if (token := _joined(pair, prefix)) not in known:
+            known[token] = number
             number += 1
     if kind == "BPE":
         spec["model"]["merges"] += [list(pair) for pair in merges]
@@ -89,9 +89,9 @@ def _merges(words: dict[tuple[str, ...], int], *, count: int, prefix: str) -> li
 
 def _join(word: list[str], pair: Pair, joined: str) -> list[str]:
     result: list[str] = []
-    for piece in word:
-        if result and (result[-1], piece) == pair:
+    for token in word:
+        if result and (result[-1], token) == pair:
             result[-1] = joined
         else:
-            result.append(piece)
+            result.append(token)
     return result

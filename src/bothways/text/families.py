@@ -85,7 +85,7 @@ def _numbered(engine: Engine, fields: Fields, *roles: str) -> list[tuple[str, in
 
 
 def _xlm_roberta(vocabulary: Any, spec: Mapping[str, Any] | None, fields: Fields) -> Engine:
-    engine = Engine(models.Unigram([(piece, score) for piece, score in vocabulary], unk_id=3, byte_fallback=False))
+    engine = Engine(models.Unigram([(token, score) for token, score in vocabulary], unk_id=3, byte_fallback=False))
     if (charsmap := _charsmap(spec or {})) is not None:
         engine.normalizer = normalizers.Precompiled(charsmap)
     scheme = "always" if fields["add_prefix_space"] else "never"

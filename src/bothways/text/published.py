@@ -135,8 +135,8 @@ def _vocabulary_file(path: Path, unknown: str, *, cased: bool) -> dict[str, int]
         raise DataError(
             f"{path}: expected one WordPiece a line, none twice, the unk_token {unknown} among them. Is it a vocab.txt?"
         )
-    pieces = sorted(vocabulary, key=vocabulary.__getitem__)
-    capitals = [piece for piece in pieces if piece != piece.lower() and piece[0] not in "[<"]
+    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    capitals = [token for token in tokens if token != token.lower() and token[0] not in "[<"]
     if capitals and not cased:
         warnings.warn(
             f"{path}: text is lower-cased, as transformers does where no file says otherwise, so {len(capitals)} "

@@ -1,4 +1,4 @@
-"""Which piece of a tokenizer plays which role."""
+"""Which token of a tokenizer plays which role."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _CONFIGURED = {
 
 
 def find_roles(engine: Engine, configured: dict[str, Any], ids: Ids, *, mask_takes_space: bool) -> dict[str, str]:
-    """{role: piece} of those that are there: as tokenizer_config.json names it, else the piece with the id that the
+    """{role: token} of those that are there: as tokenizer_config.json names it, else the token with the id that the
     model's files name, else one of a known name.
 
-    The piece that opens a text may be the one that ends it. Every other has a role of its own: where one is named for
+    The token that opens a text may be the one that ends it. Every other has a role of its own: where one is named for
     several (GPT-2's <|endoftext|>), it is the one that ends a text.
     """
     found: dict[str, str] = {}
@@ -51,8 +51,8 @@ def find_roles(engine: Engine, configured: dict[str, Any], ids: Ids, *, mask_tak
 
 
 def complete_roles(engine: Engine, roles: dict[str, str], *, mask_takes_space: bool) -> dict[str, str]:
-    """All five, each a piece of its own, as rows of text need them: they count documents by [CLS]. What is not there,
-    or has two roles, is laid as a new special piece behind all pieces."""
+    """All five, each a token of its own, as rows of text need them: they count documents by [CLS]. What is not there,
+    or has two roles, is laid as a new special token behind all tokens."""
     found: dict[str, str] = {}
     for role in ("sep", "cls", "mask", "unk", "pad"):
         has = roles.get(role)
@@ -67,13 +67,13 @@ def _special(role: str, name: str, *, mask_takes_space: bool) -> AddedToken:
 
 
 def vocabulary_of(engine: Engine, roles: dict[str, str], ids: Ids) -> Vocabulary:
-    """Sizes and roles as the rest of the package wants them; special and [unused] pieces are reserved."""
-    pieces = engine.get_vocab(with_added_tokens=True)
-    numbers = {role: pieces[roles[role]] if role in roles else -1 for role in ROLES}
+    """Sizes and roles as the rest of the package wants them; special and [unused] tokens are reserved."""
+    tokens = engine.get_vocab(with_added_tokens=True)
+    numbers = {role: tokens[roles[role]] if role in roles else -1 for role in ROLES}
     reserved = {number for number, token in engine.get_added_tokens_decoder().items() if token.special}
-    reserved |= {number for piece, number in pieces.items() if piece.startswith("[unused") and piece.endswith("]")}
+    reserved |= {number for token, number in tokens.items() if token.startswith("[unused") and token.endswith("]")}
     return Vocabulary(
-        size=max(pieces.values()) + 1,
+        size=max(tokens.values()) + 1,
         reserved=frozenset(reserved - set(numbers.values())),
         said_ends=ids.get("eos_token_id", ()),
         **numbers,
@@ -81,5 +81,5 @@ def vocabulary_of(engine: Engine, roles: dict[str, str], ids: Ids) -> Vocabulary
 
 
 def _content(token: Any) -> str | None:
-    """A special piece comes as a string, as a record with `content`, or as what that becomes."""
+    """A special token comes as a string, as a record with `content`, or as what that becomes."""
     return token.get("content") if isinstance(token, dict) else None if token is None else str(token)

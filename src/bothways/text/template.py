@@ -1,4 +1,4 @@
-"""What a tokenizer puts around one text and around two: pieces, and the segment that each belongs to."""
+"""What a tokenizer puts around one text and around two: tokens, and the segment that each belongs to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from tokenizers import Encoding
 from tokenizers import Tokenizer as Engine
 
-Pieces = tuple[int, ...]
+Tokens = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +16,11 @@ class Frame:
     """one     what stands before and behind one text
     two     what stands before, between and behind two
     second  the segment of the second text and of what closes it (0 or 1)
-    first   how many of the pieces between the two are of the first one's segment
+    first   how many of the tokens between the two are of the first one's segment
     """
 
-    one: tuple[Pieces, Pieces]
-    two: tuple[Pieces, Pieces, Pieces]
+    one: tuple[Tokens, Tokens]
+    two: tuple[Tokens, Tokens, Tokens]
     second: int = 0
     first: int = 0
 
@@ -40,33 +40,33 @@ class Frame:
         )
 
     def room(self, length: int, texts: int) -> int:
-        """How many pieces of text fit into `length`."""
+        """How many tokens of text fit into `length`."""
         return length - sum(map(len, self.one if texts == 1 else self.two))
 
     def around(self, *texts: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
-        """Pieces int32 [T] and segments int32 [T] of one text or two with their frame, and where each text begins."""
+        """Tokens int32 [T] and segments int32 [T] of one text or two with their frame, and where each text begins."""
         frame = self.one if len(texts) == 1 else self.two
         parts: list[np.ndarray] = [np.array(frame[0], dtype=np.int32)]
         begins = []
         for number, text in enumerate(texts):
             begins.append(sum(map(len, parts)))
             parts += [text.astype(np.int32), np.array(frame[number + 1], dtype=np.int32)]
-        pieces = np.concatenate(parts)
-        segments = np.zeros(len(pieces), dtype=np.int32)
+        tokens = np.concatenate(parts)
+        segments = np.zeros(len(tokens), dtype=np.int32)
         if len(texts) > 1:
             segments[begins[0] + len(texts[0]) + self.first :] = self.second
-        return pieces, segments, begins
+        return tokens, segments, begins
 
 
-def _around(encoding: Encoding, length: int) -> list[Pieces]:
-    """The special pieces before, between and behind texts of `length` pieces each."""
+def _around(encoding: Encoding, length: int) -> list[Tokens]:
+    """The special tokens before, between and behind texts of `length` tokens each."""
     found: list[list[int]] = [[]]
-    pieces = iter(zip(encoding.ids, encoding.special_tokens_mask, strict=True))
-    for piece, special in pieces:
+    tokens = iter(zip(encoding.ids, encoding.special_tokens_mask, strict=True))
+    for token, special in tokens:
         if special:
-            found[-1].append(piece)
+            found[-1].append(token)
         else:
             found.append([])
             for _ in range(length - 1):  # the rest of this text
-                next(pieces)
+                next(tokens)
     return [tuple(part) for part in found]

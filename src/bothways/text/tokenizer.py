@@ -1,4 +1,4 @@
-"""The tokenizer that the rest of the package sees: text to piece numbers, and back."""
+"""The tokenizer that the rest of the package sees: text to token numbers, and back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WordSt
 from bothways.text.end_tokens import Ids, read_ids
 from bothways.text.published import read_published
 from bothways.text.special_tokens import complete_roles, find_roles, vocabulary_of
-from bothways.text.template import Frame, Pieces
+from bothways.text.template import Frame, Tokens
 
 Template = Literal["encoder", "decoder", "own"]
 _TEMPLATES = {"encoder": ("{cls} $A {sep}", "{cls} $A {sep} $B:1 {sep}:1"), "decoder": ("{cls} $A", "{cls} $A $B:1")}
@@ -38,12 +38,12 @@ _BYTES = {chr(byte): byte for byte in _PRINTABLE} | {
 
 
 class Tokenizer:
-    """Wraps an engine of the `tokenizers` library: special pieces with their roles, text never read as a special.
+    """Wraps an engine of the `tokenizers` library: special tokens with their roles, text never read as a special.
 
-    roles   {role: its piece}, of those of the five that it has
+    roles   {role: its token}, of those of the five that it has
     frame   what stands around one text and around two
     kind    "BPE", "WordPiece" or "Unigram"
-    length  pieces of a text at most, where tokenizer_config.json says
+    length  tokens of a text at most, where tokenizer_config.json says
     chat    how messages are written as one text, a template of transformers'; it is kept, and not used here
 
     Raises (all encoders):
@@ -61,8 +61,8 @@ class Tokenizer:
         """
         Args:
             configured: what tokenizer_config.json says.
-            ids: with which pieces the model's files say that texts begin and end.
-            segments: the model is told which of two texts a piece belongs to.
+            ids: with which tokens the model's files say that texts begin and end.
+            segments: the model is told which of two texts a token belongs to.
         """
         spec = json.loads(engine.to_str())
         self.kind: str = spec["model"]["type"]
@@ -84,8 +84,8 @@ class Tokenizer:
         self._chunks = ChunkEncoder(cuts, self._encode_each) if cuts else None
 
     def __repr__(self) -> str:
-        roles = ", ".join(f"{role} {piece}" for role, piece in self.roles.items())
-        return f"Tokenizer({self.kind}, {self.vocabulary.size} pieces: {roles})"
+        roles = ", ".join(f"{role} {token}" for role, token in self.roles.items())
+        return f"Tokenizer({self.kind}, {self.vocabulary.size} tokens: {roles})"
 
     @classmethod
     @checked
@@ -114,7 +114,7 @@ class Tokenizer:
         return cls(found.engine, {**found.fields, **told}, read_ids(path.parent), segments=found.segments)
 
     def with_all_roles(self) -> Tokenizer:
-        """As shards need it: what it lacks of the five special pieces is laid behind all its pieces."""
+        """As shards need it: what it lacks of the five special tokens is laid behind all its tokens."""
         engine = Engine.from_str(json.dumps(self.spec()))
         roles = complete_roles(engine, self.roles, mask_takes_space=self._byte_level)
         return self if roles == self.roles else Tokenizer(engine, {f"{role}_token": roles[role] for role in roles})
@@ -162,7 +162,7 @@ class Tokenizer:
         return {**spec, "post_processor": self._own_template}
 
     def words(self, texts: Iterable[str]) -> Counter[tuple[str, ...]]:
-        """How often each word (a stretch that is tokenized by itself) is met, spelt in pieces; none with [UNK]."""
+        """How often each word (a stretch that is tokenized by itself) is met, spelt in tokens; none with [UNK]."""
         normalizer, cutter = self._engine.normalizer, self._engine.pre_tokenizer
         counts: Counter[str] = Counter()
         for text in texts:
@@ -170,29 +170,29 @@ class Tokenizer:
             counts.update(word for word, _ in cutter.pre_tokenize_str(plain))
         spelt: Counter[tuple[str, ...]] = Counter()
         for word, times in counts.items():
-            pieces = tuple(token.value for token in self._engine.model.tokenize(word))
-            if self.roles.get("unk") not in pieces:
-                spelt[pieces] += times
+            tokens = tuple(token.value for token in self._engine.model.tokenize(word))
+            if self.roles.get("unk") not in tokens:
+                spelt[tokens] += times
         return spelt
 
-    def number(self, piece: str) -> int | None:
-        """The number of a piece; None: there is none."""
-        found: int | None = self._engine.token_to_id(piece)
+    def number(self, token: str) -> int | None:
+        """The number of a token; None: there is none."""
+        found: int | None = self._engine.token_to_id(token)
         return found
 
     def text_of(self, number: int) -> str:
-        """The text that a piece stands for; what is half a character is left out."""
-        piece = self._engine.id_to_token(number) or ""
+        """The text that a token stands for; what is half a character is left out."""
+        token = self._engine.id_to_token(number) or ""
         if self._prefix is not None:
-            return piece.removeprefix(self._prefix)
-        return self._surface(piece).decode("utf-8", errors="ignore")
+            return token.removeprefix(self._prefix)
+        return self._surface(token).decode("utf-8", errors="ignore")
 
     def is_inside(self, number: int) -> bool:
-        """Whether a piece only stands within a word (WordPiece's ##)."""
+        """Whether a token only stands within a word (WordPiece's ##)."""
         return self._prefix is not None and (self._engine.id_to_token(number) or "").startswith(self._prefix)
 
     def spelling(self, text: str, *, inside: bool) -> list[int]:
-        """The pieces of a text; `inside` a word, those that stand there, without a sign that a word begins."""
+        """The tokens of a text; `inside` a word, those that stand there, without a sign that a word begins."""
         if not inside or self._byte_level:
             return self.encode(text)
         normalizer = self._engine.normalizer
@@ -223,23 +223,23 @@ class Tokenizer:
         return vocabulary_of(self._engine, self.roles, self._ids)
 
     @property
-    def nothing(self) -> Pieces:
-        """What is read of a text of no pieces where the frame is empty: a piece that begins a text, or that ends one.
+    def nothing(self) -> Tokens:
+        """What is read of a text of no tokens where the frame is empty: a token that begins a text, or that ends one.
 
         Raises:
             UsageError: the model's files name neither.
         """
-        found = [piece for piece in (self.vocabulary.cls, *sorted(self.vocabulary.ends)) if piece >= 0]
+        found = [token for token in (self.vocabulary.cls, *sorted(self.vocabulary.ends)) if token >= 0]
         if not found:
-            raise UsageError("expected a text, got none, and the model's files name no piece that begins one")
+            raise UsageError("expected a text, got none, and the model's files name no token that begins one")
         return (found[0],)
 
     def encode(self, text: str) -> list[int]:
-        """Pieces of the text alone: no specials are added, and "[CLS]" in the text is five characters."""
+        """Tokens of the text alone: no specials are added, and "[CLS]" in the text is five characters."""
         return list(self._engine.encode(_whole(text), add_special_tokens=False).ids)
 
     def encode_named(self, text: str) -> list[int]:
-        """As `encode`, but the name of a special piece in the text is that piece: what a chat template writes."""
+        """As `encode`, but the name of a special token in the text is that token: what a chat template writes."""
         self._engine.encode_special_tokens = False
         try:
             return self.encode(text)
@@ -247,14 +247,14 @@ class Tokenizer:
             self._engine.encode_special_tokens = True
 
     def encode_marked(self, text: str) -> list[int]:
-        """As `encode`, but [MASK] (or the mask's own name) in the text is the mask piece, which takes the white space
+        """As `encode`, but [MASK] (or the mask's own name) in the text is the mask token, which takes the white space
         around it that its tokenizer gives to it (its lstrip and rstrip)."""
         return list(self._marking.encode(self._named(text), add_special_tokens=False).ids)
 
     def around_masks(self, text: str) -> list[str]:
         """What stands before, between and behind the masks of a text, without the white space that is the mask's."""
         mask = self._engine.get_added_tokens_decoder()[self.vocabulary.mask]
-        before = r"\s*" if mask.lstrip or self._prefix is not None else ""  # WordPiece has no pieces for spaces
+        before = r"\s*" if mask.lstrip or self._prefix is not None else ""  # WordPiece has no tokens for spaces
         return re.split(before + re.escape(mask.content) + (r"\s*" if mask.rstrip else ""), self._named(text))
 
     def _named(self, text: str) -> str:
@@ -262,7 +262,7 @@ class Tokenizer:
 
     @cached_property
     def _marking(self) -> Engine:
-        """The engine, but of its special pieces it finds the mask in a text: no other way finds one alone."""
+        """The engine, but of its special tokens it finds the mask in a text: no other way finds one alone."""
         spec = json.loads(self._engine.to_str())
         for token in spec["added_tokens"]:
             token["special"] &= token["id"] != self.vocabulary.mask
@@ -271,41 +271,41 @@ class Tokenizer:
         return engine
 
     def encode_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """All texts' pieces end to end, int32 [N], and the number of pieces of each text, int64 [texts]; fast."""
+        """All texts' tokens end to end, int32 [N], and the number of tokens of each text, int64 [texts]; fast."""
         texts = [_whole(text) for text in texts]
         if self._chunks:
             return self._chunks(texts)
         encoded = self._encode_each(texts)
-        lengths = np.array([len(pieces) for pieces in encoded], dtype=np.int64)
+        lengths = np.array([len(tokens) for tokens in encoded], dtype=np.int64)
         return np.fromiter(chain.from_iterable(encoded), np.int32, lengths.sum()), lengths
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         """`encode` of many texts, as int32 arrays."""
-        pieces, lengths = self.encode_flat(texts)
-        return np.split(pieces, np.cumsum(lengths)[:-1]) if len(texts) else []
+        tokens, lengths = self.encode_flat(texts)
+        return np.split(tokens, np.cumsum(lengths)[:-1]) if len(texts) else []
 
     def encode_spans(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """Pieces int32 [N], and where in the text the characters of each begin and end, int64 [N, 2]."""
+        """Tokens int32 [N], and where in the text the characters of each begin and end, int64 [N, 2]."""
         encoding = self._engine.encode(_whole(text), add_special_tokens=False)
         return np.array(encoding.ids, dtype=np.int32), np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
 
     def _encode_each(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._engine.encode_batch_fast(list(texts), add_special_tokens=False)]
 
-    def decode(self, pieces: Sequence[int] | np.ndarray) -> str:
-        """The text of the pieces; special pieces are left out."""
-        text = self._engine.decode([int(piece) for piece in pieces], skip_special_tokens=True)
+    def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
+        """The text of the tokens; special tokens are left out."""
+        text = self._engine.decode([int(token) for token in tokens], skip_special_tokens=True)
         if self._prefix is None:
             return text
         return re.sub(rf"(?<=[{HAN}]) (?=[{HAN}])", "", text)  # WordPiece puts a space between any two words
 
-    def pieces(self, pieces: Sequence[int] | np.ndarray) -> list[str]:
-        """Each piece as its tokenizer spells it."""
-        return [self._engine.id_to_token(int(piece)) or "" for piece in pieces]
+    def tokens(self, tokens: Sequence[int] | np.ndarray) -> list[str]:
+        """Each token as its tokenizer spells it."""
+        return [self._engine.id_to_token(int(token)) or "" for token in tokens]
 
-    def word_starts(self, pieces: Sequence[int] | np.ndarray) -> np.ndarray:
-        """[T] bool, True where a word begins and at every special piece; each ideograph is a word."""
-        return self._word_starts(np.asarray(pieces, dtype=np.int64))
+    def word_starts(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
+        """[T] bool, True where a word begins and at every special token; each ideograph is a word."""
+        return self._word_starts(np.asarray(tokens, dtype=np.int64))
 
     @cached_property
     def _word_starts(self) -> WordStarts:
@@ -313,19 +313,19 @@ class Tokenizer:
         return WordStarts([begins for begins, _ in table], [ends for _, ends in table])
 
     def _edges(self, number: int) -> tuple[int, int]:
-        piece = self._engine.id_to_token(number)
-        if number in self.vocabulary.special or not piece:
+        token = self._engine.id_to_token(number)
+        if number in self.vocabulary.special or not token:
             return SPECIAL, SPECIAL
         if self._prefix is not None:
-            return (INSIDE, LETTER) if piece.startswith(self._prefix) else (ALONE, LETTER)
-        return edges(self._surface(piece))
+            return (INSIDE, LETTER) if token.startswith(self._prefix) else (ALONE, LETTER)
+        return edges(self._surface(token))
 
-    def _surface(self, piece: str) -> bytes:
-        """The bytes that a piece stands for."""
+    def _surface(self, token: str) -> bytes:
+        """The bytes that a token stands for."""
         if self._byte_level:
-            return bytes(_BYTES[character] for character in piece)
-        byte = re.fullmatch(r"<0x([0-9A-F]{2})>", piece)
-        return bytes.fromhex(byte[1]) if byte else piece.replace("▁", " ").encode()
+            return bytes(_BYTES[character] for character in token)
+        byte = re.fullmatch(r"<0x([0-9A-F]{2})>", token)
+        return bytes.fromhex(byte[1]) if byte else token.replace("▁", " ").encode()
 
 
 def _whole(text: str) -> str:

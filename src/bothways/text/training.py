@@ -17,11 +17,11 @@ from bothways.text.characters import ALONE, kind_of
 from bothways.text.tokenizer import Tokenizer
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-"""Piece numbers 0 to 4 of every tokenizer trained here."""
+"""Token numbers 0 to 4 of every tokenizer trained here."""
 
 
 def train_tokenizer(texts: Iterable[str], *, kind: str = "bpe", size: int = 8192) -> Tokenizer:
-    """Trains on `texts` a tokenizer of at most `size` pieces; a small corpus may give fewer.
+    """Trains on `texts` a tokenizer of at most `size` tokens; a small corpus may give fewer.
 
     Args:
         kind: "bpe" (byte-level: every string comes back exactly as it went in) or "wordpiece" (BERT's, cased).
@@ -32,7 +32,7 @@ def train_tokenizer(texts: Iterable[str], *, kind: str = "bpe", size: int = 8192
     if kind not in _TRAINERS:
         raise unknown("kind of tokenizer", kind, _TRAINERS)
     if size < _SMALLEST:
-        raise UsageError(f"expected a vocabulary of at least {_SMALLEST} pieces, got {size}")
+        raise UsageError(f"expected a vocabulary of at least {_SMALLEST} tokens, got {size}")
     engine = _TRAINERS[kind]([unicodedata.normalize("NFC", text) for text in texts], size)
     framed = [(name, engine.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     pair = "[CLS] $A [SEP] $B:1 [SEP]:1"
@@ -52,7 +52,7 @@ def _train_bpe(texts: Sequence[str], size: int) -> Engine:
     engine.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        special_tokens=_special_pieces(mask_takes_space=True),
+        special_tokens=_special_tokens(mask_takes_space=True),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -63,9 +63,9 @@ def _train_bpe(texts: Sequence[str], size: int) -> Engine:
 def _train_wordpiece(texts: Sequence[str], size: int) -> Engine:
     """The library numbers the "##" forms of letters in the order of a hash table, and merges equal pairs by number.
 
-    So they come first here, sorted, as if they were special pieces; then the vocabulary is rebuilt without that role.
+    So they come first here, sorted, as if they were special tokens; then the vocabulary is rebuilt without that role.
     """
-    engine = _wordpiece({piece: number for number, piece in enumerate(SPECIALS)})
+    engine = _wordpiece({token: number for number, token in enumerate(SPECIALS)})
     alphabet = _alphabet(engine, texts, size * 3 // 4)
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
@@ -76,11 +76,11 @@ def _train_wordpiece(texts: Sequence[str], size: int) -> Engine:
     )
     engine.train_from_iterator(texts, trainer)
     trained = engine.get_vocab(with_added_tokens=True)
-    return _wordpiece({piece: number for number, piece in enumerate(sorted(trained, key=lambda piece: trained[piece]))})
+    return _wordpiece({token: number for number, token in enumerate(sorted(trained, key=lambda token: trained[token]))})
 
 
 def _alphabet(engine: Engine, texts: Sequence[str], room: int) -> list[str]:
-    """The commonest characters, sorted, as many as fit with their "##" forms into `room` pieces."""
+    """The commonest characters, sorted, as many as fit with their "##" forms into `room` tokens."""
     assert engine.normalizer is not None
     counts = Counter[str]()
     for text in texts:
@@ -104,12 +104,12 @@ def _wordpiece(vocabulary: dict[str, int]) -> Engine:
     )
     engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     engine.decoder = decoders.WordPiece()
-    engine.add_special_tokens(_special_pieces(mask_takes_space=False))
+    engine.add_special_tokens(_special_tokens(mask_takes_space=False))
     return engine
 
 
-def _special_pieces(*, mask_takes_space: bool) -> list[str | AddedToken]:
-    """A word's piece carries the space before it, so [MASK] must take that space too (as RoBERTa's does)."""
+def _special_tokens(*, mask_takes_space: bool) -> list[str | AddedToken]:
+    """A word's token carries the space before it, so [MASK] must take that space too (as RoBERTa's does)."""
     return [AddedToken(name, special=True, lstrip=mask_takes_space and name == "[MASK]") for name in SPECIALS]
 
 

@@ -18,7 +18,7 @@ class Budget(Frozen):
     """
 
     steps: int | None = Field(default=None, ge=1)
-    tokens: float | None = Field(default=None, gt=0, description="pieces read, padding included")
+    tokens: float | None = Field(default=None, gt=0, description="tokens read, padding included")
     flops: float | None = Field(default=None, gt=0, description="counted as forward + 2x backward")
     seconds: float | None = Field(default=None, gt=0)
 
@@ -83,11 +83,11 @@ class TrainingConfig(Frozen):
     """Everything about a run that is neither text, objective nor model."""
 
     budget: Budget
-    length: int = Field(default=128, ge=8, description="pieces in a row")
+    length: int = Field(default=128, ge=8, description="tokens in a row")
     step_tokens: int = Field(
-        default=8192, ge=8, description="pieces in a step, over all processes; larger by default for larger sizes"
+        default=8192, ge=8, description="tokens in a step, over all processes; larger by default for larger sizes"
     )
-    micro_tokens: int = Field(default=4096, ge=8, description="pieces at once in one process")
+    micro_tokens: int = Field(default=4096, ge=8, description="tokens at once in one process")
     optimiser: OptimiserConfig = OptimiserConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     precision: Literal["auto", "bf16", "fp32"] = "auto"

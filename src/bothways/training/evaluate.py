@@ -20,7 +20,7 @@ CHUNK = 1024
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Of the targets of one name: mean negative log-likelihood in nats; how often the likeliest piece was right."""
+    """Of the targets of one name: mean negative log-likelihood in nats; how often the likeliest token was right."""
 
     nats: float
     accuracy: float
@@ -47,7 +47,7 @@ def evaluate_words(model: Model, batches: Sequence[Batch]) -> dict[str, Score]:
 
 @torch.no_grad()
 def answers(model: Model, batch: Batch, *, wanted: bool = True) -> Iterator[tuple[Target, Tensor, Tensor]]:
-    """For every "words" target of a batch: the nats [N] of its right pieces, and whether each was the likeliest [N].
+    """For every "words" target of a batch: the nats [N] of its right tokens, and whether each was the likeliest [N].
 
     The model is asked in any case: under FSDP2 all processes compute in step. `wanted` False gives nothing back.
     """

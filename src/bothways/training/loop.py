@@ -66,7 +66,7 @@ def train(
     keep_freed_memory()  # not earlier: counting n-grams takes gigabytes that are not wanted again
     while state.step < total:
         micro_batches = work.batches(state.step, state.step / total)
-        count, asked, tokens = _agree(_weight(micro_batches), stop(), sum(batch.tokens for batch in micro_batches))
+        count, asked, tokens = _agree(_weight(micro_batches), stop(), sum(batch.token_count for batch in micro_batches))
         sums = _gradients(work, micro_batches, state, config.seed, count)
         norm = state.weights.reduce()
         share = learning_rate(config.schedule, state.step, total)
@@ -106,8 +106,8 @@ def _weight(batches: Sequence[Batch]) -> float:
 
 
 def _padding(batches: Sequence[Batch]) -> float:
-    places = sum(batch.pieces.numel() for batch in batches)
-    return 1 - sum(batch.tokens for batch in batches) / max(1, places)
+    places = sum(batch.tokens.numel() for batch in batches)
+    return 1 - sum(batch.token_count for batch in batches) / max(1, places)
 
 
 def _agree(weight: float, stop: bool, tokens: int) -> tuple[float, bool, int]:
@@ -125,7 +125,7 @@ def _gradients(work: Work, batches: Sequence[Batch], state: State, seed: int, co
     for i, batch in enumerate(batches):
         own = zlib.crc32(repr((seed, state.step, i * processes + rank)).encode())  # whatever the number of processes
         torch.manual_seed(own)  # dropout
-        losses = work.losses(batch, torch.Generator(device=batch.pieces.device).manual_seed(own))
+        losses = work.losses(batch, torch.Generator(device=batch.tokens.device).manual_seed(own))
         total = torch.stack([loss for loss, _ in losses.values()]).sum()
         (total / count).backward()
         state.weights.collect()

@@ -97,9 +97,9 @@ class Replicated:
 
     def _views(self, flat: Tensor) -> list[tuple[str, Tensor]]:
         sizes = [parameter.numel() for parameter in self.parameters.values()]
-        pieces = flat.split(sizes)
+        tokens = flat.split(sizes)
         shapes = self.parameters.items()
-        return [(name, piece.view(shape.shape)) for (name, shape), piece in zip(shapes, pieces, strict=True)]
+        return [(name, token.view(shape.shape)) for (name, shape), token in zip(shapes, tokens, strict=True)]
 
     def around(self, function: Callable[P, R]) -> Callable[P, R]:
         return function

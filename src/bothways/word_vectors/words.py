@@ -15,7 +15,7 @@ from bothways.corpus import Shards, Stream
 from bothways.errors import DataError
 from bothways.text import Tokenizer
 
-_BLOCK = 1 << 22  # pieces read at a time
+_BLOCK = 1 << 22  # tokens read at a time
 _PLACE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that its powers lose nothing modulo 2^64
 
 
@@ -76,7 +76,7 @@ def _known(text: WordText, words: np.ndarray) -> WordText:
 
 
 class _Spellings:
-    """Sequences of pieces by their 64-bit hashes, and how they are spelled as words.
+    """Sequences of tokens by their 64-bit hashes, and how they are spelled as words.
 
     Among a million sequences two of one hash are met once in thirty million texts.
     """
@@ -89,11 +89,11 @@ class _Spellings:
         self.words: list[int] = []
         """The number of the spelling of each sequence; -1 for what is no word."""
 
-    def number(self, key: int, pieces: np.ndarray) -> int:
-        """The number of a sequence of pieces, a new one for a new sequence."""
+    def number(self, key: int, tokens: np.ndarray) -> int:
+        """The number of a sequence of tokens, a new one for a new sequence."""
         if key not in self._sequences:
             self._sequences[key] = len(self.words)
-            word = "_".join(self.tokenizer.decode(pieces).split())
+            word = "_".join(self.tokenizer.decode(tokens).split())
             word = word.lower() if self._lowercase else word
             known = "\ufffd" not in word and any(character.isalnum() for character in word)
             self.words.append(self.numbers.setdefault(word, len(self.numbers)) if known else -1)
@@ -105,34 +105,34 @@ def _read(stream: Stream, spellings: _Spellings) -> WordText:
     vocabulary = spellings.tokenizer.vocabulary
     mixed = np.random.default_rng(0).integers(0, 1 << 64, vocabulary.size, dtype=np.uint64)
     words, documents, document = [np.empty(0, np.int32)], [np.empty(0, np.int32)], 0
-    for pieces, starts in _whole_words(stream):
-        lengths = np.diff(starts, append=len(pieces))
-        places = np.arange(len(pieces)) - np.repeat(starts, lengths)
+    for tokens, starts in _whole_words(stream):
+        lengths = np.diff(starts, append=len(tokens))
+        places = np.arange(len(tokens)) - np.repeat(starts, lengths)
         powers = np.cumprod(np.full(lengths.max(), _PLACE))
         keys, first, back = np.unique(
-            np.add.reduceat(mixed[pieces] * powers[places], starts), return_index=True, return_inverse=True
+            np.add.reduceat(mixed[tokens] * powers[places], starts), return_index=True, return_inverse=True
         )
         ends = starts + lengths
         numbers = [
-            spellings.number(key, pieces[starts[at] : ends[at]])
+            spellings.number(key, tokens[starts[at] : ends[at]])
             for key, at in zip(keys.tolist(), first.tolist(), strict=True)
         ]
         words.append(np.array(numbers, dtype=np.int32)[back])
-        edges = np.isin(pieces[starts], (vocabulary.cls, vocabulary.sep))
+        edges = np.isin(tokens[starts], (vocabulary.cls, vocabulary.sep))
         documents.append((document + np.cumsum(edges)).astype(np.int32))
         document = int(documents[-1][-1])
     return WordText(np.concatenate(words), np.concatenate(documents))
 
 
 def _whole_words(stream: Stream) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The stream in blocks that cut no word: pieces, and the places where words start."""
+    """The stream in blocks that cut no word: tokens, and the places where words start."""
     begun, done = 0, 0
-    while done < stream.pieces:
-        done = min(done + _BLOCK, stream.pieces)
-        pieces, marks = stream.read(begun, done)
+    while done < stream.token_count:
+        done = min(done + _BLOCK, stream.token_count)
+        tokens, marks = stream.read(begun, done)
         marks[0] = True
         starts = np.flatnonzero(marks)
-        if done < stream.pieces and len(starts) > 1:
-            pieces, starts = pieces[: starts[-1]], starts[:-1]
-        begun += len(pieces)
-        yield pieces, starts
+        if done < stream.token_count and len(starts) > 1:
+            tokens, starts = tokens[: starts[-1]], starts[:-1]
+        begun += len(tokens)
+        yield tokens, starts

@@ -39,17 +39,17 @@ def test_an_item_of_minimal_pairs_is_a_paradigm_where_there_are_several(
 @pytest.mark.parametrize(
     "expression", ["causal", "diffusion", "block-diffusion(size=4)", "any-order", "1/2 causal + 1/2 mlm"]
 )
-def test_a_model_that_knows_nothing_costs_the_logarithm_of_the_vocabulary_a_piece(expression: str) -> None:
-    """Of all pieces behind a [CLS], a [SEP] and an [UNK] too, over the same bytes: whoever is asked, bound or not."""
+def test_a_model_that_knows_nothing_costs_the_logarithm_of_the_vocabulary_a_token(expression: str) -> None:
+    """Of all tokens behind a [CLS], a [SEP] and an [UNK] too, over the same bytes: whoever is asked, bound or not."""
     row = packed([9, 4, 6], padding=3, cut=True)
-    row = replace(row, pieces=np.where(row.pieces == FIRST_TEXT + 2, VOCABULARY.unk, row.pieces))
+    row = replace(row, tokens=np.where(row.tokens == FIRST_TEXT + 2, VOCABULARY.unk, row.tokens))
     rows = [row, packed([17])]
     config = ModelConfig(vocabulary=VOCABULARY.size, layers=1, width=16, heads=2, inner=32, length=32)
     model = Model(config).eval()
     with torch.no_grad():
         model.table.zero_()
     reader = SimpleNamespace(model=model, device=torch.device("cpu"))
-    stream = SimpleNamespace(pieces=1000, documents=100, bytes=2500)
+    stream = SimpleNamespace(tokens=1000, documents=100, bytes=2500)
     shards = SimpleNamespace(validation=stream, vocabulary=VOCABULARY)
     found: Any = dict(held_out(SimpleNamespace(reader=reader), build(expression, VOCABULARY), shards, rows))
     said = np.array([9 + 1 + 4 + 1 + 6, 17 + 1])  # the last [SEP] of the first row is cut off

@@ -145,7 +145,7 @@ def whole_result() -> dict[str, Any]:
         "overlap": overlap,
         "samples": {
             "mlm": {
-                "fills": [{"text": "a [MASK] <b>", "hidden": "c", "answers": [{"piece": " x", "probability": 0.5}]}]
+                "fills": [{"text": "a [MASK] <b>", "hidden": "c", "answers": [{"token": " x", "probability": 0.5}]}]
             }
         },
     }

@@ -39,9 +39,9 @@ def test_states_are_those_that_the_backbone_hands_out(run: Path) -> None:
     face = "encoder" if "encoder" in reader.trained.faces else "decoder"
     for number in {*words.row.tolist()}:
         kept.clear()
-        pieces, layout = reader.lay([words.rows[number]], face=face)
+        tokens, layout = reader.lay([words.rows[number]], face=face)
         with torch.inference_mode():
-            reader.model.backbone(pieces, layout, ordered.dense(layout), keep=kept.append)
+            reader.model.backbone(tokens, layout, ordered.dense(layout), keep=kept.append)
         mine = np.flatnonzero(words.row == number)
         for states, expected in zip(found, kept, strict=True):
             for i in mine:

@@ -30,17 +30,17 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return bothways.load(run, device="cpu")
 
 
-def test_pieces_are_shown_as_text(tmp_path: Path) -> None:
+def test_tokens_are_shown_as_text(tmp_path: Path) -> None:
     reader = bothways.load(make_run(tmp_path / "run", MLM), device="cpu").reader
-    shown = attention(reader, "fox 今 naïve")[0].pieces
+    shown = attention(reader, "fox 今 naïve")[0].tokens
     assert shown[0] == "[CLS]" and "fox" in "".join(shown) and "Ã" not in "".join(shown)
-    half = [piece for piece in shown if piece == "\N{REPLACEMENT CHARACTER}"]
+    half = [token for token in shown if token == "\N{REPLACEMENT CHARACTER}"]
     assert "今" in shown or half  # the bytes of what was never met
 
 
 def test_what_does_not_fit_is_said_and_nothing_is_refused(model: Loaded) -> None:
     found = attention(model.reader, "the fox " * 400)
-    assert found[0].left_out > 0 and f"{found[0].left_out:,} more pieces are not shown" in render("x", found)
+    assert found[0].left_out > 0 and f"{found[0].left_out:,} more tokens are not shown" in render("x", found)
     assert attention(model.reader, TEXT)[0].left_out == 0
     with pytest.raises(UsageError, match="expected a text, got nothing"):
         attention(model.reader, " ")
@@ -50,7 +50,7 @@ def test_the_weights_make_the_very_context(model: Loaded) -> None:
     """Weights times values, through the output matrix, is what the first attention gave."""
     found = attention(model.reader, TEXT)[0]
     layers, count, places, _ = found.weights.shape
-    assert (layers, count, places) == (2, 2, len(found.pieces))
+    assert (layers, count, places) == (2, 2, len(found.tokens))
     np.testing.assert_allclose(found.weights.sum(-1), 1, atol=1e-5)
     given: list[torch.Tensor] = []
     first = model.reader.model.backbone.blocks[0].attention
@@ -89,12 +89,12 @@ def test_heads_are_means_over_places(model: Loaded) -> None:
             np.testing.assert_allclose(getattr(found.heads, name), getattr(many, name), atol=1e-4)
 
 
-def seen(pieces: list[str], weights: np.ndarray) -> Attention:
-    return Attention("all sides", pieces, np.array([piece.startswith("[") for piece in pieces]), weights)
+def seen(tokens: list[str], weights: np.ndarray) -> Attention:
+    return Attention("all sides", tokens, np.array([token.startswith("[") for token in tokens]), weights)
 
 
 def test_a_title_is_of_the_very_text_and_the_table_of_many() -> None:
-    """Each piece looks at the one before it; over many texts, heads look at themselves."""
+    """Each token looks at the one before it; over many texts, heads look at themselves."""
     weights = np.tile(np.eye(9, k=-1, dtype=np.float32), (2, 2, 1, 1))
     weights[:, :, 0, 0] = 1
     zeros = np.zeros((2, 2))
@@ -102,8 +102,8 @@ def test_a_title_is_of_the_very_text_and_the_table_of_many() -> None:
     page = render("x", [seen(["[CLS]", "</script>", *"bcdefgh"], weights)], [many])
     assert page.count('class="head"') == 4 and page.count(": one before 89%</h3>") == 4
     assert "itself 90%" not in page and page.count("<td>0.90</td>") == 4
-    assert "</script>" not in re.findall(r'id="pieces-0">(.*?)</script>', page)[0]
-    assert "to special pieces" in page and ">separator<" not in page
+    assert "</script>" not in re.findall(r'id="tokens-0">(.*?)</script>', page)[0]
+    assert "to special tokens" in page and ">separator<" not in page
 
 
 def test_a_square_has_axes_and_a_scale() -> None:

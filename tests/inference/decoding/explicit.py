@@ -1,4 +1,4 @@
-"""The slow way: a text laid out as its objective lays it in training, read anew for every piece, without a cache."""
+"""The slow way: a text laid out as its objective lays it in training, read anew for every token, without a cache."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def objective_of(found: Loaded, way: str) -> Objective:
 def next_logits(found: Loaded, way: str, prompt: Sequence[int], new: Sequence[int]) -> torch.Tensor:
     """Logits [V] of what comes after [CLS] prompt | new, under the arrangement of the objective itself."""
     vocabulary = found.reader.tokenizer.vocabulary
-    pieces = np.array([vocabulary.cls, *prompt, *new, *([vocabulary.mask] if way.endswith("mask") else [])])
-    flat = np.zeros(len(pieces), dtype=np.int32)
-    part = (np.arange(len(pieces)) > len(prompt)).astype(np.int32)
-    row = Row(pieces.astype(np.int32), flat, flat == 0)
-    layout = objective_of(found, way).arrange(Corrupted(row, row.pieces, flat == 0, part))
+    tokens = np.array([vocabulary.cls, *prompt, *new, *([vocabulary.mask] if way.endswith("mask") else [])])
+    flat = np.zeros(len(tokens), dtype=np.int32)
+    part = (np.arange(len(tokens)) > len(prompt)).astype(np.int32)
+    row = Row(tokens.astype(np.int32), flat, flat == 0)
+    layout = objective_of(found, way).arrange(Corrupted(row, row.tokens, flat == 0, part))
     states = found.reader.model.backbone(
-        torch.from_numpy(pieces)[None], Layout.stack([layout]), ordered.dense(Layout.stack([layout]))
+        torch.from_numpy(tokens)[None], Layout.stack([layout]), ordered.dense(Layout.stack([layout]))
     )
     return found.reader.model.logits(states[0, -1])
 
 
 def allowed(found: Loaded, logits: torch.Tensor) -> torch.Tensor:
-    """Without the special pieces but [SEP]."""
+    """Without the special tokens but [SEP]."""
     vocabulary = found.reader.tokenizer.vocabulary
     logits = logits.clone()
     logits[sorted(vocabulary.special - {vocabulary.sep})] = -torch.inf
@@ -48,8 +48,8 @@ def greedy(found: Loaded, way: str, prompt: str, count: int) -> str:
     own = found.reader.tokenizer
     begun, new = own.encode(prompt), list[int]()
     for _ in range(count):
-        piece = int(allowed(found, next_logits(found, way, begun, new)).argmax())
-        if piece == own.vocabulary.sep:
+        token = int(allowed(found, next_logits(found, way, begun, new)).argmax())
+        if token == own.vocabulary.sep:
             break
-        new.append(piece)
+        new.append(token)
     return prompt + spell(own, begun, new)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bothways.errors import ModelError, UsageError
 from bothways.inference import Loaded
-from bothways.inference.decoding.autoregressive import ONWARDS, NextPiece
+from bothways.inference.decoding.autoregressive import ONWARDS, NextToken
 from bothways.inference.decoding.beams import search
 from bothways.inference.decoding.generate import _draw, way_of_writing
 from bothways.inference.decoding.options import GrowingText, Options, Writing
@@ -41,11 +41,11 @@ def test_the_cache_gives_the_logits_of_the_text_read_anew(name: str, models: dic
     own = found.reader.tokenizer
     begun = [own.encode(prompt) for prompt in PROMPTS]
     written = np.random.default_rng(0).choice(np.flatnonzero(own.vocabulary.text_table()), size=(6, len(PROMPTS)))
-    rows = [np.array([own.vocabulary.cls, *pieces]) for pieces in begun]
-    told = NextPiece(found.reader, ONWARDS[way], rows, prompts=[len(row) for row in rows], rounds=7)
+    rows = [np.array([own.vocabulary.cls, *tokens]) for tokens in begun]
+    told = NextToken(found.reader, ONWARDS[way], rows, prompts=[len(row) for row in rows], rounds=7)
     for count in range(7):
-        for row, pieces in enumerate(begun):
-            expected = next_logits(found, way, pieces, written[:count, row].tolist())
+        for row, tokens in enumerate(begun):
+            expected = next_logits(found, way, tokens, written[:count, row].tolist())
             assert (told.logits[row] - expected).abs().max() <= 2e-5 * expected.abs().max()
         if count < 6:
             told.add(written[count])
@@ -53,16 +53,16 @@ def test_the_cache_gives_the_logits_of_the_text_read_anew(name: str, models: dic
 
 def test_the_ways_differ(models: dict[str, Loaded]) -> None:
     """One set of weights, three answers: so the test above tells them apart."""
-    pieces = models["prefix"].reader.tokenizer.encode(PROMPTS[0])
-    causal, prefix, asked = (next_logits(models["prefix"], way, pieces, []) for way in WAYS)
+    tokens = models["prefix"].reader.tokenizer.encode(PROMPTS[0])
+    causal, prefix, asked = (next_logits(models["prefix"], way, tokens, []) for way in WAYS)
     assert (causal - prefix).abs().max() > 0.01 < (prefix - asked).abs().max()
     classic = models["classic"]
     plain = classic.reader.model.backbone.embeddings.segments
     assert plain is not None
-    before = next_logits(classic, "append-mask", pieces, [])
+    before = next_logits(classic, "append-mask", tokens, [])
     with torch.no_grad():
         plain.weight[4:] += torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
-    assert (next_logits(classic, "append-mask", pieces, []) - before).abs().max() > 0.01
+    assert (next_logits(classic, "append-mask", tokens, []) - before).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("name", ["prefix", "append-mask", "pseudo-mask", "classic"])
@@ -111,7 +111,7 @@ def test_a_blocked_run_never_repeats(
     reader = models[way].reader
     prompts = ["Once upon a time", "Once upon a time a", ""]
     begun = [np.array(reader.tokenizer.encode(prompt), dtype=np.int64) for prompt in prompts]
-    texts = [GrowingText(pieces, np.random.default_rng(seed), 24) for pieces in begun]
+    texts = [GrowingText(tokens, np.random.default_rng(seed), 24) for tokens in begun]
     writing = Writing(temperature=temperature, beams=beams, no_repeat=run)
     (search if beams else _draw)(reader, ONWARDS[way], texts, writing)
     for text in texts:
@@ -132,7 +132,7 @@ def test_what_is_blocked_is_a_rows_own(beams: int | None, models: dict[str, Load
 
 
 def test_a_source_may_be_quoted(models: dict[str, Loaded]) -> None:
-    """Where the prompt counts, the piece that would come next is blocked because it stands there already."""
+    """Where the prompt counts, the token that would come next is blocked because it stands there already."""
     for way in ("decoder", "prefix"):
         own, found = models[way].reader.tokenizer, models[way]
         first = own.encode(found.extend("Once upon", max_new_tokens=1, temperature=0))[-1:]
@@ -153,11 +153,11 @@ def test_without_blocking_runs_do_repeat(models: dict[str, Loaded]) -> None:
 
 
 @given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 4), st.integers(0, 3))
-def test_what_repeats(written: list[int], run: int, piece: int) -> None:
-    """A piece is blocked if, and only if, it makes a run come again."""
+def test_what_repeats(written: list[int], run: int, token: int) -> None:
+    """A token is blocked if, and only if, it makes a run come again."""
     runs = {tuple(written[i : i + run]) for i in range(len(written) - run + 1)}
-    again = len(written) >= run - 1 and tuple([*written, piece][-run:]) in runs
-    assert (piece in repeating(written, run)) == again
+    again = len(written) >= run - 1 and tuple([*written, token][-run:]) in runs
+    assert (token in repeating(written, run)) == again
 
 
 # What is asked of whom.
@@ -224,13 +224,13 @@ def test_runs_of_the_first_kinds_are_listed(tmp_path: Path) -> None:
 def test_a_prompt_longer_than_the_model_goes_on_from_its_newer_half(
     name: str, options: Options, models: dict[str, Loaded]
 ) -> None:
-    """Four times as long as the model reads: the answer is that of the newest 16 pieces, with the whole prompt kept."""
+    """Four times as long as the model reads: the answer is that of the newest 16 tokens, with the whole prompt kept."""
     found = models[name]
     own, room = found.reader.tokenizer, 32 - ONWARDS[name].asks
     prompt = "the quick brown fox jumps over " * 12
-    pieces = own.encode(prompt)
-    newest = own.decode(pieces[len(pieces) - room // 2 :])
-    assert len(pieces) > 4 * 32 and own.encode(newest) == pieces[len(pieces) - room // 2 :]
+    tokens = own.encode(prompt)
+    newest = own.decode(tokens[len(tokens) - room // 2 :])
+    assert len(tokens) > 4 * 32 and own.encode(newest) == tokens[len(tokens) - room // 2 :]
     written = found.extend([prompt, "A small"], max_new_tokens=10, **options)
     if "no_repeat" not in options or name != "decoder":  # there, what the model forgot is blocked all the same
         assert written[0] == prompt + found.extend(newest, max_new_tokens=10, **options).removeprefix(newest)

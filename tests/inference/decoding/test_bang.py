@@ -32,20 +32,20 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Loaded]:
 
 
 @torch.no_grad()
-def logits(found: Loaded, pieces: np.ndarray, layout: Layout, *, rule: Visibility = ordered) -> torch.Tensor:
+def logits(found: Loaded, tokens: np.ndarray, layout: Layout, *, rule: Visibility = ordered) -> torch.Tensor:
     """[S, V]"""
     stacked = Layout.stack([layout])
-    states = found.reader.model.backbone(torch.from_numpy(pieces.astype(np.int64))[None], stacked, rule.dense(stacked))
+    states = found.reader.model.backbone(torch.from_numpy(tokens.astype(np.int64))[None], stacked, rule.dense(stacked))
     return found.reader.model.logits(states[0])
 
 
-def corrupted(pieces: np.ndarray, chosen: np.ndarray, part: np.ndarray) -> Corrupted:
-    flat = np.zeros(len(pieces), dtype=np.int32)
-    return Corrupted(Row(pieces.astype(np.int32), flat, flat == 0), pieces, chosen, part)
+def corrupted(tokens: np.ndarray, chosen: np.ndarray, part: np.ndarray) -> Corrupted:
+    flat = np.zeros(len(tokens), dtype=np.int32)
+    return Corrupted(Row(tokens.astype(np.int32), flat, flat == 0), tokens, chosen, part)
 
 
 def fragment(found: Loaded, before: str, count: int, after: str) -> str:
-    """MASS, greedily: the row and its decoder laid out as in training, read anew for every piece."""
+    """MASS, greedily: the row and its decoder laid out as in training, read anew for every token."""
     own = found.reader.tokenizer
     left, right = own.encode(before), own.encode(after)
     masked = np.array([own.vocabulary.cls, *left, *[own.vocabulary.mask] * count, *right, own.vocabulary.sep])
@@ -53,8 +53,8 @@ def fragment(found: Loaded, before: str, count: int, after: str) -> str:
     first, written = 1 + len(left), masked.copy()
     for turn in range(count):
         layout = with_decoder(corrupted(masked, chosen, np.zeros(len(masked), dtype=np.int32)))
-        pieces = np.append(masked, written[first - 1 : first - 1 + count])
-        said = allowed(found, logits(found, pieces, layout)[len(masked) + turn])
+        tokens = np.append(masked, written[first - 1 : first - 1 + count])
+        said = allowed(found, logits(found, tokens, layout)[len(masked) + turn])
         said[own.vocabulary.sep] = -torch.inf
         written[first + turn] = int(said.argmax())
     return before + spell(own, left, written[first : first + count].tolist()) + after
@@ -80,7 +80,7 @@ def test_a_fragment_is_one_run_from_left_to_right(models: dict[str, Loaded]) -> 
 
 
 def in_streams(found: Loaded, prompt: str, total: int, count: int) -> str:
-    """BANG, greedily, `count` pieces a pass: laid out as in training, where all streams ask at once."""
+    """BANG, greedily, `count` tokens a pass: laid out as in training, where all streams ask at once."""
     own = found.reader.tokenizer
     begun, new = own.encode(prompt), list[int]()
     while len(new) < total:
@@ -93,12 +93,12 @@ def in_streams(found: Loaded, prompt: str, total: int, count: int) -> str:
             int(np.flatnonzero((layout.group == 1) & (layout.step == len(new) + 1) & (layout.position == place))[0])
             for place in range(len(row) - count, len(row))
         ]
-        pieces = np.append(row, np.full(len(layout.step) - len(row), own.vocabulary.mask))
-        for said in logits(found, pieces, layout, rule=RULE)[asked]:
-            piece = int(allowed(found, said).argmax())
-            if piece == own.vocabulary.sep:
+        tokens = np.append(row, np.full(len(layout.step) - len(row), own.vocabulary.mask))
+        for said in logits(found, tokens, layout, rule=RULE)[asked]:
+            token = int(allowed(found, said).argmax())
+            if token == own.vocabulary.sep:
                 return prompt + spell(own, begun, new[:total])
-            new.append(piece)
+            new.append(token)
     return prompt + spell(own, begun, new[:total])
 
 
@@ -133,14 +133,14 @@ def test_any_order_asks_as_in_training(models: dict[str, Loaded]) -> None:
     turn = np.where(shown, np.cumsum(shown), 0).astype(np.int32)
     turn[asked] = shown.sum() + 1
     layout = with_queries(corrupted(row, asked, turn))
-    pieces = np.append(row, np.full(asked.sum(), own.vocabulary.mask))
-    said = logits(found, pieces, layout)[len(row) :]
+    tokens = np.append(row, np.full(asked.sum(), own.vocabulary.mask))
+    said = logits(found, tokens, layout)[len(row) :]
     said[:, sorted(own.vocabulary.special)] = -torch.inf
     left, middle, right = text.split("[MASK]")
     first, second = (
         spell(own, own.encode(before), [int(one.argmax())]) for before, one in zip((left, middle), said, strict=True)
     )
-    expected = f"{left}{first}{middle}{second}{right}"  # but for the spaces, which belong to pieces
+    expected = f"{left}{first}{middle}{second}{right}"  # but for the spaces, which belong to tokens
     assert found.infill(text, steps=1).replace(" ", "") == expected.replace(" ", "")
 
 

@@ -32,7 +32,7 @@ def test_one_beam_is_greedy(way: str, seed: int, tmp_path: Path) -> None:
 
 
 def everything(found: Loaded, way: str, prompt: str, count: int) -> Iterator[tuple[float, list[int], str]]:
-    """All that can be written in at most `count` pieces: (log-probability, pieces with [SEP], text)."""
+    """All that can be written in at most `count` tokens: (log-probability, tokens with [SEP], text)."""
     own = found.reader.tokenizer
     begun, waiting = own.encode(prompt), [(0.0, list[int]())]
     while waiting:
@@ -41,15 +41,15 @@ def everything(found: Loaded, way: str, prompt: str, count: int) -> Iterator[tup
             yield total, new, prompt + own.decode([*begun, *new]).removeprefix(own.decode(begun))
             continue
         nats = next_logits(found, way, begun, new).double().log_softmax(-1)
-        pieces = allowed(found, nats).isfinite().nonzero().flatten().tolist()
-        waiting += [(total + nats[piece].item(), [*new, piece]) for piece in pieces]
+        tokens = allowed(found, nats).isfinite().nonzero().flatten().tolist()
+        waiting += [(total + nats[token].item(), [*new, token]) for token in tokens]
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 1.5])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("seed", range(2))
 def test_beams_enough_find_the_best_of_all_texts(way: str, seed: int, penalty: float, tmp_path: Path) -> None:
-    """Three words and [SEP], four pieces: 121 texts."""
+    """Three words and [SEP], four tokens: 121 texts."""
     found = load(make_run(tmp_path / "run", WAYS[way], kind="letters", seed=seed))
     for prompt in ("a", "c b b"):
         texts = list(everything(found, way, prompt, 4))
@@ -63,8 +63,8 @@ def test_the_penalty_is_that_of_gnmt(penalty: float) -> None:
     """score(Y) = log P(Y) / lp(Y), lp(Y) = (5 + |Y|)^a / (5 + 1)^a (Wu et al. 2016, section 7, equation 14)."""
     one = Search(GrowingText(np.zeros(0, dtype=np.int64), np.random.default_rng(0), 3))
     writing = Writing(beams=1, length_penalty=penalty)
-    for piece in (9, 8, 7):
-        one.step(np.array([[-1.5]]), np.array([[piece]]), ends={3}, writing=writing)
+    for token in (9, 8, 7):
+        one.step(np.array([[-1.5]]), np.array([[token]]), ends={3}, writing=writing)
     assert one.closed == [(pytest.approx(-4.5 * (5 + 1) ** penalty / (5 + 3) ** penalty), Candidate((9, 8, 7), -4.5))]
 
 
@@ -75,7 +75,7 @@ def test_the_penalty_decides_how_long_texts_are(tmp_path: Path) -> None:
 
 
 def test_the_sum_is_the_log_probability_of_what_was_written(loaded: Loaded) -> None:
-    """Piece by piece, over the whole vocabulary; and more beams find likelier texts here (no law of beam search)."""
+    """Token by token, over the whole vocabulary; and more beams find likelier texts here (no law of beam search)."""
     reader = loaded.reader
     prompts = [np.array(reader.tokenizer.encode(prompt), dtype=np.int64) for prompt in ("Once upon", "A small")]
 
@@ -84,9 +84,9 @@ def test_the_sum_is_the_log_probability_of_what_was_written(loaded: Loaded) -> N
         search(reader, ONWARDS["decoder"], texts, Writing(beams=beams))
         total = 0.0
         for text in texts:
-            for i, piece in enumerate(text.new):
+            for i, token in enumerate(text.new):
                 logits = next_logits(loaded, "decoder", text.begun.tolist(), text.new[:i])
-                total += logits.log_softmax(-1)[piece].item()
+                total += logits.log_softmax(-1)[token].item()
         return total
 
     assert found(1) < found(4) < found(16)
@@ -108,7 +108,7 @@ def test_a_cache_with_its_rows_in_another_order() -> None:
     """Rows taken twice, left out, exchanged; more and fewer than there were."""
     config = ModelConfig(vocabulary=30, layers=2, width=32, heads=2, inner=64, length=16, init=0.2)
     model = Model(config).eval()
-    pieces = torch.arange(15).view(3, 5)
+    tokens = torch.arange(15).view(3, 5)
     steps = torch.arange(5).expand(3, 5)
     zeros = torch.zeros_like(steps)
     layout = Layout(zeros, steps, zeros, steps, zeros.bool(), zeros)
@@ -117,9 +117,9 @@ def test_a_cache_with_its_rows_in_another_order() -> None:
             rows = torch.tensor(chosen)
             cache = Cache(config, rows=3, capacity=6, like=model.table)
             first, rest = (layout.map(lambda c, part=part: c[:, part]) for part in (slice(0, 4), slice(4, 5)))
-            model.backbone(pieces[:, :4], first, ordered.dense(first, cache.grow(first)), cache=cache)
+            model.backbone(tokens[:, :4], first, ordered.dense(first, cache.grow(first)), cache=cache)
             cache.select(rows)
             last = rest.map(lambda c, rows=rows: c[rows])
-            found = model.backbone(pieces[rows, 4:], last, ordered.dense(last, cache.grow(last)), cache=cache)
-            whole = model.backbone(pieces[rows], layout.map(lambda c, rows=rows: c[rows]), ordered.dense(layout)[:1])
+            found = model.backbone(tokens[rows, 4:], last, ordered.dense(last, cache.grow(last)), cache=cache)
+            whole = model.backbone(tokens[rows], layout.map(lambda c, rows=rows: c[rows]), ordered.dense(layout)[:1])
             assert torch.allclose(found[:, 0], whole[:, -1], atol=1e-5)

@@ -33,8 +33,8 @@ class Uncached:
         self.reader, self.rows, self.size = reader, list(rows), size
 
     @torch.no_grad()
-    def noisy(self, pieces: np.ndarray) -> torch.Tensor:
-        return torch.stack([self.one(row, block) for row, block in zip(self.rows, pieces, strict=True)])
+    def noisy(self, tokens: np.ndarray) -> torch.Tensor:
+        return torch.stack([self.one(row, block) for row, block in zip(self.rows, tokens, strict=True)])
 
     def one(self, row: np.ndarray, block: np.ndarray) -> torch.Tensor:
         count = len(row) + len(block)
@@ -43,12 +43,12 @@ class Uncached:
         layout = Layout.of(document=np.zeros(len(group)), step=position // self.size, position=position, group=group)
         stacked = Layout.stack([layout])
         clean = np.where(block == 4, 77, block)  # what will stand there, and must not be seen
-        pieces = torch.from_numpy(np.concatenate([row, clean, block]))[None]
-        states: torch.Tensor = self.reader.model.backbone(pieces, stacked, ordered.dense(stacked))
+        tokens = torch.from_numpy(np.concatenate([row, clean, block]))[None]
+        states: torch.Tensor = self.reader.model.backbone(tokens, stacked, ordered.dense(stacked))
         return states[0, count:]
 
-    def add(self, pieces: np.ndarray) -> None:
-        self.rows = [np.append(row, block) for row, block in zip(self.rows, pieces, strict=True)]
+    def add(self, tokens: np.ndarray) -> None:
+        self.rows = [np.append(row, block) for row, block in zip(self.rows, tokens, strict=True)]
 
 
 def test_the_cache_gives_the_states_of_training(blocks: Loaded) -> None:
@@ -80,13 +80,13 @@ def test_decoding_with_the_cache_equals_decoding_without(
 
 @pytest.mark.parametrize("count", [5, 60])
 def test_an_answer_does_not_depend_on_its_company(count: int, blocks: Loaded) -> None:
-    """Beyond the model's length too: 36 pieces are four whole blocks of 8."""
+    """Beyond the model's length too: 36 tokens are four whole blocks of 8."""
     together = blocks.extend(PROMPTS, max_new_tokens=count, temperature=0)
     assert together == [blocks.extend(prompt, max_new_tokens=count, temperature=0) for prompt in PROMPTS]
     assert all(text.startswith(prompt) for text, prompt in zip(together, PROMPTS, strict=True))
 
 
-def test_more_pieces_begin_with_the_fewer(blocks: Loaded) -> None:
+def test_more_tokens_begin_with_the_fewer(blocks: Loaded) -> None:
     """Blocks are written whole; what is too much is cut off."""
     texts = [blocks.extend("Once upon", max_new_tokens=count, temperature=0) for count in (0, 3, 8, 21)]
     assert texts[0] == "Once upon"
@@ -98,10 +98,10 @@ def test_more_pieces_begin_with_the_fewer(blocks: Loaded) -> None:
 def test_steps_are_shared_by_the_blocks(
     steps: int | None, expected: int, blocks: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """24 pieces after [CLS] and 7 more: three whole blocks."""
+    """24 tokens after [CLS] and 7 more: three whole blocks."""
     passes: list[int] = []
     noisy = CleanBlocks.noisy
-    monkeypatch.setattr(CleanBlocks, "noisy", lambda self, pieces: passes.append(1) or noisy(self, pieces))
+    monkeypatch.setattr(CleanBlocks, "noisy", lambda self, tokens: passes.append(1) or noisy(self, tokens))
     own = blocks.reader.tokenizer
     prompt = own.decode(own.encode(ENGLISH[0])[:7])
     assert len(own.encode(prompt)) == 7

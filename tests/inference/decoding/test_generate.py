@@ -20,7 +20,7 @@ PROMPTS = ["Once upon a time", "", "A small", "今天天气", "The quick brown f
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_greedy_pieces_equal_those_of_generate(seed: int, tmp_path: Path) -> None:
+def test_greedy_tokens_equal_those_of_generate(seed: int, tmp_path: Path) -> None:
     """Under the generation config that is saved with the model; until [SEP] or the model's length."""
     transformers = pytest.importorskip("transformers")
     run = make_run(tmp_path / "run", seed=seed)
@@ -69,23 +69,23 @@ def test_the_text_generation_pipeline_loads_it(run: Path) -> None:
 
 @torch.no_grad()
 def uncached(found: Loaded, prompt: str, count: int) -> str:
-    """The whole text is read anew for every piece."""
+    """The whole text is read anew for every token."""
     reader, length = found.reader, found.reader.model.config.length
     vocabulary = reader.tokenizer.vocabulary
     begun = reader.tokenizer.encode(prompt)
-    pieces = list(begun)
-    window = len(pieces)
+    tokens = list(begun)
+    window = len(tokens)
     for _ in range(count):
         window = length // 2 if 1 + window > length else window
-        row = np.array([vocabulary.cls, *pieces[len(pieces) - window :]])
+        row = np.array([vocabulary.cls, *tokens[len(tokens) - window :]])
         logits = reader.model.logits(reader.read([row], face="decoder"))[0, -1]
         logits[sorted(vocabulary.special - {vocabulary.sep})] = -torch.inf
-        piece = int(logits.argmax())
-        if piece == vocabulary.sep:
+        token = int(logits.argmax())
+        if token == vocabulary.sep:
             break
-        pieces.append(piece)
+        tokens.append(token)
         window += 1
-    return prompt + spell(reader.tokenizer, np.array(begun, dtype=np.int64), pieces[len(begun) :])
+    return prompt + spell(reader.tokenizer, np.array(begun, dtype=np.int64), tokens[len(begun) :])
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
@@ -128,7 +128,7 @@ def test_nothing_to_add(loaded: Loaded) -> None:
     assert loaded.extend([]) == []
 
 
-def test_text_that_looks_like_a_special_piece_is_text(loaded: Loaded) -> None:
+def test_text_that_looks_like_a_special_token_is_text(loaded: Loaded) -> None:
     assert loaded.extend("[SEP] [MASK]", max_new_tokens=2, seed=1).startswith("[SEP] [MASK]")
 
 
@@ -139,8 +139,8 @@ def test_text_that_looks_like_a_special_piece_is_text(loaded: Loaded) -> None:
         ({"temperature": float("nan")}, "temperature: expected a number, got nan"),
         ({"top_p": 0.0}, "top_p is a share, above 0 and at most 1, got 0.0"),
         ({"top_p": 1.5}, "top_p is a share"),
-        ({"top_k": 0}, "top_k is how many pieces to choose among, 1 or more, got 0"),
-        ({"max_new_tokens": -1}, "max_new_tokens is how many pieces to add, 0 or more, got -1"),
+        ({"top_k": 0}, "top_k is how many tokens to choose among, 1 or more, got 0"),
+        ({"max_new_tokens": -1}, "max_new_tokens is how many tokens to add, 0 or more, got -1"),
     ],
 )
 def test_numbers_out_of_range(loaded: Loaded, arguments: dict[str, float], message: str) -> None:
@@ -172,7 +172,7 @@ def draw(drawing: Drawing, chance: float, shares: torch.Tensor = SHARES) -> int:
 )
 def test_shares_of_what_is_drawn(drawing: Drawing, expected: dict[int, float]) -> None:
     drawn = [draw(drawing, (i + 0.5) / 2000) for i in range(2000)]
-    assert {piece: drawn.count(piece) / 2000 for piece in set(drawn)} == pytest.approx(expected, abs=2e-3)
+    assert {token: drawn.count(token) / 2000 for token in set(drawn)} == pytest.approx(expected, abs=2e-3)
 
 
 @settings(max_examples=50)
@@ -188,6 +188,6 @@ def test_what_is_drawn_is_always_allowed(
 ) -> None:
     logits = torch.randn(1, 9, generator=torch.Generator().manual_seed(seed)) * 5
     logits[0, 4] = -torch.inf
-    piece = int(Drawing(temperature, top_k, top_p)(logits, np.array([chance]))[0])
-    assert piece != 4
-    assert piece in logits[0].topk(top_k).indices
+    token = int(Drawing(temperature, top_k, top_p)(logits, np.array([chance]))[0])
+    assert token != 4
+    assert token in logits[0].topk(top_k).indices

@@ -29,15 +29,15 @@ def diffusion(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     return load(make_run(tmp_path_factory.mktemp("runs") / "diffusion", DIFFUSION, seed=1, length=32))
 
 
-def hidden_row(pieces: list[int], unmasking: Unmasking, seed: int = 0) -> HiddenRow:
-    return HiddenRow(np.array(pieces), mask=MASK, stream=np.random.default_rng(seed), unmasking=unmasking)
+def hidden_row(tokens: list[int], unmasking: Unmasking, seed: int = 0) -> HiddenRow:
+    return HiddenRow(np.array(tokens), mask=MASK, stream=np.random.default_rng(seed), unmasking=unmasking)
 
 
 @torch.no_grad()
-def shares(found: Loaded, pieces: np.ndarray, *, before: int = 0) -> torch.Tensor:
+def shares(found: Loaded, tokens: np.ndarray, *, before: int = 0) -> torch.Tensor:
     """Log-probabilities [masks, V] of text in the hidden places, which are read from all sides."""
-    states = found.reader.read([pieces], face="encoder")[0]
-    logits = found.reader.model.logits(states[np.flatnonzero(pieces == MASK) - before])
+    states = found.reader.read([tokens], face="encoder")[0]
+    logits = found.reader.model.logits(states[np.flatnonzero(tokens == MASK) - before])
     logits[:, sorted(found.reader.tokenizer.vocabulary.special)] = -torch.inf
     return logits.log_softmax(-1)
 
@@ -45,39 +45,39 @@ def shares(found: Loaded, pieces: np.ndarray, *, before: int = 0) -> torch.Tenso
 @pytest.mark.parametrize("trained", [DIFFUSION, MLM, GPT_BERT], ids=lambda trained: trained.objective)
 @pytest.mark.parametrize("steps", [None, 1, 3])
 def test_by_hand(trained: Any, steps: int | None, tmp_path: Path) -> None:
-    """Of the likeliest pieces of a pass, the most probable are kept: 8 places in 3 passes are 3, 3 and 2."""
+    """Of the likeliest tokens of a pass, the most probable are kept: 8 places in 3 passes are 3, 3 and 2."""
     found = load(make_run(tmp_path / "run", trained))
     row = hidden_row([2, MASK, 40, MASK, MASK, 50, MASK, MASK, 60, MASK, MASK, MASK, 3], Unmasking(Drawing(0), steps))
-    pieces, nats = row.pieces.copy(), row.nats.copy()
+    tokens, nats = row.tokens.copy(), row.nats.copy()
     unmask(found.reader, [row], Drawing(0))
     for count in {None: [1] * 8, 1: [8], 3: [3, 3, 2]}[steps]:
-        best = shares(found, pieces, before=trained.hidden == "before").max(-1)
-        places = np.flatnonzero(pieces == MASK)
+        best = shares(found, tokens, before=trained.hidden == "before").max(-1)
+        places = np.flatnonzero(tokens == MASK)
         for i in best.values.argsort(descending=True)[:count].tolist():
-            pieces[places[i]], nats[places[i]] = best.indices[i], best.values[i]
-    assert row.pieces.tolist() == pieces.tolist()
+            tokens[places[i]], nats[places[i]] = best.indices[i], best.values[i]
+    assert row.tokens.tolist() == tokens.tolist()
     assert np.allclose(row.nats, nats, atol=1e-4)
 
 
 def test_one_step_is_what_fill_says(loaded: Loaded) -> None:
     text = "the [MASK] fox [MASK] over"
     first, second = loaded.fill(text, top_k=1)
-    assert loaded.infill(text, steps=1) == f"the{first[0].piece} fox{second[0].piece} over"
+    assert loaded.infill(text, steps=1) == f"the{first[0].token} fox{second[0].token} over"
 
 
 @settings(max_examples=30, deadline=None)
 @given(
-    pieces=st.lists(st.one_of(st.just(MASK), st.integers(5, 300)), min_size=1, max_size=14),
+    tokens=st.lists(st.one_of(st.just(MASK), st.integers(5, 300)), min_size=1, max_size=14),
     steps=st.one_of(st.none(), st.integers(1, 16)),
     temperature=st.sampled_from([0.0, 1.0]),
     order=st.sampled_from(["confidence", "random"]),
     seed=st.integers(0, 99),
 )
 def test_every_pass_says_its_part_and_what_is_shown_stays(
-    pieces: list[int], steps: int | None, temperature: float, order: Order, seed: int, diffusion: Loaded
+    tokens: list[int], steps: int | None, temperature: float, order: Order, seed: int, diffusion: Loaded
 ) -> None:
     unmasking = Unmasking(Drawing(temperature), steps, order)
-    row = hidden_row([2, *pieces, 3], unmasking, seed)
+    row = hidden_row([2, *tokens, 3], unmasking, seed)
     seen: list[np.ndarray] = []
     read = Reader.read
 
@@ -88,9 +88,9 @@ def test_every_pass_says_its_part_and_what_is_shown_stays(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Reader, "read", watch)
         unmask(diffusion.reader, [row], unmasking.drawing)
-    count = pieces.count(MASK)
+    count = tokens.count(MASK)
     assert len(seen) == min(count, steps or count)
-    seen.append(row.pieces)
+    seen.append(row.tokens)
     left = [int((one == MASK).sum()) for one in seen]
     said = -np.diff(left)
     assert left[0] == count and left[-1] == 0
@@ -99,21 +99,21 @@ def test_every_pass_says_its_part_and_what_is_shown_stays(
     for earlier, later in pairwise(seen):
         shown = earlier != MASK
         assert (earlier[shown] == later[shown]).all()
-    assert not diffusion.reader.tokenizer.vocabulary.special & set(row.pieces[1:-1].tolist())
+    assert not diffusion.reader.tokenizer.vocabulary.special & set(row.tokens[1:-1].tolist())
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_special_pieces_are_never_said(temperature: float, tmp_path: Path) -> None:
+def test_special_tokens_are_never_said(temperature: float, tmp_path: Path) -> None:
     """Not even by a model that wants nothing else."""
     found = load(make_run(tmp_path / "run", DIFFUSION))
     special = sorted(found.reader.tokenizer.vocabulary.special)
     row = hidden_row([2, *[MASK] * 20, 3], Unmasking(Drawing(temperature)))
     with torch.no_grad():
         found.reader.model.table[special] *= 30
-        states = found.reader.read([row.pieces], face="encoder")
+        states = found.reader.read([row.tokens], face="encoder")
         assert set(found.reader.model.logits(states).argmax(-1)[0].tolist()) & set(special)
     unmask(found.reader, [row], Drawing(temperature))
-    assert not set(special) & set(row.pieces[1:-1].tolist())
+    assert not set(special) & set(row.tokens[1:-1].tolist())
 
 
 def test_the_order_at_random_is_another(diffusion: Loaded) -> None:
@@ -121,7 +121,7 @@ def test_the_order_at_random_is_another(diffusion: Loaded) -> None:
     rows = [hidden_row([2, *[MASK] * 12, 3], unmasking) for unmasking in (sure, drawn, drawn)]
     for row in rows:
         unmask(diffusion.reader, [row], Drawing(0))
-    assert rows[0].pieces.tolist() != rows[1].pieces.tolist() == rows[2].pieces.tolist()
+    assert rows[0].tokens.tolist() != rows[1].tokens.tolist() == rows[2].tokens.tolist()
 
 
 # Continuing.
@@ -145,7 +145,7 @@ def test_the_first_part_is_masks_behind_the_prompt(diffusion: Loaded) -> None:
     own = diffusion.reader.tokenizer
     row = hidden_row([2, *own.encode("A small"), *[MASK] * 7], Unmasking(Drawing(0)))
     unmask(diffusion.reader, [row], Drawing(0))
-    assert diffusion.extend("A small", max_new_tokens=7, temperature=0) == own.decode(row.pieces)
+    assert diffusion.extend("A small", max_new_tokens=7, temperature=0) == own.decode(row.tokens)
 
 
 def test_beyond_the_models_length(diffusion: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ def test_beyond_the_models_length(diffusion: Loaded, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         "bothways.inference.decoding.unmasking.unmask",
         lambda reader, rows, drawing: (
-            seen.extend((len(row.pieces), len(row.places)) for row in rows) or unmask(reader, rows, drawing)
+            seen.extend((len(row.tokens), len(row.places)) for row in rows) or unmask(reader, rows, drawing)
         ),
     )
     own = diffusion.reader.tokenizer
@@ -179,7 +179,7 @@ def test_steps_are_shared_by_the_parts(diffusion: Loaded, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("options", [{"beams": 2}, {"no_repeat": 2}])
 def test_what_is_for_left_to_right(options: Any, diffusion: Loaded) -> None:
-    with pytest.raises(UsageError, match="beams and no_repeat are for models that say one next piece after the other"):
+    with pytest.raises(UsageError, match="beams and no_repeat are for models that say one next token after the other"):
         diffusion.extend("a", **options)
 
 
@@ -197,15 +197,15 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_length_of_the_highest_mean_is_kept(text: str, loaded: Loaded) -> None:
-    """By hand: every length written out, a piece a pass."""
+    """By hand: every length written out, a token a pass."""
     own, scores = loaded.reader.tokenizer, []
     for length in range(1, 6):
-        pieces = np.array([2, *own.encode_marked(text.replace("[GAP]", "[MASK]" * length)), 3])
+        tokens = np.array([2, *own.encode_marked(text.replace("[GAP]", "[MASK]" * length)), 3])
         nats = []
-        while (pieces == MASK).any():
-            best = shares(loaded, pieces).max(-1)
+        while (tokens == MASK).any():
+            best = shares(loaded, tokens).max(-1)
             place = int(best.values.argmax())
-            pieces[np.flatnonzero(pieces == MASK)[place]] = best.indices[place]
+            tokens[np.flatnonzero(tokens == MASK)[place]] = best.indices[place]
             nats.append(best.values[place].item())
         scores.append(np.mean(nats))
     expected = 1 + int(np.argmax(scores))
@@ -263,9 +263,9 @@ def test_more_texts_than_a_batch_holds(diffusion: Loaded, monkeypatch: pytest.Mo
     [
         ("a [GAP] b [GAP]", {}, r"text 2 has 2 gaps, expected one \[GAP\]"),
         ("the fox", {}, r"text 2 has neither \[GAP\] nor \[MASK\]: 'the fox'. Write \[GAP\] where"),
-        ("a [GAP]" + " the" * 60, {}, "text 2 .* pieces with its specials; the model reads at most 64"),
-        ("[GAP]", {"length": 0}, "a gap is 1 piece long or more, got 0"),
-        ("[GAP]", {"longest": 0}, "a gap is 1 piece long or more, got 0"),
+        ("a [GAP]" + " the" * 60, {}, "text 2 .* tokens with its specials; the model reads at most 64"),
+        ("[GAP]", {"length": 0}, "a gap is 1 token long or more, got 0"),
+        ("[GAP]", {"longest": 0}, "a gap is 1 token long or more, got 0"),
         ("[GAP]", {"steps": 0}, "steps is in how many passes"),
         ("[GAP]", {"temperature": -1}, "temperature is 0"),
     ],

@@ -59,7 +59,7 @@ def test_what_it_learned_from_is_told() -> None:
     text = CARD("decoder")
     for line in ("- objective: hybrid: the next word", "- documents: 12,345", "Made by `bothways pretrain shards"):
         assert line in text
-    assert "1.2 million weights (3 layers of width 64, 97 pieces, texts of up to 64 pieces)" in text
+    assert "1.2 million weights (3 layers of width 64, 97 tokens, texts of up to 64 tokens)" in text
 
 
 @pytest.mark.parametrize("face", ["encoder", "decoder", "body"])

@@ -17,7 +17,7 @@ from bothways.errors import ModelError
 from bothways.model import read_saved
 from bothways.model.huggingface.families import FAMILIES as FAMILIES_OF_OURS
 from bothways.visibility import ordered
-from tests.model.small import packed, random_pieces
+from tests.model.small import packed, random_tokens
 
 transformers = pytest.importorskip("transformers")
 transformers.logging.set_verbosity_error()  # it warns of most of what is tried here
@@ -232,8 +232,8 @@ def theirs(folder: Path, values: dict[str, Any]) -> list[torch.Tensor] | None:
         found = []
         for layout in LAYOUTS.values():
             pad = values.get("pad_token_id")
-            pieces = torch.where(layout.real, random_pieces(layout, vocabulary=60), 1 if pad is None else pad)
-            logits = model(input_ids=pieces, attention_mask=layout.real.long(), return_dict=True).logits
+            tokens = torch.where(layout.real, random_tokens(layout, vocabulary=60), 1 if pad is None else pad)
+            logits = model(input_ids=tokens, attention_mask=layout.real.long(), return_dict=True).logits
             found.append(logits[layout.real] if logits.dim() == 3 else logits)
         return found
     except Exception:  # noqa: BLE001 - transformers has no one kind of error for a config.json it does not take
@@ -248,13 +248,13 @@ def ours(folder: Path) -> list[torch.Tensor]:
     for like in LAYOUTS.values():
         causal = saved.trained.faces == ("decoder",) or saved.trained.reads == "left to right"
         layout = packed(*([int(length)] for length in like.real.sum(1)), causal=causal)
-        pieces = random_pieces(layout, vocabulary=60)
-        hidden = model.backbone(pieces, layout, ordered.dense(layout))
+        tokens = random_tokens(layout, vocabulary=60)
+        hidden = model.backbone(tokens, layout, ordered.dense(layout))
         if answers is None:
             found.append(model.logits(hidden)[layout.real])
             continue
         real = layout.real.flatten()
-        starts = torch.arange(len(pieces)) * pieces.shape[1]
+        starts = torch.arange(len(tokens)) * tokens.shape[1]
         at = starts if answers.head == "label" else real.nonzero()[:, 0]
         found.append(model.heads[answers.head](hidden.flatten(0, 1), at, real))
     return found
@@ -315,7 +315,7 @@ def test_every_field_that_transformers_reads_is_known(family: str, monkeypatch: 
     layout = LAYOUTS["padded"]
     for head in (WORDS[family], *HEADS[1:]):
         model = getattr(transformers, f"{family}For{head}")(configuration).eval()
-        model(input_ids=random_pieces(layout, vocabulary=60), attention_mask=layout.real.long())
+        model(input_ids=random_tokens(layout, vocabulary=60), attention_mask=layout.real.long())
     read = {name for name in asked if not name.startswith("_") and not callable(getattr(kind, name, None))}
     assert read <= declared(family) | UNDECLARED.keys() | HARMLESS.keys()
     assert declared(family) <= CHANGED.keys() | EXEMPT.keys()

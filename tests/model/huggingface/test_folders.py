@@ -211,7 +211,7 @@ def test_a_body_from_the_left_is_a_face_of_every_shape(tmp_path: Path) -> None:
 
 def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path: Path) -> None:
     large = Vocabulary(size=98, pad=0, unk=1, cls=2, sep=3, mask=4)
-    with pytest.raises(ModelError, match="the tokenizer has 98 pieces, the model 97"):
+    with pytest.raises(ModelError, match="the tokenizer has 98 tokens, the model 97"):
         save(tmp_path, vocabulary=large)
     assert not any(tmp_path.iterdir())
 

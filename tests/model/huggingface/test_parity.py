@@ -15,7 +15,7 @@ import torch
 from bothways.batch import Vocabulary
 from bothways.model import Model, ModelConfig, Trained, from_hugging_face, read_saved, save_faces
 from bothways.visibility import Layout, ordered
-from tests.model.small import CLASSIC, MODERN, PROJECTED, SHAPES, UNPROJECTED, model_of, packed, random_pieces
+from tests.model.small import CLASSIC, MODERN, PROJECTED, SHAPES, UNPROJECTED, model_of, packed, random_tokens
 
 transformers = pytest.importorskip("transformers")
 
@@ -50,64 +50,64 @@ def close(found: torch.Tensor, expected: torch.Tensor, share: float = 2e-5) -> N
     assert (found - expected).abs().max() <= share * expected.abs().max()
 
 
-def logits(model: Model, pieces: torch.Tensor, layout: Layout) -> torch.Tensor:
+def logits(model: Model, tokens: torch.Tensor, layout: Layout) -> torch.Tensor:
     with torch.no_grad():
-        return model.logits(model.backbone(pieces, layout, ordered.dense(layout)))
+        return model.logits(model.backbone(tokens, layout, ordered.dense(layout)))
 
 
 @pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize("face", ["encoder", "decoder"])
 def test_both_faces_of_the_modern_shape_under_a_mask_of_packed_rows(face: str, rows: str, tmp_path: Path) -> None:
     model, layout = model_of(MODERN), packed(*ROWS[rows], causal=face == "decoder")
-    pieces = random_pieces(layout)
+    tokens = random_tokens(layout)
     with torch.no_grad():
         found = theirs(saved(model, tmp_path, "encoder", "decoder"), face)(
-            input_ids=pieces, attention_mask=ordered.dense(layout), position_ids=layout.position.long()
+            input_ids=tokens, attention_mask=ordered.dense(layout), position_ids=layout.position.long()
         ).logits
-    close(logits(model, pieces, layout), found)
+    close(logits(model, tokens, layout), found)
 
 
 @pytest.mark.parametrize("face", ["encoder", "decoder"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_both_faces_as_everybody_calls_them(shape: str, face: str, tmp_path: Path) -> None:
-    """Pieces and a padding mask; nothing else is said."""
+    """Tokens and a padding mask; nothing else is said."""
     model, layout = model_of(SHAPES[shape]), packed([21], [8], causal=face == "decoder")
-    pieces = random_pieces(layout)
+    tokens = random_tokens(layout)
     with torch.no_grad():
         found = theirs(saved(model, tmp_path, "encoder", "decoder"), face)(
-            input_ids=pieces, attention_mask=layout.real.long()
+            input_ids=tokens, attention_mask=layout.real.long()
         ).logits
-    close(logits(model, pieces, layout)[layout.real], found[layout.real])
+    close(logits(model, tokens, layout)[layout.real], found[layout.real])
 
 
 @pytest.mark.parametrize("shape", ["classic", "projected"])
 def test_the_classic_shape_in_float64(shape: str, tmp_path: Path) -> None:
     """Packed rows, segments, and every head weight of BERT and ELECTRA."""
     model, layout = model_of(SHAPES[shape]), packed([7, 9, 5], [12, 4], segments=True)
-    pieces = random_pieces(layout)
+    tokens = random_tokens(layout)
     with torch.no_grad():
         found = theirs(saved(model, tmp_path, "encoder"), "encoder", torch.float64)(
-            input_ids=pieces,
+            input_ids=tokens,
             token_type_ids=layout.segment.long(),
             attention_mask=ordered.dense(layout),
             position_ids=layout.position.long(),
         ).logits
-    close(logits(model.double(), pieces, layout), found, share=1e-9)
+    close(logits(model.double(), tokens, layout), found, share=1e-9)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_body_is_loaded_by_auto_model(shape: str, tmp_path: Path) -> None:
     config = SHAPES[shape].model_copy(update={"word_head": "tied"})
     model, layout = model_of(config), packed([21])
-    pieces = random_pieces(layout)
+    tokens = random_tokens(layout)
     run = saved(model, tmp_path)
     reads = ordered.dense(layout).tril().transpose(-1, -2)  # right to left: a mask of one's own
     body, report = transformers.AutoModel.from_pretrained(run / "body", output_loading_info=True)
     assert not report["unexpected_keys"]
     assert all("pooler" in name for name in report["missing_keys"])  # BERT's, which nothing of ours trains
     with torch.no_grad():
-        found = body.eval()(input_ids=pieces, attention_mask=reads).last_hidden_state
-        close(model.backbone(pieces, layout, reads), found)
+        found = body.eval()(input_ids=tokens, attention_mask=reads).last_hidden_state
+        close(model.backbone(tokens, layout, reads), found)
 
 
 def test_the_angles_are_transformers_own_bit_by_bit() -> None:
@@ -158,16 +158,16 @@ def test_published_kinds_are_loaded(kind: str, name: str, settings: dict[str, An
     source.save_pretrained(tmp_path)
     model = from_hugging_face(tmp_path).double().eval()
     layout = packed([7, 9], [12], segments=True)
-    pieces = random_pieces(layout)
+    tokens = random_tokens(layout)
     with torch.no_grad():
         found = source(
-            input_ids=pieces,
+            input_ids=tokens,
             token_type_ids=layout.segment.long(),
             attention_mask=ordered.dense(layout),
             position_ids=layout.position.long(),
             output_hidden_states=True,
         )
-        states = model.backbone(pieces, layout, ordered.dense(layout))
+        states = model.backbone(tokens, layout, ordered.dense(layout))
     # what is on disk is float64 here, but our masters are float32
     close(states, found.hidden_states[-1], share=2e-6)
     words = getattr(found, "logits", getattr(found, "prediction_logits", None))

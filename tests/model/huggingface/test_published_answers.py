@@ -80,18 +80,18 @@ def test_an_electra_stays_one_also_where_nothing_is_projected(head: str, embeddi
     back, report = getattr(transformers, name).from_pretrained(again, output_loading_info=True)
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
     with torch.inference_mode():
-        pieces = torch.tensor([[OWN.vocabulary.cls, *OWN.encode(TEXTS[2]), OWN.vocabulary.sep]])
-        expected = source(pieces).to_tuple()
-        for found in (_said(model, pieces), back.eval()(pieces).to_tuple()):
+        tokens = torch.tensor([[OWN.vocabulary.cls, *OWN.encode(TEXTS[2]), OWN.vocabulary.sep]])
+        expected = source(tokens).to_tuple()
+        for found in (_said(model, tokens), back.eval()(tokens).to_tuple()):
             assert len(found) == len(expected)
             for mine, theirs in zip(found, expected, strict=True):
                 assert mine.shape == theirs.shape and (mine - theirs).abs().max() <= 1e-5
 
 
-def _said(loaded: bothways.inference.Loaded, pieces: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _said(loaded: bothways.inference.Loaded, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """What a model says of one row [1, T], as the outputs of transformers' classes."""
-    model, count = loaded.reader.model, pieces.shape[1]
-    (_, states), *_ = loaded.reader.states([pieces[0].numpy()], face="encoder")
+    model, count = loaded.reader.model, tokens.shape[1]
+    (_, states), *_ = loaded.reader.states([tokens[0].numpy()], face="encoder")
     real, every = torch.ones(count, dtype=torch.bool), torch.arange(count)
     if not model.heads:
         return (model.logits(states) if loaded.reader.trained.hidden else states,)

@@ -15,7 +15,7 @@ from bothways.model import Cache, ModelConfig, Trained, architecture, read_saved
 from bothways.model.config import RotaryScaling
 from bothways.model.huggingface.families import read_config
 from bothways.visibility import ordered
-from tests.model.small import MODERN, model_of, packed, random_pieces
+from tests.model.small import MODERN, model_of, packed, random_tokens
 
 transformers = pytest.importorskip("transformers")
 
@@ -69,9 +69,9 @@ def published(case: str, folder: Path) -> tuple[Any, str]:
     return source, "encoder" if head == "MaskedLM" else "decoder"
 
 
-def logits(model: Any, pieces: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+def logits(model: Any, tokens: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        found: torch.Tensor = model(input_ids=pieces, attention_mask=real.long()).logits[real]
+        found: torch.Tensor = model(input_ids=tokens, attention_mask=real.long()).logits[real]
     return found
 
 
@@ -79,14 +79,14 @@ def logits(model: Any, pieces: torch.Tensor, real: torch.Tensor) -> torch.Tensor
 def test_read_and_written_back(case: str, tmp_path: Path) -> None:
     source, face = published(case, tmp_path / "theirs")
     layout = packed([21], [8], causal=face == "decoder")
-    pieces = random_pieces(layout)
-    expected = logits(source, torch.where(layout.real, pieces, 1), layout.real)
+    tokens = random_tokens(layout)
+    expected = logits(source, torch.where(layout.real, tokens, 1), layout.real)
 
     saved = read_saved(tmp_path / "theirs")
     assert saved.trained.faces == (face,)
     with torch.no_grad():
         model = saved.model.eval()
-        found = model.logits(model.backbone(pieces, layout, ordered.dense(layout)))[layout.real]
+        found = model.logits(model.backbone(tokens, layout, ordered.dense(layout)))[layout.real]
     assert (found - expected).abs().max() <= 2e-5 * expected.abs().max()
 
     save_faces(
@@ -101,7 +101,7 @@ def test_read_and_written_back(case: str, tmp_path: Path) -> None:
     auto = transformers.AutoModelForMaskedLM if face == "encoder" else transformers.AutoModelForCausalLM
     again, report = auto.from_pretrained(tmp_path / "ours" / face, output_loading_info=True)
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
-    back = logits(again.eval(), torch.where(layout.real, pieces, 1), layout.real)
+    back = logits(again.eval(), torch.where(layout.real, tokens, 1), layout.real)
     assert (back - expected).abs().max() <= 1e-5 * expected.abs().max()
     assert read_saved(tmp_path / "ours" / face).model.config == model.config
 
@@ -132,16 +132,16 @@ def test_weights_in_several_files(tmp_path: Path) -> None:
 def test_generation_with_a_cache_where_heads_share_keys(tmp_path: Path) -> None:
     config = MODERN.model_copy(update={"heads": 4, "key_heads": 2, "head_norm": True})
     model, layout = model_of(config), packed([9], causal=True)
-    pieces = random_pieces(layout)
+    tokens = random_tokens(layout)
     with torch.no_grad():
-        whole = model.backbone(pieces, layout, ordered.dense(layout))
+        whole = model.backbone(tokens, layout, ordered.dense(layout))
         cache = Cache(config, rows=1, capacity=9, like=model.table)
         parts = []
         for place in range(9):
             one = layout.map(lambda column, place=place: column[:, place : place + 1])
             seen = cache.grow(one)
             mask = ordered.dense(seen)[:, :, -1:]
-            parts.append(model.backbone(pieces[:, place : place + 1], one, mask, cache))
+            parts.append(model.backbone(tokens[:, place : place + 1], one, mask, cache))
     assert (torch.cat(parts, 1) - whole).abs().max() <= 2e-5 * whole.abs().max()
 
 
@@ -165,13 +165,13 @@ def test_shapes_that_cannot_be(changes: dict[str, Any], message: str) -> None:
         ModelConfig(**{**MODERN.model_dump(), **changes})
 
 
-def test_robertas_padding_is_piece_one(tmp_path: Path) -> None:
+def test_robertas_padding_is_token_one(tmp_path: Path) -> None:
     source, _ = published("roberta", tmp_path / "theirs")
     saved = read_saved(tmp_path / "theirs")
     assert saved.model.config.length == 64
     table = source.roberta.embeddings.position_embeddings.weight
     assert torch.equal(saved.model.backbone.embeddings.positions.weight, table[2:])
-    with pytest.raises(ModelError, match="RoBERTa's padding is piece 1, this tokenizer's is 0"):
+    with pytest.raises(ModelError, match="RoBERTa's padding is token 1, this tokenizer's is 0"):
         save_faces(
             tmp_path / "ours",
             weights=saved.model.state_dict(),

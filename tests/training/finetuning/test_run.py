@@ -67,7 +67,7 @@ def test_what_was_read_is_counted(classifier: Path, tmp_path: Path) -> None:
     assert {line["seconds"] > 0 and line["tokens_per_second"] > 0 for line in lines} == {True}
     batches = [batch for step in range(run.steps) for batch in batches_of(run)(step, 0.0)]
     shape = run.model.config
-    flops = [one.tokens * shape.flops_per_token(length=one.pieces.shape[1], predicted=0) for one in batches]
+    flops = [one.token_count * shape.flops_per_token(length=one.tokens.shape[1], predicted=0) for one in batches]
     assert lines[run.steps - 1]["flops"] == pytest.approx(sum(flops))
 
 
@@ -154,7 +154,7 @@ def test_the_rate_falls_layer_by_layer(body: Path, tmp_path: Path) -> None:
     assert rates["heads.label.out.weight"] == rates["backbone.norm.weight"] == 1.0
     assert rates["backbone.blocks.1.up.weight"] == 0.5
     assert rates["backbone.blocks.0.up.weight"] == 0.25
-    assert rates["backbone.embeddings.pieces.weight"] == 0.125
+    assert rates["backbone.embeddings.tokens.weight"] == 0.125
     decayed = {names[id(w)]: g["weight_decay"] for g in made.param_groups for w in g["params"]}
     assert decayed["heads.label.out.bias"] == 0.0 and decayed["heads.label.out.weight"] == 0.01
 

@@ -70,7 +70,7 @@ def _item(part: Any, head: str) -> dict[str, np.ndarray]:
     tags[part.at] = part.labels
     own = np.ones(len(part), dtype=np.int64)
     labels = part.labels[0] if head == "label" else tags
-    return {"input_ids": part.pieces, "token_type_ids": part.segments, "attention_mask": own, "labels": labels}
+    return {"input_ids": part.tokens, "token_type_ids": part.segments, "attention_mask": own, "labels": labels}
 
 
 def _padded(items: list[dict[str, np.ndarray]]) -> dict[str, torch.Tensor]:

@@ -84,7 +84,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(mounted: Path, shards: Path
     assert_same_run(config.out, whole.out)
 
 
-@pytest.mark.parametrize("name", ["train-00000.pieces", "train-00000.words", "validation-00000.pieces"])
+@pytest.mark.parametrize("name", ["train-00000.tokens", "train-00000.words", "validation-00000.tokens"])
 def test_a_flipped_bit_in_a_shard_is_named(name: str, shards: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(shards, tmp_path / "shards")
     content = bytearray((copy / name).read_bytes())

@@ -23,7 +23,7 @@ def counted(shards: Path, expression: str) -> Cost:
     return cost_of(batches, preset("tiny", vocabulary=found.vocabulary.size, length=32))
 
 
-def test_a_piece_costs_its_body_and_its_share_of_the_head(shards: Path) -> None:
+def test_a_token_costs_its_body_and_its_share_of_the_head(shards: Path) -> None:
     vocabulary = Shards.open(shards).vocabulary.size
     shape = preset("tiny", vocabulary=vocabulary, length=32)
     body = shape.flops_per_token(length=32, predicted=0.0)

@@ -14,7 +14,7 @@ from tests.training.pretraining.small import configuration
 
 CLASSIC = ("model.shape=classic", "model.word_head=transformed")
 REFUSED: dict[str, tuple[str, tuple[str, ...], type[BothwaysError], str]] = {
-    "one segment": ("mlm", (*CLASSIC, "model.segments=1"), ModelError, "RoBERTa's padding is piece 1, this .* is 0"),
+    "one segment": ("mlm", (*CLASSIC, "model.segments=1"), ModelError, "RoBERTa's padding is token 1, this .* is 0"),
     "no segments": ("mlm", CLASSIC, ModelError, "Set segments to 2"),
     "a tied head": ("mlm", ("model.shape=classic", "model.segments=2"), ModelError, "word_head to transformed"),
     # the model of ELECTRA says no words, its generator does, and is saved beside it

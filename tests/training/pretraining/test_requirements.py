@@ -82,9 +82,9 @@ def test_a_run_over_languages_is_saved_with_them_as_segments(
     pretrain(configuration(paired, tmp_path / "run", *CLASSIC, objective="xlm"))
     saved = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "run" / "encoder").eval()
     assert type(saved).__name__ == "BertForMaskedLM" and saved.config.type_vocab_size == 2
-    pieces = torch.arange(6, 12)[None]
+    tokens = torch.arange(6, 12)[None]
     with torch.no_grad():
-        first, second = (saved(pieces, token_type_ids=torch.full_like(pieces, i)).logits for i in (0, 1))
+        first, second = (saved(tokens, token_type_ids=torch.full_like(tokens, i)).logits for i in (0, 1))
     assert (first - second).abs().max() > 1e-3
     assert bothways.load(tmp_path / "run").fill("[MASK]")
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "done"

@@ -39,12 +39,12 @@ def opened(shards: Path, objective: str = "hybrid") -> tuple[Shards, Objective, 
 
 
 def same(left: Batch, right: Batch) -> bool:
-    return torch.equal(left.pieces, right.pieces) and str(left) == str(right)
+    return torch.equal(left.tokens, right.tokens) and str(left) == str(right)
 
 
 @pytest.mark.parametrize("processes", [2, 4])
 def test_processes_share_out_the_very_batches_of_one(processes: int, shards: Path) -> None:
-    """Batch j of a step falls to process j % processes: pieces, masking, targets and all."""
+    """Batch j of a step falls to process j % processes: tokens, masking, targets and all."""
     _, objective, rows = opened(shards)
     for step in (0, 3, 50):
         alone = TrainingBatches(rows, objective, CONFIG)(step, 0.5)
@@ -108,10 +108,10 @@ def test_validation_is_the_same_every_time_and_spread_evenly(shards: Path) -> No
     every = Rows(found.validation, found.vocabulary, length=32, seed=None)
     assert len(rows) == 5 < len(every)
     chosen = [i * len(every) // 5 for i in range(5)]
-    assert all(np.array_equal(row.pieces, every[i].pieces) for row, i in zip(rows, chosen, strict=True))
+    assert all(np.array_equal(row.tokens, every[i].tokens) for row, i in zip(rows, chosen, strict=True))
     one, two = (validation_batches(objective, rows, CONFIG) for _ in range(2))
     assert all(same(a, b) for a, b in zip(one, two, strict=True))
-    assert sum(len(batch.pieces) for batch in one) == 5
+    assert sum(len(batch.tokens) for batch in one) == 5
 
 
 def test_more_rows_than_there_are(little: Path) -> None:
@@ -136,20 +136,20 @@ def test_probes_ask_what_the_faces_can_answer(objective: str, names: list[str], 
     assert sorted(probe.name for probe in asked) == names
     for probe in asked:
         targets = sum(len(target.at) for batch in probe.batches for target in batch.targets)
-        tokens = sum(batch.tokens for batch in probe.batches)
+        tokens = sum(batch.token_count for batch in probe.batches)
         assert targets / tokens == pytest.approx({"next": 0.95, "fill": 0.14}[probe.name], abs=0.05)
 
 
 def test_bits_a_byte(shards: Path) -> None:
-    """Every piece but [CLS] is said: n nats a piece over the text are so many bits over its bytes."""
+    """Every token but [CLS] is said: n nats a token over the text are so many bits over its bytes."""
     stream = Shards.open(shards).validation
-    said = stream.pieces - stream.documents
+    said = stream.token_count - stream.documents
     assert bits_per_nat(stream) == pytest.approx(said * np.log2(np.e) / stream.bytes)
 
 
 @pytest.mark.parametrize("objective", ["diffusion", "1/2 mlm + 1/2 diffusion"])
 def test_a_bound_is_validated_by_its_weights(objective: str, shards: Path, tmp_path: Path) -> None:
-    """In a mixture too: without them, rows with many hidden pieces would count more than others."""
+    """In a mixture too: without them, rows with many hidden tokens would count more than others."""
     with team_of() as team:
         run = set_up(configuration(shards, tmp_path / "run", objective=objective), team, resume=False)
     lines: list[dict[str, Any]] = []

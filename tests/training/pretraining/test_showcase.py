@@ -22,9 +22,9 @@ def row_of(*documents: str, own: Tokenizer | None = None) -> Row:
     vocabulary = own.vocabulary
     laid = [np.array([vocabulary.cls, *own.encode(text), vocabulary.sep], dtype=np.int32) for text in documents]
     laid[-1] = laid[-1][:-1]
-    pieces = np.concatenate(laid)
+    tokens = np.concatenate(laid)
     document = np.repeat(np.arange(len(laid), dtype=np.int32), [len(one) for one in laid])
-    return Row(pieces, document, own.word_starts(pieces))
+    return Row(tokens, document, own.word_starts(tokens))
 
 
 @pytest.mark.parametrize(

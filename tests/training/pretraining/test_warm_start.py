@@ -40,7 +40,7 @@ def first(general: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def own(first: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Other text in the first run's pieces."""
+    """Other text in the first run's tokens."""
     return extended(first, tmp_path_factory.mktemp("own"), None)
 
 
@@ -79,7 +79,7 @@ def test_replay_makes_for_less_forgetting(first: Path, own: Path, general: Path,
     assert general_loss("half", 0.5) < general_loss("hardly", 0.001) - 0.05
 
 
-def test_a_piece_that_is_new_starts_at_the_mean_of_its_old_ones(first: Path, tmp_path: Path) -> None:
+def test_a_token_that_is_new_starts_at_the_mean_of_its_old_ones(first: Path, tmp_path: Path) -> None:
     shards = Shards.open(extended(first, tmp_path, 10))
     old, new = Tokenizer.load(first), shards.tokenizer
     config = with_shape_of_start(going_on(first, tmp_path / "shards", tmp_path / "run"), vocabulary=new.vocabulary.size)
@@ -89,9 +89,9 @@ def test_a_piece_that_is_new_starts_at_the_mean_of_its_old_ones(first: Path, tmp
     size = old.vocabulary.size
     assert torch.equal(model.table[:size], before.table)
     for number in range(size, new.vocabulary.size):
-        pieces = old.encode(new.text_of(number))
-        assert len(pieces) > 1
-        assert torch.allclose(model.table[number], before.table[pieces].mean(0))
+        tokens = old.encode(new.text_of(number))
+        assert len(tokens) > 1
+        assert torch.allclose(model.table[number], before.table[tokens].mean(0))
     body = {name: weight for name, weight in before.state_dict().items() if "embeddings" not in name}
     assert all(torch.equal(model.state_dict()[name], weight) for name, weight in body.items())
 
@@ -117,8 +117,8 @@ def test_rows_are_mixed_by_their_number_alone(own: Path, general: Path, share: f
         Rows(Shards.open(path).train, Shards.open(path).vocabulary, length=32, seed=4) for path in (own, general)
     )
     mixed = WithReplay(mine, other, share)
-    rows = [mixed[i].pieces for i in range(200)]
-    expected = [mine[i].pieces for i in range(200)], [other[i].pieces for i in range(200)]
+    rows = [mixed[i].tokens for i in range(200)]
+    expected = [mine[i].tokens for i in range(200)], [other[i].tokens for i in range(200)]
     taken = [0, 0]
     for row in rows:
         side = int(taken[1] < 200 and np.array_equal(row, expected[1][taken[1]]))
@@ -134,7 +134,7 @@ def test_a_classic_model_goes_on_with_a_new_head(tmp_path: Path, own: Path) -> N
     run = pretrain(going_on(begun, own, tmp_path / "run").model_copy(update={"objective": "mlm"}))
     assert (run / "encoder" / "config.json").is_file()
     assert read_saved(run / "encoder").model.config.shape == "classic"
-    with pytest.raises(UsageError, match="reads at most 64 pieces: --set training.length=64"):
+    with pytest.raises(UsageError, match="reads at most 64 tokens: --set training.length=64"):
         pretrain(going_on(begun, own, tmp_path / "long", "training.length=128", "training.step_tokens=512"))
 
 

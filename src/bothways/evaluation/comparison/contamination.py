@@ -14,7 +14,7 @@ from bothways.tasks import task_named
 from bothways.tasks.records import Skipped
 from bothways.training.finetuning.data import read_examples
 
-PIECES_AT_ONCE = 2**20
+TOKENS_AT_ONCE = 2**20
 
 
 def overlap(questions: Questions, shards: Shards) -> list[dict[str, Any]]:
@@ -45,9 +45,9 @@ def overlap(questions: Questions, shards: Shards) -> list[dict[str, Any]]:
 def _documents(shards: Shards) -> Iterator[str]:
     """The training text, document by document."""
     rest = np.zeros(0, dtype=np.int32)
-    for start in range(0, shards.train.pieces, PIECES_AT_ONCE):
-        pieces, _ = shards.train.read(start, min(start + PIECES_AT_ONCE, shards.train.pieces))
-        parts = np.split(joined := np.concatenate([rest, pieces]), np.flatnonzero(joined == shards.vocabulary.cls))
+    for start in range(0, shards.train.token_count, TOKENS_AT_ONCE):
+        tokens, _ = shards.train.read(start, min(start + TOKENS_AT_ONCE, shards.train.token_count))
+        parts = np.split(joined := np.concatenate([rest, tokens]), np.flatnonzero(joined == shards.vocabulary.cls))
         *whole, rest = parts
         yield from (shards.tokenizer.decode(part.tolist()) for part in whole if len(part))
     yield shards.tokenizer.decode(rest.tolist())

@@ -123,7 +123,7 @@ def probe_answers(loaded: Loaded, questions: Questions) -> Iterator[tuple[Yardst
 
 
 def probe_baselines(config: PretrainConfig, questions: Questions) -> dict[str, dict[str, float]]:
-    """Of every labelled file: always the commonest class; pieces counted, without a body; and the body with the weights
+    """Of every labelled file: always the commonest class; tokens counted, without a body; and the body with the weights
     that training starts from."""
     if not questions.probes:
         return {}

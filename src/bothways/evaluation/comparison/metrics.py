@@ -40,12 +40,12 @@ class Yardstick:
 BITS = Yardstick(
     "bits per byte",
     "bits/byte",
-    "The bits that held-out text costs, every piece said from those before it; a bound (≤) is an upper one.",
+    "The bits that held-out text costs, every token said from those before it; a bound (≤) is an upper one.",
     "less",
 )
-NEXT = Yardstick("next-word accuracy", "next word", "Pieces of held-out text guessed right from those before them.")
+NEXT = Yardstick("next-word accuracy", "next word", "Tokens of held-out text guessed right from those before them.")
 FILL = Yardstick(
-    "fill accuracy", "hidden word", "Pieces of held-out text guessed right when 15 % are hidden, from all others."
+    "fill accuracy", "hidden word", "Tokens of held-out text guessed right when 15 % are hidden, from all others."
 )
 PAIRS = Yardstick(
     "minimal pairs, left to right",
@@ -56,7 +56,7 @@ PAIRS = Yardstick(
 PSEUDO = Yardstick(
     "minimal pairs, hidden one by one",
     "pairs ↔",
-    "The same by pseudo-log-likelihood, every piece hidden alone (Salazar et al. 2020); a tie is a half.",
+    "The same by pseudo-log-likelihood, every token hidden alone (Salazar et al. 2020); a tie is a half.",
 )
 
 
@@ -98,15 +98,15 @@ def held_out(
     loaded: Loaded, objective: Objective, shards: Shards, rows: Sequence[Row]
 ) -> Iterator[tuple[Yardstick, Items]]:
     """Bits per byte, next words and hidden words, as far as the objective taught them; an item is a row."""
-    bytes_a_piece = 1 / (bits_per_nat(shards.validation) * math.log(2))
+    bytes_a_token = 1 / (bits_per_nat(shards.validation) * math.log(2))
     if "decoder" in objective.about.faces:
         following = _row_sums(loaded, build("causal", shards.vocabulary), rows)
-        yield BITS, Items(following[:, 1] / math.log(2), following[:, 0] * bytes_a_piece)
+        yield BITS, Items(following[:, 1] / math.log(2), following[:, 0] * bytes_a_token)
         yield NEXT, Items(following[:, 2], following[:, 0])
     elif objective.about.bound:
         said = np.array([np.count_nonzero(row.following) for row in rows])
         bound = np.mean([_row_sums(loaded, objective, rows, draw=draw)[:, 3] for draw in range(DRAWS)], axis=0)
-        yield BITS, Items(bound / math.log(2), said * bytes_a_piece, bound=True)
+        yield BITS, Items(bound / math.log(2), said * bytes_a_token, bound=True)
     if objective.about.hidden is not None:
         hidden = build("mlm(replace=all-mask)", shards.vocabulary)
         if objective.about.hidden == "before":
@@ -129,7 +129,7 @@ def _row_sums(loaded: Loaded, objective: Objective, rows: Sequence[Row], *, draw
             at, weight = (torch.as_tensor(column).cpu().numpy() for column in (target.at, target.weight))
             own = nats.double().cpu().numpy()
             columns = np.stack([np.ones_like(own), own, right.cpu().numpy(), own * weight], axis=1)
-            np.add.at(sums, start + at // batch.pieces.shape[1], columns)
+            np.add.at(sums, start + at // batch.tokens.shape[1], columns)
     return sums
 
 
@@ -177,15 +177,15 @@ def body_features(loaded: Loaded, side: Labelled) -> np.ndarray:
 
 
 def word_features(sides: tuple[Labelled, Labelled], shards: Shards) -> Items:
-    """The same classifier over TF-IDF of the tokenizer's pieces and pairs of pieces: what no body is needed for."""
+    """The same classifier over TF-IDF of the tokenizer's tokens and pairs of tokens: what no body is needed for."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    def pieces(text: str) -> list[str]:
-        return [str(piece) for piece in shards.tokenizer.encode(text)]
+    def tokens(text: str) -> list[str]:
+        return [str(token) for token in shards.tokenizer.encode(text)]
 
     def whole(side: Labelled) -> list[str]:
         return side.texts if side.other is None else [f"{a}\n{b}" for a, b in zip(side.texts, side.other, strict=True)]
 
-    counted = TfidfVectorizer(tokenizer=pieces, token_pattern=None, lowercase=False, ngram_range=(1, 2))
+    counted = TfidfVectorizer(tokenizer=tokens, token_pattern=None, lowercase=False, ngram_range=(1, 2))
     inputs, labels = (whole(sides[0]), whole(sides[1])), (sides[0].labels, sides[1].labels)
     return _classified(counted, inputs, labels, strengths=[0.1, 1.0, 10.0, 100.0])

@@ -22,7 +22,7 @@ from bothways.evaluation.comparison.results import (
 )
 from bothways.reports.charts import colours_of, pictures
 from bothways.reports.curves import Chart, Curve
-from bothways.reports.html import Markup, join, piece_name, row, table, tag
+from bothways.reports.html import Markup, join, row, table, tag, token_name
 from bothways.reports.page import document, explained
 from bothways.reports.record import Record, number
 from bothways.reports.text import section as what_it_read
@@ -218,7 +218,7 @@ def _samples(found: Mapping[str, dict[str, Any]], colours: Mapping[str, int]) ->
     for name, said in found.items():
         for fill in said.get("fills", ()):
             guesses = ", ".join(
-                f"{piece_name(each['piece'])} {each['probability']:.0%}" for each in fill["answers"][:3]
+                f"{token_name(each['token'])} {each['probability']:.0%}" for each in fill["answers"][:3]
             )
             fills.setdefault(f"{fill['text']}  ({fill['hidden']})", []).append(row(_name(name, colours), guesses))
         for each in said.get("detections", ()):
@@ -245,7 +245,7 @@ def _samples(found: Mapping[str, dict[str, Any]], colours: Mapping[str, int]) ->
 
 
 def _costs(result: dict[str, Any]) -> Markup:
-    heads = ("learning rate", "operations", "pieces read", "time", "trials", "their operations")
+    heads = ("learning rate", "operations", "tokens read", "time", "trials", "their operations")
     rows = [
         row(
             entry["objective"],

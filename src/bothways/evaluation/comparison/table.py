@@ -68,7 +68,7 @@ def _verdicts(result: dict[str, Any]) -> Table:
 
 def _costs(result: dict[str, Any]) -> Table:
     table = Table(title="What each run took, and the search for its learning rate (an end: of the rates tried)")
-    for name in ("", "learning rate", "FLOPs", "pieces", "time", "trials", "their FLOPs"):
+    for name in ("", "learning rate", "FLOPs", "tokens", "time", "trials", "their FLOPs"):
         table.add_column(name, justify="right" if name else "left")
     for entry in result["objectives"]:
         table.add_row(

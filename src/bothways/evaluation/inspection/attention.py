@@ -28,7 +28,7 @@ class Heads:
     distance   places between who looks and what is looked at
     entropy    of a line, in bits
     itself, before, after   shares that go to the place itself, the one before, the one after
-    separator  share that goes to special pieces
+    separator  share that goes to special tokens
     """
 
     distance: np.ndarray
@@ -56,14 +56,14 @@ class Attention:
     """Of one text, read in one way.
 
     reads    "all sides", "left to right" or "right to left"
-    pieces   [T] as text
-    special  [T] bool: a special piece
+    tokens   [T] as text
+    special  [T] bool: a special token
     weights  float32 [L, H, T, T]: how much each place (third) takes from each (fourth); lines sum to 1
-    left_out  pieces behind what the model reads at once
+    left_out  tokens behind what the model reads at once
     """
 
     reads: Reads
-    pieces: list[str]
+    tokens: list[str]
     special: np.ndarray
     weights: np.ndarray
     left_out: int = 0
@@ -76,7 +76,7 @@ class Attention:
     @property
     def note(self) -> str:
         """What is not shown, in words; empty if all is."""
-        return f"{self.left_out:,} more pieces are not shown: the model reads no more at once" if self.left_out else ""
+        return f"{self.left_out:,} more tokens are not shown: the model reads no more at once" if self.left_out else ""
 
 
 def attention(reader: Reader, text: str) -> list[Attention]:
@@ -94,17 +94,17 @@ def attention(reader: Reader, text: str) -> list[Attention]:
     for reads in readings(reader.trained):
         row, *rest = _rows(reader, [text], reads)
         left_out = sum(int((~np.isin(more, special)).sum()) for more in rest)
-        pieces = [_shown(reader, piece) for piece in row.tolist()]
-        found.append(Attention(reads, pieces, np.isin(row, special), _weights(reader, row, reads), left_out))
+        tokens = [_shown(reader, token) for token in row.tolist()]
+        found.append(Attention(reads, tokens, np.isin(row, special), _weights(reader, row, reads), left_out))
     return found
 
 
-def _shown(reader: Reader, piece: int) -> str:
-    """A piece as its text; half a character as what stands for one that cannot be shown."""
+def _shown(reader: Reader, token: int) -> str:
+    """A token as its text; half a character as what stands for one that cannot be shown."""
     own = reader.tokenizer
-    if piece in own.vocabulary.special or own.is_inside(piece):
-        return own.pieces([piece])[0]
-    return own.text_of(piece) or "\N{REPLACEMENT CHARACTER}"
+    if token in own.vocabulary.special or own.is_inside(token):
+        return own.tokens([token])[0]
+    return own.text_of(token) or "\N{REPLACEMENT CHARACTER}"
 
 
 def heads(reader: Reader, texts: Sequence[str], reads: Reads) -> Heads:
@@ -125,11 +125,11 @@ def _rows(reader: Reader, texts: Sequence[str], reads: Reads) -> list[np.ndarray
 @torch.inference_mode()
 def _weights(reader: Reader, row: np.ndarray, reads: Reads) -> np.ndarray:
     """float32 [L, H, T, T]"""
-    pieces, layout = reader.lay([row], face="decoder")
+    tokens, layout = reader.lay([row], face="decoder")
     layout = replace(layout, step=STEPS[reads](layout.position))
     mask = reader.model.rule.dense(layout)
     with _listening(reader) as heard:
-        reader.model.backbone(pieces, layout, mask)
+        reader.model.backbone(tokens, layout, mask)
     found = []
     for block, (x, rotary) in zip(reader.model.backbone.blocks, heard, strict=True):
         own: Any = block.attention

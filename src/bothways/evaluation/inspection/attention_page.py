@@ -11,7 +11,7 @@ import numpy as np
 from bothways.evaluation.inspection.attention import Attention, Heads
 from bothways.reports.curves import ticks
 from bothways.reports.downloads import file_name
-from bothways.reports.html import Markup, join, piece_name, row, table, tag, visible
+from bothways.reports.html import Markup, join, row, table, tag, token_name, visible
 from bothways.reports.page import document
 
 SIDE, LEFT, TOP, LEVELS = 160, 34, 28, 8
@@ -23,13 +23,13 @@ svg.head path, svg.shades rect { fill: var(--colour-0); stroke: none; } svg.head
 svg.head { cursor: crosshair; margin-top: 6px; } svg.head text, svg.shades text { font-size: 10px; }
 h3.layer { margin: 28px 0 10px; font-size: 17px; }
 svg.shades { display: block; width: 340px; max-width: 100%; margin: 10px 0; }
-p.pieces { font: 14px/1.9 ui-monospace, monospace; } p.pieces span { padding: 1px 3px; white-space: nowrap; }
-p.pieces sub { color: var(--soft); font-size: 10px; margin-left: 1px; }
+p.tokens { font: 14px/1.9 ui-monospace, monospace; } p.tokens span { padding: 1px 3px; white-space: nowrap; }
+p.tokens sub { color: var(--soft); font-size: 10px; margin-left: 1px; }
 """
 SCRIPT = """
 "use strict";
 for (const svg of document.querySelectorAll("svg.head")) {
-  const pieces = JSON.parse(document.getElementById(svg.dataset.pieces).textContent), count = pieces.length;
+  const tokens = JSON.parse(document.getElementById(svg.dataset.tokens).textContent), count = tokens.length;
   const weights = atob(svg.dataset.weights), figure = svg.closest("figure"), square = svg.querySelector("rect");
   let tip;
   const leave = () => { tip?.remove(); tip = null; };
@@ -40,7 +40,7 @@ for (const svg of document.querySelectorAll("svg.head")) {
     if (!(from >= 0 && from < count && to >= 0 && to < count)) return leave();
     tip ??= Object.assign(figure.appendChild(document.createElement("div")), {className: "tip"});
     const share = weights.charCodeAt(from * count + to) / 255;
-    tip.textContent = pieces[from] + " \\u2192 " + pieces[to] + ": " + share.toFixed(2);
+    tip.textContent = tokens[from] + " \\u2192 " + tokens[to] + ": " + share.toFixed(2);
     const outer = figure.getBoundingClientRect();
     tip.style.top = event.clientY - outer.top + 16 + "px";
     tip.style.left = Math.max(0, Math.min(event.clientX - outer.left + 12, outer.width - tip.offsetWidth)) + "px";
@@ -50,9 +50,9 @@ for (const svg of document.querySelectorAll("svg.head")) {
   button.textContent = "CSV";
   button.addEventListener("click", () => {
     const cell = text => '"' + text.replaceAll('"', '""') + '"';
-    const rows = pieces.map((from, i) => [cell(from), ...pieces.map((_, j) =>
+    const rows = tokens.map((from, i) => [cell(from), ...tokens.map((_, j) =>
       (weights.charCodeAt(i * count + j) / 255).toFixed(4))].join(","));
-    save(line.dataset.name + ".csv", "text/csv", ["looks," + pieces.map(cell).join(","), ...rows].join("\\n"));
+    save(line.dataset.name + ".csv", "text/csv", ["looks," + tokens.map(cell).join(","), ...rows].join("\\n"));
   });
 }
 """
@@ -67,7 +67,7 @@ def render(name: str, seen: Sequence[Attention], many: Sequence[Heads] = ()) -> 
         tag("h1", name),
         tag(
             "p",
-            "A square a head: a line for each piece that looks, a column for each that is looked at.",
+            "A square a head: a line for each token that looks, a column for each that is looked at.",
             class_="lead",
         ),
         tag(
@@ -105,15 +105,15 @@ def _shades() -> Markup:
 
 
 def _text(seen: Attention, place: int) -> Markup:
-    """The pieces with their numbers, which stand along the squares."""
-    names = [visible(piece_name(piece)) for piece in seen.pieces]
-    words = join(*(join(tag("span", piece, tag("sub", f"{i}")), " ") for i, piece in enumerate(names, 1)))
+    """The tokens with their numbers, which stand along the squares."""
+    names = [visible(token_name(token)) for token in seen.tokens]
+    words = join(*(join(tag("span", token, tag("sub", f"{i}")), " ") for i, token in enumerate(names, 1)))
     return tag(
         "section",
         tag("h2", f"Read {_way(seen)}"),
-        tag("p", words, class_="pieces"),
+        tag("p", words, class_="tokens"),
         *([tag("p", f"{seen.note}.", class_="note")] if seen.note else []),
-        tag("script", Markup(json.dumps(names).replace("<", "\\u003c")), type="application/json", id=f"pieces-{place}"),
+        tag("script", Markup(json.dumps(names).replace("<", "\\u003c")), type="application/json", id=f"tokens-{place}"),
     )
 
 
@@ -148,7 +148,7 @@ def _head(seen: Attention, heads: Heads, place: int, layer: int, head: int) -> M
             viewBox=f"0 0 {LEFT + SIDE} {TOP + SIDE}",
             class_="head",
             data_weights=bits,
-            data_pieces=f"pieces-{place}",
+            data_tokens=f"tokens-{place}",
             role="img",
             aria_label=said,
         ),
@@ -158,7 +158,7 @@ def _head(seen: Attention, heads: Heads, place: int, layer: int, head: int) -> M
 
 
 def _axes(count: int) -> Iterator[Markup]:
-    """What runs along a square, and some numbers of pieces."""
+    """What runs along a square, and some numbers of tokens."""
     yield tag("text", "is looked at", x=LEFT + SIDE / 2, y=10, class_="middle")
     x, y = 10, TOP + SIDE / 2
     yield tag("text", "looks", x=x, y=y, class_="middle", transform=f"rotate(-90 {x} {y})")
@@ -190,7 +190,7 @@ def _habit(heads: Heads, layer: int, head: int) -> str:
         "itself": heads.itself,
         "one before": heads.before,
         "one after": heads.after,
-        "special pieces": heads.separator,
+        "special tokens": heads.separator,
     }
     name, share = max(((name, float(some[layer, head])) for name, some in shares.items()), key=lambda one: one[1])
     return f"{name} {share:.0%}" if share > 0.5 else f"{heads.distance[layer, head]:.1f} places away"
@@ -202,7 +202,7 @@ COLUMNS = {
     "itself": "to itself",
     "before": "to the one before",
     "after": "to the one after",
-    "separator": "to special pieces",
+    "separator": "to special tokens",
 }
 
 

@@ -28,7 +28,7 @@ class Contextuality:
     """What one model makes of some texts; layer 0 is what the embeddings give.
 
     reads    "all sides" or "left to right"
-    pieces   that were read
+    tokens   that were read
     unknown  places of words that the tokenizer cannot represent; they are left out
     words    [W] those in LEAST texts or more
     layers   measures of every layer
@@ -36,7 +36,7 @@ class Contextuality:
 
     name: str
     reads: str
-    pieces: int
+    tokens: int
     unknown: int
     words: Sequence[str]
     layers: Sequence[Measured]
@@ -54,7 +54,7 @@ class Contextuality:
             "version": VERSION,
             "model": self.name,
             "reads": self.reads,
-            "pieces": self.pieces,
+            "tokens": self.tokens,
             "unknown": self.unknown,
             "words": len(self.words),
             "layers": [one.figures() for one in self.layers],
@@ -64,9 +64,9 @@ class Contextuality:
 
 
 def contextuality(
-    reader: Reader, texts: Sequence[str], *, name: str = "", most_pieces: int = 100_000
+    reader: Reader, texts: Sequence[str], *, name: str = "", most_tokens: int = 100_000
 ) -> list[Contextuality]:
-    """Reads texts until `most_pieces`, in each way that the model was taught; a text that comes twice is read once.
+    """Reads texts until `most_tokens`, in each way that the model was taught; a text that comes twice is read once.
 
     Raises:
         DataError: too few words that stand in LEAST texts.
@@ -74,7 +74,7 @@ def contextuality(
     """
     one_reading(reader)  # or it says why not
     ways = readings(reader.trained)
-    some = list(_some(reader, dict.fromkeys(texts), most_pieces))
+    some = list(_some(reader, dict.fromkeys(texts), most_tokens))
     names = [name] if len(ways) == 1 else [f"{name}, {reads}" for reads in ways]
     return [_contextuality(reader, some, reads, name=called) for reads, called in zip(ways, names, strict=True)]
 
@@ -92,7 +92,7 @@ def _contextuality(reader: Reader, texts: Sequence[str], reads: Reads, *, name: 
     return Contextuality(
         name=name,
         reads=reads,
-        pieces=sum(map(len, words.rows)),
+        tokens=sum(map(len, words.rows)),
         unknown=words.unknown,
         words=kept,
         layers=[measured(states, at) for states in states_by_layer(reader, words, reads)],

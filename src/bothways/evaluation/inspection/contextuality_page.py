@@ -72,7 +72,7 @@ def _tables(found: Sequence[Contextuality]) -> Iterator[Markup]:
     for one in found:
         way = "from all sides" if one.reads == "all sides" else one.reads
         unknown = f"; {one.unknown:,} left out, unknown to the tokenizer" if one.unknown else ""
-        said = f"{one.name}: {one.pieces:,} pieces read {way}, {len(one.words):,} words in five texts or more{unknown}."
+        said = f"{one.name}: {one.tokens:,} tokens read {way}, {len(one.words):,} words in five texts or more{unknown}."
         yield tag("p", said, class_="about")
         rows = (row(str(i), *_cells(layer.figures())) for i, layer in enumerate(one.layers))
         yield table(("layer", *SHOWN.values()), rows)

@@ -23,13 +23,13 @@ from bothways.visibility import Layout
 class Words:
     """The words of some texts, in order.
 
-    name   what each is: its pieces, joined, and the space before it if they hold it
+    name   what each is: its tokens, joined, and the space before it if they hold it
     text   [N] the number of its text
     row    [N] the row that it stands in
     start  [N] its first place there
     stop   [N] behind its last
-    rows   the pieces of every row, specials included
-    unknown  words left out, for a piece that the tokenizer does not know
+    rows   the tokens of every row, specials included
+    unknown  words left out, for a token that the tokenizer does not know
     """
 
     name: list[str]
@@ -42,7 +42,7 @@ class Words:
 
 
 def words_of(reader: Reader, texts: Sequence[str], reads: Reads) -> Words:
-    """Words as the tokenizer tells them apart; specials are none. Unknown pieces are left out."""
+    """Words as the tokenizer tells them apart; specials are none. Unknown tokens are left out."""
     rows, text_of = reader.rows(texts, closed=reads != "left to right")
     vocabulary, found, unknown = reader.tokenizer.vocabulary, [], 0
     special = np.array(sorted(vocabulary.special))
@@ -59,15 +59,15 @@ def words_of(reader: Reader, texts: Sequence[str], reads: Reads) -> Words:
 
 @torch.inference_mode()
 def states_by_layer(reader: Reader, words: Words, reads: Reads) -> Iterator[np.ndarray]:
-    """float32 [N, D] of every word, the mean of its pieces: after the embeddings, then after every block."""
+    """float32 [N, D] of every word, the mean of its tokens: after the embeddings, then after every block."""
     network = reader.model.backbone
     batches = list(reader.batches([len(row) for row in words.rows]))
     laid: list[Layout] = []
     held: list[Tensor] = []
     for batch in batches:
-        pieces, layout = reader.lay([words.rows[i] for i in batch], face="decoder")
+        tokens, layout = reader.lay([words.rows[i] for i in batch], face="decoder")
         laid.append(replace(layout, step=STEPS[reads](layout.position)))
-        held.append(network.embeddings(pieces, layout))
+        held.append(network.embeddings(tokens, layout))
     yield _gathered(words, batches, held)
     for number, block in enumerate(network.blocks):
         for i, layout in enumerate(laid):

@@ -109,7 +109,7 @@ def _items(reader: Reader, task: str, path: Path) -> Items:
         words = example.words
         spans = words.spans.tolist()
         for part in encode_words(reader.tokenizer, words, length=reader.model.config.length):
-            rows.append(part.pieces.astype(np.int64))
+            rows.append(part.tokens.astype(np.int64))
             for at, of in zip(part.at.tolist(), part.of.tolist(), strict=True):
                 first, last = spans[of]
                 found.append((len(rows) - 1, at, at + 1, words.read[first:last], str(example.gold[of])))
@@ -120,8 +120,8 @@ def _items(reader: Reader, task: str, path: Path) -> Items:
 
 def _framed(reader: Reader, example: Example) -> np.ndarray:
     """As the model was taught to read: without [SEP] from left to right."""
-    pieces = encode_texts(reader.tokenizer, example.texts, length=reader.model.config.length).pieces
-    return pieces[: len(pieces) - (one_reading(reader) == "left to right")].astype(np.int64)
+    tokens = encode_texts(reader.tokenizer, example.texts, length=reader.model.config.length).tokens
+    return tokens[: len(tokens) - (one_reading(reader) == "left to right")].astype(np.int64)
 
 
 def _label(example: Example) -> str:

@@ -1,6 +1,6 @@
-"""The logits of the next piece of texts that grow, with a cache of what was read.
+"""The logits of the next token of texts that grow, with a cache of what was read.
 
-A text that grows to its left is handed over, and read, backwards: its last piece first.
+A text that grows to its left is handed over, and read, backwards: its last token first.
 
 Letters: B rows, T tokens, V vocabulary.
 """
@@ -22,11 +22,11 @@ from bothways.visibility import Layout
 
 @dataclass(frozen=True, slots=True)
 class Onwards:
-    """How a text is read that is written one piece after the other.
+    """How a text is read that is written one token after the other.
 
     all_sides  the prompt is; otherwise it is read from left to right like the rest
-    asks       [MASK] is laid behind the text, the next piece is said in its place and then stands there; otherwise the
-               next piece is said by the last one
+    asks       [MASK] is laid behind the text, the next token is said in its place and then stands there; otherwise the
+               next token is said by the last one
     backward   from right to left: what comes next stands before
     segments   of the prompt and of the rest, for those who have segments
     """
@@ -37,11 +37,11 @@ class Onwards:
     backward: bool = False
 
     def ends(self, vocabulary: Vocabulary) -> frozenset[int]:
-        """The pieces that end a text."""
+        """The tokens that end a text."""
         return frozenset({vocabulary.cls}) if self.backward else vocabulary.ends
 
     def counted(self, begun: np.ndarray, new: Sequence[int]) -> list[int]:
-        """The pieces in which no run may come twice: a source that is read from all sides may be quoted."""
+        """The tokens in which no run may come twice: a source that is read from all sides may be quoted."""
         return [*([] if self.all_sides else begun.tolist()), *new]
 
 
@@ -60,17 +60,17 @@ backward     GPT from right to left
 """
 
 
-class NextPiece:
-    """`logits` [B, V] float32 of the piece that comes next in each row; `add` it, and they are those of the next."""
+class NextToken:
+    """`logits` [B, V] float32 of the token that comes next in each row; `add` it, and they are those of the next."""
 
     @torch.inference_mode()
     def __init__(
         self, reader: Reader, way: Onwards, rows: Sequence[np.ndarray], *, prompts: Sequence[int], rounds: int
     ) -> None:
-        """Reads the rows, of which the first `prompts[i]` pieces are the prompt; `rounds` pieces can then be asked."""
+        """Reads the rows, of which the first `prompts[i]` tokens are the prompt; `rounds` tokens can then be asked."""
         self._reader, self._way = reader, way
         self._mask = [reader.tokenizer.vocabulary.mask] if way.asks else []
-        pieces, layout = reader.lay([np.append(row, self._mask) for row in rows], face="decoder", left=True)
+        tokens, layout = reader.lay([np.append(row, self._mask) for row in rows], face="decoder", left=True)
         if way.all_sides:
             prompt = layout.position < torch.tensor(prompts, device=reader.device)[:, None]  # [B, T]
             first, second = (torch.full_like(layout.segment, segment) for segment in way.segments)
@@ -78,34 +78,34 @@ class NextPiece:
             layout = replace(layout, step=step, segment=torch.where(prompt, first, second))
         if way.backward:
             layout = replace(layout, position=reader.model.config.length - 1 - layout.position)
-        capacity = pieces.shape[1] + rounds
+        capacity = tokens.shape[1] + rounds
         self._cache = Cache(reader.model.config, rows=len(rows), capacity=capacity, like=reader.model.table)
         last = layout.map(lambda column: column[:, -1:])
-        self._place = last if way.asks else self._behind(last)  # of the piece that comes next
-        self.logits = self._read(pieces, layout)
+        self._place = last if way.asks else self._behind(last)  # of the token that comes next
+        self.logits = self._read(tokens, layout)
 
     @torch.inference_mode()
-    def add(self, pieces: np.ndarray) -> None:
-        """Writes one piece [B] in every row."""
-        fed = torch.from_numpy(np.array([[piece, *self._mask] for piece in pieces.tolist()])).to(self._reader.device)
+    def add(self, tokens: np.ndarray) -> None:
+        """Writes one token [B] in every row."""
+        fed = torch.from_numpy(np.array([[token, *self._mask] for token in tokens.tolist()])).to(self._reader.device)
         place, self._place = self._place, self._behind(self._place)
         self.logits = self._read(fed, place.then(self._place) if self._way.asks else place)
 
     @torch.inference_mode()
     def select(self, rows: Sequence[int]) -> None:
-        """Row i becomes what row `rows[i]` was; `logits` are as they were until a piece is added."""
+        """Row i becomes what row `rows[i]` was; `logits` are as they were until a token is added."""
         if list(rows) == list(range(len(self._place.position))):
             return
         chosen = torch.tensor(rows, device=self._reader.device)
         self._cache.select(chosen)
         self._place = self._place.map(lambda column: column[chosen])
 
-    def _read(self, pieces: Tensor, layout: Layout) -> Tensor:
+    def _read(self, tokens: Tensor, layout: Layout) -> Tensor:
         model = self._reader.model
         known = self._cache.grow(layout)
-        states = model.backbone(pieces, layout, model.rule.dense(layout, known), cache=self._cache)
+        states = model.backbone(tokens, layout, model.rule.dense(layout, known), cache=self._cache)
         if self._way.asks:
-            self._cache.keep(self._cache.length - 1)  # [MASK] has said its piece, which takes its place
+            self._cache.keep(self._cache.length - 1)  # [MASK] has said its token, which takes its place
         return model.logits(states[:, -1]).float()
 
     def _behind(self, place: Layout) -> Layout:

@@ -1,9 +1,9 @@
-"""Writes several pieces a pass: autoregressive with one, non-autoregressive with all, and what lies between (BANG).
+"""Writes several tokens a pass: autoregressive with one, non-autoregressive with all, and what lies between (BANG).
 
-The prompt is read from all sides, what was written from left to right; behind it stand as many [MASK]s as pieces are
-said in a pass, each of which sees those before it (Qi et al. 2021). Then the pieces said take their places.
+The prompt is read from all sides, what was written from left to right; behind it stand as many [MASK]s as tokens are
+said in a pass, each of which sees those before it (Qi et al. 2021). Then the tokens said take their places.
 
-Letters: B rows, T tokens, N pieces a pass.
+Letters: B rows, T tokens, N tokens a pass.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from bothways.model import Cache
 
 
 class Streams:
-    """Rows of prompts and of what was written, read, and what comes next: N pieces at once."""
+    """Rows of prompts and of what was written, read, and what comes next: N tokens at once."""
 
     @torch.inference_mode()
     def __init__(self, reader: Reader, rows: Sequence[np.ndarray], *, prompts: Sequence[int], capacity: int) -> None:
         self._reader = reader
-        pieces, layout = reader.lay(rows, face="decoder", left=True)
+        tokens, layout = reader.lay(rows, face="decoder", left=True)
         prompt = torch.tensor(prompts, dtype=torch.int32, device=reader.device)[:, None]  # [B, 1]
         self._cache = Cache(
-            reader.model.config, rows=len(rows), capacity=pieces.shape[1] + capacity, like=reader.model.table
+            reader.model.config, rows=len(rows), capacity=tokens.shape[1] + capacity, like=reader.model.table
         )
         self._next = layout.map(lambda column: column[:, -1:])
         position = self._next.position + 1
         self._next = replace(self._next, position=position, step=position - prompt + 1)
         self._reader.states_after(
-            self._cache, pieces, replace(layout, step=(layout.position - prompt + 1).clamp(min=0))
+            self._cache, tokens, replace(layout, step=(layout.position - prompt + 1).clamp(min=0))
         )
 
     @torch.inference_mode()
     def ask(self, count: int) -> Tensor:
-        """Logits [B, count, V] of the pieces that come next."""
+        """Logits [B, count, V] of the tokens that come next."""
         length = self._cache.length
         ahead = torch.arange(count, dtype=torch.int32, device=self._reader.device)
         place = self._next.map(lambda column: column.expand(-1, count))
@@ -53,30 +53,30 @@ class Streams:
         return logits
 
     @torch.inference_mode()
-    def add(self, pieces: np.ndarray) -> None:
-        """Writes pieces [B, N] in every row."""
-        count = pieces.shape[1]
+    def add(self, tokens: np.ndarray) -> None:
+        """Writes tokens [B, N] in every row."""
+        count = tokens.shape[1]
         ahead = torch.arange(count, dtype=torch.int32, device=self._reader.device)
         place = self._next.map(lambda column: column.expand(-1, count))
         self._reader.states_after(
             self._cache,
-            torch.from_numpy(pieces).to(self._reader.device),
+            torch.from_numpy(tokens).to(self._reader.device),
             replace(place, position=place.position + ahead, step=place.step + ahead),
         )
         self._next = replace(self._next, position=self._next.position + count, step=self._next.step + count)
 
 
 def write_streams(reader: Reader, texts: Sequence[GrowingText], writing: Writing) -> None:
-    """Writes all texts to their end, in as many passes as `steps` says; None: one piece a pass.
+    """Writes all texts to their end, in as many passes as `steps` says; None: one token a pass.
 
     Raises:
-        UsageError: more pieces a pass than the model was taught.
+        UsageError: more tokens a pass than the model was taught.
     """
     steps, streams = writing.steps or writing.max_new_tokens, reader.trained.decoding["streams"]
     count = -(-writing.max_new_tokens // steps) if steps else 1
     if count > streams:
         raise UsageError(
-            f"{steps} steps for {writing.max_new_tokens} pieces are {count} at once, and this model was taught to say "
+            f"{steps} steps for {writing.max_new_tokens} tokens are {count} at once, and this model was taught to say "
             f"{streams}: give it {-(-writing.max_new_tokens // streams)} steps, or pretrain bang(streams={count})"
         )
     while growing := [text for text in texts if text.left]:
@@ -85,7 +85,7 @@ def write_streams(reader: Reader, texts: Sequence[GrowingText], writing: Writing
 
 @torch.inference_mode()
 def _grow(reader: Reader, texts: Sequence[GrowingText], writing: Writing, count: int) -> None:
-    """Adds pieces to all texts until none grows or one needs its older half forgotten."""
+    """Adds tokens to all texts until none grows or one needs its older half forgotten."""
     vocabulary, room = reader.tokenizer.vocabulary, reader.model.config.length - count
     for text in texts:
         text.forget(len(text.new), room)
@@ -98,10 +98,10 @@ def _grow(reader: Reader, texts: Sequence[GrowingText], writing: Writing, count:
         logits[:, reader.silent(vocabulary.ends)] = -torch.inf
         chances = np.concatenate([text.stream.random(count) for text in texts])
         drawn = np.asarray(writing.drawing(logits, chances)).reshape(len(texts), count)
-        for text, pieces in zip(texts, drawn.tolist(), strict=True):
-            for piece in pieces:
+        for text, tokens in zip(texts, drawn.tolist(), strict=True):
+            for token in tokens:
                 if text.left:
-                    text.add(piece, vocabulary.ends)
+                    text.add(token, vocabulary.ends)
         if number == rounds - 1 or not any(text.left for text in texts):
             return
         streams.add(drawn)

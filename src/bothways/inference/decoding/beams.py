@@ -1,6 +1,6 @@
 """Beam search: of many ways to go on, the likeliest that are found.
 
-Letters: M live candidates of one text, K best pieces of each.
+Letters: M live candidates of one text, K best tokens of each.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from bothways.inference.decoding.autoregressive import NextPiece, Onwards
+from bothways.inference.decoding.autoregressive import NextToken, Onwards
 from bothways.inference.decoding.options import GrowingText, Writing
 from bothways.inference.decoding.sampling import forbid_repeats
 from bothways.inference.engine import Reader
@@ -19,9 +19,9 @@ from bothways.inference.engine import Reader
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A way to go on: the pieces written, and the sum of their log-probabilities in nats."""
+    """A way to go on: the tokens written, and the sum of their log-probabilities in nats."""
 
-    pieces: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
     nats: float = 0.0
 
 
@@ -33,8 +33,8 @@ class Search:
     live: list[Candidate] = field(default_factory=lambda: [Candidate()])
     closed: list[tuple[float, Candidate]] = field(default_factory=list)
 
-    def step(self, nats: np.ndarray, pieces: np.ndarray, *, ends: Collection[int], writing: Writing) -> list[int]:
-        """Goes on with the best: log-probabilities [M, K] and pieces [M, K], of every live candidate the K best.
+    def step(self, nats: np.ndarray, tokens: np.ndarray, *, ends: Collection[int], writing: Writing) -> list[int]:
+        """Goes on with the best: log-probabilities [M, K] and tokens [M, K], of every live candidate the K best.
 
         A candidate is closed if what ends a text is among the best after it; with as many closed ones as there are
         beams, the search is over. Returns for each of the new live candidates the one it goes on from.
@@ -47,10 +47,10 @@ class Search:
             np.argsort(-sums, axis=None, kind="stable")[: max(2, 1 + len(ends)) * writing.beams].tolist()
         ):
             parent, which = divmod(at, sums.shape[1])
-            grown = Candidate((*self.live[parent].pieces, int(pieces[parent, which])), float(sums[parent, which]))
+            grown = Candidate((*self.live[parent].tokens, int(tokens[parent, which])), float(sums[parent, which]))
             if grown.nats == -np.inf:
                 break
-            if grown.pieces[-1] in ends:
+            if grown.tokens[-1] in ends:
                 if rank < writing.beams:
                     self._close(grown, writing.length_penalty)
             elif len(live) < writing.beams:
@@ -58,7 +58,7 @@ class Search:
                 parents.append(parent)
         if len(self.closed) >= writing.beams:
             live = []
-        elif live and len(live[0].pieces) == self.text.limit:
+        elif live and len(live[0].tokens) == self.text.limit:
             for candidate in live:
                 self._close(candidate, writing.length_penalty)
             live = []
@@ -66,13 +66,13 @@ class Search:
         return parents if live else []
 
     def _close(self, candidate: Candidate, penalty: float) -> None:
-        score = candidate.nats / ((5 + len(candidate.pieces)) / 6) ** penalty
+        score = candidate.nats / ((5 + len(candidate.tokens)) / 6) ** penalty
         self.closed.append((score, candidate))
 
     def finish(self, ends: Collection[int]) -> None:
         """The best closed candidate becomes what was written."""
         _, best = max(self.closed, key=lambda scored: scored[0])
-        self.text.new = [piece for piece in best.pieces if piece not in ends]
+        self.text.new = [token for token in best.tokens if token not in ends]
         self.text.ended = True
 
 
@@ -93,27 +93,27 @@ def _grow(reader: Reader, way: Onwards, searches: Sequence[Search], writing: Wri
     silent, wide = reader.silent_onwards(ends), max(2, 1 + len(ends)) * writing.beams
     rows, prompts = [], []
     for one in searches:
-        one.text.forget(len(one.live[0].pieces), room)
-        rows += [one.text.row(candidate.pieces) for candidate in one.live]
+        one.text.forget(len(one.live[0].tokens), room)
+        rows += [one.text.row(candidate.tokens) for candidate in one.live]
         prompts += [one.text.prompt] * len(one.live)
-    most = max(one.text.limit - len(one.live[0].pieces) for one in searches)
+    most = max(one.text.limit - len(one.live[0].tokens) for one in searches)
     rounds = min(1 + room - max(map(len, rows)), most)
-    told = NextPiece(reader, way, rows, prompts=prompts, rounds=rounds)
+    told = NextToken(reader, way, rows, prompts=prompts, rounds=rounds)
     for number in range(rounds):
         nats = told.logits.log_softmax(-1)
         nats[:, silent] = -torch.inf
-        written = (way.counted(one.text.begun, candidate.pieces) for one in searches for candidate in one.live)
+        written = (way.counted(one.text.begun, candidate.tokens) for one in searches for candidate in one.live)
         forbid_repeats(nats, written, writing.no_repeat)
         best = nats.topk(min(wide, nats.shape[-1]))
-        values, pieces = best.values.double().cpu().numpy(), best.indices.cpu().numpy()
+        values, tokens = best.values.double().cpu().numpy(), best.indices.cpu().numpy()
         parents: list[int] = []
         first = 0
         for one in searches:
             rows_of = slice(first, first := first + len(one.live))
             if one.live:
-                found = one.step(values[rows_of], pieces[rows_of], ends=ends, writing=writing)
+                found = one.step(values[rows_of], tokens[rows_of], ends=ends, writing=writing)
                 parents += [rows_of.start + parent for parent in found]
         if not parents or number == rounds - 1:
             return
         told.select(parents)
-        told.add(np.array([candidate.pieces[-1] for one in searches for candidate in one.live]))
+        told.add(np.array([candidate.tokens[-1] for one in searches for candidate in one.live]))

@@ -28,21 +28,21 @@ class CleanBlocks:
     @torch.inference_mode()
     def __init__(self, reader: Reader, rows: Sequence[np.ndarray], *, size: int, rounds: int) -> None:
         self._reader, self._size = reader, size
-        pieces, layout = reader.lay(rows, face="decoder", left=True)
-        capacity = pieces.shape[1] + (rounds + 1) * size
+        tokens, layout = reader.lay(rows, face="decoder", left=True)
+        capacity = tokens.shape[1] + (rounds + 1) * size
         self._cache = Cache(reader.model.config, rows=len(rows), capacity=capacity, like=reader.model.table)
         starts = torch.tensor([len(row) for row in rows], dtype=torch.int32, device=reader.device)
         position = starts[:, None] + torch.arange(size, dtype=torch.int32, device=reader.device)  # [B, S]
         zeros = torch.zeros_like(position)
         self._next = Layout(zeros, position // size, zeros, position, zeros.bool(), zeros)
-        if pieces.shape[1]:
-            self._reader.states_after(self._cache, pieces, replace(layout, step=layout.position // size))
+        if tokens.shape[1]:
+            self._reader.states_after(self._cache, tokens, replace(layout, step=layout.position // size))
 
     @torch.inference_mode()
-    def noisy(self, pieces: np.ndarray) -> Tensor:
-        """The states [B, S, D] of the next block, some of whose pieces [B, S] are [MASK]."""
+    def noisy(self, tokens: np.ndarray) -> Tensor:
+        """The states [B, S, D] of the next block, some of whose tokens [B, S] are [MASK]."""
         length = self._cache.length
-        fed = torch.from_numpy(pieces).to(self._reader.device)
+        fed = torch.from_numpy(tokens).to(self._reader.device)
         states = self._reader.states_after(
             self._cache, fed, replace(self._next, group=torch.ones_like(self._next.group))
         )
@@ -50,9 +50,9 @@ class CleanBlocks:
         return states
 
     @torch.inference_mode()
-    def add(self, pieces: np.ndarray) -> None:
+    def add(self, tokens: np.ndarray) -> None:
         """The next block [B, S] is clean now."""
-        self._reader.states_after(self._cache, torch.from_numpy(pieces).to(self._reader.device), self._next)
+        self._reader.states_after(self._cache, torch.from_numpy(tokens).to(self._reader.device), self._next)
         position = self._next.position + self._size
         self._next = replace(self._next, position=position, step=position // self._size)
 
@@ -80,16 +80,16 @@ def _grow(reader: Reader, texts: Sequence[GrowingText], writing: Writing) -> Non
     for number in range(rounds):
         hidden = []
         for text, known in zip(texts, rest, strict=True):
-            piece = vocabulary.mask if text.left else vocabulary.pad  # of a finished text nobody reads on
-            block = np.append(known, np.full(size - len(known), piece))
+            token = vocabulary.mask if text.left else vocabulary.pad  # of a finished text nobody reads on
+            block = np.append(known, np.full(size - len(known), token))
             unmasking = writing.unmasking(size - len(known))
             hidden.append(HiddenRow(block, mask=vocabulary.mask, stream=text.stream, unmasking=unmasking))
         while any(len(row.places) for row in hidden):
-            states = blocks.noisy(np.stack([row.pieces for row in hidden]))
+            states = blocks.noisy(np.stack([row.tokens for row in hidden]))
             say(reader, states, hidden, writing.drawing)
         for text, row, known in zip(texts, hidden, rest, strict=True):
-            text.write(row.pieces[len(known) :])
+            text.write(row.tokens[len(known) :])
         if number == rounds - 1 or not any(text.left for text in texts):
             return
-        blocks.add(np.stack([row.pieces for row in hidden]))
+        blocks.add(np.stack([row.tokens for row in hidden]))
         rest = [row[:0] for row in rows]

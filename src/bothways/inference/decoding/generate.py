@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bothways.errors import UsageError
-from bothways.inference.decoding.autoregressive import ONWARDS, NextPiece, Onwards
+from bothways.inference.decoding.autoregressive import ONWARDS, NextToken, Onwards
 from bothways.inference.decoding.bang import write_streams
 from bothways.inference.decoding.beams import search
 from bothways.inference.decoding.block_diffusion import write_blocks
@@ -23,7 +23,7 @@ from bothways.model import Trained
 ROWS_AT_ONCE = 32
 IN_STEPS = {"streams": write_streams, "blocks": write_blocks, "unmask": write_masked}
 OTHERWISE = IN_STEPS | {"fragment": partial(write_masked, tell=write_fragments)}
-"""Ways of writing that do not ask for the next piece alone."""
+"""Ways of writing that do not ask for the next token alone."""
 
 
 def way_of_writing(trained: Trained, *, in_steps: bool = False) -> str | None:
@@ -33,7 +33,7 @@ def way_of_writing(trained: Trained, *, in_steps: bool = False) -> str | None:
 
 
 def extend(reader: Reader, prompts: Sequence[str], writing: Writing) -> list[str]:
-    """Every prompt with its continuation, which ends after `max_new_tokens` pieces or at one that ends a text (left
+    """Every prompt with its continuation, which ends after `max_new_tokens` tokens or at one that ends a text (left
     out): [SEP], or in a model of others what its generation_config.json or config.json names as eos_token_id.
 
     Where the objective taught to read from right to left alone, the prompt is the end of a text, and what is written
@@ -51,14 +51,14 @@ def extend(reader: Reader, prompts: Sequence[str], writing: Writing) -> list[str
         raise reader.cannot("decoder" if writing.steps is None else "unmask")
     if way in OTHERWISE and (writing.beams is not None or writing.no_repeat is not None):
         raise UsageError(
-            "beams and no_repeat are for models that say one next piece after the other, and this one writes "
+            "beams and no_repeat are for models that say one next token after the other, and this one writes "
             f"by {way}: leave them out"
         )
     if way not in ("blocks", "unmask") and writing.order != "confidence":
         raise UsageError("order is for unmasking, and this model writes from left to right: leave it out")
     backward = way in ONWARDS and ONWARDS[way].backward
     begun = [_begun(reader, prompt, writing) for prompt in prompts]
-    begun = [pieces[::-1] for pieces in begun] if backward else begun
+    begun = [tokens[::-1] for tokens in begun] if backward else begun
     order = sorted(range(len(prompts)), key=lambda number: len(begun[number]))
     result = [""] * len(prompts)
     at_once = max(1, ROWS_AT_ONCE // (writing.beams or 1))
@@ -86,43 +86,43 @@ def extend(reader: Reader, prompts: Sequence[str], writing: Writing) -> list[str
 
 
 def _begun(reader: Reader, prompt: str, writing: Writing) -> np.ndarray:
-    """The pieces of a prompt, without what stands before every text where the prompt writes that out."""
+    """The tokens of a prompt, without what stands before every text where the prompt writes that out."""
     if not writing.special_tokens:
         return np.array(reader.tokenizer.encode(prompt), dtype=np.int64)
-    pieces, (before, _) = np.array(reader.tokenizer.encode_named(prompt), dtype=np.int64), reader.around(closed=False)
-    return pieces[len(before) :] if tuple(pieces[: len(before)].tolist()) == before else pieces
+    tokens, (before, _) = np.array(reader.tokenizer.encode_named(prompt), dtype=np.int64), reader.around(closed=False)
+    return tokens[len(before) :] if tuple(tokens[: len(before)].tolist()) == before else tokens
 
 
-def _opening(reader: Reader, pieces: np.ndarray, *, backward: bool) -> tuple[int, ...]:
+def _opening(reader: Reader, tokens: np.ndarray, *, backward: bool) -> tuple[int, ...]:
     """What is read before the prompt; from right to left [SEP]."""
     if backward:
         return (reader.tokenizer.vocabulary.sep,)
     before, _ = reader.around(closed=False)
-    return before if before or len(pieces) else reader.tokenizer.nothing
+    return before if before or len(tokens) else reader.tokenizer.nothing
 
 
 def _draw(reader: Reader, way: Onwards, texts: Sequence[GrowingText], writing: Writing) -> None:
-    """Writes all texts to their end, one piece after the other."""
+    """Writes all texts to their end, one token after the other."""
     while growing := [text for text in texts if text.left]:
         _grow(reader, way, growing, writing)
 
 
 @torch.inference_mode()
 def _grow(reader: Reader, way: Onwards, texts: Sequence[GrowingText], writing: Writing) -> None:
-    """Adds pieces to all texts until none grows or one needs its older half forgotten."""
+    """Adds tokens to all texts until none grows or one needs its older half forgotten."""
     ends, room = way.ends(reader.tokenizer.vocabulary), reader.model.config.length - way.asks
     silent = reader.silent_onwards(ends)
     for text in texts:
         text.forget(len(text.new), room)
     rows = [text.row(text.new) for text in texts]
     rounds = min(1 + room - max(map(len, rows)), max(text.left for text in texts))
-    told = NextPiece(reader, way, rows, prompts=[text.prompt for text in texts], rounds=rounds)
+    told = NextToken(reader, way, rows, prompts=[text.prompt for text in texts], rounds=rounds)
     for number in range(rounds):
         told.logits[:, silent] = -torch.inf
         forbid_repeats(told.logits, (way.counted(text.begun, text.new) for text in texts), writing.no_repeat)
         drawn = writing.drawing(told.logits, np.array([text.stream.random() for text in texts]))
-        for text, piece in zip(texts, drawn.tolist(), strict=True):
-            text.add(piece, ends)
+        for text, token in zip(texts, drawn.tolist(), strict=True):
+            text.add(token, ends)
         if number == rounds - 1 or not any(text.left for text in texts):
             return
         told.add(drawn)

@@ -1,6 +1,6 @@
-"""Writes a hidden run of pieces from left to right, as the decoder of MASS does (Song et al. 2019, section 3).
+"""Writes a hidden run of tokens from left to right, as the decoder of MASS does (Song et al. 2019, section 3).
 
-The text around the run is read once, from all sides, its [MASK]s seen by nobody behind it. Then each piece is said by
+The text around the run is read once, from all sides, its [MASK]s seen by nobody behind it. Then each token is said by
 the one before it, which stands in its own place.
 
 Letters: B rows, T tokens.
@@ -31,10 +31,10 @@ def write_fragments(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing)
     for row in rows:
         if len(row.places) and row.places[-1] - row.places[0] >= len(row.places):
             raise UsageError(
-                "this model writes one run of hidden pieces, and there are several apart: write one [GAP], or [MASK]s "
+                "this model writes one run of hidden tokens, and there are several apart: write one [GAP], or [MASK]s "
                 "one behind the other"
             )
-    for batch in reader.batches([len(row.pieces) for row in rows]):
+    for batch in reader.batches([len(row.tokens) for row in rows]):
         _write(reader, [rows[i] for i in batch if len(rows[i].places)], drawing)
 
 
@@ -43,13 +43,13 @@ def _write(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
     if not rows:
         return
     model, vocabulary = reader.model, reader.tokenizer.vocabulary
-    pieces, layout = reader.lay([row.pieces for row in rows], face="encoder", left=True)
-    layout = replace(layout, hidden=pieces == vocabulary.mask)
+    tokens, layout = reader.lay([row.tokens for row in rows], face="encoder", left=True)
+    layout = replace(layout, hidden=tokens == vocabulary.mask)
     counts = [len(row.places) for row in rows]
-    cache = Cache(model.config, rows=len(rows), capacity=pieces.shape[1] + max(counts), like=model.table)
-    reader.states_after(cache, pieces, layout)
+    cache = Cache(model.config, rows=len(rows), capacity=tokens.shape[1] + max(counts), like=model.table)
+    reader.states_after(cache, tokens, layout)
     before = np.array([[row.places[0] - 1] for row in rows])  # [B, 1]
-    fed = np.array([row.pieces[at] for row, at in zip(rows, before, strict=True)])
+    fed = np.array([row.tokens[at] for row, at in zip(rows, before, strict=True)])
     for turn in range(max(counts)):
         position = torch.from_numpy((before + turn).astype(np.int32)).to(reader.device)
         zeros = torch.zeros_like(position)
@@ -59,7 +59,7 @@ def _write(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
         logits[:, reader.silent()] = -torch.inf
         drawn = drawing(logits, np.array([row.stream.random() for row in rows]))
         nats = logits.log_softmax(-1).cpu().numpy()
-        for number, (row, piece, count) in enumerate(zip(rows, drawn.tolist(), counts, strict=True)):
+        for number, (row, token, count) in enumerate(zip(rows, drawn.tolist(), counts, strict=True)):
             if turn < count:
-                row.say_first(piece, float(nats[number, piece]))
+                row.say_first(token, float(nats[number, token]))
         fed = np.asarray(drawn)[:, None]

@@ -35,19 +35,19 @@ class Options(TypedDict, total=False):
 class Writing:
     """How a text is continued.
 
-    max_new_tokens  how many pieces to add at most
-    temperature     the logits are divided by it; 0 takes the likeliest piece every time
-    top_k           draw among the so many likeliest pieces only
-    top_p           draw among the likeliest pieces that hold this share together
+    max_new_tokens  how many tokens to add at most
+    temperature     the logits are divided by it; 0 takes the likeliest token every time
+    top_k           draw among the so many likeliest tokens only
+    top_p           draw among the likeliest tokens that hold this share together
     seed            prompt i draws from a random stream of (seed, i)
     beams           instead of drawing, look for the likeliest text, with so many candidates at a time
-    length_penalty  of beams: the sum of the log-probabilities is divided by ((5 + pieces) / 6) to this power, [SEP]
+    length_penalty  of beams: the sum of the log-probabilities is divided by ((5 + tokens) / 6) to this power, [SEP]
                     counted, so 0 is for short texts and 1 for long ones (GNMT, Wu et al. 2016, section 7, equation 14)
-    no_repeat       no run of so many pieces comes twice; the prompt counts, unless it is read from all sides: such a
+    no_repeat       no run of so many tokens comes twice; the prompt counts, unless it is read from all sides: such a
                     source may be quoted
-    steps           of unmasking: in how many passes everything is said; None: one piece a pass
+    steps           of unmasking: in how many passes everything is said; None: one token a pass
     order           of unmasking: the most confident places first, or places at random
-    special_tokens  the names of special pieces in the prompt are those pieces, as a chat template writes them; else
+    special_tokens  the names of special tokens in the prompt are those tokens, as a chat template writes them; else
                     they are characters
     """
 
@@ -65,7 +65,7 @@ class Writing:
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 0:
-            raise UsageError(f"max_new_tokens is how many pieces to add, 0 or more, got {self.max_new_tokens}")
+            raise UsageError(f"max_new_tokens is how many tokens to add, 0 or more, got {self.max_new_tokens}")
         if self.seed < 0:
             raise UsageError(f"seed is a whole number, 0 or more, got {self.seed}")
         if self.beams is not None and self.beams < 1:
@@ -92,9 +92,9 @@ class Writing:
 class Unmasking:
     """How hidden places are said: some of them in each of `steps` passes (LLaDA, Nie et al. 2025, section 2.4).
 
-    drawing  how a piece is chosen at every place
-    steps    how many passes; None, or more than there are places: one piece a pass
-    order    what is kept of a pass: the pieces of the highest probability, or some at random
+    drawing  how a token is chosen at every place
+    steps    how many passes; None, or more than there are places: one token a pass
+    order    what is kept of a pass: the tokens of the highest probability, or some at random
     """
 
     drawing: Drawing
@@ -110,14 +110,14 @@ class Unmasking:
 
 @dataclass(slots=True)
 class GrowingText:
-    """A text being written; the model reads its opening and the pieces from `start` on.
+    """A text being written; the model reads its opening and the tokens from `start` on.
 
-    begun   the prompt's pieces
+    begun   the prompt's tokens
     stream  its own random numbers
-    limit   how many pieces may be added
+    limit   how many tokens may be added
     new     those that were
     ended   nothing more is to be added
-    source  how many of the pieces are read as the prompt
+    source  how many of the tokens are read as the prompt
     opening what stands before the text, [CLS]
     """
 
@@ -136,11 +136,11 @@ class GrowingText:
 
     @property
     def left(self) -> int:
-        """How many pieces may still be added."""
+        """How many tokens may still be added."""
         return 0 if self.ended else self.limit - len(self.new)
 
     def forget(self, written: int, room: int) -> None:
-        """Where the opening and all pieces are more than `room`, the older half is forgotten for good.
+        """Where the opening and all tokens are more than `room`, the older half is forgotten for good.
 
         What is kept is then read as a prompt.
         """
@@ -150,36 +150,36 @@ class GrowingText:
             self.start -= room // 2
 
     def row(self, new: Sequence[int]) -> np.ndarray:
-        """The opening and the pieces that are read, `new` being what was written."""
+        """The opening and the tokens that are read, `new` being what was written."""
         return np.array([*self.opening, *[*self.begun.tolist(), *new][self.start :]], dtype=np.int64)
 
     @property
     def prompt(self) -> int:
-        """How many of the row's pieces, the opening counted, are the prompt."""
+        """How many of the row's tokens, the opening counted, are the prompt."""
         return len(self.opening) + self.source - self.start
 
-    def add(self, piece: int, ends: Collection[int]) -> None:
-        if piece in ends:
+    def add(self, token: int, ends: Collection[int]) -> None:
+        if token in ends:
             self.ended = True
         elif self.left:
-            self.new.append(piece)
+            self.new.append(token)
             self.ended = len(self.new) == self.limit
 
-    def write(self, pieces: np.ndarray) -> None:
-        """As many of the pieces as may be added."""
-        self.new += pieces[: self.left].tolist()
+    def write(self, tokens: np.ndarray) -> None:
+        """As many of the tokens as may be added."""
+        self.new += tokens[: self.left].tolist()
         self.ended = len(self.new) == self.limit
 
 
 def spell(tokenizer: Tokenizer, begun: Sequence[int] | np.ndarray, new: Sequence[int]) -> str:
-    """The new pieces as text that goes on from what stands before them; half a character, wherever, is left out."""
+    """The new tokens as text that goes on from what stands before them; half a character, wherever, is left out."""
     before, after = tokenizer.decode(begun), tokenizer.decode([*begun, *new])
     text = after.removeprefix(before) if after.startswith(before) else tokenizer.decode(new)
     return text.replace("\ufffd", "")
 
 
 def spell_before(tokenizer: Tokenizer, new: Sequence[int], begun: Sequence[int] | np.ndarray) -> str:
-    """The new pieces as text that goes on in what stands behind them."""
+    """The new tokens as text that goes on in what stands behind them."""
     behind, whole = tokenizer.decode(begun), tokenizer.decode([*new, *begun])
     text = whole.removesuffix(behind) if whole.endswith(behind) else tokenizer.decode(new)
     return text.replace("\ufffd", "")

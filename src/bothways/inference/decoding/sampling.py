@@ -1,4 +1,4 @@
-"""Which piece comes next, given the logits.
+"""Which token comes next, given the logits.
 
 Letters: B rows, V vocabulary.
 """
@@ -18,9 +18,9 @@ from bothways.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How the next piece is chosen from the logits.
+    """How the next token is chosen from the logits.
 
-    temperature  the logits are divided by it; 0 takes the likeliest piece
+    temperature  the logits are divided by it; 0 takes the likeliest token
     top_k        only among the so many likeliest; None: among all
     top_p        only among the likeliest that hold this share together (Holtzman et al. 2020, section 3.1)
     """
@@ -31,14 +31,14 @@ class Drawing:
 
     def __post_init__(self) -> None:
         if not self.temperature >= 0:
-            raise UsageError(f"temperature is 0 (the likeliest piece) or more, got {self.temperature}")
+            raise UsageError(f"temperature is 0 (the likeliest token) or more, got {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
-            raise UsageError(f"top_k is how many pieces to choose among, 1 or more, got {self.top_k}")
+            raise UsageError(f"top_k is how many tokens to choose among, 1 or more, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top_p is a share, above 0 and at most 1, got {self.top_p}")
 
     def __call__(self, logits: Tensor, chances: np.ndarray) -> np.ndarray:
-        """logits [B, V] float32, one number of 0..1 a row -> pieces [B]."""
+        """logits [B, V] float32, one number of 0..1 a row -> tokens [B]."""
         if self.temperature == 0:
             return logits.argmax(-1).cpu().numpy()
         best = (logits / self.temperature).sort(dim=-1, descending=True, stable=True)
@@ -55,16 +55,16 @@ class Drawing:
 
 
 def forbid_repeats(logits: Tensor, texts: Iterable[Sequence[int]], run: int | None) -> None:
-    """In row i of the logits [B, V], what would make a run of `run` pieces come again in text i; None: nothing."""
+    """In row i of the logits [B, V], what would make a run of `run` tokens come again in text i; None: nothing."""
     for row, text in enumerate(texts if run else ()):
         logits[row, repeating(text, run or 0)] = -torch.inf
 
 
 def repeating(written: Sequence[int], run: int) -> np.ndarray:
-    """The pieces that, written next, would make a run of `run` pieces come a second time."""
-    pieces = np.asarray(written, dtype=np.int64)
-    if len(pieces) < run:
-        return pieces[:0]
-    runs = sliding_window_view(pieces, run)  # [N, run]
-    begun = (runs[:, :-1] == pieces[len(pieces) - run + 1 :]).all(1)
+    """The tokens that, written next, would make a run of `run` tokens come a second time."""
+    tokens = np.asarray(written, dtype=np.int64)
+    if len(tokens) < run:
+        return tokens[:0]
+    runs = sliding_window_view(tokens, run)  # [N, run]
+    begun = (runs[:, :-1] == tokens[len(tokens) - run + 1 :]).all(1)
     return np.asarray(runs[begun, -1])

@@ -23,16 +23,16 @@ from bothways.inference.engine import LOGITS_AT_ONCE, Reader
 class HiddenRow:
     """A row with [MASK]s in it, some of which are said in every pass.
 
-    pieces  the row
+    tokens  the row
     places  [N] where it still is hidden
     nats    [T] the log-probability of what was said, in the pass that said it; 0 where nothing was hidden
     """
 
-    def __init__(self, pieces: np.ndarray, *, mask: int, stream: np.random.Generator, unmasking: Unmasking) -> None:
-        self.pieces = pieces.copy()
-        self.places = np.flatnonzero(pieces == mask)
+    def __init__(self, tokens: np.ndarray, *, mask: int, stream: np.random.Generator, unmasking: Unmasking) -> None:
+        self.tokens = tokens.copy()
+        self.places = np.flatnonzero(tokens == mask)
         self.said: list[int] = []  # places, in the order in which they were said
-        self.nats = np.zeros(len(pieces))
+        self.nats = np.zeros(len(tokens))
         self.stream = stream
         self._unmasking = unmasking
         count = len(self.places)
@@ -43,20 +43,20 @@ class HiddenRow:
         """[N] random numbers of 0..1, for one pass."""
         return self.stream.random(len(self.places))
 
-    def keep(self, pieces: np.ndarray, nats: np.ndarray) -> None:
+    def keep(self, tokens: np.ndarray, nats: np.ndarray) -> None:
         """Of what a pass would say in the hidden places [N], this pass's part is said; the rest stays hidden."""
         confident = self._unmasking.order == "confidence"
         order = np.argsort(-nats, kind="stable") if confident else self.stream.permutation(len(nats))
         kept = order[: self._counts.pop(0)]
-        self._say(kept, pieces[kept], nats[kept])
+        self._say(kept, tokens[kept], nats[kept])
 
-    def say_first(self, piece: int, nats: float) -> None:
+    def say_first(self, token: int, nats: float) -> None:
         """The first hidden place is said."""
-        self._say(np.array([0]), np.array([piece]), np.array([nats]))
+        self._say(np.array([0]), np.array([token]), np.array([nats]))
 
-    def _say(self, kept: np.ndarray, pieces: np.ndarray, nats: np.ndarray) -> None:
+    def _say(self, kept: np.ndarray, tokens: np.ndarray, nats: np.ndarray) -> None:
         self.said += self.places[kept].tolist()
-        self.pieces[self.places[kept]] = pieces
+        self.tokens[self.places[kept]] = tokens
         self.nats[self.places[kept]] = nats
         self.places = np.delete(self.places, kept)
 
@@ -69,55 +69,55 @@ def unmask(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
     """Says all hidden places of the rows, which are read from all sides, or in the order in which they become known."""
     before, in_order = reader.trained.hidden == "before", "any-order" in reader.trained.decoding
     while waiting := [row for row in rows if len(row.places)]:
-        for batch in reader.batches([len(row.pieces) for row in waiting]):
+        for batch in reader.batches([len(row.tokens) for row in waiting]):
             some = [waiting[i] for i in batch]
             if in_order:
                 states = _in_order(reader, some)
             else:
-                states = reader.read([row.pieces for row in some], face="encoder")
+                states = reader.read([row.tokens for row in some], face="encoder")
             say(reader, states, some, drawing, before=before)
 
 
 @torch.inference_mode()
 def _in_order(reader: Reader, rows: Sequence[HiddenRow]) -> Tensor:
-    """States [B, T, D] as an any-order model has them: the special pieces are known first, then what is shown, from
+    """States [B, T, D] as an any-order model has them: the special tokens are known first, then what is shown, from
     left to right, then what was said, in that order; and each hidden place asks without seeing the others."""
-    pieces, layout = reader.lay([row.pieces for row in rows], face="encoder")
+    tokens, layout = reader.lay([row.tokens for row in rows], face="encoder")
     special = sorted(reader.tokenizer.vocabulary.special)
-    step, group = np.zeros(pieces.shape, dtype=np.int32), np.zeros(pieces.shape, dtype=np.int32)
+    step, group = np.zeros(tokens.shape, dtype=np.int32), np.zeros(tokens.shape, dtype=np.int32)
     for number, row in enumerate(rows):
-        asked = np.isin(np.arange(len(row.pieces)), row.places)
-        shown = ~np.isin(row.pieces, special) & ~asked
+        asked = np.isin(np.arange(len(row.tokens)), row.places)
+        shown = ~np.isin(row.tokens, special) & ~asked
         shown[row.said] = False
         order = [*np.flatnonzero(shown).tolist(), *row.said]
         step[number, order] = 1 + np.arange(len(order))
         step[number, row.places] = 1 + len(order)
         group[number, row.places] = 1 + np.arange(len(row.places))
-    turns, groups = (torch.from_numpy(column).to(pieces.device) for column in (step, group))
+    turns, groups = (torch.from_numpy(column).to(tokens.device) for column in (step, group))
     layout = replace(layout, step=turns, group=groups)
-    states: Tensor = reader.model.backbone(pieces, layout, reader.model.rule.dense(layout))
+    states: Tensor = reader.model.backbone(tokens, layout, reader.model.rule.dense(layout))
     return states
 
 
 @torch.inference_mode()
 def say(reader: Reader, states: Tensor, rows: Sequence[HiddenRow], drawing: Drawing, *, before: bool = False) -> None:
-    """One pass: states [B, T, D] of the rows' pieces."""
+    """One pass: states [B, T, D] of the rows' tokens."""
     owner = np.repeat(np.arange(len(rows)), [len(row.places) for row in rows])  # [N]
     asked = np.concatenate([row.places for row in rows]) - before  # [N]
     hidden = states[torch.from_numpy(owner).to(states.device), torch.from_numpy(asked).to(states.device)]  # [N, D]
     chances = np.concatenate([row.chances() for row in rows])
     chunk = max(1, LOGITS_AT_ONCE // reader.model.config.vocabulary)
-    pieces, nats = np.zeros(len(owner), dtype=np.int64), np.zeros(len(owner))
+    tokens, nats = np.zeros(len(owner), dtype=np.int64), np.zeros(len(owner))
     for start in range(0, len(owner), chunk):
         part = slice(start, start + chunk)
         logits = reader.model.logits(hidden[part]).float()
         logits[:, reader.silent()] = -torch.inf
-        pieces[part] = drawing(logits, chances[part])
-        drawn = torch.from_numpy(pieces[part]).to(logits.device)[:, None]
+        tokens[part] = drawing(logits, chances[part])
+        drawn = torch.from_numpy(tokens[part]).to(logits.device)[:, None]
         nats[part] = (logits.gather(1, drawn)[:, 0] - logits.logsumexp(-1)).cpu().numpy()
     for number, row in enumerate(rows):
         if len(row.places):
-            row.keep(pieces[owner == number], nats[owner == number])
+            row.keep(tokens[owner == number], nats[owner == number])
 
 
 def write_masked(reader: Reader, texts: Sequence[GrowingText], writing: Writing, *, tell: Tell | None = None) -> None:
@@ -137,4 +137,4 @@ def write_masked(reader: Reader, texts: Sequence[GrowingText], writing: Writing,
             counts.append(count)
         (tell or unmask)(reader, rows, writing.drawing)
         for text, row, count in zip(growing, rows, counts, strict=True):
-            text.write(row.pieces[-count:])
+            text.write(row.tokens[-count:])

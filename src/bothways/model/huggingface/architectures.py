@@ -207,11 +207,11 @@ def config_json(
     kind, name = architecture(config, face)
     if config.vocabulary < vocabulary.size:
         raise ModelError(
-            f"the tokenizer has {vocabulary.size} pieces, the model {config.vocabulary}: they do not belong together"
+            f"the tokenizer has {vocabulary.size} tokens, the model {config.vocabulary}: they do not belong together"
         )
     if kind == "roberta" and vocabulary.pad != ROBERTA_PAD:
         raise ModelError(
-            f"RoBERTa's padding is piece {ROBERTA_PAD}, this tokenizer's is {vocabulary.pad}, and the classic shape "
+            f"RoBERTa's padding is token {ROBERTA_PAD}, this tokenizer's is {vocabulary.pad}, and the classic shape "
             "with one segment is RoBERTa's: it cannot be saved. Set segments to 2."
         )
     shared = {

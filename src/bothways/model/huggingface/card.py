@@ -38,7 +38,7 @@ class Card:
     config      the model's shape
     parameters  how many weights
     about       the objective in a line, and where it comes from
-    facts       {what: how much}, in order: documents, pieces, bytes, hash of the data; steps, tokens, time
+    facts       {what: how much}, in order: documents, tokens, bytes, hash of the data; steps, tokens, time
     figures     {measure: {"this model": value, a baseline: value}}; a value that is not there is left open
     command     what made it
     """
@@ -76,7 +76,7 @@ class Card:
         reads = f", read {_READS[face]}" if face in _READS else ""
         text = (
             f"A language model of {self.parameters / 1e6:.1f} million weights ({config.layers} layers of width "
-            f"{config.width}, {config.vocabulary} pieces, texts of up to {config.length} pieces), pretrained from "
+            f"{config.width}, {config.vocabulary} tokens, texts of up to {config.length} tokens), pretrained from "
             f"scratch with Bothways. This folder is its {face}{reads}."
         )
         if others:
@@ -107,7 +107,7 @@ class Card:
         limits = [
             "It knows only what stood in the text above, and repeats what was wrong or hurtful there.",
             "It is small and not tuned to follow instructions, to chat or to be safe; what it says need not be true.",
-            f"It reads at most {self.config.length} pieces at a time.",
+            f"It reads at most {self.config.length} tokens at a time.",
         ]
         if face in ("encoder", "detector"):
             limits.append("Its sentence vectors are plain means of its states, not tuned for similarity.")
@@ -147,7 +147,7 @@ vectors = SentenceTransformer("path/to/this/folder").encode(["One sentence.", "A
 """
 
 _DETECTOR = """\
-The chance that each piece does not belong where it stands:
+The chance that each token does not belong where it stands:
 
 ```python
 from transformers import AutoTokenizer, DETECTOR

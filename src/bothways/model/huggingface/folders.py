@@ -360,6 +360,6 @@ def _flush(folder: Path) -> None:
 
 
 def _generation(vocabulary: Vocabulary, trained: Trained) -> dict[str, Any]:
-    """Where a text ends; what Bothways pretrained draws the next piece, never one that is no text."""
+    """Where a text ends; what Bothways pretrained draws the next token, never one that is no text."""
     drawn = {"do_sample": True, "suppress_tokens": sorted(vocabulary.special - vocabulary.ends)}
     return {**text_ids(vocabulary), **(drawn if trained.objective else {})}

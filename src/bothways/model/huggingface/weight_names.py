@@ -1,4 +1,4 @@
-"""What Hugging Face calls our weights, one table for each shape, read both ways; and our special pieces.
+"""What Hugging Face calls our weights, one table for each shape, read both ways; and our special tokens.
 
 One of our matrices may be several of theirs, laid one under the other (q, k and v).
 """
@@ -30,10 +30,10 @@ LLAMA_ANSWERS = "transformer."
 
 ROBERTA_PAD = 1
 ROBERTA_FIRST = ROBERTA_PAD + 1
-"""The row of RoBERTa's position table that is the first piece's: those before it are never read."""
+"""The row of RoBERTa's position table that is the first token's: those before it are never read."""
 
 _MODERN = {
-    "backbone.embeddings.pieces": ("model.embed_tokens",),
+    "backbone.embeddings.tokens": ("model.embed_tokens",),
     "backbone.norm": ("model.norm",),
     "words.untied": ("lm_head",),
     "heads.replaced.logit": ("difference",),  # of the classifier's two rows, see `_one_logit`
@@ -50,7 +50,7 @@ _MODERN_BLOCK = {
     "down": ("mlp.down_proj",),
 }
 _CLASSIC = {
-    "backbone.embeddings.pieces": ("embeddings.word_embeddings",),
+    "backbone.embeddings.tokens": ("embeddings.word_embeddings",),
     "backbone.embeddings.positions": ("embeddings.position_embeddings",),
     "backbone.embeddings.segments": ("embeddings.token_type_embeddings",),
     "backbone.embeddings.norm": ("embeddings.LayerNorm",),
@@ -146,7 +146,7 @@ def kind_of(config: ModelConfig) -> str:
 
 
 def text_ids(vocabulary: Vocabulary) -> dict[str, int | list[int]]:
-    """With which pieces a text begins, ends and is padded, as config.json and generation_config.json have it."""
+    """With which tokens a text begins, ends and is padded, as config.json and generation_config.json have it."""
     ends = sorted(vocabulary.ends)
     pad = vocabulary.pad if vocabulary.pad >= 0 else vocabulary.sep
     said: dict[str, int | list[int]] = {

@@ -1,4 +1,4 @@
-"""Fine-tuning: records to examples, examples to pieces, answers to scores; training, predicting, evaluating."""
+"""Fine-tuning: records to examples, examples to tokens, answers to scores; training, predicting, evaluating."""
 
 from bothways.training.finetuning.config import FinetuneConfig as FinetuneConfig
 from bothways.training.finetuning.predict import evaluate as evaluate

@@ -47,7 +47,7 @@ class FinetuneConfig(Frozen):
         default="half", description="from which chance on a label is given; tuned: what is best on the dev examples"
     )
     patience: int | None = Field(default=None, ge=1, description="epochs without a better score before it stops")
-    length: int | None = Field(default=None, ge=8, description="pieces of a text; left out: as the model, at most 512")
+    length: int | None = Field(default=None, ge=8, description="tokens of a text; left out: as the model, at most 512")
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     label_names: tuple[str, ...] = Field(
         default=(), description="of labels that are numbers in the files, from 0: [O, B-PER, I-PER]"

@@ -26,7 +26,7 @@ from bothways.training.finetuning.config import FinetuneConfig
 from bothways.training.finetuning.thresholds import check_thresholds
 
 Asked = tuple[Example, list[Encoded]]
-"""An example, and its parts as pieces."""
+"""An example, and its parts as tokens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,7 @@ def _curves(record: Record) -> Markup:
 
 
 def _lengths(record: Record) -> Markup:
-    about = "Pieces of the training texts, specials included, cut where the model ends. Columns double in width."
+    about = "Tokens of the training texts, specials included, cut where the model ends. Columns double in width."
     return tag(
         "section",
         tag("h2", "What it read"),
@@ -280,4 +280,4 @@ def _section(title: str, about: str, *content: Markup) -> Markup:
 def cut_texts(truncated: dict[str, int]) -> str:
     """How many were longer than is read, of which file."""
     counts = ", ".join(f"{truncated[side]} of {side}" for side in ("train", "dev", "test") if truncated.get(side))
-    return f"{counts}, at {truncated['length']} pieces" if counts else "none"
+    return f"{counts}, at {truncated['length']} tokens" if counts else "none"

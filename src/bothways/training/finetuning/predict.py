@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """A fine-tuned model with all that is needed to ask it; `length` is that of the longest text in pieces."""
+    """A fine-tuned model with all that is needed to ask it; `length` is that of the longest text in tokens."""
 
     task: Task
     model: Model
@@ -60,7 +60,7 @@ class Tuned:
         return cls(TASKS[answers.task].like(answers), model, reader.tokenizer, answers, reader.length)
 
     def encode(self, examples: Iterable[Example], skip: Skip = refuse) -> list[Asked]:
-        """The examples as pieces, without their right answers.
+        """The examples as tokens, without their right answers.
 
         Raises:
             DataError: one that cannot be read, unless such are skipped.

@@ -313,7 +313,7 @@ def _counted(run: Run) -> Callable[[int, float], list[Batch]]:
 
     def counted(step: int, progress: float) -> list[Batch]:
         made = batches(step, progress)
-        flops = [one.tokens * config.flops_per_token(length=one.pieces.shape[1], predicted=0.0) for one in made]
+        flops = [one.token_count * config.flops_per_token(length=one.tokens.shape[1], predicted=0.0) for one in made]
         notes["flops"] = notes.get("flops", 0.0) + sum(flops)
         return made
 

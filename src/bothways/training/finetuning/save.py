@@ -162,7 +162,7 @@ def _what(answers: Answers, kind: str) -> str:
         )
     if answers.characters:
         return (
-            f"It is a {kind}, which transformers loads. Every character is a word to it, with pieces of its own; "
-            "transformers' pipeline lays pieces across characters, and would get other tags"
+            f"It is a {kind}, which transformers loads. Every character is a word to it, with tokens of its own; "
+            "transformers' pipeline lays tokens across characters, and would get other tags"
         )
     return f"It is a {kind} and needs no code of ours"

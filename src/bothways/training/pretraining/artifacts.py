@@ -25,7 +25,7 @@ from bothways.training.pretraining.batches import bits_per_nat, validation_rows
 from bothways.training.pretraining.setup import Run, networks_of
 from bothways.training.pretraining.showcase import samples
 
-COUNTED = 1 << 26  # pieces whose documents are measured for the report
+COUNTED = 1 << 26  # tokens whose documents are measured for the report
 VERSIONS = ("torch", "numpy", "tokenizers", "safetensors")
 
 
@@ -42,8 +42,8 @@ def begin(run: Run) -> None:
         | {"python": platform.python_version()},
         data={
             "fingerprint": run.shards.fingerprint,
-            "train": statistics.train.model_dump(include={"documents", "pieces", "bytes"}),
-            "validation": statistics.validation.model_dump(include={"documents", "pieces", "bytes"}),
+            "train": statistics.train.model_dump(include={"documents", "tokens", "bytes"}),
+            "validation": statistics.validation.model_dump(include={"documents", "tokens", "bytes"}),
         },
         model={"parameters": run.model.parameter_count(), **run.model.config.model_dump()},
         machine={
@@ -60,10 +60,10 @@ def begin(run: Run) -> None:
 
 def count_baselines(shards: Shards, config: TrainingConfig) -> dict[str, dict[str, Any]]:
     """Unigram, bigram and trigram on the rows that a model is validated on: {name: its figures}."""
-    rows = [row.pieces for row in validation_rows(shards, config)]
-    pieces, _ = shards.train.read(0, shards.train.pieces)
+    rows = [row.tokens for row in validation_rows(shards, config)]
+    tokens, _ = shards.train.read(0, shards.train.token_count)
     factor = bits_per_nat(shards.validation)
-    found = baselines(pieces, rows, shards.vocabulary)
+    found = baselines(tokens, rows, shards.vocabulary)
     return {name: {**asdict(baseline), "bits_per_byte": baseline.nats * factor} for name, baseline in found.items()}
 
 
@@ -118,9 +118,9 @@ def _card(run: Run, trained: Trained, weights: Mapping[str, Tensor], config: Mod
         parameters=sum(weight.numel() for name, weight in weights.items() if not name.startswith("parts.")),
         about=f"{run.objective.about.summary} ({run.objective.about.paper})",
         facts={
-            "text": f"{data['documents']:,} documents, {data['pieces']:,} pieces, {data['bytes']:,} bytes",
+            "text": f"{data['documents']:,} documents, {data['tokens']:,} tokens, {data['bytes']:,} bytes",
             "fingerprint of the data": manifest["data"]["fingerprint"][:16],
-            "training": f"{run.state.step:,} steps, {run.state.tokens:,} pieces read, {run.seconds / 60:.1f} minutes "
+            "training": f"{run.state.step:,} steps, {run.state.tokens:,} tokens read, {run.seconds / 60:.1f} minutes "
             f"on {manifest['machine']['processor']}, {run.team.count} process(es), {run.precision}",
         },
         figures={

@@ -36,7 +36,7 @@ class TrainingBatches:
         size, first = self.config.micro_rows, step * self.config.rows
         starts = range(first + self.rank * size, first + self.config.rows, self.processes * size)
         samples = [self._sample(index, progress) for start in starts for index in range(start, start + size)]
-        samples.sort(key=lambda sample: len(sample.pieces))  # where scaffolding differs, least is padded
+        samples.sort(key=lambda sample: len(sample.tokens))  # where scaffolding differs, least is padded
         parts = (samples[i : i + size] for i in range(0, len(samples), size))
         return [_of_few_lengths(Batch.stack(part)).to(self.device) for part in parts]
 
@@ -68,7 +68,7 @@ def validation_rows(shards: Shards, config: TrainingConfig) -> list[Row]:
     """The validation split's rows, evenly spread when there are more than asked for."""
     rows = Rows(shards.validation, shards.vocabulary, length=config.length, seed=None)
     if not len(rows):
-        raise DataError(f"the validation split holds less than one row of {config.length} pieces. Prepare more text.")
+        raise DataError(f"the validation split holds less than one row of {config.length} tokens. Prepare more text.")
     wanted = min(len(rows), config.validation_rows)
     return [rows[i * len(rows) // wanted] for i in range(wanted)]
 
@@ -84,8 +84,8 @@ def validation_batches(objective: Objective, rows: Sequence[Row], config: Traini
 class Probe:
     """A quick question put to every model that can answer it, the same for all objectives that train the face.
 
-    next  the next piece, of every piece of the text, left to right
-    fill  hidden pieces (15 %, all shown as [MASK]), from both sides
+    next  the next token, of every token of the text, left to right
+    fill  hidden tokens (15 %, all shown as [MASK]), from both sides
     """
 
     name: str
@@ -107,5 +107,5 @@ def probes(objective: Objective, shards: Shards, rows: Sequence[Row], config: Tr
 
 
 def bits_per_nat(stream: Stream) -> float:
-    """Turns mean nats a predicted piece into bits a byte of text: every piece but [CLS] is predicted."""
-    return (stream.pieces - stream.documents) / (stream.bytes * math.log(2))
+    """Turns mean nats a predicted token into bits a byte of text: every token but [CLS] is predicted."""
+    return (stream.token_count - stream.documents) / (stream.bytes * math.log(2))

@@ -13,7 +13,7 @@ from bothways.model.config import SIZES
 from bothways.training.config import TrainingConfig
 
 STEP_TOKENS = {"tiny": 8192, "mini": 16384, "small": 32768, "base": 65536}
-"""Pieces in a step by size: tiny and mini by trial (docs/results.md), the others, never trained here, after them."""
+"""Tokens in a step by size: tiny and mini by trial (docs/results.md), the others, never trained here, after them."""
 
 
 def step_tokens_for(size: str) -> int:

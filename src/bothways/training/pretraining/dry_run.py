@@ -64,7 +64,7 @@ def rehearse(config: PretrainConfig) -> Rehearsal:
             body_parameters=run.model.config.body_parameters,
             steps=steps,
             tokens=steps * tokens,
-            epochs=steps * tokens / run.shards.manifest.train.pieces,
+            epochs=steps * tokens / run.shards.manifest.train.token_count,
             seconds=steps * pace,
             memory=_most_memory(),
             useful_share=tokens * run.cost.upto(1.0) / pace / run.peak,

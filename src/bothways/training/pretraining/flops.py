@@ -1,4 +1,4 @@
-"""What a run computes: counted FLOPs a piece of text, by phase.
+"""What a run computes: counted FLOPs a token of text, by phase.
 
 The convention (docs/training.md): matrix products only, two FLOPs a weight forward and twice that backward; attention
 over the whole row; the vocabulary head where a word is said. Scaffolding and a generator count, look-ups are free.
@@ -18,10 +18,10 @@ ROWS = 128  # that the count is averaged over
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """FLOPs of training on one piece of text.
+    """FLOPs of training on one token of text.
 
     ends   the progress at which each phase of the run ends
-    rates  FLOPs a piece in that phase
+    rates  FLOPs a token in that phase
     """
 
     ends: tuple[float, ...]

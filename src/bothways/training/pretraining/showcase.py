@@ -17,7 +17,7 @@ from bothways.text.characters import ALONE, LETTER, kind_of
 
 # A closing quote or bracket belongs to the sentence that ends before it.
 SENTENCE_END = re.compile(r"""(?:[.!?]+["'’”»)\]]*(?=\s)|[。！？…।॥؟۔]+["'’”」』）》〉】»)\]]*)\s*""")
-LONGEST, WORDS_IN_IT, CONTINUED = 110, (6, 2), 40  # characters; words, and where too few have as many; pieces
+LONGEST, WORDS_IN_IT, CONTINUED = 110, (6, 2), 40  # characters; words, and where too few have as many; tokens
 LETTERS = 4  # shorter words are mostly said by grammar alone
 
 
@@ -25,7 +25,7 @@ LETTERS = 4  # shorter words are mostly said by grammar alone
 class Sentence:
     """
     words   (begin, end) in the text of every word of letters
-    hidden  that of a single piece, near the middle; None: there is none
+    hidden  that of a single token, near the middle; None: there is none
     """
 
     text: str
@@ -34,15 +34,15 @@ class Sentence:
 
     @classmethod
     def of(cls, text: str, tokenizer: Tokenizer) -> Sentence:
-        pieces, spans = tokenizer.encode_spans(text)
-        begins = np.flatnonzero(tokenizer.word_starts(pieces))
+        tokens, spans = tokenizer.encode_spans(text)
+        begins = np.flatnonzero(tokenizer.word_starts(tokens))
         words, single = [], []
-        for first, stop in zip(begins, [*begins[1:], len(pieces)], strict=True):
+        for first, stop in zip(begins, [*begins[1:], len(tokens)], strict=True):
             begin, end = int(spans[first, 0]), int(spans[stop - 1, 1])
             begin = end - len(text[begin:end].lstrip())  # some tokenizers count the space before it in
             if begin < end and all(kind_of(letter) in (LETTER, ALONE) for letter in text[begin:end]):
                 words.append((begin, end))
-                single += [(begin, end)] if stop - first == 1 and pieces[first] != tokenizer.vocabulary.unk else []
+                single += [(begin, end)] if stop - first == 1 and tokens[first] != tokenizer.vocabulary.unk else []
         middle = len(text) / 2
 
         def far(word: tuple[int, int]) -> tuple[bool, float]:
@@ -98,9 +98,9 @@ def _chosen(tokenizer: Tokenizer, rows: Sequence[Row], count: int) -> list[Sente
 def _texts(tokenizer: Tokenizer, row: Row) -> Iterator[str]:
     """The whole sentences of a row, which may have cut the first of its documents and the last."""
     for document in range(int(row.document.max()) + 1):
-        pieces = row.pieces[row.document == document]
-        ends = np.flatnonzero(pieces == tokenizer.vocabulary.sep) + 1
-        for number, part in enumerate(np.split(pieces, ends)):  # the last is empty, or was cut
+        tokens = row.tokens[row.document == document]
+        ends = np.flatnonzero(tokens == tokenizer.vocabulary.sep) + 1
+        for number, part in enumerate(np.split(tokens, ends)):  # the last is empty, or was cut
             lines = SENTENCE_END.sub(lambda end: end.group().rstrip() + "\n", tokenizer.decode(part)).split("\n")
             whole = slice(int(document == number == 0), -1 if number == len(ends) else None)
             yield from (line.strip() for line in lines[whole] if line.strip())
@@ -112,7 +112,7 @@ def _fill(loaded: Loaded, sentence: Sentence) -> dict[str, Any]:
     return {
         "text": text,
         "hidden": word,
-        "answers": [{"piece": guess.piece, "probability": guess.probability} for guess in guesses],
+        "answers": [{"token": guess.token, "probability": guess.probability} for guess in guesses],
     }
 
 
@@ -120,7 +120,7 @@ def _detection(loaded: Loaded, generator: Loaded, sentence: Sentence) -> dict[st
     """The sentence with a word put in by the generator, and the verdict on every word."""
     text, word = sentence.masked
     (guesses,) = generator.fill(text, top_k=10)
-    wrong = next((guess.piece.strip() for guess in guesses if guess.piece.strip() not in ("", word)), word)
+    wrong = next((guess.token.strip() for guess in guesses if guess.token.strip() not in ("", word)), word)
     verdicts = loaded.detect(text.replace("[MASK]", wrong))
     return {
         "text": text,

@@ -8,14 +8,14 @@ from torch import Tensor
 from bothways.errors import UsageError
 from bothways.inference.language_model import folder_of
 from bothways.model import Model, local, read_saved
-from bothways.text import Tokenizer, old_pieces
+from bothways.text import Tokenizer, old_tokens
 from bothways.training.optimiser import rated
 from bothways.training.pretraining.config import PretrainConfig
 
 GENTLER = 0.2
 """Of the default learning rates: what was learned is to stay. Not searched for."""
-TABLES = ("backbone.embeddings.pieces.weight", "words.untied.weight", "words.bias")
-"""Weights with a row for every piece."""
+TABLES = ("backbone.embeddings.tokens.weight", "words.untied.weight", "words.bias")
+"""Weights with a row for every token."""
 
 
 def with_shape_of_start(config: PretrainConfig, *, vocabulary: int) -> PretrainConfig:
@@ -33,7 +33,7 @@ def with_shape_of_start(config: PretrainConfig, *, vocabulary: int) -> PretrainC
     shape = read_saved(folder_of(local(config.start))).model.config
     length = config.training.length
     if shape.shape == "classic" and shape.length < length:
-        raise UsageError(f"{config.start} reads at most {shape.length} pieces: --set training.length={shape.length}")
+        raise UsageError(f"{config.start} reads at most {shape.length} tokens: --set training.length={shape.length}")
     wanted = shape.model_copy(
         update={
             "vocabulary": vocabulary,
@@ -58,13 +58,13 @@ def with_shape_of_start(config: PretrainConfig, *, vocabulary: int) -> PretrainC
 def start_weights(model: Model, start: str, tokenizer: Tokenizer) -> None:
     """Puts the weights of `start` into `model`; what it has no weights for (a new head) stays as it was drawn.
 
-    A piece that the old tokenizer knows keeps its row, a new one starts at the mean of the rows of its old pieces, and
-    one of which nothing is known (a special piece that was not there) at the mean of all.
+    A token that the old tokenizer knows keeps its row, a new one starts at the mean of the rows of its old tokens, and
+    one of which nothing is known (a special token that was not there) at the mean of all.
     """
     folder = folder_of(local(start))
     old = Tokenizer.load(folder)
     found = read_saved(folder).model.state_dict()
-    whence = [pieces.tolist() for pieces in old_pieces(tokenizer, old)]
+    whence = [tokens.tolist() for tokens in old_tokens(tokenizer, old)]
     own = model.state_dict()
     taken = {
         name: _laid_anew(weight, whence, like=own[name], size=old.vocabulary.size) if name in TABLES else weight
@@ -75,9 +75,9 @@ def start_weights(model: Model, start: str, tokenizer: Tokenizer) -> None:
 
 
 def _laid_anew(table: Tensor, whence: list[list[int]], *, like: Tensor, size: int) -> Tensor:
-    """A table [old V, ...] as one for the new pieces [V, ...]."""
+    """A table [old V, ...] as one for the new tokens [V, ...]."""
     result, mean = torch.empty_like(like), table[:size].mean(0)
     for number in range(len(result)):
-        pieces = whence[number] if number < len(whence) else []
-        result[number] = table[pieces].mean(0) if pieces else mean
+        tokens = whence[number] if number < len(whence) else []
+        result[number] = table[tokens].mean(0) if tokens else mean
     return result
