@@ -87,7 +87,7 @@ def measure(folder: Path, precision: str, prompts: list[str], given: argparse.Na
     theirs = transformers_of(folder, precision, given.new)
 
     def ours(some: list[str]) -> list[str]:
-        texts = model.extend(some, max_new_tokens=given.new, temperature=0)
+        texts = model.generate(some, max_new_tokens=given.new, temperature=0)
         return [text[len(prompt) :] for text, prompt in zip(texts, some, strict=True)]
 
     ours(prompts[:1]), theirs(prompts[:1])

@@ -126,12 +126,12 @@ def contextuality_in_memory(folder: Path, texts: Sequence[str]) -> None:
     from bothways import load
     from bothways.evaluation.inspection.contextuality import contextuality
 
-    reader = load(folder, device="cpu").reader
-    contextuality(reader, texts[:200], most_tokens=5_000)  # warm
+    engine = load(folder, device="cpu").engine
+    contextuality(engine, texts[:200], most_tokens=5_000)  # warm
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    found = contextuality(reader, texts, most_tokens=TOKENS)[0]
+    found = contextuality(engine, texts, most_tokens=TOKENS)[0]
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    layers, width = reader.model.config.layers + 1, reader.model.config.width
+    layers, width = engine.model.config.layers + 1, engine.model.config.width
     one = found.tokens * width * 4 / 2**20
     print(
         f"contextuality of {found.tokens:,} tokens, {layers} layers of width {width}: "

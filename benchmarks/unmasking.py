@@ -27,7 +27,7 @@ import numpy as np
 
 from bothways import load
 from bothways.corpus import Rows, Shards
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.inference.decoding.options import Unmasking
 from bothways.inference.decoding.sampling import Drawing
 from bothways.inference.decoding.unmasking import HiddenRow, unmask
@@ -44,14 +44,14 @@ class Continued:
     texts: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def bits_per_byte(self, judge: Loaded) -> float:
+    def bits_per_byte(self, judge: LanguageModel) -> float:
         """Of the continuations, each after its prompt."""
         nats = judge.score(self.prompts).sum() - judge.score(self.texts).sum()
         return float(nats / math.log(2) / sum(map(len, map(str.encode, self.continuations))))
 
-    def different(self, judge: Loaded) -> float:
+    def different(self, judge: LanguageModel) -> float:
         """The share of different tokens in a continuation, on average."""
-        written = [tokens for tokens in map(judge.reader.tokenizer.encode, self.continuations) if tokens]
+        written = [tokens for tokens in map(judge.engine.tokenizer.encode, self.continuations) if tokens]
         return statistics.mean(len(set(tokens)) / len(tokens) for tokens in written)
 
     @property
@@ -67,9 +67,9 @@ def held_out(shards: Shards, *, length: int, count: int) -> list[np.ndarray]:
     return [whole[i * len(whole) // count].astype(np.int64) for i in range(min(count, len(whole)))]
 
 
-def right(model: Loaded, texts: Sequence[np.ndarray], steps: int) -> float:
+def right(model: LanguageModel, texts: Sequence[np.ndarray], steps: int) -> float:
     """The share of tokens that are said right when half of every text, drawn by its number, is hidden."""
-    vocabulary, unmasking = model.reader.tokenizer.vocabulary, Unmasking(Drawing(temperature=0), steps)
+    vocabulary, unmasking = model.engine.tokenizer.vocabulary, Unmasking(Drawing(temperature=0), steps)
     rows, truth = [], []
     for number, tokens in enumerate(texts):
         rng = np.random.default_rng(number)
@@ -79,36 +79,36 @@ def right(model: Loaded, texts: Sequence[np.ndarray], steps: int) -> float:
         row[hidden] = vocabulary.mask
         rows.append(HiddenRow(row, mask=vocabulary.mask, stream=rng, unmasking=unmasking))
     places = [row.places for row in rows]
-    unmask(model.reader, rows, unmasking.drawing)
+    unmask(model.engine, rows, unmasking.drawing)
     hits = [row.tokens[at] == true[at] for row, at, true in zip(rows, places, truth, strict=True)]
     return float(np.concatenate(hits).mean())
 
 
-def measure(model: Loaded, judge: Loaded, texts: Sequence[np.ndarray], given: argparse.Namespace) -> None:
+def measure(model: LanguageModel, judge: LanguageModel, texts: Sequence[np.ndarray], given: argparse.Namespace) -> None:
     """Continues the first half of every text, with every number of steps and by the judge itself, in turns."""
-    prompts = [model.reader.tokenizer.decode(tokens[: len(tokens) // 2]) for tokens in texts]
+    prompts = [model.engine.tokenizer.decode(tokens[: len(tokens) // 2]) for tokens in texts]
     settings = {f"{steps} steps": (model, {"steps": steps}) for steps in given.steps}
     settings["left to right"] = (judge, {})
     found = {name: Continued(prompts) for name in settings}
     for _ in range(given.rounds):
         for name, (writer, options) in settings.items():
             started = time.perf_counter()
-            found[name].texts = writer.extend(prompts, max_new_tokens=given.tokens, seed=0, **options)
+            found[name].texts = writer.generate(prompts, max_new_tokens=given.tokens, seed=0, **options)
             found[name].seconds.append(time.perf_counter() - started)
     slowest = found[f"{max(given.steps)} steps"].seconds
     print(f"  {'':14s} tokens/s    times  bits/byte  different  said right")
     for name, one in found.items():
         speed = given.tokens * len(prompts) / statistics.median(one.seconds)
         times = statistics.median(slow / own for slow, own in zip(slowest, one.seconds, strict=True))
-        fills = model.reader.trained.hidden is not None and name != "left to right"
+        fills = model.engine.trained.hidden is not None and name != "left to right"
         said = f"{right(model, texts, settings[name][1]['steps']):10.1%}" if fills else ""
         quality = f"{one.bits_per_byte(judge):9.3f}  {one.different(judge):8.1%}"
         print(f"  {name:14s} {speed:8,.0f}  {times:7.2f}  {quality}  {said}", flush=True)
-    real = Continued(prompts, [model.reader.tokenizer.decode(tokens) for tokens in texts])
+    real = Continued(prompts, [model.engine.tokenizer.decode(tokens) for tokens in texts])
     print(f"  {'the real text':14s} {'':8s}  {'':7s}  {real.bits_per_byte(judge):9.3f}  {real.different(judge):8.1%}")
 
 
-def trained(name: str, objective: str, shards: Path, given: argparse.Namespace) -> Loaded:
+def trained(name: str, objective: str, shards: Path, given: argparse.Namespace) -> LanguageModel:
     """A model of size tiny by the shipped command, made once."""
     out = given.work / "runs" / f"{name}-{given.tokens:.0e}"
     if not (out / "report.html").is_file():

@@ -91,7 +91,7 @@ def main() -> None:
     found = [
         one
         for name, folder in ours.items()
-        for one in contextuality(load(folder, device="cpu").reader, texts, name=name)
+        for one in contextuality(load(folder, device="cpu").engine, texts, name=name)
     ]
     print("| model | layer | self-similarity | within a text | explained | anisotropy |")
     print("|---|---|---|---|---|---|")

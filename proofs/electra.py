@@ -25,7 +25,7 @@ from bothways.batch import Batch, Row
 from bothways.config import read
 from bothways.corpus import Rows, Shards
 from bothways.corpus.ngrams import NGrams
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.objectives import build
 from bothways.training.pretraining import PretrainConfig
 
@@ -34,7 +34,7 @@ ORDERS = {1: "unigram", 2: "bigram", 3: "trigram"}
 CLEARLY = 0.03  # of the area
 
 
-def filled(generator: Loaded, rows: Sequence[Row], shards: Shards) -> np.ndarray:
+def filled(generator: LanguageModel, rows: Sequence[Row], shards: Shards) -> np.ndarray:
     """[rows, T]: held-out rows with the generator's draws in hidden places."""
     masked = build("mlm(replace=all-mask)", shards.vocabulary)
     draw = torch.Generator().manual_seed(0)
@@ -44,15 +44,15 @@ def filled(generator: Loaded, rows: Sequence[Row], shards: Shards) -> np.ndarray
         batch = Batch.stack(samples)
         with torch.inference_mode():
             at = torch.as_tensor(batch.targets[0].at)
-            states = generator.reader.model.states(batch).flatten(0, 1)[at]
-            share = generator.reader.model.logits(states).softmax(-1)
+            states = generator.engine.model.states(batch).flatten(0, 1)[at]
+            share = generator.engine.model.logits(states).softmax(-1)
             result[start : start + 16].reshape(-1)[at.numpy()] = torch.multinomial(share, 1, generator=draw)[:, 0]
     return result
 
 
-def suspicions(model: Loaded, rows: Sequence[Row], tokens: np.ndarray, shards: Shards) -> dict[str, np.ndarray]:
+def suspicions(model: LanguageModel, rows: Sequence[Row], tokens: np.ndarray, shards: Shards) -> dict[str, np.ndarray]:
     """{detector: how replaced each token looks, [rows, T]}."""
-    head: Any = model.reader.model.heads["replaced"]
+    head: Any = model.engine.model.heads["replaced"]
     together = build("mlm", shards.vocabulary)
     found = []
     for start in range(0, len(rows), 16):
@@ -60,7 +60,7 @@ def suspicions(model: Loaded, rows: Sequence[Row], tokens: np.ndarray, shards: S
         batch = Batch.stack(layout)
         batch = Batch(torch.from_numpy(tokens[start : start + 16]).long(), batch.layout, ())
         with torch.inference_mode():
-            found.append(head(model.reader.model.states(batch)).numpy())
+            found.append(head(model.engine.model.states(batch)).numpy())
     counted = NGrams.count(shards.train.read(0, shards.train.token_count)[0], shards.vocabulary)
     nats = {name: np.stack([counted.score(row, order) for row in tokens]) for order, name in ORDERS.items()}
     return {"discriminator": np.concatenate(found), **nats}
@@ -102,7 +102,7 @@ def main() -> None:
             values = {"shards": folder, "out": run, "size": asked.size, "objective": asked.objective}
             bothways.pretrain(read(PretrainConfig, {**values, "training": training}))
         shards, model, generator = Shards.open(folder), bothways.load(run), bothways.load(run / "generator")
-        held = Rows(shards.validation, shards.vocabulary, length=model.reader.model.config.length, seed=None)
+        held = Rows(shards.validation, shards.vocabulary, length=model.engine.model.config.length, seed=None)
         rows = [held[i] for i in range(min(ROWS, len(held)) // 16 * 16)]
         tokens, original = filled(generator, rows, shards), np.stack([row.tokens for row in rows])
         text = shards.vocabulary.text_table()[original]

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import bothways
-from bothways.inference import Loaded
-from bothways.inference.decoding.generate import way_of_writing
+from bothways.inference import LanguageModel
+from bothways.inference.decoding.generate import way_of_decoding
 from bothways.objectives import OBJECTIVES
 from bothways.training.run_folder import RunFolder
 
@@ -44,13 +44,13 @@ def trained(name: str, given: argparse.Namespace) -> RunFolder:
     return run
 
 
-def uses(model: Loaded) -> Iterator[str]:
+def uses(model: LanguageModel) -> Iterator[str]:
     """What the saved model does of all that Bothways offers, in its own way."""
-    trained = model.reader.trained
-    if way := way_of_writing(trained):
-        yield f"extend by {way}: {model.extend(PROMPT, max_new_tokens=8, temperature=0)!r}"
+    trained = model.engine.trained
+    if way := way_of_decoding(trained):
+        yield f"extend by {way}: {model.generate(PROMPT, max_new_tokens=8, temperature=0)!r}"
     if "streams" in trained.decoding:
-        yield f"extend in 2 passes: {model.extend(PROMPT, max_new_tokens=8, temperature=0, steps=2)!r}"
+        yield f"extend in 2 passes: {model.generate(PROMPT, max_new_tokens=8, temperature=0, steps=2)!r}"
     if trained.hidden or {"unmask", "fragment"} & trained.decoding.keys():
         yield f"infill: {model.infill(GAPPED, length=1)!r}"
     if "detect" in trained.decoding:

@@ -28,6 +28,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 BEFORE = "82825d2"
 NAMES: dict[str, str] = {
+    "extend": "generate",
+    "match": "regress",
     "pieces": "tokens",
     "piece": "token",
     ".pieces": ".tokens",

@@ -65,7 +65,7 @@ def recall(run: Path, objective: Objective, rows: list[Row]) -> tuple[float, int
     """Share of the hidden places whose likeliest token is the right one, and how many there were."""
     samples = [objective.sample(row, np.random.default_rng((1, i)), 1.0) for i, row in enumerate(rows)]
     batches = [Batch.stack(samples[i : i + 32]) for i in range(0, len(samples), 32)]
-    (score,) = evaluate_words(bothways.load(run).reader.model.eval(), batches).values()
+    (score,) = evaluate_words(bothways.load(run).engine.model.eval(), batches).values()
     return score.accuracy, sum(len(sample.targets[0].at) for sample in samples)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -116,6 +117,11 @@ def test_files_fit_a_sitting() -> None:
 
 def test_every_module_says_what_it_is_for() -> None:
     assert not [file.relative_to(REPOSITORY).as_posix() for file in FILES if not ast.get_docstring(parsed(file))]
+
+
+def test_a_class_name_stands_once() -> None:
+    names = Counter(node.name for file in MODULES for node in ast.walk(parsed(file)) if isinstance(node, ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_there_is_one_way_to_print() -> None:

@@ -4,7 +4,7 @@
 
     bothways.prepare(["books/"], out="shards")          # text -> a tokenizer and shards
     bothways.pretrain(config)                           # shards -> a run folder that transformers loads
-    model = bothways.load("runs/first")                 # fill, extend, score, embed
+    model = bothways.load("runs/first")                 # fill, generate, score, embed
 
 The names are looked up when they are first used, so that `import bothways` costs nothing.
 """

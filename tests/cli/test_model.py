@@ -1,4 +1,4 @@
-"""The commands that use a model: fill, infill, extend, score, embed; and what each says when it cannot."""
+"""The commands that use a model: fill, infill, generate, score, embed; and what each says when it cannot."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from bothways import load
-from bothways.cli.model import extend
+from bothways.cli.model import generate
 from bothways.errors import BothwaysError, ModelError, UsageError
-from bothways.inference.decoding.options import Options, Writing
+from bothways.inference.decoding.options import Options, GenerationOptions
 from tests.cli.conftest import Invoke
 
 
@@ -35,16 +35,16 @@ def test_fill(invoke: Invoke, run: Path) -> None:
 
 
 def test_extend(invoke: Invoke, run: Path) -> None:
-    said = invoke("extend", run, "the river", "--max-new-tokens", 5, "--seed", 1)
+    said = invoke("generate", run, "the river", "--max-new-tokens", 5, "--seed", 1)
     assert said.stdout.startswith("the river")
-    told = json.loads(invoke("extend", run, "the river", "--max-new-tokens", 5, "--seed", 1, "--json").stdout)
+    told = json.loads(invoke("generate", run, "the river", "--max-new-tokens", 5, "--seed", 1, "--json").stdout)
     assert told == [{"prompt": "the river", "text": said.stdout.removesuffix("\n")}]
 
 
 def test_extend_with_beams(invoke: Invoke, run: Path) -> None:
     options = ["--beams", 3, "--length-penalty", 1.0, "--no-repeat", 2, "--max-new-tokens", 6]
-    said = invoke("extend", run, "the river", *options).stdout.removesuffix("\n")
-    assert said == load(run).extend("the river", beams=3, length_penalty=1.0, no_repeat=2, max_new_tokens=6)
+    said = invoke("generate", run, "the river", *options).stdout.removesuffix("\n")
+    assert said == load(run).generate("the river", beams=3, length_penalty=1.0, no_repeat=2, max_new_tokens=6)
 
 
 def test_infill(invoke: Invoke, run: Path) -> None:
@@ -59,8 +59,8 @@ def test_infill(invoke: Invoke, run: Path) -> None:
 def test_a_model_that_writes_by_unmasking(invoke: Invoke, pretrain: Invoke, shards: Path) -> None:
     out = shards.parent / "masked"
     assert pretrain(shards, "--out", out, "--objective", "mlm", "--budget", "1steps").exit_code == 0
-    said = invoke("extend", out, "the river", "--steps", 2, "--max-new-tokens", 6, "--seed", 1).stdout
-    assert said == load(out).extend("the river", steps=2, max_new_tokens=6, seed=1) + "\n"
+    said = invoke("generate", out, "the river", "--steps", 2, "--max-new-tokens", 6, "--seed", 1).stdout
+    assert said == load(out).generate("the river", steps=2, max_new_tokens=6, seed=1) + "\n"
 
 
 def test_score(invoke: Invoke, run: Path) -> None:
@@ -83,9 +83,9 @@ def test_embed(invoke: Invoke, run: Path) -> None:
     [
         (["fill", "nothing hidden"], UsageError, "Write"),
         (["fill", "boat " * 1000 + "[MASK]"], UsageError, "tokens"),
-        (["extend", "a", "--top-p", "0"], UsageError, "top_p"),
-        (["extend", "a", "--beams", "2", "--temperature", "0.5"], UsageError, "draw nothing"),
-        (["extend", "a", "--steps", "2"], ModelError, "in a number of steps"),
+        (["generate", "a", "--top-p", "0"], UsageError, "top_p"),
+        (["generate", "a", "--beams", "2", "--temperature", "0.5"], UsageError, "draw nothing"),
+        (["generate", "a", "--steps", "2"], ModelError, "in a number of steps"),
         (["infill", "nothing missing"], UsageError, "GAP"),
         (["score", "a", "--within-word"], UsageError, "within_word"),
     ],
@@ -105,13 +105,13 @@ def test_a_way_of_reading_that_was_not_trained(question: list[str], invoke: Invo
         invoke(command, one_way, *rest)
 
 
-@pytest.mark.parametrize("command", ["fill", "infill", "extend", "score", "embed"])
+@pytest.mark.parametrize("command", ["fill", "infill", "generate", "score", "embed"])
 def test_no_model(command: str, invoke: Invoke, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="holds no model"):
         invoke(command, tmp_path, "a [MASK]")
 
 
 def test_extend_has_the_options_of_python() -> None:
-    taken = inspect.signature(extend).parameters
+    taken = inspect.signature(generate).parameters
     assert {*Options.__annotations__} == taken.keys() - {"run", "texts", "json"}
-    assert all(taken[name].default == getattr(Writing(), name) for name in Options.__annotations__)
+    assert all(taken[name].default == getattr(GenerationOptions(), name) for name in Options.__annotations__)

@@ -123,7 +123,7 @@ class Asked:
     def infill(self) -> list[object]:
         return [self.model(), "[/b] [GAP]", "--length", 1]
 
-    def extend(self) -> list[object]:
+    def generate(self) -> list[object]:
         return [self.model(), "[/b]", "--max-new-tokens", 2]
 
     def score(self) -> list[object]:
@@ -191,7 +191,7 @@ SAID: dict[str, Callable[[Asked], list[str]]] = {
     "evaluate": lambda asked: ["skipped  ", "labelled [red].jsonl, line"],
     "fill": lambda asked: [TEXT],
     "infill": lambda asked: ["[/b]"],
-    "extend": lambda asked: ["[/b]"],
+    "generate": lambda asked: ["[/b]"],
     "score": lambda asked: [TEXT],
     "embed": lambda asked: [TEXT],
     "detect": lambda asked: ["  [/\n"],
@@ -275,7 +275,7 @@ SUGGESTED: dict[tuple[str, str], Callable[[Asked], str]] = {
     ("cli/corpus.py", "pretrain"): lambda asked: asked["prepare"],
     ("cli/planning.py", "pretrain"): lambda asked: asked["plan"],
     ("cli/pretraining.py", "fill"): lambda asked: asked["pretrain"],
-    ("cli/pretraining.py", "extend"): lambda asked: asked["pretrain"],
+    ("cli/pretraining.py", "generate"): lambda asked: asked["pretrain"],
     ("cli/pretraining.py", "detect"): detected,
     ("cli/vectors.py", "nearest"): lambda asked: asked["word-vectors"],
     ("training/pretraining/setup.py", "prepare"): other_tokenizer,

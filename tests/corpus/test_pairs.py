@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bothways.corpus import PrepareOptions, Shards, prepare, show_rows, verify
-from bothways.corpus.readers import Reader
+from bothways.corpus.readers import DocumentReader
 from bothways.corpus.sources import find_sources
 from bothways.errors import BothwaysError, DataError, UsageError
 from tests.corpus.conftest import SMALL, sentences, write_blocks
@@ -62,23 +62,23 @@ def pairs_of(shards: Shards, split: str) -> Pairs:
 def test_every_format_gives_the_same_pairs(tmp_path: Path, name: str, head: bool) -> None:
     path = write_pairs(tmp_path / name, PAIRS[:5], head=head)
     (source,) = find_sources([], [f"en-fr={path}"])
-    assert list(source.pairs(Reader(PrepareOptions()))) == PAIRS[:5]
+    assert list(source.pairs(DocumentReader(PrepareOptions()))) == PAIRS[:5]
 
 
 def test_a_field_may_have_another_name_and_sides_may_change_places(tmp_path: Path) -> None:
     path = write_pairs(tmp_path / "p.jsonl", PAIRS[:3], names=("english", "français"))
     (source,) = find_sources([], [f"fr:français-en:english={path}=2"])
     assert source.languages == ("fr", "en") and source.weight == 2
-    assert list(source.pairs(Reader(PrepareOptions()))) == [(b, a) for a, b in PAIRS[:3]]
+    assert list(source.pairs(DocumentReader(PrepareOptions()))) == [(b, a) for a, b in PAIRS[:3]]
 
 
 def test_a_line_without_a_second_column_is_named(tmp_path: Path) -> None:
     path = tmp_path / "p.tsv"
     path.write_text("one\tun\textra\n\ntwo\n")
     with pytest.raises(DataError, match=r"p\.tsv, line 3: expected two columns"):
-        list(Reader(PrepareOptions()).pairs(path, ("en", "fr")))
+        list(DocumentReader(PrepareOptions()).pairs(path, ("en", "fr")))
     skipped: list[int] = []
-    reader = Reader(PrepareOptions(), lambda path, line, why: skipped.append(line))
+    reader = DocumentReader(PrepareOptions(), lambda path, line, why: skipped.append(line))
     assert list(reader.pairs(path, ("en", "fr"))) == [("one", "un")]
     assert skipped == [3]
 
@@ -129,7 +129,7 @@ def test_pairs_come_back_and_verify_and_show(make_pairs: MakePairs) -> None:
     shards = make_pairs(PAIRS)
     assert sorted(pairs_of(shards, "train") + pairs_of(shards, "validation")) == sorted(PAIRS)
     manifest = verify(shards.path)
-    assert manifest.version == 2 and manifest.languages == ("en", "fr")
+    assert manifest.version == 3 and manifest.languages == ("en", "fr")
     assert manifest.train.pairs == manifest.train.documents == shards.train.documents
     assert manifest.holds == {"word starts", "languages", "pairs"}
     assert "document 0 (en-fr), positions 0-" in show_rows(shards, count=1, length=64)
@@ -150,16 +150,10 @@ def test_a_changed_table_is_found(make_pairs: MakePairs) -> None:
         assert Shards.open(shards.path).train.table
 
 
-def test_shards_without_languages_are_as_they_always_were(make_pairs: MakePairs, tmp_path: Path) -> None:
-    """The same fields in the index, so the same fingerprint, and no table."""
+def test_shards_without_languages_have_no_table(make_pairs: MakePairs, tmp_path: Path) -> None:
     shards = make_pairs([], str(write_blocks(tmp_path / "t.txt", sentences(100))))
-    written = json.loads((shards.path / "index.json").read_text())["manifest"]
-    assert written["version"] == 1 and shards.train.table is None
-    assert set(written) == {
-        *("version", "tokenizer", "vocabulary", "token_type", "options", "sources", "train", "validation")
-    }
-    assert set(written["train"]) == {"documents", "tokens", "bytes", "unknown", "shards", "words"}
-    assert "languages" not in written["sources"][0] and "balance" not in written["options"]
+    assert shards.train.table is None and not list(shards.path.glob("*.documents"))
+    assert shards.manifest.languages == () and shards.manifest.train.pairs == 0
     assert shards.manifest.holds == {"word starts"}
 
 

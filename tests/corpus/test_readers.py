@@ -14,19 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bothways.corpus import PrepareOptions
-from bothways.corpus.readers import Reader
+from bothways.corpus.readers import DocumentReader
 from bothways.errors import DataError, UsageError
 
 TEXTS = ["One line.", "Two\nlines, “quoted”", "第三个文档"]
 
 
 def read(path: Path, **options: object) -> list[str]:
-    return list(Reader(PrepareOptions(**options)).read(path))
+    return list(DocumentReader(PrepareOptions(**options)).read(path))
 
 
 def read_skipping(path: Path, **options: object) -> tuple[list[str], list[tuple[str, int]]]:
     skipped: list[tuple[str, int]] = []
-    reader = Reader(PrepareOptions(**options), lambda path, line, why: skipped.append((path.name, line)))
+    reader = DocumentReader(PrepareOptions(**options), lambda path, line, why: skipped.append((path.name, line)))
     return list(reader.read(path)), skipped
 
 

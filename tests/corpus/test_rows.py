@@ -28,7 +28,7 @@ class Memory:
     table: Table | None = None
 
     @property
-    def tokens(self) -> int:
+    def token_count(self) -> int:
         return len(self.all)
 
     def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
@@ -131,6 +131,6 @@ def test_a_stream_shorter_than_a_row_says_so() -> None:
     text = stream([10])
     text.name = "validation"
     with pytest.raises(
-        DataError, match=r"validation split: expected at least one row of 64 tokens, got 12 .* larger share"
+        DataError, match=r"validation split: expected at least one row of 64 tokens, got 12. .* larger share"
     ):
         Rows(text, VOCABULARY, length=64, seed=0)

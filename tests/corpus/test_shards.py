@@ -129,7 +129,7 @@ def test_another_version_is_refused(copy: Path) -> None:
     content = json.loads(index.read_text())
     content["manifest"]["version"] = 99
     index.write_text(json.dumps(content))
-    with pytest.raises(DataError, match="expected shards of version 1 or 2, got version 99"):
+    with pytest.raises(DataError, match="expected shards of version 3, got version 99"):
         Shards.open(copy)
 
 

@@ -19,7 +19,7 @@ from bothways.evaluation.probes import Probe, Records, cloze, minimal_pairs, sim
 from bothways.evaluation.probing import _differences, probe
 from bothways.evaluation.probing_page import render
 from bothways.evaluation.significance import Estimate, estimate, holm, sign_test, spearman
-from bothways.inference.language_model import Loaded
+from bothways.inference.language_model import LanguageModel
 from bothways.inference.score import score
 from tests.inference.made import CAUSAL, HYBRID, make_run
 
@@ -30,12 +30,12 @@ def write(path: Path, *records: object) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return bothways.load(make_run(tmp_path_factory.mktemp("probes") / "one", HYBRID), device="cpu")
 
 
 @pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def other(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return bothways.load(make_run(tmp_path_factory.mktemp("probes") / "two", CAUSAL, seed=1), device="cpu")
 
 
@@ -49,7 +49,7 @@ def pairs(folder: Path, count: int = 40) -> Path:
     )
 
 
-def test_pairs_are_what_score_says_and_a_random_model_is_at_chance(model: Loaded, tmp_path: Path) -> None:
+def test_pairs_are_what_score_says_and_a_random_model_is_at_chance(model: LanguageModel, tmp_path: Path) -> None:
     records = Records.read(pairs(tmp_path))
     found = {one.name: one for one in minimal_pairs(model, records)}
     ways = ("left to right", "hidden one by one")
@@ -60,7 +60,7 @@ def test_pairs_are_what_score_says_and_a_random_model_is_at_chance(model: Loaded
         assert one.estimate.low < 0.5 < one.estimate.high
 
 
-def test_the_same_sentence_twice_is_a_tie_and_earns_a_half(model: Loaded, tmp_path: Path) -> None:
+def test_the_same_sentence_twice_is_a_tie_and_earns_a_half(model: LanguageModel, tmp_path: Path) -> None:
     """In batches of other shapes a score differs in its last digits."""
     rng, words = np.random.default_rng(0), np.array("the quick fox jumps over lazy dog".split())
     texts = [" ".join(rng.choice(words, rng.integers(1, 30))) for _ in range(200)]
@@ -69,9 +69,9 @@ def test_the_same_sentence_twice_is_a_tie_and_earns_a_half(model: Loaded, tmp_pa
         assert one.estimate.figure == 0.5 and one.ties == 200
 
 
-def test_facts_are_what_fill_says_and_words_of_several_tokens_are_counted(model: Loaded, tmp_path: Path) -> None:
+def test_facts_are_what_fill_says_and_words_of_several_tokens_are_counted(model: LanguageModel, tmp_path: Path) -> None:
     guesses = [one.token.strip() for one in model.fill(["The quick [MASK]"], top_k=100)[0][0]]
-    answer = next(one for one in guesses if one.isalpha() and len(model.reader.tokenizer.encode(f" {one}")) == 1)
+    answer = next(one for one in guesses if one.isalpha() and len(model.engine.tokenizer.encode(f" {one}")) == 1)
     path = write(
         tmp_path / "facts.jsonl",
         {"text": "The quick [MASK]", "answer": answer},
@@ -84,7 +84,7 @@ def test_facts_are_what_fill_says_and_words_of_several_tokens_are_counted(model:
         list(cloze(model, Records.read(write(tmp_path / "b.jsonl", {"text": "no hole", "answer": "fox"}))))
 
 
-def test_similarity_is_spearmans(model: Loaded, tmp_path: Path) -> None:
+def test_similarity_is_spearmans(model: LanguageModel, tmp_path: Path) -> None:
     words = ["fox", "dog", "quick", "lazy", "over"]
     both = [(a, b) for i, a in enumerate(words) for b in words[i + 1 :]]
     gold = np.random.default_rng(0).permutation(len(both)).astype(float)
@@ -97,7 +97,7 @@ def test_similarity_is_spearmans(model: Loaded, tmp_path: Path) -> None:
     assert static.name != alone.name and alone.estimate.low < alone.estimate.figure < alone.estimate.high
 
 
-def test_two_models_side_by_side(model: Loaded, other: Loaded, tmp_path: Path) -> None:
+def test_two_models_side_by_side(model: LanguageModel, other: LanguageModel, tmp_path: Path) -> None:
     found = probe({"one": model, "two": other}, {"pairs": [pairs(tmp_path)]})
     assert {(one.model, one.group) for one in found.standings} >= {("one", None), ("two", "kind 1")}
     asked = {one.probe for one in found.differences}
@@ -111,7 +111,7 @@ def test_two_models_side_by_side(model: Loaded, other: Loaded, tmp_path: Path) -
 
 
 def test_a_model_that_learned_nothing_is_at_chance_by_the_mean_where_lengths_differ(
-    model: Loaded, tmp_path: Path
+    model: LanguageModel, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(3)
     words = ["".join(rng.choice([*"abcdefghijklmnopqrstuvwxyz"], 4)) for _ in range(400)]
@@ -125,7 +125,7 @@ def test_a_model_that_learned_nothing_is_at_chance_by_the_mean_where_lengths_dif
 
 
 def test_bits_per_byte_are_what_score_says_and_counting_stands_beside(
-    model: Loaded, other: Loaded, tmp_path: Path
+    model: LanguageModel, other: LanguageModel, tmp_path: Path
 ) -> None:
     lines = [f"the quick fox number {n} jumps over {'the lazy dog ' * (n % 5)}." for n in range(400)]
     (tmp_path / "text.txt").write_text("\n\n".join(lines), encoding="utf-8")
@@ -134,7 +134,7 @@ def test_bits_per_byte_are_what_score_says_and_counting_stands_beside(
     assert set(held.texts) <= {line.strip() for line in lines} and held.left_out == 0
     (found,) = bits_per_byte(other, held)
     size = sum(len(text.encode()) for text in held.texts)
-    assert found.estimate.figure == pytest.approx(-score(other.reader, held.texts, ended=True).sum() / np.log(2) / size)
+    assert found.estimate.figure == pytest.approx(-score(other.engine, held.texts, ended=True).sum() / np.log(2) / size)
     assert found.estimate.figure > -other.score(held.texts).sum() / np.log(2) / size  # the end of a text costs, too
     grams = held.counting()
     vocabulary = held.shards.vocabulary
@@ -196,12 +196,12 @@ def test_significance_by_hand() -> None:
         ("facts", {"text": "a [MASK]"}, "expected the field 'answer'"),
     ],
 )
-def test_bad_records_are_named(model: Loaded, tmp_path: Path, kind: str, record: object, message: str) -> None:
+def test_bad_records_are_named(model: LanguageModel, tmp_path: Path, kind: str, record: object, message: str) -> None:
     with pytest.raises(BothwaysError, match=message):
         probe({"one": model}, {kind: [write(tmp_path / "x.jsonl", record)]})
 
 
-def test_nothing_to_ask(model: Loaded, tmp_path: Path) -> None:
+def test_nothing_to_ask(model: LanguageModel, tmp_path: Path) -> None:
     with pytest.raises(BothwaysError, match="say what to ask"):
         probe({"one": model}, {})
     (tmp_path / "empty.jsonl").write_text("")
@@ -268,7 +268,7 @@ def test_records_without_a_template_stand_for_themselves(tmp_path: Path) -> None
     assert found.group("paradigm", "UID").tolist() == ["p", "", "", "q", "p"]
 
 
-def test_pairs_name_their_paradigm_and_facts_their_relation(model: Loaded, tmp_path: Path) -> None:
+def test_pairs_name_their_paradigm_and_facts_their_relation(model: LanguageModel, tmp_path: Path) -> None:
     paradigms = [{"good": "the fox", "bad": "a fox", "phenomenon": "x", "paradigm": f"p{i % 3}"} for i in range(12)]
     found = probe({"one": model}, {"pairs": [write(tmp_path / "p.jsonl", *paradigms)]})
     whole = [one for one in found.standings if one.group is None]
@@ -291,7 +291,7 @@ def test_models_are_compared_over_the_items_that_both_were_asked() -> None:
     assert found.items == 3 and found.difference == pytest.approx(2)  # 1 and -1
 
 
-def test_pairs_as_blimp_is_published(model: Loaded, tmp_path: Path) -> None:
+def test_pairs_as_blimp_is_published(model: LanguageModel, tmp_path: Path) -> None:
     ours = Records.read(pairs(tmp_path))
     names = {"good": "sentence_good", "bad": "sentence_bad", "phenomenon": "linguistics_term"}
     theirs = write(tmp_path / "b.jsonl", *({names[key]: said for key, said in one.items()} for _, one in ours.found))
@@ -299,7 +299,7 @@ def test_pairs_as_blimp_is_published(model: Loaded, tmp_path: Path) -> None:
         assert (a.value == b.value).all() and (a.group == b.group).all()
 
 
-def test_two_files_of_one_probe_are_told_apart(model: Loaded, tmp_path: Path) -> None:
+def test_two_files_of_one_probe_are_told_apart(model: LanguageModel, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     files = [pairs(tmp_path), pairs(tmp_path / "b", 30)]
     found = probe({"one": model, "copy": model}, {"pairs": files})
@@ -337,6 +337,6 @@ def test_bits_per_byte_are_not_saved_by_unknown_tokens(tmp_path: Path) -> None:
 def test_a_model_whose_weights_are_broken_is_named(tmp_path: Path) -> None:
     loaded = bothways.load(make_run(tmp_path / "run", CAUSAL), device="cpu")
     with torch.no_grad():
-        loaded.reader.model.table.fill_(torch.nan)
+        loaded.engine.model.table.fill_(torch.nan)
     with pytest.raises(ModelError, match="one: pairs, left to right of .* its weights are broken"):
         probe({"one": loaded}, {"pairs": [pairs(tmp_path)]})

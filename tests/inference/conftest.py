@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from tests.inference.made import load, make_run
 
 
@@ -22,5 +22,5 @@ def wordpiece_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def loaded(run: Path) -> Loaded:
+def loaded(run: Path) -> LanguageModel:
     return load(run)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import bothways
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.model import Card, Model, ModelConfig, Trained, save_faces
 from bothways.model.heads import HEADS
 from bothways.text import Tokenizer, train_tokenizer
@@ -89,5 +89,5 @@ def make_run(
     return folder
 
 
-def load(folder: Path) -> Loaded:
+def load(folder: Path) -> LanguageModel:
     return bothways.load(folder, device="cpu", dtype=torch.float32)

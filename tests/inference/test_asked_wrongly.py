@@ -13,18 +13,20 @@ import torch
 import bothways
 from bothways.corpus import Rows, Shards
 from bothways.errors import BothwaysError, MachineError, UsageError
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.objectives import build
 from bothways.text import Tokenizer
 from bothways.word_vectors import WordVectors
 
 NAN = float("nan")
-METHODS = [name for name, method in vars(Loaded).items() if inspect.isfunction(method) and not name.startswith("_")]
+METHODS = [
+    name for name, method in vars(LanguageModel).items() if inspect.isfunction(method) and not name.startswith("_")
+]
 
 
 @pytest.mark.parametrize("value", [None, NAN, 3, b"a text", {"text": "a"}], ids=repr)
 @pytest.mark.parametrize("name", METHODS)
-def test_nothing_that_is_no_text_is_taken(name: str, value: object, loaded: Loaded) -> None:
+def test_nothing_that_is_no_text_is_taken(name: str, value: object, loaded: LanguageModel) -> None:
     method = getattr(loaded, name)
     with pytest.raises(BothwaysError, match="expected"):
         method(value, *(["a"] if name == "answer" else [["a", "b"]] if name == "choose" else []))
@@ -39,10 +41,10 @@ def test_nothing_that_is_no_text_is_taken(name: str, value: object, loaded: Load
     [
         (lambda model: model.embed(["a", None]), "text 2: expected a text, got None. Leave it out, or write it"),
         (lambda model: model.embed(["a", NAN]), "text 2: expected a text, got nan, which is how tables write an"),
-        (lambda model: model.extend("a", max_tokens=3), "of extend 'max_tokens'. Did you mean 'max_new_tokens'"),
-        (lambda model: model.extend("a", temperature="hot"), "temperature: expected a number, got 'hot'"),
-        (lambda model: model.extend("a", length_penalty=NAN), "length_penalty: expected a number, got nan"),
-        (lambda model: model.extend("a", seed=-1), "seed is a whole number, 0 or more, got -1"),
+        (lambda model: model.generate("a", max_tokens=3), "of generate 'max_tokens'. Did you mean 'max_new_tokens'"),
+        (lambda model: model.generate("a", temperature="hot"), "temperature: expected a number, got 'hot'"),
+        (lambda model: model.generate("a", length_penalty=NAN), "length_penalty: expected a number, got nan"),
+        (lambda model: model.generate("a", seed=-1), "seed is a whole number, 0 or more, got -1"),
         (lambda model: model.infill("a [GAP]", seed=-1), "seed is a whole number, 0 or more, got -1"),
         (lambda model: model.infill("a [GAP]", order=None), "unknown order None"),
         (lambda model: model.infill("a [GAP]", longest=2.5), r"longest: expected a whole number, got 2.5 \(float\)"),
@@ -65,7 +67,9 @@ def test_nothing_that_is_no_text_is_taken(name: str, value: object, loaded: Load
         (lambda model: WordVectors(["a"], [[1.0]]), "vectors: expected a ndarray, got"),
     ],
 )  # fmt: skip
-def test_the_sentence_says_what_was_expected(ask: Callable[[Loaded], object], message: str, loaded: Loaded) -> None:
+def test_the_sentence_says_what_was_expected(
+    ask: Callable[[LanguageModel], object], message: str, loaded: LanguageModel
+) -> None:
     with pytest.raises(UsageError, match=message):
         ask(loaded)
 
@@ -77,12 +81,12 @@ def test_a_device_that_is_not_there(device: str | torch.device, run: Path) -> No
         bothways.load(run, device=device)
 
 
-def test_texts_in_whatever_holds_them(loaded: Loaded) -> None:
+def test_texts_in_whatever_holds_them(loaded: LanguageModel) -> None:
     """A column of a table, a tuple, a generator; and none at all."""
     whole = loaded.score(["a fox", "a dog"])
     for texts in (np.array(["a fox", "a dog"]), ("a fox", "a dog"), (f"a {name}" for name in ("fox", "dog"))):
         assert np.allclose(loaded.score(texts), whole)  # type: ignore[arg-type]
-    assert loaded.fill([]) == loaded.extend([]) == loaded.infill([]) == []
+    assert loaded.fill([]) == loaded.generate([]) == loaded.infill([]) == []
     assert loaded.score([]).shape == loaded.score([], how="pseudo").shape == (0,)
     assert loaded.embed([]).shape == (0, 64) and loaded.layers([]).shape == (0, 3, 64)
 
@@ -96,16 +100,16 @@ def test_word_vectors_are_asked_for_words() -> None:
     assert vectors.nearest("north", but="south") == vectors.nearest("north", but=["south"])
 
 
-def test_objects_show_themselves_in_a_line(loaded: Loaded, run: Path, tmp_path: Path) -> None:
+def test_objects_show_themselves_in_a_line(loaded: LanguageModel, run: Path, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("\n\n".join(f"The {i}th boat went down the river." for i in range(300)))
     bothways.prepare(tmp_path / "text.txt", out=tmp_path / "shards")
     shards = Shards.open(tmp_path / "shards")
     words = WordVectors([f"word{i}" for i in range(5000)], np.zeros((5000, 3), dtype=np.float32))
     rows = Rows(shards.train, shards.vocabulary, length=16, seed=0)
     starts = {
-        "Loaded(encoder and decoder: 2 layers of 64, 0.1 million weights, 400 tokens, 64 read at once; torch.": loaded,
-        "Reader(encoder and decoder: ": loaded.reader,
-        "Tokenizer(BPE, 400 tokens: pad [PAD], unk [UNK], cls [CLS], sep [SEP], mask [MASK])": loaded.reader.tokenizer,
+        "LanguageModel(encoder and decoder: 2 layers of 64, 0.1 million weights, 400 tokens, 64 read at once": loaded,
+        "Engine(encoder and decoder: ": loaded.engine,
+        "Tokenizer(BPE, 400 tokens: pad [PAD], unk [UNK], cls [CLS], sep [SEP], mask [MASK])": loaded.engine.tokenizer,
         "WordVectors(5000 words of 3 numbers: 'word0', 'word1', 'word2', ...)": words,
         f"Shards('{tmp_path}/shards': train: ": shards,
         "validation: ": shards.validation,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bothways.batch import Row
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.inference.decoding.options import spell_before
 from bothways.objectives import Corrupted, build
 from bothways.visibility import Layout, ordered
@@ -17,25 +17,25 @@ ENDS = ["once upon a time nobody read.", "", "these tests.", CHINESE[0]]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return load(make_run(tmp_path_factory.mktemp("reversed"), REVERSED, seed=2))
 
 
 @torch.no_grad()
-def before(model: Loaded, tokens: list[int]) -> torch.Tensor:
+def before(model: LanguageModel, tokens: list[int]) -> torch.Tensor:
     """Logits of what stands before tokens [SEP], under the arrangement of the objective."""
-    vocabulary = model.reader.tokenizer.vocabulary
+    vocabulary = model.engine.tokenizer.vocabulary
     flat = np.zeros(len(tokens) + 1, dtype=np.int32)
     row = Row(np.array([*tokens, vocabulary.sep], dtype=np.int32), flat, flat == 0)
     layout = Layout.stack([build("reversed", vocabulary).arrange(Corrupted(row, row.tokens, flat == 0, flat))])
-    states = model.reader.model.backbone(torch.tensor(row.tokens[None].tolist()), layout, ordered.dense(layout))
-    logits: torch.Tensor = model.reader.model.logits(states[0, 0])
+    states = model.engine.model.backbone(torch.tensor(row.tokens[None].tolist()), layout, ordered.dense(layout))
+    logits: torch.Tensor = model.engine.model.logits(states[0, 0])
     logits[sorted(vocabulary.special - {vocabulary.cls})] = -torch.inf
     return logits
 
 
-def slowly(model: Loaded, end: str, count: int) -> str:
-    own, new = model.reader.tokenizer, list[int]()
+def slowly(model: LanguageModel, end: str, count: int) -> str:
+    own, new = model.engine.tokenizer, list[int]()
     for _ in range(count):
         token = int(before(model, [*new, *own.encode(end)]).argmax())
         if token == own.vocabulary.cls:
@@ -44,25 +44,25 @@ def slowly(model: Loaded, end: str, count: int) -> str:
     return spell_before(own, new, own.encode(end)) + end
 
 
-def test_greedy_equals_the_slow_way(model: Loaded) -> None:
-    assert model.extend(ENDS, max_new_tokens=12, temperature=0) == [slowly(model, end, 12) for end in ENDS]
-    assert model.extend(ENDS, max_new_tokens=12, beams=1) == [slowly(model, end, 12) for end in ENDS]
+def test_greedy_equals_the_slow_way(model: LanguageModel) -> None:
+    assert model.generate(ENDS, max_new_tokens=12, temperature=0) == [slowly(model, end, 12) for end in ENDS]
+    assert model.generate(ENDS, max_new_tokens=12, beams=1) == [slowly(model, end, 12) for end in ENDS]
 
 
-def test_a_long_text_forgets_its_end(model: Loaded) -> None:
+def test_a_long_text_forgets_its_end(model: LanguageModel) -> None:
     """And an answer does not depend on its company."""
     ends = [*ENDS, " ".join(ENGLISH)]
-    together = model.extend(ends, max_new_tokens=40, temperature=0)
+    together = model.generate(ends, max_new_tokens=40, temperature=0)
     assert all(text.endswith(end) for text, end in zip(together, ends, strict=True))
-    assert together == [model.extend(end, max_new_tokens=40, temperature=0) for end in ends]
+    assert together == [model.generate(end, max_new_tokens=40, temperature=0) for end in ends]
 
 
-def test_it_ends_where_a_text_begins(model: Loaded) -> None:
+def test_it_ends_where_a_text_begins(model: LanguageModel) -> None:
     """[CLS] ends a text and is not written; [SEP] is never said."""
-    own = model.reader.tokenizer
-    silent = model.reader.silent_onwards({own.vocabulary.cls}).tolist()
+    own = model.engine.tokenizer
+    silent = model.engine.silent_onwards({own.vocabulary.cls}).tolist()
     assert own.vocabulary.sep in silent and own.vocabulary.cls not in silent
-    texts = model.extend(["fox"] * 32, max_new_tokens=50, temperature=2.0)
+    texts = model.generate(["fox"] * 32, max_new_tokens=50, temperature=2.0)
     lengths = [len(text.encode()) for text in texts]
     assert min(lengths) < max(lengths) / 3  # some ended before they had all their tokens
     assert not any("[CLS]" in text for text in texts)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.inference.decoding.options import spell
 from tests.inference.made import (
     ANY_ORDER,
@@ -98,15 +98,15 @@ MODELS = {
 def test_every_way_of_decoding_writes_whole_characters(way: str, tmp_path: Path) -> None:
     """By models with random weights, half of whose tokens are single bytes; prompts stay as they were given."""
     found = load(make_run(tmp_path / "run", MODELS[way]))
-    written = [found.extend(PROMPTS, max_new_tokens=24, seed=seed) for seed in range(4)]
+    written = [found.generate(PROMPTS, max_new_tokens=24, seed=seed) for seed in range(4)]
     if way in ("decoder", "prefix", "append-mask"):
-        written.append(found.extend(PROMPTS, max_new_tokens=24, beams=2))
+        written.append(found.generate(PROMPTS, max_new_tokens=24, beams=2))
     for texts in written:
         for text, prompt in zip(texts, PROMPTS, strict=True):
             assert text.startswith(prompt) and "\ufffd" not in text
 
 
-def test_a_gap_among_emoji_and_ideographs_is_whole_characters(loaded: Loaded) -> None:
+def test_a_gap_among_emoji_and_ideographs_is_whole_characters(loaded: LanguageModel) -> None:
     texts = ["🙂[GAP]🙂", "今[GAP]天", "[GAP]👩\u200d👩\u200d👧", "e\u0301[GAP]", "a [MASK][MASK]气 [GAP] 𠮷"]
     for seed in range(4):
         for text, written in zip(texts, loaded.infill(texts, longest=4, temperature=1.0, seed=seed), strict=True):

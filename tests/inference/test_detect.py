@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bothways.errors import ModelError
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.model import Trained
 from tests.inference.made import CHINESE, ENGLISH, load, make_run
 
@@ -19,37 +19,37 @@ TEXTS = [*ENGLISH, *CHINESE, "fox", ""]
 
 
 @pytest.fixture(scope="module")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def detector(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return load(make_run(tmp_path_factory.mktemp("detector") / "run", DETECTOR, heads=("replaced",)))
 
 
-def test_every_word_is_judged_once(detector: Loaded) -> None:
+def test_every_word_is_judged_once(detector: LanguageModel) -> None:
     for text, verdicts in zip(TEXTS, detector.detect(TEXTS), strict=True):
         assert "".join(verdict.word for verdict in verdicts) == text.replace(" ", "")
         assert all(0 <= verdict.replaced <= 1 for verdict in verdicts)
 
 
-def test_a_word_was_replaced_if_a_token_of_it_was(detector: Loaded) -> None:
-    reader, text = detector.reader, ENGLISH[0]
+def test_a_word_was_replaced_if_a_token_of_it_was(detector: LanguageModel) -> None:
+    engine, text = detector.engine, ENGLISH[0]
     tokens = np.array(
-        [reader.tokenizer.vocabulary.cls, *reader.tokenizer.encode(text), reader.tokenizer.vocabulary.sep]
+        [engine.tokenizer.vocabulary.cls, *engine.tokenizer.encode(text), engine.tokenizer.vocabulary.sep]
     )
     with torch.no_grad():
-        logits = reader.model.heads["replaced"](reader.read([tokens], face="encoder"))[0, 1:-1]
+        logits = engine.model.heads["replaced"](engine.read([tokens], face="encoder"))[0, 1:-1]
     original = (1 - torch.sigmoid(logits)).numpy()
-    words = np.cumsum(reader.tokenizer.word_starts(tokens)[1:-1]) - 1
+    words = np.cumsum(engine.tokenizer.word_starts(tokens)[1:-1]) - 1
     expected = [1 - original[words == word].prod() for word in range(words[-1] + 1)]
     assert [verdict.replaced for verdict in detector.detect(text)] == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_verdict_does_not_depend_on_the_company(detector: Loaded) -> None:
+def test_a_verdict_does_not_depend_on_the_company(detector: LanguageModel) -> None:
     for text, together in zip(TEXTS, detector.detect(TEXTS), strict=True):
         alone = detector.detect(text)
         assert [v.word for v in alone] == [v.word for v in together]
         assert [v.replaced for v in alone] == pytest.approx([v.replaced for v in together], abs=1e-5)
 
 
-def test_a_text_longer_than_the_model_is_judged_whole(detector: Loaded) -> None:
+def test_a_text_longer_than_the_model_is_judged_whole(detector: LanguageModel) -> None:
     text = " ".join([ENGLISH[0]] * 20)
     assert "".join(verdict.word for verdict in detector.detect(text)) == text.replace(" ", "")
 

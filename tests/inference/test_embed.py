@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.inference.embed import ScalarMix
 from tests.inference.made import CAUSAL, CHINESE, ELMO, ENGLISH, MASS, REVERSED, load, make_run
 
@@ -29,7 +29,7 @@ def test_sentence_transformers_gives_the_same(kind: str, request: pytest.Fixture
     assert np.abs(load(run).embed(TEXTS[0]) - expected[0]).max() <= 1e-5
 
 
-def test_a_vector_does_not_depend_on_its_company(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vector_does_not_depend_on_its_company(loaded: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     together = loaded.embed(TEXTS)
     monkeypatch.setattr("bothways.inference.engine.TOKENS_AT_ONCE", 50)
     assert np.abs(loaded.embed(TEXTS) - together).max() < 1e-5
@@ -47,13 +47,13 @@ def test_without_an_encoder_the_decoder_is_read(tmp_path: Path) -> None:
     assert np.abs(load(run).embed("The quick fox.") - states.mean(0).numpy()).max() < 1e-5
 
 
-def test_a_long_text_is_read_in_parts(loaded: Loaded) -> None:
+def test_a_long_text_is_read_in_parts(loaded: LanguageModel) -> None:
     """Two halves of one length: the mean of their vectors."""
     long, half = loaded.embed([" is" * 100, " is" * 50])
     assert np.abs(long - half).max() < 1e-5
 
 
-def test_no_texts_no_vectors(loaded: Loaded) -> None:
+def test_no_texts_no_vectors(loaded: LanguageModel) -> None:
     assert loaded.embed([]).shape == (0, 64)
 
 
@@ -82,13 +82,13 @@ def test_a_body_is_read_as_it_was_taught(tmp_path: Path) -> None:
     assert load(make_run(tmp_path / "mass", MASS)).embed(TEXTS).shape == (len(TEXTS), 64)
 
 
-def test_layers_end_with_the_vector_and_begin_with_the_table(loaded: Loaded) -> None:
+def test_layers_end_with_the_vector_and_begin_with_the_table(loaded: LanguageModel) -> None:
     found = loaded.layers(TEXTS)
     assert found.shape == (len(TEXTS), 3, 64)
     assert np.allclose(found[:, -1], loaded.embed(TEXTS), atol=1e-5)
-    own = loaded.reader.tokenizer
+    own = loaded.engine.tokenizer
     tokens = [own.vocabulary.cls, *own.encode("fox"), own.vocabulary.sep]
-    assert np.abs(found[2, 0] - loaded.reader.model.table[tokens].float().mean(0).detach().numpy()).max() < 1e-6
+    assert np.abs(found[2, 0] - loaded.engine.model.table[tokens].float().mean(0).detach().numpy()).max() < 1e-6
 
 
 def test_a_scalar_mix_is_a_weighted_mean_and_finds_the_layer_that_tells() -> None:
@@ -101,11 +101,11 @@ def test_a_scalar_mix_is_a_weighted_mean_and_finds_the_layer_that_tells() -> Non
     shares = torch.tensor([0.0, 1.0, 2.0]).exp() / torch.tensor([0.0, 1.0, 2.0]).exp().sum()
     expected = 2 * (layers * shares[:, None]).sum(1)
     assert torch.allclose(mix(layers), expected, atol=1e-6)
-    reader = ScalarMix(3)
+    engine = ScalarMix(3)
     told = layers[:, 1, 0]
-    optimiser = torch.optim.Adam(reader.parameters(), lr=0.1)
+    optimiser = torch.optim.Adam(engine.parameters(), lr=0.1)
     for _ in range(60):
         optimiser.zero_grad()
-        ((reader(layers)[:, 0] - told) ** 2).mean().backward()
+        ((engine(layers)[:, 0] - told) ** 2).mean().backward()
         optimiser.step()
-    assert int(reader.weights.argmax()) == 1 and float(reader.weights.softmax(0)[1].detach()) > 0.7
+    assert int(engine.weights.argmax()) == 1 and float(engine.weights.softmax(0)[1].detach()) > 0.7

@@ -13,7 +13,7 @@ import torch
 
 import bothways
 from bothways.errors import ModelError
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.model import Trained
 from tests.inference.made import CAUSAL, ENGLISH, GPT_BERT, HYBRID, MLM, REVERSED, load, make_run
 
@@ -21,33 +21,33 @@ from tests.inference.made import CAUSAL, ENGLISH, GPT_BERT, HYBRID, MLM, REVERSE
 @pytest.mark.parametrize("part", ["", "encoder", "decoder"])
 def test_a_run_and_each_of_its_folders_give_the_same_model(run: Path, part: str) -> None:
     found = bothways.load(str(run / part))
-    assert found.reader.trained == HYBRID
-    assert torch.equal(found.reader.model.table.cpu(), load(run).reader.model.table)
-    assert not found.reader.model.training
+    assert found.engine.trained == HYBRID
+    assert torch.equal(found.engine.model.table.cpu(), load(run).engine.model.table)
+    assert not found.engine.model.training
 
 
-def test_both_faces_share_one_set_of_weights(loaded: Loaded) -> None:
+def test_both_faces_share_one_set_of_weights(loaded: LanguageModel) -> None:
     loaded.fill("the [MASK]")
-    loaded.extend("the", max_new_tokens=1)
-    assert len({id(parameter) for parameter in loaded.reader.model.parameters()}) == 16  # 2 layers of 7, table, norm
+    loaded.generate("the", max_new_tokens=1)
+    assert len({id(parameter) for parameter in loaded.engine.model.parameters()}) == 16  # 2 layers of 7, table, norm
 
 
 @pytest.mark.parametrize(
     ("trained", "can", "cannot"),
     [
-        (HYBRID, "fill extend causal pseudo embed", ""),
-        (CAUSAL, "extend causal embed", "fill pseudo"),
-        (MLM, "fill pseudo embed", "extend causal"),
-        (GPT_BERT, "fill extend causal pseudo embed", ""),
-        (REVERSED, "extend embed", "fill causal pseudo"),
-        (Trained("electra", ("encoder",), None), "embed", "fill pseudo extend causal"),
+        (HYBRID, "fill generate causal pseudo embed", ""),
+        (CAUSAL, "generate causal embed", "fill pseudo"),
+        (MLM, "fill pseudo embed", "generate causal"),
+        (GPT_BERT, "fill generate causal pseudo embed", ""),
+        (REVERSED, "generate embed", "fill causal pseudo"),
+        (Trained("electra", ("encoder",), None), "embed", "fill pseudo generate causal"),
     ],
 )
 def test_what_an_objective_teaches(trained: Trained, can: str, cannot: str, tmp_path: Path) -> None:
     found = load(make_run(tmp_path / "run", trained))
     ask: dict[str, Callable[[], object]] = {
         "fill": lambda: found.fill("the [MASK]"),
-        "extend": lambda: found.extend("the", max_new_tokens=1),
+        "generate": lambda: found.generate("the", max_new_tokens=1),
         "causal": lambda: found.score("the fox"),
         "pseudo": lambda: found.score("the fox", how="pseudo"),
         "embed": lambda: found.embed("the fox"),
@@ -89,15 +89,15 @@ def test_a_tokenizer_of_another_model(run: Path, tmp_path: Path) -> None:
         bothways.load(folder)
 
 
-def test_bfloat16_answers_much_as_float32(run: Path, loaded: Loaded) -> None:
+def test_bfloat16_answers_much_as_float32(run: Path, loaded: LanguageModel) -> None:
     rough = bothways.load(run, device="cpu", dtype=torch.bfloat16)
-    assert rough.reader.model.table.dtype == torch.bfloat16
+    assert rough.engine.model.table.dtype == torch.bfloat16
     vectors = rough.embed(list(ENGLISH))
     assert vectors.dtype == np.float32
     assert np.abs(vectors - loaded.embed(list(ENGLISH))).max() < 0.1
     assert np.allclose(rough.score(list(ENGLISH)), loaded.score(list(ENGLISH)), rtol=0.02)
     rough.fill("the [MASK]")
-    rough.extend("the", max_new_tokens=3)
+    rough.generate("the", max_new_tokens=3)
 
 
 def test_a_published_masked_model_fills_and_scores_as_its_pipeline_does(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_published_masked_model_fills_and_scores_as_its_pipeline_does(tmp_path
     transformers.BertTokenizerFast(vocab=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
     pipeline = transformers.pipeline("fill-mask", model=str(tmp_path), device="cpu")
     found = load(tmp_path)
-    assert found.reader.trained == Trained("", ("encoder",), "in place")
+    assert found.engine.trained == Trained("", ("encoder",), "in place")
     answered = pipeline("The quick [MASK] jumps over a dog.", top_k=3 + 5)
     expected = [e for e in answered if e["token"] >= 5][:3]  # special tokens are no words
     (guesses,) = found.fill("The quick [MASK] jumps over a dog.", top_k=3)
@@ -127,10 +127,10 @@ def test_a_published_masked_model_fills_and_scores_as_its_pipeline_does(tmp_path
     assert [g.text for g in guesses] == [e["sequence"] for e in expected]
     assert found.score("the fox", how="pseudo") < 0
     with pytest.raises(ModelError, match="not taught to continue a text: its architecture gives the faces: encoder"):
-        found.extend("The")
+        found.generate("The")
 
 
-def test_the_command_line_says_the_same(run: Path, loaded: Loaded) -> None:
+def test_the_command_line_says_the_same(run: Path, loaded: LanguageModel) -> None:
     """One way of asking is as good as another; tests/cli has the rest."""
     from typer.testing import CliRunner
 

@@ -13,7 +13,7 @@ import torch
 from bothways.batch import Batch, Sample
 from bothways.errors import ModelError, UsageError
 from bothways.evaluation.inspection.attention import attention
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.model import Trained
 from bothways.training.finetuning.save import find_body
 from bothways.visibility import Layout, ahead, listed, named, ordered, same_place, within
@@ -31,13 +31,13 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def model(folder: Path) -> Loaded:
+def model(folder: Path) -> LanguageModel:
     return load(folder)
 
 
-def slowly(model: Loaded, row: list[int], *, left: bool) -> torch.Tensor:
+def slowly(model: LanguageModel, row: list[int], *, left: bool) -> torch.Tensor:
     """[T, V] logits under a mask made by hand: at most three places away, and not ahead."""
-    network, place = model.reader.model, torch.arange(len(row))
+    network, place = model.engine.model, torch.arange(len(row))
     apart = place[:, None] - place[None, :]
     mask = (apart.abs() <= 3) & ((apart >= 0) | torch.tensor(not left))
     layout = Layout.of(document=np.zeros(len(row)), step=np.zeros(len(row))).map(lambda c: torch.from_numpy(c)[None])
@@ -70,8 +70,8 @@ def test_only_a_body_is_saved_and_its_card_says_the_rule(folder: Path, tmp_path:
         load(wrong.parent)
 
 
-def test_whatever_asks_the_model_obeys_it(model: Loaded) -> None:
-    own, left = model.reader.tokenizer, "decoder" in model.reader.trained.faces
+def test_whatever_asks_the_model_obeys_it(model: LanguageModel) -> None:
+    own, left = model.engine.tokenizer, "decoder" in model.engine.trained.faces
     row = [own.vocabulary.cls, *own.encode(TEXT)]
     if left:
         logits = slowly(model, row, left=True).log_softmax(-1)
@@ -79,35 +79,35 @@ def test_whatever_asks_the_model_obeys_it(model: Loaded) -> None:
         assert model.score([TEXT, ENGLISH[1]])[0] == pytest.approx(float(nats), rel=1e-4)
         for _ in range(5):
             likeliest = slowly(model, row, left=True)[-1].clone()
-            likeliest[model.reader.silent()] = -torch.inf
+            likeliest[model.engine.silent()] = -torch.inf
             row.append(int(likeliest.argmax()))
         written = own.decode(row[1:]).replace("\ufffd", "")  # half a character is not written
-        assert own.vocabulary.sep not in row and model.extend(TEXT, max_new_tokens=5, temperature=0) == written
+        assert own.vocabulary.sep not in row and model.generate(TEXT, max_new_tokens=5, temperature=0) == written
     else:
         hidden = TEXT.replace("brown", "[MASK]")
         marked = [own.vocabulary.cls, *own.encode_marked(hidden), own.vocabulary.sep]
         chances = slowly(model, marked, left=False)[marked.index(own.vocabulary.mask)].softmax(-1)
-        chances[model.reader.silent()] = 0
+        chances[model.engine.silent()] = 0
         assert model.fill(hidden, top_k=1)[0][0].probability == pytest.approx(float(chances.max()), rel=1e-4)
     whole, apart = (model.embed([TEXT, other])[0] for other in (TEXT, ENGLISH[1]))
     assert np.allclose(whole, apart, atol=1e-5)  # whatever stands beside it
-    weights = attention(model.reader, TEXT)[0].weights
+    weights = attention(model.engine, TEXT)[0].weights
     far = np.abs(np.subtract.outer(*2 * [np.arange(weights.shape[-1])])) > 3
     assert far.any() and not weights[..., far].any()
 
 
-def test_every_way_to_the_states_is_the_same(model: Loaded) -> None:
+def test_every_way_to_the_states_is_the_same(model: LanguageModel) -> None:
     """Of the batch that training reads, of `embed`, and of the layers."""
-    reader = model.reader
-    left = "decoder" in reader.trained.faces
-    closing = [] if left else [reader.tokenizer.vocabulary.sep]
-    row = np.array([reader.tokenizer.vocabulary.cls, *reader.tokenizer.encode(TEXT), *closing])
+    engine = model.engine
+    left = "decoder" in engine.trained.faces
+    closing = [] if left else [engine.tokenizer.vocabulary.sep]
+    row = np.array([engine.tokenizer.vocabulary.cls, *engine.tokenizer.encode(TEXT), *closing])
     layout = Layout.of(document=np.zeros(len(row)), step=np.arange(len(row)) * left)
     with torch.no_grad():
-        states = reader.model.states(Batch.stack([Sample(row, layout, ())]))[0]
+        states = engine.model.states(Batch.stack([Sample(row, layout, ())]))[0]
     assert np.allclose(model.embed(TEXT), states.mean(0).numpy(), atol=1e-5)
     assert np.allclose(model.layers([TEXT])[0, -1], states.mean(0).numpy(), atol=1e-5)
-    assert torch.allclose(reader.model.logits(states), slowly(model, row.tolist(), left=left), atol=1e-4)
+    assert torch.allclose(engine.model.logits(states), slowly(model, row.tolist(), left=left), atol=1e-4)
 
 
 def test_it_cannot_be_fine_tuned(folder: Path) -> None:

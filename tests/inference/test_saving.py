@@ -23,7 +23,7 @@ def test_a_run_is_written_back(trained: bothways.model.Trained, tmp_path: Path) 
     assert {folder.name for folder in folders} == ({*trained.faces} or {"body"})
     for folder in folders:
         again = bothways.load(folder, device="cpu")
-        assert again.reader.trained == trained
+        assert again.engine.trained == trained
         assert np.allclose(again.embed(list(ENGLISH)), model.embed(list(ENGLISH)), atol=1e-5)
         assert "Bothways" in (folder / "README.md").read_text()
 
@@ -56,12 +56,12 @@ def test_a_body_of_others_stays_one_and_its_vectors_too(case: str, tmp_path: Pat
     for path in (folder, again):
         theirs = pytest.importorskip("sentence_transformers").SentenceTransformer(str(path), device="cpu")
         assert np.allclose(theirs.encode(TEXTS), vectors, atol=1e-5)
-    for ask in (model.score, model.fill, model.extend):
+    for ask in (model.score, model.fill, model.generate):
         with pytest.raises(ModelError, match="was not taught to"):
             ask("the [MASK]")
-    assert bothways.load(again).reader.trained == model.reader.trained
+    assert bothways.load(again).engine.trained == model.engine.trained
     (again / "bothways.json").unlink()
-    assert bothways.load(again).reader.trained == model.reader.trained
+    assert bothways.load(again).engine.trained == model.engine.trained
 
 
 def test_a_classifier_of_others_is_written_back(tmp_path: Path) -> None:

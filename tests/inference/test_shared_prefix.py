@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.inference.shared_prefix import LONGEST, forks, read_forks
 
 ROWS = st.lists(st.lists(st.integers(5, 8), min_size=0, max_size=12), min_size=1, max_size=12)
@@ -39,12 +39,12 @@ def test_a_pair_shares_its_beginning_and_a_far_neighbour_is_left_alone() -> None
 
 @settings(max_examples=15, deadline=None)
 @given(rows=ROWS)
-def test_states_are_those_of_every_row_alone(loaded: Loaded, rows: list[list[int]]) -> None:
+def test_states_are_those_of_every_row_alone(loaded: LanguageModel, rows: list[list[int]]) -> None:
     made = [np.array([2, *row], dtype=np.int64) for row in rows]
     seen = {}
-    for some, states in read_forks(loaded.reader, made):
+    for some, states in read_forks(loaded.engine, made):
         for line, fork in enumerate(some):
             seen |= {number: states[line, at] for number, at in fork.places(made)}
     for number, row in enumerate(made):
-        alone = loaded.reader.read([row], face="decoder")[0]
+        alone = loaded.engine.read([row], face="decoder")[0]
         torch.testing.assert_close(seen[number], alone, rtol=1e-4, atol=1e-5)

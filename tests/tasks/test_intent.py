@@ -43,7 +43,7 @@ def test_intents_and_slots_are_learned_together(tmp_path: Path, body: Path) -> N
     assert said.intent == "sleep" and said.intent_probability > 0.5
     assert not any(label.startswith(INTENT) for label in said.tags)
     theirs = transformers.AutoModelForTokenClassification.from_pretrained(run / "model").eval()
-    own = model.reader.tokenizer
+    own = model.engine.tokenizer
     ids = [own.vocabulary.cls, *own.encode(text), own.vocabulary.sep]
     with torch.inference_mode():
         logits = theirs(torch.tensor([ids])).logits[0, 0]

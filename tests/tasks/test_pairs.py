@@ -24,7 +24,7 @@ PAIRS = [("the quick fox", "jumps over the dog"), ("lazy", "so few sentences"), 
 CONTEXT = "Reading is seeing with another's eyes; once upon a time nobody read."
 RECORDS: dict[str, list[dict[str, Any]]] = {
     "classify": [{"text_a": a, "text_b": b, "label": label} for (a, b), label in zip(PAIRS, "xyx", strict=True)],
-    "match": [{"text_a": a, "text_b": b, "score": float(n)} for n, (a, b) in enumerate(PAIRS)],
+    "regress": [{"text_a": a, "text_b": b, "score": float(n)} for n, (a, b) in enumerate(PAIRS)],
     "choose": [{"question": a, "choices": [b, "a fox"], "answer": n % 2} for n, (a, b) in enumerate(PAIRS)],
     "answer": [
         {"context": CONTEXT, "question": a, "answers": [{"text": "nobody", "start": CONTEXT.index("nobody")}]}
@@ -51,13 +51,13 @@ def test_transformers_alone_gives_our_numbers(task: str, bert: Path, tmp_path: P
     run = tuned(task, bert, tmp_path / task)
     folders = [run / "model", *bothways.load(run, device="cpu").save(tmp_path / "again")]
     for folder in folders:
-        reader = bothways.load(folder, device="cpu").reader
+        engine = bothways.load(folder, device="cpu").engine
         pairs = [(question, CONTEXT) for question, _ in PAIRS] if task == "answer" else PAIRS
-        examples = [encode_texts(reader.tokenizer, pair, length=64) for pair in pairs]
+        examples = [encode_texts(engine.tokenizer, pair, length=64) for pair in pairs]
         if task == "answer":
             examples = [replace(one, at=np.arange(len(one)), labels=np.zeros((len(one), 2))) for one in examples]
-        assert reader.trained.answers is not None
-        ours = list(logits_of(reader.model, examples, reader.trained.answers))
+        assert engine.trained.answers is not None
+        ours = list(logits_of(engine.model, examples, engine.trained.answers))
         tokens = transformers.AutoTokenizer.from_pretrained(folder)
         kind = "QuestionAnswering" if task == "answer" else "SequenceClassification"
         theirs = getattr(transformers, f"AutoModelFor{kind}").from_pretrained(folder).eval()

@@ -111,10 +111,10 @@ def test_a_model_learns_a_relation_and_says_the_same_when_it_is_opened(head: str
     said = model.relate([record["text"] for record in related(4)])
     assert [one.label for one in said] == [record["label"] for record in related(4)]
     body_again = transformers.AutoModel.from_pretrained(run / "model")
-    encoded = encode_related(model.reader.tokenizer, Pair.marked(related(1)[0]["text"]), length=64)
+    encoded = encode_related(model.engine.tokenizer, Pair.marked(related(1)[0]["text"]), length=64)
     with torch.inference_mode():
         theirs = body_again(input_ids=torch.as_tensor(encoded.tokens[None]).long()).last_hidden_state[0]
-        ours = model.reader.model.states(lay([encoded], _answers(model)).batch)[0, : len(encoded)]
+        ours = model.engine.model.states(lay([encoded], _answers(model)).batch)[0, : len(encoded)]
     assert torch.allclose(theirs, ours, atol=2e-5)
 
 
@@ -163,6 +163,6 @@ def test_heads_and_tails_are_found_by_words_or_by_place(tmp_path: Path, body: Pa
 
 
 def _answers(model: Any) -> Answers:
-    answers = model.reader.trained.answers
+    answers = model.engine.trained.answers
     assert isinstance(answers, Answers)
     return answers

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bothways.word_vectors import batches as module
 from bothways.word_vectors.batches import Batches
 from bothways.word_vectors.sampling import Windows, keep_probabilities, noise
-from bothways.word_vectors.words import Words, WordText
+from bothways.word_vectors.words import WordCounts, WordText
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 4), st.randoms(use_true_random=False))
@@ -37,10 +37,10 @@ def test_frequent_words_are_kept_by_word2vecs_formula() -> None:
     assert keep_probabilities(counts, 0).tolist() == [1, 1, 1, 1]
 
 
-def text(words: int, count: int) -> tuple[Words, WordText]:
+def text(words: int, count: int) -> tuple[WordCounts, WordText]:
     rng = np.random.default_rng(0)
     numbers = rng.choice(words, count, p=(share := 1 / np.arange(2, words + 2)) / share.sum()).astype(np.int32)
-    found = Words(tuple(f"w{i}" for i in range(words)), np.bincount(numbers, minlength=words))
+    found = WordCounts(tuple(f"w{i}" for i in range(words)), np.bincount(numbers, minlength=words))
     return found, WordText(numbers, np.sort(rng.integers(0, count // 50 + 1, count)).astype(np.int32))
 
 

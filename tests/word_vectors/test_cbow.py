@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bothways.word_vectors.batches import Batch
+from bothways.word_vectors.batches import CbowBatch
 from bothways.word_vectors.cbow import MOST, Cbow
 from bothways.word_vectors.sampling import Windows
 
@@ -22,10 +22,10 @@ WEIGHT = 5 / 3
 
 
 @pytest.fixture
-def batch() -> Batch:
+def batch() -> CbowBatch:
     context, mirror = Windows(8, 3)(np.array(DOCUMENTS), np.array(REACHES))
     seldom = torch.ones(8, 1), torch.ones(8, 1), torch.ones(2, 3, 1)
-    return Batch(torch.tensor(WORDS), context, mirror, torch.tensor(NEGATIVES), WEIGHT, *seldom)
+    return CbowBatch(torch.tensor(WORDS), context, mirror, torch.tensor(NEGATIVES), WEIGHT, *seldom)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def loss_by_definition(inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Ten
     return total
 
 
-def on_tables(model: Cbow, batch: Batch, **how: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def on_tables(model: Cbow, batch: CbowBatch, **how: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """The closed form's rows, added up by word: as large as the tables."""
     found = model.gradients(batch, **how)
     inputs, outputs = torch.zeros_like(model.inputs), torch.zeros_like(model.outputs)
@@ -61,18 +61,18 @@ def on_tables(model: Cbow, batch: Batch, **how: bool) -> tuple[torch.Tensor, tor
     return inputs, outputs
 
 
-def test_the_loss_is_its_definition(model: Cbow, batch: Batch) -> None:
+def test_the_loss_is_its_definition(model: Cbow, batch: CbowBatch) -> None:
     assert torch.allclose(model.loss(batch), loss_by_definition(model.inputs, model.outputs), rtol=1e-12)
 
 
-def test_the_closed_form_is_autograd_over_the_embedding_bag(model: Cbow, batch: Batch) -> None:
+def test_the_closed_form_is_autograd_over_the_embedding_bag(model: Cbow, batch: CbowBatch) -> None:
     tables = [table.clone().requires_grad_() for table in (model.inputs, model.outputs)]
     expected = torch.autograd.grad(loss_by_definition(*tables), tables)
     for found, wanted in zip(on_tables(model, batch), expected, strict=True):
         assert torch.allclose(found, wanted, rtol=1e-10, atol=1e-12)
 
 
-def test_the_closed_form_is_the_slope_of_the_loss(model: Cbow, batch: Batch) -> None:
+def test_the_closed_form_is_the_slope_of_the_loss(model: Cbow, batch: CbowBatch) -> None:
     """Central differences in every coordinate of both tables."""
     for table, found in zip((model.inputs, model.outputs), on_tables(model, batch), strict=True):
         for at in np.ndindex(*table.shape):
@@ -103,7 +103,7 @@ def word2vec_c(inputs: np.ndarray, outputs: np.ndarray, place: int) -> tuple[np.
     return moved
 
 
-def test_undivided_is_word2vecs(model: Cbow, batch: Batch) -> None:
+def test_undivided_is_word2vecs(model: Cbow, batch: CbowBatch) -> None:
     both = [word2vec_c(model.inputs.numpy(), model.outputs.numpy(), place) for place in range(7)]
     for found, wanted in zip(on_tables(model, batch, divided=False), zip(*both, strict=True), strict=True):
         assert np.allclose(found, np.sum(wanted, axis=0), rtol=1e-10, atol=1e-12)
@@ -114,7 +114,7 @@ def test_undivided_is_exactly_the_number_of_context_words_too_much(model: Cbow) 
     for size in (1, 2, 4):
         words = torch.arange(size + 1)
         context, mirror = Windows(size + 1, size)(np.zeros(size + 1, int), np.array([size, *[0] * size]))
-        one = Batch(words, context, mirror, torch.tensor([[8, 9]]), 2.5, *[torch.ones(size + 1, 1)] * 3)
+        one = CbowBatch(words, context, mirror, torch.tensor([[8, 9]]), 2.5, *[torch.ones(size + 1, 1)] * 3)
         divided, word2vecs = model.gradients(one), model.gradients(one, divided=False)
         assert torch.allclose(size * divided.inputs, word2vecs.inputs, rtol=1e-12)
         assert divided.inputs[1:].abs().min() > 0
@@ -122,7 +122,7 @@ def test_undivided_is_exactly_the_number_of_context_words_too_much(model: Cbow) 
 
 
 @pytest.mark.parametrize("divided", [True, False])
-def test_a_step_goes_down_the_gradient_and_moves_both_tables(model: Cbow, batch: Batch, divided: bool) -> None:
+def test_a_step_goes_down_the_gradient_and_moves_both_tables(model: Cbow, batch: CbowBatch, divided: bool) -> None:
     """A refactor once made gensim's CBOW a no-op that no test noticed (its issue 386)."""
     expected = [
         table - 0.01 * found
@@ -134,7 +134,7 @@ def test_a_step_goes_down_the_gradient_and_moves_both_tables(model: Cbow, batch:
     assert model.loss(batch) < before
 
 
-def test_a_row_that_moves_too_often_moves_less(model: Cbow, batch: Batch) -> None:
+def test_a_row_that_moves_too_often_moves_less(model: Cbow, batch: CbowBatch) -> None:
     """By what its moves at this rate are beyond MOST; the others move as ever."""
     often = torch.ones(8, 1)
     often[1:3] = 2 * MOST / 0.01  # "7", at both its places

@@ -10,7 +10,7 @@ import pytest
 
 from bothways.corpus import PrepareOptions, prepare
 from bothways.errors import DivergedError, UsageError
-from bothways.word_vectors import CbowConfig, Trained, train_cbow
+from bothways.word_vectors import CbowConfig, CbowResult, train_cbow
 
 KINDS = [
     "monday tuesday wednesday thursday friday saturday sunday".split(),
@@ -36,11 +36,11 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=["exact", "word2vec"])
-def trained(request: pytest.FixtureRequest, shards: Path) -> Trained:
+def trained(request: pytest.FixtureRequest, shards: Path) -> CbowResult:
     return train_cbow(shards, CONFIG.model_copy(update={"gradient": request.param}))
 
 
-def test_neighbours_are_of_a_kind(trained: Trained) -> None:
+def test_neighbours_are_of_a_kind(trained: CbowResult) -> None:
     """Of a word's nearest as many as its kind has others; at random a fifth would be right."""
     right, of = 0, 0
     for kind in KINDS:
@@ -50,7 +50,7 @@ def test_neighbours_are_of_a_kind(trained: Trained) -> None:
     assert right / of > 0.9
 
 
-def test_it_beats_what_knows_no_context(trained: Trained) -> None:
+def test_it_beats_what_knows_no_context(trained: CbowResult) -> None:
     losses = trained.losses
     assert losses is not None
     assert losses.cbow < 0.8 * losses.unigram < losses.untrained

@@ -13,7 +13,7 @@ import pytest
 from bothways.corpus import PrepareOptions, Shards, prepare
 from bothways.errors import DataError
 from bothways.word_vectors import words as module
-from bothways.word_vectors.words import Words, WordText, read_words
+from bothways.word_vectors.words import WordCounts, WordText, read_words
 
 LINES = [
     "The old boat wasn't wide; the river was 12 miles long, and slow.",
@@ -35,7 +35,7 @@ def shards(folder: Path, lines: list[str], **options: Any) -> Shards:
     return Shards.open(folder / "shards")
 
 
-def in_words(words: Words, text: WordText) -> list[list[str]]:
+def in_words(words: WordCounts, text: WordText) -> list[list[str]]:
     """Document by document."""
     cuts = np.flatnonzero(np.diff(text.documents)) + 1
     return [[words.spelled[number] for number in part] for part in np.split(text.words, cuts)]

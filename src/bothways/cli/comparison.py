@@ -60,7 +60,7 @@ def compare(
     Each gets its own learning rate by a short search. Stopped, the same command goes on; with more objectives, seeds
     or questions it adds them.
     """
-    display = Display(quiet=json)
+    display = CompareDisplay(quiet=json)
     display.say("loading torch")
     from bothways.config import read, with_settings
     from bothways.evaluation.comparison import CompareConfig
@@ -155,7 +155,7 @@ def _probe(text: str) -> tuple[str, list[str]]:
     return (name if equals else Path(train).resolve().parent.name), [train, test]
 
 
-class Display:
+class CompareDisplay:
     """Lines of what is done, and now and then one of what is going on and how long all runs will take.
 
     Told by several threads; a line that is said twice or never does no harm.

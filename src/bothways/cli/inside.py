@@ -16,7 +16,7 @@ from bothways.terminal import doing, say
 if TYPE_CHECKING:
     from bothways.evaluation.inspection.contextuality import Contextuality
     from bothways.evaluation.probing import Failed, Probed
-    from bothways.inference import Loaded
+    from bothways.inference import LanguageModel
 
 T = TypeVar("T")
 KEYS = ("self_similarity", "intra_sentence", "explained")
@@ -36,7 +36,7 @@ def contextuality(
 
     room_for(out)
     read = read_texts(texts)
-    by_model, failed = _each(runs, lambda name, one: list(measure(one.reader, read, name=name, most_tokens=tokens)))
+    by_model, failed = _each(runs, lambda name, one: list(measure(one.engine, read, name=name, most_tokens=tokens)))
     found = [one for ones in by_model.values() for one in ones]
     if out is not None:
         from bothways.evaluation.inspection.contextuality_page import render
@@ -119,7 +119,7 @@ def probe_layers(
     from bothways.evaluation.inspection.layerwise import as_json, layerwise
 
     room_for(out)
-    found, failed = _each(runs, lambda name, one: layerwise(one.reader, task, train, test))
+    found, failed = _each(runs, lambda name, one: layerwise(one.engine, task, train, test))
     if out is not None:
         from bothways.evaluation.inspection.layerwise_page import render
 
@@ -149,17 +149,17 @@ def attention(
     from bothways.evaluation.inspection.contextuality import read_texts
 
     room_for(out)
-    reader = load(run, device="cpu").reader
-    seen = look(reader, text)
+    engine = load(run, device="cpu").engine
+    seen = look(engine, text)
     read = [] if texts is None else read_texts(texts)[:most]
-    many = [heads(reader, read, one.reads) for one in seen if read]
+    many = [heads(engine, read, one.reads) for one in seen if read]
     write_page(out, render(run.resolve().name, seen, many))
     if seen[0].note:
         say(seen[0].note)
     say(f"page  {out}")
 
 
-def _each(runs: list[Path], ask: Callable[[str, Loaded], T]) -> tuple[dict[str, T], list[Failed]]:
+def _each(runs: list[Path], ask: Callable[[str, LanguageModel], T]) -> tuple[dict[str, T], list[Failed]]:
     """{name of a model: what it answers}, and those that cannot be loaded or asked: the others are, all the same.
 
     Raises:

@@ -72,7 +72,7 @@ def infill(
     return None
 
 
-def extend(
+def generate(
     run: Run,
     texts: Texts,
     max_new_tokens: Annotated[int, typer.Option(min=0, help="How many tokens to add at most.")] = 40,
@@ -96,7 +96,7 @@ def extend(
     json: Json = False,
 ) -> None:
     """Continue texts, in the way that the objective taught."""
-    written = load(run).extend(
+    written = load(run).generate(
         texts,
         max_new_tokens=max_new_tokens,
         temperature=temperature,

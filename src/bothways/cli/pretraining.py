@@ -168,7 +168,7 @@ def _show_result(folder: Path, *, json: bool) -> None:
     elif "encoder" in faces:
         say(f"try     {command('fill', folder, '... [MASK] ...')}")
     if "decoder" in faces:
-        say(f"try     {command('extend', folder, '...')}")
+        say(f"try     {command('generate', folder, '...')}")
     return None
 
 

@@ -13,7 +13,7 @@ import typer
 from bothways.terminal import doing, say
 
 if TYPE_CHECKING:
-    from bothways.inference import Loaded
+    from bothways.inference import LanguageModel
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead, for programs.")]
 
@@ -24,7 +24,7 @@ def load_torch() -> None:
         import_module("torch")
 
 
-def load(run: Path, **options: Any) -> Loaded:
+def load(run: Path, **options: Any) -> LanguageModel:
     """`bothways.load`; who waits at a terminal is told for what."""
     load_torch()
     from bothways.inference import load

@@ -31,7 +31,7 @@ def finetune(
         str | None, typer.Argument(help="A run, a Hugging Face folder, or a name of its hub.", show_default=False)
     ] = None,
     task: Annotated[
-        str, typer.Option(help="classify, match, tag, intent, relate, answer, choose or embed.")
+        str, typer.Option(help="classify, regress, tag, intent, relate, answer, choose or embed.")
     ] = "classify",
     train: Annotated[Path | None, typer.Option(help="Records to learn from: jsonl, csv or tsv.")] = None,
     dev: Annotated[Path | None, typer.Option(help="Records to choose an epoch by; left out, some of --train.")] = None,
@@ -51,7 +51,7 @@ def finetune(
     json: Json = False,
 ) -> None:
     """Teach a model to label, rate, tag or relate, to answer from a text, to choose one of several, or to embed."""
-    (display := Display(quiet=json)).say("loading torch")
+    (display := FinetuneDisplay(quiet=json)).say("loading torch")
     from bothways.config import read, with_settings
     from bothways.errors import UsageError
     from bothways.training.finetuning import FinetuneConfig, finetune_seeds
@@ -135,7 +135,7 @@ def _tell_means(means: dict[str, Any], out: Path) -> None:
     say("\n".join([*lines, f"kept   {means['kept']}, in {out / 'model'}"]))
 
 
-class Display:
+class FinetuneDisplay:
     """What is being done, a line an epoch, and one of the test."""
 
     def __init__(self, *, quiet: bool) -> None:

@@ -14,7 +14,7 @@ from bothways.cli.show import Json, print_json
 from bothways.terminal import command, say
 
 if TYPE_CHECKING:
-    from bothways.word_vectors import Trained
+    from bothways.word_vectors import CbowResult
 
 
 def word_vectors(
@@ -94,7 +94,7 @@ def nearest(
     return None
 
 
-def _show_trained(trained: Trained, out: Path, *, json: bool) -> None:
+def _show_trained(trained: CbowResult, out: Path, *, json: bool) -> None:
     """How many words, how good beside what knows no context, how fast, and what to try."""
     count, dim = trained.vectors.vectors.shape
     if json:

@@ -15,7 +15,7 @@ from bothways.corpus.exclude import Exclusion
 from bothways.corpus.lines import refuse_unasked
 from bothways.corpus.manifest import SourceCount
 from bothways.corpus.options import PrepareOptions
-from bothways.corpus.readers import Reader
+from bothways.corpus.readers import DocumentReader
 from bothways.corpus.sources import Source
 
 _BATCH = 1 << 20  # characters in a batch, but for one longer document
@@ -79,7 +79,7 @@ class Cleaner:
 
     def _batches(self, source: Source) -> Iterator[tuple[list[str], list[str]]]:
         """Texts, or first sides and second sides, composed, in lists of about a million characters."""
-        reader = Reader(self.options, self._skip)
+        reader = DocumentReader(self.options, self._skip)
         if source.paired:
             for batch in _batches(self._whole(source.pairs(reader))):
                 yield [first for first, _ in batch], [second for _, second in batch]

@@ -65,7 +65,7 @@ class NGrams:
     commonest: int
     counted: int
     of: int
-    tables: dict[int, tuple[_Table, ...]]
+    tables: dict[int, tuple[_CountTable, ...]]
 
     @classmethod
     def count(cls, tokens: np.ndarray, vocabulary: Vocabulary, *, at_most: int = COUNT_AT_MOST) -> NGrams:
@@ -88,12 +88,12 @@ class NGrams:
         three, three_counts = _counted(_ngrams(read, depth, 3, size))
         text = vocabulary.text_table()[one.astype(np.int64)]
         uniform = _uniform(vocabulary)
-        base = _Table.of(*_counted(two % np.uint64(size)), size, 1, uniform)
-        middle = _Table.of(*_preceded(two, two_counts, three, vocabulary), size, 2, base)
+        base = _CountTable.of(*_counted(two % np.uint64(size)), size, 1, uniform)
+        middle = _CountTable.of(*_preceded(two, two_counts, three, vocabulary), size, 2, base)
         tables = {
-            1: (_Table.of(one, one_counts, size, 1, uniform),),
-            2: (base, _Table.of(two, two_counts, size, 2, base)),
-            3: (base, middle, _Table.of(three, three_counts, size, 3, middle)) if len(three) else (base, middle),
+            1: (_CountTable.of(one, one_counts, size, 1, uniform),),
+            2: (base, _CountTable.of(two, two_counts, size, 2, base)),
+            3: (base, middle, _CountTable.of(three, three_counts, size, 3, middle)) if len(three) else (base, middle),
         }
         commonest = int(one[np.argmax(np.where(text, one_counts, -1))])
         return cls(vocabulary, commonest, min(len(tokens), _blocks(len(tokens), at_most)), len(tokens), tables)
@@ -151,7 +151,7 @@ def baselines(
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class _CountTable:
     """One order: seen n-grams [n] with p(w | h); their histories [h] with g(h) and the most probable w."""
 
     ngrams: np.ndarray
@@ -162,7 +162,9 @@ class _Table:
     best_probability: np.ndarray
 
     @classmethod
-    def of(cls, ngrams: np.ndarray, counts: np.ndarray, size: int, order: int, below: _Table | float) -> _Table:
+    def of(
+        cls, ngrams: np.ndarray, counts: np.ndarray, size: int, order: int, below: _CountTable | float
+    ) -> _CountTable:
         """From n-grams [n], ascending, with a(hw) [n]; `below` is the next lower order, or the uniform probability."""
         history = ngrams // np.uint64(size)
         starts = np.flatnonzero(np.append(True, history[1:] != history[:-1]))

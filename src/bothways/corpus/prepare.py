@@ -17,7 +17,7 @@ from bothways.corpus.folder import Folder
 from bothways.corpus.hashed_files import file_record
 from bothways.corpus.manifest import VERSION, Manifest, Roles, SourceCount, TokenType
 from bothways.corpus.options import PrepareOptions
-from bothways.corpus.sample import Sample, draw_sample
+from bothways.corpus.sample import TokenizerSample, draw_sample
 from bothways.corpus.shards import TOKENIZER, SplitWriter
 from bothways.corpus.sources import Source, find_sources, languages_of
 from bothways.corpus.stream import LAYS, lay_pairs
@@ -125,7 +125,7 @@ class _Job:
                 "with. Models are built for what there is; add text for more"
             )
 
-    def _sample(self) -> Sample:
+    def _sample(self) -> TokenizerSample:
         """The text that a tokenizer sees."""
         cleaner = Cleaner(self.options, self.exclusion)
         sample = draw_sample(cleaner.read(self.sources), self.options.sample)

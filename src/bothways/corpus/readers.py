@@ -24,7 +24,7 @@ Parts = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class DocumentReader:
     """Reads one file after another by one set of options."""
 
     options: PrepareOptions

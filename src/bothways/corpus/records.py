@@ -52,7 +52,7 @@ def field_names(path: Path) -> tuple[str, ...]:
     """
     try:
         if suffix_of(path) in TABLES:
-            return _Table(path).names
+            return _CsvTable(path).names
         if suffix_of(path) == ".parquet":
             with _opened(path) as file:
                 return tuple(file.schema_arrow.names)
@@ -89,7 +89,7 @@ def json_lines(path: Path, fields: Sequence[str] = ()) -> Found:
 
 
 def _table(path: Path, fields: Sequence[str]) -> Found:
-    table = _Table(path)
+    table = _CsvTable(path)
     _check_columns(path, table.names, fields)
     yield from table.records()
 
@@ -139,7 +139,7 @@ _FIELDS = re.compile(rf'(?:{_QUOTED.pattern}|[^",]*)(?:,(?:{_QUOTED.pattern}|[^"
 """A record with quotes only around its fields; the csv module lets them stand anywhere but at the beginning."""
 
 
-class _Table:
+class _CsvTable:
     """Rows with the lines where they begin. The csv module parses them; what it took too much is given back, so that a
     quote that is never closed spoils the row it stands in and no other.
 

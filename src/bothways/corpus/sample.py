@@ -11,7 +11,7 @@ from bothways.corpus.documents import Documents
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class TokenizerSample:
     """Texts in the order of their hashes; `bytes` of the `total` bytes there are."""
 
     texts: list[str]
@@ -19,7 +19,7 @@ class Sample:
     total: int
 
 
-def draw_sample(batches: Iterable[Documents], limit: int) -> Sample:
+def draw_sample(batches: Iterable[Documents], limit: int) -> TokenizerSample:
     """The training documents with the lowest ratio of hash to copies, as many as fit into `limit` bytes, at least one.
 
     The same documents in whatever order they come; those of more weight are likelier (priority sampling, Duffield et
@@ -40,4 +40,4 @@ def draw_sample(batches: Iterable[Documents], limit: int) -> Sample:
             while held > limit and len(kept) > 1:
                 ratio, size, _ = heapq.heappop(kept)
                 held, bar = held - size, -ratio
-    return Sample([text for _, _, text in sorted(kept, reverse=True)], held, total)
+    return TokenizerSample([text for _, _, text in sorted(kept, reverse=True)], held, total)

@@ -14,7 +14,7 @@ from typing import Any
 from bothways.corpus import python_code
 from bothways.corpus.document_index import MOST_LANGUAGES
 from bothways.corpus.python_docs import python_docs
-from bothways.corpus.readers import FORMATS, Reader, readable
+from bothways.corpus.readers import FORMATS, DocumentReader, readable
 from bothways.errors import DataError, UsageError
 
 _LANGUAGE = r"[^\W\d]\w*"
@@ -48,13 +48,13 @@ class Source:
         """What was asked for beside name, weight and files."""
         return (self.languages, self.fields) if self.languages else ()
 
-    def read(self, reader: Reader) -> Iterator[str]:
+    def read(self, reader: DocumentReader) -> Iterator[str]:
         """Its documents, in order."""
         yield from self.make() if self.make else ()
         for path in self.files:
             yield from reader.read(path)
 
-    def pairs(self, reader: Reader) -> Iterator[tuple[str, str]]:
+    def pairs(self, reader: DocumentReader) -> Iterator[tuple[str, str]]:
         """Its pairs, in order."""
         yield from self.make() if self.make else ()
         for path in self.files:

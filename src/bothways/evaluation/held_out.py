@@ -18,7 +18,7 @@ from bothways.corpus import Shards
 from bothways.corpus.ngrams import NAMES, NGrams
 from bothways.errors import DataError
 from bothways.evaluation.probes import Probe
-from bothways.inference.language_model import Loaded
+from bothways.inference.language_model import LanguageModel
 from bothways.inference.score import score
 
 NAME = "bits per byte"
@@ -79,19 +79,19 @@ class HeldOut:
         }
 
 
-def bits_per_byte(loaded: Loaded, held_out: HeldOut) -> Iterator[Probe]:
+def bits_per_byte(loaded: LanguageModel, held_out: HeldOut) -> Iterator[Probe]:
     """Of a model that was taught to read from left to right; longer documents than it reads are read in parts.
     Documents with a token that is unknown to its own tokenizer are left out: it need not say what stands there.
 
     Raises:
         DataError: too few are left.
     """
-    if "decoder" not in loaded.reader.trained.faces:
+    if "decoder" not in loaded.engine.trained.faces:
         return
-    own = loaded.reader.tokenizer
+    own = loaded.engine.tokenizer
     item = np.flatnonzero([own.vocabulary.unk not in own.encode(text) for text in held_out.texts])
     if len(item) < FEWEST:
         raise DataError(
             f"{held_out.path}: expected {FEWEST} documents or more that the model's tokenizer can represent"
         )
-    yield held_out.probe(-score(loaded.reader, [held_out.texts[i] for i in item], ended=True), item)
+    yield held_out.probe(-score(loaded.engine, [held_out.texts[i] for i in item], ended=True), item)

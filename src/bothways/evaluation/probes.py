@@ -17,7 +17,7 @@ from bothways.corpus.fields import number_field, text_field
 from bothways.corpus.records import read_records
 from bothways.errors import DataError, ModelError
 from bothways.evaluation.significance import Estimate, estimate
-from bothways.inference.language_model import Loaded
+from bothways.inference.language_model import LanguageModel
 
 GOOD, BAD = ("good", "sentence_good"), ("bad", "sentence_bad")  # the latter is how BLiMP is published
 PARADIGM, PHENOMENON = ("paradigm", "UID"), ("phenomenon", "linguistics_term")
@@ -122,7 +122,7 @@ class Records:
         return np.where(named == "", alone, named) if named.any() else None
 
 
-def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:
+def minimal_pairs(loaded: LanguageModel, records: Records) -> Iterator[Probe]:
     """Is the good sentence the likelier one, by each way of scoring that the model was taught? A tie is a half (BLiMP,
     Warstadt et al. 2020; Salazar et al. 2020). The sum favours the shorter sentence, so the mean of a token is asked
     too (Lau et al. 2017, MeanLP): a model that learned nothing is near a half by that.
@@ -131,7 +131,7 @@ def minimal_pairs(loaded: Loaded, records: Records) -> Iterator[Probe]:
         DataError: no pair that the tokenizer can represent.
     """
     sides = [records.texts(*names) for names in (GOOD, BAD)]
-    trained = loaded.reader.trained
+    trained = loaded.engine.trained
     ways = {"left to right": "causal"} if "decoder" in trained.faces else {}
     ways |= {"hidden one by one": "pseudo"} if trained.hidden is not None else {}
     if not ways:
@@ -154,13 +154,13 @@ def won(ahead: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(ahead), np.where(np.abs(ahead) <= ALIKE, 0.5, ahead > 0), np.nan)
 
 
-def _lengths(loaded: Loaded, texts: Sequence[str]) -> np.ndarray:
+def _lengths(loaded: LanguageModel, texts: Sequence[str]) -> np.ndarray:
     """[N] tokens that are scored; 0 where one is unknown."""
-    rows, text_of = loaded.reader.rows(texts, closed=False)
-    unknown = loaded.reader.tokenizer.vocabulary.unk
+    rows, text_of = loaded.engine.rows(texts, closed=False)
+    unknown = loaded.engine.tokenizer.vocabulary.unk
     known = np.ones(len(texts), dtype=bool)
     np.logical_and.at(known, text_of, [unknown not in row for row in rows])
-    given = loaded.reader.given
+    given = loaded.engine.given
     return known * np.bincount(text_of, [len(row) - given for row in rows], minlength=len(texts))
 
 
@@ -170,16 +170,16 @@ def _a_token(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.asarray((good - bad) * lengths.max(0))
 
 
-def cloze(loaded: Loaded, records: Records) -> Iterator[Probe]:
+def cloze(loaded: LanguageModel, records: Records) -> Iterator[Probe]:
     """Is the hidden word among the first guesses? Of items whose answer is one token (LAMA, Petroni et al. 2019).
 
     Raises:
         DataError: not one [MASK] in a text, or no answer of one token.
     """
-    if loaded.reader.trained.hidden is None:
+    if loaded.engine.trained.hidden is None:
         return
     texts, answers = (records.texts(field) for field in ("text", "answer"))
-    own = loaded.reader.tokenizer
+    own = loaded.engine.tokenizer
     unknown = own.vocabulary.unk
     cut = [(own.encode(f" {answer}"), own.encode(answer)) for answer in answers]
     single = np.array([any(len(some) == 1 and unknown not in some for some in both) for both in cut])
@@ -200,7 +200,7 @@ def cloze(loaded: Loaded, records: Records) -> Iterator[Probe]:
         yield Probe(name, kept, value, group, template=template, left_out=left_out)
 
 
-def similarity(loaded: Loaded, records: Records) -> Iterator[Probe]:
+def similarity(loaded: LanguageModel, records: Records) -> Iterator[Probe]:
     """Are words that people find alike near each other? By the rows of the embedding table, and by the states of each
     word read alone; the figure is Spearman's.
 
@@ -209,7 +209,7 @@ def similarity(loaded: Loaded, records: Records) -> Iterator[Probe]:
     """
     sides = [records.texts(field) for field in ("word1", "word2")]
     gold = records.numbers("score")
-    own = loaded.reader.tokenizer
+    own = loaded.engine.tokenizer
     unknown = own.vocabulary.unk
     tokens = [[own.encode(f" {word}") for word in side] for side in sides]
     kept = np.array([bool(a) and bool(b) and unknown not in (*a, *b) for a, b in zip(*tokens, strict=True)])
@@ -217,7 +217,7 @@ def similarity(loaded: Loaded, records: Records) -> Iterator[Probe]:
         raise DataError(
             f"{records.path}: expected {FEWEST} pairs or more that the tokenizer can represent, got {int(kept.sum())}"
         )
-    table = loaded.reader.model.table.detach().float().cpu().numpy()
+    table = loaded.engine.model.table.detach().float().cpu().numpy()
     item, left_out = np.flatnonzero(kept), int((~kept).sum())
 
     def probe(name: str, vectors: Sequence[np.ndarray]) -> Probe:

@@ -16,11 +16,11 @@ from bothways.errors import BothwaysError, ModelError, UsageError
 from bothways.evaluation.held_out import HeldOut, bits_per_byte
 from bothways.evaluation.probes import Probe, Records, cloze, minimal_pairs, similarity
 from bothways.evaluation.significance import estimate, holm, sign_test
-from bothways.inference.language_model import Loaded
+from bothways.inference.language_model import LanguageModel
 
 VERSION = 1
 SURE = 0.05  # p below it is more than chance
-Ask = Callable[[Loaded, Any], Iterator[Probe]]
+Ask = Callable[[LanguageModel, Any], Iterator[Probe]]
 Found = dict[str, dict[tuple[str, str], Probe]]
 """{model: {(file, probe): what it got}}"""
 PROBES: dict[str, tuple[Callable[[Path], Any], Ask]] = {
@@ -119,7 +119,7 @@ class Probed:
         }
 
 
-def probe(models: dict[str, Loaded], files: dict[str, Sequence[Path]]) -> Probed:
+def probe(models: dict[str, LanguageModel], files: dict[str, Sequence[Path]]) -> Probed:
     """Asks every model about every file; what cannot be read or asked is `failed`, and the others are reported.
 
     Args:
@@ -174,7 +174,7 @@ def _read(files: dict[str, Sequence[Path]], failed: list[Failed]) -> Iterator[tu
 
 
 def _asked(
-    model: str, loaded: Loaded, asked: Sequence[tuple[Any, Ask]], failed: list[Failed]
+    model: str, loaded: LanguageModel, asked: Sequence[tuple[Any, Ask]], failed: list[Failed]
 ) -> Iterator[tuple[tuple[str, str], Probe]]:
     """What a model got in the files that it can be asked about."""
     for some, ask in asked:

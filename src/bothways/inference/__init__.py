@@ -2,5 +2,5 @@
 
 from bothways.inference.detect import Verdict as Verdict
 from bothways.inference.fill import Guess as Guess
-from bothways.inference.language_model import Loaded as Loaded
+from bothways.inference.language_model import LanguageModel as LanguageModel
 from bothways.inference.language_model import load as load

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Verdict:
 
 
 @torch.inference_mode()
-def detect(reader: Reader, texts: Sequence[str]) -> list[list[Verdict]]:
+def detect(engine: Engine, texts: Sequence[str]) -> list[list[Verdict]]:
     """Every word of every text, in order.
 
     A word of several tokens was replaced if one of them was; the model judges tokens apart, so their chances multiply.
@@ -30,24 +30,24 @@ def detect(reader: Reader, texts: Sequence[str]) -> list[list[Verdict]]:
     Raises:
         ModelError: the objective did not teach it.
     """
-    reader.needs("detect")
-    head: Any = reader.model.heads["replaced"]
-    rows, text_of = reader.rows(texts, closed=True)
+    engine.needs("detect")
+    head: Any = engine.model.heads["replaced"]
+    rows, text_of = engine.rows(texts, closed=True)
     kept: dict[int, np.ndarray] = {}
-    for batch, states in reader.states(rows, face="encoder"):
+    for batch, states in engine.states(rows, face="encoder"):
         chances = torch.sigmoid(head(states.float())).cpu().numpy()  # [B, T]
         kept |= {number: chances[i, : len(rows[number])] for i, number in enumerate(batch.tolist())}
     found: list[list[Verdict]] = [[] for _ in texts]
     for number, row in enumerate(rows):
-        found[text_of[number]] += _words(reader, row, 1 - kept[number])
+        found[text_of[number]] += _words(engine, row, 1 - kept[number])
     return found
 
 
-def _words(reader: Reader, row: np.ndarray, original: np.ndarray) -> list[Verdict]:
+def _words(engine: Engine, row: np.ndarray, original: np.ndarray) -> list[Verdict]:
     """The words of the text in a row; `original` [T] is each token's chance to be what was written."""
-    inside = reader.inside(row)
-    begins = reader.tokenizer.word_starts(row)[inside]
+    inside = engine.inside(row)
+    begins = engine.tokenizer.word_starts(row)[inside]
     begins[:1] = True  # a part of a text may begin within a word
     places = np.split(inside, np.flatnonzero(begins))[1:]
-    decode = reader.tokenizer.decode
+    decode = engine.tokenizer.decode
     return [Verdict(decode(row[place]).strip(), float(1 - original[place].prod())) for place in places]

@@ -11,7 +11,7 @@ from tokenizers.normalizers import Lowercase
 from torch import Tensor, nn
 
 from bothways.batch import Reads
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from bothways.model import SentenceModules, Trained
 from bothways.visibility import ordered
 
@@ -23,7 +23,7 @@ STEPS: dict[Reads, Callable[[Tensor], Tensor]] = {
 """{how a text is read: its places' steps, given their positions}."""
 
 
-def embed(reader: Reader, texts: Sequence[str]) -> np.ndarray:
+def embed(engine: Engine, texts: Sequence[str]) -> np.ndarray:
     """One vector a text, float32 [texts, E]: the mean of the last states of its tokens, specials included.
 
     In a folder of sentence-transformers, what its modules.json makes of the states: any of its ways of pooling, Dense
@@ -34,25 +34,25 @@ def embed(reader: Reader, texts: Sequence[str]) -> np.ndarray:
     Raises:
         ModelError: the objective taught no way of reading a text.
     """
-    modules = reader.sentence or SentenceModules()
+    modules = engine.sentence or SentenceModules()
     read = [modules.prompt + text for text in texts]
     if modules.lower:
         read = [Lowercase().normalize_str(text) for text in read]
-    vectors = _read(reader, read, modules)[:, 0]
+    vectors = _read(engine, read, modules)[:, 0]
     return np.asarray(modules.finish(torch.from_numpy(vectors)).numpy())
 
 
-def layers(reader: Reader, texts: Sequence[str]) -> np.ndarray:
+def layers(engine: Engine, texts: Sequence[str]) -> np.ndarray:
     """The mean of the states of every layer: float32 [texts, L + 1, D], the embeddings first, the last state last."""
-    return _read(reader, texts, None)
+    return _read(engine, texts, None)
 
 
-def _read(reader: Reader, texts: Sequence[str], modules: SentenceModules | None) -> np.ndarray:
-    reads = reading(reader.trained)
+def _read(engine: Engine, texts: Sequence[str], modules: SentenceModules | None) -> np.ndarray:
+    reads = reading(engine.trained)
     if reads is None:
-        raise reader.cannot("encoder")
+        raise engine.cannot("encoder")
     directions: tuple[Reads, ...] = ("left to right", "right to left") if reads == "both directions" else (reads,)
-    return np.concatenate([_pooled(reader, texts, direction, modules) for direction in directions], axis=2)
+    return np.concatenate([_pooled(engine, texts, direction, modules) for direction in directions], axis=2)
 
 
 def reading(trained: Trained) -> Reads | None:
@@ -60,15 +60,15 @@ def reading(trained: Trained) -> Reads | None:
     return next(iter(readings(trained)), None)
 
 
-def one_reading(reader: Reader) -> Reads:
+def one_reading(engine: Engine) -> Reads:
     """The best way to read a plain text in one pass.
 
     Raises:
         ModelError: the model was taught none, or two passes that only together are one.
     """
-    reads = reading(reader.trained)
+    reads = reading(engine.trained)
     if reads is None or reads == "both directions":
-        raise reader.cannot("encoder")
+        raise engine.cannot("encoder")
     return reads
 
 
@@ -83,27 +83,27 @@ def readings(trained: Trained) -> tuple[Reads, ...]:
 
 
 @torch.inference_mode()
-def _pooled(reader: Reader, texts: Sequence[str], reads: Reads, modules: SentenceModules | None) -> np.ndarray:
+def _pooled(engine: Engine, texts: Sequence[str], reads: Reads, modules: SentenceModules | None) -> np.ndarray:
     """float32 [texts, 1, width], read in one direction; without `modules`, every layer's means [texts, L + 1, D]."""
-    published = None if reader.pretrained_here else reader.sentence  # then its tokenizer says what stands around
+    published = None if engine.pretrained_here else engine.sentence  # then its tokenizer says what stands around
     closed = published is not None or reads != "left to right"
-    rows, text_of = reader.rows(texts, closed=closed, longest=published.length if published else None)
-    every, config, made = modules is None, reader.model.config, modules or SentenceModules()
+    rows, text_of = engine.rows(texts, closed=closed, longest=published.length if published else None)
+    every, config, made = modules is None, engine.model.config, modules or SentenceModules()
     shape = (len(texts), config.layers + 1 if every else 1, config.width * len(made.pooling))
     sums, counts = np.zeros(shape, dtype=np.float32), np.zeros((len(texts), 1, 1), dtype=np.float32)
-    for batch in reader.batches([len(row) for row in rows]):
-        tokens, layout = reader.lay([rows[i] for i in batch], face="decoder")
+    for batch in engine.batches([len(row) for row in rows]):
+        tokens, layout = engine.lay([rows[i] for i in batch], face="decoder")
         layout = replace(layout, step=STEPS[reads](layout.position))
-        lengths = torch.tensor([len(rows[i]) for i in batch], device=reader.device)
-        real = torch.arange(tokens.shape[1], device=reader.device) < lengths[:, None]  # [B, T]
-        plain = reads == "all sides" and bool(real.all()) and reader.model.rule is ordered
+        lengths = torch.tensor([len(rows[i]) for i in batch], device=engine.device)
+        real = torch.arange(tokens.shape[1], device=engine.device) < lengths[:, None]  # [B, T]
+        plain = reads == "all sides" and bool(real.all()) and engine.model.rule is ordered
         found: list[Tensor] = []
 
         def keep(states: Tensor, real: Tensor = real, found: list[Tensor] = found) -> None:
             found.append(made.pool(states.float().masked_fill(~real[..., None], 0.0), real))
 
-        mask = None if plain else reader.model.rule.dense(layout)
-        states = reader.model.backbone(tokens, layout, mask, keep=keep if every else None)
+        mask = None if plain else engine.model.rule.dense(layout)
+        states = engine.model.backbone(tokens, layout, mask, keep=keep if every else None)
         if not every:
             keep(states)
         weights = lengths.cpu().numpy()[:, None, None]
@@ -113,7 +113,7 @@ def _pooled(reader: Reader, texts: Sequence[str], reads: Reads, modules: Sentenc
 
 
 class ScalarMix(nn.Module):
-    """A reader of all layers: gamma times their mean, weighted by softmax(weights), both learned (ELMo, Peters et al.
+    """A engine of all layers: gamma times their mean, weighted by softmax(weights), both learned (ELMo, Peters et al.
     2018, equation 1). At first the plain mean."""
 
     def __init__(self, count: int) -> None:

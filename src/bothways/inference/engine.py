@@ -36,7 +36,7 @@ _TAUGHT_BY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class Engine:
     """A model with its tokenizer, on one device, what it was taught, and how sentence-transformers makes vectors of it,
     where its folder says."""
 
@@ -55,7 +55,7 @@ class Reader:
         return f"{kind}: {what}, {config.length} read at once; {self.model.table.dtype} on {self.device}"
 
     def __repr__(self) -> str:
-        return f"Reader({self.about})"
+        return f"Engine({self.about})"
 
     @property
     def device(self) -> torch.device:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bothways.errors import UsageError
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Guess:
 
 
 @torch.inference_mode()
-def fill(reader: Reader, texts: Sequence[str], *, top_k: int = 5) -> list[list[list[Guess]]]:
+def fill(engine: Engine, texts: Sequence[str], *, top_k: int = 5) -> list[list[list[Guess]]]:
     """For every text, for every [MASK] in it, the `top_k` likeliest tokens, the likeliest first.
 
     Several masks are guessed independently of each other (Devlin et al. 2019, section 3.1).
@@ -36,31 +36,31 @@ def fill(reader: Reader, texts: Sequence[str], *, top_k: int = 5) -> list[list[l
         UsageError: a text without [MASK], or longer than the model reads.
         ModelError: the objective did not teach it.
     """
-    reader.needs("hidden")
+    engine.needs("hidden")
     if top_k < 1:
         raise UsageError(f"top_k is how many guesses are wanted, 1 or more, got {top_k}")
-    mask, silent = reader.tokenizer.vocabulary.mask, reader.silent()
-    rows = reader.marked_rows(texts)
+    mask, silent = engine.tokenizer.vocabulary.mask, engine.silent()
+    rows = engine.marked_rows(texts)
     for number, (row, text) in enumerate(zip(rows, texts, strict=True), 1):
         if mask not in row:
             raise UsageError(
                 f"text {number} has no [MASK]: {text[:60]!r}. Write [MASK] where a word is to be filled in."
             )
-    before = reader.trained.hidden == "before"
+    before = engine.trained.hidden == "before"
     found: dict[int, list[list[Guess]]] = {}
-    for batch, states in reader.states(rows, face="encoder"):
+    for batch, states in engine.states(rows, face="encoder"):
         for number, hidden in zip(batch.tolist(), states, strict=True):
             places = np.flatnonzero(rows[number] == mask)
-            asked = torch.from_numpy(places - before).to(reader.device)
-            share = reader.model.logits(hidden[asked]).float().softmax(-1)  # [N, V]
+            asked = torch.from_numpy(places - before).to(engine.device)
+            share = engine.model.logits(hidden[asked]).float().softmax(-1)  # [N, V]
             share[:, silent] = -1.0  # ranked last, and then left out
             best = share.topk(min(top_k, share.shape[-1] - len(silent)))
-            found[number] = _guesses(reader, rows[number], places, best.indices.cpu().numpy(), best.values.tolist())
+            found[number] = _guesses(engine, rows[number], places, best.indices.cpu().numpy(), best.values.tolist())
     return [found[number] for number in range(len(rows))]
 
 
 def _guesses(
-    reader: Reader, row: np.ndarray, places: np.ndarray, tokens: np.ndarray, shares: list[list[float]]
+    engine: Engine, row: np.ndarray, places: np.ndarray, tokens: np.ndarray, shares: list[list[float]]
 ) -> list[list[Guess]]:
     """tokens [N, K] and shares [N][K] -> N lists of K guesses."""
     filled = row.copy()
@@ -71,7 +71,7 @@ def _guesses(
         for token, probability in zip(candidates, probabilities, strict=True):
             text = filled.copy()
             text[place] = token
-            decoded = reader.tokenizer.decode([token]) or reader.tokenizer.tokens([token])[0]
-            guesses.append(Guess(decoded, probability, reader.tokenizer.decode(text)))
+            decoded = engine.tokenizer.decode([token]) or engine.tokenizer.tokens([token])[0]
+            guesses.append(Guess(decoded, probability, engine.tokenizer.decode(text)))
         result.append(guesses)
     return result

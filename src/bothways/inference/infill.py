@@ -11,7 +11,7 @@ from bothways.errors import UsageError
 from bothways.inference.decoding.mass import write_fragments
 from bothways.inference.decoding.options import Unmasking, spell
 from bothways.inference.decoding.unmasking import HiddenRow, unmask
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 
 GAP, MASK = "[GAP]", "[MASK]"
 
@@ -28,7 +28,7 @@ class Gap:
             raise UsageError(f"a gap is 1 token long or more, got {self.longest}; for nothing at all, leave [GAP] out")
 
 
-def infill(reader: Reader, texts: Sequence[str], *, gap: Gap, unmasking: Unmasking, seed: int) -> list[str]:
+def infill(engine: Engine, texts: Sequence[str], *, gap: Gap, unmasking: Unmasking, seed: int) -> list[str]:
     """Every text, with tokens in place of its [MASK]s and its [GAP]; what was shown stays, to the letter.
 
     All lengths of a gap are tried, each as so many [MASK]s. The one is kept whose tokens have the highest mean
@@ -43,61 +43,61 @@ def infill(reader: Reader, texts: Sequence[str], *, gap: Gap, unmasking: Unmaski
     """
     if seed < 0:
         raise UsageError(f"seed is a whole number, 0 or more, got {seed}")
-    if not reader.trained.decoding.keys() & {"unmask", "fragment"}:
-        reader.needs("hidden")
-    versions = [_versions(reader, text, number, gap) for number, text in enumerate(texts, 1)]
-    reader.marked_rows([masked[-1] for masked in versions])  # the longest: an error names the text by its number
+    if not engine.trained.decoding.keys() & {"unmask", "fragment"}:
+        engine.needs("hidden")
+    versions = [_versions(engine, text, number, gap) for number, text in enumerate(texts, 1)]
+    engine.marked_rows([masked[-1] for masked in versions])  # the longest: an error names the text by its number
     masked = [version for several in versions for version in several]
     owner = np.repeat(np.arange(len(texts)), [len(several) for several in versions])
     seeds = [(seed, number, version.count(MASK)) for number, version in zip(owner.tolist(), masked, strict=True)]
-    said = _said(reader, masked, seeds, unmasking)
+    said = _said(engine, masked, seeds, unmasking)
     best: dict[int, int] = {}
     for i, number in enumerate(owner.tolist()):
         if number not in best or said[i][1] > said[best[number]][1]:
             best[number] = i
-    return [_written(reader, masked[best[number]], said[best[number]][0]) for number in range(len(texts))]
+    return [_written(engine, masked[best[number]], said[best[number]][0]) for number in range(len(texts))]
 
 
 def _said(
-    reader: Reader, masked: Sequence[str], seeds: Sequence[tuple[int, ...]], unmasking: Unmasking
+    engine: Engine, masked: Sequence[str], seeds: Sequence[tuple[int, ...]], unmasking: Unmasking
 ) -> list[tuple[np.ndarray, float]]:
     """For every text with [MASK]s, the tokens said in their places and the mean of their log-probabilities."""
-    mask = reader.tokenizer.vocabulary.mask
+    mask = engine.tokenizer.vocabulary.mask
     rows = [
         HiddenRow(row, mask=mask, stream=np.random.default_rng(seed), unmasking=unmasking)
-        for row, seed in zip(reader.marked_rows(masked), seeds, strict=True)
+        for row, seed in zip(engine.marked_rows(masked), seeds, strict=True)
     ]
     places = [row.places for row in rows]
-    if "fragment" not in reader.trained.decoding:
-        unmask(reader, rows, unmasking.drawing)
+    if "fragment" not in engine.trained.decoding:
+        unmask(engine, rows, unmasking.sampling)
     elif unmasking.steps is None and unmasking.order == "confidence":
-        write_fragments(reader, rows, unmasking.drawing)
+        write_fragments(engine, rows, unmasking.sampling)
     else:
         raise UsageError("steps and order are for unmasking, and this model writes from left to right: leave them out")
     return [(row.tokens[at], float(row.nats[at].mean())) for row, at in zip(rows, places, strict=True)]
 
 
-def _versions(reader: Reader, text: str, number: int, gap: Gap) -> list[str]:
+def _versions(engine: Engine, text: str, number: int, gap: Gap) -> list[str]:
     """The text with [MASK]s for its gap, one version for each length; the longest is the last."""
     gaps = text.count(GAP)
     if gaps > 1:
         raise UsageError(f"text {number} has {gaps} gaps, expected one [GAP]; write [MASK] where one token is missing")
     if gaps:
         return [text.replace(GAP, MASK * length) for length in range(gap.shortest, gap.longest + 1)]
-    if len(reader.tokenizer.around_masks(text)) == 1:
+    if len(engine.tokenizer.around_masks(text)) == 1:
         raise UsageError(
             f"text {number} has neither [GAP] nor [MASK]: {text[:60]!r}. Write [GAP] where something is missing."
         )
     return [text]
 
 
-def _written(reader: Reader, masked: str, said: np.ndarray) -> str:
+def _written(engine: Engine, masked: str, said: np.ndarray) -> str:
     """The text with the tokens said in the places of its masks."""
-    first, *others = reader.tokenizer.around_masks(masked)
-    text, before, run = first, reader.tokenizer.encode(first), list[int]()
+    first, *others = engine.tokenizer.around_masks(masked)
+    text, before, run = first, engine.tokenizer.encode(first), list[int]()
     for token, shown in zip(said.tolist(), others, strict=True):
         run.append(token)
         if shown:
-            text += spell(reader.tokenizer, before, run) + shown
-            before, run = reader.tokenizer.encode(shown), []
-    return text + spell(reader.tokenizer, before, run)
+            text += spell(engine.tokenizer, before, run) + shown
+            before, run = engine.tokenizer.encode(shown), []
+    return text + spell(engine.tokenizer, before, run)

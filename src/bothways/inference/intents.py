@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bothways.inference.answering import chances, logits_of, whole
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from bothways.inference.examples import Encoded, encode_words
 from bothways.inference.labelling import Tagged, tagged, taught, words_of
 from bothways.inference.words import Words
@@ -30,15 +30,15 @@ class Intended(Tagged):
     intent_probability: float
 
 
-def intent(reader: Reader, texts: Sequence[str]) -> list[Intended]:
+def intent(engine: Engine, texts: Sequence[str]) -> list[Intended]:
     """
     Raises:
         ModelError: the model was not fine-tuned to.
     """
-    answers, length = taught(reader, "intent"), reader.length
+    answers, length = taught(engine, "intent"), engine.length
     found = [words_of(text, answers) for text in texts]
-    parts = [encode_intent(reader.tokenizer, words, answers, length=length) for words in found]
-    logits = iter(logits_of(reader.model, [part for some in parts for part in some], answers))
+    parts = [encode_intent(engine.tokenizer, words, answers, length=length) for words in found]
+    logits = iter(logits_of(engine.model, [part for some in parts for part in some], answers))
     return [
         intended(words, some, [next(logits) for _ in some], answers) for words, some in zip(found, parts, strict=True)
     ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from bothways.errors import ModelError, UsageError
 from bothways.inference.answering import chances, logits_of, whole
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from bothways.inference.examples import Encoded, encode_texts, encode_words
 from bothways.inference.schemes import scheme_of
 from bothways.inference.spans import QUESTION, Span, best_span, encode_question
@@ -49,25 +49,25 @@ class Tagged:
     entities: list[Entity]
 
 
-def classify(reader: Reader, texts: Texts) -> list[Label]:
+def classify(engine: Engine, texts: Texts) -> list[Label]:
     """
     Raises:
         ModelError: the model was not fine-tuned to.
     """
-    answers = taught(reader, "classify")
-    return [label_of(one, answers) for one in _logits(reader, texts, answers)]
+    answers = taught(engine, "classify")
+    return [label_of(one, answers) for one in _logits(engine, texts, answers)]
 
 
-def match(reader: Reader, texts: Texts) -> np.ndarray:
+def regress(engine: Engine, texts: Texts) -> np.ndarray:
     """A number a text or pair, float32 [texts].
 
     Raises:
         ModelError: the model was not fine-tuned to.
     """
-    return np.array([one[0] for one in _logits(reader, texts, taught(reader, "match"))], dtype=np.float32)
+    return np.array([one[0] for one in _logits(engine, texts, taught(engine, "regress"))], dtype=np.float32)
 
 
-def tag(reader: Reader, texts: Sequence[str | list[str]]) -> list[Tagged]:
+def tag(engine: Engine, texts: Sequence[str | list[str]]) -> list[Tagged]:
     """Texts, or lists of their words. A text longer than the model reads is read in parts.
 
     The words of a text are its characters where the model was taught so.
@@ -75,18 +75,18 @@ def tag(reader: Reader, texts: Sequence[str | list[str]]) -> list[Tagged]:
     Raises:
         ModelError: the model was not fine-tuned to.
     """
-    answers = taught(reader, "tag")
-    length = reader.length
+    answers = taught(engine, "tag")
+    length = engine.length
     found = [words_of(text, answers) for text in texts]
-    parts = [encode_words(reader.tokenizer, words, length=length) for words in found]
-    logits = iter(logits_of(reader.model, [part for some in parts for part in some], answers))
+    parts = [encode_words(engine.tokenizer, words, length=length) for words in found]
+    logits = iter(logits_of(engine.model, [part for some in parts for part in some], answers))
     return [
         tagged(words, whole(some, [next(logits) for _ in some], count=len(words), labels=len(answers.labels)), answers)
         for words, some in zip(found, parts, strict=True)
     ]
 
 
-def choose(reader: Reader, question: str, choices: Sequence[str], *, context: str = "") -> Choice:
+def choose(engine: Engine, question: str, choices: Sequence[str], *, context: str = "") -> Choice:
     """
     Raises:
         ModelError: the model was not fine-tuned to.
@@ -94,22 +94,22 @@ def choose(reader: Reader, question: str, choices: Sequence[str], *, context: st
     """
     if len(choices) < 2:
         raise UsageError(f"expected two choices or more, got {len(choices)}")
-    answers = taught(reader, "choose")
-    parts = encode_choices(reader.tokenizer, context, question, choices, length=reader.length)
-    warn_of_cuts(parts, f"the {reader.length} tokens that the model reads")
-    return choice_of(np.array([one[0, 0] for one in logits_of(reader.model, parts, answers)]))
+    answers = taught(engine, "choose")
+    parts = encode_choices(engine.tokenizer, context, question, choices, length=engine.length)
+    warn_of_cuts(parts, f"the {engine.length} tokens that the model reads")
+    return choice_of(np.array([one[0, 0] for one in logits_of(engine.model, parts, answers)]))
 
 
-def answer(reader: Reader, question: str, context: str) -> Span:
+def answer(engine: Engine, question: str, context: str) -> Span:
     """
     Raises:
         ModelError: the model was not fine-tuned to.
     """
-    answers = taught(reader, "answer")
-    parts = encode_question(reader.tokenizer, question, context, length=reader.length)
+    answers = taught(engine, "answer")
+    parts = encode_question(engine.tokenizer, question, context, length=engine.length)
     warn_of_cuts(parts[:1], f"the {QUESTION} tokens of a question that the model reads")
-    logits, declines = logits_of(reader.model, parts, answers), answers.kind == "span or none"
-    return best_span(reader.tokenizer, context, parts, logits, may_decline=declines)
+    logits, declines = logits_of(engine.model, parts, answers), answers.kind == "span or none"
+    return best_span(engine.tokenizer, context, parts, logits, may_decline=declines)
 
 
 def encode_choices(
@@ -184,21 +184,21 @@ def expected(texts: tuple[str, ...], answers: Answers) -> tuple[str, ...]:
     return texts
 
 
-def taught(reader: Reader, task: str) -> Answers:
+def taught(engine: Engine, task: str) -> Answers:
     """
     Raises:
         ModelError: the model was not fine-tuned to that task.
     """
-    answers = reader.trained.answers
+    answers = engine.trained.answers
     if answers is None or answers.task != task:
         was = "not fine-tuned" if answers is None else f"fine-tuned to {answers.task}"
         raise ModelError(f"this model was {was}. Fine-tune one: bothways finetune MODEL --task {task} --train FILE")
     return answers
 
 
-def _logits(reader: Reader, texts: Texts, answers: Answers) -> list[np.ndarray]:
+def _logits(engine: Engine, texts: Texts, answers: Answers) -> list[np.ndarray]:
     """[C] for each text or pair; what is longer than the model reads is cut, with a warning."""
     several = [expected((text,) if isinstance(text, str) else text, answers) for text in texts]
-    examples = [encode_texts(reader.tokenizer, one, length=reader.length) for one in several]
-    warn_of_cuts(examples, f"the {reader.length} tokens that the model reads", depth=6)
-    return [found[0] for found in logits_of(reader.model, examples, answers)]
+    examples = [encode_texts(engine.tokenizer, one, length=engine.length) for one in several]
+    warn_of_cuts(examples, f"the {engine.length} tokens that the model reads", depth=6)
+    return [found[0] for found in logits_of(engine.model, examples, answers)]

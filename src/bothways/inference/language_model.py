@@ -11,12 +11,12 @@ import torch
 
 from bothways.arguments import all_checked, checked, several, several_or_pairs, shown
 from bothways.errors import MachineError, ModelError, UsageError
-from bothways.inference.decoding.generate import extend
-from bothways.inference.decoding.options import Options, Order, Unmasking, Writing
-from bothways.inference.decoding.sampling import Drawing
+from bothways.inference.decoding.generate import generate
+from bothways.inference.decoding.options import GenerationOptions, Options, Order, Unmasking
+from bothways.inference.decoding.sampling import Sampling
 from bothways.inference.detect import Verdict, detect
 from bothways.inference.embed import embed, layers
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from bothways.inference.fill import Guess, fill
 from bothways.inference.infill import Gap, infill
 from bothways.inference.intents import Intended, intent
@@ -28,7 +28,7 @@ from bothways.inference.labelling import (
     answer,
     choose,
     classify,
-    match,
+    regress,
     tag,
 )
 from bothways.inference.relating import relate
@@ -43,7 +43,9 @@ FACES = ("encoder", "decoder", "body", "model")
 
 
 @checked
-def load(model: str | Path, *, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32) -> Loaded:
+def load(
+    model: str | Path, *, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32
+) -> LanguageModel:
     """Opens a run, or a model of others: BERT, RoBERTa, ELECTRA, EuroBERT, Llama or Qwen3.
 
     Args:
@@ -68,7 +70,7 @@ def load(model: str | Path, *, device: torch.device | str | None = None, dtype: 
             f"{saved.model.config.vocabulary}: they do not belong together"
         )
     body = saved.model.eval().to(device=place, dtype=dtype)
-    return Loaded(Reader(body, tokenizer, saved.trained, read_sentence_modules(found)))
+    return LanguageModel(Engine(body, tokenizer, saved.trained, read_sentence_modules(found)))
 
 
 def _device(asked: torch.device | str | None) -> torch.device:
@@ -113,19 +115,19 @@ Prompts = TypeVar("Prompts", str, list[str])
 
 @all_checked
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LanguageModel:
     """A trained model. Each method takes one text and gives one answer, or several and gives as many.
 
     Raises (all methods):
         ModelError: the objective did not teach it; the message says what was taught.
         UsageError: what is no text, an argument that there is not, or a text to fill in that is longer than the model
-            reads (`extend` forgets its older half, `score` and `embed` read it in parts).
+            reads (`generate` forgets its older half, `score` and `embed` read it in parts).
     """
 
-    reader: Reader
+    engine: Engine
 
     def __repr__(self) -> str:
-        return f"Loaded({self.reader.about})"
+        return f"LanguageModel({self.engine.about})"
 
     @overload
     def fill(self, texts: str, *, top_k: int = 5) -> list[list[Guess]]: ...
@@ -133,7 +135,7 @@ class Loaded:
     def fill(self, texts: list[str], *, top_k: int = 5) -> list[list[list[Guess]]]: ...
     def fill(self, texts: str | list[str], *, top_k: int = 5) -> list[list[Guess]] | list[list[list[Guess]]]:
         """For every [MASK] of a text, the likeliest tokens (Guess: token, probability, text)."""
-        found = fill(self.reader, several(texts), top_k=top_k)
+        found = fill(self.engine, several(texts), top_k=top_k)
         return found[0] if isinstance(texts, str) else found
 
     def infill(
@@ -156,20 +158,20 @@ class Loaded:
             order: the most confident places are said first, or places at random.
         """
         gap = Gap(longest) if length is None else Gap(length, shortest=length)
-        unmasking = Unmasking(Drawing(temperature), steps, order)
-        found = infill(self.reader, several(texts), gap=gap, unmasking=unmasking, seed=seed)
+        unmasking = Unmasking(Sampling(temperature), steps, order)
+        found = infill(self.engine, several(texts), gap=gap, unmasking=unmasking, seed=seed)
         if isinstance(texts, str):
             return found[0]
         return found
 
-    def extend(self, prompts: Prompts, **options: Unpack[Options]) -> Prompts:
-        """The prompt and what the model writes after it; the record Writing says what the options mean.
+    def generate(self, prompts: Prompts, **options: Unpack[Options]) -> Prompts:
+        """The prompt and what the model writes after it; the record GenerationOptions says what the options mean.
 
         max_new_tokens=40, temperature=1.0, top_k=None, top_p=1.0, seed=0, no_repeat=None; to look for the likeliest
         text: beams=None, length_penalty=0.6; for models that write by unmasking: steps=None, order="confidence"; for
         what a chat template wrote: special_tokens=False.
         """
-        found = extend(self.reader, several(prompts), Writing(**options))
+        found = generate(self.engine, several(prompts), GenerationOptions(**options))
         if isinstance(prompts, str):
             return found[0]
         return found
@@ -180,21 +182,21 @@ class Loaded:
     def score(self, texts: list[str], *, how: str = "causal", within_word: bool = False) -> np.ndarray: ...
     def score(self, texts: str | list[str], *, how: str = "causal", within_word: bool = False) -> float | np.ndarray:
         """Sum of the log-probabilities of the text's tokens in nats; see inference.score for the ways."""
-        found = score(self.reader, several(texts), how=how, within_word=within_word)
+        found = score(self.engine, several(texts), how=how, within_word=within_word)
         return float(found[0]) if isinstance(texts, str) else found
 
     def save(self, folder: str | Path) -> list[Path]:
         """Writes the model as folders that transformers loads, one for each face, and returns them."""
-        return save(self.reader, folder)
+        return save(self.engine, folder)
 
     def embed(self, texts: str | list[str]) -> np.ndarray:
         """float32 [texts, D] ([D] for one text): the mean of the states of its tokens."""
-        found = embed(self.reader, several(texts))
+        found = embed(self.engine, several(texts))
         return np.asarray(found[0]) if isinstance(texts, str) else found
 
     def layers(self, texts: str | list[str]) -> np.ndarray:
         """float32 [texts, L + 1, D]: the same of every layer, for readers that mix them (inference.embed.ScalarMix)."""
-        found = layers(self.reader, several(texts))
+        found = layers(self.engine, several(texts))
         return np.asarray(found[0]) if isinstance(texts, str) else found
 
     @overload
@@ -203,16 +205,16 @@ class Loaded:
     def classify(self, texts: list[str] | list[tuple[str, str]]) -> list[Label]: ...
     def classify(self, texts: Text | list[str] | list[tuple[str, str]]) -> Label | list[Label]:
         """The label of a text or of a pair (Label: label, probabilities); of a model fine-tuned to classify."""
-        found = classify(self.reader, several_or_pairs(texts))
+        found = classify(self.engine, several_or_pairs(texts))
         return found[0] if isinstance(texts, str | tuple) else found
 
     @overload
-    def match(self, texts: Text) -> float: ...
+    def regress(self, texts: Text) -> float: ...
     @overload
-    def match(self, texts: list[str] | list[tuple[str, str]]) -> np.ndarray: ...
-    def match(self, texts: Text | list[str] | list[tuple[str, str]]) -> float | np.ndarray:
+    def regress(self, texts: list[str] | list[tuple[str, str]]) -> np.ndarray: ...
+    def regress(self, texts: Text | list[str] | list[tuple[str, str]]) -> float | np.ndarray:
         """The number of a text or of a pair, float32 [texts] of several; of a model fine-tuned to match."""
-        found = match(self.reader, several_or_pairs(texts))
+        found = regress(self.engine, several_or_pairs(texts))
         return float(found[0]) if isinstance(texts, str | tuple) else found
 
     @overload
@@ -221,7 +223,7 @@ class Loaded:
     def tag(self, texts: list[str]) -> list[Tagged]: ...
     def tag(self, texts: str | list[str]) -> Tagged | list[Tagged]:
         """The words of a text with their tags and the names they make up; of a model fine-tuned to tag."""
-        found = tag(self.reader, several(texts))
+        found = tag(self.engine, several(texts))
         return found[0] if isinstance(texts, str) else found
 
     @overload
@@ -231,7 +233,7 @@ class Loaded:
     def intent(self, texts: str | list[str]) -> Intended | list[Intended]:
         """What a text is for and the slots of its words (Intended: as Tagged, with intent and intent_probability); of a
         model fine-tuned to intent."""
-        found = intent(self.reader, several(texts))
+        found = intent(self.engine, several(texts))
         return found[0] if isinstance(texts, str) else found
 
     @overload
@@ -241,17 +243,17 @@ class Loaded:
     def relate(self, texts: str | list[str]) -> Label | list[Label]:
         """How the two things of a text are related, "The <e1>company</e1> makes <e2>chairs</e2>."; of a model
         fine-tuned to relate."""
-        found = relate(self.reader, several(texts))
+        found = relate(self.engine, several(texts))
         return found[0] if isinstance(texts, str) else found
 
     def answer(self, question: str, context: str) -> Span:
         """The span of the context that answers (Span: text, start, end, probability, margin), or none; of a model
         fine-tuned to answer."""
-        return answer(self.reader, question, context)
+        return answer(self.engine, question, context)
 
     def choose(self, question: str, choices: list[str], *, context: str = "") -> Choice:
         """Which of the texts (Choice: choice, probabilities); of a model fine-tuned to choose."""
-        return choose(self.reader, question, several(choices, "choice"), context=context)
+        return choose(self.engine, question, several(choices, "choice"), context=context)
 
     @overload
     def detect(self, texts: str) -> list[Verdict]: ...
@@ -259,5 +261,5 @@ class Loaded:
     def detect(self, texts: list[str]) -> list[list[Verdict]]: ...
     def detect(self, texts: str | list[str]) -> list[Verdict] | list[list[Verdict]]:
         """Every word of a text with the chance that it was replaced (Verdict: word, replaced)."""
-        found = detect(self.reader, several(texts))
+        found = detect(self.engine, several(texts))
         return found[0] if isinstance(texts, str) else found

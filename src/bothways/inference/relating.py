@@ -13,7 +13,7 @@ import numpy as np
 
 from bothways.errors import UsageError
 from bothways.inference.answering import logits_of
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from bothways.inference.examples import Encoded
 from bothways.inference.labelling import Label, label_of, taught, warn_of_cuts
 from bothways.inference.words import composed
@@ -63,17 +63,17 @@ class Pair:
         return cls(text, things)
 
 
-def relate(reader: Reader, texts: Sequence[str]) -> list[Label]:
+def relate(engine: Engine, texts: Sequence[str]) -> list[Label]:
     """Texts with both things marked.
 
     Raises:
         ModelError: the model was not fine-tuned to.
         UsageError: a text that is not marked so, or things that are longer than the model reads.
     """
-    answers, length = taught(reader, "relate"), reader.length
-    parts = [encode_related(reader.tokenizer, Pair.marked(text), length=length) for text in texts]
+    answers, length = taught(engine, "relate"), engine.length
+    parts = [encode_related(engine.tokenizer, Pair.marked(text), length=length) for text in texts]
     warn_of_cuts(parts, f"the {length} tokens that the model reads")
-    return [label_of(one[0], answers) for one in logits_of(reader.model, parts, answers)]
+    return [label_of(one[0], answers) for one in logits_of(engine.model, parts, answers)]
 
 
 def encode_related(tokenizer: Tokenizer, pair: Pair, *, length: int) -> Encoded:

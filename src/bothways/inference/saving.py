@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from bothways.files import writing
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from bothways.model import architecture, save_faces
 
 _README = """\
@@ -21,7 +21,7 @@ tags: [bothways]
 """
 
 
-def save(reader: Reader, folder: str | Path) -> list[Path]:
+def save(engine: Engine, folder: str | Path) -> list[Path]:
     """Writes a folder for each face (`encoder`, `decoder`, `model`, `body`) and returns them; weights in float32.
 
     A text keeps the frame that the tokenizer came with, unless the model has several faces, each with its own.
@@ -32,7 +32,7 @@ def save(reader: Reader, folder: str | Path) -> list[Path]:
     """
     from bothways import __version__
 
-    model, trained, tokenizer = reader.model, reader.trained, reader.tokenizer
+    model, trained, tokenizer = engine.model, engine.trained, engine.tokenizer
     count, alone = sum(weight.numel() for weight in model.parameters()), len(trained.folders) == 1
 
     def save_tokenizer(place: Path, face: Literal["encoder", "decoder"]) -> None:
@@ -42,8 +42,8 @@ def save(reader: Reader, folder: str | Path) -> list[Path]:
             length=model.config.length,
             segments=model.config.segments > 1,
         )
-        if alone and reader.sentence is not None:
-            reader.sentence.write(place, width=model.config.width)
+        if alone and engine.sentence is not None:
+            engine.sentence.write(place, width=model.config.width)
 
     with writing(Path(folder)):
         return save_faces(

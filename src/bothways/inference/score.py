@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from bothways.errors import UsageError, unknown
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from bothways.inference.shared_prefix import read_forks
 
 WAYS = ("causal", "pseudo")
 
 
 def score(
-    reader: Reader, texts: Sequence[str], *, how: str = "causal", within_word: bool = False, ended: bool = False
+    engine: Engine, texts: Sequence[str], *, how: str = "causal", within_word: bool = False, ended: bool = False
 ) -> np.ndarray:
     """Sum of the log-probabilities of a text's tokens in nats, float64 [texts]; what stands before it ([CLS]) is given,
     or its first token where nothing does; what stands behind it ([SEP]) is not counted.
@@ -41,57 +41,57 @@ def score(
     if how == "pseudo":
         if ended:
             raise UsageError('ended is for how="causal": hidden one by one, a [SEP] tells nothing')
-        return _pseudo(reader, texts, within_word=within_word)
+        return _pseudo(engine, texts, within_word=within_word)
     if within_word:
         raise UsageError('within_word hides tokens, which only how="pseudo" does; leave it out, or score that way')
-    return _causal(reader, texts, ended=ended)
+    return _causal(engine, texts, ended=ended)
 
 
 @torch.inference_mode()
-def _causal(reader: Reader, texts: Sequence[str], *, ended: bool) -> np.ndarray:
-    reader.needs("decoder")
-    rows, text_of = reader.rows(texts, closed=False)
-    sep = reader.tokenizer.vocabulary.sep
+def _causal(engine: Engine, texts: Sequence[str], *, ended: bool) -> np.ndarray:
+    engine.needs("decoder")
+    rows, text_of = engine.rows(texts, closed=False)
+    sep = engine.tokenizer.vocabulary.sep
     if ended and sep >= 0:  # the last part of a text
         last = np.append(text_of[1:] != text_of[:-1], True)
         rows = [np.append(row, sep) if end else row for row, end in zip(rows, last, strict=True)]
-    answers = [row[reader.given :] for row in rows]
+    answers = [row[engine.given :] for row in rows]
     read = [row[: max(1, len(row) - 1)] for row in rows]
     sums = np.zeros(len(texts))
-    size = reader.model.config.vocabulary
-    for some, states in read_forks(reader, read):
+    size = engine.model.config.vocabulary
+    for some, states in read_forks(engine, read):
         own = [
             (number, at) for line, fork in enumerate(some) for number, at in fork.places(read, line, states.shape[1])
         ]
         said = np.concatenate([at[len(at) - len(answers[number]) :] * size + answers[number] for number, at in own])
         once, again = np.unique(said, return_inverse=True)  # what a trunk says is said for all its branches
-        hidden = states.flatten(0, 1)[torch.from_numpy(once // size).to(reader.device)]  # [N, D]
-        found = reader.log_probabilities(hidden, once % size)[again]
+        hidden = states.flatten(0, 1)[torch.from_numpy(once // size).to(engine.device)]  # [N, D]
+        found = engine.log_probabilities(hidden, once % size)[again]
         np.add.at(sums, np.concatenate([np.full(len(answers[number]), text_of[number]) for number, _ in own]), found)
     return sums
 
 
 @torch.inference_mode()
-def _pseudo(reader: Reader, texts: Sequence[str], *, within_word: bool) -> np.ndarray:
-    reader.needs("hidden")
-    rows, text_of = reader.rows(texts, closed=True)
-    ends = [_word_ends(reader, row) if within_word else np.arange(1, len(row) + 1) for row in rows]
-    inside = [reader.inside(row) for row in rows]
+def _pseudo(engine: Engine, texts: Sequence[str], *, within_word: bool) -> np.ndarray:
+    engine.needs("hidden")
+    rows, text_of = engine.rows(texts, closed=True)
+    ends = [_word_ends(engine, row) if within_word else np.arange(1, len(row) + 1) for row in rows]
+    inside = [engine.inside(row) for row in rows]
     owner = np.repeat(np.arange(len(rows)), [len(some) for some in inside])
     places = np.concatenate([np.zeros(0, dtype=np.int64), *inside])
-    before = reader.trained.hidden == "before"
+    before = engine.trained.hidden == "before"
     sums = np.zeros(len(texts))
-    for batch in reader.batches([len(rows[i]) for i in owner]):
+    for batch in engine.batches([len(rows[i]) for i in owner]):
         hidden_rows = [rows[i].copy() for i in owner[batch]]
         for row, i, place in zip(hidden_rows, owner[batch], places[batch], strict=True):
-            row[place : ends[i][place]] = reader.tokenizer.vocabulary.mask
-        hidden = reader.read(hidden_rows, face="encoder", places=places[batch] - before)  # [B, D]
+            row[place : ends[i][place]] = engine.tokenizer.vocabulary.mask
+        hidden = engine.read(hidden_rows, face="encoder", places=places[batch] - before)  # [B, D]
         answers = np.array([rows[i][place] for i, place in zip(owner[batch], places[batch], strict=True)])
-        np.add.at(sums, text_of[owner[batch]], reader.log_probabilities(hidden, answers))
+        np.add.at(sums, text_of[owner[batch]], engine.log_probabilities(hidden, answers))
     return sums
 
 
-def _word_ends(reader: Reader, row: np.ndarray) -> np.ndarray:
+def _word_ends(engine: Engine, row: np.ndarray) -> np.ndarray:
     """[T] for each place, where the word ends that it stands in."""
-    starts = np.append(np.flatnonzero(reader.tokenizer.word_starts(row)), len(row))
+    starts = np.append(np.flatnonzero(engine.tokenizer.word_starts(row)), len(row))
     return starts[np.searchsorted(starts, np.arange(len(row)), side="right")]

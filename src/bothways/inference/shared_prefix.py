@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from bothways.visibility import Layout, forked, ordered
 
 LONGEST = 256
@@ -69,14 +69,14 @@ def _alike(one: np.ndarray, other: np.ndarray) -> int:
 
 
 @torch.inference_mode()
-def read_forks(reader: Reader, rows: Sequence[np.ndarray]) -> Iterator[tuple[list[Fork], Tensor]]:
+def read_forks(engine: Engine, rows: Sequence[np.ndarray]) -> Iterator[tuple[list[Fork], Tensor]]:
     """Batches of (forks, their states [F, T, D]), forks of like size together."""
     plain = (
-        reader.model.rule is ordered
+        engine.model.rule is ordered
     )  # another rule may tell a trunk from a text, so every row is read alone under it
     found = forks(rows) if plain else [Fork((number,), len(row)) for number, row in enumerate(rows)]
-    rule = forked if plain else reader.model.rule
-    for batch in reader.batches([fork.size(rows) for fork in found]):
+    rule = forked if plain else engine.model.rule
+    for batch in engine.batches([fork.size(rows) for fork in found]):
         some = [found[i] for i in batch]
         length = max(fork.size(rows) for fork in some)
         tokens, position, group = (np.zeros((len(some), length), dtype=np.int64) for _ in range(3))
@@ -86,6 +86,6 @@ def read_forks(reader: Reader, rows: Sequence[np.ndarray]) -> Iterator[tuple[lis
                 tokens[line, at], position[line, at], document[line, at] = rows[number], np.arange(len(at)), 0
                 group[line, at[fork.trunk :]] = branch
         layout = Layout.of(document=document, step=position, position=position, group=group)
-        layout = layout.map(torch.from_numpy).to(reader.device)
-        states: Tensor = reader.model.backbone(torch.from_numpy(tokens).to(reader.device), layout, rule.dense(layout))
+        layout = layout.map(torch.from_numpy).to(engine.device)
+        states: Tensor = engine.model.backbone(torch.from_numpy(tokens).to(engine.device), layout, rule.dense(layout))
         yield some, states

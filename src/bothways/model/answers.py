@@ -68,12 +68,12 @@ class Answers:
         """{name in a model: what makes it}."""
         count = len(self.labels)
         if self.head == "vector":
-            return {"vector": lambda config: Vector()}
+            return {"vector": lambda config: VectorHead()}
         if self.head in ("markers", "entities"):
-            return {self.head: partial(Related, labels=count, whole=self.head == "entities")}
+            return {self.head: partial(RelationHead, labels=count, whole=self.head == "entities")}
         if self.head in ("tags", "span"):
-            return {self.head: partial(Tags, labels=count)}
-        return {"label": partial(Label, labels=count, reads=self.reads)}
+            return {self.head: partial(TagsHead, labels=count)}
+        return {"label": partial(LabelHead, labels=count, reads=self.reads)}
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -141,7 +141,7 @@ _WAYS: dict[tuple[str, Side], tuple[Pool, Callable[[Tensor], Tensor] | None]] = 
 """{(kind, how the body reads): (the state that speaks for a text, what follows a dense layer; None: there is none)}."""
 
 
-class Label(nn.Module):
+class LabelHead(nn.Module):
     """One answer a text: from its first state, the mean of all, or its last, as the class of the same kind has it."""
 
     def __init__(self, config: ModelConfig, *, labels: int, reads: Side) -> None:
@@ -164,7 +164,7 @@ class Label(nn.Module):
         return logits
 
 
-class Tags(nn.Module):
+class TagsHead(nn.Module):
     """One answer a word, from the state of its first token; or the two of a span's ends, at every token."""
 
     reads_targets_only = True
@@ -180,7 +180,7 @@ class Tags(nn.Module):
         return logits
 
 
-class Related(nn.Module):
+class RelationHead(nn.Module):
     """One answer for two things in a text: from the states of the markers before them (entity markers, Baldini Soares
     et al. 2019, section 3); or, `whole`, from the text's first state and the means of both (R-BERT, Wu and He 2019)."""
 
@@ -213,7 +213,7 @@ def _between(hidden: Tensor, first: Tensor, last: Tensor) -> Tensor:
     return states.sum(1) / inside.sum(1)
 
 
-class Vector(nn.Module):
+class VectorHead(nn.Module):
     """The mean of a text's states, specials included, as sentence-transformers' mean pooling; nothing is learned."""
 
     reads_targets_only = False

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bothways.model.backbone import Embeddings, blocks_and_norm, through
 from bothways.model.config import ModelConfig, swiglu_inner
-from bothways.model.model import Words
+from bothways.model.model import WordsHead
 from bothways.visibility import Layout
 
 
@@ -55,7 +55,7 @@ class Generator(nn.Module):
         self.project = nn.Linear(embedding_width, self.config.width, bias=biased) if narrow else None
         self.blocks, self.norm = blocks_and_norm(self.config)
         self.out = nn.Linear(self.config.width, embedding_width, bias=False) if narrow and not biased else None
-        self.words = Words(self.config)
+        self.words = WordsHead(self.config)
 
     def forward(self, embedded: Tensor, layout: Layout, mask: Tensor, at: Tensor) -> Tensor:
         """embedded [B, T, E], normed -> the states at places `at` [N] of the rows laid end to end: [N, G]."""

@@ -18,7 +18,7 @@ from bothways.model.kernels import draw, linear_cross_entropy, linear_cross_entr
 from bothways.visibility import Visibility, ordered
 
 
-class Words(nn.Module):
+class WordsHead(nn.Module):
     """Which token? Logits against the embedding table itself (tied, Press & Wolf 2017), or another.
 
     tied         states times the table
@@ -91,7 +91,7 @@ class Model(nn.Module):
         self.config = config
         self.rule = rule
         self.backbone = Backbone(config)
-        self.words = Words(config)
+        self.words = WordsHead(config)
         self.heads = nn.ModuleDict({name: factory(config) for name, factory in (heads or {}).items()})
         self.parts = nn.ModuleDict({name: factory(config) for name, factory in (parts or {}).items()})
         initialise(self, config=config, generator=torch.Generator().manual_seed(seed))

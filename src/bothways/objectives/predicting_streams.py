@@ -104,7 +104,7 @@ def by_queries(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
 
 
 @dataclass(frozen=True)
-class Streams:
+class PredictingStreams:
     """Every document cut into a source and a target; behind the row stand the queries of the streams.
 
     `part` [T] is 0 in the source and 1, 2, ... in the target.
@@ -166,7 +166,7 @@ def bang(vocabulary: Vocabulary, *, streams: float = 4) -> Objective:
 
     return Objective(
         name="bang",
-        corrupt=Streams(vocabulary, count),
+        corrupt=PredictingStreams(vocabulary, count),
         arrange=partial(with_streams, count=count),
         predict=partial(by_streams, count=count),
         rule=BANG,

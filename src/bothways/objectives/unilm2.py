@@ -20,7 +20,7 @@ BLOCKS = Units(lengths=(0.6, 0.08, 0.08, 0.08, 0.08, 0.08))
 
 
 @dataclass(frozen=True)
-class Blocks:
+class PseudoMaskedBlocks:
     """Hides a share of the text, block by block, and says in which order the blocks become known.
 
     Behind the row, whose hidden places show [MASK], stand the hidden tokens and as many [MASK]s; `part` [T] is 0, and
@@ -70,7 +70,7 @@ def unilm2(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
     """
     return Objective(
         name="unilm2",
-        corrupt=Blocks(masking(vocabulary, rate=rate, words="tokens", replace="all-mask")),
+        corrupt=PseudoMaskedBlocks(masking(vocabulary, rate=rate, words="tokens", replace="all-mask")),
         arrange=with_pseudo_masks,
         predict=twice,
         names=("masked", "pseudo-masked"),

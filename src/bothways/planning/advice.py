@@ -33,7 +33,7 @@ def expected_loss(parameters: float, tokens: float, unique: float = math.inf) ->
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SizeChoice:
     """A size, and how far it comes in the time."""
 
     size: str
@@ -44,7 +44,7 @@ class Choice:
 
 def choices(
     seconds: float, speed: Callable[[ModelConfig], float], *, vocabulary: int, length: int, unique: float = math.inf
-) -> list[Choice]:
+) -> list[SizeChoice]:
     """Presets and shapes between them, the most promising first.
 
     Args:
@@ -55,7 +55,7 @@ def choices(
     for size in _sizes():
         shape = preset(size, vocabulary=vocabulary, length=length)
         parameters, tokens = Scale.of_shape(shape).parameters, seconds * speed(shape)
-        found.append(Choice(size, parameters, tokens, expected_loss(parameters, tokens, unique)))
+        found.append(SizeChoice(size, parameters, tokens, expected_loss(parameters, tokens, unique)))
     return sorted(found, key=lambda one: one.loss)
 
 

@@ -148,7 +148,7 @@ class Chart:
             return Markup()
         longest = max((len(name) for name, _ in self.levels), default=0)
         beside = round(NAMES_LETTER * longest) + 8 if self.levels else RIGHT
-        frame = _Frame(max(at for _, points in drawn for at, _ in points) or 1.0, *self.bounds(), beside)
+        frame = _CurveFrame(max(at for _, points in drawn for at, _ in points) or 1.0, *self.bounds(), beside)
         worth, words = axis.unit(frame.right)
         clip = tag(
             "clipPath", tag("rect", x=LEFT - 3, y=TOP - 3, width=frame.width + 6, height=frame.height + 6), id=name
@@ -172,7 +172,7 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class _CurveFrame:
     """The drawing area of a picture: 0..right across, low..high upwards, and room `beside` it for names of levels."""
 
     right: float

@@ -58,7 +58,7 @@ def figure(
         if dot.group == groups[0]
     )
     rows = ((dot.group, dot.name, dot.value, dot.low, dot.high) for dot in dots)
-    frame = _Frame.around(dots, names, groups, colours, chance)
+    frame = _IntervalFrame.around(dots, names, groups, colours, chance)
     beyond = "" if all(map(frame.holds, dots)) else " Arrows: values beyond the edge."
     return tag(
         "figure",
@@ -75,7 +75,7 @@ def _glyph(place: int) -> Markup:
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class _IntervalFrame:
     """The drawing area: low..high across, a band for every group downwards, a line in it for every name."""
 
     names: Sequence[str]
@@ -92,7 +92,7 @@ class _Frame:
         groups: Sequence[str],
         colours: Sequence[str],
         chance: float | None,
-    ) -> _Frame:
+    ) -> _IntervalFrame:
         shown = _most([end for dot in dots for end in (dot.low, dot.value, dot.high)])
         ends = [*shown, *([] if chance is None else [chance])]
         return cls(names, groups, colours, min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 0.1)

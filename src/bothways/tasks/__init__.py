@@ -5,7 +5,7 @@ from __future__ import annotations
 from bothways.errors import unknown
 from bothways.tasks.answer import Answer
 from bothways.tasks.choose import Choose
-from bothways.tasks.classify import Classify, Match
+from bothways.tasks.classify import Classify, Regress
 from bothways.tasks.embed import Embed
 from bothways.tasks.intent import Intent
 from bothways.tasks.relate import Relate
@@ -13,7 +13,7 @@ from bothways.tasks.tag import Tag
 from bothways.tasks.task import Task
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (Classify(), Match(), Tag(), Intent(), Relate(), Answer(), Choose(), Embed())
+    task.name: task for task in (Classify(), Regress(), Tag(), Intent(), Relate(), Answer(), Choose(), Embed())
 }
 
 

@@ -97,10 +97,10 @@ def _of_several(
     }
 
 
-class Match(Task):
+class Regress(Task):
     """A number for a text or two: similarity, a rating (STS-B)."""
 
-    name, metric, items_say = "match", "spearman", ""
+    name, metric, items_say = "regress", "spearman", ""
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         return ("text", "score") if gold else ("text",), ("other", "id")

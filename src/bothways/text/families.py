@@ -20,7 +20,7 @@ GENERAL = "PreTrainedTokenizer"
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class TokenizerFamily:
     """model     the type of its tokenizer.json's model
     defaults  fields where tokenizer_config.json is silent
     build     (vocabulary, tokenizer.json or None, fields) -> engine without added tokens
@@ -155,7 +155,7 @@ _ROBERTA = {
 _END = "<|endoftext|>"
 
 FAMILIES = {
-    "BertTokenizer": Family(
+    "BertTokenizer": TokenizerFamily(
         "WordPiece",
         {**_BERT, "do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents": None},
         _bert,
@@ -163,30 +163,30 @@ FAMILIES = {
         ("unk_token", "cls_token", "sep_token"),
         segments=True,
     ),
-    "RobertaTokenizer": Family(
+    "RobertaTokenizer": TokenizerFamily(
         "BPE",
         {**_ROBERTA, "add_prefix_space": False, "trim_offsets": True},
         _gpt2,
         _framed_as_roberta,
         ("cls_token", "sep_token"),
     ),
-    "XLMRobertaTokenizer": Family(
+    "XLMRobertaTokenizer": TokenizerFamily(
         "Unigram",
         {**_ROBERTA, "add_prefix_space": True},
         _xlm_roberta,
         _framed_as_xlm_roberta,
         ("bos_token", "eos_token"),
     ),
-    "Qwen2Tokenizer": Family(
+    "Qwen2Tokenizer": TokenizerFamily(
         "BPE",
         {"unk_token": _END, "eos_token": _END, "pad_token": _END, "add_prefix_space": None},
         _qwen2,
         resets=True,
     ),
-    "GPT2Tokenizer": Family(
+    "GPT2Tokenizer": TokenizerFamily(
         "BPE", {"unk_token": _END, "bos_token": _END, "eos_token": _END, "add_prefix_space": False}, _gpt2
     ),
-    "LlamaTokenizer": Family(
+    "LlamaTokenizer": TokenizerFamily(
         "BPE",
         {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "legacy": False, "add_prefix_space": None},
         _llama,

@@ -1,6 +1,6 @@
 """Word vectors by CBOW over an embedding bag, outside the Transformer: trained on shards, saved as word2vec does."""
 
 from bothways.word_vectors.store import WordVectors
-from bothways.word_vectors.training import CbowConfig, Losses, Trained, train_cbow
+from bothways.word_vectors.training import CbowConfig, CbowResult, Losses, train_cbow
 
-__all__ = ["CbowConfig", "Losses", "Trained", "WordVectors", "train_cbow"]
+__all__ = ["CbowConfig", "CbowResult", "Losses", "WordVectors", "train_cbow"]

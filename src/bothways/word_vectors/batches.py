@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bothways.word_vectors.sampling import Bags, Windows, keep_probabilities, noise
-from bothways.word_vectors.words import Words, WordText
+from bothways.word_vectors.words import WordCounts, WordText
 
 CHUNK = 1 << 18
 """Words of the text drawn at a time."""
@@ -20,7 +20,7 @@ LARGEST, STEPS = 2048, 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class CbowBatch:
     """Words of a text, in its order; B blocks of them share K negatives each.
 
     words      int64 [N]
@@ -50,7 +50,7 @@ class Batches:
     windows too: of 2,048 words, six lose some of their context.
     """
 
-    def __init__(self, words: Words, *, window: int, negative: int, sample: float, readings: int = 1) -> None:
+    def __init__(self, words: WordCounts, *, window: int, negative: int, sample: float, readings: int = 1) -> None:
         self.keep = keep_probabilities(words.counts, sample)
         self.noise = noise(words.counts)
         self.negative = negative
@@ -60,7 +60,7 @@ class Batches:
         self._window, self._windows = window, Windows(self.size, window)
         self._moves = np.zeros(len(self.noise), dtype=np.float32)  # of each word in a batch; zero between batches
 
-    def __call__(self, text: WordText, key: tuple[int, ...]) -> Iterator[tuple[int, Batch]]:
+    def __call__(self, text: WordText, key: tuple[int, ...]) -> Iterator[tuple[int, CbowBatch]]:
         """Batches of one reading, each with the number of the text's words that were read before or for it.
 
         Args:
@@ -80,7 +80,7 @@ class Batches:
                 yield stop, self._batch(drawn[:, at : min(at + self.size, whole)], rng)
             left = drawn[:, whole:]
 
-    def _batch(self, drawn: np.ndarray, rng: np.random.Generator) -> Batch:
+    def _batch(self, drawn: np.ndarray, rng: np.random.Generator) -> CbowBatch:
         words, documents, reaches = drawn
         count = len(words)
         blocks = count // BLOCK if count % BLOCK == 0 else 1  # the text's end is one block
@@ -91,10 +91,10 @@ class Batches:
         counted = self._count(words, negatives, weight * count / blocks)
         stands, moved, pushed = (torch.from_numpy(counts)[..., None] for counts in counted)
         numbers = torch.from_numpy(words), torch.from_numpy(negatives)
-        return Batch(numbers[0], context, mirror, numbers[1], weight, stands, moved, pushed)
+        return CbowBatch(numbers[0], context, mirror, numbers[1], weight, stands, moved, pushed)
 
     def _count(self, words: np.ndarray, negatives: np.ndarray, mass: float) -> tuple[np.ndarray, ...]:
-        """Batch's `stands`, `moved` and `pushed`; a negative counts `mass` times."""
+        """CbowBatch's `stands`, `moved` and `pushed`; a negative counts `mass` times."""
         moves = self._moves
         np.add.at(moves, words, np.float32(1))
         stands = moves[words]

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from bothways.word_vectors.batches import Batch
+from bothways.word_vectors.batches import CbowBatch
 from bothways.word_vectors.sampling import Bags
 
 MOST = 2.0
@@ -58,13 +58,13 @@ class Cbow:
         """word2vec.c's beginning: inputs uniform within 0.5 / D of zero, outputs zero."""
         return cls((torch.rand(words, dim, generator=generator) - 0.5) / dim, torch.zeros(words, dim))
 
-    def loss(self, batch: Batch) -> torch.Tensor:
+    def loss(self, batch: CbowBatch) -> torch.Tensor:
         """The loss summed over the batch; autograd can follow it."""
         hidden = self._hidden(batch)
         right, wrong = self._right(hidden, batch)[0], self._wrong(hidden, batch)[0]
         return F.softplus(-right).sum() + batch.weight * F.softplus(wrong).sum()
 
-    def gradients(self, batch: Batch, *, divided: bool = True, times: float = 1.0) -> Gradients:
+    def gradients(self, batch: CbowBatch, *, divided: bool = True, times: float = 1.0) -> Gradients:
         """In closed form, `times` a number; `divided=False` leaves out dx_j's 1/|c|."""
         hidden = self._hidden(batch)
         right, spoken = self._right(hidden, batch)  # [N], [N, D]
@@ -76,7 +76,7 @@ class Cbow:
         outputs = hidden.mul_(pull)
         return Gradients(_sums(down.mul_(self._shares(batch)) if divided else down, batch.mirror), outputs, negatives)
 
-    def step(self, batch: Batch, rate: float, *, divided: bool = True) -> None:
+    def step(self, batch: CbowBatch, rate: float, *, divided: bool = True) -> None:
         """One step of gradient descent on the batch's summed loss; a row that moves too often in it moves less."""
         found = self.gradients(batch, divided=divided, times=-rate)
         stands = batch.stands
@@ -89,19 +89,19 @@ class Cbow:
         self.outputs.index_add_(0, batch.words, outputs)
         self.outputs.index_add_(0, batch.negatives.flatten(), negatives.flatten(0, 1))
 
-    def _hidden(self, batch: Batch) -> torch.Tensor:
+    def _hidden(self, batch: CbowBatch) -> torch.Tensor:
         """h [N, D], zero without context."""
         return _sums(F.embedding(batch.words, self.inputs), batch.context).mul_(self._shares(batch))
 
-    def _shares(self, batch: Batch) -> torch.Tensor:
+    def _shares(self, batch: CbowBatch) -> torch.Tensor:
         """1/|c| [N, 1]; 1 for an empty context, whose sum is zero."""
         return 1 / torch.from_numpy(batch.context.sizes).clamp(min=1).to(self.inputs.dtype)[:, None]
 
-    def _right(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def _right(self, hidden: torch.Tensor, batch: CbowBatch) -> tuple[torch.Tensor, torch.Tensor]:
         spoken = F.embedding(batch.words, self.outputs)  # [N, D]
         return (hidden * spoken).sum(1), spoken
 
-    def _wrong(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def _wrong(self, hidden: torch.Tensor, batch: CbowBatch) -> tuple[torch.Tensor, torch.Tensor]:
         unsaid = F.embedding(batch.negatives, self.outputs)  # [B, K, D]
         scores = torch.bmm(hidden.view(len(unsaid), -1, hidden.shape[1]), unsaid.mT)  # [B, N/B, K]
         itself = batch.words.view(len(unsaid), -1, 1) == batch.negatives[:, None, :]

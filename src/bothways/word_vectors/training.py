@@ -20,7 +20,7 @@ from bothways.errors import DivergedError, UsageError
 from bothways.word_vectors.batches import Batches
 from bothways.word_vectors.cbow import Cbow
 from bothways.word_vectors.store import WordVectors
-from bothways.word_vectors.words import Words, WordText, read_words
+from bothways.word_vectors.words import WordCounts, WordText, read_words
 
 LEARNING_RATES = {"exact": 0.15, "word2vec": 0.025}
 _HELD_OUT = 1 << 18  # held-out words at most
@@ -69,7 +69,7 @@ class Losses:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class CbowResult:
     """What a run gives: the vectors, their loss (None without held-out text), and words read a second in training."""
 
     vectors: WordVectors
@@ -84,7 +84,7 @@ def train_cbow(
     *,
     show: Callable[[dict[str, Any]], object] | None = None,
     clock: Callable[[], float] = time.perf_counter,
-) -> Trained:
+) -> CbowResult:
     """Trains word vectors on the training text of prepared shards.
 
     Args:
@@ -112,7 +112,7 @@ def train_cbow(
             show(line)
     reached = last.get("validation")
     losses = Losses(reached["losses"]["cbow"], *_without_context(batches, words, held_out)) if reached else None
-    return Trained(WordVectors(words.spelled, model.inputs.numpy()), losses, last["train"]["tokens_per_second"])
+    return CbowResult(WordVectors(words.spelled, model.inputs.numpy()), losses, last["train"]["tokens_per_second"])
 
 
 def _train(
@@ -152,7 +152,7 @@ def _mean_loss(model: Cbow, batches: Batches, text: WordText, config: CbowConfig
     return sum(loss for loss, _ in found) / sum(count for _, count in found) if found else None
 
 
-def _without_context(batches: Batches, words: Words, text: WordText) -> tuple[float, float]:
+def _without_context(batches: Batches, words: WordCounts, text: WordText) -> tuple[float, float]:
     """The losses `unigram` and `untrained` of a text, exactly: no negative is drawn, all are weighed."""
     p, held = (
         counts * batches.keep / (counts @ batches.keep)

@@ -20,7 +20,7 @@ _PLACE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that its powers lose nothing m
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class WordCounts:
     """The vocabulary, the commonest word first.
 
     spelled  the words, all different, without white space
@@ -43,7 +43,7 @@ class WordText:
     documents: np.ndarray
 
 
-def read_words(shards: Shards, *, min_count: int, lowercase: bool) -> tuple[Words, WordText, WordText]:
+def read_words(shards: Shards, *, min_count: int, lowercase: bool) -> tuple[WordCounts, WordText, WordText]:
     """The vocabulary, the training text and the held-out text.
 
     Raises:
@@ -66,7 +66,7 @@ def read_words(shards: Shards, *, min_count: int, lowercase: bool) -> tuple[Word
     rank = np.full(len(spelled) + 1, -1, dtype=np.int32)  # the last is -1's
     rank[order] = np.arange(len(order), dtype=np.int32)
     train, held_out = (_known(text, rank[numbers]) for text in read)
-    return Words(tuple(spelled[place] for place in order), counts[order]), train, held_out
+    return WordCounts(tuple(spelled[place] for place in order), counts[order]), train, held_out
 
 
 def _known(text: WordText, words: np.ndarray) -> WordText:

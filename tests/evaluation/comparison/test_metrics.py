@@ -13,7 +13,7 @@ import torch
 
 import bothways
 from bothways.evaluation.comparison.eval_data import Pairs
-from bothways.evaluation.comparison.metrics import BITS, PAIRS, PSEUDO, Items, held_out, minimal_pairs
+from bothways.evaluation.comparison.metrics import BITS, PAIRS, PSEUDO, ScoredItems, held_out, minimal_pairs
 from bothways.model import Model, ModelConfig
 from bothways.objectives import build
 from tests.inference.made import HYBRID, make_run
@@ -48,15 +48,15 @@ def test_a_model_that_knows_nothing_costs_the_logarithm_of_the_vocabulary_a_toke
     model = Model(config).eval()
     with torch.no_grad():
         model.table.zero_()
-    reader = SimpleNamespace(model=model, device=torch.device("cpu"))
+    engine = SimpleNamespace(model=model, device=torch.device("cpu"))
     stream = SimpleNamespace(tokens=1000, documents=100, bytes=2500)
     shards = SimpleNamespace(validation=stream, vocabulary=VOCABULARY)
-    found: Any = dict(held_out(SimpleNamespace(reader=reader), build(expression, VOCABULARY), shards, rows))
+    found: Any = dict(held_out(SimpleNamespace(engine=engine), build(expression, VOCABULARY), shards, rows))
     said = np.array([9 + 1 + 4 + 1 + 6, 17 + 1])  # the last [SEP] of the first row is cut off
     assert found[BITS].value == pytest.approx(said * np.log2(VOCABULARY.size), rel=1e-5)
     assert found[BITS].weight == pytest.approx(said * 2500 / 900)
 
 
 def test_items_of_one_name_are_summed() -> None:
-    found = Items(np.array([1.0, 0, 0.5]), np.array([2.0, 1, 1]), ties=1).summed(["b", "a", "b"])
+    found = ScoredItems(np.array([1.0, 0, 0.5]), np.array([2.0, 1, 1]), ties=1).summed(["b", "a", "b"])
     assert found.value.tolist() == [0, 1.5] and found.weight.tolist() == [1, 3] and found.ties == 1

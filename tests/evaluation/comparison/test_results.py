@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from bothways.evaluation.comparison.config import CompareConfig
-from bothways.evaluation.comparison.metrics import BITS, FILL, Items, Yardstick
+from bothways.evaluation.comparison.metrics import BITS, FILL, ScoredItems, Yardstick
 from bothways.evaluation.comparison.page import render
 from bothways.evaluation.comparison.results import against_the_best, leader, summary, tied, unequal, yardsticks
 from bothways.evaluation.comparison.table import tables
@@ -38,7 +38,7 @@ def result(
     )
     noise = np.random.default_rng(0).normal(0, spread, 200)
     answers = {
-        (name, seed): {yardstick: Items(figure + noise, np.ones(200), bound=name in bound.split())}
+        (name, seed): {yardstick: ScoredItems(figure + noise, np.ones(200), bound=name in bound.split())}
         for name, figure in figures.items()
         for seed in range(2)
     }
@@ -58,7 +58,7 @@ def test_more_or_less_is_better() -> None:
 def test_a_tie_is_called_a_tie() -> None:
     rng, values = np.random.default_rng(0), {}
     for name in NAMES:
-        values[name, 0] = {FILL: Items.right(rng.random(200) < 0.5)}
+        values[name, 0] = {FILL: ScoredItems.right(rng.random(200) < 0.5)}
     config = CompareConfig(shards=Path("s"), out=Path("o"), objectives=NAMES, budget=BUDGET, seeds=1)
     (found,) = yardsticks(config, values, {})
     assert {each["verdict"] for each in found["differences"]} == {"tied"}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bothways.evaluation.comparison import CompareConfig
-from bothways.evaluation.comparison.search import Search, Trial, _widened, held_out_loss, search
+from bothways.evaluation.comparison.search import RateSearch, Trial, _widened, held_out_loss, search
 from bothways.objectives import build
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.run_folder import RunFolder
@@ -21,8 +21,8 @@ from tests.objectives.rows import VOCABULARY
 
 def test_an_end_is_known_as_one() -> None:
     trials = tuple(Trial(factor, 1.0, 1.0, 1.0) for factor in (0.5, 1.0, 2.0))
-    assert Search(2.0, trials).at_an_end and Search(0.5, trials).at_an_end
-    assert not Search(1.0, trials).at_an_end and not Search(1.0, ()).at_an_end
+    assert RateSearch(2.0, trials).at_an_end and RateSearch(0.5, trials).at_an_end
+    assert not RateSearch(1.0, trials).at_an_end and not RateSearch(1.0, ()).at_an_end
 
 
 def searched(best: float, *, at_most: int = 4, diverges_from: float = math.inf) -> tuple[float, list[float]]:

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bothways.evaluation.comparison.metrics import Items
+from bothways.evaluation.comparison.metrics import ScoredItems
 from bothways.evaluation.comparison.statistics import compared
 
 
-def items(values: np.ndarray) -> Items:
-    return Items.right(values)
+def items(values: np.ndarray) -> ScoredItems:
+    return ScoredItems.right(values)
 
 
-def drawn(rng: np.random.Generator, means: list[float], *, seeds: int, count: int, run_sd: float) -> list[list[Items]]:
+def drawn(
+    rng: np.random.Generator, means: list[float], *, seeds: int, count: int, run_sd: float
+) -> list[list[ScoredItems]]:
     """Objectives with these means: a run's own deviation, a seed's common one, and noise of every item."""
     common = rng.normal(0, 3 * run_sd, seeds)
     return [
@@ -81,7 +83,7 @@ def test_one_objective_has_nothing_to_be_compared_with() -> None:
 
 
 def test_figures_are_sums_over_sums() -> None:
-    some = Items(np.array([2.0, 6.0]), np.array([1.0, 3.0]))
+    some = ScoredItems(np.array([2.0, 6.0]), np.array([1.0, 3.0]))
     assert some.figure == 2.0
 
 

@@ -31,17 +31,17 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_states_are_those_that_the_backbone_hands_out(run: Path) -> None:
-    reader = bothways.load(run, device="cpu").reader
+    engine = bothways.load(run, device="cpu").engine
     reads: Reads = "left to right" if run.name == "causal" else "all sides"
-    words = words_of(reader, TEXTS[:3], reads)
-    found = list(states_by_layer(reader, words, reads))
+    words = words_of(engine, TEXTS[:3], reads)
+    found = list(states_by_layer(engine, words, reads))
     kept: list[torch.Tensor] = []
-    face = "encoder" if "encoder" in reader.trained.faces else "decoder"
+    face = "encoder" if "encoder" in engine.trained.faces else "decoder"
     for number in {*words.row.tolist()}:
         kept.clear()
-        tokens, layout = reader.lay([words.rows[number]], face=face)
+        tokens, layout = engine.lay([words.rows[number]], face=face)
         with torch.inference_mode():
-            reader.model.backbone(tokens, layout, ordered.dense(layout), keep=kept.append)
+            engine.model.backbone(tokens, layout, ordered.dense(layout), keep=kept.append)
         mine = np.flatnonzero(words.row == number)
         for states, expected in zip(found, kept, strict=True):
             for i in mine:
@@ -50,7 +50,7 @@ def test_states_are_those_that_the_backbone_hands_out(run: Path) -> None:
 
 
 def test_embeddings_do_not_depend_on_context_and_the_rest_does(run: Path) -> None:
-    found = contextuality(bothways.load(run, device="cpu").reader, TEXTS, name="x")
+    found = contextuality(bothways.load(run, device="cpu").engine, TEXTS, name="x")
     assert [one.name for one in found] == (["x, all sides", "x, left to right"] if run.name == "hybrid" else ["x"])
     for one in found:
         if run.name != "classic":  # whose embeddings hold the position
@@ -65,15 +65,15 @@ def test_embeddings_do_not_depend_on_context_and_the_rest_does(run: Path) -> Non
 
 def test_the_ways_of_reading_differ(tmp_path: Path) -> None:
     """Left to right, a first word has no context; from all sides it has."""
-    reader = bothways.load(make_run(tmp_path / "hybrid", HYBRID), device="cpu").reader
+    engine = bothways.load(make_run(tmp_path / "hybrid", HYBRID), device="cpu").engine
     texts = [f"quick {text}" for text in TEXTS]
-    ways = {one.reads: one.layers[-1].self_similarity[one.words.index("quick")] for one in contextuality(reader, texts)}
+    ways = {one.reads: one.layers[-1].self_similarity[one.words.index("quick")] for one in contextuality(engine, texts)}
     assert ways["left to right"] == pytest.approx(1, abs=1e-5) and ways["all sides"] < 1 - 1e-4
 
 
 def test_too_little_text_and_none(run: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="words that stand in 5 texts or more, got 0 in 1 texts"):
-        contextuality(bothways.load(run, device="cpu").reader, TEXTS[:1])
+        contextuality(bothways.load(run, device="cpu").engine, TEXTS[:1])
     (tmp_path / "empty.txt").write_text("\n\n")
     with pytest.raises(DataError, match="expected texts, one a line, got an empty file"):
         read_texts(tmp_path / "empty.txt")

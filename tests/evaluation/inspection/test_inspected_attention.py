@@ -13,7 +13,7 @@ import bothways
 from bothways.errors import UsageError
 from bothways.evaluation.inspection.attention import Attention, Heads, attention, heads
 from bothways.evaluation.inspection.attention_page import render
-from bothways.inference.language_model import Loaded
+from bothways.inference.language_model import LanguageModel
 from bothways.model.attention import split_heads
 from tests.inference.made import CAUSAL, HYBRID, MLM, make_run
 
@@ -21,7 +21,7 @@ TEXT = "The quick fox jumps over the lazy dog"
 
 
 @pytest.fixture(scope="module", params=["hybrid", "causal", "classic"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     folder = tmp_path_factory.mktemp("attention") / request.param
     if request.param == "classic":
         run: Path = make_run(folder, MLM, kind="wordpiece", classic=True)
@@ -31,31 +31,31 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_tokens_are_shown_as_text(tmp_path: Path) -> None:
-    reader = bothways.load(make_run(tmp_path / "run", MLM), device="cpu").reader
-    shown = attention(reader, "fox 今 naïve")[0].tokens
+    engine = bothways.load(make_run(tmp_path / "run", MLM), device="cpu").engine
+    shown = attention(engine, "fox 今 naïve")[0].tokens
     assert shown[0] == "[CLS]" and "fox" in "".join(shown) and "Ã" not in "".join(shown)
     half = [token for token in shown if token == "\N{REPLACEMENT CHARACTER}"]
     assert "今" in shown or half  # the bytes of what was never met
 
 
-def test_what_does_not_fit_is_said_and_nothing_is_refused(model: Loaded) -> None:
-    found = attention(model.reader, "the fox " * 400)
+def test_what_does_not_fit_is_said_and_nothing_is_refused(model: LanguageModel) -> None:
+    found = attention(model.engine, "the fox " * 400)
     assert found[0].left_out > 0 and f"{found[0].left_out:,} more tokens are not shown" in render("x", found)
-    assert attention(model.reader, TEXT)[0].left_out == 0
+    assert attention(model.engine, TEXT)[0].left_out == 0
     with pytest.raises(UsageError, match="expected a text, got nothing"):
-        attention(model.reader, " ")
+        attention(model.engine, " ")
 
 
-def test_the_weights_make_the_very_context(model: Loaded) -> None:
+def test_the_weights_make_the_very_context(model: LanguageModel) -> None:
     """Weights times values, through the output matrix, is what the first attention gave."""
-    found = attention(model.reader, TEXT)[0]
+    found = attention(model.engine, TEXT)[0]
     layers, count, places, _ = found.weights.shape
     assert (layers, count, places) == (2, 2, len(found.tokens))
     np.testing.assert_allclose(found.weights.sum(-1), 1, atol=1e-5)
     given: list[torch.Tensor] = []
-    first = model.reader.model.backbone.blocks[0].attention
+    first = model.engine.model.backbone.blocks[0].attention
     hook = first.register_forward_hook(lambda module, inputs, output: given.extend((inputs[0], output)))
-    again = attention(model.reader, TEXT)[0]
+    again = attention(model.engine, TEXT)[0]
     hook.remove()
     x, output = (some.clone() for some in given[:2])
     _, _, v = split_heads(first.every_head(first.qkv(x)), heads=first.heads, rotary=None)
@@ -63,11 +63,11 @@ def test_the_weights_make_the_very_context(model: Loaded) -> None:
     torch.testing.assert_close(first.out(context), output, atol=1e-5, rtol=1e-4, check_stride=False)
 
 
-def test_each_way_of_reading_is_shown(model: Loaded) -> None:
+def test_each_way_of_reading_is_shown(model: LanguageModel) -> None:
     """Left to right looks back only, and its text is not closed."""
-    found = attention(model.reader, TEXT)
+    found = attention(model.engine, TEXT)
     expected = {"hybrid": ["all sides", "left to right"], "causal": ["left to right"], "mlm": ["all sides"]}
-    assert [one.reads for one in found] == expected[model.reader.trained.objective]
+    assert [one.reads for one in found] == expected[model.engine.trained.objective]
     page = render("x", found)
     for one in found:
         ahead = np.triu(np.ones(one.weights.shape[-2:]), 1) * one.weights
@@ -76,9 +76,9 @@ def test_each_way_of_reading_is_shown(model: Loaded) -> None:
         assert f"Read {'from all sides' if one.reads == 'all sides' else one.reads}" in page
 
 
-def test_heads_are_means_over_places(model: Loaded) -> None:
-    for found in attention(model.reader, TEXT):
-        many = heads(model.reader, [TEXT, TEXT], found.reads)
+def test_heads_are_means_over_places(model: LanguageModel) -> None:
+    for found in attention(model.engine, TEXT):
+        many = heads(model.engine, [TEXT, TEXT], found.reads)
         weights = found.weights
         np.testing.assert_allclose(many.itself, np.diagonal(weights, axis1=2, axis2=3).mean(-1), atol=1e-5)
         places = weights.shape[-1]

@@ -11,7 +11,7 @@ import bothways
 from bothways.errors import BothwaysError
 from bothways.evaluation.inspection.layerwise import Layer, layerwise
 from bothways.evaluation.inspection.layerwise_page import render
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from tests.inference.made import CAUSAL, HYBRID, make_run
 
 WORDS = "the quick fox jumps over the lazy dog".split()
@@ -23,9 +23,9 @@ def write(path: Path, *records: object) -> Path:
 
 
 @pytest.fixture(scope="module", params=["hybrid", "causal"])
-def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Reader:
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     trained = CAUSAL if request.param == "causal" else HYBRID
-    return bothways.load(make_run(tmp_path_factory.mktemp("layers") / request.param, trained), device="cpu").reader
+    return bothways.load(make_run(tmp_path_factory.mktemp("layers") / request.param, trained), device="cpu").engine
 
 
 def tagged(folder: Path, count: int, first: int = 0) -> Path:
@@ -37,9 +37,9 @@ def tagged(folder: Path, count: int, first: int = 0) -> Path:
     )
 
 
-def test_what_the_embeddings_hold_is_found_in_the_first_layer(reader: Reader, tmp_path: Path) -> None:
-    found = layerwise(reader, "tag", tagged(tmp_path, 60), tagged(tmp_path, 20, first=60))
-    assert len(found) == reader.model.config.layers + 1
+def test_what_the_embeddings_hold_is_found_in_the_first_layer(engine: Engine, tmp_path: Path) -> None:
+    found = layerwise(engine, "tag", tagged(tmp_path, 60), tagged(tmp_path, 20, first=60))
+    assert len(found) == engine.model.config.layers + 1
     assert found[0].accuracy > 0.98 > found[0].most_common
     assert found[0].control > 0.9  # one answer a word is in the embeddings too: no selectivity
     assert abs(found[0].selectivity) < 0.1
@@ -52,28 +52,28 @@ def test_a_page_shows_every_layer_and_stands_alone() -> None:
     assert "src=" not in page and "http:" not in page
 
 
-def test_texts_have_a_control_at_chance(reader: Reader, tmp_path: Path) -> None:
+def test_texts_have_a_control_at_chance(engine: Engine, tmp_path: Path) -> None:
     def texts(first: int) -> Path:
         rows = [
             (" ".join([*WORDS[n % 5 : n % 5 + 3], "fox" if n % 2 else "dog"]), n % 2) for n in range(first, first + 60)
         ]
         return write(tmp_path / f"texts-{first}.jsonl", *({"text": text, "label": label} for text, label in rows))
 
-    found = layerwise(reader, "classify", texts(0), texts(60))
+    found = layerwise(engine, "classify", texts(0), texts(60))
     assert max(layer.accuracy for layer in found) > 0.95
     assert all(layer.control < 0.75 for layer in found)
 
 
-def test_bad_input(reader: Reader, tmp_path: Path) -> None:
+def test_bad_input(engine: Engine, tmp_path: Path) -> None:
     one = write(tmp_path / "one.jsonl", *({"text": f"fox {n}", "label": "a"} for n in range(4)))
     with pytest.raises(BothwaysError, match="expected two answers or more"):
-        layerwise(reader, "classify", one, one)
+        layerwise(engine, "classify", one, one)
     with pytest.raises(BothwaysError, match="layers are probed for classify or tag, got 'relate'"):
-        layerwise(reader, "relate", one, one)
+        layerwise(engine, "relate", one, one)
     two = write(tmp_path / "two.jsonl", *({"text": f"fox {n}", "label": "ab"[n % 2]} for n in range(4)))
     new = write(tmp_path / "new.jsonl", {"text": "fox", "label": "c"})
     with pytest.raises(BothwaysError, match=r"new.jsonl: the labels c are not in .*two.jsonl"):
-        layerwise(reader, "classify", two, new)
+        layerwise(engine, "classify", two, new)
     several = write(tmp_path / "several.jsonl", {"text": "fox", "label": ["a", "b"]}, {"text": "dog", "label": ["a"]})
     with pytest.raises(BothwaysError, match="line 1: layers are probed for one label a text"):
-        layerwise(reader, "classify", several, several)
+        layerwise(engine, "classify", several, several)

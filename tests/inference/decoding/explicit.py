@@ -8,44 +8,44 @@ import numpy as np
 import torch
 
 from bothways.batch import Row
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.inference.decoding.options import spell
 from bothways.objectives import Corrupted, Objective, causal, prefix, unilm1
 from bothways.visibility import Layout, ordered
 
 
-def objective_of(found: Loaded, way: str) -> Objective:
-    vocabulary = found.reader.tokenizer.vocabulary
+def objective_of(found: LanguageModel, way: str) -> Objective:
+    vocabulary = found.engine.tokenizer.vocabulary
     if way == "append-mask":
         return next(leaf for leaf, _ in unilm1(vocabulary).leaves() if leaf.name == "seq2seq")
     return {"prefix": prefix, "pseudo-mask": prefix, "decoder": causal}[way](vocabulary)
 
 
 @torch.no_grad()
-def next_logits(found: Loaded, way: str, prompt: Sequence[int], new: Sequence[int]) -> torch.Tensor:
+def next_logits(found: LanguageModel, way: str, prompt: Sequence[int], new: Sequence[int]) -> torch.Tensor:
     """Logits [V] of what comes after [CLS] prompt | new, under the arrangement of the objective itself."""
-    vocabulary = found.reader.tokenizer.vocabulary
+    vocabulary = found.engine.tokenizer.vocabulary
     tokens = np.array([vocabulary.cls, *prompt, *new, *([vocabulary.mask] if way.endswith("mask") else [])])
     flat = np.zeros(len(tokens), dtype=np.int32)
     part = (np.arange(len(tokens)) > len(prompt)).astype(np.int32)
     row = Row(tokens.astype(np.int32), flat, flat == 0)
     layout = objective_of(found, way).arrange(Corrupted(row, row.tokens, flat == 0, part))
-    states = found.reader.model.backbone(
+    states = found.engine.model.backbone(
         torch.from_numpy(tokens)[None], Layout.stack([layout]), ordered.dense(Layout.stack([layout]))
     )
-    return found.reader.model.logits(states[0, -1])
+    return found.engine.model.logits(states[0, -1])
 
 
-def allowed(found: Loaded, logits: torch.Tensor) -> torch.Tensor:
+def allowed(found: LanguageModel, logits: torch.Tensor) -> torch.Tensor:
     """Without the special tokens but [SEP]."""
-    vocabulary = found.reader.tokenizer.vocabulary
+    vocabulary = found.engine.tokenizer.vocabulary
     logits = logits.clone()
     logits[sorted(vocabulary.special - {vocabulary.sep})] = -torch.inf
     return logits
 
 
-def greedy(found: Loaded, way: str, prompt: str, count: int) -> str:
-    own = found.reader.tokenizer
+def greedy(found: LanguageModel, way: str, prompt: str, count: int) -> str:
+    own = found.engine.tokenizer
     begun, new = own.encode(prompt), list[int]()
     for _ in range(count):
         token = int(allowed(found, next_logits(found, way, begun, new)).argmax())

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bothways.errors import ModelError, UsageError
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.inference.decoding.autoregressive import ONWARDS, NextToken
 from bothways.inference.decoding.beams import search
-from bothways.inference.decoding.generate import _draw, way_of_writing
-from bothways.inference.decoding.options import GrowingText, Options, Writing
+from bothways.inference.decoding.generate import _draw, way_of_decoding
+from bothways.inference.decoding.options import GenerationOptions, GrowingText, Options
 from bothways.inference.decoding.sampling import repeating
 from bothways.model import Trained
 from tests.inference.decoding.explicit import greedy, next_logits
@@ -27,7 +27,7 @@ WAYS = {"decoder": CAUSAL, "prefix": PREFIX, "append-mask": UNILM1}
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Loaded]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LanguageModel]:
     folder = tmp_path_factory.mktemp("ways")
     made = {way: load(make_run(folder / way, trained, seed=1, length=32)) for way, trained in WAYS.items()}
     few = load(make_run(folder / "pseudo-mask", UNILM2, classic=True, segments=2))
@@ -35,14 +35,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Loaded]:
 
 
 @pytest.mark.parametrize("name", ["decoder", "prefix", "append-mask", "pseudo-mask", "classic"])
-def test_the_cache_gives_the_logits_of_the_text_read_anew(name: str, models: dict[str, Loaded]) -> None:
+def test_the_cache_gives_the_logits_of_the_text_read_anew(name: str, models: dict[str, LanguageModel]) -> None:
     """To 2e-5 of the largest, laid by the objective's own arrangement, segments too; unequal rows stand together."""
     found, way = models[name], "append-mask" if name == "classic" else name
-    own = found.reader.tokenizer
+    own = found.engine.tokenizer
     begun = [own.encode(prompt) for prompt in PROMPTS]
     written = np.random.default_rng(0).choice(np.flatnonzero(own.vocabulary.text_table()), size=(6, len(PROMPTS)))
     rows = [np.array([own.vocabulary.cls, *tokens]) for tokens in begun]
-    told = NextToken(found.reader, ONWARDS[way], rows, prompts=[len(row) for row in rows], rounds=7)
+    told = NextToken(found.engine, ONWARDS[way], rows, prompts=[len(row) for row in rows], rounds=7)
     for count in range(7):
         for row, tokens in enumerate(begun):
             expected = next_logits(found, way, tokens, written[:count, row].tolist())
@@ -51,13 +51,13 @@ def test_the_cache_gives_the_logits_of_the_text_read_anew(name: str, models: dic
             told.add(written[count])
 
 
-def test_the_ways_differ(models: dict[str, Loaded]) -> None:
+def test_the_ways_differ(models: dict[str, LanguageModel]) -> None:
     """One set of weights, three answers: so the test above tells them apart."""
-    tokens = models["prefix"].reader.tokenizer.encode(PROMPTS[0])
+    tokens = models["prefix"].engine.tokenizer.encode(PROMPTS[0])
     causal, prefix, asked = (next_logits(models["prefix"], way, tokens, []) for way in WAYS)
     assert (causal - prefix).abs().max() > 0.01 < (prefix - asked).abs().max()
     classic = models["classic"]
-    plain = classic.reader.model.backbone.embeddings.segments
+    plain = classic.engine.model.backbone.embeddings.segments
     assert plain is not None
     before = next_logits(classic, "append-mask", tokens, [])
     with torch.no_grad():
@@ -66,11 +66,11 @@ def test_the_ways_differ(models: dict[str, Loaded]) -> None:
 
 
 @pytest.mark.parametrize("name", ["prefix", "append-mask", "pseudo-mask", "classic"])
-def test_greedy_equals_the_slow_way(name: str, models: dict[str, Loaded]) -> None:
+def test_greedy_equals_the_slow_way(name: str, models: dict[str, LanguageModel]) -> None:
     way = "append-mask" if name == "classic" else name
     prompts = PROMPTS[:-1]  # the last one outgrows the model
     expected = [greedy(models[name], way, prompt, 12) for prompt in prompts]
-    assert models[name].extend(prompts, max_new_tokens=12, temperature=0) == expected
+    assert models[name].generate(prompts, max_new_tokens=12, temperature=0) == expected
 
 
 CHOICES: list[Options] = [
@@ -84,16 +84,18 @@ CHOICES: list[Options] = [
 
 @pytest.mark.parametrize("options", CHOICES, ids=str)
 @pytest.mark.parametrize("name", ["decoder", "prefix", "append-mask"])
-def test_an_answer_does_not_depend_on_its_company(name: str, options: Options, models: dict[str, Loaded]) -> None:
+def test_an_answer_does_not_depend_on_its_company(
+    name: str, options: Options, models: dict[str, LanguageModel]
+) -> None:
     """Some outgrow the model while the others do not."""
     prompts = [*PROMPTS, ENGLISH[0]]
-    assert 32 - 16 < len(models[name].reader.tokenizer.encode(PROMPTS[-1])) < 31
-    together = models[name].extend(prompts, max_new_tokens=16, **options)
+    assert 32 - 16 < len(models[name].engine.tokenizer.encode(PROMPTS[-1])) < 31
+    together = models[name].generate(prompts, max_new_tokens=16, **options)
     assert all(text.startswith(prompt) for text, prompt in zip(together, prompts, strict=True))
     if "seed" not in options:
-        assert together == [models[name].extend(prompt, max_new_tokens=16, **options) for prompt in prompts]
+        assert together == [models[name].generate(prompt, max_new_tokens=16, **options) for prompt in prompts]
     else:
-        assert together[:2] == models[name].extend(prompts[:2], max_new_tokens=16, **options)
+        assert together[:2] == models[name].generate(prompts[:2], max_new_tokens=16, **options)
 
 
 @settings(max_examples=25, deadline=None)
@@ -105,15 +107,15 @@ def test_an_answer_does_not_depend_on_its_company(name: str, options: Options, m
     seed=st.integers(0, 99),
 )
 def test_a_blocked_run_never_repeats(
-    way: str, run: int, beams: int | None, temperature: float, seed: int, models: dict[str, Loaded]
+    way: str, run: int, beams: int | None, temperature: float, seed: int, models: dict[str, LanguageModel]
 ) -> None:
     """Rows of a batch do not block each other; a prompt counts, but a source that is read from all sides does not."""
-    reader = models[way].reader
+    engine = models[way].engine
     prompts = ["Once upon a time", "Once upon a time a", ""]
-    begun = [np.array(reader.tokenizer.encode(prompt), dtype=np.int64) for prompt in prompts]
+    begun = [np.array(engine.tokenizer.encode(prompt), dtype=np.int64) for prompt in prompts]
     texts = [GrowingText(tokens, np.random.default_rng(seed), 24) for tokens in begun]
-    writing = Writing(temperature=temperature, beams=beams, no_repeat=run)
-    (search if beams else _draw)(reader, ONWARDS[way], texts, writing)
+    options = GenerationOptions(temperature=temperature, beams=beams, no_repeat=run)
+    (search if beams else _draw)(engine, ONWARDS[way], texts, options)
     for text in texts:
         counted = [*(text.begun.tolist() if way == "decoder" else []), *text.new]
         runs = [tuple(counted[i : i + run]) for i in range(len(counted) - run + 1)]
@@ -123,32 +125,32 @@ def test_a_blocked_run_never_repeats(
 
 
 @pytest.mark.parametrize("beams", [None, 2])
-def test_what_is_blocked_is_a_rows_own(beams: int | None, models: dict[str, Loaded]) -> None:
+def test_what_is_blocked_is_a_rows_own(beams: int | None, models: dict[str, LanguageModel]) -> None:
     """The same prompt three times, and another: each is written as if it were alone."""
     options: Options = {"no_repeat": 1, "max_new_tokens": 12} | ({"beams": beams} if beams else {"temperature": 0})
     prompts = ["Once upon", "Once upon", "A small fox", "Once upon"]
-    written = models["decoder"].extend(prompts, **options)
-    assert written == [models["decoder"].extend(prompt, **options) for prompt in prompts]
+    written = models["decoder"].generate(prompts, **options)
+    assert written == [models["decoder"].generate(prompt, **options) for prompt in prompts]
 
 
-def test_a_source_may_be_quoted(models: dict[str, Loaded]) -> None:
+def test_a_source_may_be_quoted(models: dict[str, LanguageModel]) -> None:
     """Where the prompt counts, the token that would come next is blocked because it stands there already."""
     for way in ("decoder", "prefix"):
-        own, found = models[way].reader.tokenizer, models[way]
-        first = own.encode(found.extend("Once upon", max_new_tokens=1, temperature=0))[-1:]
+        own, found = models[way].engine.tokenizer, models[way]
+        first = own.encode(found.generate("Once upon", max_new_tokens=1, temperature=0))[-1:]
         prompt = own.decode([*first, *own.encode(" Once upon")])
         likeliest, other = (
-            found.extend(prompt, max_new_tokens=1, temperature=0, **more) for more in ({}, {"no_repeat": 1})
+            found.generate(prompt, max_new_tokens=1, temperature=0, **more) for more in ({}, {"no_repeat": 1})
         )
         said = own.encode(likeliest)[-1]
         assert (likeliest == other) == (way == "prefix" or said not in own.encode(prompt))
 
 
-def test_without_blocking_runs_do_repeat(models: dict[str, Loaded]) -> None:
+def test_without_blocking_runs_do_repeat(models: dict[str, LanguageModel]) -> None:
     """So the test above blocks something."""
-    reader = models["decoder"].reader
+    engine = models["decoder"].engine
     text = GrowingText(np.array([7, 8]), np.random.default_rng(0), 24)
-    _draw(reader, ONWARDS["decoder"], [text], Writing(temperature=0))
+    _draw(engine, ONWARDS["decoder"], [text], GenerationOptions(temperature=0))
     assert len({*zip(text.new, text.new[1:], strict=False)}) < len(text.new) - 1
 
 
@@ -177,19 +179,19 @@ def test_what_repeats(written: list[int], run: int, token: int) -> None:
     ],
 )
 def test_the_way_of_writing(trained: Trained, way: str | None, in_steps: str | None) -> None:
-    assert way_of_writing(trained) == way
-    assert way_of_writing(trained, in_steps=True) == in_steps
+    assert way_of_decoding(trained) == way
+    assert way_of_decoding(trained, in_steps=True) == in_steps
 
 
-def test_steps_are_for_those_who_unmask(models: dict[str, Loaded]) -> None:
+def test_steps_are_for_those_who_unmask(models: dict[str, LanguageModel]) -> None:
     with pytest.raises(
         ModelError,
         match="not taught to continue a text in a number of steps: its objective, prefix, gives the faces: decoder, "
         "and the ways of decoding: prefix. Pretrain one with",
     ):
-        models["prefix"].extend("a", steps=3)
+        models["prefix"].generate("a", steps=3)
     with pytest.raises(UsageError, match="order is for unmasking"):
-        models["prefix"].extend("a", order="random")
+        models["prefix"].generate("a", order="random")
 
 
 @pytest.mark.parametrize(
@@ -203,38 +205,40 @@ def test_steps_are_for_those_who_unmask(models: dict[str, Loaded]) -> None:
         ({"order": "rondom"}, "unknown order 'rondom'. Did you mean 'random'"),
     ],
 )
-def test_options_out_of_range(options: Options, message: str, models: dict[str, Loaded]) -> None:
+def test_options_out_of_range(options: Options, message: str, models: dict[str, LanguageModel]) -> None:
     with pytest.raises(UsageError, match=message):
-        models["decoder"].extend("a", **options)
+        models["decoder"].generate("a", **options)
 
 
 def test_options_are_the_fields_of_the_record() -> None:
-    assert Options.__annotations__.keys() == Writing.__dataclass_fields__.keys()
+    assert Options.__annotations__.keys() == GenerationOptions.__dataclass_fields__.keys()
     for name, annotation in Options.__annotations__.items():
-        assert annotation.__forward_arg__ == Writing.__dataclass_fields__[name].type
+        assert annotation.__forward_arg__ == GenerationOptions.__dataclass_fields__[name].type
 
 
 def test_runs_of_the_first_kinds_are_listed(tmp_path: Path) -> None:
     """A saved way of decoding is read again."""
-    assert load(make_run(tmp_path / "run", UNILM1)).reader.trained == UNILM1
+    assert load(make_run(tmp_path / "run", UNILM1)).engine.trained == UNILM1
 
 
 @pytest.mark.parametrize("options", [{"temperature": 0}, {"beams": 2}, {"beams": 2, "no_repeat": 3}], ids=str)
 @pytest.mark.parametrize("name", ["decoder", "prefix", "append-mask"])
 def test_a_prompt_longer_than_the_model_goes_on_from_its_newer_half(
-    name: str, options: Options, models: dict[str, Loaded]
+    name: str, options: Options, models: dict[str, LanguageModel]
 ) -> None:
     """Four times as long as the model reads: the answer is that of the newest 16 tokens, with the whole prompt kept."""
     found = models[name]
-    own, room = found.reader.tokenizer, 32 - ONWARDS[name].asks
+    own, room = found.engine.tokenizer, 32 - ONWARDS[name].asks
     prompt = "the quick brown fox jumps over " * 12
     tokens = own.encode(prompt)
     newest = own.decode(tokens[len(tokens) - room // 2 :])
     assert len(tokens) > 4 * 32 and own.encode(newest) == tokens[len(tokens) - room // 2 :]
-    written = found.extend([prompt, "A small"], max_new_tokens=10, **options)
+    written = found.generate([prompt, "A small"], max_new_tokens=10, **options)
     if "no_repeat" not in options or name != "decoder":  # there, what the model forgot is blocked all the same
-        assert written[0] == prompt + found.extend(newest, max_new_tokens=10, **options).removeprefix(newest)
-    assert written[0].startswith(prompt) and written == found.extend([prompt, "A small"], max_new_tokens=10, **options)
+        assert written[0] == prompt + found.generate(newest, max_new_tokens=10, **options).removeprefix(newest)
+    assert written[0].startswith(prompt) and written == found.generate(
+        [prompt, "A small"], max_new_tokens=10, **options
+    )
 
 
 BACKWARD = Trained("reversed", (), None)
@@ -246,19 +250,19 @@ DETECTS = Trained("electra", ("encoder",), None, {"detect": 0})
     [
         (
             BACKWARD,
-            lambda found: found.extend("a"),
+            lambda found: found.generate("a"),
             "not taught to continue a text: .* reversed, gives the faces: none",
         ),
-        (MLM, lambda found: found.extend("a"), "not taught to continue a text: .* mlm, gives the faces: encoder"),
-        (DETECTS, lambda found: found.extend("a"), "electra, gives .* encoder, and the ways of decoding: detect"),
+        (MLM, lambda found: found.generate("a"), "not taught to continue a text: .* mlm, gives the faces: encoder"),
+        (DETECTS, lambda found: found.generate("a"), "electra, gives .* encoder, and the ways of decoding: detect"),
         (DETECTS, lambda found: found.infill("[GAP]"), "not taught to fill in hidden words: .* decoding: detect"),
         (PREFIX, lambda found: found.infill("[GAP]"), "not taught to fill in hidden words: .* decoder, .* prefix"),
-        (UNILM1, lambda found: found.extend("a", steps=2), "in a number of steps: .* encoder, .* append-mask"),
-        (HYBRID, lambda found: found.extend("a", steps=2), "in a number of steps: .* encoder and decoder"),
+        (UNILM1, lambda found: found.generate("a", steps=2), "in a number of steps: .* encoder, .* append-mask"),
+        (HYBRID, lambda found: found.generate("a", steps=2), "in a number of steps: .* encoder and decoder"),
     ],
 )
 def test_what_was_not_taught_is_refused_and_what_was_is_named(
-    trained: Trained, question: Callable[[Loaded], str], message: str, tmp_path: Path
+    trained: Trained, question: Callable[[LanguageModel], str], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=f"{message}.*Pretrain one with the objective"):
         question(load(make_run(tmp_path / "run", trained, heads=["replaced"] if trained == DETECTS else [])))

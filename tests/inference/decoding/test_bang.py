@@ -10,7 +10,7 @@ import torch
 
 from bothways.batch import Row
 from bothways.errors import ModelError, UsageError
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.inference.decoding.options import spell
 from bothways.objectives import Corrupted
 from bothways.objectives.mass import with_decoder
@@ -24,7 +24,7 @@ PROMPTS = ["The quick brown", "", "Reading is seeing with", "今天"]
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Loaded]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LanguageModel]:
     folder = tmp_path_factory.mktemp("runs")
     return {
         trained.objective: load(make_run(folder / trained.objective, trained)) for trained in (MASS, BANG, ANY_ORDER)
@@ -32,11 +32,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Loaded]:
 
 
 @torch.no_grad()
-def logits(found: Loaded, tokens: np.ndarray, layout: Layout, *, rule: Visibility = ordered) -> torch.Tensor:
+def logits(found: LanguageModel, tokens: np.ndarray, layout: Layout, *, rule: Visibility = ordered) -> torch.Tensor:
     """[S, V]"""
     stacked = Layout.stack([layout])
-    states = found.reader.model.backbone(torch.from_numpy(tokens.astype(np.int64))[None], stacked, rule.dense(stacked))
-    return found.reader.model.logits(states[0])
+    states = found.engine.model.backbone(torch.from_numpy(tokens.astype(np.int64))[None], stacked, rule.dense(stacked))
+    return found.engine.model.logits(states[0])
 
 
 def corrupted(tokens: np.ndarray, chosen: np.ndarray, part: np.ndarray) -> Corrupted:
@@ -44,9 +44,9 @@ def corrupted(tokens: np.ndarray, chosen: np.ndarray, part: np.ndarray) -> Corru
     return Corrupted(Row(tokens.astype(np.int32), flat, flat == 0), tokens, chosen, part)
 
 
-def fragment(found: Loaded, before: str, count: int, after: str) -> str:
+def fragment(found: LanguageModel, before: str, count: int, after: str) -> str:
     """MASS, greedily: the row and its decoder laid out as in training, read anew for every token."""
-    own = found.reader.tokenizer
+    own = found.engine.tokenizer
     left, right = own.encode(before), own.encode(after)
     masked = np.array([own.vocabulary.cls, *left, *[own.vocabulary.mask] * count, *right, own.vocabulary.sep])
     chosen = masked == own.vocabulary.mask
@@ -61,27 +61,27 @@ def fragment(found: Loaded, before: str, count: int, after: str) -> str:
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_a_fragment_is_written_as_in_training(count: int, models: dict[str, Loaded]) -> None:
+def test_a_fragment_is_written_as_in_training(count: int, models: dict[str, LanguageModel]) -> None:
     texts = ["The quick[GAP] over the lazy dog.", "[GAP] nobody read.", "once upon[GAP]"]
     expected = [fragment(models["mass"], *text.split("[GAP]")[:1], count, text.split("[GAP]")[1]) for text in texts]
     assert models["mass"].infill(texts, length=count) == expected
     assert [models["mass"].infill(text, length=count) for text in texts] == expected
 
 
-def test_a_fragment_is_one_run_from_left_to_right(models: dict[str, Loaded]) -> None:
+def test_a_fragment_is_one_run_from_left_to_right(models: dict[str, LanguageModel]) -> None:
     with pytest.raises(UsageError, match="several apart"):
         models["mass"].infill("The [MASK] brown [MASK] jumps")
     with pytest.raises(UsageError, match="steps and order are for unmasking"):
         models["mass"].infill("The [GAP] fox", steps=2)
     with pytest.raises(ModelError, match="in a number of steps"):
-        models["mass"].extend("The", steps=2)
+        models["mass"].generate("The", steps=2)
     with pytest.raises(UsageError, match="beams and no_repeat"):
-        models["mass"].extend("The", beams=2)
+        models["mass"].generate("The", beams=2)
 
 
-def in_streams(found: Loaded, prompt: str, total: int, count: int) -> str:
+def in_streams(found: LanguageModel, prompt: str, total: int, count: int) -> str:
     """BANG, greedily, `count` tokens a pass: laid out as in training, where all streams ask at once."""
-    own = found.reader.tokenizer
+    own = found.engine.tokenizer
     begun, new = own.encode(prompt), list[int]()
     while len(new) < total:
         row = np.array(
@@ -103,31 +103,31 @@ def in_streams(found: Loaded, prompt: str, total: int, count: int) -> str:
 
 
 @pytest.mark.parametrize(("steps", "count"), [(None, 1), (9, 1), (3, 3), (4, 3)])
-def test_streams_write_as_in_training(steps: int | None, count: int, models: dict[str, Loaded]) -> None:
-    found = models["bang"].extend(PROMPTS, max_new_tokens=9, temperature=0, steps=steps)
+def test_streams_write_as_in_training(steps: int | None, count: int, models: dict[str, LanguageModel]) -> None:
+    found = models["bang"].generate(PROMPTS, max_new_tokens=9, temperature=0, steps=steps)
     assert found == [in_streams(models["bang"], prompt, 9, count) for prompt in PROMPTS]
 
 
-def test_more_at_once_than_was_taught(models: dict[str, Loaded]) -> None:
+def test_more_at_once_than_was_taught(models: dict[str, LanguageModel]) -> None:
     with pytest.raises(UsageError, match=r"9 at once, and this model was taught to say 4: give it 3 steps"):
-        models["bang"].extend("The", max_new_tokens=9, steps=1)
-    assert models["bang"].extend("The", max_new_tokens=4, steps=1, temperature=0)
+        models["bang"].generate("The", max_new_tokens=9, steps=1)
+    assert models["bang"].generate("The", max_new_tokens=4, steps=1, temperature=0)
 
 
-def test_streams_outgrow_the_model_and_do_not_depend_on_company(models: dict[str, Loaded]) -> None:
-    found = models["bang"].extend(PROMPTS, max_new_tokens=150, steps=50, temperature=0)
-    assert found == [models["bang"].extend(prompt, max_new_tokens=150, steps=50, temperature=0) for prompt in PROMPTS]
-    assert models["bang"].extend(PROMPTS, max_new_tokens=20, seed=3) == models["bang"].extend(
+def test_streams_outgrow_the_model_and_do_not_depend_on_company(models: dict[str, LanguageModel]) -> None:
+    found = models["bang"].generate(PROMPTS, max_new_tokens=150, steps=50, temperature=0)
+    assert found == [models["bang"].generate(prompt, max_new_tokens=150, steps=50, temperature=0) for prompt in PROMPTS]
+    assert models["bang"].generate(PROMPTS, max_new_tokens=20, seed=3) == models["bang"].generate(
         PROMPTS, max_new_tokens=20, seed=3
     )
 
 
-def test_any_order_asks_as_in_training(models: dict[str, Loaded]) -> None:
+def test_any_order_asks_as_in_training(models: dict[str, LanguageModel]) -> None:
     """One pass: each hidden place is a query that sees what is shown, in the order of the text, and no other query."""
     found = models["any-order"]
-    own = found.reader.tokenizer
+    own = found.engine.tokenizer
     text = "The quick [MASK] fox jumps [MASK] the lazy dog."
-    row = found.reader.marked_rows([text])[0]
+    row = found.engine.marked_rows([text])[0]
     asked = row == own.vocabulary.mask
     shown = ~asked & ~np.isin(row, sorted(own.vocabulary.special))
     turn = np.where(shown, np.cumsum(shown), 0).astype(np.int32)
@@ -145,16 +145,16 @@ def test_any_order_asks_as_in_training(models: dict[str, Loaded]) -> None:
 
 
 @pytest.mark.parametrize("order", ["confidence", "random"])
-def test_any_order_does_not_depend_on_company(order: str, models: dict[str, Loaded]) -> None:
+def test_any_order_does_not_depend_on_company(order: str, models: dict[str, LanguageModel]) -> None:
     texts = [f"{text[:12]}[GAP]{text[20:40]}" for text in ENGLISH] + ["今[MASK][MASK]很好"]
     together = models["any-order"].infill(texts, length=3, order=order, seed=1)
     if order == "confidence":
         assert together == [models["any-order"].infill(text, length=3, order=order, seed=1) for text in texts]
     assert together == models["any-order"].infill(texts, length=3, order=order, seed=1)
-    assert models["any-order"].extend(TEXTS[0][:20], max_new_tokens=8, steps=3)
+    assert models["any-order"].generate(TEXTS[0][:20], max_new_tokens=8, steps=3)
 
 
-Ask = Callable[[Loaded], object]
+Ask = Callable[[LanguageModel], object]
 
 
 @pytest.mark.parametrize(
@@ -165,6 +165,6 @@ Ask = Callable[[Loaded], object]
         ("mass", lambda found: found.fill("a [MASK] b")),
     ],
 )
-def test_what_was_not_taught_is_refused(name: str, ask: Ask, models: dict[str, Loaded]) -> None:
+def test_what_was_not_taught_is_refused(name: str, ask: Ask, models: dict[str, LanguageModel]) -> None:
     with pytest.raises(ModelError, match=f"its objective, {name}"):
         ask(models[name])

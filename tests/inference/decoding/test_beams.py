@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.inference.decoding.autoregressive import ONWARDS
-from bothways.inference.decoding.beams import Candidate, Search, search
-from bothways.inference.decoding.options import GrowingText, Writing
+from bothways.inference.decoding.beams import BeamSearch, Candidate, search
+from bothways.inference.decoding.options import GenerationOptions, GrowingText
 from bothways.model import Cache, Model, ModelConfig
 from bothways.visibility import Layout, ordered
 from tests.inference.decoding.explicit import allowed, next_logits
@@ -27,13 +27,13 @@ PROMPTS = ["Once upon a time", "", "今天天气", ENGLISH[0], "A small"]
 def test_one_beam_is_greedy(way: str, seed: int, tmp_path: Path) -> None:
     found = load(make_run(tmp_path / "run", WAYS[way], seed=seed))
     for penalty in (0.0, 1.0):
-        beam = found.extend(PROMPTS, max_new_tokens=45, beams=1, length_penalty=penalty)
-        assert beam == found.extend(PROMPTS, max_new_tokens=45, temperature=0)
+        beam = found.generate(PROMPTS, max_new_tokens=45, beams=1, length_penalty=penalty)
+        assert beam == found.generate(PROMPTS, max_new_tokens=45, temperature=0)
 
 
-def everything(found: Loaded, way: str, prompt: str, count: int) -> Iterator[tuple[float, list[int], str]]:
+def everything(found: LanguageModel, way: str, prompt: str, count: int) -> Iterator[tuple[float, list[int], str]]:
     """All that can be written in at most `count` tokens: (log-probability, tokens with [SEP], text)."""
-    own = found.reader.tokenizer
+    own = found.engine.tokenizer
     begun, waiting = own.encode(prompt), [(0.0, list[int]())]
     while waiting:
         total, new = waiting.pop()
@@ -55,33 +55,33 @@ def test_beams_enough_find_the_best_of_all_texts(way: str, seed: int, penalty: f
         texts = list(everything(found, way, prompt, 4))
         assert len(texts) == 1 + 3 + 9 + 27 + 81
         expected = max(texts, key=lambda one: one[0] / ((5 + len(one[1])) / 6) ** penalty)
-        assert found.extend(prompt, max_new_tokens=4, beams=200, length_penalty=penalty) == expected[2]
+        assert found.generate(prompt, max_new_tokens=4, beams=200, length_penalty=penalty) == expected[2]
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0])
 def test_the_penalty_is_that_of_gnmt(penalty: float) -> None:
     """score(Y) = log P(Y) / lp(Y), lp(Y) = (5 + |Y|)^a / (5 + 1)^a (Wu et al. 2016, section 7, equation 14)."""
-    one = Search(GrowingText(np.zeros(0, dtype=np.int64), np.random.default_rng(0), 3))
-    writing = Writing(beams=1, length_penalty=penalty)
+    one = BeamSearch(GrowingText(np.zeros(0, dtype=np.int64), np.random.default_rng(0), 3))
+    options = GenerationOptions(beams=1, length_penalty=penalty)
     for token in (9, 8, 7):
-        one.step(np.array([[-1.5]]), np.array([[token]]), ends={3}, writing=writing)
+        one.step(np.array([[-1.5]]), np.array([[token]]), ends={3}, options=options)
     assert one.closed == [(pytest.approx(-4.5 * (5 + 1) ** penalty / (5 + 3) ** penalty), Candidate((9, 8, 7), -4.5))]
 
 
 def test_the_penalty_decides_how_long_texts_are(tmp_path: Path) -> None:
     found = load(make_run(tmp_path / "run", CAUSAL, kind="letters", seed=1))
-    short, long = (found.extend("a", max_new_tokens=6, beams=2000, length_penalty=penalty) for penalty in (0, 5.0))
+    short, long = (found.generate("a", max_new_tokens=6, beams=2000, length_penalty=penalty) for penalty in (0, 5.0))
     assert len(short) < len(long)
 
 
-def test_the_sum_is_the_log_probability_of_what_was_written(loaded: Loaded) -> None:
+def test_the_sum_is_the_log_probability_of_what_was_written(loaded: LanguageModel) -> None:
     """Token by token, over the whole vocabulary; and more beams find likelier texts here (no law of beam search)."""
-    reader = loaded.reader
-    prompts = [np.array(reader.tokenizer.encode(prompt), dtype=np.int64) for prompt in ("Once upon", "A small")]
+    engine = loaded.engine
+    prompts = [np.array(engine.tokenizer.encode(prompt), dtype=np.int64) for prompt in ("Once upon", "A small")]
 
     def found(beams: int) -> float:
         texts = [GrowingText(prompt, np.random.default_rng(0), 6) for prompt in prompts]
-        search(reader, ONWARDS["decoder"], texts, Writing(beams=beams))
+        search(engine, ONWARDS["decoder"], texts, GenerationOptions(beams=beams))
         total = 0.0
         for text in texts:
             for i, token in enumerate(text.new):
@@ -90,8 +90,10 @@ def test_the_sum_is_the_log_probability_of_what_was_written(loaded: Loaded) -> N
         return total
 
     assert found(1) < found(4) < found(16)
-    best = Search(GrowingText(prompts[0], np.random.default_rng(0), 1))
-    best.step(np.array([[-0.5, -1.0]]), np.array([[9, 7]]), ends={3}, writing=Writing(beams=2, length_penalty=1.0))
+    best = BeamSearch(GrowingText(prompts[0], np.random.default_rng(0), 1))
+    best.step(
+        np.array([[-0.5, -1.0]]), np.array([[9, 7]]), ends={3}, options=GenerationOptions(beams=2, length_penalty=1.0)
+    )
     assert best.closed == [(-0.5, Candidate((9,), -0.5)), (-1.0, Candidate((7,), -1.0))]
 
 
@@ -99,7 +101,7 @@ def test_beams_that_all_end(tmp_path: Path) -> None:
     """With no_repeat=1 the three words are used up, and then only [SEP] is left."""
     found = load(make_run(tmp_path / "run", CAUSAL, kind="letters", seed=2))
     for beams in (1, 3, 50):
-        text = found.extend("a", max_new_tokens=9, beams=beams, no_repeat=1, length_penalty=9.0)
+        text = found.generate("a", max_new_tokens=9, beams=beams, no_repeat=1, length_penalty=9.0)
         written = text.split()[1:]
         assert len(written) == len(set(written)) <= 3
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from bothways.errors import ModelError
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.inference.decoding.block_diffusion import CleanBlocks
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from bothways.model import Trained
 from bothways.visibility import Layout, ordered
 from tests.inference.made import BLOCKS, ENGLISH, load, make_run
@@ -22,15 +22,15 @@ PROMPTS = ["Once upon a time", "", "A small", "今天天气", ENGLISH[0]]
 
 
 @pytest.fixture(scope="module")
-def blocks(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return load(make_run(tmp_path_factory.mktemp("runs") / "blocks", BLOCKS, seed=1, length=36))
 
 
 class Uncached:
     """As CleanBlocks, but the clean copy and the noisy block are laid side by side as in training, and read anew."""
 
-    def __init__(self, reader: Reader, rows: Sequence[np.ndarray], *, size: int, rounds: int) -> None:
-        self.reader, self.rows, self.size = reader, list(rows), size
+    def __init__(self, engine: Engine, rows: Sequence[np.ndarray], *, size: int, rounds: int) -> None:
+        self.engine, self.rows, self.size = engine, list(rows), size
 
     @torch.no_grad()
     def noisy(self, tokens: np.ndarray) -> torch.Tensor:
@@ -44,19 +44,19 @@ class Uncached:
         stacked = Layout.stack([layout])
         clean = np.where(block == 4, 77, block)  # what will stand there, and must not be seen
         tokens = torch.from_numpy(np.concatenate([row, clean, block]))[None]
-        states: torch.Tensor = self.reader.model.backbone(tokens, stacked, ordered.dense(stacked))
+        states: torch.Tensor = self.engine.model.backbone(tokens, stacked, ordered.dense(stacked))
         return states[0, count:]
 
     def add(self, tokens: np.ndarray) -> None:
         self.rows = [np.append(row, block) for row, block in zip(self.rows, tokens, strict=True)]
 
 
-def test_the_cache_gives_the_states_of_training(blocks: Loaded) -> None:
+def test_the_cache_gives_the_states_of_training(blocks: LanguageModel) -> None:
     """Rows with no, one and two clean blocks stand together."""
     rng = np.random.default_rng(0)
     rows = [rng.integers(5, 300, size=count * SIZE) for count in (0, 2, 1)]
-    cached = CleanBlocks(blocks.reader, rows, size=SIZE, rounds=2)
-    anew = Uncached(blocks.reader, rows, size=SIZE, rounds=2)
+    cached = CleanBlocks(blocks.engine, rows, size=SIZE, rounds=2)
+    anew = Uncached(blocks.engine, rows, size=SIZE, rounds=2)
     for _ in range(2):
         for masks in (SIZE, 3):
             block = rng.integers(5, 300, size=(3, SIZE))
@@ -71,24 +71,24 @@ def test_the_cache_gives_the_states_of_training(blocks: Loaded) -> None:
     "options", [{"temperature": 0}, {"temperature": 0, "steps": 4}, {"seed": 2, "steps": 9}], ids=str
 )
 def test_decoding_with_the_cache_equals_decoding_without(
-    options: dict[str, int], blocks: Loaded, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, int], blocks: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = blocks.extend(PROMPTS, max_new_tokens=20, **options)
+    found = blocks.generate(PROMPTS, max_new_tokens=20, **options)
     monkeypatch.setattr("bothways.inference.decoding.block_diffusion.CleanBlocks", Uncached)
-    assert blocks.extend(PROMPTS, max_new_tokens=20, **options) == found
+    assert blocks.generate(PROMPTS, max_new_tokens=20, **options) == found
 
 
 @pytest.mark.parametrize("count", [5, 60])
-def test_an_answer_does_not_depend_on_its_company(count: int, blocks: Loaded) -> None:
+def test_an_answer_does_not_depend_on_its_company(count: int, blocks: LanguageModel) -> None:
     """Beyond the model's length too: 36 tokens are four whole blocks of 8."""
-    together = blocks.extend(PROMPTS, max_new_tokens=count, temperature=0)
-    assert together == [blocks.extend(prompt, max_new_tokens=count, temperature=0) for prompt in PROMPTS]
+    together = blocks.generate(PROMPTS, max_new_tokens=count, temperature=0)
+    assert together == [blocks.generate(prompt, max_new_tokens=count, temperature=0) for prompt in PROMPTS]
     assert all(text.startswith(prompt) for text, prompt in zip(together, PROMPTS, strict=True))
 
 
-def test_more_tokens_begin_with_the_fewer(blocks: Loaded) -> None:
+def test_more_tokens_begin_with_the_fewer(blocks: LanguageModel) -> None:
     """Blocks are written whole; what is too much is cut off."""
-    texts = [blocks.extend("Once upon", max_new_tokens=count, temperature=0) for count in (0, 3, 8, 21)]
+    texts = [blocks.generate("Once upon", max_new_tokens=count, temperature=0) for count in (0, 3, 8, 21)]
     assert texts[0] == "Once upon"
     for shorter, longer in pairwise(texts):
         assert longer.startswith(shorter) and len(longer) > len(shorter)
@@ -96,16 +96,16 @@ def test_more_tokens_begin_with_the_fewer(blocks: Loaded) -> None:
 
 @pytest.mark.parametrize(("steps", "expected"), [(None, 24), (12, 12), (1, 3)])
 def test_steps_are_shared_by_the_blocks(
-    steps: int | None, expected: int, blocks: Loaded, monkeypatch: pytest.MonkeyPatch
+    steps: int | None, expected: int, blocks: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """24 tokens after [CLS] and 7 more: three whole blocks."""
     passes: list[int] = []
     noisy = CleanBlocks.noisy
     monkeypatch.setattr(CleanBlocks, "noisy", lambda self, tokens: passes.append(1) or noisy(self, tokens))
-    own = blocks.reader.tokenizer
+    own = blocks.engine.tokenizer
     prompt = own.decode(own.encode(ENGLISH[0])[:7])
     assert len(own.encode(prompt)) == 7
-    blocks.extend(prompt, max_new_tokens=24, steps=steps, temperature=0)
+    blocks.generate(prompt, max_new_tokens=24, steps=steps, temperature=0)
     assert len(passes) == expected
 
 
@@ -113,17 +113,17 @@ def test_one_block_as_long_as_the_model_is_plain_unmasking(tmp_path_factory: pyt
     folder = tmp_path_factory.mktemp("runs")
     whole = load(make_run(folder / "a", Trained("b", (), None, {"blocks": 99}), length=16))
     plain = load(make_run(folder / "b", Trained("m", ("encoder",), "in place", {"unmask": 0}), length=16))
-    own = whole.reader.tokenizer
+    own = whole.engine.tokenizer
     count = 15 - len(own.encode("A small"))
     asked = {"max_new_tokens": count, "temperature": 0}
     room = plain.infill("A small" + "[MASK]" * (count - 1), temperature=0)
-    assert whole.extend("A small", **asked).startswith("A small") and room.startswith("A small")
-    blocks = CleanBlocks(whole.reader, [np.zeros(0, dtype=np.int64)], size=16, rounds=1)
+    assert whole.generate("A small", **asked).startswith("A small") and room.startswith("A small")
+    blocks = CleanBlocks(whole.engine, [np.zeros(0, dtype=np.int64)], size=16, rounds=1)
     row = np.array([2, *own.encode("A small"), *[4] * count])
-    assert torch.allclose(blocks.noisy(row[None]), plain.reader.read([row], face="encoder"), atol=1e-5)
+    assert torch.allclose(blocks.noisy(row[None]), plain.engine.read([row], face="encoder"), atol=1e-5)
 
 
-def test_there_is_no_left_context_only_inside_a_text(blocks: Loaded) -> None:
+def test_there_is_no_left_context_only_inside_a_text(blocks: LanguageModel) -> None:
     """A noisy block cannot see what stands behind it: gaps are for models that read from all sides."""
     with pytest.raises(ModelError, match="fill in hidden words: its objective, block-diffusion.*decoding: blocks"):
         blocks.infill("a [GAP] b")

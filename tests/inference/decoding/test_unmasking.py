@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bothways.errors import ModelError, UsageError
-from bothways.inference import Loaded
+from bothways.inference import LanguageModel
 from bothways.inference.decoding.options import Order, Unmasking
-from bothways.inference.decoding.sampling import Drawing
+from bothways.inference.decoding.sampling import Sampling
 from bothways.inference.decoding.unmasking import HiddenRow, unmask
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from tests.inference.made import CAUSAL, DIFFUSION, ENGLISH, GPT_BERT, MLM, UNILM1, load, make_run
 
 MASK = 4
@@ -25,7 +25,7 @@ PROMPTS = ["Once upon a time", "", "A small", "今天天气", ENGLISH[0]]
 
 
 @pytest.fixture(scope="module")
-def diffusion(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def diffusion(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return load(make_run(tmp_path_factory.mktemp("runs") / "diffusion", DIFFUSION, seed=1, length=32))
 
 
@@ -34,11 +34,11 @@ def hidden_row(tokens: list[int], unmasking: Unmasking, seed: int = 0) -> Hidden
 
 
 @torch.no_grad()
-def shares(found: Loaded, tokens: np.ndarray, *, before: int = 0) -> torch.Tensor:
+def shares(found: LanguageModel, tokens: np.ndarray, *, before: int = 0) -> torch.Tensor:
     """Log-probabilities [masks, V] of text in the hidden places, which are read from all sides."""
-    states = found.reader.read([tokens], face="encoder")[0]
-    logits = found.reader.model.logits(states[np.flatnonzero(tokens == MASK) - before])
-    logits[:, sorted(found.reader.tokenizer.vocabulary.special)] = -torch.inf
+    states = found.engine.read([tokens], face="encoder")[0]
+    logits = found.engine.model.logits(states[np.flatnonzero(tokens == MASK) - before])
+    logits[:, sorted(found.engine.tokenizer.vocabulary.special)] = -torch.inf
     return logits.log_softmax(-1)
 
 
@@ -47,9 +47,9 @@ def shares(found: Loaded, tokens: np.ndarray, *, before: int = 0) -> torch.Tenso
 def test_by_hand(trained: Any, steps: int | None, tmp_path: Path) -> None:
     """Of the likeliest tokens of a pass, the most probable are kept: 8 places in 3 passes are 3, 3 and 2."""
     found = load(make_run(tmp_path / "run", trained))
-    row = hidden_row([2, MASK, 40, MASK, MASK, 50, MASK, MASK, 60, MASK, MASK, MASK, 3], Unmasking(Drawing(0), steps))
+    row = hidden_row([2, MASK, 40, MASK, MASK, 50, MASK, MASK, 60, MASK, MASK, MASK, 3], Unmasking(Sampling(0), steps))
     tokens, nats = row.tokens.copy(), row.nats.copy()
-    unmask(found.reader, [row], Drawing(0))
+    unmask(found.engine, [row], Sampling(0))
     for count in {None: [1] * 8, 1: [8], 3: [3, 3, 2]}[steps]:
         best = shares(found, tokens, before=trained.hidden == "before").max(-1)
         places = np.flatnonzero(tokens == MASK)
@@ -59,7 +59,7 @@ def test_by_hand(trained: Any, steps: int | None, tmp_path: Path) -> None:
     assert np.allclose(row.nats, nats, atol=1e-4)
 
 
-def test_one_step_is_what_fill_says(loaded: Loaded) -> None:
+def test_one_step_is_what_fill_says(loaded: LanguageModel) -> None:
     text = "the [MASK] fox [MASK] over"
     first, second = loaded.fill(text, top_k=1)
     assert loaded.infill(text, steps=1) == f"the{first[0].token} fox{second[0].token} over"
@@ -74,20 +74,20 @@ def test_one_step_is_what_fill_says(loaded: Loaded) -> None:
     seed=st.integers(0, 99),
 )
 def test_every_pass_says_its_part_and_what_is_shown_stays(
-    tokens: list[int], steps: int | None, temperature: float, order: Order, seed: int, diffusion: Loaded
+    tokens: list[int], steps: int | None, temperature: float, order: Order, seed: int, diffusion: LanguageModel
 ) -> None:
-    unmasking = Unmasking(Drawing(temperature), steps, order)
+    unmasking = Unmasking(Sampling(temperature), steps, order)
     row = hidden_row([2, *tokens, 3], unmasking, seed)
     seen: list[np.ndarray] = []
-    read = Reader.read
+    read = Engine.read
 
-    def watch(self: Reader, rows: list[np.ndarray], *, face: str) -> torch.Tensor:
+    def watch(self: Engine, rows: list[np.ndarray], *, face: str) -> torch.Tensor:
         seen.extend(one.copy() for one in rows)
         return read(self, rows, face=face)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Reader, "read", watch)
-        unmask(diffusion.reader, [row], unmasking.drawing)
+        patch.setattr(Engine, "read", watch)
+        unmask(diffusion.engine, [row], unmasking.sampling)
     count = tokens.count(MASK)
     assert len(seen) == min(count, steps or count)
     seen.append(row.tokens)
@@ -99,28 +99,28 @@ def test_every_pass_says_its_part_and_what_is_shown_stays(
     for earlier, later in pairwise(seen):
         shown = earlier != MASK
         assert (earlier[shown] == later[shown]).all()
-    assert not diffusion.reader.tokenizer.vocabulary.special & set(row.tokens[1:-1].tolist())
+    assert not diffusion.engine.tokenizer.vocabulary.special & set(row.tokens[1:-1].tolist())
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_special_tokens_are_never_said(temperature: float, tmp_path: Path) -> None:
     """Not even by a model that wants nothing else."""
     found = load(make_run(tmp_path / "run", DIFFUSION))
-    special = sorted(found.reader.tokenizer.vocabulary.special)
-    row = hidden_row([2, *[MASK] * 20, 3], Unmasking(Drawing(temperature)))
+    special = sorted(found.engine.tokenizer.vocabulary.special)
+    row = hidden_row([2, *[MASK] * 20, 3], Unmasking(Sampling(temperature)))
     with torch.no_grad():
-        found.reader.model.table[special] *= 30
-        states = found.reader.read([row.tokens], face="encoder")
-        assert set(found.reader.model.logits(states).argmax(-1)[0].tolist()) & set(special)
-    unmask(found.reader, [row], Drawing(temperature))
+        found.engine.model.table[special] *= 30
+        states = found.engine.read([row.tokens], face="encoder")
+        assert set(found.engine.model.logits(states).argmax(-1)[0].tolist()) & set(special)
+    unmask(found.engine, [row], Sampling(temperature))
     assert not set(special) & set(row.tokens[1:-1].tolist())
 
 
-def test_the_order_at_random_is_another(diffusion: Loaded) -> None:
-    sure, drawn = (Unmasking(Drawing(0), None, order) for order in ("confidence", "random"))
+def test_the_order_at_random_is_another(diffusion: LanguageModel) -> None:
+    sure, drawn = (Unmasking(Sampling(0), None, order) for order in ("confidence", "random"))
     rows = [hidden_row([2, *[MASK] * 12, 3], unmasking) for unmasking in (sure, drawn, drawn)]
     for row in rows:
-        unmask(diffusion.reader, [row], Drawing(0))
+        unmask(diffusion.engine, [row], Sampling(0))
     assert rows[0].tokens.tolist() != rows[1].tokens.tolist() == rows[2].tokens.tolist()
 
 
@@ -129,9 +129,11 @@ def test_the_order_at_random_is_another(diffusion: Loaded) -> None:
 
 @pytest.mark.parametrize("steps", [None, 1, 4])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_an_answer_does_not_depend_on_its_company(steps: int | None, temperature: float, diffusion: Loaded) -> None:
+def test_an_answer_does_not_depend_on_its_company(
+    steps: int | None, temperature: float, diffusion: LanguageModel
+) -> None:
     def answer(prompts: list[str]) -> list[str]:
-        return diffusion.extend(prompts, max_new_tokens=20, temperature=temperature, steps=steps, seed=5)
+        return diffusion.generate(prompts, max_new_tokens=20, temperature=temperature, steps=steps, seed=5)
 
     together = answer(PROMPTS)
     assert all(text.startswith(prompt) for text, prompt in zip(together, PROMPTS, strict=True))
@@ -141,46 +143,46 @@ def test_an_answer_does_not_depend_on_its_company(steps: int | None, temperature
     assert together == answer(PROMPTS)
 
 
-def test_the_first_part_is_masks_behind_the_prompt(diffusion: Loaded) -> None:
-    own = diffusion.reader.tokenizer
-    row = hidden_row([2, *own.encode("A small"), *[MASK] * 7], Unmasking(Drawing(0)))
-    unmask(diffusion.reader, [row], Drawing(0))
-    assert diffusion.extend("A small", max_new_tokens=7, temperature=0) == own.decode(row.tokens)
+def test_the_first_part_is_masks_behind_the_prompt(diffusion: LanguageModel) -> None:
+    own = diffusion.engine.tokenizer
+    row = hidden_row([2, *own.encode("A small"), *[MASK] * 7], Unmasking(Sampling(0)))
+    unmask(diffusion.engine, [row], Sampling(0))
+    assert diffusion.generate("A small", max_new_tokens=7, temperature=0) == own.decode(row.tokens)
 
 
-def test_beyond_the_models_length(diffusion: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beyond_the_models_length(diffusion: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of what the model reads at a time, behind as much as there is room for."""
     seen: list[tuple[int, int]] = []
     monkeypatch.setattr(
         "bothways.inference.decoding.unmasking.unmask",
-        lambda reader, rows, drawing: (
-            seen.extend((len(row.tokens), len(row.places)) for row in rows) or unmask(reader, rows, drawing)
+        lambda engine, rows, sampling: (
+            seen.extend((len(row.tokens), len(row.places)) for row in rows) or unmask(engine, rows, sampling)
         ),
     )
-    own = diffusion.reader.tokenizer
+    own = diffusion.engine.tokenizer
     for prompt in ("Once", "the fox " * 40):
         seen.clear()
-        written = diffusion.extend(prompt, max_new_tokens=40, temperature=0)
+        written = diffusion.generate(prompt, max_new_tokens=40, temperature=0)
         begun = len(own.encode(prompt))
         assert [masks for _, masks in seen] == [16, 16, 8]
         assert [length for length, _ in seen] == [min(32, 1 + begun + done) for done in (16, 32, 40)]
         assert written.startswith(prompt) and len(written) > len(prompt)
 
 
-def test_steps_are_shared_by_the_parts(diffusion: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_are_shared_by_the_parts(diffusion: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
-    read = Reader.read
-    monkeypatch.setattr(Reader, "read", lambda self, rows, face: passes.append(1) or read(self, rows, face=face))
+    read = Engine.read
+    monkeypatch.setattr(Engine, "read", lambda self, rows, face: passes.append(1) or read(self, rows, face=face))
     for steps, expected in ((None, 40), (40, 40), (10, 10), (1, 3), (400, 40)):
         passes.clear()
-        diffusion.extend("Once", max_new_tokens=40, steps=steps)
+        diffusion.generate("Once", max_new_tokens=40, steps=steps)
         assert len(passes) == expected
 
 
 @pytest.mark.parametrize("options", [{"beams": 2}, {"no_repeat": 2}])
-def test_what_is_for_left_to_right(options: Any, diffusion: Loaded) -> None:
+def test_what_is_for_left_to_right(options: Any, diffusion: LanguageModel) -> None:
     with pytest.raises(UsageError, match="beams and no_repeat are for models that say one next token after the other"):
-        diffusion.extend("a", **options)
+        diffusion.generate("a", **options)
 
 
 # Infilling.
@@ -196,9 +198,9 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_the_length_of_the_highest_mean_is_kept(text: str, loaded: Loaded) -> None:
+def test_the_length_of_the_highest_mean_is_kept(text: str, loaded: LanguageModel) -> None:
     """By hand: every length written out, a token a pass."""
-    own, scores = loaded.reader.tokenizer, []
+    own, scores = loaded.engine.tokenizer, []
     for length in range(1, 6):
         tokens = np.array([2, *own.encode_marked(text.replace("[GAP]", "[MASK]" * length)), 3])
         nats = []
@@ -225,7 +227,7 @@ def test_what_was_shown_stays_to_the_letter(kind: str, text: str, request: pytes
         assert "[GAP]" not in written
 
 
-def test_lengths_of_texts_and_batches_do_not_matter(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lengths_of_texts_and_batches_do_not_matter(loaded: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     together = loaded.infill(TEXTS, longest=4)
     assert together == [loaded.infill(text, longest=4) for text in TEXTS]
     drawn = loaded.infill(TEXTS, longest=4, temperature=1.0, seed=1)
@@ -249,12 +251,12 @@ def test_gaps_of_a_batch_are_written_as_alone(trained: Any, options: Any, tmp_pa
     assert left.removesuffix(" dog") != right.removesuffix(" over the lazy")
 
 
-def test_more_texts_than_a_batch_holds(diffusion: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = [diffusion.extend(PROMPTS, max_new_tokens=9, seed=seed, steps=3) for seed in range(2)]
+def test_more_texts_than_a_batch_holds(diffusion: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [diffusion.generate(PROMPTS, max_new_tokens=9, seed=seed, steps=3) for seed in range(2)]
     monkeypatch.setattr("bothways.inference.decoding.generate.ROWS_AT_ONCE", 2)
     monkeypatch.setattr("bothways.inference.engine.TOKENS_AT_ONCE", 30)
     monkeypatch.setattr("bothways.inference.decoding.unmasking.LOGITS_AT_ONCE", 900)
-    assert [diffusion.extend(PROMPTS, max_new_tokens=9, seed=seed, steps=3) for seed in range(2)] == whole
+    assert [diffusion.generate(PROMPTS, max_new_tokens=9, seed=seed, steps=3) for seed in range(2)] == whole
     assert whole[0] != whole[1]
 
 
@@ -270,7 +272,7 @@ def test_more_texts_than_a_batch_holds(diffusion: Loaded, monkeypatch: pytest.Mo
         ("[GAP]", {"temperature": -1}, "temperature is 0"),
     ],
 )
-def test_what_cannot_be_written_out(text: str, options: Any, message: str, loaded: Loaded) -> None:
+def test_what_cannot_be_written_out(text: str, options: Any, message: str, loaded: LanguageModel) -> None:
     with pytest.raises(UsageError, match=message):
         loaded.infill(["[GAP]", text], **options)
 

@@ -38,7 +38,7 @@ def saved(model: Model, run: Path, *faces: str) -> Path:
 
 
 def theirs(run: Path, face: str, dtype: torch.dtype = torch.float32) -> Any:
-    """Loaded as a stranger would; every weight must be found, and none left over."""
+    """LanguageModel as a stranger would; every weight must be found, and none left over."""
     model, report = getattr(transformers, AUTO[face]).from_pretrained(
         run / face, output_loading_info=True, dtype=dtype, attn_implementation="sdpa"
     )

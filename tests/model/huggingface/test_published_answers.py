@@ -88,13 +88,13 @@ def test_an_electra_stays_one_also_where_nothing_is_projected(head: str, embeddi
                 assert mine.shape == theirs.shape and (mine - theirs).abs().max() <= 1e-5
 
 
-def _said(loaded: bothways.inference.Loaded, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _said(loaded: bothways.inference.LanguageModel, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """What a model says of one row [1, T], as the outputs of transformers' classes."""
-    model, count = loaded.reader.model, tokens.shape[1]
-    (_, states), *_ = loaded.reader.states([tokens[0].numpy()], face="encoder")
+    model, count = loaded.engine.model, tokens.shape[1]
+    (_, states), *_ = loaded.engine.states([tokens[0].numpy()], face="encoder")
     real, every = torch.ones(count, dtype=torch.bool), torch.arange(count)
     if not model.heads:
-        return (model.logits(states) if loaded.reader.trained.hidden else states,)
+        return (model.logits(states) if loaded.engine.trained.hidden else states,)
     (name, head), *_ = model.heads.items()
     if name == "replaced":
         return (head(states),)

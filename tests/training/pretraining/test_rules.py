@@ -47,7 +47,7 @@ def test_the_rule_goes_with_the_model(configured: PretrainConfig) -> None:
     run = pretrain(configured)
     assert (run / "body").is_dir() and not (run / "decoder").exists()
     loaded, shards = bothways.load(run, device="cpu"), Shards.open(configured.shards)
-    assert loaded.reader.model.rule.name == "(ordered & within(2))"
+    assert loaded.engine.model.rule.name == "(ordered & within(2))"
     rows = validation_rows(shards, configured.training)
     trained = [line for line in RunFolder(run).lines() if line["kind"] == "validation"][-1]
     found = dict(held_out(loaded, build("near", shards.vocabulary), shards, rows))[BITS].figure

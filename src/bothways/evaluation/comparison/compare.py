@@ -18,7 +18,7 @@ from bothways.evaluation.comparison.measure import Questions, measure_all, probe
 from bothways.evaluation.comparison.metrics import Yardstick, probe_yardstick
 from bothways.evaluation.comparison.page import records, render
 from bothways.evaluation.comparison.results import VERSION, cost, held_out_baselines, samples, yardsticks
-from bothways.evaluation.comparison.search import Search, search, trial_label
+from bothways.evaluation.comparison.search import RateSearch, search, trial_label
 from bothways.evaluation.comparison.workers import Crew
 from bothways.files import write_text, writing
 from bothways.objectives import Objective
@@ -117,7 +117,7 @@ def train_all(
     objectives: dict[str, Objective],
     crew: Crew,
     say: Callable[[str], None],
-) -> tuple[dict[str, Search], dict[tuple[str, int], RunFolder]]:
+) -> tuple[dict[str, RateSearch], dict[tuple[str, int], RunFolder]]:
     """{expression: its search}, {(expression, seed): its run}; the seeds one after another, so that a comparison that
     is stopped half-way has all objectives.
 
@@ -130,7 +130,7 @@ def train_all(
     jobs = [(expression, seed) for seed in range(config.seeds) for expression in config.objectives]
     _plan(config, jobs, crew)
 
-    def find(expression: str) -> Search:
+    def find(expression: str) -> RateSearch:
         found = search(config, crew, expression, objectives[expression])
         if found.trials:
             say(f"{expression}: learning rate x {found.factor:g}, after {len(found.trials)} trials")

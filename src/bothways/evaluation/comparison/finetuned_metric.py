@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from bothways.config import Frozen
 from bothways.corpus import Shards
 from bothways.errors import UsageError
-from bothways.evaluation.comparison.metrics import Items, Yardstick
+from bothways.evaluation.comparison.metrics import ScoredItems, Yardstick
 from bothways.model import Model, Trained, save_faces
 from bothways.tasks import task_named
 from bothways.tasks.records import Skipped
@@ -47,7 +47,7 @@ def tuned_yardstick(name: str, files: TaskFiles) -> Yardstick:
     return Yardstick(f"fine-tuned {name}", f"{name} (tuned)", about)
 
 
-def tuned_answers(run: Path, files: TaskFiles, *, seed: int) -> Items:
+def tuned_answers(run: Path, files: TaskFiles, *, seed: int) -> ScoredItems:
     """Fine-tunes the body of a run, in a folder that is left to nobody, and asks it; an item is a test example.
 
     Raises:
@@ -60,7 +60,7 @@ def tuned_answers(run: Path, files: TaskFiles, *, seed: int) -> Items:
         _, examples = read_examples(tuned.task, files.test, said={}, skip=skip)
         asked = tuned.encode(check_known(tuned.task, examples, tuned.answers, skip), skip)
         _, said = measure(tuned, asked)
-        return Items(*tuned.task.items([example for example, _ in asked], said, tuned.answers))
+        return ScoredItems(*tuned.task.items([example for example, _ in asked], said, tuned.answers))
 
 
 def untrained_run(config: PretrainConfig, place: Path) -> Path:

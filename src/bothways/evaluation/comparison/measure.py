@@ -21,7 +21,7 @@ from bothways.evaluation.comparison.config import CONFIG, CompareConfig
 from bothways.evaluation.comparison.eval_data import Labelled, Pairs, read_probe
 from bothways.evaluation.comparison.finetuned_metric import TaskFiles, tuned_answers, tuned_yardstick, untrained_run
 from bothways.evaluation.comparison.metrics import (
-    Items,
+    ScoredItems,
     Yardstick,
     body_features,
     held_out,
@@ -34,8 +34,8 @@ from bothways.evaluation.comparison.workers import Crew
 from bothways.files import sha256
 from bothways.inference import load
 from bothways.inference.embed import reading
-from bothways.inference.engine import Reader
-from bothways.inference.language_model import Loaded
+from bothways.inference.engine import Engine
+from bothways.inference.language_model import LanguageModel
 from bothways.model import Model, Trained
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.batches import validation_rows
@@ -44,7 +44,7 @@ from bothways.training.run_folder import RunFolder
 from bothways.visibility import ordered
 
 VERSION = 2  # answers of another one are asked anew
-Answers = dict[Yardstick, Items]
+Answers = dict[Yardstick, ScoredItems]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +104,18 @@ def main(run: str, comparison: str, place: str) -> None:
     if questions.pairs is not None:
         found |= dict(minimal_pairs(loaded, questions.pairs))
     found |= dict(probe_answers(loaded, questions))
-    reader = loaded.reader
+    engine = loaded.engine
     if (
-        reader.trained.faces and reader.model.rule is ordered
+        engine.trained.faces and engine.model.rule is ordered
     ):  # else there is no body that transformers' classes have a head for
         for name, files in questions.tasks.items():
             found[tuned_yardstick(name, files)] = tuned_answers(Path(run), files, seed=config.training.seed)
     _write(Path(place), found)
 
 
-def probe_answers(loaded: Loaded, questions: Questions) -> Iterator[tuple[Yardstick, Items]]:
+def probe_answers(loaded: LanguageModel, questions: Questions) -> Iterator[tuple[Yardstick, ScoredItems]]:
     """Of every labelled file; of none, if the body was taught no way of reading a plain text."""
-    if reading(loaded.reader.trained) is None:
+    if reading(loaded.engine.trained) is None:
         return
     for name, (train, test) in questions.probes.items():
         features = body_features(loaded, train), body_features(loaded, test)
@@ -129,7 +129,7 @@ def probe_baselines(config: PretrainConfig, questions: Questions) -> dict[str, d
         return {}
     shards = Shards.open(config.shards)
     model = Model(config.model_config_for(shards.vocabulary.size), seed=config.training.seed)
-    loaded = Loaded(Reader(model.eval(), shards.tokenizer, Trained("untrained", ("encoder",), None)))
+    loaded = LanguageModel(Engine(model.eval(), shards.tokenizer, Trained("untrained", ("encoder",), None)))
     found = {}
     for (yardstick, untrained), (name, sides) in zip(
         probe_answers(loaded, questions), questions.probes.items(), strict=True
@@ -175,7 +175,7 @@ def _read(place: Path) -> Answers:
         for number in range(len(columns.files) // 4):
             get = partial(_column, columns, number)
             bound, ties = get("facts").tolist()
-            found[Yardstick(*get("about").tolist())] = Items(get("value"), get("weight"), bool(bound), ties)
+            found[Yardstick(*get("about").tolist())] = ScoredItems(get("value"), get("weight"), bool(bound), ties)
     return found
 
 

@@ -17,7 +17,7 @@ from bothways.batch import Batch, Row
 from bothways.corpus import Shards
 from bothways.evaluation.comparison.eval_data import Labelled, Pairs
 from bothways.evaluation.probes import won
-from bothways.inference.language_model import Loaded
+from bothways.inference.language_model import LanguageModel
 from bothways.objectives import Objective, build
 from bothways.objectives.predictions import from_before
 from bothways.training.evaluate import answers
@@ -67,7 +67,7 @@ def probe_yardstick(name: str) -> Yardstick:
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
+class ScoredItems:
     """What one model got, item by item: the figure is sum(value) / sum(weight).
 
     value, weight  [N] float64
@@ -85,46 +85,46 @@ class Items:
         return float(self.value.sum() / self.weight.sum())
 
     @classmethod
-    def right(cls, value: np.ndarray, *, ties: int = 0) -> Items:
+    def right(cls, value: np.ndarray, *, ties: int = 0) -> ScoredItems:
         return cls(value.astype(np.float64), np.ones(len(value)), ties=ties)
 
-    def summed(self, of: Sequence[str]) -> Items:
+    def summed(self, of: Sequence[str]) -> ScoredItems:
         """Those of one name as one item."""
         at = np.unique(np.asarray(of), return_inverse=True)[1]
         return replace(self, value=np.bincount(at, self.value), weight=np.bincount(at, self.weight))
 
 
 def held_out(
-    loaded: Loaded, objective: Objective, shards: Shards, rows: Sequence[Row]
-) -> Iterator[tuple[Yardstick, Items]]:
+    loaded: LanguageModel, objective: Objective, shards: Shards, rows: Sequence[Row]
+) -> Iterator[tuple[Yardstick, ScoredItems]]:
     """Bits per byte, next words and hidden words, as far as the objective taught them; an item is a row."""
     bytes_a_token = 1 / (bits_per_nat(shards.validation) * math.log(2))
     if "decoder" in objective.about.faces:
         following = _row_sums(loaded, build("causal", shards.vocabulary), rows)
-        yield BITS, Items(following[:, 1] / math.log(2), following[:, 0] * bytes_a_token)
-        yield NEXT, Items(following[:, 2], following[:, 0])
+        yield BITS, ScoredItems(following[:, 1] / math.log(2), following[:, 0] * bytes_a_token)
+        yield NEXT, ScoredItems(following[:, 2], following[:, 0])
     elif objective.about.bound:
         said = np.array([np.count_nonzero(row.following) for row in rows])
         bound = np.mean([_row_sums(loaded, objective, rows, draw=draw)[:, 3] for draw in range(DRAWS)], axis=0)
-        yield BITS, Items(bound / math.log(2), said * bytes_a_token, bound=True)
+        yield BITS, ScoredItems(bound / math.log(2), said * bytes_a_token, bound=True)
     if objective.about.hidden is not None:
         hidden = build("mlm(replace=all-mask)", shards.vocabulary)
         if objective.about.hidden == "before":
             hidden = replace(hidden, predict=from_before)
         filled = _row_sums(loaded, hidden, rows)
-        yield FILL, Items(filled[:, 2], filled[:, 0])
+        yield FILL, ScoredItems(filled[:, 2], filled[:, 0])
 
 
-def _row_sums(loaded: Loaded, objective: Objective, rows: Sequence[Row], *, draw: int = 0) -> np.ndarray:
+def _row_sums(loaded: LanguageModel, objective: Objective, rows: Sequence[Row], *, draw: int = 0) -> np.ndarray:
     """[N, 4] for each row: how many words are said, their nats, how many are right, their nats by their weights."""
     sums = np.zeros((len(rows), 4))
-    model = loaded.reader.model
+    model = loaded.engine.model
     for start in range(0, len(rows), ROWS_AT_ONCE):
         samples = [
             objective.sample(row, np.random.default_rng((draw, start + i)), 1.0)
             for i, row in enumerate(rows[start : start + ROWS_AT_ONCE])
         ]
-        batch = Batch.stack(samples).to(loaded.reader.device)
+        batch = Batch.stack(samples).to(loaded.engine.device)
         for target, nats, right in answers(model, batch):
             at, weight = (torch.as_tensor(column).cpu().numpy() for column in (target.at, target.weight))
             own = nats.double().cpu().numpy()
@@ -133,29 +133,31 @@ def _row_sums(loaded: Loaded, objective: Objective, rows: Sequence[Row], *, draw
     return sums
 
 
-def minimal_pairs(loaded: Loaded, pairs: Pairs) -> Iterator[tuple[Yardstick, Items]]:
+def minimal_pairs(loaded: LanguageModel, pairs: Pairs) -> Iterator[tuple[Yardstick, ScoredItems]]:
     """By each way of scoring that the objective taught. An item is a paradigm, since its pairs are made from one
     template and right or wrong together; where there is a single one, or none, it is a pair."""
-    trained = loaded.reader.trained
+    trained = loaded.engine.trained
     ways: list[tuple[Yardstick, str]] = [(PAIRS, "causal")] * ("decoder" in trained.faces)
     ways += [(PSEUDO, "pseudo")] * (trained.hidden is not None)
     for yardstick, how in ways:
         good, bad = (loaded.score(texts, how=how) for texts in (pairs.good, pairs.bad))
         value = won(good - bad)
-        found = Items.right(value, ties=int((value == 0.5).sum()))
+        found = ScoredItems.right(value, ties=int((value == 0.5).sum()))
         several = len({*pairs.paradigm}) > 1
         alone = [name or f"pair {number}" for number, name in enumerate(pairs.paradigm)]
         yield yardstick, found.summed(alone) if several else found
 
 
-def linear_probe(features: tuple[np.ndarray, np.ndarray], labels: tuple[list[str], list[str]]) -> Items:
+def linear_probe(features: tuple[np.ndarray, np.ndarray], labels: tuple[list[str], list[str]]) -> ScoredItems:
     """A logistic regression on standardised [train, D] features, read on [test, D]; an item is a text."""
     from sklearn.preprocessing import StandardScaler
 
     return _classified(StandardScaler(), features, labels, strengths=[0.001, 0.01, 0.1, 1.0])
 
 
-def _classified(first: Any, inputs: tuple[Any, Any], labels: tuple[list[str], list[str]], *, strengths: Any) -> Items:
+def _classified(
+    first: Any, inputs: tuple[Any, Any], labels: tuple[list[str], list[str]], *, strengths: Any
+) -> ScoredItems:
     """Multinomial logistic regression behind a first step, taught and tested; the strength of its L2 penalty is the
     best by 5-fold cross-validation on the training side."""
     from sklearn.linear_model import LogisticRegression
@@ -164,10 +166,10 @@ def _classified(first: Any, inputs: tuple[Any, Any], labels: tuple[list[str], li
 
     whole = make_pipeline(first, LogisticRegression(max_iter=300))
     fitted = GridSearchCV(whole, {"logisticregression__C": strengths}, cv=5).fit(inputs[0], labels[0])
-    return Items.right(fitted.predict(inputs[1]) == np.array(labels[1]))
+    return ScoredItems.right(fitted.predict(inputs[1]) == np.array(labels[1]))
 
 
-def body_features(loaded: Loaded, side: Labelled) -> np.ndarray:
+def body_features(loaded: LanguageModel, side: Labelled) -> np.ndarray:
     """[N, D] mean states; of two texts u and v, [N, 4D]: u, v, |u - v|, u * v (Conneau et al. 2017)."""
     first = loaded.embed(side.texts)
     if side.other is None:
@@ -176,7 +178,7 @@ def body_features(loaded: Loaded, side: Labelled) -> np.ndarray:
     return np.concatenate([first, other, np.abs(first - other), first * other], axis=1)
 
 
-def word_features(sides: tuple[Labelled, Labelled], shards: Shards) -> Items:
+def word_features(sides: tuple[Labelled, Labelled], shards: Shards) -> ScoredItems:
     """The same classifier over TF-IDF of the tokenizer's tokens and pairs of tokens: what no body is needed for."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from bothways.evaluation.comparison.config import CompareConfig
 from bothways.evaluation.comparison.measure import Answers
-from bothways.evaluation.comparison.metrics import BITS, FILL, NEXT, PAIRS, PSEUDO, Items, Yardstick
-from bothways.evaluation.comparison.search import Search
+from bothways.evaluation.comparison.metrics import BITS, FILL, NEXT, PAIRS, PSEUDO, ScoredItems, Yardstick
+from bothways.evaluation.comparison.search import RateSearch
 from bothways.evaluation.comparison.statistics import Compared, compared
 from bothways.terminal import compact
 from bothways.training.pretraining.config import PretrainConfig
@@ -23,7 +23,7 @@ BEHIND, TIED, BOUND = "behind", "tied", "a bound"
 Runs = dict[tuple[str, int], RunFolder]
 
 
-def cost(config: CompareConfig, search: Search, runs: Sequence[RunFolder]) -> dict[str, Any]:
+def cost(config: CompareConfig, search: RateSearch, runs: Sequence[RunFolder]) -> dict[str, Any]:
     """What an objective's search and runs took: the means of its runs, the sum of its trials."""
     last = [folder.lines()[-1] for folder in runs]
     optimiser = runs[0].config(PretrainConfig).training.optimiser
@@ -62,7 +62,7 @@ def yardsticks(
         }
 
 
-def _standing(name: str, figures: np.ndarray, items: Sequence[Items]) -> dict[str, Any]:
+def _standing(name: str, figures: np.ndarray, items: Sequence[ScoredItems]) -> dict[str, Any]:
     return {
         "objective": name,
         "mean": float(figures.mean()),
@@ -73,7 +73,7 @@ def _standing(name: str, figures: np.ndarray, items: Sequence[Items]) -> dict[st
 
 
 def _differences(
-    names: Sequence[str], order: Sequence[int], result: Compared, items: Sequence[Sequence[Items]]
+    names: Sequence[str], order: Sequence[int], result: Compared, items: Sequence[Sequence[ScoredItems]]
 ) -> Iterator[dict[str, Any]]:
     """Of all pairs, the better first. A bound wins against nobody and loses to nobody: what it bounds may be better,
     and it is not measured as a figure is (who unmasks a text is told how long it is)."""

@@ -24,7 +24,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class RateSearch:
     """What was tried, and the factor of the least loss."""
 
     factor: float
@@ -37,14 +37,14 @@ class Search:
         return bool(factors) and self.factor in (min(factors), max(factors))
 
 
-def search(config: CompareConfig, crew: Crew, expression: str, objective: Objective) -> Search:
+def search(config: CompareConfig, crew: Crew, expression: str, objective: Objective) -> RateSearch:
     """Tries every factor, then beyond an end of them for as long as that end is the best (`SearchConfig`).
 
     A single factor is taken as it is.
     """
     factors = sorted(config.search.factors)
     if len(factors) == 1:
-        return Search(factors[0], ())
+        return RateSearch(factors[0], ())
 
     def tried(factor: float) -> Trial:
         crew.plan(trial_label(expression, factor), config.search.share)
@@ -61,14 +61,14 @@ def trial_label(expression: str, factor: float) -> str:
     return f"{expression}, rate x {factor:g}"
 
 
-def _widened(factors: Sequence[float], tried: Callable[[float], Trial], *, at_most: int) -> Search:
+def _widened(factors: Sequence[float], tried: Callable[[float], Trial], *, at_most: int) -> RateSearch:
     """`factors` ascending; beyond an end, the next is as far as the last two are apart."""
     trials = [tried(factor) for factor in factors]
     while True:
         trials.sort(key=lambda trial: trial.factor)
         best = min(trials, key=lambda trial: trial.loss)
         if len(trials) >= at_most or best not in (trials[0], trials[-1]) or not math.isfinite(best.loss):
-            return Search(best.factor, tuple(trials))
+            return RateSearch(best.factor, tuple(trials))
         inner = trials[1] if best is trials[0] else trials[-2]
         trials.append(tried(best.factor**2 / inner.factor))
 

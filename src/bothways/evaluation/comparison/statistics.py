@@ -22,7 +22,7 @@ from functools import cache
 
 import numpy as np
 
-from bothways.evaluation.comparison.metrics import Items
+from bothways.evaluation.comparison.metrics import ScoredItems
 
 RESAMPLES, CONFIDENCE = 1000, 0.95
 AT_ONCE = 2**24  # numbers of a bootstrap in memory
@@ -48,7 +48,7 @@ class Compared:
         return bool(abs(self.means[one] - self.means[other]) > self.halves[one, other])
 
 
-def compared(items: Sequence[Sequence[Items]]) -> Compared:
+def compared(items: Sequence[Sequence[ScoredItems]]) -> Compared:
     """items[k][s] of K objectives and S seeds, all over the same N items."""
     figures = np.array([[one.figure for one in some] for some in items])  # [K, S]
     objectives, seeds = figures.shape
@@ -68,7 +68,7 @@ def compared(items: Sequence[Sequence[Items]]) -> Compared:
     return Compared(figures, figures.mean(1), widths * np.sqrt(both), math.sqrt(variance))
 
 
-def _item_errors(items: Sequence[Sequence[Items]]) -> np.ndarray:
+def _item_errors(items: Sequence[Sequence[ScoredItems]]) -> np.ndarray:
     """[K, K] standard errors of the differences of two objectives' means over seeds, over resampled items."""
     value = np.stack([np.mean([one.value for one in some], axis=0) for some in items])  # [K, N]
     weight = np.stack([np.mean([one.weight for one in some], axis=0) for some in items])

@@ -17,7 +17,7 @@ from torch import Tensor
 from bothways.batch import Reads
 from bothways.errors import UsageError
 from bothways.inference.embed import STEPS, one_reading, readings
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from bothways.model.attention import split_heads
 
 
@@ -52,7 +52,7 @@ class Heads:
 
 
 @dataclass(frozen=True, slots=True)
-class Attention:
+class AttentionMaps:
     """Of one text, read in one way.
 
     reads    "all sides", "left to right" or "right to left"
@@ -79,7 +79,7 @@ class Attention:
         return f"{self.left_out:,} more tokens are not shown: the model reads no more at once" if self.left_out else ""
 
 
-def attention(reader: Reader, text: str) -> list[Attention]:
+def attention(engine: Engine, text: str) -> list[AttentionMaps]:
     """The weights of a text, as far as the model reads at once, in each way that the model was taught to read.
 
     Raises:
@@ -88,50 +88,50 @@ def attention(reader: Reader, text: str) -> list[Attention]:
     """
     if not text.strip():
         raise UsageError("expected a text, got nothing")
-    one_reading(reader)  # or it says why not
-    special = sorted(reader.tokenizer.vocabulary.special)
+    one_reading(engine)  # or it says why not
+    special = sorted(engine.tokenizer.vocabulary.special)
     found = []
-    for reads in readings(reader.trained):
-        row, *rest = _rows(reader, [text], reads)
+    for reads in readings(engine.trained):
+        row, *rest = _rows(engine, [text], reads)
         left_out = sum(int((~np.isin(more, special)).sum()) for more in rest)
-        tokens = [_shown(reader, token) for token in row.tolist()]
-        found.append(Attention(reads, tokens, np.isin(row, special), _weights(reader, row, reads), left_out))
+        tokens = [_shown(engine, token) for token in row.tolist()]
+        found.append(AttentionMaps(reads, tokens, np.isin(row, special), _weights(engine, row, reads), left_out))
     return found
 
 
-def _shown(reader: Reader, token: int) -> str:
+def _shown(engine: Engine, token: int) -> str:
     """A token as its text; half a character as what stands for one that cannot be shown."""
-    own = reader.tokenizer
+    own = engine.tokenizer
     if token in own.vocabulary.special or own.is_inside(token):
         return own.tokens([token])[0]
     return own.text_of(token) or "\N{REPLACEMENT CHARACTER}"
 
 
-def heads(reader: Reader, texts: Sequence[str], reads: Reads) -> Heads:
+def heads(engine: Engine, texts: Sequence[str], reads: Reads) -> Heads:
     """Means over all places of all texts, read in one of the ways that the model was taught."""
-    special = sorted(reader.tokenizer.vocabulary.special)
+    special = sorted(engine.tokenizer.vocabulary.special)
     sums, places = np.zeros(()), 0
-    for row in _rows(reader, texts, reads):
-        one = Heads.of(_weights(reader, row, reads), np.isin(row, special))
+    for row in _rows(engine, texts, reads):
+        one = Heads.of(_weights(engine, row, reads), np.isin(row, special))
         sums = sums + len(row) * np.stack([getattr(one, column.name) for column in fields(one)])
         places += len(row)
     return Heads(*(sums / places))
 
 
-def _rows(reader: Reader, texts: Sequence[str], reads: Reads) -> list[np.ndarray]:
-    return reader.rows(texts, closed=reads != "left to right")[0]
+def _rows(engine: Engine, texts: Sequence[str], reads: Reads) -> list[np.ndarray]:
+    return engine.rows(texts, closed=reads != "left to right")[0]
 
 
 @torch.inference_mode()
-def _weights(reader: Reader, row: np.ndarray, reads: Reads) -> np.ndarray:
+def _weights(engine: Engine, row: np.ndarray, reads: Reads) -> np.ndarray:
     """float32 [L, H, T, T]"""
-    tokens, layout = reader.lay([row], face="decoder")
+    tokens, layout = engine.lay([row], face="decoder")
     layout = replace(layout, step=STEPS[reads](layout.position))
-    mask = reader.model.rule.dense(layout)
-    with _listening(reader) as heard:
-        reader.model.backbone(tokens, layout, mask)
+    mask = engine.model.rule.dense(layout)
+    with _listening(engine) as heard:
+        engine.model.backbone(tokens, layout, mask)
     found = []
-    for block, (x, rotary) in zip(reader.model.backbone.blocks, heard, strict=True):
+    for block, (x, rotary) in zip(engine.model.backbone.blocks, heard, strict=True):
         own: Any = block.attention
         q, k, _ = split_heads(own.every_head(own.qkv(x)), heads=own.heads, rotary=rotary)
         scores = (q.float() @ k.float().transpose(2, 3)) * q.shape[-1] ** -0.5
@@ -140,7 +140,7 @@ def _weights(reader: Reader, row: np.ndarray, reads: Reads) -> np.ndarray:
 
 
 @contextmanager
-def _listening(reader: Reader) -> Iterator[list[tuple[Tensor, Any]]]:
+def _listening(engine: Engine) -> Iterator[list[tuple[Tensor, Any]]]:
     """What every layer's attention is given: its input and the turned positions."""
     heard: list[tuple[Tensor, Any]] = []
 
@@ -148,7 +148,7 @@ def _listening(reader: Reader) -> Iterator[list[tuple[Tensor, Any]]]:
         heard.append((inputs[0], named["rotary"]))
 
     hooks: list[Any] = []
-    for block in reader.model.backbone.blocks:
+    for block in engine.model.backbone.blocks:
         own: Any = block.attention
         hooks.append(own.register_forward_pre_hook(hear, with_kwargs=True))
     try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bothways.evaluation.inspection.attention import Attention, Heads
+from bothways.evaluation.inspection.attention import AttentionMaps, Heads
 from bothways.reports.curves import ticks
 from bothways.reports.downloads import file_name
 from bothways.reports.html import Markup, join, row, table, tag, token_name, visible
@@ -58,7 +58,7 @@ for (const svg of document.querySelectorAll("svg.head")) {
 """
 
 
-def render(name: str, seen: Sequence[Attention], many: Sequence[Heads] = ()) -> str:
+def render(name: str, seen: Sequence[AttentionMaps], many: Sequence[Heads] = ()) -> str:
     """The whole page as HTML: a text in each way that it is read, and what heads do over many texts, read alike."""
     header = tag(
         "header",
@@ -104,7 +104,7 @@ def _shades() -> Markup:
     )
 
 
-def _text(seen: Attention, place: int) -> Markup:
+def _text(seen: AttentionMaps, place: int) -> Markup:
     """The tokens with their numbers, which stand along the squares."""
     names = [visible(token_name(token)) for token in seen.tokens]
     words = join(*(join(tag("span", token, tag("sub", f"{i}")), " ") for i, token in enumerate(names, 1)))
@@ -117,11 +117,11 @@ def _text(seen: Attention, place: int) -> Markup:
     )
 
 
-def _way(seen: Attention) -> str:
+def _way(seen: AttentionMaps) -> str:
     return "from all sides" if seen.reads == "all sides" else seen.reads
 
 
-def _layers(seen: Attention, place: int) -> Iterator[Markup]:
+def _layers(seen: AttentionMaps, place: int) -> Iterator[Markup]:
     layers, count = seen.weights.shape[:2]
     heads = seen.heads
     for layer in range(layers):
@@ -133,7 +133,7 @@ def _layers(seen: Attention, place: int) -> Iterator[Markup]:
         )
 
 
-def _head(seen: Attention, heads: Heads, place: int, layer: int, head: int) -> Markup:
+def _head(seen: AttentionMaps, heads: Heads, place: int, layer: int, head: int) -> Markup:
     weights = seen.weights[layer, head]
     bits = b64encode(np.rint(255 * weights).astype(np.uint8).tobytes()).decode()
     said = f"layer {layer + 1}, head {head + 1}, read {_way(seen)}"
@@ -206,7 +206,7 @@ COLUMNS = {
 }
 
 
-def _table(heads: Heads, seen: Attention) -> Markup:
+def _table(heads: Heads, seen: AttentionMaps) -> Markup:
     columns = [getattr(heads, name) for name in COLUMNS]
     rows = (
         row(f"layer {layer + 1}, head {head + 1}", *(f"{column[layer, head]:.2f}" for column in columns))

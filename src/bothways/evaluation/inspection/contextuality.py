@@ -15,7 +15,7 @@ from bothways.errors import DataError
 from bothways.evaluation.inspection.layers import states_by_layer, words_of
 from bothways.evaluation.inspection.measures import Measured, Occurrences, measured
 from bothways.inference.embed import one_reading, readings
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 
 VERSION = 1
 LEAST = 5
@@ -64,7 +64,7 @@ class Contextuality:
 
 
 def contextuality(
-    reader: Reader, texts: Sequence[str], *, name: str = "", most_tokens: int = 100_000
+    engine: Engine, texts: Sequence[str], *, name: str = "", most_tokens: int = 100_000
 ) -> list[Contextuality]:
     """Reads texts until `most_tokens`, in each way that the model was taught; a text that comes twice is read once.
 
@@ -72,15 +72,15 @@ def contextuality(
         DataError: too few words that stand in LEAST texts.
         ModelError: a model that was taught no way of reading a text, or two passes that only together are one.
     """
-    one_reading(reader)  # or it says why not
-    ways = readings(reader.trained)
-    some = list(_some(reader, dict.fromkeys(texts), most_tokens))
+    one_reading(engine)  # or it says why not
+    ways = readings(engine.trained)
+    some = list(_some(engine, dict.fromkeys(texts), most_tokens))
     names = [name] if len(ways) == 1 else [f"{name}, {reads}" for reads in ways]
-    return [_contextuality(reader, some, reads, name=called) for reads, called in zip(ways, names, strict=True)]
+    return [_contextuality(engine, some, reads, name=called) for reads, called in zip(ways, names, strict=True)]
 
 
-def _contextuality(reader: Reader, texts: Sequence[str], reads: Reads, *, name: str) -> Contextuality:
-    words = words_of(reader, texts, reads)
+def _contextuality(engine: Engine, texts: Sequence[str], reads: Reads, *, name: str) -> Contextuality:
+    words = words_of(engine, texts, reads)
     texts_of: Counter[str] = Counter(word for word, _ in {*zip(words.name, words.text.tolist(), strict=True)})
     kept = sorted(word for word, count in texts_of.items() if count >= LEAST and any(map(str.isalnum, word)))
     if len(kept) < 2:
@@ -95,16 +95,16 @@ def _contextuality(reader: Reader, texts: Sequence[str], reads: Reads, *, name: 
         tokens=sum(map(len, words.rows)),
         unknown=words.unknown,
         words=kept,
-        layers=[measured(states, at) for states in states_by_layer(reader, words, reads)],
+        layers=[measured(states, at) for states in states_by_layer(engine, words, reads)],
     )
 
 
-def _some(reader: Reader, texts: Iterable[str], most: int) -> Iterable[str]:
+def _some(engine: Engine, texts: Iterable[str], most: int) -> Iterable[str]:
     read = 0
     for text in texts:
         if read >= most:
             return
-        read += len(reader.tokenizer.encode(text)) + 2
+        read += len(engine.tokenizer.encode(text)) + 2
         yield text
 
 
@@ -115,9 +115,9 @@ def read_texts(path: Path) -> list[str]:
         DataError: it cannot be read, or holds no text.
     """
     from bothways.corpus.options import PrepareOptions
-    from bothways.corpus.readers import Reader as Files
+    from bothways.corpus.readers import DocumentReader
 
-    found = [text.strip() for text in Files(PrepareOptions(documents="lines")).read(path)]
+    found = [text.strip() for text in DocumentReader(PrepareOptions(documents="lines")).read(path)]
     found = [text for text in found if text]
     if not found:
         raise DataError(f"{path}: expected texts, one a line, got an empty file")

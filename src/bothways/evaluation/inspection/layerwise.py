@@ -18,9 +18,9 @@ import numpy as np
 
 from bothways.corpus.lines import refuse
 from bothways.errors import DataError, UsageError
-from bothways.evaluation.inspection.layers import Words, states_by_layer
+from bothways.evaluation.inspection.layers import WordStates, states_by_layer
 from bothways.inference.embed import one_reading
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from bothways.inference.examples import encode_texts, encode_words
 from bothways.tasks import task_named
 from bothways.tasks.task import Example
@@ -28,7 +28,7 @@ from bothways.training.finetuning.data import read_examples
 
 TASKS = ("classify", "tag")
 MOST = 20_000
-"""Items to learn from."""
+"""Texts to learn from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +48,18 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
+class LabelledTexts:
     """Where the items stand, what each is, and its right answer.
 
     kind  [N] for tags the word, for texts its number: what the control gives one answer
     """
 
-    words: Words
+    words: WordStates
     kind: np.ndarray
     gold: np.ndarray
 
 
-def layerwise(reader: Reader, task: str, train: Path, test: Path, *, seed: int = 0) -> list[Layer]:
+def layerwise(engine: Engine, task: str, train: Path, test: Path, *, seed: int = 0) -> list[Layer]:
     """A probe on every layer, the embeddings first; texts that are longer than the model reads are cut.
 
     Raises:
@@ -69,8 +69,8 @@ def layerwise(reader: Reader, task: str, train: Path, test: Path, *, seed: int =
     """
     if task not in TASKS:
         raise UsageError(f"layers are probed for {' or '.join(TASKS)}, got {task!r}")
-    reads = one_reading(reader)
-    sides = [_items(reader, task, path) for path in (train, test)]
+    reads = one_reading(engine)
+    sides = [_items(engine, task, path) for path in (train, test)]
     if len({*sides[0].gold.tolist()}) < 2:
         raise DataError(f"{train}: expected two answers or more to tell apart")
     if new := sorted({*sides[1].gold.tolist()} - {*sides[0].gold.tolist()}):
@@ -79,7 +79,7 @@ def layerwise(reader: Reader, task: str, train: Path, test: Path, *, seed: int =
     controls = _controls(sides, chosen, seed)
     common = _most_common(sides[0].gold[chosen])
     found = []
-    for states in zip(*(states_by_layer(reader, side.words, reads) for side in sides), strict=True):
+    for states in zip(*(states_by_layer(engine, side.words, reads) for side in sides), strict=True):
         inputs = states[0][chosen], states[1]
         found.append(
             Layer(
@@ -96,32 +96,32 @@ def as_json(layers: Sequence[Layer]) -> list[dict[str, Any]]:
     return [asdict(layer) | {"selectivity": layer.selectivity} for layer in layers]
 
 
-def _items(reader: Reader, task: str, path: Path) -> Items:
+def _items(engine: Engine, task: str, path: Path) -> LabelledTexts:
     _, examples = read_examples(task_named(task), path, said={}, skip=refuse)
     rows: list[np.ndarray] = []
     found: list[tuple[int, int, int, str, str]] = []  # row, from, to, kind, gold
     for number, example in enumerate(examples):
         if task == "classify":
-            rows.append(_framed(reader, example))
+            rows.append(_framed(engine, example))
             found.append((len(rows) - 1, 0, len(rows[-1]), str(number), _label(example)))
             continue
         assert example.words is not None
         words = example.words
         spans = words.spans.tolist()
-        for part in encode_words(reader.tokenizer, words, length=reader.model.config.length):
+        for part in encode_words(engine.tokenizer, words, length=engine.model.config.length):
             rows.append(part.tokens.astype(np.int64))
             for at, of in zip(part.at.tolist(), part.of.tolist(), strict=True):
                 first, last = spans[of]
                 found.append((len(rows) - 1, at, at + 1, words.read[first:last], str(example.gold[of])))
     row, start, stop = (np.array([item[i] for item in found], dtype=np.int64) for i in range(3))
     kind, gold = (np.array([item[i] for item in found]) for i in (3, 4))
-    return Items(Words([], row, row, start, stop, rows), kind, gold)
+    return LabelledTexts(WordStates([], row, row, start, stop, rows), kind, gold)
 
 
-def _framed(reader: Reader, example: Example) -> np.ndarray:
+def _framed(engine: Engine, example: Example) -> np.ndarray:
     """As the model was taught to read: without [SEP] from left to right."""
-    tokens = encode_texts(reader.tokenizer, example.texts, length=reader.model.config.length).tokens
-    return tokens[: len(tokens) - (one_reading(reader) == "left to right")].astype(np.int64)
+    tokens = encode_texts(engine.tokenizer, example.texts, length=engine.model.config.length).tokens
+    return tokens[: len(tokens) - (one_reading(engine) == "left to right")].astype(np.int64)
 
 
 def _label(example: Example) -> str:
@@ -130,7 +130,7 @@ def _label(example: Example) -> str:
     return str(example.gold)
 
 
-def _controls(sides: Sequence[Items], chosen: np.ndarray, seed: int) -> list[np.ndarray]:
+def _controls(sides: Sequence[LabelledTexts], chosen: np.ndarray, seed: int) -> list[np.ndarray]:
     """Answers that go by the item's kind alone, drawn as often as the true ones are met."""
     kinds = {kind: i for i, kind in enumerate(dict.fromkeys([*sides[0].kind.tolist(), *sides[1].kind.tolist()]))}
     drawn = np.random.default_rng((seed, 1)).choice(sides[0].gold[chosen], size=len(kinds))

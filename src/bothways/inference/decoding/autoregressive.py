@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from bothways.batch import Vocabulary
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from bothways.model import Cache
 from bothways.visibility import Layout
 
 
 @dataclass(frozen=True, slots=True)
-class Onwards:
+class Autoregressive:
     """How a text is read that is written one token after the other.
 
     all_sides  the prompt is; otherwise it is read from left to right like the rest
@@ -46,11 +46,11 @@ class Onwards:
 
 
 ONWARDS = {
-    "decoder": Onwards(),
-    "prefix": Onwards(all_sides=True),
-    "append-mask": Onwards(all_sides=True, asks=True, segments=(4, 5)),
-    "pseudo-mask": Onwards(all_sides=True, asks=True),
-    "backward": Onwards(backward=True),
+    "decoder": Autoregressive(),
+    "prefix": Autoregressive(all_sides=True),
+    "append-mask": Autoregressive(all_sides=True, asks=True, segments=(4, 5)),
+    "pseudo-mask": Autoregressive(all_sides=True, asks=True),
+    "backward": Autoregressive(backward=True),
 }
 """decoder      GPT
 prefix       the prompt from all sides, then as GPT (T5's prefix LM, Raffel et al. 2020, section 3.2.1)
@@ -65,21 +65,21 @@ class NextToken:
 
     @torch.inference_mode()
     def __init__(
-        self, reader: Reader, way: Onwards, rows: Sequence[np.ndarray], *, prompts: Sequence[int], rounds: int
+        self, engine: Engine, way: Autoregressive, rows: Sequence[np.ndarray], *, prompts: Sequence[int], rounds: int
     ) -> None:
         """Reads the rows, of which the first `prompts[i]` tokens are the prompt; `rounds` tokens can then be asked."""
-        self._reader, self._way = reader, way
-        self._mask = [reader.tokenizer.vocabulary.mask] if way.asks else []
-        tokens, layout = reader.lay([np.append(row, self._mask) for row in rows], face="decoder", left=True)
+        self._reader, self._way = engine, way
+        self._mask = [engine.tokenizer.vocabulary.mask] if way.asks else []
+        tokens, layout = engine.lay([np.append(row, self._mask) for row in rows], face="decoder", left=True)
         if way.all_sides:
-            prompt = layout.position < torch.tensor(prompts, device=reader.device)[:, None]  # [B, T]
+            prompt = layout.position < torch.tensor(prompts, device=engine.device)[:, None]  # [B, T]
             first, second = (torch.full_like(layout.segment, segment) for segment in way.segments)
             step = layout.step.masked_fill(prompt, 0)
             layout = replace(layout, step=step, segment=torch.where(prompt, first, second))
         if way.backward:
-            layout = replace(layout, position=reader.model.config.length - 1 - layout.position)
+            layout = replace(layout, position=engine.model.config.length - 1 - layout.position)
         capacity = tokens.shape[1] + rounds
-        self._cache = Cache(reader.model.config, rows=len(rows), capacity=capacity, like=reader.model.table)
+        self._cache = Cache(engine.model.config, rows=len(rows), capacity=capacity, like=engine.model.table)
         last = layout.map(lambda column: column[:, -1:])
         self._place = last if way.asks else self._behind(last)  # of the token that comes next
         self.logits = self._read(tokens, layout)

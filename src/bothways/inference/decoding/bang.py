@@ -16,21 +16,21 @@ import torch
 from torch import Tensor
 
 from bothways.errors import UsageError
-from bothways.inference.decoding.options import GrowingText, Writing
-from bothways.inference.engine import Reader
+from bothways.inference.decoding.options import GenerationOptions, GrowingText
+from bothways.inference.engine import Engine
 from bothways.model import Cache
 
 
-class Streams:
+class BangDecoding:
     """Rows of prompts and of what was written, read, and what comes next: N tokens at once."""
 
     @torch.inference_mode()
-    def __init__(self, reader: Reader, rows: Sequence[np.ndarray], *, prompts: Sequence[int], capacity: int) -> None:
-        self._reader = reader
-        tokens, layout = reader.lay(rows, face="decoder", left=True)
-        prompt = torch.tensor(prompts, dtype=torch.int32, device=reader.device)[:, None]  # [B, 1]
+    def __init__(self, engine: Engine, rows: Sequence[np.ndarray], *, prompts: Sequence[int], capacity: int) -> None:
+        self._reader = engine
+        tokens, layout = engine.lay(rows, face="decoder", left=True)
+        prompt = torch.tensor(prompts, dtype=torch.int32, device=engine.device)[:, None]  # [B, 1]
         self._cache = Cache(
-            reader.model.config, rows=len(rows), capacity=tokens.shape[1] + capacity, like=reader.model.table
+            engine.model.config, rows=len(rows), capacity=tokens.shape[1] + capacity, like=engine.model.table
         )
         self._next = layout.map(lambda column: column[:, -1:])
         position = self._next.position + 1
@@ -66,38 +66,38 @@ class Streams:
         self._next = replace(self._next, position=self._next.position + count, step=self._next.step + count)
 
 
-def write_streams(reader: Reader, texts: Sequence[GrowingText], writing: Writing) -> None:
+def write_streams(engine: Engine, texts: Sequence[GrowingText], options: GenerationOptions) -> None:
     """Writes all texts to their end, in as many passes as `steps` says; None: one token a pass.
 
     Raises:
         UsageError: more tokens a pass than the model was taught.
     """
-    steps, streams = writing.steps or writing.max_new_tokens, reader.trained.decoding["streams"]
-    count = -(-writing.max_new_tokens // steps) if steps else 1
+    steps, streams = options.steps or options.max_new_tokens, engine.trained.decoding["streams"]
+    count = -(-options.max_new_tokens // steps) if steps else 1
     if count > streams:
         raise UsageError(
-            f"{steps} steps for {writing.max_new_tokens} tokens are {count} at once, and this model was taught to say "
-            f"{streams}: give it {-(-writing.max_new_tokens // streams)} steps, or pretrain bang(streams={count})"
+            f"{steps} steps for {options.max_new_tokens} tokens are {count} at once, and this model was taught to say "
+            f"{streams}: give it {-(-options.max_new_tokens // streams)} steps, or pretrain bang(streams={count})"
         )
     while growing := [text for text in texts if text.left]:
-        _grow(reader, growing, writing, count)
+        _grow(engine, growing, options, count)
 
 
 @torch.inference_mode()
-def _grow(reader: Reader, texts: Sequence[GrowingText], writing: Writing, count: int) -> None:
+def _grow(engine: Engine, texts: Sequence[GrowingText], options: GenerationOptions, count: int) -> None:
     """Adds tokens to all texts until none grows or one needs its older half forgotten."""
-    vocabulary, room = reader.tokenizer.vocabulary, reader.model.config.length - count
+    vocabulary, room = engine.tokenizer.vocabulary, engine.model.config.length - count
     for text in texts:
         text.forget(len(text.new), room)
     rows = [text.row(text.new) for text in texts]
     wanted = -(-max(text.left for text in texts) // count)
     rounds = min(wanted, 1 + (room - max(map(len, rows))) // count)
-    streams = Streams(reader, rows, prompts=[text.prompt for text in texts], capacity=(rounds + 1) * count)
+    streams = BangDecoding(engine, rows, prompts=[text.prompt for text in texts], capacity=(rounds + 1) * count)
     for number in range(rounds):
         logits = streams.ask(count).flatten(0, 1)  # [B * N, V]
-        logits[:, reader.silent(vocabulary.ends)] = -torch.inf
+        logits[:, engine.silent(vocabulary.ends)] = -torch.inf
         chances = np.concatenate([text.stream.random(count) for text in texts])
-        drawn = np.asarray(writing.drawing(logits, chances)).reshape(len(texts), count)
+        drawn = np.asarray(options.sampling(logits, chances)).reshape(len(texts), count)
         for text, tokens in zip(texts, drawn.tolist(), strict=True):
             for token in tokens:
                 if text.left:

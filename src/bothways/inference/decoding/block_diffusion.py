@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bothways.inference.decoding.options import GrowingText, Writing
+from bothways.inference.decoding.options import GenerationOptions, GrowingText
 from bothways.inference.decoding.unmasking import HiddenRow, say
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from bothways.model import Cache
 from bothways.visibility import Layout
 
@@ -26,13 +26,13 @@ class CleanBlocks:
     """Rows of clean blocks, read, to which blocks are added."""
 
     @torch.inference_mode()
-    def __init__(self, reader: Reader, rows: Sequence[np.ndarray], *, size: int, rounds: int) -> None:
-        self._reader, self._size = reader, size
-        tokens, layout = reader.lay(rows, face="decoder", left=True)
+    def __init__(self, engine: Engine, rows: Sequence[np.ndarray], *, size: int, rounds: int) -> None:
+        self._reader, self._size = engine, size
+        tokens, layout = engine.lay(rows, face="decoder", left=True)
         capacity = tokens.shape[1] + (rounds + 1) * size
-        self._cache = Cache(reader.model.config, rows=len(rows), capacity=capacity, like=reader.model.table)
-        starts = torch.tensor([len(row) for row in rows], dtype=torch.int32, device=reader.device)
-        position = starts[:, None] + torch.arange(size, dtype=torch.int32, device=reader.device)  # [B, S]
+        self._cache = Cache(engine.model.config, rows=len(rows), capacity=capacity, like=engine.model.table)
+        starts = torch.tensor([len(row) for row in rows], dtype=torch.int32, device=engine.device)
+        position = starts[:, None] + torch.arange(size, dtype=torch.int32, device=engine.device)  # [B, S]
         zeros = torch.zeros_like(position)
         self._next = Layout(zeros, position // size, zeros, position, zeros.bool(), zeros)
         if tokens.shape[1]:
@@ -57,16 +57,16 @@ class CleanBlocks:
         self._next = replace(self._next, position=position, step=position // self._size)
 
 
-def write_blocks(reader: Reader, texts: Sequence[GrowingText], writing: Writing) -> None:
+def write_blocks(engine: Engine, texts: Sequence[GrowingText], options: GenerationOptions) -> None:
     """Writes all texts to their end. Blocks are written whole, and what is more than was asked for is cut off."""
     while growing := [text for text in texts if text.left]:
-        _grow(reader, growing, writing)
+        _grow(engine, growing, options)
 
 
-def _grow(reader: Reader, texts: Sequence[GrowingText], writing: Writing) -> None:
+def _grow(engine: Engine, texts: Sequence[GrowingText], options: GenerationOptions) -> None:
     """Adds blocks to all texts until none grows or one needs its older half forgotten."""
-    vocabulary, longest = reader.tokenizer.vocabulary, reader.model.config.length
-    size = min(reader.trained.decoding["blocks"], longest)
+    vocabulary, longest = engine.tokenizer.vocabulary, engine.model.config.length
+    size = min(engine.trained.decoding["blocks"], longest)
     room = longest // size * size  # whole blocks only
     for text in texts:
         text.forget(len(text.new), room - 1)
@@ -76,17 +76,17 @@ def _grow(reader: Reader, texts: Sequence[GrowingText], writing: Writing) -> Non
     wanted = max(-(-(len(known) + text.left) // size) for known, text in zip(rest, texts, strict=True))
     rounds = min(wanted, (room - max(done)) // size)
     clean = [row[:count] for row, count in zip(rows, done, strict=True)]
-    blocks = CleanBlocks(reader, clean, size=size, rounds=rounds)
+    blocks = CleanBlocks(engine, clean, size=size, rounds=rounds)
     for number in range(rounds):
         hidden = []
         for text, known in zip(texts, rest, strict=True):
             token = vocabulary.mask if text.left else vocabulary.pad  # of a finished text nobody reads on
             block = np.append(known, np.full(size - len(known), token))
-            unmasking = writing.unmasking(size - len(known))
+            unmasking = options.unmasking(size - len(known))
             hidden.append(HiddenRow(block, mask=vocabulary.mask, stream=text.stream, unmasking=unmasking))
         while any(len(row.places) for row in hidden):
             states = blocks.noisy(np.stack([row.tokens for row in hidden]))
-            say(reader, states, hidden, writing.drawing)
+            say(engine, states, hidden, options.sampling)
         for text, row, known in zip(texts, hidden, rest, strict=True):
             text.write(row.tokens[len(known) :])
         if number == rounds - 1 or not any(text.left for text in texts):

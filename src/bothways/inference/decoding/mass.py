@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from bothways.errors import UsageError
-from bothways.inference.decoding.sampling import Drawing
+from bothways.inference.decoding.sampling import Sampling
 from bothways.inference.decoding.unmasking import HiddenRow
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from bothways.model import Cache
 from bothways.visibility import Layout
 
 
-def write_fragments(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
+def write_fragments(engine: Engine, rows: Sequence[HiddenRow], sampling: Sampling) -> None:
     """Says the hidden run of every row.
 
     Raises:
@@ -34,30 +34,30 @@ def write_fragments(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing)
                 "this model writes one run of hidden tokens, and there are several apart: write one [GAP], or [MASK]s "
                 "one behind the other"
             )
-    for batch in reader.batches([len(row.tokens) for row in rows]):
-        _write(reader, [rows[i] for i in batch if len(rows[i].places)], drawing)
+    for batch in engine.batches([len(row.tokens) for row in rows]):
+        _write(engine, [rows[i] for i in batch if len(rows[i].places)], sampling)
 
 
 @torch.inference_mode()
-def _write(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
+def _write(engine: Engine, rows: Sequence[HiddenRow], sampling: Sampling) -> None:
     if not rows:
         return
-    model, vocabulary = reader.model, reader.tokenizer.vocabulary
-    tokens, layout = reader.lay([row.tokens for row in rows], face="encoder", left=True)
+    model, vocabulary = engine.model, engine.tokenizer.vocabulary
+    tokens, layout = engine.lay([row.tokens for row in rows], face="encoder", left=True)
     layout = replace(layout, hidden=tokens == vocabulary.mask)
     counts = [len(row.places) for row in rows]
     cache = Cache(model.config, rows=len(rows), capacity=tokens.shape[1] + max(counts), like=model.table)
-    reader.states_after(cache, tokens, layout)
+    engine.states_after(cache, tokens, layout)
     before = np.array([[row.places[0] - 1] for row in rows])  # [B, 1]
     fed = np.array([row.tokens[at] for row, at in zip(rows, before, strict=True)])
     for turn in range(max(counts)):
-        position = torch.from_numpy((before + turn).astype(np.int32)).to(reader.device)
+        position = torch.from_numpy((before + turn).astype(np.int32)).to(engine.device)
         zeros = torch.zeros_like(position)
         place = Layout(zeros, zeros + turn + 1, zeros, position, zeros.bool(), zeros)
-        states = reader.states_after(cache, torch.from_numpy(fed).to(reader.device), place)
+        states = engine.states_after(cache, torch.from_numpy(fed).to(engine.device), place)
         logits = model.logits(states[:, -1]).float()
-        logits[:, reader.silent()] = -torch.inf
-        drawn = drawing(logits, np.array([row.stream.random() for row in rows]))
+        logits[:, engine.silent()] = -torch.inf
+        drawn = sampling(logits, np.array([row.stream.random() for row in rows]))
         nats = logits.log_softmax(-1).cpu().numpy()
         for number, (row, token, count) in enumerate(zip(rows, drawn.tolist(), counts, strict=True)):
             if turn < count:

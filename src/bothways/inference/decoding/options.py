@@ -1,4 +1,4 @@
-"""How a text is to be written: the options of `extend`, the text while it grows, and how it is spelt."""
+"""How a text is to be written: the options of `generate`, the text while it grows, and how it is spelt."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Literal, TypedDict, get_args
 import numpy as np
 
 from bothways.errors import UsageError, unknown
-from bothways.inference.decoding.sampling import Drawing
+from bothways.inference.decoding.sampling import Sampling
 from bothways.text import Tokenizer
 
 Order = Literal["confidence", "random"]
 
 
 class Options(TypedDict, total=False):
-    """The fields of `Writing`, as keyword arguments; that record says what they mean."""
+    """The fields of `GenerationOptions`, as keyword arguments; that record says what they mean."""
 
     max_new_tokens: int
     temperature: float
@@ -32,7 +32,7 @@ class Options(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class GenerationOptions:
     """How a text is continued.
 
     max_new_tokens  how many tokens to add at most
@@ -40,7 +40,7 @@ class Writing:
     top_k           draw among the so many likeliest tokens only
     top_p           draw among the likeliest tokens that hold this share together
     seed            prompt i draws from a random stream of (seed, i)
-    beams           instead of drawing, look for the likeliest text, with so many candidates at a time
+    beams           instead of sampling, look for the likeliest text, with so many candidates at a time
     length_penalty  of beams: the sum of the log-probabilities is divided by ((5 + tokens) / 6) to this power, [SEP]
                     counted, so 0 is for short texts and 1 for long ones (GNMT, Wu et al. 2016, section 7, equation 14)
     no_repeat       no run of so many tokens comes twice; the prompt counts, unless it is read from all sides: such a
@@ -76,28 +76,28 @@ class Writing:
             raise UsageError(
                 "beams look for the likeliest text and draw nothing: leave out temperature, top_k and top_p, or beams"
             )
-        Unmasking(self.drawing, self.steps, self.order)
+        Unmasking(self.sampling, self.steps, self.order)
 
     @property
-    def drawing(self) -> Drawing:
-        return Drawing(self.temperature, self.top_k, self.top_p)
+    def sampling(self) -> Sampling:
+        return Sampling(self.temperature, self.top_k, self.top_p)
 
     def unmasking(self, places: int) -> Unmasking:
         """How so many of the `max_new_tokens` places are said: with their share of the steps."""
         steps = None if self.steps is None else max(1, round(self.steps * places / self.max_new_tokens))
-        return Unmasking(self.drawing, steps, self.order)
+        return Unmasking(self.sampling, steps, self.order)
 
 
 @dataclass(frozen=True, slots=True)
 class Unmasking:
     """How hidden places are said: some of them in each of `steps` passes (LLaDA, Nie et al. 2025, section 2.4).
 
-    drawing  how a token is chosen at every place
+    sampling  how a token is chosen at every place
     steps    how many passes; None, or more than there are places: one token a pass
     order    what is kept of a pass: the tokens of the highest probability, or some at random
     """
 
-    drawing: Drawing
+    sampling: Sampling
     steps: int | None = None
     order: Order = "confidence"
 

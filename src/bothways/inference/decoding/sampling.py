@@ -17,7 +17,7 @@ from bothways.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class Sampling:
     """How the next token is chosen from the logits.
 
     temperature  the logits are divided by it; 0 takes the likeliest token

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bothways.inference.decoding.options import GrowingText, Unmasking, Writing
-from bothways.inference.decoding.sampling import Drawing
-from bothways.inference.engine import LOGITS_AT_ONCE, Reader
+from bothways.inference.decoding.options import GenerationOptions, GrowingText, Unmasking
+from bothways.inference.decoding.sampling import Sampling
+from bothways.inference.engine import LOGITS_AT_ONCE, Engine
 
 
 class HiddenRow:
@@ -61,29 +61,29 @@ class HiddenRow:
         self.places = np.delete(self.places, kept)
 
 
-Tell = Callable[[Reader, Sequence[HiddenRow], Drawing], None]
+Tell = Callable[[Engine, Sequence[HiddenRow], Sampling], None]
 """Says all hidden places of the rows."""
 
 
-def unmask(reader: Reader, rows: Sequence[HiddenRow], drawing: Drawing) -> None:
+def unmask(engine: Engine, rows: Sequence[HiddenRow], sampling: Sampling) -> None:
     """Says all hidden places of the rows, which are read from all sides, or in the order in which they become known."""
-    before, in_order = reader.trained.hidden == "before", "any-order" in reader.trained.decoding
+    before, in_order = engine.trained.hidden == "before", "any-order" in engine.trained.decoding
     while waiting := [row for row in rows if len(row.places)]:
-        for batch in reader.batches([len(row.tokens) for row in waiting]):
+        for batch in engine.batches([len(row.tokens) for row in waiting]):
             some = [waiting[i] for i in batch]
             if in_order:
-                states = _in_order(reader, some)
+                states = _in_order(engine, some)
             else:
-                states = reader.read([row.tokens for row in some], face="encoder")
-            say(reader, states, some, drawing, before=before)
+                states = engine.read([row.tokens for row in some], face="encoder")
+            say(engine, states, some, sampling, before=before)
 
 
 @torch.inference_mode()
-def _in_order(reader: Reader, rows: Sequence[HiddenRow]) -> Tensor:
+def _in_order(engine: Engine, rows: Sequence[HiddenRow]) -> Tensor:
     """States [B, T, D] as an any-order model has them: the special tokens are known first, then what is shown, from
     left to right, then what was said, in that order; and each hidden place asks without seeing the others."""
-    tokens, layout = reader.lay([row.tokens for row in rows], face="encoder")
-    special = sorted(reader.tokenizer.vocabulary.special)
+    tokens, layout = engine.lay([row.tokens for row in rows], face="encoder")
+    special = sorted(engine.tokenizer.vocabulary.special)
     step, group = np.zeros(tokens.shape, dtype=np.int32), np.zeros(tokens.shape, dtype=np.int32)
     for number, row in enumerate(rows):
         asked = np.isin(np.arange(len(row.tokens)), row.places)
@@ -95,24 +95,24 @@ def _in_order(reader: Reader, rows: Sequence[HiddenRow]) -> Tensor:
         group[number, row.places] = 1 + np.arange(len(row.places))
     turns, groups = (torch.from_numpy(column).to(tokens.device) for column in (step, group))
     layout = replace(layout, step=turns, group=groups)
-    states: Tensor = reader.model.backbone(tokens, layout, reader.model.rule.dense(layout))
+    states: Tensor = engine.model.backbone(tokens, layout, engine.model.rule.dense(layout))
     return states
 
 
 @torch.inference_mode()
-def say(reader: Reader, states: Tensor, rows: Sequence[HiddenRow], drawing: Drawing, *, before: bool = False) -> None:
+def say(engine: Engine, states: Tensor, rows: Sequence[HiddenRow], sampling: Sampling, *, before: bool = False) -> None:
     """One pass: states [B, T, D] of the rows' tokens."""
     owner = np.repeat(np.arange(len(rows)), [len(row.places) for row in rows])  # [N]
     asked = np.concatenate([row.places for row in rows]) - before  # [N]
     hidden = states[torch.from_numpy(owner).to(states.device), torch.from_numpy(asked).to(states.device)]  # [N, D]
     chances = np.concatenate([row.chances() for row in rows])
-    chunk = max(1, LOGITS_AT_ONCE // reader.model.config.vocabulary)
+    chunk = max(1, LOGITS_AT_ONCE // engine.model.config.vocabulary)
     tokens, nats = np.zeros(len(owner), dtype=np.int64), np.zeros(len(owner))
     for start in range(0, len(owner), chunk):
         part = slice(start, start + chunk)
-        logits = reader.model.logits(hidden[part]).float()
-        logits[:, reader.silent()] = -torch.inf
-        tokens[part] = drawing(logits, chances[part])
+        logits = engine.model.logits(hidden[part]).float()
+        logits[:, engine.silent()] = -torch.inf
+        tokens[part] = sampling(logits, chances[part])
         drawn = torch.from_numpy(tokens[part]).to(logits.device)[:, None]
         nats[part] = (logits.gather(1, drawn)[:, 0] - logits.logsumexp(-1)).cpu().numpy()
     for number, row in enumerate(rows):
@@ -120,14 +120,16 @@ def say(reader: Reader, states: Tensor, rows: Sequence[HiddenRow], drawing: Draw
             row.keep(tokens[owner == number], nats[owner == number])
 
 
-def write_masked(reader: Reader, texts: Sequence[GrowingText], writing: Writing, *, tell: Tell | None = None) -> None:
+def write_masked(
+    engine: Engine, texts: Sequence[GrowingText], options: GenerationOptions, *, tell: Tell | None = None
+) -> None:
     """Continues texts by so many [MASK]s behind them; more than half of what the model reads is written in parts."""
-    vocabulary, longest = reader.tokenizer.vocabulary, reader.model.config.length
+    vocabulary, longest = engine.tokenizer.vocabulary, engine.model.config.length
     while growing := [text for text in texts if text.left]:
         rows, counts = [], []
         for text in growing:
             count = min(text.left, longest // 2)
-            unmasking = writing.unmasking(count)
+            unmasking = options.unmasking(count)
             opening = len(text.opening)
             known = text.row(text.new)
             first = max(opening, len(known) - (longest - opening - count))
@@ -135,6 +137,6 @@ def write_masked(reader: Reader, texts: Sequence[GrowingText], writing: Writing,
             whole = np.append(shown, np.full(count, vocabulary.mask))
             rows.append(HiddenRow(whole, mask=vocabulary.mask, stream=text.stream, unmasking=unmasking))
             counts.append(count)
-        (tell or unmask)(reader, rows, writing.drawing)
+        (tell or unmask)(engine, rows, options.sampling)
         for text, row, count in zip(growing, rows, counts, strict=True):
             text.write(row.tokens[-count:])

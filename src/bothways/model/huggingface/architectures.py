@@ -301,7 +301,7 @@ def _answers_of(values: Mapping[str, Any], kind: str, *, left: bool) -> Answers 
     if problem == "multi_label_classification":
         return Answers(task, head, labels, "several", reads)
     if len(labels) == 1:
-        return Answers("match", head, labels, "number", reads)
+        return Answers("regress", head, labels, "number", reads)
     if problem == "regression":
         raise ModelError(f"config.json: problem_type is 'regression' of {len(labels)} numbers; Bothways loads one only")
     return Answers(task, head, labels, "one", reads)

@@ -14,7 +14,7 @@ class FinetuneConfig(Frozen):
     """What `bothways finetune` is told.
 
     model    a run, a Hugging Face folder, or a name of its hub
-    task     classify, match, tag, intent, relate, answer, choose or embed
+    task     classify, regress, tag, intent, relate, answer, choose or embed
     train    records: jsonl, csv or tsv
     dev      the same, to choose the best epoch by; left out, a share of `train` is held out by a hash of its texts
     test     the same, evaluated once, at the end

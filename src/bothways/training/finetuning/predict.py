@@ -17,7 +17,7 @@ from bothways.corpus.lines import Skip
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
 from bothways.inference.answering import logits_of
-from bothways.inference.engine import Reader
+from bothways.inference.engine import Engine
 from bothways.inference.language_model import folder_of
 from bothways.machine import dtype_of, precision_for
 from bothways.model import Answers, Model, local, read_saved
@@ -56,8 +56,8 @@ class Tuned:
             raise ModelError(f"{folder} was not fine-tuned: expected what bothways finetune leaves, a folder model/")
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model = saved.model.eval().to(device=device, dtype=dtype_of(precision_for(precision)))
-        reader = Reader(model, Tokenizer.load(folder), saved.trained)
-        return cls(TASKS[answers.task].like(answers), model, reader.tokenizer, answers, reader.length)
+        engine = Engine(model, Tokenizer.load(folder), saved.trained)
+        return cls(TASKS[answers.task].like(answers), model, engine.tokenizer, answers, engine.length)
 
     def encode(self, examples: Iterable[Example], skip: Skip = refuse) -> list[Asked]:
         """The examples as tokens, without their right answers.

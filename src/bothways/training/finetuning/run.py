@@ -55,7 +55,7 @@ Say = Callable[[str], object]
 
 
 @dataclass(slots=True)
-class Run:
+class FinetuneRun:
     """What a run holds while it goes on.
 
     parts  the encoded parts of every training example
@@ -113,7 +113,7 @@ def finetune(
     return config.out
 
 
-def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
+def set_up(config: FinetuneConfig, *, resume: bool) -> FinetuneRun:
     """Reads the data and the model, and puts the last checkpoint back; refuses before anything is computed."""
     task, folder = task_named(config.task), RunFolder(config.out)
     if resume and folder.config(FinetuneConfig).model_copy(update={"out": config.out}) != config:
@@ -136,7 +136,7 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
     model = model.to(device)
     precision = precision_for(config.precision)
     weights = Replicated(model, dtype_of(precision))
-    run = Run(
+    run = FinetuneRun(
         config=config,
         task=task,
         data=data,
@@ -159,7 +159,7 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> Run:
     return run
 
 
-def _read(run: Run, asked: Mapping[str, Sequence[Asked]]) -> dict[str, Any]:
+def _read(run: FinetuneRun, asked: Mapping[str, Sequence[Asked]]) -> dict[str, Any]:
     """What manifest.json says of the files, and of what read them."""
     data = run.data
     cut = {side: sum(any(part.cut for part in parts) for _, parts in some) for side, some in asked.items()}
@@ -216,7 +216,7 @@ def _expecting_the_mean(model: Model, data: Data) -> Model:
     return model
 
 
-def batches_of(run: Run) -> Callable[[int, float], list[Batch]]:
+def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
     """The micro-batches of a step: examples in an order of the epoch's own, several in a row."""
     weights = _weights_of_examples(run)
     device = run.model.table.device
@@ -239,7 +239,7 @@ def batches_of(run: Run) -> Callable[[int, float], list[Batch]]:
     return batches
 
 
-def _laid(run: Run, some: Sequence[int], weights: np.ndarray) -> Batch:
+def _laid(run: FinetuneRun, some: Sequence[int], weights: np.ndarray) -> Batch:
     """Some training examples as a batch; the choices of an example share a softmax, its texts are compared."""
     owner = np.repeat(some, [len(run.parts[i]) for i in some])
     groups = owner if run.data.answers.kind in ("choice", "pair", "likeness") else None
@@ -247,7 +247,7 @@ def _laid(run: Run, some: Sequence[int], weights: np.ndarray) -> Batch:
     return lay(parts, run.data.answers, weights=weights[owner], groups=groups).batch
 
 
-def _weights_of_examples(run: Run) -> np.ndarray:
+def _weights_of_examples(run: FinetuneRun) -> np.ndarray:
     """float64 [E]: 1, or for balanced classes what makes every class weigh the same."""
     golds = [example.gold for example in run.data.train]
     if run.config.class_weights == "equal":
@@ -256,7 +256,7 @@ def _weights_of_examples(run: Run) -> np.ndarray:
     return np.asarray(len(golds) / (len(labels) * counts[number]))
 
 
-def _fit(run: Run, stop: Callable[[], int], show: Show) -> int:
+def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
     """Trains to the end, or until patience ends; the step of the best epoch."""
     config = run.config
     told = TrainingConfig(
@@ -307,7 +307,7 @@ def _fit(run: Run, stop: Callable[[], int], show: Show) -> int:
     return _best(run) * run.steps
 
 
-def _counted(run: Run) -> Callable[[int, float], list[Batch]]:
+def _counted(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
     """The batches of a step; the FLOPs of reading them, forward and backward, are added up in the run's notes."""
     batches, config, notes = batches_of(run), run.model.config, run.state.notes
 
@@ -320,13 +320,13 @@ def _counted(run: Run) -> Callable[[int, float], list[Batch]]:
     return counted
 
 
-def _examples(run: Run, step: int) -> int:
+def _examples(run: FinetuneRun, step: int) -> int:
     """How many the step before `step` read: the last of an epoch may be smaller."""
     place = (step - 1) % run.steps
     return min(run.config.batch, len(run.parts) - place * run.config.batch)
 
 
-def _look(run: Run, show: Show) -> None:
+def _look(run: FinetuneRun, show: Show) -> None:
     """An epoch's score on the dev examples, and its checkpoint; the best and the last are kept."""
     run.model.eval()
     scores, _ = measure(run.tuned, run.dev)
@@ -338,19 +338,19 @@ def _look(run: Run, show: Show) -> None:
     run.folder.prune({_best(run) * run.steps})
 
 
-def _patience_ended(run: Run) -> bool:
+def _patience_ended(run: FinetuneRun) -> bool:
     """Whether so many epochs were no better than the best."""
     patience, scores = run.config.patience, run.state.notes.get("scores", [])
     return bool(patience and scores) and len(scores) - _best(run) >= (patience or 0)
 
 
-def _best(run: Run) -> int:
+def _best(run: FinetuneRun) -> int:
     """The number of the best epoch so far, from 1; of equals the first."""
     scores = run.state.notes["scores"]
     return 1 + max(range(len(scores)), key=lambda epoch: (scores[epoch], -epoch))
 
 
-def _finish(run: Run, best: int, show: Show) -> None:
+def _finish(run: FinetuneRun, best: int, show: Show) -> None:
     """Saves the best epoch's model, and asks it about the test examples."""
     found = next((path for path in checkpoints(run.folder.checkpoints) if path.name == f"step-{best}"), None)
     if found is None:

@@ -22,14 +22,14 @@ from bothways.reports import write_report
 from bothways.terminal import command
 from bothways.training.config import TrainingConfig
 from bothways.training.pretraining.batches import bits_per_nat, validation_rows
-from bothways.training.pretraining.setup import Run, networks_of
+from bothways.training.pretraining.setup import PretrainRun, networks_of
 from bothways.training.pretraining.showcase import samples
 
 COUNTED = 1 << 26  # tokens whose documents are measured for the report
 VERSIONS = ("torch", "numpy", "tokenizers", "safetensors")
 
 
-def begin(run: Run) -> None:
+def begin(run: PretrainRun) -> None:
     """Writes the manifest: what is trained, on what, with which versions, and what counting alone can do."""
     if not run.team.first:
         return
@@ -42,8 +42,8 @@ def begin(run: Run) -> None:
         | {"python": platform.python_version()},
         data={
             "fingerprint": run.shards.fingerprint,
-            "train": statistics.train.model_dump(include={"documents", "tokens", "bytes"}),
-            "validation": statistics.validation.model_dump(include={"documents", "tokens", "bytes"}),
+            "train": statistics.train.model_dump(include={"documents", "token_count", "bytes"}),
+            "validation": statistics.validation.model_dump(include={"documents", "token_count", "bytes"}),
         },
         model={"parameters": run.model.parameter_count(), **run.model.config.model_dump()},
         machine={
@@ -67,7 +67,7 @@ def count_baselines(shards: Shards, config: TrainingConfig) -> dict[str, dict[st
     return {name: {**asdict(baseline), "bits_per_byte": baseline.nats * factor} for name, baseline in found.items()}
 
 
-def finish(run: Run) -> None:
+def finish(run: PretrainRun) -> None:
     """Exports the model for the faces its objective trained, lets it speak, and writes the report."""
     weights = run.full_weights()
     if not run.team.first:
@@ -82,7 +82,7 @@ def finish(run: Run) -> None:
     write_report(run.folder.path)
 
 
-def _save(run: Run, name: str, weights: Mapping[str, Tensor], config: ModelConfig, trained: Trained) -> None:
+def _save(run: PretrainRun, name: str, weights: Mapping[str, Tensor], config: ModelConfig, trained: Trained) -> None:
     """The model's faces; or, under its name, another network."""
     path = run.folder.path
     folders = save_faces(
@@ -102,7 +102,7 @@ def _save(run: Run, name: str, weights: Mapping[str, Tensor], config: ModelConfi
         folders[0].parent.rmdir()
 
 
-def _card(run: Run, trained: Trained, weights: Mapping[str, Tensor], config: ModelConfig) -> Card:
+def _card(run: PretrainRun, trained: Trained, weights: Mapping[str, Tensor], config: ModelConfig) -> Card:
     manifest = run.folder.manifest()
     last = next(line for line in reversed(run.folder.lines()) if line["kind"] == "validation")
     baselines, data = manifest["baselines"], manifest["data"]["train"]
@@ -118,7 +118,7 @@ def _card(run: Run, trained: Trained, weights: Mapping[str, Tensor], config: Mod
         parameters=sum(weight.numel() for name, weight in weights.items() if not name.startswith("parts.")),
         about=f"{run.objective.about.summary} ({run.objective.about.paper})",
         facts={
-            "text": f"{data['documents']:,} documents, {data['tokens']:,} tokens, {data['bytes']:,} bytes",
+            "text": f"{data['documents']:,} documents, {data['token_count']:,} tokens, {data['bytes']:,} bytes",
             "fingerprint of the data": manifest["data"]["fingerprint"][:16],
             "training": f"{run.state.step:,} steps, {run.state.tokens:,} tokens read, {run.seconds / 60:.1f} minutes "
             f"on {manifest['machine']['processor']}, {run.team.count} process(es), {run.precision}",

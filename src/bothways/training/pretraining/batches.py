@@ -81,7 +81,7 @@ def validation_batches(objective: Objective, rows: Sequence[Row], config: Traini
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class ValidationBatches:
     """A quick question put to every model that can answer it, the same for all objectives that train the face.
 
     next  the next token, of every token of the text, left to right
@@ -93,7 +93,9 @@ class Probe:
     batches: list[Batch]
 
 
-def probes(objective: Objective, shards: Shards, rows: Sequence[Row], config: TrainingConfig) -> list[Probe]:
+def probes(
+    objective: Objective, shards: Shards, rows: Sequence[Row], config: TrainingConfig
+) -> list[ValidationBatches]:
     """The probes for the faces that the objective trains."""
     asked = {"decoder": ("next", "causal"), "encoder": ("fill", "mlm(replace=all-mask)")}
     found = []
@@ -102,7 +104,7 @@ def probes(objective: Objective, shards: Shards, rows: Sequence[Row], config: Tr
             continue  # it says no words
         name, expression = asked[face]
         probe = build(expression, shards.vocabulary)
-        found.append(Probe(name, probe, validation_batches(probe, rows, config)))
+        found.append(ValidationBatches(name, probe, validation_batches(probe, rows, config)))
     return found
 
 

@@ -20,7 +20,7 @@ from bothways.training.loop import Report, train
 from bothways.training.pretraining.artifacts import begin, finish
 from bothways.training.pretraining.batches import bits_per_nat
 from bothways.training.pretraining.config import PretrainConfig
-from bothways.training.pretraining.setup import Run, set_up, total_steps
+from bothways.training.pretraining.setup import PretrainRun, set_up, total_steps
 from bothways.training.processes import processes
 from bothways.training.schedule import decay_start
 from bothways.training.signals import signals
@@ -64,7 +64,7 @@ def pretrain(
         return run.folder.path
 
 
-def _fit(run: Run, stop: Callable[[], int], show: Show) -> None:
+def _fit(run: PretrainRun, stop: Callable[[], int], show: Show) -> None:
     if run.state.step == 0:
         _validate(run, show)
     total = run.state.notes.get("total") or total_steps(run) or _measure(run, stop, show)
@@ -80,7 +80,7 @@ def _fit(run: Run, stop: Callable[[], int], show: Show) -> None:
             save(run)
 
 
-def _measure(run: Run, stop: Callable[[], int], show: Show) -> int:
+def _measure(run: PretrainRun, stop: Callable[[], int], show: Show) -> int:
     """Trains a few steps under the clock; how many steps make the budget, validations included?
 
     Whatever is measured is the slowest process's, so that all of them come to the same number.
@@ -100,7 +100,7 @@ def _measure(run: Run, stop: Callable[[], int], show: Show) -> int:
     return run.state.step + max(1, int((seconds - spent - looks) / pace))
 
 
-def _steps(run: Run, total: int, stop: Callable[[], int], show: Show) -> Iterator[Report]:
+def _steps(run: PretrainRun, total: int, stop: Callable[[], int], show: Show) -> Iterator[Report]:
     """The loop, with a line of metrics for every step; saves and leaves when a signal came."""
     tokens = run.config.training.rows * run.config.training.length
     started = time.perf_counter()
@@ -144,7 +144,7 @@ def _as_many(processes: int) -> list[object]:
     return ["--processes", processes] if processes > 1 else []
 
 
-def save(run: Run) -> None:
+def save(run: PretrainRun) -> None:
     """A checkpoint; keeps the last two, the best, and the last before the learning rate falls."""
     run.state.notes |= {"seconds": round(run.seconds, 3), "names": list(run.work.names)}
     save_state(run.state, run.folder.checkpoints, write=run.team.first)
@@ -155,7 +155,7 @@ def save(run: Run) -> None:
     run.team.wait()
 
 
-def _validate(run: Run, show: Show) -> None:
+def _validate(run: PretrainRun, show: Show) -> None:
     """Validation loss of every objective, and the probes, as a line of metrics."""
     started = time.perf_counter()
     run.model.eval()

@@ -23,7 +23,13 @@ from bothways.terminal import command
 from bothways.training.config import TrainingConfig
 from bothways.training.loop import Work
 from bothways.training.optimiser import build_optimisers, rated
-from bothways.training.pretraining.batches import Probe, TrainingBatches, probes, validation_batches, validation_rows
+from bothways.training.pretraining.batches import (
+    TrainingBatches,
+    ValidationBatches,
+    probes,
+    validation_batches,
+    validation_rows,
+)
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.flops import Cost, cost_of
 from bothways.training.pretraining.replay import WithReplay
@@ -38,7 +44,7 @@ from bothways.visibility import named
 
 
 @dataclass(slots=True)
-class Run:
+class PretrainRun:
     """What a run holds while it goes on."""
 
     config: PretrainConfig
@@ -47,8 +53,8 @@ class Run:
     model: Model
     state: State
     work: Work
-    probes: list[Probe]
-    general: list[Probe]
+    probes: list[ValidationBatches]
+    general: list[ValidationBatches]
     validation: list[Batch]
     folder: RunFolder
     team: Processes
@@ -73,7 +79,7 @@ class Run:
         return whole
 
 
-def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
+def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> PretrainRun:
     """Opens, checks and builds everything; with `resume`, puts the last checkpoint back."""
     config.training.check_split(team.count)
     folder = RunFolder(config.out, writes=team.first)
@@ -98,7 +104,7 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Run:
     rows = rows_of(config, shards, replay)
     batches = TrainingBatches(rows, objective, training, team.rank, team.count, team.device)
     state = _state(model, training, dtype_of(precision), team)
-    run = Run(
+    run = PretrainRun(
         config=config,
         shards=shards,
         objective=objective,
@@ -211,7 +217,7 @@ def _state(model: Model, training: TrainingConfig, dtype: torch.dtype, team: Pro
     return State(weights, build_optimisers(optimiser, by_kind(weights, model), dtype=dtype))
 
 
-def total_steps(run: Run) -> int | None:
+def total_steps(run: PretrainRun) -> int | None:
     """The budget in steps; None for seconds, which only the clock can turn into steps."""
     budget, training = run.config.training.budget, run.config.training
     tokens = training.rows * training.length
@@ -262,7 +268,7 @@ def _check_unchanged(config: PretrainConfig, folder: RunFolder) -> None:
             )
 
 
-def _restore(run: Run) -> None:
+def _restore(run: PretrainRun) -> None:
     """Puts the right checkpoint back and forgets what came after it; a run killed before its first starts anew.
 
     Raises:
@@ -290,7 +296,7 @@ def _restore(run: Run) -> None:
     run.folder.cut(run.state.step if found else -1)
 
 
-def _choose(run: Run, found: Sequence[Path]) -> tuple[Path, int | None]:
+def _choose(run: PretrainRun, found: Sequence[Path]) -> tuple[Path, int | None]:
     """The checkpoint to go on from, and the run's steps if the budget changed.
 
     It is the last; under another budget with WSD, the last from before the learning rate fell.

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from bothways.batch import Row
-from bothways.inference import Loaded
-from bothways.inference.decoding.generate import way_of_writing
+from bothways.inference import LanguageModel
+from bothways.inference.decoding.generate import way_of_decoding
 from bothways.text import Tokenizer
 from bothways.text.characters import ALONE, LETTER, kind_of
 
@@ -65,17 +65,17 @@ class Sentence:
 
 
 def samples(
-    loaded: Loaded, rows: Sequence[Row], *, count: int = 4, generator: Loaded | None = None
+    loaded: LanguageModel, rows: Sequence[Row], *, count: int = 4, generator: LanguageModel | None = None
 ) -> dict[str, list[dict[str, Any]]]:
     """What the model was taught, of sentences spread over the rows; `generator` changes a word for it to find."""
-    chosen = _chosen(loaded.reader.tokenizer, rows, count)
-    trained = loaded.reader.trained
+    chosen = _chosen(loaded.engine.tokenizer, rows, count)
+    trained = loaded.engine.trained
     result: dict[str, list[dict[str, Any]]] = {"fills": [], "continuations": []}
     if trained.hidden is not None:
         result["fills"] = [_fill(loaded, sentence) for sentence in chosen]
-    if way_of_writing(trained) is not None and chosen:
+    if way_of_decoding(trained) is not None and chosen:
         prompts = [sentence.half(second="backward" in trained.decoding) for sentence in chosen]
-        texts = loaded.extend(prompts, max_new_tokens=CONTINUED, temperature=0.7, top_p=0.9, seed=0)
+        texts = loaded.generate(prompts, max_new_tokens=CONTINUED, temperature=0.7, top_p=0.9, seed=0)
         pairs = zip(prompts, texts, strict=True)
         result["continuations"] = [{"prompt": prompt, "text": text} for prompt, text in pairs]
     if "detect" in trained.decoding and generator is not None:
@@ -106,7 +106,7 @@ def _texts(tokenizer: Tokenizer, row: Row) -> Iterator[str]:
             yield from (line.strip() for line in lines[whole] if line.strip())
 
 
-def _fill(loaded: Loaded, sentence: Sentence) -> dict[str, Any]:
+def _fill(loaded: LanguageModel, sentence: Sentence) -> dict[str, Any]:
     text, word = sentence.masked
     (guesses,) = loaded.fill(text)
     return {
@@ -116,7 +116,7 @@ def _fill(loaded: Loaded, sentence: Sentence) -> dict[str, Any]:
     }
 
 
-def _detection(loaded: Loaded, generator: Loaded, sentence: Sentence) -> dict[str, Any]:
+def _detection(loaded: LanguageModel, generator: LanguageModel, sentence: Sentence) -> dict[str, Any]:
     """The sentence with a word put in by the generator, and the verdict on every word."""
     text, word = sentence.masked
     (guesses,) = generator.fill(text, top_k=10)
