@@ -11,7 +11,7 @@ import torch
 
 import bothways
 from bothways.errors import UsageError
-from bothways.evaluation.inspection.attention import Attention, Heads, attention, heads
+from bothways.evaluation.inspection.attention import AttentionMaps, Heads, attention, heads
 from bothways.evaluation.inspection.attention_page import render
 from bothways.inference.language_model import LanguageModel
 from bothways.model.attention import split_heads
@@ -89,8 +89,8 @@ def test_heads_are_means_over_places(model: LanguageModel) -> None:
             np.testing.assert_allclose(getattr(found.heads, name), getattr(many, name), atol=1e-4)
 
 
-def seen(tokens: list[str], weights: np.ndarray) -> Attention:
-    return Attention("all sides", tokens, np.array([token.startswith("[") for token in tokens]), weights)
+def seen(tokens: list[str], weights: np.ndarray) -> AttentionMaps:
+    return AttentionMaps("all sides", tokens, np.array([token.startswith("[") for token in tokens]), weights)
 
 
 def test_a_title_is_of_the_very_text_and_the_table_of_many() -> None:
