@@ -12,7 +12,7 @@ import pytest
 from bothways import load
 from bothways.cli.model import generate
 from bothways.errors import BothwaysError, ModelError, UsageError
-from bothways.inference.decoding.options import Options, GenerationOptions
+from bothways.inference.decoding.options import GenerationOptions, Options
 from tests.cli.conftest import Invoke
 
 

@@ -1,9 +1,8 @@
-"""Attention on a CPU: batched products over the tiles of the mask that hold anything visible.
+"""Attention on a CPU over those tiles of the mask that hold anything visible.
 
-In bfloat16 they are nearly twice as fast as PyTorch's fused attention, whose backward is slower there than in float32
-(docs/decisions.md); in float32 they are faster to train where enough of a row is hidden. A tile is small enough to stay
-in the processor's cache between its products, has no mask where all is visible, and is left out where nothing is:
-packed documents and causal rows cost what they show.
+A tile has no mask where all is visible, and is left out where nothing is: packed documents and causal rows cost what
+they show. In float32 a tile goes through PyTorch's fused attention; in bfloat16, where its backward is slower than in
+float32, through batched products that stay in the processor's cache, nearly twice as fast (docs/decisions.md).
 
 Letters: B rows, T tokens, H heads, E head width.
 """
@@ -12,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -25,7 +23,6 @@ from bothways.model.kernels import apply
 SIDE = 128  # of a tile, queries; keys come in multiples of it, so that few shapes are met: oneDNN keeps code for each
 SCORES = 2**20  # of a tile of whole rows over all heads: 2 MB
 WORTH = 0.9  # a row is cut up if that leaves less than this share of it
-WORTH_IN_FLOAT32 = 0.7  # and in float32, a batch; measured level at 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +37,6 @@ class Tile:
     keys: slice
     bias: Tensor | None
 
-    @property
-    def pairs(self) -> int:
-        """Of a query and a key, the same for every head."""
-        return int(np.prod([place.stop - place.start for place in (self.rows, self.queries, self.keys)]))
-
     def of_queries(self, x: Tensor) -> Tensor:
         """[B, H, T, E] -> a view [rows*H, queries, E]."""
         return x[self.rows, :, self.queries].flatten(0, 1)
@@ -55,15 +47,12 @@ class Tile:
 
 
 def faster_tiles(mask: Tensor, *, heads: int, dtype: torch.dtype) -> list[Tile] | None:
-    """The tiles of a boolean mask [B, 1, T, T]; None: PyTorch's fused attention is the faster way."""
-    if mask.device.type != "cpu" or dtype not in (torch.bfloat16, torch.float32):
+    """The tiles of a boolean mask [B, 1, T, T]; None: one fused call with the whole mask is as fast, or no other will
+    do (a compiler cannot follow tiles, which depend on the numbers in the mask)."""
+    if mask.device.type != "cpu" or torch.compiler.is_compiling():
         return None
-    if dtype == torch.bfloat16:
-        return tiles(mask, heads=heads, dtype=dtype)
-    if not torch.is_grad_enabled() or mask.shape[-1] <= SIDE:
-        return None
-    found = tiles(mask, heads=heads, dtype=dtype)
-    return found if sum(tile.pairs for tile in found) < WORTH_IN_FLOAT32 * mask.numel() else None
+    training_float32 = dtype == torch.float32 and torch.is_grad_enabled() and mask.shape[-1] > SIDE
+    return tiles(mask, heads=heads, dtype=dtype) if dtype == torch.bfloat16 or training_float32 else None
 
 
 def tiles(mask: Tensor, *, heads: int, dtype: torch.dtype = torch.bfloat16) -> list[Tile]:
@@ -111,45 +100,77 @@ class _AttendByTiles(Function):
         split = by_heads(qkv, heads)
         q, k = split[:2].contiguous() if rotary is None else rotary.turn(split[:2].contiguous())
         v = split[2].contiguous()
-        ctx.scale = q.shape[-1] ** -0.5
         context = torch.empty_like(v)
-        kept = []
-        for tile in tiles:
-            queries, keys = tile.of_queries(q), tile.of_keys(k)
-            weights = q.new_empty(*queries.shape[:2], keys.shape[1])
-            torch.baddbmm(weights, queries, keys.transpose(1, 2), beta=0, alpha=ctx.scale, out=weights)
-            if tile.bias is not None:
-                weights.unflatten(0, (-1, heads)).add_(tile.bias)
-            torch.softmax(weights, -1, out=weights)
-            torch.bmm(weights, tile.of_keys(v), out=tile.of_queries(context))
-            if ctx.needs_input_grad[0]:
-                kept.append(weights)
-        ctx.save_for_backward(q, k, v, *kept)
+        attend = _attend_by_products if qkv.dtype == torch.bfloat16 else _attend_fused
+        kept = [attend(tile, q, k, v, context) for tile in tiles]
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(q, k, v, context, *kept)
         ctx.rotary, ctx.tiles = rotary, tiles
         return context.transpose(1, 2).flatten(2)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        q, k, v, *kept = ctx.saved_tensors
+        q, k, v, context, *kept = ctx.saved_tensors
         rows, heads, length, head_width = q.shape
         grad = grads[0].view(rows, length, heads, head_width).transpose(1, 2).contiguous()
         split = q.new_zeros(3, *q.shape)
-        grad_q, grad_k, grad_v = split
-        for tile, weights in zip(ctx.tiles, kept, strict=True):
-            queries, keys, answer = tile.of_queries(q), tile.of_keys(k), tile.of_queries(grad)
-            _add_product(tile.of_keys(grad_v), weights.transpose(1, 2), answer)
-            scores = torch.bmm(answer, tile.of_keys(v).transpose(1, 2))
-            torch.ops.aten._softmax_backward_data.out(scores, weights, -1, scores.dtype, grad_input=scores)
-            _add_product(tile.of_queries(grad_q), scores, keys, ctx.scale)
-            _add_product(tile.of_keys(grad_k), scores.transpose(1, 2), queries, ctx.scale)
+        back = _back_by_products if q.dtype == torch.bfloat16 else _back_fused
+        for tile, one in zip(ctx.tiles, kept, strict=True):
+            back(tile, grad, (q, k, v), context, one, split)
         result = q.new_empty(rows, length, 3 * heads * head_width)
         parts = by_heads(result, heads)
         if ctx.rotary is None:
             parts[:2].copy_(split[:2])
         else:
             ctx.rotary.turn(split[:2], back=True, out=parts[:2])
-        parts[2].copy_(grad_v)
+        parts[2].copy_(split[2])
         return result, None, None, None
+
+
+def _attend_fused(tile: Tile, q: Tensor, k: Tensor, v: Tensor, context: Tensor) -> Tensor:
+    """Writes the tile's part of the context [B, H, T, E]; returns what backward needs: the log of the sums [.., Q]."""
+    rows, queries, keys = tile.rows, tile.queries, tile.keys
+    found, sums = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        q[rows, :, queries], k[rows, :, keys], v[rows, :, keys], attn_mask=tile.bias
+    )
+    context[rows, :, queries] = found
+    return cast("Tensor", sums)
+
+
+def _back_fused(tile: Tile, grad: Tensor, qkv: Sequence[Tensor], context: Tensor, sums: Tensor, split: Tensor) -> None:
+    """Adds the tile's gradients to `split` [3, B, H, T, E]."""
+    rows, (q, k, v) = tile.rows, qkv
+    at, to = (rows, slice(None), tile.queries), (rows, slice(None), tile.keys)
+    found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+        grad[at], q[at], k[to], v[to], context[at], sums, 0.0, False, attn_mask=tile.bias
+    )
+    for total, place, more in zip(split, (at, to, to), found, strict=True):
+        total[place] += more
+
+
+def _attend_by_products(tile: Tile, q: Tensor, k: Tensor, v: Tensor, context: Tensor) -> Tensor:
+    """As `_attend_fused`; what backward needs are the weights [rows*H, queries, keys]."""
+    queries, keys = tile.of_queries(q), tile.of_keys(k)
+    weights = q.new_empty(*queries.shape[:2], keys.shape[1])
+    torch.baddbmm(weights, queries, keys.transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5, out=weights)
+    if tile.bias is not None:
+        weights.unflatten(0, (-1, q.shape[1])).add_(tile.bias)
+    torch.softmax(weights, -1, out=weights)
+    torch.bmm(weights, tile.of_keys(v), out=tile.of_queries(context))
+    return weights
+
+
+def _back_by_products(
+    tile: Tile, grad: Tensor, qkv: Sequence[Tensor], context: Tensor, weights: Tensor, split: Tensor
+) -> None:
+    """As `_back_fused`."""
+    (q, k, v), (grad_q, grad_k, grad_v), scale = qkv, split, grad.shape[-1] ** -0.5
+    queries, keys, answer = tile.of_queries(q), tile.of_keys(k), tile.of_queries(grad)
+    _add_product(tile.of_keys(grad_v), weights.transpose(1, 2), answer)
+    scores = torch.bmm(answer, tile.of_keys(v).transpose(1, 2))
+    torch.ops.aten._softmax_backward_data.out(scores, weights, -1, scores.dtype, grad_input=scores)
+    _add_product(tile.of_queries(grad_q), scores, keys, scale)
+    _add_product(tile.of_keys(grad_k), scores.transpose(1, 2), queries, scale)
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor, scale: float = 1.0) -> None:
