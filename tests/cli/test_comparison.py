@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bothways.cli.comparison import Display
+from bothways.cli.comparison import CompareDisplay
 from bothways.errors import UsageError
 from tests.cli.conftest import SMALL, Invoke
 
@@ -49,7 +49,7 @@ def test_what_goes_on_is_said_now_and_then(capsys: pytest.CaptureFixture[str], m
     """Of four runs and a trial: one was done before, one has ended, one is resumed, one begins."""
     now = [0.0]
     monkeypatch.setattr("bothways.cli.comparison.time.monotonic", lambda: now[0])
-    display = Display(quiet=False)
+    display = CompareDisplay(quiet=False)
     for run in ("before", "mlm, seed 0", "causal, seed 0", "mlm, seed 1"):
         display.plan(run, 1.0)
     display.plan("mlm, rate x 1", 0.5)
@@ -70,5 +70,5 @@ def test_what_goes_on_is_said_now_and_then(capsys: pytest.CaptureFixture[str], m
         "0:03:10  causal, seed 0: done",
         "0:05:30  running: mlm, seed 0 25%; about 0:14:00 of training to go",
     ]
-    Display(quiet=True).say("nothing")
+    CompareDisplay(quiet=True).say("nothing")
     assert capsys.readouterr().out == ""
