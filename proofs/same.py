@@ -313,13 +313,14 @@ def checkout(commit: str, folder: Path) -> Path:
     return folder
 
 
-def work_through(side: Side, only: list[str], given: Path) -> dict[str, Any]:
-    """{what was looked at: what it gave}."""
+def work_through(side: Side, only: list[str], given: Path) -> dict[str, dict[str, Any]]:
+    """{check: {what was looked at: what it gave}}."""
     side.work.mkdir()
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for name in only:
+        results[name] = {}
         for label, value in CHECKS[name](side, given):
-            results[f"{name}: {label}"] = json.loads(json.dumps(value))
+            results[name][label] = json.loads(json.dumps(value))
             print(".", end="", flush=True, file=sys.stderr)
     side.close()
     return results
@@ -362,19 +363,20 @@ def main() -> None:
         write_texts(work / "given")
         if "families" in only:
             write_families(work / "given" / "families")
-        kept = given.keep and given.keep / f"{given.before}-{'-'.join(only)}.json"
+        kept = {name: given.keep / f"{given.before}-{name}.json" for name in only} if given.keep else {}
         after = Side(ROOT, work / "after", renamed=True)
         running = pool.submit(work_through, after, only, work / "given")
-        if kept and kept.is_file():
-            results = json.loads(kept.read_text(encoding="utf-8"))
+        if kept and all(file.is_file() for file in kept.values()):
+            found = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in kept.items()}
         else:
             source = checkout(given.before, work / "source")
-            results = work_through(Side(source, work / "before", renamed=False), only, work / "given")
-        if kept:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps(results), encoding="utf-8")
+            found = work_through(Side(source, work / "before", renamed=False), only, work / "given")
+        for name, file in kept.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(found[name]), encoding="utf-8")
         now = running.result()
-    told = {label: difference(renew(value), now.get(label)) for label, value in results.items()}
+    pairs = [(name, label, value) for name, some in found.items() for label, value in some.items()]
+    told = {f"{name}: {label}": difference(renew(value), now[name].get(label)) for name, label, value in pairs}
     for label, wrong in told.items():
         print(f"{'same     ' if wrong is None else 'DIFFERENT'} {label}{'' if wrong is None else f': {wrong}'}")
     same = sum(wrong is None for wrong in told.values())
