@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from bothways.inference.examples import Encoded
 from torch import Tensor, nn
 
 from bothways.corpus.records import read_records
-from bothways.inference.examples import Encoded
+from bothways.tasks.reading import Asked
 from bothways.tasks.task import Heard
 from bothways.training.finetuning import FinetuneConfig, finetune
-from bothways.training.finetuning.data import Asked
 from bothways.training.finetuning.run import Run, set_up
 from bothways.training.run_folder import RunFolder
 

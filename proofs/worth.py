@@ -40,10 +40,10 @@ from bothways.evaluation.comparison.finetuned_metric import untrained_run
 from bothways.evaluation.comparison.metrics import Items
 from bothways.evaluation.comparison.statistics import Compared, compared
 from bothways.tasks import task_named
+from bothways.tasks.reading import read_examples
 from bothways.tasks.records import refuse
 from bothways.tasks.task import Example
 from bothways.training.finetuning import FinetuneConfig, finetune
-from bothways.training.finetuning.data import read_examples
 from bothways.training.finetuning.predict import Tuned, measure
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.run_folder import RunFolder
@@ -115,7 +115,7 @@ def tuned(proof: Proof, name: str, rows: int, arm: str, seed: int) -> tuple[np.n
     trained(best)
     model = Tuned.load(work / f"{best:g}")
     _, examples = read_examples(model.task, files["test"], said={}, skip=refuse)
-    found = model.task.items(examples, measure(model, model.encode(examples))[1], model.answers)
+    found = model.task.items(examples, measure(model, model.encode(examples))[1], model.head)
     shutil.rmtree(work)
     return found
 

@@ -89,6 +89,7 @@ class Target:
     labels  [N] the right answers; [N, C] where several of C may be right
     weight  one number, or one a target; the loss is the weighted mean; 0: only there to fill up
     name    what the loss is called in reports; equal names are summed together
+    of      [N] in a Sample, what is predicted there, for whoever decodes it: the number of a word, a token of a context
     group   [N] targets of one number, 0 or more, share a softmax (a span's places, the choices of a question), in a
             Batch across its rows; None: none do
     """
@@ -99,15 +100,23 @@ class Target:
     weight: np.ndarray | Tensor | float = 1.0
     name: str = "loss"
     group: np.ndarray | Tensor | None = None
+    of: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row after corrupt -> arrange -> predict; numpy columns [T]."""
+    """One row after corrupt -> arrange -> predict, or an example of a task; numpy columns [T].
+
+    cut  how many tokens of the text were left out, since the model reads no more
+    """
 
     tokens: np.ndarray
     layout: Layout
     targets: tuple[Target, ...]
+    cut: int = 0
+
+    def __len__(self) -> int:
+        return len(self.tokens)
 
     def padded(self, length: int) -> Sample:
         """The same with padding behind it; what token stands there is read by nobody."""

@@ -14,7 +14,7 @@ from bothways.batch import Batch, Sample
 from bothways.errors import ModelError, UsageError
 from bothways.evaluation.inspection.attention import attention
 from bothways.inference import LanguageModel
-from bothways.model import Trained
+from bothways.model import Abilities
 from bothways.training.finetuning.save import find_body
 from bothways.visibility import Layout, ahead, listed, named, ordered, same_place, within
 from tests.inference.made import ENGLISH, load, make_run
@@ -26,7 +26,7 @@ TEXT = ENGLISH[0]
 @pytest.fixture(scope="module", params=["decoder", "encoder"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     hidden = "in place" if request.param == "encoder" else None
-    trained = Trained("mine", (request.param,), hidden, rule=NEAR.name)
+    trained = Abilities("mine", (request.param,), hidden, rule=NEAR.name)
     return make_run(tmp_path_factory.mktemp("rules") / request.param, trained)
 
 

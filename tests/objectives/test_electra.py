@@ -15,6 +15,7 @@ from bothways.batch import Batch, Row
 from bothways.errors import UsageError
 from bothways.model import Model, ModelConfig, architecture, read_saved, save_faces
 from bothways.model.generator import generator_shape
+from bothways.model.heads.copied import copied_or_predicted
 from bothways.objectives import Objective, build
 from bothways.objectives.electra import DIFFERENCE, GENERATOR
 from bothways.training.config import OptimiserConfig, ScheduleConfig, TrainingConfig
@@ -161,7 +162,9 @@ def test_all_tokens_mlm_mixes_copying_and_saying() -> None:
     share = model.logits(hidden).softmax(-1)
     copy = torch.sigmoid(hidden @ gate.logit.weight[0])
     chance = copy * (reads == labels) + (1 - copy) * share[torch.arange(6), labels]
-    found = gate.loss(hidden, model.logits(hidden), reads=reads, labels=labels, weights=weights)
+    found = copied_or_predicted(
+        gate.logit(hidden)[:, 0], model.logits(hidden), reads=reads, labels=labels, weight=weights
+    )
     assert torch.allclose(found, -(chance.log() * weights).sum(), rtol=1e-5)
 
 

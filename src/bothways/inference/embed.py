@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bothways.batch import Reads
 from bothways.inference.engine import Engine
-from bothways.model import SentenceModules, Trained
+from bothways.model import Abilities, SentenceModules
 from bothways.visibility import ordered
 
 STEPS: dict[Reads, Callable[[Tensor], Tensor]] = {
@@ -55,7 +55,7 @@ def _read(engine: Engine, texts: Sequence[str], modules: SentenceModules | None)
     return np.concatenate([_pooled(engine, texts, direction, modules) for direction in directions], axis=2)
 
 
-def reading(trained: Trained) -> Reads | None:
+def reading(trained: Abilities) -> Reads | None:
     """How a plain text is read by a model that was taught so; None: it was taught no way."""
     return next(iter(readings(trained)), None)
 
@@ -72,7 +72,7 @@ def one_reading(engine: Engine) -> Reads:
     return reads
 
 
-def readings(trained: Trained) -> tuple[Reads, ...]:
+def readings(trained: Abilities) -> tuple[Reads, ...]:
     """Every way that a model was taught to read a plain text; the best first."""
     ways: list[Reads] = ["all sides"] if trained.hidden is not None or "encoder" in trained.faces else []
     if "decoder" in trained.faces:

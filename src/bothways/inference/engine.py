@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bothways.errors import ModelError, UsageError
-from bothways.model import Cache, Model, SentenceModules, Trained
+from bothways.model import Abilities, Cache, Model, SentenceModules
 from bothways.text import Tokenizer
 from bothways.text.template import Tokens
 from bothways.visibility import Layout, ordered
@@ -42,14 +42,15 @@ class Engine:
 
     model: Model
     tokenizer: Tokenizer
-    trained: Trained
+    trained: Abilities
     sentence: SentenceModules | None = None
 
     @property
     def about(self) -> str:
         """In a few words, for whoever prints it."""
         config, trained = self.model.config, self.trained
-        kind = trained.answers.task if trained.answers else " and ".join(trained.faces) or f"body, {trained.reads}"
+        tasks = ", ".join(head.task for head in trained.heads.values())
+        kind = tasks or " and ".join(trained.faces) or f"body, {trained.reads}"
         size = sum(parameter.numel() for parameter in self.model.parameters()) / 1e6
         what = f"{config.layers} layers of {config.width}, {size:.1f} million weights, {config.vocabulary} tokens"
         return f"{kind}: {what}, {config.length} read at once; {self.model.table.dtype} on {self.device}"

@@ -19,26 +19,20 @@ from bothways.inference.embed import embed, layers
 from bothways.inference.engine import Engine
 from bothways.inference.fill import Guess, fill
 from bothways.inference.infill import Gap, infill
-from bothways.inference.intents import Intended, intent
-from bothways.inference.labelling import (
-    Choice,
-    Label,
-    Tagged,
-    Text,
-    answer,
-    choose,
-    classify,
-    regress,
-    tag,
-)
-from bothways.inference.relating import relate
+from bothways.inference.pipeline import predict
 from bothways.inference.saving import save
 from bothways.inference.score import score
-from bothways.inference.spans import Span
 from bothways.model import local, read_saved, read_sentence_modules
+from bothways.tasks.answer import Span
+from bothways.tasks.choose import Choice
+from bothways.tasks.classify import Score
+from bothways.tasks.intent import Intended
+from bothways.tasks.predictions import Label
+from bothways.tasks.tag import Tagged
 from bothways.text import Tokenizer
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+Text = str | tuple[str, str]
 FACES = ("encoder", "decoder", "body", "model")
 
 
@@ -200,60 +194,68 @@ class LanguageModel:
         return np.asarray(found[0]) if isinstance(texts, str) else found
 
     @overload
-    def classify(self, texts: Text) -> Label: ...
+    def classify(self, texts: Text, *, head: str | None = None) -> Label: ...
     @overload
-    def classify(self, texts: list[str] | list[tuple[str, str]]) -> list[Label]: ...
-    def classify(self, texts: Text | list[str] | list[tuple[str, str]]) -> Label | list[Label]:
+    def classify(self, texts: list[str] | list[tuple[str, str]], *, head: str | None = None) -> list[Label]: ...
+    def classify(
+        self, texts: Text | list[str] | list[tuple[str, str]], *, head: str | None = None
+    ) -> Label | list[Label]:
         """The label of a text or of a pair (Label: label, probabilities); of a model fine-tuned to classify."""
-        found = classify(self.engine, several_or_pairs(texts))
+        found = predict(self.engine, "classify", several_or_pairs(texts), head=head)
         return found[0] if isinstance(texts, str | tuple) else found
 
     @overload
-    def regress(self, texts: Text) -> float: ...
+    def regress(self, texts: Text, *, head: str | None = None) -> float: ...
     @overload
-    def regress(self, texts: list[str] | list[tuple[str, str]]) -> np.ndarray: ...
-    def regress(self, texts: Text | list[str] | list[tuple[str, str]]) -> float | np.ndarray:
+    def regress(self, texts: list[str] | list[tuple[str, str]], *, head: str | None = None) -> np.ndarray: ...
+    def regress(
+        self, texts: Text | list[str] | list[tuple[str, str]], *, head: str | None = None
+    ) -> float | np.ndarray:
         """The number of a text or of a pair, float32 [texts] of several; of a model fine-tuned to match."""
-        found = regress(self.engine, several_or_pairs(texts))
+        scores: list[Score] = predict(self.engine, "regress", several_or_pairs(texts), head=head)
+        found = np.array([one.score for one in scores], dtype=np.float32)
         return float(found[0]) if isinstance(texts, str | tuple) else found
 
     @overload
-    def tag(self, texts: str) -> Tagged: ...
+    def tag(self, texts: str, *, head: str | None = None) -> Tagged: ...
     @overload
-    def tag(self, texts: list[str]) -> list[Tagged]: ...
-    def tag(self, texts: str | list[str]) -> Tagged | list[Tagged]:
+    def tag(self, texts: list[str], *, head: str | None = None) -> list[Tagged]: ...
+    def tag(self, texts: str | list[str], *, head: str | None = None) -> Tagged | list[Tagged]:
         """The words of a text with their tags and the names they make up; of a model fine-tuned to tag."""
-        found = tag(self.engine, several(texts))
+        found = predict(self.engine, "tag", several(texts), head=head)
         return found[0] if isinstance(texts, str) else found
 
     @overload
-    def intent(self, texts: str) -> Intended: ...
+    def intent(self, texts: str, *, head: str | None = None) -> Intended: ...
     @overload
-    def intent(self, texts: list[str]) -> list[Intended]: ...
-    def intent(self, texts: str | list[str]) -> Intended | list[Intended]:
+    def intent(self, texts: list[str], *, head: str | None = None) -> list[Intended]: ...
+    def intent(self, texts: str | list[str], *, head: str | None = None) -> Intended | list[Intended]:
         """What a text is for and the slots of its words (Intended: as Tagged, with intent and intent_probability); of a
         model fine-tuned to intent."""
-        found = intent(self.engine, several(texts))
+        found = predict(self.engine, "intent", several(texts), head=head)
         return found[0] if isinstance(texts, str) else found
 
     @overload
-    def relate(self, texts: str) -> Label: ...
+    def relate(self, texts: str, *, head: str | None = None) -> Label: ...
     @overload
-    def relate(self, texts: list[str]) -> list[Label]: ...
-    def relate(self, texts: str | list[str]) -> Label | list[Label]:
+    def relate(self, texts: list[str], *, head: str | None = None) -> list[Label]: ...
+    def relate(self, texts: str | list[str], *, head: str | None = None) -> Label | list[Label]:
         """How the two things of a text are related, "The <e1>company</e1> makes <e2>chairs</e2>."; of a model
         fine-tuned to relate."""
-        found = relate(self.engine, several(texts))
+        found = predict(self.engine, "relate", several(texts), head=head)
         return found[0] if isinstance(texts, str) else found
 
-    def answer(self, question: str, context: str) -> Span:
+    def answer(self, question: str, context: str, *, head: str | None = None) -> Span:
         """The span of the context that answers (Span: text, start, end, probability, margin), or none; of a model
         fine-tuned to answer."""
-        return answer(self.engine, question, context)
+        found: Span = predict(self.engine, "answer", [(question, context)], head=head)[0]
+        return found
 
-    def choose(self, question: str, choices: list[str], *, context: str = "") -> Choice:
+    def choose(self, question: str, choices: list[str], *, context: str = "", head: str | None = None) -> Choice:
         """Which of the texts (Choice: choice, probabilities); of a model fine-tuned to choose."""
-        return choose(self.engine, question, several(choices, "choice"), context=context)
+        inputs = (question, several(choices, "choice"), context)
+        found: Choice = predict(self.engine, "choose", [inputs], head=head)[0]
+        return found
 
     @overload
     def detect(self, texts: str) -> list[Verdict]: ...

@@ -13,7 +13,7 @@ import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
 from bothways.errors import UsageError
-from bothways.model.heads import Replaced
+from bothways.model.heads.replaced import ReplacedHead
 from bothways.objectives.arrangements import together
 from bothways.objectives.corruptions import Mask
 from bothways.objectives.masked import masking
@@ -78,7 +78,7 @@ def rtd(vocabulary: Vocabulary, *, rate: float, corpus: Corpus | None, about: Ab
         arrange=together,
         predict=original_or_replaced,
         about=about,
-        heads={"replaced": Replaced},
+        heads={"replaced": ReplacedHead},
     )
 
 

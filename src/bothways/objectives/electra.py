@@ -19,7 +19,8 @@ from bothways.batch import Batch, Losses, Sample, Target, Vocabulary
 from bothways.errors import UsageError, unknown
 from bothways.model import Model, ModelConfig
 from bothways.model.generator import Generator, generator_shape, standing_alone
-from bothways.model.heads import Copied, Replaced
+from bothways.model.heads.copied import CopiedHead, copied_or_predicted
+from bothways.model.heads.replaced import ReplacedHead
 from bothways.objectives.arrangements import together
 from bothways.objectives.corruptions import Rate
 from bothways.objectives.masked import masking
@@ -87,7 +88,7 @@ def electra(
         predict=_Questions(predict, weight),
         about=_about(detects),
         loss=_LOSSES[sharing == "disentangled"],
-        heads={"replaced": Replaced} if detects else {"copied": Copied} if predict == "all-words" else {},
+        heads={"replaced": ReplacedHead} if detects else {"copied": CopiedHead} if predict == "all-words" else {},
         parts=_parts(generator, layers, sharing),
         names=(GENERATOR, PREDICT[predict]),
         flops=partial(_flops, width=generator, layers=layers),
@@ -195,13 +196,13 @@ def _judged(model: Model, hidden: Tensor, tokens: Tensor, question: Target) -> t
     """What the model says of the filled text: hidden [B*T, D], tokens [B*T]."""
     at, labels, weights = (torch.as_tensor(column) for column in (question.at, question.labels, question.weight))
     states = hidden.index_select(0, at)
-    if question.head == "replaced":
-        head: Any = model.heads["replaced"]
-        return head.loss(states, tokens[at] != labels, weights), weights.sum()
     if "copied" in model.heads:
-        gate: Any = model.heads["copied"]
-        return gate.loss(states, model.logits(states), reads=tokens[at], labels=labels, weights=weights), weights.sum()
-    return model.words.loss(states, model.table, labels, weights), weights.sum()
+        gate = model.head("copied").logits(states, question)
+        words = model.logits(states)
+        return copied_or_predicted(gate, words, reads=tokens[at], labels=labels, weight=weights), weights.sum()
+    if question.head == "replaced":
+        question = but(question, labels=tokens[at] != labels)
+    return model.head(question.head).loss_at(states, question)
 
 
 _LOSSES = {kind: partial(_loss, disentangled=kind) for kind in (False, True)}  # one object each, so that they compare

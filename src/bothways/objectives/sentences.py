@@ -23,7 +23,7 @@ from functools import partial
 import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
-from bothways.model.heads import Sentences
+from bothways.model.heads.sentences import SentencesHead
 from bothways.objectives.arrangements import together
 from bothways.objectives.objective import Corrupted, Corruption, Objective, sides
 from bothways.objectives.predictions import in_place
@@ -135,7 +135,7 @@ def _asking(cut: Cut, words: Objective, vocabulary: Vocabulary) -> Objective:
         corrupt=InHalves(words.corrupt, cut, vocabulary),
         arrange=partial(together, segments=(0, 1)),
         predict=_with_halves,
-        heads={"sentences": Sentences},
+        heads={"sentences": SentencesHead},
         names=(words.name, "sentences"),
         segments=2,
         about=but(

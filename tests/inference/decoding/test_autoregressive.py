@@ -18,7 +18,7 @@ from bothways.inference.decoding.beams import search
 from bothways.inference.decoding.generate import _draw, way_of_decoding
 from bothways.inference.decoding.options import GenerationOptions, GrowingText, Options
 from bothways.inference.decoding.sampling import repeating
-from bothways.model import Trained
+from bothways.model import Abilities
 from tests.inference.decoding.explicit import greedy, next_logits
 from tests.inference.made import CAUSAL, DIFFUSION, ENGLISH, HYBRID, MLM, PREFIX, UNILM1, UNILM2, load, make_run
 
@@ -174,11 +174,11 @@ def test_what_repeats(written: list[int], run: int, token: int) -> None:
         (UNILM2, "pseudo-mask", None),
         (MLM, None, None),
         (DIFFUSION, "unmask", "unmask"),
-        (Trained("x", ("decoder", "encoder"), "in place", {"unmask": 0}), "decoder", "unmask"),
-        (Trained("x", ("encoder",), "in place", {"unmask": 0, "blocks": 4}), "blocks", "blocks"),
+        (Abilities("x", ("decoder", "encoder"), "in place", {"unmask": 0}), "decoder", "unmask"),
+        (Abilities("x", ("encoder",), "in place", {"unmask": 0, "blocks": 4}), "blocks", "blocks"),
     ],
 )
-def test_the_way_of_writing(trained: Trained, way: str | None, in_steps: str | None) -> None:
+def test_the_way_of_writing(trained: Abilities, way: str | None, in_steps: str | None) -> None:
     assert way_of_decoding(trained) == way
     assert way_of_decoding(trained, in_steps=True) == in_steps
 
@@ -241,8 +241,8 @@ def test_a_prompt_longer_than_the_model_goes_on_from_its_newer_half(
     )
 
 
-BACKWARD = Trained("reversed", (), None)
-DETECTS = Trained("electra", ("encoder",), None, {"detect": 0})
+BACKWARD = Abilities("reversed", (), None)
+DETECTS = Abilities("electra", ("encoder",), None, {"detect": 0})
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ DETECTS = Trained("electra", ("encoder",), None, {"detect": 0})
     ],
 )
 def test_what_was_not_taught_is_refused_and_what_was_is_named(
-    trained: Trained, question: Callable[[LanguageModel], str], message: str, tmp_path: Path
+    trained: Abilities, question: Callable[[LanguageModel], str], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=f"{message}.*Pretrain one with the objective"):
         question(load(make_run(tmp_path / "run", trained, heads=["replaced"] if trained == DETECTS else [])))

@@ -13,7 +13,7 @@ from bothways.errors import ModelError
 from bothways.inference import LanguageModel
 from bothways.inference.decoding.block_diffusion import CleanBlocks
 from bothways.inference.engine import Engine
-from bothways.model import Trained
+from bothways.model import Abilities
 from bothways.visibility import Layout, ordered
 from tests.inference.made import BLOCKS, ENGLISH, load, make_run
 
@@ -111,8 +111,8 @@ def test_steps_are_shared_by_the_blocks(
 
 def test_one_block_as_long_as_the_model_is_plain_unmasking(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("runs")
-    whole = load(make_run(folder / "a", Trained("b", (), None, {"blocks": 99}), length=16))
-    plain = load(make_run(folder / "b", Trained("m", ("encoder",), "in place", {"unmask": 0}), length=16))
+    whole = load(make_run(folder / "a", Abilities("b", (), None, {"blocks": 99}), length=16))
+    plain = load(make_run(folder / "b", Abilities("m", ("encoder",), "in place", {"unmask": 0}), length=16))
     own = whole.engine.tokenizer
     count = 15 - len(own.encode("A small"))
     asked = {"max_new_tokens": count, "temperature": 0}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from bothways.model import Card, Trained
+from bothways.model import Abilities, Card
 from tests.model.small import MODERN
 
 CARD = Card(
     name="first",
-    trained=Trained("hybrid", ("encoder", "decoder"), "in place"),
+    trained=Abilities("hybrid", ("encoder", "decoder"), "in place"),
     config=MODERN,
     parameters=1_234_567,
     about="the next word in causal rows, the hidden word at its place in masked rows (after GPT-BERT)",
@@ -23,7 +23,7 @@ CARD = Card(
 )
 
 
-def but(trained: Trained) -> Card:
+def but(trained: Abilities) -> Card:
     return Card("run", trained, MODERN, 1_000_000, "about it")
 
 
@@ -40,7 +40,7 @@ def test_front_matter_is_what_the_hub_expects(face: str, task: str) -> None:
 
 
 def test_an_objective_with_signs_that_yaml_reads_is_quoted() -> None:
-    card = but(Trained("1/2 causal + 1/2 mlm(rate=0.3->0.15): #x", ("encoder", "decoder"), "in place"))("encoder")
+    card = but(Abilities("1/2 causal + 1/2 mlm(rate=0.3->0.15): #x", ("encoder", "decoder"), "in place"))("encoder")
     front = yaml.safe_load(card.split("---")[1])
     assert front["tags"][1] == "objective: 1/2 causal + 1/2 mlm(rate=0.3->0.15): #x"
 
@@ -73,19 +73,19 @@ def test_the_code_is_python_and_asks_for_no_remote_code(face: str) -> None:
 
 
 def test_limits_name_what_was_not_taught() -> None:
-    causal = but(Trained("causal", ("decoder",), None))("decoder")
+    causal = but(Abilities("causal", ("decoder",), None))("decoder")
     assert (
         "not one that teaches to fill in hidden words: mlm or hybrid is" in causal and "continue a text" not in causal
     )
-    mlm = but(Trained("mlm", ("encoder",), "in place"))("encoder")
+    mlm = but(Abilities("mlm", ("encoder",), "in place"))("encoder")
     assert "not one that teaches to continue a text: causal or hybrid is" in mlm and "hidden words" not in mlm
     assert "teaches" not in CARD("encoder")
 
 
 def test_a_card_says_when_the_mask_is_answered_one_place_before() -> None:
-    assert "one place before its mask" in but(Trained("gpt-bert", ("decoder",), "before"))("decoder")
+    assert "one place before its mask" in but(Abilities("gpt-bert", ("decoder",), "before"))("decoder")
 
 
 def test_a_body_says_that_its_mask_must_be_brought() -> None:
-    text = but(Trained("reversed", (), None))("body")
+    text = but(Abilities("reversed", (), None))("body")
     assert "objective reversed gives no face" in text and "A mask of one's own" in text

@@ -11,8 +11,8 @@ from bothways.corpus import Shards
 from bothways.corpus.exclude import Exclusion
 from bothways.evaluation.comparison.measure import Questions
 from bothways.tasks import task_named
+from bothways.tasks.reading import read_examples
 from bothways.tasks.records import Skipped
-from bothways.training.finetuning.data import read_examples
 
 TOKENS_AT_ONCE = 2**20
 

@@ -10,7 +10,7 @@ from bothways.corpus.lines import refuse
 from bothways.errors import DataError
 from bothways.evaluation.probes import BAD, GOOD, PARADIGM, Records
 from bothways.tasks import task_named
-from bothways.training.finetuning.data import read_examples
+from bothways.tasks.reading import read_examples
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from bothways.config import Frozen
 from bothways.corpus import Shards
 from bothways.errors import UsageError
 from bothways.evaluation.comparison.metrics import ScoredItems, Yardstick
-from bothways.model import Model, Trained, save_faces
+from bothways.model import Abilities, Model, save_faces
 from bothways.tasks import task_named
+from bothways.tasks.reading import check_known, read_examples
 from bothways.tasks.records import Skipped
 from bothways.training.finetuning import FinetuneConfig, finetune
-from bothways.training.finetuning.data import check_known, read_examples
 from bothways.training.finetuning.predict import Tuned, measure
 from bothways.training.pretraining import PretrainConfig
 
@@ -58,9 +58,9 @@ def tuned_answers(run: Path, files: TaskFiles, *, seed: int) -> ScoredItems:
         finetune(FinetuneConfig(model=str(run), task=files.task, train=files.train, out=out, seed=seed, skip_bad=True))
         tuned, skip = Tuned.load(out), Skipped()
         _, examples = read_examples(tuned.task, files.test, said={}, skip=skip)
-        asked = tuned.encode(check_known(tuned.task, examples, tuned.answers, skip), skip)
+        asked = tuned.encode(check_known(tuned.task, examples, tuned.head, skip), skip)
         _, said = measure(tuned, asked)
-        return ScoredItems(*tuned.task.items([example for example, _ in asked], said, tuned.answers))
+        return ScoredItems(*tuned.task.items([example for example, _ in asked], said, tuned.head))
 
 
 def untrained_run(config: PretrainConfig, place: Path) -> Path:
@@ -72,7 +72,7 @@ def untrained_run(config: PretrainConfig, place: Path) -> Path:
         weights=Model(shape, seed=config.training.seed).state_dict(),
         config=shape,
         vocabulary=shards.vocabulary,
-        trained=Trained("", ("encoder",), "in place"),
+        trained=Abilities("", ("encoder",), "in place"),
         save_tokenizer=lambda folder, face: shards.tokenizer.save(
             folder, template=face, length=shape.length, segments=shape.segments > 1
         ),

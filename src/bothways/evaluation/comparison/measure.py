@@ -36,7 +36,7 @@ from bothways.inference import load
 from bothways.inference.embed import reading
 from bothways.inference.engine import Engine
 from bothways.inference.language_model import LanguageModel
-from bothways.model import Model, Trained
+from bothways.model import Abilities, Model
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.batches import validation_rows
 from bothways.training.pretraining.setup import objective_of
@@ -129,7 +129,7 @@ def probe_baselines(config: PretrainConfig, questions: Questions) -> dict[str, d
         return {}
     shards = Shards.open(config.shards)
     model = Model(config.model_config_for(shards.vocabulary.size), seed=config.training.seed)
-    loaded = LanguageModel(Engine(model.eval(), shards.tokenizer, Trained("untrained", ("encoder",), None)))
+    loaded = LanguageModel(Engine(model.eval(), shards.tokenizer, Abilities("untrained", ("encoder",), None)))
     found = {}
     for (yardstick, untrained), (name, sides) in zip(
         probe_answers(loaded, questions), questions.probes.items(), strict=True

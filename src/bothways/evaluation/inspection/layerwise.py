@@ -21,10 +21,10 @@ from bothways.errors import DataError, UsageError
 from bothways.evaluation.inspection.layers import WordStates, states_by_layer
 from bothways.inference.embed import one_reading
 from bothways.inference.engine import Engine
-from bothways.inference.examples import encode_texts, encode_words
 from bothways.tasks import task_named
+from bothways.tasks.encoding import encode_texts, encode_words
+from bothways.tasks.reading import read_examples
 from bothways.tasks.task import Example
-from bothways.training.finetuning.data import read_examples
 
 TASKS = ("classify", "tag")
 MOST = 20_000

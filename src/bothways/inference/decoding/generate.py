@@ -18,7 +18,7 @@ from bothways.inference.decoding.options import GenerationOptions, GrowingText, 
 from bothways.inference.decoding.sampling import forbid_repeats
 from bothways.inference.decoding.unmasking import write_masked
 from bothways.inference.engine import Engine
-from bothways.model import Trained
+from bothways.model import Abilities
 
 ROWS_AT_ONCE = 32
 IN_STEPS = {"streams": write_streams, "blocks": write_blocks, "unmask": write_masked}
@@ -26,7 +26,7 @@ OTHERWISE = IN_STEPS | {"fragment": partial(write_masked, tell=write_fragments)}
 """Ways of options that do not ask for the next token alone."""
 
 
-def way_of_decoding(trained: Trained, *, in_steps: bool = False) -> str | None:
+def way_of_decoding(trained: Abilities, *, in_steps: bool = False) -> str | None:
     """The first of these ways to continue a text that the objective taught; `in_steps`: in so many passes."""
     ways = tuple(IN_STEPS) if in_steps else ("prefix", "append-mask", "pseudo-mask", "decoder", "backward", *OTHERWISE)
     return next((way for way in ways if way in trained.decoding or way in trained.faces), None)

@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
+from bothways.model.abilities import Abilities
 from bothways.model.config import ModelConfig
-from bothways.model.huggingface.architectures import Trained, architecture
+from bothways.model.huggingface.architectures import architecture
 
 _TASKS = {
     "encoder": "fill-mask",
@@ -44,7 +45,7 @@ class Card:
     """
 
     name: str
-    trained: Trained
+    trained: Abilities
     config: ModelConfig
     parameters: int
     about: str

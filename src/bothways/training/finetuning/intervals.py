@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from bothways.model import Answers
+from bothways.model import TaskHead
 from bothways.tasks.task import Example, Task
 
 RESAMPLES = 200
 
 
 def bootstrap(
-    task: Task, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers, *, seed: int = 0
+    task: Task, examples: Sequence[Example], said: Sequence[dict[str, Any]], head: TaskHead, *, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
     """{metric: (low, high)}, the middle 95 % of the scores of as many examples drawn with replacement."""
-    rng, scores_of = np.random.default_rng(seed), task.scores_of(examples, said, answers)
+    rng, scores_of = np.random.default_rng(seed), task.scores_of(examples, said, head)
     found = [scores_of(rng.integers(len(examples), size=len(examples)).tolist()) for _ in range(RESAMPLES)]
     low, high = (
         {name: float(np.quantile([scores[name] for scores in found], share)) for name in found[0]}

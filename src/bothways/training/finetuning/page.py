@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 
 from bothways.files import write_text
-from bothways.model import Answers
+from bothways.model import TaskHead
 from bothways.reports.charts import SMOOTH_FROM, pictures
 from bothways.reports.curves import Chart, Curve
 from bothways.reports.html import Markup, row, table, tag
 from bothways.reports.page import document
 from bothways.reports.record import Record
 from bothways.reports.text import lengths
-from bothways.tasks.squad import exact
-from bothways.tasks.task import Example
+from bothways.tasks.task import Example, Task
 from bothways.training.finetuning.intervals import calibration
 
 MOST_LABELS, MOST_MISTAKES = 20, 20
@@ -43,15 +42,26 @@ IN_WORDS = {
 
 
 def write_report(
-    folder: Path, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers, *, where: str
+    folder: Path,
+    task: Task,
+    examples: Sequence[Example],
+    predictions: Sequence[dict[str, Any]],
+    head: TaskHead,
+    *,
+    where: str,
 ) -> Path:
     """Writes report.html into a run's folder; `examples` are those it is measured on, `where` what they are called."""
     record = Record.read(folder)
     manifest = record.manifest
     sections = [_scores(record), _curves(record), _lengths(record)]
-    if answers.head != "tags" and answers.kind == "one":
-        sections += [_confusion(examples, said, answers, where), _sureness(examples, said, where)]
-    sections += [_mistakes(examples, said, answers, where), _facts(manifest)]
+    if any(isinstance(example.gold, str) for example in examples):  # one label
+        sections += [_confusion(examples, predictions, head, where), _sureness(examples, predictions, where)]
+    wrong = [
+        (*mistake, example)
+        for example, one in zip(examples, predictions, strict=True)
+        if (mistake := task.mistake(example, one, head)) is not None
+    ]
+    sections += [_mistakes(wrong, where), _facts(manifest)]
     header = tag(
         "header",
         tag("p", "A Bothways fine-tuning run", class_="kind"),
@@ -159,11 +169,13 @@ def _lengths(record: Record) -> Markup:
     )
 
 
-def _confusion(examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers, where: str) -> Markup:
+def _confusion(
+    examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead, where: str
+) -> Markup:
     """What is taken for what; of many labels, the commonest."""
     golds = [example.gold for example in examples]
-    labels = sorted(answers.labels, key=lambda label: -golds.count(label))[:MOST_LABELS]
-    counts = Counter(zip(golds, (one["label"] for one in said), strict=True))
+    labels = sorted(head.labels, key=lambda label: -golds.count(label))[:MOST_LABELS]
+    counts = Counter(zip(golds, (one["label"] for one in predictions), strict=True))
     most = max(counts.values())
 
     def cell(gold: str, label: str) -> Markup:
@@ -173,38 +185,40 @@ def _confusion(examples: Sequence[Example], said: Sequence[dict[str, Any]], answ
         return tag("td", str(count or ""), style=style)
 
     rows = [tag("tr", tag("th", gold, scope="row"), *(cell(gold, label) for label in labels)) for gold in labels]
-    left = f" The {len(labels)} commonest of {len(answers.labels)} labels." if len(labels) < len(answers.labels) else ""
-    about = f"Rows: the right label; columns: what it said of the {where} examples.{left}"
+    left = f" The {len(labels)} commonest of {len(head.labels)} labels." if len(labels) < len(head.labels) else ""
+    about = f"Rows: the right label; columns: what it predicted for the {where} examples.{left}"
     return _section("What is taken for what", about, table(("", *labels), rows))
 
 
-def _sureness(examples: Sequence[Example], said: Sequence[dict[str, Any]], where: str) -> Markup:
-    chances = np.array([one["probabilities"][one["label"]] for one in said])
-    right = np.array([one["label"] == example.gold for example, one in zip(examples, said, strict=True)])
+def _sureness(examples: Sequence[Example], predictions: Sequence[dict[str, Any]], where: str) -> Markup:
+    chances = np.array([one["probabilities"][one["label"]] for one in predictions])
+    right = np.array([one["label"] == example.gold for example, one in zip(examples, predictions, strict=True)])
     error, bins = calibration(chances, right)
     rows = [row(f"{mean:.0%} sure", f"{true:.0%}", f"{count:,}") for mean, true, count in bins]
     about = (
         f"How often it was right where it was so sure, on the {where} examples. Expected calibration error "
-        f"{error:.3f}: 0 is a model that is right as often as it says."
+        f"{error:.3f}: 0 is a model that is right as often as its probabilities say."
     )
-    return _section("How sure it is", about, table(("", "right", "answers"), rows))
+    return _section("How sure it is", about, table(("", "right", "predictions"), rows))
 
 
-def _mistakes(examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers, where: str) -> Markup:
-    """The surest answers that were wrong, with their texts."""
-    found = sorted(_wrong(examples, said, answers), key=lambda one: -one[0])[:MOST_MISTAKES]
+def _mistakes(wrong: Sequence[tuple[float, Sequence[tuple[str, str]], Example]], where: str) -> Markup:
+    """The surest predictions that were wrong, with their texts."""
+    found = sorted(wrong, key=lambda one: -one[0])[:MOST_MISTAKES]
     if not found:
         return Markup()
     cards = [
         tag(
             "article",
             tag("p", _short(" / ".join(text for text in example.texts if text)), class_="fill"),
-            tag("table", *(row(name, text) for name, text in (*_things(example), *told)), class_="facts"),
+            tag("table", *(row(name, text) for name, text in (*_things(example), *shown)), class_="facts"),
             class_="card",
         )
-        for _, example, told in found
+        for _, shown, example in found
     ]
-    about = f"The surest of its wrong answers on the {where} examples. Some of them may be right, and the file wrong."
+    about = (
+        f"The surest of its wrong predictions on the {where} examples. Some of them may be right, and the file wrong."
+    )
     return _section("Where it is wrong", about, tag("div", *cards, class_="columns"))
 
 
@@ -218,46 +232,6 @@ def _things(example: Example) -> Sequence[tuple[str, str]]:
 
 def _short(text: str) -> str:
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
-
-
-def _wrong(
-    examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
-) -> Iterator[tuple[float, Example, Sequence[tuple[str, str]]]]:
-    """(how far off, the example, what was right and what was said)."""
-    for example, one in zip(examples, said, strict=True):
-        if answers.kind in ("span", "span or none"):
-            if not exact(one["text"], [text for text, _ in example.gold]):
-                right = " / ".join(text for text, _ in example.gold) or "no answer"
-                yield one["probability"], example, _beside(right, one["text"] or "no answer")
-        elif answers.kind == "choice":
-            if one["choice"] != example.gold:
-                sure = one["probabilities"][one["choice"]]
-                yield sure, example, _beside(example.texts[2 + example.gold], one["text"])
-        elif answers.kind == "number":
-            off = abs(one["score"] - example.gold)
-            yield off, example, _beside(f"{example.gold:g}", f"{one['score']:.2f}")
-        elif answers.head == "vector":
-            low, high = map(float, answers.labels)
-            if example.gold is not None:
-                off = abs(one["similarity"] - (example.gold - low) / (high - low))
-                yield off, example, _beside(f"{example.gold:g}", f"a cosine of {one['similarity']:.2f}")
-        elif answers.head == "tags":
-            bad = [i for i, (tag, gold) in enumerate(zip(one["tags"], example.gold, strict=False)) if tag != gold]
-            if bad and example.words is not None:
-                words = [(example.words[i], f"{one['tags'][i]}, right: {example.gold[i]}") for i in bad[:8]]
-                yield max(one["probabilities"][i] for i in bad), example, words
-        elif answers.kind == "several":
-            off = [label for label in answers.labels if (label in one["label"]) != (label in example.gold)]
-            if off:
-                sure = max(abs(one["probabilities"][label] - 0.5) for label in off)
-                yield sure, example, _beside(", ".join(example.gold), ", ".join(one["label"]))
-        elif one["label"] != example.gold:
-            sure = one["probabilities"][one["label"]]
-            yield sure, example, _beside(example.gold, f"{one['label']} ({sure:.0%} sure)")
-
-
-def _beside(right: str, said: str) -> Sequence[tuple[str, str]]:
-    return ("right", right), ("said", said)
 
 
 def _facts(manifest: dict[str, Any]) -> Markup:

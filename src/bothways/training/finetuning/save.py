@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bothways.errors import ModelError
 from bothways.inference.language_model import folder_of
-from bothways.model import Answers, ModelConfig, Trained, architecture, local, read_trained, save_faces
+from bothways.model import Abilities, ModelConfig, TaskHead, architecture, local, read_abilities, save_faces
 from bothways.text import Tokenizer
 from bothways.training.finetuning.config import FinetuneConfig
 from bothways.visibility import ordered
@@ -24,7 +24,7 @@ def find_body(model: str, reads: str | None) -> tuple[Path, str]:
     """
     found = local(model)
     folder = found / reads if reads and (found / reads / "config.json").is_file() else folder_of(found)
-    trained = read_trained(folder)
+    trained = read_abilities(folder)
     taught = [face for face in ("encoder", "decoder") if face in trained.faces]
     if trained.reads == "left to right":  # a body that says no words
         taught = taught or ["decoder"]
@@ -40,17 +40,12 @@ def find_body(model: str, reads: str | None) -> tuple[Path, str]:
     return folder, reads or taught[0]
 
 
-def taught(answers: Answers) -> Trained:
-    """What a fine-tuned model can be asked, as it is saved with it."""
-    return Trained("", (answers.reads,), None, answers=answers)
-
-
 def save_model(
     config: FinetuneConfig,
     weights: Mapping[str, Tensor],
     shape: ModelConfig,
     tokenizer: Tokenizer,
-    answers: Answers,
+    head: TaskHead,
     *,
     length: int,
     dev: Mapping[str, float],
@@ -61,11 +56,11 @@ def save_model(
         weights=weights,
         config=shape,
         vocabulary=tokenizer.vocabulary,
-        trained=taught(answers),
+        trained=Abilities.of_heads(head),
         save_tokenizer=lambda folder, face: tokenizer.save(
             folder, template="own", length=length, segments=shape.segments > 1
         ),
-        card=lambda face: _card(config, shape, answers, dev),
+        card=lambda face: _card(config, shape, head, dev),
     )
     return folder
 
@@ -136,31 +131,31 @@ It knows the answers above and no others, and gives one of them to any text at a
 """
 
 
-def _card(config: FinetuneConfig, shape: ModelConfig, answers: Answers, dev: Mapping[str, float]) -> str:
+def _card(config: FinetuneConfig, shape: ModelConfig, head: TaskHead, dev: Mapping[str, float]) -> str:
     """README.md of a fine-tuned model, with the front matter that the Hugging Face hub reads."""
-    pipeline = _TAGS[answers.head]
+    pipeline = _TAGS[head.head]
     front = {"library_name": "transformers", "pipeline_tag": pipeline, "tags": ["bothways", config.task]}
     return _README.format(
         front=yaml.safe_dump(front, sort_keys=False),
         name=config.out.resolve().name,
         model=config.model,
         task=config.task,
-        labels=", ".join(answers.labels),
+        labels=", ".join(head.labels),
         use=_NAMED.format(task=config.task)
-        if answers.characters
-        else _USE.get(answers.head) or _PIPELINE.format(task=pipeline),
-        what=_what(answers, architecture(shape, answers.face)[1]),
+        if head.characters
+        else _USE.get(head.head) or _PIPELINE.format(task=pipeline),
+        what=_what(head, architecture(shape, head.face)[1]),
         scores="\n".join(f"| {name} | {value:.4f} |" for name, value in dev.items()),
     )
 
 
-def _what(answers: Answers, kind: str) -> str:
-    if answers.head in ("markers", "entities"):
+def _what(head: TaskHead, kind: str) -> str:
+    if head.head in ("markers", "entities"):
         return (
             f"The body is a {kind}, which transformers' AutoModel loads. It has no class for the head, which is in "
             "head.safetensors and needs Bothways"
         )
-    if answers.characters:
+    if head.characters:
         return (
             f"It is a {kind}, which transformers loads. Every character is a word to it, with tokens of its own; "
             "transformers' pipeline lays tokens across characters, and would get other tags"

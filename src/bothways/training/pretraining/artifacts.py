@@ -16,7 +16,7 @@ from bothways.corpus import Shards
 from bothways.corpus.counts import count, summary
 from bothways.corpus.ngrams import baselines
 from bothways.inference import load
-from bothways.model import ModelConfig, Trained, save_faces
+from bothways.model import Abilities, ModelConfig, save_faces
 from bothways.model.huggingface.card import Card
 from bothways.reports import write_report
 from bothways.terminal import command
@@ -82,7 +82,7 @@ def finish(run: PretrainRun) -> None:
     write_report(run.folder.path)
 
 
-def _save(run: PretrainRun, name: str, weights: Mapping[str, Tensor], config: ModelConfig, trained: Trained) -> None:
+def _save(run: PretrainRun, name: str, weights: Mapping[str, Tensor], config: ModelConfig, trained: Abilities) -> None:
     """The model's faces; or, under its name, another network."""
     path = run.folder.path
     folders = save_faces(
@@ -102,7 +102,7 @@ def _save(run: PretrainRun, name: str, weights: Mapping[str, Tensor], config: Mo
         folders[0].parent.rmdir()
 
 
-def _card(run: PretrainRun, trained: Trained, weights: Mapping[str, Tensor], config: ModelConfig) -> Card:
+def _card(run: PretrainRun, trained: Abilities, weights: Mapping[str, Tensor], config: ModelConfig) -> Card:
     manifest = run.folder.manifest()
     last = next(line for line in reversed(run.folder.lines()) if line["kind"] == "validation")
     baselines, data = manifest["baselines"], manifest["data"]["train"]
