@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 
 import numpy as np
 import torch
@@ -192,6 +193,15 @@ class LanguageModel:
         """float32 [texts, L + 1, D]: the same of every layer, for readers that mix them (inference.embed.ScalarMix)."""
         found = layers(self.engine, several(texts))
         return np.asarray(found[0]) if isinstance(texts, str) else found
+
+    def predict(self, task: str, inputs: Sequence[Any], *, head: str | None = None) -> list[Any]:
+        """Predictions of any task that the model was fine-tuned to, one's own too, for a list of what the task takes: a
+        text or a tuple of them.
+
+        Args:
+            head: by its name, where several heads were trained to the task.
+        """
+        return predict(self.engine, task, inputs, head=head)
 
     @overload
     def classify(self, texts: Text, *, head: str | None = None) -> Label: ...

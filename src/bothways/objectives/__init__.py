@@ -33,13 +33,13 @@ from bothways.objectives.objective import Corpus as Corpus
 from bothways.objectives.objective import Corrupted as Corrupted
 from bothways.objectives.objective import Objective as Objective
 from bothways.objectives.objective import mixture as mixture
-from bothways.objectives.own import use as use
 from bothways.objectives.pairs import tlm as tlm
 from bothways.objectives.pairs import xlm as xlm
 from bothways.objectives.predicting_streams import any_order as any_order
 from bothways.objectives.predicting_streams import bang as bang
 from bothways.objectives.schedule import schedule as schedule
 from bothways.objectives.unilm2 import unilm2 as unilm2
+from bothways.own import use as use
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "causal": causal,

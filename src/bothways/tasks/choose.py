@@ -62,9 +62,6 @@ class Choose(Task):
             raise DataError(f"{file_of(examples)}: expected right answers at different places, got them all at one")
         return TaskHead(self.name, "label", ("choice",), "choice", reads)
 
-    def check(self, example: Example, head: TaskHead) -> str | None:
-        return None
-
     def given(self, inputs: Any, head: TaskHead) -> Example:
         """Of a question, its choices and what is known, which may be nothing."""
         question, choices, context = inputs

@@ -139,9 +139,6 @@ class Regress(Task):
         if module.out.bias is not None:
             module.out.bias.fill_(float(np.mean([example.gold for example in examples])))
 
-    def check(self, example: Example, head: TaskHead) -> str | None:
-        return None
-
     def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
         off = abs(prediction["score"] - example.gold)
         return off, beside(f"{example.gold:g}", f"{prediction['score']:.2f}")

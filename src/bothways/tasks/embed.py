@@ -49,9 +49,6 @@ class Embed(Task):
             raise DataError(f"{file_of(examples)}: expected scores that differ, got one only")
         return TaskHead(self.name, "vector", (f"{min(scores):g}", f"{max(scores):g}"), "likeness", reads)
 
-    def check(self, example: Example, head: TaskHead) -> str | None:
-        return None
-
     def compares(self, head: TaskHead) -> bool:
         """Pairs: what a text does not belong to are the others of the step."""
         return head.kind == "pair"

@@ -14,7 +14,7 @@ class FinetuneConfig(Frozen):
     """What `bothways finetune` is told.
 
     model    a run, a Hugging Face folder, or a name of its hub
-    task     classify, regress, tag, intent, relate, answer, choose or embed
+    task     classify, regress, tag, intent, relate, answer, choose, embed, or one of one's own
     train    records: jsonl, csv or tsv
     dev      the same, to choose the best epoch by; left out, a share of `train` is held out by a hash of its texts
     test     the same, evaluated once, at the end
@@ -22,6 +22,7 @@ class FinetuneConfig(Frozen):
     columns  {role: column} where the names of the columns do not tell
     reads    the face to go on from; left out, the encoder where there is one
     head     of relate: markers, or entities as in R-BERT
+    code     Python files with tasks of one's own
     """
 
     model: str
@@ -34,6 +35,7 @@ class FinetuneConfig(Frozen):
     skip_bad: bool = False
     reads: Literal["encoder", "decoder"] | None = None
     head: str | None = None
+    code: tuple[Path, ...] = ()
     epochs: int = Field(default=3, ge=1)
     batch: int = Field(default=32, ge=1, description="examples in a step")
     learning_rate: float | None = Field(default=None, gt=0, description="left out: 0.04 / width")

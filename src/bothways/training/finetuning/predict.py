@@ -21,6 +21,7 @@ from bothways.inference.language_model import folder_of
 from bothways.inference.pipeline import decoded
 from bothways.machine import dtype_of, precision_for
 from bothways.model import TaskHead, local, read_saved
+from bothways.own import use
 from bothways.tasks import task_named
 from bothways.tasks.reading import EncodedExample, check_known, encoded, enough, named, read_examples, streamed
 from bothways.tasks.records import Columns, refuse
@@ -48,6 +49,7 @@ class Tuned:
         Raises:
             ModelError: no fine-tuned model there, or one of several heads.
         """
+        use([Path(file) for file in _manifest(run).get("code", ())])
         folder = folder_of(local(run))
         saved = read_saved(folder)
         head = saved.trained.only_head

@@ -26,6 +26,7 @@ from bothways.inference.engine import Engine
 from bothways.machine import dtype_of, precision_for
 from bothways.model import Abilities, Model, planned, read_body
 from bothways.model.losses import plain_loss
+from bothways.own import use
 from bothways.tasks import task_named
 from bothways.tasks.packing import pack
 from bothways.tasks.reading import EncodedExample, encoded, enough
@@ -119,6 +120,7 @@ def finetune(
 
 def set_up(config: FinetuneConfig, *, resume: bool) -> FinetuneRun:
     """Reads the data and the model, and puts the last checkpoint back; refuses before anything is computed."""
+    use(config.code)
     task, folder = task_named(config.task), RunFolder(config.out)
     if resume and folder.config(FinetuneConfig).model_copy(update={"out": config.out}) != config:
         raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
@@ -173,6 +175,7 @@ def _read(run: FinetuneRun, asked: Mapping[str, Sequence[EncodedExample]]) -> di
     cut = {side: sum(any(part.cut for part in parts) for _, parts in some) for side, some in asked.items()}
     return {
         "versions": {"bothways": __version__, "torch": torch.__version__},
+        "code": [str(file.resolve()) for file in run.config.code],
         "columns": str(data.columns),
         "roles": dict(data.columns.names),
         "label_names": list(run.config.label_names),

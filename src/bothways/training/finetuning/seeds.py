@@ -74,7 +74,7 @@ def finetune_seeds(
         "status": "done",
         "seeds": [run.path.name for run in runs],
         "kept": runs[best].path.name,
-        **{key: manifests[best].get(key) for key in ("roles", "label_names", "majority", "warnings")},
+        **{key: manifests[best].get(key) for key in ("roles", "label_names", "code", "majority", "warnings")},
         "dev": _means([manifest["best"]["scores"] for manifest in manifests]),
         "test": _means([manifest["test"] for manifest in manifests]) if config.test else None,
     }
