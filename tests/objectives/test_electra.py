@@ -21,7 +21,6 @@ from bothways.objectives.electra import DIFFERENCE, GENERATOR
 from bothways.training.config import OptimiserConfig, ScheduleConfig, TrainingConfig
 from bothways.training.loop import Work, train
 from bothways.training.optimiser import build_optimisers
-from bothways.training.pretraining.setup import trained_by
 from bothways.training.state import State
 from bothways.training.weights import Replicated, by_kind
 from bothways.visibility import ordered
@@ -228,7 +227,7 @@ def save(objective: Objective, model: Model, run: Path) -> None:
             weights=weights,
             config=config,
             vocabulary=VOCABULARY,
-            trained=trained_by(objective if not name else build("mlm", VOCABULARY)),
+            trained=(build("mlm", VOCABULARY) if name else objective).abilities,
             save_tokenizer=lambda folder, template: None,
             card=lambda face: face,
         )

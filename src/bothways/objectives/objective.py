@@ -20,6 +20,7 @@ import numpy as np
 
 from bothways.batch import Batch, Losses, Reads, Row, Sample, Target
 from bothways.errors import UsageError
+from bothways.model import Abilities
 from bothways.visibility import Layout, Visibility, ordered, places
 
 if TYPE_CHECKING:
@@ -173,6 +174,12 @@ class Objective:
         for member, share in self.members:
             for leaf, part in member.leaves():
                 yield leaf, share * part
+
+    @property
+    def abilities(self) -> Abilities:
+        """What it teaches, as it is saved with the model."""
+        about = self.about
+        return Abilities(self.name, about.faces, about.hidden, dict(about.decoding), about.reads, rule=self.rule.name)
 
     @property
     def shares(self) -> dict[str, float]:

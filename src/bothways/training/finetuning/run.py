@@ -6,7 +6,6 @@ Everything random is a function of the seed and the step, so a run that was stop
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from bothways import __version__
 from bothways.arguments import checked
 from bothways.batch import Batch, Sample
 from bothways.corpus.counts import by_length
-from bothways.errors import DivergedError, ModelError, Stopped, UsageError
+from bothways.errors import DivergedError, ModelError, UsageError
 from bothways.inference.engine import Engine
 from bothways.machine import dtype_of, precision_for
 from bothways.model import Abilities, Model, planned, read_body
@@ -44,7 +43,8 @@ from bothways.training.finetuning.page import write_report
 from bothways.training.finetuning.predict import Tuned, measure
 from bothways.training.finetuning.save import find_body, save_model
 from bothways.training.finetuning.thresholds import best_thresholds
-from bothways.training.loop import Work, train
+from bothways.training.fit import Fit, Say, Show
+from bothways.training.loop import Report, Work
 from bothways.training.run_folder import RunFolder
 from bothways.training.signals import signals
 from bothways.training.state import State, checkpoints, load_state, load_weights, save_state
@@ -53,8 +53,6 @@ from bothways.training.weights import Replicated
 LONGEST = 512
 TOKENS_AT_ONCE = 4096
 SIDES = {"train": "to train on", "dev": "to choose by", "test": "to measure by"}
-Show = Callable[[dict[str, Any]], None]
-Say = Callable[[str], object]
 
 
 @dataclass(slots=True)
@@ -277,41 +275,25 @@ def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
     work = Work(losses, _counted(run), _names(run.parts))
     run.model.train()
     started = time.perf_counter() - run.state.notes.get("seconds", 0.0)
-    total = run.state.step if _patience_ended(run) else run.total
-    mark, before = time.perf_counter(), run.state.tokens
-    for report in train(work, state=run.state, config=training, total=total, stop=lambda: bool(stop())):
-        took = time.perf_counter() - mark
+
+    def more(report: Report, took: float) -> dict[str, Any]:
         run.state.notes["seconds"] = time.perf_counter() - started
-        line = {
-            "kind": "train",
-            "step": report.step,
-            "steps": run.total,
-            "progress": report.step / run.total,
-            "tokens": report.tokens,
+        return {
             "flops": run.state.notes["flops"],
-            "loss": report.loss,
-            "learning_rate": report.learning_rate,
-            "padding": round(report.padding, 4),
             "examples_per_second": round(_examples(run, report.step) / took, 1),
-            "tokens_per_second": round((report.tokens - before) / took, 1),
             "seconds": round(run.state.notes["seconds"], 3),
         }
-        run.folder.append(line)
-        show(line)
-        if report.step % run.steps == 0:
-            _look(run, show)
-            run.model.train()
-            if _patience_ended(run):
-                break
-        if report.stop:
-            save_state(run.state, run.folder.checkpoints)
-            run.folder.note(status="stopped")
-            raise Stopped(
-                f"stopped after step {report.step} and saved. "
-                f"Go on with: {command('finetune', '--resume', '--out', config.out)}",
-                exit_code=128 + (stop() or signal.SIGTERM),
-            )
-        mark, before = time.perf_counter(), report.tokens
+
+    save = partial(save_state, run.state, run.folder.checkpoints)
+    again = command("finetune", "--resume", "--out", config.out)
+    fit = Fit(work, run.state, training, run.folder, show, stop, save, again)
+    if not _patience_ended(run):
+        for report in fit.steps(run.total, more):
+            if report.step % run.steps == 0:
+                _look(run, fit)
+                run.model.train()
+                if _patience_ended(run):
+                    break
     return _best(run) * run.steps
 
 
@@ -339,15 +321,14 @@ def _examples(run: FinetuneRun, step: int) -> int:
     return min(run.config.batch, len(run.parts) - place * run.config.batch)
 
 
-def _look(run: FinetuneRun, show: Show) -> None:
+def _look(run: FinetuneRun, fit: Fit) -> None:
     """An epoch's score on the dev examples, and its checkpoint; the best and the last are kept."""
     run.model.eval()
     scores, _ = measure(run.tuned, run.dev)
     run.state.notes.setdefault("scores", []).append(scores[next(iter(scores))])
     line = {"kind": "validation", "step": run.state.step, "epoch": run.state.step // run.steps, "scores": scores}
-    run.folder.append(line)
-    show(line)
-    save_state(run.state, run.folder.checkpoints)
+    fit.tell(line)
+    fit.save()
     run.folder.prune({_best(run) * run.steps})
 
 

@@ -184,14 +184,7 @@ def networks_of(
     rule = objective.rule.name
     for name, (own, own_shape) in networks.items():
         other = Abilities(f"{name} of {objective.name}", ("encoder",), "in place", rule=rule)  # a masked language model
-        yield name, own, own_shape, other if name else trained_by(objective)
-
-
-def trained_by(objective: Objective) -> Abilities:
-    """What the objective teaches, as it is saved with the model."""
-    about = objective.about
-    decoding = dict(about.decoding)
-    return Abilities(objective.name, about.faces, about.hidden, decoding, about.reads, rule=objective.rule.name)
+        yield name, own, own_shape, other if name else objective.abilities
 
 
 def losses_of(objective: Objective, model: Model) -> Callable[[Batch, torch.Generator], Losses]:
