@@ -20,6 +20,7 @@ Column = Annotated[
     typer.Option(metavar="ROLE=COLUMN", help="Which column is which, if its name does not tell; may be repeated."),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out, count and list records that are wrong.")]
+Code = Annotated[list[Path], typer.Option("--code", help="A Python file with tasks of your own; may be repeated.")]
 LISTED = 10  # bad records
 TOLD = ("examples", "best", "test", "tags", "majority", "warnings", "truncated", "skipped")
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
@@ -38,9 +39,7 @@ def finetune(
     test: Annotated[Path | None, typer.Option(help="Records to measure the chosen epoch on, once.")] = None,
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/tuned"),
     column: Column = [],  # noqa: B006
-    code: Annotated[
-        list[Path], typer.Option("--code", help="A Python file of yours with tasks of your own; may be repeated.")
-    ] = [],  # noqa: B006
+    code: Code = [],  # noqa: B006
     skip_bad: SkipBad = False,
     epochs: Annotated[int, typer.Option(min=1, help="Times that everything is read.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of the new head, the order and dropout.")] = 0,
@@ -70,10 +69,7 @@ def finetune(
         values = {
             "model": model,
             "task": task,
-            "train": str(train),
-            "dev": dev and str(dev),
-            "test": test and str(test),
-            "out": str(out),
+            **{k: v and str(v) for k, v in {"train": train, "dev": dev, "test": test, "out": out}.items()},
             "columns": _columns(column),
             "code": [str(file) for file in code],
             "skip_bad": skip_bad,

@@ -26,7 +26,7 @@ from bothways.inference.score import score
 from bothways.model import local, read_saved, read_sentence_modules
 from bothways.tasks.answer import Span
 from bothways.tasks.choose import Choice
-from bothways.tasks.classify import Score
+from bothways.tasks.classify import Number
 from bothways.tasks.intent import Intended
 from bothways.tasks.predictions import Label
 from bothways.tasks.tag import Tagged
@@ -222,7 +222,7 @@ class LanguageModel:
         self, texts: Text | list[str] | list[tuple[str, str]], *, head: str | None = None
     ) -> float | np.ndarray:
         """The number of a text or of a pair, float32 [texts] of several; of a model fine-tuned to match."""
-        scores: list[Score] = predict(self.engine, "regress", several_or_pairs(texts), head=head)
+        scores: list[Number] = predict(self.engine, "regress", several_or_pairs(texts), head=head)
         found = np.array([one.score for one in scores], dtype=np.float32)
         return float(found[0]) if isinstance(texts, str | tuple) else found
 

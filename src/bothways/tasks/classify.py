@@ -21,7 +21,7 @@ from bothways.text import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class Number:
     """A number."""
 
     score: float
@@ -147,8 +147,8 @@ class Regress(Task):
         encoded = encode_texts(tokenizer, expected(example.texts, head), length=length)
         return [encoded.sample(head, None if example.gold is None else np.array([[example.gold]], np.float32))]
 
-    def decode(self, example: Example, output: Output) -> Score:
-        return Score(float(output.logits[0][0, 0]))
+    def decode(self, example: Example, output: Output) -> Number:
+        return Number(float(output.logits[0][0, 0]))
 
     def score(
         self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead

@@ -269,7 +269,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "expected the weights in model.safetensors"),
     "truncated": (lambda f: os.truncate(f / "model.safetensors", 1000), "model.safetensors cannot be read.*damaged"),
-    "strange note": (lambda f: (f / "bothways.json").write_text('{"faces": "all"}'), "bothways.json: expected faces"),
+    "strange note": (lambda f: (f / "bothways.json").write_text('{"version": 2, "faces": "all"}'), "expected faces"),
 }
 
 
