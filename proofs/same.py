@@ -282,7 +282,7 @@ def check_tasks(side: Side, given: Path) -> Iterator[tuple[str, Any]]:
         file = given / f"{task}.jsonl"
         told = side.must("finetune", "of-mlm", "--task", task, "--train", file, "--dev", file, "--out", task, *sizes)
         yield f"{task}: told", told
-        yield from trained(task, side.work / task)
+        yield from trained(task, side.work / side.now(task))
         side.must("predict", task, file, "--out", f"{task}.out")
         lines = (side.work / f"{task}.out").read_text(encoding="utf-8").splitlines()
         yield f"{task}: predictions", [json.loads(line) for line in lines]

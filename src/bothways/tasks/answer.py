@@ -204,7 +204,7 @@ def best_span(
     read, origin = composed(context)
     _, spans = tokenizer.encode_spans(read)
     places = origin[spans]  # in characters of the context
-    tokens_of = [part.targets[0].of for part in parts]
+    tokens_of = [np.asarray(part.targets[0].of) for part in parts]
     owner = _widest(tokens_of, len(spans))
     found: list[tuple[float, int, int]] = []
     declined = min(float(one[0].sum()) for one in logits)

@@ -106,7 +106,7 @@ def encode_intent(tokenizer: Tokenizer, words: Words, head: TaskHead, *, length:
     parts = encode_words(tokenizer, words, length=length)
     if not parts:
         return []
-    number, at = (-1, len(parts[-1]) - 1) if head.reads == "decoder" else (0, 0)
+    number, at = (-1, len(parts[-1].tokens) - 1) if head.reads == "decoder" else (0, 0)
     part = parts[number]
     parts[number] = replace(part, at=np.append(part.at, at), of=np.append(part.of, len(words)))
     return parts

@@ -5,9 +5,9 @@ Letters: T tokens, N targets, S samples.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 
@@ -39,20 +39,16 @@ def pack(samples: Sequence[Sample], examples: np.ndarray | None = None) -> Packe
             is an example.
     """
     examples = np.arange(len(samples)) if examples is None else examples
-    most = 1 + max(
-        (int(target.group.max()) for one in samples for target in one.targets if _grouped(target)), default=0
-    )
-    rows, places = [], {}
+    groups = [np.asarray(target.group) for one in samples for target in one.targets if target.group is not None]
+    most = 1 + max((int(group.max(initial=0)) for group in groups), default=0)
+    rows: list[Sample] = []
+    places: dict[tuple[str, str], list[tuple[int, int, int]]] = defaultdict(list)
     for row in rows_of([len(sample) for sample in samples]):
         rows.append(_joined([samples[i] for i in row], [int(examples[i]) * most for i in row]))
         for i in row:
             for number, target in enumerate(samples[i].targets):
-                places.setdefault((target.head, target.name), []).append((i, number, len(target.at)))
+                places[target.head, target.name].append((i, number, len(target.at)))
     return Packed(Batch.stack(rows), places)
-
-
-def _grouped(target: Any) -> bool:
-    return target.group is not None and len(target.group) > 0
 
 
 def _joined(samples: Sequence[Sample], groups: Sequence[int]) -> Sample:

@@ -13,6 +13,7 @@ import numpy as np
 
 from bothways.batch import Sample
 from bothways.corpus.lines import Skip
+from bothways.errors import UsageError
 from bothways.model import TaskHead
 from bothways.tasks.records import Columns
 from bothways.tasks.words import Pair, Words
@@ -147,7 +148,10 @@ class Task(ABC):
         Raises:
             UsageError: something that is no such thing.
         """
-        return Example(0, inputs if isinstance(inputs, tuple) else (inputs,), None, "")
+        texts = inputs if isinstance(inputs, tuple) else (inputs,)
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise UsageError(f"{self.name}: expected a text, or a tuple of them, got {inputs!r:.60}")
+        return Example(0, texts, None, "")
 
     def limit(self, length: int) -> str:
         """What an example is cut to, in words."""

@@ -83,8 +83,8 @@ def test_of_other_tasks() -> None:
     related = TaskHead("relate", "markers", ("is", "other"), "one", "encoder")
     found = worth(TASKS["relate"], examples("is", "is"), [{"label": "is"}] * 2, related)
     assert found["majority"] == {"answer": "is", "scores": {"f1": 1.0, "accuracy": 1.0}} and not found["warnings"]
-    number = TaskHead("match", "label", ("score",), "number", "encoder")
-    found = worth(TASKS["match"], examples(1.0, 2.0), [{"score": 1.0}] * 2, number)
+    number = TaskHead("regress", "label", ("score",), "number", "encoder")
+    found = worth(TASKS["regress"], examples(1.0, 2.0), [{"score": 1.0}] * 2, number)
     assert found == {"majority": None, "warnings": []}
 
 

@@ -48,7 +48,7 @@ def test_the_page_has_scores_confusions_and_the_surest_mistakes(classifier: Path
     assert "Epoch 6" in page and "http:" not in page and "https:" not in page
 
 
-@pytest.mark.parametrize("task", ["tag", "match"])
+@pytest.mark.parametrize("task", ["tag", "regress"])
 def test_other_tasks_have_a_page_too(task: str, body: Path, tmp_path: Path) -> None:
     told = config(tmp_path, body, task=task)
     records = [{"text": record["text"], "score": len(record["text"])} for record in reviews()]

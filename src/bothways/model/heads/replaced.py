@@ -34,7 +34,8 @@ class ReplacedHead(nn.Module, Head):
 
     def logits(self, hidden: Tensor, target: Target) -> Tensor:
         """[N, D] -> [N]."""
-        return self(hidden)
+        logits: Tensor = self(hidden)
+        return logits
 
     def loss(self, logits: Tensor, target: Target) -> Loss:
         """Labels [N]: 1 replaced, 0 original, or the chance of it."""

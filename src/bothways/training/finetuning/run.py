@@ -126,9 +126,9 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> FinetuneRun:
     data = read_data(config, reads=reads)
     tokenizer = Tokenizer.load(body)
     model = read_body(body, data.head, dropout=config.dropout, seed=config.seed)
-    task.prepare(model.head(data.head.name), data.train)
-    if config.label_smoothing:
-        model.heads[data.head.name].smoothing = config.label_smoothing
+    head: Any = model.head(data.head.name)
+    task.prepare(head, data.train)
+    head.smoothing = config.label_smoothing
     trained = Abilities.of_heads(data.head)
     planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=trained)
     length = min(config.length or LONGEST, model.config.length)

@@ -14,7 +14,8 @@ from bothways.arguments import checked
 from bothways.errors import Stopped, UsageError
 from bothways.training.finetuning.baselines import SEEN
 from bothways.training.finetuning.config import FinetuneConfig
-from bothways.training.finetuning.run import Say, Show, finetune
+from bothways.training.finetuning.run import finetune
+from bothways.training.fit import Say, Show
 from bothways.training.run_folder import RunFolder
 
 
