@@ -12,7 +12,7 @@ from bothways.errors import UsageError
 from bothways.objectives.corruptions import Linear, Rate
 from bothways.objectives.directional import causal as causal_rows
 from bothways.objectives.masked import masking, mlm
-from bothways.objectives.objective import About, Objective, mixture
+from bothways.objectives.objective import ONE_TEXT, TARGET, About, Objective, mixture
 from bothways.objectives.predictions import from_before
 
 FALLING = Linear(0.30, 0.15)
@@ -68,6 +68,7 @@ def hybrid(
             hidden="in place",
             needs=masked.about.needs,
             differs="hidden words are said in their own place and always show [MASK], so that both faces work",
+            pairs=f"{TARGET} in causal rows, {ONE_TEXT} in masked rows",
         ),
     )
 
@@ -107,6 +108,7 @@ def gpt_bert(vocabulary: Vocabulary, *, causal: float = 1 / 16, rate: Rate = FAL
         faces=("decoder",),
         hidden="before",
         differs="rows are drawn, not processors, so any number of processors will do; no z-loss of 1e-4",
+        pairs=f"{TARGET} in causal rows, {ONE_TEXT} in masked rows",
     )
     next_word = but(causal_rows(vocabulary), about=about)
     masked_next_word = but(

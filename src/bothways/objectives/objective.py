@@ -58,6 +58,10 @@ Loss = Callable[["Model", Batch, "torch.Generator"], Losses]
 Networks = Mapping[str, tuple[Mapping[str, "Tensor"], "ModelConfig"]]
 
 
+ONE_TEXT = "reads a pair as one text"
+TARGET = "predicts the target of a pair after its source"
+
+
 @dataclass(frozen=True, slots=True)
 class About:
     """What a reader or a program wants to know before choosing an objective.
@@ -72,6 +76,7 @@ class About:
     reads    how the saved body reads a text that is to be embedded, where there is no face
     bound    the loss, weighted and summed over a row, bounds the row's negative log-likelihood from above
     requires what the shards must hold, or no run is started: "pairs", "languages", "word starts"
+    pairs    what it does with a source and a target (`Row.part`)
     """
 
     summary: str
@@ -84,6 +89,7 @@ class About:
     reads: Reads | None = None
     bound: bool = False
     requires: frozenset[str] = frozenset()
+    pairs: str = ONE_TEXT
 
 
 class Corpus(Protocol):
@@ -232,8 +238,8 @@ def joined(members: Sequence[tuple[Objective, float]], *, corrupt: Corruption, n
     )
 
 
-def by_kind(*, pairs: Objective, texts: Objective, separator: int, name: str, about: About) -> Objective:
-    """One objective for rows of pairs, another for all other rows; `separator` is the token that parts a pair.
+def by_kind(*, pairs: Objective, texts: Objective, name: str, about: About) -> Objective:
+    """One objective for rows of pairs, another for all other rows.
 
     Its members are reported with half of the rows each: how many they are, the shards decide.
 
@@ -241,7 +247,7 @@ def by_kind(*, pairs: Objective, texts: Objective, separator: int, name: str, ab
         UsageError: the two cannot share a batch.
     """
     both = mixture({pairs: 1, texts: 1}, name=name, about=about)
-    return replace(both, corrupt=partial(_sort, pairs, texts, separator))
+    return replace(both, corrupt=partial(corrupt_by_kind, pairs, texts))
 
 
 def sides(row: Row, separator: int) -> np.ndarray:
@@ -258,10 +264,11 @@ def sides(row: Row, separator: int) -> np.ndarray:
     return np.asarray(before > before[start], dtype=np.int32)
 
 
-def _sort(
-    pairs: Objective, texts: Objective, separator: int, row: Row, rng: np.random.Generator, progress: float
+def corrupt_by_kind(
+    pairs: Objective, texts: Objective, row: Row, rng: np.random.Generator, progress: float
 ) -> Corrupted:
-    member = pairs if sides(row, separator).any() else texts
+    """A row of pairs by the one, any other by the other."""
+    member = texts if row.part is None else pairs
     corrupted = member.corrupt(row, rng, progress)
     return replace(corrupted, by=corrupted.by or member)
 
@@ -320,4 +327,5 @@ def _about(members: Sequence[Objective], name: str) -> About:
         decoding={way: size for member in members for way, size in member.about.decoding.items()},
         reads=next((member.about.reads for member in members if member.about.reads), None),
         requires=frozenset().union(*(member.about.requires for member in members)),
+        pairs=joined(member.about.pairs for member in members),
     )

@@ -97,7 +97,9 @@ class ScoredItems:
 def held_out(
     loaded: LanguageModel, objective: Objective, shards: Shards, rows: Sequence[Row]
 ) -> Iterator[tuple[Yardstick, ScoredItems]]:
-    """Bits per byte, next words and hidden words, as far as the objective taught them; an item is a row."""
+    """Bits per byte, next words and hidden words, as far as the objective taught them; an item is a row. A pair is one
+    text, as it is for the n-gram baselines."""
+    rows = [row.as_text for row in rows]
     bytes_a_token = 1 / (bits_per_nat(shards.validation) * math.log(2))
     if "decoder" in objective.about.faces:
         following = _row_sums(loaded, build("causal", shards.vocabulary), rows)

@@ -82,7 +82,8 @@ def validation_batches(objective: Objective, rows: Sequence[Row], config: Traini
 
 @dataclass(frozen=True, slots=True)
 class ValidationBatches:
-    """A quick question put to every model that can answer it, the same for all objectives that train the face.
+    """A quick question put to every model that can answer it, the same for all objectives that train the face. A pair
+    is one text, as it is for the n-gram baselines.
 
     next  the next token, of every token of the text, left to right
     fill  hidden tokens (15 %, all shown as [MASK]), from both sides
@@ -98,6 +99,7 @@ def probes(
 ) -> list[ValidationBatches]:
     """The probes for the faces that the objective trains."""
     asked = {"decoder": ("next", "causal"), "encoder": ("fill", "mlm(replace=all-mask)")}
+    rows = [row.as_text for row in rows]
     found = []
     for face in objective.about.faces:
         if face == "encoder" and objective.about.hidden is None:

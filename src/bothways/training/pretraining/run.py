@@ -165,7 +165,12 @@ def _validate(run: PretrainRun, show: Show) -> None:
     if plain:  # words are all that is said, and count alike
         scores = score(run.model, run.validation)
         losses = {name: found.nats for name, found in scores.items()}
-        loss = sum(share * losses[name] for name, share in run.objective.shares.items() if name in losses)
+        shares = run.objective.shares
+        present = {name: share for name, share in shares.items() if name in losses}
+        loss = sum(share * losses[name] for name, share in present.items())
+        loss /= (
+            sum(present.values()) if len(present) < len(shares) else 1
+        )  # of rows of pairs alone, unilm1 has one loss
     else:
         drawn = torch.Generator(device=run.team.device).manual_seed(0)
         loss, losses = evaluate_losses(lambda batch: run.work.losses(batch, drawn), run.validation)
