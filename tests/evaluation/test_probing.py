@@ -18,9 +18,9 @@ from bothways.evaluation.held_out import HeldOut, bits_per_byte
 from bothways.evaluation.probes import Probe, Records, cloze, minimal_pairs, similarity
 from bothways.evaluation.probing import _differences, probe
 from bothways.evaluation.probing_page import render
-from bothways.evaluation.significance import Estimate, estimate, holm, sign_test, spearman
 from bothways.inference.language_model import LanguageModel
 from bothways.inference.score import score
+from bothways.statistics import Estimate, estimate, holm, sign_test, spearman
 from tests.inference.made import CAUSAL, HYBRID, make_run
 
 

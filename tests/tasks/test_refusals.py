@@ -12,12 +12,12 @@ from sklearn.metrics import f1_score
 
 import bothways
 from bothways.errors import BothwaysError, DataError, DivergedError, ModelError, UsageError
+from bothways.statistics import bootstrap
 from bothways.tasks import TASKS
 from bothways.tasks.records import Skipped, refuse
 from bothways.tasks.task import Example
 from bothways.training.finetuning import evaluate, finetune, predict
 from bothways.training.finetuning.data import read_examples
-from bothways.training.finetuning.intervals import bootstrap
 from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, reviews, tagged, write
 
@@ -264,7 +264,10 @@ def test_an_interval_of_retrieval_is_around_its_score() -> None:
     said = [{"vector": one, "other": other} for one, other in zip(vectors, near, strict=True)]
     task = TASKS["embed"]
     answers = task.answers(examples, reads="encoder")
-    scores, intervals = task.score(examples, said, answers), bootstrap(task, examples, said, answers)
+    scores, intervals = (
+        task.score(examples, said, answers),
+        bootstrap(task.scores_of(examples, said, answers), len(examples)),
+    )
     for name, (low, high) in intervals.items():
         assert low < scores[name] < high and (low + high) / 2 == pytest.approx(scores[name], abs=0.02)
 

@@ -7,7 +7,6 @@ Letters: N documents.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from bothways.errors import DataError
 from bothways.evaluation.probes import Probe
 from bothways.inference.language_model import LanguageModel
 from bothways.inference.score import score
+from bothways.training.evaluate import NATS_IN_A_BIT
 
 NAME = "bits per byte"
 FEWEST = 2
@@ -66,7 +66,7 @@ class HeldOut:
         """Of the nats [M] that the documents of these numbers cost."""
         size = np.array([len(self.texts[i].encode()) for i in item], dtype=np.float64)
         left_out = self.left_out + len(self.texts) - len(item)
-        return Probe(NAME, item, nats / math.log(2), np.full(len(size), ""), weight=size, left_out=left_out)
+        return Probe(NAME, item, nats / NATS_IN_A_BIT, np.full(len(size), ""), weight=size, left_out=left_out)
 
     def counting(self) -> dict[str, Probe]:
         """What n-grams need that are counted on the shards' training text."""

@@ -15,8 +15,8 @@ from bothways.corpus.ngrams import NAMES
 from bothways.errors import BothwaysError, ModelError, UsageError
 from bothways.evaluation.held_out import HeldOut, bits_per_byte
 from bothways.evaluation.probes import Probe, Records, cloze, minimal_pairs, similarity
-from bothways.evaluation.significance import estimate, holm, sign_test
 from bothways.inference.language_model import LanguageModel
+from bothways.statistics import estimate, holm, sign_test
 
 VERSION = 1
 SURE = 0.05  # p below it is more than chance

@@ -25,12 +25,12 @@ from bothways.evaluation.comparison.metrics import (
     Yardstick,
     body_features,
     held_out,
-    linear_probe,
     minimal_pairs,
     probe_yardstick,
     word_features,
 )
 from bothways.evaluation.comparison.workers import Crew
+from bothways.evaluation.linear_probe import linear_probe
 from bothways.files import sha256
 from bothways.inference import load
 from bothways.inference.embed import reading
@@ -43,7 +43,7 @@ from bothways.training.pretraining.setup import objective_of
 from bothways.training.run_folder import RunFolder
 from bothways.visibility import ordered
 
-VERSION = 2  # answers of another one are asked anew
+VERSION = 3  # answers of another one are asked anew
 Answers = dict[Yardstick, ScoredItems]
 
 
@@ -119,7 +119,8 @@ def probe_answers(loaded: LanguageModel, questions: Questions) -> Iterator[tuple
         return
     for name, (train, test) in questions.probes.items():
         features = body_features(loaded, train), body_features(loaded, test)
-        yield probe_yardstick(name), linear_probe(features, (train.labels, test.labels))
+        right = linear_probe(features, (train.labels, test.labels), strengths=(0.001, 0.01, 0.1, 1.0))
+        yield probe_yardstick(name), ScoredItems.right(right)
 
 
 def probe_baselines(config: PretrainConfig, questions: Questions) -> dict[str, dict[str, float]]:

@@ -13,7 +13,7 @@ from bothways.evaluation.comparison.config import CompareConfig
 from bothways.evaluation.comparison.measure import Answers
 from bothways.evaluation.comparison.metrics import BITS, FILL, NEXT, PAIRS, PSEUDO, ScoredItems, Yardstick
 from bothways.evaluation.comparison.search import RateSearch
-from bothways.evaluation.comparison.statistics import Compared, compared
+from bothways.statistics import Compared, compared
 from bothways.terminal import compact
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.run_folder import RunFolder

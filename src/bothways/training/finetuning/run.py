@@ -25,6 +25,7 @@ from bothways.errors import DivergedError, ModelError, Stopped, UsageError
 from bothways.inference.examples import Encoded, lay
 from bothways.machine import dtype_of, precision_for
 from bothways.model import Model, planned, read_body
+from bothways.statistics import bootstrap
 from bothways.tasks import task_named
 from bothways.tasks.records import Skipped
 from bothways.tasks.task import Task
@@ -34,7 +35,6 @@ from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, Tr
 from bothways.training.finetuning.baselines import remember, trained_on, worth
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
 from bothways.training.finetuning.data import Asked, Data, encoded, enough, read_data
-from bothways.training.finetuning.intervals import bootstrap
 from bothways.training.finetuning.layer_decay import optimiser
 from bothways.training.finetuning.losses import losses_of
 from bothways.training.finetuning.page import write_report
@@ -378,7 +378,9 @@ def _finish(run: FinetuneRun, best: int, show: Show) -> None:
     if run.test:
         line = {"kind": "test", "step": run.state.step, "scores": scores}
         run.folder.append(line)
-        run.folder.note(test=scores, test_intervals=bootstrap(run.task, examples, said, answers))
+        run.folder.note(
+            test=scores, test_intervals=bootstrap(run.task.scores_of(examples, said, answers), len(examples))
+        )
         show(line)
     run.folder.note(status="done", **judged)
     write_report(run.config.out, examples, said, answers, where=where)

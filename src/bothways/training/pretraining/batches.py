@@ -5,7 +5,6 @@ Row g of the run (g = step * rows + i) is the same whatever the number of proces
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from bothways.batch import Batch, Row, Sample, Target
-from bothways.corpus import Rows, Shards, Stream
+from bothways.corpus import Rows, Shards
 from bothways.errors import DataError
 from bothways.objectives import Objective, build
 from bothways.training.config import TrainingConfig
@@ -108,8 +107,3 @@ def probes(
         probe = build(expression, shards.vocabulary)
         found.append(ValidationBatches(name, probe, validation_batches(probe, rows, config)))
     return found
-
-
-def bits_per_nat(stream: Stream) -> float:
-    """Turns mean nats a predicted token into bits a byte of text: every token but [CLS] is predicted."""
-    return (stream.token_count - stream.documents) / (stream.bytes * math.log(2))

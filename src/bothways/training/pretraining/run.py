@@ -15,10 +15,9 @@ import torch
 from bothways.arguments import checked
 from bothways.errors import DivergedError, Stopped
 from bothways.terminal import command
-from bothways.training.evaluate import evaluate_losses, evaluate_words
+from bothways.training.evaluate import bits_per_byte, evaluate_losses, evaluate_words
 from bothways.training.loop import Report, train
 from bothways.training.pretraining.artifacts import begin, finish
-from bothways.training.pretraining.batches import bits_per_nat
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.setup import PretrainRun, set_up, total_steps
 from bothways.training.processes import processes
@@ -178,6 +177,7 @@ def _validate(run: PretrainRun, show: Show) -> None:
     general = {probe.name: next(iter(score(run.model, probe.batches).values())).nats for probe in run.general}
     run.model.train()
     following, filling = answers.get("next"), answers.get("fill")
+    size = run.shards.validation.bytes_a_prediction
     line = {
         "kind": "validation",
         "step": run.state.step,
@@ -186,7 +186,7 @@ def _validate(run: PretrainRun, show: Show) -> None:
         "seconds": round(run.seconds, 3),
         "loss": loss,
         "losses": losses,
-        "bits_per_byte": {"causal": following.nats * bits_per_nat(run.shards.validation)} if following else {},
+        "bits_per_byte": {"causal": bits_per_byte(following.nats, size)} if following else {},
         "fill_accuracy": filling.accuracy if filling else None,
         "next_accuracy": following.accuracy if following else None,
         **({"general": general} if general else {}),
