@@ -202,7 +202,7 @@ def test_bad_records_are_named(model: LanguageModel, tmp_path: Path, kind: str, 
 
 
 def test_nothing_to_ask(model: LanguageModel, tmp_path: Path) -> None:
-    with pytest.raises(BothwaysError, match="say what to ask"):
+    with pytest.raises(BothwaysError, match="expected files to probe with"):
         probe({"one": model}, {})
     (tmp_path / "empty.jsonl").write_text("")
     with pytest.raises(BothwaysError, match="expected records, got an empty file"):

@@ -67,10 +67,10 @@ class Packing:
     def row(self, index: int, epoch: int) -> Row:
         """Whole pairs, padded to the length of a row."""
         mine = self._deal(epoch)[self._places[self._bounds[index] : self._bounds[index + 1]]]
-        laid = [self._lay(part) for part in mine.tolist()]
-        tokens, starts, language, part = (np.concatenate(column) for column in zip(*laid, strict=True))
+        pairs = [self._pair_of(part) for part in mine.tolist()]
+        tokens, starts, language, part = (np.concatenate(column) for column in zip(*pairs, strict=True))
         missing = self._length - len(tokens)
-        document = np.repeat(np.arange(len(laid), dtype=np.int32), [len(one) for one, *_ in laid])
+        document = np.repeat(np.arange(len(pairs), dtype=np.int32), [len(one) for one, *_ in pairs])
         return Row(
             tokens=np.pad(tokens, (0, missing), constant_values=self._vocabulary.pad),
             document=np.concatenate([document, -1 - np.arange(missing, dtype=np.int32)]),
@@ -95,7 +95,7 @@ class Packing:
             self._deals[epoch] = order[np.argsort(-self._lengths[order], kind="stable")]
         return self._deals[epoch]
 
-    def _lay(self, part: int) -> tuple[np.ndarray, ...]:
+    def _pair_of(self, part: int) -> tuple[np.ndarray, ...]:
         """Tokens, word starts, languages and parts of `[CLS] a [SEP] b [SEP]`."""
         pair = self._pair[part]
         start, first = self._table.starts[pair] + 1, self._table.first[pair] - 1

@@ -1,4 +1,4 @@
-"""What a model knows without being taught to say it: minimal pairs, facts with a hole, words that people find alike.
+"""What a model knows without being taught to answer: minimal pairs, facts with a hole, words that people find alike.
 
 Letters: N items.
 """
@@ -38,7 +38,7 @@ class Probe:
     value  [N]: 0 wrong, 1 right, a half for a tie; of similarities the cosine; of text the bits it costs
     group  [N] the phenomenon or relation of each item
     template  [N] what each was made from; items of one are right or wrong together. None: each stands for itself
-    gold   [N] what people said; None: the figure is the mean of the values
+    gold   [N] the judgement of people; None: the figure is the mean of the values
     weight [N] None: an item is one; else the figure is the sum of the values by that of the weights
     left_out  how many
     """
@@ -204,10 +204,10 @@ def cloze(loaded: LanguageModel, records: Records) -> Iterator[Probe]:
     if not len(kept):
         raise DataError(f"{records.path}: expected answers of one token of the tokenizer, got none of {len(answers)}")
     found = loaded.fill([marked[i] for i in kept], top_k=max(FIRST))
-    said = [[guess.token.strip().lower() for guess in guesses] for (guesses,) in found]
+    guesses_of = [[guess.token.strip().lower() for guess in guesses] for (guesses,) in found]
     group, template = records.at(kept).group("part", "relation"), records.at(kept).template("relation")
     for first in FIRST:
-        right = [answers[i].strip().lower() in some[:first] for i, some in zip(kept, said, strict=True)]
+        right = [answers[i].strip().lower() in some[:first] for i, some in zip(kept, guesses_of, strict=True)]
         name = "facts, first guess" if first == 1 else f"facts, first {first} guesses"
         value, left_out = np.array(right, dtype=np.float64), int((~single).sum())
         yield Probe(name, kept, value, group, template=template, left_out=left_out)

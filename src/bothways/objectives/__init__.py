@@ -1,4 +1,4 @@
-"""Objectives: what is hidden, who sees whom, what must be said. One short file per family."""
+"""Objectives: what is hidden, who sees whom, what are the targets. One short file per family."""
 
 from __future__ import annotations
 

@@ -229,13 +229,13 @@ def number(row: Row, eligible: np.ndarray, units: Units, rng: np.random.Generato
 def choose(unit: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
     """Whole units, so that every token is chosen with probability `rate`: [E] units -> [E] bool.
 
-    The units are laid round a circle in random order; those are chosen that begin within an arc of rate * E tokens,
+    The units are arranged round a circle in random order; those are chosen that begin within an arc of rate * E tokens,
     which starts anywhere. For single tokens this is rate * E rounded up or down at random.
     """
     sizes = np.bincount(unit)
     order = rng.permutation(len(sizes))
-    laid = sizes[order]
-    begins = np.cumsum(laid) - laid - len(unit) * rng.random()
+    lengths = sizes[order]
+    begins = np.cumsum(lengths) - lengths - len(unit) * rng.random()
     chosen = np.zeros(len(sizes), dtype=bool)
     chosen[order[begins % max(len(unit), 1) < rate * len(unit)]] = True
     return np.asarray(chosen[unit])

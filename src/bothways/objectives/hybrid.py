@@ -26,7 +26,7 @@ def hybrid(
     words: str = "tokens",
     weight: float | None = None,
 ) -> Objective:
-    """Rows of two kinds. A share `causal` of them says the next word:
+    """Rows of two kinds. A share `causal` of them predicts the next word:
 
     reads  a b c d e f
     step   0 1 2 3 4 5
@@ -38,8 +38,8 @@ def hybrid(
            1 1 1 1 1 0
            1 1 1 1 1 1
 
-    the others say the hidden word, in its place, and every hidden place shows [MASK]: so the input tells which of the
-    two is asked for, and both faces read the answer where they always do.
+    the others predict the hidden word, in its place, and every hidden place shows [MASK]: so the input tells which of
+    the two is wanted, and both faces read the answer where they always do.
 
     reads  a b _ d e f
     step   0 0 0 0 0 0
@@ -74,7 +74,7 @@ def hybrid(
 
 
 def gpt_bert(vocabulary: Vocabulary, *, causal: float = 1 / 16, rate: Rate = FALLING) -> Objective:
-    """The paper's alignment: word i + 1 is said from place i, in causal rows (a share `causal` of all)
+    """The paper's alignment: word i + 1 is predicted from place i, in causal rows (a share `causal` of all)
 
     reads  a b c d e f
     step   0 1 2 3 4 5

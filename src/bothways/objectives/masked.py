@@ -1,4 +1,4 @@
-"""Objectives that hide words and ask for them in their place: mlm, unilm1.
+"""Objectives that hide words and predict them in their place: mlm, unilm1.
 
 The pictures show a document of six words, `_` for [MASK]; the tests read them.
 """
@@ -58,7 +58,7 @@ def mlm(
     words    what is hidden as a whole: tokens, whole (words), spans (of words), ngrams, runs (of tokens)
     replace  bert (80 % [MASK], 10 % a random token, 10 % the token itself) or all-mask
     weight   how many tokens of text one answer stands for in the loss; left out, 1/rate
-    sentences  what [CLS] must say of the two halves of its document: nothing (none), whether the second follows the
+    sentences  what [CLS] must predict of the two halves of its document: nothing (none), whether the second follows the
                first (nsp), or whether they stand in order (sop)
 
     reads  a b _ d e f
@@ -92,8 +92,8 @@ def mlm(
             decoding={"unmask": 0},
         ),
     )
-    ask = SENTENCES[sentences]
-    return ask(objective, vocabulary) if ask else objective
+    add = SENTENCES[sentences]
+    return add(objective, vocabulary) if add else objective
 
 
 UNILM = About(
@@ -108,9 +108,9 @@ UNILM = About(
 
 
 def unilm1(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
-    """A cloze under four arrangements, drawn for every row: the hidden word is said in its place in all of them.
+    """A cloze under four arrangements, drawn for every row: the hidden word is predicted in its place in all of them.
 
-    One row in three is read from all sides, as in mlm (segment 0);
+    One row in three is read bidirectionally, as in mlm (segment 0);
     one in three as a source and a target, cut at a random place (segments 4 and 5); so is every row of pairs, cut where
     its targets begin, and of these only targets are hidden, their [SEP] too (section 2.5 of the paper):
 

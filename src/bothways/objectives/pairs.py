@@ -44,7 +44,7 @@ class RareFirst:
     """Chooses tokens with odds [V] of their own instead of alike, a share `rate` of the text as always.
 
     Drawn without replacement, one after another by their odds (Efraimidis & Spirakis 2006); XLM's odds are the
-    frequency of a token to the power of -0.5, so that commas are not most of what is said.
+    frequency of a token to the power of -0.5, so that commas are not most of what is predicted.
     """
 
     mask: Mask

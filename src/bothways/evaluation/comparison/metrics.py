@@ -1,4 +1,4 @@
-"""What every finished model is asked, item by item, so that models can be compared on the same items.
+"""What every finished model is measured by, item by item, so that models can be compared on the same items.
 
 Letters: N items.
 """
@@ -28,8 +28,8 @@ DRAWS = 8  # of each row, for a bound: with one draw its error is several times 
 
 
 @dataclass(frozen=True, slots=True)
-class Yardstick:
-    """A name, a short one for the head of a column, what it says in a sentence, and whether less or more is better."""
+class Metric:
+    """A name, a short one for the head of a column, what it means in a sentence, and whether less or more is better."""
 
     name: str
     short: str
@@ -37,33 +37,33 @@ class Yardstick:
     better: Literal["less", "more"] = "more"
 
 
-BITS = Yardstick(
+BITS = Metric(
     "bits per byte",
     "bits/byte",
-    "The bits that held-out text costs, every token said from those before it; a bound (≤) is an upper one.",
+    "The bits that held-out text costs, every token predicted from those before it; a bound (≤) is an upper one.",
     "less",
 )
-NEXT = Yardstick("next-word accuracy", "next word", "Tokens of held-out text guessed right from those before them.")
-FILL = Yardstick(
-    "fill accuracy", "hidden word", "Tokens of held-out text guessed right when 15 % are hidden, from all others."
+NEXT = Metric("next-word accuracy", "next word", "Tokens of held-out text predicted right from those before them.")
+FILL = Metric(
+    "fill accuracy", "hidden word", "Tokens of held-out text predicted right when 15 % are hidden, from all others."
 )
-PAIRS = Yardstick(
+PAIRS = Metric(
     "minimal pairs, left to right",
     "pairs →",
     "Of two sentences the good one is given the higher probability; a tie is a half. An item is a paradigm, where "
     "there are several.",
 )
-PSEUDO = Yardstick(
+PSEUDO = Metric(
     "minimal pairs, hidden one by one",
     "pairs ↔",
     "The same by pseudo-log-likelihood, every token hidden alone (Salazar et al. 2020); a tie is a half.",
 )
 
 
-def probe_yardstick(name: str) -> Yardstick:
+def probe_metric(name: str) -> Metric:
     """Of a linear probe."""
     about = "Test items classified right by a linear classifier over the frozen body's mean state."
-    return Yardstick(f"probe {name}", name, about)
+    return Metric(f"probe {name}", name, about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class ScoredItems:
 
 def held_out(
     loaded: LanguageModel, objective: Objective, shards: Shards, rows: Sequence[Row]
-) -> Iterator[tuple[Yardstick, ScoredItems]]:
+) -> Iterator[tuple[Metric, ScoredItems]]:
     """Bits per byte, next words and hidden words, as far as the objective taught them; an item is a row. A pair is one
     text, as it is for the n-gram baselines."""
     rows = [row.as_text for row in rows]
@@ -106,9 +106,9 @@ def held_out(
         yield BITS, ScoredItems(following[:, 1] / NATS_IN_A_BIT, following[:, 0] * size)
         yield NEXT, ScoredItems(following[:, 2], following[:, 0])
     elif objective.about.bound:
-        said = np.array([np.count_nonzero(row.following) for row in rows])
+        predicted = np.array([np.count_nonzero(row.following) for row in rows])
         bound = np.mean([_row_sums(loaded, objective, rows, draw=draw)[:, 3] for draw in range(DRAWS)], axis=0)
-        yield BITS, ScoredItems(bound / NATS_IN_A_BIT, said * size, bound=True)
+        yield BITS, ScoredItems(bound / NATS_IN_A_BIT, predicted * size, bound=True)
     if objective.about.hidden is not None:
         hidden = build("mlm(replace=all-mask)", shards.vocabulary)
         if objective.about.hidden == "before":
@@ -118,7 +118,7 @@ def held_out(
 
 
 def _row_sums(loaded: LanguageModel, objective: Objective, rows: Sequence[Row], *, draw: int = 0) -> np.ndarray:
-    """[N, 4] for each row: how many words are said, their nats, how many are right, their nats by their weights."""
+    """[N, 4] for each row: tokens that are predicted, their nats, how many are right, their nats by their weights."""
     sums = np.zeros((len(rows), 4))
     model = loaded.engine.model
     for start in range(0, len(rows), ROWS_AT_ONCE):
@@ -135,7 +135,7 @@ def _row_sums(loaded: LanguageModel, objective: Objective, rows: Sequence[Row], 
     return sums
 
 
-def minimal_pairs(loaded: LanguageModel, pairs: Pairs) -> Iterator[tuple[Yardstick, ScoredItems]]:
+def minimal_pairs(loaded: LanguageModel, pairs: Pairs) -> Iterator[tuple[Metric, ScoredItems]]:
     """By each scoring that the objective taught. An item is a paradigm, since its pairs are made from one template and
     right or wrong together; where there is a single one, or none, it is a pair.
 
@@ -146,10 +146,10 @@ def minimal_pairs(loaded: LanguageModel, pairs: Pairs) -> Iterator[tuple[Yardsti
     if not len(kept):
         raise DataError(f"expected pairs that the tokenizer can represent, got none of {len(pairs.good)}")
     names = [pairs.paradigm[i] or f"pair {i}" for i in kept.tolist()]
-    for yardstick, scoring in ((PAIRS, CAUSAL), (PSEUDO, PSEUDO_LIKELIHOOD)):
+    for metric, scoring in ((PAIRS, CAUSAL), (PSEUDO, PSEUDO_LIKELIHOOD)):
         if scoring in found:
             items = ScoredItems.right(found[scoring], ties=int((found[scoring] == 0.5).sum()))
-            yield yardstick, items.summed(names) if len({*pairs.paradigm}) > 1 else items
+            yield metric, items.summed(names) if len({*pairs.paradigm}) > 1 else items
 
 
 def body_features(loaded: LanguageModel, side: Labelled) -> np.ndarray:
