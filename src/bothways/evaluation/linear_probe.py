@@ -16,7 +16,7 @@ FOLDS = 5
 
 def linear_probe(
     inputs: tuple[Any, Any],
-    labels: tuple[Sequence[str], Sequence[str]],
+    labels: tuple[Sequence[str] | np.ndarray, Sequence[str] | np.ndarray],
     *,
     strengths: Sequence[float],
     first: Any = None,
@@ -36,7 +36,7 @@ def linear_probe(
     from sklearn.preprocessing import StandardScaler
 
     if len(set(labels[0])) < 2:  # a control of few kinds
-        return np.asarray(labels[1]) == labels[0][0]
+        return np.asarray(np.asarray(labels[1]) == labels[0][0])
     classifier: Any = make_pipeline(first or StandardScaler(), LogisticRegression(C=strengths[0], max_iter=ITERATIONS))
     if len(strengths) > 1:
         classifier = GridSearchCV(classifier, {"logisticregression__C": list(strengths)}, cv=FOLDS)

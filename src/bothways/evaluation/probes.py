@@ -156,7 +156,7 @@ def judged_pairs(
     item = np.flatnonzero((lengths > 0).all(0))
     found: dict[str, np.ndarray] = {}
     for name, how in scorings.items() if len(item) else ():
-        scores = loaded.score([side[i] for side in (good, bad) for i in item], how=how).reshape(2, -1)
+        scores = loaded.score([side[i] for side in (good, bad) for i in item.tolist()], how=how).reshape(2, -1)
         found[name] = _won(scores[0] - scores[1])
         found[f"{name}, a token"] = _won(_a_token(scores, lengths[:, item]))
     return item, found

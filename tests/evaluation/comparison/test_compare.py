@@ -128,7 +128,7 @@ def test_stopped_it_goes_on_and_comes_to_the_same(compared: Path, configured: Co
     file.write_text(dump(config), encoding="utf-8")
     script = (
         "import sys\nfrom pathlib import Path\nfrom bothways.evaluation.comparison import CompareConfig, compare\n"
-        "from bothways.training.pretraining.config import load_config, read\nfrom bothways.errors import Stopped\n"
+        "from bothways.config import load_config, read\nfrom bothways.errors import Stopped\n"
         "try:\n    compare(read(CompareConfig, load_config(Path(sys.argv[1]))))\n"
         "except Stopped as stopped:\n    print(stopped)\n    sys.exit(stopped.exit_code)\n"
     )
