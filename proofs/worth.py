@@ -37,8 +37,8 @@ import numpy as np
 
 from bothways.corpus.records import read_records
 from bothways.evaluation.comparison.finetuned_metric import untrained_run
-from bothways.evaluation.comparison.metrics import Items
-from bothways.evaluation.comparison.statistics import Compared, compared
+from bothways.evaluation.comparison.metrics import ScoredItems
+from bothways.statistics import Compared, compared
 from bothways.tasks import task_named
 from bothways.tasks.reading import read_examples
 from bothways.tasks.records import refuse
@@ -75,7 +75,7 @@ class Proof:
             found[side] = some
         return found
 
-    def items(self, name: str, rows: int, arm: str, seed: int) -> Items:
+    def items(self, name: str, rows: int, arm: str, seed: int) -> ScoredItems:
         seed = seed if rows or arm != "counted" else 0  # nothing is drawn
         place = self.out / f"{name}-{rows}-{arm}-{seed}.npz"
         if not place.exists():
@@ -83,7 +83,7 @@ class Proof:
             np.savez(place, value=value, weight=weight)
             print(f"{name}, {rows or 'all'} rows, {arm}, seed {seed}: {value.sum() / weight.sum():.4f}", flush=True)
         with np.load(place) as done:
-            return Items(done["value"], done["weight"])
+            return ScoredItems(done["value"], done["weight"])
 
     def body(self, arm: str) -> Path:
         if arm == "pretrained":

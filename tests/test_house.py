@@ -26,7 +26,7 @@ FILES = sorted(
 # Lowest first. A part may import those of the lines above it, and nothing of its own line or below.
 LEVELS = (
     {"errors"},
-    {"arguments", "config", "files", "machine", "own", "terminal"},
+    {"arguments", "config", "files", "machine", "own", "statistics", "terminal"},
     {"visibility"},
     {"batch"},
     {"text", "model"},

@@ -60,23 +60,30 @@ class Row:
     document     int32; 0, 1, 2, ... along the row; padding is -1, -2, ... (each padding token a document of its own)
     word_starts  bool; True where a word begins (and at every special token)
     language     int32, the number of the language; None where no language was named
+    part         int32, of pairs: 0 in the source, 1 in the target; None where the texts are no pairs
 
-    A pair is one document of two sides, [CLS] a [SEP] b [SEP].
+    A pair is one document of two sides, [CLS] a [SEP] b [SEP]; its source is [CLS] a [SEP].
     """
 
     tokens: np.ndarray
     document: np.ndarray
     word_starts: np.ndarray
     language: np.ndarray | None = None
+    part: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     @property
     def following(self) -> np.ndarray:
-        """[T] bool: the tokens with another one of their document before them, which are what the text costs: a model
-        that bounds it predicts the same tokens as one that reads from left to right, [SEP] and [UNK] among them."""
-        return places(self.document) > 0
+        """[T] bool: the tokens with another one of their document before them, [SEP] and [UNK] among them; of pairs,
+        those of the target. A model that bounds their likelihood predicts the same tokens as a causal one."""
+        return places(self.document) > 0 if self.part is None else self.part > 0
+
+    @property
+    def as_text(self) -> Row:
+        """The same, a pair being read as one text."""
+        return self if self.part is None else replace(self, part=None)
 
 
 @dataclass(frozen=True, slots=True)

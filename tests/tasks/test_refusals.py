@@ -12,12 +12,12 @@ from sklearn.metrics import f1_score
 
 import bothways
 from bothways.errors import BothwaysError, DataError, DivergedError, ModelError, UsageError
+from bothways.statistics import bootstrap
 from bothways.tasks import TASKS
 from bothways.tasks.reading import read_examples
 from bothways.tasks.records import Skipped, refuse
 from bothways.tasks.task import Example
 from bothways.training.finetuning import evaluate, finetune, predict
-from bothways.training.finetuning.intervals import bootstrap
 from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, reviews, tagged, write
 
@@ -263,8 +263,9 @@ def test_an_interval_of_retrieval_is_around_its_score() -> None:
     near = vectors + 1.2 * rng.normal(size=(200, 8))
     said = [{"vector": one, "other": other} for one, other in zip(vectors, near, strict=True)]
     task = TASKS["embed"]
-    answers = task.head(examples, reads="encoder")
-    scores, intervals = task.score(examples, said, answers), bootstrap(task, examples, said, answers)
+    head = task.head(examples, reads="encoder")
+    intervals = bootstrap(task.scores_of(examples, said, head), len(examples))
+    scores = task.score(examples, said, head)
     for name, (low, high) in intervals.items():
         assert low < scores[name] < high and (low + high) / 2 == pytest.approx(scores[name], abs=0.02)
 

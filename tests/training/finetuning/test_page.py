@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from bothways.model import TaskHead
+from bothways.statistics import bootstrap, calibration
 from bothways.tasks import TASKS
 from bothways.tasks.task import Example
 from bothways.tasks.words import Pair
 from bothways.training.finetuning import finetune
 from bothways.training.finetuning import page as report
-from bothways.training.finetuning.intervals import bootstrap, calibration
 from bothways.training.finetuning.page import in_words, write_report
 from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, reviews, tagged, write
@@ -118,11 +118,11 @@ def test_an_interval_is_that_of_a_share() -> None:
     """Of 400 answers 3 in 4 are right: 0.75 and twice the standard error of a share on either side."""
     examples = [Example(i, ("x",), "a", "") for i in range(400)]
     answers = [said("a" if i % 4 else "b", 0.9) for i in range(400)]
-    low, high = bootstrap(TASKS["classify"], examples, answers, ANSWERS)["accuracy"]
+    low, high = bootstrap(TASKS["classify"].scores_of(examples, answers, ANSWERS), len(examples))["accuracy"]
     error = (0.75 * 0.25 / 400) ** 0.5
     assert low == pytest.approx(0.75 - 1.96 * error, abs=0.012)
     assert high == pytest.approx(0.75 + 1.96 * error, abs=0.012)
-    again = bootstrap(TASKS["classify"], examples, answers, ANSWERS)["accuracy"]
+    again = bootstrap(TASKS["classify"].scores_of(examples, answers, ANSWERS), len(examples))["accuracy"]
     assert again == (low, high)
 
 

@@ -1,6 +1,6 @@
 """How contextual are states? Three measures of one layer (Ethayarajh 2019, section 3), each with its baseline.
 
-A cosine of 0.9 says nothing where any two words have one of 0.9: from every measure, what random words give is taken.
+A cosine of 0.9 means nothing where any two words have one of 0.9: from every measure, what random words give is taken.
 
 Letters: N occurrences of words, D width, W words, S texts.
 """

@@ -18,8 +18,8 @@ from bothways.reports.html import Markup, row, table, tag
 from bothways.reports.page import document
 from bothways.reports.record import Record
 from bothways.reports.text import lengths
+from bothways.statistics import calibration
 from bothways.tasks.task import Example, Task
-from bothways.training.finetuning.intervals import calibration
 
 MOST_LABELS, MOST_MISTAKES = 20, 20
 LONGEST_TEXT = 600  # characters of an example that are shown

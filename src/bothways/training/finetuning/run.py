@@ -26,6 +26,7 @@ from bothways.machine import dtype_of, precision_for
 from bothways.model import Abilities, Model, planned, read_body
 from bothways.model.losses import plain_loss
 from bothways.own import use
+from bothways.statistics import bootstrap
 from bothways.tasks import task_named
 from bothways.tasks.packing import pack
 from bothways.tasks.reading import EncodedExample, encoded, enough
@@ -37,7 +38,6 @@ from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, Tr
 from bothways.training.finetuning.baselines import remember, trained_on, worth
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
 from bothways.training.finetuning.data import Data, read_data
-from bothways.training.finetuning.intervals import bootstrap
 from bothways.training.finetuning.layer_decay import optimiser
 from bothways.training.finetuning.page import write_report
 from bothways.training.finetuning.predict import Tuned, measure
@@ -372,7 +372,8 @@ def _finish(run: FinetuneRun, best: int, show: Show) -> None:
     if run.test:
         line = {"kind": "test", "step": run.state.step, "scores": scores}
         run.folder.append(line)
-        run.folder.note(test=scores, test_intervals=bootstrap(run.task, examples, predictions, head))
+        intervals = bootstrap(run.task.scores_of(examples, predictions, head), len(examples))
+        run.folder.note(test=scores, test_intervals=intervals)
         show(line)
     run.folder.note(status="done", **judged)
     write_report(run.config.out, run.task, examples, predictions, head, where=where)

@@ -21,7 +21,8 @@ from bothways.model.huggingface.card import Card
 from bothways.reports import write_report
 from bothways.terminal import command
 from bothways.training.config import TrainingConfig
-from bothways.training.pretraining.batches import bits_per_nat, validation_rows
+from bothways.training.evaluate import bits_per_byte
+from bothways.training.pretraining.batches import validation_rows
 from bothways.training.pretraining.setup import PretrainRun, networks_of
 from bothways.training.pretraining.showcase import samples
 
@@ -62,9 +63,12 @@ def count_baselines(shards: Shards, config: TrainingConfig) -> dict[str, dict[st
     """Unigram, bigram and trigram on the rows that a model is validated on: {name: its figures}."""
     rows = [row.tokens for row in validation_rows(shards, config)]
     tokens, _ = shards.train.read(0, shards.train.token_count)
-    factor = bits_per_nat(shards.validation)
+    size = shards.validation.bytes_a_prediction
     found = baselines(tokens, rows, shards.vocabulary)
-    return {name: {**asdict(baseline), "bits_per_byte": baseline.nats * factor} for name, baseline in found.items()}
+    return {
+        name: {**asdict(baseline), "bits_per_byte": bits_per_byte(baseline.nats, size)}
+        for name, baseline in found.items()
+    }
 
 
 def finish(run: PretrainRun) -> None:

@@ -15,11 +15,10 @@ import torch
 from bothways.arguments import checked
 from bothways.errors import DivergedError
 from bothways.terminal import command
-from bothways.training.evaluate import evaluate_losses, evaluate_words
+from bothways.training.evaluate import bits_per_byte, evaluate_losses, evaluate_words
 from bothways.training.fit import Fit, Say, Show
 from bothways.training.loop import Report
 from bothways.training.pretraining.artifacts import begin, finish
-from bothways.training.pretraining.batches import bits_per_nat
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.setup import PretrainRun, set_up, total_steps
 from bothways.training.processes import processes
@@ -148,7 +147,12 @@ def _validate(run: PretrainRun, show: Show) -> None:
     if plain:  # words are all that is said, and count alike
         scores = score(run.model, run.validation)
         losses = {name: found.nats for name, found in scores.items()}
-        loss = sum(share * losses[name] for name, share in run.objective.shares.items() if name in losses)
+        shares = run.objective.shares
+        present = {name: share for name, share in shares.items() if name in losses}
+        loss = sum(share * losses[name] for name, share in present.items())
+        loss /= (
+            sum(present.values()) if len(present) < len(shares) else 1
+        )  # of rows of pairs alone, unilm1 has one loss
     else:
         drawn = torch.Generator(device=run.team.device).manual_seed(0)
         loss, losses = evaluate_losses(lambda batch: run.work.losses(batch, drawn), run.validation)
@@ -156,6 +160,7 @@ def _validate(run: PretrainRun, show: Show) -> None:
     general = {probe.name: next(iter(score(run.model, probe.batches).values())).nats for probe in run.general}
     run.model.train()
     following, filling = answers.get("next"), answers.get("fill")
+    size = run.shards.validation.bytes_a_prediction
     line = {
         "kind": "validation",
         "step": run.state.step,
@@ -164,7 +169,7 @@ def _validate(run: PretrainRun, show: Show) -> None:
         "seconds": round(run.seconds, 3),
         "loss": loss,
         "losses": losses,
-        "bits_per_byte": {"causal": following.nats * bits_per_nat(run.shards.validation)} if following else {},
+        "bits_per_byte": {"causal": bits_per_byte(following.nats, size)} if following else {},
         "fill_accuracy": filling.accuracy if filling else None,
         "next_accuracy": following.accuracy if following else None,
         **({"general": general} if general else {}),
