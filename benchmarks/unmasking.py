@@ -93,8 +93,9 @@ def measure(model: LanguageModel, judge: LanguageModel, texts: Sequence[np.ndarr
     for _ in range(given.rounds):
         for name, (writer, options) in settings.items():
             started = time.perf_counter()
-            found[name].texts = writer.generate(prompts, max_new_tokens=given.tokens, seed=0, **options)
+            written = writer.generate(prompts, max_new_tokens=given.tokens, seed=0, **options)
             found[name].seconds.append(time.perf_counter() - started)
+            found[name].texts = [one.full_text for one in written]
     slowest = found[f"{max(given.steps)} steps"].seconds
     print(f"  {'':14s} tokens/s    times  bits/byte  different  said right")
     for name, one in found.items():

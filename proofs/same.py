@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BEFORE = "82825d2"
 NAMES: dict[str, str] = {
     "extend": "generate",
+    "--beams": "--num-beams",
+    "--no-repeat": "--no-repeat-ngram-size",
     "match": "regress",
     "pieces": "tokens",
     "piece": "token",
@@ -245,6 +247,8 @@ def trained(name: str, run: Path) -> Iterator[tuple[str, Any]]:
 def used(side: Side, name: str, run: object) -> Iterator[tuple[str, Any]]:
     for use, (command, *arguments) in USES.items():
         code, out = side.run(command, run, *arguments, "--json")
+        if command == "extend" and not code:  # before, the text held the prompt
+            out = [{"prompt": one["prompt"], "text": one.get("full_text", one["text"])} for one in out]
         yield f"{name}: {use}", code if code else [code, out]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import bothways
-from bothways.inference import LanguageModel
+from bothways.inference import Generation, LanguageModel
 from bothways.model import Abilities, Card, Model, ModelConfig, save_faces
 from bothways.model.heads import HEADS
 from bothways.text import Tokenizer, train_tokenizer
@@ -87,6 +88,12 @@ def make_run(
         card=Card(folder.name, trained, config, model.parameter_count(), "made for a test"),
     )
     return folder
+
+
+def full_text(model: LanguageModel, prompts: Any, **options: Any) -> Any:
+    """Prompts with what `generate` gives."""
+    found = model.generate(prompts, **options)
+    return found.full_text if isinstance(found, Generation) else [one.full_text for one in found]
 
 
 def load(folder: Path) -> LanguageModel:

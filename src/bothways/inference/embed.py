@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from bothways.batch import Reads
 from bothways.inference.engine import Engine
 from bothways.model import Abilities, SentenceModules
-from bothways.visibility import ordered
 
 STEPS: dict[Reads, Callable[[Tensor], Tensor]] = {
     "all sides": torch.zeros_like,
@@ -96,14 +95,12 @@ def _pooled(engine: Engine, texts: Sequence[str], reads: Reads, modules: Sentenc
         layout = replace(layout, step=STEPS[reads](layout.position))
         lengths = torch.tensor([len(rows[i]) for i in batch], device=engine.device)
         real = torch.arange(tokens.shape[1], device=engine.device) < lengths[:, None]  # [B, T]
-        plain = reads == "all sides" and bool(real.all()) and engine.model.rule is ordered
         found: list[Tensor] = []
 
         def keep(states: Tensor, real: Tensor = real, found: list[Tensor] = found) -> None:
             found.append(made.pool(states.float().masked_fill(~real[..., None], 0.0), real))
 
-        mask = None if plain else engine.model.rule.dense(layout)
-        states = engine.model.backbone(tokens, layout, mask, keep=keep if every else None)
+        states = engine.states(tokens, layout, keep=keep if every else None)
         if not every:
             keep(states)
         weights = lengths.cpu().numpy()[:, None, None]
@@ -113,7 +110,7 @@ def _pooled(engine: Engine, texts: Sequence[str], reads: Reads, modules: Sentenc
 
 
 class ScalarMix(nn.Module):
-    """A engine of all layers: gamma times their mean, weighted by softmax(weights), both learned (ELMo, Peters et al.
+    """A mix of all layers: gamma times their mean, weighted by softmax(weights), both learned (ELMo, Peters et al.
     2018, equation 1). At first the plain mean."""
 
     def __init__(self, count: int) -> None:

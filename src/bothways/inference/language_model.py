@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, Unpack, overload
 
@@ -12,8 +13,15 @@ import torch
 
 from bothways.arguments import all_checked, checked, several, several_or_pairs, shown
 from bothways.errors import MachineError, ModelError, UsageError
-from bothways.inference.decoding.generate import generate
-from bothways.inference.decoding.options import GenerationOptions, Options, Order, Unmasking
+from bothways.inference.decoding.generate import generate, stream
+from bothways.inference.decoding.options import (
+    Generation,
+    GenerationOptions,
+    GenerationRequest,
+    Options,
+    Order,
+    Unmasking,
+)
 from bothways.inference.decoding.sampling import Sampling
 from bothways.inference.detect import Verdict, detect
 from bothways.inference.embed import embed, layers
@@ -31,6 +39,7 @@ from bothways.tasks.intent import Intended
 from bothways.tasks.predictions import Label
 from bothways.tasks.tag import Tagged
 from bothways.text import Tokenizer
+from bothways.text.chat import Message, chat_tokens
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 Text = str | tuple[str, str]
@@ -108,6 +117,25 @@ def folder_of(folder: Path) -> Path:
 Prompts = TypeVar("Prompts", str, list[str])
 
 
+def _requests(
+    prompts: list[str], options: GenerationOptions | list[GenerationOptions] | None, fields: Options
+) -> list[GenerationRequest]:
+    """
+    Raises:
+        UsageError: options twice, or another number of them than of prompts.
+    """
+    if options is not None and fields:
+        raise UsageError(f"expected the options as a record or by their names, got both: {', '.join(fields)} too")
+    if not isinstance(options, list):
+        record = GenerationOptions(**fields) if options is None else options
+        return [GenerationRequest(one, record, (record.seed, number)) for number, one in enumerate(prompts)]
+    if odd := [one for one in options if not isinstance(one, GenerationOptions)]:
+        raise UsageError(f"options: expected a list of GenerationOptions, got {shown(odd[0])} in it")
+    if len(options) != len(prompts):
+        raise UsageError(f"expected options for each of {len(prompts)} prompts, got {len(options)}")
+    return [GenerationRequest(*pair) for pair in zip(prompts, options, strict=True)]
+
+
 @all_checked
 @dataclass(frozen=True, slots=True)
 class LanguageModel:
@@ -159,17 +187,67 @@ class LanguageModel:
             return found[0]
         return found
 
-    def generate(self, prompts: Prompts, **options: Unpack[Options]) -> Prompts:
-        """The prompt and what the model writes after it; the record GenerationOptions says what the options mean.
+    @overload
+    def generate(
+        self, prompts: str, options: GenerationOptions | None = None, **fields: Unpack[Options]
+    ) -> Generation: ...
+    @overload
+    def generate(
+        self,
+        prompts: list[str],
+        options: GenerationOptions | list[GenerationOptions] | None = None,
+        **fields: Unpack[Options],
+    ) -> list[Generation]: ...
+    def generate(
+        self,
+        prompts: str | list[str],
+        options: GenerationOptions | list[GenerationOptions] | None = None,
+        **fields: Unpack[Options],
+    ) -> Generation | list[Generation]:
+        """What the model writes after the prompt, or before it (Generation: text, tokens, logprob, finish_reason).
 
-        max_new_tokens=40, temperature=1.0, top_k=None, top_p=1.0, seed=0, no_repeat=None; to look for the likeliest
-        text: beams=None, length_penalty=0.6; for models that write by unmasking: steps=None, order="confidence"; for
-        what a chat template wrote: special_tokens=False.
+        The options are a record, one a prompt, or their names; GenerationOptions says what they mean.
+        max_new_tokens=40, temperature=1.0, top_k=None, top_p=1.0, seed=0, no_repeat_ngram_size=None, eos_token_id=None;
+        to look for the likeliest text: num_beams=None, length_penalty=0.6; for models that decode by unmasking:
+        steps=None, order="confidence"; for what a chat template wrote: special_tokens=False.
         """
-        found = generate(self.engine, several(prompts), GenerationOptions(**options))
-        if isinstance(prompts, str):
-            return found[0]
-        return found
+        found = generate(self.engine, _requests(several(prompts), options, fields))
+        return found[0] if isinstance(prompts, str) else found
+
+    def stream(self, prompt: str, options: GenerationOptions | None = None, **fields: Unpack[Options]) -> Iterator[str]:
+        """The text that `generate` gives for one prompt, in the parts in which it is generated."""
+        (request,) = _requests([prompt], options, fields)
+        return stream(self.engine, request)
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        options: GenerationOptions | None = None,
+        *,
+        now: datetime | None = None,
+        **fields: Unpack[Options],
+    ) -> Generation:
+        """What the model answers to messages {"role": "user", "content": "..."}, by its own chat template, until a
+        token that ends its turn; `now` is the time that the template is told, else the clock's."""
+        return generate(self.engine, [self._chat_request(messages, options, now, fields)])[0]
+
+    def stream_chat(
+        self,
+        messages: Sequence[Message],
+        options: GenerationOptions | None = None,
+        *,
+        now: datetime | None = None,
+        **fields: Unpack[Options],
+    ) -> Iterator[str]:
+        """The same in the parts in which it is generated."""
+        return stream(self.engine, self._chat_request(messages, options, now, fields))
+
+    def _chat_request(
+        self, messages: Sequence[Message], options: GenerationOptions | None, now: datetime | None, fields: Options
+    ) -> GenerationRequest:
+        tokens = chat_tokens(self.engine.tokenizer, messages, now=now or datetime.now())
+        (request,) = _requests([""], options, fields)
+        return replace(request, prompt=np.array(tokens, dtype=np.int64))
 
     @overload
     def score(self, texts: str, *, how: str = "causal", within_word: bool = False) -> float: ...

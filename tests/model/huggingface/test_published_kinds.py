@@ -136,6 +136,7 @@ def test_generation_with_a_cache_where_heads_share_keys(tmp_path: Path) -> None:
     with torch.no_grad():
         whole = model.backbone(tokens, layout, ordered.dense(layout))
         cache = Cache(config, rows=1, capacity=9, like=model.table)
+        cache.take(1)
         parts = []
         for place in range(9):
             one = layout.map(lambda column, place=place: column[:, place : place + 1])
