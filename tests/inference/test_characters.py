@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bothways.inference import LanguageModel
-from bothways.inference.decoding.options import spell
+from bothways.inference.decoding.sequence import spell
 from tests.inference.made import (
     ANY_ORDER,
     BANG,
