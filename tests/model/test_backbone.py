@@ -72,17 +72,6 @@ def test_no_mask_is_the_mask_that_hides_nothing(shape: str) -> None:
     torch.testing.assert_close(found, states(SHAPES[shape], tokens, layout), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_keep_is_handed_every_state_and_the_last_is_the_result(shape: str) -> None:
-    layout = packed([9])
-    kept: list[torch.Tensor] = []
-    with torch.no_grad():
-        model = model_of(SHAPES[shape])
-        last = model.backbone(random_tokens(layout), layout, ordered.dense(layout), keep=kept.append)
-    assert len(kept) == 1 + SHAPES[shape].layers
-    assert torch.equal(kept[-1], last)
-
-
 NEAR = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 

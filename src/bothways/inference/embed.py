@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bothways.batch import Reads
 from bothways.inference.engine import Engine
 from bothways.model import SentenceModules, Trained
+from bothways.model.passing import Pass
 from bothways.visibility import ordered
 
 STEPS: dict[Reads, Callable[[Tensor], Tensor]] = {
@@ -97,15 +98,12 @@ def _pooled(engine: Engine, texts: Sequence[str], reads: Reads, modules: Sentenc
         lengths = torch.tensor([len(rows[i]) for i in batch], device=engine.device)
         real = torch.arange(tokens.shape[1], device=engine.device) < lengths[:, None]  # [B, T]
         plain = reads == "all sides" and bool(real.all()) and engine.model.rule is ordered
-        found: list[Tensor] = []
-
-        def keep(states: Tensor, real: Tensor = real, found: list[Tensor] = found) -> None:
-            found.append(made.pool(states.float().masked_fill(~real[..., None], 0.0), real))
-
-        mask = None if plain else engine.model.rule.dense(layout)
-        states = engine.model.backbone(tokens, layout, mask, keep=keep if every else None)
-        if not every:
-            keep(states)
+        backbone, given = engine.model.backbone, Pass(layout, None if plain else engine.model.rule.dense(layout))
+        x = backbone.embeddings(tokens, layout)
+        found = [
+            made.pool(states.float().masked_fill(~real[..., None], 0.0), real)
+            for states in (backbone.states(x, given) if every else [backbone.encode(x, given)])
+        ]
         weights = lengths.cpu().numpy()[:, None, None]
         np.add.at(sums, text_of[batch], torch.stack(found, dim=1).cpu().numpy() * weights)
         np.add.at(counts, text_of[batch], weights)

@@ -5,6 +5,7 @@ Letters: B rows, T tokens, D width, N targets.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,13 +19,14 @@ from bothways.model.model import Model
 def plain_loss(model: Model, batch: Batch) -> Losses:
     """Cross-entropy at the batch's targets, each head computed only where something is predicted.
 
-    Returns {name of the target: (weighted sum in nats, sum of the weights)}.
+    Returns {name of the target: (weighted sum in nats, sum of the weights)}, and losses of the blocks' own.
 
     Raises:
         UsageError: a target names a head that the model does not have.
     """
     places = [torch.as_tensor(target.at) for target in batch.targets]
-    hidden = model.states_at(batch, torch.cat(places)).split([len(at) for at in places])
+    extra: dict[str, Tensor] = {}
+    hidden = model.states_at(batch, torch.cat(places), extra).split([len(at) for at in places])
     losses: Losses = {}
     for target, at in zip(batch.targets, hidden, strict=True):
         assert isinstance(target.labels, Tensor) and isinstance(target.weight, Tensor)
@@ -38,7 +40,15 @@ def plain_loss(model: Model, batch: Batch) -> Losses:
                 f"a target asks for the head {target.head!r}; the model has words, {', '.join(model.heads)}"
             )
         add(losses, target.name, loss, target.weight.sum())
-    return losses
+    return with_extra(losses, extra)
+
+
+def with_extra(losses: Losses, extra: Mapping[str, Tensor]) -> Losses:
+    """With losses of the blocks' own, each a mean: it counts as much as the targets do together."""
+    if not extra:
+        return losses
+    count = torch.stack([count for _, count in losses.values()]).sum()
+    return losses | {name: (mean * count, count) for name, mean in extra.items()}
 
 
 def add(losses: Losses, name: str, loss: Tensor, count: Tensor) -> None:

@@ -15,6 +15,7 @@ from bothways.batch import Batch
 from bothways.model.backbone import Backbone, initialise
 from bothways.model.config import ModelConfig
 from bothways.model.kernels import draw, linear_cross_entropy, linear_cross_entropy_and_draw
+from bothways.model.passing import Pass
 from bothways.visibility import Visibility, ordered
 
 
@@ -107,11 +108,11 @@ class Model(nn.Module):
         hidden: Tensor = self.backbone(batch.tokens, batch.layout, self.rule.dense(batch.layout))
         return hidden
 
-    def states_at(self, batch: Batch, at: Tensor) -> Tensor:
+    def states_at(self, batch: Batch, at: Tensor, extra: dict[str, Tensor] | None = None) -> Tensor:
         """The states at places `at` [N] of the rows laid end to end, [N, D]: what nobody reads of the last block is not
-        computed."""
-        hidden: Tensor = self.backbone(batch.tokens, batch.layout, self.rule.dense(batch.layout), at=at)
-        return hidden
+        computed. Losses of the blocks' own are added to `extra`."""
+        given = Pass(batch.layout, self.rule.dense(batch.layout), at=at, losses=extra)
+        return self.backbone.encode(self.backbone.embeddings(batch.tokens, batch.layout), given)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of every token over the vocabulary, [B, T, V]; for looking and testing, training never makes them."""
