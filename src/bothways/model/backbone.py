@@ -18,13 +18,18 @@ from bothways.visibility import Layout
 
 
 class Embeddings(nn.Module):
-    """Token embeddings; in the classic shape also positions, segments, a norm and a projection (ELECTRA small)."""
+    """Token embeddings, and those of segments and languages; in the classic shape also positions, a norm and a
+    projection (ELECTRA small).
+
+    Where a model has segments and no languages, a layout without segments has its languages told apart by them.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.embedding_width or config.width
         self.tokens = nn.Embedding(config.vocabulary, width)
         self.segments = nn.Embedding(config.segments, width) if config.segments else None
+        self.languages = nn.Embedding(config.languages, width) if config.languages else None
         classic = config.shape == "classic"
         self.positions = nn.Embedding(config.length, width) if classic else None
         self.norm = nn.LayerNorm(width, eps=config.epsilon) if classic else None
@@ -35,7 +40,10 @@ class Embeddings(nn.Module):
         """The sum of what the tables hold: [B, T, embedding width]."""
         x: Tensor = self.tokens(tokens)
         if self.segments is not None:
-            x = x + self.segments(layout.segment)
+            segment = layout.segment if self.languages is not None or layout.segment is not None else layout.language
+            x = x + self.segments(torch.zeros_like(tokens) if segment is None else segment)
+        if self.languages is not None:
+            x = x + self.languages(torch.zeros_like(tokens) if layout.language is None else layout.language)
         if self.positions is not None:
             x = x + self.positions(layout.position)
         return x

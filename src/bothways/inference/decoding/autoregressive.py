@@ -73,7 +73,7 @@ class NextToken:
         tokens, layout = engine.lay([np.append(row, self._mask) for row in rows], face="decoder", left=True)
         if way.all_sides:
             prompt = layout.position < torch.tensor(prompts, device=engine.device)[:, None]  # [B, T]
-            first, second = (torch.full_like(layout.segment, segment) for segment in way.segments)
+            first, second = (torch.full_like(layout.step, segment) for segment in way.segments)
             step = layout.step.masked_fill(prompt, 0)
             layout = replace(layout, step=step, segment=torch.where(prompt, first, second))
         if way.backward:
@@ -111,6 +111,6 @@ class NextToken:
     def _behind(self, place: Layout) -> Layout:
         """The layout [B, 1] of the places behind."""
         position = place.position + (-1 if self._way.backward else 1)
-        segment = torch.full_like(place.segment, self._way.segments[1])
+        segment = torch.full_like(place.step, self._way.segments[1])
         step = place.step + 1 if self._way.backward else position
         return replace(place, position=position, step=step, segment=segment)

@@ -34,7 +34,7 @@ class CleanBlocks:
         starts = torch.tensor([len(row) for row in rows], dtype=torch.int32, device=engine.device)
         position = starts[:, None] + torch.arange(size, dtype=torch.int32, device=engine.device)  # [B, S]
         zeros = torch.zeros_like(position)
-        self._next = Layout(zeros, position // size, zeros, position, zeros.bool(), zeros)
+        self._next = Layout(document=zeros, step=position // size, group=zeros, position=position)
         if tokens.shape[1]:
             self._reader.states_after(self._cache, tokens, replace(layout, step=layout.position // size))
 

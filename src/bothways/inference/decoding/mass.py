@@ -53,7 +53,7 @@ def _write(engine: Engine, rows: Sequence[HiddenRow], sampling: Sampling) -> Non
     for turn in range(max(counts)):
         position = torch.from_numpy((before + turn).astype(np.int32)).to(engine.device)
         zeros = torch.zeros_like(position)
-        place = Layout(zeros, zeros + turn + 1, zeros, position, zeros.bool(), zeros)
+        place = Layout(document=zeros, step=zeros + turn + 1, group=zeros, position=position)
         states = engine.states_after(cache, torch.from_numpy(fed).to(engine.device), place)
         logits = model.logits(states[:, -1]).float()
         logits[:, engine.silent()] = -torch.inf
