@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -78,8 +78,7 @@ class Layout:
     @property
     def columns(self) -> dict[str, Column]:
         """Those that there are, by name."""
-        named = ((column.name, getattr(self, column.name)) for column in fields(self))
-        return {name: column for name, column in named if column is not None}
+        return {name: column for name in self.__slots__ if (column := getattr(self, name)) is not None}
 
     @classmethod
     def stack(cls, layouts: Sequence[Layout]) -> Layout:
@@ -115,9 +114,12 @@ torch.utils._pytree.register_dataclass(Layout)  # so that compilers and exporter
 def _joined(layouts: Sequence[Layout], join: Callable[[list[Column]], Column]) -> Layout:
     """Column by column; one that only some of them have is 0 in the others."""
     joined = {}
-    for name in dict.fromkeys(name for layout in layouts for name in layout.columns):
+    for name in Layout.__slots__:
         found = [getattr(layout, name) for layout in layouts]
-        if any(column is None for column in found):
+        missing = sum(column is None for column in found)
+        if missing == len(found):
+            continue
+        if missing:
             zeros = [
                 layout.document < layout.document if name == "hidden" else 0 * layout.document for layout in layouts
             ]
