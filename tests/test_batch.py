@@ -97,7 +97,7 @@ def test_groups_stay_with_their_targets() -> None:
 def test_a_batch_moves_as_a_whole() -> None:
     batch = Batch.stack([sample([1, 2], words([0], [2]))]).to("meta")
     (target,) = batch.targets
-    tensors = [batch.tokens, batch.layout.step, batch.layout.hidden, target.at, target.labels, target.weight]
+    tensors = [batch.tokens, batch.layout.step, target.at, target.labels, target.weight]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
 
 

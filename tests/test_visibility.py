@@ -5,6 +5,8 @@ Letters: B rows, T tokens, Q queries, K keys. 1 = may see; a row of an array is 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,11 +17,11 @@ from bothways.visibility import (
     Layout,
     Visibility,
     ahead,
-    listed,
+    anchored,
+    named,
     ordered,
     places,
     reachable,
-    same_place,
     text_key,
     within,
 )
@@ -97,7 +99,7 @@ def test_fewer_queries_than_keys_give_those_rows_of_the_mask(layout: Layout, dat
 
 @given(layouts())
 def test_no_row_of_attention_is_ever_empty(layout: Layout) -> None:
-    never = same_place & ~same_place
+    never = text_key & ~text_key
     assert np.array_equal(never.matrix(layout), np.eye(len(layout.document), dtype=bool))
     assert never.dense(Layout.stack([layout]))[0, 0].diagonal().all()
 
@@ -110,40 +112,96 @@ def test_the_algebra_is_that_of_sets(layout: Layout) -> None:
     near = abs(layout.position[:, None] - layout.position[None, :]) <= 2
     assert np.array_equal(raw(within(2)), near)
     assert np.array_equal(raw(ordered & within(2)), raw(ordered) & near)
-    assert np.array_equal(raw(ordered | same_place), raw(ordered) | raw(same_place))
+    assert np.array_equal(raw(ordered | ahead), raw(ordered) | raw(ahead))
     assert np.array_equal(raw(~(ordered & text_key)), raw(~ordered | ~text_key))
     assert np.array_equal(raw(ahead), layout.position[None, :] > layout.position[:, None])
-    assert np.array_equal(raw(listed([(0, 1), (3, 3)])), raw_listed(layout, {(0, 1), (3, 3)}))
-
-
-def raw_listed(layout: Layout, edges: set[tuple[int, int]]) -> np.ndarray:
-    places_ = layout.position.tolist()
-    return np.array([[(q, k) in edges for k in places_] for q in places_])
 
 
 def test_the_algebra_says_what_it_is() -> None:
     assert (ordered & ~within(128)).name == "(ordered & ~within(128))"
-    assert (ordered | listed([(0, 1)])).name == "(ordered | listed([(0, 1)]))"
+    assert (ordered | anchored).name == "(ordered | anchored)"
 
 
-def test_block_mask_is_the_dense_mask() -> None:
-    """FlexAttention's function is asked for every pair of tokens of a batch of packed and padded rows."""
-    from torch.nn.attention.flex_attention import create_mask
+def test_columns_that_nobody_uses_are_not_there() -> None:
+    """Neither in a row, nor in a batch; one that only some rows have is 0 in the others."""
+    plain, hidden = Layout.of(document=[0, 0], step=[0, 1]), Layout.of(document=[0, 0], step=[0, 0], hidden=[1, 0])
+    assert {*Layout.stack([plain, plain]).columns} == {"document", "step", "group", "position"}
+    both = Layout.stack([plain, hidden, replace(plain, language=np.array([2, 1], dtype=np.int32))])
+    assert both.hidden.dtype == torch.bool and both.hidden.tolist() == [[0, 0], [1, 0], [0, 0]]
+    assert both.language.dtype == torch.int32 and both.language.tolist() == [[0, 0], [0, 0], [2, 1]]
+    assert both.segment is both.anchor is both.modality is both.side is None
+    behind = both.map(lambda column: column[:1]).then(Layout.stack([plain]))
+    assert behind.hidden.tolist() == [[0, 0, 0, 0]] and behind.step.tolist() == [[0, 1, 0, 1]]
+    assert hidden.padded(1).hidden.tolist() == [1, 0, 0] and plain.padded(1).hidden is None
 
-    generator = np.random.default_rng(0)
-    rows = [
-        Layout.of(
-            document=[0] * 60 + [1] * 50 + list(range(-1, -19, -1)),
-            step=generator.integers(0, 5, 128),
-            group=generator.integers(0, 3, 128),
-            hidden=generator.integers(0, 2, 128),
-        )
-        for _ in range(2)
-    ]
-    layout = Layout.stack(rows)
-    block = ordered.block_mask(layout)
-    assert block.shape == (2, 1, 128, 128)
-    assert torch.equal(create_mask(block.mask_mod, 2, 1, 128, 128, device="cpu"), ordered.dense(layout))
+
+@given(layouts())
+def test_a_column_of_zeros_is_none(layout: Layout) -> None:
+    zeros = replace(layout, hidden=layout.document < 0, anchor=0 * layout.document)
+    for rule in (ordered, ordered | anchored):
+        assert np.array_equal(rule.matrix(zeros), ordered.matrix(replace(layout, hidden=None)))
+    assert np.array_equal((ordered | anchored).matrix(layout), ordered.matrix(layout))
+
+
+FACTS = {
+    # Tim Cook is visiting Beijing now (K-BERT, figure 2): CEO Apple hangs on Cook, capital China and city on Beijing.
+    "tim cook": (
+        "Tim Cook CEO Apple is visiting Beijing capital China is_a city now",
+        "0   0    1   1     0  0        0       2       2     3    3    0",
+        "0   1    1   1     0  0        2       2       2     2    2    0",
+        "0   1    2   3     2  3        4       5       6     5    6    5",
+        """
+        1 1 0 0 1 1 1 0 0 0 0 1
+        1 1 1 1 1 1 1 0 0 0 0 1
+        0 1 1 1 0 0 0 0 0 0 0 0
+        0 1 1 1 0 0 0 0 0 0 0 0
+        1 1 0 0 1 1 1 0 0 0 0 1
+        1 1 0 0 1 1 1 0 0 0 0 1
+        1 1 0 0 1 1 1 1 1 1 1 1
+        0 0 0 0 0 0 1 1 1 0 0 0
+        0 0 0 0 0 0 1 1 1 0 0 0
+        0 0 0 0 0 0 1 0 0 1 1 0
+        0 0 0 0 0 0 1 0 0 1 1 0
+        1 1 0 0 1 1 1 0 0 0 0 1
+        """,
+    ),
+    "a fact at the end": (
+        "she lives in Paris is_a city . and he in Rome .",
+        "0   0     0  0     1    1    0 0   0  0  0    0",
+        "0   0     0  1     1    1    0 0   0  0  0    0",
+        "0   1     2  3     4    5    4 5   6  7  8    9",
+        """
+        1 1 1 1 0 0 1 1 1 1 1 1
+        1 1 1 1 0 0 1 1 1 1 1 1
+        1 1 1 1 0 0 1 1 1 1 1 1
+        1 1 1 1 1 1 1 1 1 1 1 1
+        0 0 0 1 1 1 0 0 0 0 0 0
+        0 0 0 1 1 1 0 0 0 0 0 0
+        1 1 1 1 0 0 1 1 1 1 1 1
+        1 1 1 1 0 0 1 1 1 1 1 1
+        1 1 1 1 0 0 1 1 1 1 1 1
+        1 1 1 1 0 0 1 1 1 1 1 1
+        1 1 1 1 0 0 1 1 1 1 1 1
+        1 1 1 1 0 0 1 1 1 1 1 1
+        """,
+    ),
+}
+
+
+def test_the_visible_matrix_of_k_bert() -> None:
+    """Liu et al. 2020, section 3.3: facts are branches, seen by what they hang on only, another tree in every row.
+
+    Two facts about one word do not see each other, and their positions go on from it.
+    """
+    rows, expected = [], []
+    for words, group, anchor, position, mask in FACTS.values():
+        columns = {"group": group, "anchor": anchor, "position": position}
+        given = {name: [int(cell) for cell in column.split()] for name, column in columns.items()}
+        rows.append(Layout.of(document=[0] * len(words.split()), step=[0] * len(words.split()), **given))
+        expected.append(matrix(mask))
+    rule = ordered | anchored
+    assert named(rule.name).name == "(ordered | anchored)"
+    assert np.array_equal(rule.dense(Layout.stack(rows))[:, 0].numpy(), np.stack(expected))
 
 
 def test_positions_restart_with_every_document() -> None:

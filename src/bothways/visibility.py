@@ -1,7 +1,8 @@
 """Who sees whom, said as data.
 
-Four integer columns and one boolean column per token, and one rule over them, express every attention pattern that
-the objectives need. True always means *may see*; the query comes first; there is no inverted mask anywhere.
+A few columns of numbers per token, and one rule over them, express every attention pattern that the objectives need;
+a column that nobody uses is not there, and costs nothing. True always means *may see*; the query comes first; there is
+no inverted mask anywhere.
 
 Letters: B rows, T tokens in a row, Q queries, K keys.
 
@@ -14,8 +15,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,83 +30,102 @@ from bothways.errors import UsageError
 Column = Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """Where every token of a row stands, and when it becomes known.
+    """Where every token of a row stands, and when it becomes known. A column that is None is 0 everywhere.
 
     document   tokens of different documents never meet; each padding token is a document of its own (negative)
     step       when a token becomes known; smaller is earlier, equal is simultaneous
     group      0 is the text itself; other numbers are scaffolding that nobody outside the group sees
     position   the place given to position embeddings; two tokens may share one
     hidden     True: a key that is seen only from its own step (MASS)
-    segment    for segment embeddings only; visibility never reads it
+    anchor     what a branch hangs on: a number that its tokens and those that it hangs on have in common; 0: nothing
+    side       0 is read by an encoder, 1 by a decoder
+    segment    for embeddings only: the part of the input (BERT's token types)
+    language   for embeddings only: the number of the language
+    modality   0 is a token of the vocabulary; other numbers are given as vectors in place of its embedding
     """
 
     document: Column
     step: Column
     group: Column
     position: Column
-    hidden: Column
-    segment: Column
+    hidden: Column = None
+    anchor: Column = None
+    side: Column = None
+    segment: Column = None
+    language: Column = None
+    modality: Column = None
 
     @classmethod
     def of(
-        cls,
-        *,
-        document: Column,
-        step: Column,
-        position: Column | None = None,
-        group: Column | None = None,
-        hidden: Column | None = None,
-        segment: Column | None = None,
+        cls, *, document: Column, step: Column, position: Column = None, group: Column = None, **others: Column
     ) -> Layout:
-        """A layout of numpy columns [T]; what is left out is zero, and positions restart with every document."""
+        """A layout of numpy columns [T]; without a group all is text, and positions restart with every document."""
         document = np.asarray(document, dtype=np.int32)
-        zeros = np.zeros_like(document)
         return cls(
             document=document,
             step=np.asarray(step, dtype=np.int32),
-            group=zeros if group is None else np.asarray(group, dtype=np.int32),
+            group=np.zeros_like(document) if group is None else np.asarray(group, dtype=np.int32),
             position=places(document) if position is None else np.asarray(position, dtype=np.int32),
-            hidden=zeros.astype(bool) if hidden is None else np.asarray(hidden, dtype=bool),
-            segment=zeros if segment is None else np.asarray(segment, dtype=np.int32),
+            **{
+                name: np.asarray(column, dtype=bool if name == "hidden" else np.int32)
+                for name, column in others.items()
+                if column is not None
+            },
         )
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """Those that there are, by name."""
+        return {name: column for name in self.__slots__ if (column := getattr(self, name)) is not None}
 
     @classmethod
     def stack(cls, layouts: Sequence[Layout]) -> Layout:
         """Numpy layouts [T] of B rows -> one torch layout [B, T]."""
-        return cls(
-            **{
-                column.name: torch.from_numpy(np.stack([getattr(layout, column.name) for layout in layouts]))
-                for column in fields(cls)
-            }
-        )
+        return _joined(layouts, lambda columns: torch.from_numpy(np.stack(columns)))
 
     def padded(self, count: int) -> Layout:
         """The same numpy layout [T] with `count` padding tokens behind it, each a document of its own."""
-        first = min(0, int(self.document.min())) - 1
-        columns = {column.name: np.pad(getattr(self, column.name), (0, count)) for column in fields(self)}
-        columns["document"][len(self.document) :] = first - np.arange(count)
-        return Layout(**columns)
+        padded = self.map(lambda column: np.pad(column, (0, count)))
+        padded.document[len(self.document) :] = min(0, int(self.document.min())) - 1 - np.arange(count)
+        return padded
 
     def then(self, other: Layout) -> Layout:
         """This torch layout [B, T] with another one behind it."""
-        mine, theirs = vars(self), vars(other)
-        return Layout(
-            **{column.name: torch.cat([mine[column.name], theirs[column.name]], 1) for column in fields(self)}
-        )
+        return _joined((self, other), lambda columns: torch.cat(columns, 1))
 
     def map(self, function: Callable[[Column], Column]) -> Layout:
         """The same layout with `function` applied to every column (indexing, moving to a device)."""
-        return replace(self, **{column.name: function(getattr(self, column.name)) for column in fields(self)})
+        return Layout(**{name: function(column) for name, column in self.columns.items()})
 
     def to(self, device: torch.device | str) -> Layout:
         return self.map(lambda column: column.to(device))
 
-    @cached_property
+    @property
     def real(self) -> Column:
         """True where the token is not padding."""
         return self.document >= 0
+
+
+torch.utils._pytree.register_dataclass(Layout)  # so that compilers and exporters see its tensors
+
+
+def _joined(layouts: Sequence[Layout], join: Callable[[list[Column]], Column]) -> Layout:
+    """Column by column; one that only some of them have is 0 in the others."""
+    joined = {}
+    for name in Layout.__slots__:
+        found = [getattr(layout, name) for layout in layouts]
+        missing = sum(column is None for column in found)
+        if missing == len(found):
+            continue
+        if missing:
+            zeros = [
+                layout.document < layout.document if name == "hidden" else 0 * layout.document for layout in layouts
+            ]
+            found = [zero if column is None else column for zero, column in zip(zeros, found, strict=True)]
+        joined[name] = join(found)
+    return Layout(**joined)
 
 
 def places(document: np.ndarray) -> np.ndarray:
@@ -125,7 +145,7 @@ Rule = Callable[[Layout, Layout], Any]
 
 @dataclass(frozen=True)
 class Visibility:
-    """A rule with an algebra: `ordered & within(128)`, `ordered | ~same_place`."""
+    """A rule with an algebra: `ordered & within(128)`, `ordered & (text_key | ~ahead)`."""
 
     rule: Rule
     name: str
@@ -160,17 +180,6 @@ class Visibility:
         seen = self.rule(layout.map(lambda c: c[:, None]), layout.map(lambda c: c[None, :]))
         return np.asarray(seen | np.eye(len(layout.document), dtype=bool))
 
-    def block_mask(self, layout: Layout) -> Any:
-        """FlexAttention's BlockMask of a torch layout [B, T]; for GPUs (the CPU has no backward for it)."""
-        from torch.nn.attention.flex_attention import create_block_mask
-
-        def may_see(b: Tensor, head: Tensor, q: Tensor, k: Tensor) -> Tensor:
-            seen: Tensor = self.rule(layout.map(lambda c: c[b, q]), layout.map(lambda c: c[b, k])) | (q == k)
-            return seen
-
-        rows, length = layout.document.shape
-        return create_block_mask(may_see, rows, None, length, length, device=str(layout.document.device))
-
 
 def _both(
     one: Rule, other: Rule, q: Layout, k: Layout
@@ -187,7 +196,9 @@ def _neither(rule: Rule, q: Layout, k: Layout) -> Any:
 
 
 def _ordered(q: Layout, k: Layout) -> Any:
-    earlier = (k.group == 0) & (k.step < q.step) & ~k.hidden
+    earlier = (k.group == 0) & (k.step < q.step)
+    if k.hidden is not None:
+        earlier = earlier & ~k.hidden
     together = (k.step == q.step) & (k.group == q.group)
     return (k.document == q.document) & (earlier | together)
 
@@ -207,8 +218,17 @@ forked = Visibility(_forked, "forked")
 """A token sees the text up to its own step, and of the other groups its own: branches that share a trunk."""
 
 
-def _same_place(q: Layout, k: Layout) -> Any:
-    return q.position == k.position
+def _anchored(q: Layout, k: Layout) -> Any:
+    if q.anchor is None or k.anchor is None:
+        return (q.document != q.document) & (k.document != k.document)
+    hangs = (q.anchor == k.anchor) & (k.anchor != 0) & ((q.group == 0) != (k.group == 0))
+    return (k.document == q.document) & hangs
+
+
+anchored = Visibility(_anchored, "anchored")
+"""A branch and what it hangs on see each other, whatever their steps: `ordered | anchored`, the branches being groups
+of their own, is the visible matrix of a text with facts of a knowledge graph (K-BERT, Liu et al. 2020, section 3.3).
+"""
 
 
 def _text_key(q: Layout, k: Layout) -> Any:
@@ -223,7 +243,6 @@ def _within(reach: int, q: Layout, k: Layout) -> Any:
     return abs(q.position - k.position) <= reach
 
 
-same_place = Visibility(_same_place, "same_place")
 text_key = Visibility(_text_key, "text_key")
 ahead = Visibility(_ahead, "ahead")
 
@@ -233,21 +252,8 @@ def within(reach: int) -> Visibility:
     return Visibility(partial(_within, reach), f"within({reach})")
 
 
-def listed(edges: Sequence[tuple[int, int]]) -> Visibility:
-    """Only the pairs (query place, key place) named: a knowledge graph's visible matrix (K-BERT, Liu et al. 2020)."""
-
-    def rule(q: Layout, k: Layout) -> Any:
-        pairs = [(q.position == a) & (k.position == b) for a, b in edges]
-        seen = (q.position == k.position) & (q.position != q.position)
-        for pair in pairs:
-            seen = seen | pair
-        return seen
-
-    return Visibility(rule, f"listed({[*map(tuple, edges)]})")
-
-
-_RULES = {rule.name: rule for rule in (ordered, forked, same_place, text_key, ahead)}
-_FAMILIES: dict[str, Callable[[Any], Visibility]] = {"within": within, "listed": listed}
+_RULES = {rule.name: rule for rule in (ordered, forked, anchored, text_key, ahead)}
+_FAMILIES: dict[str, Callable[[Any], Visibility]] = {"within": within}
 
 
 def named(name: str) -> Visibility:

@@ -16,7 +16,7 @@ from bothways.evaluation.inspection.attention import attention
 from bothways.inference import LanguageModel
 from bothways.model import Abilities
 from bothways.training.finetuning.save import find_body
-from bothways.visibility import Layout, ahead, listed, named, ordered, same_place, within
+from bothways.visibility import Layout, ahead, anchored, named, ordered, text_key, within
 from tests.inference.made import ENGLISH, full_text, load, make_run
 
 NEAR = ordered & within(3)
@@ -45,7 +45,7 @@ def slowly(model: LanguageModel, row: list[int], *, left: bool) -> torch.Tensor:
         return network.logits(network.backbone(torch.tensor([row]), layout, mask[None, None]))[0]
 
 
-@pytest.mark.parametrize("rule", [NEAR, ~same_place | ahead, listed([(0, 1), (3, 3)]) & ordered, ordered])
+@pytest.mark.parametrize("rule", [NEAR, ~text_key | ahead, ordered | anchored, ordered])
 def test_a_rule_is_read_back_from_its_name(rule: object) -> None:
     again = named(rule.name)
     layout = Layout.of(document=np.zeros(6), step=np.arange(6))

@@ -24,13 +24,14 @@ def test_packed_equals_padded_equals_alone(shape: str, causal: bool) -> None:
     together = packed(lengths, padding=5, causal=causal, segments=config.shape == "classic")
     tokens = random_tokens(together)
     expected = states(config, tokens, together)
-    apart = packed(*([length] for length in lengths), causal=causal)
+    apart = packed(*([length] for length in lengths), causal=causal, segments=config.shape == "classic")
     padded = torch.zeros(apart.document.shape, dtype=torch.long)
     start = 0
     for row, length in enumerate(lengths):
         own = slice(start, start + length)
         padded[row, :length] = tokens[0, own]
-        apart.segment[row, :length] = together.segment[0, own]
+        if apart.segment is not None:
+            apart.segment[row, :length] = together.segment[0, own]
         alone = states(config, tokens[:, own], together.map(lambda column, own=own: column[:, own]))
         torch.testing.assert_close(alone[0], expected[0, own], atol=1e-5, rtol=1e-5)
         start += length
@@ -72,17 +73,6 @@ def test_no_mask_is_the_mask_that_hides_nothing(shape: str) -> None:
     torch.testing.assert_close(found, states(SHAPES[shape], tokens, layout), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_keep_is_handed_every_state_and_the_last_is_the_result(shape: str) -> None:
-    layout = packed([9])
-    kept: list[torch.Tensor] = []
-    with torch.no_grad():
-        model = model_of(SHAPES[shape])
-        last = model.backbone(random_tokens(layout), layout, ordered.dense(layout), keep=kept.append)
-    assert len(kept) == 1 + SHAPES[shape].layers
-    assert torch.equal(kept[-1], last)
-
-
 NEAR = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 
@@ -118,9 +108,7 @@ def test_bfloat16_is_near_float32(shape: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_parameter_gets_a_gradient(shape: str) -> None:
-    model, layout = Model(SHAPES[shape]), packed([9], causal=True, segments=True)
-    if SHAPES[shape].shape == "modern":
-        layout.segment.zero_()
+    model, layout = Model(SHAPES[shape]), packed([9], causal=True, segments=SHAPES[shape].shape == "classic")
     hidden = model.backbone(random_tokens(layout), layout, ordered.dense(layout))
     model.logits(hidden).square().sum().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []

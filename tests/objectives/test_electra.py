@@ -16,6 +16,7 @@ from bothways.errors import UsageError
 from bothways.model import Model, ModelConfig, architecture, read_saved, save_faces
 from bothways.model.generator import generator_shape
 from bothways.model.heads.copied import copied_or_predicted
+from bothways.model.passing import Pass
 from bothways.objectives import Objective, build
 from bothways.objectives.electra import DIFFERENCE, GENERATOR
 from bothways.training.config import OptimiserConfig, ScheduleConfig, TrainingConfig
@@ -263,12 +264,12 @@ def test_both_networks_load_elsewhere_and_say_the_same(shape: str, expression: s
     if DIFFERENCE in model.parts:
         reads = reads + model.parts[DIFFERENCE](tokens)
     verdicts = model.heads["replaced"](
-        model.backbone.encode(embeddings.widened(embeddings.normed(reads)), layout, mask)
+        model.backbone.encode(embeddings.widened(embeddings.normed(reads)), Pass(layout, mask))
     )
     small: Any = model.parts[GENERATOR]
     own = small.embeddings or embeddings
     every = torch.arange(tokens.numel())
-    states = small(own.normed(own.look_up(tokens, layout)), layout, mask, every).view(*tokens.shape, -1)
+    states = small(own.normed(own.look_up(tokens, layout)), Pass(layout, mask, at=every)).view(*tokens.shape, -1)
     words = small.words(small.said(states), own.tokens.weight)
 
     def theirs(name: str, folder: str) -> Tensor:

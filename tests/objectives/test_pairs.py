@@ -47,7 +47,7 @@ def test_positions_restart_with_the_second_side(row: Row, seed: int) -> None:
         own = np.flatnonzero(row.document == number)
         parting = int((row.tokens[own] == VOCABULARY.sep).argmax())
         assert layout.position[own].tolist() == [*range(parting), *range(len(own) - parting)]
-    assert np.array_equal(layout.segment, row.language)
+    assert np.array_equal(layout.language, row.language)
 
 
 @given(row=ROWS, seed=st.integers(0, 2**32))
@@ -112,13 +112,13 @@ def test_a_mixture_requires_what_its_members_require() -> None:
 
 
 @pytest.mark.parametrize("expression", ["mlm", "causal", "reversed", "prefix"])
-def test_the_language_of_a_row_is_its_segment(expression: str) -> None:
+def test_the_language_of_a_row_stays_with_its_tokens(expression: str) -> None:
     language = np.arange(10, dtype=np.int32)
     row = replace(packed([8]), language=language)
     layout = build(expression, VOCABULARY).sample(row, np.random.default_rng(0), 0.0).layout
-    assert np.array_equal(layout.segment, language)
+    assert np.array_equal(layout.language, language)
     without = build(expression, VOCABULARY).sample(packed([8]), np.random.default_rng(0), 0.0).layout
-    assert not without.segment.any()
+    assert without.language is None
 
 
 def test_mlm_over_a_pair_counts_its_places_through() -> None:

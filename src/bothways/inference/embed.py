@@ -95,14 +95,8 @@ def _pooled(engine: Engine, texts: Sequence[str], reads: Reads, modules: Sentenc
         layout = replace(layout, step=STEPS[reads](layout.position))
         lengths = torch.tensor([len(rows[i]) for i in batch], device=engine.device)
         real = torch.arange(tokens.shape[1], device=engine.device) < lengths[:, None]  # [B, T]
-        found: list[Tensor] = []
-
-        def keep(states: Tensor, real: Tensor = real, found: list[Tensor] = found) -> None:
-            found.append(made.pool(states.float().masked_fill(~real[..., None], 0.0), real))
-
-        states = engine.states(tokens, layout, keep=keep if every else None)
-        if not every:
-            keep(states)
+        read = engine.all_states(tokens, layout) if every else [engine.states(tokens, layout)]
+        found = [made.pool(states.float().masked_fill(~real[..., None], 0.0), real) for states in read]
         weights = lengths.cpu().numpy()[:, None, None]
         np.add.at(sums, text_of[batch], torch.stack(found, dim=1).cpu().numpy() * weights)
         np.add.at(counts, text_of[batch], weights)

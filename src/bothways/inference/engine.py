@@ -9,7 +9,7 @@ Letters: B rows, T tokens, D width, N places, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bothways.errors import ModelError, UsageError
 from bothways.model import Abilities, Cache, Model, SentenceModules
+from bothways.model.passing import Pass
 from bothways.text import Tokenizer
 from bothways.text.template import Tokens
 from bothways.visibility import Layout, Visibility, ordered
@@ -149,23 +150,26 @@ class Engine:
         rule: Visibility | None = None,
         cache: Cache | None = None,
         at: Tensor | None = None,
-        keep: Callable[[Tensor], None] | None = None,
     ) -> Tensor:
         """The hidden states [B, T, D] of tokens [B, T], or at places `at` [N] of the flat batch alone, [N, D].
 
         Args:
             rule: who sees whom; None: as the model was trained.
             cache: the tokens stand behind its last B sequences, see them, and are added to them.
-            keep: is handed the states after the embeddings and after every block.
         """
-        rule = rule or self.model.rule
-        mask = None
-        if cache is not None:
-            mask = rule.dense(layout, cache.grow(layout))
-        elif rule is not ordered or not _all_see_all(layout):
-            mask = rule.dense(layout)
-        states: Tensor = self.model.backbone(tokens, layout, mask, cache=cache, at=at, keep=keep)
-        return states
+        backbone, rule = self.model.backbone, rule or self.model.rule
+        mask = self._mask(layout, rule) if cache is None else rule.dense(layout, cache.grow(layout))
+        return backbone.encode(backbone.embeddings(tokens, layout), Pass(layout, mask, cache=cache, at=at))
+
+    def all_states(self, tokens: Tensor, layout: Layout) -> Iterator[Tensor]:
+        """The states [B, T, D] after the embeddings and after every block, one by one."""
+        backbone = self.model.backbone
+        with torch.inference_mode():
+            given = Pass(layout, self._mask(layout, self.model.rule))
+            yield from backbone.states(backbone.embeddings(tokens, layout), given)
+
+    def _mask(self, layout: Layout, rule: Visibility) -> Tensor | None:
+        return None if rule is ordered and _all_see_all(layout) else rule.dense(layout)
 
     @torch.inference_mode()
     def logits(self, states: Tensor, head: str = "words") -> Tensor:
@@ -257,4 +261,5 @@ class Engine:
 def _all_see_all(layout: Layout) -> bool:
     """Whether no row has padding, steps, groups, or a token that is hidden."""
     alike = (layout.document, layout.step, layout.group)
-    return all(bool((column == column[:, :1]).all()) for column in alike) and not bool(layout.hidden.any())
+    hides = layout.hidden is not None and bool(layout.hidden.any())
+    return not hides and all(bool((column == column[:, :1]).all()) for column in alike)

@@ -87,11 +87,6 @@ def split_heads(qkv: Tensor, *, heads: int, rotary: Rotary | None) -> tuple[Tens
     return q, k, v
 
 
-def taken(x: Tensor, at: Tensor | None) -> Tensor:
-    """The states [N, D] at places [N] of x [B, T, D] laid end to end; of all places, x itself."""
-    return x if at is None else x.flatten(0, 1).index_select(0, at)
-
-
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """q [B, H, Q, E], k and v [B, H, K, E], mask [B, 1, Q, K], True = may see -> [B, H, Q, E]."""
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -106,3 +101,9 @@ def attend_grouped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tens
     together = q.unflatten(1, (k.shape[1], groups)).flatten(2, 3)  # [B, G, H / G * Q, E]
     tiled = mask if mask is None or mask.shape[2] == 1 else mask.repeat(1, 1, groups, 1)
     return attend(together, k, v, tiled).unflatten(2, (groups, q.shape[2])).flatten(1, 2)
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """What `attend` weighs the values with, float32 [B, H, Q, K]; lines sum to 1. For looking: `attend` keeps none."""
+    scores = (q.float() @ k.float().transpose(2, 3)) * q.shape[-1] ** -0.5
+    return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)

@@ -5,28 +5,31 @@ Letters: B rows, T tokens, D width, Q queries, K keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-from bothways.model.attention import Rotary
-from bothways.model.block import ClassicBlock, Mask, ModernBlock, RMSNorm
+from bothways.model.block import ClassicBlock, ModernBlock, RMSNorm
 from bothways.model.cache import Cache
 from bothways.model.config import ModelConfig
-from bothways.model.tiles import faster_tiles
+from bothways.model.passing import Pass
 from bothways.visibility import Layout
 
 
 class Embeddings(nn.Module):
-    """Token embeddings; in the classic shape also positions, segments, a norm and a projection (ELECTRA small)."""
+    """Token embeddings, and those of segments and languages; in the classic shape also positions, a norm and a
+    projection (ELECTRA small).
+
+    Where a model has segments and no languages, a layout without segments has its languages told apart by them.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.embedding_width or config.width
         self.tokens = nn.Embedding(config.vocabulary, width)
         self.segments = nn.Embedding(config.segments, width) if config.segments else None
+        self.languages = nn.Embedding(config.languages, width) if config.languages else None
         classic = config.shape == "classic"
         self.positions = nn.Embedding(config.length, width) if classic else None
         self.norm = nn.LayerNorm(width, eps=config.epsilon) if classic else None
@@ -37,7 +40,10 @@ class Embeddings(nn.Module):
         """The sum of what the tables hold: [B, T, embedding width]."""
         x: Tensor = self.tokens(tokens)
         if self.segments is not None:
-            x = x + self.segments(layout.segment)
+            segment = layout.segment if self.languages is not None or layout.segment is not None else layout.language
+            x = x + self.segments(torch.zeros_like(tokens) if segment is None else segment)
+        if self.languages is not None:
+            x = x + self.languages(torch.zeros_like(tokens) if layout.language is None else layout.language)
         if self.positions is not None:
             x = x + self.positions(layout.position)
         return x
@@ -54,7 +60,37 @@ class Embeddings(nn.Module):
         return result
 
 
-class Backbone(nn.Module):
+class Stack(nn.Module):
+    """Blocks and, in the modern shape, a last norm; what has them names them so.
+
+    A block is any module `(x [B, T, D], given: Pass) -> [B, T, D]`; where places are wanted, `given.wanted(x)` is what
+    it adds to, and it gives [N, D]. One with losses of its own names them in `extra_losses` and adds them to the pass.
+    """
+
+    config: ModelConfig
+    blocks: nn.ModuleList
+    norm: nn.Module
+
+    def states(self, x: Tensor, given: Pass) -> Iterator[Tensor]:
+        """Embedded tokens [B, T, D], then the state after every block, the last one normed: who wants no more blocks
+        asks for no more states."""
+        yield x
+        given = given.prepared(self.config, x.dtype)
+        last = len(self.blocks) - 1
+        for number, block in enumerate(self.blocks):
+            x = block(x, given.in_block(number, last=number == last))
+            if number == last:
+                x = self.norm(x)
+            yield x
+
+    def encode(self, x: Tensor, given: Pass) -> Tensor:
+        """Embedded tokens [B, T, D] -> the last states [B, T, D], or those at the places wanted: [N, D]."""
+        for state in self.states(x, given):
+            x = state
+        return x
+
+
+class Backbone(Stack):
     """Embeddings, blocks and, in the modern shape, a last norm."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -69,87 +105,17 @@ class Backbone(nn.Module):
         layout: Layout,
         mask: Tensor | None,
         cache: Cache | None = None,
-        keep: Callable[[Tensor], None] | None = None,
         at: Tensor | None = None,
     ) -> Tensor:
-        """tokens [B, T], layout [B, T], mask [B, 1, T, K] boolean (None: all see all) -> [B, T, D].
-
-        With a cache, the tokens are new ones behind those it holds, and the mask has a column for all of them.
-        `keep` is handed the state after the embeddings and after every block (probes, distillation). With places `at`
-        [N], in rows laid end to end, only their states are given, [N, D], and what comes after the last attention is
-        computed for them alone.
-        """
-        return self.encode(self.embeddings(tokens, layout), layout, mask, cache, keep, at)
-
-    def encode(
-        self,
-        x: Tensor,
-        layout: Layout,
-        mask: Tensor | None,
-        cache: Cache | None = None,
-        keep: Callable[[Tensor], None] | None = None,
-        at: Tensor | None = None,
-    ) -> Tensor:
-        """The same from embedded tokens [B, T, D] on."""
-        return through(self, x, layout=layout, mask=mask, cache=cache, keep=keep, at=at)
+        """tokens [B, T], layout [B, T], mask [B, 1, T, K] boolean (None: all see all) -> [B, T, D]; see `Pass`."""
+        return self.encode(self.embeddings(tokens, layout), Pass(layout, mask, cache=cache, at=at))
 
 
-def blocks_and_norm(config: ModelConfig) -> tuple[nn.ModuleList, RMSNorm | None]:
-    """The blocks of a shape, and the last norm of the modern one."""
-    block = ModernBlock if config.shape == "modern" else ClassicBlock
-    blocks = nn.ModuleList(block(config) for _ in range(config.layers))
-    return blocks, RMSNorm(config.width, config.epsilon) if config.shape == "modern" else None
-
-
-class Blocks(Protocol):
-    """A network of blocks and, in the modern shape, a last norm."""
-
-    config: ModelConfig
-    blocks: nn.ModuleList
-    norm: RMSNorm | None
-
-
-def through(
-    network: Blocks,
-    x: Tensor,
-    *,
-    layout: Layout,
-    mask: Tensor | None,
-    cache: Cache | None = None,
-    keep: Callable[[Tensor], None] | None = None,
-    at: Tensor | None = None,
-) -> Tensor:
-    """Embedded tokens [B, T, D] through all blocks and the last norm; see `Backbone.forward`."""
-    seen, rotary = seen_by_blocks(network.config, x, layout, mask, tiled=cache is None)
-    for i, block in enumerate(network.blocks):
-        if keep is not None:
-            keep(x)
-        last = i == len(network.blocks) - 1
-        held = None if cache is None else cache.layers[i]
-        x = block(x, mask=seen, rotary=rotary, cache=held, at=at if last else None)
-    if network.norm is not None:
-        x = network.norm(x)
-    if keep is not None:
-        keep(x)
-    return x
-
-
-def seen_by_blocks(
-    config: ModelConfig, x: Tensor, layout: Layout, mask: Tensor | None, *, tiled: bool = True
-) -> tuple[Mask, Rotary | None]:
-    """What all blocks share over one batch: the mask, in tiles where that is faster, and the turned positions."""
-    cut = faster_tiles(mask, heads=config.heads, dtype=x.dtype) if mask is not None and tiled else None
-    seen: Mask = mask if cut is None else cut
-    if config.shape != "modern":
-        return seen, None
-    rotary = Rotary(
-        layout.position,
-        head_width=config.head_width,
-        base=config.rotary_base,
-        dtype=x.dtype,
-        scaling=config.rotary_scaling,
-    )
-    return seen, rotary
+def blocks_and_norm(config: ModelConfig) -> tuple[nn.ModuleList, nn.Module]:
+    """The blocks of a shape, and what comes after the last: a norm in the modern one, nothing in the classic."""
+    modern = config.shape == "modern"
+    blocks = nn.ModuleList((ModernBlock if modern else ClassicBlock)(config) for _ in range(config.layers))
+    return blocks, RMSNorm(config.width, config.epsilon) if modern else nn.Identity()
 
 
 @torch.no_grad()

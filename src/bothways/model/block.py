@@ -9,14 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bothways.model.attention import Rotary, attend, attend_grouped, split_heads, taken
-from bothways.model.cache import LayerCache
+from bothways.model.attention import attend, attend_grouped, attention_weights, split_heads
 from bothways.model.config import ModelConfig
 from bothways.model.kernels import rms_norm, swiglu
-from bothways.model.tiles import Tile, attend_by_tiles
-
-Mask = Tensor | list[Tile] | None
-"""Boolean [B, 1, Q, K], True = may see; or its tiles; or nothing: all see all."""
+from bothways.model.passing import Pass
+from bothways.model.tiles import attend_by_tiles
 
 
 class RMSNorm(nn.Module):
@@ -47,27 +44,21 @@ class Attention(nn.Module):
         self.key_norm = RMSNorm(config.head_width, config.epsilon) if config.head_norm else None
         self.out = nn.Linear(config.heads * config.head_width, config.width, bias=biased)
 
-    def forward(
-        self,
-        x: Tensor,
-        *,
-        mask: Mask,
-        rotary: Rotary | None,
-        cache: LayerCache | None = None,
-        at: Tensor | None = None,
-    ) -> Tensor:
-        """What is seen from every place [B, T, D], or from the places `at` [N]: [N, D]."""
+    def forward(self, x: Tensor, given: Pass) -> Tensor:
+        """What is seen from every place [B, T, D], or from the places wanted: [N, D]."""
         qkv = self.qkv(x)
-        if isinstance(mask, list):
-            context = attend_by_tiles(self.every_head(qkv), heads=self.heads, rotary=rotary, tiles=mask)
-        elif cache is None:
-            q, k, v = split_heads(self.every_head(qkv), heads=self.heads, rotary=rotary)
-            context = attend(q, k, v, mask).transpose(1, 2).flatten(2)
+        if isinstance(given.mask, list):
+            context = attend_by_tiles(self.every_head(qkv), heads=self.heads, rotary=given.rotary, tiles=given.mask)
+        elif given.layer_cache is None:
+            q, k, v = split_heads(self.every_head(qkv), heads=self.heads, rotary=given.rotary)
+            if "attention" in given.watched:
+                given.watched["attention"].append(attention_weights(q, k, given.mask))
+            context = attend(q, k, v, given.mask).transpose(1, 2).flatten(2)
         else:
             q, k, v = (part.transpose(1, 2) for part in self.normed_heads(qkv))
-            q, k = (q, k) if rotary is None else (rotary.turn(q), rotary.turn(k))
-            context = attend_grouped(q, *cache.extend(k, v), mask).transpose(1, 2).flatten(2)
-        result: Tensor = self.out(taken(context, at))
+            q, k = (q, k) if given.rotary is None else (given.rotary.turn(q), given.rotary.turn(k))
+            context = attend_grouped(q, *given.layer_cache.extend(k, v), given.mask).transpose(1, 2).flatten(2)
+        result: Tensor = self.out(given.wanted(context))
         return result
 
     def normed_heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -99,18 +90,9 @@ class ModernBlock(nn.Module):
         self.up = nn.Linear(config.width, config.inner, bias=False)
         self.down = nn.Linear(config.inner, config.width, bias=False)
 
-    def forward(
-        self,
-        x: Tensor,
-        *,
-        mask: Mask,
-        rotary: Rotary | None,
-        cache: LayerCache | None = None,
-        at: Tensor | None = None,
-    ) -> Tensor:
-        """The new states [B, T, D], or those at the places `at` [N] alone: [N, D]."""
-        attended = self.attention(self.attention_norm(x), mask=mask, rotary=rotary, cache=cache, at=at)
-        x = taken(x, at) + attended
+    def forward(self, x: Tensor, given: Pass) -> Tensor:
+        """The new states [B, T, D], or those at the places wanted alone: [N, D]."""
+        x = given.wanted(x) + self.attention(self.attention_norm(x), given)
         normed = self.feed_forward_norm(x)
         result: Tensor = x + self.down(swiglu(self.gate(normed), self.up(normed)))
         return result
@@ -128,17 +110,8 @@ class ClassicBlock(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(config.width, eps=config.epsilon)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(
-        self,
-        x: Tensor,
-        *,
-        mask: Mask,
-        rotary: Rotary | None,
-        cache: LayerCache | None = None,
-        at: Tensor | None = None,
-    ) -> Tensor:
-        """The new states [B, T, D], or those at the places `at` [N] alone: [N, D]."""
-        attended = self.attention(x, mask=mask, rotary=rotary, cache=cache, at=at)
-        x = self.attention_norm(taken(x, at) + self.dropout(attended))
+    def forward(self, x: Tensor, given: Pass) -> Tensor:
+        """The new states [B, T, D], or those at the places wanted alone: [N, D]."""
+        x = self.attention_norm(given.wanted(x) + self.dropout(self.attention(x, given)))
         result: Tensor = self.feed_forward_norm(x + self.dropout(self.down(F.gelu(self.up(x)))))
         return result

@@ -9,7 +9,6 @@ Letters: S slots, B rows that are read, H key heads, E head width, Q new tokens,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -73,11 +72,14 @@ class Cache:
             slots = torch.arange(first, len(self.lengths), device=self._device)[:, None]
             columns = torch.tensor(starts, device=self._device)[:, None] + torch.arange(count, device=self._device)
             place = (slots, columns)
+        kept, new = {} if self._layout is None else self._layout.columns, layout.columns
+        for name in new.keys() - kept.keys():
+            kept[name] = new[name].new_zeros(self._shape)
         if self._layout is None:
-            self._layout = layout.map(lambda column: column.new_zeros(self._shape))
-            self._layout.document.fill_(NOBODY)
-        for column in fields(Layout):
-            getattr(self._layout, column.name)[place] = getattr(layout, column.name)
+            kept["document"].fill_(NOBODY)
+        for name, column in kept.items():
+            column[place] = new.get(name, 0)
+        self._layout = Layout(**kept)
         for layer in self.layers:
             layer.place, layer.rows, layer.stop = place, rows, stop
         real = (layout.document >= 0).sum(1).tolist()

@@ -54,6 +54,7 @@ class ModelConfig(BaseModel):
     init: float = Field(default=0.02, ge=0.0, le=1.0, description="standard deviation of the initial weights")
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     segments: int = Field(default=0, ge=0, description="embeddings: 0 (modern), 2 (BERT), 1 (RoBERTa)")
+    languages: int = Field(default=0, ge=0, description="embeddings of languages (XLM), beside those of segments")
     embedding_width: int | None = Field(default=None, description="ELECTRA's embeddings, projected to another width")
     word_head: Literal["tied", "untied", "transformed"] = "tied"
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from bothways.model.backbone import Embeddings, blocks_and_norm, through
+from bothways.model.backbone import Embeddings, Stack, blocks_and_norm
 from bothways.model.config import ModelConfig, swiglu_inner
 from bothways.model.heads.words import WordsHead
-from bothways.visibility import Layout
+from bothways.model.passing import Pass
 
 
 def generator_shape(config: ModelConfig, *, width: float, layers: float) -> ModelConfig:
@@ -37,7 +37,7 @@ def generator_shape(config: ModelConfig, *, width: float, layers: float) -> Mode
     )
 
 
-class Generator(nn.Module):
+class Generator(Stack):
     """Blocks of their own between shared (or own) embeddings and the tied table.
 
     The modern shape has a plain projection on either side, so that it can be saved as one model with two tables; the
@@ -57,10 +57,9 @@ class Generator(nn.Module):
         self.out = nn.Linear(self.config.width, embedding_width, bias=False) if narrow and not biased else None
         self.words = WordsHead(self.config)
 
-    def forward(self, embedded: Tensor, layout: Layout, mask: Tensor, at: Tensor) -> Tensor:
-        """embedded [B, T, E], normed -> the states at places `at` [N] of the rows laid end to end: [N, G]."""
-        x = embedded if self.project is None else self.project(embedded)
-        return through(self, x, layout=layout, mask=mask, at=at)
+    def forward(self, embedded: Tensor, given: Pass) -> Tensor:
+        """embedded [B, T, E], normed -> the states [B, T, G], or those at the places wanted: [N, G]."""
+        return self.encode(embedded if self.project is None else self.project(embedded), given)
 
     def said(self, states: Tensor) -> Tensor:
         """States [N, G] as the words head takes them."""

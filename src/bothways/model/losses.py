@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor
 
 from bothways.batch import Batch, Losses
@@ -11,15 +14,25 @@ from bothways.model.model import Model
 def plain_loss(model: Model, batch: Batch) -> Losses:
     """What each head loses at the batch's targets, computed only where something is predicted.
 
-    Returns {name of the target: (weighted sum, in nats where it is a cross-entropy, sum of the weights)}.
+    Returns {name of the target: (weighted sum, in nats where it is a cross-entropy, sum of the weights)}, and losses of
+    the blocks' own.
 
     Raises:
         UsageError: a target names a head that the model does not have.
     """
     losses: Losses = {}
-    for target, hidden in zip(batch.targets, model.hidden_at(batch), strict=True):
+    extra: dict[str, Tensor] = {}
+    for target, hidden in zip(batch.targets, model.hidden_at(batch, extra), strict=True):
         add(losses, target.name, *model.head(target.head).loss_at(hidden, target))
-    return losses
+    return with_extra(losses, extra)
+
+
+def with_extra(losses: Losses, extra: Mapping[str, Tensor]) -> Losses:
+    """With losses of the blocks' own, each a mean: it counts as much as the targets do together."""
+    if not extra:
+        return losses
+    count = torch.stack([count for _, count in losses.values()]).sum()
+    return losses | {name: (mean * count, count) for name, mean in extra.items()}
 
 
 def add(losses: Losses, name: str, loss: Tensor, count: Tensor) -> None:

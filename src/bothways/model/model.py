@@ -17,6 +17,7 @@ from bothways.model.backbone import Backbone, initialise
 from bothways.model.config import ModelConfig
 from bothways.model.heads.head import Head
 from bothways.model.heads.words import WordsHead
+from bothways.model.passing import Pass
 from bothways.visibility import Visibility, ordered
 
 PartFactory = Callable[[ModelConfig], nn.Module]
@@ -53,16 +54,15 @@ class Model(nn.Module):
         weight: Tensor = self.backbone.embeddings.tokens.weight
         return weight
 
-    def states(self, batch: Batch) -> Tensor:
+    def states(self, batch: Batch, extra: dict[str, Tensor] | None = None) -> Tensor:
         """The state of every token [B, T, D]; the mask is made once for all layers."""
-        hidden: Tensor = self.backbone(batch.tokens, batch.layout, self.rule.dense(batch.layout))
-        return hidden
+        return self.states_at(batch, None, extra)
 
-    def states_at(self, batch: Batch, at: Tensor) -> Tensor:
+    def states_at(self, batch: Batch, at: Tensor | None, extra: dict[str, Tensor] | None = None) -> Tensor:
         """The states at places `at` [N] of the rows laid end to end, [N, D]: what nobody reads of the last block is not
-        computed."""
-        hidden: Tensor = self.backbone(batch.tokens, batch.layout, self.rule.dense(batch.layout), at=at)
-        return hidden
+        computed; None: of all [B, T, D]. Losses of the blocks' own are added to `extra`."""
+        given = Pass(batch.layout, self.rule.dense(batch.layout), at=at, losses=extra)
+        return self.backbone.encode(self.backbone.embeddings(batch.tokens, batch.layout), given)
 
     def head(self, name: str) -> Head:
         """
@@ -75,13 +75,13 @@ class Model(nn.Module):
         found: Head = heads[name]
         return found
 
-    def hidden_at(self, batch: Batch) -> list[Tensor]:
-        """The states that the head of each target of the batch reads, see `Head.places`."""
+    def hidden_at(self, batch: Batch, extra: dict[str, Tensor] | None = None) -> list[Tensor]:
+        """The states that the head of each target of the batch reads, see `Head.places`; `extra` as in `states_at`."""
         places = [self.head(target.head).places(torch.as_tensor(target.at)) for target in batch.targets]
         known = [at for at in places if at is not None]
         if len(known) == len(places):
-            return list(self.states_at(batch, torch.cat(known)).split([len(at) for at in known]))
-        states = self.states(batch).flatten(0, 1)
+            return list(self.states_at(batch, torch.cat(known), extra).split([len(at) for at in known]))
+        states = self.states(batch, extra).flatten(0, 1)
         return [states if at is None else states.index_select(0, at) for at in places]
 
     def forward(self, batch: Batch) -> Tensor:

@@ -102,7 +102,7 @@ def side_by_side(corrupted: Corrupted, *, segments: tuple[int, int] = (0, 0)) ->
 
 
 def _layout(corrupted: Corrupted, position: np.ndarray, step: np.ndarray, segments: tuple[int, int]) -> Layout:
-    """`segments`: the segment of the source and of the target; without them, the language is the segment."""
-    source, target = segments
-    segment = np.where(corrupted.part > 0, target, source) if source or target else corrupted.row.language
-    return Layout.of(document=corrupted.row.document, step=step, position=position, segment=segment)
+    """`segments`: of the source and of the target."""
+    row, (source, target) = corrupted.row, segments
+    segment = np.where(corrupted.part > 0, target, source) if any(segments) else None
+    return Layout.of(document=row.document, step=step, position=position, segment=segment, language=row.language)

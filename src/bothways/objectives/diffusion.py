@@ -157,7 +157,7 @@ def beside_clean(corrupted: Corrupted) -> Layout:
         step=np.tile(block, 2),
         position=np.tile(places(row.document), 2),
         group=np.repeat(np.array([0, 1]), len(row)),
-        segment=None if row.language is None else np.tile(row.language, 2),
+        language=None if row.language is None else np.tile(row.language, 2),
     )
 
 

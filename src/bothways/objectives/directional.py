@@ -127,8 +127,8 @@ def both_directions(corrupted: Corrupted) -> Layout:
     row, forward = corrupted.row, left_to_right(corrupted)
     copy = np.where(row.document < 0, row.document - len(row), row.document + len(row))
     backward = replace(right_to_left(corrupted), document=copy)
-    columns = {name: np.concatenate([column, vars(backward)[name]]) for name, column in vars(forward).items()}
-    return Layout(**columns)
+    other = backward.columns
+    return Layout(**{name: np.concatenate([column, other[name]]) for name, column in forward.columns.items()})
 
 
 def both_neighbours(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:

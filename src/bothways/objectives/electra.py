@@ -21,6 +21,8 @@ from bothways.model import Model, ModelConfig
 from bothways.model.generator import Generator, generator_shape, standing_alone
 from bothways.model.heads.copied import CopiedHead, copied_or_predicted
 from bothways.model.heads.replaced import ReplacedHead
+from bothways.model.losses import with_extra
+from bothways.model.passing import Pass
 from bothways.objectives.arrangements import together
 from bothways.objectives.corruptions import Rate
 from bothways.objectives.masked import masking
@@ -174,11 +176,13 @@ def _loss(model: Model, batch: Batch, random: torch.Generator, *, disentangled: 
     """The generator's loss, its draws put into the text, and the model's loss on that text."""
     fills, judges = sorted(batch.targets, key=lambda target: target.name != GENERATOR)
     small: Any = model.parts[GENERATOR]
+    extra: dict[str, Tensor] = {}
     layout, mask = batch.layout, model.rule.dense(batch.layout)
     embeddings = model.backbone.embeddings
     its_own = small.embeddings or embeddings
     at, labels, weights = (torch.as_tensor(column) for column in (fills.at, fills.labels, fills.weight))
-    states = small(its_own.normed(its_own.look_up(batch.tokens, layout)), layout, mask, at)
+    read = its_own.normed(its_own.look_up(batch.tokens, layout))
+    states = small(read, Pass(layout, mask, at=at, losses=extra))
     # One number a place, so that a target that is there twice (to fill up) is drawn alike.
     chances = torch.rand(batch.tokens.numel(), generator=random, device=at.device)[at]
     loss_of_fills, drawn = small.words.loss_and_draw(
@@ -189,9 +193,10 @@ def _loss(model: Model, batch: Batch, random: torch.Generator, *, disentangled: 
     if disentangled:
         difference: Any = model.parts[DIFFERENCE]
         reads = reads.detach() + difference(tokens)
-    hidden = model.backbone.encode(embeddings.widened(embeddings.normed(reads)), layout, mask).flatten(0, 1)
-    loss, count = _judged(model, hidden, tokens.flatten(), judges)
-    return {GENERATOR: (loss_of_fills, weights.sum()), judges.name: (loss, count)}
+    given = Pass(layout, mask, losses=extra)
+    hidden = model.backbone.encode(embeddings.widened(embeddings.normed(reads)), given).flatten(0, 1)
+    losses = {GENERATOR: (loss_of_fills, weights.sum()), judges.name: _judged(model, hidden, tokens.flatten(), judges)}
+    return with_extra(losses, extra)
 
 
 def _judged(model: Model, hidden: Tensor, tokens: Tensor, question: Target) -> tuple[Tensor, Tensor]:

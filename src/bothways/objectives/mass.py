@@ -98,7 +98,7 @@ def with_decoder(corrupted: Corrupted) -> Layout:
         step=np.concatenate([np.zeros(len(row), dtype=np.int32), turn]),
         position=places(row.document)[place],
         hidden=np.concatenate([corrupted.chosen, np.zeros(len(at), dtype=bool)]),
-        segment=None if row.language is None else row.language[place],
+        language=None if row.language is None else row.language[place],
     )
 
 

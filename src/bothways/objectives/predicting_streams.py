@@ -94,7 +94,7 @@ def with_queries(corrupted: Corrupted) -> Layout:
         step=corrupted.part[place],
         position=places(row.document)[place],
         group=np.arange(len(place)) >= len(row),
-        segment=None if row.language is None else row.language[place],
+        language=None if row.language is None else row.language[place],
     )
 
 
@@ -199,7 +199,7 @@ def with_streams(corrupted: Corrupted, *, count: int) -> Layout:
         step=np.concatenate([corrupted.part, corrupted.part[at] - stream + 1]),
         position=places(row.document)[place],
         group=np.arange(len(place)) >= len(row),
-        segment=None if row.language is None else row.language[place],
+        language=None if row.language is None else row.language[place],
     )
 
 

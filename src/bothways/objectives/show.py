@@ -142,8 +142,9 @@ def columns(picture: Picture) -> dict[str, list[str]]:
         found["group"] = [str(group) for group in layout.group]
     if (layout.position != places(layout.document)).any():
         found["position"] = [str(position) for position in layout.position]
-    if layout.segment.any():
-        found["segment"] = [str(segment) for segment in layout.segment]
+    for name in ("segment", "language"):
+        if np.any(column := getattr(layout, name)):
+            found[name] = [str(number) for number in column]
     return found
 
 

@@ -95,7 +95,7 @@ def with_pseudo_masks(corrupted: Corrupted) -> Layout:
         step=np.concatenate([np.zeros(len(row), dtype=np.int32), corrupted.part[at], corrupted.part[at]]),
         position=places(row.document)[place],
         group=scaffold,
-        segment=None if row.language is None else row.language[place],
+        language=None if row.language is None else row.language[place],
     )
 
 

@@ -20,7 +20,7 @@ from bothways.training.loop import Work, train
 from bothways.training.optimiser import build_optimisers, rated
 from bothways.training.pretraining.batches import TrainingBatches
 from bothways.training.pretraining.config import step_tokens_for
-from bothways.training.pretraining.setup import losses_of
+from bothways.training.pretraining.setup import loss_names, losses_of
 from bothways.training.state import State
 from bothways.training.weights import Replicated, by_kind
 
@@ -105,7 +105,7 @@ def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybr
     state = State(weights, build_optimisers(optimiser, by_kind(weights, model), dtype=dtype))
     rows: Any = RandomRows(vocabulary, training.length)
     batches = TrainingBatches(rows, asked, training)
-    work = Work(weights.around(losses_of(asked, model)), batches, tuple(sorted(asked.shares)))
+    work = Work(weights.around(losses_of(asked, model)), batches, loss_names(asked, model))
     taken: list[float] = []
     began = time.perf_counter()
     for _ in train(work, state=state, config=training, total=LONG):

@@ -1,5 +1,8 @@
 """The float32 master weights behind a model, and the gradients that reach them.
 
+A parameter that requires no gradient is frozen: it has no gradient, no state in an optimiser and no place in a
+checkpoint, and stays as it is to the last bit.
+
 Two kinds with one face: `Replicated` keeps everything in flat buffers on every process and sums gradients with one
 all-reduce; `Sharded` leaves splitting and summing to FSDP2.
 """
@@ -14,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from bothways.model.block import ClassicBlock, ModernBlock
+from bothways.model.backbone import Stack
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,7 +27,7 @@ KINDS = ("matrices", "tables", "vectors")
 
 
 def kinds(model: nn.Module) -> dict[str, str]:
-    """The kind of every parameter by its name.
+    """The kind of every parameter that learns, by its name.
 
     matrices  weights of the linear layers inside blocks
     tables    all others of two dimensions: embeddings, heads, projections
@@ -32,14 +35,15 @@ def kinds(model: nn.Module) -> dict[str, str]:
     """
     inside = {
         id(layer.weight)
-        for block in model.modules()
-        if isinstance(block, ModernBlock | ClassicBlock)
-        for layer in block.modules()
+        for stack in model.modules()
+        if isinstance(stack, Stack)
+        for layer in stack.blocks.modules()
         if isinstance(layer, nn.Linear)
     }
     return {
         name: "vectors" if parameter.dim() < 2 else "matrices" if id(parameter) in inside else "tables"
         for name, parameter in model.named_parameters()
+        if parameter.requires_grad
     }
 
 
@@ -57,6 +61,10 @@ class Weights(Protocol):
     @property
     def master(self) -> Mapping[str, Tensor]:
         """{name: float32 weight} with its gradient in `.grad`: what optimisers change."""
+
+    @property
+    def frozen(self) -> Mapping[str, Tensor]:
+        """{name: float32 weight} of what does not learn."""
 
     def around(self, function: Callable[P, R]) -> Callable[P, R]:
         """The same function, with whole weights in the model while it runs."""
@@ -82,7 +90,8 @@ class Replicated:
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
         order = kinds(model)
-        named = sorted(model.named_parameters(), key=lambda item: KINDS.index(order[item[0]]))
+        every = dict(model.named_parameters())
+        named = [(name, every[name]) for name in sorted(order, key=lambda name: KINDS.index(order[name]))]
         self.parameters = dict(named)
         total = sum(parameter.numel() for parameter in self.parameters.values())
         device = named[0][1].device
@@ -94,6 +103,9 @@ class Replicated:
         for (name, low), parameter in zip(self._views(self.low), self.parameters.values(), strict=True):
             parameter.data = low
             self.master[name].grad = self.gradients[name]
+        self.frozen = {name: every[name].detach().float() for name in every if name not in order}
+        for name, weight in self.frozen.items():
+            every[name].data = weight.to(dtype)
 
     def _views(self, flat: Tensor) -> list[tuple[str, Tensor]]:
         sizes = [parameter.numel() for parameter in self.parameters.values()]
@@ -139,7 +151,9 @@ class Sharded:
             sharded = fully_shard(part, mesh=mesh, mp_policy=policy)
             sharded.set_gradient_divide_factor(1.0)  # the loss is already divided by the count of all processes
             sharded.set_force_sum_reduction_for_comms(True)  # gloo knows no other
-        self.master = dict(model.named_parameters())
+        named = list(model.named_parameters())
+        self.master = {name: parameter for name, parameter in named if parameter.requires_grad}
+        self.frozen = {name: parameter for name, parameter in named if not parameter.requires_grad}
 
     def around(self, function: Callable[P, R]) -> Callable[P, R]:
         return partial(self._root, function)

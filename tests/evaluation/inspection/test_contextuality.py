@@ -15,6 +15,7 @@ from bothways.errors import DataError
 from bothways.evaluation.inspection.contextuality import contextuality, read_texts
 from bothways.evaluation.inspection.contextuality_page import render
 from bothways.evaluation.inspection.layers import states_by_layer, words_of
+from bothways.model.passing import Pass
 from bothways.visibility import ordered
 from tests.inference.made import CAUSAL, HYBRID, MLM, make_run
 
@@ -35,13 +36,12 @@ def test_states_are_those_that_the_backbone_hands_out(run: Path) -> None:
     reads: Reads = "left to right" if run.name == "causal" else "all sides"
     words = words_of(engine, TEXTS[:3], reads)
     found = list(states_by_layer(engine, words, reads))
-    kept: list[torch.Tensor] = []
+    backbone = engine.model.backbone
     face = "encoder" if "encoder" in engine.trained.faces else "decoder"
     for number in {*words.row.tolist()}:
-        kept.clear()
         tokens, layout = engine.lay([words.rows[number]], face=face)
         with torch.inference_mode():
-            engine.model.backbone(tokens, layout, ordered.dense(layout), keep=kept.append)
+            kept = [*backbone.states(backbone.embeddings(tokens, layout), Pass(layout, ordered.dense(layout)))]
         mine = np.flatnonzero(words.row == number)
         for states, expected in zip(found, kept, strict=True):
             for i in mine:

@@ -5,10 +5,8 @@ Letters: L layers, H heads, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +16,7 @@ from bothways.batch import Reads
 from bothways.errors import UsageError
 from bothways.inference.embed import STEPS, one_reading, readings
 from bothways.inference.engine import Engine
-from bothways.model.attention import split_heads
+from bothways.model.passing import Pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,32 +125,7 @@ def _weights(engine: Engine, row: np.ndarray, reads: Reads) -> np.ndarray:
     """float32 [L, H, T, T]"""
     tokens, layout = engine.lay([row], face="decoder")
     layout = replace(layout, step=STEPS[reads](layout.position))
-    mask = engine.model.rule.dense(layout)
-    with _listening(engine) as heard:
-        engine.model.backbone(tokens, layout, mask)
-    found = []
-    for block, (x, rotary) in zip(engine.model.backbone.blocks, heard, strict=True):
-        own: Any = block.attention
-        q, k, _ = split_heads(own.every_head(own.qkv(x)), heads=own.heads, rotary=rotary)
-        scores = (q.float() @ k.float().transpose(2, 3)) * q.shape[-1] ** -0.5
-        found.append(scores.masked_fill(~mask, -torch.inf).softmax(-1)[0])
-    return torch.stack(found).cpu().numpy()
-
-
-@contextmanager
-def _listening(engine: Engine) -> Iterator[list[tuple[Tensor, Any]]]:
-    """What every layer's attention is given: its input and the turned positions."""
-    heard: list[tuple[Tensor, Any]] = []
-
-    def hear(module: Any, inputs: tuple[Tensor, ...], named: dict[str, Any]) -> None:
-        heard.append((inputs[0], named["rotary"]))
-
-    hooks: list[Any] = []
-    for block in engine.model.backbone.blocks:
-        own: Any = block.attention
-        hooks.append(own.register_forward_pre_hook(hear, with_kwargs=True))
-    try:
-        yield heard
-    finally:
-        for hook in hooks:
-            hook.remove()
+    backbone, weights = engine.model.backbone, list[Tensor]()
+    given = Pass(layout, engine.model.rule.dense(layout), watched={"attention": weights})
+    backbone.encode(backbone.embeddings(tokens, layout), given)
+    return torch.cat(weights).cpu().numpy()

@@ -5,7 +5,7 @@ Letters: B rows, T tokens, D width, N words.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,8 +15,7 @@ from torch import Tensor
 from bothways.batch import Reads
 from bothways.inference.embed import STEPS
 from bothways.inference.engine import Engine
-from bothways.model.backbone import seen_by_blocks
-from bothways.visibility import Layout
+from bothways.model.passing import Pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +59,22 @@ def words_of(engine: Engine, texts: Sequence[str], reads: Reads) -> WordStates:
 @torch.inference_mode()
 def states_by_layer(engine: Engine, words: WordStates, reads: Reads) -> Iterator[np.ndarray]:
     """float32 [N, D] of every word, the mean of its tokens: after the embeddings, then after every block."""
-    network = engine.model.backbone
-    batches = list(engine.batches([len(row) for row in words.rows]))
-    laid: list[Layout] = []
-    held: list[Tensor] = []
+    backbone, batches = engine.model.backbone, list(engine.batches([len(row) for row in words.rows]))
+    passes: list[Iterator[Tensor]] = []
     for batch in batches:
         tokens, layout = engine.lay([words.rows[i] for i in batch], face="decoder")
-        laid.append(replace(layout, step=STEPS[reads](layout.position)))
-        held.append(network.embeddings(tokens, layout))
-    yield _gathered(words, batches, held)
-    for number, block in enumerate(network.blocks):
-        for i, layout in enumerate(laid):
-            mask, rotary = seen_by_blocks(network.config, held[i], layout, engine.model.rule.dense(layout))
-            held[i] = block(held[i], mask=mask, rotary=rotary)
-        last = number == len(network.blocks) - 1 and network.norm is not None
-        yield _gathered(words, batches, [network.norm(x) for x in held] if last and network.norm else held)
+        layout = replace(layout, step=STEPS[reads](layout.position))
+        given = Pass(layout, engine.model.rule.dense(layout))
+        passes.append(backbone.states(backbone.embeddings(tokens, layout), given))
+    for _ in range(engine.model.config.layers + 1):
+        yield _gathered(words, batches, map(next, passes), engine.model.config.width)
 
 
-def _gathered(words: WordStates, batches: Sequence[np.ndarray], held: Sequence[Tensor]) -> np.ndarray:
-    found = np.empty((len(words.row), held[0].shape[-1]), dtype=np.float32)
+def _gathered(words: WordStates, batches: Sequence[np.ndarray], layer: Iterable[Tensor], width: int) -> np.ndarray:
+    found = np.empty((len(words.row), width), dtype=np.float32)
     order = np.argsort(words.row, kind="stable")
     first = np.searchsorted(words.row[order], np.arange(len(words.rows) + 1))
-    for batch, states in zip(batches, held, strict=True):
+    for batch, states in zip(batches, layer, strict=True):
         for place, row in enumerate(batch.tolist()):
             mine = order[first[row] : first[row + 1]]
             if not len(mine):

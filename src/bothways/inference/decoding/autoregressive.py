@@ -80,7 +80,7 @@ class NextToken:
         tokens, layout = self._engine.lay([np.append(row, self._mask) for row in rows], face="decoder")
         if self._way.bidirectional_prompt:
             prompt = layout.position < torch.tensor(prompts, device=self._engine.device)[:, None]  # [B, T]
-            first, second = (torch.full_like(layout.segment, segment) for segment in self._way.segments)
+            first, second = (torch.full_like(layout.step, segment) for segment in self._way.segments)
             step = layout.step.masked_fill(prompt, 0)
             layout = replace(layout, step=step, segment=torch.where(prompt, first, second))
         if self._way.backward:

@@ -62,8 +62,6 @@ class CleanBlocks:
             step=position // self._size,
             group=zeros,
             position=position,
-            hidden=zeros.bool(),
-            segment=zeros,
         )
 
     def _read(self, tokens: np.ndarray, layout: Layout) -> Tensor:

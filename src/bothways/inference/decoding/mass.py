@@ -52,9 +52,7 @@ def _fill(engine: Engine, rows: Sequence[HiddenRow]) -> None:
     for turn in range(max(counts)):
         position = torch.from_numpy((before + turn).astype(np.int32)).to(engine.device)
         zeros = torch.zeros_like(position)
-        place = Layout(
-            document=zeros, step=zeros + turn + 1, group=zeros, position=position, hidden=zeros.bool(), segment=zeros
-        )
+        place = Layout(document=zeros, step=zeros + turn + 1, group=zeros, position=position)
         states = engine.states(torch.from_numpy(fed).to(engine.device), place, cache=cache)
         logits = engine.logits(states[:, -1])
         logits[:, engine.silent()] = -torch.inf

@@ -105,6 +105,11 @@ def architecture(config: ModelConfig, face: str) -> tuple[str, str]:
         raise ModelError(
             "the modern shape with segments cannot be saved: EuroBERT and Llama have none. Set segments to 0."
         )
+    if config.languages:
+        raise ModelError(
+            "a model with embeddings of languages cannot be saved: BERT, EuroBERT and Llama have none. Set languages "
+            "to 0: segments, where there are any, then tell the languages apart."
+        )
     if config.shape == "classic" and not config.segments:
         raise ModelError("the classic shape without segments cannot be saved: BERT always has them. Set segments to 2.")
     if found[face][0] in ("llama", "eurobert") and config.width % config.heads:

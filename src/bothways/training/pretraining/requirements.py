@@ -60,7 +60,8 @@ def check_segments(objective: Objective, rows: Rows | WithReplay, shape: ModelCo
         for leaf, _ in objective.leaves()
         for i in range(ROWS)
     ]
-    needed = 1 + max(int(np.asarray(sample.layout.segment).max()) for sample in drawn)
+    columns = [(sample.layout.language if sample.layout.segment is None else sample.layout.segment) for sample in drawn]
+    needed = 1 + max(int(np.max(column)) for column in columns if column is not None)
     if needed > shape.segments:
         raise UsageError(
             f"{objective.name} tells {needed} kinds of text apart by segments, and the model has {shape.segments}: "

@@ -71,9 +71,9 @@ class PretrainRun:
         return self.state.tokens / max(self.state.step, 1) * total * self.cost.upto(self.state.step / total)
 
     def full_weights(self) -> dict[str, Tensor]:
-        """The float32 master weights, whole (every process must ask)."""
-        whole = {}
-        for name, weight in self.state.weights.master.items():
+        """The float32 weights, whole (every process must ask)."""
+        own, whole = {**self.state.weights.master, **self.state.weights.frozen}, {}
+        for name, weight in own.items():
             gather = getattr(weight, "full_tensor", None)
             whole[name] = (weight if gather is None else gather()).detach().cpu()
         return whole
@@ -113,7 +113,7 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
         work=Work(
             state.weights.around(losses_of(objective, model)),
             batches,
-            tuple(sorted(objective.shares)),
+            loss_names(objective, model),
             tokens=training.rows * training.length,  # with the places that padding takes, as the budget counts
         ),
         probes=probes(objective, shards, fixed, training),
@@ -193,6 +193,12 @@ def losses_of(objective: Objective, model: Model) -> Callable[[Batch, torch.Gene
     if own is None:
         return lambda batch, generator: plain_loss(model, batch)
     return lambda batch, generator: own(model, batch, generator)
+
+
+def loss_names(objective: Objective, model: Model) -> tuple[str, ...]:
+    """The objective's losses, and those that the model's blocks add."""
+    extra = {name for module in model.modules() for name in getattr(module, "extra_losses", ())}
+    return tuple(sorted(extra.union(objective.shares)))
 
 
 def _state(model: Model, training: TrainingConfig, dtype: torch.dtype, team: Processes) -> State:
