@@ -40,5 +40,5 @@ def test_a_target_is_written_after_its_source(first: Path, objective: str, tmp_p
     assert lines(run)[-1]["loss"] < 0.5  # nats of a token of the targets; nobody foresees the sources
     sources = [f"{word} 7[SEP]" for word in WORDS]
     written = bothways.load(run).generate(sources, max_new_tokens=12, temperature=0, special_tokens=True)
-    targets = [text.removeprefix(source) for text, source in zip(written, sources, strict=True)]
+    targets = [one.text.removeprefix(source) for one, source in zip(written, sources, strict=True)]
     assert targets == list(WORDS.values())
