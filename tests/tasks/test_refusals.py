@@ -120,14 +120,14 @@ def test_one_text_is_not_two(tmp_path: Path, body: Path, classifier: Path) -> No
     [
         ("classify", {"columns": {"score": "label"}}, "classify has no column for score here; it has: text, label"),
         ("tag", {"class_weights": "balanced"}, "class_weights=balanced is for classify"),
-        ("match", {"label_smoothing": 0.1}, "label_smoothing is for one label an example"),
+        ("regress", {"label_smoothing": 0.1}, "label_smoothing is for one label an example"),
     ],
 )
 def test_a_setting_that_would_do_nothing_leaves_no_run_behind(
     task: str, changes: dict[str, Any], said: str, tmp_path: Path, body: Path
 ) -> None:
     stars = write(tmp_path / "stars.jsonl", *({"text": f"film {n}", "score": n} for n in range(20)))
-    files = {"train": stars, "dev": stars} if task == "match" else {}
+    files = {"train": stars, "dev": stars} if task == "regress" else {}
     with pytest.raises(UsageError, match=said):
         finetune(config(tmp_path, body, task=task, **files, **changes))
     assert not (tmp_path / "run").exists()
