@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bothways
-from bothways.errors import DataError
+from bothways.errors import DataError, UsageError
 from bothways.model import TaskHead
 from bothways.model.heads.head import log_softmax_in_groups
 from bothways.tasks import TASKS
@@ -45,13 +45,17 @@ def test_every_answer_comes_back_from_its_windows(
     context = " ".join(words)
     start = len(" ".join(words[:first])) + (first > 0)
     text = " ".join(words[first : first + count])
-    parts = encode_question(own, "where?", context, HEAD, length=length, answer=(start, start + len(text)))
+    shared = (length - 3 - len(own.encode("where?"))) // 2
+    try:
+        parts = encode_question(own, "where?", context, HEAD, length=length, answer=(start, start + len(text)))
+    except UsageError:
+        assert len(own.encode(text)) >= shared or "🙂" in text
+        return
     assert all(len(part) <= length and part.targets[0].labels.sum(0).tolist() == [1, 1] for part in parts)
     marked = [part for part in parts if not part.targets[0].labels[0].any()]
     size = marked[0].targets[0].labels[:, 1].argmax() - marked[0].targets[0].labels[:, 0].argmax() + 1 if marked else 0
     if kind == "wordpiece" and "🙂" in text:
         return  # it has no token there
-    shared = (length - 3 - len(own.encode("where?"))) // 2
     if not marked:
         assert len(own.encode(text)) >= shared
         return
@@ -75,10 +79,10 @@ def test_an_answer_begins_in_the_window_that_shows_most_around_it() -> None:
     parts = encode_question(own, "why?", context, HEAD, length=32)
     assert len(parts) > 2
     logits = [np.zeros((len(part), 2), dtype=np.float32) for part in parts]
-    edge = int(np.flatnonzero(parts[0].of >= 0)[-1])
+    edge = int(np.flatnonzero(parts[0].targets[0].of >= 0)[-1])
     logits[0][edge, 0] = 9.0  # the last token of the first window stands further inside in the second
-    token = int(parts[0].of[edge])
-    inside = int(np.flatnonzero(parts[1].of == token)[0])
+    token = int(parts[0].targets[0].of[edge])
+    inside = int(np.flatnonzero(parts[1].targets[0].of == token)[0])
     logits[1][inside, 0] = 3.0
     found = best_span(own, context, parts, logits, may_decline=False)
     assert found.margin == pytest.approx(3.0)
@@ -88,7 +92,7 @@ def test_spans_that_end_before_they_begin_or_are_too_long_are_not_answers() -> N
     own, context = tokenizer(), " ".join(["fox"] * 60)
     (part,) = encode_question(own, "why?", context, HEAD, length=400)
     logits = np.zeros((len(part), 2), dtype=np.float32)
-    places = np.flatnonzero(part.of >= 0)
+    places = np.flatnonzero(part.targets[0].of >= 0)
     logits[places[40], 0] = logits[places[2], 1] = 9.0
     logits[places[0], 0], logits[places[39], 1] = 8.0, 8.5
     found = best_span(own, context, [part], [logits], may_decline=False)

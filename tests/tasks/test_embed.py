@@ -116,5 +116,5 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path, body: Path) -> N
     with pytest.raises(DataError, match="expected scores that differ"):
         finetune(config(tmp_path / "a", body, task="embed", train=same, dev=same))
     train = write(tmp_path / "data.jsonl", *pairs(8))
-    with pytest.raises(ModelError, match="embed needs a model that reads from all sides"):
+    with pytest.raises(ModelError, match="embed needs a model that is bidirectional"):
         finetune(config(tmp_path / "b", body, task="embed", train=train, dev=train, reads="decoder"))

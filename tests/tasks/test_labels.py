@@ -174,6 +174,6 @@ def test_tags_that_are_numbers_without_names_are_said_to_be(tmp_path: Path, body
     assert manifest["labels"] == ["O", "0", "1", "2"]
     assert manifest["tags"].startswith("numbers, of which nobody says what names they are: --set 'label_names=[O, ")
     numbers = write(tmp_path / "c.jsonl", *({"text": "x", "score": one} for one in (1, 2, 3)))
-    told = config(tmp_path / "match", body, task="match", train=numbers, dev=numbers, label_names=("O",))
-    with pytest.raises(UsageError, match="label_names is for labels, which match has none of"):
+    told = config(tmp_path / "match", body, task="regress", train=numbers, dev=numbers, label_names=("O",))
+    with pytest.raises(UsageError, match="label_names is for labels, which regress has none of"):
         finetune(told)

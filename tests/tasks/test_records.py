@@ -46,8 +46,8 @@ def test_columns_that_their_names_tell(record: dict[str, Any], texts: Any, gold:
         ("classify", {"评论": "x", "标签": "好"}, ("x",), "好"),
         ("classify", {"内容": "x", "类别": "a", "编号": 7}, ("x",), "a"),
         ("classify", {"句子1": "x", "句子2": "y", "标签": "a"}, ("x", "y"), "a"),
-        ("match", {"Sentence1": "x", "Sentence2": "y", "Score": 2}, ("x", "y"), 2.0),
-        ("match", {"文本1": "x", "文本２": "y", "相似度": 2}, ("x", "y"), 2.0),
+        ("regress", {"Sentence1": "x", "Sentence2": "y", "Score": 2}, ("x", "y"), 2.0),
+        ("regress", {"文本1": "x", "文本２": "y", "相似度": 2}, ("x", "y"), 2.0),
         ("tag", {"Tokens": ["a"], "NER_tags": ["O"]}, ("a",), ["O"]),
         ("answer", {"问题": "x?", "段落": "a b", "答案": [{"text": "b"}]}, ("x?", "a b"), (("b", 2),)),
         ("choose", {"问题": "x?", "选项": ["a", "b"], "答案": 1}, ("", "x?", "a", "b"), 1),
@@ -115,7 +115,7 @@ def test_what_is_optional_may_stand_in_some_records(case: str, first: bool, suff
     ("task", "record", "more"),
     [
         ("classify", {"text_a": "x", "label": "a"}, {"text_b": "y"}),
-        ("match", {"sentence1": "x", "similarity": 1}, {"sentence2": "y"}),
+        ("regress", {"sentence1": "x", "similarity": 1}, {"sentence2": "y"}),
         ("embed", {"text": "x", "positive": "y"}, {"score": 1}),
     ],
 )
@@ -159,10 +159,10 @@ def test_numbers_of_thousands_of_digits_are_no_numbers(tmp_path: Path) -> None:
     ):
         (tmp_path / "a.jsonl").write_text('{"text": "x", "score": %s}\n{"text": "x", "score": 1}\n' % ("1" * digits))
         with pytest.raises(DataError, match=said):
-            read("match", tmp_path / "a.jsonl")
+            read("regress", tmp_path / "a.jsonl")
         (tmp_path / "a.csv").write_text("text,score\nx,%s\n" % ("1" * digits))
         with pytest.raises(DataError, match="line 2: field 'score': expected a number"):
-            read("match", tmp_path / "a.csv")
+            read("regress", tmp_path / "a.csv")
     (tmp_path / "b.csv").write_text('text,label\nx,"[%s]"\ny,"[1]"\n' % ("1" * 5000))
     text, listed = read("classify", tmp_path / "b.csv")[1]
     assert text.gold == f"[{'1' * 5000}]" and listed.gold == ("1",)
@@ -184,7 +184,7 @@ def test_tables_are_read_too(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('text,label\n"one, two",good\nthree,bad\n', encoding="utf-8")
     (tmp_path / "a.tsv").write_text("sentence1\tsentence2\tscore\nx\ty\t3.5\n", encoding="utf-8")
     assert [example.texts[0] for example in read("classify", tmp_path / "a.csv")[1]] == ["one, two", "three"]
-    assert read("match", tmp_path / "a.tsv")[1][0].gold == 3.5
+    assert read("regress", tmp_path / "a.tsv")[1][0].gold == 3.5
     (tmp_path / "bad.csv").write_text("text,label\na,b,c\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"bad.csv, line 2: expected 2 columns, got more"):
         read("classify", tmp_path / "bad.csv")
@@ -196,8 +196,8 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "half a character": ("classify", {"text": "a\ud800", "label": "a"}, "lone surrogate at character 1"),
     "no label": ("classify", {"text": "x", "label": None}, "field 'label': expected a label, or a list"),
     "a record for a label": ("classify", {"text": "x", "label": {"a": 1}}, "field 'label': expected a label"),
-    "a word for a number": ("match", {"text": "x", "score": "high"}, "field 'score': expected a number, got 'high'"),
-    "no number": ("match", {"text": "x", "score": "nan"}, "expected a number"),
+    "a word for a number": ("regress", {"text": "x", "score": "high"}, "field 'score': expected a number, got 'high'"),
+    "no number": ("regress", {"text": "x", "score": "nan"}, "expected a number"),
     "tags that do not match": ("tag", {"tokens": ["a", "b"], "tags": ["O"]}, r"as many tags as words \(2\), got 1"),
     "no words": ("tag", {"tokens": [], "tags": []}, "field 'tokens': expected a list of words"),
     "an empty word": ("tag", {"tokens": ["a", " "], "tags": ["O", "O"]}, "expected a list of words"),
@@ -258,7 +258,7 @@ def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
             [{"text": f"x{i}", "label": "a"} for i in range(4)],
             "expected two classes or more to tell apart, got only 'a'",
         ),
-        ("match", [{"text": f"x{i}", "score": 1} for i in range(4)], "expected numbers that differ"),
+        ("regress", [{"text": f"x{i}", "score": 1} for i in range(4)], "expected numbers that differ"),
         ("tag", [{"tokens": ["a"], "tags": ["O"]}] * 4, "expected tags to tell apart, got only 'O'"),
         (
             "classify",

@@ -120,14 +120,14 @@ def test_one_text_is_not_two(tmp_path: Path, body: Path, classifier: Path) -> No
     [
         ("classify", {"columns": {"score": "label"}}, "classify has no column for score here; it has: text, label"),
         ("tag", {"class_weights": "balanced"}, "class_weights=balanced is for classify"),
-        ("match", {"label_smoothing": 0.1}, "label_smoothing is for one label an example"),
+        ("regress", {"label_smoothing": 0.1}, "label_smoothing is for one label an example"),
     ],
 )
 def test_a_setting_that_would_do_nothing_leaves_no_run_behind(
     task: str, changes: dict[str, Any], said: str, tmp_path: Path, body: Path
 ) -> None:
     stars = write(tmp_path / "stars.jsonl", *({"text": f"film {n}", "score": n} for n in range(20)))
-    files = {"train": stars, "dev": stars} if task == "match" else {}
+    files = {"train": stars, "dev": stars} if task == "regress" else {}
     with pytest.raises(UsageError, match=said):
         finetune(config(tmp_path, body, task=task, **files, **changes))
     assert not (tmp_path / "run").exists()
@@ -174,7 +174,7 @@ def test_where_answers_go(classifier: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_that_says_no_numbers_is_not_kept(tmp_path: Path, body: Path) -> None:
-    with pytest.raises(ModelError, match="says what is no number"):
+    with pytest.raises(ModelError, match="logits are no numbers"):
         finetune(config(tmp_path, body, learning_rate=1e30))
     with pytest.raises(DivergedError, match=r"lower rate than 1e\+30: --set learning_rate="):
         finetune(config(tmp_path / "longer", body, learning_rate=1e30, batch=2))

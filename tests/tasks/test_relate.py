@@ -55,7 +55,7 @@ def test_no_cut_takes_a_thing_or_a_marker_away(
     begins = np.cumsum([0, *(len(word) + 1 for word in words)])
     spans = [(int(begins[i]), int(begins[i]) + len(words[i])) for i in (first, second)]
     encoded = encode_related(own, Pair.placed(" ".join(words), *spans[0], *spans[1]), length=length)
-    assert len(encoded) <= length and encoded.cut == max(0, len(own.encode(" ".join(words))) + 4 + 2 - length)
+    assert len(encoded.tokens) <= length and encoded.cut == max(0, len(own.encode(" ".join(words))) + 4 + 2 - length)
     begin, *at = encoded.at[0].tolist()
     signs = markers(own)
     assert begin == 0 and [int(encoded.tokens[place]) for place in at] == [signs[0], signs[0], signs[1], signs[1]]

@@ -40,7 +40,7 @@ def predict(engine: Engine, task: str, inputs: Sequence[Any], *, head: str | Non
     samples = [asked.encode(example, engine.tokenizer, named, length=engine.length) for example in examples]
     if cut := sum(any(sample.cut for sample in some) for some in samples):
         message = f"cut to {asked.limit(engine.length)}: {cut} of {len(samples)} texts"
-        warnings.warn(message, stacklevel=5)  # the line that called the model's method
+        warnings.warn(message, stacklevel=4)  # the line that called the model's method
     return decoded(engine, asked, named, list(zip(examples, samples, strict=True)))
 
 
@@ -59,7 +59,7 @@ def head_for(engine: Engine, task: str, name: str | None = None) -> TaskHead:
     was = ", ".join(f"{head.task} ({key})" if len(heads) > 1 else head.task for key, head in heads.items())
     wanted = f" as {name!r}" if name else ""
     raise ModelError(
-        f"this model was {f'fine-tuned to {was}' if was else 'not fine-tuned'}, not to {task}{wanted}. "
+        f"this model was {f'fine-tuned to {was}, not to {task}{wanted}' if was else 'not fine-tuned'}. "
         f"Fine-tune one: bothways finetune MODEL --task {task} --train FILE"
     )
 

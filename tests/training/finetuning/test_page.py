@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bothways import tasks
 from bothways.model import TaskHead
 from bothways.statistics import bootstrap, calibration
 from bothways.tasks import TASKS
 from bothways.tasks.task import Example
 from bothways.tasks.words import Pair
 from bothways.training.finetuning import finetune
-from bothways.training.finetuning import page as report
 from bothways.training.finetuning.page import in_words, write_report
 from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, reviews, tagged, write
 
-TASK_FILES = sorted(Path(report.__file__).parent.glob("*.py"))
+TASK_FILES = sorted(Path(tasks.__file__).parent.glob("*.py"))
 ANSWERS_OF_TAGS = TaskHead("tag", "tags", ("O", "B-X"), "one", "encoder")
 ANSWERS = TaskHead("classify", "label", ("a", "b"), "one", "encoder")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import load_file
 
 import bothways
 from bothways.errors import ModelError, Stopped, UsageError
+from bothways.training import fit
 from bothways.training.finetuning import FinetuneConfig, evaluate, finetune, predict
 from bothways.training.finetuning.run import batches_of, optimiser, set_up
 from bothways.training.run_folder import RunFolder
@@ -53,7 +53,7 @@ def test_transformers_pipelines_say_the_same(classifier: Path, tagger: Path) -> 
 def test_a_number_begins_at_the_mean(tmp_path: Path, body: Path) -> None:
     stars = write(tmp_path / "stars.jsonl", *({"text": f"film {n}", "score": 100.0 + n % 5} for n in range(20)))
     run = finetune(config(tmp_path, body, task="regress", train=stars, dev=stars, epochs=1, learning_rate=1e-9))
-    (said,) = bothways.load(run, device="cpu").match(["film 3"])
+    (said,) = bothways.load(run, device="cpu").regress(["film 3"])
     assert said == pytest.approx(102.0, abs=1.0)
 
 
@@ -90,19 +90,16 @@ def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, body: Path, monkeypa
     told = config(tmp_path / "parts", body, epochs=3)
 
     def stop_at(step: int) -> None:
-        module: Any = importlib.import_module(
-            "bothways.training.finetuning.run"
-        )  # the package has a function of that name
-        real = module.train
+        real = fit.train
 
         def stopping(work: Any, **given: Any) -> Any:
             given["stop"] = lambda: given["state"].step >= step - 1
             return real(work, **given)
 
-        monkeypatch.setattr(module, "train", stopping)
+        monkeypatch.setattr(fit, "train", stopping)
         with pytest.raises(Stopped, match=f"stopped after step {step} and saved"):
             finetune(told, resume=step > 5)
-        monkeypatch.setattr(module, "train", real)
+        monkeypatch.setattr(fit, "train", real)
 
     stop_at(4)
     stop_at(9)
