@@ -105,4 +105,5 @@ def attend_grouped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tens
         return attend(q, k, v, mask)
     together = q.unflatten(1, (k.shape[1], groups)).flatten(2, 3)  # [B, G, H / G * Q, E]
     tiled = mask if mask is None or mask.shape[2] == 1 else mask.repeat(1, 1, groups, 1)
-    return attend(together, k, v, tiled).unflatten(2, (groups, q.shape[2])).flatten(1, 2)
+    context: Tensor = attend(together, k, v, tiled).unflatten(2, (groups, q.shape[2])).flatten(1, 2)
+    return context
