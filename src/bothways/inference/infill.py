@@ -33,8 +33,8 @@ def infill(engine: Engine, texts: Sequence[str], *, gap: Gap, unmasking: Unmaski
     """Every text, with tokens in place of its [MASK]s and its [GAP]; what was shown stays, to the letter.
 
     All lengths of a gap are tried, each as so many [MASK]s. The one is kept whose tokens have the highest mean
-    log-probability, each token's taken in the pass that said it: given the shown text and what was said in earlier
-    passes. With a token a pass their sum is, by the chain rule, the log-probability of what was written, given what
+    log-probability, each token's taken in the pass that revealed it: given the shown text and what earlier passes
+    revealed. With a token a pass their sum is, by the chain rule, the log-probability of what was written, given what
     stands around it; the sum nearly always takes one token, the mean does not (docs/decisions.md has other rules).
     Length n of text i draws from a random stream of (seed, i, n).
 
@@ -51,18 +51,18 @@ def infill(engine: Engine, texts: Sequence[str], *, gap: Gap, unmasking: Unmaski
     masked = [version for several in versions for version in several]
     owner = np.repeat(np.arange(len(texts)), [len(several) for several in versions])
     seeds = [(seed, number, version.count(MASK)) for number, version in zip(owner.tolist(), masked, strict=True)]
-    said = _said(engine, masked, seeds, unmasking)
+    found = _filled(engine, masked, seeds, unmasking)
     best: dict[int, int] = {}
     for i, number in enumerate(owner.tolist()):
-        if number not in best or said[i][1] > said[best[number]][1]:
+        if number not in best or found[i][1] > found[best[number]][1]:
             best[number] = i
-    return [_written(engine, masked[best[number]], said[best[number]][0]) for number in range(len(texts))]
+    return [_written(engine, masked[best[number]], found[best[number]][0]) for number in range(len(texts))]
 
 
-def _said(
+def _filled(
     engine: Engine, masked: Sequence[str], seeds: Sequence[tuple[int, ...]], unmasking: Unmasking
 ) -> list[tuple[np.ndarray, float]]:
-    """For every text with [MASK]s, the tokens said in their places and the mean of their log-probabilities."""
+    """For every text with [MASK]s, the tokens in their places and the mean of their log-probabilities."""
     mask = engine.tokenizer.vocabulary.mask
     rows = [
         HiddenRow(row, mask=mask, random=np.random.default_rng(seed), unmasking=unmasking)
@@ -92,11 +92,11 @@ def _versions(engine: Engine, text: str, number: int, gap: Gap) -> list[str]:
     return [text]
 
 
-def _written(engine: Engine, masked: str, said: np.ndarray) -> str:
-    """The text with the tokens said in the places of its masks."""
+def _written(engine: Engine, masked: str, found: np.ndarray) -> str:
+    """The text with tokens in the places of its masks."""
     first, *others = engine.tokenizer.around_masks(masked)
     text, before, run = first, engine.tokenizer.encode(first), list[int]()
-    for token, shown in zip(said.tolist(), others, strict=True):
+    for token, shown in zip(found.tolist(), others, strict=True):
         run.append(token)
         if shown:
             text += spell(engine.tokenizer, before, run) + shown

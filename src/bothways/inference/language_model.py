@@ -129,7 +129,8 @@ def _requests(
     if not isinstance(options, list):
         record = GenerationOptions(**fields) if options is None else options
         return [GenerationRequest(one, record, (record.seed, number)) for number, one in enumerate(prompts)]
-    if odd := [one for one in options if not isinstance(one, GenerationOptions)]:
+    given: list[object] = [*options]
+    if odd := [one for one in given if not isinstance(one, GenerationOptions)]:
         raise UsageError(f"options: expected a list of GenerationOptions, got {shown(odd[0])} in it")
     if len(options) != len(prompts):
         raise UsageError(f"expected options for each of {len(prompts)} prompts, got {len(options)}")

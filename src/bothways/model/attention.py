@@ -100,10 +100,12 @@ def attend_grouped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tens
         return attend(q, k, v, mask)
     together = q.unflatten(1, (k.shape[1], groups)).flatten(2, 3)  # [B, G, H / G * Q, E]
     tiled = mask if mask is None or mask.shape[2] == 1 else mask.repeat(1, 1, groups, 1)
-    return attend(together, k, v, tiled).unflatten(2, (groups, q.shape[2])).flatten(1, 2)
+    context: Tensor = attend(together, k, v, tiled).unflatten(2, (groups, q.shape[2])).flatten(1, 2)
+    return context
 
 
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
     """What `attend` weighs the values with, float32 [B, H, Q, K]; lines sum to 1. For looking: `attend` keeps none."""
     scores = (q.float() @ k.float().transpose(2, 3)) * q.shape[-1] ** -0.5
-    return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
+    weights: Tensor = (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
+    return weights

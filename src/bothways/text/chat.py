@@ -42,7 +42,8 @@ def chat_tokens(tokenizer: Tokenizer, messages: Sequence[Message], *, now: datet
         UsageError: what are no messages, or what the template refuses.
         ModelError: the model has no chat template, or one that does not read.
     """
-    for number, message in enumerate(messages, 1):
+    given: Sequence[Any] = messages
+    for number, message in enumerate(given, 1):
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise UsageError(
                 f'message {number}: expected {{"role": "user", "content": "..."}}, got {str(message)[:60]}'

@@ -202,10 +202,10 @@ def _begin(engine: Engine, request: GenerationRequest, method: str, number: int)
 
 def _tokens(engine: Engine, request: GenerationRequest) -> np.ndarray:
     """Those of the prompt, without what stands before every text where the prompt has it."""
-    if isinstance(request.prompt, str) and not request.options.special_tokens:
-        return np.array(engine.tokenizer.encode(request.prompt), dtype=np.int64)
-    named = isinstance(request.prompt, str)
-    tokens = np.array(engine.tokenizer.encode_named(request.prompt) if named else request.prompt, dtype=np.int64)
+    prompt = request.prompt
+    if isinstance(prompt, str) and not request.options.special_tokens:
+        return np.array(engine.tokenizer.encode(prompt), dtype=np.int64)
+    tokens = np.array(engine.tokenizer.encode_named(prompt) if isinstance(prompt, str) else prompt, dtype=np.int64)
     before, _ = engine.around(closed=False)
     return tokens[len(before) :] if tuple(tokens[: len(before)].tolist()) == before else tokens
 
