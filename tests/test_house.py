@@ -27,12 +27,12 @@ FILES = sorted(
 LEVELS = (
     {"errors"},
     {"arguments", "config", "files", "machine", "terminal"},
+    {"html"},
     {"visibility"},
     {"batch"},
     {"text", "model"},
     {"corpus", "objectives"},
     {"inference"},
-    {"reports"},
     {"tasks"},
     {"training"},
     {"word_vectors", "planning", "doctor"},

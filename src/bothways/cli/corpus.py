@@ -130,7 +130,7 @@ def corpus_report(
     """Write a page about shards: sources, duplicates, lengths, padding, how text is cut into tokens."""
     load_torch()
     from bothways.corpus import Shards as Corpus
-    from bothways.reports.corpus import corpus_report as render
+    from bothways.corpus.page import corpus_report as render
 
     page, corpus = out or shards / "report.html", Corpus.open(shards)
     room_for(page)

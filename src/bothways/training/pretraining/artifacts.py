@@ -18,10 +18,10 @@ from bothways.corpus.ngrams import baselines
 from bothways.inference import load
 from bothways.model import ModelConfig, Trained, save_faces
 from bothways.model.huggingface.card import Card
-from bothways.reports import write_report
 from bothways.terminal import command
 from bothways.training.config import TrainingConfig
 from bothways.training.pretraining.batches import bits_per_nat, validation_rows
+from bothways.training.pretraining.page import write_report
 from bothways.training.pretraining.setup import PretrainRun, networks_of
 from bothways.training.pretraining.showcase import samples
 
