@@ -30,6 +30,8 @@ BEFORE = "82825d2"
 NAMES: dict[str, str] = {
     "extend": "generate",
     "match": "regress",
+    "--balance": "--set",
+    "0.7": "balance=0.7",
     "pieces": "tokens",
     "piece": "token",
     ".pieces": ".tokens",

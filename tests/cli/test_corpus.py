@@ -71,7 +71,7 @@ def test_the_defaults_are_those_of_the_record() -> None:
         (["python-docs", "--validation", "0"], UsageError, "validation"),
         (["python-docs", "--vocabulary", "5"], UsageError, "vocabulary"),
         (["python-docs", "--tokenizer", "nowhere"], ModelError, "nowhere"),
-        (["python-docs", "--extend", "9"], UsageError, "--extend adds to a tokenizer: name it"),
+        (["python-docs", "--set", "extend=9"], UsageError, "extend adds to a tokenizer: name it"),
     ],
 )
 def test_prepare_refuses(
@@ -110,9 +110,7 @@ def test_exit_codes_and_no_traceback(line: str, code: int, tmp_path: Path) -> No
 
 
 @given(
-    option=st.sampled_from(
-        ["--vocabulary", "--sample", "--validation", "--field", "--tokenizer", "--exclude", "--kind"]
-    ),
+    option=st.sampled_from(["--vocabulary", "--validation", "--field", "--tokenizer", "--exclude", "--kind"]),
     value=st.text(max_size=12) | st.integers(-(10**20), 600).map(str) | st.floats().map(str),
 )
 def test_no_option_brings_prepare_down(option: str, value: str, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -126,7 +124,7 @@ def test_no_option_brings_prepare_down(option: str, value: str, tmp_path_factory
 
 def test_pairs_and_languages(invoke: Invoke, text: Path, tmp_path: Path) -> None:
     (tmp_path / "p.tsv").write_text("".join(f"word number {i} here\tmot numéro {i} ici\n" for i in range(200)))
-    asked = ["--vocabulary", 512, "--validation", 0.1, "--balance", 0.7, "--out", tmp_path / "x"]
+    asked = ["--vocabulary", 512, "--validation", 0.1, "--set", "balance=0.7", "--out", tmp_path / "x"]
     said = invoke("prepare", f"en={text}", "--pairs", f"en-fr={tmp_path / 'p.tsv'}", *asked).stdout
     assert "(en)" in said and "p.tsv (en-fr)" in said
     shown = invoke("show-rows", tmp_path / "x", "--count", 60, "--length", 32).stdout

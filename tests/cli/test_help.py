@@ -13,7 +13,7 @@ from bothways.cli import GROUPS, app
 COMMANDS = {command.__name__.replace("_", "-"): command for group in GROUPS.values() for command in group}
 
 
-HEADINGS = ("", "Arguments:", "Options:")
+HEADINGS = ("", "Arguments:", "Options:", "Settings, by --set or in the file of --config:")
 
 
 def words(text: str) -> str:
@@ -42,7 +42,7 @@ def rows(shown: str) -> dict[str, str]:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_its_text_its_default_and_whether_it_is_required(name: str) -> None:
     shown = rows(helped(name))
-    for one in typer.main.get_command(app).commands[name].params:  # type: ignore[attr-defined]
+    for one in typer.main.get_command(app).get_command(None, name).params:  # type: ignore[attr-defined]
         said = shown[one.opts[0] if one.opts[0].startswith("-") else one.metavar or one.name]
         assert words(one.help or "Show this message") in said
         facts = said.rpartition("  ")[2]

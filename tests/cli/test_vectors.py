@@ -58,7 +58,7 @@ def test_what_cannot_be_used(invoke: Invoke, shards: Path, tmp_path: Path) -> No
     with pytest.raises(DataError, match="index"):
         invoke("word-vectors", tmp_path, "--out", tmp_path / "v.txt")
     with pytest.raises(UsageError, match="learning_rate"):
-        invoke("word-vectors", shards, "--out", tmp_path / "v.txt", "--learning-rate", -1)
+        invoke("word-vectors", shards, "--out", tmp_path / "v.txt", "--set", "learning_rate=-1")
     with pytest.raises(ModelError, match="found no file"):
         invoke("nearest", tmp_path / "v.txt", "river")
     assert not (tmp_path / "v.txt").exists()
