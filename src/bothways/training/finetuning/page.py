@@ -223,7 +223,7 @@ def _wrong(
 
 
 def _beside(right: str, said: str) -> Sequence[tuple[str, str]]:
-    return ("right", right), ("said", said)
+    return ("right", right), ("predicted", said)
 
 
 def _facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
