@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 import typer
@@ -74,3 +77,36 @@ def test_a_run_goes_on_by_the_same_option_in_every_command_that_trains() -> None
     for name in ("pretrain", "finetune"):
         shown = helped(name)
         assert "--resume" in shown and "--no-resume" not in shown
+
+
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if hasattr(command, "record")])
+def test_settings_that_are_no_options_are_listed(name: str) -> None:
+    """Every field of the record is an option, an argument or a setting; its default stands beside it."""
+    module, _, kind = COMMANDS[name].record[0].partition(":")  # type: ignore[attr-defined]
+    fields, flags = getattr(import_module(module), kind).model_fields, COMMANDS[name].record[1]  # type: ignore[attr-defined]
+    shown = helped(name)
+    settings = rows(shown[shown.index("Settings, by --set") :])
+    for field, one in fields.items():
+        if field in flags:
+            assert (flags[field] or field.upper()) in rows(shown)
+        elif not hasattr(one.annotation, "model_fields"):
+            assert words(one.description) in settings[field]
+            assert (
+                one.default is None
+                or not isinstance(one.default, str)
+                or f"[default: {one.default}]" in settings[field]
+            )
+        else:
+            assert any(line.startswith(f"{field}.") for line in settings)
+
+
+def test_a_setting_wins_over_an_option_and_this_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / "given.yaml").write_text("size: 24x2048\nlength: 64\nprice: 3\n", encoding="utf-8")
+    options = ["--config", str(tmp_path / "given.yaml"), "--hardware", "2xh100@50%", "--tokens", "1B", "--json"]
+
+    def money(*more: str) -> float:
+        shown = CliRunner().invoke(app, ["plan", *options, *more], catch_exceptions=False)
+        return float(json.loads(shown.stdout)["money"])
+
+    assert money("--price", "6") == pytest.approx(2 * money())
+    assert money("--price", "6", "--set", "price=12") == pytest.approx(4 * money())

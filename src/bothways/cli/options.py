@@ -109,10 +109,10 @@ def _with_options(function: Callable[..., Any], kind: type[BaseModel], flags: Ma
 def _parameter(name: str, field: FieldInfo, flag: str) -> inspect.Parameter:
     """A field as the parameter of a command."""
     inner = [one for one in get_args(field.annotation) if one is not NoneType]
-    hint = inner[0] if get_origin(field.annotation) in (Union, UnionType) else field.annotation
+    hint: Any = inner[0] if get_origin(field.annotation) in (Union, UnionType) else field.annotation
     many = get_origin(hint) is tuple
-    hint = list[get_args(hint)[0]] if many else hint  # type: ignore[misc] # made while it runs
-    default = None if field.is_required() else field.default
+    hint = list[get_args(hint)[0]] if many else hint
+    default: Any = None if field.is_required() else field.default
     bounds = {name: getattr(bound, key) for bound in field.metadata for key, name in BOUNDS if hasattr(bound, key)}
     about = f"{field.description}{' May be repeated.' * many}"
     if flag:
