@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bothways import tasks
 from bothways.inference.relating import Pair
 from bothways.model import Answers
 from bothways.tasks import TASKS
 from bothways.tasks.task import Example
 from bothways.training.finetuning import finetune
-from bothways.training.finetuning import page as report
 from bothways.training.finetuning.intervals import bootstrap, calibration
 from bothways.training.finetuning.page import in_words, write_report
 from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, reviews, tagged, write
 
-TASK_FILES = sorted(Path(report.__file__).parent.glob("*.py"))
+TASK_FILES = sorted(Path(tasks.__file__).parent.glob("*.py"))
 ANSWERS_OF_TAGS = Answers("tag", "tags", ("O", "B-X"), "one", "encoder")
 ANSWERS = Answers("classify", "label", ("a", "b"), "one", "encoder")
 
@@ -46,7 +46,7 @@ def test_the_page_has_scores_confusions_and_the_surest_mistakes(classifier: Path
     assert "Epoch 6" in page and "http:" not in page and "https:" not in page
 
 
-@pytest.mark.parametrize("task", ["tag", "match"])
+@pytest.mark.parametrize("task", ["tag", "regress"])
 def test_other_tasks_have_a_page_too(task: str, body: Path, tmp_path: Path) -> None:
     told = config(tmp_path, body, task=task)
     records = [{"text": record["text"], "score": len(record["text"])} for record in reviews()]
