@@ -111,7 +111,7 @@ def _parameter(name: str, field: FieldInfo, flag: str) -> inspect.Parameter:
     inner = [one for one in get_args(field.annotation) if one is not NoneType]
     hint: Any = inner[0] if get_origin(field.annotation) in (Union, UnionType) else field.annotation
     many = get_origin(hint) is tuple
-    hint = list[get_args(hint)[0]] if many else hint
+    hint = list[get_args(hint)[0]] if many else hint  # type: ignore[misc] # made while it runs
     default: Any = None if field.is_required() else field.default
     bounds = {name: getattr(bound, key) for bound in field.metadata for key, name in BOUNDS if hasattr(bound, key)}
     about = f"{field.description}{' May be repeated.' * many}"

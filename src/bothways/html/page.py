@@ -45,10 +45,10 @@ class Cell(NamedTuple):
 
 
 class TableRow(NamedTuple):
-    """A row under its name; `style` is its class, `colour` that of the swatch before the name."""
+    """A row under its name, None for what is not known; `style` is its class, `colour` that of the swatch before the name."""
 
     name: str
-    cells: Sequence[str | Cell]
+    cells: Sequence[str | Cell | None]
     style: str = ""
     colour: int | None = None
 

@@ -69,7 +69,7 @@ def records(config: CompareConfig, runs: Runs) -> dict[str, list[Record]]:
     return {name: [Record.read(runs[name, seed].path) for seed in range(config.seeds)] for name in config.objectives}
 
 
-def _tiles(result: dict[str, Any]) -> Iterator[Markup]:
+def _tiles(result: dict[str, Any]) -> Iterator[KeyFigure]:
     (unit, amount), *_ = result["budget"].items()
     trials = sum(entry["search"]["flops"] for entry in result["objectives"])
     spent = trials + sum(entry["flops"] for entry in result["objectives"]) * result["seeds"]

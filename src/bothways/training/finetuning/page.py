@@ -89,7 +89,7 @@ def _why(record: Record) -> str:
     return f"best {in_words(first)} on dev" if len(alike) == 1 else f"the first of {', '.join(alike)}: alike on dev"
 
 
-def _tiles(record: Record) -> Iterator[Markup]:
+def _tiles(record: Record) -> Iterator[KeyFigure]:
     manifest = record.manifest
     scores = manifest.get("test") or manifest["best"]["scores"]
     where = "on the test examples" if manifest.get("test") else "on the dev examples"
