@@ -45,7 +45,7 @@ class Cell(NamedTuple):
 
 
 class TableRow(NamedTuple):
-    """A row under its name, None for what is not known; `style` is its class, `colour` that of the swatch before the name."""
+    """A row under its name, None for what is not known; `style` is its class, `colour` that of a swatch before it."""
 
     name: str
     cells: Sequence[str | Cell | None]
