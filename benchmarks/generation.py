@@ -1,18 +1,27 @@
 """Generation beside transformers: new tokens a second, greedy, the same weights and prompts, on one core.
 
     python benchmarks/generation.py [--model FOLDER] [--new 32] [--batches 1 4 16] [--pairs 5]
+    python benchmarks/generation.py --unequal [--requests 96] [--new 192] [--pairs 5] [--before 82825d2]
 
 The model is a Hugging Face folder of a decoder; left out, a Llama of mini's shape with random weights under a tokenizer
 of python-docs. The prompts are beginnings of Python's documentation, of 8 to 64 tokens: in a batch they are unequally
-long. `bothways.load(...).extend` and `AutoModelForCausalLM.generate` (left padding, its cache) take turns in one
+long. `bothways.load(...).generate` and `AutoModelForCausalLM.generate` (left padding, its cache) take turns in one
 process. Texts are compared: where rounding lets two tokens change places, they go on differently, and it is said.
+
+--unequal: requests whose prompts and answers are of very unequal lengths, beside an earlier commit in a process of its
+own that takes turns. Its tokens are sampled, and one in `--every` ends a text by chance, so that answers end anywhere
+from the first token to the last; both sides sample the same tokens.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +35,22 @@ from bothways.machine import dtype_of
 from bothways.model import preset
 
 LENGTHS = (8, 16, 32, 64)
+ROOT = Path(__file__).resolve().parent.parent
+WORKER = """
+import json, sys, time
+import torch
+torch.set_num_threads(1)
+import bothways
+model = bothways.load(sys.argv[1], device="cpu")
+write = model.generate if hasattr(model, "generate") else model.extend
+for line in sys.stdin:
+    given = json.loads(line)
+    began = time.perf_counter()
+    found = write(given["prompts"], max_new_tokens=given["new"], seed=1)
+    took = time.perf_counter() - began
+    print(json.dumps([took, [getattr(one, "full_text", one) for one in found]]), flush=True)
+"""
+"""Generates, on either side, what a line of JSON asks for."""
 
 
 def random_model(work: Path, shards: Shards) -> Path:
@@ -87,8 +112,7 @@ def measure(folder: Path, precision: str, prompts: list[str], given: argparse.Na
     theirs = transformers_of(folder, precision, given.new)
 
     def ours(some: list[str]) -> list[str]:
-        texts = model.generate(some, max_new_tokens=given.new, temperature=0)
-        return [text[len(prompt) :] for text, prompt in zip(texts, some, strict=True)]
+        return [one.text for one in model.generate(some, max_new_tokens=given.new, temperature=0)]
 
     ours(prompts[:1]), theirs(prompts[:1])
     ratios, speeds = [], []
@@ -105,21 +129,71 @@ def measure(folder: Path, precision: str, prompts: list[str], given: argparse.Na
     )
 
 
+def unequal(folder: Path, prompts: list[str], given: argparse.Namespace) -> None:
+    """Alternating pairs of the present code and an earlier commit, on prompts and answers of unequal length."""
+    vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]
+    told = json.loads((folder / "generation_config.json").read_text())
+    told["eos_token_id"] = list(range(5, vocabulary, given.every))
+    (folder / "generation_config.json").write_text(json.dumps(told))
+    with tempfile.TemporaryDirectory() as made:
+        archive = subprocess.run(["git", "archive", given.before, "src"], cwd=ROOT, check=True, capture_output=True)
+        subprocess.run(["tar", "-x", "-C", made], input=archive.stdout, check=True)
+        sides = [_worker(source, folder) for source in (ROOT / "src", Path(made) / "src")]
+        ratios = []
+        for turn in range(given.pairs + 1):
+            order = sides if turn % 2 else sides[::-1]
+            found = {id(side): _asked(side, prompts if turn else prompts[:4], given.new) for side in order}
+            (mine, texts), (other, before) = (found[id(side)] for side in sides)
+            if turn:  # the first is the warm-up
+                ratios.append(other / mine)
+        lengths = sorted(len(text) - len(prompt) for text, prompt in zip(texts, prompts, strict=True))
+        same = sum(a == b for a, b in zip(texts, before, strict=True))
+        print(
+            f"  {len(prompts)} requests, answers of {lengths[0]} to {lengths[-1]} characters: "
+            f"{statistics.median(ratios):.2f} times {given.before} (median of {given.pairs}, {min(ratios):.2f} to "
+            f"{max(ratios):.2f}); {same} texts are the same"
+        )
+        for side in sides:
+            side.communicate()
+
+
+def _worker(source: Path, folder: Path) -> subprocess.Popen[str]:
+    command, pipe = [sys.executable, "-c", WORKER, str(folder)], subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, env=os.environ | {"PYTHONPATH": str(source)}, text=True)
+
+
+def _asked(side: subprocess.Popen[str], prompts: list[str], new: int) -> tuple[float, list[str]]:
+    """Seconds and texts."""
+    assert side.stdin is not None
+    assert side.stdout is not None
+    side.stdin.write(json.dumps({"prompts": prompts, "new": new}) + "\n")
+    side.stdin.flush()
+    took, texts = json.loads(side.stdout.readline())
+    return took, texts
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = common.parser((__doc__ or "").splitlines()[0], pairs=5, steps=1)
     parser.add_argument("--model", type=Path, help="a Hugging Face folder of a decoder")
     parser.add_argument("--new", type=int, default=32, help="tokens that are generated (default 32)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--unequal", action="store_true", help="beside an earlier commit, on unequal lengths")
+    parser.add_argument("--requests", type=int, default=96, help="of --unequal (default 96)")
+    parser.add_argument("--every", type=int, default=40, help="of --unequal: one token in so many ends a text")
+    parser.add_argument("--before", default="82825d2", help="of --unequal: the earlier commit")
     given = common.parse(parser, arguments)
     common.begin(("torch", "transformers"))
     shards = Shards.open(common.prepare("python-docs", given.work / "python-docs-8192", vocabulary=8192))
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
     folder = given.model or random_model(given.work, shards)
+    if given.unequal:
+        return unequal(folder, prompts_of(shards, given.requests), given)
     prompts = prompts_of(shards, max(given.batches))
     for precision in common.precisions():
         for size in given.batches:
             measure(folder, precision, prompts[:size], given)
+    return None
 
 
 if __name__ == "__main__":

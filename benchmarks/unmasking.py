@@ -13,7 +13,6 @@ from left to right, as a judge. Then, with every number of steps in turns, one t
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import statistics
 import tempfile
@@ -29,8 +28,9 @@ from bothways import load
 from bothways.corpus import Rows, Shards
 from bothways.inference import LanguageModel
 from bothways.inference.decoding.options import Unmasking
-from bothways.inference.decoding.sampling import Drawing
+from bothways.inference.decoding.sampling import Sampling
 from bothways.inference.decoding.unmasking import HiddenRow, unmask
+from bothways.training.evaluate import bits_per_byte
 
 # A rate for every row, from little hidden to nearly all: who only ever saw a seventh hidden cannot begin from nothing.
 OBJECTIVE = "diffusion"
@@ -47,7 +47,7 @@ class Continued:
     def bits_per_byte(self, judge: LanguageModel) -> float:
         """Of the continuations, each after its prompt."""
         nats = judge.score(self.prompts).sum() - judge.score(self.texts).sum()
-        return float(nats / math.log(2) / sum(map(len, map(str.encode, self.continuations))))
+        return bits_per_byte(float(nats), sum(map(len, map(str.encode, self.continuations))))
 
     def different(self, judge: LanguageModel) -> float:
         """The share of different tokens in a continuation, on average."""
@@ -69,7 +69,7 @@ def held_out(shards: Shards, *, length: int, count: int) -> list[np.ndarray]:
 
 def right(model: LanguageModel, texts: Sequence[np.ndarray], steps: int) -> float:
     """The share of tokens that are said right when half of every text, drawn by its number, is hidden."""
-    vocabulary, unmasking = model.engine.tokenizer.vocabulary, Unmasking(Drawing(temperature=0), steps)
+    vocabulary, unmasking = model.engine.tokenizer.vocabulary, Unmasking(Sampling(temperature=0), steps)
     rows, truth = [], []
     for number, tokens in enumerate(texts):
         rng = np.random.default_rng(number)
@@ -93,8 +93,9 @@ def measure(model: LanguageModel, judge: LanguageModel, texts: Sequence[np.ndarr
     for _ in range(given.rounds):
         for name, (writer, options) in settings.items():
             started = time.perf_counter()
-            found[name].texts = writer.generate(prompts, max_new_tokens=given.tokens, seed=0, **options)
+            written = writer.generate(prompts, max_new_tokens=given.tokens, seed=0, **options)
             found[name].seconds.append(time.perf_counter() - started)
+            found[name].texts = [one.full_text for one in written]
     slowest = found[f"{max(given.steps)} steps"].seconds
     print(f"  {'':14s} tokens/s    times  bits/byte  different  said right")
     for name, one in found.items():

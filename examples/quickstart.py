@@ -70,7 +70,7 @@ def show() -> None:
         print(f"  {fill['text']}\n    {guesses}   (it was: {fill['hidden']})")
     print("\nBeginnings it goes on from:")
     for prompt in ("Return a list of", "If the file does not exist,", "This module provides"):
-        print(f"  {model.generate(prompt, max_new_tokens=24, temperature=0.6, top_p=0.9, seed=1)!r}")
+        print(f"  {model.generate(prompt, max_new_tokens=24, temperature=0.6, top_p=0.9, seed=1).full_text!r}")
     print(f"\nThe report: {RUN}/report.html    The model: {RUN}/encoder and {RUN}/decoder, for transformers")
 
 

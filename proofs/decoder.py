@@ -66,7 +66,7 @@ def compare(folder: Path, model: Any, tokenizer: Any, prompts: list[str], *, cha
             found = model.generate(**asked, max_new_tokens=TOKENS, do_sample=False)[0]
             nats = model(**asked).logits.log_softmax(-1)[0, :-1].gather(1, asked.input_ids[0, 1:, None]).sum().item()
         expected = prompt + tokenizer.decode(found[asked.input_ids.shape[1] :], skip_special_tokens=True)
-        written = ours.generate(prompt, max_new_tokens=TOKENS, temperature=0, special_tokens=chat)
+        written = ours.generate(prompt, max_new_tokens=TOKENS, temperature=0, special_tokens=chat).full_text
         scored = nats if chat else ours.score(prompt)  # in a text that is scored, names of tokens are characters
         same = written == expected and abs(scored - nats) <= APART * abs(nats)
         ended = len(found) < asked.input_ids.shape[1] + TOKENS

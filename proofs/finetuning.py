@@ -18,6 +18,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,16 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from bothways.batch import Sample
 from bothways.corpus.records import read_records
-from bothways.inference.examples import Encoded
-from bothways.tasks.task import Heard
+from bothways.tasks.reading import EncodedExample
+from bothways.tasks.task import Output
 from bothways.training.finetuning import FinetuneConfig, finetune
-from bothways.training.finetuning.data import Asked
-from bothways.training.finetuning.run import Run, set_up
+from bothways.training.finetuning.run import FinetuneRun, set_up
 from bothways.training.run_folder import RunFolder
 
 ASKED = {"sst2": "classify", "mrpc": "classify", "wnut17": "tag", "semeval2010_8": "relate"}
-KINDS = ASKED | {"stsb_en": "match", "snips": "intent", "subjqa": "answer"}
+KINDS = ASKED | {"stsb_en": "regress", "snips": "intent", "subjqa": "answer"}
 CLASSES = {
     "label": transformers.AutoModelForSequenceClassification,
     "tags": transformers.AutoModelForTokenClassification,
@@ -62,9 +63,9 @@ class OverMarkers(nn.Module):
         )
 
 
-def model_of(run: Run, seed: int) -> nn.Module:
+def model_of(run: FinetuneRun, seed: int) -> nn.Module:
     transformers.set_seed(seed)
-    answers, folder = run.data.answers, run.config.model
+    answers, folder = run.data.head, run.config.model
     if answers.head == "markers":
         body = transformers.AutoModel.from_pretrained(folder, add_pooling_layer=False)
         return OverMarkers(body, run.model.config.width, len(answers.labels))
@@ -72,20 +73,22 @@ def model_of(run: Run, seed: int) -> nn.Module:
     return model
 
 
-def item(part: Encoded, head: str) -> dict[str, Any]:
+def item(part: Sample, head: str) -> dict[str, Any]:
+    (target,) = part.targets
+    at, labels = np.asarray(target.at), np.asarray(target.labels)
     found: dict[str, Any] = {
         "input_ids": part.tokens,
-        "token_type_ids": part.segments,
+        "token_type_ids": part.layout.segment,
         "attention_mask": np.ones(len(part), dtype=np.int64),
     }
     if head == "tags":
         tags = np.full(len(part), -100)
-        tags[part.at] = part.labels
+        tags[at] = labels
         return found | {"labels": tags}
     if head == "span":
-        start, end = part.labels.argmax(0)
+        start, end = labels.argmax(0)
         return found | {"start_positions": start, "end_positions": end}
-    return found | {"labels": part.labels[0].squeeze()} | ({"markers": part.at[0, [1, 3]]} if head == "markers" else {})
+    return found | {"labels": labels[0].squeeze()} | ({"markers": at[0, [1, 3]]} if head == "markers" else {})
 
 
 def padded(items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
@@ -105,8 +108,8 @@ def padded(items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
 class Peer:
     """The Trainer, over the tokens of a run of ours."""
 
-    def __init__(self, run: Run, seed: int, folder: Path) -> None:
-        self.run, self.head = run, run.data.answers.head
+    def __init__(self, run: FinetuneRun, seed: int, folder: Path) -> None:
+        self.run, self.head = run, run.data.head.head
         told = transformers.TrainingArguments(
             output_dir=str(folder),
             num_train_epochs=run.config.epochs,
@@ -138,17 +141,20 @@ class Peer:
             compute_metrics=lambda found: {"score": next(iter(self.scores(run.dev, found.predictions).values()))},
         )
 
-    def items(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
+    def items(self, asked: Sequence[EncodedExample]) -> list[dict[str, Any]]:
         return [item(part, self.head) for _, parts in asked for part in parts]
 
-    def scores(self, asked: Sequence[Asked], logits: np.ndarray | tuple[np.ndarray, ...]) -> dict[str, float]:
+    def scores(self, asked: Sequence[EncodedExample], logits: np.ndarray | tuple[np.ndarray, ...]) -> dict[str, float]:
         """By our task's own metrics. Of spans there are two arrays of logits, for starts and ends."""
         rows = iter(np.stack(logits, -1) if isinstance(logits, tuple) else logits)
         run, said = self.run, []
         for example, parts in asked:
-            heard = [next(rows)[part.at] if self.head in ("tags", "span") else next(rows)[None] for part in parts]
-            said.append(run.task.decode(example, Heard(parts, heard, run.data.answers, run.tokenizer)))
-        return run.task.score([example for example, _ in asked], said, run.data.answers)
+            heard = [
+                next(rows)[part.targets[0].at] if self.head in ("tags", "span") else next(rows)[None] for part in parts
+            ]
+            output = Output(parts, [[one] for one in heard], run.data.head, run.tokenizer)
+            said.append(asdict(run.task.decode(example, output)))
+        return run.task.score([example for example, _ in asked], said, run.data.head)
 
     def test(self) -> dict[str, float]:
         self.trainer.train()

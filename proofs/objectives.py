@@ -18,7 +18,7 @@ from pathlib import Path
 
 import bothways
 from bothways.inference import LanguageModel
-from bothways.inference.decoding.generate import way_of_decoding
+from bothways.inference.decoding.generate import method_of
 from bothways.objectives import OBJECTIVES
 from bothways.training.run_folder import RunFolder
 
@@ -47,10 +47,10 @@ def trained(name: str, given: argparse.Namespace) -> RunFolder:
 def uses(model: LanguageModel) -> Iterator[str]:
     """What the saved model does of all that Bothways offers, in its own way."""
     trained = model.engine.trained
-    if way := way_of_decoding(trained):
-        yield f"extend by {way}: {model.generate(PROMPT, max_new_tokens=8, temperature=0)!r}"
+    if way := method_of(trained):
+        yield f"extend by {way}: {model.generate(PROMPT, max_new_tokens=8, temperature=0).full_text!r}"
     if "streams" in trained.decoding:
-        yield f"extend in 2 passes: {model.generate(PROMPT, max_new_tokens=8, temperature=0, steps=2)!r}"
+        yield f"extend in 2 passes: {model.generate(PROMPT, max_new_tokens=8, temperature=0, steps=2).full_text!r}"
     if trained.hidden or {"unmask", "fragment"} & trained.decoding.keys():
         yield f"infill: {model.infill(GAPPED, length=1)!r}"
     if "detect" in trained.decoding:

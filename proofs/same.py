@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BEFORE = "82825d2"
 NAMES: dict[str, str] = {
     "extend": "generate",
+    "--beams": "--num-beams",
+    "--no-repeat": "--no-repeat-ngram-size",
     "match": "regress",
     "--balance": "--set",
     "0.7": "balance=0.7",
@@ -247,6 +249,8 @@ def trained(name: str, run: Path) -> Iterator[tuple[str, Any]]:
 def used(side: Side, name: str, run: object) -> Iterator[tuple[str, Any]]:
     for use, (command, *arguments) in USES.items():
         code, out = side.run(command, run, *arguments, "--json")
+        if command == "extend" and not code:  # before, the text held the prompt
+            out = [{"prompt": one["prompt"], "text": one.get("full_text", one["text"])} for one in out]
         yield f"{name}: {use}", code if code else [code, out]
 
 
@@ -284,7 +288,7 @@ def check_tasks(side: Side, given: Path) -> Iterator[tuple[str, Any]]:
         file = given / f"{task}.jsonl"
         told = side.must("finetune", "of-mlm", "--task", task, "--train", file, "--dev", file, "--out", task, *sizes)
         yield f"{task}: told", told
-        yield from trained(task, side.work / task)
+        yield from trained(task, side.work / side.now(task))
         side.must("predict", task, file, "--out", f"{task}.out")
         lines = (side.work / f"{task}.out").read_text(encoding="utf-8").splitlines()
         yield f"{task}: predictions", [json.loads(line) for line in lines]

@@ -37,13 +37,13 @@ import numpy as np
 
 from bothways.corpus.records import read_records
 from bothways.evaluation.comparison.finetuned_metric import untrained_run
-from bothways.evaluation.comparison.metrics import Items
-from bothways.evaluation.comparison.statistics import Compared, compared
+from bothways.evaluation.comparison.metrics import ScoredItems
+from bothways.statistics import Compared, compared
 from bothways.tasks import task_named
+from bothways.tasks.reading import read_examples
 from bothways.tasks.records import refuse
 from bothways.tasks.task import Example
 from bothways.training.finetuning import FinetuneConfig, finetune
-from bothways.training.finetuning.data import read_examples
 from bothways.training.finetuning.predict import Tuned, measure
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.run_folder import RunFolder
@@ -75,7 +75,7 @@ class Proof:
             found[side] = some
         return found
 
-    def items(self, name: str, rows: int, arm: str, seed: int) -> Items:
+    def items(self, name: str, rows: int, arm: str, seed: int) -> ScoredItems:
         seed = seed if rows or arm != "counted" else 0  # nothing is drawn
         place = self.out / f"{name}-{rows}-{arm}-{seed}.npz"
         if not place.exists():
@@ -83,7 +83,7 @@ class Proof:
             np.savez(place, value=value, weight=weight)
             print(f"{name}, {rows or 'all'} rows, {arm}, seed {seed}: {value.sum() / weight.sum():.4f}", flush=True)
         with np.load(place) as done:
-            return Items(done["value"], done["weight"])
+            return ScoredItems(done["value"], done["weight"])
 
     def body(self, arm: str) -> Path:
         if arm == "pretrained":
@@ -115,7 +115,7 @@ def tuned(proof: Proof, name: str, rows: int, arm: str, seed: int) -> tuple[np.n
     trained(best)
     model = Tuned.load(work / f"{best:g}")
     _, examples = read_examples(model.task, files["test"], said={}, skip=refuse)
-    found = model.task.items(examples, measure(model, model.encode(examples))[1], model.answers)
+    found = model.task.items(examples, measure(model, model.encode(examples))[1], model.head)
     shutil.rmtree(work)
     return found
 

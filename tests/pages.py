@@ -26,6 +26,7 @@ from bothways.corpus import sources
 from bothways.model import ModelConfig
 from bothways.objectives import OBJECTIVES
 from bothways.planning import here
+from bothways.tasks import TASKS
 from bothways.training import pretraining
 from bothways.training.config import Budget, TrainingConfig
 from bothways.training.pretraining import PretrainConfig, setup
@@ -156,10 +157,11 @@ def shortened() -> Iterator[None]:
         patch.setattr(setup, "gemm_peak", quick_peak)
         patch.setattr(here, "training_for", quick_step)
         patch.setenv("THP_MEM_ALLOC_ENABLE", "1")
-        ours = dict(OBJECTIVES)
+        ours, tasks = {*OBJECTIVES}, {*TASKS}
         yield
-        for name in OBJECTIVES.keys() - ours.keys():  # a page's own
-            del OBJECTIVES[name]
+        for known, before in ((OBJECTIVES, ours), (TASKS, tasks)):
+            for name in known.keys() - before:  # a page's own
+                del known[name]
 
 
 def _short(config: PretrainConfig, *, resume: bool) -> PretrainConfig:

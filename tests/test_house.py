@@ -26,14 +26,14 @@ FILES = sorted(
 # Lowest first. A part may import those of the lines above it, and nothing of its own line or below.
 LEVELS = (
     {"errors"},
-    {"arguments", "config", "files", "machine", "terminal"},
+    {"arguments", "config", "files", "machine", "own", "statistics", "terminal"},
     {"html"},
     {"visibility"},
     {"batch"},
     {"text", "model"},
-    {"corpus", "objectives"},
+    {"corpus"},
+    {"objectives", "tasks"},
     {"inference"},
-    {"tasks"},
     {"training"},
     {"word_vectors", "planning", "doctor"},
     {"evaluation"},

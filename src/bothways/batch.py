@@ -60,23 +60,30 @@ class Row:
     document     int32; 0, 1, 2, ... along the row; padding is -1, -2, ... (each padding token a document of its own)
     word_starts  bool; True where a word begins (and at every special token)
     language     int32, the number of the language; None where no language was named
+    part         int32, of pairs: 0 in the source, 1 in the target; None where the texts are no pairs
 
-    A pair is one document of two sides, [CLS] a [SEP] b [SEP].
+    A pair is one document of two sides, [CLS] a [SEP] b [SEP]; its source is [CLS] a [SEP].
     """
 
     tokens: np.ndarray
     document: np.ndarray
     word_starts: np.ndarray
     language: np.ndarray | None = None
+    part: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     @property
     def following(self) -> np.ndarray:
-        """[T] bool: the tokens with another one of their document before them, which are what the text costs: a model
-        that bounds it predicts the same tokens as one that reads from left to right, [SEP] and [UNK] among them."""
-        return places(self.document) > 0
+        """[T] bool: the tokens with another one of their document before them, [SEP] and [UNK] among them; of pairs,
+        those of the target. A model that bounds their likelihood predicts the same tokens as a causal one."""
+        return places(self.document) > 0 if self.part is None else self.part > 0
+
+    @property
+    def as_text(self) -> Row:
+        """The same, a pair being read as one text."""
+        return self if self.part is None else replace(self, part=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,7 @@ class Target:
     labels  [N] the right answers; [N, C] where several of C may be right
     weight  one number, or one a target; the loss is the weighted mean; 0: only there to fill up
     name    what the loss is called in reports; equal names are summed together
+    of      [N] in a Sample, what is predicted there, for whoever decodes it: the number of a word, a token of a context
     group   [N] targets of one number, 0 or more, share a softmax (a span's places, the choices of a question), in a
             Batch across its rows; None: none do
     """
@@ -99,15 +107,23 @@ class Target:
     weight: np.ndarray | Tensor | float = 1.0
     name: str = "loss"
     group: np.ndarray | Tensor | None = None
+    of: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row after corrupt -> arrange -> predict; numpy columns [T]."""
+    """One row after corrupt -> arrange -> predict, or an example of a task; numpy columns [T].
+
+    cut  how many tokens of the text were left out, since the model reads no more
+    """
 
     tokens: np.ndarray
     layout: Layout
     targets: tuple[Target, ...]
+    cut: int = 0
+
+    def __len__(self) -> int:
+        return len(self.tokens)
 
     def padded(self, length: int) -> Sample:
         """The same with padding behind it; what token stands there is read by nobody."""

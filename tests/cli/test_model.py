@@ -38,13 +38,15 @@ def test_extend(invoke: Invoke, run: Path) -> None:
     said = invoke("generate", run, "the river", "--max-new-tokens", 5, "--seed", 1)
     assert said.stdout.startswith("the river")
     told = json.loads(invoke("generate", run, "the river", "--max-new-tokens", 5, "--seed", 1, "--json").stdout)
-    assert told == [{"prompt": "the river", "text": said.stdout.removesuffix("\n")}]
+    assert told[0].keys() == {"prompt", "text", "tokens", "logprob", "finish_reason", "full_text"}
+    assert told[0]["full_text"] == "the river" + told[0]["text"] == said.stdout.removesuffix("\n")
 
 
 def test_extend_with_beams(invoke: Invoke, run: Path) -> None:
-    options = ["--beams", 3, "--length-penalty", 1.0, "--no-repeat", 2, "--max-new-tokens", 6]
+    options = ["--num-beams", 3, "--length-penalty", 1.0, "--no-repeat-ngram-size", 2, "--max-new-tokens", 6]
     said = invoke("generate", run, "the river", *options).stdout.removesuffix("\n")
-    assert said == load(run).generate("the river", beams=3, length_penalty=1.0, no_repeat=2, max_new_tokens=6)
+    options = GenerationOptions(num_beams=3, length_penalty=1.0, no_repeat_ngram_size=2, max_new_tokens=6)
+    assert said == load(run).generate("the river", options).full_text
 
 
 def test_infill(invoke: Invoke, run: Path) -> None:
@@ -60,7 +62,7 @@ def test_a_model_that_writes_by_unmasking(invoke: Invoke, pretrain: Invoke, shar
     out = shards.parent / "masked"
     assert pretrain(shards, "--out", out, "--objective", "mlm", "--budget", "1steps").exit_code == 0
     said = invoke("generate", out, "the river", "--steps", 2, "--max-new-tokens", 6, "--seed", 1).stdout
-    assert said == load(out).generate("the river", steps=2, max_new_tokens=6, seed=1) + "\n"
+    assert said == load(out).generate("the river", steps=2, max_new_tokens=6, seed=1).full_text + "\n"
 
 
 def test_score(invoke: Invoke, run: Path) -> None:
@@ -84,7 +86,7 @@ def test_embed(invoke: Invoke, run: Path) -> None:
         (["fill", "nothing hidden"], UsageError, "Write"),
         (["fill", "boat " * 1000 + "[MASK]"], UsageError, "tokens"),
         (["generate", "a", "--top-p", "0"], UsageError, "top_p"),
-        (["generate", "a", "--beams", "2", "--temperature", "0.5"], UsageError, "draw nothing"),
+        (["generate", "a", "--num-beams", "2", "--temperature", "0.5"], UsageError, "sample nothing"),
         (["generate", "a", "--steps", "2"], ModelError, "in a number of steps"),
         (["infill", "nothing missing"], UsageError, "GAP"),
         (["score", "a", "--within-word"], UsageError, "within_word"),

@@ -20,7 +20,7 @@ import typer
 
 from bothways.cli import GROUPS, app
 from bothways.errors import BothwaysError, Stopped
-from bothways.evaluation.comparison.metrics import probe_yardstick
+from bothways.evaluation.comparison.metrics import probe_metric
 from bothways.terminal import command
 from tests.cli.conftest import SMALL, Invoke
 from tests.evaluation.comparison.test_results import result, whole_result
@@ -168,7 +168,7 @@ def asked(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("names") / NASTY
     folder.mkdir(parents=True)
     compared = whole_result()
-    compared["yardsticks"].append(result({"mlm": 0.3, "causal": 0.4}, yardstick=probe_yardstick("p[/b]")))
+    compared["yardsticks"].append(result({"mlm": 0.3, "causal": 0.4}, metric=probe_metric("p[/b]")))
     compared["overlap"][0]["questions"] = "p[/b]"
     with pytest.MonkeyPatch.context() as patch:  # neither is trained, nor is the machine measured
         patch.setattr("bothways.evaluation.comparison.compare", lambda config, **told: compared)

@@ -81,6 +81,9 @@ def test_no_row_mixes_pairs_and_texts_and_no_pair_loses_a_side(
             parting = int((own == PART).argmax())
             language = row.language[row.document == number]
             assert (language[: parting + 1] == 0).all() and (language[parting + 1 :] == 1).all()
+        assert (row.part is None) == (kinds == {2})
+        if row.part is not None:
+            assert row.part.dtype == np.int32 and np.array_equal(row.part, np.where(row.document < 0, 0, row.language))
 
 
 def test_a_pair_longer_than_a_row_is_cut_into_shares_of_both_sides() -> None:

@@ -18,9 +18,9 @@ from bothways.evaluation.held_out import HeldOut, bits_per_byte
 from bothways.evaluation.probes import Probe, Records, cloze, minimal_pairs, similarity
 from bothways.evaluation.probing import _differences, probe
 from bothways.evaluation.probing_page import render
-from bothways.evaluation.significance import Estimate, estimate, holm, sign_test, spearman
 from bothways.inference.language_model import LanguageModel
 from bothways.inference.score import score
+from bothways.statistics import Estimate, estimate, holm, sign_test, spearman
 from tests.inference.made import CAUSAL, HYBRID, make_run
 
 
@@ -202,7 +202,7 @@ def test_bad_records_are_named(model: LanguageModel, tmp_path: Path, kind: str, 
 
 
 def test_nothing_to_ask(model: LanguageModel, tmp_path: Path) -> None:
-    with pytest.raises(BothwaysError, match="say what to ask"):
+    with pytest.raises(BothwaysError, match="expected files to probe with"):
         probe({"one": model}, {})
     (tmp_path / "empty.jsonl").write_text("")
     with pytest.raises(BothwaysError, match="expected records, got an empty file"):

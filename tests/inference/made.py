@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import bothways
-from bothways.inference import LanguageModel
-from bothways.model import Card, Model, ModelConfig, Trained, save_faces
+from bothways.inference import Generation, LanguageModel
+from bothways.model import Abilities, Card, Model, ModelConfig, save_faces
 from bothways.model.heads import HEADS
 from bothways.text import Tokenizer, train_tokenizer
 
@@ -21,20 +22,20 @@ ENGLISH = (
 CHINESE = ("今天天气很好，我们去公园散步。", "从前有一座山，山上有一座庙。")
 TEXTS = (*ENGLISH, *CHINESE, "naïve café 🙂")
 
-HYBRID = Trained("hybrid", ("encoder", "decoder"), "in place")
-CAUSAL = Trained("causal", ("decoder",), None)
-MLM = Trained("mlm", ("encoder",), "in place")
-GPT_BERT = Trained("gpt-bert", ("decoder",), "before")
-REVERSED = Trained("reversed", (), None, {"backward": 0}, reads="right to left")
-ELMO = Trained("elmo", (), None, reads="both directions")
-MASS = Trained("mass", (), None, {"fragment": 0}, reads="all sides")
-ANY_ORDER = Trained("any-order", (), None, {"unmask": 0, "any-order": 0})
-BANG = Trained("bang", (), None, {"streams": 4}, reads="all sides", rule="(ordered & (text_key | ~ahead))")
-PREFIX = Trained("prefix", ("decoder",), None, {"prefix": 0})
-UNILM1 = Trained("unilm1", ("encoder",), "in place", {"append-mask": 0})
-UNILM2 = Trained("unilm2", ("encoder",), "in place", {"pseudo-mask": 0})
-DIFFUSION = Trained("masked-diffusion", ("encoder",), "in place", {"unmask": 0})
-BLOCKS = Trained("block-diffusion", (), None, {"blocks": 8})
+HYBRID = Abilities("hybrid", ("encoder", "decoder"), "in place")
+CAUSAL = Abilities("causal", ("decoder",), None)
+MLM = Abilities("mlm", ("encoder",), "in place")
+GPT_BERT = Abilities("gpt-bert", ("decoder",), "before")
+REVERSED = Abilities("reversed", (), None, {"backward": 0}, reads="right to left")
+ELMO = Abilities("elmo", (), None, reads="both directions")
+MASS = Abilities("mass", (), None, {"fragment": 0}, reads="all sides")
+ANY_ORDER = Abilities("any-order", (), None, {"unmask": 0, "any-order": 0})
+BANG = Abilities("bang", (), None, {"streams": 4}, reads="all sides", rule="(ordered & (text_key | ~ahead))")
+PREFIX = Abilities("prefix", ("decoder",), None, {"prefix": 0})
+UNILM1 = Abilities("unilm1", ("encoder",), "in place", {"append-mask": 0})
+UNILM2 = Abilities("unilm2", ("encoder",), "in place", {"pseudo-mask": 0})
+DIFFUSION = Abilities("masked-diffusion", ("encoder",), "in place", {"unmask": 0})
+BLOCKS = Abilities("block-diffusion", (), None, {"blocks": 8})
 
 
 @cache
@@ -51,7 +52,7 @@ def letters(folder: Path) -> Tokenizer:
 
 def make_run(
     folder: Path,
-    trained: Trained = HYBRID,
+    trained: Abilities = HYBRID,
     *,
     kind: str = "bpe",
     seed: int = 0,
@@ -87,6 +88,12 @@ def make_run(
         card=Card(folder.name, trained, config, model.parameter_count(), "made for a test"),
     )
     return folder
+
+
+def full_text(model: LanguageModel, prompts: Any, **options: Any) -> Any:
+    """Prompts with what `generate` gives."""
+    found = model.generate(prompts, **options)
+    return found.full_text if isinstance(found, Generation) else [one.full_text for one in found]
 
 
 def load(folder: Path) -> LanguageModel:

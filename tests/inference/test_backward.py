@@ -8,10 +8,10 @@ import torch
 
 from bothways.batch import Row
 from bothways.inference import LanguageModel
-from bothways.inference.decoding.options import spell_before
+from bothways.inference.decoding.sequence import spell_before
 from bothways.objectives import Corrupted, build
 from bothways.visibility import Layout, ordered
-from tests.inference.made import CHINESE, ENGLISH, REVERSED, load, make_run
+from tests.inference.made import CHINESE, ENGLISH, REVERSED, full_text, load, make_run
 
 ENDS = ["once upon a time nobody read.", "", "these tests.", CHINESE[0]]
 
@@ -45,16 +45,16 @@ def slowly(model: LanguageModel, end: str, count: int) -> str:
 
 
 def test_greedy_equals_the_slow_way(model: LanguageModel) -> None:
-    assert model.generate(ENDS, max_new_tokens=12, temperature=0) == [slowly(model, end, 12) for end in ENDS]
-    assert model.generate(ENDS, max_new_tokens=12, beams=1) == [slowly(model, end, 12) for end in ENDS]
+    assert full_text(model, ENDS, max_new_tokens=12, temperature=0) == [slowly(model, end, 12) for end in ENDS]
+    assert full_text(model, ENDS, max_new_tokens=12, num_beams=1) == [slowly(model, end, 12) for end in ENDS]
 
 
 def test_a_long_text_forgets_its_end(model: LanguageModel) -> None:
     """And an answer does not depend on its company."""
     ends = [*ENDS, " ".join(ENGLISH)]
-    together = model.generate(ends, max_new_tokens=40, temperature=0)
+    together = full_text(model, ends, max_new_tokens=40, temperature=0)
     assert all(text.endswith(end) for text, end in zip(together, ends, strict=True))
-    assert together == [model.generate(end, max_new_tokens=40, temperature=0) for end in ends]
+    assert together == [full_text(model, end, max_new_tokens=40, temperature=0) for end in ends]
 
 
 def test_it_ends_where_a_text_begins(model: LanguageModel) -> None:
@@ -62,7 +62,7 @@ def test_it_ends_where_a_text_begins(model: LanguageModel) -> None:
     own = model.engine.tokenizer
     silent = model.engine.silent_onwards({own.vocabulary.cls}).tolist()
     assert own.vocabulary.sep in silent and own.vocabulary.cls not in silent
-    texts = model.generate(["fox"] * 32, max_new_tokens=50, temperature=2.0)
+    texts = full_text(model, ["fox"] * 32, max_new_tokens=50, temperature=2.0)
     lengths = [len(text.encode()) for text in texts]
     assert min(lengths) < max(lengths) / 3  # some ended before they had all their tokens
     assert not any("[CLS]" in text for text in texts)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bothways.inference import LanguageModel
-from bothways.inference.decoding.options import spell
+from bothways.inference.decoding.sequence import spell
 from tests.inference.made import (
     ANY_ORDER,
     BANG,
@@ -20,6 +20,7 @@ from tests.inference.made import (
     MASS,
     PREFIX,
     UNILM1,
+    full_text,
     load,
     make_run,
     tokenizer,
@@ -98,9 +99,9 @@ MODELS = {
 def test_every_way_of_decoding_writes_whole_characters(way: str, tmp_path: Path) -> None:
     """By models with random weights, half of whose tokens are single bytes; prompts stay as they were given."""
     found = load(make_run(tmp_path / "run", MODELS[way]))
-    written = [found.generate(PROMPTS, max_new_tokens=24, seed=seed) for seed in range(4)]
+    written = [full_text(found, PROMPTS, max_new_tokens=24, seed=seed) for seed in range(4)]
     if way in ("decoder", "prefix", "append-mask"):
-        written.append(found.generate(PROMPTS, max_new_tokens=24, beams=2))
+        written.append(full_text(found, PROMPTS, max_new_tokens=24, num_beams=2))
     for texts in written:
         for text, prompt in zip(texts, PROMPTS, strict=True):
             assert text.startswith(prompt) and "\ufffd" not in text

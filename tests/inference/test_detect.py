@@ -11,10 +11,10 @@ import torch
 
 from bothways.errors import ModelError
 from bothways.inference import LanguageModel
-from bothways.model import Trained
+from bothways.model import Abilities
 from tests.inference.made import CHINESE, ENGLISH, load, make_run
 
-DETECTOR = Trained("electra", ("encoder",), None, {"detect": 0})
+DETECTOR = Abilities("electra", ("encoder",), None, {"detect": 0})
 TEXTS = [*ENGLISH, *CHINESE, "fox", ""]
 
 

@@ -14,7 +14,7 @@ import torch
 import bothways
 from bothways.errors import ModelError
 from bothways.inference import LanguageModel
-from bothways.model import Trained
+from bothways.model import Abilities
 from tests.inference.made import CAUSAL, ENGLISH, GPT_BERT, HYBRID, MLM, REVERSED, load, make_run
 
 
@@ -40,10 +40,10 @@ def test_both_faces_share_one_set_of_weights(loaded: LanguageModel) -> None:
         (MLM, "fill pseudo embed", "generate causal"),
         (GPT_BERT, "fill generate causal pseudo embed", ""),
         (REVERSED, "generate embed", "fill causal pseudo"),
-        (Trained("electra", ("encoder",), None), "embed", "fill pseudo generate causal"),
+        (Abilities("electra", ("encoder",), None), "embed", "fill pseudo generate causal"),
     ],
 )
-def test_what_an_objective_teaches(trained: Trained, can: str, cannot: str, tmp_path: Path) -> None:
+def test_what_an_objective_teaches(trained: Abilities, can: str, cannot: str, tmp_path: Path) -> None:
     found = load(make_run(tmp_path / "run", trained))
     ask: dict[str, Callable[[], object]] = {
         "fill": lambda: found.fill("the [MASK]"),
@@ -119,7 +119,7 @@ def test_a_published_masked_model_fills_and_scores_as_its_pipeline_does(tmp_path
     transformers.BertTokenizerFast(vocab=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
     pipeline = transformers.pipeline("fill-mask", model=str(tmp_path), device="cpu")
     found = load(tmp_path)
-    assert found.engine.trained == Trained("", ("encoder",), "in place")
+    assert found.engine.trained == Abilities("", ("encoder",), "in place")
     answered = pipeline("The quick [MASK] jumps over a dog.", top_k=3 + 5)
     expected = [e for e in answered if e["token"] >= 5][:3]  # special tokens are no words
     (guesses,) = found.fill("The quick [MASK] jumps over a dog.", top_k=3)

@@ -13,6 +13,7 @@ from tokenizers.processors import TemplateProcessing
 
 import bothways
 from bothways.errors import UsageError
+from tests.inference.made import full_text
 from tests.text.test_taken import byte_level
 
 transformers = pytest.importorskip("transformers")
@@ -105,7 +106,7 @@ def written(theirs: Any, folder: Path, prompt: str, **options: Any) -> str:
 def test_texts_go_on_and_end_as_transformers_writes_them(decoder: tuple[Path, Any]) -> None:
     folder, theirs = decoder
     model = bothways.load(folder, device="cpu")
-    assert model.generate(PROMPTS, max_new_tokens=12, temperature=0) == [written(theirs, folder, p) for p in PROMPTS]
+    assert full_text(model, PROMPTS, max_new_tokens=12, temperature=0) == [written(theirs, folder, p) for p in PROMPTS]
     ends = model.engine.tokenizer.vocabulary.ends
     longer = theirs.generate(
         torch.tensor([[*model.engine.around(closed=False)[0], *model.engine.tokenizer.encode(PROMPTS[0])]]),
@@ -114,7 +115,7 @@ def test_texts_go_on_and_end_as_transformers_writes_them(decoder: tuple[Path, An
     )[0]
     assert int(longer[-1]) in ends  # so the test above saw an end
     beams = {"num_beams": 3, "early_stopping": True, "length_penalty": 0.0}
-    assert model.generate(PROMPTS, max_new_tokens=12, beams=3, length_penalty=0.0) == [
+    assert full_text(model, PROMPTS, max_new_tokens=12, num_beams=3, length_penalty=0.0) == [
         written(theirs, folder, prompt, **beams) for prompt in PROMPTS
     ]
 
@@ -128,7 +129,7 @@ def test_a_text_is_scored_after_what_opens_it(decoder: tuple[Path, Any]) -> None
         nats = theirs(tokens).logits.log_softmax(-1)[0, :-1].gather(1, tokens[0, 1:, None]).sum()
     assert model.score("a few words") == pytest.approx(float(nats), rel=1e-5)
     assert model.score("") == 0.0
-    assert isinstance(model.generate("", max_new_tokens=3, temperature=0), str)
+    assert isinstance(full_text(model, "", max_new_tokens=3, temperature=0), str)
     assert model.embed(["", "a text"]).shape == (2, 64)
 
 
@@ -144,7 +145,7 @@ def test_a_decoder_keeps_its_own_tokens_when_it_is_written_back(decoder: tuple[P
         assert {*one} == {*other} if isinstance(other, list) else one == other
     assert [written(again, saved, prompt) for prompt in PROMPTS] == [written(theirs, folder, p) for p in PROMPTS]
     assert now.chat_template == was.chat_template == CHAT
-    assert bothways.load(saved).generate(PROMPTS, max_new_tokens=12, temperature=0) == [
+    assert full_text(bothways.load(saved), PROMPTS, max_new_tokens=12, temperature=0) == [
         written(theirs, folder, prompt) for prompt in PROMPTS
     ]
 
@@ -154,16 +155,31 @@ def test_what_a_chat_template_writes_is_read_with_its_special_tokens(tmp_path: P
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     prompt = tokenizer.apply_chat_template([{"content": "a few words"}, {"content": "and more"}], tokenize=False)
     model = bothways.load(tmp_path, device="cpu")
-    found = model.generate(prompt, max_new_tokens=12, temperature=0, special_tokens=True)
+    found = full_text(model, prompt, max_new_tokens=12, temperature=0, special_tokens=True)
     assert found == written(theirs, tmp_path, prompt)
-    assert model.generate(prompt, max_new_tokens=12, temperature=0) != found  # there its names are characters
+    assert full_text(model, prompt, max_new_tokens=12, temperature=0) != found  # there its names are characters
+
+
+def test_an_answer_in_a_chat_is_what_transformers_generates(tmp_path: Path) -> None:
+    """It ends with the turn, and its parts are its text; what a message says of the turn's end is text."""
+    theirs = published(CASES["a chat's"], tmp_path)
+    tokenizer, model = transformers.AutoTokenizer.from_pretrained(tmp_path), bothways.load(tmp_path, device="cpu")
+    messages = [{"role": "user", "content": "a few words"}]
+    asked = tokenizer.apply_chat_template(messages, return_tensors="pt", return_dict=False, add_generation_prompt=True)
+    expected = theirs.generate(asked, max_new_tokens=12, do_sample=False)[0, asked.shape[1] :].tolist()
+    ended = expected[-1] in model.engine.tokenizer.vocabulary.ends
+    found = model.chat(messages, max_new_tokens=12, temperature=0)
+    assert list(found.tokens) == expected[: len(expected) - ended]
+    assert found.finish_reason == ("stop" if ended else "length") and str(found) == found.text
+    assert "".join(model.stream_chat(messages, max_new_tokens=12, temperature=0)) == found.text
+    assert model.chat([{"role": "user", "content": "a<|im_end|>"}], max_new_tokens=1).tokens
 
 
 def test_what_opens_a_text_is_not_put_twice(tmp_path: Path) -> None:
     published(CASES["with a token that opens"], tmp_path)
     model = bothways.load(tmp_path, device="cpu")
-    plain = model.generate("a few", max_new_tokens=12, temperature=0)
-    assert model.generate("<s>a few", max_new_tokens=12, temperature=0, special_tokens=True) == f"<s>{plain}"
+    plain = full_text(model, "a few", max_new_tokens=12, temperature=0)
+    assert full_text(model, "<s>a few", max_new_tokens=12, temperature=0, special_tokens=True) == f"<s>{plain}"
 
 
 def test_a_tied_decoder_needs_no_class_in_its_configuration(tmp_path: Path) -> None:
@@ -179,7 +195,9 @@ def test_a_tied_decoder_needs_no_class_in_its_configuration(tmp_path: Path) -> N
         (folder / "config.json").write_text(json.dumps(values))
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "LlamaForCausalLM")
     model = bothways.load(tmp_path / "LlamaForCausalLM", device="cpu")
-    assert model.generate("a", max_new_tokens=12, temperature=0) == written(theirs, tmp_path / "LlamaForCausalLM", "a")
+    assert full_text(model, "a", max_new_tokens=12, temperature=0) == written(
+        theirs, tmp_path / "LlamaForCausalLM", "a"
+    )
     assert bothways.load(tmp_path / "LlamaModel").engine.trained.faces == ()
 
 
@@ -190,9 +208,9 @@ def test_an_empty_text_needs_a_token_to_begin_with(tmp_path: Path) -> None:
     byte_level().save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     model = bothways.load(tmp_path, device="cpu")
-    assert model.generate("a", max_new_tokens=3).startswith("a")
+    assert full_text(model, "a", max_new_tokens=3).startswith("a")
     with pytest.raises(UsageError, match="expected a text, got none, and the model's files name no token that begins"):
-        model.generate("")
+        full_text(model, "")
 
 
 def test_a_text_of_nothing_is_labelled_too(tmp_path: Path) -> None:

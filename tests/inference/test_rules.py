@@ -14,10 +14,10 @@ from bothways.batch import Batch, Sample
 from bothways.errors import ModelError, UsageError
 from bothways.evaluation.inspection.attention import attention
 from bothways.inference import LanguageModel
-from bothways.model import Trained
+from bothways.model import Abilities
 from bothways.training.finetuning.save import find_body
 from bothways.visibility import Layout, ahead, listed, named, ordered, same_place, within
-from tests.inference.made import ENGLISH, load, make_run
+from tests.inference.made import ENGLISH, full_text, load, make_run
 
 NEAR = ordered & within(3)
 TEXT = ENGLISH[0]
@@ -26,7 +26,7 @@ TEXT = ENGLISH[0]
 @pytest.fixture(scope="module", params=["decoder", "encoder"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     hidden = "in place" if request.param == "encoder" else None
-    trained = Trained("mine", (request.param,), hidden, rule=NEAR.name)
+    trained = Abilities("mine", (request.param,), hidden, rule=NEAR.name)
     return make_run(tmp_path_factory.mktemp("rules") / request.param, trained)
 
 
@@ -82,7 +82,7 @@ def test_whatever_asks_the_model_obeys_it(model: LanguageModel) -> None:
             likeliest[model.engine.silent()] = -torch.inf
             row.append(int(likeliest.argmax()))
         written = own.decode(row[1:]).replace("\ufffd", "")  # half a character is not written
-        assert own.vocabulary.sep not in row and model.generate(TEXT, max_new_tokens=5, temperature=0) == written
+        assert own.vocabulary.sep not in row and full_text(model, TEXT, max_new_tokens=5, temperature=0) == written
     else:
         hidden = TEXT.replace("brown", "[MASK]")
         marked = [own.vocabulary.cls, *own.encode_marked(hidden), own.vocabulary.sep]

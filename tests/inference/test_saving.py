@@ -17,7 +17,7 @@ transformers = pytest.importorskip("transformers")
 
 
 @pytest.mark.parametrize("trained", [HYBRID, MLM, UNILM1, REVERSED], ids=lambda trained: trained.objective)
-def test_a_run_is_written_back(trained: bothways.model.Trained, tmp_path: Path) -> None:
+def test_a_run_is_written_back(trained: bothways.model.Abilities, tmp_path: Path) -> None:
     model = bothways.load(make_run(tmp_path / "run", trained), device="cpu")
     folders = model.save(tmp_path / "again")
     assert {folder.name for folder in folders} == ({*trained.faces} or {"body"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from bothways.batch import Target
 from bothways.model import Model, ModelConfig
 from bothways.visibility import Layout
 
@@ -55,3 +56,10 @@ def random_tokens(layout: Layout, *, vocabulary: int = 97, seed: int = 0) -> tor
     """[B, T] tokens, none of them special (0 to 4)."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(5, vocabulary, tuple(layout.document.shape), generator=generator)
+
+
+def logits_at(model: Model, name: str, hidden: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    """The logits of a head at some places of states [B*T, D]."""
+    head = model.head(name)
+    places = head.places(at)
+    return head.logits(hidden if places is None else hidden[places], Target(name, at, torch.zeros(len(at))))

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from bothways.batch import Batch, Sample, Target
 from bothways.errors import UsageError
 from bothways.model import Model
+from bothways.model.heads.head import Head, Loss, columns
 from bothways.model.losses import plain_loss
 from bothways.visibility import Layout, ordered
 from tests.model.small import SHAPES, model_of
@@ -56,11 +57,15 @@ def test_a_rule_of_its_own_is_used() -> None:
     assert loss.item() != pytest.approx(other.item(), rel=1e-4)
 
 
-class Half(torch.nn.Module):
+class Half(torch.nn.Module, Head):
     """A head whose loss is half the state's sum."""
 
-    def loss(self, hidden: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        return (hidden.sum(-1) / 2 * weights).sum()
+    def logits(self, hidden: torch.Tensor, target: Target) -> torch.Tensor:
+        return hidden.sum(-1)
+
+    def loss(self, logits: torch.Tensor, target: Target) -> Loss:
+        _, weight = columns(target)
+        return (logits / 2 * weight).sum(), weight.sum()
 
 
 def test_a_named_head_is_asked() -> None:

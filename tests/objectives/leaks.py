@@ -39,8 +39,10 @@ def without_keeping(objective: Objective) -> Objective:
 
 
 def answer_place(sample: Sample, row: Row, at: int, label: int) -> int:
-    """Where in the text the answer stands: all its tokens are different, special ones within a document."""
-    (place,) = np.flatnonzero((row.tokens == label) & (row.document == own_document(sample.layout.document[at], row)))
+    """Where in the text the answer stands: all its tokens are different, special ones within a document, but for the
+    [SEP] that parts a pair, which is never predicted."""
+    own = (row.tokens == label) & (row.document == own_document(sample.layout.document[at], row))
+    *_, place = np.flatnonzero(own if row.part is None or label != VOCABULARY.sep else own & (row.part > 0))
     return int(place)
 
 

@@ -47,6 +47,34 @@ rows = st.builds(
 """Packed rows of several documents, some empty, the last perhaps cut, with words of any length and padding."""
 
 
+def pair_row(pairs: list[tuple[int, int]], *, padding: int = 0) -> Row:
+    """[CLS] first [SEP] second [SEP] for every pair of so many tokens on each side, in languages and parts 0 and 1."""
+    tokens: list[int] = []
+    document: list[int] = []
+    language: list[int] = []
+    following = FIRST_TEXT
+    for number, (first, second) in enumerate(pairs):
+        tokens += [VOCABULARY.cls, *range(following, following + first), VOCABULARY.sep]
+        tokens += [*range(following + first, following + first + second), VOCABULARY.sep]
+        following += first + second
+        document += [number] * (first + second + 3)
+        language += [0] * (first + 2) + [1] * (second + 1)
+    tokens += [VOCABULARY.pad] * padding
+    document += range(-1, -padding - 1, -1)
+    language += [0] * padding
+    columns = (np.array(column, dtype=np.int32) for column in (tokens, document, language))
+    found, documents, languages = columns
+    return Row(found, documents, np.ones(len(found), dtype=bool), languages, part=languages)
+
+
+PAIR_ROWS = st.builds(
+    pair_row,
+    st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=4),
+    padding=st.integers(0, 3),
+)
+"""Packed rows of pairs."""
+
+
 def long_row(rng: np.random.Generator, *, length: int, documents: int = 3) -> Row:
     """A row of random tokens and of words of 1 to about 6 tokens."""
     tokens = rng.integers(FIRST_TEXT, VOCABULARY.size, length).astype(np.int32)
@@ -65,7 +93,11 @@ def own_document(document: np.ndarray, row: Row) -> np.ndarray:
 LETTERS = "abcdef"
 SIX = Row(np.arange(6, 12, dtype=np.int32), np.zeros(6, dtype=np.int32), np.ones(6, dtype=bool))
 """One document of six words: a b c d e f."""
-PAIR = replace(SIX, tokens=np.where(np.arange(6) == 2, VOCABULARY.sep, SIX.tokens).astype(np.int32))
+PAIR = replace(
+    SIX,
+    tokens=np.where(np.arange(6) == 2, VOCABULARY.sep, SIX.tokens).astype(np.int32),
+    part=(np.arange(6) > 2).astype(np.int32),
+)
 """A pair of five words: a b | d e f."""
 
 

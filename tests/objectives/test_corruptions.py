@@ -175,7 +175,8 @@ def test_the_row_itself_is_never_changed() -> None:
 
 @given(row=rows, seed=st.integers(0, 2**32))
 def test_a_cut_leaves_a_source_and_a_target_in_every_document(row: Row, seed: int) -> None:
-    part = cut(row, np.random.default_rng(seed))
+    part, weight = cut(row, np.random.default_rng(seed))
+    assert weight == 2.0
     for document in set(row.document.tolist()):
         own = part[row.document == document]
         assert own[0] == 0 and (np.diff(own) >= 0).all()

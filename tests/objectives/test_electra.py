@@ -15,12 +15,12 @@ from bothways.batch import Batch, Row
 from bothways.errors import UsageError
 from bothways.model import Model, ModelConfig, architecture, read_saved, save_faces
 from bothways.model.generator import generator_shape
+from bothways.model.heads.copied import copied_or_predicted
 from bothways.objectives import Objective, build
 from bothways.objectives.electra import DIFFERENCE, GENERATOR
 from bothways.training.config import OptimiserConfig, ScheduleConfig, TrainingConfig
 from bothways.training.loop import Work, train
 from bothways.training.optimiser import build_optimisers
-from bothways.training.pretraining.setup import trained_by
 from bothways.training.state import State
 from bothways.training.weights import Replicated, by_kind
 from bothways.visibility import ordered
@@ -161,7 +161,9 @@ def test_all_tokens_mlm_mixes_copying_and_saying() -> None:
     share = model.logits(hidden).softmax(-1)
     copy = torch.sigmoid(hidden @ gate.logit.weight[0])
     chance = copy * (reads == labels) + (1 - copy) * share[torch.arange(6), labels]
-    found = gate.loss(hidden, model.logits(hidden), reads=reads, labels=labels, weights=weights)
+    found = copied_or_predicted(
+        gate.logit(hidden)[:, 0], model.logits(hidden), reads=reads, labels=labels, weight=weights
+    )
     assert torch.allclose(found, -(chance.log() * weights).sum(), rtol=1e-5)
 
 
@@ -225,7 +227,7 @@ def save(objective: Objective, model: Model, run: Path) -> None:
             weights=weights,
             config=config,
             vocabulary=VOCABULARY,
-            trained=trained_by(objective if not name else build("mlm", VOCABULARY)),
+            trained=(build("mlm", VOCABULARY) if name else objective).abilities,
             save_tokenizer=lambda folder, template: None,
             card=lambda face: face,
         )

@@ -14,10 +14,11 @@ from bothways.batch import Batch, Row, Sample
 from bothways.model import Model, ModelConfig
 from bothways.objectives import OBJECTIVES, Objective, build
 from bothways.objectives.arrangements import left_to_right, together
+from bothways.objectives.objective import TARGET
 from bothways.objectives.predictions import in_place
 from bothways.visibility import reachable
 from tests.objectives.leaks import answer_place, check_no_leak, draw, with_another_answer, without_keeping
-from tests.objectives.rows import VOCABULARY, packed, rows
+from tests.objectives.rows import PAIR_ROWS, VOCABULARY, packed, pair_row, rows
 
 EXPRESSIONS = [
     *(name for name in OBJECTIVES if name != "codebert"),
@@ -26,6 +27,11 @@ EXPRESSIONS = [
     "1/2 prefix + 1/2 hybrid(words=runs)",
 ]
 ROW = packed([4, 5, 2], padding=2, starts=[True, False, True, True])
+OF_PAIRS = pair_row([(3, 4), (2, 5)], padding=2)
+WRITING = [name for name in OBJECTIVES if build(name, VOCABULARY).about.pairs == TARGET]
+"""Those that predict the target of a pair after its source."""
+CASES = [*((expression, ROW) for expression in EXPRESSIONS), *((expression, OF_PAIRS) for expression in WRITING)]
+NAMED = [f"{expression}-{'pairs' if row is OF_PAIRS else 'texts'}" for expression, row in CASES]
 
 
 def leaves(expression: str) -> list[Objective]:
@@ -36,6 +42,32 @@ def leaves(expression: str) -> list[Objective]:
 @given(row=rows, seed=st.integers(0, 2**32), progress=st.floats(0, 1))
 def test_no_place_reaches_its_answer(expression: str, row: Row, seed: int, progress: float) -> None:
     check_no_leak(without_keeping(build(expression, VOCABULARY)), row, seed=seed, progress=progress)
+
+
+@pytest.mark.parametrize("expression", [*WRITING, "block-diffusion(size=3)", "bang(streams=2)"])
+@given(row=PAIR_ROWS, seed=st.integers(0, 2**32), progress=st.floats(0, 1))
+def test_of_pairs_the_target_alone_is_predicted_and_no_place_reaches_its_answer(
+    expression: str, row: Row, seed: int, progress: float
+) -> None:
+    sample = draw(build(expression, VOCABULARY), row, seed=seed, progress=progress)
+    for target in sample.targets:
+        for at, label in zip(target.at.tolist(), target.labels.tolist(), strict=True):
+            assert row.part[answer_place(sample, row, at, label)] == 1
+    leaf = next(leaf for leaf in leaves(expression) if leaf.name == sample.targets[0].name)
+    check_no_leak(leaf, row, seed=seed, progress=progress)
+
+
+@pytest.mark.parametrize("expression", ["causal", "prefix", "any-order", "bang(streams=1)", "mass", "unilm1(rate=1)"])
+def test_of_pairs_the_whole_target_is_predicted(expression: str) -> None:
+    """By mass without the [SEP] that ends it: it writes as many tokens as it is given places."""
+    (target,) = draw(build(expression, VOCABULARY), OF_PAIRS, seed=0, progress=0.0).targets
+    wanted = OF_PAIRS.tokens[(OF_PAIRS.part == 1) & ((OF_PAIRS.tokens != VOCABULARY.sep) | (expression != "mass"))]
+    assert target.labels.tolist() == wanted.tolist()
+    assert np.all(np.asarray(target.weight) == 1)
+
+
+def test_objectives_that_predict_targets() -> None:
+    assert "causal prefix unilm1 diffusion block-diffusion mass any-order bang".split() == WRITING
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
@@ -73,14 +105,14 @@ def states(model: Model, samples: list[Sample], objective: Objective) -> torch.T
     return model.states(Batch.stack(samples))
 
 
-@pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_a_changed_answer_changes_nothing_where_it_must_be_said(model: Model, expression: str) -> None:
+@pytest.mark.parametrize(("expression", "row"), CASES, ids=NAMED)
+def test_a_changed_answer_changes_nothing_where_it_must_be_said(model: Model, expression: str, row: Row) -> None:
     for leaf in leaves(expression):
-        drawn = ((seed, draw(leaf, ROW, seed=seed, progress=0.0)) for seed in range(100))
+        drawn = ((seed, draw(leaf, row, seed=seed, progress=0.0)) for seed in range(100))
         seed, sample = next((seed, sample) for seed, sample in drawn if len(sample.targets[0].at) > 1)
         asked = list(zip(sample.targets[0].at.tolist(), sample.targets[0].labels.tolist(), strict=True))
         changed = [
-            draw(leaf, with_another_answer(ROW, answer_place(sample, ROW, at, label)), seed=seed, progress=0.0)
+            draw(leaf, with_another_answer(row, answer_place(sample, row, at, label)), seed=seed, progress=0.0)
             for at, label in asked
         ]
         before, after = states(model, [sample] * len(asked), leaf), states(model, changed, leaf)
@@ -88,11 +120,13 @@ def test_a_changed_answer_changes_nothing_where_it_must_be_said(model: Model, ex
             assert (before[i, at] - after[i, at]).abs().max() == 0.0
 
 
-@pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_a_place_depends_on_what_it_sees_and_on_nothing_that_it_cannot_reach(model: Model, expression: str) -> None:
+@pytest.mark.parametrize(("expression", "row"), CASES, ids=NAMED)
+def test_a_place_depends_on_what_it_sees_and_on_nothing_that_it_cannot_reach(
+    model: Model, expression: str, row: Row
+) -> None:
     """Every input token is changed in turn: out of reach the state is the same to the last bit, in sight it is not."""
     for leaf in leaves(expression):
-        sample = draw(leaf, ROW, seed=4, progress=0.0)
+        sample = draw(leaf, row, seed=4, progress=0.0)
         sees = leaf.rule.matrix(sample.layout)
         places = range(len(sample.tokens))
         changed = [replace(sample, tokens=np.where(np.arange(len(places)) == k, 777, sample.tokens)) for k in places]

@@ -15,34 +15,8 @@ from bothways.objectives import build
 from bothways.objectives.objective import sides
 from bothways.visibility import ordered, places
 from tests.objectives.leaks import check_no_leak, without_keeping
-from tests.objectives.rows import FIRST_TEXT, VOCABULARY, packed
-
-
-def pair_row(pairs: list[tuple[int, int]], *, padding: int = 0) -> Row:
-    """[CLS] first [SEP] second [SEP] for every pair of so many tokens on each side, in languages 0 and 1."""
-    tokens: list[int] = []
-    document: list[int] = []
-    language: list[int] = []
-    following = FIRST_TEXT
-    for number, (first, second) in enumerate(pairs):
-        tokens += [VOCABULARY.cls, *range(following, following + first), VOCABULARY.sep]
-        tokens += [*range(following + first, following + first + second), VOCABULARY.sep]
-        following += first + second
-        document += [number] * (first + second + 3)
-        language += [0] * (first + 2) + [1] * (second + 1)
-    tokens += [VOCABULARY.pad] * padding
-    document += range(-1, -padding - 1, -1)
-    language += [0] * padding
-    columns = (np.array(column, dtype=np.int32) for column in (tokens, document, language))
-    found, documents, languages = columns
-    return Row(found, documents, np.ones(len(found), dtype=bool), languages)
-
-
-ROWS = st.builds(
-    pair_row,
-    st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=4),
-    padding=st.integers(0, 3),
-)
+from tests.objectives.rows import PAIR_ROWS as ROWS
+from tests.objectives.rows import VOCABULARY, packed, pair_row
 
 
 class Counted:

@@ -64,7 +64,7 @@ def said(targets: tuple[Target, ...], length: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "corrupt", [nothing, split, Mask(VOCABULARY, rate=1 / 3), BothSides(Mask(VOCABULARY), VOCABULARY), REPLACE]
+    "corrupt", [nothing, split, Mask(VOCABULARY, rate=1 / 3), BothSides(Mask(VOCABULARY)), REPLACE]
 )
 def test_corruptions(corrupt) -> None:
     """The randomness that gives the picture's row is looked for, so that the picture may show a telling one."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bothways.batch import Batch, Row
 from bothways.errors import UsageError
 from bothways.model import Model, ModelConfig
-from bothways.model.heads import Sentences
+from bothways.model.heads.sentences import SentencesHead
 from bothways.model.losses import plain_loss
 from bothways.objectives import build
 from bothways.objectives.objective import sides
@@ -193,7 +193,7 @@ def test_a_model_learns_to_tell_halves(shape: str) -> None:
     config = ModelConfig(vocabulary=64, layers=2, width=32, heads=2, inner=64, length=24, init=0.1, **extra)
     objective = build("mlm(sentences=sop)", replace(VOCABULARY, size=64))
     model = Model(config, seed=0, heads=objective.heads)
-    assert isinstance(model.heads["sentences"], Sentences)
+    assert isinstance(model.heads["sentences"], SentencesHead)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     row = packed([18], padding=2)
     found = []

@@ -47,6 +47,20 @@ b         1         ·   ·  ·    ·     ■   ■   ·    [SEP]
     assert table(show("causal", ["你 好", "b"])) == expected
 
 
+def test_a_pair_shows_its_parts_and_what_the_objective_does_with_them() -> None:
+    expected = """\
+reads  part  step  segment  sees [CLS] a [SEP] b [SEP]  says
+[CLS]     0     0        0         ■   ■   ■   ·   ·
+a         0     0        0         ■   ■   ■   ·   ·
+[SEP]     0     0        0         ■   ■   ■   ·   ·    b
+b         1     3        1         ■   ■   ■   ■   ·    [SEP]
+[SEP]     1     4        1         ■   ■   ■   ■   ■"""
+    shown = show("prefix", ["a [SEP] b"])
+    assert table(shown) == expected
+    assert "\npairs: predicts the target of a pair after its source\n" in shown
+    assert "\npairs: reads a pair as one text\n" in show("mlm", ["a [SEP] b"])
+
+
 def test_words_of_several_tokens_are_hidden_whole() -> None:
     for seed in range(10):
         shown = show("mlm(words=whole, rate=0.5, replace=all-mask)", ["play ##ing read ##ing"], seed=seed)

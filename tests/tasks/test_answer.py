@@ -1,4 +1,4 @@
-"""Answers from a text: windows lose none, the best span is the best, scores are those of the published scripts."""
+"""TaskHead from a text: windows lose none, the best span is the best, scores are those of the published scripts."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from hypothesis import strategies as st
 
 import bothways
 from bothways.errors import DataError
-from bothways.inference.spans import LONGEST, best_span, encode_question
+from bothways.model import TaskHead
+from bothways.model.heads.head import log_softmax_in_groups
 from bothways.tasks import TASKS
+from bothways.tasks.answer import LONGEST, best_span, encode_question
+from bothways.tasks.reading import read_examples
 from bothways.tasks.records import refuse
 from bothways.tasks.squad import exact, f1
 from bothways.training.finetuning import evaluate, finetune
-from bothways.training.finetuning.data import read_examples
-from bothways.training.finetuning.losses import log_softmax_in_groups
 from tests.inference.made import tokenizer
 from tests.tasks.conftest import config, write
 
 WORDS = ["the", "quick", "fox", "jumps", "世界", "今天", "naïve", "café", "cafe\u0301", "a,", "🙂", "42", "(dog)"]
+
+
+HEAD = TaskHead("answer", "span", ("start", "end"), "span", "encoder")
 
 
 @given(
@@ -41,10 +45,10 @@ def test_every_answer_comes_back_from_its_windows(
     context = " ".join(words)
     start = len(" ".join(words[:first])) + (first > 0)
     text = " ".join(words[first : first + count])
-    parts = encode_question(own, "where?", context, length=length, answer=(start, start + len(text)))
-    assert all(len(part) <= length and part.labels.sum(0).tolist() == [1, 1] for part in parts)
-    marked = [part for part in parts if not part.labels[0].any()]
-    size = marked[0].labels[:, 1].argmax() - marked[0].labels[:, 0].argmax() + 1 if marked else 0
+    parts = encode_question(own, "where?", context, HEAD, length=length, answer=(start, start + len(text)))
+    assert all(len(part) <= length and part.targets[0].labels.sum(0).tolist() == [1, 1] for part in parts)
+    marked = [part for part in parts if not part.targets[0].labels[0].any()]
+    size = marked[0].targets[0].labels[:, 1].argmax() - marked[0].targets[0].labels[:, 0].argmax() + 1 if marked else 0
     if kind == "wordpiece" and "🙂" in text:
         return  # it has no token there
     shared = (length - 3 - len(own.encode("where?"))) // 2
@@ -53,22 +57,22 @@ def test_every_answer_comes_back_from_its_windows(
         return
     if 2 * size > shared:  # the window that shows most around its beginning may cut it
         return
-    found = best_span(own, context, parts, [10 * part.labels for part in parts], may_decline=False)
+    found = best_span(own, context, parts, [10 * part.targets[0].labels for part in parts], may_decline=False)
     assert found.text == text and context[found.start : found.end] == text and found.start == start
 
 
 def test_without_an_answer_the_first_token_is_marked_and_may_win() -> None:
     own = tokenizer()
-    parts = encode_question(own, "why?", "the quick fox", length=64, answer=(0, 0))
-    assert [part.labels[0].tolist() for part in parts] == [[1, 1]]
-    logits = [5 * part.labels for part in parts]
+    parts = encode_question(own, "why?", "the quick fox", HEAD, length=64, answer=(0, 0))
+    assert [part.targets[0].labels[0].tolist() for part in parts] == [[1, 1]]
+    logits = [5 * part.targets[0].labels for part in parts]
     assert best_span(own, "the quick fox", parts, logits, may_decline=True).text == ""
     assert best_span(own, "the quick fox", parts, logits, may_decline=False).text != ""
 
 
 def test_an_answer_begins_in_the_window_that_shows_most_around_it() -> None:
     own, context = tokenizer(), " ".join(["fox"] * 60)
-    parts = encode_question(own, "why?", context, length=32)
+    parts = encode_question(own, "why?", context, HEAD, length=32)
     assert len(parts) > 2
     logits = [np.zeros((len(part), 2), dtype=np.float32) for part in parts]
     edge = int(np.flatnonzero(parts[0].of >= 0)[-1])
@@ -82,7 +86,7 @@ def test_an_answer_begins_in_the_window_that_shows_most_around_it() -> None:
 
 def test_spans_that_end_before_they_begin_or_are_too_long_are_not_answers() -> None:
     own, context = tokenizer(), " ".join(["fox"] * 60)
-    (part,) = encode_question(own, "why?", context, length=400)
+    (part,) = encode_question(own, "why?", context, HEAD, length=400)
     logits = np.zeros((len(part), 2), dtype=np.float32)
     places = np.flatnonzero(part.of >= 0)
     logits[places[40], 0] = logits[places[2], 1] = 9.0

@@ -11,13 +11,13 @@ import pytest
 
 import bothways
 from bothways.errors import DataError
-from bothways.inference.examples import encode_words
-from bothways.inference.words import Words
 from bothways.tasks import TASKS
+from bothways.tasks.encoding import encode_words
+from bothways.tasks.reading import read_examples
 from bothways.tasks.records import refuse
+from bothways.tasks.words import Words
 from bothways.text import train_tokenizer
 from bothways.training.finetuning import evaluate, finetune, predict
-from bothways.training.finetuning.data import read_examples
 from bothways.training.run_folder import RunFolder
 from tests.inference.made import make_run, tokenizer
 from tests.tasks.conftest import config, write

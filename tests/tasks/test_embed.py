@@ -14,14 +14,15 @@ import torch.nn.functional as F
 import bothways
 from bothways.batch import Target
 from bothways.errors import DataError, ModelError
-from bothways.model import Answers
+from bothways.model import TaskHead
+from bothways.model.heads.vector import SCALE, VectorHead
 from bothways.tasks import TASKS
 from bothways.tasks.task import Example
 from bothways.training.finetuning import evaluate, finetune, predict
-from bothways.training.finetuning.losses import SCALE, likeness_loss
+from tests.model.small import MODERN
 from tests.tasks.conftest import config, write
 
-PAIR = Answers("embed", "vector", ("0", "1"), "pair", "encoder")
+PAIR = TaskHead("embed", "vector", ("0", "1"), "pair", "encoder")
 
 
 def pairs(times: int = 24) -> list[dict[str, Any]]:
@@ -35,6 +36,10 @@ def scored(times: int = 24) -> list[dict[str, Any]]:
         {"text_a": f"the {'fox' if i % 2 else 'dog'} {i}", "text_b": f"the fox {i}", "score": 5.0 if i % 2 else 0.0}
         for i in range(times)
     ]
+
+
+def lost(head: TaskHead, vectors: torch.Tensor, target: Target) -> tuple[torch.Tensor, torch.Tensor]:
+    return VectorHead(MODERN, head).loss(vectors, target)
 
 
 @pytest.mark.parametrize("kinds", [2, 3])
@@ -51,7 +56,7 @@ def test_the_loss_is_the_softmax_over_the_texts_of_the_batch(kinds: int) -> None
     side = torch.arange(kinds).repeat(4)
     labels = torch.stack([side.float(), torch.ones(4 * kinds)], dim=1)
     target = Target("vector", torch.zeros(0), labels[mixed], 1.0, "embed", group[mixed] * 7)
-    loss, count = likeness_loss(texts.flatten(0, 1)[mixed], target, PAIR)
+    loss, count = lost(PAIR, texts.flatten(0, 1)[mixed], target)
     assert count == 4 and torch.allclose(loss, torch.as_tensor(expected), atol=1e-5)
 
 
@@ -64,7 +69,7 @@ def test_some_pairs_may_have_a_negative() -> None:
     )
     for order in (torch.arange(7), torch.tensor([4, 6, 1, 0, 3, 2, 5])):
         target = Target("vector", torch.zeros(0), labels[order], 1.0, "embed", group[order])
-        loss, count = likeness_loss(vectors[order], target, PAIR)
+        loss, count = lost(PAIR, vectors[order], target)
         assert count == 3 and torch.allclose(loss, torch.as_tensor(expected), atol=1e-5)
 
 
@@ -72,7 +77,7 @@ def test_the_loss_of_scores_is_the_squared_error_of_the_cosine() -> None:
     vectors = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 2.0]])
     labels = torch.tensor([[0.0, 0.25], [1.0, 0.25], [0.0, 0.5], [1.0, 0.5]])
     target = Target("vector", torch.zeros(0), labels, 1.0, "embed", torch.tensor([0, 0, 1, 1]))
-    loss, count = likeness_loss(vectors, target, Answers("embed", "vector", ("0", "5"), "likeness", "encoder"))
+    loss, count = lost(TaskHead("embed", "vector", ("0", "5"), "likeness", "encoder"), vectors, target)
     assert count == 2 and float(loss) == pytest.approx(0.25**2 + 0.5**2)
 
 

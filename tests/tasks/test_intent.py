@@ -11,10 +11,10 @@ import torch
 
 import bothways
 from bothways.errors import DataError
-from bothways.inference.intents import INTENT, encode_intent
-from bothways.inference.words import Words
-from bothways.model import Answers
+from bothways.model import TaskHead
 from bothways.tasks import TASKS
+from bothways.tasks.intent import INTENT, encode_intent
+from bothways.tasks.words import Words
 from bothways.training.finetuning import evaluate, finetune
 from tests.inference.made import tokenizer
 from tests.tasks.conftest import config, tagged, write
@@ -53,11 +53,11 @@ def test_intents_and_slots_are_learned_together(tmp_path: Path, body: Path) -> N
 
 @pytest.mark.parametrize("reads", ["encoder", "decoder"])
 def test_the_intent_stands_where_all_of_the_text_was_read(reads: Any) -> None:
-    answers = Answers("intent", "tags", ("O", "intent:a"), "one", reads)
+    answers = TaskHead("intent", "tags", ("O", "intent:a"), "one", reads)
     words = Words.of("the fox " * 30)
     parts = encode_intent(tokenizer(), words, answers, length=24)
     assert len(parts) > 1
-    chosen, place = (parts[0], 0) if reads == "encoder" else (parts[-1], len(parts[-1]) - 1)
+    chosen, place = (parts[0], 0) if reads == "encoder" else (parts[-1], len(parts[-1].tokens) - 1)
     assert (int(chosen.at[-1]), int(chosen.of[-1])) == (place, len(words))
     assert sorted(np.concatenate([part.of for part in parts]).tolist()) == list(range(len(words) + 1))
 
@@ -72,7 +72,7 @@ def test_whole_counts_texts_of_which_everything_is_right() -> None:
     from bothways.tasks.task import Example
 
     examples = [Example(i, ("",), gold, "") for i, gold in enumerate(golds)]
-    answers = Answers("intent", "tags", ("O", "B-A", "I-A", "intent:x", "intent:y"), "one", "encoder")
+    answers = TaskHead("intent", "tags", ("O", "B-A", "I-A", "intent:x", "intent:y"), "one", "encoder")
     scores = TASKS["intent"].score(examples, said, answers)
     assert scores["whole"] == pytest.approx(1 / 3) and scores["intent_accuracy"] == pytest.approx(2 / 3)
     assert scores["slot_precision"] == 1.0 and scores["slot_recall"] == 0.5

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from bothways.errors import DataError, UsageError
-from bothways.inference.words import found_in
 from bothways.tasks import TASKS
 from bothways.tasks.labels import label_name
+from bothways.tasks.reading import check_known, read_examples
 from bothways.tasks.records import Skipped, refuse
+from bothways.tasks.words import found_in
 from bothways.training.finetuning import evaluate, finetune, predict
-from bothways.training.finetuning.data import check_known, read_examples
 from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, reviews, tagged, write
 
@@ -73,7 +73,7 @@ CLASSES = {
 @pytest.mark.parametrize("task", SPELT)
 def test_spellings_are_one_class(task: str, tmp_path: Path) -> None:
     examples = read(task, write(tmp_path / "a.jsonl", *SPELT[task][0]))
-    answers = TASKS[task].answers(examples, reads="encoder")
+    answers = TASKS[task].head(examples, reads="encoder")
     assert {*answers.labels} == CLASSES[task]
     assert len(check_known(TASKS[task], examples, answers, refuse)) == len(examples)
 
@@ -104,7 +104,7 @@ def test_other_files_may_spell_it_otherwise(tmp_path: Path, body: Path) -> None:
 def test_a_model_keeps_its_own_spelling(tmp_path: Path) -> None:
     """One that others fine-tuned may say "1.0" or have letters apart: its answers are asked for by either."""
     file = write(tmp_path / "a.jsonl", *({"text": "x", "label": one} for one in ("café", 1)))
-    answers = TASKS["classify"].answers(read("classify", file), reads="encoder")
+    answers = TASKS["classify"].head(read("classify", file), reads="encoder")
     theirs = replace(answers, labels=("1.0", f"{APART} "))
     known = check_known(TASKS["classify"], read("classify", file), theirs, refuse)
     assert [one.gold for one in known] == [f"{APART} ", "1.0"]

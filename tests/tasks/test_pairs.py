@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import bothways
-from bothways.inference.answering import logits_of
-from bothways.inference.examples import encode_texts
+from bothways.inference.pipeline import logits_of
+from bothways.tasks.encoding import encode_texts
 from bothways.text import Tokenizer
 from bothways.training.finetuning import finetune
 from tests.inference.made import MLM, make_run
@@ -55,9 +55,10 @@ def test_transformers_alone_gives_our_numbers(task: str, bert: Path, tmp_path: P
         pairs = [(question, CONTEXT) for question, _ in PAIRS] if task == "answer" else PAIRS
         examples = [encode_texts(engine.tokenizer, pair, length=64) for pair in pairs]
         if task == "answer":
-            examples = [replace(one, at=np.arange(len(one)), labels=np.zeros((len(one), 2))) for one in examples]
-        assert engine.trained.answers is not None
-        ours = list(logits_of(engine.model, examples, engine.trained.answers))
+            examples = [replace(one, at=np.arange(len(one.tokens)), of=np.arange(len(one.tokens))) for one in examples]
+        assert engine.trained.only_head is not None
+        samples = [one.sample(engine.trained.only_head) for one in examples]
+        ours = [logits for (logits,) in logits_of(engine.model, samples)]
         tokens = transformers.AutoTokenizer.from_pretrained(folder)
         kind = "QuestionAnswering" if task == "answer" else "SequenceClassification"
         theirs = getattr(transformers, f"AutoModelFor{kind}").from_pretrained(folder).eval()

@@ -11,9 +11,9 @@ import pytest
 
 from bothways.errors import BothwaysError, DataError, UsageError
 from bothways.tasks import TASKS
+from bothways.tasks.reading import hold_out, read_examples
 from bothways.tasks.records import Skipped, refuse
 from bothways.training.finetuning import evaluate, finetune, predict
-from bothways.training.finetuning.data import hold_out, read_examples
 from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, reviews, write
 

@@ -12,12 +12,12 @@ from sklearn.metrics import f1_score
 
 import bothways
 from bothways.errors import BothwaysError, DataError, DivergedError, ModelError, UsageError
+from bothways.statistics import bootstrap
 from bothways.tasks import TASKS
+from bothways.tasks.reading import read_examples
 from bothways.tasks.records import Skipped, refuse
 from bothways.tasks.task import Example
 from bothways.training.finetuning import evaluate, finetune, predict
-from bothways.training.finetuning.data import read_examples
-from bothways.training.finetuning.intervals import bootstrap
 from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, reviews, tagged, write
 
@@ -65,7 +65,7 @@ def test_a_long_question_is_cut_and_said(tmp_path: Path, body: Path, monkeypatch
         predict(run, write(tmp_path / "b.jsonl", long), tmp_path / "out.jsonl")
     with pytest.raises(UsageError, match="leaves no room"):
         bothways.load(run, device="cpu").answer(long["question"], long["context"])
-    monkeypatch.setattr("bothways.inference.spans.QUESTION", 8)
+    monkeypatch.setattr("bothways.tasks.answer.QUESTION", 8)
     predict(run, tmp_path / "b.jsonl", tmp_path / "out.jsonl")
     assert lines(tmp_path / "out.jsonl")[0]["truncated"] == 152  # of 160 tokens
     with pytest.warns(UserWarning, match="tokens of a question") as warned:
@@ -245,7 +245,7 @@ def test_f1_of_lists_of_labels(labels: tuple[str, ...]) -> None:
     names = [[tuple(label for label, is_there in zip(labels, row, strict=True) if is_there) for row in side]
              for side in (right, found)]  # fmt: skip
     examples = [Example(number, ("x",), gold, "f, line 1") for number, gold in enumerate(names[0])]
-    answers = TASKS["classify"].answers([Example(0, ("x",), labels, "f, line 1")], reads="encoder")
+    answers = TASKS["classify"].head([Example(0, ("x",), labels, "f, line 1")], reads="encoder")
     scores = TASKS["classify"].score(examples, [{"label": list(said)} for said in names[1]], answers)
     if len(labels) > 1:  # of a single column scikit-learn makes two classes
         assert scores["micro_f1"] == pytest.approx(f1_score(right, found, average="micro"))
@@ -263,14 +263,15 @@ def test_an_interval_of_retrieval_is_around_its_score() -> None:
     near = vectors + 1.2 * rng.normal(size=(200, 8))
     said = [{"vector": one, "other": other} for one, other in zip(vectors, near, strict=True)]
     task = TASKS["embed"]
-    answers = task.answers(examples, reads="encoder")
-    scores, intervals = task.score(examples, said, answers), bootstrap(task, examples, said, answers)
+    head = task.head(examples, reads="encoder")
+    intervals = bootstrap(task.scores_of(examples, said, head), len(examples))
+    scores = task.score(examples, said, head)
     for name, (low, high) in intervals.items():
         assert low < scores[name] < high and (low + high) / 2 == pytest.approx(scores[name], abs=0.02)
 
 
 def test_labels_in_the_order_of_numbers_and_words_with_dashes(tmp_path: Path) -> None:
     examples = read("classify", write(tmp_path / "a.jsonl", *({"text": "x", "label": one} for one in ("--1", 10, -2))))
-    assert TASKS["classify"].answers(examples, reads="encoder").labels == ("-2", "10", "--1")
+    assert TASKS["classify"].head(examples, reads="encoder").labels == ("-2", "10", "--1")
     with pytest.raises(DataError, match="field 'label': expected a label"):
         read("classify", write(tmp_path / "b.jsonl", {"text": "x", "label": ["x", None]}))

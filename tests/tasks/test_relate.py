@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 import bothways
 from bothways.errors import DataError, UsageError
-from bothways.inference.answering import answered
-from bothways.inference.examples import lay
-from bothways.inference.relating import Pair, encode_related, markers
-from bothways.model import Answers
-from bothways.tasks.relate import relation_f1
+from bothways.inference.pipeline import logits_of
+from bothways.model import TaskHead
+from bothways.tasks.packing import pack
+from bothways.tasks.relate import encode_related, markers, relation_f1
+from bothways.tasks.words import Pair
 from bothways.training.finetuning import evaluate, finetune
 from bothways.training.run_folder import RunFolder
 from tests.inference.made import tokenizer
@@ -114,7 +114,7 @@ def test_a_model_learns_a_relation_and_says_the_same_when_it_is_opened(head: str
     encoded = encode_related(model.engine.tokenizer, Pair.marked(related(1)[0]["text"]), length=64)
     with torch.inference_mode():
         theirs = body_again(input_ids=torch.as_tensor(encoded.tokens[None]).long()).last_hidden_state[0]
-        ours = model.engine.model.states(lay([encoded], _answers(model)).batch)[0, : len(encoded)]
+        ours = model.engine.model.states(pack([encoded.sample(_head(model))]).batch)[0, : len(encoded.tokens)]
     assert torch.allclose(theirs, ours, atol=2e-5)
 
 
@@ -123,21 +123,20 @@ def test_r_bert_reads_the_beginning_and_the_means_of_both_things(body: Path) -> 
     from bothways.inference.language_model import folder_of
     from bothways.model import read_body
 
-    answers = Answers("relate", "entities", ("a", "b", "c"), "one", "encoder")
+    answers = TaskHead("relate", "entities", ("a", "b", "c"), "one", "encoder")
     model, own = read_body(folder_of(body), answers).eval(), tokenizer("wordpiece")
     texts = ["the <e1>fox</e1> and <e2>lazy dog</e2>", "<e2>over</e2> the <e1>quick brown fox</e1> jumps and jumps"]
     examples = [encode_related(own, Pair.marked(text), length=64) for text in texts]
     with torch.inference_mode():
-        together = answered(model, lay(examples, answers).batch)
-        owner = lay(examples, answers).owner
+        together = [logits for (logits,) in logits_of(model, [example.sample(answers) for example in examples])]
         head: Any = model.heads["entities"]
         for number, example in enumerate(examples):
-            hidden = model.states(lay([example], answers).batch)[0]
+            hidden = model.states(pack([example.sample(answers)]).batch)[0]
             begin, a, b, c, d = example.at[0].tolist()
             parts = [head.text(hidden[begin].tanh())]
             parts += [head.thing(hidden[i : j + 1].mean(0).tanh()) for i, j in ((a, b), (c, d))]
             alone = head.out(torch.cat(parts))
-            assert torch.allclose(together[owner.tolist().index(number)], alone, atol=1e-5)
+            assert np.allclose(together[number][0], alone, atol=1e-5)
 
 
 def test_things_that_do_not_fit_are_an_error_that_names_the_line(tmp_path: Path, body: Path) -> None:
@@ -162,7 +161,7 @@ def test_heads_and_tails_are_found_by_words_or_by_place(tmp_path: Path, body: Pa
         evaluate(tmp_path / "run", bad)
 
 
-def _answers(model: Any) -> Answers:
-    answers = model.engine.trained.answers
-    assert isinstance(answers, Answers)
-    return answers
+def _head(model: Any) -> TaskHead:
+    head = model.engine.trained.only_head
+    assert isinstance(head, TaskHead)
+    return head

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bothways.errors import DataError
-from bothways.inference.labelling import tagged as tag_words
-from bothways.inference.schemes import scheme_of
-from bothways.inference.words import Words, entities
-from bothways.model import Answers
+from bothways.model import TaskHead
 from bothways.tasks import TASKS
+from bothways.tasks.reading import read_examples
 from bothways.tasks.records import Skipped, refuse
+from bothways.tasks.schemes import scheme_of
+from bothways.tasks.tag import tagged as tag_words
+from bothways.tasks.words import Words, entities
 from bothways.training.finetuning import evaluate, finetune, predict
-from bothways.training.finetuning.data import read_examples
 from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, tagged, write
 
@@ -57,7 +57,7 @@ def test_names_are_right_however_tags_are_written(way: str) -> None:
     assert scheme.kind == kind and not scheme.odd
     assert [(one.label, one.text) for one in entities(words, tags, scheme)] == NAMES
     examples: Any = [type("E", (), {"gold": tuple(tags)})]
-    answers = Answers("tag", "tags", tuple(sorted({*tags})), "one", "encoder")
+    answers = TaskHead("tag", "tags", tuple(sorted({*tags})), "one", "encoder")
     wrong = [*tags[:-1], scheme.outside]  # the city ends too early: two of three names, two of them true
     scores = TASKS["tag"].score(examples, [{"tags": wrong}], answers)
     assert scores["f1"] == pytest.approx(2 / 3) and scores["accuracy"] == pytest.approx(7 / 8)
@@ -94,7 +94,7 @@ def test_tags_that_are_no_names_are_said_to_be_none(text: str) -> None:
     scheme = scheme_of(tuple(tags))
     assert scheme.kind == "" and not scheme.odd and str(scheme) == "plain, there are no names in them"
     words = Words.joined(tags)
-    answers = Answers("tag", "tags", tuple(tags), "one", "encoder")
+    answers = TaskHead("tag", "tags", tuple(tags), "one", "encoder")
     assert list(entities(words, tags, scheme)) == []
     example: Any = type("E", (), {"gold": tuple(tags)})
     assert TASKS["tag"].score([example], [{"tags": tags}], answers) == {"accuracy": 1.0}
@@ -144,21 +144,21 @@ def test_a_run_says_how_its_tags_are_written_and_keeps_them(tmp_path: Path, body
 def test_a_model_of_others_may_have_odd_tags() -> None:
     """Some publish a tag for [CLS], or for the tokens behind a word's first: in no name."""
     labels = ("O", "B-PER", "I-PER", "X", "[CLS]")
-    answers = Answers("tag", "tags", labels, "one", "encoder")
+    answers = TaskHead("tag", "tags", labels, "one", "encoder")
     said = tag_words(Words.joined(["Ann", "Lee", "x"]), np.eye(5)[[1, 2, 3]] * 9, answers)
     assert [one.text for one in said.entities] == ["Ann Lee"] and said.tags[2] == "X"
     assert str(scheme_of(labels)) == "BIO, as in 'B-PER'; names: PER; in no name: X, [CLS]"
 
 
 def test_words_that_were_never_read_are_outside_in_the_models_own_writing() -> None:
-    answers = Answers("tag", "tags", ("o", "b-per", "i-per"), "one", "encoder")
+    answers = TaskHead("tag", "tags", ("o", "b-per", "i-per"), "one", "encoder")
     said = tag_words(Words.joined(["Ann"]), np.full((1, 3), np.nan), answers)
     assert said.tags == ["o"]
 
 
 def test_the_scheme_is_that_of_the_whole_file(tmp_path: Path) -> None:
     """A test file may hold a single name, or none: what counts are the tags that the model says."""
-    answers = Answers("tag", "tags", ("O", "B-A", "I-A"), "one", "encoder")
+    answers = TaskHead("tag", "tags", ("O", "B-A", "I-A"), "one", "encoder")
     file = write(tmp_path / "a.jsonl", {"tokens": ["x", "y"], "tags": ["O", "O"]})
     (example,) = read_examples(TASKS["tag"], file, said={}, skip=refuse)[1]
     assert TASKS["tag"].score([example], [{"tags": ["B-A", "O"]}], answers)["precision"] == 0.0

@@ -13,14 +13,15 @@ from seqeval.metrics import f1_score
 
 from bothways.batch import Batch
 from bothways.errors import UsageError
-from bothways.inference.examples import encode_texts, encode_words, lay, rows_of
-from bothways.inference.schemes import scheme_of
-from bothways.inference.words import Words, entities
-from bothways.model import Answers
+from bothways.model import TaskHead
 from bothways.tasks import TASKS
+from bothways.tasks.encoding import encode_texts, encode_words
+from bothways.tasks.packing import pack, rows_of
+from bothways.tasks.schemes import scheme_of
+from bothways.tasks.words import Words, entities
 from tests.inference.made import tokenizer
 
-ANSWERS = Answers("tag", "tags", ("O", "B-A", "I-A"), "one", "encoder")
+ANSWERS = TaskHead("tag", "tags", ("O", "B-A", "I-A"), "one", "encoder")
 
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
@@ -33,7 +34,7 @@ def test_every_word_has_the_place_of_its_first_token(kind: str, length: int, tex
     own = tokenizer(kind)
     words = Words.of(text)
     parts = encode_words(own, words, length=length)
-    assert all(len(part) <= length for part in parts)
+    assert all(len(part.tokens) <= length for part in parts)
     told = np.concatenate([part.of for part in parts])
     assert told.tolist() == sorted(set(told.tolist()))
     whole, spans = own.encode_spans(words.read)
@@ -45,7 +46,7 @@ def test_every_word_has_the_place_of_its_first_token(kind: str, length: int, tex
             begin, end = spans[place + at - 1]
             assert begin < words.spans[word, 1] and end > words.spans[word, 0]
             assert begin <= words.spans[word, 0]
-        place += len(part) - 2
+        place += len(part.tokens) - 2
     if kind == "bpe":
         assert len(told) == len(words)
 
@@ -117,7 +118,7 @@ def test_the_scores_are_seqevals() -> None:
     golds = [("B-A", "I-A", "O", "B-B"), ("O", "B-A")]
     said = [["B-A", "I-A", "O", "B-A"], ["B-A", "I-A"]]
     examples: Any = [type("E", (), {"gold": gold}) for gold in golds]
-    answers = Answers("tag", "tags", ("O", "B-A", "I-A", "B-B"), "one", "encoder")
+    answers = TaskHead("tag", "tags", ("O", "B-A", "I-A", "B-B"), "one", "encoder")
     scores = TASKS["tag"].score(examples, [{"tags": tags} for tags in said], answers)
     # one right of three said, of three true
     assert scores == pytest.approx({"f1": 1 / 3, "precision": 1 / 3, "recall": 1 / 3, "accuracy": 3 / 6})
@@ -138,13 +139,14 @@ def test_rows_hold_every_example_once_and_are_filled_up_to_the_longest(lengths: 
 
 def test_examples_of_a_row_do_not_see_each_other() -> None:
     examples = [encode_texts(tokenizer(), (text,), length=64) for text in ("The quick fox", "a", "lazy dog")]
-    answers = Answers("classify", "label", ("a", "b"), "one", "encoder")
-    laid = lay(examples, answers)
-    batch: Batch = laid.batch
-    assert len(batch.tokens) == 1 and sorted(laid.owner.tolist()) == [0, 1, 2]
+    answers = TaskHead("classify", "label", ("a", "b"), "one", "encoder")
+    packed = pack([example.sample(answers) for example in examples])
+    batch: Batch = packed.batch
+    owners = [owner for owner, _, _ in packed.places["label", "classify"]]
+    assert len(batch.tokens) == 1 and sorted(owners) == [0, 1, 2]
     (target,) = batch.targets
-    for at, owner in zip(np.asarray(target.at).tolist(), laid.owner.tolist(), strict=True):
-        own = batch.tokens[0, at : at + len(examples[owner])]
+    for (at, last), owner in zip(np.asarray(target.at).tolist(), owners, strict=True):
+        own = batch.tokens[0, at : last + 1]
         assert own.tolist() == examples[owner].tokens.tolist()
         assert batch.layout.position[0, at] == 0
     assert len(np.unique(batch.layout.document[0][batch.layout.real[0]])) == 3
@@ -153,5 +155,5 @@ def test_examples_of_a_row_do_not_see_each_other() -> None:
 def test_the_longer_of_two_texts_is_cut() -> None:
     own = tokenizer()
     encoded = encode_texts(own, ("a", "the dog " * 40), length=32)
-    assert len(encoded) == 32 and encoded.cut == len(own.encode("a")) + len(own.encode("the dog " * 40)) + 3 - 32
+    assert len(encoded.tokens) == 32 and encoded.cut == len(own.encode("a")) + len(own.encode("the dog " * 40)) + 3 - 32
     assert encoded.tokens[1] == own.encode("a")[0] and encoded.segments.tolist()[-1] == 1

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from bothways.cli.show import Json, load, print_json
 from bothways.terminal import say
+
+if TYPE_CHECKING:
+    from bothways.inference.decoding.options import Options
 
 Run = Annotated[Path, typer.Argument(help="A run's folder, a Hugging Face folder, or a name of its hub.")]
 Texts = Annotated[list[str], typer.Argument(metavar="TEXT", help="One or more texts, each in quotes.")]
@@ -82,11 +88,16 @@ def generate(
         float, typer.Option(help="Choose among the likeliest tokens that hold this share together.")
     ] = 1.0,
     seed: Seed = 0,
-    beams: Annotated[
-        int | None, typer.Option(min=1, help="Draw nothing; look for the likeliest text with so many candidates.")
+    num_beams: Annotated[
+        int | None, typer.Option(min=1, help="Sample nothing; look for the likeliest text with so many candidates.")
     ] = None,
     length_penalty: Annotated[float, typer.Option(help="Of beams: 0 is for short texts, 1 for long ones.")] = 0.6,
-    no_repeat: Annotated[int | None, typer.Option(min=1, help="Write no run of so many tokens twice.")] = None,
+    no_repeat_ngram_size: Annotated[
+        int | None, typer.Option(min=1, help="Write no run of so many tokens twice.")
+    ] = None,
+    eos_token_id: Annotated[
+        int | None, typer.Option(min=0, help="The token that ends a text; left out, those that the model's files name.")
+    ] = None,
     steps: Steps = None,
     order: Order = "confidence",
     special_tokens: Annotated[
@@ -95,25 +106,58 @@ def generate(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Continue texts, in the way that the objective taught."""
-    written = load(run).generate(
-        texts,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-        beams=beams,
-        length_penalty=length_penalty,
-        no_repeat=no_repeat,
-        steps=steps,
-        order=order,
-        special_tokens=special_tokens,
-    )
+    """Continue texts, in the way that the objective taught; one text on a terminal is shown while it grows."""
+    model = load(run)
+    options: Options = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "seed": seed,
+        "num_beams": num_beams,
+        "length_penalty": length_penalty,
+        "no_repeat_ngram_size": no_repeat_ngram_size,
+        "eos_token_id": eos_token_id,
+        "steps": steps,
+        "order": order,
+        "special_tokens": special_tokens,
+    }
+    if len(texts) == 1 and not json and sys.stdout.isatty() and "backward" not in model.engine.trained.decoding:
+        show_parts(itertools.chain(texts, model.stream(texts[0], **options)))
+        return None
+    written = model.generate(texts, **options)
     if json:
-        return print_json([{"prompt": text, "text": whole} for text, whole in zip(texts, written, strict=True)])
-    say("\n\n".join(written))
+        return print_json([{"prompt": text, **asdict(one)} for text, one in zip(texts, written, strict=True)])
+    say("\n\n".join(one.full_text for one in written))
     return None
+
+
+def chat(
+    run: Run,
+    question: Annotated[str | None, typer.Argument(help="Left out, every line of the input is one.")] = None,
+    system: Annotated[str | None, typer.Option(help="What the model is told before.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an answer, at most.")] = 512,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token every time.")] = 1.0,
+    seed: Seed = 0,
+) -> None:
+    """Talk with a model that has a chat template: one question and answer, or until the input ends."""
+    model = load(run)
+    messages = [] if system is None else [{"role": "system", "content": system}]
+    for asked in sys.stdin if question is None else [question]:
+        messages.append({"role": "user", "content": asked.rstrip("\n")})
+        parts = model.stream_chat(messages, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+        messages.append({"role": "assistant", "content": show_parts(parts)})
+
+
+def show_parts(parts: Iterable[str]) -> str:
+    """Shows a text while it is generated, and returns it."""
+    shown = ""
+    for part in parts:
+        typer.echo(part, nl=False)
+        sys.stdout.flush()
+        shown += part
+    typer.echo()
+    return shown
 
 
 def score(

@@ -29,7 +29,7 @@ def objectives(json: Json = False) -> None:
     for record in records:
         faces = " and ".join(f"{face}/" for face in record["faces"]) or "no face of its own, through Bothways only"
         table.add_row(bold(record["name"]), record["summary"])
-        table.add_row("", dim(f"{record['paper']}\ngives {faces}; needs {record['needs']}"))
+        table.add_row("", dim(f"{record['paper']}\ngives {faces}; needs {record['needs']}; {record['pairs']}"))
     draw(table, wrap=True)
     example = next(record for record in records if record["name"] == "mlm")
     arguments = ", ".join(f"{key}={value}" for key, value in example["arguments"].items() if value is not None)

@@ -21,6 +21,7 @@ Column = Annotated[
     typer.Option(metavar="ROLE=COLUMN", help="Which column is which, if its name does not tell; may be repeated."),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out, count and list records that are wrong.")]
+Code = Annotated[list[Path], typer.Option("--code", help="A Python file with tasks of your own; may be repeated.")]
 LISTED = 10  # bad records
 TOLD = ("examples", "best", "test", "tags", "majority", "warnings", "truncated", "skipped")
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
@@ -28,7 +29,7 @@ Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its mode
 
 @from_record(
     "bothways.training.finetuning:FinetuneConfig",
-    *("task", "train", "dev", "test", "out", "skip_bad", "epochs"),
+    *("task", "train", "dev", "test", "out", "code", "skip_bad", "epochs"),
     model="",
 )
 def finetune(
@@ -146,16 +147,13 @@ class FinetuneDisplay:
 
 
 def _columns(texts: list[str]) -> dict[str, str]:
-    from bothways.errors import UsageError, unknown
-    from bothways.tasks.records import NAMES
+    from bothways.errors import UsageError
 
     found = {}
     for text in texts:
         role, equals, name = text.partition("=")
         if not equals or not name:
             raise UsageError(f"--column expects ROLE=COLUMN, as in label=stars; got {text!r}")
-        if role not in NAMES:
-            raise unknown("role of a column", role, NAMES)
         found[role] = name
     return found
 

@@ -49,7 +49,7 @@ class HashedFile:
             rest = rest[room:]
 
     def finish(self) -> File:
-        """Makes it durable and says what it holds."""
+        """Makes it durable and tells what it holds."""
         self._stream.flush()
         os.fsync(self._stream.fileno())
         self._stream.close()
@@ -108,11 +108,11 @@ class CheckedFile:
 
     def _check(self, block: int) -> None:
         start = block * BLOCK
-        said = self._file.blocks[block]
+        expected = self._file.blocks[block]
         found = hashlib.sha256(self._content[start : start + BLOCK].tobytes()).hexdigest()
-        if found != said:
+        if found != expected:
             stop = min(start + BLOCK, self._file.size)
-            raise self._damaged(f"SHA-256 {said[:12]} over bytes {start} to {stop}", found[:12])
+            raise self._damaged(f"SHA-256 {expected[:12]} over bytes {start} to {stop}", found[:12])
         self._checked[block] = True
 
     def _damaged(self, expected: str, got: str) -> DataError:

@@ -134,7 +134,7 @@ class Manifest(_Record):
             )
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            version, said = content["manifest"]["version"], content["fingerprint"]
+            version, expected = content["manifest"]["version"], content["fingerprint"]
             if version != VERSION:
                 raise DataError(f"{path}: expected shards of version {VERSION}, got version {version}. {again}")
             manifest = cls.model_validate(content["manifest"])
@@ -144,6 +144,8 @@ class Manifest(_Record):
             raise DataError(
                 f"{path}: expected the index of a folder of shards, got: {str(error).splitlines()[0]}. {again}"
             ) from error
-        if said != manifest.fingerprint:
-            raise DataError(f"{path}: expected fingerprint {said}, got {manifest.fingerprint}: it is damaged. {again}")
+        if expected != manifest.fingerprint:
+            raise DataError(
+                f"{path}: expected fingerprint {expected}, got {manifest.fingerprint}: it is damaged. {again}"
+            )
         return manifest

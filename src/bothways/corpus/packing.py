@@ -67,15 +67,16 @@ class Packing:
     def row(self, index: int, epoch: int) -> Row:
         """Whole pairs, padded to the length of a row."""
         mine = self._deal(epoch)[self._places[self._bounds[index] : self._bounds[index + 1]]]
-        laid = [self._lay(part) for part in mine.tolist()]
-        tokens, starts, language = (np.concatenate(column) for column in zip(*laid, strict=True))
+        pairs = [self._pair_of(part) for part in mine.tolist()]
+        tokens, starts, language, part = (np.concatenate(column) for column in zip(*pairs, strict=True))
         missing = self._length - len(tokens)
-        document = np.repeat(np.arange(len(laid), dtype=np.int32), [len(one) for one, _, _ in laid])
+        document = np.repeat(np.arange(len(pairs), dtype=np.int32), [len(one) for one, *_ in pairs])
         return Row(
             tokens=np.pad(tokens, (0, missing), constant_values=self._vocabulary.pad),
             document=np.concatenate([document, -1 - np.arange(missing, dtype=np.int32)]),
             word_starts=np.pad(starts, (0, missing), constant_values=True),
             language=np.pad(language, (0, missing)),
+            part=np.pad(part, (0, missing)),
         )
 
     def _share(self, side: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,8 +95,8 @@ class Packing:
             self._deals[epoch] = order[np.argsort(-self._lengths[order], kind="stable")]
         return self._deals[epoch]
 
-    def _lay(self, part: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Tokens, word starts and languages of `[CLS] a [SEP] b [SEP]`."""
+    def _pair_of(self, part: int) -> tuple[np.ndarray, ...]:
+        """Tokens, word starts, languages and parts of `[CLS] a [SEP] b [SEP]`."""
         pair = self._pair[part]
         start, first = self._table.starts[pair] + 1, self._table.first[pair] - 1
         a, b, c, d = (int(place) for place in self._sides[part])
@@ -105,7 +106,8 @@ class Packing:
         tokens = np.concatenate([[cls], one, [sep], two, [sep]]).astype(np.int32)
         starts = np.concatenate([[True], one_starts, [True], two_starts, [True]])
         starts[[1, len(one) + 2]] = True  # a word that a cut parts begins anew
-        return tokens, starts, np.repeat(self._table.language[pair], [len(one) + 2, len(two) + 1]).astype(np.int32)
+        side = np.repeat(np.arange(2, dtype=np.int32), [len(one) + 2, len(two) + 1])
+        return tokens, starts, self._table.language[pair][side].astype(np.int32), side
 
 
 def best_fit(lengths: Sequence[int], room: int) -> np.ndarray:

@@ -48,7 +48,7 @@ def prepare(
         out: the folder to make. One that holds the same preparation already is left as it is.
         pairs: `en-fr=PATH`, files of pairs in two languages.
         overwrite: replace another preparation.
-        report: told a line now and then.
+        report: called with a line now and then.
 
     Raises:
         UsageError: a source or an option that cannot be, or `out` holds something else.
@@ -108,20 +108,20 @@ class _Job:
             return tokenizer
         self.report(f"adding up to {self.options.extend} tokens to a tokenizer of {tokenizer.vocabulary.size}")
         extended = extend_tokenizer(tokenizer, self._sample().texts, count=self.options.extend)
-        self._check_filled(extended, asked=tokenizer.vocabulary.size + self.options.extend)
+        self._check_filled(extended, wanted=tokenizer.vocabulary.size + self.options.extend)
         return extended
 
     def _train(self) -> Tokenizer:
         kind, size, sample = self.options.kind, self.options.vocabulary, self._sample()
         self.report(f"training a tokenizer ({kind}, {size} tokens) on {_mb(sample.bytes)}")
         tokenizer = train_tokenizer(sample.texts, kind=kind, size=size)
-        self._check_filled(tokenizer, asked=size)
+        self._check_filled(tokenizer, wanted=size)
         return tokenizer
 
-    def _check_filled(self, tokenizer: Tokenizer, *, asked: int) -> None:
-        if (size := tokenizer.vocabulary.size) < asked:
+    def _check_filled(self, tokenizer: Tokenizer, *, wanted: int) -> None:
+        if (size := tokenizer.vocabulary.size) < wanted:
             self.report(
-                f"warning: asked for a vocabulary of {asked:,} tokens, got {size:,}: the text has no more to fill it "
+                f"warning: asked for a vocabulary of {wanted:,} tokens, got {size:,}: the text has no more to fill it "
                 "with. Models are built for what there is; add text for more"
             )
 
@@ -202,8 +202,8 @@ class _Job:
 
 def _empty(counts: Sequence[SourceCount]) -> DataError:
     reasons = {"read": "documents", "double": "duplicates", "excluded": "excluded", "bad": "skipped"}
-    told = ", ".join(f"{sum(getattr(count, field) for count in counts)} {name}" for name, field in reasons.items())
-    return DataError(f"expected documents, found none that can be used: {told}. Name sources that hold text.")
+    counted = ", ".join(f"{sum(getattr(count, field) for count in counts)} {name}" for name, field in reasons.items())
+    return DataError(f"expected documents, found none that can be used: {counted}. Name sources that hold text.")
 
 
 def _check(train: int, validation: int, options: PrepareOptions) -> None:

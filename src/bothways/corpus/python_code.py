@@ -1,4 +1,4 @@
-"""Code that every Python brings along: the standard library's functions, with what is said of them and without.
+"""Code that every Python brings along: the standard library's functions, with their descriptions and without.
 
 After CodeSearchNet (Husain et al. 2019, section 2.1), from which CodeBERT is trained: of a documented function the
 first paragraph of its docstring, and its source without the docstring; functions of fewer than three lines and names
@@ -24,13 +24,13 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def described() -> tuple[tuple[str, str], ...]:
-    """(what is said of it, function), in the order of the files' names and of their lines."""
-    return tuple((said, code) for said, code in _functions() if said)
+    """(its description, function), in the order of the files' names and of their lines."""
+    return tuple((description, code) for description, code in _functions() if description)
 
 
 def undescribed() -> tuple[str, ...]:
-    """The functions of which nothing is said, in the same order."""
-    return tuple(code for said, code in _functions() if not said)
+    """The functions without a description, in the same order."""
+    return tuple(code for description, code in _functions() if not description)
 
 
 @cache
@@ -39,14 +39,14 @@ def _functions() -> tuple[tuple[str, str], ...]:
 
 
 def functions(source: str, tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """(what is said of it, function) for those of one module; nothing is said of some."""
+    """(its description, function) for those of one module; empty for some."""
     lines = source.split("\n")
     for node in _outermost(tree.body):
         code = _code(node, lines)
         if node.name.startswith("__") or "test" in node.name.lower() or len(code.splitlines()) < _FEWEST_LINES:
             continue
-        said = docstring(node).split("\n\n")[0].strip()
-        yield (said if len(said.split()) >= _FEWEST_WORDS else ""), code
+        description = docstring(node).split("\n\n")[0].strip()
+        yield (description if len(description.split()) >= _FEWEST_WORDS else ""), code
 
 
 def _outermost(body: Sequence[ast.AST]) -> Iterator[Function]:

@@ -74,15 +74,15 @@ def _prose(text: str) -> str:
 
 
 def _module(path: Path, root: Path) -> str:
-    """The document of one module; empty when it does not parse or says nothing."""
+    """The document of one module; empty when it does not parse or has no documentation."""
     found = _read(path)
     if found is None:
         return ""
     source, tree = found
     name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-    said = sorted([*_docstrings(tree.body, ""), *_comments(source)])
+    texts = sorted([*_docstrings(tree.body, ""), *_comments(source)])
     heading = f"{name}\n{docstring(tree)}".strip()
-    return "\n\n".join([heading, *(text for _, text in said)]) if said or heading != name else ""
+    return "\n\n".join([heading, *(text for _, text in texts)]) if texts or heading != name else ""
 
 
 def _parse(source: str) -> ast.Module:
@@ -104,7 +104,7 @@ def _docstrings(body: Sequence[ast.AST], prefix: str) -> Iterator[tuple[int, str
 
 
 def docstring(node: ast.Module | Definition) -> str:
-    """What a module, class or function says of itself, as prose; empty when it says nothing."""
+    """What a module, class or function documents about itself, as prose; empty when it does not."""
     return _prose(ast.get_docstring(node, clean=False) or "")
 
 

@@ -76,9 +76,9 @@ class Rows:
             return self._pairs.row(row - self._windows, epoch)
         shift = 0 if self.seed is None else _plan(self.seed, epoch, len(self), self._window)[0]
         start = row * self._window
-        return self._lay(*self._ring.read(shift + start, min(self._window, self._ring.token_count - start)))
+        return self._row(*self._ring.read(shift + start, min(self._window, self._ring.token_count - start)))
 
-    def _lay(self, window: np.ndarray, starts: np.ndarray, language: np.ndarray | None) -> Row:
+    def _row(self, window: np.ndarray, starts: np.ndarray, language: np.ndarray | None) -> Row:
         """[CLS] (unless the window brings one), the window, padding."""
         cls = self._vocabulary.cls
         first = 0 if window[0] == cls else 1

@@ -111,6 +111,11 @@ class Stream:
     def __repr__(self) -> str:
         return f"{self.name}: {self.documents:,} documents, {self.token_count:,} tokens"
 
+    @property
+    def bytes_a_prediction(self) -> float:
+        """Bytes of text for each token that a causal model predicts: all but [CLS]."""
+        return self.bytes / (self.token_count - self.documents)
+
     @cached_property
     def table(self) -> Table | None:
         """Its documents by language, where languages were named.

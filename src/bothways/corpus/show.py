@@ -30,7 +30,8 @@ def _documents(row: Row, tokenizer: Tokenizer, languages: Sequence[str]) -> list
         tokens = zip(_spelled(tokenizer, row.tokens[mine]), row.word_starts[mine], strict=True)
         text = "".join(("|" if start else "·") + token for token, start in tokens)
         named = "" if row.language is None else f" ({_spoken(row.language[mine], languages)})"
-        lines.append(f"  document {document}{named}, positions 0-{position[mine][-1]}: {text}")
+        target = "" if row.part is None else f", target from {position[mine][row.part[mine] > 0][0]}"
+        lines.append(f"  document {document}{named}, positions 0-{position[mine][-1]}{target}: {text}")
     padding = int((row.document < 0).sum())
     return [*lines, f"  padding: {padding}"] if padding else lines
 

@@ -1,6 +1,6 @@
 """Where documents come from: a file, a folder, or what the interpreter brings along, each with a weight.
 
-A source may say its language, or hold pairs in two; then all sources do.
+A source may name its language, or hold pairs in two; then all sources do.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ BUILT_IN: dict[str, tuple[Source, ...]] = {
         Source("python-code alone", 1.0, languages=python_code.LANGUAGES[1:], make=python_code.undescribed),
     ),
 }
-"""What every Python brings along: its documentation; its functions, with what is said of them, and without."""
+"""What every Python brings along: its documentation; its functions, with their descriptions, and without."""
 
 
 def find_sources(texts: Sequence[str], pairs: Sequence[str] = ()) -> tuple[Source, ...]:
@@ -116,16 +116,16 @@ def _is_shown(file: Path, folder: Path) -> bool:
 
 def _weighed(text: str) -> tuple[str, float]:
     """What stands before the weight, and the weight; a name that is there as it stands has none."""
-    place, equals, said = text.rpartition("=")
+    place, equals, weight = text.rpartition("=")
     if not equals or Path(text).exists():
         return text, 1.0
-    if not re.fullmatch(r"\d+(\.\d+)?", said):
+    if not re.fullmatch(r"\d+(\.\d+)?", weight):
         if re.fullmatch(_LANGUAGE, text.partition("=")[0]):
             return text, 1.0
-        raise UsageError(f"{text}: expected a weight of more than 0 and at most 100 after '=', got {said!r}")
-    if not 0 < float(said) <= 100:
-        raise UsageError(f"{text}: expected a weight of more than 0 and at most 100 after '=', got {said!r}")
-    return place, float(said)
+        raise UsageError(f"{text}: expected a weight of more than 0 and at most 100 after '=', got {weight!r}")
+    if not 0 < float(weight) <= 100:
+        raise UsageError(f"{text}: expected a weight of more than 0 and at most 100 after '=', got {weight!r}")
+    return place, float(weight)
 
 
 def _find(text: str) -> tuple[Source, ...]:

@@ -19,8 +19,8 @@ Stream = tuple[np.ndarray, np.ndarray, np.ndarray]
 def by_shape(tokenizer: Tokenizer, texts: Sequence[str]) -> Stream:
     """Words as the tokenizer's tokens show them: by white space, kind of character, and single ideographs."""
     tokens, lengths = tokenizer.encode_flat(texts)
-    laid, _ = _with_specials(tokenizer, tokens, lengths)
-    return laid, tokenizer.word_starts(laid), lengths + 2
+    framed, _ = _with_specials(tokenizer, tokens, lengths)
+    return framed, tokenizer.word_starts(framed), lengths + 2
 
 
 def by_jieba(tokenizer: Tokenizer, texts: Sequence[str]) -> Stream:
@@ -34,10 +34,10 @@ def by_jieba(tokenizer: Tokenizer, texts: Sequence[str]) -> Stream:
         starts.append(first & jieba_starts(text)[places])
     lengths = np.array([len(spans) for _, spans in found], dtype=np.int64)
     tokens = np.concatenate([np.empty(0, np.int32), *(tokens for tokens, _ in found)])
-    laid, at = _with_specials(tokenizer, tokens, lengths)
-    words = np.ones(len(laid), dtype=bool)
+    framed, at = _with_specials(tokenizer, tokens, lengths)
+    words = np.ones(len(framed), dtype=bool)
     words[at] = np.concatenate([np.empty(0, bool), *starts])
-    return laid, words, lengths + 2
+    return framed, words, lengths + 2
 
 
 LAYS: dict[str, Callable[[Tokenizer, Sequence[str]], Stream]] = {"spaces": by_shape, "jieba": by_jieba}
@@ -63,8 +63,8 @@ def _with_specials(tokenizer: Tokenizer, tokens: np.ndarray, lengths: np.ndarray
     vocabulary = tokenizer.vocabulary
     at = np.arange(len(tokens)) + 1 + 2 * np.repeat(np.arange(len(lengths)), lengths)
     ends = np.cumsum(lengths + 2)
-    laid = np.empty(len(tokens) + 2 * len(lengths), dtype=np.int32)
-    laid[at] = tokens
-    laid[ends - lengths - 2] = vocabulary.cls
-    laid[ends - 1] = vocabulary.sep
-    return laid, at
+    framed = np.empty(len(tokens) + 2 * len(lengths), dtype=np.int32)
+    framed[at] = tokens
+    framed[ends - lengths - 2] = vocabulary.cls
+    framed[ends - 1] = vocabulary.sep
+    return framed, at

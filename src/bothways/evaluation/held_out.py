@@ -1,4 +1,4 @@
-"""Bits per byte of documents that were held out, whatever tokens a model cuts them into; and what counting needs.
+"""Bits per byte of documents that were held out, whatever tokens a model cuts them into; n-gram baselines beside it.
 
 Paid for is every token of a document but its [CLS], the [SEP] that ends it too, as in training and in comparisons.
 
@@ -7,7 +7,6 @@ Letters: N documents.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from bothways.errors import DataError
 from bothways.evaluation.probes import Probe
 from bothways.inference.language_model import LanguageModel
 from bothways.inference.score import score
+from bothways.training.evaluate import NATS_IN_A_BIT
 
 NAME = "bits per byte"
 FEWEST = 2
@@ -66,10 +66,10 @@ class HeldOut:
         """Of the nats [M] that the documents of these numbers cost."""
         size = np.array([len(self.texts[i].encode()) for i in item], dtype=np.float64)
         left_out = self.left_out + len(self.texts) - len(item)
-        return Probe(NAME, item, nats / math.log(2), np.full(len(size), ""), weight=size, left_out=left_out)
+        return Probe(NAME, item, nats / NATS_IN_A_BIT, np.full(len(size), ""), weight=size, left_out=left_out)
 
     def counting(self) -> dict[str, Probe]:
-        """What n-grams need that are counted on the shards' training text."""
+        """Of n-grams that are counted on the shards' training text."""
         train, _ = self.shards.train.read(0, self.shards.train.token_count)
         grams = NGrams.count(train, self.shards.vocabulary)
         whole, owner = np.concatenate(self.rows), np.repeat(np.arange(len(self.rows)), [len(row) for row in self.rows])
@@ -81,7 +81,7 @@ class HeldOut:
 
 def bits_per_byte(loaded: LanguageModel, held_out: HeldOut) -> Iterator[Probe]:
     """Of a model that was taught to read from left to right; longer documents than it reads are read in parts.
-    Documents with a token that is unknown to its own tokenizer are left out: it need not say what stands there.
+    Documents with a token that is unknown to its own tokenizer are left out: it need not predict them.
 
     Raises:
         DataError: too few are left.

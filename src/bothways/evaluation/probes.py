@@ -1,4 +1,4 @@
-"""What a model knows without being taught to say it: minimal pairs, facts with a hole, words that people find alike.
+"""What a model knows without being taught to answer: minimal pairs, facts with a hole, words that people find alike.
 
 Letters: N items.
 """
@@ -16,11 +16,12 @@ import numpy as np
 from bothways.corpus.fields import number_field, text_field
 from bothways.corpus.records import read_records
 from bothways.errors import DataError, ModelError
-from bothways.evaluation.significance import Estimate, estimate
 from bothways.inference.language_model import LanguageModel
+from bothways.statistics import Estimate, estimate
 
 GOOD, BAD = ("good", "sentence_good"), ("bad", "sentence_bad")  # the latter is how BLiMP is published
 PARADIGM, PHENOMENON = ("paradigm", "UID"), ("phenomenon", "linguistics_term")
+CAUSAL, PSEUDO_LIKELIHOOD = "left to right", "hidden one by one"
 MASK = re.compile(re.escape("[MASK]") + "|<mask>")
 FIRST = (1, 5)
 FEWEST = 3
@@ -37,7 +38,7 @@ class Probe:
     value  [N]: 0 wrong, 1 right, a half for a tie; of similarities the cosine; of text the bits it costs
     group  [N] the phenomenon or relation of each item
     template  [N] what each was made from; items of one are right or wrong together. None: each stands for itself
-    gold   [N] what people said; None: the figure is the mean of the values
+    gold   [N] the judgement of people; None: the figure is the mean of the values
     weight [N] None: an item is one; else the figure is the sum of the values by that of the weights
     left_out  how many
     """
@@ -123,33 +124,45 @@ class Records:
 
 
 def minimal_pairs(loaded: LanguageModel, records: Records) -> Iterator[Probe]:
-    """Is the good sentence the likelier one, by each way of scoring that the model was taught? A tie is a half (BLiMP,
-    Warstadt et al. 2020; Salazar et al. 2020). The sum favours the shorter sentence, so the mean of a token is asked
-    too (Lau et al. 2017, MeanLP): a model that learned nothing is near a half by that.
+    """Is the good sentence of two the likelier one? See `judged_pairs`.
 
     Raises:
         DataError: no pair that the tokenizer can represent.
     """
-    sides = [records.texts(*names) for names in (GOOD, BAD)]
-    trained = loaded.engine.trained
-    ways = {"left to right": "causal"} if "decoder" in trained.faces else {}
-    ways |= {"hidden one by one": "pseudo"} if trained.hidden is not None else {}
-    if not ways:
-        return
-    lengths = np.stack([_lengths(loaded, side) for side in sides])  # [2, pairs]
-    item = np.flatnonzero((lengths > 0).all(0))
+    good, bad = (records.texts(*names) for names in (GOOD, BAD))
+    item, found = judged_pairs(loaded, good, bad)
     if not len(item):
-        raise DataError(f"{records.path}: expected pairs that the tokenizer can represent, got none of {len(sides[0])}")
+        raise DataError(f"{records.path}: expected pairs that the tokenizer can represent, got none of {len(good)}")
     kept = records.at(item)
     group, template = kept.group(*PHENOMENON, *PARADIGM), kept.template(*PARADIGM)
-    left_out = len(sides[0]) - len(item)
-    for name, how in ways.items():
-        scores = loaded.score([side[i] for side in sides for i in item], how=how).reshape(2, -1)
-        for ahead, said in ((scores[0] - scores[1], name), (_a_token(scores, lengths[:, item]), f"{name}, a token")):
-            yield Probe(f"pairs, {said}", item, won(ahead), group, template=template, left_out=left_out)
+    for name, value in found.items():
+        yield Probe(f"pairs, {name}", item, value, group, template=template, left_out=len(good) - len(item))
 
 
-def won(ahead: np.ndarray) -> np.ndarray:
+def judged_pairs(
+    loaded: LanguageModel, good: Sequence[str], bad: Sequence[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Is the good sentence the likelier one, by each scoring that the model was taught? A tie is a half (BLiMP,
+    Warstadt et al. 2020; Salazar et al. 2020). The sum favours the shorter sentence, so the mean of a token is looked
+    at too (Lau et al. 2017, MeanLP): a model that learned nothing is near a half by that.
+
+    Returns:
+        [N] the numbers of the pairs that the tokenizer can represent, and {scoring: [N] 1, 0 or a half}.
+    """
+    trained = loaded.engine.trained
+    scorings = {CAUSAL: "causal"} if "decoder" in trained.faces else {}
+    scorings |= {PSEUDO_LIKELIHOOD: "pseudo"} if trained.hidden is not None else {}
+    lengths = np.stack([_lengths(loaded, side) for side in (good, bad)])  # [2, pairs]
+    item = np.flatnonzero((lengths > 0).all(0))
+    found: dict[str, np.ndarray] = {}
+    for name, how in scorings.items() if len(item) else ():
+        scores = loaded.score([side[i] for side in (good, bad) for i in item.tolist()], how=how).reshape(2, -1)
+        found[name] = _won(scores[0] - scores[1])
+        found[f"{name}, a token"] = _won(_a_token(scores, lengths[:, item]))
+    return item, found
+
+
+def _won(ahead: np.ndarray) -> np.ndarray:
     """[N] 1 where the good one is ahead, 0 where the bad one is, a half where neither; nan stays."""
     return np.where(np.isfinite(ahead), np.where(np.abs(ahead) <= ALIKE, 0.5, ahead > 0), np.nan)
 
@@ -191,10 +204,10 @@ def cloze(loaded: LanguageModel, records: Records) -> Iterator[Probe]:
     if not len(kept):
         raise DataError(f"{records.path}: expected answers of one token of the tokenizer, got none of {len(answers)}")
     found = loaded.fill([marked[i] for i in kept], top_k=max(FIRST))
-    said = [[guess.token.strip().lower() for guess in guesses] for (guesses,) in found]
+    guesses_of = [[guess.token.strip().lower() for guess in guesses] for (guesses,) in found]
     group, template = records.at(kept).group("part", "relation"), records.at(kept).template("relation")
     for first in FIRST:
-        right = [answers[i].strip().lower() in some[:first] for i, some in zip(kept, said, strict=True)]
+        right = [answers[i].strip().lower() in some[:first] for i, some in zip(kept, guesses_of, strict=True)]
         name = "facts, first guess" if first == 1 else f"facts, first {first} guesses"
         value, left_out = np.array(right, dtype=np.float64), int((~single).sum())
         yield Probe(name, kept, value, group, template=template, left_out=left_out)

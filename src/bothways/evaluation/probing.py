@@ -15,8 +15,8 @@ from bothways.corpus.ngrams import NAMES
 from bothways.errors import BothwaysError, ModelError, UsageError
 from bothways.evaluation.held_out import HeldOut, bits_per_byte
 from bothways.evaluation.probes import Probe, Records, cloze, minimal_pairs, similarity
-from bothways.evaluation.significance import estimate, holm, sign_test
 from bothways.inference.language_model import LanguageModel
+from bothways.statistics import estimate, holm, sign_test
 
 VERSION = 1
 SURE = 0.05  # p below it is more than chance
@@ -29,14 +29,14 @@ PROBES: dict[str, tuple[Callable[[Path], Any], Ask]] = {
     "words": (Records.read, similarity),
     "held-out": (HeldOut.read, bits_per_byte),
 }
-"""How each file is read, and asked about."""
+"""How each file is read, and how a model is probed with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """One model on one probe of a file, or on one group of its items; low and high end the 95 % interval.
 
-    templates  from which the items were made; 0 where nobody says
+    templates  from which the items were made; 0 where unknown
     """
 
     model: str
@@ -54,7 +54,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two models over the items that both were asked; low and high end the 95 % interval.
+    """Two models over the items that both have; low and high end the 95 % interval.
 
     p  two-sided, corrected for all differences of the command (Holm)
     """
@@ -72,13 +72,13 @@ class Difference:
 
     @property
     def chance(self) -> str:
-        """p, as it is told."""
+        """p as text."""
         return f"{self.p:.2g}" if self.p > 1e-300 else "< 1e-300"
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """What could not be asked, and why: a model about a file; a file of any model (""); a model about any file ("")."""
+    """What could not be measured, and why: a model with a file; a file with any model (""); a model with any ("")."""
 
     model: str
     file: str
@@ -90,7 +90,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """All that was found; `silent` holds who was not taught what a file asks: (model, file)."""
+    """All that was found; `silent` holds who was not taught what a file probes: (model, file)."""
 
     standings: Sequence[Standing]
     differences: Sequence[Difference]
@@ -120,7 +120,7 @@ class Probed:
 
 
 def probe(models: dict[str, LanguageModel], files: dict[str, Sequence[Path]]) -> Probed:
-    """Asks every model about every file; what cannot be read or asked is `failed`, and the others are reported.
+    """Probes every model with every file; what cannot be read or measured is `failed`, and the others are reported.
 
     Args:
         models: by name.
@@ -129,10 +129,10 @@ def probe(models: dict[str, LanguageModel], files: dict[str, Sequence[Path]]) ->
     Raises:
         DataError: nothing is left: no file can be read, or has anything that a tokenizer can represent.
         ModelError: nothing is left: models whose scores are no numbers.
-        UsageError: nothing to ask, or nothing that these models were taught.
+        UsageError: no file, or nothing that these models were taught.
     """
     if not any(files.values()):
-        raise UsageError(f"say what to ask: {', '.join(f'--{name} FILE' for name in PROBES)}")
+        raise UsageError(f"expected files to probe with: {', '.join(f'--{name} FILE' for name in PROBES)}")
     if named := [name for name in NAMES if name in models]:
         raise UsageError(f"{', '.join(named)}: n-grams have that name; call the model's folder something else")
     failed: list[Failed] = []
@@ -141,7 +141,7 @@ def probe(models: dict[str, LanguageModel], files: dict[str, Sequence[Path]]) ->
     if not any(found.values()):
         if failed:
             raise type(failed[0].error)(str(failed[0])) from failed[0].error
-        raise UsageError("these models were taught nothing that these files ask")
+        raise UsageError("these models were taught nothing that these files probe")
     for some, _ in asked:
         if isinstance(some, HeldOut):
             for gram, one in some.counting().items():
@@ -163,7 +163,7 @@ def probe(models: dict[str, LanguageModel], files: dict[str, Sequence[Path]]) ->
 
 
 def _read(files: dict[str, Sequence[Path]], failed: list[Failed]) -> Iterator[tuple[Any, Ask]]:
-    """The files that can be read, each with how it is asked about."""
+    """The files that can be read, each with its probe."""
     for name, paths in files.items():
         read, ask = PROBES[name]
         for path in paths:
@@ -176,7 +176,7 @@ def _read(files: dict[str, Sequence[Path]], failed: list[Failed]) -> Iterator[tu
 def _asked(
     model: str, loaded: LanguageModel, asked: Sequence[tuple[Any, Ask]], failed: list[Failed]
 ) -> Iterator[tuple[tuple[str, str], Probe]]:
-    """What a model got in the files that it can be asked about."""
+    """What a model got in the files that it can be probed with."""
     for some, ask in asked:
         try:
             for one in ask(loaded, some):
@@ -195,9 +195,9 @@ def _groups(one: Probe) -> list[str]:
 
 def _standing(model: str, file: str, whole: Probe, group: str | None) -> Standing:
     one = whole.of(group)
-    said = one.estimate
+    found = one.estimate
     templates = 0 if one.template is None else len(np.unique(one.template))
-    figures = said.figure, said.low, said.high
+    figures = found.figure, found.low, found.high
     return Standing(model, one.name, file, group, *figures, len(one.value), templates, one.ties, one.left_out)
 
 
@@ -221,8 +221,8 @@ def _shared(a: Probe, b: Probe) -> tuple[Probe, Probe]:
 
 
 def _difference(models: tuple[str, str], file: str, group: str | None, a: Probe, b: Probe) -> Difference:
-    said = estimate([a.value, b.value], a.gold, a.weight, a.template)
+    found = estimate([a.value, b.value], a.gold, a.weight, a.template)
     counted = a.gold is None and a.weight is None
     # The exact test knows no templates, and the interval's is no exact one: the more careful of both.
-    p = max(said.p, sign_test(a.value, b.value)) if counted else said.p
-    return Difference(*models, a.name, file, group, len(a.item), said.figure, said.low, said.high, p)
+    p = max(found.p, sign_test(a.value, b.value)) if counted else found.p
+    return Difference(*models, a.name, file, group, len(a.item), found.figure, found.low, found.high, p)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,11 +30,10 @@ def detect(engine: Engine, texts: Sequence[str]) -> list[list[Verdict]]:
         ModelError: the objective did not teach it.
     """
     engine.needs("detect")
-    head: Any = engine.model.heads["replaced"]
     rows, text_of = engine.rows(texts, closed=True)
     kept: dict[int, np.ndarray] = {}
-    for batch, states in engine.states(rows, face="encoder"):
-        chances = torch.sigmoid(head(states.float())).cpu().numpy()  # [B, T]
+    for batch, states in engine.read_all(rows, face="encoder"):
+        chances = torch.sigmoid(engine.logits(states.float(), "replaced")).cpu().numpy()  # [B, T]
         kept |= {number: chances[i, : len(rows[number])] for i, number in enumerate(batch.tolist())}
     found: list[list[Verdict]] = [[] for _ in texts]
     for number, row in enumerate(rows):

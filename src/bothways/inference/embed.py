@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from bothways.batch import Reads
 from bothways.inference.engine import Engine
-from bothways.model import SentenceModules, Trained
-from bothways.visibility import ordered
+from bothways.model import Abilities, SentenceModules
 
 STEPS: dict[Reads, Callable[[Tensor], Tensor]] = {
     "all sides": torch.zeros_like,
@@ -55,7 +54,7 @@ def _read(engine: Engine, texts: Sequence[str], modules: SentenceModules | None)
     return np.concatenate([_pooled(engine, texts, direction, modules) for direction in directions], axis=2)
 
 
-def reading(trained: Trained) -> Reads | None:
+def reading(trained: Abilities) -> Reads | None:
     """How a plain text is read by a model that was taught so; None: it was taught no way."""
     return next(iter(readings(trained)), None)
 
@@ -72,7 +71,7 @@ def one_reading(engine: Engine) -> Reads:
     return reads
 
 
-def readings(trained: Trained) -> tuple[Reads, ...]:
+def readings(trained: Abilities) -> tuple[Reads, ...]:
     """Every way that a model was taught to read a plain text; the best first."""
     ways: list[Reads] = ["all sides"] if trained.hidden is not None or "encoder" in trained.faces else []
     if "decoder" in trained.faces:
@@ -96,14 +95,12 @@ def _pooled(engine: Engine, texts: Sequence[str], reads: Reads, modules: Sentenc
         layout = replace(layout, step=STEPS[reads](layout.position))
         lengths = torch.tensor([len(rows[i]) for i in batch], device=engine.device)
         real = torch.arange(tokens.shape[1], device=engine.device) < lengths[:, None]  # [B, T]
-        plain = reads == "all sides" and bool(real.all()) and engine.model.rule is ordered
         found: list[Tensor] = []
 
         def keep(states: Tensor, real: Tensor = real, found: list[Tensor] = found) -> None:
             found.append(made.pool(states.float().masked_fill(~real[..., None], 0.0), real))
 
-        mask = None if plain else engine.model.rule.dense(layout)
-        states = engine.model.backbone(tokens, layout, mask, keep=keep if every else None)
+        states = engine.states(tokens, layout, keep=keep if every else None)
         if not every:
             keep(states)
         weights = lengths.cpu().numpy()[:, None, None]
@@ -113,7 +110,7 @@ def _pooled(engine: Engine, texts: Sequence[str], reads: Reads, modules: Sentenc
 
 
 class ScalarMix(nn.Module):
-    """A engine of all layers: gamma times their mean, weighted by softmax(weights), both learned (ELMo, Peters et al.
+    """A mix of all layers: gamma times their mean, weighted by softmax(weights), both learned (ELMo, Peters et al.
     2018, equation 1). At first the plain mean."""
 
     def __init__(self, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Texts in, states out: what filling, extending, scoring and embedding share.
+"""A model at work: whatever asks a model asks it here for hidden states and logits.
 
 Rows are sorted by length before they are put together, so that hardly any padding is computed; a row's answer does
 not depend on the company it is in.
@@ -9,7 +9,7 @@ Letters: B rows, T tokens, D width, N places, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bothways.errors import ModelError, UsageError
-from bothways.model import Cache, Model, SentenceModules, Trained
+from bothways.model import Abilities, Cache, Model, SentenceModules
 from bothways.text import Tokenizer
 from bothways.text.template import Tokens
-from bothways.visibility import Layout, ordered
+from bothways.visibility import Layout, Visibility, ordered
 
 TOKENS_AT_ONCE = 1024  # on a CPU, where larger batches fall out of the cache: 4096 is a quarter slower in float32
 LOGITS_AT_ONCE = 2**24  # 64 MiB in float32
@@ -42,14 +42,15 @@ class Engine:
 
     model: Model
     tokenizer: Tokenizer
-    trained: Trained
+    trained: Abilities
     sentence: SentenceModules | None = None
 
     @property
     def about(self) -> str:
         """In a few words, for whoever prints it."""
         config, trained = self.model.config, self.trained
-        kind = trained.answers.task if trained.answers else " and ".join(trained.faces) or f"body, {trained.reads}"
+        tasks = ", ".join(head.task for head in trained.heads.values())
+        kind = tasks or " and ".join(trained.faces) or f"body, {trained.reads}"
         size = sum(parameter.numel() for parameter in self.model.parameters()) / 1e6
         what = f"{config.layers} layers of {config.width}, {size:.1f} million weights, {config.vocabulary} tokens"
         return f"{kind}: {what}, {config.length} read at once; {self.model.table.dtype} on {self.device}"
@@ -97,13 +98,13 @@ class Engine:
         return bool(self.trained.objective)
 
     def silent(self, ends: Collection[int] = ()) -> Tensor:
-        """The tokens that are not said in a text: the special ones but those that end it, and those that the tokenizer
-        does not know."""
+        """The tokens that are never generated: the special ones but those that end a text, and those that the
+        tokenizer does not know."""
         return self._without(self.tokenizer.vocabulary.special - {*ends})
 
     def silent_onwards(self, ends: Collection[int]) -> Tensor:
-        """The same while a text goes on. A model of others may then say its special tokens, as transformers lets it;
-        they are left out of what is written."""
+        """The same while a text goes on. A model of others may then generate its special tokens, as transformers lets
+        it; they are left out of the text."""
         return self.silent(ends) if self.pretrained_here else self._without(())
 
     def _without(self, special: Collection[int]) -> Tensor:
@@ -139,11 +140,38 @@ class Engine:
                 owner.append(number)
         return rows, np.array(owner, dtype=np.int64)
 
-    def states_after(self, cache: Cache, tokens: Tensor, layout: Layout) -> Tensor:
-        """The states [B, T, D] of tokens [B, T] that see what is in the cache, to which they are added."""
-        known = cache.grow(layout)
-        states: Tensor = self.model.backbone(tokens, layout, self.model.rule.dense(layout, known), cache=cache)
+    @torch.inference_mode()
+    def states(
+        self,
+        tokens: Tensor,
+        layout: Layout,
+        *,
+        rule: Visibility | None = None,
+        cache: Cache | None = None,
+        at: Tensor | None = None,
+        keep: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        """The hidden states [B, T, D] of tokens [B, T], or at places `at` [N] of the flat batch alone, [N, D].
+
+        Args:
+            rule: who sees whom; None: as the model was trained.
+            cache: the tokens stand behind its last B sequences, see them, and are added to them.
+            keep: is handed the states after the embeddings and after every block.
+        """
+        rule = rule or self.model.rule
+        mask = None
+        if cache is not None:
+            mask = rule.dense(layout, cache.grow(layout))
+        elif rule is not ordered or not _all_see_all(layout):
+            mask = rule.dense(layout)
+        states: Tensor = self.model.backbone(tokens, layout, mask, cache=cache, at=at, keep=keep)
         return states
+
+    @torch.inference_mode()
+    def logits(self, states: Tensor, head: str = "words") -> Tensor:
+        """What a head makes of states [..., D]: of the words, [..., V], float32."""
+        found: Tensor = self.model.logits(states) if head == "words" else self.model.heads[head](states)
+        return found.float()
 
     def inside(self, row: np.ndarray) -> np.ndarray:
         """The places of a closed row where its text stands."""
@@ -170,7 +198,7 @@ class Engine:
         before, after = self.around(closed=closed)
         return np.array([*before, *tokens, *after] or self.tokenizer.nothing, dtype=np.int64)
 
-    def states(self, rows: Sequence[np.ndarray], *, face: str) -> Iterator[tuple[np.ndarray, Tensor]]:
+    def read_all(self, rows: Sequence[np.ndarray], *, face: str) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Batches of (numbers of the rows [B], their states [B, T, D]), rows of like length together.
 
         face  "encoder": all see all; "decoder": every token sees those before it
@@ -178,16 +206,15 @@ class Engine:
         for batch in self.batches([len(row) for row in rows]):
             yield batch, self.read([rows[i] for i in batch], face=face)
 
-    @torch.inference_mode()
     def read(self, rows: Sequence[np.ndarray], *, face: str, places: np.ndarray | None = None) -> Tensor:
         """The states [B, T, D] of one batch of rows; or of one place of each, `places` [B]: [B, D], which is faster."""
         tokens, layout = self.lay(rows, face=face)
-        plain = face == "encoder" and len({len(row) for row in rows}) == 1 and self.model.rule is ordered
-        at = None
-        if places is not None:
-            at = torch.from_numpy(np.arange(len(rows)) * tokens.shape[1] + places).to(self.device)
-        states: Tensor = self.model.backbone(tokens, layout, None if plain else self.model.rule.dense(layout), at=at)
-        return states
+        at = None if places is None else self.flat(tokens, places)
+        return self.states(tokens, layout, at=at)
+
+    def flat(self, tokens: Tensor, places: Sequence[int] | np.ndarray) -> Tensor:
+        """One place [B] of each row of tokens [B, T], counted through the flat batch."""
+        return torch.from_numpy(np.arange(len(tokens)) * tokens.shape[1] + np.asarray(places)).to(self.device)
 
     def lay(self, rows: Sequence[np.ndarray], *, face: str, left: bool = False) -> tuple[Tensor, Layout]:
         """Rows of unequal length as tokens [B, T] and a layout; the padding is at the end, or at the `left`."""
@@ -213,7 +240,7 @@ class Engine:
         chunk = max(1, LOGITS_AT_ONCE // self.model.config.vocabulary)
         found = []
         for some, label in zip(hidden.split(chunk), answers.split(chunk), strict=True):
-            found.append(-F.cross_entropy(self.model.logits(some).float(), label, reduction="none"))
+            found.append(-F.cross_entropy(self.logits(some), label, reduction="none"))
         return torch.cat(found).cpu().numpy()
 
     def batches(self, lengths: Sequence[int]) -> Iterator[np.ndarray]:
@@ -225,3 +252,9 @@ class Engine:
             stop = start + max(1, tokens // max(1, lengths[order[start]]))
             yield order[start:stop]
             start = stop
+
+
+def _all_see_all(layout: Layout) -> bool:
+    """Whether no row has padding, steps, groups, or a token that is hidden."""
+    alike = (layout.document, layout.step, layout.group)
+    return all(bool((column == column[:, :1]).all()) for column in alike) and not bool(layout.hidden.any())

@@ -1,4 +1,4 @@
-"""Says the hidden words of a text."""
+"""Predicts the hidden words of a text."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def fill(engine: Engine, texts: Sequence[str], *, top_k: int = 5) -> list[list[l
             )
     before = engine.trained.hidden == "before"
     found: dict[int, list[list[Guess]]] = {}
-    for batch, states in engine.states(rows, face="encoder"):
+    for batch, states in engine.read_all(rows, face="encoder"):
         for number, hidden in zip(batch.tolist(), states, strict=True):
             places = np.flatnonzero(rows[number] == mask)
-            asked = torch.from_numpy(places - before).to(engine.device)
-            share = engine.model.logits(hidden[asked]).float().softmax(-1)  # [N, V]
+            at = torch.from_numpy(places - before).to(engine.device)
+            share = engine.logits(hidden[at]).softmax(-1)  # [N, V]
             share[:, silent] = -1.0  # ranked last, and then left out
             best = share.topk(min(top_k, share.shape[-1] - len(silent)))
             found[number] = _guesses(engine, rows[number], places, best.indices.cpu().numpy(), best.values.tolist())

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bothways.errors import UsageError
-from bothways.inference.decoding.mass import write_fragments
-from bothways.inference.decoding.options import Unmasking, spell
+from bothways.inference.decoding.mass import fill_runs
+from bothways.inference.decoding.options import Unmasking
+from bothways.inference.decoding.sequence import spell
 from bothways.inference.decoding.unmasking import HiddenRow, unmask
 from bothways.inference.engine import Engine
 
@@ -64,14 +65,14 @@ def _said(
     """For every text with [MASK]s, the tokens said in their places and the mean of their log-probabilities."""
     mask = engine.tokenizer.vocabulary.mask
     rows = [
-        HiddenRow(row, mask=mask, stream=np.random.default_rng(seed), unmasking=unmasking)
+        HiddenRow(row, mask=mask, random=np.random.default_rng(seed), unmasking=unmasking)
         for row, seed in zip(engine.marked_rows(masked), seeds, strict=True)
     ]
     places = [row.places for row in rows]
     if "fragment" not in engine.trained.decoding:
-        unmask(engine, rows, unmasking.sampling)
+        unmask(engine, rows)
     elif unmasking.steps is None and unmasking.order == "confidence":
-        write_fragments(engine, rows, unmasking.sampling)
+        fill_runs(engine, rows)
     else:
         raise UsageError("steps and order are for unmasking, and this model writes from left to right: leave them out")
     return [(row.tokens[at], float(row.nats[at].mean())) for row, at in zip(rows, places, strict=True)]

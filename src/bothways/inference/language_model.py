@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 
 import numpy as np
 import torch
 
 from bothways.arguments import all_checked, checked, several, several_or_pairs, shown
 from bothways.errors import MachineError, ModelError, UsageError
-from bothways.inference.decoding.generate import generate
-from bothways.inference.decoding.options import GenerationOptions, Options, Order, Unmasking
+from bothways.inference.decoding.generate import generate, stream
+from bothways.inference.decoding.options import (
+    Generation,
+    GenerationOptions,
+    GenerationRequest,
+    Options,
+    Order,
+    Unmasking,
+)
 from bothways.inference.decoding.sampling import Sampling
 from bothways.inference.detect import Verdict, detect
 from bothways.inference.embed import embed, layers
 from bothways.inference.engine import Engine
 from bothways.inference.fill import Guess, fill
 from bothways.inference.infill import Gap, infill
-from bothways.inference.intents import Intended, intent
-from bothways.inference.labelling import (
-    Choice,
-    Label,
-    Tagged,
-    Text,
-    answer,
-    choose,
-    classify,
-    regress,
-    tag,
-)
-from bothways.inference.relating import relate
+from bothways.inference.pipeline import predict
 from bothways.inference.saving import save
 from bothways.inference.score import score
-from bothways.inference.spans import Span
 from bothways.model import local, read_saved, read_sentence_modules
+from bothways.tasks.answer import Span
+from bothways.tasks.choose import Choice
+from bothways.tasks.classify import Number
+from bothways.tasks.intent import Intended
+from bothways.tasks.predictions import Label
+from bothways.tasks.tag import Tagged
 from bothways.text import Tokenizer
+from bothways.text.chat import Message, chat_tokens
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+Text = str | tuple[str, str]
 FACES = ("encoder", "decoder", "body", "model")
 
 
@@ -113,6 +117,25 @@ def folder_of(folder: Path) -> Path:
 Prompts = TypeVar("Prompts", str, list[str])
 
 
+def _requests(
+    prompts: list[str], options: GenerationOptions | list[GenerationOptions] | None, fields: Options
+) -> list[GenerationRequest]:
+    """
+    Raises:
+        UsageError: options twice, or another number of them than of prompts.
+    """
+    if options is not None and fields:
+        raise UsageError(f"expected the options as a record or by their names, got both: {', '.join(fields)} too")
+    if not isinstance(options, list):
+        record = GenerationOptions(**fields) if options is None else options
+        return [GenerationRequest(one, record, (record.seed, number)) for number, one in enumerate(prompts)]
+    if odd := [one for one in options if not isinstance(one, GenerationOptions)]:
+        raise UsageError(f"options: expected a list of GenerationOptions, got {shown(odd[0])} in it")
+    if len(options) != len(prompts):
+        raise UsageError(f"expected options for each of {len(prompts)} prompts, got {len(options)}")
+    return [GenerationRequest(*pair) for pair in zip(prompts, options, strict=True)]
+
+
 @all_checked
 @dataclass(frozen=True, slots=True)
 class LanguageModel:
@@ -164,17 +187,67 @@ class LanguageModel:
             return found[0]
         return found
 
-    def generate(self, prompts: Prompts, **options: Unpack[Options]) -> Prompts:
-        """The prompt and what the model writes after it; the record GenerationOptions says what the options mean.
+    @overload
+    def generate(
+        self, prompts: str, options: GenerationOptions | None = None, **fields: Unpack[Options]
+    ) -> Generation: ...
+    @overload
+    def generate(
+        self,
+        prompts: list[str],
+        options: GenerationOptions | list[GenerationOptions] | None = None,
+        **fields: Unpack[Options],
+    ) -> list[Generation]: ...
+    def generate(
+        self,
+        prompts: str | list[str],
+        options: GenerationOptions | list[GenerationOptions] | None = None,
+        **fields: Unpack[Options],
+    ) -> Generation | list[Generation]:
+        """What the model writes after the prompt, or before it (Generation: text, tokens, logprob, finish_reason).
 
-        max_new_tokens=40, temperature=1.0, top_k=None, top_p=1.0, seed=0, no_repeat=None; to look for the likeliest
-        text: beams=None, length_penalty=0.6; for models that write by unmasking: steps=None, order="confidence"; for
-        what a chat template wrote: special_tokens=False.
+        The options are a record, one a prompt, or their names; GenerationOptions says what they mean.
+        max_new_tokens=40, temperature=1.0, top_k=None, top_p=1.0, seed=0, no_repeat_ngram_size=None, eos_token_id=None;
+        to look for the likeliest text: num_beams=None, length_penalty=0.6; for models that decode by unmasking:
+        steps=None, order="confidence"; for what a chat template wrote: special_tokens=False.
         """
-        found = generate(self.engine, several(prompts), GenerationOptions(**options))
-        if isinstance(prompts, str):
-            return found[0]
-        return found
+        found = generate(self.engine, _requests(several(prompts), options, fields))
+        return found[0] if isinstance(prompts, str) else found
+
+    def stream(self, prompt: str, options: GenerationOptions | None = None, **fields: Unpack[Options]) -> Iterator[str]:
+        """The text that `generate` gives for one prompt, in the parts in which it is generated."""
+        (request,) = _requests([prompt], options, fields)
+        return stream(self.engine, request)
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        options: GenerationOptions | None = None,
+        *,
+        now: datetime | None = None,
+        **fields: Unpack[Options],
+    ) -> Generation:
+        """What the model answers to messages {"role": "user", "content": "..."}, by its own chat template, until a
+        token that ends its turn; `now` is the time that the template is told, else the clock's."""
+        return generate(self.engine, [self._chat_request(messages, options, now, fields)])[0]
+
+    def stream_chat(
+        self,
+        messages: Sequence[Message],
+        options: GenerationOptions | None = None,
+        *,
+        now: datetime | None = None,
+        **fields: Unpack[Options],
+    ) -> Iterator[str]:
+        """The same in the parts in which it is generated."""
+        return stream(self.engine, self._chat_request(messages, options, now, fields))
+
+    def _chat_request(
+        self, messages: Sequence[Message], options: GenerationOptions | None, now: datetime | None, fields: Options
+    ) -> GenerationRequest:
+        tokens = chat_tokens(self.engine.tokenizer, messages, now=now or datetime.now())
+        (request,) = _requests([""], options, fields)
+        return replace(request, prompt=np.array(tokens, dtype=np.int64))
 
     @overload
     def score(self, texts: str, *, how: str = "causal", within_word: bool = False) -> float: ...
@@ -199,61 +272,78 @@ class LanguageModel:
         found = layers(self.engine, several(texts))
         return np.asarray(found[0]) if isinstance(texts, str) else found
 
+    def predict(self, task: str, inputs: Sequence[Any], *, head: str | None = None) -> list[Any]:
+        """Predictions of any task that the model was fine-tuned to, one's own too, for a list of what the task takes: a
+        text or a tuple of them.
+
+        Args:
+            head: by its name, where several heads were trained to the task.
+        """
+        return predict(self.engine, task, inputs, head=head)
+
     @overload
-    def classify(self, texts: Text) -> Label: ...
+    def classify(self, texts: Text, *, head: str | None = None) -> Label: ...
     @overload
-    def classify(self, texts: list[str] | list[tuple[str, str]]) -> list[Label]: ...
-    def classify(self, texts: Text | list[str] | list[tuple[str, str]]) -> Label | list[Label]:
+    def classify(self, texts: list[str] | list[tuple[str, str]], *, head: str | None = None) -> list[Label]: ...
+    def classify(
+        self, texts: Text | list[str] | list[tuple[str, str]], *, head: str | None = None
+    ) -> Label | list[Label]:
         """The label of a text or of a pair (Label: label, probabilities); of a model fine-tuned to classify."""
-        found = classify(self.engine, several_or_pairs(texts))
+        found = predict(self.engine, "classify", several_or_pairs(texts), head=head)
         return found[0] if isinstance(texts, str | tuple) else found
 
     @overload
-    def regress(self, texts: Text) -> float: ...
+    def regress(self, texts: Text, *, head: str | None = None) -> float: ...
     @overload
-    def regress(self, texts: list[str] | list[tuple[str, str]]) -> np.ndarray: ...
-    def regress(self, texts: Text | list[str] | list[tuple[str, str]]) -> float | np.ndarray:
+    def regress(self, texts: list[str] | list[tuple[str, str]], *, head: str | None = None) -> np.ndarray: ...
+    def regress(
+        self, texts: Text | list[str] | list[tuple[str, str]], *, head: str | None = None
+    ) -> float | np.ndarray:
         """The number of a text or of a pair, float32 [texts] of several; of a model fine-tuned to match."""
-        found = regress(self.engine, several_or_pairs(texts))
+        scores: list[Number] = predict(self.engine, "regress", several_or_pairs(texts), head=head)
+        found = np.array([one.score for one in scores], dtype=np.float32)
         return float(found[0]) if isinstance(texts, str | tuple) else found
 
     @overload
-    def tag(self, texts: str) -> Tagged: ...
+    def tag(self, texts: str, *, head: str | None = None) -> Tagged: ...
     @overload
-    def tag(self, texts: list[str]) -> list[Tagged]: ...
-    def tag(self, texts: str | list[str]) -> Tagged | list[Tagged]:
+    def tag(self, texts: list[str], *, head: str | None = None) -> list[Tagged]: ...
+    def tag(self, texts: str | list[str], *, head: str | None = None) -> Tagged | list[Tagged]:
         """The words of a text with their tags and the names they make up; of a model fine-tuned to tag."""
-        found = tag(self.engine, several(texts))
+        found = predict(self.engine, "tag", several(texts), head=head)
         return found[0] if isinstance(texts, str) else found
 
     @overload
-    def intent(self, texts: str) -> Intended: ...
+    def intent(self, texts: str, *, head: str | None = None) -> Intended: ...
     @overload
-    def intent(self, texts: list[str]) -> list[Intended]: ...
-    def intent(self, texts: str | list[str]) -> Intended | list[Intended]:
+    def intent(self, texts: list[str], *, head: str | None = None) -> list[Intended]: ...
+    def intent(self, texts: str | list[str], *, head: str | None = None) -> Intended | list[Intended]:
         """What a text is for and the slots of its words (Intended: as Tagged, with intent and intent_probability); of a
         model fine-tuned to intent."""
-        found = intent(self.engine, several(texts))
+        found = predict(self.engine, "intent", several(texts), head=head)
         return found[0] if isinstance(texts, str) else found
 
     @overload
-    def relate(self, texts: str) -> Label: ...
+    def relate(self, texts: str, *, head: str | None = None) -> Label: ...
     @overload
-    def relate(self, texts: list[str]) -> list[Label]: ...
-    def relate(self, texts: str | list[str]) -> Label | list[Label]:
+    def relate(self, texts: list[str], *, head: str | None = None) -> list[Label]: ...
+    def relate(self, texts: str | list[str], *, head: str | None = None) -> Label | list[Label]:
         """How the two things of a text are related, "The <e1>company</e1> makes <e2>chairs</e2>."; of a model
         fine-tuned to relate."""
-        found = relate(self.engine, several(texts))
+        found = predict(self.engine, "relate", several(texts), head=head)
         return found[0] if isinstance(texts, str) else found
 
-    def answer(self, question: str, context: str) -> Span:
+    def answer(self, question: str, context: str, *, head: str | None = None) -> Span:
         """The span of the context that answers (Span: text, start, end, probability, margin), or none; of a model
         fine-tuned to answer."""
-        return answer(self.engine, question, context)
+        found: Span = predict(self.engine, "answer", [(question, context)], head=head)[0]
+        return found
 
-    def choose(self, question: str, choices: list[str], *, context: str = "") -> Choice:
+    def choose(self, question: str, choices: list[str], *, context: str = "", head: str | None = None) -> Choice:
         """Which of the texts (Choice: choice, probabilities); of a model fine-tuned to choose."""
-        return choose(self.engine, question, several(choices, "choice"), context=context)
+        inputs = (question, several(choices, "choice"), context)
+        found: Choice = predict(self.engine, "choose", [inputs], head=head)[0]
+        return found
 
     @overload
     def detect(self, texts: str) -> list[Verdict]: ...

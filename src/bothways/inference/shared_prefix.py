@@ -87,5 +87,4 @@ def read_forks(engine: Engine, rows: Sequence[np.ndarray]) -> Iterator[tuple[lis
                 group[line, at[fork.trunk :]] = branch
         layout = Layout.of(document=document, step=position, position=position, group=group)
         layout = layout.map(torch.from_numpy).to(engine.device)
-        states: Tensor = engine.model.backbone(torch.from_numpy(tokens).to(engine.device), layout, rule.dense(layout))
-        yield some, states
+        yield some, engine.states(torch.from_numpy(tokens).to(engine.device), layout, rule=rule)

@@ -2,7 +2,7 @@
 
 The plain way is PyTorch's fused attention. On a CPU, training goes by tiles (model/tiles.py) where that is faster.
 
-Letters: B rows, T tokens, H heads, E head width, Q queries, K keys.
+Letters: B rows, T tokens, H heads, G key heads, E head width, Q queries, K keys.
 """
 
 from __future__ import annotations
@@ -95,3 +95,14 @@ def taken(x: Tensor, at: Tensor | None) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """q [B, H, Q, E], k and v [B, H, K, E], mask [B, 1, Q, K], True = may see -> [B, H, Q, E]."""
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def attend_grouped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """The same with k and v [B, G, K, E] of fewer heads, each read by H / G neighbouring ones (Ainslie et al. 2023):
+    their queries stand behind each other, so every key is read once."""
+    groups = q.shape[1] // k.shape[1]
+    if groups == 1:
+        return attend(q, k, v, mask)
+    together = q.unflatten(1, (k.shape[1], groups)).flatten(2, 3)  # [B, G, H / G * Q, E]
+    tiled = mask if mask is None or mask.shape[2] == 1 else mask.repeat(1, 1, groups, 1)
+    return attend(together, k, v, tiled).unflatten(2, (groups, q.shape[2])).flatten(1, 2)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bothways.model.attention import Rotary, attend, split_heads, taken
+from bothways.model.attention import Rotary, attend, attend_grouped, split_heads, taken
 from bothways.model.cache import LayerCache
 from bothways.model.config import ModelConfig
 from bothways.model.kernels import rms_norm, swiglu
@@ -34,8 +34,8 @@ class RMSNorm(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention with one product for q, k and v.
 
-    Where several heads share their keys and values, these are laid out once for every head that reads them: all that
-    comes after is the same for both.
+    Where several heads share their keys and values, training lays these out once for every head that reads them: all
+    that comes after is the same for both. A cache keeps them once.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -57,25 +57,32 @@ class Attention(nn.Module):
         at: Tensor | None = None,
     ) -> Tensor:
         """What is seen from every place [B, T, D], or from the places `at` [N]: [N, D]."""
-        qkv = self.every_head(self.qkv(x))
+        qkv = self.qkv(x)
         if isinstance(mask, list):
-            context = attend_by_tiles(qkv, heads=self.heads, rotary=rotary, tiles=mask)
-        else:
-            q, k, v = split_heads(qkv, heads=self.heads, rotary=rotary)
-            if cache is not None:
-                k, v = cache.extend(k, v)
+            context = attend_by_tiles(self.every_head(qkv), heads=self.heads, rotary=rotary, tiles=mask)
+        elif cache is None:
+            q, k, v = split_heads(self.every_head(qkv), heads=self.heads, rotary=rotary)
             context = attend(q, k, v, mask).transpose(1, 2).flatten(2)
+        else:
+            q, k, v = (part.transpose(1, 2) for part in self.normed_heads(qkv))
+            q, k = (q, k) if rotary is None else (rotary.turn(q), rotary.turn(k))
+            context = attend_grouped(q, *cache.extend(k, v), mask).transpose(1, 2).flatten(2)
         result: Tensor = self.out(taken(context, at))
         return result
+
+    def normed_heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, T, (H + 2 key heads) * E] -> q [B, T, H, E], k and v [B, T, key heads, E]."""
+        widths = (self.heads, self.key_heads, self.key_heads)
+        q, k, v = qkv.unflatten(-1, (sum(widths), -1)).split(widths, dim=2)
+        if self.query_norm is not None and self.key_norm is not None:
+            q, k = self.query_norm(q), self.key_norm(k)
+        return q, k, v
 
     def every_head(self, qkv: Tensor) -> Tensor:
         """[B, T, (H + 2 key heads) * E] -> [B, T, 3*H*E]: normed, each head beside keys and values of its own."""
         if self.key_heads == self.heads and self.query_norm is None:
             return qkv
-        widths = (self.heads, self.key_heads, self.key_heads)
-        q, k, v = qkv.unflatten(-1, (sum(widths), -1)).split(widths, dim=2)
-        if self.query_norm is not None and self.key_norm is not None:
-            q, k = self.query_norm(q), self.key_norm(k)
+        q, k, v = self.normed_heads(qkv)
         k, v = (x.repeat_interleave(self.heads // self.key_heads, dim=2) for x in (k, v))
         return torch.cat([q, k, v], 2).flatten(2)
 

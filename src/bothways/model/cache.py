@@ -1,9 +1,15 @@
-"""Keys and values kept while a text grows, so that only new tokens are computed.
+"""Keys and values kept while sequences grow, so that only new tokens are computed.
 
-Letters: B rows, H heads, E head width, K tokens so far.
+A sequence has a slot, one row of the cache, and a length of its own. Slots in use are the first ones: a new sequence
+takes the next, and where one ends, the last takes its place. So what is read of the cache is always a view.
+
+Letters: S slots, B rows that are read, H key heads, E head width, Q new tokens, K tokens of the longest row.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -11,59 +17,94 @@ from torch import Tensor
 from bothways.model.config import ModelConfig
 from bothways.visibility import Layout
 
+NOBODY = torch.iinfo(torch.int32).min
+"""The document of a place that holds nothing."""
+
+Place = tuple[slice | Tensor, slice | Tensor]
+"""The slots and the columns where new tokens are written."""
+
 
 class LayerCache:
-    """One layer's keys and values, in room made for `capacity` tokens."""
+    """One layer's keys and values [S, H, capacity, E], each key head's once."""
 
     def __init__(self, keys: Tensor) -> None:
-        self.keys = keys  # [B, H, capacity, E]
-        self.values = torch.empty_like(keys)
-        self.length = 0
+        self.keys = keys
+        self.values = torch.zeros_like(keys)
+        self.rows, self.stop = slice(0), 0
+        self.place: Place = (slice(0), slice(0))
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Appends k and v [B, H, Q, E]; returns all of them so far, [B, H, K, E]."""
-        stop = self.length + k.shape[2]
-        self.keys[:, :, self.length : stop] = k
-        self.values[:, :, self.length : stop] = v
-        self.length = stop
-        return self.keys[:, :, :stop], self.values[:, :, :stop]
-
-    def select(self, rows: Tensor) -> None:
-        self.keys, self.values = (self._selected(old, rows) for old in (self.keys, self.values))
-
-    def _selected(self, old: Tensor, rows: Tensor) -> Tensor:
-        new = old if len(rows) == len(old) else old.new_empty(len(rows), *old.shape[1:])
-        new[:, :, : self.length] = old[rows, :, : self.length]  # the right side is a copy
-        return new
+        """Writes k and v [B, H, Q, E] behind the rows that are read; returns all of theirs, [B, H, K, E]."""
+        rows, columns = self.place
+        for kept, new in ((self.keys, k), (self.values, v)):
+            kept[rows, :, columns] = new if isinstance(columns, slice) else new.transpose(1, 2)
+        return self.keys[self.rows, :, : self.stop], self.values[self.rows, :, : self.stop]
 
 
 class Cache:
-    """The layers' keys and values and the layout of the tokens they belong to."""
+    """The layers' keys and values and the layout of the tokens they belong to.
+
+    lengths  [slots in use] tokens of each sequence
+    """
 
     def __init__(self, config: ModelConfig, *, rows: int, capacity: int, like: Tensor) -> None:
-        shape = (rows, config.heads, capacity, config.head_width)
-        self.layers = [LayerCache(like.new_empty(shape)) for _ in range(config.layers)]
-        self.layout: Layout | None = None
+        shape = (rows, config.key_heads or config.heads, capacity, config.head_width)
+        # Zeros, since what a shorter row has not is weighed with 0, which of a number that is none makes none.
+        self.layers = [LayerCache(like.new_zeros(shape)) for _ in range(config.layers)]
+        self.lengths: list[int] = []
+        self._layout: Layout | None = None
+        self._shape, self._device = (rows, capacity), like.device
 
-    @property
-    def length(self) -> int:
-        return self.layers[0].length
+    def take(self, count: int) -> None:
+        """So many new sequences take the next slots."""
+        self.lengths += [0] * count
 
+    @torch.inference_mode()
     def grow(self, layout: Layout) -> Layout:
-        """Appends the layout of new tokens [B, Q]; returns that of all tokens so far [B, K]."""
-        self.layout = layout if self.layout is None else self.layout.then(layout)
-        return self.layout
+        """New tokens [B, Q] behind the last B sequences, padding last; returns the layout of all of theirs [B, K].
 
-    def keep(self, length: int) -> None:
-        """Forgets everything after the first `length` tokens."""
+        Padding is seen by nobody, and the next tokens overwrite it.
+        """
+        first, count = len(self.lengths) - len(layout.document), layout.document.shape[1]
+        starts = self.lengths[first:]
+        rows, stop = slice(first, len(self.lengths)), max(starts) + count
+        place: Place = (rows, slice(starts[0], starts[0] + count))
+        if min(starts) != max(starts):
+            slots = torch.arange(first, len(self.lengths), device=self._device)[:, None]
+            columns = torch.tensor(starts, device=self._device)[:, None] + torch.arange(count, device=self._device)
+            place = (slots, columns)
+        if self._layout is None:
+            self._layout = layout.map(lambda column: column.new_zeros(self._shape))
+            self._layout.document.fill_(NOBODY)
+        for column in fields(Layout):
+            getattr(self._layout, column.name)[place] = getattr(layout, column.name)
         for layer in self.layers:
-            layer.length = length
-        if self.layout is not None:
-            self.layout = self.layout.map(lambda column: column[:, :length])
+            layer.place, layer.rows, layer.stop = place, rows, stop
+        real = (layout.document >= 0).sum(1).tolist()
+        self.lengths[first:] = [start + new for start, new in zip(starts, real, strict=True)]
+        return self._layout.map(lambda column: column[rows, :stop])
 
-    def select(self, rows: Tensor) -> None:
-        """Row i becomes what row `rows[i]` was; a row may be taken many times, or not at all (beams)."""
-        for layer in self.layers:
-            layer.select(rows)
-        if self.layout is not None:
-            self.layout = self.layout.map(lambda column: column[rows])
+    @torch.inference_mode()
+    def keep(self, lengths: Sequence[int]) -> None:
+        """Forgets, of every sequence, all after its first `lengths[i]` tokens."""
+        self.lengths = list(lengths)
+        if self._layout is not None:
+            kept = torch.tensor(self.lengths, device=self._device)[:, None]
+            places = torch.arange(self._shape[1], device=self._device)
+            self._layout.document[: len(lengths)].masked_fill_(places >= kept, NOBODY)
+
+    @torch.inference_mode()
+    def select(self, rows: Sequence[int]) -> None:
+        """Slot i holds what slot `rows[i]` held, which may be taken many times (beams), or not at all: it is free."""
+        used, stop = len(self.lengths), max(self.lengths, default=0)
+        moved = [slot for slot, row in enumerate(rows) if slot != row]
+        if moved:
+            to, source = (torch.tensor(some, device=self._device) for some in (moved, [rows[slot] for slot in moved]))
+            tensors = [tensor for layer in self.layers for tensor in (layer.keys, layer.values)]
+            for kept in tensors:
+                kept[to, :, :stop] = kept[source, :, :stop]  # the right side is a copy
+            if self._layout is not None:
+                self._layout.map(lambda column: column.index_copy_(0, to, column[source]))
+        if self._layout is not None:
+            self._layout.document[len(rows) : used] = NOBODY
+        self.lengths = [self.lengths[row] for row in rows]

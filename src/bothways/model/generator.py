@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bothways.model.backbone import Embeddings, blocks_and_norm, through
 from bothways.model.config import ModelConfig, swiglu_inner
-from bothways.model.model import WordsHead
+from bothways.model.heads.words import WordsHead
 from bothways.visibility import Layout
 
 

@@ -6,67 +6,18 @@ Letters: B rows, T tokens, D width, N targets, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bothways.batch import Batch
+from bothways.errors import UsageError
 from bothways.model.backbone import Backbone, initialise
 from bothways.model.config import ModelConfig
-from bothways.model.kernels import draw, linear_cross_entropy, linear_cross_entropy_and_draw
+from bothways.model.heads.head import Head
+from bothways.model.heads.words import WordsHead
 from bothways.visibility import Visibility, ordered
-
-
-class WordsHead(nn.Module):
-    """Which token? Logits against the embedding table itself (tied, Press & Wolf 2017), or another.
-
-    tied         states times the table
-    untied       states times a table of its own
-    transformed  first a dense layer, GELU and a norm, at the end a bias a token (BERT)
-    """
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        width = config.embedding_width or config.width
-        self.dense = self.norm = self.bias = self.untied = None
-        if config.word_head == "untied":
-            self.untied = nn.Linear(config.width, config.vocabulary, bias=False)
-        if config.word_head == "transformed":
-            self.dense = nn.Linear(config.width, width)
-            self.norm = nn.LayerNorm(width, eps=config.epsilon)
-            self.bias = nn.Parameter(torch.zeros(config.vocabulary))
-
-    def transform(self, hidden: Tensor) -> Tensor:
-        if self.dense is None or self.norm is None:
-            return hidden
-        result: Tensor = self.norm(F.gelu(self.dense(hidden)))
-        return result
-
-    def forward(self, hidden: Tensor, table: Tensor) -> Tensor:
-        """hidden [N, D], table [V, D] -> logits [N, V]."""
-        return F.linear(self.transform(hidden), self._table(table), self.bias)
-
-    def loss(self, hidden: Tensor, table: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-        """Weighted sum of the negative log-likelihoods of `labels` [N], in nats."""
-        if self.bias is None:
-            return linear_cross_entropy(self.transform(hidden), self._table(table), labels, weights)
-        return (F.cross_entropy(self(hidden, table).float(), labels, reduction="none") * weights).sum()
-
-    def loss_and_draw(
-        self, hidden: Tensor, table: Tensor, labels: Tensor, weights: Tensor, chances: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The same, and a token [N] drawn from each distribution by `chances` [N], float32 of 0..1."""
-        if self.bias is None:
-            hidden, table = self.transform(hidden), self._table(table)
-            return linear_cross_entropy_and_draw(hidden, table, labels, weights, chances)
-        logits = self(hidden, table).float()
-        loss = (F.cross_entropy(logits, labels, reduction="none") * weights).sum()
-        return loss, draw(logits.detach().softmax(-1), chances)
-
-    def _table(self, tied: Tensor) -> Tensor:
-        return tied if self.untied is None else self.untied.weight
-
 
 PartFactory = Callable[[ModelConfig], nn.Module]
 
@@ -75,7 +26,7 @@ class Model(nn.Module):
     """Backbone, heads by name ("words" is always there), parts by name (ELECTRA's generator), and who sees whom: the
     rule that it is trained under and asked under.
 
-    A head other than "words" is a module [N, D] -> [N, ...] with `loss(hidden, labels, weights)`.
+    A head is a module that keeps the contract of `heads.head.Head`; two of one kind have two names.
     """
 
     def __init__(
@@ -112,6 +63,26 @@ class Model(nn.Module):
         computed."""
         hidden: Tensor = self.backbone(batch.tokens, batch.layout, self.rule.dense(batch.layout), at=at)
         return hidden
+
+    def head(self, name: str) -> Head:
+        """
+        Raises:
+            UsageError: there is none of that name.
+        """
+        heads: dict[str, Any] = {"words": self.words.over(self.table), **dict(self.heads.items())}
+        if name not in heads:
+            raise UsageError(f"a target asks for the head {name!r}; the model has {', '.join(heads)}")
+        found: Head = heads[name]
+        return found
+
+    def hidden_at(self, batch: Batch) -> list[Tensor]:
+        """The states that the head of each target of the batch reads, see `Head.places`."""
+        places = [self.head(target.head).places(torch.as_tensor(target.at)) for target in batch.targets]
+        known = [at for at in places if at is not None]
+        if len(known) == len(places):
+            return list(self.states_at(batch, torch.cat(known)).split([len(at) for at in known]))
+        states = self.states(batch).flatten(0, 1)
+        return [states if at is None else states.index_select(0, at) for at in places]
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of every token over the vocabulary, [B, T, V]; for looking and testing, training never makes them."""

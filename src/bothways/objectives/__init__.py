@@ -1,4 +1,4 @@
-"""Objectives: what is hidden, who sees whom, what must be said. One short file per family."""
+"""Objectives: what is hidden, who sees whom, what are the targets. One short file per family."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from bothways.objectives.objective import Corpus as Corpus
 from bothways.objectives.objective import Corrupted as Corrupted
 from bothways.objectives.objective import Objective as Objective
 from bothways.objectives.objective import mixture as mixture
-from bothways.objectives.own import use as use
 from bothways.objectives.pairs import tlm as tlm
 from bothways.objectives.pairs import xlm as xlm
 from bothways.objectives.predicting_streams import any_order as any_order
 from bothways.objectives.predicting_streams import bang as bang
 from bothways.objectives.schedule import schedule as schedule
 from bothways.objectives.unilm2 import unilm2 as unilm2
+from bothways.own import use as use
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "causal": causal,
@@ -134,7 +134,7 @@ def _defaults(function: Callable[..., Objective]) -> dict[str, Any]:
 
 
 def describe() -> list[dict[str, Any]]:
-    """One record for each objective, ready for JSON: name, summary, paper, needs, faces, differs, arguments."""
+    """One record for each objective, ready for JSON: name, summary, paper, needs, pairs, faces, differs, arguments."""
     vocabulary = Vocabulary(size=8, pad=0, unk=1, cls=2, sep=3, mask=4)
     records = []
     for name, function in OBJECTIVES.items():
@@ -145,6 +145,7 @@ def describe() -> list[dict[str, Any]]:
                 "summary": about.summary,
                 "paper": about.paper,
                 "needs": about.needs,
+                "pairs": about.pairs,
                 "faces": list(about.faces),
                 "differs": about.differs,
                 "arguments": {

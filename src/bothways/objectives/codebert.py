@@ -13,7 +13,7 @@ import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
 from bothways.errors import UsageError
-from bothways.model.heads import Replaced
+from bothways.model.heads.replaced import ReplacedHead
 from bothways.objectives.arrangements import together
 from bothways.objectives.corruptions import Mask
 from bothways.objectives.masked import masking
@@ -78,7 +78,7 @@ def rtd(vocabulary: Vocabulary, *, rate: float, corpus: Corpus | None, about: Ab
         arrange=together,
         predict=original_or_replaced,
         about=about,
-        heads={"replaced": Replaced},
+        heads={"replaced": ReplacedHead},
     )
 
 
@@ -116,8 +116,9 @@ def codebert(
         differs="a row is masked or replaced, not both; n-gram models count all text of their language, tokens rather "
         "than words, and see the true neighbours",
         requires=frozenset({"pairs", "languages"}),
+        pairs="hides or replaces tokens of both texts of a pair",
     )
     masked = but(masked_rows(vocabulary, rate=rate, replace="all-mask"), about=about)
     detect = rtd(vocabulary, rate=rate, corpus=corpus, about=about)
     pairs = mixture({masked: mlm, detect: 1 - mlm}, name="pairs", about=about)
-    return by_kind(pairs=pairs, texts=detect, separator=vocabulary.sep, name="codebert", about=about)
+    return by_kind(pairs=pairs, texts=detect, name="codebert", about=about)

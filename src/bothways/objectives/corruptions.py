@@ -96,35 +96,42 @@ always [MASK]."""
 
 
 def nothing(row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
-    """The text as it is; every word must be said.
+    """The text as it is; every token is predicted, or of a pair those of its target.
 
     text    a b c d e f
     reads   a b c d e f
     chosen  1 1 1 1 1 1
     """
-    return Corrupted(row, row.tokens, np.ones(len(row), dtype=bool), np.zeros(len(row), dtype=np.int32))
+    none = np.zeros(len(row), dtype=np.int32)
+    chosen = np.ones(len(row), dtype=bool) if row.part is None else row.following
+    return Corrupted(row, row.tokens, chosen, none if row.part is None else row.part)
 
 
 def split(row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
-    """The text as it is, every document cut in two at a random place; the second part must be said.
+    """The text as it is, every document cut in two; the target is predicted.
 
     text    a b c d e f
     reads   a b c d e f
     part    0 0 1 1 1 1
     chosen  0 0 1 1 1 1
     """
-    part = cut(row, rng)
-    # The cut is uniform, so half of a document is said on average: one answer stands for two tokens.
-    return Corrupted(row, row.tokens, part > 0, part, weight=2.0)
+    part, weight = cut(row, rng)
+    return Corrupted(row, row.tokens, part > 0, part, weight)
 
 
-def cut(row: Row, rng: np.random.Generator) -> np.ndarray:
-    """[T] int32: 0 before and 1 from a place drawn for every document, uniform among those that leave both a token."""
+def cut(row: Row, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """[T] int32: 0 in the source and 1 in the target; and how many tokens a prediction in the target stands for.
+
+    A pair is cut where its target begins, and a prediction stands for itself. Every other document is cut at a place
+    drawn uniformly among those that leave both a token: half of it is predicted on average, so one stands for two.
+    """
+    if row.part is not None:
+        return row.part, 1.0
     position = places(row.document)
     starts = np.flatnonzero(position == 0)
     lengths = np.diff(starts, append=len(row))
     first = 1 + (rng.random(len(starts)) * (lengths - 1)).astype(np.int32)
-    return (position >= np.repeat(first, lengths)).astype(np.int32)
+    return (position >= np.repeat(first, lengths)).astype(np.int32), 2.0
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,8 @@ class Mask:
 
     Special tokens are never chosen and never drawn as replacements. Every token of text has the chance `rate`, exactly,
     whatever the length of its word; BERT's own code skips words that overflow its budget, and so takes fewer long ones.
-    With `divide`, documents are also cut into a source and a target, and both are hidden alike (UniLM).
+    With `divide`, documents are also cut into a source and a target, and both are hidden alike (UniLM); of pairs, only
+    the target is, its [SEP] too.
     """
 
     vocabulary: Vocabulary
@@ -149,7 +157,7 @@ class Mask:
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
         rate = rate_at(self.rate, progress)
-        eligible = np.flatnonzero(self.text(row))  # [E]
+        eligible = np.flatnonzero(row.following if self.divide and row.part is not None else self.text(row))  # [E]
         unit = number(row, eligible, self.units, rng)  # [E]
         chosen = choose(unit, rate, rng)  # [E] bool
         return self.hide(row, eligible[chosen], rng, rate, unit[chosen])
@@ -168,7 +176,7 @@ class Mask:
             row=row,
             tokens=self._replace(row.tokens, at, np.arange(len(at)) if unit is None else unit, rng),
             chosen=flags,
-            part=cut(row, rng) if self.divide else np.zeros(len(row), dtype=np.int32),
+            part=cut(row, rng)[0] if self.divide else np.zeros(len(row), dtype=np.int32),
             weight=1 / rate if self.weight is None else self.weight,
         )
 
@@ -221,13 +229,13 @@ def number(row: Row, eligible: np.ndarray, units: Units, rng: np.random.Generato
 def choose(unit: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
     """Whole units, so that every token is chosen with probability `rate`: [E] units -> [E] bool.
 
-    The units are laid round a circle in random order; those are chosen that begin within an arc of rate * E tokens,
+    The units are arranged round a circle in random order; those are chosen that begin within an arc of rate * E tokens,
     which starts anywhere. For single tokens this is rate * E rounded up or down at random.
     """
     sizes = np.bincount(unit)
     order = rng.permutation(len(sizes))
-    laid = sizes[order]
-    begins = np.cumsum(laid) - laid - len(unit) * rng.random()
+    lengths = sizes[order]
+    begins = np.cumsum(lengths) - lengths - len(unit) * rng.random()
     chosen = np.zeros(len(sizes), dtype=bool)
     chosen[order[begins % max(len(unit), 1) < rate * len(unit)]] = True
     return np.asarray(chosen[unit])

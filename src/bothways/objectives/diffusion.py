@@ -24,7 +24,7 @@ from bothways.errors import UsageError
 from bothways.objectives.arrangements import together
 from bothways.objectives.corruptions import Mask
 from bothways.objectives.masked import masking
-from bothways.objectives.objective import About, Corrupted, Objective
+from bothways.objectives.objective import TARGET, About, Corrupted, Objective
 from bothways.objectives.predictions import in_place
 from bothways.visibility import Layout, places
 
@@ -88,6 +88,7 @@ def diffusion(vocabulary: Vocabulary) -> Objective:
             "first token, [CLS], is never hidden",
             decoding={"unmask": 0},
             bound=True,
+            pairs=TARGET,
         ),
     )
 
@@ -133,6 +134,7 @@ def block_diffusion(vocabulary: Vocabulary, *, size: float = 16) -> Objective:
             differs="as of diffusion; no clipped noise schedule",
             decoding={"blocks": int(size)},
             bound=True,
+            pairs=TARGET,
         ),
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from bothways.batch import Row, Target, Vocabulary
 from bothways.objectives.arrangements import left_to_right, right_to_left, source_then_target
 from bothways.objectives.corruptions import nothing, split
-from bothways.objectives.objective import About, Corrupted, Objective
+from bothways.objectives.objective import TARGET, About, Corrupted, Objective
 from bothways.objectives.predictions import from_before, from_behind
 from bothways.visibility import Layout
 
@@ -36,6 +36,7 @@ def causal(vocabulary: Vocabulary) -> Objective:
         summary="the next word, everywhere",
         paper="GPT (Radford et al. 2018, section 3.1)",
         faces=("decoder",),
+        pairs=TARGET,
     )
     return Objective(name="causal", corrupt=nothing, arrange=left_to_right, predict=from_before, about=about)
 
@@ -73,7 +74,7 @@ def reversed_(vocabulary: Vocabulary) -> Objective:
 def _all_but_the_opener(row: Row, rng: np.random.Generator, progress: float, *, opener: int) -> Corrupted:
     # Every row is opened by [CLS], also one cut out of the middle of a document, where no [CLS] comes before its
     # first word: learnt there, it would end texts at random when they are written backwards.
-    corrupted = nothing(row, rng, progress)
+    corrupted = nothing(row.as_text, rng, progress)
     corrupted.chosen[0] = row.tokens[0] != opener
     return corrupted
 
@@ -157,5 +158,6 @@ def prefix(vocabulary: Vocabulary) -> Objective:
         faces=("decoder",),
         differs="packed rows: every document in the row is cut at a place of its own",
         decoding={"prefix": 0},
+        pairs=TARGET,
     )
     return Objective(name="prefix", corrupt=split, arrange=source_then_target, predict=from_before, about=about)

@@ -19,7 +19,8 @@ from bothways.batch import Batch, Losses, Sample, Target, Vocabulary
 from bothways.errors import UsageError, unknown
 from bothways.model import Model, ModelConfig
 from bothways.model.generator import Generator, generator_shape, standing_alone
-from bothways.model.heads import Copied, Replaced
+from bothways.model.heads.copied import CopiedHead, copied_or_predicted
+from bothways.model.heads.replaced import ReplacedHead
 from bothways.objectives.arrangements import together
 from bothways.objectives.corruptions import Rate
 from bothways.objectives.masked import masking
@@ -29,7 +30,7 @@ from bothways.visibility import Layout
 
 SHARING = ("shared", "separate", "disentangled")
 PREDICT = {"all": "discriminator", "hidden": "discriminator", "words": "replace-mlm", "all-words": "all-tokens-mlm"}
-"""{what the model must say: the name of its loss}"""
+"""{what the model predicts: the name of its loss}"""
 GENERATOR = "generator"
 DIFFERENCE = "embeddings_difference"
 
@@ -50,7 +51,7 @@ def electra(
 
     rate       share of the text that the generator fills, drawn without replacement
     generator  its width, as a share of the model's; `layers` the share of its layers
-    weight     of the model's mean loss against the generator's; left out, 50, and 1 where words are said
+    weight     of the model's mean loss against the generator's; left out, 50, and 1 where words are predicted
     sharing    of the embeddings: shared; separate; disentangled: the model's are the generator's, through which its
                gradient does not pass, plus a difference that begins at zero (DeBERTa-v3)
     predict    all: original or replaced, everywhere; hidden: only where the generator filled; words: the original word
@@ -87,7 +88,7 @@ def electra(
         predict=_Questions(predict, weight),
         about=_about(detects),
         loss=_LOSSES[sharing == "disentangled"],
-        heads={"replaced": Replaced} if detects else {"copied": Copied} if predict == "all-words" else {},
+        heads={"replaced": ReplacedHead} if detects else {"copied": CopiedHead} if predict == "all-words" else {},
         parts=_parts(generator, layers, sharing),
         names=(GENERATOR, PREDICT[predict]),
         flops=partial(_flops, width=generator, layers=layers),
@@ -171,54 +172,56 @@ class _Questions:
 
 def _loss(model: Model, batch: Batch, random: torch.Generator, *, disentangled: bool) -> Losses:
     """The generator's loss, its draws put into the text, and the model's loss on that text."""
-    asked, question = sorted(batch.targets, key=lambda target: target.name != GENERATOR)
+    fills, judges = sorted(batch.targets, key=lambda target: target.name != GENERATOR)
     small: Any = model.parts[GENERATOR]
     layout, mask = batch.layout, model.rule.dense(batch.layout)
     embeddings = model.backbone.embeddings
     its_own = small.embeddings or embeddings
-    at, labels, weights = (torch.as_tensor(column) for column in (asked.at, asked.labels, asked.weight))
+    at, labels, weights = (torch.as_tensor(column) for column in (fills.at, fills.labels, fills.weight))
     states = small(its_own.normed(its_own.look_up(batch.tokens, layout)), layout, mask, at)
     # One number a place, so that a target that is there twice (to fill up) is drawn alike.
     chances = torch.rand(batch.tokens.numel(), generator=random, device=at.device)[at]
-    said, drawn = small.words.loss_and_draw(small.said(states), its_own.tokens.weight, labels, weights, chances)
+    loss_of_fills, drawn = small.words.loss_and_draw(
+        small.said(states), its_own.tokens.weight, labels, weights, chances
+    )
     tokens = batch.tokens.flatten().scatter(0, at, drawn).view_as(batch.tokens)
     reads = embeddings.look_up(tokens, layout)
     if disentangled:
         difference: Any = model.parts[DIFFERENCE]
         reads = reads.detach() + difference(tokens)
     hidden = model.backbone.encode(embeddings.widened(embeddings.normed(reads)), layout, mask).flatten(0, 1)
-    loss, count = _judged(model, hidden, tokens.flatten(), question)
-    return {GENERATOR: (said, weights.sum()), question.name: (loss, count)}
+    loss, count = _judged(model, hidden, tokens.flatten(), judges)
+    return {GENERATOR: (loss_of_fills, weights.sum()), judges.name: (loss, count)}
 
 
 def _judged(model: Model, hidden: Tensor, tokens: Tensor, question: Target) -> tuple[Tensor, Tensor]:
-    """What the model says of the filled text: hidden [B*T, D], tokens [B*T]."""
+    """The model's loss on the filled text: hidden [B*T, D], tokens [B*T]."""
     at, labels, weights = (torch.as_tensor(column) for column in (question.at, question.labels, question.weight))
     states = hidden.index_select(0, at)
-    if question.head == "replaced":
-        head: Any = model.heads["replaced"]
-        return head.loss(states, tokens[at] != labels, weights), weights.sum()
     if "copied" in model.heads:
-        gate: Any = model.heads["copied"]
-        return gate.loss(states, model.logits(states), reads=tokens[at], labels=labels, weights=weights), weights.sum()
-    return model.words.loss(states, model.table, labels, weights), weights.sum()
+        gate = model.head("copied").logits(states, question)
+        words = model.logits(states)
+        return copied_or_predicted(gate, words, reads=tokens[at], labels=labels, weight=weights), weights.sum()
+    if question.head == "replaced":
+        question = but(question, labels=tokens[at] != labels)
+    return model.head(question.head).loss_at(states, question)
 
 
 _LOSSES = {kind: partial(_loss, disentangled=kind) for kind in (False, True)}  # one object each, so that they compare
 
 
 def _flops(config: ModelConfig, sample: Sample, *, width: float, layers: float) -> float:
-    """Both networks over the row; the generator's head at the hidden places, the model's where it says words."""
+    """Both networks over the row; the generator's head at the hidden places, the model's where it predicts words."""
     tokens = len(sample.tokens)
-    said = {target.name: len(target.at) for target in sample.targets if target.head == "words"}
+    predicted = {target.name: len(target.at) for target in sample.targets if target.head == "words"}
     small = generator_shape(config, width=width, layers=layers)
     embedding_width = config.embedding_width or config.width
     projections = (
-        2 * small.width * embedding_width * (tokens + said[GENERATOR]) if small.width != embedding_width else 0
+        2 * small.width * embedding_width * (tokens + predicted[GENERATOR]) if small.width != embedding_width else 0
     )
-    head = 2 * embedding_width * config.vocabulary * said[GENERATOR]
+    head = 2 * embedding_width * config.vocabulary * predicted[GENERATOR]
     body = small.flops_per_token(length=tokens, predicted=0.0) * tokens
-    words = sum(count for name, count in said.items() if name != GENERATOR)
+    words = sum(count for name, count in predicted.items() if name != GENERATOR)
     return 3 * (projections + head) + body + config.flops_per_token(length=tokens, predicted=words / tokens) * tokens
 
 

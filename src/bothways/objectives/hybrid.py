@@ -12,7 +12,7 @@ from bothways.errors import UsageError
 from bothways.objectives.corruptions import Linear, Rate
 from bothways.objectives.directional import causal as causal_rows
 from bothways.objectives.masked import masking, mlm
-from bothways.objectives.objective import About, Objective, mixture
+from bothways.objectives.objective import ONE_TEXT, TARGET, About, Objective, mixture
 from bothways.objectives.predictions import from_before
 
 FALLING = Linear(0.30, 0.15)
@@ -26,7 +26,7 @@ def hybrid(
     words: str = "tokens",
     weight: float | None = None,
 ) -> Objective:
-    """Rows of two kinds. A share `causal` of them says the next word:
+    """Rows of two kinds. A share `causal` of them predicts the next word:
 
     reads  a b c d e f
     step   0 1 2 3 4 5
@@ -38,8 +38,8 @@ def hybrid(
            1 1 1 1 1 0
            1 1 1 1 1 1
 
-    the others say the hidden word, in its place, and every hidden place shows [MASK]: so the input tells which of the
-    two is asked for, and both faces read the answer where they always do.
+    the others predict the hidden word, in its place, and every hidden place shows [MASK]: so the input tells which of
+    the two is wanted, and both faces read the answer where they always do.
 
     reads  a b _ d e f
     step   0 0 0 0 0 0
@@ -68,12 +68,13 @@ def hybrid(
             hidden="in place",
             needs=masked.about.needs,
             differs="hidden words are said in their own place and always show [MASK], so that both faces work",
+            pairs=f"{TARGET} in causal rows, {ONE_TEXT} in masked rows",
         ),
     )
 
 
 def gpt_bert(vocabulary: Vocabulary, *, causal: float = 1 / 16, rate: Rate = FALLING) -> Objective:
-    """The paper's alignment: word i + 1 is said from place i, in causal rows (a share `causal` of all)
+    """The paper's alignment: word i + 1 is predicted from place i, in causal rows (a share `causal` of all)
 
     reads  a b c d e f
     step   0 1 2 3 4 5
@@ -107,6 +108,7 @@ def gpt_bert(vocabulary: Vocabulary, *, causal: float = 1 / 16, rate: Rate = FAL
         faces=("decoder",),
         hidden="before",
         differs="rows are drawn, not processors, so any number of processors will do; no z-loss of 1e-4",
+        pairs=f"{TARGET} in causal rows, {ONE_TEXT} in masked rows",
     )
     next_word = but(causal_rows(vocabulary), about=about)
     masked_next_word = but(

@@ -1,17 +1,18 @@
-"""Objectives that hide words and ask for them in their place: mlm, unilm1.
+"""Objectives that hide words and predict them in their place: mlm, unilm1.
 
 The pictures show a document of six words, `_` for [MASK]; the tests read them.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace as but
 from functools import partial
 
 from bothways.batch import Vocabulary
 from bothways.errors import UsageError, unknown
 from bothways.objectives.arrangements import left_to_right, right_to_left, source_then_target, together
 from bothways.objectives.corruptions import REPLACEMENTS, UNITS, Linear, Mask, Rate
-from bothways.objectives.objective import About, Arrangement, Objective, mixture
+from bothways.objectives.objective import TARGET, About, Arrangement, Objective, corrupt_by_kind, mixture
 from bothways.objectives.predictions import in_place
 from bothways.objectives.sentences import SENTENCES
 
@@ -57,7 +58,7 @@ def mlm(
     words    what is hidden as a whole: tokens, whole (words), spans (of words), ngrams, runs (of tokens)
     replace  bert (80 % [MASK], 10 % a random token, 10 % the token itself) or all-mask
     weight   how many tokens of text one answer stands for in the loss; left out, 1/rate
-    sentences  what [CLS] must say of the two halves of its document: nothing (none), whether the second follows the
+    sentences  what [CLS] must predict of the two halves of its document: nothing (none), whether the second follows the
                first (nsp), or whether they stand in order (sop)
 
     reads  a b _ d e f
@@ -91,8 +92,8 @@ def mlm(
             decoding={"unmask": 0},
         ),
     )
-    ask = SENTENCES[sentences]
-    return ask(objective, vocabulary) if ask else objective
+    add = SENTENCES[sentences]
+    return add(objective, vocabulary) if add else objective
 
 
 UNILM = About(
@@ -102,14 +103,16 @@ UNILM = About(
     hidden="in place",
     differs="single documents: the source and target are two parts of one; no next-sentence prediction",
     decoding={"append-mask": 0},
+    pairs=TARGET,
 )
 
 
 def unilm1(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
-    """A cloze under four arrangements, drawn for every row: the hidden word is said in its place in all of them.
+    """A cloze under four arrangements, drawn for every row: the hidden word is predicted in its place in all of them.
 
-    One row in three is read from all sides, as in mlm (segment 0);
-    one in three as a source and a target, cut at a random place (segments 4 and 5):
+    One row in three is read bidirectionally, as in mlm (segment 0);
+    one in three as a source and a target, cut at a random place (segments 4 and 5); so is every row of pairs, cut where
+    its targets begin, and of these only targets are hidden, their [SEP] too (section 2.5 of the paper):
 
     reads  a b c d _ f
     step   0 0 0 3 4 5
@@ -151,13 +154,15 @@ def unilm1(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
         corrupt = masking(vocabulary, rate=rate, words="ngrams", replace="bert", divide=divide)
         return Objective(name=name, corrupt=corrupt, arrange=arrange, predict=in_place, about=UNILM, segments=6)
 
-    return mixture(
+    sequences = cloze("seq2seq", partial(source_then_target, segments=(4, 5)), divide=True)
+    texts = mixture(
         {
             cloze("bidirectional", together): 1 / 3,
-            cloze("seq2seq", partial(source_then_target, segments=(4, 5)), divide=True): 1 / 3,
+            sequences: 1 / 3,
             cloze("left-to-right", partial(left_to_right, segments=(2, 2))): 1 / 6,
             cloze("right-to-left", partial(right_to_left, segments=(3, 3))): 1 / 6,
         },
         name="unilm1",
         about=UNILM,
     )
+    return but(texts, corrupt=partial(corrupt_by_kind, sequences, texts))

@@ -13,7 +13,7 @@ from bothways.batch import Row, Target, Vocabulary
 from bothways.errors import UsageError
 from bothways.objectives.corruptions import Mask
 from bothways.objectives.masked import masking
-from bothways.objectives.objective import About, Corrupted, Objective
+from bothways.objectives.objective import TARGET, About, Corrupted, Objective
 from bothways.visibility import Layout, places
 
 AT_AN_END = 0.2  # of the fragments begin with the text, as many end with it (the published code)
@@ -21,15 +21,18 @@ AT_AN_END = 0.2  # of the fragments begin with the text, as many end with it (th
 
 @dataclass(frozen=True)
 class Fragment:
-    """In every document one run of tokens is hidden, a share `rate` of them; behind the row stand the tokens that the
-    decoder reads: for each hidden token the one before it."""
+    """In every document one run of tokens is hidden, a share `rate` of them, in a pair its target; behind the row stand
+    the tokens that the decoder reads: for each hidden token the one before it."""
 
     mask: Mask
     rate: float
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
-        at = self.fragments(row, rng)
-        hidden = self.mask.hide(row, at, rng, self.rate)
+        if row.part is None:
+            hidden = self.mask.hide(row, self.fragments(row, rng), rng, self.rate)
+        else:  # the fragment of a pair is its target
+            hidden = self.mask.hide(row, np.flatnonzero(self.mask.text(row) & row.following), rng, 1.0)
+        at = np.flatnonzero(hidden.chosen)
         return replace(hidden, tokens=np.concatenate([hidden.tokens, row.tokens[at - 1]]))
 
     def fragments(self, row: Row, rng: np.random.Generator) -> np.ndarray:
@@ -80,6 +83,7 @@ def mass(vocabulary: Vocabulary, *, rate: float = 0.5) -> Objective:
             differs="encoder and decoder are one Transformer; every hidden token shows [MASK]",
             decoding={"fragment": 0},
             reads="all sides",
+            pairs=TARGET,
         ),
     )
 

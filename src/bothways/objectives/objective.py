@@ -2,9 +2,9 @@
 
 1. corrupt: what is hidden or replaced?
 2. arrange: what may each position see?
-3. predict: what must be said, where, through which head?
+3. predict: what are the targets, where, through which head?
 
-Letters: T tokens in a row, S tokens once scaffolding is laid after the text (S >= T), N targets.
+Letters: T tokens in a row, S tokens once scaffolding is placed behind the text (S >= T), N targets.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 
 from bothways.batch import Batch, Losses, Reads, Row, Sample, Target
 from bothways.errors import UsageError
+from bothways.model import Abilities
 from bothways.visibility import Layout, Visibility, ordered, places
 
 if TYPE_CHECKING:
@@ -35,11 +36,11 @@ class Corrupted:
 
     row      the text as it was: the answers are read from it
     tokens   [S] what the model reads
-    chosen   [T] bool: which tokens of the text must be said
+    chosen   [T] bool: which tokens of the text must be predicted
     part     [T] int32: 0 the source, 1 the target (or the number of a block), for those who tell them apart
     weight   how many tokens of text one answer stands for, one number or one for each token [T]; see `Objective`
     by       in a mixture, the member that drew this row
-    also     what must be said beside the chosen tokens
+    also     what must be predicted beside the chosen tokens
     """
 
     row: Row
@@ -58,6 +59,10 @@ Loss = Callable[["Model", Batch, "torch.Generator"], Losses]
 Networks = Mapping[str, tuple[Mapping[str, "Tensor"], "ModelConfig"]]
 
 
+ONE_TEXT = "reads a pair as one text"
+TARGET = "predicts the target of a pair after its source"
+
+
 @dataclass(frozen=True, slots=True)
 class About:
     """What a reader or a program wants to know before choosing an objective.
@@ -65,13 +70,14 @@ class About:
     summary  one line
     paper    where it comes from
     faces    how the saved model loads: "encoder" (a masked language model), "decoder" (a causal one), both or neither
-    hidden   where a hidden word is said: at its place, one place before it, or nowhere
+    hidden   where a hidden word is predicted: at its place, one place before it, or nowhere
     needs    what the corpus must hold
     differs  how this differs from the paper, where it does
     decoding {way of using the saved model that its faces do not imply: its size, 0 where it has none}
     reads    how the saved body reads a text that is to be embedded, where there is no face
     bound    the loss, weighted and summed over a row, bounds the row's negative log-likelihood from above
     requires what the shards must hold, or no run is started: "pairs", "languages", "word starts"
+    pairs    what it does with a source and a target (`Row.part`)
     """
 
     summary: str
@@ -84,11 +90,12 @@ class About:
     reads: Reads | None = None
     bound: bool = False
     requires: frozenset[str] = frozenset()
+    pairs: str = ONE_TEXT
 
 
 class Corpus(Protocol):
-    """What an objective may ask of the text that is trained on: a function in OBJECTIVES with an argument `corpus` gets
-    it from `build`. Letters: V tokens in the vocabulary, N places."""
+    """What an objective may know of the training text: a function in OBJECTIVES with an argument `corpus` gets it from
+    `build`. Letters: V tokens in the vocabulary, N places."""
 
     def counts(self) -> np.ndarray:
         """[V] how often each token stands in it."""
@@ -114,7 +121,7 @@ class Objective:
     predict   (Corrupted, Layout) -> targets; those without a name take the objective's
     rule      who sees whom, given the layout
     loss      (model, batch, generator) -> Losses; None is the plain loss: cross-entropy at the targets
-    heads     for what is said in other ways than by a word: `model.heads[name]`
+    heads     for what is predicted in other ways than by a word: `model.heads[name]`
     parts     other networks that the loss needs: `model.parts[name]`
     names     of its losses, where they are not one loss with the objective's own name
     segments  how many segments it marks the parts of a row with, which then cannot tell languages; 0: none
@@ -123,8 +130,8 @@ class Objective:
     networks  (weights, shape) -> what is saved: the model under "", others by name; None saves the model as it is
     flops     (shape, sample) -> FLOPs of training on it; None counts one network that reads the sample once
 
-    The loss to minimise is one weighted mean over everything said in the batch, sum of sums over sum of weights. A
-    target's weight is the number of tokens it stands for: 1 where every word is said, 1/rate where a share `rate` is.
+    The loss to minimise is one weighted mean over all predictions of the batch, sum of sums over sum of weights. A
+    target's weight is the number of tokens it stands for: 1 where every token is predicted, 1/rate where a share is.
     So every row counts alike, whichever objective drew it and however few targets it has.
     """
 
@@ -163,8 +170,8 @@ class Objective:
         if self.flops is not None:
             return self.flops(config, sample)
         tokens = len(sample.tokens)
-        said = sum(len(target.at) for target in sample.targets if target.head == "words")
-        return tokens * config.flops_per_token(length=tokens, predicted=said / tokens)
+        predicted = sum(len(target.at) for target in sample.targets if target.head == "words")
+        return tokens * config.flops_per_token(length=tokens, predicted=predicted / tokens)
 
     def leaves(self) -> Iterator[tuple[Objective, float]]:
         """The objectives that draw rows, each with its share of them: itself, or the members' members."""
@@ -173,6 +180,12 @@ class Objective:
         for member, share in self.members:
             for leaf, part in member.leaves():
                 yield leaf, share * part
+
+    @property
+    def abilities(self) -> Abilities:
+        """What it teaches, as it is saved with the model."""
+        about = self.about
+        return Abilities(self.name, about.faces, about.hidden, dict(about.decoding), about.reads, rule=self.rule.name)
 
     @property
     def shares(self) -> dict[str, float]:
@@ -232,8 +245,8 @@ def joined(members: Sequence[tuple[Objective, float]], *, corrupt: Corruption, n
     )
 
 
-def by_kind(*, pairs: Objective, texts: Objective, separator: int, name: str, about: About) -> Objective:
-    """One objective for rows of pairs, another for all other rows; `separator` is the token that parts a pair.
+def by_kind(*, pairs: Objective, texts: Objective, name: str, about: About) -> Objective:
+    """One objective for rows of pairs, another for all other rows.
 
     Its members are reported with half of the rows each: how many they are, the shards decide.
 
@@ -241,7 +254,7 @@ def by_kind(*, pairs: Objective, texts: Objective, separator: int, name: str, ab
         UsageError: the two cannot share a batch.
     """
     both = mixture({pairs: 1, texts: 1}, name=name, about=about)
-    return replace(both, corrupt=partial(_sort, pairs, texts, separator))
+    return replace(both, corrupt=partial(corrupt_by_kind, pairs, texts))
 
 
 def sides(row: Row, separator: int) -> np.ndarray:
@@ -258,10 +271,11 @@ def sides(row: Row, separator: int) -> np.ndarray:
     return np.asarray(before > before[start], dtype=np.int32)
 
 
-def _sort(
-    pairs: Objective, texts: Objective, separator: int, row: Row, rng: np.random.Generator, progress: float
+def corrupt_by_kind(
+    pairs: Objective, texts: Objective, row: Row, rng: np.random.Generator, progress: float
 ) -> Corrupted:
-    member = pairs if sides(row, separator).any() else texts
+    """A row of pairs by the one, any other by the other."""
+    member = texts if row.part is None else pairs
     corrupted = member.corrupt(row, rng, progress)
     return replace(corrupted, by=corrupted.by or member)
 
@@ -320,4 +334,5 @@ def _about(members: Sequence[Objective], name: str) -> About:
         decoding={way: size for member in members for way, size in member.about.decoding.items()},
         reads=next((member.about.reads for member in members if member.about.reads), None),
         requires=frozenset().union(*(member.about.requires for member in members)),
+        pairs=joined(member.about.pairs for member in members),
     )

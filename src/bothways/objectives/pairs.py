@@ -16,7 +16,7 @@ from bothways.objectives.arrangements import side_by_side
 from bothways.objectives.corruptions import Mask, Rate, rate_at
 from bothways.objectives.directional import causal as causal_rows
 from bothways.objectives.masked import masking, mlm
-from bothways.objectives.objective import About, Corpus, Corrupted, Corruption, Objective, by_kind, mixture, sides
+from bothways.objectives.objective import About, Corpus, Corrupted, Corruption, Objective, by_kind, mixture
 from bothways.objectives.predictions import in_place
 
 _PAPER = "XLM (Conneau & Lample 2019, section 3)"
@@ -24,7 +24,7 @@ _PAPER = "XLM (Conneau & Lample 2019, section 3)"
 
 @dataclass(frozen=True, slots=True)
 class BothSides:
-    """Hides words on both sides of a pair, and says which side is which in `part`: [SEP] opens the second.
+    """Hides tokens on both sides of a pair; in `part` the [SEP] that parts them opens the second.
 
     text    a b | d e f
     reads   a _ | d e f
@@ -33,11 +33,10 @@ class BothSides:
     """
 
     hide: Corruption
-    vocabulary: Vocabulary
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
-        side = sides(row, self.vocabulary.sep)
-        return but(self.hide(row, rng, progress), part=np.maximum(side, np.append(side[1:], 0)).astype(np.int32))
+        hidden = self.hide(row, rng, progress)
+        return hidden if row.part is None else but(hidden, part=np.maximum(row.part, np.append(row.part[1:], 0)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +44,7 @@ class RareFirst:
     """Chooses tokens with odds [V] of their own instead of alike, a share `rate` of the text as always.
 
     Drawn without replacement, one after another by their odds (Efraimidis & Spirakis 2006); XLM's odds are the
-    frequency of a token to the power of -0.5, so that commas are not most of what is said.
+    frequency of a token to the power of -0.5, so that commas are not most of what is predicted.
     """
 
     mask: Mask
@@ -98,7 +97,7 @@ def tlm(vocabulary: Vocabulary, *, rate: Rate = 0.15, reweight: float = 0.0, cor
     """
     return Objective(
         name="tlm",
-        corrupt=BothSides(hiding(vocabulary, rate=rate, reweight=reweight, corpus=corpus), vocabulary),
+        corrupt=BothSides(hiding(vocabulary, rate=rate, reweight=reweight, corpus=corpus)),
         arrange=side_by_side,
         predict=in_place,
         about=About(
@@ -110,6 +109,7 @@ def tlm(vocabulary: Vocabulary, *, rate: Rate = 0.15, reweight: float = 0.0, cor
             differs="[SEP] opens the second side (position 0); languages are segments: the classic shape embeds them, "
             "the modern one has no segments, as XLM-R has no language embeddings",
             requires=frozenset({"pairs", "languages"}),
+            pairs="hides tokens of both texts of a pair",
         ),
     )
 
@@ -167,4 +167,4 @@ def xlm(
         needs="texts and pairs of texts",
         differs=f"a batch mixes languages; {pairs.about.differs}",
     )
-    return by_kind(pairs=pairs, texts=texts, separator=vocabulary.sep, name="xlm", about=about)
+    return by_kind(pairs=pairs, texts=texts, name="xlm", about=about)

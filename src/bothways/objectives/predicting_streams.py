@@ -13,7 +13,7 @@ import numpy as np
 from bothways.batch import Row, Target, Vocabulary
 from bothways.errors import UsageError
 from bothways.objectives.corruptions import cut
-from bothways.objectives.objective import About, Corrupted, Objective
+from bothways.objectives.objective import TARGET, About, Corrupted, Objective
 from bothways.visibility import Layout, ahead, ordered, places, text_key
 
 STREAMS_AT_MOST = 64
@@ -80,6 +80,7 @@ def any_order(vocabulary: Vocabulary, *, share: float = 1.0) -> Objective:
             "last sixth (share=1/6)",
             decoding={"unmask": 0, "any-order": 0},
             bound=share == 1,
+            pairs=TARGET,
         ),
     )
 
@@ -114,11 +115,11 @@ class PredictingStreams:
     count: int
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
-        target = (cut(row, rng) > 0) & (row.document >= 0)
+        part, weight = cut(row, rng)
+        target = (part > 0) & (row.document >= 0)
         part = np.where(target, places(2 * row.document + target) + 1, 0).astype(np.int32)
         queries = np.full(len(_streams(part, self.count)[0]), self.vocabulary.mask, dtype=row.tokens.dtype)
-        # The cut is uniform, so half of a document is said on average; by each of the streams.
-        return Corrupted(row, np.concatenate([row.tokens, queries]), target, part, weight=2 / self.count)
+        return Corrupted(row, np.concatenate([row.tokens, queries]), target, part, weight / self.count)
 
 
 def _streams(part: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -178,6 +179,7 @@ def bang(vocabulary: Vocabulary, *, streams: float = 4) -> Objective:
             "source and target are two parts of one document",
             decoding={"streams": count},
             reads="all sides",
+            pairs=TARGET,
         ),
     )
 

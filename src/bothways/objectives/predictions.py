@@ -1,8 +1,8 @@
-"""The third question: what must be said, where, through which head?
+"""The third question: what are the targets, where, through which head?
 
-The same three serve every objective over words: the corruption has chosen which words must be said, the prediction
-says from where. A word is never said from another document, nor by padding. In the pictures, `says` stands under the
-place that says it; the tests read them.
+The same three serve every objective over words: the corruption has chosen which are targets, the prediction tells from
+where. A word is never predicted from another document, nor by padding. In the pictures, `says` stands under the place
+that predicts it; the tests read them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bothways.visibility import Layout
 
 
 def in_place(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    """A chosen word is said in its own place, where a masked language model is read.
+    """A chosen word is predicted in its own place, where a masked language model is read.
 
     text    a b c d e f
     chosen  0 0 1 0 1 0
@@ -26,7 +26,7 @@ def in_place(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
 
 
 def from_before(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    """A chosen word is said one place before its own, where a causal language model is read.
+    """A chosen word is predicted one place before its own, where a causal language model is read.
 
     text    a b c d e f
     chosen  1 0 1 0 1 1
@@ -37,7 +37,7 @@ def from_before(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
 
 
 def from_behind(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    """A chosen word is said one place behind its own: causal, the other way round.
+    """A chosen word is predicted one place behind its own: causal, the other way round.
 
     text    a b c d e f
     chosen  1 0 1 0 1 1

@@ -68,20 +68,22 @@ def pictures(expression: str, texts: Sequence[str], *, seed: int = 0, progress: 
 def show(expression: str, texts: Sequence[str], *, seed: int = 0, progress: float = 0.0) -> str:
     """The `pictures` as text, under what the objective says of itself."""
     drawn = pictures(expression, texts, seed=seed, progress=progress)
-    lines = list(about(expression))
+    lines = list(about(expression, pairs=drawn[0].row.part is not None))
     for one in drawn:
         lines += ["", *([f"{one.name}, {one.share} of the rows"] if len(drawn) > 1 else [])]
         lines += as_text(one)
     return "\n".join(lines)
 
 
-def about(expression: str) -> Iterator[str]:
-    """What it does, its paper, and where this differs."""
+def about(expression: str, *, pairs: bool = False) -> Iterator[str]:
+    """What it does, its paper, where this differs, and what it does with pairs."""
     said = build(expression, toy_row(["a"])[2]).about
     yield f"{expression}: {said.summary}"
     yield f"paper: {said.paper}"
     if said.differs:
         yield f"here:  {said.differs}"
+    if pairs:
+        yield f"pairs: {said.pairs}"
 
 
 def _says(sample: Sample, words: Sequence[str]) -> list[str]:
@@ -112,8 +114,8 @@ def toy_row(texts: Sequence[str]) -> tuple[Row, list[str], Vocabulary]:
         document=np.cumsum(numbers == 2, dtype=np.int32) - 1,
         word_starts=np.array([not words[token].startswith("##") for token in tokens]),
     )
-    language = sides(row, SPECIAL.index("[SEP]"))
-    row = replace(row, language=language) if language.any() else row
+    side = sides(row, SPECIAL.index("[SEP]"))
+    row = replace(row, language=side, part=side) if side.any() else row
     return row, words, Vocabulary(size=len(words), pad=0, unk=1, cls=2, sep=3, mask=4)
 
 
@@ -132,7 +134,10 @@ def columns(picture: Picture) -> dict[str, list[str]]:
     layout, reads = picture.sample.layout, list(picture.reads)
     text = [picture.words[token] for token in picture.row.tokens]
     found = {} if text == reads else {"text": [*text, *[""] * (len(reads) - len(text))]}
-    found |= {"reads": reads, "step": [str(step) for step in layout.step]}
+    found["reads"] = reads
+    if picture.row.part is not None:
+        found["part"] = [*map(str, picture.row.part), *[""] * (len(reads) - len(text))]
+    found["step"] = [str(step) for step in layout.step]
     if layout.group.any():
         found["group"] = [str(group) for group in layout.group]
     if (layout.position != places(layout.document)).any():

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from bothways.errors import unknown
+from typing import TypeVar
+
+from bothways.errors import UsageError, unknown
 from bothways.tasks.answer import Answer
 from bothways.tasks.choose import Choose
 from bothways.tasks.classify import Classify, Regress
 from bothways.tasks.embed import Embed
 from bothways.tasks.intent import Intent
+from bothways.tasks.own import checked_task
+from bothways.tasks.records import BadField as BadField
 from bothways.tasks.relate import Relate
 from bothways.tasks.tag import Tag
-from bothways.tasks.task import Task
+from bothways.tasks.task import Example as Example
+from bothways.tasks.task import Task as Task
+
+C = TypeVar("C", bound=type[Task])
 
 TASKS: dict[str, Task] = {
     task.name: task for task in (Classify(), Regress(), Tag(), Intent(), Relate(), Answer(), Choose(), Embed())
 }
+"""{name: task}; a new task is a file and its class here."""
+
+_OURS = frozenset(TASKS)
+
+
+def register(cls: C) -> C:
+    """Adds a task of one's own, under its `name`.
+
+    Raises:
+        UsageError: no whole task, or the name is one of Bothways' own.
+    """
+    task = checked_task(cls)
+    if task.name in _OURS:
+        raise UsageError(f"the task {task.name!r} is one of Bothways' own: give yours another name")
+    TASKS[task.name] = task
+    return cls
 
 
 def task_named(name: str) -> Task:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from bothways.errors import DataError
-from bothways.inference.examples import Encoded
-from bothways.inference.labelling import choice_of, encode_choices
-from bothways.model import Answers
+from bothways.batch import Sample
+from bothways.errors import DataError, UsageError
+from bothways.model import TaskHead
+from bothways.tasks.encoding import encode_texts
 from bothways.tasks.labels import label_name
+from bothways.tasks.predictions import softmax
 from bothways.tasks.records import BadField, Columns
-from bothways.tasks.task import Example, Heard, Task, file_of
+from bothways.tasks.task import Example, Mistake, Output, Task, beside, file_of
 from bothways.text import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The number of the choice, from 0, its text, and the probability of each."""
+
+    choice: int
+    text: str
+    probabilities: list[float]
 
 
 class Choose(Task):
@@ -35,40 +45,55 @@ class Choose(Task):
             raise BadField(column, f"two texts or more to choose from, got {choices!r:.80}")
         right = None
         if gold:
-            said = record.get(columns.names["answer"])
-            names, name = [label_name(one) for one in choices], label_name(said)
-            if isinstance(said, str) and name in names:
+            value = record.get(columns.names["answer"])
+            names, name = [label_name(one) for one in choices], label_name(value)
+            if isinstance(value, str) and name in names:
                 right = names.index(name)
             elif name in (numbers := [str(number) for number in range(len(choices))]):
                 right = numbers.index(name)  # a table has it as text, pandas as 1.0
             else:
-                raise BadField(columns.names["answer"], f"one of the choices or its number, from 0, got {said!r:.80}")
+                raise BadField(columns.names["answer"], f"one of the choices or its number, from 0, got {value!r:.80}")
         before = _context(columns.value(record, "context"), columns) if "context" in columns.names else ""
         texts = (before, columns.text(record, "question"), *choices)
         return Example(columns.id(record, number), texts, right, place)
 
-    def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
+    def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
         if len({example.gold for example in examples}) < 2:
             raise DataError(f"{file_of(examples)}: expected right answers at different places, got them all at one")
-        return Answers(self.name, "label", ("choice",), "choice", reads)
+        return TaskHead(self.name, "label", ("choice",), "choice", reads)
 
-    def check(self, example: Example, answers: Answers) -> str | None:
-        return None
+    def given(self, inputs: Any, head: TaskHead) -> Example:
+        """Of a question, its choices and what is known, which may be nothing."""
+        question, choices, context = inputs
+        if len(choices) < 2:
+            raise UsageError(f"expected two choices or more, got {len(choices)}")
+        return Example(0, (context, question, *choices), None, "")
 
-    def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
+    def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
+        """A pair for each choice: what is known, and the question with the choice."""
         context, question, *choices = example.texts
-        parts = encode_choices(tokenizer, context, question, choices, length=length)
-        if example.gold is None:
-            return parts
-        right = [np.array([[float(number == example.gold)]], dtype=np.float32) for number in range(len(parts))]
-        return [replace(part, labels=label) for part, label in zip(parts, right, strict=True)]
+        pairs = [(context, f"{question} {one}") if context else (question, one) for one in choices]
+        right = [None if example.gold is None else [[np.float32(i == example.gold)]] for i in range(len(pairs))]
+        return [
+            encode_texts(tokenizer, pair, length=length).sample(head, label, group=0, weight=1 / len(pairs))
+            for pair, label in zip(pairs, right, strict=True)
+        ]
 
-    def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
-        found = choice_of(np.array([one[0, 0] for one in heard.logits]))
-        return {"choice": found.choice, "text": example.texts[2 + found.choice], "probabilities": found.probabilities}
+    def decode(self, example: Example, output: Output) -> Choice:
+        logits = np.array([one[0, 0] for one in output.logits])
+        best = int(logits.argmax())
+        return Choice(best, example.texts[2 + best], softmax(logits).astype(float).tolist())
 
-    def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
-        right = [one["choice"] == example.gold for example, one in zip(examples, said, strict=True)]
+    def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
+        if prediction["choice"] == example.gold:
+            return None
+        sure = prediction["probabilities"][prediction["choice"]]
+        return sure, beside(example.texts[2 + example.gold], prediction["text"])
+
+    def score(
+        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+    ) -> dict[str, float]:
+        right = [one["choice"] == example.gold for example, one in zip(examples, predictions, strict=True)]
         return {"accuracy": float(np.mean(right))}
 
 

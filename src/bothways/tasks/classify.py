@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
+from bothways.batch import Sample
 from bothways.errors import DataError
-from bothways.inference.examples import Encoded, encode_texts
-from bothways.inference.labelling import expected, label_of
-from bothways.model import Answers
+from bothways.model import TaskHead
+from bothways.tasks.encoding import encode_texts
 from bothways.tasks.labels import label_name, natural
+from bothways.tasks.predictions import Label, expected, label_of, labels_of
 from bothways.tasks.records import BadField, Columns
-from bothways.tasks.task import Example, Heard, Task, file_of
+from bothways.tasks.task import Example, Mistake, Output, Task, beside, file_of
 from bothways.text import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number."""
+
+    score: float
 
 
 class Classify(Task):
@@ -36,7 +45,7 @@ class Classify(Task):
             value = tuple(sorted({name for name in names if name})) if isinstance(value, list) else names[0]
         return _example(record, columns, value, place=place, number=number)
 
-    def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
+    def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
         several = isinstance(examples[0].gold, tuple)
         if odd := next((example for example in examples if isinstance(example.gold, tuple) != several), None):
             raise DataError(f"{odd.place}: expected {'lists of labels' if several else 'one label'}, as in the others")
@@ -45,50 +54,60 @@ class Classify(Task):
             only = ", ".join(labels) or "none"
             raise DataError(f"{file_of(examples)}: expected two classes or more to tell apart, got only {only!r}")
         kind: Any = "several" if several else "one"
-        return Answers(self.name, "label", tuple(sorted(labels, key=natural)), kind, reads, len(examples[0].texts))
+        return TaskHead(self.name, "label", tuple(sorted(labels, key=natural)), kind, reads, len(examples[0].texts))
 
-    def check(self, example: Example, answers: Answers) -> str | None:
-        if isinstance(example.gold, tuple) != (answers.kind == "several"):
-            return f"expected {'a list of labels' if answers.kind == 'several' else 'one label'}, got {example.gold!r}"
-        golds = example.gold if answers.kind == "several" else (example.gold,)
-        new = [label for label in golds if label not in answers.labels]
-        return f"the label {new[0]!r} was not trained; known: {', '.join(answers.labels)}" if new else None
+    def check(self, example: Example, head: TaskHead) -> str | None:
+        if isinstance(example.gold, tuple) != (head.kind == "several"):
+            return f"expected {'a list of labels' if head.kind == 'several' else 'one label'}, got {example.gold!r}"
+        golds = example.gold if head.kind == "several" else (example.gold,)
+        new = [label for label in golds if label not in head.labels]
+        return f"the label {new[0]!r} was not trained; known: {', '.join(head.labels)}" if new else None
 
-    def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
-        encoded = encode_texts(tokenizer, expected(example.texts, answers), length=length)
-        if example.gold is None:
-            return [encoded]
-        if answers.kind == "several":
-            right = np.array([[label in example.gold for label in answers.labels]], dtype=np.float32)
-        else:
-            right = np.array([answers.labels.index(example.gold)])
-        return [replace(encoded, labels=right)]
+    def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
+        encoded = encode_texts(tokenizer, expected(example.texts, head), length=length)
+        if isinstance(example.gold, tuple):
+            several = np.array([[label in example.gold for label in head.labels]], dtype=np.float32)
+            return [encoded.sample(head, several)]
+        return [encoded.sample(head, None if example.gold is None else [head.labels.index(example.gold)])]
 
-    def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
-        return asdict(label_of(heard.logits[0][0], heard.answers))
+    def decode(self, example: Example, output: Output) -> Label:
+        decoded = labels_of if output.head.kind == "several" else label_of
+        return decoded(output.logits[0][0], output.head)
 
-    def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
+    def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
+        if not isinstance(example.gold, tuple):
+            return super().mistake(example, prediction, head)
+        found = prediction["label"]
+        off = [label for label in head.labels if (label in found) != (label in example.gold)]
+        sure = max((abs(prediction["probabilities"][label] - 0.5) for label in off), default=0.0)
+        return (sure, beside(", ".join(example.gold), ", ".join(found))) if off else None
+
+    def score(
+        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+    ) -> dict[str, float]:
         from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-        if answers.kind == "several":
-            return _of_several([example.gold for example in examples], [one["label"] for one in said], answers.labels)
-        golds, labels = [example.gold for example in examples], [one["label"] for one in said]
+        if head.kind == "several":
+            return _of_several(
+                [example.gold for example in examples], [one["label"] for one in predictions], head.labels
+            )
+        golds, labels = [example.gold for example in examples], [one["label"] for one in predictions]
         known = sorted({*golds, *labels}, key=natural)
         scores = {
             "accuracy": float(accuracy_score(golds, labels)),
             "macro_f1": float(f1_score(golds, labels, labels=known, average="macro", zero_division=0)),
             "matthews": float(matthews_corrcoef(golds, labels)) if len(known) > 1 else 0.0,
         }
-        if len(answers.labels) == 2:  # the second is the positive one: "1" of "0" and "1"
-            scores["f1"] = float(f1_score(golds, labels, pos_label=answers.labels[1], zero_division=0))
+        if len(head.labels) == 2:  # the second is the positive one: "1" of "0" and "1"
+            scores["f1"] = float(f1_score(golds, labels, pos_label=head.labels[1], zero_division=0))
         return scores
 
 
 def _of_several(
-    golds: Sequence[Collection[str]], said: Sequence[Collection[str]], labels: Sequence[str]
+    golds: Sequence[Collection[str]], predictions: Sequence[Collection[str]], labels: Sequence[str]
 ) -> dict[str, float]:
     """As scikit-learn counts them, which takes a single column of labels for two classes."""
-    right, found = (np.array([[label in some for label in labels] for some in side]) for side in (golds, said))
+    right, found = (np.array([[label in some for label in labels] for some in side]) for side in (golds, predictions))
     both, either = (right & found).sum(0), right.sum(0) + found.sum(0)
     return {
         "accuracy": float((right == found).all(1).mean()),
@@ -109,25 +128,34 @@ class Regress(Task):
         value = columns.number(record, "score") if gold else None
         return _example(record, columns, value, place=place, number=number)
 
-    def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
+    def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
         if len({example.gold for example in examples}) < 2:
             raise DataError(f"{file_of(examples)}: expected numbers that differ, got one number only")
-        return Answers(self.name, "label", ("score",), "number", reads, len(examples[0].texts))
+        return TaskHead(self.name, "label", ("score",), "number", reads, len(examples[0].texts))
 
-    def check(self, example: Example, answers: Answers) -> str | None:
-        return None
+    @torch.no_grad()
+    def prepare(self, module: Any, examples: Sequence[Example]) -> None:
+        """A number begins at the mean of the training examples': else the first steps go into finding it."""
+        if module.out.bias is not None:
+            module.out.bias.fill_(float(np.mean([example.gold for example in examples])))
 
-    def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
-        encoded = encode_texts(tokenizer, expected(example.texts, answers), length=length)
-        return [encoded if example.gold is None else replace(encoded, labels=np.array([[example.gold]], np.float32))]
+    def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
+        off = abs(prediction["score"] - example.gold)
+        return off, beside(f"{example.gold:g}", f"{prediction['score']:.2f}")
 
-    def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
-        return {"score": float(heard.logits[0][0, 0])}
+    def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
+        encoded = encode_texts(tokenizer, expected(example.texts, head), length=length)
+        return [encoded.sample(head, None if example.gold is None else np.array([[example.gold]], np.float32))]
 
-    def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
+    def decode(self, example: Example, output: Output) -> Number:
+        return Number(float(output.logits[0][0, 0]))
+
+    def score(
+        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+    ) -> dict[str, float]:
         from scipy.stats import pearsonr, spearmanr
 
-        golds, found = [example.gold for example in examples], [one["score"] for one in said]
+        golds, found = [example.gold for example in examples], [one["score"] for one in predictions]
         if len(set(golds)) < 2 or len(set(found)) < 2:  # nothing to correlate
             return {"spearman": 0.0, "pearson": 0.0, "mean_squared_error": _squared(golds, found)}
         return {

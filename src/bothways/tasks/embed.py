@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from bothways.batch import Sample
 from bothways.errors import DataError
-from bothways.inference.examples import Encoded, encode_texts
-from bothways.model import Answers
+from bothways.model import TaskHead
+from bothways.tasks.encoding import encode_texts
 from bothways.tasks.records import Columns
-from bothways.tasks.task import Example, Heard, Task, file_of
+from bothways.tasks.task import Example, Mistake, Output, Task, beside, file_of
 from bothways.text import Tokenizer
 
 
@@ -37,46 +37,56 @@ class Embed(Task):
         score = columns.number(record, "likeness") if gold and "likeness" in columns.names else None
         return Example(columns.id(record, number), texts, score, place)
 
-    def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
+    def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
         scores = [example.gold for example in examples]
         if scores[0] is None:
             if len(examples) < 2:
                 raise DataError(
                     f"{file_of(examples)}: expected two pairs or more: a text is compared with those of the others"
                 )
-            return Answers(self.name, "vector", ("0", "1"), "pair", reads)
+            return TaskHead(self.name, "vector", ("0", "1"), "pair", reads)
         if len(set(scores)) < 2:
             raise DataError(f"{file_of(examples)}: expected scores that differ, got one only")
-        return Answers(self.name, "vector", (f"{min(scores):g}", f"{max(scores):g}"), "likeness", reads)
+        return TaskHead(self.name, "vector", (f"{min(scores):g}", f"{max(scores):g}"), "likeness", reads)
 
-    def check(self, example: Example, answers: Answers) -> str | None:
-        return None
+    def compares(self, head: TaskHead) -> bool:
+        """Pairs: what a text does not belong to are the others of the step."""
+        return head.kind == "pair"
 
-    def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
+    def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
+        if example.gold is None:
+            return None
+        low, high = map(float, head.labels)
+        off = abs(prediction["similarity"] - (example.gold - low) / (high - low))
+        return off, beside(f"{example.gold:g}", f"a cosine of {prediction['similarity']:.2f}")
+
+    def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
         """A part for each text; `labels` [1, 2] are which of the texts it is, and how alike they are, from 0 to 1."""
-        low, high = map(float, answers.labels)
+        low, high = map(float, head.labels)
         alike = 1.0 if example.gold is None else (example.gold - low) / (high - low)
         return [
-            replace(
-                encode_texts(tokenizer, (text,), length=length), labels=np.array([[number, alike]], dtype=np.float32)
+            encode_texts(tokenizer, (text,), length=length).sample(
+                head, np.array([[number, alike]], dtype=np.float32), group=0
             )
             for number, text in enumerate(example.texts)
         ]
 
-    def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
-        vectors = [one[0] for one in heard.logits]
+    def decode(self, example: Example, output: Output) -> dict[str, Any]:
+        vectors = [one[0] for one in output.logits]
         if len(vectors) == 1:
             return {"vector": vectors[0]}
         return {"similarity": float(_unit(vectors[0]) @ _unit(vectors[1])), "vector": vectors[0], "other": vectors[1]}
 
-    def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
+    def score(
+        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+    ) -> dict[str, float]:
         """Of scores, the rank correlation of the cosines with them; else, among all second texts of the file, at which
         place each text finds its own."""
         if examples[0].gold is None:
-            return _retrieval(_ranks(examples, said))
+            return _retrieval(_ranks(examples, predictions))
         from scipy.stats import pearsonr, spearmanr
 
-        golds, found = [example.gold for example in examples], [one["similarity"] for one in said]
+        golds, found = [example.gold for example in examples], [one["similarity"] for one in predictions]
         if len(set(golds)) < 2 or len(set(found)) < 2:  # nothing to correlate
             return {"spearman": 0.0, "pearson": 0.0}
         return {
@@ -85,12 +95,12 @@ class Embed(Task):
         }
 
     def scores_of(
-        self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
+        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
     ) -> Callable[[Sequence[int]], dict[str, float]]:
         """The texts that are looked through stay all those of the file: among fewer, each would be found sooner."""
         if examples[0].gold is not None:
-            return super().scores_of(examples, said, answers)
-        rank = _ranks(examples, said)
+            return super().scores_of(examples, predictions, head)
+        rank = _ranks(examples, predictions)
         return lambda drawn: _retrieval(rank[drawn])
 
 
@@ -103,14 +113,14 @@ def _retrieval(rank: np.ndarray) -> dict[str, float]:
     }
 
 
-def _ranks(examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> np.ndarray:
+def _ranks(examples: Sequence[Example], predictions: Sequence[dict[str, Any]]) -> np.ndarray:
     """[N] at which place each text finds its own; a text that stands there twice is one candidate."""
     texts = [example.texts[1] for example in examples]
     number = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     own = np.array([number[text] for text in texts])
     first = np.unique(own, return_index=True)[1]
-    asked = _unit(np.stack([one["vector"] for one in said]))
-    candidates = _unit(np.stack([said[place]["other"] for place in first]))
+    asked = _unit(np.stack([one["vector"] for one in predictions]))
+    candidates = _unit(np.stack([predictions[place]["other"] for place in first]))
     ranks = []
     for begin in range(0, len(asked), 1024):
         cosines = asked[begin : begin + 1024] @ candidates.T

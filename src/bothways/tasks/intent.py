@@ -7,21 +7,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from bothways.inference.examples import Encoded
-from bothways.inference.intents import INTENT, encode_intent, intended
-from bothways.inference.schemes import Scheme, scheme_of
-from bothways.inference.words import Words
-from bothways.model import Answers
+from bothways.batch import Sample
+from bothways.model import TaskHead
+from bothways.tasks.encoding import Encoded, encode_words
 from bothways.tasks.labels import label_name
+from bothways.tasks.predictions import softmax, whole
 from bothways.tasks.records import BadField, Columns
-from bothways.tasks.tag import Tag
-from bothways.tasks.task import Example, Heard, Task
+from bothways.tasks.schemes import Scheme, scheme_of
+from bothways.tasks.tag import Tag, Tagged, tagged
+from bothways.tasks.task import Example, Output, Task
+from bothways.tasks.words import Words
 from bothways.text import Tokenizer
+
+INTENT = "intent:"
+"""What the names of intents begin with, among the labels; the others are slots."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intended(Tagged):
+    """As Tagged, with what the whole text is for and how sure that is."""
+
+    intent: str
+    intent_probability: float
 
 
 class Intent(Tag):
@@ -45,35 +57,39 @@ class Intent(Tag):
     def slots(self, gold: Sequence[str]) -> Sequence[str]:
         return gold[:-1]
 
-    def scheme(self, answers: Answers) -> Scheme:
-        return scheme_of(tuple(label for label in answers.labels if not label.startswith(INTENT)))
+    def scheme(self, head: TaskHead) -> Scheme:
+        return scheme_of(tuple(label for label in head.labels if not label.startswith(INTENT)))
 
-    def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
-        slots = super().answers(examples, reads=reads)
+    def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
+        slots = super().head(examples, reads=reads)
         return replace(slots, labels=(*slots.labels, *sorted({example.gold[-1] for example in examples})))
 
-    def _parts(self, words: Words, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
-        return encode_intent(tokenizer, words, answers, length=length)
+    def _parts(self, words: Words, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Encoded]:
+        return encode_intent(tokenizer, words, head, length=length)
 
-    def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
+    def decode(self, example: Example, output: Output) -> Intended:
         assert example.words is not None
-        return asdict(intended(example.words, heard.parts, heard.logits, heard.answers))
+        return intended(example.words, output.samples, output.logits, output.head)
 
-    def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
-        slots = super().score(examples, said, answers)
-        right = [(INTENT + one["intent"]) == example.gold[-1] for example, one in zip(examples, said, strict=True)]
+    def score(
+        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+    ) -> dict[str, float]:
+        slots = super().score(examples, predictions, head)
+        right = [
+            (INTENT + one["intent"]) == example.gold[-1] for example, one in zip(examples, predictions, strict=True)
+        ]
         return {
-            "whole": float(np.mean(self.items(examples, said, answers)[0])),
+            "whole": float(np.mean(self.items(examples, predictions, head)[0])),
             "intent_accuracy": float(np.mean(right)),
             **{f"slot_{name}": value for name, value in slots.items()},
         }
 
     def items(
-        self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
+        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
     ) -> tuple[np.ndarray, np.ndarray]:
-        return Task.items(self, examples, said, answers)
+        return Task.items(self, examples, predictions, head)
 
-    def told(self, one: Mapping[str, Any]) -> Any:
+    def predicted(self, one: Mapping[str, Any]) -> Any:
         return (*one["tags"], INTENT + one["intent"])
 
     def always(self, golds: Sequence[Any]) -> list[dict[str, Any]]:
@@ -82,3 +98,29 @@ class Intent(Tag):
 
     def different(self, golds: Sequence[Any]) -> set[Any]:
         return {gold[-1].removeprefix(INTENT) for gold in golds}
+
+
+def encode_intent(tokenizer: Tokenizer, words: Words, head: TaskHead, *, length: int) -> list[Encoded]:
+    """As `encode_words`, with a place numbered W for the intent: where the text begins, or ends where it is read from
+    left to right."""
+    parts = encode_words(tokenizer, words, length=length)
+    if not parts:
+        return []
+    number, at = (-1, len(parts[-1].tokens) - 1) if head.reads == "decoder" else (0, 0)
+    part = parts[number]
+    parts[number] = replace(part, at=np.append(part.at, at), of=np.append(part.of, len(words)))
+    return parts
+
+
+def intended(words: Words, parts: Sequence[Sample], logits: Sequence[np.ndarray], head: TaskHead) -> Intended:
+    """logits [places, C] of each part. An intent is one of the intents only, a slot one of the slots."""
+    found = whole(parts, logits, count=len(words) + 1, labels=len(head.labels))
+    is_intent = np.array([label.startswith(INTENT) for label in head.labels])
+    kinds = [
+        replace(head, labels=tuple(label for label, there in zip(head.labels, side, strict=True) if there))
+        for side in (~is_intent, is_intent)
+    ]
+    slots = tagged(words, found[:-1, ~is_intent], kinds[0])
+    sure = softmax(np.nan_to_num(found[-1, is_intent]).astype(np.float64))
+    intent = kinds[1].labels[int(sure.argmax())].removeprefix(INTENT)
+    return Intended(slots.words, slots.tags, slots.probabilities, slots.entities, intent, float(sure.max()))

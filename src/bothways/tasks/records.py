@@ -56,7 +56,7 @@ def column_of(role: str, fields: Iterable[str], taken: Collection[str] = ()) -> 
     """The field that is likeliest to have a role, but for those that are taken; None: no name says so."""
     free = [field for field in fields if field not in taken]
     alike = {plain(field): field for field in free} | {field: field for field in free}
-    return next((alike[name] for name in NAMES[role] if name in alike), None)
+    return next((alike[name] for name in NAMES.get(role, (role,)) if name in alike), None)
 
 
 def plain(field: str) -> str:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
+from bothways.batch import Sample
 from bothways.errors import DataError, UsageError
-from bothways.inference.examples import Encoded
-from bothways.inference.labelling import label_of
-from bothways.inference.relating import Pair, encode_related
-from bothways.inference.words import found_in
-from bothways.model import Answers
+from bothways.model import TaskHead
+from bothways.tasks.encoding import Encoded
 from bothways.tasks.labels import label_name
+from bothways.tasks.predictions import Label, label_of
 from bothways.tasks.records import BadField, Columns
-from bothways.tasks.task import Example, Heard, Task, file_of
+from bothways.tasks.task import Example, Output, Task, file_of
+from bothways.tasks.words import Pair, composed, found_in
 from bothways.text import Tokenizer
 
+_MARKERS = ("$#", "@*", "<>", "[]", "()")
+"""What stands around the first and around the second thing, as in R-BERT; others where a tokenizer lacks it."""
 NONE = ("other", "no_relation", "no relation", "none", "na", "unknown")
 """Labels, in small letters, that say that there is none of the relations: left out of the score."""
 
@@ -52,36 +53,40 @@ class Relate(Task):
             raise BadField(column, str(error).removeprefix("expected ")) from None
         return Example(columns.id(record, number), (pair.text,), label, place, pair=pair)
 
-    def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
+    def given(self, inputs: Any, head: TaskHead) -> Example:
+        """Of a text with both things marked."""
+        pair = Pair.marked(inputs)
+        return Example(0, (pair.text,), None, "", pair=pair)
+
+    def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
         labels = sorted({example.gold for example in examples})
         if len(labels) < 2:
             only = ", ".join(labels) or "none"
             raise DataError(f"{file_of(examples)}: expected two relations or more to tell apart, got only {only!r}")
-        return Answers(self.name, "markers", tuple(labels), "one", reads)
+        return TaskHead(self.name, "markers", tuple(labels), "one", reads)
 
-    def check(self, example: Example, answers: Answers) -> str | None:
-        known = ", ".join(answers.labels)
-        return (
-            None if example.gold in answers.labels else f"the relation {example.gold!r} was not trained; {known} were"
-        )
+    def check(self, example: Example, head: TaskHead) -> str | None:
+        known = ", ".join(head.labels)
+        return None if example.gold in head.labels else f"the relation {example.gold!r} was not trained; {known} were"
 
-    def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
+    def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
         assert example.pair is not None
         encoded = encode_related(tokenizer, example.pair, length=length)
-        if example.gold is None:
-            return [encoded]
-        return [replace(encoded, labels=np.array([answers.labels.index(example.gold)]))]
+        labels = None if example.gold is None else [head.labels.index(example.gold)]
+        return [encoded.sample(head, labels)]
 
-    def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
-        return asdict(label_of(heard.logits[0][0], heard.answers))
+    def decode(self, example: Example, output: Output) -> Label:
+        return label_of(output.logits[0][0], output.head)
 
-    def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
-        golds, found = [example.gold for example in examples], [one["label"] for one in said]
+    def score(
+        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+    ) -> dict[str, float]:
+        golds, found = [example.gold for example in examples], [one["label"] for one in predictions]
         right = [gold == label for gold, label in zip(golds, found, strict=True)]
-        return {"f1": relation_f1(golds, found, answers.labels), "accuracy": float(np.mean(right)) if right else 0.0}
+        return {"f1": relation_f1(golds, found, head.labels), "accuracy": float(np.mean(right)) if right else 0.0}
 
 
-def relation_f1(golds: Sequence[str], said: Sequence[str], labels: Collection[str]) -> float:
+def relation_f1(golds: Sequence[str], predictions: Sequence[str], labels: Collection[str]) -> float:
     """The official score of SemEval-2010 task 8, "(9+1)-way evaluation taking directionality into account": the mean of
     the relations' F1, Other left out. Both directions are one relation, right only if the direction is: a wrong one
     counts against precision and against recall."""
@@ -89,9 +94,11 @@ def relation_f1(golds: Sequence[str], said: Sequence[str], labels: Collection[st
     scores = []
     for relation in sorted(filter(None, relations)):
         true = sum(relation_of(gold) == relation for gold in golds)
-        told = sum(relation_of(label) == relation for label in said)
-        right = sum(gold == label and relation_of(gold) == relation for gold, label in zip(golds, said, strict=True))
-        scores.append(2 * right / (true + told) if true + told else 0.0)
+        found = sum(relation_of(label) == relation for label in predictions)
+        right = sum(
+            gold == label and relation_of(gold) == relation for gold, label in zip(golds, predictions, strict=True)
+        )
+        scores.append(2 * right / (true + found) if true + found else 0.0)
     return float(np.mean(scores)) if scores else 0.0
 
 
@@ -114,3 +121,52 @@ def _place(value: Any, column: str, text: str) -> tuple[int, int]:
         return int(value["start"]), int(value["end"])
     except (TypeError, KeyError, ValueError):
         raise BadField(column, f"words of the text, or start and end, got {value!r:.80}") from None
+
+
+def encode_related(tokenizer: Tokenizer, pair: Pair, *, length: int) -> Encoded:
+    """The text with markers around both things; what is too much is left out, the furthest from both first.
+
+    Its one place has five parts, `at` [1, 5]: the beginning, the markers around the first, those around the second.
+
+    Raises:
+        UsageError: the things alone are more than fits.
+    """
+    read, places = composed(pair.text)
+    tokens, covered = tokenizer.encode_spans(read)
+    if not len(tokens):
+        raise UsageError("expected a text, got none that the tokenizer keeps")
+    spans = np.searchsorted(places, pair.things)
+    first = np.minimum(np.searchsorted(covered[:, 1], spans[:, 0], side="right"), len(tokens) - 1)
+    behind = np.maximum(np.searchsorted(covered[:, 0], spans[:, 1]), first + 1)
+    place = np.arange(len(tokens))
+    away = np.maximum(np.maximum(first[:, None] - place, place - behind[:, None] + 1), 0).min(0)  # [T]
+    room = tokenizer.frame.room(length, 1) - 4
+    if (needed := int((away == 0).sum())) > room:
+        raise UsageError(f"the two things are {needed} tokens, and with their markers {room} fit in {length}")
+    kept = np.sort(np.argsort(away, kind="stable")[:room])
+    signs = markers(tokenizer)
+    # Where two markers stand together, the one that closes is before the one that opens.
+    put = sorted([(behind[i], 0, i) for i in (0, 1)] + [(first[i], 1, i) for i in (0, 1)])
+    index = np.searchsorted(kept, [at for at, _, _ in put])
+    marked = np.insert(tokens[kept], index, [signs[i] for _, _, i in put])
+    framed, segments, (opening,) = tokenizer.frame.around(marked)
+    stands = {(i, opens): at + rank + opening for rank, (at, (_, opens, i)) in enumerate(zip(index, put, strict=True))}
+    at = np.array([[0, *(stands[i, opens] for i in (0, 1) for opens in (1, 0))]], dtype=np.int64)
+    return Encoded(framed, segments, at, np.zeros(1, dtype=np.int64), len(tokens) - len(kept))
+
+
+def markers(tokenizer: Tokenizer) -> tuple[int, int]:
+    """The tokens around the first thing and around the second; of a tokenizer that knows no such signs, [MASK] and
+    [SEP].
+
+    Raises:
+        UsageError: it has not even these.
+    """
+    for signs in _MARKERS:
+        first, second = (int(tokenizer.encode(sign)[-1]) for sign in signs)
+        if tokenizer.vocabulary.unk not in (first, second) and first != second:
+            return first, second
+    found = tokenizer.vocabulary.mask, tokenizer.vocabulary.sep
+    if -1 in found:
+        raise UsageError("expected a tokenizer that knows signs to mark things with, such as $ and #, or has [MASK]")
+    return found

@@ -16,19 +16,19 @@ from bothways.text.characters import HAN
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
-def exact(said: str, golds: Sequence[str]) -> float:
+def exact(predicted: str, golds: Sequence[str]) -> float:
     """1 if the answer equals one of the right ones but for case, marks, articles and space; no gold: none is right."""
-    return float(any(_plain(said) == _plain(gold) for gold in golds or ("",)))
+    return float(any(_plain(predicted) == _plain(gold) for gold in golds or ("",)))
 
 
-def f1(said: str, golds: Sequence[str]) -> float:
+def f1(predicted: str, golds: Sequence[str]) -> float:
     """The best F1 of words with one of the right answers; of what Chinese answers share in one stretch."""
-    return max(_f1(said, gold) for gold in golds or ("",))
+    return max(_f1(predicted, gold) for gold in golds or ("",))
 
 
-def _f1(said: str, gold: str) -> float:
+def _f1(predicted: str, gold: str) -> float:
     chinese = bool(re.search(rf"[{HAN}]", gold))
-    ours, theirs = (_mixed(text) if chinese else _plain(text).split() for text in (said, gold))
+    ours, theirs = (_mixed(text) if chinese else _plain(text).split() for text in (predicted, gold))
     if not ours or not theirs:
         return float(ours == theirs)
     shared = _longest_common(ours, theirs) if chinese else sum((Counter(ours) & Counter(theirs)).values())

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from bothways.batch import Sample
 from bothways.corpus.lines import Skip
 from bothways.errors import DataError, UsageError
-from bothways.inference.answering import whole
-from bothways.inference.examples import Encoded, encode_words
-from bothways.inference.labelling import expect_words, tagged
-from bothways.inference.schemes import OUTSIDE, Scheme, scheme_of
-from bothways.inference.words import Words
-from bothways.model import Answers
+from bothways.model import TaskHead
+from bothways.tasks.encoding import Encoded, encode_words
 from bothways.tasks.labels import label_name, natural
+from bothways.tasks.predictions import softmax, whole
 from bothways.tasks.records import NAMES, BadField, Columns
-from bothways.tasks.task import Example, Heard, Task, file_of
+from bothways.tasks.schemes import OUTSIDE, Scheme, scheme_of
+from bothways.tasks.task import Example, Mistake, Output, Task, file_of
+from bothways.tasks.words import Entity, Words, entities
 from bothways.text import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """The words of a text, the tag of each and its chance, and the names that they make up."""
+
+    words: list[str]
+    tags: list[str]
+    probabilities: list[float]
+    entities: list[Entity]
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,8 @@ class Tag(Task):
     name, metric, key = "tag", "f1", "tags"
     items_say = "F1 of whole names; of tags that are none (NN, VB), how many are right"
 
-    def like(self, answers: Answers) -> Tag:
-        return replace(self, characters=answers.characters)
+    def like(self, head: TaskHead) -> Tag:
+        return replace(self, characters=head.characters)
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         given = {role for role in ("text", "offsets", "tokens") if not {role, *NAMES[role]}.isdisjoint(fields)}
@@ -68,6 +78,11 @@ class Tag(Task):
         except UsageError as error:
             raise BadField(columns.names[role], str(error).removeprefix("expected ")) from None
 
+    def given(self, inputs: Any, head: TaskHead) -> Example:
+        """Of a text, or of a list of its words."""
+        words = words_of(inputs, head)
+        return Example(0, (words.read,), None, "", words)
+
     def slots(self, gold: Sequence[str]) -> Sequence[str]:
         """The tags of an example's words."""
         return gold
@@ -83,20 +98,20 @@ class Tag(Task):
                 kept.append(example)
         return kept
 
-    def scheme(self, answers: Answers) -> Scheme:
+    def scheme(self, head: TaskHead) -> Scheme:
         """How a model's tags are written."""
-        return scheme_of(answers.labels)
+        return scheme_of(head.labels)
 
-    def reading(self, answers: Answers) -> str:
-        scheme = self.scheme(answers)
-        if not scheme.kind and all(label.isdecimal() for label in answers.labels if label != scheme.outside):
+    def reading(self, head: TaskHead) -> str:
+        scheme = self.scheme(head)
+        if not scheme.kind and all(label.isdecimal() for label in head.labels if label != scheme.outside):
             return "numbers, of which nobody says what names they are: --set 'label_names=[O, B-PER, ...]' does, from 0"
         return str(scheme)
 
     def _found(self, examples: Sequence[Example]) -> Scheme:
         return scheme_of(tuple(sorted({tag for example in examples for tag in self.slots(example.gold)})))
 
-    def answers(self, examples: Sequence[Example], *, reads: Any) -> Answers:
+    def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
         """Every tag that was seen; of a name, all its forms (B-, I-), so that no word of a long one is without."""
         scheme = self._found(examples)
         tags = {scheme.outside, *scheme.forms(), *chain(*(self.slots(example.gold) for example in examples))}
@@ -107,38 +122,48 @@ class Tag(Task):
         if any(by) and not all(by):
             place = examples[by.index(not by[0])].place
             raise DataError(f'{place}: expected "characters" {str(by[0]).lower()}, as in the records before')
-        return Answers(self.name, "tags", labels, "one", reads, characters=by[0])
+        return TaskHead(self.name, "tags", labels, "one", reads, characters=by[0])
 
-    def check(self, example: Example, answers: Answers) -> str | None:
-        new = next((tag for tag in example.gold if tag not in answers.labels), None)
-        return f"the tag {new!r} was not trained; known: {', '.join(answers.labels)}" if new else None
+    def check(self, example: Example, head: TaskHead) -> str | None:
+        new = next((tag for tag in example.gold if tag not in head.labels), None)
+        return f"the tag {new!r} was not trained; known: {', '.join(head.labels)}" if new else None
 
-    def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
+    def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
         assert example.words is not None
-        expect_words(example.words, answers)
-        parts = self._parts(example.words, tokenizer, answers, length=length)
+        expect_words(example.words, head)
+        parts = self._parts(example.words, tokenizer, head, length=length)
         if example.gold is None:
-            return parts
-        numbers = np.array([answers.labels.index(tag) for tag in example.gold], dtype=np.int64)
-        return [replace(part, labels=numbers[part.of]) for part in parts]
+            return [part.sample(head) for part in parts]
+        numbers = np.array([head.labels.index(tag) for tag in example.gold], dtype=np.int64)
+        return [part.sample(head, numbers[part.of]) for part in parts]
 
-    def _parts(self, words: Words, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
-        """The places where something is said, numbered as an example's gold."""
+    def _parts(self, words: Words, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Encoded]:
+        """The places where a label is predicted, numbered as an example's gold."""
         return encode_words(tokenizer, words, length=length)
 
-    def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
+    def decode(self, example: Example, output: Output) -> Tagged:
         assert example.words is not None
-        labels = len(heard.answers.labels)
-        found = whole(heard.parts, heard.logits, count=len(example.words), labels=labels)
-        return asdict(tagged(example.words, found, heard.answers))
+        labels = len(output.head.labels)
+        found = whole(output.samples, output.logits, count=len(example.words), labels=labels)
+        return tagged(example.words, found, output.head)
 
-    def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
+    def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
+        tags, words = prediction["tags"], example.words
+        bad = [i for i, (tag, gold) in enumerate(zip(tags, example.gold, strict=False)) if tag != gold]
+        if not bad or words is None:
+            return None
+        shown = [(words[i], f"{tags[i]}, right: {example.gold[i]}") for i in bad[:8]]
+        return max(prediction["probabilities"][i] for i in bad), shown
+
+    def score(
+        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+    ) -> dict[str, float]:
         from seqeval.metrics import f1_score, precision_score, recall_score
 
-        golds, found = [[*self.slots(example.gold)] for example in examples], [one["tags"] for one in said]
+        golds, found = [[*self.slots(example.gold)] for example in examples], [one["tags"] for one in predictions]
         flat = [[*chain(*some)] for some in (golds, found)]
         accuracy = float(np.mean([gold == tag for gold, tag in zip(*flat, strict=True)])) if flat[0] else 0.0
-        scheme = self.scheme(answers)
+        scheme = self.scheme(head)
         if not scheme.kind:
             return {"accuracy": accuracy}
         golds, found = ([[scheme.plain(tag) for tag in tags] for tags in some] for some in (golds, found))
@@ -150,16 +175,16 @@ class Tag(Task):
         }
 
     def items(
-        self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
+        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Of names, twice those that are right, over those said and those true: summed up, F1 over all."""
+        """Of names, twice those that are right, over those predicted and those true: summed up, F1 over all."""
         from seqeval.metrics.sequence_labeling import get_entities
 
-        scheme = self.scheme(answers)
-        sides = [(example.gold, one["tags"]) for example, one in zip(examples, said, strict=True)]
+        scheme = self.scheme(head)
+        sides = [(example.gold, one["tags"]) for example, one in zip(examples, predictions, strict=True)]
         if scheme.kind:
             names = [[{*get_entities([scheme.plain(tag) for tag in tags])} for tags in side] for side in sides]
-            counts = [(2 * len(true & told), len(true) + len(told)) for true, told in names]
+            counts = [(2 * len(true & found), len(true) + len(found)) for true, found in names]
         else:
             counts = [(sum(map(str.__eq__, *side)), len(side[0])) for side in sides]
         value, weight = np.array(counts, dtype=np.float64).T
@@ -210,10 +235,10 @@ def _places(value: Any) -> list[tuple[int, int]]:
 
 def _truth(record: Mapping[str, Any], columns: Columns, *, otherwise: bool) -> bool:
     """Whether the characters are the words, as the record has it."""
-    said = label_name(record.get(columns.names.get("characters", "")))
-    if said is not None and said.lower() not in ("true", "false"):
-        raise BadField(columns.names["characters"], f"true or false, got {said!r}")
-    return otherwise if said is None else said.lower() == "true"
+    value = label_name(record.get(columns.names.get("characters", "")))
+    if value is not None and value.lower() not in ("true", "false"):
+        raise BadField(columns.names["characters"], f"true or false, got {value!r}")
+    return otherwise if value is None else value.lower() == "true"
 
 
 def _of_spans(spans: Any, column: str, words: Words) -> tuple[str, ...]:
@@ -235,3 +260,28 @@ def _of_spans(spans: Any, column: str, words: Words) -> tuple[str, ...]:
             tags[place] = f"I-{name}"
         tags[inside[0]] = f"B-{name}"
     return tuple(tags)
+
+
+def tagged(words: Words, logits: np.ndarray, head: TaskHead) -> Tagged:
+    """logits [W, C], nan for a word that the model never saw: it is outside of everything."""
+    known, scheme = ~np.isnan(logits[:, 0]), scheme_of(head.labels)
+    found = softmax(np.where(known[:, None], logits, 0.0).astype(np.float64))
+    best = found.argmax(-1)
+    tags = [head.labels[number] if there else scheme.outside for number, there in zip(best, known, strict=True)]
+    sure = [float(chance) if there else 1.0 for chance, there in zip(found.max(-1), known, strict=True)]
+    return Tagged([words[i] for i in range(len(words))], tags, sure, list(entities(words, tags, scheme)))
+
+
+def expect_words(words: Words, head: TaskHead) -> None:
+    """
+    Raises:
+        UsageError: characters of a text for a model that was taught its words, or the other way round.
+    """
+    if words.by in ("text", "characters") and (words.by == "characters") != head.characters:
+        ways = ("the words of a text", "its characters")[:: -1 if head.characters else 1]
+        raise UsageError(f"expected {ways[0]}, as the model was trained on, got {ways[1]}")
+
+
+def words_of(text: str | list[str], head: TaskHead) -> Words:
+    """Those that are given, or those of a text, parted as the model was taught."""
+    return Words.of(text, characters=head.characters) if isinstance(text, str) else Words.joined(text)

@@ -1,4 +1,4 @@
-"""What a task is: how records are read, what is said of them, and how good that is."""
+"""What a task is: how records are read, examples encoded, logits decoded, and predictions scored."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bothways.batch import Sample
 from bothways.corpus.lines import Skip
-from bothways.inference.examples import Encoded
-from bothways.inference.relating import Pair
-from bothways.inference.words import Words
-from bothways.model import Answers
-from bothways.model.answers import Head
+from bothways.errors import UsageError
+from bothways.model import TaskHead
 from bothways.tasks.records import Columns
+from bothways.tasks.words import Pair, Words
 from bothways.text import Tokenizer
 
 
@@ -53,32 +52,49 @@ def file_of(examples: Sequence[Example]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What a model said of one example: its parts, the logits [N, C] of each, and how to read them."""
+class Output:
+    """What a model puts out for one example.
 
-    parts: Sequence[Encoded]
-    logits: Sequence[np.ndarray]
-    answers: Answers
+    samples  the example as `encode` made it
+    all      of each sample, the logits [N, ...] of each of its targets
+    """
+
+    samples: Sequence[Sample]
+    all: Sequence[Sequence[np.ndarray]]
+    head: TaskHead
     tokenizer: Tokenizer
+
+    @property
+    def logits(self) -> list[np.ndarray]:
+        """Of each sample, those of its first target."""
+        return [targets[0] for targets in self.all]
+
+
+Mistake = tuple[float, Sequence[tuple[str, str]]]
+
+
+def beside(right: str, predicted: str) -> Sequence[tuple[str, str]]:
+    """A wrong prediction with the right one, as the page of a run shows them."""
+    return ("right", right), ("predicted", predicted)
 
 
 class Task(ABC):
-    """A kind of question. What was learned of the labels is in `Answers`.
+    """A kind of question. What was learned of the labels is in `TaskHead`.
 
     name    what it is called
     metric  what the best epoch is chosen by; larger is better
-    heads   those that may answer, where there are several; the first is taken unless another is asked for
-    key     the field of an answer that holds the label; empty where it says none (a number, a span)
+    heads   those that may predict, where there are several; the first is taken unless another is asked for
+    key     the field of a prediction that holds the label; empty where there is none (a number, a span)
     items_say  what `items` counts, in words; empty where the score is made of all examples at once (a correlation)
     """
 
     name: ClassVar[str]
     metric: ClassVar[str]
-    heads: ClassVar[tuple[Head, ...]] = ()
+    heads: ClassVar[tuple[str, ...]] = ()
     items_say: ClassVar[str] = "how many are right"
     key: ClassVar[str] = ""
 
-    def like(self, answers: Answers) -> Task:
+    def like(self, head: TaskHead) -> Task:
         """This task, with records read as those that a model was taught."""
         return self
 
@@ -94,7 +110,7 @@ class Task(ABC):
             BadField: a field that is not what is needed.
         """
 
-    def reading(self, answers: Answers) -> str:
+    def reading(self, head: TaskHead) -> str:
         """How a model's labels are read, where that was decided from them; empty: there is nothing to decide."""
         return ""
 
@@ -107,56 +123,93 @@ class Task(ABC):
         return [*examples]
 
     @abstractmethod
-    def answers(self, examples: Sequence[Example], *, reads: str) -> Answers:
-        """What can be said, going by the training examples.
+    def head(self, examples: Sequence[Example], *, reads: str) -> TaskHead:
+        """What can be predictions, going by the training examples.
 
         Raises:
             DataError: nothing to tell apart.
         """
 
-    @abstractmethod
-    def check(self, example: Example, answers: Answers) -> str | None:
-        """What is wrong with an example's gold answer for a model that says `answers`; None: nothing."""
+    def prepare(self, module: Any, examples: Sequence[Example]) -> None:
+        """Changes a new head, before it is trained on these examples."""
+        del module, examples  # nothing, unless a task says otherwise
+
+    def compares(self, head: TaskHead) -> bool:
+        """Whether the loss compares the examples of a step, which are then one batch."""
+        return False
+
+    def check(self, example: Example, head: TaskHead) -> str | None:
+        """What is wrong with an example's gold answer for a model with this head; None: nothing."""
+        return None
+
+    def given(self, inputs: Any, head: TaskHead) -> Example:
+        """An example of what Python hands over, a text or a tuple of them, without a gold answer.
+
+        Raises:
+            UsageError: something that is no such thing.
+        """
+        texts = inputs if isinstance(inputs, tuple) else (inputs,)
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise UsageError(f"{self.name}: expected a text, or a tuple of them, got {inputs!r:.60}")
+        return Example(0, texts, None, "")
+
+    def limit(self, length: int) -> str:
+        """What an example is cut to, in words."""
+        return f"the {length} tokens that the model reads"
 
     @abstractmethod
-    def encode(self, example: Example, tokenizer: Tokenizer, answers: Answers, *, length: int) -> list[Encoded]:
-        """The example as tokens: one part, or several where all of a long text is to be answered.
+    def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
+        """The example as a sample, or as several where a long text is read in parts; without gold, its labels are of no
+        meaning. Targets may be of any head of the model, in any layout.
 
         Raises:
             UsageError: an example that cannot be read, or its right answer not be learned.
         """
 
     @abstractmethod
-    def decode(self, example: Example, heard: Heard) -> dict[str, Any]:
-        """What is said of an example, as it is written to a file: {"label": ..., ...}."""
+    def decode(self, example: Example, output: Output) -> Any:
+        """The prediction: a dataclass, or {"label": ..., ...}, as it is written to a file."""
+
+    def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
+        """How far off a prediction is, larger is worse, and what to show of it; None: it is right.
+
+        Here for tasks whose predictions hold a label and the probability of each.
+        """
+        label = prediction[self.key]
+        if label == example.gold:
+            return None
+        sure = prediction["probabilities"][label]
+        return sure, beside(example.gold, f"{label} ({sure:.0%} sure)")
 
     @abstractmethod
-    def score(self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, float]:
+    def score(
+        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+    ) -> dict[str, float]:
         """{metric: value}, the task's own first."""
 
     def scores_of(
-        self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
+        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
     ) -> Callable[[Sequence[int]], dict[str, float]]:
         """What gives the scores of the examples of some numbers, of which one may stand there several times."""
-        return lambda drawn: self.score([examples[i] for i in drawn], [said[i] for i in drawn], answers)
+        return lambda drawn: self.score([examples[i] for i in drawn], [predictions[i] for i in drawn], head)
 
     def items(
-        self, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
+        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
     ) -> tuple[np.ndarray, np.ndarray]:
         """Value and weight of every example, [E] each; a score is the sum of values over the sum of weights."""
-        right = [self.told(one) == example.gold for example, one in zip(examples, said, strict=True)]
+        right = [self.predicted(one) == example.gold for example, one in zip(examples, predictions, strict=True)]
         return np.array(right, dtype=np.float64), np.ones(len(right))
 
-    def told(self, one: Mapping[str, Any]) -> Any:
-        """What was said of an example, as its gold would say it."""
+    def predicted(self, one: Mapping[str, Any]) -> Any:
+        """A prediction in the form of a gold answer."""
         value = one[self.key]
         return tuple(value) if isinstance(value, list) else value
 
     def always(self, golds: Sequence[Any]) -> list[dict[str, Any]]:
-        """What is said where the commonest of some right answers is given to each."""
+        """The predictions where the commonest of some right answers is given to each."""
         (common, _), *_ = Counter(golds).most_common(1)
         return [{self.key: list(common) if isinstance(common, tuple) else common}] * len(golds)
 
     def different(self, golds: Sequence[Any]) -> set[Any]:
-        """The different labels in some right answers, or in what was said, as `told` has it."""
+        """The different labels in some right answers, or in what was predictions, as `told` has it."""
         return {*golds}

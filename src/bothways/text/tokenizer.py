@@ -44,7 +44,8 @@ class Tokenizer:
     frame   what stands around one text and around two
     kind    "BPE", "WordPiece" or "Unigram"
     length  tokens of a text at most, where tokenizer_config.json says
-    chat    how messages are written as one text, a template of transformers'; it is kept, and not used here
+    chat    how messages are written as one text, a template of transformers' or several by name (text/chat.py)
+    named   {"bos_token": its name, ...}, as tokenizer_config.json has them
 
     Raises (all encoders):
         UsageError: a lone surrogate, which no file can hold.
@@ -73,6 +74,7 @@ class Tokenizer:
         longest = (configured or {}).get("model_max_length", (configured or {}).get("max_len"))
         self.length: int | None = longest if isinstance(longest, int) else None
         self.chat: Any = (configured or {}).get("chat_template")
+        self.named = {key: str(one) for key, one in (configured or {}).items() if key.endswith("_token") and one}
         engine.no_padding()
         engine.no_truncation()
         self._own_template = spec["post_processor"]
@@ -233,6 +235,11 @@ class Tokenizer:
         if not found:
             raise UsageError("expected a text, got none, and the model's files name no token that begins one")
         return (found[0],)
+
+    @property
+    def special_names(self) -> list[str]:
+        """The names of the tokens that are found in a text only where it is asked for."""
+        return [token.content for token in self._engine.get_added_tokens_decoder().values() if token.special]
 
     def encode(self, text: str) -> list[int]:
         """Tokens of the text alone: no specials are added, and "[CLS]" in the text is five characters."""

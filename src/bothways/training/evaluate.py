@@ -5,6 +5,7 @@ Letters: B rows, T tokens, D width, N targets.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from bothways.batch import Batch, Losses, Target
 from bothways.model import Model
 
 CHUNK = 1024
+NATS_IN_A_BIT = math.log(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,11 @@ class Score:
 
     nats: float
     accuracy: float
+
+
+def bits_per_byte(nats: float, size: float) -> float:
+    """The bits that a byte of text costs: `nats` for `size` bytes of it, of all its tokens but [CLS]; [SEP] is paid."""
+    return nats / NATS_IN_A_BIT / size
 
 
 @torch.no_grad()

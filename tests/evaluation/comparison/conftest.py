@@ -14,7 +14,7 @@ import pytest
 
 from bothways.cli import main
 from bothways.evaluation.comparison import CompareConfig, compare, measure
-from bothways.evaluation.comparison.workers import Crew
+from bothways.evaluation.comparison.workers import Workers
 from bothways.training.pretraining import setup
 from tests.conftest import Once
 from tests.training.pretraining.small import make_shards
@@ -36,7 +36,7 @@ def shards(once: Once) -> Path:
 
 
 @pytest.fixture(scope="session")
-def questions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def eval_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Minimal pairs, a probe whose classes are told apart by a word, and a task."""
     folder = tmp_path_factory.mktemp("questions")
     pairs = [{"good": f"a b {i}", "bad": f"b a {i}", "paradigm": "order"} for i in range(6)]
@@ -57,7 +57,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def configured(shards: Path, questions: dict[str, Any]) -> Callable[..., CompareConfig]:
+def configured(shards: Path, eval_data: dict[str, Any]) -> Callable[..., CompareConfig]:
     """A configuration that takes seconds, with what is given changed."""
 
     def make(out: Path, **changes: Any) -> CompareConfig:
@@ -71,14 +71,14 @@ def configured(shards: Path, questions: dict[str, Any]) -> Callable[..., Compare
             "training": TRAINING,
             "search": {"factors": (1.0,)},
             "at_once": 1,
-            **questions,
+            **eval_data,
         }
         return CompareConfig.model_validate(values | changes)
 
     return make
 
 
-def do(crew: Crew, command: Sequence[str], said: IO[str], label: str, metrics: Path | None) -> int:
+def do(workers: Workers, command: Sequence[str], said: IO[str], label: str, metrics: Path | None) -> int:
     """What a process of its own would do: starting Python and torch takes several times as long as the work."""
     module, *arguments = command[2:]
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()), redirect_stderr(said):
@@ -95,7 +95,7 @@ def do(crew: Crew, command: Sequence[str], said: IO[str], label: str, metrics: P
 def in_this_process() -> Iterator[None]:
     """One run after another; tests/cli/test_comparison.py starts processes, and so does the test that stops one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Crew, "_wait", do)
+        patch.setattr(Workers, "_wait", do)
         yield
 
 

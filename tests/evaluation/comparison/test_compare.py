@@ -57,7 +57,7 @@ def test_runs_of_one_seed_read_the_same_text_in_the_same_order(compared: Path) -
 
 def test_the_same_questions_to_all_that_can_answer(compared: Path) -> None:
     found = {each["name"]: each for each in result_of(compared)["yardsticks"]}
-    able = {name: {each["objective"] for each in yardstick["objectives"]} for name, yardstick in found.items()}
+    able = {name: {each["objective"] for each in metric["objectives"]} for name, metric in found.items()}
     assert able == {
         "bits per byte": {"causal"},
         "next-word accuracy": {"causal"},
@@ -93,7 +93,7 @@ def test_nothing_is_done_twice_and_more_is_added(compared: Path, configured: Con
     result = compare(configured(compared, seeds=1, objectives=("causal", "mlm")), say=again.append)
     assert [entry["objective"] for entry in result["objectives"]] == ["causal", "mlm"]
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert sum("asked" in said for said in again) == 1
+    assert sum("measured" in said for said in again) == 1
     planned, shown = dict[str, float](), dict[str, float]()
     compare(configured(compared), plan=planned.__setitem__, show=shown.__setitem__)
     assert planned == dict.fromkeys(shown, 1.0) and shown == dict.fromkeys(planned, 1.0) and len(shown) == 4
@@ -108,7 +108,7 @@ def test_shards_may_move_but_not_change(compared: Path, configured: Configured, 
     moved = Path(shutil.copytree(shards, tmp_path / "moved"))
     asked: list[str] = []
     compare(configured(compared, shards=moved, validation_rows=2), say=asked.append)
-    assert sum("asked" in said for said in asked) == 4  # and not one trained anew
+    assert sum("measured" in said for said in asked) == 4  # and not one trained anew
     other = make_shards(tmp_path, documents=30, seed=7)
     with pytest.raises(DataError, match="on another text"):
         compare(configured(compared, shards=other))
@@ -128,7 +128,7 @@ def test_stopped_it_goes_on_and_comes_to_the_same(compared: Path, configured: Co
     file.write_text(dump(config), encoding="utf-8")
     script = (
         "import sys\nfrom pathlib import Path\nfrom bothways.evaluation.comparison import CompareConfig, compare\n"
-        "from bothways.training.pretraining.config import load_config, read\nfrom bothways.errors import Stopped\n"
+        "from bothways.config import load_config, read\nfrom bothways.errors import Stopped\n"
         "try:\n    compare(read(CompareConfig, load_config(Path(sys.argv[1]))))\n"
         "except Stopped as stopped:\n    print(stopped)\n    sys.exit(stopped.exit_code)\n"
     )

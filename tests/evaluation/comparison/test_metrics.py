@@ -49,7 +49,7 @@ def test_a_model_that_knows_nothing_costs_the_logarithm_of_the_vocabulary_a_toke
     with torch.no_grad():
         model.table.zero_()
     engine = SimpleNamespace(model=model, device=torch.device("cpu"))
-    stream = SimpleNamespace(tokens=1000, documents=100, bytes=2500)
+    stream = SimpleNamespace(bytes_a_prediction=2500 / 900)
     shards = SimpleNamespace(validation=stream, vocabulary=VOCABULARY)
     found: Any = dict(held_out(SimpleNamespace(engine=engine), build(expression, VOCABULARY), shards, rows))
     said = np.array([9 + 1 + 4 + 1 + 6, 17 + 1])  # the last [SEP] of the first row is cut off

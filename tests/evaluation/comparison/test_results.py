@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from bothways.evaluation.comparison.config import CompareConfig
-from bothways.evaluation.comparison.metrics import BITS, FILL, ScoredItems, Yardstick
+from bothways.evaluation.comparison.metrics import BITS, FILL, Metric, ScoredItems
 from bothways.evaluation.comparison.page import render
-from bothways.evaluation.comparison.results import against_the_best, leader, summary, tied, unequal, yardsticks
+from bothways.evaluation.comparison.results import against_the_best, compared_metrics, leader, summary, tied, unequal
 from bothways.evaluation.comparison.table import tables
 from bothways.training.config import Budget
 
@@ -23,12 +23,12 @@ NAMES = ("causal", "mlm", "diffusion")
 def result(
     figures: dict[str, float],
     *,
-    yardstick: Yardstick = FILL,
+    metric: Metric = FILL,
     bound: str = "",
     spread: float = 0.0,
     unigram: float | None = None,
 ) -> dict[str, Any]:
-    """One yardstick over 200 items, two seeds; the unigram is worse than all where it is not said."""
+    """One metric over 200 items, two seeds; the unigram is worse than all where it is not said."""
     config = CompareConfig(
         shards=Path("s"),
         out=Path("o"),
@@ -38,19 +38,19 @@ def result(
     )
     noise = np.random.default_rng(0).normal(0, spread, 200)
     answers = {
-        (name, seed): {yardstick: ScoredItems(figure + noise, np.ones(200), bound=name in bound.split())}
+        (name, seed): {metric: ScoredItems(figure + noise, np.ones(200), bound=name in bound.split())}
         for name, figure in figures.items()
         for seed in range(2)
     }
-    worse = 9.0 if yardstick.better == "less" else 0.05
-    (found,) = yardsticks(config, answers, {yardstick: {"unigram": worse if unigram is None else unigram}})
+    worse = 9.0 if metric.better == "less" else 0.05
+    (found,) = compared_metrics(config, answers, {metric: {"unigram": worse if unigram is None else unigram}})
     return found
 
 
 def test_more_or_less_is_better() -> None:
     figures = {"causal": 1.5, "mlm": 1.2, "diffusion": 1.9}
     assert [each["objective"] for each in result(figures)["objectives"]] == ["diffusion", "causal", "mlm"]
-    less = result(figures, yardstick=BITS)
+    less = result(figures, metric=BITS)
     assert [each["objective"] for each in less["objectives"]] == ["mlm", "causal", "diffusion"]
     assert summary(less) == "mlm leads; behind: causal (by 0.300 ± 0.0000), diffusion (by 0.700 ± 0.0000)."
 
@@ -60,7 +60,7 @@ def test_a_tie_is_called_a_tie() -> None:
     for name in NAMES:
         values[name, 0] = {FILL: ScoredItems.right(rng.random(200) < 0.5)}
     config = CompareConfig(shards=Path("s"), out=Path("o"), objectives=NAMES, budget=BUDGET, seeds=1)
-    (found,) = yardsticks(config, values, {})
+    (found,) = compared_metrics(config, values, {})
     assert {each["verdict"] for each in found["differences"]} == {"tied"}
     assert summary(found) == f"Tied: {', '.join(each['objective'] for each in found['objectives'])}."
     assert leader(found) is None and {*tied(found)} == {*NAMES}
@@ -78,8 +78,8 @@ def test_equal_scores_are_tied_and_neither_is_bold(whole: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("figures", "unigram", "said", "bold"),
     [
-        ({"mlm": 0.04}, 0.05, "Only mlm can be asked; not better than unigram (0.0500).", None),
-        ({"mlm": 0.06}, 0.05, "Only mlm can be asked.", None),
+        ({"mlm": 0.04}, 0.05, "Only mlm can be measured; not better than unigram (0.0500).", None),
+        ({"mlm": 0.06}, 0.05, "Only mlm can be measured.", None),
         ({"mlm": 0.5, "causal": 0.3}, 0.05, "mlm leads; behind: causal (by 0.200 ± 0.0000).", "mlm"),
         (
             {"mlm": 0.5, "causal": 0.3},
@@ -100,19 +100,19 @@ def test_bold_is_what_leads_the_others_and_every_baseline(
 
 @pytest.mark.parametrize("bits", [1.9, 1.1])
 def test_a_bound_decides_nothing_worse_or_better(bits: float) -> None:
-    found = result({"diffusion": bits, "causal": 1.5}, yardstick=BITS, bound="diffusion")
+    found = result({"diffusion": bits, "causal": 1.5}, metric=BITS, bound="diffusion")
     assert against_the_best(found)["diffusion"]["verdict"] == "a bound"
     assert [each["objective"] for each in found["objectives"]] == ["causal", "diffusion"]
     assert summary(found) == "causal can be told apart from none; only a bound, which decides nothing: diffusion."
 
 
 def test_of_bounds_alone_none_is_the_best() -> None:
-    found = result({"diffusion": 1.4, "any-order": 1.5}, yardstick=BITS, bound="diffusion any-order")
+    found = result({"diffusion": 1.4, "any-order": 1.5}, metric=BITS, bound="diffusion any-order")
     assert summary(found) == "Only bounds, which decide nothing: diffusion, any-order."
 
 
 def test_one_alone_is_compared_with_nobody() -> None:
-    assert summary(result({"mlm": 0.5})) == "Only mlm can be asked."
+    assert summary(result({"mlm": 0.5})) == "Only mlm can be measured."
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def whole() -> dict[str, Any]:
 
 def whole_result() -> dict[str, Any]:
     """A result of two objectives, one of which cannot be asked for bits."""
-    bits = result({"causal": 1.5, "diffusion": 1.9}, yardstick=BITS, bound="diffusion")
+    bits = result({"causal": 1.5, "diffusion": 1.9}, metric=BITS, bound="diffusion")
     fills = result({"mlm": 0.3, "diffusion": 0.31}, spread=0.1)
     cost = {
         "learning_rate": 5e-3,

@@ -70,12 +70,12 @@ def test_every_trial_is_planned_before_it_is_trained(
         told.append((label, "trained"))
         return folder
 
-    crew: Any = SimpleNamespace(plan=lambda label, size: told.append((label, size)), train=train)
+    workers: Any = SimpleNamespace(plan=lambda label, size: told.append((label, size)), train=train)
     monkeypatch.setattr(
         "bothways.evaluation.comparison.search.held_out_loss", lambda *args: -len(told)
     )  # the last is the best
     config = configured(tmp_path, search={"factors": (1.0, 2.0), "at_most": 3})
-    search(config, crew, "mlm", build("mlm", VOCABULARY))
+    search(config, workers, "mlm", build("mlm", VOCABULARY))
     share = config.search.share
     assert told == [(f"mlm, rate x {x}", what) for x in (1, 2, 4) for what in (share, "trained")]
 

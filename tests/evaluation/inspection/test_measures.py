@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bothways.evaluation.inspection.measures import Occurrences, explained, mean_cosines, measured, to_the_mean, units
+from bothways.evaluation.inspection.measures import explained, mean_cosines, measured, to_the_mean, units
 
 
 def random_states(count: int = 4000, width: int = 64, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((count, width)).astype(np.float32)
 
 
-def occurrences(count: int = 4000, words: int = 100) -> Occurrences:
+def occurrences(count: int = 4000, words: int = 100) -> tuple[np.ndarray, np.ndarray]:
     place = np.arange(count)
-    return Occurrences(place % words, place // 8)
+    return place % words, place // 8
 
 
 def test_mean_cosines_are_those_of_all_unique_pairs() -> None:
@@ -43,7 +43,7 @@ def test_what_one_vector_explains_by_singular_values(width: int) -> None:
 
 
 def test_noise_without_direction_is_near_zero() -> None:
-    found = measured(random_states(), occurrences())
+    found = measured(random_states(), *occurrences())
     assert abs(found.self_similarity.mean()) < 0.005 and abs(found.anisotropy) < 0.005
     assert found.figures()["explained_adjusted"] == pytest.approx(0, abs=0.005)
     assert found.explained == pytest.approx(
@@ -53,18 +53,18 @@ def test_noise_without_direction_is_near_zero() -> None:
 
 def test_a_static_table_is_one() -> None:
     at = occurrences()
-    found = measured(random_states(100)[at.word], at)
+    found = measured(random_states(100)[at[0]], *at)
     assert found.self_similarity == pytest.approx(1, abs=1e-6) and found.explained == pytest.approx(1, abs=1e-6)
     assert found.figures()["self_similarity_adjusted"] > 0.95
 
 
 def test_a_constant_is_removed_by_the_baseline() -> None:
     at = occurrences()
-    same = measured(np.ones((4000, 64), dtype=np.float32) * 3, at).figures()
+    same = measured(np.ones((4000, 64), dtype=np.float32) * 3, *at).figures()
     assert same["self_similarity"] == pytest.approx(1)
     for key in ("self_similarity", "intra_sentence", "explained"):
         assert same[f"{key}_adjusted"] == pytest.approx(0, abs=1e-6)
-    shifted = measured(random_states() + 20, at).figures()
+    shifted = measured(random_states() + 20, *at).figures()
     assert shifted["self_similarity"] > 0.99
     assert shifted["self_similarity_adjusted"] == pytest.approx(0, abs=1e-3)
     assert shifted["explained_adjusted"] == pytest.approx(0, abs=1e-3)
@@ -72,7 +72,7 @@ def test_a_constant_is_removed_by_the_baseline() -> None:
 
 def test_rare_words_are_neighbours_only() -> None:
     states, at = random_states(), occurrences()
-    rare = Occurrences(np.where(at.word < 50, at.word, -1), at.text)
-    found, whole = measured(states, rare), measured(states, at)
+    rare = np.where(at[0] < 50, at[0], -1), at[1]
+    found, whole = measured(states, *rare), measured(states, *at)
     assert len(found.self_similarity) == 50 and found.intra == whole.intra
     assert found.self_similarity == pytest.approx(whole.self_similarity[:50])

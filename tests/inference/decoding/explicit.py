@@ -9,7 +9,7 @@ import torch
 
 from bothways.batch import Row
 from bothways.inference import LanguageModel
-from bothways.inference.decoding.options import spell
+from bothways.inference.decoding.sequence import spell
 from bothways.objectives import Corrupted, Objective, causal, prefix, unilm1
 from bothways.visibility import Layout, ordered
 

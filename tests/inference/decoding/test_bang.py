@@ -11,14 +11,14 @@ import torch
 from bothways.batch import Row
 from bothways.errors import ModelError, UsageError
 from bothways.inference import LanguageModel
-from bothways.inference.decoding.options import spell
+from bothways.inference.decoding.sequence import spell
 from bothways.objectives import Corrupted
 from bothways.objectives.mass import with_decoder
 from bothways.objectives.predicting_streams import BANG as RULE
 from bothways.objectives.predicting_streams import with_queries, with_streams
 from bothways.visibility import Layout, Visibility, ordered
 from tests.inference.decoding.explicit import allowed
-from tests.inference.made import ANY_ORDER, BANG, ENGLISH, MASS, TEXTS, load, make_run
+from tests.inference.made import ANY_ORDER, BANG, ENGLISH, MASS, TEXTS, full_text, load, make_run
 
 PROMPTS = ["The quick brown", "", "Reading is seeing with", "今天"]
 
@@ -74,9 +74,9 @@ def test_a_fragment_is_one_run_from_left_to_right(models: dict[str, LanguageMode
     with pytest.raises(UsageError, match="steps and order are for unmasking"):
         models["mass"].infill("The [GAP] fox", steps=2)
     with pytest.raises(ModelError, match="in a number of steps"):
-        models["mass"].generate("The", steps=2)
-    with pytest.raises(UsageError, match="beams and no_repeat"):
-        models["mass"].generate("The", beams=2)
+        full_text(models["mass"], "The", steps=2)
+    with pytest.raises(UsageError, match="num_beams is for models that predict one token"):
+        full_text(models["mass"], "The", num_beams=2)
 
 
 def in_streams(found: LanguageModel, prompt: str, total: int, count: int) -> str:
@@ -104,21 +104,23 @@ def in_streams(found: LanguageModel, prompt: str, total: int, count: int) -> str
 
 @pytest.mark.parametrize(("steps", "count"), [(None, 1), (9, 1), (3, 3), (4, 3)])
 def test_streams_write_as_in_training(steps: int | None, count: int, models: dict[str, LanguageModel]) -> None:
-    found = models["bang"].generate(PROMPTS, max_new_tokens=9, temperature=0, steps=steps)
+    found = full_text(models["bang"], PROMPTS, max_new_tokens=9, temperature=0, steps=steps)
     assert found == [in_streams(models["bang"], prompt, 9, count) for prompt in PROMPTS]
 
 
 def test_more_at_once_than_was_taught(models: dict[str, LanguageModel]) -> None:
-    with pytest.raises(UsageError, match=r"9 at once, and this model was taught to say 4: give it 3 steps"):
-        models["bang"].generate("The", max_new_tokens=9, steps=1)
-    assert models["bang"].generate("The", max_new_tokens=4, steps=1, temperature=0)
+    with pytest.raises(UsageError, match=r"9 at once, and this model was taught to predict 4: give it 3 steps"):
+        full_text(models["bang"], "The", max_new_tokens=9, steps=1)
+    assert full_text(models["bang"], "The", max_new_tokens=4, steps=1, temperature=0)
 
 
 def test_streams_outgrow_the_model_and_do_not_depend_on_company(models: dict[str, LanguageModel]) -> None:
-    found = models["bang"].generate(PROMPTS, max_new_tokens=150, steps=50, temperature=0)
-    assert found == [models["bang"].generate(prompt, max_new_tokens=150, steps=50, temperature=0) for prompt in PROMPTS]
-    assert models["bang"].generate(PROMPTS, max_new_tokens=20, seed=3) == models["bang"].generate(
-        PROMPTS, max_new_tokens=20, seed=3
+    found = full_text(models["bang"], PROMPTS, max_new_tokens=150, steps=50, temperature=0)
+    assert found == [
+        full_text(models["bang"], prompt, max_new_tokens=150, steps=50, temperature=0) for prompt in PROMPTS
+    ]
+    assert full_text(models["bang"], PROMPTS, max_new_tokens=20, seed=3) == full_text(
+        models["bang"], PROMPTS, max_new_tokens=20, seed=3
     )
 
 
@@ -151,7 +153,7 @@ def test_any_order_does_not_depend_on_company(order: str, models: dict[str, Lang
     if order == "confidence":
         assert together == [models["any-order"].infill(text, length=3, order=order, seed=1) for text in texts]
     assert together == models["any-order"].infill(texts, length=3, order=order, seed=1)
-    assert models["any-order"].generate(TEXTS[0][:20], max_new_tokens=8, steps=3)
+    assert full_text(models["any-order"], TEXTS[0][:20], max_new_tokens=8, steps=3)
 
 
 Ask = Callable[[LanguageModel], object]

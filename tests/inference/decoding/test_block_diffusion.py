@@ -13,9 +13,9 @@ from bothways.errors import ModelError
 from bothways.inference import LanguageModel
 from bothways.inference.decoding.block_diffusion import CleanBlocks
 from bothways.inference.engine import Engine
-from bothways.model import Trained
+from bothways.model import Abilities
 from bothways.visibility import Layout, ordered
-from tests.inference.made import BLOCKS, ENGLISH, load, make_run
+from tests.inference.made import BLOCKS, ENGLISH, full_text, load, make_run
 
 SIZE = BLOCKS.decoding["blocks"]
 PROMPTS = ["Once upon a time", "", "A small", "今天天气", ENGLISH[0]]
@@ -29,8 +29,14 @@ def blocks(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
 class Uncached:
     """As CleanBlocks, but the clean copy and the noisy block are laid side by side as in training, and read anew."""
 
-    def __init__(self, engine: Engine, rows: Sequence[np.ndarray], *, size: int, rounds: int) -> None:
-        self.engine, self.rows, self.size = engine, list(rows), size
+    def __init__(self, engine: Engine, *, size: int, rows: int, capacity: int) -> None:
+        self.engine, self.rows, self.size = engine, list[np.ndarray](), size
+
+    def join(self, rows: Sequence[np.ndarray]) -> None:
+        self.rows += rows
+
+    def select(self, rows: Sequence[int]) -> None:
+        self.rows = [self.rows[row] for row in rows]
 
     @torch.no_grad()
     def noisy(self, tokens: np.ndarray) -> torch.Tensor:
@@ -55,8 +61,10 @@ def test_the_cache_gives_the_states_of_training(blocks: LanguageModel) -> None:
     """Rows with no, one and two clean blocks stand together."""
     rng = np.random.default_rng(0)
     rows = [rng.integers(5, 300, size=count * SIZE) for count in (0, 2, 1)]
-    cached = CleanBlocks(blocks.engine, rows, size=SIZE, rounds=2)
-    anew = Uncached(blocks.engine, rows, size=SIZE, rounds=2)
+    cached = CleanBlocks(blocks.engine, size=SIZE, rows=3, capacity=5 * SIZE)
+    anew = Uncached(blocks.engine, size=SIZE, rows=3, capacity=5 * SIZE)
+    cached.join(rows)
+    anew.join(rows)
     for _ in range(2):
         for masks in (SIZE, 3):
             block = rng.integers(5, 300, size=(3, SIZE))
@@ -73,22 +81,22 @@ def test_the_cache_gives_the_states_of_training(blocks: LanguageModel) -> None:
 def test_decoding_with_the_cache_equals_decoding_without(
     options: dict[str, int], blocks: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = blocks.generate(PROMPTS, max_new_tokens=20, **options)
+    found = full_text(blocks, PROMPTS, max_new_tokens=20, **options)
     monkeypatch.setattr("bothways.inference.decoding.block_diffusion.CleanBlocks", Uncached)
-    assert blocks.generate(PROMPTS, max_new_tokens=20, **options) == found
+    assert full_text(blocks, PROMPTS, max_new_tokens=20, **options) == found
 
 
 @pytest.mark.parametrize("count", [5, 60])
 def test_an_answer_does_not_depend_on_its_company(count: int, blocks: LanguageModel) -> None:
     """Beyond the model's length too: 36 tokens are four whole blocks of 8."""
-    together = blocks.generate(PROMPTS, max_new_tokens=count, temperature=0)
-    assert together == [blocks.generate(prompt, max_new_tokens=count, temperature=0) for prompt in PROMPTS]
+    together = full_text(blocks, PROMPTS, max_new_tokens=count, temperature=0)
+    assert together == [full_text(blocks, prompt, max_new_tokens=count, temperature=0) for prompt in PROMPTS]
     assert all(text.startswith(prompt) for text, prompt in zip(together, PROMPTS, strict=True))
 
 
 def test_more_tokens_begin_with_the_fewer(blocks: LanguageModel) -> None:
     """Blocks are written whole; what is too much is cut off."""
-    texts = [blocks.generate("Once upon", max_new_tokens=count, temperature=0) for count in (0, 3, 8, 21)]
+    texts = [full_text(blocks, "Once upon", max_new_tokens=count, temperature=0) for count in (0, 3, 8, 21)]
     assert texts[0] == "Once upon"
     for shorter, longer in pairwise(texts):
         assert longer.startswith(shorter) and len(longer) > len(shorter)
@@ -105,20 +113,21 @@ def test_steps_are_shared_by_the_blocks(
     own = blocks.engine.tokenizer
     prompt = own.decode(own.encode(ENGLISH[0])[:7])
     assert len(own.encode(prompt)) == 7
-    blocks.generate(prompt, max_new_tokens=24, steps=steps, temperature=0)
+    full_text(blocks, prompt, max_new_tokens=24, steps=steps, temperature=0)
     assert len(passes) == expected
 
 
 def test_one_block_as_long_as_the_model_is_plain_unmasking(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("runs")
-    whole = load(make_run(folder / "a", Trained("b", (), None, {"blocks": 99}), length=16))
-    plain = load(make_run(folder / "b", Trained("m", ("encoder",), "in place", {"unmask": 0}), length=16))
+    whole = load(make_run(folder / "a", Abilities("b", (), None, {"blocks": 99}), length=16))
+    plain = load(make_run(folder / "b", Abilities("m", ("encoder",), "in place", {"unmask": 0}), length=16))
     own = whole.engine.tokenizer
     count = 15 - len(own.encode("A small"))
     asked = {"max_new_tokens": count, "temperature": 0}
     room = plain.infill("A small" + "[MASK]" * (count - 1), temperature=0)
-    assert whole.generate("A small", **asked).startswith("A small") and room.startswith("A small")
-    blocks = CleanBlocks(whole.engine, [np.zeros(0, dtype=np.int64)], size=16, rounds=1)
+    assert full_text(whole, "A small", **asked).startswith("A small") and room.startswith("A small")
+    blocks = CleanBlocks(whole.engine, size=16, rows=1, capacity=16)
+    blocks.join([np.zeros(0, dtype=np.int64)])
     row = np.array([2, *own.encode("A small"), *[4] * count])
     assert torch.allclose(blocks.noisy(row[None]), plain.engine.read([row], face="encoder"), atol=1e-5)
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from bothways.errors import UsageError
 from bothways.inference import LanguageModel
-from bothways.inference.decoding.options import Options, spell
+from bothways.inference.decoding.options import GenerationOptions, Options
 from bothways.inference.decoding.sampling import Sampling
-from tests.inference.made import ENGLISH, load, make_run
+from bothways.inference.decoding.sequence import spell
+from bothways.inference.engine import Engine
+from tests.inference.made import ENGLISH, full_text, load, make_run
 
 PROMPTS = ["Once upon a time", "", "A small", "今天天气", "The quick brown fox jumps over the lazy dog. Reading is"]
 
@@ -26,7 +28,7 @@ def test_greedy_tokens_equal_those_of_generate(seed: int, tmp_path: Path) -> Non
     run = make_run(tmp_path / "run", seed=seed)
     model = transformers.AutoModelForCausalLM.from_pretrained(run / "decoder").eval()
     theirs = transformers.AutoTokenizer.from_pretrained(run / "decoder")
-    found = load(run).generate(PROMPTS, max_new_tokens=30, temperature=0)
+    found = full_text(load(run), PROMPTS, max_new_tokens=30, temperature=0)
     for prompt, text in zip(PROMPTS, found, strict=True):
         asked = theirs(prompt, return_tensors="pt")
         written = model.generate(**asked, max_new_tokens=30, do_sample=False)[0, asked["input_ids"].shape[1] :]
@@ -34,7 +36,14 @@ def test_greedy_tokens_equal_those_of_generate(seed: int, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "options", [{"no_repeat": 1}, {"no_repeat": 2}, {"beams": 4}, {"beams": 3, "no_repeat": 2}], ids=str
+    "options",
+    [
+        {"no_repeat_ngram_size": 1},
+        {"no_repeat_ngram_size": 2},
+        {"num_beams": 4},
+        {"num_beams": 3, "no_repeat_ngram_size": 2},
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("seed", range(2))
 def test_beams_and_blocked_runs_equal_those_of_generate(seed: int, options: Options, tmp_path: Path) -> None:
@@ -43,7 +52,10 @@ def test_beams_and_blocked_runs_equal_those_of_generate(seed: int, options: Opti
     run = make_run(tmp_path / "run", seed=seed)
     found = load(run)
     model = transformers.AutoModelForCausalLM.from_pretrained(run / "decoder").eval()
-    their_options = {"num_beams": options.get("beams", 1), "no_repeat_ngram_size": options.get("no_repeat", 0)}
+    their_options = {
+        "num_beams": options.get("num_beams", 1),
+        "no_repeat_ngram_size": options.get("no_repeat_ngram_size", 0),
+    }
     for prompt in ("Once upon a time a", "the the the", "A small model"):
         begun = found.engine.tokenizer.encode(prompt)
         asked = torch.tensor([[found.engine.tokenizer.vocabulary.cls, *begun]])
@@ -53,11 +65,11 @@ def test_beams_and_blocked_runs_equal_those_of_generate(seed: int, options: Opti
             max_new_tokens=16,
             do_sample=False,
             **their_options,
-            **({"early_stopping": True, "length_penalty": 0.0} if "beams" in options else {}),
+            **({"early_stopping": True, "length_penalty": 0.0} if "num_beams" in options else {}),
         )[0, asked.shape[1] :]
-        mine = {"length_penalty": 0.0} if "beams" in options else {"temperature": 0}
+        mine = {"length_penalty": 0.0} if "num_beams" in options else {"temperature": 0}
         expected = prompt + spell(found.engine.tokenizer, begun, written.tolist())
-        assert found.generate(prompt, max_new_tokens=16, **options, **mine) == expected
+        assert full_text(found, prompt, max_new_tokens=16, **options, **mine) == expected
 
 
 def test_the_text_generation_pipeline_loads_it(run: Path) -> None:
@@ -90,12 +102,12 @@ def uncached(found: LanguageModel, prompt: str, count: int) -> str:
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_cached_equals_uncached(loaded: LanguageModel, prompt: str) -> None:
-    assert loaded.generate(prompt, max_new_tokens=20, temperature=0) == uncached(loaded, prompt, 20)
+    assert full_text(loaded, prompt, max_new_tokens=20, temperature=0) == uncached(loaded, prompt, 20)
 
 
 @pytest.mark.parametrize("prompt", ["Once upon", "the " * 60, "the fox " * 100])
 def test_beyond_the_models_length_the_older_half_is_forgotten(loaded: LanguageModel, prompt: str) -> None:
-    found = loaded.generate(prompt, max_new_tokens=150, temperature=0)
+    found = full_text(loaded, prompt, max_new_tokens=150, temperature=0)
     assert found == uncached(loaded, prompt, 150)
     assert found.startswith(prompt)
 
@@ -104,32 +116,101 @@ def test_beyond_the_models_length_the_older_half_is_forgotten(loaded: LanguageMo
 def test_batched_equals_one_by_one(loaded: LanguageModel, max_new_tokens: int) -> None:
     """Also when one of them outgrows the model and the others do not."""
     prompts = [*PROMPTS, ENGLISH[0], "x"]
-    together = loaded.generate(prompts, max_new_tokens=max_new_tokens, temperature=0)
-    assert together == [loaded.generate(prompt, max_new_tokens=max_new_tokens, temperature=0) for prompt in prompts]
+    together = full_text(loaded, prompts, max_new_tokens=max_new_tokens, temperature=0)
+    assert together == [full_text(loaded, prompt, max_new_tokens=max_new_tokens, temperature=0) for prompt in prompts]
 
 
 def test_draws_are_a_function_of_the_seed_and_the_prompts_number(loaded: LanguageModel) -> None:
-    first = loaded.generate(["Once"] * 4, max_new_tokens=15, seed=3)
-    assert first == loaded.generate(["Once"] * 4, max_new_tokens=15, seed=3)
+    first = full_text(loaded, ["Once"] * 4, max_new_tokens=15, seed=3)
+    assert first == full_text(loaded, ["Once"] * 4, max_new_tokens=15, seed=3)
     assert len(set(first)) == 4
-    assert first != loaded.generate(["Once"] * 4, max_new_tokens=15, seed=4)
-    assert first[0] == loaded.generate("Once", max_new_tokens=15, seed=3)
-    assert first[:2] == loaded.generate(["Once", "Once", "a much longer prompt"], max_new_tokens=15, seed=3)[:2]
+    assert first != full_text(loaded, ["Once"] * 4, max_new_tokens=15, seed=4)
+    assert first[0] == full_text(loaded, "Once", max_new_tokens=15, seed=3)
+    assert first[:2] == full_text(loaded, ["Once", "Once", "a much longer prompt"], max_new_tokens=15, seed=3)[:2]
 
 
 def test_more_than_one_batch(loaded: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = loaded.generate(PROMPTS, max_new_tokens=8, seed=1)
+    expected = full_text(loaded, PROMPTS, max_new_tokens=8, seed=1)
     monkeypatch.setattr("bothways.inference.decoding.generate.ROWS_AT_ONCE", 2)
-    assert loaded.generate(PROMPTS, max_new_tokens=8, seed=1) == expected
+    assert full_text(loaded, PROMPTS, max_new_tokens=8, seed=1) == expected
+
+
+UNEQUAL = [
+    GenerationOptions(max_new_tokens=3, temperature=0),
+    GenerationOptions(max_new_tokens=90, seed=5, top_k=9),
+    GenerationOptions(max_new_tokens=12, num_beams=3, no_repeat_ngram_size=2),
+    GenerationOptions(max_new_tokens=0),
+    GenerationOptions(max_new_tokens=40, temperature=0.7, seed=2, eos_token_id=30),
+]
+
+
+def test_requests_of_their_own_share_slots(loaded: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its own options, length and end; with two slots for all, each gives what it gives alone."""
+    alone = [loaded.generate(*pair) for pair in zip(PROMPTS, UNEQUAL, strict=True)]
+    assert loaded.generate(PROMPTS, UNEQUAL) == alone
+    monkeypatch.setattr("bothways.inference.decoding.generate.ROWS_AT_ONCE", 2)
+    together = loaded.generate(PROMPTS * 2, UNEQUAL * 2)
+    assert together == alone * 2
+    lengths = [len(one.tokens) for one in alone]
+    assert len(set(lengths)) == len(lengths) and alone[3].finish_reason == "length"
+
+
+def test_how_often_the_model_is_asked_for_unequal_requests(
+    loaded: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two slots, one request of 24 tokens and six of 4: a slot that is freed is taken at once, so 24 steps do."""
+    asked: list[int] = []
+    states = Engine.states
+    monkeypatch.setattr(Engine, "states", lambda self, tokens, *given, **named: (
+        asked.append(tokens.shape[1]), states(self, tokens, *given, **named))[1])  # fmt: skip
+    monkeypatch.setattr("bothways.inference.decoding.generate.ROWS_AT_ONCE", 2)
+    options = [
+        GenerationOptions(max_new_tokens=count, temperature=0, eos_token_id=0) for count in (4, 4, 24, 4, 4, 4, 4)
+    ]
+    found = loaded.generate(["Once upon a time"] * 7, options)
+    assert [len(one.tokens) for one in found] == [4, 4, 24, 4, 4, 4, 4]
+    assert asked.count(1) == 23  # the first token of each comes from reading its prompt
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0}, {"seed": 4}, {"num_beams": 2}], ids=str)
+@pytest.mark.parametrize("prompt", ["Once upon", "今天", "the " * 70])
+def test_the_parts_of_a_stream_are_the_text(loaded: LanguageModel, prompt: str, options: Options) -> None:
+    parts = list(loaded.stream(prompt, max_new_tokens=30, **options))
+    assert "".join(parts) == loaded.generate(prompt, max_new_tokens=30, **options).text
+    assert len(parts) > 5 or "num_beams" in options
+    assert "\ufffd" not in "".join(parts)
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0}, {"seed": 4, "temperature": 1.5, "top_p": 0.8}], ids=str)
+def test_the_log_probability_is_that_of_the_tokens(loaded: LanguageModel, options: Options) -> None:
+    """By the model itself, whatever the sampling; the token that ended them counts."""
+    found = loaded.generate("Once upon", max_new_tokens=20, **options)
+    engine = loaded.engine
+    begun = [engine.tokenizer.vocabulary.cls, *engine.tokenizer.encode("Once upon")]
+    ended = [engine.tokenizer.vocabulary.sep] if found.finish_reason == "stop" else []
+    row = np.array([*begun, *found.tokens, *ended])
+    logits = engine.logits(engine.read([row], face="decoder"))[0, len(begun) - 1 : -1].clone()
+    logits[:, engine.silent({engine.tokenizer.vocabulary.sep})] = -torch.inf
+    nats = logits.log_softmax(-1).gather(1, torch.from_numpy(row[len(begun) :])[:, None]).sum()
+    assert found.logprob == pytest.approx(float(nats), rel=1e-4)
+
+
+def test_options_twice_or_for_others(loaded: LanguageModel) -> None:
+    with pytest.raises(UsageError, match="a record or by their names, got both: seed"):
+        loaded.generate("a", GenerationOptions(), seed=1)
+    with pytest.raises(UsageError, match="expected options for each of 2 prompts, got 1"):
+        loaded.generate(["a", "b"], [GenerationOptions()])
+    with pytest.raises(UsageError, match="a list of GenerationOptions, got 'seed'"):
+        loaded.generate(["a"], ["seed"])  # type: ignore[list-item]
 
 
 def test_nothing_to_add(loaded: LanguageModel) -> None:
-    assert loaded.generate("Once", max_new_tokens=0) == "Once"
-    assert loaded.generate([]) == []
+    assert full_text(loaded, "Once", max_new_tokens=0) == "Once"
+    assert full_text(loaded, []) == []
 
 
 def test_text_that_looks_like_a_special_token_is_text(loaded: LanguageModel) -> None:
-    assert loaded.generate("[SEP] [MASK]", max_new_tokens=2, seed=1).startswith("[SEP] [MASK]")
+    assert full_text(loaded, "[SEP] [MASK]", max_new_tokens=2, seed=1).startswith("[SEP] [MASK]")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +226,7 @@ def test_text_that_looks_like_a_special_token_is_text(loaded: LanguageModel) -> 
 )
 def test_numbers_out_of_range(loaded: LanguageModel, arguments: dict[str, float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        loaded.generate("Once", **arguments)  # type: ignore[arg-type]
+        full_text(loaded, "Once", **arguments)  # type: ignore[arg-type]
 
 
 # Sampling.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ from hypothesis import strategies as st
 
 from bothways.errors import ModelError, UsageError
 from bothways.inference import LanguageModel
+from bothways.inference.decoding.generate import METHODS, Method
 from bothways.inference.decoding.options import Order, Unmasking
 from bothways.inference.decoding.sampling import Sampling
-from bothways.inference.decoding.unmasking import HiddenRow, unmask
+from bothways.inference.decoding.unmasking import HiddenRow, UnmaskingDecoding, unmask
 from bothways.inference.engine import Engine
-from tests.inference.made import CAUSAL, DIFFUSION, ENGLISH, GPT_BERT, MLM, UNILM1, load, make_run
+from tests.inference.made import CAUSAL, DIFFUSION, ENGLISH, GPT_BERT, MLM, UNILM1, full_text, load, make_run
 
 MASK = 4
 PROMPTS = ["Once upon a time", "", "A small", "今天天气", ENGLISH[0]]
@@ -30,7 +33,7 @@ def diffusion(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
 
 
 def hidden_row(tokens: list[int], unmasking: Unmasking, seed: int = 0) -> HiddenRow:
-    return HiddenRow(np.array(tokens), mask=MASK, stream=np.random.default_rng(seed), unmasking=unmasking)
+    return HiddenRow(np.array(tokens), mask=MASK, random=np.random.default_rng(seed), unmasking=unmasking)
 
 
 @torch.no_grad()
@@ -49,7 +52,7 @@ def test_by_hand(trained: Any, steps: int | None, tmp_path: Path) -> None:
     found = load(make_run(tmp_path / "run", trained))
     row = hidden_row([2, MASK, 40, MASK, MASK, 50, MASK, MASK, 60, MASK, MASK, MASK, 3], Unmasking(Sampling(0), steps))
     tokens, nats = row.tokens.copy(), row.nats.copy()
-    unmask(found.engine, [row], Sampling(0))
+    unmask(found.engine, [row])
     for count in {None: [1] * 8, 1: [8], 3: [3, 3, 2]}[steps]:
         best = shares(found, tokens, before=trained.hidden == "before").max(-1)
         places = np.flatnonzero(tokens == MASK)
@@ -87,7 +90,7 @@ def test_every_pass_says_its_part_and_what_is_shown_stays(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Engine, "read", watch)
-        unmask(diffusion.engine, [row], unmasking.sampling)
+        unmask(diffusion.engine, [row])
     count = tokens.count(MASK)
     assert len(seen) == min(count, steps or count)
     seen.append(row.tokens)
@@ -112,7 +115,7 @@ def test_special_tokens_are_never_said(temperature: float, tmp_path: Path) -> No
         found.engine.model.table[special] *= 30
         states = found.engine.read([row.tokens], face="encoder")
         assert set(found.engine.model.logits(states).argmax(-1)[0].tolist()) & set(special)
-    unmask(found.engine, [row], Sampling(temperature))
+    unmask(found.engine, [row])
     assert not set(special) & set(row.tokens[1:-1].tolist())
 
 
@@ -120,7 +123,7 @@ def test_the_order_at_random_is_another(diffusion: LanguageModel) -> None:
     sure, drawn = (Unmasking(Sampling(0), None, order) for order in ("confidence", "random"))
     rows = [hidden_row([2, *[MASK] * 12, 3], unmasking) for unmasking in (sure, drawn, drawn)]
     for row in rows:
-        unmask(diffusion.engine, [row], Sampling(0))
+        unmask(diffusion.engine, [row])
     assert rows[0].tokens.tolist() != rows[1].tokens.tolist() == rows[2].tokens.tolist()
 
 
@@ -133,7 +136,7 @@ def test_an_answer_does_not_depend_on_its_company(
     steps: int | None, temperature: float, diffusion: LanguageModel
 ) -> None:
     def answer(prompts: list[str]) -> list[str]:
-        return diffusion.generate(prompts, max_new_tokens=20, temperature=temperature, steps=steps, seed=5)
+        return full_text(diffusion, prompts, max_new_tokens=20, temperature=temperature, steps=steps, seed=5)
 
     together = answer(PROMPTS)
     assert all(text.startswith(prompt) for text, prompt in zip(together, PROMPTS, strict=True))
@@ -146,23 +149,23 @@ def test_an_answer_does_not_depend_on_its_company(
 def test_the_first_part_is_masks_behind_the_prompt(diffusion: LanguageModel) -> None:
     own = diffusion.engine.tokenizer
     row = hidden_row([2, *own.encode("A small"), *[MASK] * 7], Unmasking(Sampling(0)))
-    unmask(diffusion.engine, [row], Sampling(0))
-    assert diffusion.generate("A small", max_new_tokens=7, temperature=0) == own.decode(row.tokens)
+    unmask(diffusion.engine, [row])
+    assert full_text(diffusion, "A small", max_new_tokens=7, temperature=0) == own.decode(row.tokens)
 
 
 def test_beyond_the_models_length(diffusion: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of what the model reads at a time, behind as much as there is room for."""
     seen: list[tuple[int, int]] = []
-    monkeypatch.setattr(
-        "bothways.inference.decoding.unmasking.unmask",
-        lambda engine, rows, sampling: (
-            seen.extend((len(row.tokens), len(row.places)) for row in rows) or unmask(engine, rows, sampling)
-        ),
-    )
+
+    def fill(engine: Engine, rows: Sequence[HiddenRow]) -> None:
+        seen.extend((len(row.tokens), len(row.places)) for row in rows)
+        unmask(engine, rows)
+
+    monkeypatch.setitem(METHODS, "unmask", Method(partial(UnmaskingDecoding, fill=fill)))
     own = diffusion.engine.tokenizer
     for prompt in ("Once", "the fox " * 40):
         seen.clear()
-        written = diffusion.generate(prompt, max_new_tokens=40, temperature=0)
+        written = full_text(diffusion, prompt, max_new_tokens=40, temperature=0)
         begun = len(own.encode(prompt))
         assert [masks for _, masks in seen] == [16, 16, 8]
         assert [length for length, _ in seen] == [min(32, 1 + begun + done) for done in (16, 32, 40)]
@@ -175,14 +178,14 @@ def test_steps_are_shared_by_the_parts(diffusion: LanguageModel, monkeypatch: py
     monkeypatch.setattr(Engine, "read", lambda self, rows, face: passes.append(1) or read(self, rows, face=face))
     for steps, expected in ((None, 40), (40, 40), (10, 10), (1, 3), (400, 40)):
         passes.clear()
-        diffusion.generate("Once", max_new_tokens=40, steps=steps)
+        full_text(diffusion, "Once", max_new_tokens=40, steps=steps)
         assert len(passes) == expected
 
 
-@pytest.mark.parametrize("options", [{"beams": 2}, {"no_repeat": 2}])
+@pytest.mark.parametrize("options", [{"num_beams": 2}, {"no_repeat_ngram_size": 2}])
 def test_what_is_for_left_to_right(options: Any, diffusion: LanguageModel) -> None:
-    with pytest.raises(UsageError, match="beams and no_repeat are for models that say one next token after the other"):
-        diffusion.generate("a", **options)
+    with pytest.raises(UsageError, match=f"{next(iter(options))} is for models that predict one token after"):
+        full_text(diffusion, "a", **options)
 
 
 # Infilling.
@@ -252,11 +255,11 @@ def test_gaps_of_a_batch_are_written_as_alone(trained: Any, options: Any, tmp_pa
 
 
 def test_more_texts_than_a_batch_holds(diffusion: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = [diffusion.generate(PROMPTS, max_new_tokens=9, seed=seed, steps=3) for seed in range(2)]
+    whole = [full_text(diffusion, PROMPTS, max_new_tokens=9, seed=seed, steps=3) for seed in range(2)]
     monkeypatch.setattr("bothways.inference.decoding.generate.ROWS_AT_ONCE", 2)
     monkeypatch.setattr("bothways.inference.engine.TOKENS_AT_ONCE", 30)
     monkeypatch.setattr("bothways.inference.decoding.unmasking.LOGITS_AT_ONCE", 900)
-    assert [diffusion.generate(PROMPTS, max_new_tokens=9, seed=seed, steps=3) for seed in range(2)] == whole
+    assert [full_text(diffusion, PROMPTS, max_new_tokens=9, seed=seed, steps=3) for seed in range(2)] == whole
     assert whole[0] != whole[1]
 
 

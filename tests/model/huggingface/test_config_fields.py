@@ -17,7 +17,7 @@ from bothways.errors import ModelError
 from bothways.model import read_saved
 from bothways.model.huggingface.families import FAMILIES as FAMILIES_OF_OURS
 from bothways.visibility import ordered
-from tests.model.small import packed, random_tokens
+from tests.model.small import logits_at, packed, random_tokens
 
 transformers = pytest.importorskip("transformers")
 transformers.logging.set_verbosity_error()  # it warns of most of what is tried here
@@ -243,7 +243,7 @@ def theirs(folder: Path, values: dict[str, Any]) -> list[torch.Tensor] | None:
 @torch.no_grad()
 def ours(folder: Path) -> list[torch.Tensor]:
     saved = read_saved(folder)
-    model, answers = saved.model.eval(), saved.trained.answers
+    model, answers = saved.model.eval(), saved.trained.only_head
     found = []
     for like in LAYOUTS.values():
         causal = saved.trained.faces == ("decoder",) or saved.trained.reads == "left to right"
@@ -253,10 +253,11 @@ def ours(folder: Path) -> list[torch.Tensor]:
         if answers is None:
             found.append(model.logits(hidden)[layout.real])
             continue
-        real = layout.real.flatten()
-        starts = torch.arange(len(tokens)) * tokens.shape[1]
-        at = starts if answers.head == "label" else real.nonzero()[:, 0]
-        found.append(model.heads[answers.head](hidden.flatten(0, 1), at, real))
+        at = layout.real.flatten().nonzero()[:, 0]
+        if answers.head == "label":
+            starts = torch.arange(len(tokens)) * tokens.shape[1]
+            at = torch.stack([starts, starts + layout.real.sum(1) - 1], dim=1)
+        found.append(logits_at(model, answers.name, hidden.flatten(0, 1), at))
     return found
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from bothways.batch import Vocabulary
 from bothways.errors import ModelError
-from bothways.model import Model, Trained, read_saved, save_faces
+from bothways.model import Abilities, Model, read_saved, save_faces
 from tests.inference.made import CAUSAL, MLM, make_run
 from tests.model.huggingface.test_config_fields import FAMILIES, Made, changed, folders, ours, theirs
 
@@ -49,7 +49,7 @@ def test_a_class_of_the_next_word_that_reads_from_all_sides(causal: bool, folder
     """What BertLMHeadModel reads is what is_decoder says; what it says at a place is the word after it."""
     values = changed(folders["Bert", "words"], tmp_path / "model", architectures=["BertLMHeadModel"], is_decoder=causal)
     saved = read_saved(tmp_path / "model")
-    assert saved.trained == Trained("", ("decoder",) if causal else ("encoder",), None if causal else "before")
+    assert saved.trained == Abilities("", ("decoder",) if causal else ("encoder",), None if causal else "before")
     expected = theirs(tmp_path / "model", values)
     assert expected is not None
     for found, other in zip(ours(tmp_path / "model"), expected, strict=True):
@@ -59,7 +59,7 @@ def test_a_class_of_the_next_word_that_reads_from_all_sides(causal: bool, folder
             write(saved.model, saved.trained, tmp_path / "ours")
 
 
-def write(model: Model, trained: Trained, run: Path) -> Path:
+def write(model: Model, trained: Abilities, run: Path) -> Path:
     (folder,) = save_faces(
         run,
         weights=model.state_dict(),
@@ -156,7 +156,7 @@ def test_a_second_table_or_bias_of_the_classic_shape(
 
 @pytest.mark.parametrize(("trained", "face", "said"), [(CAUSAL, "decoder", False), (MLM, "encoder", True)])
 def test_a_model_of_ours_is_not_turned_round_in_silence(
-    trained: Trained, face: str, said: bool, tmp_path: Path
+    trained: Abilities, face: str, said: bool, tmp_path: Path
 ) -> None:
     """bothways.json says what was taught; a config.json that was changed since says another thing."""
     folder = make_run(tmp_path, trained) / face

@@ -19,24 +19,25 @@ from safetensors.torch import load_file, save_file
 from bothways.batch import Vocabulary
 from bothways.errors import ModelError, UsageError
 from bothways.model import (
+    Abilities,
     Card,
     ModelConfig,
-    Trained,
     architecture,
     from_hugging_face,
+    read_abilities,
     read_saved,
-    read_trained,
     save_faces,
 )
+from bothways.model.huggingface.architectures import guessed
 from bothways.model.huggingface.weight_names import from_hugging_face_names, to_hugging_face
 from bothways.training.weights import Replicated
 from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, model_of
 
 VOCABULARY = Vocabulary(size=97, pad=0, unk=1, cls=2, sep=3, mask=4, reserved=frozenset({5}))
-HYBRID = Trained("hybrid", ("encoder", "decoder"), "in place")
+HYBRID = Abilities("hybrid", ("encoder", "decoder"), "in place")
 
 
-def save(run: Path, config: ModelConfig = MODERN, *, trained: Trained = HYBRID, **changes: Any) -> list[Path]:
+def save(run: Path, config: ModelConfig = MODERN, *, trained: Abilities = HYBRID, **changes: Any) -> list[Path]:
     settings: dict[str, Any] = {
         "weights": model_of(config).state_dict(),
         "config": config,
@@ -153,10 +154,10 @@ def test_what_fails_half_way_leaves_the_old_folders_whole(tmp_path: Path) -> Non
 
 
 def test_an_objective_without_a_face_leaves_a_body(tmp_path: Path) -> None:
-    (folder,) = save(tmp_path, trained=Trained("reversed", (), None))
+    (folder,) = save(tmp_path, trained=Abilities("reversed", (), None))
     assert folder.name == "body"
     assert content(folder / "config.json")["architectures"] == ["EuroBertModel"]
-    assert read_saved(folder).trained == Trained("reversed", (), None)
+    assert read_saved(folder).trained == Abilities("reversed", (), None)
 
 
 def test_generation_draws_text_only_and_ends_at_sep(tmp_path: Path) -> None:
@@ -201,7 +202,7 @@ def test_architectures_of_the_classic_shape() -> None:
 
 
 def test_a_body_from_the_left_is_a_face_of_every_shape(tmp_path: Path) -> None:
-    trained = Trained("mine", (), None, reads="left to right")
+    trained = Abilities("mine", (), None, reads="left to right")
     for config, name in ((MODERN, "LlamaModel"), (CLASSIC, "BertModel"), (UNPROJECTED, "ElectraModel")):
         (folder,) = save(tmp_path, config, trained=trained, card=Card("mine", trained, config, 1, "mine"))
         assert content(folder / "config.json")["architectures"] == [name]
@@ -268,7 +269,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "expected the weights in model.safetensors"),
     "truncated": (lambda f: os.truncate(f / "model.safetensors", 1000), "model.safetensors cannot be read.*damaged"),
-    "strange note": (lambda f: (f / "bothways.json").write_text('{"faces": "all"}'), "bothways.json: expected faces"),
+    "strange note": (lambda f: (f / "bothways.json").write_text('{"version": 2, "faces": "all"}'), "expected faces"),
 }
 
 
@@ -322,24 +323,24 @@ def test_a_tensor_of_the_body_is_not_lost_in_silence() -> None:
 @pytest.mark.parametrize(
     ("model_type", "name", "more", "words", "expected"),
     [
-        ("llama", "LlamaForCausalLM", {}, False, Trained("", ("decoder",), None)),
-        ("llama", "LlamaForCausalLM", {"is_causal": False}, True, Trained("", ("encoder",), "before")),
-        ("llama", "LlamaModel", {}, False, Trained("", (), None, reads="left to right")),
-        ("llama", "LlamaModel", {"is_causal": False}, False, Trained("", ("encoder",), None)),
-        ("bert", "BertLMHeadModel", {"is_decoder": True}, True, Trained("", ("decoder",), None)),
-        ("bert", "BertLMHeadModel", {}, True, Trained("", ("encoder",), "before")),
-        ("bert", "BertForMaskedLM", {}, True, Trained("", ("encoder",), "in place")),
-        ("bert", "BertForMaskedLM", {"is_decoder": True}, True, Trained("", ("decoder",), None)),
-        ("bert", "BertModel", {"is_decoder": True}, False, Trained("", (), None, reads="left to right")),
-        ("bert", "BertModel", {"is_decoder": True, "is_causal": False}, False, Trained("", ("encoder",), None)),
-        ("bert", None, {}, False, Trained("", ("encoder",), None)),
+        ("llama", "LlamaForCausalLM", {}, False, Abilities("", ("decoder",), None)),
+        ("llama", "LlamaForCausalLM", {"is_causal": False}, True, Abilities("", ("encoder",), "before")),
+        ("llama", "LlamaModel", {}, False, Abilities("", (), None, reads="left to right")),
+        ("llama", "LlamaModel", {"is_causal": False}, False, Abilities("", ("encoder",), None)),
+        ("bert", "BertLMHeadModel", {"is_decoder": True}, True, Abilities("", ("decoder",), None)),
+        ("bert", "BertLMHeadModel", {}, True, Abilities("", ("encoder",), "before")),
+        ("bert", "BertForMaskedLM", {}, True, Abilities("", ("encoder",), "in place")),
+        ("bert", "BertForMaskedLM", {"is_decoder": True}, True, Abilities("", ("decoder",), None)),
+        ("bert", "BertModel", {"is_decoder": True}, False, Abilities("", (), None, reads="left to right")),
+        ("bert", "BertModel", {"is_decoder": True, "is_causal": False}, False, Abilities("", ("encoder",), None)),
+        ("bert", None, {}, False, Abilities("", ("encoder",), None)),
     ],
 )
 def test_what_a_folder_of_others_can_be_asked(
-    model_type: str, name: str | None, more: dict[str, Any], words: bool, expected: Trained
+    model_type: str, name: str | None, more: dict[str, Any], words: bool, expected: Abilities
 ) -> None:
     values = {"model_type": model_type, "architectures": name and [name], **more}
-    assert Trained.guess(values, words=words) == expected
+    assert guessed(values, words=words) == expected
 
 
 @pytest.mark.parametrize(
@@ -367,16 +368,16 @@ def test_the_labels_of_others(said: dict[str, Any], labels: tuple[str, ...] | No
     (tmp_path / "config.json").write_text(json.dumps(values))
     if labels is None:
         with pytest.raises(ModelError, match=re.escape(f"{tmp_path}: config.json: ") + f".*{re.escape(kind)}"):
-            read_trained(tmp_path)
+            read_abilities(tmp_path)
     else:
-        answers = read_trained(tmp_path).answers
+        answers = read_abilities(tmp_path).only_head
         assert answers is not None and (answers.labels, answers.kind) == (labels, kind)
 
 
 @pytest.mark.parametrize(
-    "trained", [HYBRID, Trained("reversed", (), None), Trained("gpt-bert", ("decoder",), "before")]
+    "trained", [HYBRID, Abilities("reversed", (), None), Abilities("gpt-bert", ("decoder",), "before")]
 )
-def test_what_was_taught_comes_back(trained: Trained, tmp_path: Path) -> None:
+def test_what_was_taught_comes_back(trained: Abilities, tmp_path: Path) -> None:
     (folder, *_) = save(tmp_path, trained=trained)
     assert read_saved(folder).trained == trained
     (folder / "bothways.json").unlink()

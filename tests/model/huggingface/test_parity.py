@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bothways.batch import Vocabulary
-from bothways.model import Model, ModelConfig, Trained, from_hugging_face, read_saved, save_faces
+from bothways.model import Abilities, Model, ModelConfig, from_hugging_face, read_saved, save_faces
 from bothways.visibility import Layout, ordered
 from tests.model.small import CLASSIC, MODERN, PROJECTED, SHAPES, UNPROJECTED, model_of, packed, random_tokens
 
@@ -30,7 +30,7 @@ def saved(model: Model, run: Path, *faces: str) -> Path:
         weights=model.state_dict(),
         config=model.config,
         vocabulary=VOCABULARY,
-        trained=Trained("test", faces, "in place" if "encoder" in faces else None),
+        trained=Abilities("test", faces, "in place" if "encoder" in faces else None),
         save_tokenizer=lambda folder, template: None,
         card=lambda face: f"# {face}\n",
     )
@@ -195,7 +195,7 @@ def test_what_transformers_saves_again_comes_back_too(tmp_path: Path) -> None:
     for face in ("encoder", "decoder"):
         theirs(run, face).save_pretrained(tmp_path / face)
         again = read_saved(tmp_path / face)
-        assert again.trained == Trained("", (face,), "in place" if face == "encoder" else None)
+        assert again.trained == Abilities("", (face,), "in place" if face == "encoder" else None)
         assert again.model.config == model.config
         weights = again.model.state_dict()
         assert all(torch.equal(weights[name], weight) for name, weight in model.state_dict().items())

@@ -11,7 +11,7 @@ import torch
 
 from bothways.batch import Vocabulary
 from bothways.errors import ModelError
-from bothways.model import Cache, ModelConfig, Trained, architecture, read_saved, save_faces
+from bothways.model import Abilities, Cache, ModelConfig, architecture, read_saved, save_faces
 from bothways.model.config import RotaryScaling
 from bothways.model.huggingface.families import read_config
 from bothways.visibility import ordered
@@ -136,6 +136,7 @@ def test_generation_with_a_cache_where_heads_share_keys(tmp_path: Path) -> None:
     with torch.no_grad():
         whole = model.backbone(tokens, layout, ordered.dense(layout))
         cache = Cache(config, rows=1, capacity=9, like=model.table)
+        cache.take(1)
         parts = []
         for place in range(9):
             one = layout.map(lambda column, place=place: column[:, place : place + 1])
@@ -177,7 +178,7 @@ def test_robertas_padding_is_token_one(tmp_path: Path) -> None:
             weights=saved.model.state_dict(),
             config=saved.model.config,
             vocabulary=Vocabulary(size=97, pad=0, unk=1, cls=2, sep=3, mask=4),
-            trained=Trained("", ("encoder",), "in place"),
+            trained=Abilities("", ("encoder",), "in place"),
             save_tokenizer=lambda folder, template: None,
             card=lambda face: "",
         )

@@ -14,13 +14,13 @@ from sklearn.metrics import accuracy_score, f1_score
 from typer.testing import CliRunner
 
 from bothways.cli import app
-from bothways.model import Answers
+from bothways.model import TaskHead
 from bothways.tasks import TASKS
+from bothways.tasks.reading import hold_out, read_examples, seals
 from bothways.tasks.records import refuse
 from bothways.tasks.task import Example
 from bothways.training.finetuning import evaluate, finetune
 from bothways.training.finetuning.baselines import SEEN, remember, trained_on, worth
-from bothways.training.finetuning.data import hold_out, read_examples, seals
 from bothways.training.finetuning.seeds import finetune_seeds
 from bothways.training.run_folder import RunFolder
 from tests.pages import Page
@@ -47,7 +47,7 @@ def test_one_answer_to_everything_is_said(case: str) -> None:
     asked, said, common, sentence = CASES[case]
     said = [{"label": sorted(one["label"]) if isinstance(one["label"], list) else one["label"]} for one in said]
     kind = "several" if isinstance(asked[0].gold, tuple) else "one"
-    answers = TASKS["classify"].answers(examples("a", "b") if kind == "one" else examples(("a", "b")), reads="encoder")
+    answers = TASKS["classify"].head(examples("a", "b") if kind == "one" else examples(("a", "b")), reads="encoder")
     found = worth(TASKS["classify"], asked, said, answers)
     assert found["majority"]["answer"] == common
     assert len(found["warnings"]) == (sentence is not None)
@@ -61,7 +61,7 @@ def test_one_answer_to_everything_is_said(case: str) -> None:
 
 
 def test_of_other_tasks() -> None:
-    tags = Answers("tag", "tags", ("O", "B-A", "I-A"), "one", "encoder")
+    tags = TaskHead("tag", "tags", ("O", "B-A", "I-A"), "one", "encoder")
     outside = [{"tags": ["O", "O"]}, {"tags": ["O"]}]
     found = worth(TASKS["tag"], examples(("O", "B-A"), ("O",)), outside, tags)
     assert found["majority"]["answer"] == "O"
@@ -70,21 +70,21 @@ def test_of_other_tasks() -> None:
     for golds in ([()], [(), ("O", "B-A")]):  # a text without a word
         found = worth(TASKS["tag"], examples(*golds), [{"tags": list(gold)} for gold in golds], tags)
         assert found["majority"]["scores"]["f1"] == 0.0 and not found["warnings"]
-    wishes = Answers("intent", "tags", ("O", "B-A", "I-A", "intent:x", "intent:y"), "one", "encoder")
+    wishes = TaskHead("intent", "tags", ("O", "B-A", "I-A", "intent:x", "intent:y"), "one", "encoder")
     golds = [("O", "B-A", "intent:x"), ("O", "intent:y"), ("O", "intent:x")]
     said = [{"tags": ["O", "B-A"], "intent": "x"}, *[{"tags": ["O"], "intent": "x"}] * 2]
     found = worth(TASKS["intent"], examples(*golds), said, wishes)
     assert found["majority"]["answer"] == "x" and found["majority"]["scores"]["intent_accuracy"] == pytest.approx(2 / 3)
     assert found["majority"]["scores"]["whole"] == pytest.approx(1 / 3)
     assert found["warnings"][0].startswith("one answer to everything: 'x', where 2 different")
-    places = Answers("choose", "label", ("choice",), "choice", "encoder")
+    places = TaskHead("choose", "label", ("choice",), "choice", "encoder")
     found = worth(TASKS["choose"], examples(0, 2, 2), [{"choice": 1}] * 3, places)
     assert found["majority"] == {"answer": "2", "scores": {"accuracy": pytest.approx(2 / 3)}}
-    related = Answers("relate", "markers", ("is", "other"), "one", "encoder")
+    related = TaskHead("relate", "markers", ("is", "other"), "one", "encoder")
     found = worth(TASKS["relate"], examples("is", "is"), [{"label": "is"}] * 2, related)
     assert found["majority"] == {"answer": "is", "scores": {"f1": 1.0, "accuracy": 1.0}} and not found["warnings"]
-    number = Answers("match", "label", ("score",), "number", "encoder")
-    found = worth(TASKS["match"], examples(1.0, 2.0), [{"score": 1.0}] * 2, number)
+    number = TaskHead("regress", "label", ("score",), "number", "encoder")
+    found = worth(TASKS["regress"], examples(1.0, 2.0), [{"score": 1.0}] * 2, number)
     assert found == {"majority": None, "warnings": []}
 
 

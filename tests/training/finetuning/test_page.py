@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 
 from bothways import tasks
-from bothways.inference.relating import Pair
-from bothways.model import Answers
+from bothways.model import TaskHead
+from bothways.statistics import bootstrap, calibration
 from bothways.tasks import TASKS
 from bothways.tasks.task import Example
+from bothways.tasks.words import Pair
 from bothways.training.finetuning import finetune
-from bothways.training.finetuning.intervals import bootstrap, calibration
 from bothways.training.finetuning.page import in_words, write_report
 from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, reviews, tagged, write
 
 TASK_FILES = sorted(Path(tasks.__file__).parent.glob("*.py"))
-ANSWERS_OF_TAGS = Answers("tag", "tags", ("O", "B-X"), "one", "encoder")
-ANSWERS = Answers("classify", "label", ("a", "b"), "one", "encoder")
+ANSWERS_OF_TAGS = TaskHead("tag", "tags", ("O", "B-X"), "one", "encoder")
+ANSWERS = TaskHead("classify", "label", ("a", "b"), "one", "encoder")
 
 
 def said(label: str, chance: float) -> dict[str, Any]:
@@ -34,11 +34,13 @@ def said(label: str, chance: float) -> dict[str, Any]:
 
 def test_the_page_has_scores_confusions_and_the_surest_mistakes(classifier: Path) -> None:
     examples = [Example(i, (f"text <{i}> & more",), "bad", "f, line 1") for i in range(30)]
-    answers = Answers("classify", "label", ("bad", "good"), "one", "encoder")
+    answers = TaskHead("classify", "label", ("bad", "good"), "one", "encoder")
     told = [
         {"label": "good" if i < 3 else "bad", "probabilities": {"good": 0.9 - i / 100, "bad": 0.9}} for i in range(30)
     ]
-    page = write_report(classifier, examples, told, answers, where="test").read_text(encoding="utf-8")
+    page = write_report(classifier, TASKS["classify"], examples, told, answers, where="test").read_text(
+        encoding="utf-8"
+    )
     assert "text &lt;0&gt; &amp; more" in page and "<0>" not in page
     assert page.index("text &lt;0&gt;") < page.index("text &lt;1&gt;") < page.index("text &lt;2&gt;")
     assert "text &lt;3&gt;" not in page  # it was right
@@ -64,14 +66,18 @@ def test_other_tasks_have_a_page_too(task: str, body: Path, tmp_path: Path) -> N
 def test_a_word_that_is_wrong_twice_is_shown_twice(classifier: Path) -> None:
     example = Example(0, ("a b a",), ("B-X", "O", "B-X"), "f, line 1", words=("a", "b", "a"))
     told = {"tags": ["O", "O", "O"], "probabilities": [0.9, 0.9, 0.9]}
-    page = write_report(classifier, [example], [told], ANSWERS_OF_TAGS, where="test").read_text(encoding="utf-8")
+    page = write_report(classifier, TASKS["tag"], [example], [told], ANSWERS_OF_TAGS, where="test").read_text(
+        encoding="utf-8"
+    )
     assert page.count('<th scope="row">a</th><td>O, right: B-X</td>') == 2
 
 
 def test_a_relation_that_is_wrong_says_between_what(classifier: Path) -> None:
     pair = Pair.marked("the <e2>wheel</e2> of a <e1>car</e1>")
     examples = [Example(0, (pair.text,), "a", "f, line 1", pair=pair)]
-    page = write_report(classifier, examples, [said("b", 0.9)], ANSWERS, where="test").read_text(encoding="utf-8")
+    page = write_report(classifier, TASKS["relate"], examples, [said("b", 0.9)], ANSWERS, where="test").read_text(
+        encoding="utf-8"
+    )
     things = re.findall(r'<th scope="row">(first|second)</th><td>([^<]*)</td>', page)
     assert things == [("first", "car"), ("second", "wheel")]
 
@@ -100,7 +106,7 @@ def test_of_equal_epochs_none_is_called_best(classifier: Path, tmp_path: Path) -
             for line in lines
         ]
         (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in changed), encoding="utf-8")
-        page = write_report(run, [], [], ANSWERS_OF_TAGS, where="test").read_text(encoding="utf-8")
+        page = write_report(run, TASKS["tag"], [], [], ANSWERS_OF_TAGS, where="test").read_text(encoding="utf-8")
         (found,) = re.findall(r"<dt>Epoch kept</dt>.*?<dd class=\"unit\">(.*?)</dd>", page)
         return str(found)
 
@@ -112,11 +118,11 @@ def test_an_interval_is_that_of_a_share() -> None:
     """Of 400 answers 3 in 4 are right: 0.75 and twice the standard error of a share on either side."""
     examples = [Example(i, ("x",), "a", "") for i in range(400)]
     answers = [said("a" if i % 4 else "b", 0.9) for i in range(400)]
-    low, high = bootstrap(TASKS["classify"], examples, answers, ANSWERS)["accuracy"]
+    low, high = bootstrap(TASKS["classify"].scores_of(examples, answers, ANSWERS), len(examples))["accuracy"]
     error = (0.75 * 0.25 / 400) ** 0.5
     assert low == pytest.approx(0.75 - 1.96 * error, abs=0.012)
     assert high == pytest.approx(0.75 + 1.96 * error, abs=0.012)
-    again = bootstrap(TASKS["classify"], examples, answers, ANSWERS)["accuracy"]
+    again = bootstrap(TASKS["classify"].scores_of(examples, answers, ANSWERS), len(examples))["accuracy"]
     assert again == (low, high)
 
 

@@ -52,7 +52,7 @@ def test_transformers_pipelines_say_the_same(classifier: Path, tagger: Path) -> 
 
 def test_a_number_begins_at_the_mean(tmp_path: Path, body: Path) -> None:
     stars = write(tmp_path / "stars.jsonl", *({"text": f"film {n}", "score": 100.0 + n % 5} for n in range(20)))
-    run = finetune(config(tmp_path, body, task="match", train=stars, dev=stars, epochs=1, learning_rate=1e-9))
+    run = finetune(config(tmp_path, body, task="regress", train=stars, dev=stars, epochs=1, learning_rate=1e-9))
     (said,) = bothways.load(run, device="cpu").match(["film 3"])
     assert said == pytest.approx(102.0, abs=1.0)
 

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from bothways.errors import UsageError
+from bothways.statistics import Mean
 from bothways.training.finetuning import evaluate, finetune, finetune_seeds
-from bothways.training.finetuning.seeds import Mean
 from tests.tasks.conftest import config
 
 

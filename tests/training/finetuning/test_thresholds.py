@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score
 
 import bothways
 from bothways.errors import UsageError
-from bothways.model import Answers
+from bothways.model import TaskHead
 from bothways.tasks.task import Example
 from bothways.training.finetuning import finetune
 from bothways.training.finetuning.thresholds import best_thresholds
@@ -22,7 +22,7 @@ from tests.tasks.conftest import config, reviews, write
 
 @given(st.lists(st.tuples(st.sampled_from([0.05, 0.2, 0.35, 0.5, 0.8]), st.booleans()), min_size=1, max_size=30))
 def test_no_other_threshold_gives_a_better_f1(given: list[tuple[float, bool]]) -> None:
-    answers = Answers("classify", "label", ("no", "yes"), "one", "encoder")
+    answers = TaskHead("classify", "label", ("no", "yes"), "one", "encoder")
     said: list[dict[str, Any]] = [{"probabilities": {"no": 1 - chance, "yes": chance}} for chance, _ in given]
     examples = [Example(i, ("",), "yes" if right else "no", "") for i, (_, right) in enumerate(given)]
     (found,) = best_thresholds(examples, said, answers)
@@ -39,7 +39,8 @@ def test_a_rare_label_is_given_from_its_threshold_on(tmp_path: Path, body: Path)
     run = finetune(config(tmp_path, body, train=train, dev=train, epochs=2, thresholds="tuned"))
     (threshold,) = RunFolder(run).manifest()["thresholds"]
     model = bothways.load(run, device="cpu")
-    assert model.engine.trained.answers is not None and model.engine.trained.answers.thresholds == (threshold,)
+    head = model.engine.trained.only_head
+    assert head is not None and head.thresholds == (threshold,)
     for one in model.classify([record["text"] for record in rare]):
         assert one.label == ("good" if one.probabilities["good"] >= threshold else "bad")
     half = finetune(config(tmp_path / "half", body, train=train, dev=train, epochs=2))

@@ -16,7 +16,7 @@ UNDROPPED = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "c
 
 def trainer_losses(run: Any, batches: Sequence[np.ndarray], *, total: int, folder: Path) -> list[float]:
     """Of every step; the rate falls to zero at step `total`."""
-    answers = run.data.answers
+    answers = run.data.head
     kind = getattr(transformers, f"AutoModelFor{NAMES[answers.head]}")
     model = kind.from_pretrained(run.config.model, num_labels=len(answers.labels), **UNDROPPED)
     head = run.model.heads[answers.head].out
@@ -67,10 +67,12 @@ class _InOrder(torch.utils.data.Sampler[list[int]]):
 
 def _item(part: Any, head: str) -> dict[str, np.ndarray]:
     tags = np.full(len(part), -100)
-    tags[part.at] = part.labels
+    (target,) = part.targets
+    if head == "tags":
+        tags[target.at] = target.labels
     own = np.ones(len(part), dtype=np.int64)
-    labels = part.labels[0] if head == "label" else tags
-    return {"input_ids": part.tokens, "token_type_ids": part.segments, "attention_mask": own, "labels": labels}
+    labels = target.labels[0] if head == "label" else tags
+    return {"input_ids": part.tokens, "token_type_ids": part.layout.segment, "attention_mask": own, "labels": labels}
 
 
 def _padded(items: list[dict[str, np.ndarray]]) -> dict[str, torch.Tensor]:

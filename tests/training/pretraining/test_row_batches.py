@@ -14,10 +14,9 @@ from bothways.corpus import Rows, Shards
 from bothways.errors import DataError
 from bothways.objectives import Objective, build
 from bothways.training.config import TrainingConfig
-from bothways.training.evaluate import evaluate_losses
+from bothways.training.evaluate import bits_per_byte, evaluate_losses
 from bothways.training.pretraining.batches import (
     TrainingBatches,
-    bits_per_nat,
     probes,
     validation_batches,
     validation_rows,
@@ -141,10 +140,10 @@ def test_probes_ask_what_the_faces_can_answer(objective: str, names: list[str], 
 
 
 def test_bits_a_byte(shards: Path) -> None:
-    """Every token but [CLS] is said: n nats a token over the text are so many bits over its bytes."""
+    """Every token but [CLS] is predicted: n nats a token over the text are so many bits over its bytes."""
     stream = Shards.open(shards).validation
     said = stream.token_count - stream.documents
-    assert bits_per_nat(stream) == pytest.approx(said * np.log2(np.e) / stream.bytes)
+    assert bits_per_byte(1.0, stream.bytes_a_prediction) == pytest.approx(said * np.log2(np.e) / stream.bytes)
 
 
 @pytest.mark.parametrize("objective", ["diffusion", "1/2 mlm + 1/2 diffusion"])

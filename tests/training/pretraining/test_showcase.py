@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bothways.batch import Row
-from bothways.model import Trained
+from bothways.model import Abilities
 from bothways.text import Tokenizer, train_tokenizer
 from bothways.training.pretraining.showcase import Sentence, samples
 from tests.inference.made import CAUSAL, CHINESE, ENGLISH, HYBRID, MLM, REVERSED, UNILM1, load, make_run, tokenizer
@@ -33,13 +33,13 @@ def row_of(*documents: str, own: Tokenizer | None = None) -> Row:
         (CAUSAL, False, True),
         (HYBRID, True, True),
         (MLM, True, False),
-        (Trained("mlm", ("encoder",), "in place", {"unmask": 0}), True, True),
+        (Abilities("mlm", ("encoder",), "in place", {"unmask": 0}), True, True),
         (UNILM1, True, True),
         (REVERSED, False, True),
     ],
-    ids=lambda value: value.objective if isinstance(value, Trained) else "",
+    ids=lambda value: value.objective if isinstance(value, Abilities) else "",
 )
-def test_what_was_taught_is_shown(trained: Trained, fills: bool, continues: bool, tmp_path: Path) -> None:
+def test_what_was_taught_is_shown(trained: Abilities, fills: bool, continues: bool, tmp_path: Path) -> None:
     """Whole sentences only: what the row's edges may have cut is left out."""
     sentence = "The quick brown fox with small eyes jumps over some lazy dogs."
     found = samples(load(make_run(tmp_path / "run", trained)), [row_of(f"{ENGLISH[1]} {sentence} {ENGLISH[0]}")])

@@ -16,8 +16,8 @@ from bothways.corpus import PrepareOptions, Rows, Shards, prepare
 from bothways.errors import DataError, UsageError
 from bothways.model import Model, read_saved
 from bothways.text import Tokenizer
+from bothways.training.evaluate import bits_per_byte
 from bothways.training.pretraining import pretrain
-from bothways.training.pretraining.batches import bits_per_nat
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.replay import WithReplay
 from bothways.training.pretraining.warm_start import start_weights, with_shape_of_start
@@ -62,11 +62,12 @@ def test_the_first_validation_is_that_of_the_model_gone_on_from(first: Path, own
     run = pretrain(going_on(first, own, tmp_path / "run", replay=RunFolder(first).config(PretrainConfig).shards))
     before = next(line for line in lines(run) if line["kind"] == "validation")
     ended = [line for line in lines(first) if line["kind"] == "validation"][-1]
-    factor = bits_per_nat(Shards.open(RunFolder(first).config(PretrainConfig).shards).validation)
-    assert before["general"]["next"] * factor == pytest.approx(ended["bits_per_byte"]["causal"], abs=1e-5)
+    validation = Shards.open(RunFolder(first).config(PretrainConfig).shards).validation
+    bits = bits_per_byte(before["general"]["next"], validation.bytes_a_prediction)
+    assert bits == pytest.approx(ended["bits_per_byte"]["causal"], abs=1e-5)
     after = [line for line in lines(run) if line["kind"] == "validation"][-1]
     assert after["general"].keys() == {"next", "fill"} and after["loss"] < before["loss"]
-    assert bothways.load(run).generate("zebra", max_new_tokens=2).startswith("zebra")
+    assert bothways.load(run).generate("zebra", max_new_tokens=2).full_text.startswith("zebra")
 
 
 def test_replay_makes_for_less_forgetting(first: Path, own: Path, general: Path, tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ def test_a_body_of_others_that_says_no_words_goes_on_and_learns_to(tmp_path: Pat
     begun = published(tmp_path / "llama", "Llama", "", num_key_value_heads=2)
     run = pretrain(going_on(begun, own, tmp_path / "run").model_copy(update={"objective": "causal"}))
     assert json.loads((run / "decoder" / "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
-    assert bothways.load(run).generate("zebra", max_new_tokens=2).startswith("zebra")
+    assert bothways.load(run).generate("zebra", max_new_tokens=2).full_text.startswith("zebra")
 
 
 def test_what_cannot_go_on(first: Path, own: Path, tmp_path: Path) -> None:

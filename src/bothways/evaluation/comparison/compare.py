@@ -1,4 +1,4 @@
-"""From a configuration to a comparison: search, train, ask, write down. Run again, it goes on where it stopped."""
+"""From a configuration to a comparison: search, train, measure, write down. Run again, it goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bothways.config import dump, load_config, read
 from bothways.corpus import Shards
 from bothways.errors import DataError, DivergedError, UsageError
 from bothways.evaluation.comparison.config import CONFIG, CompareConfig
-from bothways.evaluation.comparison.contamination import overlap
-from bothways.evaluation.comparison.finetuned_metric import tuned_yardstick
-from bothways.evaluation.comparison.measure import Questions, measure_all, probe_baselines, task_baselines
-from bothways.evaluation.comparison.metrics import Yardstick, probe_yardstick
+from bothways.evaluation.comparison.contamination import contamination
+from bothways.evaluation.comparison.finetuned_metric import finetuned_metric
+from bothways.evaluation.comparison.measure import EvalData, measure_all, probe_baselines, task_baselines
+from bothways.evaluation.comparison.metrics import Metric, probe_metric
 from bothways.evaluation.comparison.page import records, render
-from bothways.evaluation.comparison.results import VERSION, cost, held_out_baselines, samples, yardsticks
+from bothways.evaluation.comparison.results import VERSION, compared_metrics, cost, held_out_baselines, samples
 from bothways.evaluation.comparison.search import RateSearch, search, trial_label
-from bothways.evaluation.comparison.workers import Crew
+from bothways.evaluation.comparison.workers import Workers
 from bothways.files import write_text, writing
 from bothways.objectives import Objective
 from bothways.training.pretraining import PretrainConfig
@@ -50,34 +50,34 @@ def compare(
     plan: Callable[[str, float], None] = lambda label, size: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Trains every objective, asks all models the same, writes comparison.json and comparison.html; returns the JSON.
+    """Trains every objective, measures all models alike, writes comparison.json and comparison.html; returns the JSON.
 
-    In a folder where it was begun, it goes on: what is trained and asked already is not done again.
+    In a folder where it was begun, it goes on: what is trained and measured already is not done again.
 
     Args:
-        show: told (label of a run, its progress from 0 to 1) now and then, and 1.0 when it has ended.
-        plan: told (label, size: 1.0 is the budget) of every run to come, before any begins; of a search that goes
-            beyond its factors, when it does.
-        say: told of every step that is done.
+        show: called with (label of a run, its progress from 0 to 1) now and then, and 1.0 when it has ended.
+        plan: called with (label, size: 1.0 is the budget) of every run to come, before any begins; of a search that
+            goes beyond its factors, when it does.
+        say: called with every step that is done.
 
     Raises:
         BothwaysError: whatever a user can cause; before anything is trained, where it can be known.
         Stopped: SIGTERM or Ctrl-C came; every run has saved.
     """
-    say("reading the text and the questions")
+    say("reading the text and the evaluation data")
     config.check()
     shards = Shards.open(config.shards)
     # Read, and so checked, before anything is trained.
     objectives = {name: objective_of(config.run(name, 0, 1.0), shards)[0] for name in config.objectives}
-    questions = Questions.read(config)
+    eval_data = EvalData.read(config)
     open_folder(config, shards)
-    crew = Crew(config.at_once, show, plan)
-    searches, runs = train_all(config, shards, objectives, crew, say)
-    answers = measure_all(config, questions, runs, crew, say)
+    workers = Workers(config.at_once, show, plan)
+    searches, runs = train_all(config, shards, objectives, workers, say)
+    answers = measure_all(config, eval_data, runs, workers, say)
 
-    def look_for_questions() -> list[dict[str, Any]]:
-        say("looking for the questions in the training text")
-        return overlap(questions, shards)
+    def look_for_items() -> list[dict[str, Any]]:
+        say("looking for evaluation items in the training text")
+        return contamination(eval_data, shards)
 
     result = {
         "version": VERSION,
@@ -90,8 +90,8 @@ def compare(
             {"objective": name, **cost(config, searches[name], [runs[name, seed] for seed in range(config.seeds)])}
             for name in config.objectives
         ],
-        "yardsticks": list(yardsticks(config, answers, _baselines(config, shards, questions))),
-        "overlap": _once(config.out / "answers" / questions.key / "overlap.json", look_for_questions),
+        "yardsticks": list(compared_metrics(config, answers, _baselines(config, shards, eval_data))),
+        "overlap": _once(config.out / "answers" / eval_data.key / "overlap.json", look_for_items),
         "samples": samples(config, runs),
     }
     write_text(config.out / "comparison.json", json.dumps(result, ensure_ascii=False, indent=1) + "\n")
@@ -99,23 +99,23 @@ def compare(
     return result
 
 
-def _baselines(config: CompareConfig, shards: Shards, questions: Questions) -> dict[Yardstick, dict[str, float]]:
+def _baselines(config: CompareConfig, shards: Shards, eval_data: EvalData) -> dict[Metric, dict[str, float]]:
     """What needs no training, on the same items."""
     first = config.run(config.objectives[0], 0, 1.0)
-    rows = first.training.model_copy(update={"validation_rows": questions.rows})
-    place = config.out / "answers" / questions.key
+    rows = first.training.model_copy(update={"validation_rows": eval_data.rows})
+    place = config.out / "answers" / eval_data.key
     found = held_out_baselines(_once(place / "ngrams.json", lambda: count_baselines(shards, rows)))
-    probes = _once(place / "probes.json", lambda: probe_baselines(first, questions))
-    tuned = _once(place / "tasks.json", lambda: task_baselines(first, questions, config.out / ".untrained"))
-    found |= {probe_yardstick(name): figures for name, figures in probes.items()}
-    return found | {tuned_yardstick(name, questions.tasks[name]): figures for name, figures in tuned.items()}
+    probes = _once(place / "probes.json", lambda: probe_baselines(first, eval_data))
+    tuned = _once(place / "tasks.json", lambda: task_baselines(first, eval_data, config.out / ".untrained"))
+    found |= {probe_metric(name): figures for name, figures in probes.items()}
+    return found | {finetuned_metric(name, eval_data.tasks[name]): figures for name, figures in tuned.items()}
 
 
 def train_all(
     config: CompareConfig,
     shards: Shards,
     objectives: dict[str, Objective],
-    crew: Crew,
+    workers: Workers,
     say: Callable[[str], None],
 ) -> tuple[dict[str, RateSearch], dict[tuple[str, int], RunFolder]]:
     """{expression: its search}, {(expression, seed): its run}; the seeds one after another, so that a comparison that
@@ -128,21 +128,21 @@ def train_all(
     say("counting n-grams, to compare with")
     baselines = _once(config.out / "baselines.json", lambda: count_baselines(shards, first.training))
     jobs = [(expression, seed) for seed in range(config.seeds) for expression in config.objectives]
-    _plan(config, jobs, crew)
+    _plan(config, jobs, workers)
 
     def find(expression: str) -> RateSearch:
-        found = search(config, crew, expression, objectives[expression])
+        found = search(config, workers, expression, objectives[expression])
         if found.trials:
             say(f"{expression}: learning rate x {found.factor:g}, after {len(found.trials)} trials")
         return found
 
-    searches = dict(zip(config.objectives, crew.each(find, config.objectives), strict=True))
+    searches = dict(zip(config.objectives, workers.each(find, config.objectives), strict=True))
 
     def run(job: tuple[str, int]) -> RunFolder:
         expression, seed = job
         chosen = config.run(expression, seed, searches[expression].factor)
         _prime(chosen, baselines)
-        folder = crew.train(chosen, run_label(expression, seed))
+        folder = workers.train(chosen, run_label(expression, seed))
         if folder.manifest()["status"] != "done":
             raise DivergedError(
                 f"{expression}, seed {seed} diverged: {folder.path}. Compare in another --out with smaller factors on "
@@ -151,17 +151,17 @@ def train_all(
         say(f"{run_label(expression, seed)}: done")
         return folder
 
-    return searches, dict(zip(jobs, crew.each(run, jobs), strict=True))
+    return searches, dict(zip(jobs, workers.each(run, jobs), strict=True))
 
 
-def _plan(config: CompareConfig, jobs: Sequence[tuple[str, int]], crew: Crew) -> None:
-    """Tells the crew of all the runs that are sure to come."""
+def _plan(config: CompareConfig, jobs: Sequence[tuple[str, int]], workers: Workers) -> None:
+    """Plans all the runs that are sure to come."""
     factors = config.search.factors if len(config.search.factors) > 1 else ()
     for expression in config.objectives:
         for factor in factors:
-            crew.plan(trial_label(expression, factor), config.search.share)
+            workers.plan(trial_label(expression, factor), config.search.share)
     for job in jobs:
-        crew.plan(run_label(*job), 1.0)
+        workers.plan(run_label(*job), 1.0)
 
 
 def run_label(expression: str, seed: int) -> str:

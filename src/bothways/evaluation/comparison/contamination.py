@@ -1,4 +1,4 @@
-"""Is what the models are asked in the text they were trained on?"""
+"""Contamination: does the training text contain items that the models are measured on?"""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 
 from bothways.corpus import Shards
 from bothways.corpus.exclude import Exclusion
-from bothways.evaluation.comparison.measure import Questions
+from bothways.evaluation.comparison.measure import EvalData
 from bothways.tasks import task_named
+from bothways.tasks.reading import read_examples
 from bothways.tasks.records import Skipped
-from bothways.training.finetuning.data import read_examples
 
 TOKENS_AT_ONCE = 2**20
 
 
-def overlap(questions: Questions, shards: Shards) -> list[dict[str, Any]]:
-    """For each group of questions, how many training documents contain an item of it (`corpus.exclude` says when)."""
+def contamination(eval_data: EvalData, shards: Shards) -> list[dict[str, Any]]:
+    """For each group of items, how many training documents contain an item of it (`corpus.exclude` says when)."""
     groups: dict[str, list[str]] = {}
-    if questions.pairs is not None:
-        groups["minimal pairs"] = questions.pairs.good
-    for name, (_, test) in questions.probes.items():
+    if eval_data.pairs is not None:
+        groups["minimal pairs"] = eval_data.pairs.good
+    for name, (_, test) in eval_data.probes.items():
         groups[f"probe {name}, test side"] = [*test.texts, *(test.other or ())]
-    for name, files in questions.tasks.items():
+    for name, files in eval_data.tasks.items():
         _, examples = read_examples(task_named(files.task), files.test, said={}, skip=Skipped())
         groups[f"{name}, test side"] = [text for example in examples for text in example.texts if text]
     # Shards hold what the tokenizer leaves of a text (in small letters, without accents), so items are read by it, too.

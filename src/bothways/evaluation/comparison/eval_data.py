@@ -1,4 +1,4 @@
-"""The files that all models are asked about: minimal pairs, and labelled texts for linear probes."""
+"""The files that all models are measured on: minimal pairs, and labelled texts for linear probes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from bothways.corpus.lines import refuse
 from bothways.errors import DataError
 from bothways.evaluation.probes import BAD, GOOD, PARADIGM, Records
 from bothways.tasks import task_named
-from bothways.training.finetuning.data import read_examples
+from bothways.tasks.reading import read_examples
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
     """Sentences of which one is good and the other bad, and else the same (BLiMP, Warstadt et al. 2020); paradigm "":
-    nobody says."""
+    unknown."""
 
     good: list[str]
     bad: list[str]

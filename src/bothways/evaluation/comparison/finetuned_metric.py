@@ -1,4 +1,4 @@
-"""Fine-tuning as a yardstick: every finished body is taught the same task, and asked the same test examples."""
+"""Fine-tuning as a metric: every finished body learns the same task and is measured on the same test examples."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tempfile import TemporaryDirectory
 from bothways.config import Frozen
 from bothways.corpus import Shards
 from bothways.errors import UsageError
-from bothways.evaluation.comparison.metrics import ScoredItems, Yardstick
-from bothways.model import Model, Trained, save_faces
+from bothways.evaluation.comparison.metrics import Metric, ScoredItems
+from bothways.model import Abilities, Model, save_faces
 from bothways.tasks import task_named
+from bothways.tasks.reading import check_known, read_examples
 from bothways.tasks.records import Skipped
 from bothways.training.finetuning import FinetuneConfig, finetune
-from bothways.training.finetuning.data import check_known, read_examples
 from bothways.training.finetuning.predict import Tuned, measure
 from bothways.training.pretraining import PretrainConfig
 
@@ -38,29 +38,29 @@ class TaskFiles(Frozen):
             read_examples(task, file, said={}, skip=Skipped())
 
 
-def tuned_yardstick(name: str, files: TaskFiles) -> Yardstick:
+def finetuned_metric(name: str, files: TaskFiles) -> Metric:
     """Of a task."""
     counts = task_named(files.task).items_say
     about = (
         f"Test examples after fine-tuning to {files.task}: {counts}. Each run's seed is that of its fine-tuning too."
     )
-    return Yardstick(f"fine-tuned {name}", f"{name} (tuned)", about)
+    return Metric(f"fine-tuned {name}", f"{name} (tuned)", about)
 
 
-def tuned_answers(run: Path, files: TaskFiles, *, seed: int) -> ScoredItems:
-    """Fine-tunes the body of a run, in a folder that is left to nobody, and asks it; an item is a test example.
+def finetuned_items(run: Path, files: TaskFiles, *, seed: int) -> ScoredItems:
+    """Fine-tunes the body of a run, in a folder that is left to nobody, and measures it; an item is a test example.
 
     Raises:
-        BothwaysError: what fine-tuning says of the files or of the body.
+        BothwaysError: what fine-tuning finds wrong with the files or of the body.
     """
     with TemporaryDirectory(dir=run, prefix=".tuned-") as place:
         out = Path(place) / "run"
         finetune(FinetuneConfig(model=str(run), task=files.task, train=files.train, out=out, seed=seed, skip_bad=True))
         tuned, skip = Tuned.load(out), Skipped()
         _, examples = read_examples(tuned.task, files.test, said={}, skip=skip)
-        asked = tuned.encode(check_known(tuned.task, examples, tuned.answers, skip), skip)
-        _, said = measure(tuned, asked)
-        return ScoredItems(*tuned.task.items([example for example, _ in asked], said, tuned.answers))
+        encoded = tuned.encode(check_known(tuned.task, examples, tuned.head, skip), skip)
+        _, predictions = measure(tuned, encoded)
+        return ScoredItems(*tuned.task.items([example for example, _ in encoded], predictions, tuned.head))
 
 
 def untrained_run(config: PretrainConfig, place: Path) -> Path:
@@ -72,7 +72,7 @@ def untrained_run(config: PretrainConfig, place: Path) -> Path:
         weights=Model(shape, seed=config.training.seed).state_dict(),
         config=shape,
         vocabulary=shards.vocabulary,
-        trained=Trained("", ("encoder",), "in place"),
+        trained=Abilities("", ("encoder",), "in place"),
         save_tokenizer=lambda folder, face: shards.tokenizer.save(
             folder, template=face, length=shape.length, segments=shape.segments > 1
         ),

@@ -1,4 +1,4 @@
-"""Asks finished runs the questions, each run once: the answers are kept beside the comparison."""
+"""Measures finished runs, each once: what came out item by item is kept beside the comparison."""
 
 from __future__ import annotations
 
@@ -19,122 +19,123 @@ from bothways.config import load_config, read
 from bothways.corpus import Shards
 from bothways.evaluation.comparison.config import CONFIG, CompareConfig
 from bothways.evaluation.comparison.eval_data import Labelled, Pairs, read_probe
-from bothways.evaluation.comparison.finetuned_metric import TaskFiles, tuned_answers, tuned_yardstick, untrained_run
+from bothways.evaluation.comparison.finetuned_metric import TaskFiles, finetuned_items, finetuned_metric, untrained_run
 from bothways.evaluation.comparison.metrics import (
+    Metric,
     ScoredItems,
-    Yardstick,
     body_features,
     held_out,
-    linear_probe,
     minimal_pairs,
-    probe_yardstick,
+    probe_metric,
     word_features,
 )
-from bothways.evaluation.comparison.workers import Crew
+from bothways.evaluation.comparison.workers import Workers
+from bothways.evaluation.linear_probe import linear_probe
 from bothways.files import sha256
 from bothways.inference import load
 from bothways.inference.embed import reading
 from bothways.inference.engine import Engine
 from bothways.inference.language_model import LanguageModel
-from bothways.model import Model, Trained
+from bothways.model import Abilities, Model
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.batches import validation_rows
 from bothways.training.pretraining.setup import objective_of
 from bothways.training.run_folder import RunFolder
 from bothways.visibility import ordered
 
-VERSION = 2  # answers of another one are asked anew
-Answers = dict[Yardstick, ScoredItems]
+VERSION = 3  # answers of another one are computed anew
+Answers = dict[Metric, ScoredItems]
 
 
 @dataclass(frozen=True, slots=True)
-class Questions:
-    """All that is asked, read once: {name of a probe: its two sides}."""
+class EvalData:
+    """All evaluation data, read once: {name of a probe: its two sides}."""
 
     pairs: Pairs | None
     probes: dict[str, tuple[Labelled, Labelled]]
     tasks: dict[str, TaskFiles]
     rows: int
-    key: str  # changes with what is asked
+    key: str  # changes with the data
 
     @classmethod
-    def read(cls, config: CompareConfig) -> Questions:
+    def read(cls, config: CompareConfig) -> EvalData:
         """
         Raises:
-            DataError: a file that cannot be read or asked about.
+            DataError: a file that cannot be read or used.
         """
         pairs = Pairs.read(config.pairs, each=config.pairs_each) if config.pairs else None
         probes = {name: read_probe(name, *files) for name, files in config.probes.items()}
-        asked = [VERSION, config.validation_rows, config.pairs_each, [sha256(file) for file in config.pairs]]
-        asked += [[name, *map(sha256, files)] for name, files in config.probes.items()]
-        asked += [[name, files.task, sha256(files.train), sha256(files.test)] for name, files in config.tasks.items()]
-        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
+        parts = [VERSION, config.validation_rows, config.pairs_each, [sha256(file) for file in config.pairs]]
+        parts += [[name, *map(sha256, files)] for name, files in config.probes.items()]
+        parts += [[name, files.task, sha256(files.train), sha256(files.test)] for name, files in config.tasks.items()]
+        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
         return cls(pairs, probes, config.tasks, config.validation_rows, key)
 
 
 def measure_all(
     config: CompareConfig,
-    questions: Questions,
+    eval_data: EvalData,
     runs: dict[tuple[str, int], RunFolder],
-    crew: Crew,
+    workers: Workers,
     say: Callable[[str], None],
 ) -> dict[tuple[str, int], Answers]:
-    """{(expression, seed): its answers}; those already given to the same questions are read."""
+    """{(expression, seed): its answers}; those already given to the same data are read."""
 
-    def ask(run: tuple[str, int]) -> Answers:
-        place = runs[run].path / "answers" / f"{questions.key}.npz"  # goes with the run, when that is deleted
+    def measured(run: tuple[str, int]) -> Answers:
+        place = runs[run].path / "answers" / f"{eval_data.key}.npz"  # goes with the run, when that is deleted
         if not place.exists():
-            label = f"{run[0]}, seed {run[1]}: asked"
+            label = f"{run[0]}, seed {run[1]}: measured"
             arguments = [str(runs[run].path), str(config.out / CONFIG), str(place)]
-            crew.run("bothways.evaluation.comparison.measure", arguments, label)
+            workers.run("bothways.evaluation.comparison.measure", arguments, label)
             say(label)
         return _read(place)
 
-    return dict(zip(runs, crew.each(ask, list(runs)), strict=True))
+    return dict(zip(runs, workers.each(measured, list(runs)), strict=True))
 
 
 def main(run: str, comparison: str, place: str) -> None:
-    """In a process of its own: asks one run what a comparison's config.yaml says."""
-    asked, config = read(CompareConfig, load_config(Path(comparison))), RunFolder(Path(run)).config(PretrainConfig)
-    questions, shards = Questions.read(asked), Shards.open(asked.shards)
-    objective, _ = objective_of(config.model_copy(update={"code": asked.code}), shards)
-    rows = validation_rows(shards, config.training.model_copy(update={"validation_rows": questions.rows}))
+    """In a process of its own: measures one run as a comparison's config.yaml has it."""
+    comparing, config = read(CompareConfig, load_config(Path(comparison))), RunFolder(Path(run)).config(PretrainConfig)
+    eval_data, shards = EvalData.read(comparing), Shards.open(comparing.shards)
+    objective, _ = objective_of(config.model_copy(update={"code": comparing.code}), shards)
+    rows = validation_rows(shards, config.training.model_copy(update={"validation_rows": eval_data.rows}))
     loaded = load(run)
     found: Answers = dict(held_out(loaded, objective, shards, rows))
-    if questions.pairs is not None:
-        found |= dict(minimal_pairs(loaded, questions.pairs))
-    found |= dict(probe_answers(loaded, questions))
+    if eval_data.pairs is not None:
+        found |= dict(minimal_pairs(loaded, eval_data.pairs))
+    found |= dict(probe_answers(loaded, eval_data))
     engine = loaded.engine
     if (
         engine.trained.faces and engine.model.rule is ordered
     ):  # else there is no body that transformers' classes have a head for
-        for name, files in questions.tasks.items():
-            found[tuned_yardstick(name, files)] = tuned_answers(Path(run), files, seed=config.training.seed)
+        for name, files in eval_data.tasks.items():
+            found[finetuned_metric(name, files)] = finetuned_items(Path(run), files, seed=config.training.seed)
     _write(Path(place), found)
 
 
-def probe_answers(loaded: LanguageModel, questions: Questions) -> Iterator[tuple[Yardstick, ScoredItems]]:
+def probe_answers(loaded: LanguageModel, eval_data: EvalData) -> Iterator[tuple[Metric, ScoredItems]]:
     """Of every labelled file; of none, if the body was taught no way of reading a plain text."""
     if reading(loaded.engine.trained) is None:
         return
-    for name, (train, test) in questions.probes.items():
+    for name, (train, test) in eval_data.probes.items():
         features = body_features(loaded, train), body_features(loaded, test)
-        yield probe_yardstick(name), linear_probe(features, (train.labels, test.labels))
+        right = linear_probe(features, (train.labels, test.labels), strengths=(0.001, 0.01, 0.1, 1.0))
+        yield probe_metric(name), ScoredItems.right(right)
 
 
-def probe_baselines(config: PretrainConfig, questions: Questions) -> dict[str, dict[str, float]]:
+def probe_baselines(config: PretrainConfig, eval_data: EvalData) -> dict[str, dict[str, float]]:
     """Of every labelled file: always the commonest class; tokens counted, without a body; and the body with the weights
     that training starts from."""
-    if not questions.probes:
+    if not eval_data.probes:
         return {}
     shards = Shards.open(config.shards)
     model = Model(config.model_config_for(shards.vocabulary.size), seed=config.training.seed)
-    loaded = LanguageModel(Engine(model.eval(), shards.tokenizer, Trained("untrained", ("encoder",), None)))
+    loaded = LanguageModel(Engine(model.eval(), shards.tokenizer, Abilities("untrained", ("encoder",), None)))
     found = {}
-    for (yardstick, untrained), (name, sides) in zip(
-        probe_answers(loaded, questions), questions.probes.items(), strict=True
+    for (metric, untrained), (name, sides) in zip(
+        probe_answers(loaded, eval_data), eval_data.probes.items(), strict=True
     ):
-        assert yardstick == probe_yardstick(name)
+        assert metric == probe_metric(name)
         commonest, _ = Counter(sides[0].labels).most_common(1)[0]
         found[name] = {
             "commonest class": sides[1].labels.count(commonest) / len(sides[1].labels),
@@ -144,13 +145,14 @@ def probe_baselines(config: PretrainConfig, questions: Questions) -> dict[str, d
     return found
 
 
-def task_baselines(config: PretrainConfig, questions: Questions, place: Path) -> dict[str, dict[str, float]]:
+def task_baselines(config: PretrainConfig, eval_data: EvalData, place: Path) -> dict[str, dict[str, float]]:
     """The body with the weights that training starts from, fine-tuned alike; it is written to `place`, and removed."""
-    if not questions.tasks:
+    if not eval_data.tasks:
         return {}
     run, seed = untrained_run(config, place), config.training.seed
     found = {
-        name: {"untrained body": tuned_answers(run, files, seed=seed).figure} for name, files in questions.tasks.items()
+        name: {"untrained body": finetuned_items(run, files, seed=seed).figure}
+        for name, files in eval_data.tasks.items()
     }
     shutil.rmtree(place)
     return found
@@ -160,9 +162,9 @@ def _write(place: Path, found: Answers) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     aside = place.with_suffix(".partial")
     columns: dict[str, Any] = {}
-    for number, (yardstick, items) in enumerate(found.items()):
+    for number, (metric, items) in enumerate(found.items()):
         columns |= {f"{number}.value": items.value, f"{number}.weight": items.weight}
-        columns[f"{number}.about"] = np.array(astuple(yardstick))
+        columns[f"{number}.about"] = np.array(astuple(metric))
         columns[f"{number}.facts"] = np.array([items.bound, items.ties])
     with open(aside, "wb") as file:
         np.savez_compressed(file, **columns)
@@ -175,7 +177,7 @@ def _read(place: Path) -> Answers:
         for number in range(len(columns.files) // 4):
             get = partial(_column, columns, number)
             bound, ties = get("facts").tolist()
-            found[Yardstick(*get("about").tolist())] = ScoredItems(get("value"), get("weight"), bool(bound), ties)
+            found[Metric(*get("about").tolist())] = ScoredItems(get("value"), get("weight"), bool(bound), ties)
     return found
 
 

@@ -1,35 +1,35 @@
-"""What every finished model is asked, item by item, so that models can be compared on the same items.
+"""What every finished model is measured by, item by item, so that models can be compared on the same items.
 
 Letters: N items.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
 from bothways.batch import Batch, Row
 from bothways.corpus import Shards
+from bothways.errors import DataError
 from bothways.evaluation.comparison.eval_data import Labelled, Pairs
-from bothways.evaluation.probes import won
+from bothways.evaluation.linear_probe import linear_probe
+from bothways.evaluation.probes import CAUSAL, PSEUDO_LIKELIHOOD, judged_pairs
 from bothways.inference.language_model import LanguageModel
 from bothways.objectives import Objective, build
 from bothways.objectives.predictions import from_before
-from bothways.training.evaluate import answers
-from bothways.training.pretraining.batches import bits_per_nat
+from bothways.training.evaluate import NATS_IN_A_BIT, answers
 
 ROWS_AT_ONCE = 32
 DRAWS = 8  # of each row, for a bound: with one draw its error is several times the differences looked for
 
 
 @dataclass(frozen=True, slots=True)
-class Yardstick:
-    """A name, a short one for the head of a column, what it says in a sentence, and whether less or more is better."""
+class Metric:
+    """A name, a short one for the head of a column, what it means in a sentence, and whether less or more is better."""
 
     name: str
     short: str
@@ -37,33 +37,33 @@ class Yardstick:
     better: Literal["less", "more"] = "more"
 
 
-BITS = Yardstick(
+BITS = Metric(
     "bits per byte",
     "bits/byte",
-    "The bits that held-out text costs, every token said from those before it; a bound (≤) is an upper one.",
+    "The bits that held-out text costs, every token predicted from those before it; a bound (≤) is an upper one.",
     "less",
 )
-NEXT = Yardstick("next-word accuracy", "next word", "Tokens of held-out text guessed right from those before them.")
-FILL = Yardstick(
-    "fill accuracy", "hidden word", "Tokens of held-out text guessed right when 15 % are hidden, from all others."
+NEXT = Metric("next-word accuracy", "next word", "Tokens of held-out text predicted right from those before them.")
+FILL = Metric(
+    "fill accuracy", "hidden word", "Tokens of held-out text predicted right when 15 % are hidden, from all others."
 )
-PAIRS = Yardstick(
+PAIRS = Metric(
     "minimal pairs, left to right",
     "pairs →",
     "Of two sentences the good one is given the higher probability; a tie is a half. An item is a paradigm, where "
     "there are several.",
 )
-PSEUDO = Yardstick(
+PSEUDO = Metric(
     "minimal pairs, hidden one by one",
     "pairs ↔",
     "The same by pseudo-log-likelihood, every token hidden alone (Salazar et al. 2020); a tie is a half.",
 )
 
 
-def probe_yardstick(name: str) -> Yardstick:
+def probe_metric(name: str) -> Metric:
     """Of a linear probe."""
     about = "Test items classified right by a linear classifier over the frozen body's mean state."
-    return Yardstick(f"probe {name}", name, about)
+    return Metric(f"probe {name}", name, about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +96,19 @@ class ScoredItems:
 
 def held_out(
     loaded: LanguageModel, objective: Objective, shards: Shards, rows: Sequence[Row]
-) -> Iterator[tuple[Yardstick, ScoredItems]]:
-    """Bits per byte, next words and hidden words, as far as the objective taught them; an item is a row."""
-    bytes_a_token = 1 / (bits_per_nat(shards.validation) * math.log(2))
+) -> Iterator[tuple[Metric, ScoredItems]]:
+    """Bits per byte, next words and hidden words, as far as the objective taught them; an item is a row. A pair is one
+    text, as it is for the n-gram baselines."""
+    rows = [row.as_text for row in rows]
+    size = shards.validation.bytes_a_prediction
     if "decoder" in objective.about.faces:
         following = _row_sums(loaded, build("causal", shards.vocabulary), rows)
-        yield BITS, ScoredItems(following[:, 1] / math.log(2), following[:, 0] * bytes_a_token)
+        yield BITS, ScoredItems(following[:, 1] / NATS_IN_A_BIT, following[:, 0] * size)
         yield NEXT, ScoredItems(following[:, 2], following[:, 0])
     elif objective.about.bound:
-        said = np.array([np.count_nonzero(row.following) for row in rows])
+        predicted = np.array([np.count_nonzero(row.following) for row in rows])
         bound = np.mean([_row_sums(loaded, objective, rows, draw=draw)[:, 3] for draw in range(DRAWS)], axis=0)
-        yield BITS, ScoredItems(bound / math.log(2), said * bytes_a_token, bound=True)
+        yield BITS, ScoredItems(bound / NATS_IN_A_BIT, predicted * size, bound=True)
     if objective.about.hidden is not None:
         hidden = build("mlm(replace=all-mask)", shards.vocabulary)
         if objective.about.hidden == "before":
@@ -116,7 +118,7 @@ def held_out(
 
 
 def _row_sums(loaded: LanguageModel, objective: Objective, rows: Sequence[Row], *, draw: int = 0) -> np.ndarray:
-    """[N, 4] for each row: how many words are said, their nats, how many are right, their nats by their weights."""
+    """[N, 4] for each row: tokens that are predicted, their nats, how many are right, their nats by their weights."""
     sums = np.zeros((len(rows), 4))
     model = loaded.engine.model
     for start in range(0, len(rows), ROWS_AT_ONCE):
@@ -133,40 +135,21 @@ def _row_sums(loaded: LanguageModel, objective: Objective, rows: Sequence[Row], 
     return sums
 
 
-def minimal_pairs(loaded: LanguageModel, pairs: Pairs) -> Iterator[tuple[Yardstick, ScoredItems]]:
-    """By each way of scoring that the objective taught. An item is a paradigm, since its pairs are made from one
-    template and right or wrong together; where there is a single one, or none, it is a pair."""
-    trained = loaded.engine.trained
-    ways: list[tuple[Yardstick, str]] = [(PAIRS, "causal")] * ("decoder" in trained.faces)
-    ways += [(PSEUDO, "pseudo")] * (trained.hidden is not None)
-    for yardstick, how in ways:
-        good, bad = (loaded.score(texts, how=how) for texts in (pairs.good, pairs.bad))
-        value = won(good - bad)
-        found = ScoredItems.right(value, ties=int((value == 0.5).sum()))
-        several = len({*pairs.paradigm}) > 1
-        alone = [name or f"pair {number}" for number, name in enumerate(pairs.paradigm)]
-        yield yardstick, found.summed(alone) if several else found
+def minimal_pairs(loaded: LanguageModel, pairs: Pairs) -> Iterator[tuple[Metric, ScoredItems]]:
+    """By each scoring that the objective taught. An item is a paradigm, since its pairs are made from one template and
+    right or wrong together; where there is a single one, or none, it is a pair.
 
-
-def linear_probe(features: tuple[np.ndarray, np.ndarray], labels: tuple[list[str], list[str]]) -> ScoredItems:
-    """A logistic regression on standardised [train, D] features, read on [test, D]; an item is a text."""
-    from sklearn.preprocessing import StandardScaler
-
-    return _classified(StandardScaler(), features, labels, strengths=[0.001, 0.01, 0.1, 1.0])
-
-
-def _classified(
-    first: Any, inputs: tuple[Any, Any], labels: tuple[list[str], list[str]], *, strengths: Any
-) -> ScoredItems:
-    """Multinomial logistic regression behind a first step, taught and tested; the strength of its L2 penalty is the
-    best by 5-fold cross-validation on the training side."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GridSearchCV
-    from sklearn.pipeline import make_pipeline
-
-    whole = make_pipeline(first, LogisticRegression(max_iter=300))
-    fitted = GridSearchCV(whole, {"logisticregression__C": strengths}, cv=5).fit(inputs[0], labels[0])
-    return ScoredItems.right(fitted.predict(inputs[1]) == np.array(labels[1]))
+    Raises:
+        DataError: no pair that the tokenizer can represent.
+    """
+    kept, found = judged_pairs(loaded, pairs.good, pairs.bad)
+    if not len(kept):
+        raise DataError(f"expected pairs that the tokenizer can represent, got none of {len(pairs.good)}")
+    names = [pairs.paradigm[i] or f"pair {i}" for i in kept.tolist()]
+    for metric, scoring in ((PAIRS, CAUSAL), (PSEUDO, PSEUDO_LIKELIHOOD)):
+        if scoring in found:
+            items = ScoredItems.right(found[scoring], ties=int((found[scoring] == 0.5).sum()))
+            yield metric, items.summed(names) if len({*pairs.paradigm}) > 1 else items
 
 
 def body_features(loaded: LanguageModel, side: Labelled) -> np.ndarray:
@@ -179,7 +162,7 @@ def body_features(loaded: LanguageModel, side: Labelled) -> np.ndarray:
 
 
 def word_features(sides: tuple[Labelled, Labelled], shards: Shards) -> ScoredItems:
-    """The same classifier over TF-IDF of the tokenizer's tokens and pairs of tokens: what no body is needed for."""
+    """The same probe over TF-IDF of the tokenizer's tokens and pairs of tokens: what no body is needed for."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     def tokens(text: str) -> list[str]:
@@ -190,4 +173,4 @@ def word_features(sides: tuple[Labelled, Labelled], shards: Shards) -> ScoredIte
 
     counted = TfidfVectorizer(tokenizer=tokens, token_pattern=None, lowercase=False, ngram_range=(1, 2))
     inputs, labels = (whole(sides[0]), whole(sides[1])), (sides[0].labels, sides[1].labels)
-    return _classified(counted, inputs, labels, strengths=[0.1, 1.0, 10.0, 100.0])
+    return ScoredItems.right(linear_probe(inputs, labels, strengths=(0.1, 1.0, 10.0, 100.0), first=counted))

@@ -1,4 +1,4 @@
-"""What came out, as one JSON document: figures, differences with their intervals, costs, samples, overlap."""
+"""What came out, as one JSON document: figures, differences with their intervals, costs, samples, contamination."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from bothways.evaluation.comparison.config import CompareConfig
 from bothways.evaluation.comparison.measure import Answers
-from bothways.evaluation.comparison.metrics import BITS, FILL, NEXT, PAIRS, PSEUDO, ScoredItems, Yardstick
+from bothways.evaluation.comparison.metrics import BITS, FILL, NEXT, PAIRS, PSEUDO, Metric, ScoredItems
 from bothways.evaluation.comparison.search import RateSearch
-from bothways.evaluation.comparison.statistics import Compared, compared
+from bothways.statistics import Compared, compared
 from bothways.terminal import compact
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.run_folder import RunFolder
@@ -42,23 +42,23 @@ def cost(config: CompareConfig, search: RateSearch, runs: Sequence[RunFolder]) -
     }
 
 
-def yardsticks(
-    config: CompareConfig, answers: dict[tuple[str, int], Answers], baselines: dict[Yardstick, dict[str, float]]
+def compared_metrics(
+    config: CompareConfig, answers: dict[tuple[str, int], Answers], baselines: dict[Metric, dict[str, float]]
 ) -> Iterator[dict[str, Any]]:
-    """Every yardstick with those objectives that can be held to it, the best first, bounds behind figures."""
-    for yardstick in dict.fromkeys(yardstick for found in answers.values() for yardstick in found):
-        able = [name for name in config.objectives if yardstick in answers[name, 0]]
-        items = [[answers[name, seed][yardstick] for seed in range(config.seeds)] for name in able]
+    """Every metric with those objectives that can be held to it, the best first, bounds behind figures."""
+    for metric in dict.fromkeys(metric for found in answers.values() for metric in found):
+        able = [name for name in config.objectives if metric in answers[name, 0]]
+        items = [[answers[name, seed][metric] for seed in range(config.seeds)] for name in able]
         result = compared(items)
-        sign = -1 if yardstick.better == "more" else 1
+        sign = -1 if metric.better == "more" else 1
         order = sorted(range(len(able)), key=lambda k: (items[k][0].bound, sign * result.means[k]))
         yield {
-            **asdict(yardstick),
+            **asdict(metric),
             "items": len(items[0][0].value),
             "seed_sd": None if np.isnan(result.seed_sd) else result.seed_sd,
             "objectives": [_standing(able[k], result.figures[k], items[k]) for k in order],
             "differences": list(_differences(able, order, result, items)),
-            "baselines": baselines.get(yardstick, {}),
+            "baselines": baselines.get(metric, {}),
         }
 
 
@@ -76,7 +76,7 @@ def _differences(
     names: Sequence[str], order: Sequence[int], result: Compared, items: Sequence[Sequence[ScoredItems]]
 ) -> Iterator[dict[str, Any]]:
     """Of all pairs, the better first. A bound wins against nobody and loses to nobody: what it bounds may be better,
-    and it is not measured as a figure is (who unmasks a text is told how long it is)."""
+    and it is not measured as a figure is (who unmasks a text knows how long it is)."""
     for place, one in enumerate(order):
         for other in order[place + 1 :]:
             yield {
@@ -88,58 +88,58 @@ def _differences(
             }
 
 
-def held_out_baselines(counted: dict[str, dict[str, Any]]) -> dict[Yardstick, dict[str, float]]:
-    """The n-grams' figures, under the yardsticks that they can be held to."""
+def held_out_baselines(counted: dict[str, dict[str, Any]]) -> dict[Metric, dict[str, float]]:
+    """The n-grams' figures, under the metrics that they can be held to."""
     keys = {BITS: "bits_per_byte", NEXT: "next_accuracy", FILL: "fill_accuracy"}
-    found: dict[Yardstick, dict[str, float]] = {PAIRS: {"chance": 0.5}, PSEUDO: {"chance": 0.5}}
-    for yardstick, key in keys.items():
-        found[yardstick] = {name: gram[key] for name, gram in counted.items() if gram.get(key) is not None}
+    found: dict[Metric, dict[str, float]] = {PAIRS: {"chance": 0.5}, PSEUDO: {"chance": 0.5}}
+    for metric, key in keys.items():
+        found[metric] = {name: gram[key] for name, gram in counted.items() if gram.get(key) is not None}
     return found
 
 
-def against_the_best(yardstick: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def against_the_best(metric: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """{objective: how it differs from the one with the best mean}, for all others."""
-    first = yardstick["objectives"][0]["objective"]
-    return {each["worse"]: each for each in yardstick["differences"] if each["better"] == first}
+    first = metric["objectives"][0]["objective"]
+    return {each["worse"]: each for each in metric["differences"] if each["better"] == first}
 
 
-def tied(yardstick: dict[str, Any]) -> list[str]:
-    """Those with the best mean and those not told apart from it; empty where the best leads, or is alone."""
-    others = [name for name, found in against_the_best(yardstick).items() if found["verdict"] == TIED]
-    return [yardstick["objectives"][0]["objective"], *others] if others else []
+def tied(metric: dict[str, Any]) -> list[str]:
+    """Those with the best mean and those indistinguishable from it; empty where the best leads, or is alone."""
+    others = [name for name, found in against_the_best(metric).items() if found["verdict"] == TIED]
+    return [metric["objectives"][0]["objective"], *others] if others else []
 
 
-def leader(yardstick: dict[str, Any]) -> str | None:
+def leader(metric: dict[str, Any]) -> str | None:
     """The one that every other is behind, and every baseline; None: nobody can be called the best."""
-    verdicts = {found["verdict"] for found in against_the_best(yardstick).values()}
-    leads = verdicts == {BEHIND} and not _unbeaten(yardstick)
-    return yardstick["objectives"][0]["objective"] if leads else None
+    verdicts = {found["verdict"] for found in against_the_best(metric).values()}
+    leads = verdicts == {BEHIND} and not _unbeaten(metric)
+    return metric["objectives"][0]["objective"] if leads else None
 
 
-def _unbeaten(yardstick: dict[str, Any]) -> list[str]:
+def _unbeaten(metric: dict[str, Any]) -> list[str]:
     """The baselines that the best mean is not better than."""
-    sign, best = (1 if yardstick["better"] == "more" else -1), yardstick["objectives"][0]["mean"]
-    return [f"{name} ({figure(value)})" for name, value in yardstick["baselines"].items() if sign * (best - value) <= 0]
+    sign, best = (1 if metric["better"] == "more" else -1), metric["objectives"][0]["mean"]
+    return [f"{name} ({figure(value)})" for name, value in metric["baselines"].items() if sign * (best - value) <= 0]
 
 
-def summary(yardstick: dict[str, Any]) -> str:
+def summary(metric: dict[str, Any]) -> str:
     """A sentence: who leads or is tied, who is behind and by how much, and what needs no training and is as good."""
-    first, others = yardstick["objectives"][0], against_the_best(yardstick)
-    said: dict[str, list[str]] = {TIED: [], BEHIND: [], BOUND: []}
+    first, others = metric["objectives"][0], against_the_best(metric)
+    verdicts: dict[str, list[str]] = {TIED: [], BEHIND: [], BOUND: []}
     for name, found in others.items():
         by = f" (by {figure(found['difference'])} ± {figure(found['half_width'])})"
-        said[found["verdict"]].append(name + by * (found["verdict"] == BEHIND))
+        verdicts[found["verdict"]].append(name + by * (found["verdict"] == BEHIND))
     if first["bound"]:
-        return f"Only bounds, which decide nothing: {', '.join([first['objective'], *said[BOUND]])}."
+        return f"Only bounds, which decide nothing: {', '.join([first['objective'], *verdicts[BOUND]])}."
     if not others:
-        parts = [f"Only {first['objective']} can be asked"]
-    elif said[TIED]:
-        parts = [f"Tied: {', '.join(tied(yardstick))}"]
+        parts = [f"Only {first['objective']} can be measured"]
+    elif verdicts[TIED]:
+        parts = [f"Tied: {', '.join(tied(metric))}"]
     else:
-        parts = [first["objective"] + (" leads" if said[BEHIND] else " can be told apart from none")]
-    parts += [f"behind: {', '.join(said[BEHIND])}"] if said[BEHIND] else []
-    parts += [f"only a bound, which decides nothing: {', '.join(said[BOUND])}"] if said[BOUND] else []
-    unbeaten = _unbeaten(yardstick)
+        parts = [first["objective"] + (" leads" if verdicts[BEHIND] else " can be told apart from none")]
+    parts += [f"behind: {', '.join(verdicts[BEHIND])}"] if verdicts[BEHIND] else []
+    parts += [f"only a bound, which decides nothing: {', '.join(verdicts[BOUND])}"] if verdicts[BOUND] else []
+    unbeaten = _unbeaten(metric)
     parts += [f"not better than {', '.join(unbeaten)}"] if unbeaten else []
     return "; ".join(parts) + "."
 
@@ -161,5 +161,5 @@ def unequal(result: dict[str, Any]) -> str | None:
 
 
 def samples(config: CompareConfig, runs: Runs) -> dict[str, Any]:
-    """{objective: what its first run says of held-out text}."""
+    """{objective: what its first run predicts of held-out text}."""
     return {name: runs[name, 0].manifest().get("samples", {}) for name in config.objectives}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bothways.evaluation.comparison.config import CompareConfig
-from bothways.evaluation.comparison.workers import Crew
+from bothways.evaluation.comparison.workers import Workers
 from bothways.objectives import Objective
 from bothways.training.run_folder import RunFolder
 
@@ -37,7 +37,7 @@ class RateSearch:
         return bool(factors) and self.factor in (min(factors), max(factors))
 
 
-def search(config: CompareConfig, crew: Crew, expression: str, objective: Objective) -> RateSearch:
+def search(config: CompareConfig, workers: Workers, expression: str, objective: Objective) -> RateSearch:
     """Tries every factor, then beyond an end of them for as long as that end is the best (`SearchConfig`).
 
     A single factor is taken as it is.
@@ -47,8 +47,8 @@ def search(config: CompareConfig, crew: Crew, expression: str, objective: Object
         return RateSearch(factors[0], ())
 
     def tried(factor: float) -> Trial:
-        crew.plan(trial_label(expression, factor), config.search.share)
-        folder = crew.train(config.trial(expression, factor), trial_label(expression, factor))
+        workers.plan(trial_label(expression, factor), config.search.share)
+        folder = workers.train(config.trial(expression, factor), trial_label(expression, factor))
         shutil.rmtree(folder.checkpoints, ignore_errors=True)  # its losses are all that is wanted of it
         last = folder.lines()[-1]
         return Trial(factor, held_out_loss(folder, objective), last["flops"], last["seconds"])

@@ -27,40 +27,40 @@ def _figures(result: dict[str, Any]) -> Table:
     title = f"Means over {result['seeds']} seeds; bold: better than all others, {MARK}: tied with the best, ≤: a bound"
     table = Table(title=title)
     table.add_column("")
-    for yardstick in result["yardsticks"]:
-        table.add_column(f"{yardstick['short']} {'↑' if yardstick['better'] == 'more' else '↓'}", justify="right")
+    for metric in result["yardsticks"]:
+        table.add_column(f"{metric['short']} {'↑' if metric['better'] == 'more' else '↓'}", justify="right")
     for entry in result["objectives"]:
         name = entry["objective"]
-        table.add_row(name, *(_cell(yardstick, name) for yardstick in result["yardsticks"]))
+        table.add_row(name, *(_cell(metric, name) for metric in result["yardsticks"]))
     table.add_section()
-    for name in dict.fromkeys(name for yardstick in result["yardsticks"] for name in yardstick["baselines"]):
-        values = [yardstick["baselines"].get(name) for yardstick in result["yardsticks"]]
+    for name in dict.fromkeys(name for metric in result["yardsticks"] for name in metric["baselines"]):
+        values = [metric["baselines"].get(name) for metric in result["yardsticks"]]
         table.add_row(name, *("" if value is None else figure(value) for value in values), style="dim")
     return table
 
 
-def _cell(yardstick: dict[str, Any], name: str) -> str | Text:
-    standing = next((each for each in yardstick["objectives"] if each["objective"] == name), None)
+def _cell(metric: dict[str, Any], name: str) -> str | Text:
+    standing = next((each for each in metric["objectives"] if each["objective"] == name), None)
     if standing is None:
         return "–"
     text = ("≤ " if standing["bound"] else "") + figure(standing["mean"])
-    if name == leader(yardstick):
+    if name == leader(metric):
         return bold(text)
-    return f"{text} {MARK}" if name in tied(yardstick) else text
+    return f"{text} {MARK}" if name in tied(metric) else text
 
 
 def _verdicts(result: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
-    if said := unequal(result):
-        table.add_row(bold("compute"), said)
-    for yardstick in result["yardsticks"]:
-        table.add_row(bold(yardstick["name"]), summary(yardstick))
+    if uneven := unequal(result):
+        table.add_row(bold("compute"), uneven)
+    for metric in result["yardsticks"]:
+        table.add_row(bold(metric["name"]), summary(metric))
     for each in result["overlap"]:
         documents = each["documents"]
-        said = f"{documents} training documents contain" if documents else "no training document contains"
+        found = f"{documents} training documents contain" if documents else "no training document contains"
         table.add_row(
-            bold("overlap"),
-            f"{said} one of the {each['items']} items of {each['questions']} ({each['too_short']} are too short to be "
+            bold("contamination"),
+            f"{found} one of the {each['items']} items of {each['questions']} ({each['too_short']} are too short to be "
             "looked for)",
         )
     return table

@@ -29,11 +29,11 @@ Show = Callable[[str, float], None]
 T = TypeVar("T")
 
 
-class Crew:
+class Workers:
     """Trains runs, at most `at_once` at a time, the cores shared out evenly.
 
-    show  told (a run's label, its progress from 0 to 1) now and then, and 1.0 when it has ended
-    plan  told (a run's label, its size: 1.0 is the budget) of what will be trained
+    show  called with (a run's label, its progress from 0 to 1) now and then, and 1.0 when it has ended
+    plan  called with (a run's label, its size: 1.0 is the budget) of what will be trained
     """
 
     def __init__(self, at_once: int, show: Show, plan: Show = lambda label, size: None) -> None:
@@ -65,7 +65,7 @@ class Crew:
         """The run, trained to its end: at once if it was before, else from where it stopped. It may have diverged.
 
         Raises:
-            BothwaysError: what the run said, with its exit code.
+            BothwaysError: the message of the run, with its exit code.
         """
         folder = RunFolder(config.out)
         if (config.out / "config.yaml").exists():
@@ -87,25 +87,25 @@ class Crew:
         """python -m module arguments, to its end, with its share of the cores.
 
         Raises:
-            BothwaysError: what it said, with its exit code, unless that is `allowed`.
+            BothwaysError: its message, with its exit code, unless that is `allowed`.
         """
-        with TemporaryFile("w+") as said:
-            code = self._wait([sys.executable, "-m", module, *arguments], said, label, metrics)
-            said.seek(0)
-            message = said.read().strip().splitlines()
+        with TemporaryFile("w+") as errors:
+            code = self._wait([sys.executable, "-m", module, *arguments], errors, label, metrics)
+            errors.seek(0)
+            message = errors.read().strip().splitlines()
         if code in STOPPED or (self._stop and code):
             raise Stopped(GO_ON, exit_code=128 + (self._stop or signal.SIGTERM))
         if code not in (0, allowed):
             raise _failed(label, code, message)
 
-    def _wait(self, command: Sequence[str], said: IO[str], label: str, metrics: Path | None) -> int:
+    def _wait(self, command: Sequence[str], errors: IO[str], label: str, metrics: Path | None) -> int:
         with self._lock:
             if self._stop:
                 return 128 + self._stop
             child = subprocess.Popen(
                 command,
                 stdout=subprocess.DEVNULL,
-                stderr=said,
+                stderr=errors,
                 start_new_session=True,  # Ctrl-C comes here, and is passed on once
                 preexec_fn=leave_with_parent,
                 env={**os.environ, "OMP_NUM_THREADS": str(max(1, cores() // self.at_once))},
@@ -141,7 +141,7 @@ class Crew:
 
 
 def _progress(metrics: Path) -> float:
-    """How far a run is, by the end of its metrics.jsonl; 0.0 where that says nothing."""
+    """How far a run is, by the end of its metrics.jsonl; 0.0 where that is unknown."""
     try:
         with open(metrics, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 2000))
@@ -153,8 +153,8 @@ def _progress(metrics: Path) -> float:
 
 
 def _failed(label: str, code: int, message: Sequence[str]) -> BothwaysError:
-    """What a run said last, under its label; a run that was killed says nothing."""
-    said = message[-1].removeprefix("bothways: ") if message and code > 0 else f"killed, exit code {code}"
-    error = BothwaysError(f"{label}: {said}")
+    """The last line that a run printed, under its label; a run that was killed printed none."""
+    last = message[-1].removeprefix("bothways: ") if message and code > 0 else f"killed, exit code {code}"
+    error = BothwaysError(f"{label}: {last}")
     error.exit_code = code if code > 0 else MachineError.exit_code
     return error

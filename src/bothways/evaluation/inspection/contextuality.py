@@ -13,7 +13,7 @@ import numpy as np
 from bothways.batch import Reads
 from bothways.errors import DataError
 from bothways.evaluation.inspection.layers import states_by_layer, words_of
-from bothways.evaluation.inspection.measures import Measured, Occurrences, measured
+from bothways.evaluation.inspection.measures import Measured, measured
 from bothways.inference.embed import one_reading, readings
 from bothways.inference.engine import Engine
 
@@ -88,14 +88,14 @@ def _contextuality(engine: Engine, texts: Sequence[str], reads: Reads, *, name: 
             f"expected words that stand in {LEAST} texts or more, got {len(kept)} in {len(texts)} texts: give more text"
         )
     number = {word: i for i, word in enumerate(kept)}
-    at = Occurrences(np.array([number.get(word, -1) for word in words.name]), words.text)
+    word = np.array([number.get(name, -1) for name in words.name])
     return Contextuality(
         name=name,
         reads=reads,
         tokens=sum(map(len, words.rows)),
         unknown=words.unknown,
         words=kept,
-        layers=[measured(states, at) for states in states_by_layer(engine, words, reads)],
+        layers=[measured(states, word, words.text) for states in states_by_layer(engine, words, reads)],
     )
 
 

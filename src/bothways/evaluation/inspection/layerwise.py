@@ -19,16 +19,19 @@ import numpy as np
 from bothways.corpus.lines import refuse
 from bothways.errors import DataError, UsageError
 from bothways.evaluation.inspection.layers import WordStates, states_by_layer
+from bothways.evaluation.linear_probe import linear_probe
 from bothways.inference.embed import one_reading
 from bothways.inference.engine import Engine
-from bothways.inference.examples import encode_texts, encode_words
 from bothways.tasks import task_named
+from bothways.tasks.encoding import encode_texts, encode_words
+from bothways.tasks.reading import read_examples
 from bothways.tasks.task import Example
-from bothways.training.finetuning.data import read_examples
 
 TASKS = ("classify", "tag")
 MOST = 20_000
 """Texts to learn from."""
+STRENGTH = 0.1
+"""Inverse, of the penalty: the same for every layer and its control, which a search for each would set apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +84,11 @@ def layerwise(engine: Engine, task: str, train: Path, test: Path, *, seed: int =
     found = []
     for states in zip(*(states_by_layer(engine, side.words, reads) for side in sides), strict=True):
         inputs = states[0][chosen], states[1]
-        found.append(
-            Layer(
-                accuracy=_probed(inputs, (sides[0].gold[chosen], sides[1].gold)),
-                control=_probed(inputs, (controls[0][chosen], controls[1])),
-                most_common=float((sides[1].gold == common).mean()),
-            )
+        accuracy, control = (
+            float(linear_probe(inputs, labels, strengths=(STRENGTH,)).mean())
+            for labels in ((sides[0].gold[chosen], sides[1].gold), (controls[0][chosen], controls[1]))
         )
+        found.append(Layer(accuracy, control, most_common=float((sides[1].gold == common).mean())))
     return found
 
 
@@ -140,15 +141,3 @@ def _controls(sides: Sequence[LabelledTexts], chosen: np.ndarray, seed: int) -> 
 def _most_common(gold: np.ndarray) -> str:
     values, counts = np.unique(gold, return_counts=True)
     return str(values[counts.argmax()])
-
-
-def _probed(inputs: tuple[np.ndarray, np.ndarray], gold: tuple[np.ndarray, np.ndarray]) -> float:
-    """Share of the test items that a logistic regression on standardised states gets right."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    if len({*gold[0].tolist()}) < 2:  # a control of few kinds
-        return float((gold[1] == gold[0][0]).mean())
-    fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300)).fit(inputs[0], gold[0])
-    return float((fitted.predict(inputs[1]) == gold[1]).mean())

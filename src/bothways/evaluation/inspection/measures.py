@@ -1,6 +1,6 @@
 """How contextual are states? Three measures of one layer (Ethayarajh 2019, section 3), each with its baseline.
 
-A cosine of 0.9 says nothing where any two words have one of 0.9: from every measure, what random words give is taken.
+A cosine of 0.9 means nothing where any two words have one of 0.9: from every measure, what random words give is taken.
 
 Letters: N occurrences of words, D width, W words, S texts.
 """
@@ -13,18 +13,6 @@ import numpy as np
 
 SAMPLE = 1000
 """Random occurrences whose mean cosine is the anisotropy of a layer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Occurrences:
-    """Where the words stand.
-
-    word  [N] the number of the word, each at least twice; -1 for one that is only read as a neighbour
-    text  [N] the number of the text
-    """
-
-    word: np.ndarray
-    text: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +47,23 @@ class Measured:
         }
 
 
-def measured(states: np.ndarray, at: Occurrences, *, seed: int = 0) -> Measured:
-    """states [N, D] of one layer."""
+def measured(states: np.ndarray, word: np.ndarray, text: np.ndarray, *, seed: int = 0) -> Measured:
+    """Of one layer.
+
+    Args:
+        states: [N, D] of occurrences of words.
+        word: [N] the number of each word, which stands at least twice; -1 for one that is only read as a neighbour.
+        text: [N] the number of its text.
+    """
     rng = np.random.default_rng(seed)
-    unit, kept = units(states), at.word >= 0
+    unit, kept = units(states), word >= 0
     some = rng.permutation(len(states))[:SAMPLE]
     return Measured(
-        self_similarity=mean_cosines(unit[kept], at.word[kept]),
-        intra=float(to_the_mean(states, unit, at.text).mean()),
-        explained=explained(states[kept], at.word[kept]),
+        self_similarity=mean_cosines(unit[kept], word[kept]),
+        intra=float(to_the_mean(states, unit, text).mean()),
+        explained=explained(states[kept], word[kept]),
         anisotropy=float(mean_cosines(unit[some], np.zeros(len(some), dtype=np.int64))[0]),
-        explained_random=explained(states[rng.permutation(len(states))[: kept.sum()]], at.word[kept]),
+        explained_random=explained(states[rng.permutation(len(states))[: kept.sum()]], word[kept]),
     )
 
 

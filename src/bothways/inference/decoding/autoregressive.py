@@ -1,4 +1,4 @@
-"""The logits of the next token of texts that grow, with a cache of what was read.
+"""One token after the other, each predicted from those before it, with a cache of what was read.
 
 A text that grows to its left is handed over, and read, backwards: its last token first.
 
@@ -7,7 +7,7 @@ Letters: B rows, T tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from bothways.batch import Vocabulary
+from bothways.inference.decoding.sampling import forbid_repeats, sample
+from bothways.inference.decoding.sequence import RunningSequence
 from bothways.inference.engine import Engine
 from bothways.model import Cache
 from bothways.visibility import Layout
@@ -22,17 +24,17 @@ from bothways.visibility import Layout
 
 @dataclass(frozen=True, slots=True)
 class Autoregressive:
-    """How a text is read that is written one token after the other.
+    """How a text is read that is generated one token after the other.
 
-    all_sides  the prompt is; otherwise it is read from left to right like the rest
-    asks       [MASK] is laid behind the text, the next token is said in its place and then stands there; otherwise the
-               next token is said by the last one
-    backward   from right to left: what comes next stands before
-    segments   of the prompt and of the rest, for those who have segments
+    bidirectional_prompt  the prompt is read so; otherwise causally like the rest
+    appends_mask  [MASK] stands behind the text, the next token is predicted in its place and then stands there;
+                  otherwise the next token is predicted by the last one
+    backward      from right to left: what comes next stands before
+    segments      of the prompt and of the rest, for those who have segments
     """
 
-    all_sides: bool = False
-    asks: bool = False
+    bidirectional_prompt: bool = False
+    appends_mask: bool = False
     segments: tuple[int, int] = (0, 0)
     backward: bool = False
 
@@ -40,20 +42,20 @@ class Autoregressive:
         """The tokens that end a text."""
         return frozenset({vocabulary.cls}) if self.backward else vocabulary.ends
 
-    def counted(self, begun: np.ndarray, new: Sequence[int]) -> list[int]:
-        """The tokens in which no run may come twice: a source that is read from all sides may be quoted."""
-        return [*([] if self.all_sides else begun.tolist()), *new]
+    def counted(self, prompt: np.ndarray, tokens: Sequence[int]) -> list[int]:
+        """The tokens in which no run may come twice: a source that is read bidirectionally may be quoted."""
+        return [*([] if self.bidirectional_prompt else prompt.tolist()), *tokens]
 
 
-ONWARDS = {
+AUTOREGRESSIVE = {
     "decoder": Autoregressive(),
-    "prefix": Autoregressive(all_sides=True),
-    "append-mask": Autoregressive(all_sides=True, asks=True, segments=(4, 5)),
-    "pseudo-mask": Autoregressive(all_sides=True, asks=True),
+    "prefix": Autoregressive(bidirectional_prompt=True),
+    "append-mask": Autoregressive(bidirectional_prompt=True, appends_mask=True, segments=(4, 5)),
+    "pseudo-mask": Autoregressive(bidirectional_prompt=True, appends_mask=True),
     "backward": Autoregressive(backward=True),
 }
 """decoder      GPT
-prefix       the prompt from all sides, then as GPT (T5's prefix LM, Raffel et al. 2020, section 3.2.1)
+prefix       the prompt bidirectionally, then as GPT (T5's prefix LM, Raffel et al. 2020, section 3.2.1)
 append-mask  UniLM (Dong et al. 2019, section 2.4): as its sequence-to-sequence rows are trained
 pseudo-mask  the same without segments of its own (UniLM v2, Bao et al. 2020)
 backward     GPT from right to left
@@ -61,56 +63,105 @@ backward     GPT from right to left
 
 
 class NextToken:
-    """`logits` [B, V] float32 of the token that comes next in each row; `add` it, and they are those of the next."""
+    """`logits` [B, V] float32 of the token that comes next in each row; rows join, go on with `add`, and leave."""
+
+    def __init__(self, engine: Engine, way: Autoregressive, *, rows: int, capacity: int) -> None:
+        """`rows` at most, of up to `capacity` tokens each."""
+        self._engine, self._way = engine, way
+        self._mask = [engine.tokenizer.vocabulary.mask] if way.appends_mask else []
+        self._cache = Cache(
+            engine.model.config, rows=rows, capacity=capacity + len(self._mask), like=engine.model.table
+        )
+        self.logits = torch.empty(0, engine.model.config.vocabulary, device=engine.device)
 
     @torch.inference_mode()
-    def __init__(
-        self, engine: Engine, way: Autoregressive, rows: Sequence[np.ndarray], *, prompts: Sequence[int], rounds: int
-    ) -> None:
-        """Reads the rows, of which the first `prompts[i]` tokens are the prompt; `rounds` tokens can then be asked."""
-        self._reader, self._way = engine, way
-        self._mask = [engine.tokenizer.vocabulary.mask] if way.asks else []
-        tokens, layout = engine.lay([np.append(row, self._mask) for row in rows], face="decoder", left=True)
-        if way.all_sides:
-            prompt = layout.position < torch.tensor(prompts, device=engine.device)[:, None]  # [B, T]
-            first, second = (torch.full_like(layout.segment, segment) for segment in way.segments)
+    def join(self, rows: Sequence[np.ndarray], prompts: Sequence[int]) -> None:
+        """Reads rows, of which the first `prompts[i]` tokens are the prompt; they stand behind those at work."""
+        tokens, layout = self._engine.lay([np.append(row, self._mask) for row in rows], face="decoder")
+        if self._way.bidirectional_prompt:
+            prompt = layout.position < torch.tensor(prompts, device=self._engine.device)[:, None]  # [B, T]
+            first, second = (torch.full_like(layout.segment, segment) for segment in self._way.segments)
             step = layout.step.masked_fill(prompt, 0)
             layout = replace(layout, step=step, segment=torch.where(prompt, first, second))
-        if way.backward:
-            layout = replace(layout, position=engine.model.config.length - 1 - layout.position)
-        capacity = tokens.shape[1] + rounds
-        self._cache = Cache(engine.model.config, rows=len(rows), capacity=capacity, like=engine.model.table)
-        last = layout.map(lambda column: column[:, -1:])
-        self._place = last if way.asks else self._behind(last)  # of the token that comes next
-        self.logits = self._read(tokens, layout)
+        if self._way.backward:
+            layout = replace(layout, position=self._engine.model.config.length - 1 - layout.position)
+        self._cache.take(len(rows))
+        last = [len(row) + len(self._mask) - 1 for row in rows]
+        self.logits = torch.cat([self.logits, self._read(tokens, layout, last)])
 
     @torch.inference_mode()
     def add(self, tokens: np.ndarray) -> None:
-        """Writes one token [B] in every row."""
-        fed = torch.from_numpy(np.array([[token, *self._mask] for token in tokens.tolist()])).to(self._reader.device)
-        place, self._place = self._place, self._behind(self._place)
-        self.logits = self._read(fed, place.then(self._place) if self._way.asks else place)
+        """Every row goes on with one token [B]."""
+        if not len(tokens):
+            return
+        fed = torch.tensor([[token, *self._mask] for token in tokens.tolist()], device=self._engine.device)
+        known = torch.tensor(self._cache.lengths, dtype=torch.int32, device=self._engine.device)[:, None]
+        step = known + torch.arange(fed.shape[1], dtype=torch.int32, device=self._engine.device)  # [B, 1 or 2]
+        zeros = torch.zeros_like(step)
+        layout = Layout(
+            document=zeros,
+            step=step,
+            group=zeros,
+            position=self._engine.model.config.length - 1 - step if self._way.backward else step,
+            hidden=zeros.bool(),
+            segment=torch.full_like(step, self._way.segments[1]),
+        )
+        self.logits = self._read(fed, layout, [fed.shape[1] - 1] * len(fed))
 
     @torch.inference_mode()
     def select(self, rows: Sequence[int]) -> None:
-        """Row i becomes what row `rows[i]` was; `logits` are as they were until a token is added."""
-        if list(rows) == list(range(len(self._place.position))):
-            return
-        chosen = torch.tensor(rows, device=self._reader.device)
-        self._cache.select(chosen)
-        self._place = self._place.map(lambda column: column[chosen])
+        """Row i becomes what row `rows[i]` was, which may be taken many times or not at all."""
+        if list(rows) != list(range(len(self.logits))):
+            self._cache.select(rows)
+            self.logits = self.logits[torch.tensor(rows, dtype=torch.int64, device=self._engine.device)]
 
-    def _read(self, tokens: Tensor, layout: Layout) -> Tensor:
-        model = self._reader.model
-        known = self._cache.grow(layout)
-        states = model.backbone(tokens, layout, model.rule.dense(layout, known), cache=self._cache)
-        if self._way.asks:
-            self._cache.keep(self._cache.length - 1)  # [MASK] has said its token, which takes its place
-        return model.logits(states[:, -1]).float()
+    def _read(self, tokens: Tensor, layout: Layout, last: Sequence[int]) -> Tensor:
+        at = self._engine.flat(tokens, last)
+        states = self._engine.states(tokens, layout, cache=self._cache, at=at)  # [B, D]
+        if self._mask:
+            lengths = self._cache.lengths  # its token takes the place of [MASK]
+            self._cache.keep([*lengths[: len(lengths) - len(tokens)], *(one - 1 for one in lengths[-len(tokens) :])])
+        return self._engine.logits(states)
 
-    def _behind(self, place: Layout) -> Layout:
-        """The layout [B, 1] of the places behind."""
-        position = place.position + (-1 if self._way.backward else 1)
-        segment = torch.full_like(place.segment, self._way.segments[1])
-        step = place.step + 1 if self._way.backward else position
-        return replace(place, position=position, step=step, segment=segment)
+
+class AutoregressiveDecoding:
+    """Sequences that each get one token a step: the likeliest, or one that is sampled."""
+
+    def __init__(
+        self, engine: Engine, sequences: Collection[RunningSequence], rows: int, *, way: Autoregressive
+    ) -> None:
+        self._engine, self._way = engine, way
+        self.room = engine.model.config.length - way.appends_mask
+        capacity = min(self.room, max(one.longest for one in sequences))
+        self._next = NextToken(engine, way, rows=rows, capacity=capacity)
+
+    def join(self, sequences: Sequence[RunningSequence]) -> None:
+        """Reads what new sequences are so far."""
+        for one in sequences:
+            one.forget(self.room)
+        self._next.join([one.row() for one in sequences], [one.prompt_length for one in sequences])
+
+    @torch.inference_mode()
+    def step(self, sequences: Sequence[RunningSequence]) -> None:
+        """Adds a token to each."""
+        logits = self._next.logits
+        silence(logits, sequences, self._engine.silent_onwards)
+        for row, one in enumerate(sequences):
+            counted = self._way.counted(one.prompt, one.tokens) if one.options.no_repeat_ngram_size else []
+            forbid_repeats(logits, row, counted, one.options.no_repeat_ngram_size)
+        chances = np.array([one.random.random() for one in sequences])
+        tokens, logprobs = sample(logits, [one.options.sampling for one in sequences], chances)
+        for one, token, logprob in zip(sequences, tokens.tolist(), logprobs.tolist(), strict=True):
+            one.add(token, logprob)
+
+    def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
+        """Those that stay, which stood in these rows, read their newest token."""
+        self._next.select(rows)
+        self._next.add(np.array([one.tokens[-1] for one in sequences], dtype=np.int64))
+
+
+def silence(logits: Tensor, sequences: Sequence[RunningSequence], silent: Callable[[Collection[int]], Tensor]) -> None:
+    """In every sequence's row of the logits [B, V], what is never generated there, given what ends it."""
+    for ends in {one.ends for one in sequences}:
+        rows = torch.tensor([row for row, one in enumerate(sequences) if one.ends == ends], device=logits.device)
+        logits[rows[:, None], silent(ends)] = -torch.inf

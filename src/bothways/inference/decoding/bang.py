@@ -1,14 +1,14 @@
-"""Writes several tokens a pass: autoregressive with one, non-autoregressive with all, and what lies between (BANG).
+"""Several tokens a pass: autoregressive with one, non-autoregressive with all, and what lies between (BANG).
 
-The prompt is read from all sides, what was written from left to right; behind it stand as many [MASK]s as tokens are
-said in a pass, each of which sees those before it (Qi et al. 2021). Then the tokens said take their places.
+The prompt is read bidirectionally, what was generated causally; behind it stand as many [MASK]s as tokens are predicted
+in a pass, each of which sees those before it (Qi et al. 2021). Then the tokens predicted take their places.
 
 Letters: B rows, T tokens, N tokens a pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,92 +16,102 @@ import torch
 from torch import Tensor
 
 from bothways.errors import UsageError
-from bothways.inference.decoding.options import GenerationOptions, GrowingText
+from bothways.inference.decoding.autoregressive import silence
+from bothways.inference.decoding.options import GenerationOptions
+from bothways.inference.decoding.sampling import sample
+from bothways.inference.decoding.sequence import RunningSequence
 from bothways.inference.engine import Engine
 from bothways.model import Cache
+from bothways.visibility import Layout
 
 
 class BangDecoding:
-    """Rows of prompts and of what was written, read, and what comes next: N tokens at once."""
-
-    @torch.inference_mode()
-    def __init__(self, engine: Engine, rows: Sequence[np.ndarray], *, prompts: Sequence[int], capacity: int) -> None:
-        self._reader = engine
-        tokens, layout = engine.lay(rows, face="decoder", left=True)
-        prompt = torch.tensor(prompts, dtype=torch.int32, device=engine.device)[:, None]  # [B, 1]
-        self._cache = Cache(
-            engine.model.config, rows=len(rows), capacity=tokens.shape[1] + capacity, like=engine.model.table
-        )
-        self._next = layout.map(lambda column: column[:, -1:])
-        position = self._next.position + 1
-        self._next = replace(self._next, position=position, step=position - prompt + 1)
-        self._reader.states_after(
-            self._cache, tokens, replace(layout, step=(layout.position - prompt + 1).clamp(min=0))
-        )
-
-    @torch.inference_mode()
-    def ask(self, count: int) -> Tensor:
-        """Logits [B, count, V] of the tokens that come next."""
-        length = self._cache.length
-        ahead = torch.arange(count, dtype=torch.int32, device=self._reader.device)
-        place = self._next.map(lambda column: column.expand(-1, count))
-        place = replace(place, position=place.position + ahead, group=torch.ones_like(place.group))
-        masks = torch.full_like(place.position, self._reader.tokenizer.vocabulary.mask).long()
-        states = self._reader.states_after(self._cache, masks, place)
-        self._cache.keep(length)
-        logits: Tensor = self._reader.model.logits(states).float()
-        return logits
-
-    @torch.inference_mode()
-    def add(self, tokens: np.ndarray) -> None:
-        """Writes tokens [B, N] in every row."""
-        count = tokens.shape[1]
-        ahead = torch.arange(count, dtype=torch.int32, device=self._reader.device)
-        place = self._next.map(lambda column: column.expand(-1, count))
-        self._reader.states_after(
-            self._cache,
-            torch.from_numpy(tokens).to(self._reader.device),
-            replace(place, position=place.position + ahead, step=place.step + ahead),
-        )
-        self._next = replace(self._next, position=self._next.position + count, step=self._next.step + count)
-
-
-def write_streams(engine: Engine, texts: Sequence[GrowingText], options: GenerationOptions) -> None:
-    """Writes all texts to their end, in as many passes as `steps` says; None: one token a pass.
+    """Sequences that each get as many tokens a step as their `steps` say; None: one.
 
     Raises:
         UsageError: more tokens a pass than the model was taught.
     """
-    steps, streams = options.steps or options.max_new_tokens, engine.trained.decoding["streams"]
-    count = -(-options.max_new_tokens // steps) if steps else 1
-    if count > streams:
-        raise UsageError(
-            f"{steps} steps for {options.max_new_tokens} tokens are {count} at once, and this model was taught to say "
-            f"{streams}: give it {-(-options.max_new_tokens // streams)} steps, or pretrain bang(streams={count})"
-        )
-    while growing := [text for text in texts if text.left]:
-        _grow(engine, growing, options, count)
 
+    def __init__(self, engine: Engine, sequences: Collection[RunningSequence], rows: int) -> None:
+        self._engine, self._streams = engine, engine.trained.decoding["streams"]
+        counts = [self._count(one.options) for one in sequences]
+        self.room = engine.model.config.length - max(counts)
+        capacity = min(self.room, max(one.longest for one in sequences)) + max(counts)
+        self._cache = Cache(engine.model.config, rows=rows, capacity=capacity, like=engine.model.table)
 
-@torch.inference_mode()
-def _grow(engine: Engine, texts: Sequence[GrowingText], options: GenerationOptions, count: int) -> None:
-    """Adds tokens to all texts until none grows or one needs its older half forgotten."""
-    vocabulary, room = engine.tokenizer.vocabulary, engine.model.config.length - count
-    for text in texts:
-        text.forget(len(text.new), room)
-    rows = [text.row(text.new) for text in texts]
-    wanted = -(-max(text.left for text in texts) // count)
-    rounds = min(wanted, 1 + (room - max(map(len, rows))) // count)
-    streams = BangDecoding(engine, rows, prompts=[text.prompt for text in texts], capacity=(rounds + 1) * count)
-    for number in range(rounds):
-        logits = streams.ask(count).flatten(0, 1)  # [B * N, V]
-        logits[:, engine.silent(vocabulary.ends)] = -torch.inf
-        chances = np.concatenate([text.stream.random(count) for text in texts])
-        drawn = np.asarray(options.sampling(logits, chances)).reshape(len(texts), count)
-        for text, tokens in zip(texts, drawn.tolist(), strict=True):
-            for token in tokens:
-                if text.left:
-                    text.add(token, vocabulary.ends)
-        if number == rounds - 1 or not any(text.left for text in texts):
+    def _count(self, options: GenerationOptions) -> int:
+        """Tokens a pass."""
+        steps = options.steps or options.max_new_tokens
+        count = -(-options.max_new_tokens // steps)
+        if count > self._streams:
+            raise UsageError(
+                f"{steps} steps for {options.max_new_tokens} tokens are {count} at once, and this model was taught to "
+                f"predict {self._streams}: give it {-(-options.max_new_tokens // self._streams)} steps, or pretrain "
+                f"bang(streams={count})"
+            )
+        return count
+
+    def join(self, sequences: Sequence[RunningSequence]) -> None:
+        """Reads what new sequences are so far."""
+        for one in sequences:
+            one.forget(self.room)
+        tokens, layout = self._engine.lay([one.row() for one in sequences], face="decoder")
+        self._cache.take(len(sequences))
+        self._read(tokens, replace(layout, step=self._steps(layout.position, sequences)))
+
+    @torch.inference_mode()
+    def step(self, sequences: Sequence[RunningSequence]) -> None:
+        """Adds to each as many tokens as a pass predicts."""
+        counts = [self._count(one.options) for one in sequences]
+        lengths = list(self._cache.lengths)
+        place = self._behind(sequences, counts)
+        masks = torch.full_like(place.position, self._engine.tokenizer.vocabulary.mask).long()
+        at_once = place.step[:, :1].expand_as(place.step)
+        states = self._read(masks, replace(place, group=torch.ones_like(place.group), step=at_once))
+        self._cache.keep(lengths)
+        logits = self._engine.logits(states[place.real])  # [sum of counts, V]
+        owners = [one for one, count in zip(sequences, counts, strict=True) for _ in range(count)]
+        silence(logits, owners, self._engine.silent)
+        chances = np.concatenate([one.random.random(count) for one, count in zip(sequences, counts, strict=True)])
+        tokens, logprobs = sample(logits, [one.options.sampling for one in owners], chances)
+        for one, token, logprob in zip(owners, tokens.tolist(), logprobs.tolist(), strict=True):
+            one.add(token, logprob)
+
+    @torch.inference_mode()
+    def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
+        """Those that stay read their newest tokens."""
+        self._cache.select(rows)
+        if not sequences:
             return
-        streams.add(drawn)
+        counts = [self._count(one.options) for one in sequences]
+        tokens = np.zeros((len(sequences), max(counts)), dtype=np.int64)
+        for row, (one, count) in enumerate(zip(sequences, counts, strict=True)):
+            tokens[row, :count] = one.tokens[-count:]
+        self._read(torch.from_numpy(tokens).to(self._engine.device), self._behind(sequences, counts))
+
+    def _behind(self, sequences: Sequence[RunningSequence], counts: Sequence[int]) -> Layout:
+        """The next places [B, N] of every sequence, as many as its count; padding behind."""
+        device = self._engine.device
+        known, many = (
+            torch.tensor(some, dtype=torch.int32, device=device)[:, None] for some in (self._cache.lengths, counts)
+        )
+        ahead = torch.arange(max(counts), dtype=torch.int32, device=device)
+        position = known + ahead
+        zeros = torch.zeros_like(position)
+        document = torch.where(ahead < many, zeros, -1 - ahead)
+        return Layout(
+            document=document,
+            step=self._steps(position, sequences),
+            group=zeros,
+            position=position,
+            hidden=zeros.bool(),
+            segment=zeros,
+        )
+
+    def _steps(self, position: Tensor, sequences: Sequence[RunningSequence]) -> Tensor:
+        """0 in the prompt, then 1, 2, 3."""
+        prompt = torch.tensor([one.prompt_length for one in sequences], dtype=torch.int32, device=position.device)
+        return (position - prompt[:, None] + 1).clamp(min=0)
+
+    def _read(self, tokens: Tensor, layout: Layout) -> Tensor:
+        return self._engine.states(tokens, layout, cache=self._cache)

@@ -1,6 +1,6 @@
-"""Beam search: of many ways to go on, the likeliest that are found.
+"""Beam search: of many continuations, the likeliest that are found.
 
-Letters: M live candidates of one text, K best tokens of each.
+Letters: M live candidates of one sequence, K best tokens of each.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from bothways.inference.decoding.autoregressive import Autoregressive, NextToken
-from bothways.inference.decoding.options import GenerationOptions, GrowingText
+from bothways.inference.decoding.autoregressive import Autoregressive, NextToken, silence
 from bothways.inference.decoding.sampling import forbid_repeats
+from bothways.inference.decoding.sequence import RunningSequence
 from bothways.inference.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A way to go on: the tokens written, and the sum of their log-probabilities in nats."""
+    """A continuation: its tokens, and the sum of their log-probabilities in nats."""
 
     tokens: tuple[int, ...] = ()
     nats: float = 0.0
@@ -27,95 +27,111 @@ class Candidate:
 
 @dataclass(slots=True)
 class BeamSearch:
-    """The candidates of one text: those that still grow, and those that are closed, with their scores."""
+    """The candidates of one sequence: those that still grow, and those that are closed, with their scores.
 
-    text: GrowingText
+    parents  of the live candidates: which of those before each goes on from
+    """
+
+    sequence: RunningSequence
     live: list[Candidate] = field(default_factory=lambda: [Candidate()])
     closed: list[tuple[float, Candidate]] = field(default_factory=list)
+    parents: list[int] = field(default_factory=list)
 
-    def step(
-        self, nats: np.ndarray, tokens: np.ndarray, *, ends: Collection[int], options: GenerationOptions
-    ) -> list[int]:
+    @property
+    def wide(self) -> int:
+        """How many of the best next tokens are looked at: enough that as many as there are beams end no text."""
+        return max(2, 1 + len(self.sequence.ends)) * self.sequence.slots
+
+    def step(self, nats: np.ndarray, tokens: np.ndarray) -> None:
         """Goes on with the best: log-probabilities [M, K] and tokens [M, K], of every live candidate the K best.
 
         A candidate is closed if what ends a text is among the best after it; with as many closed ones as there are
-        beams, the search is over. Returns for each of the new live candidates the one it goes on from.
+        beams, the search is over.
         """
-        assert options.beams
+        beams = self.sequence.slots
         sums = np.array([candidate.nats for candidate in self.live])[:, None] + nats  # [M, K]
-        parents: list[int] = []
-        live: list[Candidate] = []
-        for rank, at in enumerate(
-            np.argsort(-sums, axis=None, kind="stable")[: max(2, 1 + len(ends)) * options.beams].tolist()
-        ):
+        self.parents, live = [], list[Candidate]()
+        for rank, at in enumerate(np.argsort(-sums, axis=None, kind="stable")[: self.wide].tolist()):
             parent, which = divmod(at, sums.shape[1])
             grown = Candidate((*self.live[parent].tokens, int(tokens[parent, which])), float(sums[parent, which]))
             if grown.nats == -np.inf:
                 break
-            if grown.tokens[-1] in ends:
-                if rank < options.beams:
-                    self._close(grown, options.length_penalty)
-            elif len(live) < options.beams:
+            if grown.tokens[-1] in self.sequence.ends:
+                if rank < beams:
+                    self._close(grown)
+            elif len(live) < beams:
                 live.append(grown)
-                parents.append(parent)
-        if len(self.closed) >= options.beams:
+                self.parents.append(parent)
+        if len(self.closed) >= beams:
             live = []
-        elif live and len(live[0].tokens) == self.text.limit:
+        elif live and len(live[0].tokens) == self.sequence.options.max_new_tokens:
             for candidate in live:
-                self._close(candidate, options.length_penalty)
+                self._close(candidate)
             live = []
         self.live = live
-        return parents if live else []
+        if live:
+            self.sequence.tokens = list(live[0].tokens)
+        else:
+            self._finish()
 
-    def _close(self, candidate: Candidate, penalty: float) -> None:
+    def _close(self, candidate: Candidate) -> None:
+        penalty = self.sequence.options.length_penalty
         score = candidate.nats / ((5 + len(candidate.tokens)) / 6) ** penalty
         self.closed.append((score, candidate))
 
-    def finish(self, ends: Collection[int]) -> None:
-        """The best closed candidate becomes what was written."""
+    def _finish(self) -> None:
+        """The best closed candidate becomes what was generated."""
         _, best = max(self.closed, key=lambda scored: scored[0])
-        self.text.new = [token for token in best.tokens if token not in ends]
-        self.text.ended = True
+        ended = best.tokens[-1] in self.sequence.ends
+        self.sequence.tokens = list(best.tokens[: len(best.tokens) - ended])
+        self.sequence.logprob = best.nats
+        self.sequence.finish_reason = "stop" if ended else "length"
 
 
-def search(engine: Engine, way: Autoregressive, texts: Sequence[GrowingText], options: GenerationOptions) -> None:
-    """Writes all texts to their end."""
-    searches = [BeamSearch(text) for text in texts if text.left]
-    while growing := [one for one in searches if one.live]:
-        _grow(engine, way, growing, options)
-    for one in searches:
-        one.finish(way.ends(engine.tokenizer.vocabulary))
+class BeamDecoding:
+    """Sequences that are searched for, each with rows for its live candidates."""
 
+    def __init__(
+        self, engine: Engine, sequences: Collection[RunningSequence], rows: int, *, way: Autoregressive
+    ) -> None:
+        self._engine, self._way = engine, way
+        self.room = engine.model.config.length - way.appends_mask
+        capacity = min(self.room, max(one.longest for one in sequences))
+        self._next = NextToken(engine, way, rows=rows, capacity=capacity)
+        self._searches: dict[RunningSequence, BeamSearch] = {}
 
-@torch.inference_mode()
-def _grow(engine: Engine, way: Autoregressive, searches: Sequence[BeamSearch], options: GenerationOptions) -> None:
-    """Until none is live, or one outgrows the model."""
-    assert options.beams
-    ends, room = way.ends(engine.tokenizer.vocabulary), engine.model.config.length - way.asks
-    silent, wide = engine.silent_onwards(ends), max(2, 1 + len(ends)) * options.beams
-    rows, prompts = [], []
-    for one in searches:
-        one.text.forget(len(one.live[0].tokens), room)
-        rows += [one.text.row(candidate.tokens) for candidate in one.live]
-        prompts += [one.text.prompt] * len(one.live)
-    most = max(one.text.limit - len(one.live[0].tokens) for one in searches)
-    rounds = min(1 + room - max(map(len, rows)), most)
-    told = NextToken(engine, way, rows, prompts=prompts, rounds=rounds)
-    for number in range(rounds):
-        nats = told.logits.log_softmax(-1)
-        nats[:, silent] = -torch.inf
-        written = (way.counted(one.text.begun, candidate.tokens) for one in searches for candidate in one.live)
-        forbid_repeats(nats, written, options.no_repeat)
-        best = nats.topk(min(wide, nats.shape[-1]))
+    def join(self, sequences: Sequence[RunningSequence]) -> None:
+        """Reads the candidates that there are so far."""
+        rows, prompts = [], []
+        for one in sequences:
+            search = self._searches.setdefault(one, BeamSearch(one))
+            one.forget(self.room)
+            rows += [one.row(candidate.tokens) for candidate in search.live]
+            prompts += [one.prompt_length] * len(search.live)
+        self._next.join(rows, prompts)
+
+    @torch.inference_mode()
+    def step(self, sequences: Sequence[RunningSequence]) -> None:
+        """Every candidate grows by a token, or is closed."""
+        nats = self._next.logits.log_softmax(-1)
+        searches = [self._searches[one] for one in sequences]
+        owners = [search for search in searches for _ in search.live]
+        silence(nats, [search.sequence for search in owners], self._engine.silent_onwards)
+        candidates = [candidate for search in searches for candidate in search.live]
+        for row, (search, candidate) in enumerate(zip(owners, candidates, strict=True)):
+            counted = self._way.counted(search.sequence.prompt, candidate.tokens)
+            forbid_repeats(nats, row, counted, search.sequence.options.no_repeat_ngram_size)
+        best = nats.topk(min(max(search.wide for search in searches), nats.shape[-1]))
         values, tokens = best.values.double().cpu().numpy(), best.indices.cpu().numpy()
-        parents: list[int] = []
         first = 0
-        for one in searches:
-            rows_of = slice(first, first := first + len(one.live))
-            if one.live:
-                found = one.step(values[rows_of], tokens[rows_of], ends=ends, options=options)
-                parents += [rows_of.start + parent for parent in found]
-        if not parents or number == rounds - 1:
-            return
-        told.select(parents)
-        told.add(np.array([candidate.tokens[-1] for one in searches for candidate in one.live]))
+        for search in searches:
+            rows, first = slice(first, first + len(search.live)), first + len(search.live)
+            search.step(values[rows, : search.wide], tokens[rows, : search.wide])
+            search.parents = [rows.start + parent for parent in search.parents]
+
+    def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
+        """The candidates of those that stay read their newest token."""
+        searches = [self._searches[one] for one in sequences]
+        self._next.select([parent for search in searches for parent in search.parents])
+        tokens = [candidate.tokens[-1] for search in searches for candidate in search.live]
+        self._next.add(np.array(tokens, dtype=np.int64))

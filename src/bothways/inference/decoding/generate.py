@@ -1,128 +1,222 @@
-"""Continues a text, in the way that its objective taught; or writes what comes before it."""
+"""Continues texts, in the way that the objective taught: requests take slots of one batch, and a slot that is freed is
+taken by the next (Orca, Yu et al. 2022, section 4.1)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from typing import Protocol
 
 import numpy as np
-import torch
 
 from bothways.errors import UsageError
-from bothways.inference.decoding.autoregressive import ONWARDS, Autoregressive, NextToken
-from bothways.inference.decoding.bang import write_streams
-from bothways.inference.decoding.beams import search
-from bothways.inference.decoding.block_diffusion import write_blocks
-from bothways.inference.decoding.mass import write_fragments
-from bothways.inference.decoding.options import GenerationOptions, GrowingText, spell, spell_before
-from bothways.inference.decoding.sampling import forbid_repeats
-from bothways.inference.decoding.unmasking import write_masked
+from bothways.inference.decoding.autoregressive import AUTOREGRESSIVE, AutoregressiveDecoding
+from bothways.inference.decoding.bang import BangDecoding
+from bothways.inference.decoding.beams import BeamDecoding
+from bothways.inference.decoding.block_diffusion import BlockDecoding
+from bothways.inference.decoding.mass import fill_runs
+from bothways.inference.decoding.options import Generation, GenerationOptions, GenerationRequest
+from bothways.inference.decoding.sequence import RunningSequence, spell, spell_before
+from bothways.inference.decoding.unmasking import UnmaskingDecoding, unmask
 from bothways.inference.engine import Engine
-from bothways.model import Trained
+from bothways.model import Abilities
 
 ROWS_AT_ONCE = 32
-IN_STEPS = {"streams": write_streams, "blocks": write_blocks, "unmask": write_masked}
-OTHERWISE = IN_STEPS | {"fragment": partial(write_masked, tell=write_fragments)}
-"""Ways of options that do not ask for the next token alone."""
 
 
-def way_of_decoding(trained: Trained, *, in_steps: bool = False) -> str | None:
-    """The first of these ways to continue a text that the objective taught; `in_steps`: in so many passes."""
-    ways = tuple(IN_STEPS) if in_steps else ("prefix", "append-mask", "pseudo-mask", "decoder", "backward", *OTHERWISE)
-    return next((way for way in ways if way in trained.decoding or way in trained.faces), None)
+class Decoding(Protocol):
+    """A way of decoding at work on sequences, which join, get tokens in every step, and leave.
+
+    room  how many tokens a row may have: a sequence that has outgrown it joins anew, its older half forgotten
+    """
+
+    @property
+    def room(self) -> int: ...
+    def join(self, sequences: Sequence[RunningSequence]) -> None: ...
+    def step(self, sequences: Sequence[RunningSequence]) -> None: ...
+    def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
+        """Goes on with these, which were so far the ones of these numbers."""
 
 
-def generate(engine: Engine, prompts: Sequence[str], options: GenerationOptions) -> list[str]:
-    """Every prompt with its continuation, which ends after `max_new_tokens` tokens or at one that ends a text (left
-    out): [SEP], or in a model of others what its generation_config.json or config.json names as eos_token_id.
+@dataclass(frozen=True, slots=True)
+class Method:
+    """start    begins to decode such sequences, so many rows at once
+    beams    the same for beam search, where it can be done
+    options  of those that not every method has, the ones that do something here
+    """
 
-    Where the objective taught to read from right to left alone, the prompt is the end of a text, and what is written
+    start: Callable[[Engine, Collection[RunningSequence], int], Decoding]
+    beams: Callable[[Engine, Collection[RunningSequence], int], Decoding] | None = None
+    options: frozenset[str] = frozenset()
+
+
+_PURPOSE = {
+    "num_beams": "for models that predict one token after the other",
+    "no_repeat_ngram_size": "for models that predict one token after the other",
+    "order": "for unmasking",
+}
+METHODS = {
+    name: Method(
+        partial(AutoregressiveDecoding, way=way),
+        partial(BeamDecoding, way=way),
+        frozenset({"num_beams", "no_repeat_ngram_size"}),
+    )
+    for name, way in AUTOREGRESSIVE.items()
+} | {
+    "streams": Method(BangDecoding, options=frozenset({"steps"})),
+    "blocks": Method(BlockDecoding, options=frozenset({"steps", "order"})),
+    "unmask": Method(partial(UnmaskingDecoding, fill=unmask), options=frozenset({"steps", "order"})),
+    "fragment": Method(partial(UnmaskingDecoding, fill=fill_runs)),
+}
+_PREFERRED = ("prefix", "append-mask", "pseudo-mask", "decoder", "backward", "streams", "blocks", "unmask", "fragment")
+
+
+def method_of(trained: Abilities, *, in_steps: bool = False) -> str | None:
+    """The first method of continuing a text that the objective taught; `in_steps`: in so many passes."""
+    names = [name for name in _PREFERRED if not in_steps or "steps" in METHODS[name].options]
+    return next((name for name in names if name in trained.decoding or name in trained.faces), None)
+
+
+def generate(engine: Engine, requests: Sequence[GenerationRequest]) -> list[Generation]:
+    """Every prompt's continuation, which ends after `max_new_tokens` tokens or at one that ends a text (left out):
+    [SEP], or in a model of others what its generation_config.json or config.json names as eos_token_id.
+
+    Where the objective taught to read from right to left alone, the prompt is the end of a text, and what is generated
     stands before it and ends at [CLS].
 
     When a text outgrows the model, its older half is forgotten: [CLS] and the newer half are read again, as training
-    cuts long documents too. Prompt i draws from a random stream of (seed, i), whatever stands beside it.
+    cuts long documents too. A request's tokens are the same alone and in any company.
 
     Raises:
         UsageError: an option that does nothing here.
         ModelError: the objective did not teach it.
     """
-    way = way_of_decoding(engine.trained, in_steps=options.steps is not None)
-    if way is None:
+    found: dict[int, Generation] = {}
+    for grown in decode(engine, requests):
+        found |= {one.number: generation(engine, one, requests[one.number]) for one in grown if one.finish_reason}
+    return [found[number] for number in range(len(requests))]
+
+
+def stream(engine: Engine, request: GenerationRequest) -> Iterator[str]:
+    """The same of one request, in the parts in which it is generated; with beams in one.
+
+    Raises:
+        UsageError: the model writes from right to left, so that what comes next stands before.
+    """
+    if _backward(_method(engine, request.options)):
+        raise UsageError("this model writes from right to left, which cannot be streamed: use generate")
+    sent = ""
+    for grown in decode(engine, [request]):
+        for one in grown:
+            if one.finish_reason or one.options.num_beams is None:
+                text = spell(engine.tokenizer, one.prompt, one.tokens)
+                if text.startswith(sent) and text != sent:  # a tokenizer may yet draw the last words together
+                    yield text[len(sent) :]
+                    sent = text
+
+
+def decode(engine: Engine, requests: Sequence[GenerationRequest]) -> Iterator[list[RunningSequence]]:
+    """All requests to their end: yields, after every step, the sequences that grew."""
+    methods = [_method(engine, request.options) for request in requests]
+    sequences = [_begin(engine, *pair, number) for number, pair in enumerate(zip(requests, methods, strict=True))]
+    yield [one for one in sequences if one.finish_reason]
+
+    def kind(one: RunningSequence) -> tuple[str, bool]:
+        return methods[one.number], one.options.num_beams is not None
+
+    growing = [one for one in sequences if not one.finish_reason]
+    for (name, beams), some in groupby(sorted(growing, key=kind), kind):
+        method = METHODS[name]
+        start = method.beams if beams and method.beams else method.start
+        # What may become longest first, that nobody runs alone in the end; neighbours of like length are read together.
+        yield from _run(engine, start, sorted(some, key=lambda one: (-one.options.max_new_tokens, len(one.prompt))))
+
+
+def _run(
+    engine: Engine,
+    start: Callable[[Engine, Collection[RunningSequence], int], Decoding],
+    sequences: Sequence[RunningSequence],
+) -> Iterator[list[RunningSequence]]:
+    waiting, running = deque(sequences), list[RunningSequence]()
+    rows = max(ROWS_AT_ONCE, max(one.slots for one in sequences))
+    decoding = start(engine, sequences, min(rows, sum(one.slots for one in sequences)))
+    while waiting or running:
+        joining: list[RunningSequence] = []
+        while waiting and sum(one.slots for one in (*running, *joining, waiting[0])) <= rows:
+            joining.append(waiting.popleft())
+        for batch in engine.batches([min(len(one.row()), decoding.room) for one in joining]):
+            decoding.join([joining[i] for i in batch])
+            running += [joining[i] for i in batch]
+        decoding.step(running)
+        yield running
+        waiting.extendleft(one for one in running if not one.finish_reason and one.outgrown(decoding.room))
+        kept = _without_gaps([not (one.finish_reason or one.outgrown(decoding.room)) for one in running])
+        running = [running[number] for number in kept]
+        decoding.go_on(running, kept)
+
+
+def _without_gaps(stays: Sequence[bool]) -> list[int]:
+    """The numbers of those that stay, each in its place, but that the last ones fill the gaps."""
+    numbers = [number for number, stay in enumerate(stays) if stay]
+    late = deque(number for number in numbers if number >= len(numbers))
+    return [number if stays[number] else late.popleft() for number in range(len(numbers))]
+
+
+def _method(engine: Engine, options: GenerationOptions) -> str:
+    """
+    Raises:
+        UsageError: an option that does nothing for this model.
+        ModelError: the objective taught no method.
+    """
+    name = method_of(engine.trained, in_steps=options.steps is not None)
+    if name is None:
         raise engine.cannot("decoder" if options.steps is None else "unmask")
-    if way in OTHERWISE and (options.beams is not None or options.no_repeat is not None):
-        raise UsageError(
-            "beams and no_repeat are for models that say one next token after the other, and this one writes "
-            f"by {way}: leave them out"
-        )
-    if way not in ("blocks", "unmask") and options.order != "confidence":
-        raise UsageError("order is for unmasking, and this model writes from left to right: leave it out")
-    backward = way in ONWARDS and ONWARDS[way].backward
-    begun = [_begun(engine, prompt, options) for prompt in prompts]
-    begun = [tokens[::-1] for tokens in begun] if backward else begun
-    order = sorted(range(len(prompts)), key=lambda number: len(begun[number]))
-    result = [""] * len(prompts)
-    at_once = max(1, ROWS_AT_ONCE // (options.beams or 1))
-    for start in range(0, len(order), at_once):
-        numbers = order[start : start + at_once]
-        streams = [np.random.default_rng((options.seed, number)) for number in numbers]
-        limit = options.max_new_tokens
-        texts = [
-            GrowingText(begun[number], stream, limit, opening=_opening(engine, begun[number], backward=backward))
-            for number, stream in zip(numbers, streams, strict=True)
-        ]
-        if way in OTHERWISE:
-            OTHERWISE[way](engine, texts, options)
-        elif options.beams is not None:
-            search(engine, ONWARDS[way], texts, options)
-        else:
-            _draw(engine, ONWARDS[way], texts, options)
-        for number, text in zip(numbers, texts, strict=True):
-            if backward:
-                before = spell_before(engine.tokenizer, text.new[::-1], begun[number][::-1])
-                result[number] = before + prompts[number]
-            else:
-                result[number] = prompts[number] + spell(engine.tokenizer, begun[number], text.new)
-    return result
+    default = GenerationOptions()
+    for option, purpose in _PURPOSE.items():
+        if getattr(options, option) != getattr(default, option) and option not in METHODS[name].options:
+            raise UsageError(f"{option} is {purpose}, and this one decodes by {name}: leave it out")
+    return name
 
 
-def _begun(engine: Engine, prompt: str, options: GenerationOptions) -> np.ndarray:
-    """The tokens of a prompt, without what stands before every text where the prompt writes that out."""
-    if not options.special_tokens:
-        return np.array(engine.tokenizer.encode(prompt), dtype=np.int64)
-    tokens, (before, _) = np.array(engine.tokenizer.encode_named(prompt), dtype=np.int64), engine.around(closed=False)
+def _backward(method: str) -> bool:
+    return method in AUTOREGRESSIVE and AUTOREGRESSIVE[method].backward
+
+
+def _begin(engine: Engine, request: GenerationRequest, method: str, number: int) -> RunningSequence:
+    options, vocabulary, backward = request.options, engine.tokenizer.vocabulary, _backward(method)
+    tokens, (before, _) = _tokens(engine, request), engine.around(closed=False)
+    opening = (vocabulary.sep,) if backward else before if before or len(tokens) else engine.tokenizer.nothing
+    ends = AUTOREGRESSIVE[method].ends(vocabulary) if method in AUTOREGRESSIVE else vocabulary.ends
+    return RunningSequence(
+        tokens[::-1] if backward else tokens,
+        options,
+        np.random.default_rng(request.seeds or (options.seed, 0)),
+        ends=ends if options.eos_token_id is None else frozenset({options.eos_token_id}),
+        opening=opening,
+        number=number,
+    )
+
+
+def _tokens(engine: Engine, request: GenerationRequest) -> np.ndarray:
+    """Those of the prompt, without what stands before every text where the prompt has it."""
+    if isinstance(request.prompt, str) and not request.options.special_tokens:
+        return np.array(engine.tokenizer.encode(request.prompt), dtype=np.int64)
+    named = isinstance(request.prompt, str)
+    tokens = np.array(engine.tokenizer.encode_named(request.prompt) if named else request.prompt, dtype=np.int64)
+    before, _ = engine.around(closed=False)
     return tokens[len(before) :] if tuple(tokens[: len(before)].tolist()) == before else tokens
 
 
-def _opening(engine: Engine, tokens: np.ndarray, *, backward: bool) -> tuple[int, ...]:
-    """What is read before the prompt; from right to left [SEP]."""
+def generation(engine: Engine, one: RunningSequence, request: GenerationRequest) -> Generation:
+    """What was generated, as text too."""
+    assert one.finish_reason
+    own, backward = engine.tokenizer, _backward(_method(engine, request.options))
+    prompt = request.prompt if isinstance(request.prompt, str) else own.decode(request.prompt)
     if backward:
-        return (engine.tokenizer.vocabulary.sep,)
-    before, _ = engine.around(closed=False)
-    return before if before or len(tokens) else engine.tokenizer.nothing
-
-
-def _draw(engine: Engine, way: Autoregressive, texts: Sequence[GrowingText], options: GenerationOptions) -> None:
-    """Writes all texts to their end, one token after the other."""
-    while growing := [text for text in texts if text.left]:
-        _grow(engine, way, growing, options)
-
-
-@torch.inference_mode()
-def _grow(engine: Engine, way: Autoregressive, texts: Sequence[GrowingText], options: GenerationOptions) -> None:
-    """Adds tokens to all texts until none grows or one needs its older half forgotten."""
-    ends, room = way.ends(engine.tokenizer.vocabulary), engine.model.config.length - way.asks
-    silent = engine.silent_onwards(ends)
-    for text in texts:
-        text.forget(len(text.new), room)
-    rows = [text.row(text.new) for text in texts]
-    rounds = min(1 + room - max(map(len, rows)), max(text.left for text in texts))
-    told = NextToken(engine, way, rows, prompts=[text.prompt for text in texts], rounds=rounds)
-    for number in range(rounds):
-        told.logits[:, silent] = -torch.inf
-        forbid_repeats(told.logits, (way.counted(text.begun, text.new) for text in texts), options.no_repeat)
-        drawn = options.sampling(told.logits, np.array([text.stream.random() for text in texts]))
-        for text, token in zip(texts, drawn.tolist(), strict=True):
-            text.add(token, ends)
-        if number == rounds - 1 or not any(text.left for text in texts):
-            return
-        told.add(drawn)
+        text = spell_before(own, one.tokens[::-1], one.prompt[::-1])
+        return Generation(text, tuple(one.tokens[::-1]), one.logprob, one.finish_reason, text + prompt)
+    text = spell(own, one.prompt, one.tokens)
+    return Generation(text, tuple(one.tokens), one.logprob, one.finish_reason, prompt + text)

@@ -1,8 +1,7 @@
-"""How a text is to be written: the options of `generate`, the text while it grows, and how it is spelt."""
+"""What is asked of `generate`, and what it returns: requests with options, and generations."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict, get_args
 
@@ -10,9 +9,9 @@ import numpy as np
 
 from bothways.errors import UsageError, unknown
 from bothways.inference.decoding.sampling import Sampling
-from bothways.text import Tokenizer
 
 Order = Literal["confidence", "random"]
+FinishReason = Literal["stop", "length"]
 
 
 class Options(TypedDict, total=False):
@@ -23,9 +22,10 @@ class Options(TypedDict, total=False):
     top_k: int | None
     top_p: float
     seed: int
-    beams: int | None
+    num_beams: int | None
     length_penalty: float
-    no_repeat: int | None
+    no_repeat_ngram_size: int | None
+    eos_token_id: int | None
     steps: int | None
     order: Order
     special_tokens: bool
@@ -37,15 +37,16 @@ class GenerationOptions:
 
     max_new_tokens  how many tokens to add at most
     temperature     the logits are divided by it; 0 takes the likeliest token every time
-    top_k           draw among the so many likeliest tokens only
-    top_p           draw among the likeliest tokens that hold this share together
-    seed            prompt i draws from a random stream of (seed, i)
-    beams           instead of sampling, look for the likeliest text, with so many candidates at a time
+    top_k           sample among the so many likeliest tokens only
+    top_p           sample among the likeliest tokens that hold this share together
+    seed            prompt i samples with random numbers of (seed, i); with options of its own, of (seed, 0)
+    num_beams       instead of sampling, look for the likeliest text, with so many candidates at a time
     length_penalty  of beams: the sum of the log-probabilities is divided by ((5 + tokens) / 6) to this power, [SEP]
                     counted, so 0 is for short texts and 1 for long ones (GNMT, Wu et al. 2016, section 7, equation 14)
-    no_repeat       no run of so many tokens comes twice; the prompt counts, unless it is read from all sides: such a
-                    source may be quoted
-    steps           of unmasking: in how many passes everything is said; None: one token a pass
+    no_repeat_ngram_size  no run of so many tokens comes twice; the prompt counts, unless it is read bidirectionally:
+                    such a source may be quoted
+    eos_token_id    the token that ends the text; None: those that the model's files name
+    steps           of unmasking: in how many passes everything is predicted; None: one token a pass
     order           of unmasking: the most confident places first, or places at random
     special_tokens  the names of special tokens in the prompt are those tokens, as a chat template writes them; else
                     they are characters
@@ -56,9 +57,10 @@ class GenerationOptions:
     top_k: int | None = None
     top_p: float = 1.0
     seed: int = 0
-    beams: int | None = None
+    num_beams: int | None = None
     length_penalty: float = 0.6
-    no_repeat: int | None = None
+    no_repeat_ngram_size: int | None = None
+    eos_token_id: int | None = None
     steps: int | None = None
     order: Order = "confidence"
     special_tokens: bool = False
@@ -68,13 +70,17 @@ class GenerationOptions:
             raise UsageError(f"max_new_tokens is how many tokens to add, 0 or more, got {self.max_new_tokens}")
         if self.seed < 0:
             raise UsageError(f"seed is a whole number, 0 or more, got {self.seed}")
-        if self.beams is not None and self.beams < 1:
-            raise UsageError(f"beams is how many candidates are kept, 1 or more, got {self.beams}")
-        if self.no_repeat is not None and self.no_repeat < 1:
-            raise UsageError(f"no_repeat is the length of a run that may come once, 1 or more, got {self.no_repeat}")
-        if self.beams and (self.temperature not in (0, 1) or self.top_k is not None or self.top_p != 1):
+        if self.num_beams is not None and self.num_beams < 1:
+            raise UsageError(f"num_beams is how many candidates are kept, 1 or more, got {self.num_beams}")
+        if self.no_repeat_ngram_size is not None and self.no_repeat_ngram_size < 1:
+            size = self.no_repeat_ngram_size
+            raise UsageError(f"no_repeat_ngram_size is the length of a run that may come once, 1 or more, got {size}")
+        if self.eos_token_id is not None and self.eos_token_id < 0:
+            raise UsageError(f"eos_token_id is the id of a token, 0 or more, got {self.eos_token_id}")
+        if self.num_beams and (self.temperature not in (0, 1) or self.top_k is not None or self.top_p != 1):
             raise UsageError(
-                "beams look for the likeliest text and draw nothing: leave out temperature, top_k and top_p, or beams"
+                "beams look for the likeliest text and sample nothing: leave out temperature, top_k and top_p, or "
+                "num_beams"
             )
         Unmasking(self.sampling, self.steps, self.order)
 
@@ -83,14 +89,14 @@ class GenerationOptions:
         return Sampling(self.temperature, self.top_k, self.top_p)
 
     def unmasking(self, places: int) -> Unmasking:
-        """How so many of the `max_new_tokens` places are said: with their share of the steps."""
+        """How so many of the `max_new_tokens` places are predicted: with their share of the steps."""
         steps = None if self.steps is None else max(1, round(self.steps * places / self.max_new_tokens))
         return Unmasking(self.sampling, steps, self.order)
 
 
 @dataclass(frozen=True, slots=True)
 class Unmasking:
-    """How hidden places are said: some of them in each of `steps` passes (LLaDA, Nie et al. 2025, section 2.4).
+    """How hidden places are predicted: some of them in each of `steps` passes (LLaDA, Nie et al. 2025, section 2.4).
 
     sampling  how a token is chosen at every place
     steps    how many passes; None, or more than there are places: one token a pass
@@ -103,83 +109,41 @@ class Unmasking:
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps < 1:
-            raise UsageError(f"steps is in how many passes everything is said, 1 or more, got {self.steps}")
+            raise UsageError(f"steps is in how many passes everything is predicted, 1 or more, got {self.steps}")
         if self.order not in get_args(Order):
             raise unknown("order", self.order, get_args(Order))
 
 
-@dataclass(slots=True)
-class GrowingText:
-    """A text being written; the model reads its opening and the tokens from `start` on.
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What is to be continued, and how.
 
-    begun   the prompt's tokens
-    stream  its own random numbers
-    limit   how many tokens may be added
-    new     those that were
-    ended   nothing more is to be added
-    source  how many of the tokens are read as the prompt
-    opening what stands before the text, [CLS]
+    prompt  a text; or token ids [T] int64, with what stands before every text
+    seeds   of the request's own random numbers; None: options.seed, and 0
     """
 
-    begun: np.ndarray
-    stream: np.random.Generator
-    limit: int
-    new: list[int] = field(default_factory=list)
-    ended: bool = False
-    start: int = 0
-    source: int = 0
-    opening: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        self.source = len(self.begun)
-        self.ended = not self.limit
-
-    @property
-    def left(self) -> int:
-        """How many tokens may still be added."""
-        return 0 if self.ended else self.limit - len(self.new)
-
-    def forget(self, written: int, room: int) -> None:
-        """Where the opening and all tokens are more than `room`, the older half is forgotten for good.
-
-        What is kept is then read as a prompt.
-        """
-        count = len(self.begun) + written
-        if len(self.opening) + count - self.start > room:
-            self.start = self.source = count
-            self.start -= room // 2
-
-    def row(self, new: Sequence[int]) -> np.ndarray:
-        """The opening and the tokens that are read, `new` being what was written."""
-        return np.array([*self.opening, *[*self.begun.tolist(), *new][self.start :]], dtype=np.int64)
-
-    @property
-    def prompt(self) -> int:
-        """How many of the row's tokens, the opening counted, are the prompt."""
-        return len(self.opening) + self.source - self.start
-
-    def add(self, token: int, ends: Collection[int]) -> None:
-        if token in ends:
-            self.ended = True
-        elif self.left:
-            self.new.append(token)
-            self.ended = len(self.new) == self.limit
-
-    def write(self, tokens: np.ndarray) -> None:
-        """As many of the tokens as may be added."""
-        self.new += tokens[: self.left].tolist()
-        self.ended = len(self.new) == self.limit
+    prompt: str | np.ndarray
+    options: GenerationOptions = GenerationOptions()
+    seeds: tuple[int, ...] | None = None
 
 
-def spell(tokenizer: Tokenizer, begun: Sequence[int] | np.ndarray, new: Sequence[int]) -> str:
-    """The new tokens as text that goes on from what stands before them; half a character, wherever, is left out."""
-    before, after = tokenizer.decode(begun), tokenizer.decode([*begun, *new])
-    text = after.removeprefix(before) if after.startswith(before) else tokenizer.decode(new)
-    return text.replace("\ufffd", "")
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What was generated; printed, it is its text.
 
+    text           without the prompt, special tokens left out
+    tokens         their ids, without the one that ended them
+    logprob        the sum of the log-probabilities in nats that the model gave them, the one that ended them included,
+                   each before temperature, top_k and top_p, and in the pass that chose it
+    finish_reason  "stop": a token that ends a text; "length": max_new_tokens
+    full_text      the prompt with the text: behind it, or before it where the model writes from right to left
+    """
 
-def spell_before(tokenizer: Tokenizer, new: Sequence[int], begun: Sequence[int] | np.ndarray) -> str:
-    """The new tokens as text that goes on in what stands behind them."""
-    behind, whole = tokenizer.decode(begun), tokenizer.decode([*new, *begun])
-    text = whole.removesuffix(behind) if whole.endswith(behind) else tokenizer.decode(new)
-    return text.replace("\ufffd", "")
+    text: str
+    tokens: tuple[int, ...]
+    logprob: float = field(compare=False)  # rounding depends on the batch
+    finish_reason: FinishReason
+    full_text: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.text

@@ -5,7 +5,7 @@ Letters: B rows, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,10 +54,22 @@ class Sampling:
         return best.indices.gather(1, place)[:, 0].cpu().numpy()
 
 
-def forbid_repeats(logits: Tensor, texts: Iterable[Sequence[int]], run: int | None) -> None:
-    """In row i of the logits [B, V], what would make a run of `run` tokens come again in text i; None: nothing."""
-    for row, text in enumerate(texts if run else ()):
-        logits[row, repeating(text, run or 0)] = -torch.inf
+def sample(logits: Tensor, samplings: Sequence[Sampling], chances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens [B] of logits [B, V] float32, each row by its own sampling and number of 0..1, and the log-probabilities
+    [B] in nats that the logits give them."""
+    tokens = np.zeros(len(samplings), dtype=np.int64)
+    for sampling in dict.fromkeys(samplings):
+        rows = np.flatnonzero([one == sampling for one in samplings])
+        some = logits if len(rows) == len(samplings) else logits[torch.from_numpy(rows).to(logits.device)]
+        tokens[rows] = sampling(some, chances[rows])
+    chosen = logits.gather(1, torch.from_numpy(tokens).to(logits.device)[:, None])[:, 0]
+    return tokens, (chosen - logits.logsumexp(-1)).cpu().numpy()
+
+
+def forbid_repeats(logits: Tensor, row: int, tokens: Sequence[int], size: int | None) -> None:
+    """In a row of the logits [B, V], what would make a run of `size` of the tokens come again; None: nothing."""
+    if size:
+        logits[row, repeating(tokens, size)] = -torch.inf
 
 
 def repeating(written: Sequence[int], run: int) -> np.ndarray:

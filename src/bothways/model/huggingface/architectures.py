@@ -7,30 +7,15 @@ The modern shape has two faces over one set of weights: EuroBERT (Boizard et al.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
-from bothways.batch import Reads, Vocabulary
+from bothways.batch import Vocabulary
 from bothways.errors import ModelError, unknown
-from bothways.model.answers import Answers, Side
+from bothways.model.abilities import Abilities, Face, Side, TaskHead
 from bothways.model.config import ModelConfig
 from bothways.model.huggingface.families import FAMILIES, class_of, family_of, from_left, labels_of, rotary_json
 from bothways.model.huggingface.weight_names import ROBERTA_FIRST, ROBERTA_PAD, kind_of, text_ids
-from bothways.visibility import ordered
 
-Face = Literal[
-    "encoder",
-    "decoder",
-    "detector",
-    "body",
-    "classifier",
-    "tagger",
-    "answerer",
-    "decoder-body",
-    "decoder-classifier",
-    "decoder-tagger",
-    "decoder-answerer",
-]
 SAYS_WORDS = ("encoder", "decoder")
 
 _ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
@@ -83,89 +68,25 @@ _ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What an objective taught the weights, and so what they can be asked.
+def guessed(values: Mapping[str, Any], *, words: bool) -> Abilities:
+    """What the model of a folder that others wrote can do: by its config.json, and whether it predicts tokens.
 
-    objective  its expression ("hybrid"); empty when unknown, as in a published checkpoint
-    faces      "encoder" reads from all sides, "decoder" from left to right and says the next word; none of the two
-               when the objective reads in another way, or a body from left to right says no words
-    hidden     where a hidden word is said: at its place, one place before it (GPT-BERT), or nowhere
-    decoding   {way of using it that its faces do not imply ("detect", "unmask", ...): its size, or 0}
-    reads      how the body reads a text, where there is no face
-    answers    what it was fine-tuned to say
-    rule       who sees whom (`visibility.named`); transformers knows "ordered" alone: under others a body is saved
+    Raises:
+        ModelError: a head that reads or pools in a way that is not ours.
     """
-
-    objective: str
-    faces: tuple[str, ...]
-    hidden: Literal["in place", "before"] | None
-    decoding: Mapping[str, int] = field(default_factory=dict)
-    reads: Reads | None = None
-    answers: Answers | None = None
-    rule: str = ordered.name
-
-    @property
-    def folders(self) -> dict[str, Face]:
-        """{folder to save: its face}; an encoder that says no words is a detector, or a body alone."""
-        if self.answers is not None:
-            return {"model": cast("Face", self.answers.face)}
-        if not self.faces or self.rule != ordered.name:
-            left = self.reads == "left to right" or self.faces == ("decoder",)
-            return {"body": "decoder-body" if left else "body"}
-        silent: Face = "detector" if "detect" in self.decoding else "body"
-        return {
-            face: silent if face == "encoder" and self.hidden is None else cast("Face", face) for face in self.faces
-        }
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Trained:
-        """
-        Raises:
-            ModelError: something else than `as_json` wrote.
-        """
-        faces, hidden = values.get("faces"), values.get("hidden")
-        if (
-            not isinstance(faces, list)
-            or not {*faces} <= {"encoder", "decoder"}
-            or hidden not in {"in place", "before", None}
-        ):
-            raise ModelError(f"bothways.json: expected faces and hidden as Bothways writes them, got {dict(values)}")
-        decoding, reads = values.get("decoding", {}), values.get("reads")
-        if not isinstance(decoding, dict) or reads not in {*get_args(Reads), None}:
-            raise ModelError(f"bothways.json: expected decoding and reads as Bothways writes them, got {dict(values)}")
-        answers = values.get("answers")
-        return cls(
-            str(values.get("objective", "")),
-            tuple(faces),
-            hidden,
-            decoding,
-            reads,
-            Answers.from_json(answers) if answers else None,
-            str(values.get("rule", ordered.name)),
-        )
-
-    @classmethod
-    def guess(cls, values: Mapping[str, Any], *, words: bool) -> Trained:
-        """For a folder that others wrote: by what its config.json names, and whether it can say words.
-
-        Raises:
-            ModelError: a head that reads or pools in a way that is not ours.
-        """
-        kind, left = class_of(values), from_left(values)
-        if (answers := _answers_of(values, kind, left=left)) is not None:
-            return cls("", (answers.reads,), None, answers=answers)
-        if kind == "ElectraForPreTraining":
-            if left:
-                raise _reads_otherwise(values, kind, left=left)
-            return cls("", ("encoder",), None, {"detect": 0})
-        next_word = kind.endswith(("CausalLM", "LMHeadModel"))  # by its loss, whatever it reads
+    kind, left = class_of(values), from_left(values)
+    if (head := _head_of(values, kind, left=left)) is not None:
+        return Abilities.of_heads(head)
+    if kind == "ElectraForPreTraining":
         if left:
-            return cls("", ("decoder",), None) if words or next_word else cls("", (), None, reads="left to right")
-        return cls("", ("encoder",), "before" if next_word else "in place" if words else None)
+            raise _reads_otherwise(values, kind, left=left)
+        return Abilities("", ("encoder",), None, {"detect": 0})
+    next_word = kind.endswith(("CausalLM", "LMHeadModel"))  # by its loss, whatever it reads
+    if left:
+        return (
+            Abilities("", ("decoder",), None) if words or next_word else Abilities("", (), None, reads="left to right")
+        )
+    return Abilities("", ("encoder",), "before" if next_word else "in place" if words else None)
 
 
 def architecture(config: ModelConfig, face: str) -> tuple[str, str]:
@@ -197,9 +118,9 @@ def architecture(config: ModelConfig, face: str) -> tuple[str, str]:
 
 
 def config_json(
-    config: ModelConfig, *, vocabulary: Vocabulary, face: str, answers: Answers | None = None
+    config: ModelConfig, *, vocabulary: Vocabulary, face: str, head: TaskHead | None = None
 ) -> dict[str, Any]:
-    """The config.json of one face; of a fine-tuned model, with what it answers.
+    """The config.json of one face; of a fine-tuned model, with what its head predicts.
 
     Raises:
         ModelError: the shape has no such face, or its table is too small for the vocabulary.
@@ -222,7 +143,7 @@ def config_json(
         "max_position_embeddings": config.length + (ROBERTA_FIRST if kind == "roberta" else 0),
         "tie_word_embeddings": config.word_head != "untied",
         **({"id2label": {"0": "original", "1": "replaced"}} if face == "detector" else {}),
-        **(_answers_json(answers) if answers else {}),
+        **(_head_json(head) if head else {}),
         **text_ids(vocabulary),
     }
     if config.shape == "classic":
@@ -254,12 +175,12 @@ _PROBLEMS = {
 }
 
 
-def _answers_json(answers: Answers) -> dict[str, Any]:
+def _head_json(head: TaskHead) -> dict[str, Any]:
     return {
-        "id2label": {str(number): label for number, label in enumerate(answers.labels)},
-        "label2id": {label: number for number, label in enumerate(answers.labels)},
-        **({"problem_type": _PROBLEMS[answers.kind]} if answers.head == "label" else {}),
-        **({"classifier_pooling": "mean"} if answers.face == "classifier" else {}),  # EuroBERT's
+        "id2label": {str(number): label for number, label in enumerate(head.labels)},
+        "label2id": {label: number for number, label in enumerate(head.labels)},
+        **({"problem_type": _PROBLEMS[head.kind]} if head.head == "label" else {}),
+        **({"classifier_pooling": "mean"} if head.face == "classifier" else {}),  # EuroBERT's
     }
 
 
@@ -271,7 +192,7 @@ _HEADS: dict[str, tuple[str, Literal["label", "tags", "span"]]] = {
 """{what the name of a transformers class ends in: the task, and the head}."""
 
 
-def _answers_of(values: Mapping[str, Any], kind: str, *, left: bool) -> Answers | None:
+def _head_of(values: Mapping[str, Any], kind: str, *, left: bool) -> TaskHead | None:
     """What a model that others fine-tuned says; None: it was not, or in a way that is not ours.
 
     Raises:
@@ -288,9 +209,9 @@ def _answers_of(values: Mapping[str, Any], kind: str, *, left: bool) -> Answers 
             f"config.json: problem_type is {problem!r}; expected {', '.join(sorted({*_PROBLEMS.values()}))}"
         )
     if head == "span":
-        return Answers(task, head, labels if len(labels) == 2 else ("start", "end"), "span", reads)
+        return TaskHead(task, head, labels if len(labels) == 2 else ("start", "end"), "span", reads)
     if head == "tags":
-        return Answers(task, head, labels, "one", reads)
+        return TaskHead(task, head, labels, "one", reads)
     if reads != family_of(values).labels:
         raise _reads_otherwise(values, kind, left=left)
     pooling = values.get("classifier_pooling", "late")
@@ -299,12 +220,12 @@ def _answers_of(values: Mapping[str, Any], kind: str, *, left: bool) -> Answers 
             f"config.json: classifier_pooling is {pooling!r}; Bothways loads this kind of model with 'mean' only"
         )
     if problem == "multi_label_classification":
-        return Answers(task, head, labels, "several", reads)
+        return TaskHead(task, head, labels, "several", reads)
     if len(labels) == 1:
-        return Answers("regress", head, labels, "number", reads)
+        return TaskHead("regress", head, labels, "number", reads)
     if problem == "regression":
         raise ModelError(f"config.json: problem_type is 'regression' of {len(labels)} numbers; Bothways loads one only")
-    return Answers(task, head, labels, "one", reads)
+    return TaskHead(task, head, labels, "one", reads)
 
 
 def _reads_otherwise(values: Mapping[str, Any], kind: str, *, left: bool) -> ModelError:

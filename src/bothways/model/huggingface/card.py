@@ -14,9 +14,9 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from bothways.model.answers import Answers
+from bothways.model.abilities import Abilities, TaskHead
 from bothways.model.config import ModelConfig
-from bothways.model.huggingface.architectures import Trained, architecture
+from bothways.model.huggingface.architectures import architecture
 
 TEMPLATE = Path(__file__).with_name("card.md")
 _TASKS = {
@@ -57,7 +57,7 @@ class Card:
     """
 
     name: str
-    trained: Trained
+    trained: Abilities
     config: ModelConfig
     parameters: int
     about: str
@@ -92,18 +92,18 @@ class Card:
         )
 
 
-def finetuned_card(name: str, config: ModelConfig, answers: Answers, *, model: str, dev: Mapping[str, float]) -> str:
+def finetuned_card(name: str, config: ModelConfig, head: TaskHead, *, model: str, dev: Mapping[str, float]) -> str:
     """README.md of a fine-tuned model; `model` is what it was made from, `dev` the scores it was chosen by."""
-    pipeline = _HEADS[answers.head]
-    use = "relate" if answers.head in ("markers", "entities") else "entities" if answers.characters else pipeline
+    pipeline = _HEADS[head.head]
+    use = "relate" if head.head in ("markers", "entities") else "entities" if head.characters else pipeline
     return _render(
         name,
         pipeline,
-        [answers.task],
-        finetuned={"model": model, "task": answers.task},
-        answers=answers,
+        [head.task],
+        finetuned={"model": model, "task": head.task},
+        head=head,
         use=use,
-        kind=architecture(config, answers.face)[1],
+        kind=architecture(config, head.face)[1],
         columns=["on the dev examples", ""],
         rows=[[metric, f"{value:.4f}"] for metric, value in dev.items()],
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,10 +26,10 @@ from bothways.arguments import checked
 from bothways.batch import Vocabulary
 from bothways.errors import ModelError, UsageError
 from bothways.files import read_json, sync_folder
-from bothways.model.answers import Answers
+from bothways.model.abilities import Abilities, TaskHead
 from bothways.model.config import ModelConfig
 from bothways.model.heads import HEADS as KNOWN_HEADS
-from bothways.model.huggingface.architectures import Trained, architecture, config_json
+from bothways.model.huggingface.architectures import architecture, config_json, guessed
 from bothways.model.huggingface.families import class_of, from_left, read_config, sizes
 from bothways.model.huggingface.sentence_modules import MODULES, SentenceModules
 from bothways.model.huggingface.weight_names import (
@@ -59,7 +59,7 @@ class Saved:
     """A model read from a folder, and what it can be asked."""
 
     model: Model
-    trained: Trained
+    trained: Abilities
 
 
 def save_faces(
@@ -68,7 +68,7 @@ def save_faces(
     weights: Mapping[str, Tensor],
     config: ModelConfig,
     vocabulary: Vocabulary,
-    trained: Trained,
+    trained: Abilities,
     save_tokenizer: Callable[[Path, Literal["encoder", "decoder"]], None],
     card: Callable[[str], str],
 ) -> list[Path]:
@@ -105,7 +105,7 @@ def save_faces(
         (folder / "README.md").write_text(card(face), encoding="utf-8")
         if face == "decoder":
             _write_json(folder / "generation_config.json", _generation(vocabulary, trained))
-        vectors = trained.answers is not None and trained.answers.head == "vector"
+        vectors = trained.only_head is not None and trained.only_head.head == "vector"
         if (where == "encoder" or vectors) and not (folder / MODULES).exists():
             SentenceModules().write(folder, width=config.width)
     _flush(aside)
@@ -121,7 +121,9 @@ Planned = tuple[dict[str, dict[str, Any]], dict[str, dict[str, Tensor]]]
 """{folder: its config.json}, {file of every folder: its tensors}"""
 
 
-def planned(weights: Mapping[str, Tensor], *, config: ModelConfig, vocabulary: Vocabulary, trained: Trained) -> Planned:
+def planned(
+    weights: Mapping[str, Tensor], *, config: ModelConfig, vocabulary: Vocabulary, trained: Abilities
+) -> Planned:
     """What `save_faces` will write, all but tokenizer and card; worth asking before a run is started.
 
     Raises:
@@ -133,13 +135,13 @@ def planned(weights: Mapping[str, Tensor], *, config: ModelConfig, vocabulary: V
             "of transformers does: it cannot be saved as one"
         )
     configs = {
-        folder: config_json(config, vocabulary=vocabulary, face=face, answers=trained.answers)
+        folder: config_json(config, vocabulary=vocabulary, face=face, head=trained.only_head)
         for folder, face in trained.folders.items()
     }
     kind, head = kind_of(config), "words"
-    if trained.answers is not None and trained.answers.face != "body":
-        head = trained.answers.head
-        kind, _ = architecture(config, trained.answers.face)
+    if trained.only_head is not None and (face := trained.only_head.face) not in ("body", "decoder-body"):
+        head = trained.only_head.name
+        kind, _ = architecture(config, face)
     elif "detector" in trained.folders.values():
         head = "replaced"
         kind = "electra" if kind == "bert" else kind
@@ -175,12 +177,13 @@ def read_saved(folder: Path) -> Saved:
     try:
         words = any(name in tensors for name in _WORD_HEADS) or _table_says_words(values, tensors)
         trained = _trained(folder, values, words=words)
-        heads = _read_heads(folder / HEADS, trained.answers)
+        heads = _read_heads(folder / HEADS, trained.heads)
         asked = {key.split(".")[1] for key in heads} & KNOWN_HEADS.keys()
         asked |= {"replaced"} if "detector" in trained.folders.values() else set()
-        made = {name: KNOWN_HEADS[name] for name in sorted(asked)} | (trained.answers.heads if trained.answers else {})
+        made = {name: KNOWN_HEADS[name] for name in sorted(asked)}
+        made |= {name: head.factory for name, head in trained.heads.items()}
         shape = _shape(values, tensors, words=words)
-        if trained.answers is not None:  # what answers says no words
+        if trained.heads and trained.hidden is None:  # a body that tasks trained predicts no tokens
             shape = shape.model_copy(update={"word_head": "tied"})
         model = Model(shape, heads=made, rule=named(trained.rule))
         wanted = {key: weight for key, weight in model.state_dict().items() if key not in heads}
@@ -223,7 +226,7 @@ def _table_says_words(values: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
     return tied and "model.embed_tokens.weight" in tensors
 
 
-def read_trained(folder: Path) -> Trained:
+def read_abilities(folder: Path) -> Abilities:
     """What the model in a folder was taught, without its weights.
 
     Raises:
@@ -236,25 +239,25 @@ def read_trained(folder: Path) -> Trained:
         raise ModelError(f"{folder}: {error}") from None
 
 
-def _trained(folder: Path, values: Mapping[str, Any], *, words: bool) -> Trained:
+def _trained(folder: Path, values: Mapping[str, Any], *, words: bool) -> Abilities:
     """As noted there; in a folder of others, by their class and by whether a head for words is there."""
     noted = folder / "bothways.json"
     if noted.exists():
-        trained = Trained.from_json(_read_json(noted))
-        _check_direction(values, trained.answers)
+        trained = Abilities.from_json(_read_json(noted))
+        _check_direction(values, trained)
         return trained
-    return Trained.guess(values, words=words or class_of(values).endswith("ForMaskedLM"))
+    return guessed(values, words=words or class_of(values).endswith("ForMaskedLM"))
 
 
-def _check_direction(values: Mapping[str, Any], answers: Answers | None) -> None:
+def _check_direction(values: Mapping[str, Any], trained: Abilities) -> None:
     """What bothways.json says was taught in one direction: config.json must not have been given another since.
 
     Raises:
         ModelError: it was.
     """
     name = class_of(values)
-    if answers is not None:
-        left = answers.reads == "decoder"
+    if trained.heads and trained.hidden is None:
+        left = trained.faces == ("decoder",)
     elif name.endswith(("ForCausalLM", "ForMaskedLM")):
         left = name.endswith("ForCausalLM")
     else:  # a body may be read in a way of its objective's own
@@ -267,36 +270,36 @@ def _check_direction(values: Mapping[str, Any], answers: Answers | None) -> None
         )
 
 
-def read_body(folder: Path, answers: Answers, *, dropout: float | None = None, seed: int = 0) -> Model:
+def read_body(folder: Path, asked: TaskHead, *, dropout: float | None = None, seed: int = 0) -> Model:
     """The body in a folder under a head that is to be fine-tuned.
 
     Of the head, what the folder holds for it is taken (BERT's pooler, or all of a head for the same labels); the rest
     is drawn by `seed`. The words' own head is left out.
 
     Raises:
-        ModelError: as `from_hugging_face`; or transformers has no class of this kind for such answers.
+        ModelError: as `from_hugging_face`; or transformers has no class of this kind for such a head.
     """
     values, tensors = _read_json(folder / "config.json"), _read_weights(folder)
     try:
         config = read_config(values, words=False).model_copy(update={"word_head": "tied"})
         if dropout is not None:
             config = config.model_copy(update={"dropout": dropout})
-        kind, _ = architecture(config, answers.face)
-        model = Model(config, heads=answers.heads, seed=seed)
+        kind, _ = architecture(config, asked.face)
+        model = Model(config, heads={asked.name: asked.factory}, seed=seed)
         own = model.state_dict()
         body = {name: weight for name, weight in own.items() if name.startswith("backbone.")}
         head = {name: weight for name, weight in own.items() if name.startswith("heads.")}
         found = _named(tensors, values, body)
-        found |= {} if answers.face == "body" else head_among(tensors, kind=kind, wanted=head)
+        found |= {} if asked.face in ("body", "decoder-body") else head_among(tensors, kind=kind, wanted=head)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
     model.load_state_dict(own | found)
     return model
 
 
-def _read_heads(path: Path, answers: Answers | None) -> dict[str, Tensor]:
+def _read_heads(path: Path, heads: Collection[str]) -> dict[str, Tensor]:
     """Those that Bothways knows and that it was fine-tuned with; a user's own stay in the file."""
-    tensors, known = load_file(path) if path.exists() else {}, {*KNOWN_HEADS, *(answers.heads if answers else ())}
+    tensors, known = load_file(path) if path.exists() else {}, {*KNOWN_HEADS, *heads}
     return {key: tensor for key, tensor in tensors.items() if key.split(".")[1] in known}
 
 
@@ -359,7 +362,7 @@ def _flush(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _generation(vocabulary: Vocabulary, trained: Trained) -> dict[str, Any]:
+def _generation(vocabulary: Vocabulary, trained: Abilities) -> dict[str, Any]:
     """Where a text ends; what Bothways pretrained draws the next token, never one that is no text."""
     drawn = {"do_sample": True, "suppress_tokens": sorted(vocabulary.special - vocabulary.ends)}
     return {**text_ids(vocabulary), **(drawn if trained.objective else {})}

@@ -10,9 +10,9 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from bothways.files import writing
-from bothways.model import Answers
+from bothways.model import TaskHead
+from bothways.tasks.reading import seals
 from bothways.tasks.task import Example, Task
-from bothways.training.finetuning.data import seals
 
 SEEN = "texts.safetensors"
 """In a run's folder: the hashes of the texts of its training file."""
@@ -24,20 +24,20 @@ def remember(folder: Path, examples: Sequence[Example]) -> None:
         save_file({"train": np.unique(seals(examples))}, folder / SEEN)
 
 
-def worth(task: Task, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> dict[str, Any]:
+def worth(task: Task, examples: Sequence[Example], said: Sequence[dict[str, Any]], head: TaskHead) -> dict[str, Any]:
     """{"majority": {"answer": the commonest right one, "scores": what it would get if it were given to all}, None where
     the task has no labels; "warnings": a sentence, where one answer was given to everything}."""
     if not task.key:
         return {"majority": None, "warnings": []}
     golds = [example.gold for example in examples]
     always = task.always(golds)
-    told, right = (task.different(some) for some in ([task.told(one) for one in said], golds))
+    told, right = (task.different(some) for some in ([task.predicted(one) for one in said], golds))
     warnings = []
     if len(told) == 1 < len(right):
         where = f"where {len(right)} different ones are right. The model tells nothing apart"
         warnings = [f"one answer to everything: {_in_words(told)!r}, {where}"]
-    common = _in_words(task.different([task.told(one) for one in always]))
-    return {"majority": {"answer": common, "scores": task.score(examples, always, answers)}, "warnings": warnings}
+    common = _in_words(task.different([task.predicted(one) for one in always]))
+    return {"majority": {"answer": common, "scores": task.score(examples, always, head)}, "warnings": warnings}
 
 
 def trained_on(run: Path, examples: Sequence[Example], *, where: str) -> list[str]:

@@ -15,7 +15,8 @@ class FinetuneConfig(Frozen):
 
     model: str = Field(description="A run, a Hugging Face folder, or a name of its hub.")
     task: str = Field(
-        default="classify", description="classify, regress, tag, intent, relate, answer, choose or embed."
+        default="classify",
+        description="classify, regress, tag, intent, relate, answer, choose, embed, or of --code.",
     )
     train: Path = Field(description="Records to learn from: jsonl, csv or tsv.")
     out: Path = Field(default=Path("runs/tuned"), description="The run's folder.")
@@ -32,6 +33,7 @@ class FinetuneConfig(Frozen):
         default=None, description="The face to go on from; left out, the encoder where there is one."
     )
     head: str | None = Field(default=None, description="Of relate: markers, or entities as in R-BERT.")
+    code: tuple[Path, ...] = Field(default=(), description="A Python file with tasks of your own.")
     epochs: int = Field(default=3, ge=1, description="Epochs of training.")
     batch: int = Field(default=32, ge=1, description="Examples in a step.")
     learning_rate: float | None = Field(default=None, gt=0, description="Left out: 0.04 / width.")

@@ -15,10 +15,9 @@ from bothways.files import write_text
 from bothways.html import Cell, KeyFigure, TableRow, page
 from bothways.html.charts import SMOOTH_FROM, histogram, pictures
 from bothways.html.curves import Chart, Curve
-from bothways.model import Answers
-from bothways.tasks.squad import exact
-from bothways.tasks.task import Example
-from bothways.training.finetuning.intervals import calibration
+from bothways.model import TaskHead
+from bothways.statistics import calibration
+from bothways.tasks.task import Example, Task
 from bothways.training.record import Record
 
 MOST_LABELS, MOST_MISTAKES = 20, 20
@@ -42,13 +41,24 @@ IN_WORDS = {
 
 
 def write_report(
-    folder: Path, examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers, *, where: str
+    folder: Path,
+    task: Task,
+    examples: Sequence[Example],
+    predictions: Sequence[dict[str, Any]],
+    head: TaskHead,
+    *,
+    where: str,
 ) -> Path:
     """Writes report.html into a run's folder; `examples` are those it is measured on, `where` what they are called."""
     record = Record.read(folder)
-    classes = answers.head != "tags" and answers.kind == "one"
+    classes = any(isinstance(example.gold, str) for example in examples)  # one label
+    wrong = [
+        (*mistake, example)
+        for example, one in zip(examples, predictions, strict=True)
+        if (mistake := task.mistake(example, one, head)) is not None
+    ]
     path = folder / "report.html"
-    mistakes = sorted(_wrong(examples, said, answers), key=lambda one: -one[0])[:MOST_MISTAKES]
+    mistakes = sorted(wrong, key=lambda one: -one[0])[:MOST_MISTAKES]
     html = page(
         "finetuning.html",
         record=record,
@@ -62,11 +72,11 @@ def write_report(
             about="Tokens of the training texts, specials included, cut where the model ends. Columns double in width.",
             what="texts",
         ),
-        confusion=_confusion(examples, said, answers) if classes else None,
-        calibration=_calibration(examples, said) if classes else None,
+        confusion=_confusion(examples, predictions, head) if classes else None,
+        calibration=_calibration(examples, predictions) if classes else None,
         mistakes=[
             (_short(" / ".join(text for text in example.texts if text)), [*_things(example), *facts])
-            for _, example, facts in mistakes
+            for _, facts, example in mistakes
         ],
         facts=_facts(record.manifest),
     )
@@ -151,25 +161,25 @@ def _curves(record: Record) -> Markup:
 
 
 def _confusion(
-    examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
+    examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
 ) -> tuple[list[str], list[tuple[str, list[tuple[int, str, float]]]], int]:
     """The confusion matrix of the commonest labels: them; (label, (count, good or warn, strength in %) of each
     prediction) of each; how many labels there are."""
     golds = [example.gold for example in examples]
-    labels = sorted(answers.labels, key=lambda label: -golds.count(label))[:MOST_LABELS]
-    counts = Counter(zip(golds, (one["label"] for one in said), strict=True))
+    labels = sorted(head.labels, key=lambda label: -golds.count(label))[:MOST_LABELS]
+    counts = Counter(zip(golds, (one["label"] for one in predictions), strict=True))
     most = max(counts.values())
     rows = []
     for gold in labels:
         row = [(counts[gold, label], "good" if gold == label else "warn") for label in labels]
         rows.append((gold, [(count, colour, 60 * count / most) for count, colour in row]))
-    return labels, rows, len(answers.labels)
+    return labels, rows, len(head.labels)
 
 
-def _calibration(examples: Sequence[Example], said: Sequence[dict[str, Any]]) -> tuple[float, list[TableRow]]:
+def _calibration(examples: Sequence[Example], predictions: Sequence[dict[str, Any]]) -> tuple[float, list[TableRow]]:
     """The expected calibration error, and how often it was right where it was so sure."""
-    chances = np.array([one["probabilities"][one["label"]] for one in said])
-    right = np.array([one["label"] == example.gold for example, one in zip(examples, said, strict=True)])
+    chances = np.array([one["probabilities"][one["label"]] for one in predictions])
+    right = np.array([one["label"] == example.gold for example, one in zip(examples, predictions, strict=True)])
     error, bins = calibration(chances, right)
     return error, [TableRow(f"{mean:.0%} sure", [f"{true:.0%}", f"{count:,}"]) for mean, true, count in bins]
 
@@ -184,46 +194,6 @@ def _things(example: Example) -> Sequence[tuple[str, str]]:
 
 def _short(text: str) -> str:
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
-
-
-def _wrong(
-    examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers
-) -> Iterator[tuple[float, Example, Sequence[tuple[str, str]]]]:
-    """(how far off, the example, what was right and what was said)."""
-    for example, one in zip(examples, said, strict=True):
-        if answers.kind in ("span", "span or none"):
-            if not exact(one["text"], [text for text, _ in example.gold]):
-                right = " / ".join(text for text, _ in example.gold) or "no answer"
-                yield one["probability"], example, _beside(right, one["text"] or "no answer")
-        elif answers.kind == "choice":
-            if one["choice"] != example.gold:
-                sure = one["probabilities"][one["choice"]]
-                yield sure, example, _beside(example.texts[2 + example.gold], one["text"])
-        elif answers.kind == "number":
-            off = abs(one["score"] - example.gold)
-            yield off, example, _beside(f"{example.gold:g}", f"{one['score']:.2f}")
-        elif answers.head == "vector":
-            low, high = map(float, answers.labels)
-            if example.gold is not None:
-                off = abs(one["similarity"] - (example.gold - low) / (high - low))
-                yield off, example, _beside(f"{example.gold:g}", f"a cosine of {one['similarity']:.2f}")
-        elif answers.head == "tags":
-            bad = [i for i, (tag, gold) in enumerate(zip(one["tags"], example.gold, strict=False)) if tag != gold]
-            if bad and example.words is not None:
-                words = [(example.words[i], f"{one['tags'][i]}, right: {example.gold[i]}") for i in bad[:8]]
-                yield max(one["probabilities"][i] for i in bad), example, words
-        elif answers.kind == "several":
-            off = [label for label in answers.labels if (label in one["label"]) != (label in example.gold)]
-            if off:
-                sure = max(abs(one["probabilities"][label] - 0.5) for label in off)
-                yield sure, example, _beside(", ".join(example.gold), ", ".join(one["label"]))
-        elif one["label"] != example.gold:
-            sure = one["probabilities"][one["label"]]
-            yield sure, example, _beside(example.gold, f"{one['label']} ({sure:.0%} sure)")
-
-
-def _beside(right: str, said: str) -> Sequence[tuple[str, str]]:
-    return ("right", right), ("predicted", said)
 
 
 def _facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:

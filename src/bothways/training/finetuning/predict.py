@@ -1,10 +1,10 @@
-"""A fine-tuned model at work: files of any size in, answers out in the same order; and how good they are."""
+"""A fine-tuned model at work: files of any size in, predictions out in the same order; and how good they are."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,17 +16,18 @@ from bothways.arguments import checked
 from bothways.corpus.lines import Skip
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
-from bothways.inference.answering import logits_of
 from bothways.inference.engine import Engine
 from bothways.inference.language_model import folder_of
+from bothways.inference.pipeline import decoded
 from bothways.machine import dtype_of, precision_for
-from bothways.model import Answers, Model, local, read_saved
-from bothways.tasks import TASKS
+from bothways.model import TaskHead, local, read_saved
+from bothways.own import use
+from bothways.tasks import task_named
+from bothways.tasks.reading import EncodedExample, check_known, encoded, enough, named, read_examples, streamed
 from bothways.tasks.records import Columns, refuse
-from bothways.tasks.task import Example, Heard, Task
+from bothways.tasks.task import Example, Task
 from bothways.text import Tokenizer
 from bothways.training.finetuning.baselines import trained_on, worth
-from bothways.training.finetuning.data import Asked, check_known, encoded, enough, named, read_examples, streamed
 from bothways.training.run_folder import RunFolder
 
 AT_ONCE = 4096  # examples in memory
@@ -35,62 +36,58 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """A fine-tuned model with all that is needed to ask it; `length` is that of the longest text in tokens."""
+    """A fine-tuned model with the task that it is used for; `length` is that of the longest text in tokens."""
 
     task: Task
-    model: Model
-    tokenizer: Tokenizer
-    answers: Answers
+    engine: Engine
+    head: TaskHead
     length: int
 
     @classmethod
     def load(cls, run: str | Path, *, precision: str = "auto") -> Tuned:
         """
         Raises:
-            ModelError: no fine-tuned model there.
+            ModelError: no fine-tuned model there, or one of several heads.
         """
+        use([Path(file) for file in _manifest(run).get("code", ())])
         folder = folder_of(local(run))
         saved = read_saved(folder)
-        answers = saved.trained.answers
-        if answers is None or answers.task not in TASKS:
+        head = saved.trained.only_head
+        if head is None:
             raise ModelError(f"{folder} was not fine-tuned: expected what bothways finetune leaves, a folder model/")
+        task = task_named(head.task).like(head)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model = saved.model.eval().to(device=device, dtype=dtype_of(precision_for(precision)))
         engine = Engine(model, Tokenizer.load(folder), saved.trained)
-        return cls(TASKS[answers.task].like(answers), model, engine.tokenizer, answers, engine.length)
+        return cls(task, engine, head, engine.length)
 
-    def encode(self, examples: Iterable[Example], skip: Skip = refuse) -> list[Asked]:
-        """The examples as tokens, without their right answers.
+    def encode(self, examples: Iterable[Example], skip: Skip = refuse) -> list[EncodedExample]:
+        """The examples as samples, without their gold answers.
 
         Raises:
             DataError: one that cannot be read, unless such are skipped.
         """
-        return list(
-            encoded(self.task, examples, self.tokenizer, self.answers, length=self.length, skip=skip, taught=False)
-        )
+        tokenizer, length = self.engine.tokenizer, self.length
+        return list(encoded(self.task, examples, tokenizer, self.head, length=length, skip=skip, taught=False))
 
-    def answer(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
-        """What is said of every example, in order.
+    def predict(self, examples: Sequence[EncodedExample]) -> list[dict[str, Any]]:
+        """The prediction for every example, in order, as it is written to a file.
 
         Raises:
-            ModelError: what is no number.
+            ModelError: logits that are no numbers.
         """
-        logits = iter(logits_of(self.model, [part for _, parts in asked for part in parts], self.answers))
-        said = []
-        for example, parts in asked:
-            heard = Heard(parts, [next(logits) for _ in parts], self.answers, self.tokenizer)
-            if not all(np.isfinite(some).all() for some in heard.logits):
-                raise ModelError("the model says what is no number: it is broken, or its --set learning_rate too high")
-            one = self.task.decode(example, heard)
-            cut = sum(part.cut for part in parts)
-            said.append({**one, "truncated": cut} if cut else one)
-        return said
+        found = []
+        for (_, samples), one in zip(examples, decoded(self.engine, self.task, self.head, examples), strict=True):
+            record = one if isinstance(one, dict) else asdict(one)
+            cut = sum(sample.cut for sample in samples)
+            found.append({**record, "truncated": cut} if cut else record)
+        return found
 
 
-def measure(tuned: Tuned, asked: Sequence[Asked]) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """{metric: value} over examples whose answers are known, and what was said of each."""
-    said = [one for some in _some(asked) for one in tuned.answer(some)]
-    return tuned.task.score([example for example, _ in asked], said, tuned.answers), said
+def measure(tuned: Tuned, examples: Sequence[EncodedExample]) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """{metric: value} over examples whose gold answers are known, and the prediction for each."""
+    predictions = [one for some in _some(examples) for one in tuned.predict(some)]
+    return tuned.task.score([example for example, _ in examples], predictions, tuned.head), predictions
 
 
 @checked
@@ -116,16 +113,16 @@ def evaluate(
     usual, names = manifest.get("roles", {}), manifest.get("label_names") or ()
     read, examples = read_examples(tuned.task, file, said=columns or {}, skip=skip, usual=usual)
     show(read)
-    asked = tuned.encode(check_known(tuned.task, named(examples, names, skip), tuned.answers, skip), skip)
+    asked = tuned.encode(check_known(tuned.task, named(examples, names, skip), tuned.head, skip), skip)
     enough(asked, file, "to measure by", skip)
-    scores, said = measure(tuned, asked)
+    scores, predictions = measure(tuned, asked)
     measured = [example for example, _ in asked]
-    judged = worth(tuned.task, measured, said, tuned.answers)
+    judged = worth(tuned.task, measured, predictions, tuned.head)
     return {
         **scores,
         "examples": len(asked),
-        "truncated": sum("truncated" in one for one in said),
-        "tags": tuned.task.reading(tuned.answers),
+        "truncated": sum("truncated" in one for one in predictions),
+        "tags": tuned.task.reading(tuned.head),
         "majority": judged["majority"],
         "warnings": [*trained_on(Path(run), measured, where="texts"), *judged["warnings"]],
     }
@@ -166,8 +163,8 @@ def predict(
             with open(aside, "w", encoding="utf-8", errors="backslashreplace") as target:
                 for some in _some(examples):
                     asked = tuned.encode(some, skip)
-                    for (example, _), said in zip(asked, tuned.answer(asked), strict=True):
-                        target.write(json.dumps({"id": example.id, **said}, ensure_ascii=False, default=_plain) + "\n")
+                    for (example, _), one in zip(asked, tuned.predict(asked), strict=True):
+                        target.write(json.dumps({"id": example.id, **one}, ensure_ascii=False, default=_plain) + "\n")
                         count += 1
             aside.replace(out)
     finally:

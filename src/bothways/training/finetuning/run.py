@@ -6,7 +6,6 @@ Everything random is a function of the seed and the step, so a run that was stop
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +18,18 @@ import torch
 
 from bothways import __version__
 from bothways.arguments import checked
-from bothways.batch import Batch
+from bothways.batch import Batch, Sample
 from bothways.corpus.counts import by_length
-from bothways.errors import DivergedError, ModelError, Stopped, UsageError
-from bothways.inference.examples import Encoded, lay
+from bothways.errors import DivergedError, ModelError, UsageError
+from bothways.inference.engine import Engine
 from bothways.machine import dtype_of, precision_for
-from bothways.model import Model, planned, read_body
+from bothways.model import Abilities, Model, planned, read_body
+from bothways.model.losses import plain_loss
+from bothways.own import use
+from bothways.statistics import bootstrap
 from bothways.tasks import task_named
+from bothways.tasks.packing import pack
+from bothways.tasks.reading import EncodedExample, encoded, enough
 from bothways.tasks.records import Skipped
 from bothways.tasks.task import Task
 from bothways.terminal import command
@@ -33,15 +37,14 @@ from bothways.text import Tokenizer
 from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
 from bothways.training.finetuning.baselines import remember, trained_on, worth
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
-from bothways.training.finetuning.data import Asked, Data, encoded, enough, read_data
-from bothways.training.finetuning.intervals import bootstrap
+from bothways.training.finetuning.data import Data, read_data
 from bothways.training.finetuning.layer_decay import optimiser
-from bothways.training.finetuning.losses import losses_of
 from bothways.training.finetuning.page import write_report
 from bothways.training.finetuning.predict import Tuned, measure
-from bothways.training.finetuning.save import find_body, save_model, taught
+from bothways.training.finetuning.save import find_body, save_model
 from bothways.training.finetuning.thresholds import best_thresholds
-from bothways.training.loop import Work, train
+from bothways.training.fit import Fit, Say, Show
+from bothways.training.loop import Report, Work
 from bothways.training.run_folder import RunFolder
 from bothways.training.signals import signals
 from bothways.training.state import State, checkpoints, load_state, load_weights, save_state
@@ -50,16 +53,14 @@ from bothways.training.weights import Replicated
 LONGEST = 512
 TOKENS_AT_ONCE = 4096
 SIDES = {"train": "to train on", "dev": "to choose by", "test": "to measure by"}
-Show = Callable[[dict[str, Any]], None]
-Say = Callable[[str], object]
 
 
 @dataclass(slots=True)
 class FinetuneRun:
     """What a run holds while it goes on.
 
-    parts  the encoded parts of every training example
-    dev, test  examples with their parts
+    parts  the samples of every training example
+    dev, test  examples with their samples
     steps  of an epoch
     """
 
@@ -70,9 +71,9 @@ class FinetuneRun:
     model: Model
     state: State
     folder: RunFolder
-    parts: list[list[Encoded]]
-    dev: list[Asked]
-    test: list[Asked]
+    parts: list[list[Sample]]
+    dev: list[EncodedExample]
+    test: list[EncodedExample]
     length: int
     steps: int
 
@@ -82,7 +83,9 @@ class FinetuneRun:
 
     @property
     def tuned(self) -> Tuned:
-        return Tuned(self.task, self.model, self.tokenizer, self.data.answers, self.length)
+        head = self.data.head
+        engine = Engine(self.model, self.tokenizer, Abilities.of_heads(head))
+        return Tuned(self.task, engine, head, self.length)
 
 
 @checked
@@ -115,14 +118,19 @@ def finetune(
 
 def set_up(config: FinetuneConfig, *, resume: bool) -> FinetuneRun:
     """Reads the data and the model, and puts the last checkpoint back; refuses before anything is computed."""
+    use(config.code)
     task, folder = task_named(config.task), RunFolder(config.out)
     if resume and folder.config(FinetuneConfig).model_copy(update={"out": config.out}) != config:
         raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
     body, reads = find_body(config.model, config.reads)
     data = read_data(config, reads=reads)
     tokenizer = Tokenizer.load(body)
-    model = _expecting_the_mean(read_body(body, data.answers, dropout=config.dropout, seed=config.seed), data)
-    planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=taught(data.answers))
+    model = read_body(body, data.head, dropout=config.dropout, seed=config.seed)
+    head: Any = model.head(data.head.name)
+    task.prepare(head, data.train)
+    head.smoothing = config.label_smoothing
+    trained = Abilities.of_heads(data.head)
+    planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=trained)
     length = min(config.length or LONGEST, model.config.length)
     if config.length and config.length > model.config.length:
         raise UsageError(f"length {config.length} is more than the model reads ({model.config.length})")
@@ -159,12 +167,13 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> FinetuneRun:
     return run
 
 
-def _read(run: FinetuneRun, asked: Mapping[str, Sequence[Asked]]) -> dict[str, Any]:
+def _read(run: FinetuneRun, asked: Mapping[str, Sequence[EncodedExample]]) -> dict[str, Any]:
     """What manifest.json says of the files, and of what read them."""
     data = run.data
     cut = {side: sum(any(part.cut for part in parts) for _, parts in some) for side, some in asked.items()}
     return {
         "versions": {"bothways": __version__, "torch": torch.__version__},
+        "code": [str(file.resolve()) for file in run.config.code],
         "columns": str(data.columns),
         "roles": dict(data.columns.names),
         "label_names": list(run.config.label_names),
@@ -177,12 +186,14 @@ def _read(run: FinetuneRun, asked: Mapping[str, Sequence[Asked]]) -> dict[str, A
         "truncated": {**cut, "length": run.length},
         "lengths": by_length(np.array([len(part) for parts in run.parts for part in parts])),
         "skipped": data.skip.found if isinstance(data.skip, Skipped) else [],
-        "labels": list(data.answers.labels),
-        "tags": run.task.reading(data.answers),
+        "labels": list(data.head.labels),
+        "tags": run.task.reading(data.head),
     }
 
 
-def _encoded(config: FinetuneConfig, data: Data, tokenizer: Tokenizer, *, length: int) -> dict[str, list[Asked]]:
+def _encoded(
+    config: FinetuneConfig, data: Data, tokenizer: Tokenizer, *, length: int
+) -> dict[str, list[EncodedExample]]:
     """{"train", "dev", "test": those of its examples that can be read}.
 
     Raises:
@@ -195,7 +206,7 @@ def _encoded(config: FinetuneConfig, data: Data, tokenizer: Tokenizer, *, length
                 task,
                 getattr(data, side),
                 tokenizer,
-                data.answers,
+                data.head,
                 length=length,
                 skip=data.skip,
                 taught=side == "train",
@@ -205,15 +216,6 @@ def _encoded(config: FinetuneConfig, data: Data, tokenizer: Tokenizer, *, length
             otherwise = ", or name a --dev file" if side == "dev" and not config.dev else ""
             enough(found[side], getattr(config, side) or config.train, what, data.skip, otherwise=otherwise)
     return found
-
-
-@torch.no_grad()
-def _expecting_the_mean(model: Model, data: Data) -> Model:
-    """A number begins at the mean of the training examples': else the first steps go into finding it."""
-    out: Any = getattr(model.heads[data.answers.head], "out", None)
-    if data.answers.kind == "number" and out.bias is not None:
-        out.bias.fill_(float(np.mean([example.gold for example in data.train])))
-    return model
 
 
 def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
@@ -226,7 +228,7 @@ def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
         order = np.random.default_rng([run.config.seed, epoch]).permutation(len(run.parts))
         chosen = order[place * run.config.batch : (place + 1) * run.config.batch]
         made: list[list[int]] = []
-        tokens, together = 0, run.data.answers.kind == "pair"  # what a text is compared with is the whole batch
+        tokens, together = 0, run.task.compares(run.data.head)
         for i in chosen.tolist():
             size = sum(len(part) for part in run.parts[i])
             if not made or (tokens + size > TOKENS_AT_ONCE and not together):
@@ -240,11 +242,15 @@ def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
 
 
 def _laid(run: FinetuneRun, some: Sequence[int], weights: np.ndarray) -> Batch:
-    """Some training examples as a batch; the choices of an example share a softmax, its texts are compared."""
+    """Some training examples as a batch; a group of targets is one of its example."""
     owner = np.repeat(some, [len(run.parts[i]) for i in some])
-    groups = owner if run.data.answers.kind in ("choice", "pair", "likeness") else None
-    parts = [part for i in some for part in run.parts[i]]
-    return lay(parts, run.data.answers, weights=weights[owner], groups=groups).batch
+    samples = [_weighted(part, float(weights[i])) for i in some for part in run.parts[i]]
+    return pack(samples, owner).batch
+
+
+def _weighted(sample: Sample, weight: float) -> Sample:
+    targets = tuple(replace(target, weight=np.asarray(target.weight) * weight) for target in sample.targets)
+    return replace(sample, targets=targets)
 
 
 def _weights_of_examples(run: FinetuneRun) -> np.ndarray:
@@ -259,52 +265,41 @@ def _weights_of_examples(run: FinetuneRun) -> np.ndarray:
 def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
     """Trains to the end, or until patience ends; the step of the best epoch."""
     config = run.config
-    told = TrainingConfig(
+    training = TrainingConfig(
         budget=Budget(steps=run.total),
         optimiser=OptimiserConfig(name="adamw", learning_rate=rate_for(config, run.model.config.width)),
         schedule=ScheduleConfig(shape="linear", warmup_steps=round(config.warmup * run.total)),
         seed=config.seed,
     )
-    losses = losses_of(run.model, run.data.answers, smoothing=config.label_smoothing)
-    work = Work(run.state.weights.around(losses), _counted(run), (run.task.name,))
+    losses = run.state.weights.around(lambda batch, generator: plain_loss(run.model, batch))
+    work = Work(losses, _counted(run), _names(run.parts))
     run.model.train()
     started = time.perf_counter() - run.state.notes.get("seconds", 0.0)
-    total = run.state.step if _patience_ended(run) else run.total
-    mark, before = time.perf_counter(), run.state.tokens
-    for report in train(work, state=run.state, config=told, total=total, stop=lambda: bool(stop())):
-        took = time.perf_counter() - mark
+
+    def more(report: Report, took: float) -> dict[str, Any]:
         run.state.notes["seconds"] = time.perf_counter() - started
-        line = {
-            "kind": "train",
-            "step": report.step,
-            "steps": run.total,
-            "progress": report.step / run.total,
-            "tokens": report.tokens,
+        return {
             "flops": run.state.notes["flops"],
-            "loss": report.loss,
-            "learning_rate": report.learning_rate,
-            "padding": round(report.padding, 4),
             "examples_per_second": round(_examples(run, report.step) / took, 1),
-            "tokens_per_second": round((report.tokens - before) / took, 1),
             "seconds": round(run.state.notes["seconds"], 3),
         }
-        run.folder.append(line)
-        show(line)
-        if report.step % run.steps == 0:
-            _look(run, show)
-            run.model.train()
-            if _patience_ended(run):
-                break
-        if report.stop:
-            save_state(run.state, run.folder.checkpoints)
-            run.folder.note(status="stopped")
-            raise Stopped(
-                f"stopped after step {report.step} and saved. "
-                f"Go on with: {command('finetune', '--resume', '--out', config.out)}",
-                exit_code=128 + (stop() or signal.SIGTERM),
-            )
-        mark, before = time.perf_counter(), report.tokens
+
+    save = partial(save_state, run.state, run.folder.checkpoints)
+    again = command("finetune", "--resume", "--out", config.out)
+    fit = Fit(work, run.state, training, run.folder, show, stop, save, again)
+    if not _patience_ended(run):
+        for report in fit.steps(run.total, more):
+            if report.step % run.steps == 0:
+                _look(run, fit)
+                run.model.train()
+                if _patience_ended(run):
+                    break
     return _best(run) * run.steps
+
+
+def _names(parts: Sequence[Sequence[Sample]]) -> tuple[str, ...]:
+    """Of the losses."""
+    return tuple(sorted({target.name for some in parts for sample in some for target in sample.targets}))
 
 
 def _counted(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
@@ -326,15 +321,14 @@ def _examples(run: FinetuneRun, step: int) -> int:
     return min(run.config.batch, len(run.parts) - place * run.config.batch)
 
 
-def _look(run: FinetuneRun, show: Show) -> None:
+def _look(run: FinetuneRun, fit: Fit) -> None:
     """An epoch's score on the dev examples, and its checkpoint; the best and the last are kept."""
     run.model.eval()
     scores, _ = measure(run.tuned, run.dev)
     run.state.notes.setdefault("scores", []).append(scores[next(iter(scores))])
     line = {"kind": "validation", "step": run.state.step, "epoch": run.state.step // run.steps, "scores": scores}
-    run.folder.append(line)
-    show(line)
-    save_state(run.state, run.folder.checkpoints)
+    fit.tell(line)
+    fit.save()
     run.folder.prune({_best(run) * run.steps})
 
 
@@ -358,27 +352,28 @@ def _finish(run: FinetuneRun, best: int, show: Show) -> None:
     weights = load_weights(found)
     looks = [line for line in run.folder.lines() if line["kind"] == "validation" and line["step"] == best]
     dev, shape = looks[-1]["scores"], run.model.config
-    answers, save = run.data.answers, partial(save_model, run.config, weights, shape, run.tokenizer, length=run.length)
-    save(answers, dev=dev)
+    head, save = run.data.head, partial(save_model, run.config, weights, shape, run.tokenizer, length=run.length)
+    save(head, dev=dev)
     if run.config.thresholds == "tuned":
-        _, said = measure(Tuned.load(run.config.out), run.dev)
-        answers = replace(answers, thresholds=best_thresholds(run.data.dev, said, answers))
-        save(answers, dev=dev)
+        _, predictions = measure(Tuned.load(run.config.out), run.dev)
+        head = replace(head, thresholds=best_thresholds(run.data.dev, predictions, head))
+        save(head, dev=dev)
         dev, _ = measure(Tuned.load(run.config.out), run.dev)
-        save(answers, dev=dev)  # its card says how good it is
-        run.folder.note(thresholds=list(answers.thresholds or ()))
+        save(head, dev=dev)  # its card says how good it is
+        run.folder.note(thresholds=list(head.thresholds or ()))
     run.folder.note(best={"epoch": best // run.steps, "step": best, "scores": dev})
     asked, where = (run.test, "test") if run.test else (run.dev, "dev")
     examples = [example for example, _ in asked]
-    scores, said = measure(Tuned.load(run.config.out), asked)
-    judged = worth(run.task, examples, said, answers)
+    scores, predictions = measure(Tuned.load(run.config.out), asked)
+    judged = worth(run.task, examples, predictions, head)
     for side in ("dev", "test"):
         if getattr(run.config, side):
             judged["warnings"] += trained_on(run.config.out, getattr(run.data, side), where=f"{side} texts")
     if run.test:
         line = {"kind": "test", "step": run.state.step, "scores": scores}
         run.folder.append(line)
-        run.folder.note(test=scores, test_intervals=bootstrap(run.task, examples, said, answers))
+        intervals = bootstrap(run.task.scores_of(examples, predictions, head), len(examples))
+        run.folder.note(test=scores, test_intervals=intervals)
         show(line)
     run.folder.note(status="done", **judged)
-    write_report(run.config.out, examples, said, answers, where=where)
+    write_report(run.config.out, run.task, examples, predictions, head, where=where)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bothways.errors import ModelError
 from bothways.inference.language_model import folder_of
-from bothways.model import Answers, ModelConfig, Trained, local, read_trained, save_faces
+from bothways.model import Abilities, ModelConfig, TaskHead, local, read_abilities, save_faces
 from bothways.model.huggingface.card import finetuned_card
 from bothways.text import Tokenizer
 from bothways.training.finetuning.config import FinetuneConfig
@@ -24,7 +24,7 @@ def find_body(model: str, reads: str | None) -> tuple[Path, str]:
     """
     found = local(model)
     folder = found / reads if reads and (found / reads / "config.json").is_file() else folder_of(found)
-    trained = read_trained(folder)
+    trained = read_abilities(folder)
     taught = [face for face in ("encoder", "decoder") if face in trained.faces]
     if trained.reads == "left to right":  # a body that says no words
         taught = taught or ["decoder"]
@@ -40,17 +40,12 @@ def find_body(model: str, reads: str | None) -> tuple[Path, str]:
     return folder, reads or taught[0]
 
 
-def taught(answers: Answers) -> Trained:
-    """What a fine-tuned model can be asked, as it is saved with it."""
-    return Trained("", (answers.reads,), None, answers=answers)
-
-
 def save_model(
     config: FinetuneConfig,
     weights: Mapping[str, Tensor],
     shape: ModelConfig,
     tokenizer: Tokenizer,
-    answers: Answers,
+    head: TaskHead,
     *,
     length: int,
     dev: Mapping[str, float],
@@ -61,10 +56,10 @@ def save_model(
         weights=weights,
         config=shape,
         vocabulary=tokenizer.vocabulary,
-        trained=taught(answers),
+        trained=Abilities.of_heads(head),
         save_tokenizer=lambda folder, face: tokenizer.save(
             folder, template="own", length=length, segments=shape.segments > 1
         ),
-        card=lambda face: finetuned_card(config.out.resolve().name, shape, answers, model=config.model, dev=dev),
+        card=lambda face: finetuned_card(config.out.resolve().name, shape, head, model=config.model, dev=dev),
     )
     return folder

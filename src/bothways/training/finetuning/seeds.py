@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from bothways.arguments import checked
 from bothways.errors import Stopped, UsageError
+from bothways.statistics import Mean
 from bothways.training.finetuning.baselines import SEEN
 from bothways.training.finetuning.config import FinetuneConfig
-from bothways.training.finetuning.run import Say, Show, finetune
+from bothways.training.finetuning.run import finetune
+from bothways.training.fit import Say, Show
 from bothways.training.run_folder import RunFolder
-
-
-@dataclass(frozen=True, slots=True)
-class Mean:
-    """Of one metric over runs: the mean, half of its 95 % interval (Student's t; nan of a single run), the values."""
-
-    mean: float
-    half: float
-    values: list[float]
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Mean:
-        from scipy.stats import t
-
-        count, spread = len(values), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-        return cls(float(np.mean(values)), float(t.ppf(0.975, count - 1)) * spread / math.sqrt(count), list(values))
 
 
 @checked
@@ -74,7 +56,7 @@ def finetune_seeds(
         "status": "done",
         "seeds": [run.path.name for run in runs],
         "kept": runs[best].path.name,
-        **{key: manifests[best].get(key) for key in ("roles", "label_names", "majority", "warnings")},
+        **{key: manifests[best].get(key) for key in ("roles", "label_names", "code", "majority", "warnings")},
         "dev": _means([manifest["best"]["scores"] for manifest in manifests]),
         "test": _means([manifest["test"] for manifest in manifests]) if config.test else None,
     }

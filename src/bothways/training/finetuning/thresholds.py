@@ -8,26 +8,26 @@ from typing import Any
 import numpy as np
 
 from bothways.errors import UsageError
-from bothways.model import Answers
+from bothways.model import TaskHead
 from bothways.tasks.task import Example
 
 _NEITHER = "thresholds=tuned is for two labels, or for lists of labels; of more, the likeliest is given"
 
 
-def check_thresholds(answers: Answers) -> None:
+def check_thresholds(head: TaskHead) -> None:
     """
     Raises:
         UsageError: answers that no threshold decides.
     """
-    if answers.kind != "several" and (answers.head != "label" or answers.kind != "one" or len(answers.labels) != 2):
+    if head.kind != "several" and (head.head != "label" or head.kind != "one" or len(head.labels) != 2):
         raise UsageError(_NEITHER)
 
 
-def best_thresholds(examples: Sequence[Example], said: Sequence[dict[str, Any]], answers: Answers) -> tuple[float, ...]:
+def best_thresholds(examples: Sequence[Example], said: Sequence[dict[str, Any]], head: TaskHead) -> tuple[float, ...]:
     """The threshold of each label, or of the second of two, that gives it the best F1 on these examples."""
-    labels = answers.labels if answers.kind == "several" else answers.labels[1:]
+    labels = head.labels if head.kind == "several" else head.labels[1:]
     chances = np.array([[one["probabilities"][label] for label in labels] for one in said])
-    golds = [example.gold if answers.kind == "several" else (example.gold,) for example in examples]
+    golds = [example.gold if head.kind == "several" else (example.gold,) for example in examples]
     right = np.array([[label in gold for label in labels] for gold in golds])
     return tuple(_best(chances[:, i], right[:, i]) for i in range(len(labels)))
 

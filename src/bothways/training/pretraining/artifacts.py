@@ -16,11 +16,12 @@ from bothways.corpus import Shards
 from bothways.corpus.counts import count, summary
 from bothways.corpus.ngrams import baselines
 from bothways.inference import load
-from bothways.model import ModelConfig, Trained, save_faces
+from bothways.model import Abilities, ModelConfig, save_faces
 from bothways.model.huggingface.card import Card
 from bothways.terminal import command
 from bothways.training.config import TrainingConfig
-from bothways.training.pretraining.batches import bits_per_nat, validation_rows
+from bothways.training.evaluate import bits_per_byte
+from bothways.training.pretraining.batches import validation_rows
 from bothways.training.pretraining.page import write_report
 from bothways.training.pretraining.setup import PretrainRun, networks_of
 from bothways.training.pretraining.showcase import samples
@@ -62,9 +63,12 @@ def count_baselines(shards: Shards, config: TrainingConfig) -> dict[str, dict[st
     """Unigram, bigram and trigram on the rows that a model is validated on: {name: its figures}."""
     rows = [row.tokens for row in validation_rows(shards, config)]
     tokens, _ = shards.train.read(0, shards.train.token_count)
-    factor = bits_per_nat(shards.validation)
+    size = shards.validation.bytes_a_prediction
     found = baselines(tokens, rows, shards.vocabulary)
-    return {name: {**asdict(baseline), "bits_per_byte": baseline.nats * factor} for name, baseline in found.items()}
+    return {
+        name: {**asdict(baseline), "bits_per_byte": bits_per_byte(baseline.nats, size)}
+        for name, baseline in found.items()
+    }
 
 
 def finish(run: PretrainRun) -> None:
@@ -82,7 +86,7 @@ def finish(run: PretrainRun) -> None:
     write_report(run.folder.path)
 
 
-def _save(run: PretrainRun, name: str, weights: Mapping[str, Tensor], config: ModelConfig, trained: Trained) -> None:
+def _save(run: PretrainRun, name: str, weights: Mapping[str, Tensor], config: ModelConfig, trained: Abilities) -> None:
     """The model's faces; or, under its name, another network."""
     path = run.folder.path
     folders = save_faces(
@@ -102,7 +106,7 @@ def _save(run: PretrainRun, name: str, weights: Mapping[str, Tensor], config: Mo
         folders[0].parent.rmdir()
 
 
-def _card(run: PretrainRun, trained: Trained, weights: Mapping[str, Tensor], config: ModelConfig) -> Card:
+def _card(run: PretrainRun, trained: Abilities, weights: Mapping[str, Tensor], config: ModelConfig) -> Card:
     manifest = run.folder.manifest()
     last = next(line for line in reversed(run.folder.lines()) if line["kind"] == "validation")
     baselines, data = manifest["baselines"], manifest["data"]["train"]

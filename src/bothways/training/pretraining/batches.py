@@ -5,7 +5,6 @@ Row g of the run (g = step * rows + i) is the same whatever the number of proces
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from bothways.batch import Batch, Row, Sample, Target
-from bothways.corpus import Rows, Shards, Stream
+from bothways.corpus import Rows, Shards
 from bothways.errors import DataError
 from bothways.objectives import Objective, build
 from bothways.training.config import TrainingConfig
@@ -82,7 +81,8 @@ def validation_batches(objective: Objective, rows: Sequence[Row], config: Traini
 
 @dataclass(frozen=True, slots=True)
 class ValidationBatches:
-    """A quick question put to every model that can answer it, the same for all objectives that train the face.
+    """A quick question put to every model that can answer it, the same for all objectives that train the face. A pair
+    is one text, as it is for the n-gram baselines.
 
     next  the next token, of every token of the text, left to right
     fill  hidden tokens (15 %, all shown as [MASK]), from both sides
@@ -98,6 +98,7 @@ def probes(
 ) -> list[ValidationBatches]:
     """The probes for the faces that the objective trains."""
     asked = {"decoder": ("next", "causal"), "encoder": ("fill", "mlm(replace=all-mask)")}
+    rows = [row.as_text for row in rows]
     found = []
     for face in objective.about.faces:
         if face == "encoder" and objective.about.hidden is None:
@@ -106,8 +107,3 @@ def probes(
         probe = build(expression, shards.vocabulary)
         found.append(ValidationBatches(name, probe, validation_batches(probe, rows, config)))
     return found
-
-
-def bits_per_nat(stream: Stream) -> float:
-    """Turns mean nats a predicted token into bits a byte of text: every token but [CLS] is predicted."""
-    return (stream.token_count - stream.documents) / (stream.bytes * math.log(2))

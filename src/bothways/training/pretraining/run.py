@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bothways.arguments import checked
-from bothways.errors import DivergedError, Stopped
+from bothways.errors import DivergedError
 from bothways.terminal import command
-from bothways.training.evaluate import evaluate_losses, evaluate_words
-from bothways.training.loop import Report, train
+from bothways.training.evaluate import bits_per_byte, evaluate_losses, evaluate_words
+from bothways.training.fit import Fit, Say, Show
+from bothways.training.loop import Report
 from bothways.training.pretraining.artifacts import begin, finish
-from bothways.training.pretraining.batches import bits_per_nat
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.setup import PretrainRun, set_up, total_steps
 from bothways.training.processes import processes
@@ -28,8 +28,6 @@ from bothways.training.state import save_state
 
 MEASURED_STEPS = 20  # of a budget in seconds: after them it becomes a number of steps, and the run is exact
 UNKNOWN = 10**12  # steps: more than any run has
-Show = Callable[[dict[str, Any]], None]
-Say = Callable[[str], object]
 
 
 @checked
@@ -102,42 +100,26 @@ def _measure(run: PretrainRun, stop: Callable[[], int], show: Show) -> int:
 
 def _steps(run: PretrainRun, total: int, stop: Callable[[], int], show: Show) -> Iterator[Report]:
     """The loop, with a line of metrics for every step; saves and leaves when a signal came."""
-    tokens = run.config.training.rows * run.config.training.length
-    started = time.perf_counter()
-    for report in train(run.work, state=run.state, config=run.config.training, total=total, stop=lambda: bool(stop())):
-        took = time.perf_counter() - started
+    config = run.config.training
+    again = command("pretrain", "--resume", "--out", run.config.out, *_as_many(run.team.count))
+
+    def more(report: Report, took: float) -> dict[str, Any]:
         run.seconds += took
-        progress = 0.0 if total == UNKNOWN else report.step / total
-        line = {
-            "kind": "train",
-            "step": report.step,
-            "steps": None if total == UNKNOWN else total,
-            "progress": progress,
-            "tokens": report.tokens,
+        known = total != UNKNOWN
+        progress = report.step / total if known else 0.0
+        useful = config.rows * config.length * run.cost.at(progress) / took / run.peak
+        return {
+            **({} if known else {"steps": None, "progress": progress}),
             "flops": run.flops(),
             "seconds": round(run.seconds, 3),
-            "loss": report.loss,
             "losses": report.losses,
-            "learning_rate": report.learning_rate,
             "gradient_norm": report.gradient_norm,
-            "tokens_per_second": round(tokens / took, 1),
-            "useful_share": round(tokens * run.cost.at(progress) / took / run.peak, 4),
-            "padding": round(report.padding, 4),
+            "useful_share": round(useful, 4),
             "skipped": report.skipped,
         }
-        run.folder.append(line)
-        show(line)
-        yield report
-        if report.stop:
-            save(run)
-            run.folder.note(status="stopped")
-            number = stop() or signal.SIGTERM
-            again = command("pretrain", "--resume", "--out", run.config.out, *_as_many(run.team.count))
-            raise Stopped(
-                f"stopped after step {report.step} and saved. Go on with: {again}",
-                exit_code=128 + number,
-            )
-        started = time.perf_counter()
+
+    fit = Fit(run.work, run.state, config, run.folder, show, stop, partial(save, run), again)
+    yield from fit.steps(total, more)
 
 
 def _as_many(processes: int) -> list[object]:
@@ -165,7 +147,12 @@ def _validate(run: PretrainRun, show: Show) -> None:
     if plain:  # words are all that is said, and count alike
         scores = score(run.model, run.validation)
         losses = {name: found.nats for name, found in scores.items()}
-        loss = sum(share * losses[name] for name, share in run.objective.shares.items() if name in losses)
+        shares = run.objective.shares
+        present = {name: share for name, share in shares.items() if name in losses}
+        loss = sum(share * losses[name] for name, share in present.items())
+        loss /= (
+            sum(present.values()) if len(present) < len(shares) else 1
+        )  # of rows of pairs alone, unilm1 has one loss
     else:
         drawn = torch.Generator(device=run.team.device).manual_seed(0)
         loss, losses = evaluate_losses(lambda batch: run.work.losses(batch, drawn), run.validation)
@@ -173,6 +160,7 @@ def _validate(run: PretrainRun, show: Show) -> None:
     general = {probe.name: next(iter(score(run.model, probe.batches).values())).nats for probe in run.general}
     run.model.train()
     following, filling = answers.get("next"), answers.get("fill")
+    size = run.shards.validation.bytes_a_prediction
     line = {
         "kind": "validation",
         "step": run.state.step,
@@ -181,7 +169,7 @@ def _validate(run: PretrainRun, show: Show) -> None:
         "seconds": round(run.seconds, 3),
         "loss": loss,
         "losses": losses,
-        "bits_per_byte": {"causal": following.nats * bits_per_nat(run.shards.validation)} if following else {},
+        "bits_per_byte": {"causal": bits_per_byte(following.nats, size)} if following else {},
         "fill_accuracy": filling.accuracy if filling else None,
         "next_accuracy": following.accuracy if following else None,
         **({"general": general} if general else {}),

@@ -16,7 +16,7 @@ from bothways.batch import Batch, Losses
 from bothways.corpus import Rows, Shards, Statistics
 from bothways.errors import DataError, ModelError, UsageError
 from bothways.machine import dtype_of, gemm_peak, precision_for
-from bothways.model import Model, ModelConfig, Trained, planned
+from bothways.model import Abilities, Model, ModelConfig, planned
 from bothways.model.losses import plain_loss
 from bothways.objectives import Objective, build, use
 from bothways.terminal import command
@@ -178,20 +178,13 @@ def objective_of(config: PretrainConfig, shards: Shards) -> tuple[Objective, Mod
 
 def networks_of(
     objective: Objective, weights: Mapping[str, Tensor], shape: ModelConfig
-) -> Iterator[tuple[str, Mapping[str, Tensor], ModelConfig, Trained]]:
+) -> Iterator[tuple[str, Mapping[str, Tensor], ModelConfig, Abilities]]:
     """(name, weights, shape, what it was taught) of all that is saved: the model under "", others by their names."""
     networks = objective.networks(weights, shape) if objective.networks else {"": (weights, shape)}
     rule = objective.rule.name
     for name, (own, own_shape) in networks.items():
-        other = Trained(f"{name} of {objective.name}", ("encoder",), "in place", rule=rule)  # a masked language model
-        yield name, own, own_shape, other if name else trained_by(objective)
-
-
-def trained_by(objective: Objective) -> Trained:
-    """What the objective teaches, as it is saved with the model."""
-    about = objective.about
-    decoding = dict(about.decoding)
-    return Trained(objective.name, about.faces, about.hidden, decoding, about.reads, rule=objective.rule.name)
+        other = Abilities(f"{name} of {objective.name}", ("encoder",), "in place", rule=rule)  # a masked language model
+        yield name, own, own_shape, other if name else objective.abilities
 
 
 def losses_of(objective: Objective, model: Model) -> Callable[[Batch, torch.Generator], Losses]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bothways.batch import Row
 from bothways.inference import LanguageModel
-from bothways.inference.decoding.generate import way_of_decoding
+from bothways.inference.decoding.generate import method_of
 from bothways.text import Tokenizer
 from bothways.text.characters import ALONE, LETTER, kind_of
 
@@ -73,11 +73,11 @@ def samples(
     result: dict[str, list[dict[str, Any]]] = {"fills": [], "continuations": []}
     if trained.hidden is not None:
         result["fills"] = [_fill(loaded, sentence) for sentence in chosen]
-    if way_of_decoding(trained) is not None and chosen:
+    if method_of(trained) is not None and chosen:
         prompts = [sentence.half(second="backward" in trained.decoding) for sentence in chosen]
         texts = loaded.generate(prompts, max_new_tokens=CONTINUED, temperature=0.7, top_p=0.9, seed=0)
         pairs = zip(prompts, texts, strict=True)
-        result["continuations"] = [{"prompt": prompt, "text": text} for prompt, text in pairs]
+        result["continuations"] = [{"prompt": prompt, "text": text.full_text} for prompt, text in pairs]
     if "detect" in trained.decoding and generator is not None:
         result["detections"] = [_detection(loaded, generator, sentence) for sentence in chosen]
     return result

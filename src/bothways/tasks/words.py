@@ -1,4 +1,4 @@
-"""The words of a text and where they stand in it; tags of words as names with their characters.
+"""The words of a text and where they stand in it; tags of words as names with their characters; two marked things.
 
 Letters: W words.
 """
@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from bothways.errors import UsageError
-from bothways.inference.schemes import Scheme
+from bothways.tasks.schemes import Scheme
 from bothways.text.characters import HAN
 
 _MARK, _LETTER = "\u0300", rf"[^\W\d{HAN}]"
@@ -155,3 +155,45 @@ def composed(text: str) -> tuple[str, np.ndarray]:
     if not unicodedata.is_normalized("NFC", read):
         raise UsageError("expected text in composed form (NFC), got letters that are put together of several")
     return read, np.array([*places, len(text)])
+
+
+_TAGS = re.compile(r"</?e[12]>")
+_ORDER = ("<e1>", "</e1>", "<e2>", "</e2>")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A text with two things in it: where the first and the second begin and end, in characters, [2, 2]."""
+
+    text: str
+    things: np.ndarray
+
+    @classmethod
+    def marked(cls, text: str) -> Pair:
+        """From a text with both marked: "The <e1>company</e1> makes <e2>chairs</e2>."
+
+        Raises:
+            UsageError: a mark is missing, twice there, or around nothing.
+        """
+        places, plain, end = {}, "", 0
+        for found in _TAGS.finditer(text):
+            plain += text[end : found.start()]
+            if found.group() in places:
+                raise UsageError(f"expected each of {', '.join(_ORDER)} once, got {found.group()} twice")
+            places[found.group()], end = len(plain), found.end()
+        if missing := [tag for tag in _ORDER if tag not in places]:
+            raise UsageError(f"expected two things in <e1></e1> and <e2></e2>, got a text without {missing[0]}")
+        return cls.placed(plain + text[end:], *(places[tag] for tag in _ORDER))
+
+    @classmethod
+    def placed(cls, text: str, start: int, end: int, other_start: int, other_end: int) -> Pair:
+        """
+        Raises:
+            UsageError: a thing that is not inside the text, or only white space.
+        """
+        things = np.array([[start, end], [other_start, other_end]])
+        for begin, behind in things.tolist():
+            if not 0 <= begin < behind <= len(text) or not text[begin:behind].strip():
+                raise UsageError(f"expected things inside the text, got characters {begin} to {behind}")
+        composed(text)  # raises where offsets could not be kept
+        return cls(text, things)

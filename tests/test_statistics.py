@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from bothways.evaluation.comparison.metrics import ScoredItems
-from bothways.evaluation.comparison.statistics import compared
+from bothways.statistics import compared
 
 
 def items(values: np.ndarray) -> ScoredItems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import torch
 
 from bothways.batch import Vocabulary
 from bothways.errors import ModelError
-from bothways.model import Answers, Model, ModelConfig, Trained, read_body, read_saved, save_faces
+from bothways.model import Abilities, Model, ModelConfig, TaskHead, read_body, read_saved, save_faces
 from bothways.visibility import ordered
 from tests.model.huggingface.test_published_kinds import published
-from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, packed, random_tokens
+from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, logits_at, packed, random_tokens
 
 transformers = pytest.importorskip("transformers")
 
@@ -36,12 +37,12 @@ CLASSES = {
 }
 
 
-def answers(head: Any, reads: Any, **changes: Any) -> Answers:
-    return Answers(**{"task": "t", "head": head, "labels": ("a", "b", "c"), "kind": "one", "reads": reads, **changes})
+def answers(head: Any, reads: Any, **changes: Any) -> TaskHead:
+    return TaskHead(**{"task": "t", "head": head, "labels": ("a", "b", "c"), "kind": "one", "reads": reads, **changes})
 
 
-def tuned(config: ModelConfig, asked: Answers) -> Model:
-    model = Model(config.model_copy(update={"word_head": "tied"}), heads=asked.heads).eval()
+def tuned(config: ModelConfig, asked: TaskHead) -> Model:
+    model = Model(config.model_copy(update={"word_head": "tied"}), heads={asked.name: asked.factory}).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -50,13 +51,13 @@ def tuned(config: ModelConfig, asked: Answers) -> Model:
     return model
 
 
-def save(model: Model, asked: Answers, run: Path) -> Path:
+def save(model: Model, asked: TaskHead, run: Path) -> Path:
     (folder,) = save_faces(
         run,
         weights=model.state_dict(),
         config=model.config,
         vocabulary=VOCABULARY,
-        trained=Trained("", (asked.reads,), None, answers=asked),
+        trained=Abilities.of_heads(asked),
         save_tokenizer=lambda folder, template: None,
         card=lambda face: f"# {face}\n",
     )
@@ -64,12 +65,13 @@ def save(model: Model, asked: Answers, run: Path) -> Path:
 
 
 @torch.no_grad()
-def logits(model: Model, asked: Answers, tokens: torch.Tensor, layout: Any) -> torch.Tensor:
+def logits(model: Model, asked: TaskHead, tokens: torch.Tensor, layout: Any) -> torch.Tensor:
     hidden = model.backbone(tokens, layout, ordered.dense(layout)).flatten(0, 1)
-    real = layout.real.flatten()
-    at = real.nonzero()[:, 0] if asked.head != "label" else torch.arange(len(tokens)) * tokens.shape[1]
-    found: torch.Tensor = model.heads[asked.head](hidden, at, real)
-    return found
+    at = layout.real.flatten().nonzero()[:, 0]
+    if asked.head == "label":
+        begins = torch.arange(len(tokens)) * tokens.shape[1]
+        at = torch.stack([begins, begins + layout.real.sum(1) - 1], dim=1)
+    return logits_at(model, asked.name, hidden, at)
 
 
 @pytest.mark.parametrize("head", CLASSES)
@@ -93,7 +95,7 @@ def test_transformers_says_the_same(shape: str, head: str, tmp_path: Path) -> No
     assert (found - expected).abs().max() <= 2e-5 * expected.abs().max()
 
     again = read_saved(folder)
-    assert again.trained.answers == asked and folder.name == "model"
+    assert again.trained.only_head == asked and folder.name == "model"
     torch.testing.assert_close(logits(again.model.eval(), asked, tokens, layout), found)
 
 
@@ -105,7 +107,7 @@ def test_several_texts_of_one_row_are_answered_as_if_alone(shape: str) -> None:
     together = packed([7, 9, 5], [20], causal=reads == "decoder")
     tokens = random_tokens(together)
     hidden = model.backbone(tokens, together, ordered.dense(together)).flatten(0, 1)
-    found = model.heads["label"](hidden, torch.tensor([21, 7, 0, 16]), together.real.flatten())
+    found = logits_at(model, "label", hidden, torch.tensor([[21, 40], [7, 15], [0, 6], [16, 20]]))
     for at, length, row in [(21, 20, 3 - 3), (7, 9, 1), (0, 7, 2), (16, 5, 3)]:
         layout = packed([length], causal=reads == "decoder")
         alone = logits(model, asked, tokens.flatten()[at : at + length][None], layout)
@@ -133,5 +135,5 @@ def test_what_has_no_class_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [{"head": "words"}, {"kind": "two"}, {"labels": 3}, {"more": 1}])
 def test_what_is_noted_of_answers_is_checked(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ModelError, match="expected answers as Bothways writes them"):
-        Answers.from_json({**answers("label", "encoder").as_json(), **wrong})
+    with pytest.raises(ModelError, match="expected a head as Bothways writes it"):
+        TaskHead.from_json({**asdict(answers("label", "encoder")), **wrong})

@@ -1,0 +1,112 @@
+"""Whatever task a model is used for: examples in, predictions out, in the order they came.
+
+Letters: S samples, N targets.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from bothways.batch import Batch, Sample
+from bothways.errors import ModelError
+from bothways.inference.engine import Engine
+from bothways.model import Model, TaskHead
+from bothways.tasks import task_named
+from bothways.tasks.packing import pack
+from bothways.tasks.task import Example, Output, Task
+
+TOKENS_AT_ONCE = 2048  # on a CPU
+
+
+def predict(engine: Engine, task: str, inputs: Sequence[Any], *, head: str | None = None) -> list[Any]:
+    """A prediction for each of the inputs, which are what `Task.given` takes; what is longer than the model reads is
+    cut, with a warning.
+
+    Args:
+        head: by its name, where several were trained to the task.
+
+    Raises:
+        ModelError: the model was not fine-tuned to that task.
+        UsageError: an input that the task cannot read.
+    """
+    named = head_for(engine, task, head)
+    asked = task_named(task).like(named)
+    examples = [asked.given(one, named) for one in inputs]
+    samples = [asked.encode(example, engine.tokenizer, named, length=engine.length) for example in examples]
+    if cut := sum(any(sample.cut for sample in some) for some in samples):
+        message = f"cut to {asked.limit(engine.length)}: {cut} of {len(samples)} texts"
+        warnings.warn(message, stacklevel=5)  # the line that called the model's method
+    return decoded(engine, asked, named, list(zip(examples, samples, strict=True)))
+
+
+def head_for(engine: Engine, task: str, name: str | None = None) -> TaskHead:
+    """The head of a model that was trained to a task.
+
+    Raises:
+        ModelError: there is none, none of that name, or several and no name.
+    """
+    heads = engine.trained.heads
+    found = {key: head for key, head in heads.items() if head.task == task and name in (None, key)}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        raise ModelError(f"this model was fine-tuned to {task} with several heads: name one, {', '.join(found)}")
+    was = ", ".join(f"{head.task} ({key})" if len(heads) > 1 else head.task for key, head in heads.items())
+    wanted = f" as {name!r}" if name else ""
+    raise ModelError(
+        f"this model was {f'fine-tuned to {was}' if was else 'not fine-tuned'}, not to {task}{wanted}. "
+        f"Fine-tune one: bothways finetune MODEL --task {task} --train FILE"
+    )
+
+
+def decoded(
+    engine: Engine, task: Task, head: TaskHead, encoded: Sequence[tuple[Example, Sequence[Sample]]]
+) -> list[Any]:
+    """The prediction for each example with its samples.
+
+    Raises:
+        ModelError: logits that are no numbers.
+    """
+    logits = iter(logits_of(engine.model, [sample for _, samples in encoded for sample in samples]))
+    found = []
+    for example, samples in encoded:
+        output = Output(samples, [next(logits) for _ in samples], head, engine.tokenizer)
+        if not all(np.isfinite(one).all() for some in output.all for one in some):
+            raise ModelError("the model's logits are no numbers: it is broken, or its --set learning_rate too high")
+        found.append(task.decode(example, output))
+    return found
+
+
+def logits_of(model: Model, samples: Sequence[Sample]) -> list[list[np.ndarray]]:
+    """For each sample, float32 logits [N, ...] at each of its targets. Samples of like length are read together."""
+    found: list[list[np.ndarray]] = [[np.zeros(0)] * len(sample.targets) for sample in samples]
+    if not samples:
+        return found
+    device = model.table.device
+    tokens = TOKENS_AT_ONCE * (1 if device.type == "cpu" else 16)
+    order = np.argsort([-len(sample) for sample in samples], kind="stable")
+    lengths = np.cumsum([len(samples[i]) for i in order])
+    for some in np.split(order, np.flatnonzero(np.diff(lengths // tokens)) + 1):
+        packed = pack([samples[i] for i in some])
+        read = _read(model, packed.batch.to(device))
+        for target, logits in zip(packed.batch.targets, read, strict=True):
+            begin = 0
+            for number, place, count in packed.places[target.head, target.name]:
+                found[some[number]][place] = logits[begin : begin + count]
+                begin += count
+    return found
+
+
+@torch.inference_mode()
+def _read(model: Model, batch: Batch) -> list[np.ndarray]:
+    """The logits at each of the batch's targets."""
+    hidden = model.hidden_at(batch)
+    return [
+        model.head(target.head).logits(states, target).float().cpu().numpy()
+        for target, states in zip(batch.targets, hidden, strict=True)
+    ]

@@ -1,0 +1,179 @@
+"""What a model can do, as one record that is saved with it: what its objective taught, and what its tasks did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any, Literal, cast, get_args
+
+from torch import nn
+
+from bothways.batch import Reads
+from bothways.errors import ModelError
+from bothways.model.config import ModelConfig
+from bothways.model.heads import TASK_HEADS
+from bothways.visibility import ordered
+
+VERSION = 2
+"""Of bothways.json."""
+Kind = Literal["one", "several", "number", "choice", "span", "span or none", "pair", "likeness"]
+Side = Literal["encoder", "decoder"]
+Face = Literal[
+    "encoder",
+    "decoder",
+    "detector",
+    "body",
+    "classifier",
+    "tagger",
+    "answerer",
+    "decoder-body",
+    "decoder-classifier",
+    "decoder-tagger",
+    "decoder-answerer",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskHead:
+    """A head that a task trains, and what it predicts.
+
+    task    the task's name: "classify"
+    head    one of `heads.TASK_HEADS`: "label" predicts for a text, "tags" for a word, "span" where an answer begins and
+            ends, "markers" and "entities" for two things in a text, "vector" is the mean state of a text
+    labels  by number; of a number, its name; of vectors, the least and the greatest likeness that was trained
+    kind    one of the labels, several (any of them), a number, one of several texts, a span of a text; of vectors,
+            which text belongs to which (pair) or how alike they are
+    reads   the body's face: "encoder" is bidirectional, "decoder" causal
+    texts   of an example, one or two; 0: unknown, or it is not for the task to say
+    thresholds  the probability from which on a label is predicted: of each where several may be right, of the second of
+                two; None: a half
+    characters  for tags: whether each character of a text is a word
+    name    in the model; two heads of one kind have two names. Left out, as `head`
+    """
+
+    task: str
+    head: str
+    labels: tuple[str, ...]
+    kind: Kind
+    reads: Side
+    texts: int = 0
+    thresholds: tuple[float, ...] | None = None
+    characters: bool = False
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.head)
+
+    @property
+    def face(self) -> str:
+        """What Hugging Face calls a model of this head alone, see `folders`; a body where it has no class for it.
+
+        Raises:
+            ModelError: a head for a body that is bidirectional, on one that is not.
+        """
+        face = TASK_HEADS[self.head].face if self.name == self.head else None
+        if face is not None:
+            return cast("str", face if self.reads == "encoder" else f"decoder-{face}")
+        if self.reads == "decoder" and TASK_HEADS[self.head].face is None:
+            raise ModelError(f"{self.task} needs a model that is bidirectional, this one is causal")
+        return "body" if self.reads == "encoder" else "decoder-body"
+
+    @property
+    def factory(self) -> Callable[[ModelConfig], nn.Module]:
+        """What makes it."""
+        return partial(TASK_HEADS[self.head], head=self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TaskHead:
+        """
+        Raises:
+            ModelError: something else than `Abilities.as_json` wrote.
+        """
+        try:
+            limits = values.get("thresholds")
+            labels, limits = tuple(map(str, values["labels"])), limits and tuple(map(float, limits))
+            found = cls(**{**values, "labels": labels, "thresholds": limits})
+            if found.head not in TASK_HEADS or found.kind not in get_args(Kind):
+                raise KeyError(found.head)
+        except (TypeError, KeyError, ValueError, AttributeError):
+            raise ModelError(f"bothways.json: expected a head as Bothways writes it, got {values}") from None
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What an objective and tasks taught a model, and so what it can be used for.
+
+    objective  its expression ("hybrid"); empty when unknown, as in a published checkpoint
+    faces      "encoder" is bidirectional, "decoder" is causal and predicts the next token; none of the two when the
+               objective reads in another way, or a causal body predicts no tokens
+    hidden     where a hidden token is predicted: at its place, one place before it (GPT-BERT), or nowhere
+    decoding   {a use that its faces do not imply ("detect", "unmask", ...): its size, or 0}
+    reads      how the body reads a text, where there is no face
+    heads      {name in the model: a head that a task trained}
+    rule       who sees whom (`visibility.named`); transformers knows "ordered" alone: under others a body is saved
+    """
+
+    objective: str
+    faces: tuple[str, ...]
+    hidden: Literal["in place", "before"] | None
+    decoding: Mapping[str, int] = field(default_factory=dict)
+    reads: Reads | None = None
+    heads: Mapping[str, TaskHead] = field(default_factory=dict)
+    rule: str = ordered.name
+
+    @classmethod
+    def of_heads(cls, *heads: TaskHead) -> Abilities:
+        """Those of a body that tasks trained, which predicts no tokens."""
+        return cls("", (heads[0].reads,), None, heads={head.name: head for head in heads})
+
+    @property
+    def only_head(self) -> TaskHead | None:
+        """The one head of a model that was fine-tuned to one task, and predicts no tokens."""
+        return next(iter(self.heads.values())) if len(self.heads) == 1 and self.hidden is None else None
+
+    @property
+    def folders(self) -> dict[str, Face]:
+        """{folder to save: its face}; an encoder that predicts no tokens is a detector, or a body alone."""
+        if self.heads and self.hidden is None:
+            face = self.only_head.face if self.only_head else "body" if "encoder" in self.faces else "decoder-body"
+            return {"model": cast("Face", face)}
+        if not self.faces or self.rule != ordered.name:
+            left = self.reads == "left to right" or self.faces == ("decoder",)
+            return {"body": "decoder-body" if left else "body"}
+        silent: Face = "detector" if "detect" in self.decoding else "body"
+        return {
+            face: silent if face == "encoder" and self.hidden is None else cast("Face", face) for face in self.faces
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        return {"version": VERSION, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Abilities:
+        """
+        Raises:
+            ModelError: something else than `as_json` wrote, or another version of it did.
+        """
+        if values.get("version") != VERSION:
+            written = f"version {values['version']}" if "version" in values else "an older version"
+            raise ModelError(
+                f"bothways.json: of {written}, and this Bothways reads version {VERSION}. Train the model again, or "
+                "open it with the Bothways that wrote it and save it with transformers."
+            )
+        faces, hidden, decoding, reads = (values.get(key) for key in ("faces", "hidden", "decoding", "reads"))
+        if (
+            not isinstance(faces, list)
+            or not {*faces} <= {"encoder", "decoder"}
+            or hidden not in {"in place", "before", None}
+        ):
+            raise ModelError(f"bothways.json: expected faces and hidden as Bothways writes them, got {dict(values)}")
+        if not isinstance(decoding, dict) or reads not in {*get_args(Reads), None}:
+            raise ModelError(f"bothways.json: expected decoding and reads as Bothways writes them, got {dict(values)}")
+        heads = values.get("heads")
+        if not isinstance(heads, dict):
+            raise ModelError(f"bothways.json: expected heads as Bothways writes them, got {heads!r:.80}")
+        made = {name: TaskHead.from_json(one) for name, one in heads.items()}
+        rule = str(values.get("rule", ordered.name))
+        return cls(str(values.get("objective", "")), tuple(faces), hidden, decoding, reads, made, rule)

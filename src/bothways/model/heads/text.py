@@ -1,0 +1,122 @@
+"""One prediction a text: classes, a number, a score among the choices of a question.
+
+Letters: B rows, T tokens, D width, N texts, C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bothways.batch import Target
+from bothways.errors import ModelError
+from bothways.model.config import ModelConfig
+from bothways.model.heads.head import (
+    Head,
+    Loss,
+    binary_cross_entropy,
+    cross_entropy,
+    grouped_cross_entropy,
+    squared_error,
+)
+from bothways.model.huggingface.weight_names import kind_of
+
+if TYPE_CHECKING:
+    from bothways.model.abilities import TaskHead
+
+Pool = Callable[[Tensor, Tensor], Tensor]
+"""hidden [B*T, D], the first and last token of each text [N, 2] -> a state a text [N, D]."""
+
+
+def first(hidden: Tensor, at: Tensor) -> Tensor:
+    """The states at the beginnings."""
+    return hidden.index_select(0, at[:, 0])
+
+
+def last(hidden: Tensor, at: Tensor) -> Tensor:
+    """The states at the ends."""
+    return hidden.index_select(0, at[:, 1])
+
+
+def mean(hidden: Tensor, at: Tensor) -> Tensor:
+    """The means of all states of each text; no two texts share a token."""
+    owner = _owner(len(hidden), at)
+    sums = hidden.new_zeros(len(at) + 1, hidden.shape[1]).index_add(0, owner, hidden)
+    counts = torch.bincount(owner, minlength=len(at) + 1)
+    return sums[:-1] / counts[:-1, None].to(hidden.dtype)
+
+
+def _owner(count: int, at: Tensor) -> Tensor:
+    """[B*T] the number of the text that each token belongs to; N where it belongs to none."""
+    ends = torch.zeros(count + 1, dtype=torch.int64, device=at.device)
+    begun, ended = (ends.index_add(0, side, torch.ones_like(side)).cumsum(0)[:-1] for side in (at[:, 0], at[:, 1] + 1))
+    order = at[:, 0].argsort()  # rows are filled in any order
+    return torch.where(begun > ended, order[(begun - 1).clamp(0)], len(at))
+
+
+_POOLING: dict[tuple[str, str], tuple[Pool, Callable[[Tensor], Tensor] | None]] = {
+    ("bert", "encoder"): (first, torch.tanh),
+    ("roberta", "encoder"): (first, torch.tanh),
+    ("electra", "encoder"): (first, F.gelu),
+    ("llama", "encoder"): (mean, F.gelu),
+    ("llama", "decoder"): (last, None),
+    ("qwen3", "decoder"): (last, None),
+}
+"""{(family, how the body reads): (the state that stands for a text, what follows a dense layer; None: no layer)}"""
+
+
+class TextHead(nn.Module, Head):
+    """One prediction a text: from its first state, the mean of all, or its last, as transformers' class has it.
+
+    A target's `at` is [N, 2], the first and the last token of each text. `smoothing` is that of the labels while it is
+    trained.
+    """
+
+    face: ClassVar[str] = "classifier"
+
+    def __init__(self, config: ModelConfig, head: TaskHead) -> None:
+        super().__init__()
+        pooling = _POOLING.get((kind_of(config), head.reads))
+        if pooling is None:
+            raise ModelError(
+                f"a {kind_of(config)} that reads as a {head.reads} has no class for labels in transformers"
+            )
+        self._pool, self._activation = pooling
+        self._loss = LOSSES[head.kind]
+        self.smoothing = 0.0
+        self.dense = nn.Linear(config.width, config.width) if self._activation else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.out = nn.Linear(config.width, len(head.labels), bias=head.reads == "encoder")
+
+    def places(self, at: Tensor) -> Tensor | None:
+        return at[:, 0] if self._pool is first else None
+
+    def logits(self, hidden: Tensor, target: Target) -> Tensor:
+        """[N, C]."""
+        at = torch.as_tensor(target.at)
+        pooled = hidden if self._pool is first else self._pool(hidden, at)
+        if self.dense is not None and self._activation is not None:
+            pooled = self._activation(self.dense(pooled))
+        logits: Tensor = self.out(self.dropout(pooled))
+        return logits
+
+    def loss(self, logits: Tensor, target: Target) -> Loss:
+        """Cross-entropy of one label, or of a choice among those of its group; the mean of binary ones where several
+        labels may be right; squared error of a number."""
+        if self.smoothing:
+            return partial(self._loss, smoothing=self.smoothing)(logits, target)
+        return self._loss(logits, target)
+
+
+LOSSES: dict[str, Callable[..., Loss]] = {
+    "one": cross_entropy,
+    "several": binary_cross_entropy,
+    "number": squared_error,
+    "choice": grouped_cross_entropy,
+}
+"""{kind: its loss}"""

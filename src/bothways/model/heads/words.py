@@ -1,0 +1,94 @@
+"""Which token? The words head, which every model has.
+
+Letters: N targets, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bothways.batch import Target
+from bothways.model.config import ModelConfig
+from bothways.model.heads.head import Head, Loss, columns, cross_entropy
+from bothways.model.kernels import draw, linear_cross_entropy, linear_cross_entropy_and_draw
+
+
+class WordsHead(nn.Module):
+    """Which token? Logits against the embedding table itself (tied, Press & Wolf 2017), or another.
+
+    tied         states times the table
+    untied       states times a table of its own
+    transformed  first a dense layer, GELU and a norm, at the end a bias a token (BERT)
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.embedding_width or config.width
+        self.dense = self.norm = self.bias = self.untied = None
+        if config.word_head == "untied":
+            self.untied = nn.Linear(config.width, config.vocabulary, bias=False)
+        if config.word_head == "transformed":
+            self.dense = nn.Linear(config.width, width)
+            self.norm = nn.LayerNorm(width, eps=config.epsilon)
+            self.bias = nn.Parameter(torch.zeros(config.vocabulary))
+
+    def transform(self, hidden: Tensor) -> Tensor:
+        if self.dense is None or self.norm is None:
+            return hidden
+        result: Tensor = self.norm(F.gelu(self.dense(hidden)))
+        return result
+
+    def forward(self, hidden: Tensor, table: Tensor) -> Tensor:
+        """hidden [N, D], table [V, D] -> logits [N, V]."""
+        return F.linear(self.transform(hidden), self._table(table), self.bias)
+
+    def loss(self, hidden: Tensor, table: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        """Weighted sum of the negative log-likelihoods of `labels` [N], in nats."""
+        if self.bias is None:
+            return linear_cross_entropy(self.transform(hidden), self._table(table), labels, weights)
+        return (F.cross_entropy(self(hidden, table).float(), labels, reduction="none") * weights).sum()
+
+    def loss_and_draw(
+        self, hidden: Tensor, table: Tensor, labels: Tensor, weights: Tensor, chances: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The same, and a token [N] drawn from each distribution by `chances` [N], float32 of 0..1."""
+        if self.bias is None:
+            hidden, table = self.transform(hidden), self._table(table)
+            return linear_cross_entropy_and_draw(hidden, table, labels, weights, chances)
+        logits = self(hidden, table).float()
+        loss = (F.cross_entropy(logits, labels, reduction="none") * weights).sum()
+        return loss, draw(logits.detach().softmax(-1), chances)
+
+    def over(self, table: Tensor) -> TiedWords:
+        """This head with the token embeddings [V, D] that it is tied to."""
+        return TiedWords(self, table)
+
+    def _table(self, tied: Tensor) -> Tensor:
+        return tied if self.untied is None else self.untied.weight
+
+
+@dataclass(frozen=True, slots=True)
+class TiedWords(Head):
+    """The words head of a model: `words` over the model's token embeddings [V, D]."""
+
+    words: WordsHead
+    table: Tensor
+
+    def logits(self, hidden: Tensor, target: Target) -> Tensor:
+        """hidden [N, D] -> [N, V]."""
+        found: Tensor = self.words(hidden, self.table)
+        return found
+
+    def loss(self, logits: Tensor, target: Target) -> Loss:
+        return cross_entropy(logits, target)
+
+    def loss_at(self, hidden: Tensor, target: Target) -> Loss:
+        """Of hard labels without keeping [N, V]."""
+        labels, weight = columns(target)
+        if labels.dim() > 1:
+            return self.loss(self.logits(hidden, target), target)
+        return self.words.loss(hidden, self.table, labels, weight), weight.sum()

@@ -1,0 +1,37 @@
+"""Code of one's own, in a file of one's own: `--code mine.py` registers objectives or tasks."""
+
+from __future__ import annotations
+
+import runpy
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from bothways.errors import UsageError
+
+
+def use(files: Sequence[Path]) -> None:
+    """Runs Python files, each of which registers objectives or tasks (`objectives.register`, `tasks.register`).
+
+    Raises:
+        UsageError: a file that is not there, or does not run.
+    """
+    for file in files:
+        if not file.is_file():
+            raise UsageError(f"--code {file}: there is no such file. It should hold what is marked with @register.")
+        try:
+            runpy.run_path(str(file), run_name=file.stem)
+        except UsageError:
+            raise
+        except Exception as error:
+            where = line_of(error, file)
+            raise UsageError(f"--code {file} does not run: {type(error).__name__}: {error}{where}") from error
+
+
+def line_of(error: BaseException, file: str | Path) -> str:
+    """Where in a file an error came from, as the end of a message; empty where it never was there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == Path(file)]
+    if isinstance(error, SyntaxError) and not lines:
+        lines = [error.lineno]
+    return f" (line {lines[-1]})" if lines else ""
