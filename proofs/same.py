@@ -32,6 +32,8 @@ NAMES: dict[str, str] = {
     "--beams": "--num-beams",
     "--no-repeat": "--no-repeat-ngram-size",
     "match": "regress",
+    "--balance": "--set",
+    "0.7": "balance=0.7",
     "pieces": "tokens",
     "piece": "token",
     ".pieces": ".tokens",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bothways.reports.visibility import picture_file
+from bothways.objectives.page import picture_file
 
 FOLDER = Path(__file__).parent.parent / "docs" / "pictures"
 TEXT = "a b c d e f"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bothways.objectives import describe
-from bothways.reports.visibility import picture_file
+from bothways.objectives.page import picture_file
 from scripts import pictures
 from tests.pages import Page, commands, run_command, shortened
 

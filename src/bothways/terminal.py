@@ -57,6 +57,15 @@ def compact(number: float) -> str:
     return f"{number:.3g}"
 
 
+def in_bytes(size: float) -> str:
+    """Three figures and a unit: 1.5e9 is 1.5 GB."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.3g} {unit}"
+
+
 def command(*words: object) -> str:
     """A command of ours as one types it, quoted for a shell: `bothways fill 'my run' '... [MASK] ...'`."""
     return shlex.join(["bothways", *map(_typed, words)])

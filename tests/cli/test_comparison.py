@@ -16,8 +16,19 @@ SETS = [word for key, value in SMALL.items() for word in ("--set", f"{key}={valu
 
 
 def test_a_comparison_of_two_and_the_same_command_again(invoke: Invoke, shards: Path, tmp_path: Path) -> None:
-    asked = ["compare", shards, "--objectives", "causal; mlm", "--budget", "4e8flops", "--seeds", 1, "--rates", "1"]
-    asked += ["--at-once", 2, "--out", tmp_path / "cmp", *SETS]
+    asked = [
+        "compare",
+        shards,
+        "--objectives",
+        "causal; mlm",
+        "--budget",
+        "4e8flops",
+        "--seeds",
+        1,
+        "--set",
+        "search.factors=[1]",
+    ]
+    asked += ["--set", "at_once=2", "--out", tmp_path / "cmp", *SETS]
     first = invoke(*asked)
     assert first.exit_code == 0 and "bits/byte" in first.output and "comparison.html" in first.output
     told: dict[str, Any] = json.loads(invoke(*asked, "--json").output)
@@ -29,8 +40,8 @@ def test_a_comparison_of_two_and_the_same_command_again(invoke: Invoke, shards: 
     ("options", "said"),
     [
         (["--objectives", " ; "], "--objectives expects expressions"),
-        (["--objectives", "mlm", "--rates", "1,1"], "--rates expects different factors"),
-        (["--objectives", "mlm", "--rates", "-1"], "--rates expects different factors"),
+        (["--objectives", "mlm", "--set", "search.factors=[1, 1]"], "expected different factors"),
+        (["--objectives", "mlm", "--set", "search.factors=[-1]"], "expected different factors"),
         (["--objectives", "mlm", "--probe", "train.jsonl"], "--probe expects TRAIN"),
         (["--objectives", "mlm", "--task", "train.jsonl,test.jsonl"], "--task expects TASK:TRAIN"),
         (["--objectives", "mlm", "--task", "tag:a/x,a/y", "--task", "tag:a/z,a/y"], "two tasks are called 'a'"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 import typer
@@ -13,7 +16,7 @@ from bothways.cli import GROUPS, app
 COMMANDS = {command.__name__.replace("_", "-"): command for group in GROUPS.values() for command in group}
 
 
-HEADINGS = ("", "Arguments:", "Options:")
+HEADINGS = ("", "Arguments:", "Options:", "Settings, by --set or in the file of --config:")
 
 
 def words(text: str) -> str:
@@ -42,7 +45,7 @@ def rows(shown: str) -> dict[str, str]:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_its_text_its_default_and_whether_it_is_required(name: str) -> None:
     shown = rows(helped(name))
-    for one in typer.main.get_command(app).commands[name].params:  # type: ignore[attr-defined]
+    for one in typer.main.get_command(app).get_command(None, name).params:  # type: ignore[attr-defined]
         said = shown[one.opts[0] if one.opts[0].startswith("-") else one.metavar or one.name]
         assert words(one.help or "Show this message") in said
         facts = said.rpartition("  ")[2]
@@ -74,3 +77,36 @@ def test_a_run_goes_on_by_the_same_option_in_every_command_that_trains() -> None
     for name in ("pretrain", "finetune"):
         shown = helped(name)
         assert "--resume" in shown and "--no-resume" not in shown
+
+
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if hasattr(command, "record")])
+def test_settings_that_are_no_options_are_listed(name: str) -> None:
+    """Every field of the record is an option, an argument or a setting; its default stands beside it."""
+    module, _, kind = COMMANDS[name].record[0].partition(":")  # type: ignore[attr-defined]
+    fields, flags = getattr(import_module(module), kind).model_fields, COMMANDS[name].record[1]  # type: ignore[attr-defined]
+    shown = helped(name)
+    settings = rows(shown[shown.index("Settings, by --set") :])
+    for field, one in fields.items():
+        if field in flags:
+            assert (flags[field] or field.upper()) in rows(shown)
+        elif not hasattr(one.annotation, "model_fields"):
+            assert words(one.description) in settings[field]
+            assert (
+                one.default is None
+                or not isinstance(one.default, str)
+                or f"[default: {one.default}]" in settings[field]
+            )
+        else:
+            assert any(line.startswith(f"{field}.") for line in settings)
+
+
+def test_a_setting_wins_over_an_option_and_this_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / "given.yaml").write_text("size: 24x2048\nlength: 64\nprice: 3\n", encoding="utf-8")
+    options = ["--config", str(tmp_path / "given.yaml"), "--hardware", "2xh100@50%", "--tokens", "1B", "--json"]
+
+    def money(*more: str) -> float:
+        shown = CliRunner().invoke(app, ["plan", *options, *more], catch_exceptions=False)
+        return float(json.loads(shown.stdout)["money"])
+
+    assert money("--price", "6") == pytest.approx(2 * money())
+    assert money("--price", "6", "--set", "price=12") == pytest.approx(4 * money())

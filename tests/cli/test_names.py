@@ -248,7 +248,14 @@ def other_tokenizer(asked: Asked) -> str:
     )
     with pytest.raises(BothwaysError) as caught:
         asked.invoke(
-            *["pretrain", asked.made("prepare"), "--out", asked.folder / "mixed", "--replay", asked.folder / "other"]
+            *[
+                "pretrain",
+                asked.made("prepare"),
+                "--out",
+                asked.folder / "mixed",
+                "--set",
+                f"replay={asked.folder / 'other'}",
+            ]
         )
     return str(caught.value)
 

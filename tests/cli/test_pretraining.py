@@ -19,7 +19,8 @@ from tests.cli.conftest import Invoke
 
 
 def configuration(*sets: str, budget: str | None = None, file: Path | None = None, **given: Any) -> PretrainConfig:
-    said = {"shards": "shards", "out": "runs/x", "objective": None, "size": None, **given}
+    said = {"shards": "shards", "out": "runs/x", **given}
+    said = {name: value for name, value in said.items() if value is not None}
     return _configuration(said, budget=budget, file=file, settings=list(sets), resume=False)
 
 

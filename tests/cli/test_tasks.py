@@ -59,7 +59,7 @@ def test_json_for_programs(invoke: Invoke, tuned: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "expected a model and --train FILE"),
+        ([], "expected model and train, got none. For example: bothways finetune"),
         (["body", "--train", "x.jsonl", "--column", "label"], "--column expects ROLE=COLUMN"),
         (["body", "--train", "x.jsonl", "--column", "lable=stars"], "Did you mean 'label'"),
         (["body", "--train", "x.jsonl", "--set", "bacth=3"], "Did you mean 'batch'"),

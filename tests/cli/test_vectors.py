@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import subprocess
 import sys
@@ -10,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bothways.cli.vectors import word_vectors
 from bothways.errors import DataError, ModelError, UsageError
-from bothways.word_vectors import CbowConfig, WordVectors
+from bothways.word_vectors import WordVectors
 from tests.cli.conftest import Invoke
 
 SHORT = ("--dim", 8, "--epochs", 2)
@@ -58,7 +56,7 @@ def test_what_cannot_be_used(invoke: Invoke, shards: Path, tmp_path: Path) -> No
     with pytest.raises(DataError, match="index"):
         invoke("word-vectors", tmp_path, "--out", tmp_path / "v.txt")
     with pytest.raises(UsageError, match="learning_rate"):
-        invoke("word-vectors", shards, "--out", tmp_path / "v.txt", "--learning-rate", -1)
+        invoke("word-vectors", shards, "--out", tmp_path / "v.txt", "--set", "learning_rate=-1")
     with pytest.raises(ModelError, match="found no file"):
         invoke("nearest", tmp_path / "v.txt", "river")
     assert not (tmp_path / "v.txt").exists()
@@ -70,9 +68,3 @@ def test_an_unknown_word_leaves_with_2_and_no_traceback(invoke: Invoke, tmp_path
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "bothways: 'rivers' is none of the 1 words. Near it: river.\n"
-
-
-def test_the_options_are_the_records(invoke: Invoke) -> None:
-    """Same names, same defaults."""
-    options = {name: value.default for name, value in inspect.signature(word_vectors).parameters.items()}
-    assert {name: options[name] for name in CbowConfig.model_fields} == CbowConfig().model_dump()

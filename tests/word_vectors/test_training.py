@@ -76,10 +76,10 @@ def test_a_seed_gives_the_same_vectors(shards: Path) -> None:
 
 
 def test_a_rate_that_is_too_high(shards: Path) -> None:
-    with pytest.raises(DivergedError, match="--learning-rate below 1e"):
+    with pytest.raises(DivergedError, match="less than --set learning_rate=1e"):
         train_cbow(shards, CONFIG.model_copy(update={"learning_rate": 1e30}))
 
 
 def test_a_sample_that_leaves_nothing(shards: Path) -> None:
-    with pytest.raises(UsageError, match="--sample 1e-30 leaves no word"):
+    with pytest.raises(UsageError, match="sample=1e-30 leaves no word"):
         train_cbow(shards, CONFIG.model_copy(update={"sample": 1e-30}))

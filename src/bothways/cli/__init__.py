@@ -24,6 +24,7 @@ from bothways.cli.inside import attention, contextuality, probe, probe_layers
 from bothways.cli.machine import doctor
 from bothways.cli.model import chat, detect, embed, fill, generate, infill, score
 from bothways.cli.objectives import objectives, show_objective
+from bothways.cli.options import name_of, whole
 from bothways.cli.planning import plan
 from bothways.cli.pretraining import pretrain
 from bothways.cli.tasks import evaluate, finetune, predict
@@ -49,11 +50,16 @@ REFUSED = frozenset({errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errn
 class Commands(TyperGroup):
     """The commands under the headings of GROUPS, each with the first paragraph of its help."""
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command with all of its options: those of a record are made now."""
+        function = next((one for one in chain.from_iterable(GROUPS.values()) if name_of(one) == cmd_name), None)
+        return whole(function, SETTINGS) if function else super().get_command(ctx, cmd_name)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         wide = max(map(len, self.commands))
         for group, commands in GROUPS.items():
             with formatter.section(group):
-                names = (command.__name__.replace("_", "-") for command in commands)
+                names = map(name_of, commands)
                 formatter.write_dl([(f"{name:{wide}}", _summary(self.commands[name].help)) for name in names])
 
 
@@ -62,15 +68,13 @@ def _summary(docstring: str | None) -> str:
     return " ".join((docstring or "").partition("\n\n")[0].split())
 
 
-app = typer.Typer(
-    cls=Commands,
-    name="bothways",
-    rich_markup_mode=None,  # help is shown as it is written: "[default: 5min]" is no markup
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-)
+SETTINGS: dict[str, Any] = {
+    "rich_markup_mode": None,  # help is shown as it is written: "[default: 5min]" is no markup
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 120},
+}
+app = typer.Typer(cls=Commands, name="bothways", no_args_is_help=True, **SETTINGS)
 for _command in chain.from_iterable(GROUPS.values()):
     app.command()(_command)
 

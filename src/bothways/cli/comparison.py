@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from bothways.cli.objectives import Code
+from bothways.cli.options import ConfigFile, Settings, configured, from_record
 from bothways.cli.show import Json, print_json
 from bothways.terminal import draw, say
 
@@ -30,30 +30,21 @@ Tasks = Annotated[
 SAID_EVERY = 60.0  # seconds, where there is no terminal
 
 
+@from_record("bothways.evaluation.comparison:CompareConfig", "out", "seeds", "size", "pairs", "code", shards="")
 def compare(
-    shards: Annotated[Path, typer.Argument(help="A folder that prepare made.", show_default=False)],
+    context: typer.Context,
     objectives: Annotated[
-        str, typer.Option(help='Expressions with ";" between them: "causal; mlm; causal -> mlm".', show_default=False)
-    ],
-    out: Annotated[Path, typer.Option(help="The comparison's folder; there already: go on.", show_default=False)],
-    budget: Annotated[str, typer.Option(help="Of every run: 5e13flops as counted, or seconds, 20min.")] = "5e12flops",
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each; one seed is one order of the text.")] = 3,
-    size: Annotated[str, typer.Option(help="tiny, mini, small, base, or LAYERSxWIDTH: 6x192.")] = "tiny",
-    rates: Annotated[
-        str, typer.Option(help="Factors on the default learning rate to try; a single one is not searched.")
-    ] = "0.5,1,2",
-    pairs: Annotated[
-        list[Path], typer.Option(help="Minimal pairs: records with good, bad, paradigm; may be repeated.")
-    ] = [],  # noqa: B006
+        str | None, typer.Option(help='Expressions with ";" between them: "causal; mlm; causal -> mlm".')
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Of every run: 5e13flops as counted, or seconds, 20min.  [default: 5e12flops]")
+    ] = None,
     probe: Probes = [],  # noqa: B006
     task: Tasks = [],  # noqa: B006
-    at_once: Annotated[int, typer.Option(min=1, help="Runs at the same time; on a CPU one a core is fastest.")] = 1,
-    settings: Annotated[
-        list[str],
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting: training.length=256; may be repeated."),
-    ] = [],  # noqa: B006
-    code: Code = [],  # noqa: B006
+    settings: Settings = [],  # noqa: B006
+    config: ConfigFile = None,
     json: Json = False,
+    **given: Any,
 ) -> None:
     """Train every objective on the same text with the same compute, and ask all models the same questions.
 
@@ -62,33 +53,23 @@ def compare(
     """
     display = CompareDisplay(quiet=json)
     display.say("loading torch")
-    from bothways.config import read, with_settings
     from bothways.evaluation.comparison import CompareConfig
     from bothways.evaluation.comparison import compare as run
     from bothways.training.config import read_budget
 
-    values = {
-        "shards": str(shards),
-        "out": str(out),
-        "objectives": _expressions(objectives),
-        "budget": read_budget(budget),
-        "seeds": seeds,
-        "size": size,
-        "code": [str(file) for file in code],
-        "search": {"factors": _factors(rates)},
-        "at_once": at_once,
-        "pairs": [str(file) for file in pairs],
-        "probes": _probes(probe),
-        "tasks": _tasks(task),
-    }
-    config = read(CompareConfig, with_settings(values, settings))
-    result = run(config, show=display.show, plan=display.plan, say=display.say)
+    given |= {"objectives": _expressions(objectives)} if objectives is not None else {}
+    given |= {"budget": read_budget(budget)} if budget else {}
+    given |= {"probes": _probes(probe)} if probe else {}
+    given |= {"tasks": _tasks(task)} if task else {}
+    example = 'compare SHARDS --objectives "causal; mlm" --out runs/cmp'
+    chosen = configured(CompareConfig, given, file=config, settings=settings, example=example)
+    result = run(chosen, show=display.show, plan=display.plan, say=display.say)
     if json:
         return print_json(result)
     from bothways.evaluation.comparison.table import tables
 
     draw(*tables(result), wrap=True)
-    say(f"\nreport  {out / 'comparison.html'}")
+    say(f"\nreport  {chosen.out / 'comparison.html'}")
     return None
 
 
@@ -99,18 +80,6 @@ def _expressions(text: str) -> list[str]:
     if not found:
         raise UsageError('--objectives expects expressions with ";" between them, as in "causal; mlm"; got none')
     return found
-
-
-def _factors(text: str) -> list[float]:
-    from bothways.errors import UsageError
-
-    try:
-        factors = [float(part) for part in text.split(",")]
-    except ValueError:
-        factors = []
-    if not factors or min(factors) <= 0 or len(set(factors)) < len(factors):
-        raise UsageError(f"--rates expects different factors above 0, as in 0.5,1,2; got {text!r}")
-    return factors
 
 
 def _probes(texts: list[str]) -> dict[str, list[str]]:

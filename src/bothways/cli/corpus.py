@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bothways.cli.options import ConfigFile, Settings, configured, from_record
 from bothways.cli.show import Json, load_torch, print_json, room_for, write_page
 from bothways.terminal import command, doing, draw, say
 
@@ -29,69 +30,37 @@ Pairs = Annotated[
         "en:english-fr:french=FILE names other fields; may be repeated."
     ),
 ]
-Balance = Annotated[
-    float | None,
-    typer.Option(help="Have languages stand by this power of their sizes: 0.7 as XLM does; the small ones gain."),
-]
-Extend = Annotated[int | None, typer.Option(min=1, help="Add so many tokens to --tokenizer, as this text has them.")]
 Shards = Annotated[Path, typer.Argument(help="A folder that prepare made.")]
 
 
+@from_record(
+    "bothways.corpus:PrepareOptions",
+    *("documents", "kind", "vocabulary", "tokenizer", "validation", "exclude", "skip_bad", "words"),
+    fields="--field",
+)
 def prepare(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="The folder to make.")],
     sources: Sources = [],  # noqa: B006
     pairs: Pairs = [],  # noqa: B006
-    balance: Balance = None,
-    documents: Annotated[
-        Literal["blocks", "files", "lines"],
-        typer.Option(help="What a document is in plain text: a block between blank lines, a file or a line."),
-    ] = "blocks",
-    fields: Annotated[list[str], typer.Option("--field", help="A field that holds text; may be repeated.")] = ["text"],  # noqa: B006
-    kind: Annotated[Literal["bpe", "wordpiece"], typer.Option(help="The tokenizer to train.")] = "bpe",
-    vocabulary: Annotated[int, typer.Option(help="How many tokens it may have.")] = 8192,
-    sample: Annotated[int, typer.Option(help="Bytes of text it is trained on at most.")] = 64 << 20,
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option(help="Take this one instead: tokenizer.json, vocab.txt, a run, a model's folder or hub name."),
-    ] = None,
-    extend: Extend = None,
-    validation: Annotated[float, typer.Option(help="Share of the documents held out, by a hash of their text.")] = 0.02,
-    exclude: Annotated[
-        list[Path], typer.Option(help="Evaluation items: documents that contain one are left out; may be repeated.")
-    ] = [],  # noqa: B006
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out and count what does not parse.")] = False,
-    words: Annotated[
-        Literal["spaces", "jieba"], typer.Option(help="Where words begin: by the shape of the text, or by jieba.")
-    ] = "spaces",
+    settings: Settings = [],  # noqa: B006
+    config: ConfigFile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another preparation.")] = False,
     json: Json = False,
+    **given: Any,
 ) -> None:
     """Turn text into shards: a tokenizer and two memory-mapped streams, to train on and to hold out.
 
     Exact duplicates are dropped, no document is in both streams, and the same text gives the same fingerprint.
     """
     _report("loading torch")
-    from bothways.config import read
     from bothways.corpus import PrepareOptions
     from bothways.corpus import prepare as make
 
-    given: dict[str, Any] = {
-        "documents": documents,
-        "fields": fields,
-        "kind": kind,
-        "vocabulary": vocabulary,
-        "sample": sample,
-        "tokenizer": _tokenizer(tokenizer, extend),
-        "extend": extend,
-        "validation": validation,
-        "exclude": exclude,
-        "skip_bad": skip_bad,
-        "words": words,
-        "balance": balance,
-    }
-    manifest = make(
-        sources, pairs=pairs, out=out, options=read(PrepareOptions, given), overwrite=overwrite, report=_report
-    )
+    example = "prepare my-text/ --out shards"
+    options = configured(PrepareOptions, given, file=config, settings=settings, example=example)
+    options = options.model_copy(update={"tokenizer": _tokenizer(options.tokenizer, options.extend)})
+    manifest = make(sources, pairs=pairs, out=out, options=options, overwrite=overwrite, report=_report)
     if json:
         return print_json({"fingerprint": manifest.fingerprint, **manifest.model_dump(mode="json")})
     _show_manifest(manifest)
@@ -104,7 +73,7 @@ def _tokenizer(given: Path | None, extend: int | None) -> Path | None:
     from bothways.errors import UsageError
 
     if given is None and extend is not None:
-        raise UsageError("--extend adds to a tokenizer: name it, --tokenizer MODEL")
+        raise UsageError("extend adds to a tokenizer: name it, --tokenizer MODEL")
     if given is None or given.exists():
         return given
     from bothways.model import local
@@ -130,7 +99,7 @@ def corpus_report(
     """Write a page about shards: sources, duplicates, lengths, padding, how text is cut into tokens."""
     load_torch()
     from bothways.corpus import Shards as Corpus
-    from bothways.reports.corpus import corpus_report as render
+    from bothways.corpus.page import corpus_report as render
 
     page, corpus = out or shards / "report.html", Corpus.open(shards)
     room_for(page)

@@ -52,7 +52,7 @@ def show_objective(
 
     use(code)
     if html is not None:
-        from bothways.reports.visibility import visibility_page
+        from bothways.objectives.page import visibility_page
 
         room_for(html)
         write_page(html, visibility_page(objective, text, seed=seed, progress=progress))

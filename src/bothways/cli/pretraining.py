@@ -13,49 +13,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bothways.cli.launch import launch
-from bothways.cli.objectives import Code
+from bothways.cli.options import ConfigFile, Settings, configured, from_record
 from bothways.cli.show import Json, print_json
 from bothways.terminal import command, doing, draw, say
 
 if TYPE_CHECKING:
     from bothways.training.pretraining import PretrainConfig
 
-BUDGET = "5min"
 
-
+@from_record(
+    "bothways.training.pretraining:PretrainConfig", "out", "objective", "size", "code", shards="", start="--from"
+)
 def pretrain(
-    shards: Annotated[Path | None, typer.Argument(help="A folder that prepare made.", show_default=False)] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder.  [required]", show_default=False)] = None,
-    objective: Annotated[
-        str | None, typer.Option(help='A name of `bothways objectives`, or "1/2 causal + 1/2 mlm".  [default: hybrid]')
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="tiny, mini, small, base, or LAYERSxWIDTH: 6x192.  [default: tiny]")
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option("--from", help="Go on from a run, a Hugging Face folder, or a name of its hub.")
-    ] = None,
-    replay: Annotated[
-        str | None,
-        typer.Option(metavar="SHARDS[=SHARE]", help="Mix in rows of other shards, one in ten if not said."),
-    ] = None,
+    context: typer.Context,
     budget: Annotated[
-        str | None, typer.Option(help=f"1000steps, 5e6tokens, 1e14flops, 300s, 40min or 2h.  [default: {BUDGET}]")
+        str | None, typer.Option(help="1000steps, 5e6tokens, 1e14flops, 300s, 40min or 2h.  [default: 5min]")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A YAML file of settings, such as a run's config.yaml.")] = None,
-    settings: Annotated[
-        list[str],
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting: training.seed=1; may be repeated."),
-    ] = [],  # noqa: B006
-    code: Code = [],  # noqa: B006
+    settings: Settings = [],  # noqa: B006
+    config: ConfigFile = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, exactly; a larger --budget prolongs it.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what it will cost: weights, memory, time.")
+        bool, typer.Option("--dry-run", help="Only show what it will cost: parameters, memory, time.")
     ] = False,
     processes: Annotated[int, typer.Option(min=1, help="On this machine; one a core is fastest on a CPU.")] = 1,
     json: Json = False,
+    **given: Any,
 ) -> None:
     """Train a model on shards and save it so that transformers loads it. Ctrl-C saves; --resume goes on.
 
@@ -68,8 +52,6 @@ def pretrain(
         say("loading torch")
     from bothways.training.pretraining import pretrain as train
 
-    given = {"shards": shards, "out": out, "objective": objective, "size": size, "code": [str(f) for f in code] or None}
-    given |= {"start": start, **_replay(replay)}
     chosen = _configuration(given, budget=budget, file=config, settings=settings, resume=resume)
     if dry_run:
         return _show_rehearsal(chosen, json=json)
@@ -93,41 +75,19 @@ def _leads() -> bool:
 def _configuration(
     given: dict[str, Any], *, budget: str | None, file: Path | None, settings: list[str], resume: bool
 ) -> PretrainConfig:
-    """What was said, the last word first: --set, options, the YAML file, the run to go on with, the defaults."""
-    from bothways.config import load_config, read, with_settings
+    """What was given; a run that goes on has its own settings below."""
     from bothways.errors import UsageError
     from bothways.training.config import read_budget
     from bothways.training.pretraining import PretrainConfig
     from bothways.training.run_folder import RunFolder
 
-    if resume and given["out"] is None:
+    if resume and "out" not in given:
         raise UsageError("--resume goes on with a run: say which with --out")
-    values = RunFolder(given["out"]).config(PretrainConfig).model_dump(mode="json") if resume else {}
-    values |= load_config(file) if file else {}
-    values |= {name: str(value) if isinstance(value, Path) else value for name, value in given.items() if value}
-    for name, hint in (("shards", "bothways pretrain SHARDS --out RUN"), ("out", "--out runs/first")):
-        if name not in values:
-            raise UsageError(f"expected {name}, got none. For example: {hint}")
-    if not isinstance(values.setdefault("training", {}), dict):
-        raise UsageError(f"configuration: training: expected keys and values, got {values['training']!r}")
-    if budget or "budget" not in values["training"]:
-        values["training"] = {**values["training"], "budget": read_budget(budget or BUDGET)}
-    return read(PretrainConfig, with_settings(values, settings))
-
-
-def _replay(text: str | None) -> dict[str, Any]:
-    """ "SHARDS=0.2", or without a share."""
-    from bothways.errors import UsageError
-
-    if text is None:
-        return {}
-    folder, equals, share = text.rpartition("=")
-    if not equals:
-        return {"replay": text}
-    try:
-        return {"replay": folder, "replay_share": float(share)}
-    except ValueError:
-        raise UsageError(f"--replay expects SHARDS or SHARDS=SHARE, as in shards/general=0.2; got {text!r}") from None
+    before = RunFolder(given["out"]).config(PretrainConfig).model_dump(mode="json") if resume else {}
+    amounts = read_budget(budget) if budget else {}
+    settings = [*(f"training.budget.{unit}={amount!r}" for unit, amount in amounts.items()), *settings]
+    example = "pretrain SHARDS --out runs/first"
+    return configured(PretrainConfig, given, file=file, settings=settings, example=example, before=before)
 
 
 def _show_rehearsal(chosen: PretrainConfig, *, json: bool) -> None:
@@ -144,7 +104,7 @@ def _show_rehearsal(chosen: PretrainConfig, *, json: bool) -> None:
     from bothways.terminal import compact
 
     table = Table.grid(padding=(0, 2))
-    table.add_row("weights", f"{compact(told.parameters)} ({compact(told.body_parameters)} in the blocks)")
+    table.add_row("parameters", f"{compact(told.parameters)} ({compact(told.body_parameters)} in the blocks)")
     table.add_row("run", f"{told.steps:,} steps, {compact(told.tokens)} tokens, {told.epochs:.3g} epochs")
     table.add_row(
         "time", f"about {timedelta(seconds=round(told.seconds))}, at {told.useful_share:.0%} of this machine's peak"

@@ -33,16 +33,6 @@ def load(run: Path, **options: Any) -> LanguageModel:
         return load(run, **options)
 
 
-def options_given(context: typer.Context) -> dict[str, str]:
-    """{parameter: how it stands on the command line}: {"skip_bad": "--skip-bad", "model": "MODEL"}."""
-    shown = {one.name: one.opts[0] for one in context.command.params}
-    return {
-        name: shown[name] if shown[name].startswith("-") else name.upper()
-        for name in context.params
-        if (source := context.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
-    }
-
-
 def room_for(page: Path | None) -> None:
     """Makes the folder of a page before the work begins, so that none of it is lost.
 

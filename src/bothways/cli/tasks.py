@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bothways.cli.show import Json, load_torch, options_given, print_json
+from bothways.cli.options import ConfigFile, Settings, configured, from_record, options_given
+from bothways.cli.show import Json, load_torch, print_json
 from bothways.terminal import Status, say
 
 if TYPE_CHECKING:
@@ -26,65 +27,46 @@ TOLD = ("examples", "best", "test", "tags", "majority", "warnings", "truncated",
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
 
 
+@from_record(
+    "bothways.training.finetuning:FinetuneConfig",
+    *("task", "train", "dev", "test", "out", "code", "skip_bad", "epochs"),
+    model="",
+)
 def finetune(
     context: typer.Context,
-    model: Annotated[
-        str | None, typer.Argument(help="A run, a Hugging Face folder, or a name of its hub.", show_default=False)
-    ] = None,
-    task: Annotated[
-        str, typer.Option(help="classify, regress, tag, intent, relate, answer, choose, embed, or one of --code.")
-    ] = "classify",
-    train: Annotated[Path | None, typer.Option(help="Records to learn from: jsonl, csv or tsv.")] = None,
-    dev: Annotated[Path | None, typer.Option(help="Records to choose an epoch by; left out, some of --train.")] = None,
-    test: Annotated[Path | None, typer.Option(help="Records to measure the chosen epoch on, once.")] = None,
-    out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/tuned"),
     column: Column = [],  # noqa: B006
-    code: Code = [],  # noqa: B006
-    skip_bad: SkipBad = False,
-    epochs: Annotated[int, typer.Option(min=1, help="Times that everything is read.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="Of the new head, the order and dropout.")] = 0,
     seeds: Annotated[
-        int, typer.Option(min=1, help="So many runs, from --seed on, and their mean; the same command goes on.")
+        int,
+        typer.Option(min=1, help="So many runs, from the setting seed on, and their mean; again: go on."),
     ] = 1,
-    settings: Annotated[
-        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Any setting: batch=16; may be repeated.")
-    ] = [],  # noqa: B006
+    settings: Settings = [],  # noqa: B006
+    config: ConfigFile = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
     json: Json = False,
+    **given: Any,
 ) -> None:
     """Teach a model to label, rate, tag or relate, to answer from a text, to choose one of several, or to embed."""
     (display := FinetuneDisplay(quiet=json)).say("loading torch")
-    from bothways.config import read, with_settings
-    from bothways.errors import UsageError
     from bothways.training.finetuning import FinetuneConfig, finetune_seeds
     from bothways.training.finetuning import finetune as run
     from bothways.training.run_folder import RunFolder
 
     if resume:
+        out = given.get("out", FinetuneConfig.model_fields["out"].default)
         _refuse_settings(context, out)
-        config = RunFolder(out).config(FinetuneConfig)
-    elif model is None or train is None:
-        raise UsageError("expected a model and --train FILE, as in: bothways finetune runs/mine --train train.jsonl")
+        chosen = RunFolder(out).config(FinetuneConfig)
     else:
-        values = {
-            "model": model,
-            "task": task,
-            **{k: v and str(v) for k, v in {"train": train, "dev": dev, "test": test, "out": out}.items()},
-            "columns": _columns(column),
-            "code": [str(file) for file in code],
-            "skip_bad": skip_bad,
-            "epochs": epochs,
-            "seed": seed,
-        }
-        config = read(FinetuneConfig, with_settings(values, settings))
+        given |= {"columns": _columns(column)} if column else {}
+        example = "finetune runs/mine --train train.jsonl"
+        chosen = configured(FinetuneConfig, given, file=config, settings=settings, example=example)
     if seeds > 1:
-        means = finetune_seeds(config, seeds, show=display.show, say=display.say)
-        return print_json(means) if json else _tell_means(means, config.out)
-    run(config, resume=resume, show=display.show, say=display.say)
-    manifest = RunFolder(config.out).manifest()
+        means = finetune_seeds(chosen, seeds, show=display.show, say=display.say)
+        return print_json(means) if json else _tell_means(means, chosen.out)
+    run(chosen, resume=resume, show=display.show, say=display.say)
+    manifest = RunFolder(chosen.out).manifest()
     if json:
         return print_json({key: manifest.get(key) for key in TOLD})
-    return _tell(manifest, config.out)
+    return _tell(manifest, chosen.out)
 
 
 def _refuse_settings(context: typer.Context, out: Path) -> None:

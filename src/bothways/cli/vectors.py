@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bothways.cli.corpus import Shards
+from bothways.cli.options import ConfigFile, Settings, configured, from_record
 from bothways.cli.show import Json, print_json
 from bothways.terminal import command, say
 
@@ -17,59 +18,33 @@ if TYPE_CHECKING:
     from bothways.word_vectors import CbowResult
 
 
+@from_record("bothways.word_vectors:CbowConfig", "dim", "window", "min_count", "epochs", "lowercase")
 def word_vectors(
+    context: typer.Context,
     shards: Shards,
     out: Annotated[Path, typer.Option(help="The file to write, in word2vec's text format.")],
-    dim: Annotated[int, typer.Option(min=1, help="Numbers in a vector.")] = 100,
-    window: Annotated[int, typer.Option(min=1, help="Words to either side at most.")] = 5,
-    min_count: Annotated[int, typer.Option(min=1, help="Rarer words are left out.")] = 5,
-    negative: Annotated[int, typer.Option(min=1, help="Negatives a word.")] = 5,
-    sample: Annotated[
-        float, typer.Option(min=0.0, help="Words with a larger share of the text are left out at random; 0 keeps all.")
-    ] = 1e-3,
-    epochs: Annotated[int, typer.Option(min=1, help="Readings of the text.")] = 5,
-    gradient: Annotated[
-        Literal["exact", "word2vec"],
-        typer.Option(help="Of the context's mean; word2vec and gensim do not divide it by the number of words."),
-    ] = "exact",
-    learning_rate: Annotated[
-        float | None, typer.Option(help="At the beginning.  [default: 0.15 exact, 0.025 word2vec]", show_default=False)
-    ] = None,
-    lowercase: Annotated[bool, typer.Option("--lowercase", help="The and the are one word.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    settings: Settings = [],  # noqa: B006
+    config: ConfigFile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     json: Json = False,
+    **given: Any,
 ) -> None:
     """Train a vector a word by CBOW (word2vec), without a Transformer, and save what gensim reads."""
     if not json:
         say("loading torch")
-    from bothways.config import read
     from bothways.training.display import Display
     from bothways.word_vectors import CbowConfig, train_cbow
     from bothways.word_vectors.store import refuse_existing
 
-    config = read(
-        CbowConfig,
-        {
-            "dim": dim,
-            "window": window,
-            "min_count": min_count,
-            "negative": negative,
-            "sample": sample,
-            "epochs": epochs,
-            "gradient": gradient,
-            "learning_rate": learning_rate,
-            "lowercase": lowercase,
-            "seed": seed,
-        },
-    )
+    example = "word-vectors SHARDS --out vectors.txt"
+    chosen = configured(CbowConfig, given, file=config, settings=settings, example=example)
     refuse_existing(out, overwrite=overwrite)
     if json:
-        trained = train_cbow(shards, config)
+        trained = train_cbow(shards, chosen)
     else:
         with Display(clock=time.monotonic) as show:
             show.say(f"reading the words of {shards}")
-            trained = train_cbow(shards, config, show=show)
+            trained = train_cbow(shards, chosen, show=show)
     trained.vectors.save(out, overwrite=overwrite)
     _show_trained(trained, out, json=json)
 

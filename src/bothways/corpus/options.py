@@ -9,34 +9,43 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class PrepareOptions(BaseModel):
-    """How documents become shards.
-
-    documents   what a document is in plain text: a block between blank lines, a file, or a line
-    fields      the fields that make a document in jsonl, csv, tsv and parquet, joined by a line end
-    kind        the tokenizer to train: byte-level BPE or WordPiece
-    vocabulary  how many tokens it may have
-    sample      bytes of text it is trained on at most
-    tokenizer   one to take instead: a tokenizer.json, a vocab.txt, or a folder with either
-    extend      tokens to add to that tokenizer, as the text here would have them
-    validation  share of the documents held out, chosen by a hash of their text
-    exclude     files of evaluation items; documents that contain one are left out
-    skip_bad    leave out and count what does not parse, instead of stopping
-    words       where words begin: by the shape of the text, or for Chinese by jieba
-    balance     languages stand with shares that go with this power of their sizes (XLM: 0.7); 1, or left out: as they
-                come
-    """
+    """How documents become shards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    documents: Literal["blocks", "files", "lines"] = "blocks"
-    fields: tuple[str, ...] = Field(default=("text",), min_length=1)
-    kind: Literal["bpe", "wordpiece"] = "bpe"
-    vocabulary: int = Field(default=8192, ge=512)
-    sample: int = Field(default=64 << 20, gt=0)
-    tokenizer: Path | None = None
-    extend: int | None = Field(default=None, ge=1)
-    validation: float = Field(default=0.02, gt=0, lt=1)
-    exclude: tuple[Path, ...] = ()
-    skip_bad: bool = False
-    words: Literal["spaces", "jieba"] = "spaces"
-    balance: float | None = Field(default=None, gt=0, le=1)
+    documents: Literal["blocks", "files", "lines"] = Field(
+        default="blocks", description="What a document is in plain text: a block between blank lines, a file or a line."
+    )
+    fields: tuple[str, ...] = Field(
+        default=("text",),
+        min_length=1,
+        description="A field that holds text in jsonl, csv, tsv and parquet; several are joined by a line end.",
+    )
+    kind: Literal["bpe", "wordpiece"] = Field(
+        default="bpe", description="The tokenizer to train: byte-level BPE or WordPiece."
+    )
+    vocabulary: int = Field(default=8192, ge=512, description="How many tokens it may have.")
+    sample: int = Field(default=64 << 20, gt=0, description="Bytes of text it is trained on at most.")
+    tokenizer: Path | None = Field(
+        default=None,
+        description="Take this one instead: tokenizer.json, vocab.txt, a run, a model's folder or hub name.",
+    )
+    extend: int | None = Field(
+        default=None, ge=1, description="Tokens to add to that tokenizer, as this text has them."
+    )
+    validation: float = Field(
+        default=0.02, gt=0, lt=1, description="Share of the documents held out, by a hash of their text."
+    )
+    exclude: tuple[Path, ...] = Field(
+        default=(), description="Evaluation items: documents that contain one are left out."
+    )
+    skip_bad: bool = Field(default=False, description="Leave out and count what does not parse, instead of stopping.")
+    words: Literal["spaces", "jieba"] = Field(
+        default="spaces", description="Where words begin: by the shape of the text, or for Chinese by jieba."
+    )
+    balance: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Power of their sizes by which languages stand (XLM: 0.7): small ones gain; left out: 1.",
+    )

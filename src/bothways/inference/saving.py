@@ -7,18 +7,8 @@ from typing import Literal
 
 from bothways.files import writing
 from bothways.inference.engine import Engine
-from bothways.model import architecture, save_faces
-
-_README = """\
----
-library_name: transformers
-tags: [bothways]
----
-
-# {name}
-
-{count:.1f} million weights, written by Bothways ({version}). It is a {kind} and needs no code of ours.
-"""
+from bothways.model import save_faces
+from bothways.model.huggingface.card import saved_card
 
 
 def save(engine: Engine, folder: str | Path) -> list[Path]:
@@ -30,10 +20,8 @@ def save(engine: Engine, folder: str | Path) -> list[Path]:
         ModelError: a shape or a kind of head that transformers has no class for.
         MachineError: it cannot be written.
     """
-    from bothways import __version__
-
     model, trained, tokenizer = engine.model, engine.trained, engine.tokenizer
-    count, alone = sum(weight.numel() for weight in model.parameters()), len(trained.folders) == 1
+    count, alone = sum(parameter.numel() for parameter in model.parameters()), len(trained.folders) == 1
 
     def save_tokenizer(place: Path, face: Literal["encoder", "decoder"]) -> None:
         tokenizer.save(
@@ -53,10 +41,5 @@ def save(engine: Engine, folder: str | Path) -> list[Path]:
             vocabulary=tokenizer.vocabulary,
             trained=trained,
             save_tokenizer=save_tokenizer,
-            card=lambda face: _README.format(
-                name=Path(folder).resolve().name,
-                count=count / 1e6,
-                version=__version__,
-                kind=architecture(model.config, face)[1],
-            ),
+            card=lambda face: saved_card(Path(folder).resolve().name, model.config, face, parameters=count),
         )

@@ -153,7 +153,7 @@ def as_text(picture: Picture) -> Iterator[str]:
     seen."""
     left, reads = columns(picture), picture.reads
     widths = {name: max(map(width_of, (name, *cells))) for name, cells in left.items()}
-    yield "  ".join((*(_pad(name, widths[name]) for name in left), "sees " + " ".join(reads), "says"))
+    yield "  ".join((*(_pad(name, widths[name]) for name in left), "sees " + " ".join(reads), "predicts"))
     for i, seen in enumerate(picture.sees):
         marks = [
             _pad(SEEN if see else UNSEEN, width_of(word), centre=True) for see, word in zip(seen, reads, strict=True)

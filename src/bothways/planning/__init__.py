@@ -2,6 +2,7 @@
 
 from bothways.planning.devices import DEVICES, Device, Fleet, device
 from bothways.planning.plan import AGAIN, Plan, plan
+from bothways.planning.request import PlanConfig, advise, estimate
 from bothways.planning.scale import Experts, Scale, best_parameters, best_tokens
 
 __all__ = [
@@ -11,9 +12,12 @@ __all__ = [
     "Experts",
     "Fleet",
     "Plan",
+    "PlanConfig",
     "Scale",
+    "advise",
     "best_parameters",
     "best_tokens",
     "device",
+    "estimate",
     "plan",
 ]

@@ -8,12 +8,15 @@ measured of TPUs (Google's Cloud TPU documentation).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from bothways.arguments import checked
 from bothways.errors import UsageError, unknown
 
 GIB = 2**30
+HERE = "here"
+EXPRESSION = re.compile(r"(?:(\d+)x)?([\w-]+)(?:@(\d+(?:\.\d+)?)%)?")
 USUAL = 0.4
 """The share of the peak that large runs reach: 0.20 (GPT-3) to 0.57 (LaMDA), see `published`."""
 
@@ -74,6 +77,25 @@ class Fleet:
             )
         if self.price is not None and not 0 <= self.price < math.inf:
             raise UsageError(f"a price is a number of 0 or more, got {self.price:g}")
+
+    @classmethod
+    def read(cls, text: str) -> Fleet:
+        """COUNTxCHIP@UTILISATION: "h100", "8xh100", "8xh100@40%".
+
+        Raises:
+            UsageError: it is none, or a chip that is not in the table.
+        """
+        found = EXPRESSION.fullmatch(text.strip().lower())
+        if found is None:
+            raise UsageError(f"hardware: expected here, or COUNTxCHIP@UTILISATION, as h100 or 8xh100@40%; got {text!r}")
+        count, chip, percent = found.groups()
+        if chip not in DEVICES:
+            raise unknown("hardware", chip, [HERE, *DEVICES])
+        return cls(DEVICES[chip], int(count or 1), USUAL if percent is None else float(percent) / 100)
+
+    def at(self, price: float | None) -> Fleet:
+        """The same, at a price of an hour of one device."""
+        return replace(self, price=price)
 
     @property
     def speed(self) -> float:

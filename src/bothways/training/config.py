@@ -1,4 +1,4 @@
-"""What a run is told: budget, batch, optimiser, schedule, precision."""
+"""Settings of a run: budget, batch, optimiser, schedule, precision."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Budget(Frozen):
     Seconds are turned into steps after a few warm-up steps and written down; the run is exact from there.
     """
 
-    steps: int | None = Field(default=None, ge=1)
-    tokens: float | None = Field(default=None, gt=0, description="tokens read, padding included")
-    flops: float | None = Field(default=None, gt=0, description="counted as forward + 2x backward")
-    seconds: float | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=None, ge=1, description="Steps.")
+    tokens: float | None = Field(default=None, gt=0, description="Tokens read, padding included.")
+    flops: float | None = Field(default=None, gt=0, description="Counted as forward + 2x backward.")
+    seconds: float | None = Field(default=None, gt=0, description="Of training.")
 
     @model_validator(mode="after")
     def _one(self) -> Budget:
@@ -53,49 +53,59 @@ def read_budget(text: str) -> dict[str, float]:
 
 
 class OptimiserConfig(Frozen):
-    """adamw      Loshchilov & Hutter 2019
+    """What changes the parameters.
+
+    adamw      Loshchilov & Hutter 2019
     bert-adam  the same without bias correction, as BERT and ELECTRA were trained
     lamb       You et al. 2020
     muon       Jordan et al. 2024 for the matrices of the blocks, AdamW for the rest
-
-    `learning_rate` belongs to the optimiser named; under Muon, embeddings and norms take `adam_learning_rate`.
     """
 
-    name: Literal["adamw", "bert-adam", "lamb", "muon"] = "muon"
-    learning_rate: float | None = Field(default=None, gt=0, description="left out: what trial found best for the size")
-    adam_learning_rate: float | None = Field(default=None, gt=0)
-    betas: tuple[float, float] = (0.9, 0.98)
-    epsilon: float = 1e-8
-    weight_decay: float = Field(default=0.1, ge=0)
-    clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    name: Literal["adamw", "bert-adam", "lamb", "muon"] = Field(
+        default="muon",
+        description="adamw, bert-adam, lamb, or muon for the matrices of the blocks and AdamW for the rest.",
+    )
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="Of the optimiser named; left out: what trial found best for the size."
+    )
+    adam_learning_rate: float | None = Field(default=None, gt=0, description="Under Muon, of embeddings and norms.")
+    betas: tuple[float, float] = Field(default=(0.9, 0.98), description="Of Adam's means.")
+    epsilon: float = Field(default=1e-08, description="Of Adam's division.")
+    weight_decay: float = Field(default=0.1, ge=0, description="Of matrices.")
+    clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
 
 
 class ScheduleConfig(Frozen):
-    """wsd: warm up, hold, decay to `floor` over the last `decay` of the budget. cosine, linear: decay all the way."""
+    """How the learning rate changes over a run."""
 
-    shape: Literal["wsd", "cosine", "linear"] = "wsd"
-    warmup_steps: int = Field(default=50, ge=0)
-    decay: float = Field(default=0.3, ge=0, le=1, description="share of the budget (wsd)")
-    floor: float = Field(default=0.0, ge=0, le=1, description="share of the learning rate left at the end")
+    shape: Literal["wsd", "cosine", "linear"] = Field(
+        default="wsd",
+        description="wsd: warm up, hold, decay to `floor` at the end of the budget; cosine, linear: decay all the way.",
+    )
+    warmup_steps: int = Field(default=50, ge=0, description="Steps up to the full rate.")
+    decay: float = Field(default=0.3, ge=0, le=1, description="Share of the budget (wsd).")
+    floor: float = Field(default=0.0, ge=0, le=1, description="Share of the learning rate left at the end.")
 
 
 class TrainingConfig(Frozen):
     """Everything about a run that is neither text, objective nor model."""
 
-    budget: Budget
-    length: int = Field(default=128, ge=8, description="tokens in a row")
+    budget: Budget = Field(default=Budget(seconds=300), description="How long to train.")
+    length: int = Field(default=128, ge=8, description="Tokens in a row.")
     step_tokens: int = Field(
-        default=8192, ge=8, description="tokens in a step, over all processes; larger by default for larger sizes"
+        default=8192, ge=8, description="Tokens in a step, over all processes; larger by default for larger sizes."
     )
-    micro_tokens: int = Field(default=4096, ge=8, description="tokens at once in one process")
-    optimiser: OptimiserConfig = OptimiserConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    sharded: bool = Field(default=False, description="FSDP2 instead of one flat all-reduce")
-    seed: int = 0
-    validate_every: float = Field(default=0.1, gt=0, le=1, description="share of the budget")
-    validation_rows: int = Field(default=256, ge=1)
-    save_every: int = Field(default=500, ge=1, description="steps")
+    micro_tokens: int = Field(default=4096, ge=8, description="Tokens at once in one process.")
+    optimiser: OptimiserConfig = Field(default=OptimiserConfig(), description="What changes the parameters.")
+    schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="Of the learning rate.")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        default="auto", description="Of the arithmetic; auto: bf16 where the processor has it."
+    )
+    sharded: bool = Field(default=False, description="FSDP2 instead of one flat all-reduce.")
+    seed: int = Field(default=0, description="Of everything random.")
+    validate_every: float = Field(default=0.1, gt=0, le=1, description="Share of the budget.")
+    validation_rows: int = Field(default=256, ge=1, description="Held-out rows.")
+    save_every: int = Field(default=500, ge=1, description="Steps.")
 
     @property
     def rows(self) -> int:

@@ -28,30 +28,28 @@ _LOWEST = 1e-4  # the learning rate at the end, as a share of that at the beginn
 
 
 class CbowConfig(Frozen):
-    """The defaults are word2vec's and gensim's, but for the gradient and its learning rate.
+    """The defaults are word2vec's and gensim's, but for the gradient and its learning rate."""
 
-    dim            numbers in a vector
-    window         words to either side at most; each window's reach is drawn from 1 to this
-    min_count      a word that occurs less often is left out
-    negative       negatives a word
-    sample         words with a larger share of the text than this are left out at random; 0 keeps all
-    epochs         readings of the text
-    gradient       exact: that of the mean; word2vec: not divided by the number of context words
-    learning_rate  at the beginning, falling in a line to nearly nothing; left out, what suits the gradient
-    lowercase      The and the are one word
-    seed           of everything random
-    """
-
-    dim: int = Field(default=100, ge=1)
-    window: int = Field(default=5, ge=1)
-    min_count: int = Field(default=5, ge=1)
-    negative: int = Field(default=5, ge=1)
-    sample: float = Field(default=1e-3, ge=0)
-    epochs: int = Field(default=5, ge=1)
-    gradient: Literal["exact", "word2vec"] = "exact"
-    learning_rate: float | None = Field(default=None, gt=0)
-    lowercase: bool = False
-    seed: int = Field(default=0, ge=0)
+    dim: int = Field(default=100, ge=1, description="Numbers in a vector.")
+    window: int = Field(
+        default=5, ge=1, description="Words to either side at most; each window's reach is drawn from 1 to this."
+    )
+    min_count: int = Field(default=5, ge=1, description="A word that occurs less often is left out.")
+    negative: int = Field(default=5, ge=1, description="Negatives a word.")
+    sample: float = Field(
+        default=0.001, ge=0, description="Words with a larger share of the text are left out at random; 0 keeps all."
+    )
+    epochs: int = Field(default=5, ge=1, description="Epochs of training.")
+    gradient: Literal["exact", "word2vec"] = Field(
+        default="exact", description="exact: that of the mean; word2vec: not divided by the number of context words."
+    )
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        description="At the beginning, falling in a line to nearly nothing; left out, 0.15 exact, 0.025 word2vec.",
+    )
+    lowercase: bool = Field(default=False, description="The and the are one word.")
+    seed: int = Field(default=0, ge=0, description="Of everything random.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ def _train(
             if read > before:
                 loss = float(model.loss(batch)) / len(batch.words)
                 if not math.isfinite(loss):
-                    raise DivergedError(f"the loss became {loss}: choose a --learning-rate below {first:g}")
+                    raise DivergedError(f"the loss became {loss}: choose less than --set learning_rate={first:g}")
                 yield {
                     "kind": "train",
                     "step": step,
@@ -141,7 +139,9 @@ def _train(
                     "learning_rate": rate,
                 }
         if not step:
-            raise UsageError(f"--sample {config.sample:g} leaves no word of the text: give a larger one, or 0 for all")
+            raise UsageError(
+                f"sample={config.sample:g} leaves no word of the text: give more, or --set sample=0 for all"
+            )
         if (reached := _mean_loss(model, batches, held_out, config)) is not None:
             yield {"kind": "validation", "step": step, "losses": {"cbow": reached}}
 

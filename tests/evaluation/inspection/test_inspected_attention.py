@@ -110,7 +110,7 @@ def test_a_square_has_axes_and_a_scale() -> None:
     weights = np.full((1, 1, 12, 12), 1 / 12, dtype=np.float32)
     page = render("x", [seen(["[CLS]", *"abcdefghij", "[SEP]"], weights)])
     (square,) = re.findall(r'<svg[^>]*class="head".*?</svg>', page)
-    assert "is looked at" in square and ">looks<" in square
+    assert "is attended to" in square and ">attends<" in square
     numbers = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" class="(middle|end)">(\d+)</text>', square)
     assert [number for _, _, side, number in numbers if side == "middle"] == ["5", "10"]
     assert [number for _, _, side, number in numbers if side == "end"] == ["5", "10"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
-from bothways.model import Abilities, Card
+from bothways.model import Abilities, Card, TaskHead
+from bothways.model.huggingface.card import finetuned_card, saved_card
 from tests.model.small import MODERN
 
 CARD = Card(
@@ -31,8 +35,7 @@ def but(trained: Abilities) -> Card:
     ("face", "task"), [("encoder", "fill-mask"), ("decoder", "text-generation"), ("body", "feature-extraction")]
 )
 def test_front_matter_is_what_the_hub_expects(face: str, task: str) -> None:
-    hub = pytest.importorskip("huggingface_hub")
-    data = hub.ModelCard(CARD(face)).data
+    data = ModelCard(CARD(face)).data
     assert data.library_name == "transformers" and data.pipeline_tag == task
     assert "bothways" in data.tags and "objective: hybrid" in data.tags
     assert data.language is None and data.license is None  # unknown, so left out
@@ -59,7 +62,7 @@ def test_what_it_learned_from_is_told() -> None:
     text = CARD("decoder")
     for line in ("- objective: hybrid: the next word", "- documents: 12,345", "Made by `bothways pretrain shards"):
         assert line in text
-    assert "1.2 million weights (3 layers of width 64, 97 tokens, texts of up to 64 tokens)" in text
+    assert "1.2 million parameters (3 layers of width 64, 97 tokens, texts of up to 64 tokens)" in text
 
 
 @pytest.mark.parametrize("face", ["encoder", "decoder", "body"])
@@ -83,9 +86,41 @@ def test_limits_name_what_was_not_taught() -> None:
 
 
 def test_a_card_says_when_the_mask_is_answered_one_place_before() -> None:
-    assert "one place before its mask" in but(Abilities("gpt-bert", ("decoder",), "before"))("decoder")
+    assert "one position before its mask" in but(Abilities("gpt-bert", ("decoder",), "before"))("decoder")
 
 
 def test_a_body_says_that_its_mask_must_be_brought() -> None:
     text = but(Abilities("reversed", (), None))("body")
     assert "objective reversed gives no face" in text and "A mask of one's own" in text
+
+
+NAME = "a'b [red] [/b] <b> {{ name }}"
+
+
+def front(text: str) -> dict[str, Any]:
+    assert f"\n# {NAME}\n" in text and "\n\n\n" not in text and text.endswith("\n")
+    found: dict[str, Any] = ModelCard(text).data.to_dict()
+    assert found["library_name"] == "transformers" and found["tags"][0] == "bothways"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("task", "head", "pipeline", "use"),
+    [
+        ("classify", "label", "text-classification", 'pipeline("text-classification"'),
+        ("answer", "span", "question-answering", "AutoModelForQuestionAnswering"),
+        ("relate", "markers", "text-classification", "model.relate("),
+        ("embed", "vector", "sentence-similarity", "SentenceTransformer"),
+    ],
+)
+def test_a_fine_tuned_model(task: str, head: str, pipeline: str, use: str) -> None:
+    answers = TaskHead(task, head, ("<b>", "good"), "one", "encoder")
+    text = finetuned_card(NAME, MODERN, answers, model=f"runs/{NAME}", dev={"accuracy": 0.5})
+    assert front(text)["pipeline_tag"] == pipeline and front(text)["tags"] == ["bothways", task]
+    assert f"runs/{NAME}, fine-tuned with Bothways to {task}. It predicts: <b>, good." in text
+    assert "| on the dev examples |  |\n| --- | --- |\n| accuracy | 0.5000 |" in text and use in text
+
+
+def test_a_model_that_was_written_back() -> None:
+    text = saved_card(NAME, MODERN, "encoder", parameters=1_500_000)
+    assert "pipeline_tag" not in front(text) and "1.5 million parameters, written by Bothways (" in text

@@ -1,4 +1,4 @@
-"""The page of a fine-tuning run, and the figures on it: intervals, calibration, what is taken for what."""
+"""The page of a fine-tuning run, and the figures on it: intervals, calibration, confusion matrix."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_other_tasks_have_a_page_too(task: str, body: Path, tmp_path: Path) -> N
     write(told.train, *(tagged() if task == "tag" else records))
     run = finetune(told.model_copy(update={"test": test}))
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert "Where it is wrong" in page and "What is taken for what" not in page
+    assert "Where it is wrong" in page and "Confusion matrix" not in page
     words = re.findall(r"<t[hd](?: scope=.col.)?>([^<]*)</t[hd]>|<dt>([^<]*)</dt>|<h3>([^<]*)</h3>", page)
     assert not any("_" in word for some in words for word in some)
     low, high = RunFolder(run).manifest()["test_intervals"][TASKS[task].metric]

@@ -146,7 +146,7 @@ def train_all(
         if folder.manifest()["status"] != "done":
             raise DivergedError(
                 f"{expression}, seed {seed} diverged: {folder.path}. Compare in another --out with smaller factors on "
-                "the learning rate, for example --rates 0.25,0.5,1"
+                "the learning rate, for example --set search.factors=[0.25,0.5,1]"
             )
         say(f"{run_label(expression, seed)}: done")
         return folder

@@ -1,4 +1,4 @@
-"""What a comparison is told, and the runs that follow from it."""
+"""The settings of a comparison, and the runs that follow from it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bothways.config import Frozen, read
 from bothways.errors import UsageError
@@ -17,54 +17,58 @@ from bothways.training.optimiser import rated
 from bothways.training.pretraining import PretrainConfig
 
 CONFIG = "config.yaml"
-SECONDS_ALONE = "runs at the same time take each other's seconds: count the budget in FLOPs, or leave out --at-once"
+SECONDS_ALONE = "runs at the same time take each other's seconds: count the budget in FLOPs, or leave out at_once"
 SEARCH_SEED = 1000  # of the trials: text in an order that no run that counts reads
 UNEQUAL = "a comparison is at equal compute: --budget 5e13flops, or in seconds, 600s. With equal {} the compute differs"
 
 
 class SearchConfig(Frozen):
-    """How each objective's learning rate is found: runs of a share of the budget, by the loss on held-out text.
+    """How each objective's learning rate is found: runs of a share of the budget, by the loss on held-out text."""
 
-    factors  of the size's default rate; while the best is the smallest or the largest, the next one is tried too
-    share    of the budget, for each trial
-    at_most  trials of an objective
-    """
+    factors: tuple[float, ...] = Field(
+        default=(0.5, 1.0, 2.0),
+        min_length=1,
+        description="Of the size's default; while the best is the smallest or the largest, the next one is tried too.",
+    )
+    share: float = Field(default=0.2, gt=0, le=1, description="Of the budget, for each trial.")
+    at_most: int = Field(default=4, ge=1, description="Trials of an objective.")
 
-    factors: tuple[float, ...] = Field(default=(0.5, 1.0, 2.0), min_length=1)
-    share: float = Field(default=0.2, gt=0, le=1)
-    at_most: int = Field(default=4, ge=1)
+    @field_validator("factors")
+    @classmethod
+    def _different(cls, factors: tuple[float, ...]) -> tuple[float, ...]:
+        if min(factors) <= 0 or len(set(factors)) < len(factors):
+            raise ValueError("expected different factors above 0, as in [0.5, 1, 2]")
+        return factors
 
 
 class CompareConfig(Frozen):
-    """What `bothways compare` is told.
+    """What `bothways compare` does."""
 
-    shards      a folder made by `bothways prepare`
-    out         the comparison's folder
-    objectives  expressions, each trained by itself: "mlm", "causal -> mlm"
-    budget      of every run: FLOPs as counted, or seconds
-    seeds       runs of each objective; runs of one seed read the same text in the same order
-    training    other settings of every run
-    pairs       files of minimal pairs
-    probes      labelled files, {name: (train, test)}
-    tasks       {name: what every finished body is fine-tuned to}
-    """
-
-    shards: Path
-    out: Path
-    objectives: tuple[str, ...] = Field(min_length=1)
-    budget: Budget
-    seeds: int = Field(default=3, ge=1, lt=SEARCH_SEED)
-    size: str = "tiny"
-    model: dict[str, Any] = {}
-    code: tuple[Path, ...] = ()
-    training: dict[str, Any] = {}
-    search: SearchConfig = SearchConfig()
-    at_once: int = Field(default=1, ge=1, description="runs at the same time")
-    pairs: tuple[Path, ...] = ()
-    pairs_each: int = Field(default=100, ge=1, description="pairs of a paradigm that are read at most")
-    probes: dict[str, tuple[Path, Path]] = {}
-    tasks: dict[str, TaskFiles] = {}
-    validation_rows: int = Field(default=1024, ge=1, description="held-out rows that the finished models are asked")
+    shards: Path = Field(description="A folder that prepare made.")
+    out: Path = Field(description="The comparison's folder; there already: go on.")
+    objectives: tuple[str, ...] = Field(
+        min_length=1, description='Expressions with ";" between them: "causal; mlm; causal -> mlm".'
+    )
+    budget: Budget = Field(default=Budget(flops=5e12), description="Of every run: FLOPs as counted, or seconds.")
+    seeds: int = Field(default=3, ge=1, lt=SEARCH_SEED, description="Runs of each; one seed is one order of the text.")
+    size: str = Field(default="tiny", description="tiny, mini, small, base, or LAYERSxWIDTH: 6x192.")
+    model: dict[str, Any] = Field(default={}, description="Fields of the model that differ from the size's.")
+    code: tuple[Path, ...] = Field(default=(), description="A Python file with objectives of your own.")
+    training: dict[str, Any] = Field(default={}, description="Other settings of every run: training.length=256.")
+    search: SearchConfig = Field(
+        default=SearchConfig(),
+        description="Of the learning rate: search.factors=[0.5, 1, 2] of the default, search.share, search.at_most.",
+    )
+    at_once: int = Field(default=1, ge=1, description="Runs at the same time; on a CPU one a core is fastest.")
+    pairs: tuple[Path, ...] = Field(default=(), description="Minimal pairs: records with good, bad, paradigm.")
+    pairs_each: int = Field(default=100, ge=1, description="Pairs of a paradigm that are read at most.")
+    probes: dict[str, tuple[Path, Path]] = Field(
+        default={}, description="{name: (train, test)}: labelled files for linear probes."
+    )
+    tasks: dict[str, TaskFiles] = Field(default={}, description="{name: what every finished model is fine-tuned to}.")
+    validation_rows: int = Field(
+        default=1024, ge=1, description="Held-out rows that the finished models are measured on."
+    )
 
     def check(self) -> None:
         """

@@ -1,20 +1,24 @@
 """The model card: README.md of a saved model, with the front matter that the Hugging Face hub reads.
 
 What to load it with, what it was taught and on what, how it does beside trivial baselines, and what it cannot do.
+card.md is the template of all cards: of pretrained models, of fine-tuned ones, and of those only written back.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import yaml
+from jinja2 import Environment, StrictUndefined
 
-from bothways.model.abilities import Abilities
+from bothways.model.abilities import Abilities, TaskHead
 from bothways.model.config import ModelConfig
 from bothways.model.huggingface.architectures import architecture
 
+TEMPLATE = Path(__file__).with_name("card.md")
 _TASKS = {
     "encoder": "fill-mask",
     "decoder": "text-generation",
@@ -28,16 +32,24 @@ _READS = {
     "detector": "from all sides",
     "decoder-body": "from left to right",
 }
+_HEADS = {
+    "label": "text-classification",
+    "tags": "token-classification",
+    "span": "question-answering",
+    "markers": "text-classification",
+    "entities": "text-classification",
+    "vector": "sentence-similarity",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a run knows about its model.
+    """What a pretraining run knows about its model.
 
     name        of the run
     trained     what the objective taught
     config      the model's shape
-    parameters  how many weights
+    parameters  how many
     about       the objective in a line, and where it comes from
     facts       {what: how much}, in order: documents, tokens, bytes, hash of the data; steps, tokens, time
     figures     {measure: {"this model": value, a baseline: value}}; a value that is not there is left open
@@ -55,128 +67,67 @@ class Card:
 
     def __call__(self, face: str) -> str:
         """The README.md of one face."""
-        parts = [
-            f"---\n{yaml.safe_dump(self._front_matter(face), sort_keys=False, allow_unicode=True)}---",
-            f"# {self.name}",
-            self._introduction(face),
-            f"## How to use it\n\n{self._use(face)}",
-            f"## What it learned from\n\n{self._learned()}",
-            *([f"## How well it does\n\n{self._table()}"] if self.figures else []),
-            "## What it cannot do\n\n" + "\n".join(f"- {limit}" for limit in self._limits(face)),
-        ]
-        return "\n\n".join(parts) + "\n"
-
-    def _front_matter(self, face: str) -> dict[str, Any]:
-        tags = ["bothways", *([f"objective: {self.trained.objective}"] if self.trained.objective else [])]
-        if face in ("encoder", "detector"):
-            tags += ["sentence-transformers", "feature-extraction"]
-        return {"library_name": "transformers", "pipeline_tag": _TASKS[face], "tags": tags}
-
-    def _introduction(self, face: str) -> str:
-        config, others = self.config, [name for name in self.trained.folders.values() if name != face]
-        reads = f", read {_READS[face]}" if face in _READS else ""
-        text = (
-            f"A language model of {self.parameters / 1e6:.1f} million weights ({config.layers} layers of width "
-            f"{config.width}, {config.vocabulary} tokens, texts of up to {config.length} tokens), pretrained from "
-            f"scratch with Bothways. This folder is its {face}{reads}."
-        )
-        if others:
-            text += f" The same weights, read {_READS[others[0]]}, are its {others[0]}, in the folder beside this one."
-        return text
-
-    def _use(self, face: str) -> str:
-        code = {"encoder": _ENCODER, "decoder": _DECODER, "detector": _DETECTOR}.get(face, _BODY)
         kind, name = architecture(self.config, face)
-        code = code.replace("DETECTOR", name)
-        needs = "transformers 5.18 or newer" if kind == "eurobert" else "transformers"
-        return f"{code}\nIt needs {needs} and no code of ours: `trust_remote_code` stays unset."
-
-    def _learned(self) -> str:
-        lines = [f"- objective: {self.trained.objective}: {self.about}"]
-        lines += [f"- {what}: {how_much}" for what, how_much in self.facts.items()]
-        return "\n".join(lines) + (f"\n\nMade by `{self.command}`." if self.command else "")
-
-    def _table(self) -> str:
-        columns = list(dict.fromkeys(name for values in self.figures.values() for name in values))
-        lines = [["on held-out text", *columns], ["---"] * (1 + len(columns))]
-        for measure, values in self.figures.items():
-            known = [values.get(name) for name in columns]
-            lines.append([measure, *("" if value is None else f"{value:.4g}" for value in known)])
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-    def _limits(self, face: str) -> list[str]:
-        limits = [
-            "It knows only what stood in the text above, and repeats what was wrong or hurtful there.",
-            "It is small and not tuned to follow instructions, to chat or to be safe; what it says need not be true.",
-            f"It reads at most {self.config.length} tokens at a time.",
-        ]
-        if face in ("encoder", "detector"):
-            limits.append("Its sentence vectors are plain means of its states, not tuned for similarity.")
-        if face == "decoder" and self.trained.hidden == "before":
-            limits.append(
-                "A hidden word is said one place before its mask (GPT-BERT), which no masked face of transformers "
-                "reads: fill words with `bothways fill`."
-            )
-        if face in ("body", "decoder-body"):
-            limits.append(
-                f"The objective {self.trained.objective} gives no face that transformers has: AutoModel loads the "
-                f"states, and they are those of the training only under the mask that it used ({self.trained.rule})."
-            )
-        else:
-            lacking = {"decoder": "continue a text: causal or hybrid is"} if "decoder" not in self.trained.faces else {}
-            if self.trained.hidden is None:
-                lacking["encoder"] = "fill in hidden words: mlm or hybrid is"
-            limits += [f"Its objective is not one that teaches to {what}." for what in lacking.values()]
-        return limits
+        tags = [f"objective: {self.trained.objective}"] if self.trained.objective else []
+        tags += ["sentence-transformers", "feature-extraction"] if face in ("encoder", "detector") else []
+        names = list(dict.fromkeys(name for values in self.figures.values() for name in values))
+        rows = [[measure, *map(_figure, map(values.get, names))] for measure, values in self.figures.items()]
+        other = next((other for other in self.trained.folders.values() if other != face), "")
+        return _render(
+            self.name,
+            _TASKS[face],
+            tags,
+            pretrained=self,
+            config=self.config,
+            trained=self.trained,
+            face=face,
+            direction=_READS.get(face),
+            other=other,
+            other_direction=_READS.get(other),
+            use="detect" if face == "detector" else _TASKS[face],
+            kind=name,
+            modern=kind == "eurobert",
+            columns=["on held-out text", *names] if rows else [],
+            rows=rows,
+        )
 
 
-_ENCODER = """\
-```python
-from transformers import pipeline
+def finetuned_card(name: str, config: ModelConfig, head: TaskHead, *, model: str, dev: Mapping[str, float]) -> str:
+    """README.md of a fine-tuned model; `model` is what it was made from, `dev` the scores it was chosen by."""
+    pipeline = _HEADS[head.head]
+    use = "relate" if head.head in ("markers", "entities") else "entities" if head.characters else pipeline
+    return _render(
+        name,
+        pipeline,
+        [head.task],
+        finetuned={"model": model, "task": head.task},
+        head=head,
+        use=use,
+        kind=architecture(config, head.face)[1],
+        columns=["on the dev examples", ""],
+        rows=[[metric, f"{value:.4f}"] for metric, value in dev.items()],
+    )
 
-fill = pipeline("fill-mask", model="path/to/this/folder")
-fill("The capital of France is [MASK].")
-```
 
-Sentence vectors:
+def saved_card(name: str, config: ModelConfig, face: str, *, parameters: int) -> str:
+    """README.md of a model that was loaded and written back."""
+    from bothways import __version__
 
-```python
-from sentence_transformers import SentenceTransformer
+    return _render(name, None, [], kind=architecture(config, face)[1], parameters=parameters, version=__version__)
 
-vectors = SentenceTransformer("path/to/this/folder").encode(["One sentence.", "Another."])
-```
-"""
 
-_DETECTOR = """\
-The chance that each token does not belong where it stands:
+def _render(name: str, pipeline: str | None, tags: list[str], **parts: Any) -> str:
+    from huggingface_hub import ModelCardData
 
-```python
-from transformers import AutoTokenizer, DETECTOR
+    front = ModelCardData(library_name="transformers", pipeline_tag=pipeline, tags=["bothways", *tags]).to_yaml()
+    absent = dict.fromkeys(("pretrained", "finetuned", "use", "columns"))
+    template = _MARKDOWN.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    text = template.render({**absent, **parts}, name=name, front=front.rstrip())
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
-tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
-model = DETECTOR.from_pretrained("path/to/this/folder")
-logits = model(**tokenizer("The chef ate the meal.", return_tensors="pt")).logits
-replaced = logits.softmax(-1)[..., 1] if logits.ndim == 3 else logits.sigmoid()
-```
-"""
 
-_DECODER = """\
-```python
-from transformers import pipeline
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
-write = pipeline("text-generation", model="path/to/this/folder")
-write("Once upon a time", max_new_tokens=40)
-```
-"""
 
-_BODY = """\
-```python
-from transformers import AutoModel, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
-model = AutoModel.from_pretrained("path/to/this/folder")
-states = model(**tokenizer("Some text.", return_tensors="pt")).last_hidden_state
-```
-
-A mask of one's own is given as `attention_mask`, boolean, of shape [rows, 1, length, length], True = may see.
-"""
+_MARKDOWN = Environment(undefined=StrictUndefined, keep_trailing_newline=True)

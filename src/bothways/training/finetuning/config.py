@@ -1,4 +1,4 @@
-"""What `bothways finetune` is told."""
+"""The settings of `bothways finetune`."""
 
 from __future__ import annotations
 
@@ -11,51 +11,56 @@ from bothways.config import Frozen
 
 
 class FinetuneConfig(Frozen):
-    """What `bothways finetune` is told.
+    """What `bothways finetune` does."""
 
-    model    a run, a Hugging Face folder, or a name of its hub
-    task     classify, regress, tag, intent, relate, answer, choose, embed, or one of one's own
-    train    records: jsonl, csv or tsv
-    dev      the same, to choose the best epoch by; left out, a share of `train` is held out by a hash of its texts
-    test     the same, evaluated once, at the end
-    out      the run's folder
-    columns  {role: column} where the names of the columns do not tell
-    reads    the face to go on from; left out, the encoder where there is one
-    head     of relate: markers, or entities as in R-BERT
-    code     Python files with tasks of one's own
-    """
-
-    model: str
-    task: str
-    train: Path
-    out: Path
-    dev: Path | None = None
-    test: Path | None = None
-    columns: dict[str, str] = {}
-    skip_bad: bool = False
-    reads: Literal["encoder", "decoder"] | None = None
-    head: str | None = None
-    code: tuple[Path, ...] = ()
-    epochs: int = Field(default=3, ge=1)
-    batch: int = Field(default=32, ge=1, description="examples in a step")
-    learning_rate: float | None = Field(default=None, gt=0, description="left out: 0.04 / width")
-    layer_decay: float = Field(default=1.0, gt=0, le=1, description="of the learning rate, for each layer further down")
-    warmup: float = Field(default=0.1, ge=0, le=1, description="share of the steps")
-    weight_decay: float = Field(default=0.01, ge=0)
-    dropout: float | None = Field(default=None, ge=0, lt=1, description="left out: the model's own")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    class_weights: Literal["equal", "balanced"] = "equal"
+    model: str = Field(description="A run, a Hugging Face folder, or a name of its hub.")
+    task: str = Field(
+        default="classify",
+        description="classify, regress, tag, intent, relate, answer, choose, embed, or of --code.",
+    )
+    train: Path = Field(description="Records to learn from: jsonl, csv or tsv.")
+    out: Path = Field(default=Path("runs/tuned"), description="The run's folder.")
+    dev: Path | None = Field(
+        default=None,
+        description="Records to choose the best epoch by; left out, some of --train by a hash of their texts.",
+    )
+    test: Path | None = Field(default=None, description="Records to measure the chosen epoch on, once.")
+    columns: dict[str, str] = Field(
+        default={}, description="{role: column} where the names of the columns do not tell."
+    )
+    skip_bad: bool = Field(default=False, description="Leave out, count and list records that are wrong.")
+    reads: Literal["encoder", "decoder"] | None = Field(
+        default=None, description="The face to go on from; left out, the encoder where there is one."
+    )
+    head: str | None = Field(default=None, description="Of relate: markers, or entities as in R-BERT.")
+    code: tuple[Path, ...] = Field(default=(), description="A Python file with tasks of your own.")
+    epochs: int = Field(default=3, ge=1, description="Epochs of training.")
+    batch: int = Field(default=32, ge=1, description="Examples in a step.")
+    learning_rate: float | None = Field(default=None, gt=0, description="Left out: 0.04 / width.")
+    layer_decay: float = Field(
+        default=1.0, gt=0, le=1, description="Of the learning rate, for each layer further down."
+    )
+    warmup: float = Field(default=0.1, ge=0, le=1, description="Share of the steps.")
+    weight_decay: float = Field(default=0.01, ge=0, description="Of AdamW.")
+    dropout: float | None = Field(default=None, ge=0, lt=1, description="Left out: the model's own.")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of the target spread over all labels.")
+    class_weights: Literal["equal", "balanced"] = Field(
+        default="equal", description="Of labels in the loss; balanced: a rare label counts more."
+    )
     thresholds: Literal["half", "tuned"] = Field(
-        default="half", description="from which chance on a label is given; tuned: what is best on the dev examples"
+        default="half",
+        description="From which probability on a label is given; tuned: what is best on the dev examples.",
     )
-    patience: int | None = Field(default=None, ge=1, description="epochs without a better score before it stops")
-    length: int | None = Field(default=None, ge=8, description="tokens of a text; left out: as the model, at most 512")
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    patience: int | None = Field(default=None, ge=1, description="Epochs without a better score before it stops.")
+    length: int | None = Field(default=None, ge=8, description="Tokens of a text; left out: as the model, at most 512.")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        default="auto", description="Of the arithmetic; auto: bf16 where the processor has it."
+    )
     label_names: tuple[str, ...] = Field(
-        default=(), description="of labels that are numbers in the files, from 0: [O, B-PER, I-PER]"
+        default=(), description="Of labels that are numbers in the files, from 0: [O, B-PER, I-PER]."
     )
-    dev_share: float = Field(default=0.1, gt=0, lt=1, description="held out of train where no dev is given")
-    seed: int = 0
+    dev_share: float = Field(default=0.1, gt=0, lt=1, description="Held out of --train where no --dev is given.")
+    seed: int = Field(default=0, description="Of the new head, the order and dropout.")
 
 
 def rate_for(config: FinetuneConfig, width: int) -> float:

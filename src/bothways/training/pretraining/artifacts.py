@@ -18,11 +18,11 @@ from bothways.corpus.ngrams import baselines
 from bothways.inference import load
 from bothways.model import Abilities, ModelConfig, save_faces
 from bothways.model.huggingface.card import Card
-from bothways.reports import write_report
 from bothways.terminal import command
 from bothways.training.config import TrainingConfig
 from bothways.training.evaluate import bits_per_byte
 from bothways.training.pretraining.batches import validation_rows
+from bothways.training.pretraining.page import write_report
 from bothways.training.pretraining.setup import PretrainRun, networks_of
 from bothways.training.pretraining.showcase import samples
 

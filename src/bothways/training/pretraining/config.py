@@ -1,4 +1,4 @@
-"""What `bothways pretrain` is told."""
+"""The settings of `bothways pretrain`."""
 
 from __future__ import annotations
 
@@ -24,35 +24,32 @@ def step_tokens_for(size: str) -> int:
 
 
 class PretrainConfig(Frozen):
-    """What `bothways pretrain` is told.
+    """What `bothways pretrain` does."""
 
-    shards     a folder made by `bothways prepare`
-    out        the run's folder
-    objective  an expression: "hybrid", "1/2 causal + 1/2 mlm(rate=0.3)"
-    size       tiny, mini, small, base, or LAYERSxWIDTH: 6x192; not asked where `start` is
-    model      fields of ModelConfig that differ from the size's
-    code       Python files with objectives of one's own
-    start      a model to go on from: a run, a Hugging Face folder, or a name of its hub
-    replay     other shards of the same tokenizer, of which rows are mixed in
-    replay_share  of the rows
-    """
-
-    shards: Path
-    out: Path
-    objective: str = "hybrid"
-    size: str = "tiny"
-    model: dict[str, Any] = {}
-    code: tuple[Path, ...] = ()
-    start: str | None = None
-    replay: Path | None = None
-    replay_share: float = Field(default=0.1, gt=0, lt=1)
-    training: TrainingConfig
+    shards: Path = Field(description="A folder that prepare made.")
+    out: Path = Field(description="The run's folder.")
+    objective: str = Field(
+        default="hybrid", description='A name of `bothways objectives`, or "1/2 causal + 1/2 mlm(rate=0.3)".'
+    )
+    size: str = Field(
+        default="tiny", description="tiny, mini, small, base, or LAYERSxWIDTH: 6x192; the model's own with --from."
+    )
+    model: dict[str, Any] = Field(default={}, description="Fields of the model that differ from the size's.")
+    code: tuple[Path, ...] = Field(default=(), description="A Python file with objectives of your own.")
+    start: str | None = Field(
+        default=None, description="Go on from a run, a Hugging Face folder, or a name of its hub."
+    )
+    replay: Path | None = Field(
+        default=None, description="Other shards of the same tokenizer, of which rows are mixed in."
+    )
+    replay_share: float = Field(default=0.1, gt=0, lt=1, description="Of the rows.")
+    training: TrainingConfig = Field(default=TrainingConfig(), description="Everything else.")
 
     @model_validator(mode="before")
     @classmethod
     def _fill_step_tokens(cls, values: Any) -> Any:
-        """A step as large as the size wants, unless it is said."""
-        training = values.get("training") if isinstance(values, dict) else None
+        """A step as large as the size wants, unless it is given."""
+        training = values.get("training", {}) if isinstance(values, dict) else None
         if not isinstance(training, dict):
             return values
         return {**values, "training": {"step_tokens": step_tokens_for(str(values.get("size", "tiny"))), **training}}

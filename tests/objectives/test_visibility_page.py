@@ -7,8 +7,8 @@ import re
 import pytest
 
 from bothways.errors import UsageError
+from bothways.objectives.page import kind_of, matrix, visibility_page
 from bothways.objectives.show import pictures
-from bothways.reports.visibility import kind_of, matrix, visibility_page
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,12 @@ def test_the_cells_are_the_mask(expression: str) -> None:
 def test_left_to_right_never_sees_what_comes_after() -> None:
     (picture,) = pictures("causal", ["a b c d"])
     assert {kind_of(picture, i, j) for i in range(6) for j in range(6)} == {"", "before", "itself"}
-    assert ">b</text>" in matrix(picture) and "<title>a sees [CLS] a, says b</title>" in matrix(picture)
+    assert ">b</text>" in matrix(picture) and "<title>a sees [CLS] a, predicts b</title>" in matrix(picture)
 
 
 def test_a_page_stands_alone_and_escapes_words() -> None:
     page = visibility_page("mlm", ["a <b> & c d e"])
     assert "&lt;b&gt;" in page and "<b>" not in page.partition("<svg")[2]
-    assert not re.findall(r'(?:src|href)="(?!data:)', page) and "default-src &#x27;none&#x27;" in page
+    assert not re.findall(r'(?:src|href)="(?!data:)', page) and "default-src 'none'" in page
     with pytest.raises(UsageError, match="one word or more"):
         visibility_page("mlm", [""])

@@ -13,8 +13,6 @@ from itertools import accumulate
 from statistics import median
 from typing import Any, Literal
 
-from bothways.reports.html import Markup, join, tag
-from bothways.reports.record import number
 from bothways.terminal import compact
 
 WIDTH, HEIGHT = 480, 270
@@ -23,6 +21,20 @@ NAMES_GAP, NAMES_LETTER = 15, 7.6  # between names of levels; of a letter, as la
 MOST_POINTS, MOST_DOTS = 240, 40
 
 Style = Literal["held-out", "training", "noise"]
+
+
+def part(line: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """The object under these keys of a JSON object; empty when there is none."""
+    for key in keys:
+        found = line.get(key)
+        line = found if isinstance(found, dict) else {}
+    return line
+
+
+def number(line: dict[str, Any], *keys: str) -> float | None:
+    """The finite number under these keys of a JSON object; None when there is none."""
+    value = part(line, *keys[:-1]).get(keys[-1])
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +46,7 @@ class Axis:
     words: str
 
     def unit(self, furthest: float) -> tuple[float, str]:
-        """What 1 on the axis is worth, and the words under it; time is told in the unit that suits it."""
+        """What 1 on the axis is worth, and the words under it; time in the unit that suits it."""
         if self.key != "seconds":
             return 1.0, self.words
         units = ((3 * 3600.0, 3600.0, "hours"), (180.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
@@ -100,7 +112,7 @@ class Chart:
     percent     values are shares of 1, and the axis begins at 0
     from_zero   the axis begins at 0
     whole       the beginning is no steep one: all of it is shown
-    typical     the legend tells the median, not what a curve ends at
+    typical     the legend shows the median, not what a curve ends at
     """
 
     title: str
@@ -112,8 +124,13 @@ class Chart:
     whole: bool = False
     typical: bool = False
 
-    def told(self, curve: Curve) -> str:
-        """What the legend says of a curve that has points."""
+    @property
+    def points(self) -> bool:
+        """Whether there is anything to draw."""
+        return any(curve.points for curve in self.curves)
+
+    def summary(self, curve: Curve) -> str:
+        """What the legend shows of a curve that has points."""
         typical = curve.median if self.typical else None
         return self.value(curve.points[-1][1]) if typical is None else f"{self.value(typical)} (median)"
 
@@ -132,6 +149,10 @@ class Chart:
         below = low - room if low < 0 else max(low - room, 0.0)
         return (0.0 if self.percent or self.from_zero else below), high + room
 
+    def columns(self, axes: Sequence[Axis]) -> Sequence[str]:
+        """The names of what `numbers` lists."""
+        return ("curve", *(axis.key for axis in axes), "value")
+
     def numbers(self, axes: Sequence[Axis]) -> Iterator[Sequence[str | float]]:
         """What is drawn: the curve, its place on every axis, its value; of a level the place is empty."""
         for curve in self.curves:
@@ -141,52 +162,40 @@ class Chart:
         for name, value in self.levels:
             yield name, *("" for _ in axes), value
 
-    def draw(self, axis: Axis, name: str) -> Markup:
-        """The picture over one axis, as an svg element; empty when nothing can be counted so. `name` is its own."""
+    def frame(self, axis: Axis) -> CurveFrame | None:
+        """The picture over one axis; None when nothing can be counted so."""
         drawn = [(curve, points) for curve in self.curves if (points := curve.on(axis))]
         if not drawn:
-            return Markup()
+            return None
         longest = max((len(name) for name, _ in self.levels), default=0)
         beside = round(NAMES_LETTER * longest) + 8 if self.levels else RIGHT
-        frame = _CurveFrame(max(at for _, points in drawn for at, _ in points) or 1.0, *self.bounds(), beside)
-        worth, words = axis.unit(frame.right)
-        clip = tag(
-            "clipPath", tag("rect", x=LEFT - 3, y=TOP - 3, width=frame.width + 6, height=frame.height + 6), id=name
-        )
-        return tag(
-            "svg",
-            tag("defs", clip),
-            *frame.rows(self.percent),
-            *frame.columns(worth, words),
-            *frame.levels(self.levels),
-            tag("g", *(frame.curve(*pair) for pair in reversed(drawn)), clip_path=f"url(#{name})"),
-            viewBox=f"0 0 {WIDTH} {HEIGHT}",
-            role="img",
-            aria_label=f"{self.title}, over {words}",
-            class_=f"on-{axis.key}",
-            data_frame=f"{LEFT} {TOP} {frame.width} {frame.height}",
-            data_range=f"{frame.right / worth:.8g} {frame.low:.8g} {frame.high:.8g}",
-            data_words=words,
-            data_percent=self.percent,
-        )
+        furthest = max(at for _, points in drawn for at, _ in points) or 1.0
+        return CurveFrame(axis, drawn, furthest, *self.bounds(), beside)
 
 
 @dataclass(frozen=True, slots=True)
-class _CurveFrame:
+class CurveFrame:
     """The drawing area of a picture: 0..right across, low..high upwards, and room `beside` it for names of levels."""
 
+    axis: Axis
+    drawn: Sequence[tuple[Curve, Sequence[tuple[float, float]]]]
     right: float
     low: float
     high: float
     beside: int
+    left: int = LEFT
+    top: int = TOP
+    height: int = HEIGHT - TOP - BOTTOM
+    box: str = f"0 0 {WIDTH} {HEIGHT}"
+
+    @property
+    def unit(self) -> tuple[float, str]:
+        """What 1 on the axis is worth, and the words under it."""
+        return self.axis.unit(self.right)
 
     @property
     def width(self) -> int:
         return WIDTH - LEFT - self.beside
-
-    @property
-    def height(self) -> int:
-        return HEIGHT - TOP - BOTTOM
 
     def x(self, at: float) -> float:
         return LEFT + self.width * at / self.right
@@ -194,50 +203,33 @@ class _CurveFrame:
     def y(self, value: float) -> float:
         return TOP + self.height * (self.high - value) / (self.high - self.low)
 
-    def rows(self, percent: bool) -> Iterator[Markup]:
-        """Horizontal grid lines with their values."""
+    def rows(self, percent: bool) -> Iterator[tuple[float, str]]:
+        """(height, value) of the horizontal grid lines."""
         values = ticks(self.low, self.high, 6)
         texts = [f"{100 * value:.3g}%" if percent else _short(value) for value in values]
         if len(set(texts)) < len(texts):  # a loss that hardly moves
             texts = [f"{100 * value:.6g}%" if percent else f"{value:.6g}" for value in values]
-        for value, text in zip(values, texts, strict=True):
-            y = self.y(value)
-            yield tag("line", x1=LEFT, x2=LEFT + self.width, y1=y, y2=y, class_="grid")
-            yield tag("text", text, x=LEFT - 7, y=y + 4, class_="end")
+        return ((self.y(value), text) for value, text in zip(values, texts, strict=True))
 
-    def columns(self, worth: float, words: str) -> Iterator[Markup]:
-        """Marks along the bottom with their values, and what they count."""
-        bottom = TOP + self.height
-        for value in ticks(0.0, self.right / worth, 5):
-            if worth == 1 and value != round(value):  # nothing that is counted has halves
-                continue
-            x = self.x(value * worth)
-            yield tag("line", x1=x, x2=x, y1=bottom, y2=bottom + 4, class_="mark")
-            yield tag("text", compact(value), x=x, y=bottom + 18, class_="middle")
-        yield tag("line", x1=LEFT, x2=LEFT + self.width, y1=bottom, y2=bottom, class_="mark")
-        yield tag("text", words, x=LEFT + self.width / 2, y=bottom + 36, class_="middle words")
+    def columns(self) -> Iterator[tuple[float, str]]:
+        """(place, value) of the marks along the bottom; nothing that is counted has halves."""
+        worth, _ = self.unit
+        values = ticks(0.0, self.right / worth, 5)
+        return ((self.x(value * worth), compact(value)) for value in values if worth != 1 or value == round(value))
 
-    def levels(self, levels: Sequence[tuple[str, float]]) -> Iterator[Markup]:
-        """Dashed lines, with their names beside them, moved apart where they would meet."""
+    def levels(self, levels: Sequence[tuple[str, float]]) -> Iterator[tuple[float, float, str]]:
+        """(height, height of the name, name) of dashed lines, the names moved apart where they would meet."""
         last = float(TOP - NAMES_GAP)
         for name, value in sorted(levels, key=lambda level: -level[1]):
-            y = self.y(value)
-            last = max(y, last + NAMES_GAP)
-            yield tag("line", x1=LEFT, x2=LEFT + self.width, y1=y, y2=y, class_="level")
-            yield tag("text", name, x=LEFT + self.width + 6, y=last + 4, class_="level-name")
+            last = max(self.y(value), last + NAMES_GAP)
+            yield self.y(value), last, name
 
-    def curve(self, curve: Curve, points: Sequence[tuple[float, float]]) -> Markup:
-        """A curve; held-out figures are few enough to show where each was taken."""
-        placed = [(self.x(at), self.y(value)) for at, value in points]
-        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in placed)
-        named = curve.name if curve.style != "noise" else None
-        line = tag("path", d=path, class_=f"{curve.style} colour-{curve.colour}", data_name=named)
-        if len(placed) > (MOST_DOTS if curve.style == "held-out" else 1):
-            return line
-        dots = (
-            tag("circle", cx=round(x, 1), cy=round(y, 1), r=2.6, class_=f"colour-{curve.colour}") for x, y in placed
-        )
-        return join(line, *dots)
+    def lines(self) -> Iterator[tuple[Curve, str, Sequence[tuple[float, float]]]]:
+        """(curve, its path, its dots), the first above the others; few held-out figures show where each was taken."""
+        for curve, points in reversed(self.drawn):
+            placed = [(round(self.x(at), 1), round(self.y(value), 1)) for at, value in points]
+            few = len(placed) <= (MOST_DOTS if curve.style == "held-out" else 1)
+            yield curve, "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in placed), placed if few else ()
 
 
 def _short(value: float) -> str:

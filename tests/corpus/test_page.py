@@ -11,7 +11,7 @@ import pytest
 import bothways
 from bothways.corpus import PrepareOptions, Shards
 from bothways.corpus.counts import Counts, by_length, count, summary
-from bothways.reports.corpus import corpus_report
+from bothways.corpus.page import corpus_report
 
 
 @pytest.fixture(scope="module")

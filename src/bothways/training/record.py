@@ -1,9 +1,8 @@
-"""What a run folder tells about its run; whatever is not there yet, or is broken, is left out and counted."""
+"""What a run wrote into its folder, for a page; whatever is not there yet, or is broken, is left out and counted."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 
 from bothways.corpus.ngrams import NAMES
 from bothways.errors import UsageError
+from bothways.html.curves import number, part
 
-VERDICTS = frozenset({"discriminator", "rtd", "sentences"})
-"""Losses of objectives that judge and say no tokens, and so cannot be held against models that count these."""
+WITHOUT_TOKENS = frozenset({"discriminator", "rtd", "sentences"})
+"""Losses that predict no tokens, and so have no n-gram baselines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +78,10 @@ class Record:
         return self.final("bits_per_byte", objective) is not None
 
     def counted(self, objective: str) -> tuple[str, ...]:
-        """The n-grams that say what this loss asks for."""
-        if objective in VERDICTS:
+        """The n-gram models that predict what this loss does."""
+        if objective in WITHOUT_TOKENS:
             return ()
         return tuple(NAMES) if self.reads_one_way(objective) else tuple(NAMES[:1])
-
-
-def part(line: dict[str, Any], *keys: str) -> dict[str, Any]:
-    """The object under these keys; empty when there is none."""
-    for key in keys:
-        found = line.get(key)
-        line = found if isinstance(found, dict) else {}
-    return line
-
-
-def number(line: dict[str, Any], *keys: str) -> float | None:
-    """The finite number under these keys; None when there is none."""
-    value = part(line, *keys[:-1]).get(keys[-1])
-    return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def latest(values: Iterable[float | None]) -> float | None:

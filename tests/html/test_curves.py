@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bothways.reports.curves import AXES, HEIGHT, LEFT, MOST_POINTS, NAMES_GAP, WIDTH, Chart, Curve, ticks
+from bothways.html import kit
+from bothways.html.curves import AXES, HEIGHT, LEFT, MOST_POINTS, NAMES_GAP, WIDTH, Chart, Curve, ticks
 
 TOKENS, SECONDS, STEPS, _ = AXES
 
@@ -21,7 +22,7 @@ def lines(values: list[float]) -> list[dict[str, Any]]:
 
 def drawn(values: list[float], **options: Any) -> str:
     chart = Chart("Loss", "How surprised it is.", [Curve.of("held-out", lines(values), "loss")], **options)
-    return chart.draw(TOKENS, "one")
+    return kit("curves", chart, TOKENS, "one")
 
 
 def points(svg: str) -> list[tuple[float, float]]:

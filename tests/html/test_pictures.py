@@ -10,11 +10,11 @@ import pytest
 
 from bothways.evaluation.inspection.layerwise import Layer
 from bothways.evaluation.inspection.layerwise_page import render
-from bothways.reports.charts import COLOURS, GREY, colours_of
-from bothways.reports.html import Markup, join, tag, token_name
-from bothways.reports.intervals import Dot, figure
-from bothways.reports.page import write_report
-from tests.reports.fake_run import manifest, metrics, write_run
+from bothways.html import Cell, TableRow, kit, token_name
+from bothways.html.charts import COLOURS, GREY, colours_of
+from bothways.html.intervals import Dot, figure
+from bothways.training.pretraining.page import write_report
+from tests.training.pretraining.fake_run import manifest, metrics, write_run
 
 
 def cards(page: str) -> dict[str, str]:
@@ -45,9 +45,9 @@ def test_a_run_draws_an_objective_in_one_colour(first: str, tmp_path: Path) -> N
     expected = {
         "Loss: causal": "0",
         "Bits per byte": "0",
-        "Next tokens guessed right": "0",
+        "Next tokens predicted right": "0",
         "Loss: mlm": "1",
-        "Hidden tokens guessed right": "1",
+        "Hidden tokens predicted right": "1",
         "Speed": str(GREY),
     }
     assert {title: {*re.findall(r"colour-(\d)", found[title])} for title in expected} == {
@@ -73,9 +73,9 @@ def test_the_card_and_the_chart_tell_one_speed(tmp_path: Path) -> None:
     lines = [line | {"tokens_per_second": speed, "useful_share": speed / 4000} for line, speed in told]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     page = write_report(folder).read_text(encoding="utf-8")
-    assert '<dt>Speed</dt><dd class="figure">461</dd><dd class="unit">tokens a second, 11.5% of peak (medians)' in page
+    assert '<dt>Speed</dt><dd class="figure">461</dd><dd class="unit">tokens a second, 11.5% MFU (medians)' in page
     assert "<b>461 (median)</b>" in cards(page)["Speed"]
-    assert "<b>11.5% (median)</b>" in cards(page)["Share of the machine&#x27;s peak"]
+    assert "<b>11.5% (median)</b>" in cards(page)["MFU"]
 
 
 def dots(*outlier: Dot) -> list[Dot]:
@@ -103,10 +103,13 @@ def test_what_is_spread_is_shown_whole() -> None:
     assert len(places(figure("x", "", two, colours="ab", chance=0.5))) == 2
 
 
-def test_control_characters_are_drawn_as_signs() -> None:
-    assert join("a\x00b\x1b[31m\x7f\r\x85c\ud800\n\t") == "a␀b␛[31m␡␍\ufffdc\ufffd\n\t"
-    assert tag("p", "x", title="\x07") == '<p title="␇">x</p>'
-    assert join(Markup("\x01")) == "\x01"  # what is HTML already was written by us
+def test_whatever_is_shown_is_escaped_and_control_characters_are_drawn_as_signs() -> None:
+    row = TableRow("a\x00b\x1b[31m\x7f\r\x85c\ud800\n\t", ["<i> & '", Cell("1.5", "<b>", "beaten", bold=True), None])
+    assert kit("table", ["", "one", "two", "three"], [row]).endswith(
+        '<tbody><tr><th scope="row">a␀b␛[31m␡␍\ufffdc\ufffd\n\t</th><td>&lt;i&gt; &amp; &#39;</td>'
+        '<td><b>1.5</b><small class="beaten">&lt;b&gt;</small></td><td>–</td></tr></tbody></table></div>'
+    )
+    assert kit("facts", [("x", kit("swatch", 3))]).count('<i class="swatch colour-3"></i>') == 1  # markup is ours
 
 
 def test_no_page_holds_a_control_character(tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+"""Figures with their intervals as dots with bars: groups down the side, one dot for each that is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from markupsafe import Markup
+
+from bothways.html.charts import COLOURS
+from bothways.html.curves import ticks
+from bothways.html.page import kit
+
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 600, 190, 14, 6, 26
+LINE, GAP, FAR = 13, 9, 8
+SHAPES = (
+    ("●", "M-3.8 0A3.8 3.8 0 1 0 3.8 0A3.8 3.8 0 1 0-3.8 0Z"),
+    ("■", "M-3.4-3.4H3.4V3.4H-3.4Z"),
+    ("◆", "M0-4.8L4.8 0L0 4.8L-4.8 0Z"),
+    ("▲", "M0-4.4L4.4 3.6H-4.4Z"),
+    ("▼", "M0 4.4L4.4-3.6H-4.4Z"),
+)
+"""In the legend and, around 0, in the picture: dots are told apart without colours too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A value and the ends of its interval."""
+
+    group: str
+    name: str
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+def figure(
+    title: str, caption: str, dots: Sequence[Dot], *, colours: Sequence[str], chance: float | None = None
+) -> Markup:
+    """All dots in one picture; the legend says each one's value in the first group.
+
+    colours  all names of the page in order, so that each looks the same in every picture
+    chance   where the dashed line stands
+    """
+    frame = IntervalFrame.around(dots, colours, chance)
+    beyond = "" if all(map(frame.holds, dots)) else " Arrows: values beyond the edge."
+    legend = [dot for dot in dots if dot.group == frame.groups[0]]
+    return kit("intervals", title, f"{caption}{beyond}", legend, frame)
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalFrame:
+    """The drawing area: low..high across, a band for every group downwards, a line in it for every name."""
+
+    dots: Sequence[Dot]
+    names: Sequence[str]
+    groups: Sequence[str]
+    colours: Sequence[str]
+    low: float
+    high: float
+    chance: float | None
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    width: int = WIDTH
+
+    @classmethod
+    def around(cls, dots: Sequence[Dot], colours: Sequence[str], chance: float | None) -> IntervalFrame:
+        names, groups = ([*dict.fromkeys(each)] for each in zip(*((dot.name, dot.group) for dot in dots), strict=True))
+        ends = [*_most([end for dot in dots for end in (dot.low, dot.value, dot.high)])]
+        ends += [] if chance is None else [chance]
+        high = max(ends) if max(ends) > min(ends) else min(ends) + 0.1
+        return cls(dots, names, groups, colours, min(ends), high, chance)
+
+    @property
+    def band(self) -> int:
+        return LINE * len(self.names) + GAP
+
+    @property
+    def bottom(self) -> int:
+        return TOP + self.band * len(self.groups)
+
+    @property
+    def height(self) -> int:
+        return self.bottom + BOTTOM
+
+    def holds(self, dot: Dot) -> bool:
+        """Whether a value is within the edges."""
+        return self.low <= dot.value <= self.high
+
+    def x(self, value: float) -> float:
+        """Where a value stands; at the edge, what is beyond it."""
+        inside = min(max(value, self.low), self.high)
+        return LEFT + (self.right - LEFT) * (inside - self.low) / (self.high - self.low)
+
+    def y(self, dot: Dot) -> float:
+        return TOP + self.band * self.groups.index(dot.group) + GAP / 2 + LINE * (self.names.index(dot.name) + 0.5)
+
+    def bands(self) -> Iterator[tuple[int, str]]:
+        """(top, group) of each."""
+        return ((TOP + self.band * place, group) for place, group in enumerate(self.groups))
+
+    def columns(self) -> Iterator[tuple[float, str]]:
+        """(place, value) of the vertical grid lines."""
+        return ((self.x(value), f"{value:.4g}") for value in ticks(self.low, self.high, 6))
+
+    def colour(self, dot: Dot) -> int:
+        return self.colours.index(dot.name) % COLOURS
+
+    def glyph(self, dot: Dot) -> str:
+        return self._shape(dot)[0]
+
+    def shape(self, dot: Dot) -> str:
+        """Its path, around 0."""
+        return self._shape(dot)[1]
+
+    def _shape(self, dot: Dot) -> tuple[str, str]:
+        return SHAPES[self.colours.index(dot.name) % len(SHAPES)]
+
+    def numbers(self) -> Iterator[Sequence[str | float]]:
+        """What is drawn."""
+        return ((dot.group, dot.name, dot.value, dot.low, dot.high) for dot in self.dots)
+
+
+def _most(values: Sequence[float]) -> Sequence[float]:
+    """The values without those far away, where with them the others would have less than a quarter of the width.
+
+    Far is more than FAR median distances from the median.
+    """
+    middle = median(values)
+    far = FAR * median(abs(value - middle) for value in values)
+    near = [value for value in values if abs(value - middle) <= far]
+    return near if far and 4 * (max(near) - min(near)) < max(values) - min(values) else values

@@ -1,0 +1,238 @@
+"""A run's report: RUN/report.html, one file that needs nothing else, made from what the run folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from bothways.corpus.ngrams import NAMES
+from bothways.corpus.page import text_section
+from bothways.files import write_text
+from bothways.html import Cell, KeyFigure, TableRow, page
+from bothways.html.curves import Curve, number, part
+from bothways.terminal import compact
+from bothways.training.pretraining import charts
+from bothways.training.record import Record, latest
+
+SHOWN_ELSEWHERE = frozenset({"status", "baselines", "samples", "text"})
+MASKS = ("[MASK]", "<mask>")
+WORDS = {
+    "token": "What the model reads and writes: a word or a part of one, as its tokenizer cuts text.",
+    "held-out text": "Documents that were set aside before training and never trained on.",
+    "nats a token": "Surprise: minus the natural logarithm of the probability given to the right token. Guessing "
+    "evenly among n tokens costs ln n.",
+    "bits per byte": "The bits that a perfect coder led by the model would need for one byte of the text.",
+    "n-gram baselines: unigram, bigram, trigram": "Models that only count how often tokens, pairs and triples of "
+    "tokens occur in the training text (interpolated modified Kneser-Ney). A model that does not beat them has not "
+    "learned to read.",
+    "MFU": "Model FLOPs utilisation: the useful arithmetic as a share of the fastest matrix product measured here.",
+}
+
+
+def write_report(folder: Path) -> Path:
+    """Write RUN/report.html from RUN/metrics.jsonl, manifest.json and config.yaml, as far as they are there.
+
+    Returns:
+        The page written; it replaces an older one in one go.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    path = folder / "report.html"
+    write_text(path, render(Record.read(folder)))
+    return path
+
+
+def render(record: Record) -> str:
+    """The whole page as HTML."""
+    columns = [column for column in _columns(record) if column.ours is not None or any(column.theirs.values())]
+    return page(
+        "run.html",
+        record=record,
+        status=_status(record),
+        skipped=int(latest(number(line, "skipped") for line in record.train) or 0),
+        verdict=[*_verdict(record)],
+        fill=record.final("fill_accuracy"),
+        common=record.baseline("unigram", "fill_accuracy"),
+        tiles=[*_tiles(record)],
+        heads=["", *(Cell(column.name, column.note) for column in columns)] if columns else [],
+        rows=[*_rows(record, columns)],
+        step=number(record.validation[-1], "step") if record.validation else None,
+        cut=_cut(record),
+        samples=_samples(record),
+        charts=charts.section(record),
+        text=text_section(part(record.manifest, "text")),
+        facts=_facts(record),
+        words=WORDS,
+    )
+
+
+def _status(record: Record) -> str:
+    status = str(record.manifest.get("status", "just started"))
+    progress = latest(number(line, "progress") for line in record.train)
+    return status if progress is None or status == "done" else f"{status}, {progress:.0%} done"
+
+
+def _verdict(record: Record) -> Iterator[tuple[str, str, str]]:
+    """(objective, its bits for a byte, how that compares with n-grams), good or bad."""
+    for name in record.objectives:
+        bits = record.final("bits_per_byte", name)
+        if bits is None:
+            continue
+        known = [(gram, value) for gram in NAMES if (value := record.baseline(gram, "bits_per_byte")) is not None]
+        beaten = [gram for gram, value in known if bits < value]
+        compared = ""
+        if known and len(beaten) == len(known):
+            compared = f": less than any n-gram model (the best needs {min(value for _, value in known):.3f})"
+        elif known:
+            better = f"less than the {beaten[-1]}, but " if beaten else ""
+            ahead = next((gram, value) for gram, value in known if gram not in beaten)
+            compared = f": {better}no less than the {ahead[0]} ({ahead[1]:.3f})"
+        yield name, f"{bits:.3f}", compared
+
+
+def _tiles(record: Record) -> Iterator[KeyFigure]:
+    """The figures that one looks for first; those not known yet are left out."""
+
+    def tile(name: str, value: float | None, form: Callable[[float], str], unit: str) -> Iterator[KeyFigure]:
+        if value is not None:
+            yield KeyFigure(name, form(value), unit)
+
+    bits = (record.final("bits_per_byte", name) for name in record.objectives if record.reads_one_way(name))
+    yield from tile("Held-out text", next(bits, None), "{:.3f}".format, "bits per byte")
+    yield from tile("Next tokens", record.final("next_accuracy"), "{:.1%}".format, "predicted right")
+    yield from tile("Hidden tokens", record.final("fill_accuracy"), "{:.1%}".format, "predicted right")
+    steps, flops = number(record.last, "step"), number(record.last, "flops")
+    yield from tile("Read", number(record.last, "tokens"), compact, f"tokens in {steps or 0:,.0f} steps")
+    operations = f"{compact(flops)} FLOPs" if flops else ""
+    seconds = number(record.last, "seconds")
+    yield from tile("Time", seconds, lambda taken: str(timedelta(seconds=round(taken))), operations)
+    speed, share = (Curve.of(key, record.train, key).median for key in ("tokens_per_second", "useful_share"))
+    mfu = f", {share:.1%} MFU" if share is not None else ""
+    yield from tile("Speed", speed, compact, f"tokens a second{mfu} (medians)")
+    yield from tile("Model", number(record.manifest, "model", "parameters"), compact, "parameters")
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One figure: the run's, and those of the n-grams that predict the same."""
+
+    name: str
+    note: str
+    ours: float | None
+    theirs: dict[str, float | None]
+    percent: bool = False
+
+    def text(self, value: float) -> str:
+        return f"{value:.1%}" if self.percent else f"{value:.3f}"
+
+    def cell(self, gram: str) -> Cell | None:
+        """A baseline's figure; in small print: is the run better, and by how much?"""
+        theirs = self.theirs.get(gram)
+        if theirs is None or self.ours is None:
+            return None if theirs is None else Cell(self.text(theirs))
+        gain = self.ours - theirs if self.percent else theirs - self.ours
+        size = f"{100 * abs(gain):.1f} points" if self.percent else f"{abs(gain):.3f}"
+        if not float(size.split()[0]):
+            return Cell(self.text(theirs), "the same")
+        return Cell(self.text(theirs), *((f"beaten by {size}", "beaten") if gain > 0 else (f"ahead by {size}",)))
+
+
+def _columns(record: Record) -> Iterator[_Column]:
+    def grams(key: str, names: tuple[str, ...] = NAMES) -> dict[str, float | None]:
+        return {name: record.baseline(name, key) for name in names}
+
+    for name in record.objectives:
+        theirs = grams("nats", record.counted(name))
+        yield _Column(f"Loss: {name}", "nats, lower is better", record.final("losses", name), theirs)
+    one_way = [name for name in record.objectives if record.reads_one_way(name)]
+    for name in one_way or [""]:
+        bits = record.final("bits_per_byte", name) if name else None
+        title = f"Bits per byte: {name}" if len(one_way) > 1 else "Bits per byte"
+        yield _Column(title, "lower is better", bits, grams("bits_per_byte"))
+    following, filled = record.final("next_accuracy"), record.final("fill_accuracy")
+    yield _Column("Next token right", "higher is better", following, grams("next_accuracy"), percent=True)
+    yield _Column("Hidden token right", "higher is better", filled, grams("fill_accuracy", NAMES[:1]), percent=True)
+
+
+def _rows(record: Record, columns: list[_Column]) -> Iterator[TableRow]:
+    """The run, and below it the n-grams, the best first."""
+    if record.validation:
+        ours = [None if column.ours is None else Cell(column.text(column.ours)) for column in columns]
+        yield TableRow("This run", ours, "ours")
+    for gram in reversed(NAMES):
+        if part(record.manifest, "baselines", gram):
+            yield TableRow(gram.capitalize(), [column.cell(gram) for column in columns])
+
+
+def _cut(record: Record) -> str:
+    counted, of = (record.baseline("unigram", key) for key in ("counted", "of"))
+    if counted is None or of is None or counted >= of:
+        return ""
+    return f" They counted {counted:,.0f} of the {of:,.0f} tokens of the training text, spread evenly over it."
+
+
+def _samples(record: Record) -> dict[str, list[Any]]:
+    """What the model fills in, how it goes on, and what it finds."""
+    found = part(record.manifest, "samples")
+    return {
+        "fills": [_fill(fill) for fill in _records(found.get("fills"))],
+        "continuations": [_continuation(each) for each in _records(found.get("continuations"))],
+        "detections": [_detection(each) for each in _records(found.get("detections"))],
+    }
+
+
+def _fill(fill: dict[str, Any]) -> tuple[list[str], list[tuple[str, float]]]:
+    """The text, cut at its masks, and (token, probability) of each prediction."""
+    text = str(fill.get("text", ""))
+    mask = next((mask for mask in MASKS if mask in text), MASKS[0])
+    answers = _records(fill.get("answers"))
+    return text.split(mask), [(str(one.get("token", "")), _chance(one, "probability")) for one in answers]
+
+
+def _continuation(sample: dict[str, Any]) -> tuple[str, str, str]:
+    """What stands before the prompt, the prompt, and what follows it."""
+    prompt, text = str(sample.get("prompt", "")), str(sample.get("text", ""))
+    return text.partition(prompt) if prompt and prompt in text else ("", prompt, text)
+
+
+def _detection(sample: dict[str, Any]) -> tuple[list[tuple[str, float, bool]], str, str]:
+    """(word, chance that it was replaced, one of the three likeliest?) of each; what was put in, for what."""
+    words = [(str(each.get("word", "")), _chance(each, "replaced")) for each in _records(sample.get("words"))]
+    likeliest = sorted((chance for _, chance in words), reverse=True)[:3]
+    told = [(word, chance, chance in likeliest) for word, chance in words]
+    return told, str(sample.get("instead", "")), str(sample.get("hidden", ""))
+
+
+def _chance(found: dict[str, Any], key: str) -> float:
+    return min(1.0, max(0.0, number(found, key) or 0.0))
+
+
+def _records(found: object) -> list[dict[str, Any]]:
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
+def _facts(record: Record) -> dict[str, list[tuple[str, str]]]:
+    """{title: rows}: model, data, versions and whatever else the manifest holds."""
+    shown = {name: value for name, value in record.manifest.items() if name not in SHOWN_ELSEWHERE}
+    loose = {name: value for name, value in shown.items() if not isinstance(value, dict)}
+    cards = {name: value for name, value in shown.items() if isinstance(value, dict)} | {"run": loose}
+    return {name.replace("_", " ").capitalize(): [*_flat(values)] for name, values in cards.items() if values}
+
+
+def _flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        name = f"{above}{key}".replace("_", " ")
+        if isinstance(value, dict):
+            yield from _flat(value, f"{name}: ")
+        elif isinstance(value, list):
+            yield name, ", ".join(map(str, value)) or "–"
+        elif isinstance(value, bool) or value is None:
+            yield name, {True: "yes", False: "no", None: "–"}[value]
+        elif isinstance(value, int):
+            yield name, f"{value:,}"
+        else:
+            yield name, f"{value:.6g}" if isinstance(value, float) else str(value)
