@@ -78,7 +78,12 @@ class Layout:
     @property
     def columns(self) -> dict[str, Column]:
         """Those that there are, by name."""
-        return {name: column for name in self.__slots__ if (column := getattr(self, name)) is not None}
+        found = {}
+        for name in self.__slots__:  # a compiler cannot follow a comprehension that names its values
+            column = getattr(self, name)
+            if column is not None:
+                found[name] = column
+        return found
 
     @classmethod
     def stack(cls, layouts: Sequence[Layout]) -> Layout:
