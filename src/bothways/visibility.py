@@ -90,6 +90,11 @@ class Layout:
         """Numpy layouts [T] of B rows -> one torch layout [B, T]."""
         return _joined(layouts, lambda columns: torch.from_numpy(np.stack(columns)))
 
+    @classmethod
+    def concat(cls, layouts: Sequence[Layout]) -> Layout:
+        """Numpy layouts [T] end to end."""
+        return _joined(layouts, np.concatenate)
+
     def padded(self, count: int) -> Layout:
         """The same numpy layout [T] with `count` padding tokens behind it, each a document of its own."""
         padded = self.map(lambda column: np.pad(column, (0, count)))

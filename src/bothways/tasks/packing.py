@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,10 +65,7 @@ def _joined(samples: Sequence[Sample], groups: Sequence[int]) -> Sample:
         ]
         begin += len(sample)
         document += 1 + int(layout.document.max())
-    columns = {
-        column.name: np.concatenate([getattr(layout, column.name) for layout in layouts]) for column in fields(Layout)
-    }
-    return Sample(np.concatenate([sample.tokens for sample in samples]), Layout(**columns), tuple(targets))
+    return Sample(np.concatenate([sample.tokens for sample in samples]), Layout.concat(layouts), tuple(targets))
 
 
 def rows_of(lengths: Sequence[int]) -> list[list[int]]:

@@ -122,7 +122,7 @@ def test_a_cache_with_its_rows_in_another_order() -> None:
     tokens = torch.arange(15).view(3, 5)
     steps = torch.arange(5).expand(3, 5)
     zeros = torch.zeros_like(steps)
-    layout = Layout(zeros, steps, zeros, steps, zeros.bool(), zeros)
+    layout = Layout(document=zeros, step=steps, group=zeros, position=steps)
     with torch.no_grad():
         for chosen in ([2, 0, 0], [1], [0, 1, 2, 2, 1], [2, 1, 0]):
             rows = torch.tensor(chosen)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import bothways
+from bothways.batch import Target
 from bothways.errors import ModelError
 from bothways.training.finetuning import evaluate, predict
 from tests.inference.made import tokenizer
@@ -92,13 +93,15 @@ def _said(loaded: bothways.inference.LanguageModel, tokens: torch.Tensor) -> tup
     """What a model says of one row [1, T], as the outputs of transformers' classes."""
     model, count = loaded.engine.model, tokens.shape[1]
     (_, states), *_ = loaded.engine.read_all([tokens[0].numpy()], face="encoder")
-    real, every = torch.ones(count, dtype=torch.bool), torch.arange(count)
+    every = torch.arange(count)
     if not model.heads:
         return (model.logits(states) if loaded.engine.trained.hidden else states,)
     (name, head), *_ = model.heads.items()
     if name == "replaced":
-        return (head(states),)
-    found = head(states[0], every[:1] if name == "label" else every, real)
+        return (head.logits(states[0], Target(name, every, every, every))[None],)
+    at = torch.tensor([[0, count - 1]]) if name == "label" else every
+    places = head.places(at)
+    found = head.logits(states[0] if places is None else states[0, places], Target(name, at, every, every))
     return (found,) if name == "label" else tuple(found.T[:, None]) if name == "span" else (found[None],)
 
 
@@ -117,7 +120,7 @@ def test_a_published_tagger_tags_and_evaluates_and_predicts(tmp_path: Path) -> N
 
 def test_published_numbers_several_labels_and_spans(tmp_path: Path) -> None:
     number = published(tmp_path / "number", "Bert", "SequenceClassification", num_labels=1)
-    assert bothways.load(number, device="cpu").match(TEXTS).shape == (3,)
+    assert bothways.load(number, device="cpu").regress(TEXTS).shape == (3,)
     several = published(
         tmp_path / "several", "Bert", "SequenceClassification", problem_type="multi_label_classification", **MOODS
     )
