@@ -1,6 +1,6 @@
 """The dial of unmasking: tokens a second against quality, when so many tokens are said in 1, 2, 4, ... passes.
 
-    python benchmarks/unmasking.py [--tokens 32] [--steps 1 2 4 8 16 32] [--rounds 3] [--tokens 4e6]
+    python benchmarks/unmasking.py [--length 32] [--steps 1 2 4 8 16 32] [--rounds 3] [--tokens 4e6]
 
 Two models of size tiny are trained on python-docs by the shipped command, once: one that unmasks, and one that reads
 from left to right, as a judge. Then, with every number of steps in turns, one thread on one core:
@@ -93,13 +93,13 @@ def measure(model: LanguageModel, judge: LanguageModel, texts: Sequence[np.ndarr
     for _ in range(given.rounds):
         for name, (writer, options) in settings.items():
             started = time.perf_counter()
-            written = writer.generate(prompts, max_new_tokens=given.tokens, seed=0, **options)
+            written = writer.generate(prompts, max_new_tokens=given.length, seed=0, **options)
             found[name].seconds.append(time.perf_counter() - started)
             found[name].texts = [one.full_text for one in written]
     slowest = found[f"{max(given.steps)} steps"].seconds
     print(f"  {'':14s} tokens/s    times  bits/byte  different  said right")
     for name, one in found.items():
-        speed = given.tokens * len(prompts) / statistics.median(one.seconds)
+        speed = given.length * len(prompts) / statistics.median(one.seconds)
         times = statistics.median(slow / own for slow, own in zip(slowest, one.seconds, strict=True))
         fills = model.engine.trained.hidden is not None and name != "left to right"
         said = f"{right(model, texts, settings[name][1]['steps']):10.1%}" if fills else ""
@@ -123,7 +123,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command's options."""
     found = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     found.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32], help="passes for all tokens")
-    found.add_argument("--tokens", type=int, default=32, help="tokens of a continuation (default 32)")
+    found.add_argument("--length", type=int, default=32, help="tokens of a continuation (default 32)")
     found.add_argument("--texts", type=int, default=32, help="held-out texts, of twice as many tokens (default 32)")
     found.add_argument("--rounds", type=int, default=3, help="how often the settings take turns (default 3)")
     found.add_argument("--objective", default=OBJECTIVE, help="of the model that unmasks (default %(default)s)")
@@ -131,7 +131,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     found.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)), help="the core it runs on")
     found.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "bothways-benchmarks")
     given = found.parse_args(arguments)
-    for name in ("tokens", "texts", "rounds"):
+    for name in ("length", "texts", "rounds"):
         if getattr(given, name) < 1:
             found.error(f"--{name}: expected 1 or more, got {getattr(given, name)}")
     given.work.mkdir(parents=True, exist_ok=True)
@@ -148,8 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = common.prepare("python-docs", given.work / "python-docs-8192", vocabulary=8192)
     judge = trained("judge", "causal", folder, given)
     model = trained("unmasks", given.objective, folder, given)
-    texts = held_out(Shards.open(folder), length=2 * given.tokens, count=given.texts)
-    print(f"{len(texts)} held-out texts of {2 * given.tokens} tokens, {given.rounds} rounds; model: {given.objective}")
+    texts = held_out(Shards.open(folder), length=2 * given.length, count=given.texts)
+    print(f"{len(texts)} held-out texts of {2 * given.length} tokens, {given.rounds} rounds; model: {given.objective}")
     measure(model, judge, texts, given)
 
 
