@@ -101,7 +101,7 @@ def test_the_dial_of_unmasking_is_measured(
     assert unmasking.parse(["--work", str(tmp_path)]).steps == [1, 2, 4, 8, 16, 32]
     judge = load_run(make_run(tmp_path / "judge", CAUSAL))
     texts = [np.array(tokenizer().encode(text)[:12]) for text in ENGLISH]
-    given = argparse.Namespace(steps=[1, 6], tokens=6, rounds=2)
+    given = argparse.Namespace(steps=[1, 6], length=6, rounds=2)
     for trained, columns in ((DIFFUSION, 5), (BLOCKS, 4)):
         model = load_run(make_run(tmp_path / trained.objective, trained))
         unmasking.measure(model, judge, texts, given)
