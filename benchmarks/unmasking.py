@@ -77,9 +77,9 @@ def right(model: LanguageModel, texts: Sequence[np.ndarray], steps: int) -> floa
         hidden = 1 + rng.permutation(len(tokens))[: len(tokens) // 2]
         truth.append(row.copy())
         row[hidden] = vocabulary.mask
-        rows.append(HiddenRow(row, mask=vocabulary.mask, stream=rng, unmasking=unmasking))
+        rows.append(HiddenRow(row, mask=vocabulary.mask, random=rng, unmasking=unmasking))
     places = [row.places for row in rows]
-    unmask(model.engine, rows, unmasking.drawing)
+    unmask(model.engine, rows)
     hits = [row.tokens[at] == true[at] for row, at, true in zip(rows, places, truth, strict=True)]
     return float(np.concatenate(hits).mean())
 
