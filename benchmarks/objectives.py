@@ -24,7 +24,7 @@ import common
 from bothways.model.tiles import tiles
 from bothways.training.loop import Report, train
 from bothways.training.pretraining.config import PretrainConfig
-from bothways.training.pretraining.setup import Run, set_up
+from bothways.training.pretraining.setup import PretrainRun, set_up
 from bothways.training.processes import processes
 
 PER_FLOP = {"causal": 1.1, "unilm1": 1.1, "hybrid": 1.1}
@@ -39,7 +39,7 @@ class Side:
 
     name: str
     length: int
-    run: Run
+    run: PretrainRun
     loop: Iterator[Report]
     seconds: list[float] = field(default_factory=list)
     masks: list[float] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Side:
         return self.run.config.training.rows * self.length
 
 
-def seconds_for_masks(run: Run) -> float:
+def seconds_for_masks(run: PretrainRun) -> float:
     """What a step spends on samples, their layout, the dense mask and its tiles; done once more, under the clock."""
     started = time.perf_counter()
     for batch in run.work.batches(run.state.step, 0.5):
@@ -78,7 +78,7 @@ def side(name: str, length: int, shards: Path, work: Path) -> Side:
     return found
 
 
-def total_length(run: Run) -> int:
+def total_length(run: PretrainRun) -> int:
     """Of a row with its scaffolding, as the batches have it; the longest of a step."""
     return max(int(batch.tokens.shape[1]) for batch in run.work.batches(0, 0.5))
 

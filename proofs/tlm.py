@@ -97,7 +97,7 @@ def one(place: Path, *, steps: int, size: int, seed: int) -> dict[str, float]:
         rows = [held[i] for i in range(len(held))]
         hide: Mask = Mask(opened.vocabulary, replacement=REPLACEMENTS["all-mask"])
         asked = build(objective, opened.vocabulary)
-        asked = replace(asked, corrupt=BothSides(hide, opened.vocabulary))
+        asked = replace(asked, corrupt=BothSides(hide))
         found[objective], found["hidden places"] = recall(place / objective, asked, rows)
         if objective == "tlm":
             alone = [first_sides(row, opened.vocabulary.cls, opened.vocabulary.sep) for row in rows]

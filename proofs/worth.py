@@ -135,13 +135,14 @@ def rate(proof: Proof, name: str, rows: int, arm: str, trained: Callable[[float]
 def counted(proof: Proof, name: str, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     task, files = task_named(TASKS[name]), proof.files(name, rows, seed)
     train, dev, test = (read_examples(task, files[side], said={}, skip=refuse)[1] for side in ("train", "dev", "test"))
+    head = task.head(train, reads="encoder")
     made: list[Answering] = [*(fields(train) if TASKS[name] == "tag" else regressions(train))]
 
     def score(answering: Answering) -> float:
-        value, weight = task.items(dev, answering(dev))
+        value, weight = task.items(dev, answering(dev), head)
         return float(value.sum() / weight.sum())
 
-    return task.items(test, max(made, key=score)(test))
+    return task.items(test, max(made, key=score)(test), head)
 
 
 def regressions(train: Sequence[Example]) -> list[Answering]:
