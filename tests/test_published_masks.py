@@ -1,4 +1,4 @@
-"""The rule against published masks: UniLM 1 and 2, block diffusion, XLNet, MASS, BANG. 1 = may see; a row is a query."""
+"""The rule against published masks: UniLMs, block diffusion, XLNet, MASS, BANG. 1 = may see; a row is a query."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_what_cannot_be_asked_loses_nothing_else(invoke: Invoke, runs: tuple[Pat
         f"one-way: {bad}, line 1: expected the field 'good', got only text",
     ]
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert page.count("Not asked: ") == 3
+    assert page.count("Not measured: ") == 3
     found = json.loads(invoke("probe", runs[0], "--pairs", bad, "--pairs", pairs, "--json").stdout)
     assert [(one["model"], one["file"]) for one in found["failed"]] == [("both", str(bad))]
     assert found["silent"] == [] and {one["file"] for one in found["standings"]} == {str(pairs)}

@@ -12,7 +12,7 @@ from typing import Any
 
 from bothways.corpus.lines import refuse_unasked
 from bothways.corpus.records import TABLES, suffix_of
-from bothways.errors import UsageError
+from bothways.errors import UsageError, unknown
 
 NAMES: dict[str, tuple[str, ...]] = {
     "text": (
@@ -59,6 +59,16 @@ def column_of(role: str, fields: Iterable[str], taken: Collection[str] = ()) -> 
     return next((alike[name] for name in NAMES.get(role, (role,)) if name in alike), None)
 
 
+def check_roles(said: Iterable[str], *, also: Collection[str] = ()) -> None:
+    """
+    Raises:
+        UsageError: a role that no column has, in no task, nor in the one at hand, which has those of `also`.
+    """
+    for role in said:
+        if role not in NAMES and role not in also:
+            raise unknown("role of a column", role, {*NAMES, *also})
+
+
 def plain(field: str) -> str:
     """Its name as `NAMES` has it."""
     return unicodedata.normalize("NFKC", field).strip().casefold()
@@ -92,12 +102,14 @@ class Columns:
     ) -> Columns:
         """
         Raises:
-            UsageError: a column that is needed is not there, or one that was named is not; those there are listed.
+            UsageError: a column that is needed is not there, or one that was named is not; those there are listed. Or
+                a role that there is not.
         """
+        needed, optional = list(needed), list(optional)
+        check_roles(said, also=(*needed, *optional))
         there, found = list(fields), dict(said)
         if wrong := next(((role, name) for role, name in said.items() if name not in there), None):
             raise UsageError(f"{file}: expected a column {wrong[1]!r} for {wrong[0]}, got {', '.join(there) or 'none'}")
-        needed = list(needed)
         for role in (*needed, *optional):
             if role not in found and (name := column_of(role, there, found.values())):
                 found[role] = name

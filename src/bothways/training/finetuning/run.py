@@ -30,7 +30,7 @@ from bothways.statistics import bootstrap
 from bothways.tasks import task_named
 from bothways.tasks.packing import pack
 from bothways.tasks.reading import EncodedExample, encoded, enough
-from bothways.tasks.records import Skipped
+from bothways.tasks.records import Skipped, check_roles
 from bothways.tasks.task import Task
 from bothways.terminal import command
 from bothways.text import Tokenizer
@@ -122,6 +122,8 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> FinetuneRun:
     task, folder = task_named(config.task), RunFolder(config.out)
     if resume and folder.config(FinetuneConfig).model_copy(update={"out": config.out}) != config:
         raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
+    if not config.code:
+        check_roles(config.columns)  # before the model is read
     body, reads = find_body(config.model, config.reads)
     data = read_data(config, reads=reads)
     tokenizer = Tokenizer.load(body)
