@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bothways.batch import Batch, Row
+from bothways.batch import Batch, Row, Target
 from bothways.errors import UsageError
 from bothways.model import Model, ModelConfig
 from bothways.model.losses import plain_loss
@@ -143,10 +143,13 @@ def test_the_head_says_one_number_and_its_loss_is_cross_entropy(shape: str) -> N
     head = Model(config, heads=objective.heads, seed=1).heads["replaced"]
     hidden, labels = torch.randn(5, 16), torch.tensor([0, 1, 1, 0, 1])
     weights = torch.tensor([1.0, 2.0, 0.0, 1.0, 0.5])
-    share = head(hidden).sigmoid()
+    target = Target("replaced", torch.arange(5), labels, weights)
+    logits = head.logits(hidden, target)
+    share = logits.sigmoid()
     by_hand = -(labels * share.log() + (1 - labels) * (1 - share).log())
-    assert head(hidden).shape == (5,)
-    assert torch.allclose(head.loss(hidden, labels, weights), (by_hand * weights).sum(), atol=1e-6)
+    loss, count = head.loss(logits, target)
+    assert logits.shape == (5,) and count == weights.sum()
+    assert torch.allclose(loss, (by_hand * weights).sum(), atol=1e-6)
 
 
 def test_without_a_corpus_any_token_of_text_is_drawn() -> None:

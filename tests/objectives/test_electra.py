@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bothways.batch import Batch, Row
+from bothways.batch import Batch, Row, Target
 from bothways.errors import UsageError
 from bothways.model import Model, ModelConfig, architecture, read_saved, save_faces
 from bothways.model.generator import generator_shape
@@ -54,9 +54,9 @@ def losses(objective: Objective, model: Model, batch: Batch) -> dict[str, tuple[
 class Recorder(nn.Module):
     """Stands in for a head and keeps what it is asked."""
 
-    def loss(self, hidden: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-        self.labels = labels
-        return hidden.sum() * 0
+    def loss_at(self, hidden: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+        self.labels = target.labels
+        return hidden.sum() * 0, torch.as_tensor(target.weight).sum()
 
 
 def test_a_token_is_replaced_where_it_differs_from_the_original(monkeypatch: pytest.MonkeyPatch) -> None:

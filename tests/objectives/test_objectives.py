@@ -108,7 +108,7 @@ def test_unilm_marks_how_a_row_is_read_with_its_segment() -> None:
     segments = {}
     for seed in range(40):
         drawn = sample("unilm1", row, seed)
-        segments[drawn.targets[0].name] = set(drawn.layout.segment.tolist())
+        segments[drawn.targets[0].name] = set(drawn.layout.columns.get("segment", np.zeros(1, int)).tolist())
     assert segments == {"bidirectional": {0}, "left-to-right": {2}, "right-to-left": {3}, "seq2seq": {4, 5}}
 
 

@@ -16,7 +16,7 @@ def table(text: str) -> str:
 
 def test_causal() -> None:
     expected = """\
-reads  step  sees [CLS] a bb c [SEP]  says
+reads  step  sees [CLS] a bb c [SEP]  predicts
 [CLS]     0         ■   · ·  ·   ·    a
 a         1         ■   ■ ·  ·   ·    bb
 bb        2         ■   ■ ■  ·   ·    c
@@ -27,7 +27,7 @@ c         3         ■   ■ ■  ■   ·    [SEP]
 
 def test_mlm_shows_the_text_beside_what_is_read() -> None:
     expected = """\
-text   reads   step  sees [CLS] [MASK] [SEP]  says
+text   reads   step  sees [CLS] [MASK] [SEP]  predicts
 [CLS]  [CLS]      0         ■     ■      ■
 a      [MASK]     0         ■     ■      ■    a
 [SEP]  [SEP]      0         ■     ■      ■"""
@@ -36,7 +36,7 @@ a      [MASK]     0         ■     ■      ■    a
 
 def test_documents_share_a_row_and_chinese_lines_up() -> None:
     expected = """\
-reads  step  sees [CLS] 你 好 [SEP] [CLS] b [SEP]  says
+reads  step  sees [CLS] 你 好 [SEP] [CLS] b [SEP]  predicts
 [CLS]     0         ■   ·  ·    ·     ·   ·   ·    你
 你        1         ■   ■  ·    ·     ·   ·   ·    好
 好        2         ■   ■  ■    ·     ·   ·   ·    [SEP]
@@ -49,12 +49,12 @@ b         1         ·   ·  ·    ·     ■   ■   ·    [SEP]
 
 def test_a_pair_shows_its_parts_and_what_the_objective_does_with_them() -> None:
     expected = """\
-reads  part  step  segment  sees [CLS] a [SEP] b [SEP]  says
-[CLS]     0     0        0         ■   ■   ■   ·   ·
-a         0     0        0         ■   ■   ■   ·   ·
-[SEP]     0     0        0         ■   ■   ■   ·   ·    b
-b         1     3        1         ■   ■   ■   ■   ·    [SEP]
-[SEP]     1     4        1         ■   ■   ■   ■   ■"""
+reads  part  step  language  sees [CLS] a [SEP] b [SEP]  predicts
+[CLS]     0     0         0         ■   ■   ■   ·   ·
+a         0     0         0         ■   ■   ■   ·   ·
+[SEP]     0     0         0         ■   ■   ■   ·   ·    b
+b         1     3         1         ■   ■   ■   ■   ·    [SEP]
+[SEP]     1     4         1         ■   ■   ■   ■   ■"""
     shown = show("prefix", ["a [SEP] b"])
     assert table(shown) == expected
     assert "\npairs: predicts the target of a pair after its source\n" in shown
@@ -72,7 +72,7 @@ def test_every_kind_of_row_is_shown(name: str) -> None:
     objective = build(name, VOCABULARY)
     shown = show(name, ["a b c d e f"])
     assert objective.about.summary in shown and objective.about.paper in shown
-    assert shown.count("says\n") == len({leaf for leaf, _ in objective.leaves()})
+    assert shown.count("predicts\n") == len({leaf for leaf, _ in objective.leaves()})
 
 
 def test_the_same_seed_shows_the_same() -> None:

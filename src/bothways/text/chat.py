@@ -42,7 +42,9 @@ def chat_tokens(tokenizer: Tokenizer, messages: Sequence[Message], *, now: datet
         UsageError: what are no messages, or what the template refuses.
         ModelError: the model has no chat template, or one that does not read.
     """
-    given: Sequence[Any] = messages
+    given: Any = messages
+    if not isinstance(given, list | tuple):
+        raise UsageError(f"messages: expected a list of them, got {str(given)[:60]} ({type(given).__name__})")
     for number, message in enumerate(given, 1):
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise UsageError(

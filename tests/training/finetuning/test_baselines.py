@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import shutil
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 from sklearn.metrics import accuracy_score, f1_score
 from typer.testing import CliRunner
 
@@ -111,7 +111,7 @@ def test_a_run_says_what_its_score_is_worth(tmp_path: Path, body: Path) -> None:
     assert manifest["majority"]["scores"]["accuracy"] == 0.5
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "Warning: 12 of 14 test texts stand in the training file too" in page
-    assert html.escape("Always 'good', test") in page
+    assert str(escape("Always 'good', test")) in page
     new = evaluate(run, write(tmp_path / "new.jsonl", *NEW))
     assert new["majority"] == {"answer": "good", "scores": new["majority"]["scores"]}
     assert not [line for line in new["warnings"] if "training file" in line]

@@ -50,7 +50,7 @@ def test_seconds_become_steps_that_are_kept(
     config = configuration(shards, tmp_path / "run", "training.budget.seconds=2")
     run_until(config, 4)
     total = RunFolder(config.out).manifest()["steps"]
-    assert 4 < total < 20
+    assert 4 < total < 100
     pretrain(config, resume=True)
     assert steps_of(config.out) == RunFolder(config.out).manifest()["steps"] == total
     assert lines(config.out)[-2]["progress"] == 1.0

@@ -61,7 +61,7 @@ def check_segments(objective: Objective, rows: Rows | WithReplay, shape: ModelCo
         for i in range(ROWS)
     ]
     columns = [(sample.layout.language if sample.layout.segment is None else sample.layout.segment) for sample in drawn]
-    needed = 1 + max(int(np.max(column)) for column in columns if column is not None)
+    needed = 1 + max((int(np.max(column)) for column in columns if column is not None), default=0)
     if needed > shape.segments:
         raise UsageError(
             f"{objective.name} tells {needed} kinds of text apart by segments, and the model has {shape.segments}: "
