@@ -152,7 +152,7 @@ def tensors(folder: Path) -> dict[str, str]:
 def files(folder: Path) -> dict[str, str]:
     """{file: digest} of a folder of shards: all but JSON that describes it, whose words may change."""
     found = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    told = [file for file in found if file.name == "tokenizer.json" or file.suffix != ".json" and file.name != "request"]
+    told = [file for file in found if file.name == "tokenizer.json" or file.suffix not in ("", ".json")]
     return {str(file.relative_to(folder)): digest(file.read_bytes()) for file in told}
 
 
