@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from bothways.batch import Target
 from bothways.model import Model, ModelConfig
 from bothways.visibility import Layout
+
+
+def changed(config: ModelConfig, **changes: Any) -> ModelConfig:
+    """The same shape with other fields; a record's own are given as a mapping: norm={"epsilon": 0.1}."""
+    return ModelConfig.model_validate(
+        {
+            name: {**value, **changes.get(name, {})} if isinstance(value, dict) else changes.get(name, value)
+            for name, value in config.model_dump().items()
+        }
+    )
+
 
 MODERN = ModelConfig(vocabulary=97, layers=3, width=64, heads=2, inner=112, length=64, init=0.2)
 CLASSIC = ModelConfig(
@@ -20,7 +33,7 @@ CLASSIC = ModelConfig(
     init=0.2,
     shape="classic",
     segments=2,
-    epsilon=1e-12,
+    norm={"epsilon": 1e-12},
     word_head="transformed",
 )
 PROJECTED = CLASSIC.model_copy(update={"embedding_width": 32})

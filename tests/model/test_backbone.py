@@ -21,10 +21,10 @@ def states(config: ModelConfig, tokens: torch.Tensor, layout: Layout) -> torch.T
 def test_packed_equals_padded_equals_alone(shape: str, causal: bool) -> None:
     """Three documents in one row, in three rows with padding, and each by itself: the same states."""
     config, lengths = SHAPES[shape], [7, 11, 4]
-    together = packed(lengths, padding=5, causal=causal, segments=config.shape == "classic")
+    together = packed(lengths, padding=5, causal=causal, segments=config.classic)
     tokens = random_tokens(together)
     expected = states(config, tokens, together)
-    apart = packed(*([length] for length in lengths), causal=causal, segments=config.shape == "classic")
+    apart = packed(*([length] for length in lengths), causal=causal, segments=config.classic)
     padded = torch.zeros(apart.document.shape, dtype=torch.long)
     start = 0
     for row, length in enumerate(lengths):
@@ -108,7 +108,7 @@ def test_bfloat16_is_near_float32(shape: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_parameter_gets_a_gradient(shape: str) -> None:
-    model, layout = Model(SHAPES[shape]), packed([9], causal=True, segments=SHAPES[shape].shape == "classic")
+    model, layout = Model(SHAPES[shape]), packed([9], causal=True, segments=SHAPES[shape].classic)
     hidden = model.backbone(random_tokens(layout), layout, ordered.dense(layout))
     model.logits(hidden).square().sum().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []

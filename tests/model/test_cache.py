@@ -8,9 +8,9 @@ from torch import Tensor
 
 from bothways.model import Cache, Model
 from bothways.visibility import Layout, ordered
-from tests.model.small import MODERN, SHAPES, model_of, packed, random_tokens
+from tests.model.small import MODERN, SHAPES, changed, model_of, packed, random_tokens
 
-GROUPED = SHAPES | {"grouped": MODERN.model_copy(update={"heads": 4, "key_heads": 2, "head_norm": True})}
+GROUPED = SHAPES | {"grouped": changed(MODERN, heads=4, attention={"key_heads": 2, "head_norm": True})}
 
 
 def part(layout: Layout, start: int, stop: int) -> Layout:

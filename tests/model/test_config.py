@@ -47,8 +47,8 @@ def test_an_unknown_size_lists_those_that_are_known() -> None:
     [
         ({"heads": 3}, "width must be a multiple of heads"),
         ({"width": 66, "heads": 22}, "even head width"),
-        ({"embedding_width": 16}, "belong to the classic shape"),
-        ({"word_head": "transformed"}, "belong to the classic shape"),
+        ({"norm": {"bias": True}}, "a root mean square norm has none"),
+        ({"shape": "antique"}, "expected modern or classic, got 'antique'"),
         ({"layers": 0}, "greater than or equal to 1"),
         ({"hidden": 1}, "Extra inputs are not permitted"),
     ],

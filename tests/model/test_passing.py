@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bothways.model import Model, ModelConfig
 from bothways.model.attention import attend, split_heads
-from bothways.model.block import Attention, ModernBlock, RMSNorm
+from bothways.model.block import Attention, Block, RMSNorm
 from bothways.model.passing import Pass
 from bothways.objectives import build
 from bothways.training.loop import Work, train
@@ -38,7 +38,7 @@ class Experts(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.norm, self.attention = RMSNorm(config.width, config.epsilon), Attention(config)
+        self.norm, self.attention = RMSNorm(config.width, config.norm.epsilon), Attention(config)
         self.router = nn.Linear(config.width, 2, bias=False)
         self.experts = nn.ModuleList(nn.Linear(config.width, config.width, bias=False) for _ in range(2))
 
@@ -71,7 +71,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.block, self.attention = ModernBlock(config), Attention(config)
+        self.block, self.attention = Block(config), Attention(config)
 
     def forward(self, x: Tensor, given: Pass) -> Tensor:
         assert given.memory is not None
@@ -101,7 +101,7 @@ def adapted(*, seed: int = 0) -> Model:
 
 
 def a_pass(model: Model, **more: object) -> tuple[Tensor, Pass]:
-    layout = packed([9, 4], [13], causal=True, segments=model.config.shape == "classic")
+    layout = packed([9, 4], [13], causal=True, segments=model.config.classic)
     x: Tensor = model.backbone.embeddings(random_tokens(layout), layout)
     return x, Pass(layout, ordered.dense(layout), **more)
 

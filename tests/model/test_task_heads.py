@@ -14,12 +14,12 @@ from bothways.errors import ModelError
 from bothways.model import Abilities, Model, ModelConfig, TaskHead, read_body, read_saved, save_faces
 from bothways.visibility import ordered
 from tests.model.huggingface.test_published_kinds import published
-from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, logits_at, packed, random_tokens
+from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, changed, logits_at, packed, random_tokens
 
 transformers = pytest.importorskip("transformers")
 
-ROBERTA = CLASSIC.model_copy(update={"segments": 1, "epsilon": 1e-5})
-QWEN3 = MODERN.model_copy(update={"head_norm": True, "head_size": 16, "key_heads": 1})
+ROBERTA = changed(CLASSIC, segments=1, norm={"epsilon": 1e-5})
+QWEN3 = changed(MODERN, attention={"head_norm": True, "head_size": 16, "key_heads": 1})
 SHAPES: dict[str, tuple[ModelConfig, str]] = {
     "eurobert": (MODERN, "encoder"),
     "llama": (MODERN, "decoder"),
@@ -119,7 +119,7 @@ def test_a_body_comes_under_a_head_with_what_the_folder_holds_for_it(tmp_path: P
     source, _ = published("bert", tmp_path / "bert")
     asked = answers("label", "encoder")
     model = read_body(tmp_path / "bert", asked)
-    assert torch.equal(model.heads["label"].dense.weight, source.bert.pooler.dense.weight)
+    assert torch.equal(model.heads["label"].transform.dense.weight, source.bert.pooler.dense.weight)
     assert model.heads["label"].out.weight.std() > 0 and not model.heads["label"].out.bias.any()
     other = read_body(tmp_path / "bert", asked, seed=1)
     assert not torch.equal(other.heads["label"].out.weight, model.heads["label"].out.weight)

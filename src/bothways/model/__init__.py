@@ -9,6 +9,7 @@ from bothways.model.config import ModelConfig as ModelConfig
 from bothways.model.config import preset as preset
 from bothways.model.huggingface.architectures import architecture as architecture
 from bothways.model.huggingface.card import Card as Card
+from bothways.model.huggingface.families import with_word_head as with_word_head
 from bothways.model.huggingface.folders import from_hugging_face as from_hugging_face
 from bothways.model.huggingface.folders import planned as planned
 from bothways.model.huggingface.folders import read_abilities as read_abilities

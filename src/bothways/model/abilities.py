@@ -15,7 +15,7 @@ from bothways.model.config import ModelConfig
 from bothways.model.heads import TASK_HEADS
 from bothways.visibility import ordered
 
-VERSION = 2
+VERSION = 3
 """Of bothways.json."""
 Kind = Literal["one", "several", "number", "choice", "span", "span or none", "pair", "likeness"]
 Side = Literal["encoder", "decoder"]
@@ -49,6 +49,7 @@ class TaskHead:
     thresholds  the probability from which on a label is predicted: of each where several may be right, of the second of
                 two; None: a half
     characters  for tags: whether each character of a text is a word
+    pooling  of a label: the state of a text ("first", "mean"); left out, as transformers' class of the model has it
     name    in the model; two heads of one kind have two names. Left out, as `head`
     """
 
@@ -60,6 +61,7 @@ class TaskHead:
     texts: int = 0
     thresholds: tuple[float, ...] | None = None
     characters: bool = False
+    pooling: str = ""
     name: str = ""
 
     def __post_init__(self) -> None:

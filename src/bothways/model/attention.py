@@ -7,6 +7,7 @@ Letters: B rows, T tokens, H heads, G key heads, E head width, Q queries, K keys
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -33,11 +34,13 @@ class Rotary:
         exponent = torch.arange(0, head_width, 2, device=position.device, dtype=torch.float32) / head_width
         frequency = 1.0 / base**exponent  # in this order, the angles equal transformers' bit by bit
         if scaling is not None:
-            frequency = _scaled(frequency, scaling)
+            frequency = _SCALED[scaling.kind](frequency, scaling, base)
         angle = position[..., None].float() * frequency  # [B, T, E/2]
         angle = torch.cat([angle, angle], -1)[:, None]
-        self.cos = angle.cos().to(dtype)  # [B, 1, T, E]
-        self.sin = angle.sin().to(dtype)
+        self.cos, self.sin = angle.cos(), angle.sin()  # [B, 1, T, E]
+        if scaling is not None:
+            self.cos, self.sin = self.cos * scaling.weight, self.sin * scaling.weight
+        self.cos, self.sin = self.cos.to(dtype), self.sin.to(dtype)
 
     def turn(self, x: Tensor, *, back: bool = False, out: Tensor | None = None) -> Tensor:
         """Rotates the two halves of x [..., B, H, T, E] into `out`, in few passes over memory; `back` undoes it."""
@@ -48,11 +51,33 @@ class Rotary:
         return turned
 
 
-def _scaled(frequency: Tensor, scaling: RotaryScaling) -> Tensor:
-    """Frequencies in radians a token; see RotaryScaling."""
+def _linear(frequency: Tensor, scaling: RotaryScaling, base: float) -> Tensor:
+    return frequency / scaling.factor
+
+
+def _llama3(frequency: Tensor, scaling: RotaryScaling, base: float) -> Tensor:
     turns = scaling.length * frequency / (2 * torch.pi)
     share = ((turns - scaling.low) / (scaling.high - scaling.low)).clamp(0, 1)
     return frequency * (share + (1 - share) / scaling.factor)
+
+
+def _yarn(frequency: Tensor, scaling: RotaryScaling, base: float) -> Tensor:
+    """From the frequency that turns `high` times within the first length on, down to that which turns `low` times."""
+    count = len(frequency)
+    low, high = (
+        count * math.log(scaling.length / (2 * math.pi * turns)) / math.log(base)
+        for turns in (scaling.high, scaling.low)
+    )
+    if scaling.whole:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, 2 * count - 1)
+    numbers = torch.arange(count, device=frequency.device, dtype=torch.float32)
+    share = 1 - ((numbers - low) / (high - low or 0.001)).clamp(0, 1)
+    return frequency / scaling.factor * (1 - share) + frequency * share
+
+
+_SCALED = {"linear": _linear, "llama3": _llama3, "yarn": _yarn}
+"""{kind: frequencies in radians a token -> scaled ones}, see `RotaryScaling`"""
 
 
 class _SplitHeads(Function):

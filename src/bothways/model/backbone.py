@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from bothways.model.block import ClassicBlock, ModernBlock, RMSNorm
+from bothways.model.block import Block, norm_of
 from bothways.model.cache import Cache
 from bothways.model.config import ModelConfig
 from bothways.model.passing import Pass
@@ -18,8 +18,8 @@ from bothways.visibility import Layout
 
 
 class Embeddings(nn.Module):
-    """Token embeddings, and those of segments and languages; in the classic shape also positions, a norm and a
-    projection (ELECTRA small).
+    """Token embeddings, and those of segments, languages and places, where there are any; a norm, and a projection
+    (ELECTRA small).
 
     Where a model has segments and no languages, a layout without segments has its languages told apart by them.
     """
@@ -30,9 +30,8 @@ class Embeddings(nn.Module):
         self.tokens = nn.Embedding(config.vocabulary, width)
         self.segments = nn.Embedding(config.segments, width) if config.segments else None
         self.languages = nn.Embedding(config.languages, width) if config.languages else None
-        classic = config.shape == "classic"
-        self.positions = nn.Embedding(config.length, width) if classic else None
-        self.norm = nn.LayerNorm(width, eps=config.epsilon) if classic else None
+        self.positions = nn.Embedding(config.length, width) if config.positions.kind == "learned" else None
+        self.norm = norm_of(config, width) if config.norm.embeddings else None
         self.dropout = nn.Dropout(config.dropout)
         self.project = nn.Linear(width, config.width) if width != config.width else None
 
@@ -50,7 +49,8 @@ class Embeddings(nn.Module):
 
     def normed(self, x: Tensor) -> Tensor:
         """That sum, as what comes after it reads it."""
-        return x if self.norm is None else self.dropout(self.norm(x))
+        dropped: Tensor = self.dropout(x if self.norm is None else self.norm(x))
+        return dropped
 
     def forward(self, tokens: Tensor, layout: Layout) -> Tensor:
         return self.widened(self.normed(self.look_up(tokens, layout)))
@@ -61,7 +61,7 @@ class Embeddings(nn.Module):
 
 
 class Stack(nn.Module):
-    """Blocks and, in the modern shape, a last norm; what has them names them so.
+    """Blocks and, where norms come before them, a last norm; what has them names them so.
 
     A block is any module `(x [B, T, D], given: Pass) -> [B, T, D]`; where places are wanted, `given.wanted(x)` is what
     it adds to, and it gives [N, D]. One with losses of its own names them in `extra_losses` and adds them to the pass.
@@ -78,7 +78,7 @@ class Stack(nn.Module):
         given = given.prepared(self.config, x.dtype)
         last = len(self.blocks) - 1
         for number, block in enumerate(self.blocks):
-            x = block(x, given.in_block(number, last=number == last))
+            x = block(x, given.in_block(number, window=self.config.window(number), last=number == last))
             if number == last:
                 x = self.norm(x)
             yield x
@@ -91,7 +91,7 @@ class Stack(nn.Module):
 
 
 class Backbone(Stack):
-    """Embeddings, blocks and, in the modern shape, a last norm."""
+    """Embeddings, blocks and, where norms come before them, a last norm."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -112,10 +112,11 @@ class Backbone(Stack):
 
 
 def blocks_and_norm(config: ModelConfig) -> tuple[nn.ModuleList, nn.Module]:
-    """The blocks of a shape, and what comes after the last: a norm in the modern one, nothing in the classic."""
-    modern = config.shape == "modern"
-    blocks = nn.ModuleList((ModernBlock if modern else ClassicBlock)(config) for _ in range(config.layers))
-    return blocks, RMSNorm(config.width, config.epsilon) if modern else nn.Identity()
+    """The blocks, and what comes after the last: a norm, where norms come before blocks."""
+    blocks = nn.ModuleList(
+        Block(config, normed=number == 0 and config.norm.embeddings) for number in range(config.layers)
+    )
+    return blocks, nn.Identity() if config.classic else norm_of(config, config.width)
 
 
 @torch.no_grad()

@@ -1,9 +1,12 @@
-"""One Transformer block, in the modern and in the classic shape.
+"""One Transformer block.
 
 Letters: B rows, T tokens, D width, H heads, E head width, F feed-forward width.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +17,14 @@ from bothways.model.config import ModelConfig
 from bothways.model.kernels import rms_norm, swiglu
 from bothways.model.passing import Pass
 from bothways.model.tiles import attend_by_tiles
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "relu": F.relu,
+    "tanh": torch.tanh,
+}
 
 
 class RMSNorm(nn.Module):
@@ -28,6 +39,12 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight, self.epsilon)
 
 
+def norm_of(config: ModelConfig, width: int) -> nn.Module:
+    """A norm of states of some width, as the configuration has them."""
+    own = config.norm
+    return RMSNorm(width, own.epsilon) if own.kind == "rms" else nn.LayerNorm(width, eps=own.epsilon, bias=own.bias)
+
+
 class Attention(nn.Module):
     """Multi-head attention with one product for q, k and v.
 
@@ -37,12 +54,12 @@ class Attention(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        biased = config.shape == "classic"
-        self.heads, self.key_heads = config.heads, config.key_heads or config.heads
-        self.qkv = nn.Linear(config.width, sum(config.qkv_widths), bias=biased)
-        self.query_norm = RMSNorm(config.head_width, config.epsilon) if config.head_norm else None
-        self.key_norm = RMSNorm(config.head_width, config.epsilon) if config.head_norm else None
-        self.out = nn.Linear(config.heads * config.head_width, config.width, bias=biased)
+        own, head_width = config.attention, config.head_width
+        self.heads, self.key_heads = config.heads, config.key_heads
+        self.qkv = nn.Linear(config.width, sum(config.qkv_widths), bias=own.bias != "none")
+        self.query_norm = RMSNorm(head_width, config.norm.epsilon) if own.head_norm else None
+        self.key_norm = RMSNorm(head_width, config.norm.epsilon) if own.head_norm else None
+        self.out = nn.Linear(config.heads * head_width, config.width, bias=own.bias == "all")
 
     def forward(self, x: Tensor, given: Pass) -> Tensor:
         """What is seen from every place [B, T, D], or from the places wanted: [N, D]."""
@@ -78,40 +95,46 @@ class Attention(nn.Module):
         return torch.cat([q, k, v], 2).flatten(2)
 
 
-class ModernBlock(nn.Module):
-    """x + attention(norm(x)), then x + swiglu(norm(x)); no biases (Llama, Touvron et al. 2023, section 2.2)."""
+class Block(nn.Module):
+    """Attention and a feed-forward network, each added to the states: of their norm (x + f(norm(x)), GPT-2, Llama), or
+    with a norm of the sum after it (norm(x + f(x)), BERT).
 
-    def __init__(self, config: ModelConfig) -> None:
+    Args:
+        normed: what comes in is normed already, and has no norm before attention (ModernBERT's first block).
+    """
+
+    def __init__(self, config: ModelConfig, *, normed: bool = False) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(config.width, config.epsilon)
+        own, self.after = config.feed_forward, config.classic
+        self.attention_norm = None if normed and not self.after else norm_of(config, config.width)
         self.attention = Attention(config)
-        self.feed_forward_norm = RMSNorm(config.width, config.epsilon)
-        self.gate = nn.Linear(config.width, config.inner, bias=False)
-        self.up = nn.Linear(config.width, config.inner, bias=False)
-        self.down = nn.Linear(config.inner, config.width, bias=False)
+        self.feed_forward_norm = norm_of(config, config.width)
+        self.gate = nn.Linear(config.width, config.inner, bias=own.bias) if own.gated else None
+        self.up = nn.Linear(config.width, config.inner, bias=own.bias)
+        self.down = nn.Linear(config.inner, config.width, bias=own.bias)
+        self.dropout = nn.Dropout(config.dropout)
+        self.activation, self.swiglu = ACTIVATIONS[own.activation], own.activation == "silu"
 
     def forward(self, x: Tensor, given: Pass) -> Tensor:
         """The new states [B, T, D], or those at the places wanted alone: [N, D]."""
-        x = given.wanted(x) + self.attention(self.attention_norm(x), given)
-        normed = self.feed_forward_norm(x)
-        result: Tensor = x + self.down(swiglu(self.gate(normed), self.up(normed)))
+        if self.after:
+            x = self._normed(given.wanted(x) + self.dropout(self.attention(x, given)), self.attention_norm)
+            return self._normed(x + self.dropout(self.feed_forward(x)), self.feed_forward_norm)
+        x = given.wanted(x) + self.dropout(self.attention(self._normed(x, self.attention_norm), given))
+        result: Tensor = x + self.dropout(self.feed_forward(self._normed(x, self.feed_forward_norm)))
         return result
 
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """[..., D] -> [..., D]."""
+        if self.gate is None:
+            result: Tensor = self.down(self.activation(self.up(x)))
+        elif self.swiglu:
+            result = self.down(swiglu(self.gate(x), self.up(x)))
+        else:
+            result = self.down(self.activation(self.gate(x)) * self.up(x))
+        return result
 
-class ClassicBlock(nn.Module):
-    """norm(x + attention(x)), then norm(x + gelu feed-forward(x)) (BERT, Devlin et al. 2019)."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.attention = Attention(config)
-        self.attention_norm = nn.LayerNorm(config.width, eps=config.epsilon)
-        self.up = nn.Linear(config.width, config.inner)
-        self.down = nn.Linear(config.inner, config.width)
-        self.feed_forward_norm = nn.LayerNorm(config.width, eps=config.epsilon)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, x: Tensor, given: Pass) -> Tensor:
-        """The new states [B, T, D], or those at the places wanted alone: [N, D]."""
-        x = self.attention_norm(given.wanted(x) + self.dropout(self.attention(x, given)))
-        result: Tensor = self.feed_forward_norm(x + self.dropout(self.down(F.gelu(self.up(x)))))
+    @staticmethod
+    def _normed(x: Tensor, norm: nn.Module | None) -> Tensor:
+        result: Tensor = x if norm is None else norm(x)
         return result

@@ -44,13 +44,15 @@ class Cache:
     """The layers' keys and values and the layout of the tokens they belong to.
 
     lengths  [slots in use] tokens of each sequence
+    read     the layout [B, K] of the tokens that those last grown see
     """
 
     def __init__(self, config: ModelConfig, *, rows: int, capacity: int, like: Tensor) -> None:
-        shape = (rows, config.key_heads or config.heads, capacity, config.head_width)
+        shape = (rows, config.key_heads, capacity, config.head_width)
         # Zeros, since what a shorter row has not is weighed with 0, which of a number that is none makes none.
         self.layers = [LayerCache(like.new_zeros(shape)) for _ in range(config.layers)]
         self.lengths: list[int] = []
+        self.read: Layout | None = None
         self._layout: Layout | None = None
         self._shape, self._device = (rows, capacity), like.device
 
@@ -84,7 +86,8 @@ class Cache:
             layer.place, layer.rows, layer.stop = place, rows, stop
         real = (layout.document >= 0).sum(1).tolist()
         self.lengths[first:] = [start + new for start, new in zip(starts, real, strict=True)]
-        return self._layout.map(lambda column: column[rows, :stop])
+        self.read = self._layout.map(lambda column: column[rows, :stop])
+        return self.read
 
     @torch.inference_mode()
     def keep(self, lengths: Sequence[int]) -> None:

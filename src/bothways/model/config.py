@@ -1,9 +1,10 @@
-"""The shape of the one Transformer, its four presets, and what a token costs."""
+"""The one Transformer as a record of records, its four presets, and what a token costs."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -12,31 +13,88 @@ from bothways.errors import UsageError, unknown
 HEAD_WIDTH = 64  # heads of 32 are half as fast on every processor measured (docs/decisions.md)
 
 
-class RotaryScaling(BaseModel):
-    """Slow rotary angles made slower still, so that a model reads further than it was first trained to (Llama 3.1).
-
-    An angle that turns fewer than `low` times within `length` tokens is divided by `factor`, one that turns more than
-    `high` times is left alone, and those between go over smoothly.
-    """
+class Record(BaseModel):
+    """Checked, and never changed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+
+class RotaryScaling(Record):
+    """Slow rotary angles made slower still, so that a model reads further than it was first trained to.
+
+    kind    linear: every angle is divided by `factor` (Chen et al. 2023). llama3: one that turns fewer than `low` times
+            within `length` tokens is divided, one that turns more than `high` times is left alone, and those between go
+            over smoothly (Llama 3.1). yarn: the same, but going over by the number of the frequency (Peng et al. 2023,
+            section 3.2)
+    length  the tokens that the model was first trained to read
+    whole   yarn: between whole numbers of frequencies
+    weight  yarn: what cosine and sine are multiplied by
+    """
+
+    kind: Literal["linear", "llama3", "yarn"] = "llama3"
     factor: float = Field(ge=1)
-    low: float = Field(gt=0)
-    high: float = Field(gt=0)
-    length: int = Field(ge=1)
+    low: float = Field(default=1.0, gt=0)
+    high: float = Field(default=4.0, gt=0)
+    length: int = Field(default=8192, ge=1)
+    whole: bool = True
+    weight: float = Field(default=1.0, gt=0)
 
 
-class ModelConfig(BaseModel):
-    """One Transformer in two shapes.
+class PositionConfig(Record):
+    """How a token knows its place: by turning queries and keys (RoFormer, Su et al. 2021), or by a table."""
 
-    modern   pre-norm RMSNorm, rotary positions, SwiGLU, no biases, tied head (Llama, Touvron et al. 2023): what
-             Bothways pretrains
-    classic  post-norm LayerNorm, learned positions, segments, biases, GELU (BERT, Devlin et al. 2019): so that
-             published checkpoints load and papers reproduce
-    """
+    kind: Literal["rotary", "learned"] = "rotary"
+    base: float = Field(default=10_000.0, gt=0)
+    local_base: float | None = Field(default=None, gt=0, description="of blocks with a window, where another (rotary)")
+    scaling: RotaryScaling | None = None
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class NormConfig(Record):
+    """Root mean square or layer norms, before what a block adds to the states (and once at the end), or after it."""
+
+    kind: Literal["rms", "layer"] = "rms"
+    place: Literal["before", "after"] = "before"
+    embeddings: bool = Field(default=False, description="of the embeddings too; a first block then has none before it")
+    bias: bool = False
+    epsilon: float = 1e-6
+
+
+class FeedForwardConfig(Record):
+    """Two matrices with an activation between them, or three with a gate (Shazeer 2020)."""
+
+    gated: bool = True
+    activation: Literal["silu", "gelu", "gelu_tanh"] = "silu"
+    bias: bool = False
+
+
+class AttentionConfig(Record):
+    """What heads there are beside those of queries, and which blocks see their neighbourhood only."""
+
+    key_heads: int | None = Field(default=None, ge=1, description="heads of keys and values, where fewer")
+    head_size: int | None = Field(default=None, ge=2, description="width of a head where it is not width / heads")
+    head_norm: bool = Field(default=False, description="a norm over each head's queries and keys (Qwen3)")
+    bias: Literal["none", "qkv", "all"] = "none"
+    window: int | None = Field(default=None, ge=1, description="a local block sees so many tokens on either side")
+    global_every: int = Field(default=3, ge=1, description="with a window: block 0 and every so-manieth see all")
+
+
+CLASSIC: dict[str, dict[str, Any]] = {
+    "positions": {"kind": "learned"},
+    "norm": {"kind": "layer", "place": "after", "embeddings": True, "bias": True},
+    "feed_forward": {"gated": False, "activation": "gelu", "bias": True},
+    "attention": {"bias": "all"},
+}
+SHAPES: dict[str, dict[str, dict[str, Any]]] = {"modern": {}, "classic": CLASSIC}
+"""{name: what it has otherwise than `ModelConfig` by default}; `ModelConfig(shape=name, ...)` takes one.
+
+modern   pre-norm RMSNorm, rotary positions, SwiGLU, no biases, tied head (Llama, Touvron et al. 2023): what Bothways
+         pretrains
+classic  post-norm LayerNorm, learned positions, biases, GELU (BERT, Devlin et al. 2019), so that papers reproduce
+"""
+
+
+class ModelConfig(Record):
+    """One Transformer: its sizes, and what each of its parts is like. `shape` names a set of parts, see `SHAPES`."""
 
     vocabulary: int = Field(ge=8)
     layers: int = Field(ge=1)
@@ -44,13 +102,10 @@ class ModelConfig(BaseModel):
     heads: int = Field(ge=1)
     inner: int = Field(ge=8, description="width of the feed-forward layer")
     length: int = Field(default=512, ge=8, description="the longest text the model is meant for, in tokens")
-    shape: Literal["modern", "classic"] = "modern"
-    rotary_base: float = 10_000.0
-    rotary_scaling: RotaryScaling | None = None
-    key_heads: int | None = Field(default=None, ge=1, description="heads of keys and values, where fewer")
-    head_size: int | None = Field(default=None, ge=2, description="width of a head where it is not width / heads")
-    head_norm: bool = Field(default=False, description="a norm over each head's queries and keys (Qwen3)")
-    epsilon: float = 1e-6
+    positions: PositionConfig = PositionConfig()
+    norm: NormConfig = NormConfig()
+    feed_forward: FeedForwardConfig = FeedForwardConfig()
+    attention: AttentionConfig = AttentionConfig()
     init: float = Field(default=0.02, ge=0.0, le=1.0, description="standard deviation of the initial weights")
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     segments: int = Field(default=0, ge=0, description="embeddings: 0 (modern), 2 (BERT), 1 (RoBERTa)")
@@ -58,39 +113,65 @@ class ModelConfig(BaseModel):
     embedding_width: int | None = Field(default=None, description="ELECTRA's embeddings, projected to another width")
     word_head: Literal["tied", "untied", "transformed"] = "tied"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_shape(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or "shape" not in values:
+            return values
+        if values["shape"] not in SHAPES:
+            raise ValueError(f"shape: expected {' or '.join(SHAPES)}, got {values['shape']!r}")
+        given = {name: value for name, value in values.items() if name != "shape"}
+        for name, parts in SHAPES[values["shape"]].items():
+            own = given.get(name, {})
+            given[name] = parts | (own.model_dump() if isinstance(own, BaseModel) else own)
+        return given
+
     @model_validator(mode="after")
     def _fits(self) -> ModelConfig:
-        if (self.head_size is None and self.width % self.heads) or self.head_width % 2:
+        own = self.attention
+        if (own.head_size is None and self.width % self.heads) or self.head_width % 2:
             raise ValueError(
                 f"width must be a multiple of heads with an even head width, got width {self.width}, heads {self.heads}"
             )
-        if self.heads % (self.key_heads or self.heads):
-            raise ValueError(f"heads must be a multiple of key_heads, got {self.heads} and {self.key_heads}")
-        others = [name for name in ("rotary_scaling", "key_heads", "head_size", "head_norm") if getattr(self, name)]
-        if self.shape == "classic" and others:
-            raise ValueError(f"{others[0]} belongs to the modern shape")
-        if self.shape == "modern" and (self.embedding_width or self.word_head == "transformed"):
-            raise ValueError("embedding_width and a transformed word head belong to the classic shape")
-        if self.shape == "classic" and self.word_head == "untied":
-            raise ValueError("an untied word head belongs to the modern shape")
+        if self.heads % (own.key_heads or self.heads):
+            raise ValueError(f"heads must be a multiple of key_heads, got {self.heads} and {own.key_heads}")
+        if self.norm.kind == "rms" and self.norm.bias:
+            raise ValueError("norm.bias: a root mean square norm has none")
         return self
 
     @property
+    def classic(self) -> bool:
+        """Whether norms come after, as in BERT; then its heads, too, are as BERT's."""
+        return self.norm.place == "after"
+
+    @property
     def head_width(self) -> int:
-        return self.head_size or self.width // self.heads
+        return self.attention.head_size or self.width // self.heads
+
+    @property
+    def key_heads(self) -> int:
+        return self.attention.key_heads or self.heads
 
     @property
     def qkv_widths(self) -> tuple[int, int, int]:
         """Of the queries, the keys and the values of a token."""
-        keys = (self.key_heads or self.heads) * self.head_width
+        keys = self.key_heads * self.head_width
         return self.heads * self.head_width, keys, keys
+
+    def window(self, block: int) -> int | None:
+        """How many tokens on either side a block sees; None: all."""
+        return self.attention.window if block % self.attention.global_every else None
+
+    @property
+    def feed_forward_matrices(self) -> int:
+        """Of width by inner, in a block."""
+        return 3 if self.feed_forward.gated else 2
 
     @property
     def body_parameters(self) -> int:
         """Weights of the blocks (matrices only): what a token is multiplied with, head and embeddings apart."""
-        feed_forward = 3 if self.shape == "modern" else 2
         attention = sum(self.qkv_widths) + self.heads * self.head_width
-        return self.layers * self.width * (attention + feed_forward * self.inner)
+        return self.layers * self.width * (attention + self.feed_forward_matrices * self.inner)
 
     def flops_per_token(self, *, length: float, predicted: float, training: bool = True) -> float:
         """FLOPs a token: matrix products forward (2 a weight), and backward twice that when training.

@@ -23,7 +23,7 @@ def generator_shape(config: ModelConfig, *, width: float, layers: float) -> Mode
     heads = max(1, narrow // config.head_width)
     while narrow % heads or narrow // heads % 2:
         heads -= 1
-    inner = swiglu_inner(narrow) if config.shape == "modern" else round(config.inner * narrow / config.width)
+    inner = swiglu_inner(narrow) if config.feed_forward.gated else round(config.inner * narrow / config.width)
     return config.model_copy(
         update={
             "width": narrow,
@@ -31,8 +31,7 @@ def generator_shape(config: ModelConfig, *, width: float, layers: float) -> Mode
             "inner": inner,
             "layers": max(1, round(config.layers * layers)),
             "embedding_width": config.embedding_width or config.width,
-            "key_heads": None,
-            "head_size": None,
+            "attention": config.attention.model_copy(update={"key_heads": None, "head_size": None}),
         }
     )
 
@@ -49,7 +48,7 @@ class Generator(Stack):
         self.config = generator_shape(config, width=width, layers=layers)
         embedding_width = config.embedding_width or config.width
         narrow = self.config.width != embedding_width
-        biased = config.shape == "classic"
+        biased = config.classic
         flat = config.model_copy(update={"width": embedding_width, "embedding_width": None})
         self.embeddings = Embeddings(flat) if own_embeddings else None
         self.project = nn.Linear(embedding_width, self.config.width, bias=biased) if narrow else None
@@ -76,7 +75,7 @@ def standing_alone(weights: Mapping[str, Tensor], shape: ModelConfig) -> tuple[d
     body = {name: weight for name, weight in weights.items() if name.startswith(("blocks.", "norm.", "embeddings."))}
     alone = {f"backbone.{name}": weight for name, weight in body.items() if not name.startswith("embeddings.project")}
     alone |= {name: weight for name, weight in weights.items() if name.startswith("words.")}
-    if shape.shape == "classic":
+    if shape.classic:
         alone |= {f"backbone.embeddings.{name}": weights[name] for name in weights if name.startswith("project.")}
         return alone, shape if narrow else shape.model_copy(update={"embedding_width": None})
     plain = shape.model_copy(update={"embedding_width": None})

@@ -15,7 +15,7 @@ from bothways.model.attention import Rotary
 from bothways.model.cache import Cache, LayerCache
 from bothways.model.config import ModelConfig
 from bothways.model.tiles import Tile, faster_tiles
-from bothways.visibility import Layout
+from bothways.visibility import Layout, within
 
 Mask = Tensor | list[Tile] | None
 """Boolean [B, 1, Q, K], True = may see; or its tiles; or nothing: all see all."""
@@ -34,7 +34,8 @@ class Pass:
     watched  {what a block can show: where it puts it, block by block}; "attention": the weights [B, H, Q, K], float32
     losses   {name: sum over the blocks}: what blocks want minimised beside the objective's loss (a router's balance),
              a mean over tokens each; None: no block has one
-    rotary   the turned positions, in the modern shape
+    rotary   the turned positions of this block, where positions are rotary
+    windows  {how far blocks see: their mask and their turned positions}
     layer    the number of the block
     """
 
@@ -47,26 +48,35 @@ class Pass:
     watched: Mapping[str, list[Tensor]] = field(default_factory=dict)
     losses: dict[str, Tensor] | None = None
     rotary: Rotary | None = None
+    windows: Mapping[int | None, tuple[Mask, Rotary | None]] = field(default_factory=dict)
     layer: int = 0
 
     def prepared(self, config: ModelConfig, dtype: torch.dtype) -> Pass:
-        """With what is computed once for all blocks: the turned positions, and the mask in tiles where that is faster
-        (tiles have neither a cache nor weights to show)."""
-        mask, rotary = self.mask, None
+        """With what is computed once for all blocks that see as far: mask and turned positions."""
+        reach = {config.window(block) for block in range(config.layers)}
+        made = {window: (self._mask(window, config, dtype), self._rotary(window, config, dtype)) for window in reach}
+        return replace(self, windows=made)
+
+    def _mask(self, window: int | None, config: ModelConfig, dtype: torch.dtype) -> Mask:
+        """In tiles where that is faster; tiles have neither a cache nor weights to show."""
+        mask = self.mask
+        if window is not None and not isinstance(mask, list):
+            near = within(window).dense(self.layout, None if self.cache is None else self.cache.read)
+            mask = near if mask is None else mask & near
         if isinstance(mask, Tensor) and self.cache is None and "attention" not in self.watched:
             mask = faster_tiles(mask, heads=config.heads, dtype=dtype) or mask
-        if config.shape == "modern":
-            rotary = Rotary(
-                self.layout.position,
-                head_width=config.head_width,
-                base=config.rotary_base,
-                dtype=dtype,
-                scaling=config.rotary_scaling,
-            )
-        return replace(self, mask=mask, rotary=rotary)
+        return mask
 
-    def in_block(self, number: int, *, last: bool) -> Pass:
-        return replace(self, layer=number, at=self.at if last else None)
+    def _rotary(self, window: int | None, config: ModelConfig, dtype: torch.dtype) -> Rotary | None:
+        own = config.positions
+        if own.kind != "rotary":
+            return None
+        base = own.base if window is None else own.local_base or own.base
+        return Rotary(self.layout.position, head_width=config.head_width, base=base, dtype=dtype, scaling=own.scaling)
+
+    def in_block(self, number: int, *, window: int | None, last: bool) -> Pass:
+        mask, rotary = self.windows[window]
+        return replace(self, layer=number, mask=mask, rotary=rotary, at=self.at if last else None)
 
     @property
     def layer_cache(self) -> LayerCache | None:

@@ -66,7 +66,7 @@ class Scale:
 
     @classmethod
     def of_shape(cls, shape: ModelConfig, experts: Experts | None = None) -> Scale:
-        """Counted from the matrices and norms of the modern or classic shape."""
+        """Counted from the matrices and norms of the shape."""
         tables = shape.vocabulary * (shape.embedding_width or shape.width) * (2 if shape.word_head == "untied" else 1)
         norms = (2 * shape.layers + 1) * shape.width
         plain = shape.body_parameters + tables + norms
@@ -75,7 +75,7 @@ class Scale:
         layers = shape.layers // experts.every
         if not layers:
             raise UsageError(f"experts in every {experts.every}th of {shape.layers} layers: there is none")
-        one = shape.width * shape.inner * (3 if shape.shape == "modern" else 2)
+        one = shape.width * shape.inner * shape.feed_forward_matrices
         routers = layers * shape.width * experts.count
         extra = layers * (experts.active - 1) * one + routers
         passed = 1 + layers * (experts.active - 1) / shape.layers
@@ -99,7 +99,7 @@ class Scale:
         shape."""
         if self.shape is None:
             return None
-        inner = (8 if self.shape.shape == "modern" else 4) * self.shape.inner * self.passed
+        inner = (8 if self.shape.feed_forward.gated else 4) * self.shape.inner * self.passed
         layer = 18 * self.shape.width + inner
         kept = self.shape.layers * 2 * self.shape.width + layer if recompute else self.shape.layers * layer
         return float(tokens * kept)

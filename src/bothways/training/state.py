@@ -24,7 +24,7 @@ from bothways.errors import MachineError, ModelError
 from bothways.files import sha256, sync_folder, write_text, writing
 from bothways.training.weights import Weights
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass

@@ -29,9 +29,10 @@ from bothways.model import (
     save_faces,
 )
 from bothways.model.huggingface.architectures import guessed
+from bothways.model.huggingface.families import FAMILIES, family_for
 from bothways.model.huggingface.weight_names import from_hugging_face_names, to_hugging_face
 from bothways.training.weights import Replicated
-from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, model_of
+from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, changed, model_of
 
 VOCABULARY = Vocabulary(size=97, pad=0, unk=1, cls=2, sep=3, mask=4, reserved=frozenset({5}))
 HYBRID = Abilities("hybrid", ("encoder", "decoder"), "in place")
@@ -176,7 +177,7 @@ def test_generation_draws_text_only_and_ends_at_sep(tmp_path: Path) -> None:
     [
         ({}, "encoder", ("eurobert", "EuroBertForMaskedLM")),
         ({}, "decoder", ("llama", "LlamaForCausalLM")),
-        ({"segments": 2}, "encoder", "modern shape with segments cannot be saved.*Set segments to 0"),
+        ({"segments": 2}, "encoder", "no model of this shape.* eurobert's: set segments to 0"),
     ],
 )
 def test_the_architecture_can_be_asked_before_a_run(changes: dict[str, Any], face: str, expected: Any) -> None:
@@ -195,8 +196,10 @@ def test_architectures_of_the_classic_shape() -> None:
     assert architecture(CLASSIC, "decoder") == ("bert", "BertLMHeadModel")
     with pytest.raises(ModelError, match="set word_head to transformed"):
         architecture(CLASSIC.model_copy(update={"word_head": "tied"}), "encoder")
-    with pytest.raises(ModelError, match="Set segments to 2"):
-        architecture(CLASSIC.model_copy(update={"segments": 0}), "encoder")
+    without = CLASSIC.model_copy(update={"segments": 0})
+    assert architecture(without, "encoder") == ("distilbert", "DistilBertForMaskedLM")
+    with pytest.raises(ModelError, match=r"no model of this shape.* bert's: set segments to 2"):
+        architecture(changed(without, norm={"epsilon": 0.1}), "encoder")
     with pytest.raises(UsageError, match="unknown face 'encode'.*Known: answerer, body, classifier, decoder"):
         architecture(CLASSIC, "encode")
 
@@ -220,13 +223,13 @@ def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("config", [MODERN, CLASSIC, PROJECTED, UNPROJECTED])
 def test_every_weight_has_a_name_of_its_own(config: ModelConfig) -> None:
     weights = model_of(config).state_dict()
-    theirs = to_hugging_face(weights, config=config)
+    theirs = to_hugging_face(weights, config=config, family=family_for(config, "body"))
     assert sum(tensor.numel() for tensor in theirs.values()) == sum(weight.numel() for weight in weights.values())
 
 
 def test_a_weight_without_a_place_is_not_lost_in_silence() -> None:
-    with pytest.raises(ModelError, match="cannot be saved with backbone.extra.weight"):
-        to_hugging_face({"backbone.extra.weight": torch.ones(1)}, config=MODERN)
+    with pytest.raises(ModelError, match="backbone.extra.weight cannot be saved: llama has no place for it"):
+        to_hugging_face({"backbone.extra.weight": torch.ones(1)}, config=MODERN, family=FAMILIES["llama"])
 
 
 # What a folder may hold that is not for us.
@@ -242,7 +245,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing": (lambda f: (f / "config.json").unlink(), "holds no model: expected a Hugging Face folder"),
     "no json": (lambda f: (f / "config.json").write_text("{"), "expected a JSON object, got what does not read"),
     "a list": (lambda f: (f / "config.json").write_text("[]"), "expected a JSON object, got list"),
-    "gpt2": (lambda f: damage(f, lambda v: v.update(model_type="gpt2")), "model_type is gpt2; Bothways loads bert"),
+    "t5": (
+        lambda f: damage(f, lambda v: v.update(model_type="t5")),
+        "model_type is t5; Bothways loads bert",
+    ),
     "a size missing": (lambda f: damage(f, lambda v: v.pop("hidden_size")), "hidden_size is missing"),
     "a size wrong": (lambda f: damage(f, lambda v: v.update(hidden_size="wide")), "width.*got 'wide'"),
     "a word for a size": (lambda f: damage(f, lambda v: v.update(vocab_size="many")), "vocabulary.*got 'many'"),
@@ -257,8 +263,8 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "silent about tying": (lambda f: damage(f, lambda v: v.pop("tie_word_embeddings")), "the tensor lm_head.weight"),
     "stretched rotary": (
-        lambda f: damage(f, lambda v: v["rope_parameters"].update(rope_type="yarn")),
-        "rope_type is 'yarn'",
+        lambda f: damage(f, lambda v: v["rope_parameters"].update(rope_type="dynamic")),
+        "rope_type is 'dynamic'; Bothways loads 'default', 'linear'",
     ),
     "another shape": (lambda f: damage(f, lambda v: v.update(hidden_size=32, head_dim=16)), "has shape"),
     "more layers": (lambda f: damage(f, lambda v: v.update(num_hidden_layers=4)), "expected the tensor model.layers.3"),
@@ -269,7 +275,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "expected the weights in model.safetensors"),
     "truncated": (lambda f: os.truncate(f / "model.safetensors", 1000), "model.safetensors cannot be read.*damaged"),
-    "strange note": (lambda f: (f / "bothways.json").write_text('{"version": 2, "faces": "all"}'), "expected faces"),
+    "strange note": (lambda f: (f / "bothways.json").write_text('{"version": 3, "faces": "all"}'), "expected faces"),
 }
 
 
@@ -299,7 +305,7 @@ def test_names_of_old_checkpoints(tmp_path: Path) -> None:
     """BERT's first converted checkpoints say gamma and beta, and hold constants and heads that we leave out."""
     model = model_of(CLASSIC)
     tensors = {}
-    for name, tensor in to_hugging_face(model.state_dict(), config=CLASSIC).items():
+    for name, tensor in to_hugging_face(model.state_dict(), config=CLASSIC, family=FAMILIES["bert"]).items():
         tensors[name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")] = (
             tensor
         )
@@ -314,10 +320,10 @@ def test_names_of_old_checkpoints(tmp_path: Path) -> None:
 
 def test_a_tensor_of_the_body_is_not_lost_in_silence() -> None:
     model = model_of(MODERN)
-    theirs = to_hugging_face(model.state_dict(), config=MODERN)
+    theirs = to_hugging_face(model.state_dict(), config=MODERN, family=FAMILIES["llama"])
     theirs["model.layers.1.self_attn.q_norm.weight"] = torch.ones(32)
     with pytest.raises(ModelError, match="q_norm.*no place"):
-        from_hugging_face_names(theirs, kind="llama", wanted=model.state_dict())
+        from_hugging_face_names(theirs, family=FAMILIES["llama"], wanted=model.state_dict())
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import torch
 
 from bothways.batch import Vocabulary
 from bothways.errors import ModelError
-from bothways.model import Abilities, Cache, ModelConfig, architecture, read_saved, save_faces
+from bothways.model import Abilities, Cache, architecture, read_saved, save_faces
 from bothways.model.config import RotaryScaling
-from bothways.model.huggingface.families import read_config
+from bothways.model.huggingface.config_json import read_config
 from bothways.visibility import ordered
-from tests.model.small import MODERN, model_of, packed, random_tokens
+from tests.model.small import MODERN, changed, model_of, packed, random_tokens
 
 transformers = pytest.importorskip("transformers")
 
@@ -115,7 +115,7 @@ def test_the_rotary_scaling_of_old_is_the_same(tmp_path: Path) -> None:
     values |= {"rope_theta": rope.pop("rope_theta"), "rope_scaling": rope}
     (tmp_path / "config.json").write_text(json.dumps(values))
     assert read_saved(tmp_path).model.config == modern
-    assert modern.rotary_scaling == RotaryScaling(factor=8, low=1, high=4, length=64)
+    assert modern.positions.scaling == RotaryScaling(factor=8, low=1, high=4, length=64)
 
 
 def test_weights_in_several_files(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_weights_in_several_files(tmp_path: Path) -> None:
 
 
 def test_generation_with_a_cache_where_heads_share_keys(tmp_path: Path) -> None:
-    config = MODERN.model_copy(update={"heads": 4, "key_heads": 2, "head_norm": True})
+    config = changed(MODERN, heads=4, attention={"key_heads": 2, "head_norm": True})
     model, layout = model_of(config), packed([9], causal=True)
     tokens = random_tokens(layout)
     with torch.no_grad():
@@ -147,7 +147,7 @@ def test_generation_with_a_cache_where_heads_share_keys(tmp_path: Path) -> None:
 
 
 def test_qwen3_has_no_face_that_reads_from_all_sides() -> None:
-    config = MODERN.model_copy(update={"head_norm": True})
+    config = changed(MODERN, attention={"head_norm": True})
     assert architecture(config, "decoder") == ("qwen3", "Qwen3ForCausalLM")
     with pytest.raises(ModelError, match="no encoder of qwen3's shape; it has: body, decoder"):
         architecture(config, "encoder")
@@ -156,14 +156,13 @@ def test_qwen3_has_no_face_that_reads_from_all_sides() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"key_heads": 3}, "heads must be a multiple of key_heads, got 2 and 3"),
-        ({"head_size": 15}, "even head width"),
-        ({"shape": "classic", "head_norm": True}, "head_norm belongs to the modern shape"),
+        ({"attention": {"key_heads": 3}}, "heads must be a multiple of key_heads, got 2 and 3"),
+        ({"attention": {"head_size": 15}}, "even head width"),
     ],
 )
 def test_shapes_that_cannot_be(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ModelConfig(**{**MODERN.model_dump(), **changes})
+        changed(MODERN, **changes)
 
 
 def test_robertas_padding_is_token_one(tmp_path: Path) -> None:
@@ -172,7 +171,7 @@ def test_robertas_padding_is_token_one(tmp_path: Path) -> None:
     assert saved.model.config.length == 64
     table = source.roberta.embeddings.position_embeddings.weight
     assert torch.equal(saved.model.backbone.embeddings.positions.weight, table[2:])
-    with pytest.raises(ModelError, match="RoBERTa's padding is token 1, this tokenizer's is 0"):
+    with pytest.raises(ModelError, match="roberta's padding is token 1, this tokenizer's is 0"):
         save_faces(
             tmp_path / "ours",
             weights=saved.model.state_dict(),

@@ -134,7 +134,7 @@ def test_a_classic_model_goes_on_with_a_new_head(tmp_path: Path, own: Path) -> N
     begun = make_run(tmp_path / "classic", classic=True, segments=2, length=64)
     run = pretrain(going_on(begun, own, tmp_path / "run").model_copy(update={"objective": "mlm"}))
     assert (run / "encoder" / "config.json").is_file()
-    assert read_saved(run / "encoder").model.config.shape == "classic"
+    assert read_saved(run / "encoder").model.config.classic
     with pytest.raises(UsageError, match="reads at most 64 tokens: --set training.length=64"):
         pretrain(going_on(begun, own, tmp_path / "long", "training.length=128", "training.step_tokens=512"))
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bothways.batch import Target
 from bothways.model.config import ModelConfig
 from bothways.model.heads.head import Head, Loss, columns
+from bothways.model.heads.transform import Transform
 
 
 class ReplacedHead(nn.Module, Head):
@@ -21,15 +22,12 @@ class ReplacedHead(nn.Module, Head):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        classic = config.shape == "classic"
-        self.dense = nn.Linear(config.width, config.width) if classic else None
-        self.logit = nn.Linear(config.width, 1, bias=classic)
+        self.transform = Transform(config, activation="gelu") if config.classic else None
+        self.logit = nn.Linear(config.width, 1, bias=config.classic)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[N, D] -> [N]."""
-        if self.dense is not None:
-            hidden = F.gelu(self.dense(hidden))
-        logits: Tensor = self.logit(hidden)
+        logits: Tensor = self.logit(hidden if self.transform is None else self.transform(hidden))
         return logits[..., 0]
 
     def logits(self, hidden: Tensor, target: Target) -> Tensor:

@@ -5,12 +5,12 @@ Letters: N targets, D width.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from bothways.batch import Target
 from bothways.model.config import ModelConfig
 from bothways.model.heads.head import Head, Loss, cross_entropy
+from bothways.model.heads.transform import Transform
 
 
 class SentencesHead(nn.Module, Head):
@@ -18,12 +18,12 @@ class SentencesHead(nn.Module, Head):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.width, config.width) if config.shape == "classic" else None
-        self.out = nn.Linear(config.width, 2, bias=config.shape == "classic")
+        self.transform = Transform(config, activation="tanh") if config.classic else None
+        self.out = nn.Linear(config.width, 2, bias=config.classic)
 
     def logits(self, hidden: Tensor, target: Target) -> Tensor:
         """[N, D] -> [N, 2]."""
-        logits: Tensor = self.out(hidden if self.dense is None else torch.tanh(self.dense(hidden)))
+        logits: Tensor = self.out(hidden if self.transform is None else self.transform(hidden))
         return logits
 
     def loss(self, logits: Tensor, target: Target) -> Loss:

@@ -10,11 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bothways.batch import Target
-from bothways.errors import ModelError
 from bothways.model.config import ModelConfig
 from bothways.model.heads.head import (
     Head,
@@ -24,7 +22,8 @@ from bothways.model.heads.head import (
     grouped_cross_entropy,
     squared_error,
 )
-from bothways.model.huggingface.weight_names import kind_of
+from bothways.model.heads.transform import Transform
+from bothways.model.huggingface.families import head_shape
 
 if TYPE_CHECKING:
     from bothways.model.abilities import TaskHead
@@ -59,15 +58,7 @@ def _owner(count: int, at: Tensor) -> Tensor:
     return torch.where(begun > ended, order[(begun - 1).clamp(0)], len(at))
 
 
-_POOLING: dict[tuple[str, str], tuple[Pool, Callable[[Tensor], Tensor] | None]] = {
-    ("bert", "encoder"): (first, torch.tanh),
-    ("roberta", "encoder"): (first, torch.tanh),
-    ("electra", "encoder"): (first, F.gelu),
-    ("llama", "encoder"): (mean, F.gelu),
-    ("llama", "decoder"): (last, None),
-    ("qwen3", "decoder"): (last, None),
-}
-"""{(family, how the body reads): (the state that stands for a text, what follows a dense layer; None: no layer)}"""
+_POOLS: dict[str, Pool] = {"first": first, "mean": mean, "last": last}
 
 
 class TextHead(nn.Module, Head):
@@ -81,17 +72,13 @@ class TextHead(nn.Module, Head):
 
     def __init__(self, config: ModelConfig, head: TaskHead) -> None:
         super().__init__()
-        pooling = _POOLING.get((kind_of(config), head.reads))
-        if pooling is None:
-            raise ModelError(
-                f"a {kind_of(config)} that reads as a {head.reads} has no class for labels in transformers"
-            )
-        self._pool, self._activation = pooling
+        shape = head_shape(config, head)
+        self._pool = _POOLS[shape.pool]
         self._loss = LOSSES[head.kind]
         self.smoothing = 0.0
-        self.dense = nn.Linear(config.width, config.width) if self._activation else None
+        self.transform = Transform(config, activation=shape.activation, norm=shape.norm) if shape.activation else None
         self.dropout = nn.Dropout(config.dropout)
-        self.out = nn.Linear(config.width, len(head.labels), bias=head.reads == "encoder")
+        self.out = nn.Linear(config.width, len(head.labels), bias=shape.bias)
 
     def places(self, at: Tensor) -> Tensor | None:
         return at[:, 0] if self._pool is first else None
@@ -100,8 +87,8 @@ class TextHead(nn.Module, Head):
         """[N, C]."""
         at = torch.as_tensor(target.at)
         pooled = hidden if self._pool is first else self._pool(hidden, at)
-        if self.dense is not None and self._activation is not None:
-            pooled = self._activation(self.dense(pooled))
+        if self.transform is not None:
+            pooled = self.transform(pooled)
         logits: Tensor = self.out(self.dropout(pooled))
         return logits
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bothways.batch import Target
 from bothways.model.config import ModelConfig
 from bothways.model.heads.head import Head, Loss, columns, cross_entropy
+from bothways.model.heads.transform import Transform
 from bothways.model.kernels import draw, linear_cross_entropy, linear_cross_entropy_and_draw
 
 
@@ -28,28 +29,22 @@ class WordsHead(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.embedding_width or config.width
-        self.dense = self.norm = self.bias = self.untied = None
+        self.transform = self.bias = self.untied = None
         if config.word_head == "untied":
             self.untied = nn.Linear(config.width, config.vocabulary, bias=False)
         if config.word_head == "transformed":
-            self.dense = nn.Linear(config.width, width)
-            self.norm = nn.LayerNorm(width, eps=config.epsilon)
+            self.transform = Transform(config, activation="gelu", norm=True, width=width)
             self.bias = nn.Parameter(torch.zeros(config.vocabulary))
-
-    def transform(self, hidden: Tensor) -> Tensor:
-        if self.dense is None or self.norm is None:
-            return hidden
-        result: Tensor = self.norm(F.gelu(self.dense(hidden)))
-        return result
 
     def forward(self, hidden: Tensor, table: Tensor) -> Tensor:
         """hidden [N, D], table [V, D] -> logits [N, V]."""
-        return F.linear(self.transform(hidden), self._table(table), self.bias)
+        states = hidden if self.transform is None else self.transform(hidden)
+        return F.linear(states, self._table(table), self.bias)
 
     def loss(self, hidden: Tensor, table: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum of the negative log-likelihoods of `labels` [N], in nats."""
         if self.bias is None:
-            return linear_cross_entropy(self.transform(hidden), self._table(table), labels, weights)
+            return linear_cross_entropy(hidden, self._table(table), labels, weights)
         return (F.cross_entropy(self(hidden, table).float(), labels, reduction="none") * weights).sum()
 
     def loss_and_draw(
@@ -57,8 +52,7 @@ class WordsHead(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The same, and a token [N] drawn from each distribution by `chances` [N], float32 of 0..1."""
         if self.bias is None:
-            hidden, table = self.transform(hidden), self._table(table)
-            return linear_cross_entropy_and_draw(hidden, table, labels, weights, chances)
+            return linear_cross_entropy_and_draw(hidden, self._table(table), labels, weights, chances)
         logits = self(hidden, table).float()
         loss = (F.cross_entropy(logits, labels, reduction="none") * weights).sum()
         return loss, draw(logits.detach().softmax(-1), chances)

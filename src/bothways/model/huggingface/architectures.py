@@ -13,59 +13,11 @@ from bothways.batch import Vocabulary
 from bothways.errors import ModelError, unknown
 from bothways.model.abilities import Abilities, Face, Side, TaskHead
 from bothways.model.config import ModelConfig
-from bothways.model.huggingface.families import FAMILIES, class_of, family_of, from_left, labels_of, rotary_json
-from bothways.model.huggingface.weight_names import ROBERTA_FIRST, ROBERTA_PAD, kind_of, text_ids
+from bothways.model.huggingface.config_json import class_of, from_left, labels_of, written_config
+from bothways.model.huggingface.families import FAMILIES, family_for, family_of
+from bothways.model.huggingface.family import Family
 
-SAYS_WORDS = ("encoder", "decoder")
-
-_ARCHITECTURES: dict[tuple[str, Face], tuple[str, str]] = {
-    ("llama", "encoder"): ("eurobert", "EuroBertForMaskedLM"),
-    ("llama", "decoder"): ("llama", "LlamaForCausalLM"),
-    ("llama", "detector"): ("eurobert", "EuroBertForTokenClassification"),
-    ("llama", "body"): ("eurobert", "EuroBertModel"),
-    ("llama", "decoder-body"): ("llama", "LlamaModel"),
-    ("llama", "classifier"): ("eurobert", "EuroBertForSequenceClassification"),
-    ("llama", "tagger"): ("eurobert", "EuroBertForTokenClassification"),
-    ("llama", "answerer"): ("llama", "LlamaForQuestionAnswering"),
-    ("llama", "decoder-answerer"): ("llama", "LlamaForQuestionAnswering"),
-    ("llama", "decoder-classifier"): ("llama", "LlamaForSequenceClassification"),
-    ("llama", "decoder-tagger"): ("llama", "LlamaForTokenClassification"),
-    ("qwen3", "decoder"): ("qwen3", "Qwen3ForCausalLM"),
-    ("qwen3", "body"): ("qwen3", "Qwen3Model"),
-    ("qwen3", "decoder-body"): ("qwen3", "Qwen3Model"),
-    ("qwen3", "decoder-classifier"): ("qwen3", "Qwen3ForSequenceClassification"),
-    ("qwen3", "decoder-tagger"): ("qwen3", "Qwen3ForTokenClassification"),
-    ("qwen3", "decoder-answerer"): ("qwen3", "Qwen3ForQuestionAnswering"),
-    ("roberta", "encoder"): ("roberta", "RobertaForMaskedLM"),
-    ("roberta", "decoder"): ("roberta", "RobertaForCausalLM"),
-    ("roberta", "body"): ("roberta", "RobertaModel"),
-    ("roberta", "decoder-body"): ("roberta", "RobertaModel"),
-    ("roberta", "classifier"): ("roberta", "RobertaForSequenceClassification"),
-    ("roberta", "tagger"): ("roberta", "RobertaForTokenClassification"),
-    ("roberta", "answerer"): ("roberta", "RobertaForQuestionAnswering"),
-    ("roberta", "decoder-tagger"): ("roberta", "RobertaForTokenClassification"),
-    ("roberta", "decoder-answerer"): ("roberta", "RobertaForQuestionAnswering"),
-    ("bert", "encoder"): ("bert", "BertForMaskedLM"),
-    ("bert", "decoder"): ("bert", "BertLMHeadModel"),
-    ("bert", "detector"): ("electra", "ElectraForPreTraining"),
-    ("bert", "body"): ("bert", "BertModel"),
-    ("bert", "decoder-body"): ("bert", "BertModel"),
-    ("bert", "classifier"): ("bert", "BertForSequenceClassification"),
-    ("bert", "tagger"): ("bert", "BertForTokenClassification"),
-    ("bert", "answerer"): ("bert", "BertForQuestionAnswering"),
-    ("bert", "decoder-tagger"): ("bert", "BertForTokenClassification"),
-    ("bert", "decoder-answerer"): ("bert", "BertForQuestionAnswering"),
-    ("electra", "encoder"): ("electra", "ElectraForMaskedLM"),
-    ("electra", "decoder"): ("electra", "ElectraForCausalLM"),
-    ("electra", "detector"): ("electra", "ElectraForPreTraining"),
-    ("electra", "body"): ("electra", "ElectraModel"),
-    ("electra", "decoder-body"): ("electra", "ElectraModel"),
-    ("electra", "classifier"): ("electra", "ElectraForSequenceClassification"),
-    ("electra", "tagger"): ("electra", "ElectraForTokenClassification"),
-    ("electra", "answerer"): ("electra", "ElectraForQuestionAnswering"),
-    ("electra", "decoder-tagger"): ("electra", "ElectraForTokenClassification"),
-    ("electra", "decoder-answerer"): ("electra", "ElectraForQuestionAnswering"),
-}
+PREDICTS_TOKENS = ("encoder", "decoder")
 
 
 def guessed(values: Mapping[str, Any], *, words: bool) -> Abilities:
@@ -96,30 +48,20 @@ def architecture(config: ModelConfig, face: str) -> tuple[str, str]:
         UsageError: an unknown face.
         ModelError: a shape that Hugging Face does not have; worth asking before a run is started.
     """
-    found = {name: value for (kind, name), value in _ARCHITECTURES.items() if kind == kind_of(config)}
     if face not in get_args(Face):
-        raise unknown("face", face, found)
-    if face not in found:
-        raise ModelError(f"Hugging Face has no {face} of {kind_of(config)}'s shape; it has: {', '.join(sorted(found))}")
-    if config.shape == "modern" and config.segments:
+        raise unknown("face", face, get_args(Face))
+    family = family_for(config, face)
+    if family.whole_heads and config.width % config.heads:
         raise ModelError(
-            "the modern shape with segments cannot be saved: EuroBERT and Llama have none. Set segments to 0."
+            f"a {family.model_type} of width {config.width} and {config.heads} heads cannot be saved: transformers "
+            "wants the width to be a multiple of the heads, whatever the width of a head"
         )
-    if config.languages:
+    if face in PREDICTS_TOKENS and config.word_head not in family.word_heads:
         raise ModelError(
-            "a model with embeddings of languages cannot be saved: BERT, EuroBERT and Llama have none. Set languages "
-            "to 0: segments, where there are any, then tell the languages apart."
+            f"{family.model_type}'s word head is {' or '.join(family.word_heads)}, not {config.word_head}: set "
+            f"word_head to {family.word_heads[0]}"
         )
-    if config.shape == "classic" and not config.segments:
-        raise ModelError("the classic shape without segments cannot be saved: BERT always has them. Set segments to 2.")
-    if found[face][0] in ("llama", "eurobert") and config.width % config.heads:
-        raise ModelError(
-            f"a {found[face][0]} of width {config.width} and {config.heads} heads cannot be saved: transformers wants "
-            "the width to be a multiple of the heads, whatever the width of a head"
-        )
-    if config.shape == "classic" and face in SAYS_WORDS and config.word_head == "tied":
-        raise ModelError("BERT's word head is a transformed one: set word_head to transformed, not tied")
-    return found[face]
+    return family.model_type, family.classes[face]
 
 
 def config_json(
@@ -131,44 +73,29 @@ def config_json(
         ModelError: the shape has no such face, or its table is too small for the vocabulary.
     """
     kind, name = architecture(config, face)
+    family = FAMILIES[kind]
     if config.vocabulary < vocabulary.size:
         raise ModelError(
             f"the tokenizer has {vocabulary.size} tokens, the model {config.vocabulary}: they do not belong together"
         )
-    if kind == "roberta" and vocabulary.pad != ROBERTA_PAD:
+    if family.pad not in (None, vocabulary.pad):
         raise ModelError(
-            f"RoBERTa's padding is token {ROBERTA_PAD}, this tokenizer's is {vocabulary.pad}, and the classic shape "
-            "with one segment is RoBERTa's: it cannot be saved. Set segments to 2."
+            f"{kind}'s padding is token {family.pad}, this tokenizer's is {vocabulary.pad}, and a shape with "
+            f"segments {config.segments} is {kind}'s: it cannot be saved. Set segments to 2."
         )
-    shared = {
+    field, left = family.direction
+    reads_left = face.startswith("decoder")
+    direction: dict[str, Any] = {} if field == "is_causal" and left == reads_left else {field: reads_left}
+    return {
         "architectures": [name],
         "model_type": kind,
         "dtype": "float32",
-        **{theirs: getattr(config, ours) for ours, theirs in FAMILIES[kind].names.items()},
-        "max_position_embeddings": config.length + (ROBERTA_FIRST if kind == "roberta" else 0),
-        "tie_word_embeddings": config.word_head != "untied",
+        **written_config(config, family),
+        **direction,
+        **({"mask_token_id": vocabulary.mask} if family.mask and vocabulary.mask >= 0 else {}),
         **({"id2label": {"0": "original", "1": "replaced"}} if face == "detector" else {}),
-        **(_head_json(head) if head else {}),
+        **(_head_json(head, family) if head else {}),
         **text_ids(vocabulary),
-    }
-    if config.shape == "classic":
-        return shared | {
-            **({"embedding_size": config.embedding_width or config.width} if kind == "electra" else {}),
-            "hidden_act": "gelu",
-            "attention_probs_dropout_prob": 0.0,
-            "is_decoder": face.startswith("decoder"),
-        }
-    return shared | {
-        **({"is_causal": False} if face == "answerer" or (kind, face) == ("qwen3", "body") else {}),  # all sides
-        **({"mask_token_id": vocabulary.mask} if kind == "eurobert" and vocabulary.mask >= 0 else {}),
-        **({"use_sliding_window": False} if kind == "qwen3" else {}),
-        "num_key_value_heads": config.key_heads or config.heads,
-        "head_dim": config.head_width,
-        "hidden_act": "silu",
-        "rope_parameters": rotary_json(config),
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "mlp_bias": False,
     }
 
 
@@ -180,12 +107,14 @@ _PROBLEMS = {
 }
 
 
-def _head_json(head: TaskHead) -> dict[str, Any]:
+def _head_json(head: TaskHead, family: Family) -> dict[str, Any]:
+    shape = family.labels.get(head.reads)
+    pooling = family.poolings.get(head.pooling or (shape.pool if shape else "")) if head.head == "label" else None
     return {
         "id2label": {str(number): label for number, label in enumerate(head.labels)},
         "label2id": {label: number for number, label in enumerate(head.labels)},
         **({"problem_type": _PROBLEMS[head.kind]} if head.head == "label" else {}),
-        **({"classifier_pooling": "mean"} if head.face == "classifier" else {}),  # EuroBERT's
+        **({"classifier_pooling": pooling} if pooling else {}),
     }
 
 
@@ -217,20 +146,31 @@ def _head_of(values: Mapping[str, Any], kind: str, *, left: bool) -> TaskHead | 
         return TaskHead(task, head, labels if len(labels) == 2 else ("start", "end"), "span", reads)
     if head == "tags":
         return TaskHead(task, head, labels, "one", reads)
-    if reads != family_of(values).labels:
+    if reads not in family_of(values).labels:
         raise _reads_otherwise(values, kind, left=left)
-    pooling = values.get("classifier_pooling", "late")
-    if kind.startswith("EuroBert") and pooling != "mean":
-        raise ModelError(
-            f"config.json: classifier_pooling is {pooling!r}; Bothways loads this kind of model with 'mean' only"
-        )
+    pooling = _pooling(values)
     if problem == "multi_label_classification":
-        return TaskHead(task, head, labels, "several", reads)
+        return TaskHead(task, head, labels, "several", reads, pooling=pooling)
     if len(labels) == 1:
-        return TaskHead("regress", head, labels, "number", reads)
+        return TaskHead("regress", head, labels, "number", reads, pooling=pooling)
     if problem == "regression":
         raise ModelError(f"config.json: problem_type is 'regression' of {len(labels)} numbers; Bothways loads one only")
-    return TaskHead(task, head, labels, "one", reads)
+    return TaskHead(task, head, labels, "one", reads, pooling=pooling)
+
+
+def _pooling(values: Mapping[str, Any]) -> str:
+    """How a text's state is made, where config.json chooses; else as the family has it: empty."""
+    family = family_of(values)
+    if not family.poolings:
+        return ""
+    told = values.get("classifier_pooling", family.silent.get("classifier_pooling"))
+    for ours, theirs in family.poolings.items():
+        if theirs == told:
+            return ours
+    known = " or ".join(map(repr, family.poolings.values()))
+    raise ModelError(
+        f"config.json: classifier_pooling is {told!r}; Bothways loads this kind of model with {known} only"
+    )
 
 
 def _reads_otherwise(values: Mapping[str, Any], kind: str, *, left: bool) -> ModelError:
@@ -240,3 +180,15 @@ def _reads_otherwise(values: Mapping[str, Any], kind: str, *, left: bool) -> Mod
         f"config.json: {field} is {values.get(field)!r}, so that this {kind} reads {reads}; Bothways has no such head "
         f"for a body that does"
     )
+
+
+def text_ids(vocabulary: Vocabulary) -> dict[str, int | list[int]]:
+    """With which tokens a text begins, ends and is padded, as config.json and generation_config.json have it."""
+    ends = sorted(vocabulary.ends)
+    pad = vocabulary.pad if vocabulary.pad >= 0 else vocabulary.sep
+    found: dict[str, int | list[int]] = {
+        "pad_token_id": pad,
+        "bos_token_id": vocabulary.cls,
+        "eos_token_id": ends[0] if len(ends) == 1 else ends,
+    }
+    return {key: value for key, value in found.items() if value not in (-1, [])}

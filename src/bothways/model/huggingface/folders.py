@@ -29,14 +29,14 @@ from bothways.files import read_json, sync_folder
 from bothways.model.abilities import Abilities, TaskHead
 from bothways.model.config import ModelConfig
 from bothways.model.heads import HEADS as KNOWN_HEADS
-from bothways.model.huggingface.architectures import architecture, config_json, guessed
-from bothways.model.huggingface.families import class_of, from_left, read_config, sizes
+from bothways.model.huggingface.architectures import architecture, config_json, guessed, text_ids
+from bothways.model.huggingface.config_json import class_of, from_left, read_config, sizes
+from bothways.model.huggingface.families import FAMILIES, family_for, family_of
 from bothways.model.huggingface.sentence_modules import MODULES, SentenceModules
 from bothways.model.huggingface.weight_names import (
     from_hugging_face_names,
     head_among,
-    kind_of,
-    text_ids,
+    predicts_tokens,
     to_hugging_face,
     untied,
 )
@@ -46,12 +46,6 @@ from bothways.visibility import named
 WEIGHTS = "model.safetensors"
 HEADS = "head.safetensors"
 """Heads that the face has no place for."""
-_WORD_HEADS = (
-    "cls.predictions.transform.dense.weight",
-    "generator_predictions.dense.weight",
-    "lm_head.dense.weight",
-    "lm_head.weight",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +132,13 @@ def planned(
         folder: config_json(config, vocabulary=vocabulary, face=face, head=trained.only_head)
         for folder, face in trained.folders.items()
     }
-    kind, head = kind_of(config), "words"
-    if trained.only_head is not None and (face := trained.only_head.face) not in ("body", "decoder-body"):
+    face, head = next(iter(trained.folders.values())), "words"
+    if trained.only_head is not None and face not in ("body", "decoder-body"):
         head = trained.only_head.name
-        kind, _ = architecture(config, face)
-    elif "detector" in trained.folders.values():
+    elif face == "detector":
         head = "replaced"
-        kind = "electra" if kind == "bert" else kind
     # the face's own weights, and beside them the heads that it has no place for
-    files = {WEIGHTS: to_hugging_face(weights, config=config, kind=kind, head=head)}
+    files = {WEIGHTS: to_hugging_face(weights, config=config, family=family_for(config, face), head=head)}
     heads = {
         name: weight.detach().float().cpu().contiguous() for name, weight in weights.items() if name[:6] == "heads."
     }
@@ -162,7 +154,7 @@ def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 @checked
 def from_hugging_face(folder: str | Path) -> Model:
-    """The model in a folder, our own or a published one (`names.PREFIX`); float32, on the CPU, ready to train on.
+    """The model in a folder, our own or a published one (`families.FAMILIES`); float32, on the CPU, ready to train on.
 
     Raises:
         ModelError: no model there, a kind that is not ours, weights that are a pickle, damaged, or do not fit.
@@ -175,7 +167,8 @@ def read_saved(folder: Path) -> Saved:
     values = _read_json(folder / "config.json")
     tensors = _read_weights(folder)
     try:
-        words = any(name in tensors for name in _WORD_HEADS) or _table_says_words(values, tensors)
+        family = family_of(values)
+        words = predicts_tokens(tensors, family) or _table_predicts(values, tensors)
         trained = _trained(folder, values, words=words)
         heads = _read_heads(folder / HEADS, trained.heads)
         asked = {key.split(".")[1] for key in heads} & KNOWN_HEADS.keys()
@@ -201,10 +194,10 @@ def _shape(values: Mapping[str, Any], tensors: Mapping[str, Tensor], *, words: b
     Raises:
         ModelError: as `read_config`; or the classic shape has no place for such a head.
     """
-    shape = read_config(values, words=words)
-    if not words or shape.word_head == "untied" or (found := untied(tensors, kind=values["model_type"])) is None:
+    shape, family = read_config(values, words=words), family_of(values)
+    if not words or shape.word_head == "untied" or (found := untied(tensors, family)) is None:
         return shape
-    if shape.shape == "modern":
+    if "untied" in family.word_heads:
         return shape.model_copy(update={"word_head": "untied"})
     raise ModelError(
         f"{found[0]} differs from {found[1]}, to which tie_word_embeddings ties it; Bothways has no untied head of "
@@ -215,15 +208,17 @@ def _shape(values: Mapping[str, Any], tensors: Mapping[str, Tensor], *, words: b
 def _named(tensors: Mapping[str, Tensor], values: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """As `from_hugging_face_names`; where a tensor does not fit, the sizes that config.json gives are named too."""
     try:
-        return from_hugging_face_names(tensors, kind=values["model_type"], wanted=wanted)
+        return from_hugging_face_names(tensors, family=family_of(values), wanted=wanted)
     except ModelError as error:
         raise ModelError(f"{error} (config.json says {sizes(values)})") from None
 
 
-def _table_says_words(values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bool:
+def _table_predicts(values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bool:
     """Whether the table is a word head, where config.json names no class: a body saved alone has bare names."""
     tied = bool(values.get("tie_word_embeddings")) and not values.get("architectures")
-    return tied and "model.embed_tokens.weight" in tensors
+    family = family_of(values)
+    table = f"{family.modules['backbone.embeddings.tokens']}.weight"
+    return tied and "tied" in family.word_heads and table in tensors
 
 
 def read_abilities(folder: Path) -> Abilities:
@@ -285,12 +280,13 @@ def read_body(folder: Path, asked: TaskHead, *, dropout: float | None = None, se
         if dropout is not None:
             config = config.model_copy(update={"dropout": dropout})
         kind, _ = architecture(config, asked.face)
+        family = FAMILIES[kind]
         model = Model(config, heads={asked.name: asked.factory}, seed=seed)
         own = model.state_dict()
         body = {name: weight for name, weight in own.items() if name.startswith("backbone.")}
         head = {name: weight for name, weight in own.items() if name.startswith("heads.")}
         found = _named(tensors, values, body)
-        found |= {} if asked.face in ("body", "decoder-body") else head_among(tensors, kind=kind, wanted=head)
+        found |= {} if asked.face in ("body", "decoder-body") else head_among(tensors, family, wanted=head)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
     model.load_state_dict(own | found)

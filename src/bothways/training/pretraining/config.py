@@ -57,4 +57,4 @@ class PretrainConfig(Frozen):
     def model_config_for(self, vocabulary: int) -> ModelConfig:
         """The model's shape: the preset with the changes of `model`."""
         base = preset(self.size, vocabulary=vocabulary, length=self.training.length)
-        return read(ModelConfig, {**base.model_dump(), **self.model}, below="model")
+        return read(ModelConfig, {**base.model_dump(exclude_defaults=True), **self.model}, below="model")

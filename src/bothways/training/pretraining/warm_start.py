@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bothways.errors import UsageError
 from bothways.inference.language_model import folder_of
-from bothways.model import Model, local, read_saved
+from bothways.model import Model, local, read_saved, with_word_head
 from bothways.text import Tokenizer, old_tokens
 from bothways.training.optimiser import rated
 from bothways.training.pretraining.config import PretrainConfig
@@ -32,15 +32,10 @@ def with_shape_of_start(config: PretrainConfig, *, vocabulary: int) -> PretrainC
         raise UsageError(f"the shape is that of {config.start}: leave out model.{odd[0]}")
     shape = read_saved(folder_of(local(config.start))).model.config
     length = config.training.length
-    if shape.shape == "classic" and shape.length < length:
+    if shape.positions.kind == "learned" and shape.length < length:
         raise UsageError(f"{config.start} reads at most {shape.length} tokens: --set training.length={shape.length}")
-    wanted = shape.model_copy(
-        update={
-            "vocabulary": vocabulary,
-            "length": max(length, shape.length),
-            "word_head": "transformed" if shape.shape == "classic" else shape.word_head,
-            **config.model,
-        }
+    wanted = with_word_head(shape).model_copy(
+        update={"vocabulary": vocabulary, "length": max(length, shape.length), **config.model}
     )
     rates = rated(config.training.optimiser, width=shape.width)
     assert rates.learning_rate is not None and rates.adam_learning_rate is not None

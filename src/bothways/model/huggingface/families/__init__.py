@@ -1,0 +1,93 @@
+"""The families of transformers that are read and written, a file each; a new one is a file and its line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bothways.errors import ModelError
+from bothways.model.config import ModelConfig
+from bothways.model.huggingface.families.bert import BERT, ROBERTA, XLM_ROBERTA
+from bothways.model.huggingface.families.distilbert import DISTILBERT
+from bothways.model.huggingface.families.electra import ELECTRA
+from bothways.model.huggingface.families.gpt2 import GPT2
+from bothways.model.huggingface.families.llama import EUROBERT, LLAMA, QWEN2, QWEN3
+from bothways.model.huggingface.families.modernbert import MODERNBERT, MODERNBERT_DECODER
+from bothways.model.huggingface.family import Family, HeadShape
+
+if TYPE_CHECKING:
+    from bothways.model.abilities import TaskHead
+
+FAMILIES: dict[str, Family] = {
+    family.model_type: family
+    for family in (
+        *(EUROBERT, LLAMA, QWEN2, QWEN3, MODERNBERT, MODERNBERT_DECODER, GPT2),
+        *(BERT, ROBERTA, XLM_ROBERTA, ELECTRA, DISTILBERT),
+    )
+}
+"""{model_type: its family}; where several have a shape, the first is what it is saved as"""
+
+
+def family_of(values: Mapping[str, Any]) -> Family:
+    """That of a config.json.
+
+    Raises:
+        ModelError: a kind of model that is not ours.
+    """
+    kind = values.get("model_type")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise ModelError(f"config.json: model_type is {kind}; Bothways loads {', '.join(sorted(FAMILIES))}")
+    return FAMILIES[kind]
+
+
+def shaped_as(config: ModelConfig) -> list[Family]:
+    """The families that have this shape; where none has it, those that are nearest."""
+    away = {family.model_type: len(family.differs(config)) for family in FAMILIES.values()}
+    return [family for family in FAMILIES.values() if away[family.model_type] == min(away.values())]
+
+
+def family_for(config: ModelConfig, face: str) -> Family:
+    """The family that a face of a shape is saved as.
+
+    Raises:
+        ModelError: there is none; worth asking before a run is started.
+    """
+    fitting = shaped_as(config)
+    if differences := fitting[0].differs(config):
+        changes = ", ".join(f"{name} to {value}" for name, _, value in differences)
+        raise ModelError(
+            f"transformers has no model of this shape, so it cannot be saved; it would be {fitting[0].model_type}'s: "
+            f"set {changes}"
+        )
+    for family in fitting:
+        if face in family.classes:
+            return family
+    known = ", ".join(sorted({face for family in fitting for face in family.classes}))
+    raise ModelError(f"Hugging Face has no {face} of {fitting[0].model_type}'s shape; it has: {known}")
+
+
+def with_word_head(config: ModelConfig) -> ModelConfig:
+    """The same shape with a head that predicts tokens as transformers' class has it."""
+    known = [kind for family in shaped_as(config) for kind in family.word_heads]
+    return config if config.word_head in known else config.model_copy(update={"word_head": known[0]})
+
+
+def head_shape(config: ModelConfig, head: TaskHead) -> HeadShape:
+    """What a task's head does before its last matrix, as transformers' class for it has it.
+
+    Raises:
+        ModelError: no such class, or not one that pools so.
+    """
+    families = shaped_as(config)
+    if head.head != "label":
+        return families[0].tokens
+    family = next((family for family in families if head.reads in family.labels), None)
+    if family is None:
+        raise ModelError(
+            f"a {families[0].model_type} that reads as a {head.reads} has no class for labels in transformers"
+        )
+    found = family.labels[head.reads]
+    if head.pooling not in ("", found.pool, *family.poolings):
+        raise ModelError(f"{family.model_type} has no head for labels that pools by {head.pooling}")
+    return replace(found, pool=head.pooling or found.pool)  # type: ignore[arg-type]
