@@ -277,7 +277,7 @@ def write_families(folder: Path) -> None:
         torch.manual_seed(0)
         values = {**fields.FAMILIES[family], "vocab_size": size, "num_hidden_layers": 2}
         config = getattr(transformers, f"{family}Config")(**values)
-        getattr(transformers, f"{family}For{fields.WORDS[family]}")(config).save_pretrained(place)
+        getattr(transformers, f"{family}{fields.WORDS[family]}")(config).save_pretrained(place)
         (place / "told.json").unlink()
 
 

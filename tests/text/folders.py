@@ -88,6 +88,26 @@ def eurobert(folder: Path) -> None:
     _general(folder, "eurobert", "<|begin_of_text|>", "<|end_of_text|>", mask="<|mask|>", post="<|begin_of_text|>")
 
 
+def modernbert(folder: Path) -> None:
+    _general(folder, "modernbert", "[CLS]", "[SEP]", mask="[MASK]", pad="[PAD]", post="[CLS]")
+
+
+def gpt2(folder: Path) -> None:
+    vocabulary = byte_level("<|endoftext|>").get_vocab(with_added_tokens=False) | {"do": 257, "dog": 258}
+    made = transformers.GPT2Tokenizer(vocab=vocabulary | {"<|endoftext|>": 256}, merges=[("d", "o"), ("do", "g")])
+    made.save_pretrained(folder)
+    _amend(folder, "gpt2")
+
+
+def distilbert(folder: Path) -> None:
+    bert(folder, kind="distilbert", tokenizer_class="DistilBertTokenizer")
+
+
+def qwen2(folder: Path) -> None:
+    qwen3(folder)
+    _amend(folder, "qwen2")
+
+
 def qwen3(folder: Path) -> None:
     engine = byte_level("<|endoftext|>", "<|im_end|>")
     vocabulary = engine.get_vocab(with_added_tokens=False) | {"do": 258, "dog": 259}
@@ -118,5 +138,7 @@ def _amend(folder: Path, kind: str, **said: Any) -> None:
 
 _ROBERTA = ["<s>", "<pad>", "</s>", "<unk>"]
 FOLDERS: dict[str, Callable[[Path], None]] = {
-    found.__name__: found for found in (bert, electra, roberta, xlm_roberta, llama, llama3, eurobert, qwen3)
+    found.__name__: found
+    for found in (bert, electra, roberta, xlm_roberta, llama, llama3, eurobert, qwen3)
+    + (modernbert, gpt2, distilbert, qwen2)
 }

@@ -206,5 +206,9 @@ OF_MODEL = {
     "roberta": "RobertaTokenizer",
     "xlm-roberta": "XLMRobertaTokenizer",
     "qwen3": "Qwen2Tokenizer",
+    "gpt2": "GPT2Tokenizer",
+    "distilbert": "BertTokenizer",
 }
 """{model_type of config.json: its class where no file names one}; of others it is the general one."""
+OVERRULED = {"qwen2": "Qwen2Tokenizer", "modernbert": GENERAL, "modernbert-decoder": GENERAL}
+"""{model_type: its class, whatever its files name}: transformers takes those of the hub to be wrong"""

@@ -20,7 +20,7 @@ from tokenizers.processors import TemplateProcessing
 
 from bothways.errors import DataError
 from bothways.files import read_json
-from bothways.text.families import ALIASES, FAMILIES, GENERAL, OF_MODEL, Fields
+from bothways.text.families import ALIASES, FAMILIES, GENERAL, OF_MODEL, OVERRULED, Fields
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _INSTEAD = ("vocab", "merges", "tokenizer_object", "post_processor", "gguf_file", "init_inputs")
@@ -82,8 +82,10 @@ def _class_of(path: Path, fields: Fields, spec: Mapping[str, Any] | None) -> str
     """
     config = _read(path.with_name("config.json"))
     named = fields.get("tokenizer_class") or config.get("tokenizer_class")
-    own = OF_MODEL.get(str(config.get("model_type")), "BertTokenizer" if spec is None else GENERAL)
-    name = str(named or own).removesuffix("Fast")
+    kind = str(config.get("model_type"))
+    own = OF_MODEL.get(kind, "BertTokenizer" if spec is None else GENERAL)
+    overruled = None if "auto_map" in fields else OVERRULED.get(kind)
+    name = str(overruled or named or own).removesuffix("Fast")
     name = ALIASES.get(name, name)
     if (
         name == "LlamaTokenizer"

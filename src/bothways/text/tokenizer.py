@@ -143,13 +143,14 @@ class Tokenizer:
         spec["post_processor"] = self._template(template) if template else None
         types = ["token_type_ids"] if segments and (template != "own" or self.frame.second) else []
         # Batches are padded with what ends a text where nothing is named for it, as config.json says too.
-        named = {"bos_token": "cls", "eos_token": "sep", "pad_token": "sep"}
+        # What is not there is null: a class that is chosen by the model may have tokens of its own by default.
+        named = {"bos_token": "cls", "eos_token": "sep", "pad_token": "sep", "unk_token": "unk"}
         named |= {f"{role}_token": role for role in self.roles}
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
             "model_input_names": ["input_ids", *types, "attention_mask"],
-            **{key: self.roles[role] for key, role in named.items() if role in self.roles},
+            **{key: self.roles.get(role) for key, role in named.items()},
         }
         if length:
             config["model_max_length"] = length
