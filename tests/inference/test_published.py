@@ -38,6 +38,7 @@ class Case:
     opens: str | None = None
     ends: Any = None
     bos: int | None = None
+    head: str = "ForCausalLM"
 
 
 END = "<|endoftext|>"
@@ -45,6 +46,11 @@ CASES = {
     "with a token that opens": Case("Llama", ("<s>", "</s>"), {"bos": "<s>", "eos": "</s>", "pad": "</s>"}, "<s>", 257),
     "with none": Case("Qwen3", ("</s>",), {"eos": "</s>", "pad": "</s>"}, ends=256),
     "one token for all": Case("Llama", (END,), {"bos": END, "eos": END, "unk": END}, ends=256),
+    "Qwen 2": Case("Qwen2", (END,), {"eos": END, "pad": END}, ends=256),
+    "GPT-2": Case("GPT2", (END,), {"bos": END, "eos": END, "unk": END}, ends=256, head="LMHeadModel"),
+    "with windows": Case(
+        "ModernBertDecoder", ("[CLS]", "[SEP]"), {"bos": "[CLS]", "eos": "[SEP]", "pad": "[SEP]"}, "[CLS]", ends=257
+    ),
     "a chat's": Case(
         "Qwen3",
         (END, "<|im_start|>", "<|im_end|>"),
@@ -69,8 +75,9 @@ def published(case: Case, folder: Path) -> Any:
         "hidden_size": 64,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 16,
+        **({"num_key_value_heads": 2, "head_dim": 16} if case.kind in ("Llama", "Qwen3") else {}),
+        **({"num_key_value_heads": 2} if case.kind == "Qwen2" else {}),
+        **({"local_attention": 8} if case.kind == "ModernBertDecoder" else {}),
         "intermediate_size": 112,
         "max_position_embeddings": 64,
         "initializer_range": 0.3,
@@ -78,12 +85,13 @@ def published(case: Case, folder: Path) -> Any:
         "bos_token_id": case.bos or engine.token_to_id(case.said.get("bos", "")),
         "pad_token_id": engine.token_to_id(case.said.get("pad", END)),
     }
-    model = getattr(transformers, f"{case.kind}ForCausalLM")(getattr(transformers, f"{case.kind}Config")(**settings))
+    model = getattr(transformers, f"{case.kind}{case.head}")(getattr(transformers, f"{case.kind}Config")(**settings))
     model.eval()
     prompt = torch.tensor([engine.encode(PROMPTS[0]).ids])
     said = model.generate(prompt, max_new_tokens=6, do_sample=False, eos_token_id=None)[0, -1]
     with torch.no_grad():  # where that would be said, the text ends instead
-        model.lm_head.weight[-1] = 1.5 * model.lm_head.weight[said]
+        table = model.get_output_embeddings().weight
+        table[-1] = 1.5 * table[said]
     model.generation_config.eos_token_id = case.ends
     model.save_pretrained(folder)
     return model

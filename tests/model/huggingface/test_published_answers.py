@@ -34,6 +34,7 @@ SMALL = {
 }
 MOODS = {"id2label": {0: "bad", 1: "good", 2: "so-so"}, "label2id": {"bad": 0, "good": 1, "so-so": 2}}
 TAGS = {"id2label": {0: "O", 1: "B-PER", 2: "I-PER"}, "label2id": {"O": 0, "B-PER": 1, "I-PER": 2}}
+ENCODERS = ("Bert", "Electra", "EuroBert", "ModernBert", "DistilBert")
 TEXTS = ["the quick brown fox", "lazy", "the dog jumps over the lazy dog"]
 
 
@@ -44,19 +45,23 @@ def published(folder: Path, kind: str, head: str, **settings: Any) -> Path:
     for weight in model.parameters():
         weight.data += 0.05 * torch.randn_like(weight)
     model.save_pretrained(folder)
-    OWN.save(folder, template="encoder" if kind in ("Bert", "Electra", "EuroBert") else "decoder", length=64)
+    OWN.save(folder, template="encoder" if kind in ENCODERS else "decoder", length=64)
     return folder
 
 
-@pytest.mark.parametrize("kind", ["Bert", "Electra", "EuroBert", "Llama", "Qwen3"])
-def test_a_published_classifier_says_what_its_pipeline_says(kind: str, tmp_path: Path) -> None:
-    settings = (
-        {"classifier_pooling": "mean"}
-        if kind == "EuroBert"
-        else {"head_dim": 16, "num_key_value_heads": 4}
-        if kind == "Qwen3"
-        else {}
-    )
+CLASSIFIERS: list[tuple[str, dict[str, Any]]] = [
+    *((kind, {}) for kind in ("Bert", "Electra", "Llama", "GPT2", "DistilBert")),
+    ("EuroBert", {"classifier_pooling": "mean"}),
+    ("Qwen3", {"head_dim": 16, "num_key_value_heads": 4}),
+    *(("ModernBert", {"classifier_pooling": pooling, "local_attention": 4}) for pooling in ("cls", "mean")),
+    ("ModernBertDecoder", {"local_attention": 4}),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings"), CLASSIFIERS)
+def test_a_published_classifier_says_what_its_pipeline_says(
+    kind: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
     folder = published(tmp_path / "model", kind, "SequenceClassification", **MOODS, **settings)
     ours = bothways.load(folder, device="cpu").classify(TEXTS)
     pipeline = transformers.pipeline("text-classification", model=str(folder), top_k=None)

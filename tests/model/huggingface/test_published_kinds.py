@@ -42,17 +42,57 @@ LLAMA_3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+YARN = {
+    "rope_theta": 500.0,
+    "rope_type": "yarn",
+    "factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+FOUR = {**SMALL, "num_hidden_layers": 4, "local_attention": 8}
+GPT2 = {
+    "vocab_size": 97,
+    "n_embd": 64,
+    "n_layer": 3,
+    "n_head": 4,
+    "n_positions": 66,
+    **{name: SMALL[name] for name in ("initializer_range", "pad_token_id", "bos_token_id", "eos_token_id")},
+}
+DISTILBERT = {
+    "vocab_size": 97,
+    "dim": 64,
+    "n_layers": 3,
+    "n_heads": 4,
+    "hidden_dim": 112,
+    "max_position_embeddings": 66,
+    **{name: SMALL[name] for name in ("initializer_range", "pad_token_id")},
+}
 KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "bert": ("Bert", "NextSentencePrediction", SMALL),
-    "roberta": ("Roberta", "MaskedLM", OF_ROBERTA),
-    "roberta, causal": ("Roberta", "CausalLM", {**OF_ROBERTA, "is_decoder": True}),
-    "xlm-roberta": ("XLMRoberta", "MaskedLM", OF_ROBERTA),
-    "eurobert": ("EuroBert", "MaskedLM", {**GROUPED, "mask_token_id": 4}),
-    "llama": ("Llama", "CausalLM", {**GROUPED, "tie_word_embeddings": False}),
-    "llama 3": ("Llama", "CausalLM", {**GROUPED, "rope_parameters": LLAMA_3}),
-    "llama with wide heads": ("Llama", "CausalLM", {**GROUPED, "head_dim": 32}),
-    "qwen3": ("Qwen3", "CausalLM", {**GROUPED, "head_dim": 32}),
-    "qwen3 without groups": ("Qwen3", "CausalLM", {**SMALL, "head_dim": 16, "num_key_value_heads": 4}),
+    "bert": ("Bert", "ForNextSentencePrediction", SMALL),
+    "roberta": ("Roberta", "ForMaskedLM", OF_ROBERTA),
+    "roberta, causal": ("Roberta", "ForCausalLM", {**OF_ROBERTA, "is_decoder": True}),
+    "xlm-roberta": ("XLMRoberta", "ForMaskedLM", OF_ROBERTA),
+    "eurobert": ("EuroBert", "ForMaskedLM", {**GROUPED, "mask_token_id": 4}),
+    "llama": ("Llama", "ForCausalLM", {**GROUPED, "tie_word_embeddings": False}),
+    "llama 3": ("Llama", "ForCausalLM", {**GROUPED, "rope_parameters": LLAMA_3}),
+    "llama with wide heads": ("Llama", "ForCausalLM", {**GROUPED, "head_dim": 32}),
+    "qwen3": ("Qwen3", "ForCausalLM", {**GROUPED, "head_dim": 32}),
+    "llama with YaRN": ("Llama", "ForCausalLM", {**GROUPED, "rope_parameters": YARN}),
+    "qwen3 with YaRN and a weight": (
+        *("Qwen3", "ForCausalLM"),
+        {**GROUPED, "head_dim": 32, "rope_parameters": {**YARN, "attention_factor": 0.7, "truncate": False}},
+    ),
+    "llama, linear": (
+        *("Llama", "ForCausalLM"),
+        {**GROUPED, "rope_parameters": {"rope_theta": 500.0, "rope_type": "linear", "factor": 4.0}},
+    ),
+    "qwen2": ("Qwen2", "ForCausalLM", GROUPED),
+    "modernbert": ("ModernBert", "ForMaskedLM", FOUR),
+    "modernbert that sees all": ("ModernBert", "ForMaskedLM", {**FOUR, "layer_types": ["full_attention"] * 4}),
+    "modernbert-decoder": ("ModernBertDecoder", "ForCausalLM", FOUR),
+    "gpt2": ("GPT2", "LMHeadModel", GPT2),
+    "gpt2, untied": ("GPT2", "LMHeadModel", {**GPT2, "n_inner": 96, "tie_word_embeddings": False}),
+    "distilbert": ("DistilBert", "ForMaskedLM", DISTILBERT),
+    "qwen3 without groups": ("Qwen3", "ForCausalLM", {**SMALL, "head_dim": 16, "num_key_value_heads": 4}),
 }
 
 
@@ -60,13 +100,13 @@ def published(case: str, folder: Path) -> tuple[Any, str]:
     """A random model in a folder, norms and biases random too, and the face that it has."""
     kind, head, settings = KINDS[case]
     torch.manual_seed(0)
-    source = getattr(transformers, f"{kind}For{head}")(getattr(transformers, f"{kind}Config")(**settings)).eval()
+    source = getattr(transformers, f"{kind}{head}")(getattr(transformers, f"{kind}Config")(**settings)).eval()
     with torch.no_grad():
         for parameter in source.parameters():
             if parameter.dim() == 1:
                 parameter.add_(torch.randn_like(parameter) * 0.3)
     source.save_pretrained(folder)
-    return source, "encoder" if head == "MaskedLM" else "decoder"
+    return source, "encoder" if head == "ForMaskedLM" else "decoder"
 
 
 def logits(model: Any, tokens: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
