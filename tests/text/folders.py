@@ -139,6 +139,8 @@ def _amend(folder: Path, kind: str, **said: Any) -> None:
 _ROBERTA = ["<s>", "<pad>", "</s>", "<unk>"]
 FOLDERS: dict[str, Callable[[Path], None]] = {
     found.__name__: found
-    for found in (bert, electra, roberta, xlm_roberta, llama, llama3, eurobert, qwen3)
-    + (modernbert, gpt2, distilbert, qwen2)
+    for found in (
+        *(bert, electra, roberta, xlm_roberta, llama, llama3, eurobert, qwen3),
+        *(modernbert, gpt2, distilbert, qwen2),
+    )
 }

@@ -22,7 +22,7 @@ from bothways.cli.comparison import compare
 from bothways.cli.corpus import corpus_report, prepare, show_rows, verify
 from bothways.cli.inside import attention, contextuality, probe, probe_layers
 from bothways.cli.machine import doctor
-from bothways.cli.model import chat, detect, embed, fill, generate, infill, score
+from bothways.cli.model import chat, detect, embed, fill, generate, infill, models, score
 from bothways.cli.objectives import objectives, show_objective
 from bothways.cli.options import name_of, whole
 from bothways.cli.planning import plan
@@ -37,7 +37,7 @@ GROUPS = {
     "Objectives": (objectives, show_objective),
     "Training": (plan, pretrain, compare),
     "Fine-tuning": (finetune, predict, evaluate),
-    "Using a model": (fill, infill, generate, chat, score, embed, detect),
+    "Using a model": (models, fill, infill, generate, chat, score, embed, detect),
     "Looking inside": (probe, probe_layers, contextuality, attention),
     "Word vectors": (word_vectors, nearest),
     "The machine": (doctor,),

@@ -7,15 +7,53 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.table import Table
 
-from bothways.cli.show import Json, load, print_json
-from bothways.terminal import say
+from bothways.cli.show import Json, load, load_torch, print_json
+from bothways.terminal import bold, dim, draw, say
 
 if TYPE_CHECKING:
     from bothways.inference.decoding.options import Options
+
+
+def models(
+    family: Annotated[str | None, typer.Argument(help="A model_type: what its config.json may say.")] = None,
+    json: Json = False,
+) -> None:
+    """List the families of published models that are read and written: which models, what for, what is refused."""
+    from bothways.errors import unknown
+
+    load_torch()
+    from bothways.model.huggingface.families import describe
+
+    found = {record["model_type"]: record for record in describe()}
+    if family is not None and family not in found:
+        raise unknown("family", family, found)
+    if json:
+        return print_json([record for record in found.values() if family in (None, record["model_type"])])
+    if family is not None:
+        return _show_family(found[family])
+    table = Table.grid(padding=(0, 2))
+    for name, record in found.items():
+        table.add_row(bold(name), record["known"])
+        table.add_row("", dim(", ".join(record["classes"])))
+    draw(table, wrap=True)
+    say("\nOne of them: bothways models bert. Any other model_type is refused, and weights that are no safetensors.")
+    return None
+
+
+def _show_family(record: dict[str, Any]) -> None:
+    say(f"{record['model_type']}: {record['known']}\n")
+    for use, name in record["classes"].items():
+        say(f"  {use:17} {name}")
+    say("\nconfig.json may say of these fields only:")
+    for field, values in record["computed"].items():
+        say(f"  {field:32} {', '.join(map(str, values))}")
+    say("Everything else that would change a prediction is read, or refused by its name.")
+
 
 Run = Annotated[Path, typer.Argument(help="A run's folder, a Hugging Face folder, or a name of its hub.")]
 Texts = Annotated[list[str], typer.Argument(metavar="TEXT", help="One or more texts, each in quotes.")]

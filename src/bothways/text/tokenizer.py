@@ -146,7 +146,7 @@ class Tokenizer:
         # What is not there is null: a class that is chosen by the model may have tokens of its own by default.
         named = {"bos_token": "cls", "eos_token": "sep", "pad_token": "sep", "unk_token": "unk"}
         named |= {f"{role}_token": role for role in self.roles}
-        config = {
+        config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
             "model_input_names": ["input_ids", *types, "attention_mask"],

@@ -60,6 +60,7 @@ def nothing(given: Any) -> dict[str, Any]:
 class Family:
     """A model_type of transformers.
 
+    known       published models of it
     parts       the records of `ModelConfig` in it, beside the sizes; what it leaves out is as there
     fields      {field of ModelConfig: its field in config.json}, which is read and written as it stands
     aliases     {field: the one that it is another name of}
@@ -92,6 +93,7 @@ class Family:
     """
 
     model_type: str
+    known: str
     fields: dict[str, str]
     silent: dict[str, Any]
     only: dict[str, tuple[Any, ...]]

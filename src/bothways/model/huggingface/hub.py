@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bothways.errors import ModelError
 
-WANTED = ("*.json", "*.safetensors", "vocab.txt", "chat_template.jinja")
+WANTED = ("*.json", "*.safetensors", "vocab.txt", "*.jinja")
 """No pickles and no code: what Bothways would not read is not fetched."""
 
 

@@ -1,32 +1,27 @@
-"""The families of transformers that are read and written, a file each; a new one is a file and its line here."""
+"""The families of transformers that are read and written; a new one is a file here, and nothing else."""
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bothways.errors import ModelError
 from bothways.model.config import ModelConfig
-from bothways.model.huggingface.families.bert import BERT, ROBERTA, XLM_ROBERTA
-from bothways.model.huggingface.families.distilbert import DISTILBERT
-from bothways.model.huggingface.families.electra import ELECTRA
-from bothways.model.huggingface.families.gpt2 import GPT2
-from bothways.model.huggingface.families.llama import EUROBERT, LLAMA, QWEN2, QWEN3
-from bothways.model.huggingface.families.modernbert import MODERNBERT, MODERNBERT_DECODER
-from bothways.model.huggingface.family import Family, HeadShape
+from bothways.model.huggingface.family import UNUSUAL, Family, HeadShape
 
 if TYPE_CHECKING:
     from bothways.model.abilities import TaskHead
 
 FAMILIES: dict[str, Family] = {
-    family.model_type: family
-    for family in (
-        *(EUROBERT, LLAMA, QWEN2, QWEN3, MODERNBERT, MODERNBERT_DECODER, GPT2),
-        *(BERT, ROBERTA, XLM_ROBERTA, ELECTRA, DISTILBERT),
-    )
+    found.model_type: found
+    for _, name, _ in pkgutil.iter_modules(__path__)
+    for found in vars(import_module(f"{__name__}.{name}")).values()
+    if isinstance(found, Family)
 }
-"""{model_type: its family}; where several have a shape, the first is what it is saved as"""
+"""{model_type: its family}, of all files here; where several have a shape, the first is what it is saved as"""
 
 
 def family_of(values: Mapping[str, Any]) -> Family:
@@ -91,3 +86,32 @@ def head_shape(config: ModelConfig, head: TaskHead) -> HeadShape:
     if head.pooling not in ("", found.pool, *family.poolings):
         raise ModelError(f"{family.model_type} has no head for labels that pools by {head.pooling}")
     return replace(found, pool=head.pooling or found.pool)  # type: ignore[arg-type]
+
+
+USES = {
+    "encoder": "masked tokens",
+    "decoder": "generation",
+    "detector": "replaced tokens",
+    "body": "vectors",
+    "decoder-body": "causal vectors",
+    "classifier": "labels",
+    "decoder-classifier": "causal labels",
+    "tagger": "tags",
+    "decoder-tagger": "causal tags",
+    "answerer": "answers",
+    "decoder-answerer": "causal answers",
+}
+"""{face: what a model that has it is for}"""
+
+
+def describe() -> list[dict[str, Any]]:
+    """Every family: published models of it, what one can be saved as, and which values of config.json are computed."""
+    return [
+        {
+            "model_type": family.model_type,
+            "known": family.known,
+            "classes": {USES[face]: name for face, name in family.classes.items()},
+            "computed": {field: list(values) for field, values in sorted(family.only.items()) if field not in UNUSUAL},
+        }
+        for family in FAMILIES.values()
+    ]

@@ -32,6 +32,7 @@ WITH_CLASSIFIER = {"tags": {"out": "classifier"}, "span": {"out": "qa_outputs"}}
 
 BERT = Family(
     model_type="bert",
+    known="BERT, Chinese BERT and its whole-word variants, MiniLM, BGE, GTE, SciBERT, BioBERT",
     parts=CLASSIC,
     fields=SIZES | NORMS | {"segments": "type_vocab_size"},
     silent={
@@ -95,6 +96,7 @@ BERT = Family(
 ROBERTA = replace(
     BERT,
     model_type="roberta",
+    known="RoBERTa, DistilRoBERTa",
     silent=BERT.silent | {"pad_token_id": 1},
     only={**BERT.only, "pad_token_id": (1,), "type_vocab_size": (1,)},
     segments=range(1, 2),
@@ -114,4 +116,4 @@ ROBERTA = replace(
         "lm_head.decoder.bias": "lm_head.bias",
     },
 )
-XLM_ROBERTA = replace(ROBERTA, model_type="xlm-roberta")
+XLM_ROBERTA = replace(ROBERTA, model_type="xlm-roberta", known="XLM-RoBERTa, multilingual E5, BGE-M3")

@@ -8,6 +8,7 @@ from bothways.model.huggingface.family import UNUSUAL, Family, HeadShape
 
 DISTILBERT = Family(
     model_type="distilbert",
+    known="DistilBERT",
     parts={**CLASSIC, "norm": {**CLASSIC["norm"], "epsilon": 1e-12}},
     fields={
         "vocabulary": "vocab_size",

@@ -10,6 +10,7 @@ from bothways.model.huggingface.family import HeadShape
 ELECTRA = replace(
     BERT,
     model_type="electra",
+    known="ELECTRA, generators and discriminators; Chinese ELECTRA",
     fields={**BERT.fields, "embedding_width": "embedding_size"},
     silent={**BERT.silent, "embedding_size": 128},
     write=lambda config: BERT.write(config) | {"embedding_size": config.embedding_width or config.width},

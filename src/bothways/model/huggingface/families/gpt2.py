@@ -20,6 +20,7 @@ def _write(config: ModelConfig) -> dict[str, Any]:
 
 GPT2 = Family(
     model_type="gpt2",
+    known="GPT-2, DistilGPT-2, Chinese GPT-2",
     parts={
         "positions": {"kind": "learned"},
         "norm": {"kind": "layer", "bias": True},

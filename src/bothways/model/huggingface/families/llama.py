@@ -39,6 +39,7 @@ def _write(config: ModelConfig) -> dict[str, Any]:
 
 LLAMA = Family(
     model_type="llama",
+    known="Llama 1 to 3, SmolLM2, TinyLlama; what Bothways pretrains, causal",
     fields=SIZES | {"init": "initializer_range", "norm.epsilon": "rms_norm_eps"},
     computed={
         "attention.key_heads": "num_key_value_heads",
@@ -106,6 +107,7 @@ LLAMA = Family(
 EUROBERT = replace(
     LLAMA,
     model_type="eurobert",
+    known="EuroBERT; what Bothways pretrains, bidirectional",
     silent={**LLAMA.silent, "rms_norm_eps": 1e-5},
     direction=("is_causal", False),
     classes={
@@ -143,12 +145,14 @@ def _qwen(model_type: str, name: str, **more: Any) -> Family:
 QWEN2 = _qwen(
     "qwen2",
     "Qwen2",
+    known="Qwen 2 and 2.5 (dense)",
     parts={"attention": {"bias": "qkv"}},
     silent={**LLAMA.silent, "num_key_value_heads": 32, "use_sliding_window": False},
 )
 QWEN3 = _qwen(
     "qwen3",
     "Qwen3",
+    known="Qwen 3 (dense)",
     parts={"attention": {"head_norm": True}},
     silent={**LLAMA.silent, "num_key_value_heads": 32, "head_dim": 128, "use_sliding_window": False},
     whole_heads=False,

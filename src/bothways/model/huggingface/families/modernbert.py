@@ -87,6 +87,7 @@ HEAD = {"transform.dense": "head.dense", "transform.norm": "head.norm", "out": "
 
 MODERNBERT = Family(
     model_type="modernbert",
+    known="ModernBERT, Ettin encoders, mmBERT",
     parts={
         "norm": {"kind": "layer", "embeddings": True},
         "feed_forward": {"activation": "gelu"},
@@ -165,6 +166,7 @@ MODERNBERT = Family(
 MODERNBERT_DECODER = replace(
     MODERNBERT,
     model_type="modernbert-decoder",
+    known="Ettin decoders",
     only={**MODERNBERT.only, "is_causal": (None, True)},  # a window would reach one token further
     read=partial(_read, inside=1),
     write=partial(_write, inside=1),
