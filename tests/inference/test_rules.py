@@ -79,7 +79,7 @@ def test_whatever_asks_the_model_obeys_it(model: LanguageModel) -> None:
         assert model.score([TEXT, ENGLISH[1]])[0] == pytest.approx(float(nats), rel=1e-4)
         for _ in range(5):
             likeliest = slowly(model, row, left=True)[-1].clone()
-            likeliest[model.engine.silent()] = -torch.inf
+            likeliest[model.engine.suppressed()] = -torch.inf
             row.append(int(likeliest.argmax()))
         written = own.decode(row[1:]).replace("\ufffd", "")  # half a character is not written
         assert own.vocabulary.sep not in row and full_text(model, TEXT, max_new_tokens=5, temperature=0) == written
@@ -87,7 +87,7 @@ def test_whatever_asks_the_model_obeys_it(model: LanguageModel) -> None:
         hidden = TEXT.replace("brown", "[MASK]")
         marked = [own.vocabulary.cls, *own.encode_marked(hidden), own.vocabulary.sep]
         chances = slowly(model, marked, left=False)[marked.index(own.vocabulary.mask)].softmax(-1)
-        chances[model.engine.silent()] = 0
+        chances[model.engine.suppressed()] = 0
         assert model.fill(hidden, top_k=1)[0][0].probability == pytest.approx(float(chances.max()), rel=1e-4)
     whole, apart = (model.embed([TEXT, other])[0] for other in (TEXT, ENGLISH[1]))
     assert np.allclose(whole, apart, atol=1e-5)  # whatever stands beside it

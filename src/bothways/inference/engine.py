@@ -98,15 +98,15 @@ class Engine:
         """By Bothways: its rows were [CLS] text [SEP], and no other special token was ever to be said."""
         return bool(self.trained.objective)
 
-    def silent(self, ends: Collection[int] = ()) -> Tensor:
+    def suppressed(self, ends: Collection[int] = ()) -> Tensor:
         """The tokens that are never generated: the special ones but those that end a text, and those that the
         tokenizer does not know."""
         return self._without(self.tokenizer.vocabulary.special - {*ends})
 
-    def silent_onwards(self, ends: Collection[int]) -> Tensor:
+    def suppressed_onwards(self, ends: Collection[int]) -> Tensor:
         """The same while a text goes on. A model of others may then generate its special tokens, as transformers lets
         it; they are left out of the text."""
-        return self.silent(ends) if self.pretrained_here else self._without(())
+        return self.suppressed(ends) if self.pretrained_here else self._without(())
 
     def _without(self, special: Collection[int]) -> Tensor:
         unknown = range(self.tokenizer.vocabulary.size, self.model.config.vocabulary)
@@ -220,22 +220,31 @@ class Engine:
         """One place [B] of each row of tokens [B, T], counted through the flat batch."""
         return torch.from_numpy(np.arange(len(tokens)) * tokens.shape[1] + np.asarray(places)).to(self.device)
 
-    def lay(self, rows: Sequence[np.ndarray], *, face: str, left: bool = False) -> tuple[Tensor, Layout]:
-        """Rows of unequal length as tokens [B, T] and a layout; the padding is at the end, or at the `left`."""
+    def lay(self, rows: Sequence[np.ndarray], *, face: str) -> tuple[Tensor, Layout]:
+        """Rows of unequal length as tokens [B, T] and a layout, the padding at the end."""
         length = max(map(len, rows))
         tokens = np.full((len(rows), length), max(0, self.tokenizer.vocabulary.pad))  # nobody sees it
-        starts = np.array([length - len(row) if left else 0 for row in rows])[:, None]  # [B, 1]
-        for row, start, target in zip(rows, starts[:, 0], tokens, strict=True):
-            target[start : start + len(row)] = row
-        place = np.arange(length) - starts  # [B, T]
-        real = (place >= 0) & (place < np.array([len(row) for row in rows])[:, None])
-        position = np.where(real, place, 0)
+        for row, target in zip(rows, tokens, strict=True):
+            target[: len(row)] = row
+        real = np.arange(length) < np.array([len(row) for row in rows])[:, None]  # [B, T]
+        position = np.where(real, np.arange(length), 0)
         layout = Layout.of(
             document=np.where(real, 0, -1 - np.arange(length)),
             step=position if face == "decoder" else np.zeros_like(position),
             position=position,
         )
         return torch.from_numpy(tokens).to(self.device), layout.map(torch.from_numpy).to(self.device)
+
+    def new_cache(self, *, rows: int, capacity: int) -> Cache:
+        """An empty one, for so many rows of so many tokens."""
+        return Cache(self.model.config, rows=rows, capacity=capacity, like=self.model.table)
+
+    def behind(self, cache: Cache, count: int) -> Layout:
+        """The next places [B, count] of every sequence in the cache, read from left to right."""
+        known = torch.tensor(cache.lengths, dtype=torch.int32, device=self.device)[:, None]
+        position = known + torch.arange(count, dtype=torch.int32, device=self.device)
+        zeros = torch.zeros_like(position)
+        return Layout(document=zeros, step=position, group=zeros, position=position)
 
     @torch.inference_mode()
     def log_probabilities(self, hidden: Tensor, labels: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ def fill(engine: Engine, texts: Sequence[str], *, top_k: int = 5) -> list[list[l
     engine.needs("hidden")
     if top_k < 1:
         raise UsageError(f"top_k is how many guesses are wanted, 1 or more, got {top_k}")
-    mask, silent = engine.tokenizer.vocabulary.mask, engine.silent()
+    mask, suppressed = engine.tokenizer.vocabulary.mask, engine.suppressed()
     rows = engine.marked_rows(texts)
     for number, (row, text) in enumerate(zip(rows, texts, strict=True), 1):
         if mask not in row:
@@ -53,8 +53,8 @@ def fill(engine: Engine, texts: Sequence[str], *, top_k: int = 5) -> list[list[l
             places = np.flatnonzero(rows[number] == mask)
             at = torch.from_numpy(places - before).to(engine.device)
             share = engine.logits(hidden[at]).softmax(-1)  # [N, V]
-            share[:, silent] = -1.0  # ranked last, and then left out
-            best = share.topk(min(top_k, share.shape[-1] - len(silent)))
+            share[:, suppressed] = -1.0  # ranked last, and then left out
+            best = share.topk(min(top_k, share.shape[-1] - len(suppressed)))
             found[number] = _guesses(engine, rows[number], places, best.indices.cpu().numpy(), best.values.tolist())
     return [found[number] for number in range(len(rows))]
 

@@ -190,7 +190,7 @@ def test_the_log_probability_is_that_of_the_tokens(loaded: LanguageModel, option
     ended = [engine.tokenizer.vocabulary.sep] if found.finish_reason == "stop" else []
     row = np.array([*begun, *found.tokens, *ended])
     logits = engine.logits(engine.read([row], face="decoder"))[0, len(begun) - 1 : -1].clone()
-    logits[:, engine.silent({engine.tokenizer.vocabulary.sep})] = -torch.inf
+    logits[:, engine.suppressed({engine.tokenizer.vocabulary.sep})] = -torch.inf
     nats = logits.log_softmax(-1).gather(1, torch.from_numpy(row[len(begun) :])[:, None]).sum()
     assert found.logprob == pytest.approx(float(nats), rel=1e-4)
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from bothways.inference.decoding.autoregressive import Autoregressive, NextToken, silence
-from bothways.inference.decoding.sampling import forbid_repeats
+from bothways.inference.decoding.autoregressive import Autoregressive, NextToken
 from bothways.inference.decoding.sequence import RunningSequence
 from bothways.inference.engine import Engine
 
@@ -94,10 +93,8 @@ class BeamDecoding:
     def __init__(
         self, engine: Engine, sequences: Collection[RunningSequence], rows: int, *, way: Autoregressive
     ) -> None:
-        self._engine, self._way = engine, way
-        self.room = engine.model.config.length - way.appends_mask
-        capacity = min(self.room, max(one.longest for one in sequences))
-        self._next = NextToken(engine, way, rows=rows, capacity=capacity)
+        self._next = NextToken(engine, way, rows=rows, longest=max(one.longest for one in sequences))
+        self.room = self._next.room
         self._searches: dict[RunningSequence, BeamSearch] = {}
 
     def join(self, sequences: Sequence[RunningSequence]) -> None:
@@ -105,7 +102,6 @@ class BeamDecoding:
         rows, prompts = [], []
         for one in sequences:
             search = self._searches.setdefault(one, BeamSearch(one))
-            one.forget(self.room)
             rows += [one.row(candidate.tokens) for candidate in search.live]
             prompts += [one.prompt_length] * len(search.live)
         self._next.join(rows, prompts)
@@ -115,12 +111,8 @@ class BeamDecoding:
         """Every candidate grows by a token, or is closed."""
         nats = self._next.logits.log_softmax(-1)
         searches = [self._searches[one] for one in sequences]
-        owners = [search for search in searches for _ in search.live]
-        silence(nats, [search.sequence for search in owners], self._engine.silent_onwards)
-        candidates = [candidate for search in searches for candidate in search.live]
-        for row, (search, candidate) in enumerate(zip(owners, candidates, strict=True)):
-            counted = self._way.counted(search.sequence.prompt, candidate.tokens)
-            forbid_repeats(nats, row, counted, search.sequence.options.no_repeat_ngram_size)
+        owners = [search.sequence for search in searches for _ in search.live]
+        self._next.forbid(nats, owners, [candidate.tokens for search in searches for candidate in search.live])
         best = nats.topk(min(max(search.wide for search in searches), nats.shape[-1]))
         values, tokens = best.values.double().cpu().numpy(), best.indices.cpu().numpy()
         first = 0

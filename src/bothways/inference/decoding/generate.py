@@ -120,12 +120,11 @@ def stream(engine: Engine, request: GenerationRequest) -> Iterator[str]:
 
 def decode(engine: Engine, requests: Sequence[GenerationRequest]) -> Iterator[list[RunningSequence]]:
     """All requests to their end: yields, after every step, the sequences that grew."""
-    methods = [_method(engine, request.options) for request in requests]
-    sequences = [_begin(engine, *pair, number) for number, pair in enumerate(zip(requests, methods, strict=True))]
+    sequences = [_begin(engine, request, number) for number, request in enumerate(requests)]
     yield [one for one in sequences if one.finish_reason]
 
     def kind(one: RunningSequence) -> tuple[str, bool]:
-        return methods[one.number], one.options.num_beams is not None
+        return one.method, one.options.num_beams is not None
 
     growing = [one for one in sequences if not one.finish_reason]
     for (name, beams), some in groupby(sorted(growing, key=kind), kind):
@@ -148,8 +147,11 @@ def _run(
         while waiting and sum(one.slots for one in (*running, *joining, waiting[0])) <= rows:
             joining.append(waiting.popleft())
         for batch in engine.batches([min(len(one.row()), decoding.room) for one in joining]):
-            decoding.join([joining[i] for i in batch])
-            running += [joining[i] for i in batch]
+            some = [joining[i] for i in batch]
+            for one in some:
+                one.forget(decoding.room)
+            decoding.join(some)
+            running += some
         decoding.step(running)
         yield running
         waiting.extendleft(one for one in running if not one.finish_reason and one.outgrown(decoding.room))
@@ -185,9 +187,9 @@ def _backward(method: str) -> bool:
     return method in AUTOREGRESSIVE and AUTOREGRESSIVE[method].backward
 
 
-def _begin(engine: Engine, request: GenerationRequest, method: str, number: int) -> RunningSequence:
-    options, vocabulary, backward = request.options, engine.tokenizer.vocabulary, _backward(method)
-    tokens, (before, _) = _tokens(engine, request), engine.around(closed=False)
+def _begin(engine: Engine, request: GenerationRequest, number: int) -> RunningSequence:
+    options, vocabulary, method = request.options, engine.tokenizer.vocabulary, _method(engine, request.options)
+    backward, tokens, (before, _) = _backward(method), _tokens(engine, request), engine.around(closed=False)
     opening = (vocabulary.sep,) if backward else before if before or len(tokens) else engine.tokenizer.nothing
     ends = AUTOREGRESSIVE[method].ends(vocabulary) if method in AUTOREGRESSIVE else vocabulary.ends
     return RunningSequence(
@@ -197,6 +199,7 @@ def _begin(engine: Engine, request: GenerationRequest, method: str, number: int)
         ends=ends if options.eos_token_id is None else frozenset({options.eos_token_id}),
         opening=opening,
         number=number,
+        method=method,
     )
 
 
@@ -213,9 +216,9 @@ def _tokens(engine: Engine, request: GenerationRequest) -> np.ndarray:
 def generation(engine: Engine, one: RunningSequence, request: GenerationRequest) -> Generation:
     """What was generated, as text too."""
     assert one.finish_reason
-    own, backward = engine.tokenizer, _backward(_method(engine, request.options))
+    own = engine.tokenizer
     prompt = request.prompt if isinstance(request.prompt, str) else own.decode(request.prompt)
-    if backward:
+    if _backward(one.method):
         text = spell_before(own, one.tokens[::-1], one.prompt[::-1])
         return Generation(text, tuple(one.tokens[::-1]), one.logprob, one.finish_reason, text + prompt)
     text = spell(own, one.prompt, one.tokens)

@@ -66,12 +66,6 @@ def sample(logits: Tensor, samplings: Sequence[Sampling], chances: np.ndarray) -
     return tokens, (chosen - logits.logsumexp(-1)).cpu().numpy()
 
 
-def forbid_repeats(logits: Tensor, row: int, tokens: Sequence[int], size: int | None) -> None:
-    """In a row of the logits [B, V], what would make a run of `size` of the tokens come again; None: nothing."""
-    if size:
-        logits[row, repeating(tokens, size)] = -torch.inf
-
-
 def repeating(written: Sequence[int], run: int) -> np.ndarray:
     """The tokens that, written next, would make a run of `run` tokens come a second time."""
     tokens = np.asarray(written, dtype=np.int64)

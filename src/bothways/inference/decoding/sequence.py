@@ -20,6 +20,7 @@ class RunningSequence:
     ends     the tokens that end it
     opening  what stands before the text, [CLS]
     number   of its request
+    method   of decoding
     tokens   those generated, without the one that ended them
     logprob  their sum in nats, the one that ended them included
     source   how many of prompt and tokens are read as the prompt
@@ -31,6 +32,7 @@ class RunningSequence:
     ends: frozenset[int] = frozenset()
     opening: tuple[int, ...] = ()
     number: int = 0
+    method: str = ""
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
     finish_reason: FinishReason | None = None

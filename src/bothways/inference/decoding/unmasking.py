@@ -64,6 +64,10 @@ class HiddenRow:
         self.places = np.delete(self.places, kept)
 
 
+Fill = Callable[[Engine, Sequence[HiddenRow]], None]
+"""Reveals the hidden places of rows."""
+
+
 def unmask(engine: Engine, rows: Sequence[HiddenRow]) -> None:
     """Reveals all hidden places of the rows, which are read bidirectionally, or in the order in which they become
     known."""
@@ -109,27 +113,42 @@ def reveal(engine: Engine, states: Tensor, rows: Sequence[HiddenRow], *, before:
     for start in range(0, len(owner), chunk):
         part = slice(start, start + chunk)
         logits = engine.logits(hidden[part])
-        logits[:, engine.silent()] = -torch.inf
+        logits[:, engine.suppressed()] = -torch.inf
         tokens[part], nats[part] = sample(logits, samplings[part], chances[part])
     for number, row in enumerate(rows):
         if len(row.places):
             row.keep(tokens[owner == number], nats[owner == number])
 
 
+def add_unmasked(
+    engine: Engine,
+    sequences: Sequence[RunningSequence],
+    shown: Sequence[np.ndarray],
+    counts: Sequence[int],
+    *,
+    fill: Fill,
+) -> None:
+    """Adds so many tokens to each sequence: [MASK]s behind what is shown of it, which `fill` reveals."""
+    mask = engine.tokenizer.vocabulary.mask
+    rows = [
+        HiddenRow(
+            np.append(known, np.full(count, mask)), mask=mask, random=one.random, unmasking=one.options.unmasking(count)
+        )
+        for one, known, count in zip(sequences, shown, counts, strict=True)
+    ]
+    fill(engine, rows)
+    for one, row, count in zip(sequences, rows, counts, strict=True):
+        for token, nats in zip(row.tokens[-count:].tolist(), row.nats[-count:].tolist(), strict=True):
+            one.add(token, nats)
+
+
 class UnmaskingDecoding:
     """Sequences that each get so many [MASK]s behind them a step, all of them revealed; more than half of what the
-    model reads comes in parts. `fill` reveals the hidden places of rows."""
+    model reads comes in parts."""
 
     room = sys.maxsize  # what there is no room for is not shown
 
-    def __init__(
-        self,
-        engine: Engine,
-        sequences: Collection[RunningSequence],
-        rows: int,
-        *,
-        fill: Callable[[Engine, Sequence[HiddenRow]], None],
-    ) -> None:
+    def __init__(self, engine: Engine, sequences: Collection[RunningSequence], rows: int, *, fill: Fill) -> None:
         self._engine, self._fill = engine, fill
 
     def join(self, sequences: Sequence[RunningSequence]) -> None:
@@ -137,17 +156,13 @@ class UnmaskingDecoding:
 
     def step(self, sequences: Sequence[RunningSequence]) -> None:
         """Adds a part to each."""
-        mask, longest = self._engine.tokenizer.vocabulary.mask, self._engine.model.config.length
-        rows, counts = [], [min(one.remaining, longest // 2) for one in sequences]
+        longest = self._engine.model.config.length
+        shown, counts = [], [min(one.remaining, longest // 2) for one in sequences]
         for one, count in zip(sequences, counts, strict=True):
             opening, known = len(one.opening), one.row()
             first = max(opening, len(known) - (longest - opening - count))
-            whole = np.concatenate([known[:opening], known[first:], np.full(count, mask)])
-            rows.append(HiddenRow(whole, mask=mask, random=one.random, unmasking=one.options.unmasking(count)))
-        self._fill(self._engine, rows)
-        for one, row, count in zip(sequences, rows, counts, strict=True):
-            for token, nats in zip(row.tokens[-count:].tolist(), row.nats[-count:].tolist(), strict=True):
-                one.add(token, nats)
+            shown.append(np.concatenate([known[:opening], known[first:]]))
+        add_unmasked(self._engine, sequences, shown, counts, fill=self._fill)
 
     def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
         """Nothing is kept."""
