@@ -79,24 +79,19 @@ class Cleaner:
 
     def _batches(self, source: Source) -> Iterator[tuple[list[str], list[str]]]:
         """Texts, or first sides and second sides, composed, in lists of about a million characters."""
-        reader = DocumentReader(self.options, self._skip)
-        if source.paired:
-            for batch in _batches(self._whole(source.pairs(reader))):
-                yield [first for first, _ in batch], [second for _, second in batch]
-        else:
-            for batch in _batches((text,) for text in source.read(reader)):
-                yield [text for (text,) in batch], []
+        for batch in _batches(self._whole(source.read(DocumentReader(self.options, self._skip)))):
+            yield [sides[0] for sides in batch], [sides[1] for sides in batch if source.paired]
 
     def _skip(self, path: Path, line: int, why: str) -> None:
         if not self.options.skip_bad:
             refuse_unasked(path, line, why)
         self._skipped += 1
 
-    def _whole(self, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-        """Those with something on both sides, or on neither; a pair with one is counted as skipped."""
-        for first, second in pairs:
-            if bool(first.strip()) == bool(second.strip()):
-                yield first, second
+    def _whole(self, documents: Iterable[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+        """But for pairs with something on one side alone, which are counted as skipped."""
+        for sides in documents:
+            if len({bool(side.strip()) for side in sides}) == 1:
+                yield sides
             else:
                 self._skipped += 1
 

@@ -65,9 +65,7 @@ def prepare(
     if exclusion and exclusion.too_short:
         report(f"{exclusion.too_short} items to exclude are too short to be looked for, {exclusion.items} are not")
     with folder.work() as work:
-        if options.balance is not None:
-            found = balanced(found, options, exclusion)
-        job = _Job(found, options, exclusion, work, report)
+        job = _Job(balanced(found, options, exclusion), options, exclusion, work, report)
         manifest = job.encode(job.tokenizer())
         folder.finish(manifest)
     return manifest

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from bothways.arguments import at_least
 from bothways.errors import UsageError
 from bothways.inference.engine import Engine
 
@@ -37,8 +38,7 @@ def fill(engine: Engine, texts: Sequence[str], *, top_k: int = 5) -> list[list[l
         ModelError: the objective did not teach it.
     """
     engine.needs("hidden")
-    if top_k < 1:
-        raise UsageError(f"top_k is how many guesses are wanted, 1 or more, got {top_k}")
+    at_least(1, "top_k", top_k, "how many guesses are wanted")
     mask, suppressed = engine.tokenizer.vocabulary.mask, engine.suppressed()
     rows = engine.marked_rows(texts)
     for number, (row, text) in enumerate(zip(rows, texts, strict=True), 1):

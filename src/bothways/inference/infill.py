@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bothways.arguments import at_least
 from bothways.errors import UsageError
 from bothways.inference.decoding.mass import fill_runs
 from bothways.inference.decoding.options import Unmasking
@@ -42,8 +43,7 @@ def infill(engine: Engine, texts: Sequence[str], *, gap: Gap, unmasking: Unmaski
         UsageError: a text with nothing to write out, with two gaps, or longer than the model reads.
         ModelError: the objective did not teach it.
     """
-    if seed < 0:
-        raise UsageError(f"seed is a whole number, 0 or more, got {seed}")
+    at_least(0, "seed", seed, "a whole number")
     if not engine.trained.decoding.keys() & {"unmask", "fragment"}:
         engine.needs("hidden")
     versions = [_versions(engine, text, number, gap) for number, text in enumerate(texts, 1)]

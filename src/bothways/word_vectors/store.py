@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from bothways.arguments import all_checked, several
+from bothways.arguments import all_checked, at_least, several
 from bothways.corpus.lines import kept, lines
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
@@ -136,8 +136,7 @@ class WordVectors:
         """
         if not words:
             raise UsageError("expected a word to look around, got none")
-        if count < 1:
-            raise UsageError(f"count is how many words are wanted, 1 or more, got {count}")
+        at_least(1, "count", count, "how many words are wanted")
         but = several(but, "word")
         towards, away = (np.array([self[word] for word in group]) for group in (words, but))
         sought = _units(towards).sum(axis=0) - (_units(away).sum(axis=0) if len(away) else 0)

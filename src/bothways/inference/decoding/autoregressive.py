@@ -47,16 +47,16 @@ class Autoregressive:
 
 
 AUTOREGRESSIVE = {
-    "decoder": Autoregressive(),
     "prefix": Autoregressive(bidirectional_prompt=True),
     "append-mask": Autoregressive(bidirectional_prompt=True, appends_mask=True, segments=(4, 5)),
     "pseudo-mask": Autoregressive(bidirectional_prompt=True, appends_mask=True),
+    "decoder": Autoregressive(),
     "backward": Autoregressive(backward=True),
 }
-"""decoder      GPT
-prefix       the prompt bidirectionally, then as GPT (T5's prefix LM, Raffel et al. 2020, section 3.2.1)
+"""prefix       the prompt bidirectionally, then as GPT (T5's prefix LM, Raffel et al. 2020, section 3.2.1)
 append-mask  UniLM (Dong et al. 2019, section 2.4): as its sequence-to-sequence rows are trained
 pseudo-mask  the same without segments of its own (UniLM v2, Bao et al. 2020)
+decoder      GPT
 backward     GPT from right to left
 """
 

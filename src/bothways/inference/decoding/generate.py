@@ -41,15 +41,19 @@ class Decoding(Protocol):
         """Goes on with these, which were so far the ones of these numbers."""
 
 
+Start = Callable[[Engine, Collection[RunningSequence], int], Decoding]
+"""Begins to decode such sequences, so many rows at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
-    """start    begins to decode such sequences, so many rows at once
-    beams    the same for beam search, where it can be done
+    """start    of decoding
+    beams    the same of beam search, where it can be done
     options  of those that not every method has, the ones that do something here
     """
 
-    start: Callable[[Engine, Collection[RunningSequence], int], Decoding]
-    beams: Callable[[Engine, Collection[RunningSequence], int], Decoding] | None = None
+    start: Start
+    beams: Start | None = None
     options: frozenset[str] = frozenset()
 
 
@@ -71,12 +75,12 @@ METHODS = {
     "unmask": Method(partial(UnmaskingDecoding, fill=unmask), options=frozenset({"steps", "order"})),
     "fragment": Method(partial(UnmaskingDecoding, fill=fill_runs)),
 }
-_PREFERRED = ("prefix", "append-mask", "pseudo-mask", "decoder", "backward", "streams", "blocks", "unmask", "fragment")
+"""Of several that a model was taught, the first is taken."""
 
 
 def method_of(trained: Abilities, *, in_steps: bool = False) -> str | None:
     """The first method of continuing a text that the objective taught; `in_steps`: in so many passes."""
-    names = [name for name in _PREFERRED if not in_steps or "steps" in METHODS[name].options]
+    names = [name for name, method in METHODS.items() if not in_steps or "steps" in method.options]
     return next((name for name in names if name in trained.decoding or name in trained.faces), None)
 
 
@@ -134,11 +138,7 @@ def decode(engine: Engine, requests: Sequence[GenerationRequest]) -> Iterator[li
         yield from _run(engine, start, sorted(some, key=lambda one: (-one.options.max_new_tokens, len(one.prompt))))
 
 
-def _run(
-    engine: Engine,
-    start: Callable[[Engine, Collection[RunningSequence], int], Decoding],
-    sequences: Sequence[RunningSequence],
-) -> Iterator[list[RunningSequence]]:
+def _run(engine: Engine, start: Start, sequences: Sequence[RunningSequence]) -> Iterator[list[RunningSequence]]:
     waiting, running = deque(sequences), list[RunningSequence]()
     rows = max(ROWS_AT_ONCE, max(one.slots for one in sequences))
     decoding = start(engine, sequences, min(rows, sum(one.slots for one in sequences)))

@@ -13,6 +13,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
+from bothways.arguments import at_least
 from bothways.errors import UsageError
 
 
@@ -32,8 +33,7 @@ class Sampling:
     def __post_init__(self) -> None:
         if not self.temperature >= 0:
             raise UsageError(f"temperature is 0 (the likeliest token) or more, got {self.temperature}")
-        if self.top_k is not None and self.top_k < 1:
-            raise UsageError(f"top_k is how many tokens to choose among, 1 or more, got {self.top_k}")
+        at_least(1, "top_k", self.top_k, "how many tokens to choose among")
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top_p is a share, above 0 and at most 1, got {self.top_p}")
 
