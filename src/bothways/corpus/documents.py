@@ -25,8 +25,7 @@ _BATCH = 1 << 20  # characters in a batch, but for one longer document
 class Documents:
     """D different documents of one source.
 
-    texts      composed, not empty; of pairs the first sides
-    seconds    the second sides of pairs [D]; empty where the documents are no pairs
+    sides      the text of each, or the two texts of a pair; composed, not empty
     languages  of the documents, or of the two sides; none where none was named
     hashes     [D] uint64
     bytes      [D] int64, of UTF-8
@@ -34,17 +33,12 @@ class Documents:
     copies     [D] int64; how often it stands in its split
     """
 
-    texts: list[str]
-    seconds: list[str]
+    sides: list[tuple[str, ...]]
     languages: tuple[str, ...]
     hashes: np.ndarray
     bytes: np.ndarray
     held: np.ndarray
     copies: np.ndarray
-
-    def whole(self, place: int) -> str:
-        """The text of one document, both sides of a pair."""
-        return f"{self.texts[place]}\n{self.seconds[place]}" if self.seconds else self.texts[place]
 
 
 @dataclass(slots=True)
@@ -66,8 +60,9 @@ class Cleaner:
         for source in sources:
             self._skipped = 0
             tally = dict.fromkeys(("documents", "bytes", "duplicates", "excluded", "unweighted"), 0)
-            for sides in self._batches(source):
-                yield self._clean(sides, source, tally)
+            reader = DocumentReader(self.options, self._skip)
+            for batch in _batches(self._whole(source.read(reader))):
+                yield self._clean(batch, source, tally)
             count = SourceCount(
                 name=source.name,
                 weight=source.weight,
@@ -76,11 +71,6 @@ class Cleaner:
                 **tally,
             )
             self.counts.append(count)
-
-    def _batches(self, source: Source) -> Iterator[tuple[list[str], list[str]]]:
-        """Texts, or first sides and second sides, composed, in lists of about a million characters."""
-        for batch in _batches(self._whole(source.read(DocumentReader(self.options, self._skip)))):
-            yield [sides[0] for sides in batch], [sides[1] for sides in batch if source.paired]
 
     def _skip(self, path: Path, line: int, why: str) -> None:
         if not self.options.skip_bad:
@@ -95,36 +85,27 @@ class Cleaner:
             else:
                 self._skipped += 1
 
-    def _clean(self, sides: tuple[list[str], list[str]], source: Source, tally: dict[str, int]) -> Documents:
-        texts, seconds = sides
-        encoded = [text.encode() for text in texts]
-        sizes = np.array([len(text) for text in encoded], dtype=np.int64)
-        hashes = hash_documents(encoded)
+    def _clean(self, batch: list[tuple[str, ...]], source: Source, tally: dict[str, int]) -> Documents:
+        encoded = [[side.encode() for side in sides] for sides in batch]
+        sizes = np.array([sum(map(len, sides)) for sides in encoded], dtype=np.int64)
+        hashes = hash_documents([b"\0".join(sides) for sides in encoded])
         # The first side alone decides which split a pair is in: another translation of a sentence goes with the first.
-        held = in_validation(hashes, self.options.validation)
-        if seconds:
-            others = [text.encode() for text in seconds]
-            sizes += np.array([len(text) for text in others], dtype=np.int64)
-            hashes = hash_documents([b"%b\0%b" % sides for sides in zip(encoded, others, strict=True)])
+        firsts = hash_documents([first for first, _ in encoded]) if source.paired else hashes
+        held = in_validation(firsts, self.options.validation)
         use = self._seen.add(hashes)
-        tally["documents"] += len(texts)
+        tally["documents"] += len(batch)
         tally["bytes"] += int(sizes.sum())
         tally["duplicates"] += int((~use).sum())
         if self.exclusion:
-            documents = zip(texts, seconds, strict=True) if seconds else zip(texts)
-            clean = np.array(
-                [
-                    not new or not any(map(self.exclusion.contains, document))
-                    for document, new in zip(documents, use, strict=True)
-                ]
-            )
+            contains = self.exclusion.contains
+            clean = np.array([not new or not any(map(contains, sides)) for sides, new in zip(batch, use, strict=True)])
             tally["excluded"] += int((~clean).sum())
             use &= clean
         times = np.where(held, 1, copies(hashes, source.weight))
         tally["unweighted"] += int((use & (times == 0)).sum())
         use &= times > 0
-        first, second = list(compress(texts, use)), list(compress(seconds, use))
-        return Documents(first, second, source.languages, hashes[use], sizes[use], held[use], times[use])
+        sides = list(compress(batch, use))
+        return Documents(sides, source.languages, hashes[use], sizes[use], held[use], times[use])
 
 
 def _batches(documents: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
