@@ -61,7 +61,7 @@ class Cleaner:
             self._skipped = 0
             tally = dict.fromkeys(("documents", "bytes", "duplicates", "excluded", "unweighted"), 0)
             reader = DocumentReader(self.options, self._skip)
-            for batch in _batches(self._whole(source.read(reader))):
+            for batch in self._batches(source.read(reader)):
                 yield self._clean(batch, source, tally)
             count = SourceCount(
                 name=source.name,
@@ -77,13 +77,23 @@ class Cleaner:
             refuse_unasked(path, line, why)
         self._skipped += 1
 
-    def _whole(self, documents: Iterable[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
-        """But for pairs with something on one side alone, which are counted as skipped."""
+    def _batches(self, documents: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
+        """Composed documents in lists of about a million characters; one without text is none, and a pair with text on
+        one side alone is counted as skipped."""
+        batch: list[tuple[str, ...]] = []
+        size = 0
         for sides in documents:
-            if len({bool(side.strip()) for side in sides}) == 1:
-                yield sides
-            else:
-                self._skipped += 1
+            composed = tuple(unicodedata.normalize("NFC", side).strip("\n") for side in sides)
+            if not all(side.strip() for side in composed):
+                self._skipped += any(side.strip() for side in composed)
+                continue
+            batch.append(composed)
+            size += sum(map(len, composed))
+            if size >= _BATCH:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
 
     def _clean(self, batch: list[tuple[str, ...]], source: Source, tally: dict[str, int]) -> Documents:
         encoded = [[side.encode() for side in sides] for sides in batch]
@@ -106,20 +116,3 @@ class Cleaner:
         use &= times > 0
         sides = list(compress(batch, use))
         return Documents(sides, source.languages, hashes[use], sizes[use], held[use], times[use])
-
-
-def _batches(documents: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
-    """Composed documents in lists of about a million characters; one with an empty side is none."""
-    batch: list[tuple[str, ...]] = []
-    size = 0
-    for sides in documents:
-        composed = tuple(unicodedata.normalize("NFC", side).strip("\n") for side in sides)
-        if not all(side.strip() for side in composed):
-            continue
-        batch.append(composed)
-        size += sum(map(len, composed))
-        if size >= _BATCH:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

@@ -100,6 +100,10 @@ def _request(sources: Sequence[Source], options: PrepareOptions) -> str:
         found = path.stat()
         return str(path.resolve()), found.st_size, found.st_mtime_ns
 
+    def asked(source: Source) -> tuple[object, ...]:
+        sides = (source.languages, source.fields) if source.languages else ()
+        return source.name, source.weight, [state(path) for path in source.files], *sides
+
     beside = [*options.exclude]
     if options.tokenizer:
         beside += sorted(options.tokenizer.iterdir()) if options.tokenizer.is_dir() else [options.tokenizer]
@@ -107,9 +111,7 @@ def _request(sources: Sequence[Source], options: PrepareOptions) -> str:
         "version": VERSION,
         "python": sys.version,
         "options": options.model_dump(mode="json"),
-        "sources": [
-            (source.name, source.weight, [state(path) for path in source.files], *source.asked) for source in sources
-        ],
+        "sources": [asked(source) for source in sources],
         "beside": [state(path) for path in beside if path.exists()],
     }
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

@@ -43,11 +43,6 @@ class Source:
     def paired(self) -> bool:
         return len(self.languages) == 2
 
-    @property
-    def asked(self) -> tuple[tuple[str, ...], ...]:
-        """What was asked for beside name, weight and files."""
-        return (self.languages, self.fields) if self.languages else ()
-
     def read(self, reader: DocumentReader) -> Iterator[tuple[str, ...]]:
         """Its documents in order, each as its text, or as the two sides of a pair."""
         made = self.make() if self.make else ()

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from bothways.text import Tokenizer
-from bothways.text.chinese import jieba_starts
+from bothways.text.characters import jieba_starts
 
 Stream = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Tokens int32 [N], word starts bool [N], and the length of each document with its specials, int64 [D]."""

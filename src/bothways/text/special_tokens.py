@@ -47,7 +47,7 @@ def find_roles(engine: Engine, configured: dict[str, Any], ids: Ids, *, mask_tak
     marked = {token.content for token in engine.get_added_tokens_decoder().values() if token.special}
     for role, name in found.items():
         if name not in marked:
-            engine.add_special_tokens([_special(role, name, mask_takes_space=mask_takes_space)])
+            engine.add_special_tokens([special_token(role, name, mask_takes_space=mask_takes_space)])
     return {role: found[role] for role in ROLES if role in found}
 
 
@@ -59,11 +59,12 @@ def complete_roles(engine: Engine, roles: dict[str, str], *, mask_takes_space: b
         has = roles.get(role)
         found[role] = has if has and has not in found.values() else ROLES[role][0]
         if engine.token_to_id(found[role]) is None:
-            engine.add_special_tokens([_special(role, found[role], mask_takes_space=mask_takes_space)])
+            engine.add_special_tokens([special_token(role, found[role], mask_takes_space=mask_takes_space)])
     return {role: found[role] for role in ROLES}
 
 
-def _special(role: str, name: str, *, mask_takes_space: bool) -> AddedToken:
+def special_token(role: str, name: str, *, mask_takes_space: bool) -> AddedToken:
+    """Where a word's token carries the space before it, the mask must take that space too (as RoBERTa's does)."""
     return AddedToken(name, special=True, lstrip=role == "mask" and mask_takes_space)
 
 
