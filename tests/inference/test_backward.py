@@ -8,7 +8,7 @@ import torch
 
 from bothways.batch import Row
 from bothways.inference import LanguageModel
-from bothways.inference.decoding.sequence import spell_before
+from bothways.inference.decoding.sequence import detokenize_before
 from bothways.objectives import Corrupted, build
 from bothways.visibility import Layout, ordered
 from tests.inference.made import CHINESE, ENGLISH, REVERSED, full_text, load, make_run
@@ -41,7 +41,7 @@ def slowly(model: LanguageModel, end: str, count: int) -> str:
         if token == own.vocabulary.cls:
             break
         new.insert(0, token)
-    return spell_before(own, new, own.encode(end)) + end
+    return detokenize_before(own, new, own.encode(end)) + end
 
 
 def test_greedy_equals_the_slow_way(model: LanguageModel) -> None:

@@ -71,7 +71,7 @@ def test_only_a_body_is_saved_and_its_card_says_the_rule(folder: Path, tmp_path:
 
 
 def test_whatever_asks_the_model_obeys_it(model: LanguageModel) -> None:
-    own, left = model.engine.tokenizer, "decoder" in model.engine.trained.faces
+    own, left = model.engine.tokenizer, "decoder" in model.engine.abilities.faces
     row = [own.vocabulary.cls, *own.encode(TEXT)]
     if left:
         logits = slowly(model, row, left=True).log_softmax(-1)
@@ -99,7 +99,7 @@ def test_whatever_asks_the_model_obeys_it(model: LanguageModel) -> None:
 def test_every_way_to_the_states_is_the_same(model: LanguageModel) -> None:
     """Of the batch that training reads, of `embed`, and of the layers."""
     engine = model.engine
-    left = "decoder" in engine.trained.faces
+    left = "decoder" in engine.abilities.faces
     closing = [] if left else [engine.tokenizer.vocabulary.sep]
     row = np.array([engine.tokenizer.vocabulary.cls, *engine.tokenizer.encode(TEXT), *closing])
     layout = Layout.of(document=np.zeros(len(row)), step=np.arange(len(row)) * left)

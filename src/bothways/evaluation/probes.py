@@ -149,7 +149,7 @@ def judged_pairs(
     Returns:
         [N] the numbers of the pairs that the tokenizer can represent, and {scoring: [N] 1, 0 or a half}.
     """
-    trained = loaded.engine.trained
+    trained = loaded.engine.abilities
     scorings = {CAUSAL: "causal"} if "decoder" in trained.faces else {}
     scorings |= {PSEUDO_LIKELIHOOD: "pseudo"} if trained.hidden is not None else {}
     lengths = np.stack([_lengths(loaded, side) for side in (good, bad)])  # [2, pairs]
@@ -189,7 +189,7 @@ def cloze(loaded: LanguageModel, records: Records) -> Iterator[Probe]:
     Raises:
         DataError: not one [MASK] in a text, or no answer of one token.
     """
-    if loaded.engine.trained.hidden is None:
+    if loaded.engine.abilities.hidden is None:
         return
     texts, answers = (records.texts(field) for field in ("text", "answer"))
     own = loaded.engine.tokenizer

@@ -46,7 +46,7 @@ def fill(engine: Engine, texts: Sequence[str], *, top_k: int = 5) -> list[list[l
             raise UsageError(
                 f"text {number} has no [MASK]: {text[:60]!r}. Write [MASK] where a word is to be filled in."
             )
-    before = engine.trained.hidden == "before"
+    before = engine.abilities.hidden == "before"
     found: dict[int, list[list[Guess]]] = {}
     for batch, states in engine.read_all(rows, face="encoder"):
         for number, hidden in zip(batch.tolist(), states, strict=True):

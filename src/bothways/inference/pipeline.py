@@ -50,7 +50,7 @@ def head_for(engine: Engine, task: str, name: str | None = None) -> TaskHead:
     Raises:
         ModelError: there is none, none of that name, or several and no name.
     """
-    heads = engine.trained.heads
+    heads = engine.abilities.heads
     found = {key: head for key, head in heads.items() if head.task == task and name in (None, key)}
     if len(found) == 1:
         return next(iter(found.values()))

@@ -238,7 +238,7 @@ def test_options_are_the_fields_of_the_record() -> None:
 
 def test_runs_of_the_first_kinds_are_listed(tmp_path: Path) -> None:
     """A saved way of decoding is read again."""
-    assert load(make_run(tmp_path / "run", UNILM1)).engine.trained == UNILM1
+    assert load(make_run(tmp_path / "run", UNILM1)).engine.abilities == UNILM1
 
 
 @pytest.mark.parametrize(

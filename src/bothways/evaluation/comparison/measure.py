@@ -106,7 +106,7 @@ def main(run: str, comparison: str, place: str) -> None:
     found |= dict(probe_answers(loaded, eval_data))
     engine = loaded.engine
     if (
-        engine.trained.faces and engine.model.rule is ordered
+        engine.abilities.faces and engine.model.rule is ordered
     ):  # else there is no body that transformers' classes have a head for
         for name, files in eval_data.tasks.items():
             found[finetuned_metric(name, files)] = finetuned_items(Path(run), files, seed=config.training.seed)
@@ -115,7 +115,7 @@ def main(run: str, comparison: str, place: str) -> None:
 
 def probe_answers(loaded: LanguageModel, eval_data: EvalData) -> Iterator[tuple[Metric, ScoredItems]]:
     """Of every labelled file; of none, if the body was taught no way of reading a plain text."""
-    if reading(loaded.engine.trained) is None:
+    if reading(loaded.engine.abilities) is None:
         return
     for name, (train, test) in eval_data.probes.items():
         features = body_features(loaded, train), body_features(loaded, test)

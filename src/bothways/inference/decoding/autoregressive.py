@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bothways.batch import Vocabulary
 from bothways.inference.decoding.sampling import repeating, sample
 from bothways.inference.decoding.sequence import RunningSequence
 from bothways.inference.engine import Engine
@@ -36,14 +35,6 @@ class Autoregressive:
     appends_mask: bool = False
     segments: tuple[int, int] = (0, 0)
     backward: bool = False
-
-    def ends(self, vocabulary: Vocabulary) -> frozenset[int]:
-        """The tokens that end a text."""
-        return frozenset({vocabulary.cls}) if self.backward else vocabulary.ends
-
-    def counted(self, prompt: np.ndarray, tokens: Sequence[int]) -> list[int]:
-        """The tokens in which no run may come twice: a source that is read bidirectionally may be quoted."""
-        return [*([] if self.bidirectional_prompt else prompt.tolist()), *tokens]
 
 
 AUTOREGRESSIVE = {
@@ -78,7 +69,7 @@ class NextToken:
     @torch.inference_mode()
     def join(self, rows: Sequence[np.ndarray], prompts: Sequence[int]) -> None:
         """Reads rows, of which the first `prompts[i]` tokens are the prompt; they stand behind those at work."""
-        tokens, layout = self._engine.lay([np.append(row, self._mask) for row in rows], face="decoder")
+        tokens, layout = self._engine.collate([np.append(row, self._mask) for row in rows], face="decoder")
         if self._way.bidirectional_prompt:
             prompt = layout.position < torch.tensor(prompts, device=self._engine.device)[:, None]  # [B, T]
             first, second = (torch.full_like(layout.step, segment) for segment in self._way.segments)
@@ -114,7 +105,9 @@ class NextToken:
         suppress(logits, sequences, self._engine.suppressed_onwards)
         for row, (one, tokens) in enumerate(zip(sequences, generated, strict=True)):
             if size := one.options.no_repeat_ngram_size:
-                logits[row, repeating(self._way.counted(one.prompt, tokens), size)] = -torch.inf
+                # A source that is read bidirectionally may be quoted.
+                counted = tokens if self._way.bidirectional_prompt else [*one.prompt.tolist(), *tokens]
+                logits[row, repeating(counted, size)] = -torch.inf
 
     def _read(self, tokens: Tensor, layout: Layout, last: Sequence[int]) -> Tensor:
         at = self._engine.flat(tokens, last)

@@ -31,7 +31,7 @@ class BangDecoding:
     """
 
     def __init__(self, engine: Engine, sequences: Collection[RunningSequence], rows: int) -> None:
-        self._engine, self._streams = engine, engine.trained.decoding["streams"]
+        self._engine, self._streams = engine, engine.abilities.decoding["streams"]
         counts = [self._count(one.options) for one in sequences]
         self.room = engine.model.config.length - max(counts)
         capacity = min(self.room, max(one.longest for one in sequences)) + max(counts)
@@ -51,7 +51,7 @@ class BangDecoding:
 
     def join(self, sequences: Sequence[RunningSequence]) -> None:
         """Reads what new sequences are so far."""
-        tokens, layout = self._engine.lay([one.row() for one in sequences], face="decoder")
+        tokens, layout = self._engine.collate([one.row() for one in sequences], face="decoder")
         self._cache.take(len(sequences))
         self._read(tokens, replace(layout, step=self._steps(layout.position, sequences)))
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bothways.inference.decoding.sequence import RunningSequence
-from bothways.inference.decoding.unmasking import HiddenRow, add_unmasked, reveal
+from bothways.inference.decoding.unmasking import MaskedRow, add_unmasked, reveal
 from bothways.inference.engine import Engine
 from bothways.visibility import Layout
 
@@ -30,7 +30,7 @@ class CleanBlocks:
 
     def join(self, rows: Sequence[np.ndarray]) -> None:
         """Reads rows of whole blocks, or of none."""
-        tokens, layout = self._engine.lay(rows, face="decoder")
+        tokens, layout = self._engine.collate(rows, face="decoder")
         self._cache.take(len(rows))
         if tokens.shape[1]:
             layout = replace(layout, step=layout.position // self._size)
@@ -64,7 +64,7 @@ class BlockDecoding:
 
     def __init__(self, engine: Engine, sequences: Collection[RunningSequence], rows: int) -> None:
         self._engine = engine
-        self._size = min(engine.trained.decoding["blocks"], engine.model.config.length)
+        self._size = min(engine.abilities.decoding["blocks"], engine.model.config.length)
         self.room = engine.model.config.length // self._size * self._size - 1  # whole blocks only
         whole = -(-max(one.longest for one in sequences) // self._size) * self._size
         self._blocks = CleanBlocks(engine, size=self._size, rows=rows, capacity=min(self.room + 1, whole) + self._size)
@@ -81,7 +81,7 @@ class BlockDecoding:
         shown = [row[len(row) // self._size * self._size :] for row in rows]
         add_unmasked(self._engine, sequences, shown, [self._size - len(block) for block in shown], fill=self._fill)
 
-    def _fill(self, engine: Engine, rows: Sequence[HiddenRow]) -> None:
+    def _fill(self, engine: Engine, rows: Sequence[MaskedRow]) -> None:
         while any(len(row.places) for row in rows):
             reveal(engine, self._blocks.noisy(np.stack([row.tokens for row in rows])), rows)
 

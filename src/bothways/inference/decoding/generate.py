@@ -19,7 +19,7 @@ from bothways.inference.decoding.beams import BeamDecoding
 from bothways.inference.decoding.block_diffusion import BlockDecoding
 from bothways.inference.decoding.mass import fill_runs
 from bothways.inference.decoding.options import Generation, GenerationOptions, GenerationRequest
-from bothways.inference.decoding.sequence import RunningSequence, spell, spell_before
+from bothways.inference.decoding.sequence import RunningSequence, detokenize, detokenize_before
 from bothways.inference.decoding.unmasking import UnmaskingDecoding, unmask
 from bothways.inference.engine import Engine
 from bothways.model import Abilities
@@ -78,10 +78,10 @@ METHODS = {
 """Of several that a model was taught, the first is taken."""
 
 
-def method_of(trained: Abilities, *, in_steps: bool = False) -> str | None:
+def method_of(abilities: Abilities, *, in_steps: bool = False) -> str | None:
     """The first method of continuing a text that the objective taught; `in_steps`: in so many passes."""
     names = [name for name, method in METHODS.items() if not in_steps or "steps" in method.options]
-    return next((name for name in names if name in trained.decoding or name in trained.faces), None)
+    return next((name for name in names if name in abilities.decoding or name in abilities.faces), None)
 
 
 def generate(engine: Engine, requests: Sequence[GenerationRequest]) -> list[Generation]:
@@ -116,7 +116,7 @@ def stream(engine: Engine, request: GenerationRequest) -> Iterator[str]:
     for grown in decode(engine, [request]):
         for one in grown:
             if one.finish_reason or one.options.num_beams is None:
-                text = spell(engine.tokenizer, one.prompt, one.tokens)
+                text = detokenize(engine.tokenizer, one.prompt, one.tokens)
                 if text.startswith(sent) and text != sent:  # a tokenizer may yet draw the last words together
                     yield text[len(sent) :]
                     sent = text
@@ -149,7 +149,7 @@ def _run(engine: Engine, start: Start, sequences: Sequence[RunningSequence]) -> 
         for batch in engine.batches([min(len(one.row()), decoding.room) for one in joining]):
             some = [joining[i] for i in batch]
             for one in some:
-                one.forget(decoding.room)
+                one.truncate(decoding.room)
             decoding.join(some)
             running += some
         decoding.step(running)
@@ -173,7 +173,7 @@ def _method(engine: Engine, options: GenerationOptions) -> str:
         UsageError: an option that does nothing for this model.
         ModelError: the objective taught no method.
     """
-    name = method_of(engine.trained, in_steps=options.steps is not None)
+    name = method_of(engine.abilities, in_steps=options.steps is not None)
     if name is None:
         raise engine.cannot("decoder" if options.steps is None else "unmask")
     default = GenerationOptions()
@@ -191,7 +191,7 @@ def _begin(engine: Engine, request: GenerationRequest, number: int) -> RunningSe
     options, vocabulary, method = request.options, engine.tokenizer.vocabulary, _method(engine, request.options)
     backward, tokens, (before, _) = _backward(method), _tokens(engine, request), engine.around(closed=False)
     opening = (vocabulary.sep,) if backward else before if before or len(tokens) else engine.tokenizer.nothing
-    ends = AUTOREGRESSIVE[method].ends(vocabulary) if method in AUTOREGRESSIVE else vocabulary.ends
+    ends = frozenset({vocabulary.cls}) if backward else vocabulary.ends
     return RunningSequence(
         tokens[::-1] if backward else tokens,
         options,
@@ -219,7 +219,7 @@ def generation(engine: Engine, one: RunningSequence, request: GenerationRequest)
     own = engine.tokenizer
     prompt = request.prompt if isinstance(request.prompt, str) else own.decode(request.prompt)
     if _backward(one.method):
-        text = spell_before(own, one.tokens[::-1], one.prompt[::-1])
+        text = detokenize_before(own, one.tokens[::-1], one.prompt[::-1])
         return Generation(text, tuple(one.tokens[::-1]), one.logprob, one.finish_reason, text + prompt)
-    text = spell(own, one.prompt, one.tokens)
+    text = detokenize(own, one.prompt, one.tokens)
     return Generation(text, tuple(one.tokens), one.logprob, one.finish_reason, prompt + text)

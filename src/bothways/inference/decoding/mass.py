@@ -16,12 +16,12 @@ import torch
 
 from bothways.errors import UsageError
 from bothways.inference.decoding.sampling import sample
-from bothways.inference.decoding.unmasking import HiddenRow
+from bothways.inference.decoding.unmasking import MaskedRow
 from bothways.inference.engine import Engine
 from bothways.visibility import Layout
 
 
-def fill_runs(engine: Engine, rows: Sequence[HiddenRow]) -> None:
+def fill_runs(engine: Engine, rows: Sequence[MaskedRow]) -> None:
     """Reveals the hidden run of every row.
 
     Raises:
@@ -39,8 +39,8 @@ def fill_runs(engine: Engine, rows: Sequence[HiddenRow]) -> None:
 
 
 @torch.inference_mode()
-def _fill(engine: Engine, rows: Sequence[HiddenRow]) -> None:
-    tokens, layout = engine.lay([row.tokens for row in rows], face="encoder")
+def _fill(engine: Engine, rows: Sequence[MaskedRow]) -> None:
+    tokens, layout = engine.collate([row.tokens for row in rows], face="encoder")
     layout = replace(layout, hidden=tokens == engine.tokenizer.vocabulary.mask)
     counts = [len(row.places) for row in rows]
     cache = engine.new_cache(rows=len(rows), capacity=tokens.shape[1] + max(counts))
@@ -56,8 +56,8 @@ def _fill(engine: Engine, rows: Sequence[HiddenRow]) -> None:
         logits = engine.logits(states[:, -1])
         logits[:, engine.suppressed()] = -torch.inf
         chances = np.array([row.random.random() for row in rows])
-        chosen, nats = sample(logits, [row.unmasking.sampling for row in rows], chances)
-        for row, token, logprob, count in zip(rows, chosen.tolist(), nats.tolist(), counts, strict=True):
-            if turn < count:
-                row.reveal_first(token, logprob)
+        chosen, logprobs = sample(logits, [row.unmasking.sampling for row in rows], chances)
+        for number, row in enumerate(rows):
+            if turn < counts[number]:
+                row.reveal(np.array([0]), chosen[number], logprobs[number])
         fed = chosen[:, None]

@@ -63,7 +63,7 @@ class RunningSequence:
         """Whether the opening and all tokens are more than `room`."""
         return len(self.opening) + len(self.prompt) + len(self.tokens) - self.start > room
 
-    def forget(self, room: int) -> None:
+    def truncate(self, room: int) -> None:
         """Where it has outgrown the room, the older half is forgotten for good, and the rest is read as a prompt."""
         if self.outgrown(room):
             self.source = len(self.prompt) + len(self.tokens)
@@ -92,14 +92,14 @@ class RunningSequence:
             self.finish_reason = "length"
 
 
-def spell(tokenizer: Tokenizer, prompt: Sequence[int] | np.ndarray, tokens: Sequence[int]) -> str:
+def detokenize(tokenizer: Tokenizer, prompt: Sequence[int] | np.ndarray, tokens: Sequence[int]) -> str:
     """The tokens as text that goes on from what stands before them; half a character, wherever, is left out."""
     before, after = tokenizer.decode(prompt), tokenizer.decode([*prompt, *tokens])
     text = after.removeprefix(before) if after.startswith(before) else tokenizer.decode(tokens)
     return text.replace("\ufffd", "")
 
 
-def spell_before(tokenizer: Tokenizer, tokens: Sequence[int], prompt: Sequence[int] | np.ndarray) -> str:
+def detokenize_before(tokenizer: Tokenizer, tokens: Sequence[int], prompt: Sequence[int] | np.ndarray) -> str:
     """The tokens as text that goes on in what stands behind them."""
     behind, whole = tokenizer.decode(prompt), tokenizer.decode([*tokens, *prompt])
     text = whole.removesuffix(behind) if whole.endswith(behind) else tokenizer.decode(tokens)
