@@ -49,7 +49,7 @@ class Cleaner:
     exclusion: Exclusion | None
     counts: list[SourceCount] = field(default_factory=list)
     _seen: Seen = field(default_factory=Seen)
-    _skipped: int = 0
+    _tally: dict[str, int] = field(default_factory=dict)
 
     def read(self, sources: Iterable[Source]) -> Iterator[Documents]:
         """All documents of all sources that are to be used.
@@ -58,24 +58,18 @@ class Cleaner:
             DataError: a line that does not parse, unless the options say to skip it.
         """
         for source in sources:
-            self._skipped = 0
-            tally = dict.fromkeys(("documents", "bytes", "duplicates", "excluded", "unweighted"), 0)
+            kinds = ("documents", "bytes", "duplicates", "excluded", "skipped", "unweighted")
+            self._tally = dict.fromkeys(kinds, 0)
             reader = DocumentReader(self.options, self._skip)
             for batch in self._batches(source.read(reader)):
-                yield self._clean(batch, source, tally)
-            count = SourceCount(
-                name=source.name,
-                weight=source.weight,
-                skipped=self._skipped,
-                languages=source.languages,
-                **tally,
-            )
-            self.counts.append(count)
+                yield self._clean(batch, source)
+            told = SourceCount(name=source.name, weight=source.weight, languages=source.languages, **self._tally)
+            self.counts.append(told)
 
     def _skip(self, path: Path, line: int, why: str) -> None:
         if not self.options.skip_bad:
             refuse_unasked(path, line, why)
-        self._skipped += 1
+        self._tally["skipped"] += 1
 
     def _batches(self, documents: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
         """Composed documents in lists of about a million characters; one without text is none, and a pair with text on
@@ -85,7 +79,7 @@ class Cleaner:
         for sides in documents:
             composed = tuple(unicodedata.normalize("NFC", side).strip("\n") for side in sides)
             if not all(side.strip() for side in composed):
-                self._skipped += any(side.strip() for side in composed)
+                self._tally["skipped"] += any(side.strip() for side in composed)
                 continue
             batch.append(composed)
             size += sum(map(len, composed))
@@ -95,14 +89,14 @@ class Cleaner:
         if batch:
             yield batch
 
-    def _clean(self, batch: list[tuple[str, ...]], source: Source, tally: dict[str, int]) -> Documents:
+    def _clean(self, batch: list[tuple[str, ...]], source: Source) -> Documents:
         encoded = [[side.encode() for side in sides] for sides in batch]
         sizes = np.array([sum(map(len, sides)) for sides in encoded], dtype=np.int64)
         hashes = hash_documents([b"\0".join(sides) for sides in encoded])
         # The first side alone decides which split a pair is in: another translation of a sentence goes with the first.
         firsts = hash_documents([first for first, _ in encoded]) if source.paired else hashes
         held = in_validation(firsts, self.options.validation)
-        use = self._seen.add(hashes)
+        use, tally = self._seen.add(hashes), self._tally
         tally["documents"] += len(batch)
         tally["bytes"] += int(sizes.sum())
         tally["duplicates"] += int((~use).sum())

@@ -75,8 +75,6 @@ class NextToken:
             first, second = (torch.full_like(layout.step, segment) for segment in self._way.segments)
             step = layout.step.masked_fill(prompt, 0)
             layout = replace(layout, step=step, segment=torch.where(prompt, first, second))
-        if self._way.backward:
-            layout = replace(layout, position=self._engine.model.config.length - 1 - layout.position)
         self._cache.take(len(rows))
         last = [len(row) + len(self._mask) - 1 for row in rows]
         self.logits = torch.cat([self.logits, self._read(tokens, layout, last)])
@@ -89,8 +87,6 @@ class NextToken:
         fed = torch.tensor([[token, *self._mask] for token in tokens.tolist()], device=self._engine.device)
         layout = self._engine.behind(self._cache, fed.shape[1])  # [B, 1 or 2]
         layout = replace(layout, segment=torch.full_like(layout.step, self._way.segments[1]))
-        if self._way.backward:
-            layout = replace(layout, position=self._engine.model.config.length - 1 - layout.position)
         self.logits = self._read(fed, layout, [fed.shape[1] - 1] * len(fed))
 
     @torch.inference_mode()
@@ -101,7 +97,7 @@ class NextToken:
             self.logits = self.logits[torch.tensor(rows, dtype=torch.int64, device=self._engine.device)]
 
     def forbid(self, logits: Tensor, sequences: Sequence[RunningSequence], generated: Sequence[Sequence[int]]) -> None:
-        """In logits [B, V], what may not come next in each row: a sequence's, of which so many tokens are generated."""
+        """In logits [B, V], what may not come next in each row: a sequence's, for which these tokens are generated."""
         suppress(logits, sequences, self._engine.suppressed_onwards)
         for row, (one, tokens) in enumerate(zip(sequences, generated, strict=True)):
             if size := one.options.no_repeat_ngram_size:
@@ -110,6 +106,8 @@ class NextToken:
                 logits[row, repeating(counted, size)] = -torch.inf
 
     def _read(self, tokens: Tensor, layout: Layout, last: Sequence[int]) -> Tensor:
+        if self._way.backward:
+            layout = replace(layout, position=self._engine.model.config.length - 1 - layout.position)
         at = self._engine.flat(tokens, last)
         states = self._engine.states(tokens, layout, cache=self._cache, at=at)  # [B, D]
         if self._mask:
