@@ -21,7 +21,7 @@ import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
 from bothways.errors import UsageError
-from bothways.objectives.arrangements import together
+from bothways.objectives.arrangements import together, with_scaffold
 from bothways.objectives.corruptions import Mask
 from bothways.objectives.masked import masking
 from bothways.objectives.objective import TARGET, About, Corrupted, Objective
@@ -47,8 +47,7 @@ class AnyNumber:
         tokens = np.bincount(unit)  # in each block
         hidden = 1 + (rng.random(len(tokens)) * tokens).astype(np.int64)
         order = np.lexsort((rng.random(len(eligible)), unit))  # within each block at random
-        rank = np.arange(len(eligible)) - (np.cumsum(tokens) - tokens)[unit[order]]
-        chosen = np.sort(order[rank < hidden[unit[order]]])
+        chosen = np.sort(order[places(unit[order]) < hidden[unit[order]]])
         weight = np.zeros(len(row))
         weight[eligible] = (tokens / hidden)[unit]
         return replace(self.mask.hide(row, eligible[chosen], rng, rate=1.0), part=block, weight=weight)
@@ -150,18 +149,10 @@ def _beside_clean(hide: AnyNumber, row: Row, rng: np.random.Generator, progress:
 
 def beside_clean(corrupted: Corrupted) -> Layout:
     """[S = 2T]: the text, known block by block, and its noisy copy in the same positions, which is scaffolding."""
-    row, block = corrupted.row, corrupted.part
-    copy = np.where(row.document < 0, row.document - len(row), row.document)  # padding: documents of their own again
-    return Layout.of(
-        document=np.concatenate([row.document, copy]),
-        step=np.tile(block, 2),
-        position=np.tile(places(row.document), 2),
-        group=np.repeat(np.array([0, 1]), len(row)),
-        language=None if row.language is None else np.tile(row.language, 2),
-    )
+    return with_scaffold(corrupted, np.arange(len(corrupted.row)), step=np.tile(corrupted.part, 2))
 
 
 def behind_clean(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    """A chosen word is said in its place in the noisy copy."""
+    """A chosen word is predicted in its place in the noisy copy."""
     (target,) = in_place(corrupted, layout)
     return (replace(target, at=np.asarray(target.at) + len(corrupted.row)),)

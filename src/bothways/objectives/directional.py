@@ -12,11 +12,11 @@ from functools import partial
 import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
-from bothways.objectives.arrangements import left_to_right, right_to_left, source_then_target
+from bothways.objectives.arrangements import left_to_right, right_to_left, source_then_target, with_scaffold
 from bothways.objectives.corruptions import nothing, split
 from bothways.objectives.objective import TARGET, About, Corrupted, Objective
 from bothways.objectives.predictions import from_before, from_behind
-from bothways.visibility import Layout
+from bothways.visibility import Layout, places
 
 
 def causal(vocabulary: Vocabulary) -> Objective:
@@ -124,11 +124,10 @@ def _twice(row: Row, rng: np.random.Generator, progress: float, *, opener: int) 
 
 def both_directions(corrupted: Corrupted) -> Layout:
     """[2T]: the row from left to right, and its copy, a document of its own, from right to left."""
-    row, forward = corrupted.row, left_to_right(corrupted)
-    copy = np.where(row.document < 0, row.document - len(row), row.document + len(row))
-    backward = replace(right_to_left(corrupted), document=copy)
-    other = backward.columns
-    return Layout(**{name: np.concatenate([column, other[name]]) for name, column in forward.columns.items()})
+    length, position = len(corrupted.row), places(corrupted.row.document)
+    layout = with_scaffold(corrupted, np.arange(length), step=np.append(position, -position), group=0)
+    layout.document[length:] += np.where(layout.real[length:], length, 0)
+    return layout
 
 
 def both_neighbours(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:

@@ -12,8 +12,10 @@ import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
 from bothways.errors import UsageError
+from bothways.objectives.arrangements import with_scaffold
 from bothways.objectives.corruptions import cut
 from bothways.objectives.objective import TARGET, About, Corrupted, Objective
+from bothways.objectives.predictions import behind_row, by_scaffold
 from bothways.visibility import Layout, ahead, ordered, places, text_key
 
 STREAMS_AT_MOST = 64
@@ -35,7 +37,7 @@ class AnyOrder:
         order = np.lexsort((rng.random(len(eligible)), document))
         counts = np.bincount(document, minlength=1)
         turn = np.zeros(len(row), dtype=np.int32)
-        turn[eligible[order]] = 1 + np.arange(len(order)) - (np.cumsum(counts) - counts)[document[order]]
+        turn[eligible[order]] = 1 + places(document[order])
         last = counts - np.ceil(self.share * counts - 1e-9).astype(np.int64)  # turns that are not asked for
         chosen = np.zeros(len(row), dtype=bool)
         chosen[eligible] = turn[eligible] > last[document]
@@ -71,7 +73,7 @@ def any_order(vocabulary: Vocabulary, *, share: float = 1.0) -> Objective:
         name="any-order",
         corrupt=AnyOrder(vocabulary, share),
         arrange=with_queries,
-        predict=by_queries,
+        predict=by_scaffold,
         about=About(
             summary="the word whose turn it is in a random order, given those before it in that order",
             paper="XLNet (Yang et al. 2019, section 2.2)",
@@ -87,21 +89,8 @@ def any_order(vocabulary: Vocabulary, *, share: float = 1.0) -> Objective:
 
 def with_queries(corrupted: Corrupted) -> Layout:
     """[S]: the text, known turn by turn, and behind it a query for each chosen token, in its place and of its turn."""
-    row, at = corrupted.row, np.flatnonzero(corrupted.chosen)
-    place = np.concatenate([np.arange(len(row)), at])
-    return Layout.of(
-        document=row.document[place],
-        step=corrupted.part[place],
-        position=places(row.document)[place],
-        group=np.arange(len(place)) >= len(row),
-        language=None if row.language is None else row.language[place],
-    )
-
-
-def by_queries(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    """A chosen word is said by its query."""
     at = np.flatnonzero(corrupted.chosen)
-    return (Target("words", len(corrupted.row) + np.arange(len(at)), corrupted.row.tokens[at], corrupted.weight),)
+    return with_scaffold(corrupted, at, step=np.append(corrupted.part, corrupted.part[at]))
 
 
 @dataclass(frozen=True)
@@ -191,20 +180,10 @@ BANG = ordered & (text_key | ~ahead)
 def with_streams(corrupted: Corrupted, *, count: int) -> Layout:
     """[S]: the text, the source known at first and the target word by word, and behind it the queries of the streams,
     whose step says how many words of the target they know."""
-    row = corrupted.row
     at, stream = _streams(corrupted.part, count)
-    place = np.concatenate([np.arange(len(row)), at])
-    return Layout.of(
-        document=row.document[place],
-        step=np.concatenate([corrupted.part, corrupted.part[at] - stream + 1]),
-        position=places(row.document)[place],
-        group=np.arange(len(place)) >= len(row),
-        language=None if row.language is None else row.language[place],
-    )
+    return with_scaffold(corrupted, at, step=np.append(corrupted.part, corrupted.part[at] - stream + 1))
 
 
 def by_streams(corrupted: Corrupted, layout: Layout, *, count: int) -> tuple[Target, ...]:
-    """A word of the target is said by its query in every stream."""
-    at, _ = _streams(corrupted.part, count)
-    behind = len(corrupted.row) + np.arange(len(at))
-    return (Target("words", behind, corrupted.row.tokens[at], corrupted.weight),)
+    """A word of the target is predicted by its query in every stream."""
+    return behind_row(corrupted, _streams(corrupted.part, count)[0])

@@ -1,6 +1,6 @@
 """The third question: what are the targets, where, through which head?
 
-The same three serve every objective over words: the corruption has chosen which are targets, the prediction tells from
+The same four serve every objective over words: the corruption has chosen which are targets, the prediction tells from
 where. A word is never predicted from another document, nor by padding. In the pictures, `says` stands under the place
 that predicts it; the tests read them.
 """
@@ -45,6 +45,16 @@ def from_behind(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
     """
     at = np.flatnonzero(corrupted.chosen[:-1] & _joined(corrupted)) + 1
     return _words(corrupted, at, at - 1)
+
+
+def by_scaffold(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
+    """A chosen word is predicted behind the row, where scaffolding stands for each of them, in their order."""
+    return behind_row(corrupted, np.flatnonzero(corrupted.chosen))
+
+
+def behind_row(corrupted: Corrupted, answers: np.ndarray) -> tuple[Target, ...]:
+    """The words of the places `answers` [N], predicted by the N tokens behind the row."""
+    return _words(corrupted, len(corrupted.row) + np.arange(len(answers)), answers)
 
 
 def _joined(corrupted: Corrupted) -> np.ndarray:
