@@ -113,7 +113,7 @@ def test_unilm_marks_how_a_row_is_read_with_its_segment() -> None:
 
 
 def test_faces() -> None:
-    faces = {name: build(name, VOCABULARY).about.faces for name in OBJECTIVES}
+    faces = {name: build(name, VOCABULARY).abilities.faces for name in OBJECTIVES}
     assert faces == {
         "causal": ("decoder",),
         "reversed": (),
@@ -135,7 +135,7 @@ def test_faces() -> None:
         "any-order": (),
         "bang": (),
     }
-    assert build("causal + mlm", VOCABULARY).about.faces == ("encoder", "decoder")
+    assert build("causal + mlm", VOCABULARY).abilities.faces == ("encoder", "decoder")
 
 
 def test_they_describe_themselves() -> None:

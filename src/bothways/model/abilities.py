@@ -115,9 +115,9 @@ class Abilities:
     rule       who sees whom (`visibility.named`); transformers knows "ordered" alone: under others a body is saved
     """
 
-    objective: str
-    faces: tuple[str, ...]
-    hidden: Literal["in place", "before"] | None
+    objective: str = ""
+    faces: tuple[str, ...] = ()
+    hidden: Literal["in place", "before"] | None = None
     decoding: Mapping[str, int] = field(default_factory=dict)
     reads: Reads | None = None
     heads: Mapping[str, TaskHead] = field(default_factory=dict)

@@ -13,12 +13,14 @@ import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
 from bothways.errors import UsageError
+from bothways.model import Abilities
 from bothways.model.heads.replaced import ReplacedHead
 from bothways.objectives.arrangements import together
 from bothways.objectives.corruptions import Mask
 from bothways.objectives.masked import masking
 from bothways.objectives.masked import mlm as masked_rows
-from bothways.objectives.objective import About, Corpus, Corrupted, Filler, Objective, by_kind, mixture
+from bothways.objectives.mixture import by_kind, mixture
+from bothways.objectives.objective import About, Corpus, Corrupted, Filler, Objective
 from bothways.visibility import Layout
 
 
@@ -110,8 +112,7 @@ def codebert(
     about = About(
         summary="the hidden word, in pairs of comment and code; and of every word, whether it was replaced",
         paper="CodeBERT (Feng et al. 2020, section 3.4)",
-        faces=("encoder",),
-        hidden="in place",
+        teaches=Abilities(faces=("encoder",), hidden="in place"),
         needs="pairs of comment and code, and code alone",
         differs="a row is masked or replaced, not both; n-gram models count all text of their language, tokens rather "
         "than words, and see the true neighbours",

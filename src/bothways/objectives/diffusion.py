@@ -21,6 +21,7 @@ import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
 from bothways.errors import UsageError
+from bothways.model import Abilities
 from bothways.objectives.arrangements import together, with_scaffold
 from bothways.objectives.corruptions import Mask
 from bothways.objectives.masked import masking
@@ -81,11 +82,9 @@ def diffusion(vocabulary: Vocabulary) -> Objective:
         about=About(
             summary="the original word, at hidden places of which there are one to all",
             paper="masked diffusion: MDLM (Sahoo et al. 2024), LLaDA (Nie et al. 2025, section 2.2)",
-            faces=("encoder",),
-            hidden="in place",
+            teaches=Abilities(faces=("encoder",), hidden="in place", decoding={"unmask": 0}),
             differs="the number of hidden words is drawn, not the rate: the same loss with less noise; a document's "
             "first token, [CLS], is never hidden",
-            decoding={"unmask": 0},
             bound=True,
             pairs=TARGET,
         ),
@@ -129,9 +128,8 @@ def block_diffusion(vocabulary: Vocabulary, *, size: float = 16) -> Objective:
         about=About(
             summary="block by block, the original word at hidden places of which there are one to all",
             paper="block diffusion: BD3-LM (Arriola et al. 2025, section 3)",
-            faces=(),
+            teaches=Abilities(decoding={"blocks": int(size)}),
             differs="as of diffusion; no clipped noise schedule",
-            decoding={"blocks": int(size)},
             bound=True,
             pairs=TARGET,
         ),

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
+from bothways.model import Abilities
 from bothways.objectives.arrangements import left_to_right, right_to_left, source_then_target, with_scaffold
 from bothways.objectives.corruptions import nothing, split
 from bothways.objectives.objective import TARGET, About, Corrupted, Objective
@@ -35,7 +36,7 @@ def causal(vocabulary: Vocabulary) -> Objective:
     about = About(
         summary="the next word, everywhere",
         paper="GPT (Radford et al. 2018, section 3.1)",
-        faces=("decoder",),
+        teaches=Abilities(faces=("decoder",)),
         pairs=TARGET,
     )
     return Objective(name="causal", corrupt=nothing, arrange=left_to_right, predict=from_before, about=about)
@@ -57,10 +58,8 @@ def reversed_(vocabulary: Vocabulary) -> Objective:
     about = About(
         summary="the previous word, everywhere",
         paper="the backward half of ELMo (Peters et al. 2018, section 3.1)",
-        faces=(),
-        decoding={"backward": 0},
+        teaches=Abilities(decoding={"backward": 0}, reads="right to left"),
         differs="a language model of its own, not one of two",
-        reads="right to left",
     )
     return Objective(
         name="reversed",
@@ -103,9 +102,8 @@ def elmo(vocabulary: Vocabulary) -> Objective:
     about = About(
         summary="the next word and, in a second copy of the text, the previous word",
         paper="ELMo (Peters et al. 2018, section 3)",
-        faces=(),
+        teaches=Abilities(reads="both directions"),
         differs="one Transformer for both directions, over tokens; the paper has two LSTMs over characters",
-        reads="both directions",
     )
     return Objective(
         name="elmo",
@@ -154,9 +152,8 @@ def prefix(vocabulary: Vocabulary) -> Objective:
     about = About(
         summary="the next word of a target, after a source read from all sides",
         paper="prefix LM (T5, Raffel et al. 2020, section 3.2.1)",
-        faces=("decoder",),
+        teaches=Abilities(faces=("decoder",), decoding={"prefix": 0}),
         differs="packed rows: every document in the row is cut at a place of its own",
-        decoding={"prefix": 0},
         pairs=TARGET,
     )
     return Objective(name="prefix", corrupt=split, arrange=source_then_target, predict=from_before, about=about)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bothways.batch import Batch, Losses, Sample, Target, Vocabulary
 from bothways.errors import UsageError, unknown
-from bothways.model import Model, ModelConfig
+from bothways.model import Abilities, Model, ModelConfig
 from bothways.model.generator import Generator, generator_shape, standing_alone
 from bothways.model.heads.copied import CopiedHead, copied_or_predicted
 from bothways.model.heads.replaced import ReplacedHead
@@ -110,9 +110,9 @@ def _about(detects: bool) -> About:
     return About(
         summary="original or replaced, everywhere, after a small generator filled hidden places",
         paper="ELECTRA (Clark et al. 2020, sections 2 and 3)",
-        faces=("encoder",),
-        hidden=None if detects else "in place",
-        decoding={"detect": 0} if detects else {},
+        teaches=Abilities(
+            faces=("encoder",), hidden=None if detects else "in place", decoding={"detect": 0} if detects else {}
+        ),
         differs="places are drawn without replacement; the published code may draw one twice",
     )
 

@@ -9,10 +9,12 @@ from dataclasses import replace as but
 
 from bothways.batch import Vocabulary
 from bothways.errors import UsageError
+from bothways.model import Abilities
 from bothways.objectives.corruptions import Linear, Rate
 from bothways.objectives.directional import causal as causal_rows
 from bothways.objectives.masked import masking, mlm
-from bothways.objectives.objective import ONE_TEXT, TARGET, About, Objective, mixture
+from bothways.objectives.mixture import mixture
+from bothways.objectives.objective import ONE_TEXT, TARGET, About, Objective
 from bothways.objectives.predictions import from_before
 
 FALLING = Linear(0.30, 0.15)
@@ -64,8 +66,7 @@ def hybrid(
         about=About(
             summary="the next word in causal rows, the hidden word at its place in masked rows",
             paper="after GPT-BERT (Charpentier & Samuel 2024)",
-            faces=("encoder", "decoder"),
-            hidden="in place",
+            teaches=Abilities(faces=("encoder", "decoder"), hidden="in place"),
             needs=masked.about.needs,
             differs="hidden words are said in their own place and always show [MASK], so that both faces work",
             pairs=f"{TARGET} in causal rows, {ONE_TEXT} in masked rows",
@@ -105,8 +106,7 @@ def gpt_bert(vocabulary: Vocabulary, *, causal: float = 1 / 16, rate: Rate = FAL
     about = About(
         summary="the next word in causal rows, and in masked rows where the next is hidden",
         paper="GPT-BERT (Charpentier & Samuel 2024)",
-        faces=("decoder",),
-        hidden="before",
+        teaches=Abilities(faces=("decoder",), hidden="before"),
         differs="rows are drawn, not processors, so any number of processors will do; no z-loss of 1e-4",
         pairs=f"{TARGET} in causal rows, {ONE_TEXT} in masked rows",
     )

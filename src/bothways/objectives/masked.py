@@ -10,9 +10,11 @@ from functools import partial
 
 from bothways.batch import Vocabulary
 from bothways.errors import UsageError, unknown
+from bothways.model import Abilities
 from bothways.objectives.arrangements import left_to_right, right_to_left, source_then_target, together
 from bothways.objectives.corruptions import REPLACEMENTS, UNITS, Linear, Mask, Rate
-from bothways.objectives.objective import TARGET, About, Arrangement, Objective, corrupt_by_kind, mixture
+from bothways.objectives.mixture import corrupt_by_kind, mixture
+from bothways.objectives.objective import TARGET, About, Arrangement, Objective
 from bothways.objectives.predictions import in_place
 from bothways.objectives.sentences import SENTENCES
 
@@ -84,12 +86,10 @@ def mlm(
         about=About(
             summary="the original word, at the hidden places",
             paper="BERT (Devlin et al. 2019, section 3.1); RoBERTa; SpanBERT for spans",
-            faces=("encoder",),
-            hidden="in place",
+            teaches=Abilities(faces=("encoder",), hidden="in place", decoding={"unmask": 0}),
             needs="text; word starts for words=whole and spans",
             differs="no next-sentence prediction, no span boundary objective; the rate is exact for long words too",
             requires=frozenset({"word starts"} if UNITS[words].words else ()),
-            decoding={"unmask": 0},
         ),
     )
     add = SENTENCES[sentences]
@@ -99,10 +99,8 @@ def mlm(
 UNILM = About(
     summary="the original word, at the hidden places, read in four ways",
     paper="UniLM (Dong et al. 2019, sections 2.3 and 2.4)",
-    faces=("encoder",),
-    hidden="in place",
+    teaches=Abilities(faces=("encoder",), hidden="in place", decoding={"append-mask": 0}),
     differs="single documents: the source and target are two parts of one; no next-sentence prediction",
-    decoding={"append-mask": 0},
     pairs=TARGET,
 )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bothways.batch import Row, Vocabulary
+from bothways.model import Abilities
 from bothways.objectives.arrangements import with_scaffold
 from bothways.objectives.corruptions import Mask
 from bothways.objectives.masked import masking
@@ -78,10 +79,8 @@ def mass(vocabulary: Vocabulary, *, rate: float = 0.5) -> Objective:
         about=About(
             summary="a hidden fragment, word by word, after the text around it",
             paper="MASS (Song et al. 2019, section 3)",
-            faces=(),
+            teaches=Abilities(decoding={"fragment": 0}, reads="all sides"),
             differs="encoder and decoder are one Transformer; every hidden token shows [MASK]",
-            decoding={"fragment": 0},
-            reads="all sides",
             pairs=TARGET,
         ),
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
 from bothways.errors import UsageError
+from bothways.model import Abilities
 from bothways.objectives.arrangements import with_scaffold
 from bothways.objectives.corruptions import cut
 from bothways.objectives.objective import TARGET, About, Corrupted, Objective
@@ -77,10 +78,9 @@ def any_order(vocabulary: Vocabulary, *, share: float = 1.0) -> Objective:
         about=About(
             summary="the word whose turn it is in a random order, given those before it in that order",
             paper="XLNet (Yang et al. 2019, section 2.2)",
-            faces=(),
+            teaches=Abilities(decoding={"unmask": 0, "any-order": 0}),
             differs="no recurrence between rows, no relative positions; all turns are asked for, and by XLNet only the "
             "last sixth (share=1/6)",
-            decoding={"unmask": 0, "any-order": 0},
             bound=share == 1,
             pairs=TARGET,
         ),
@@ -163,11 +163,9 @@ def bang(vocabulary: Vocabulary, *, streams: float = 4) -> Objective:
         about=About(
             summary="the next word of a target and, in further streams, the words after it not knowing it",
             paper="BANG (Qi et al. 2021)",
-            faces=(),
+            teaches=Abilities(decoding={"streams": count}, reads="all sides"),
             differs="its pretraining mask was never published: this rule is derived from what each stream may know; "
             "source and target are two parts of one document",
-            decoding={"streams": count},
-            reads="all sides",
             pairs=TARGET,
         ),
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
+from bothways.model import Abilities
 from bothways.objectives.arrangements import with_scaffold
 from bothways.objectives.corruptions import Mask, Rate, Units, choose, number, rate_at
 from bothways.objectives.masked import masking
@@ -79,10 +80,8 @@ def unilm2(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
         about=About(
             summary="the hidden word in its place, and again at a pseudo mask that sees the blocks before",
             paper="UniLM v2 (Bao et al. 2020, section 3)",
-            faces=("encoder",),
-            hidden="in place",
+            teaches=Abilities(faces=("encoder",), hidden="in place", decoding={"pseudo-mask": 0}),
             differs="the pseudo mask is [MASK] too; hidden places always show it; no relative position bias",
-            decoding={"pseudo-mask": 0},
         ),
     )
 
