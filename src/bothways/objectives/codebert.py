@@ -14,7 +14,7 @@ import numpy as np
 from bothways.batch import Row, Target, Vocabulary
 from bothways.errors import UsageError
 from bothways.model import Abilities
-from bothways.model.heads.replaced import ReplacedHead
+from bothways.model.heads.binary import replaced
 from bothways.objectives.arrangements import together
 from bothways.objectives.corruptions import Mask
 from bothways.objectives.masked import masking
@@ -80,7 +80,7 @@ def rtd(vocabulary: Vocabulary, *, rate: float, corpus: Corpus | None, about: Ab
         arrange=together,
         predict=original_or_replaced,
         about=about,
-        heads={"replaced": ReplacedHead},
+        heads={"replaced": replaced},
     )
 
 

@@ -19,8 +19,7 @@ from bothways.batch import Batch, Losses, Sample, Target, Vocabulary
 from bothways.errors import UsageError, unknown
 from bothways.model import Abilities, Model, ModelConfig
 from bothways.model.generator import Generator, generator_shape, standing_alone
-from bothways.model.heads.copied import CopiedHead, copied_or_predicted
-from bothways.model.heads.replaced import ReplacedHead
+from bothways.model.heads.binary import copied, copied_or_predicted, replaced
 from bothways.model.losses import with_extra
 from bothways.model.passing import Pass
 from bothways.objectives.arrangements import together
@@ -90,7 +89,7 @@ def electra(
         predict=_Questions(predict, weight),
         about=_about(detects),
         loss=_LOSSES[sharing == "disentangled"],
-        heads={"replaced": ReplacedHead} if detects else {"copied": CopiedHead} if predict == "all-words" else {},
+        heads={"replaced": replaced} if detects else {"copied": copied} if predict == "all-words" else {},
         parts=_parts(generator, layers, sharing),
         names=(GENERATOR, PREDICT[predict]),
         flops=partial(_flops, width=generator, layers=layers),
