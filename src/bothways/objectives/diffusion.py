@@ -4,7 +4,7 @@ A rate t ~ U(0, 1) is drawn and each of E tokens is hidden with probability t; t
 of -log p / t (MDLM, Sahoo et al. 2024; LLaDA, Nie et al. 2025, section 2.2). Then the number n of hidden tokens is
 uniform over 0..E, which of them are hidden is uniform too, and given n the mean of 1/t is (E + 1)/n. So drawing n from
 1..E, and weighting by E/n, is the same loss in expectation, of less variance: no weight is above E, and every row has
-weights that sum to its E tokens. It is the mean over all orders of the tokens of what an any-order model says.
+weights that sum to its E tokens. It is the mean over all orders of the tokens of what an any-order model predicts.
 
 So that the bound is one of what a causal model's loss measures, the same tokens are hidden that it predicts: all of a
 document but its first, [SEP] and [UNK] among them (`Row.following`).
@@ -64,15 +64,15 @@ class AnyNumber:
 def diffusion(vocabulary: Vocabulary) -> Objective:
     """The original word at the hidden places, of which there are any number from one to all.
 
-    reads  a _ _ d _ f
-    step   0 0 0 0 0 0
-    says   . b c . e .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
+    reads     a _ _ d _ f
+    step      0 0 0 0 0 0
+    predicts  . b c . e .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
     """
     return Objective(
         name="diffusion",
@@ -99,7 +99,7 @@ def block_diffusion(vocabulary: Vocabulary, *, size: float = 16) -> Objective:
     position  0 1 2 3 4 5 0 1 2 3 4 5
     step      0 0 0 1 1 1 0 0 0 1 1 1
     group     0 0 0 0 0 0 1 1 1 1 1 1
-    says      . . . . . . . b . d e .
+    predicts  . . . . . . . b . d e .
     sees      1 1 1 0 0 0 0 0 0 0 0 0
               1 1 1 0 0 0 0 0 0 0 0 0
               1 1 1 0 0 0 0 0 0 0 0 0

@@ -1,6 +1,6 @@
 """Objectives that read in one direction at a time and hide nothing: causal, reversed, elmo, prefix.
 
-The pictures show a document of six words: what is read, the step at which it becomes known, what is said, and who
+The pictures show a document of six words: what is read, the step at which it becomes known, what is predicted, and who
 sees whom. The tests read them.
 """
 
@@ -23,15 +23,15 @@ from bothways.visibility import Layout, places
 def causal(vocabulary: Vocabulary) -> Objective:
     """The next word, everywhere.
 
-    reads  a b c d e f
-    step   0 1 2 3 4 5
-    says   b c d e f .
-    sees   1 0 0 0 0 0
-           1 1 0 0 0 0
-           1 1 1 0 0 0
-           1 1 1 1 0 0
-           1 1 1 1 1 0
-           1 1 1 1 1 1
+    reads     a b c d e f
+    step      0 1 2 3 4 5
+    predicts  b c d e f .
+    sees      1 0 0 0 0 0
+              1 1 0 0 0 0
+              1 1 1 0 0 0
+              1 1 1 1 0 0
+              1 1 1 1 1 0
+              1 1 1 1 1 1
     """
     about = About(
         summary="the next word, everywhere",
@@ -45,15 +45,15 @@ def causal(vocabulary: Vocabulary) -> Objective:
 def reversed_(vocabulary: Vocabulary) -> Objective:
     """The previous word, everywhere.
 
-    reads  a b c d e f
-    step   0 -1 -2 -3 -4 -5
-    says   . a b c d e
-    sees   1 1 1 1 1 1
-           0 1 1 1 1 1
-           0 0 1 1 1 1
-           0 0 0 1 1 1
-           0 0 0 0 1 1
-           0 0 0 0 0 1
+    reads     a b c d e f
+    step      0 -1 -2 -3 -4 -5
+    predicts  . a b c d e
+    sees      1 1 1 1 1 1
+              0 1 1 1 1 1
+              0 0 1 1 1 1
+              0 0 0 1 1 1
+              0 0 0 0 1 1
+              0 0 0 0 0 1
     """
     about = About(
         summary="the previous word, everywhere",
@@ -85,7 +85,7 @@ def elmo(vocabulary: Vocabulary) -> Objective:
     reads     a b c d e f a b c d e f
     position  0 1 2 3 4 5 0 1 2 3 4 5
     step      0 1 2 3 4 5 0 -1 -2 -3 -4 -5
-    says      b c d e f . . a b c d e
+    predicts  b c d e f . . a b c d e
     sees      1 0 0 0 0 0 0 0 0 0 0 0
               1 1 0 0 0 0 0 0 0 0 0 0
               1 1 1 0 0 0 0 0 0 0 0 0
@@ -129,7 +129,7 @@ def both_directions(corrupted: Corrupted) -> Layout:
 
 
 def both_neighbours(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    """Each word is said by the one before it, and in the copy by the one behind it."""
+    """Each word is predicted by the one before it, and in the copy by the one behind it."""
     everywhere = replace(corrupted, chosen=np.ones(len(corrupted.row), dtype=bool))
     (following,), (previous,) = from_before(everywhere, layout), from_behind(corrupted, layout)
     behind = np.asarray(previous.at) + len(corrupted.row)
@@ -137,17 +137,17 @@ def both_neighbours(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
 
 
 def prefix(vocabulary: Vocabulary) -> Objective:
-    """Every document is cut in two at a random place: the source is read from all sides, the target is said.
+    """Every document is cut in two at a random place: the source is read from all sides, the target is predicted.
 
-    reads  a b c d e f
-    step   0 0 0 3 4 5
-    says   . . d e f .
-    sees   1 1 1 0 0 0
-           1 1 1 0 0 0
-           1 1 1 0 0 0
-           1 1 1 1 0 0
-           1 1 1 1 1 0
-           1 1 1 1 1 1
+    reads     a b c d e f
+    step      0 0 0 3 4 5
+    predicts  . . d e f .
+    sees      1 1 1 0 0 0
+              1 1 1 0 0 0
+              1 1 1 0 0 0
+              1 1 1 1 0 0
+              1 1 1 1 1 0
+              1 1 1 1 1 1
     """
     about = About(
         summary="the next word of a target, after a source read from all sides",

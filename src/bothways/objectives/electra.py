@@ -58,15 +58,15 @@ def electra(
     predict    all: original or replaced, everywhere; hidden: only where the generator filled; words: the original word
                there (Replace MLM); all-words: the original word everywhere, with a gate to copy it (All-Tokens MLM)
 
-    reads  a b _ d e f
-    step   0 0 0 0 0 0
-    says   . . c . . .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
+    reads     a b _ d e f
+    step      0 0 0 0 0 0
+    predicts  . . c . . .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
 
     Raises:
         UsageError: a number out of range, or an unknown word.
@@ -119,15 +119,15 @@ def _about(detects: bool) -> About:
 def deberta_v3(vocabulary: Vocabulary, *, rate: Rate = 0.15, weight: float | None = None) -> Objective:
     """ELECTRA with a generator of full width and half depth, and disentangled embeddings; [MASK] always.
 
-    reads  a b _ d e f
-    step   0 0 0 0 0 0
-    says   . . c . . .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
+    reads     a b _ d e f
+    step      0 0 0 0 0 0
+    predicts  . . c . . .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
 
     Raises:
         UsageError: a number out of range.

@@ -30,28 +30,28 @@ def hybrid(
 ) -> Objective:
     """Rows of two kinds. A share `causal` of them predicts the next word:
 
-    reads  a b c d e f
-    step   0 1 2 3 4 5
-    says   b c d e f .
-    sees   1 0 0 0 0 0
-           1 1 0 0 0 0
-           1 1 1 0 0 0
-           1 1 1 1 0 0
-           1 1 1 1 1 0
-           1 1 1 1 1 1
+    reads     a b c d e f
+    step      0 1 2 3 4 5
+    predicts  b c d e f .
+    sees      1 0 0 0 0 0
+              1 1 0 0 0 0
+              1 1 1 0 0 0
+              1 1 1 1 0 0
+              1 1 1 1 1 0
+              1 1 1 1 1 1
 
-    the others predict the hidden word, in its place, and every hidden place shows [MASK]: so the input tells which of
-    the two is wanted, and both faces read the answer where they always do.
+    the others predict the hidden word, in its place, and every hidden place shows [MASK]: so the input shows which of
+    the two is the target, and both faces predict where they always do.
 
-    reads  a b _ d e f
-    step   0 0 0 0 0 0
-    says   . . c . . .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
+    reads     a b _ d e f
+    step      0 0 0 0 0 0
+    predicts  . . c . . .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
 
     `rate`, `words` and `weight` are those of mlm.
 
@@ -68,7 +68,7 @@ def hybrid(
             paper="after GPT-BERT (Charpentier & Samuel 2024)",
             teaches=Abilities(faces=("encoder", "decoder"), hidden="in place"),
             needs=masked.about.needs,
-            differs="hidden words are said in their own place and always show [MASK], so that both faces work",
+            differs="hidden words are predicted in their own place and always show [MASK], so that both faces work",
             pairs=f"{TARGET} in causal rows, {ONE_TEXT} in masked rows",
         ),
     )
@@ -77,27 +77,27 @@ def hybrid(
 def gpt_bert(vocabulary: Vocabulary, *, causal: float = 1 / 16, rate: Rate = FALLING) -> Objective:
     """The paper's alignment: word i + 1 is predicted from place i, in causal rows (a share `causal` of all)
 
-    reads  a b c d e f
-    step   0 1 2 3 4 5
-    says   b c d e f .
-    sees   1 0 0 0 0 0
-           1 1 0 0 0 0
-           1 1 1 0 0 0
-           1 1 1 1 0 0
-           1 1 1 1 1 0
-           1 1 1 1 1 1
+    reads     a b c d e f
+    step      0 1 2 3 4 5
+    predicts  b c d e f .
+    sees      1 0 0 0 0 0
+              1 1 0 0 0 0
+              1 1 1 0 0 0
+              1 1 1 1 0 0
+              1 1 1 1 1 0
+              1 1 1 1 1 1
 
     and in masked rows, where 1 to 3 tokens are hidden together, at a rate that falls over the run:
 
-    reads  a b _ d e f
-    step   0 0 0 0 0 0
-    says   . c . . . .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
+    reads     a b _ d e f
+    step      0 0 0 0 0 0
+    predicts  . c . . . .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
 
     Raises:
         UsageError: a number out of range.

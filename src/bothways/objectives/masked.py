@@ -37,7 +37,7 @@ def masking(
     if not all(0 < end <= 1 for end in ends):
         raise UsageError(f"rate is the share of the text to hide, above 0 and at most 1, got {rate}")
     if weight is not None and weight <= 0:
-        raise UsageError(f"weight is what an answer counts for, above 0, got {weight}")
+        raise UsageError(f"weight is what a target counts for, above 0, got {weight}")
     if words not in UNITS:
         raise unknown("value of words", words, UNITS)
     if replace not in REPLACEMENTS:
@@ -59,19 +59,19 @@ def mlm(
     rate     share of the text to hide; 0.3->0.15 goes from one to the other over the run
     words    what is hidden as a whole: tokens, whole (words), spans (of words), ngrams, runs (of tokens)
     replace  bert (80 % [MASK], 10 % a random token, 10 % the token itself) or all-mask
-    weight   how many tokens of text one answer stands for in the loss; left out, 1/rate
+    weight   how many tokens of text one target stands for in the loss; left out, 1/rate
     sentences  what [CLS] must predict of the two halves of its document: nothing (none), whether the second follows the
                first (nsp), or whether they stand in order (sop)
 
-    reads  a b _ d e f
-    step   0 0 0 0 0 0
-    says   . . c . . .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
+    reads     a b _ d e f
+    step      0 0 0 0 0 0
+    predicts  . . c . . .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
 
     Raises:
         UsageError: a number out of range, or an unknown word.
@@ -112,37 +112,37 @@ def unilm1(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
     one in three as a source and a target, cut at a random place (segments 4 and 5); so is every row of pairs, cut where
     its targets begin, and of these only targets are hidden, their [SEP] too (section 2.5 of the paper):
 
-    reads  a b c d _ f
-    step   0 0 0 3 4 5
-    says   . . . . e .
-    sees   1 1 1 0 0 0
-           1 1 1 0 0 0
-           1 1 1 0 0 0
-           1 1 1 1 0 0
-           1 1 1 1 1 0
-           1 1 1 1 1 1
+    reads     a b c d _ f
+    step      0 0 0 3 4 5
+    predicts  . . . . e .
+    sees      1 1 1 0 0 0
+              1 1 1 0 0 0
+              1 1 1 0 0 0
+              1 1 1 1 0 0
+              1 1 1 1 1 0
+              1 1 1 1 1 1
 
     one in six from left to right (segment 2), one in six from right to left (segment 3):
 
-    reads  a b c _ e f
-    step   0 1 2 3 4 5
-    says   . . . d . .
-    sees   1 0 0 0 0 0
-           1 1 0 0 0 0
-           1 1 1 0 0 0
-           1 1 1 1 0 0
-           1 1 1 1 1 0
-           1 1 1 1 1 1
+    reads     a b c _ e f
+    step      0 1 2 3 4 5
+    predicts  . . . d . .
+    sees      1 0 0 0 0 0
+              1 1 0 0 0 0
+              1 1 1 0 0 0
+              1 1 1 1 0 0
+              1 1 1 1 1 0
+              1 1 1 1 1 1
 
-    reads  a _ c d e f
-    step   0 -1 -2 -3 -4 -5
-    says   . b . . . .
-    sees   1 1 1 1 1 1
-           0 1 1 1 1 1
-           0 0 1 1 1 1
-           0 0 0 1 1 1
-           0 0 0 0 1 1
-           0 0 0 0 0 1
+    reads     a _ c d e f
+    step      0 -1 -2 -3 -4 -5
+    predicts  . b . . . .
+    sees      1 1 1 1 1 1
+              0 1 1 1 1 1
+              0 0 1 1 1 1
+              0 0 0 1 1 1
+              0 0 0 0 1 1
+              0 0 0 0 0 1
 
     Raises:
         UsageError: a rate out of range.

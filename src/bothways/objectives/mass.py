@@ -58,7 +58,7 @@ def mass(vocabulary: Vocabulary, *, rate: float = 0.5) -> Objective:
     reads     a b _ _ e f b c
     position  0 1 2 3 4 5 1 2
     step      0 0 0 0 0 0 1 2
-    says      . . . . . . c d
+    predicts  . . . . . . c d
     sees      1 1 1 1 1 1 0 0
               1 1 1 1 1 1 0 0
               1 1 1 1 1 1 0 0

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 class Corrupted:
     """A row after the first question.
 
-    row      the text as it was: the answers are read from it
+    row      the text as it was: the labels are read from it
     tokens   [S] what the model reads
     chosen   [T] bool: which tokens of the text must be predicted
     part     [T] int32: 0 the source, 1 the target (or the number of a block), for those who tell them apart
-    weight   how many tokens of text one answer stands for, one number or one for each token [T]; see `Objective`
+    weight   how many tokens of text one target stands for, one number or one for each token [T]; see `Objective`
     by       in a mixture, the member that drew this row
     also     what must be predicted beside the chosen tokens
     """

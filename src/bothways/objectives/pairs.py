@@ -77,7 +77,7 @@ def hiding(vocabulary: Vocabulary, *, rate: Rate, reweight: float, corpus: Corpu
 
 
 def tlm(vocabulary: Vocabulary, *, rate: Rate = 0.15, reweight: float = 0.0, corpus: Corpus | None = None) -> Objective:
-    """The original word, at the hidden places of both sides of a pair; the other side may tell it.
+    """The original word, at the hidden places of both sides of a pair; the other side may show it.
 
     rate      share of the text to hide
     reweight  how much less frequent tokens are hidden: odds go with frequency to the power of -reweight (XLM: 0.5)
@@ -86,7 +86,7 @@ def tlm(vocabulary: Vocabulary, *, rate: Rate = 0.15, reweight: float = 0.0, cor
     reads     a _ | d e f
     position  0 1 0 1 2 3
     step      0 0 0 0 0 0
-    says      . b . . . .
+    predicts  . b . . . .
     sees      1 1 1 1 1 1
               1 1 1 1 1 1
               1 1 1 1 1 1
@@ -129,7 +129,7 @@ def xlm(
     reads     a _ | d e f
     position  0 1 0 1 2 3
     step      0 0 0 0 0 0
-    says      . b . . . .
+    predicts  . b . . . .
     sees      1 1 1 1 1 1
               1 1 1 1 1 1
               1 1 1 1 1 1
@@ -139,15 +139,15 @@ def xlm(
 
     rows of text in one language as in mlm (or, a share `causal` of them, as in causal):
 
-    reads  a b _ d e f
-    step   0 0 0 0 0 0
-    says   . . c . . .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
+    reads     a b _ d e f
+    step      0 0 0 0 0 0
+    predicts  . . c . . .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
 
     `rate` and `reweight` are those of tlm.
 

@@ -24,7 +24,7 @@ STREAMS_AT_MOST = 64
 
 @dataclass(frozen=True)
 class AnyOrder:
-    """The text in a random order, one for each document; the last `share` of it must be said.
+    """The text in a random order, one for each document; the last `share` of it are targets.
 
     `part` [T] is a token's turn, 1, 2, ...; 0 for a document's first token, [CLS], which is known at first.
     """
@@ -39,7 +39,7 @@ class AnyOrder:
         counts = np.bincount(document, minlength=1)
         turn = np.zeros(len(row), dtype=np.int32)
         turn[eligible[order]] = 1 + places(document[order])
-        last = counts - np.ceil(self.share * counts - 1e-9).astype(np.int64)  # turns that are not asked for
+        last = counts - np.ceil(self.share * counts - 1e-9).astype(np.int64)  # turns that are no targets
         chosen = np.zeros(len(row), dtype=bool)
         chosen[eligible] = turn[eligible] > last[document]
         queries = np.full(np.count_nonzero(chosen), self.vocabulary.mask, dtype=row.tokens.dtype)
@@ -49,13 +49,13 @@ class AnyOrder:
 def any_order(vocabulary: Vocabulary, *, share: float = 1.0) -> Objective:
     """The word whose turn it is, in a random order of the words, given those before it in that order: by a query behind
     the text, which stands in the word's place and sees the words of earlier turns. Here a is given, the order is
-    c b d e f, and the last two turns are asked for (share=0.4):
+    c b d e f, and the last two turns are targets (share=0.4):
 
     reads     a b c d e f _ _
     position  0 1 2 3 4 5 4 5
     step      0 2 1 3 4 5 4 5
     group     0 0 0 0 0 0 1 1
-    says      . . . . . . e f
+    predicts  . . . . . . e f
     sees      1 0 0 0 0 0 0 0
               1 1 1 0 0 0 0 0
               1 0 1 0 0 0 0 0
@@ -69,7 +69,7 @@ def any_order(vocabulary: Vocabulary, *, share: float = 1.0) -> Objective:
         UsageError: a share out of range.
     """
     if not 0 < share <= 1:
-        raise UsageError(f"share is how much of the order is asked for, above 0 and at most 1, got {share:g}")
+        raise UsageError(f"share is how much of the order is predicted, above 0 and at most 1, got {share:g}")
     return Objective(
         name="any-order",
         corrupt=AnyOrder(vocabulary, share),
@@ -79,7 +79,7 @@ def any_order(vocabulary: Vocabulary, *, share: float = 1.0) -> Objective:
             summary="the word whose turn it is in a random order, given those before it in that order",
             paper="XLNet (Yang et al. 2019, section 2.2)",
             teaches=Abilities(decoding={"unmask": 0, "any-order": 0}),
-            differs="no recurrence between rows, no relative positions; all turns are asked for, and by XLNet only the "
+            differs="no recurrence between rows, no relative positions; all turns are predicted, and by XLNet only the "
             "last sixth (share=1/6)",
             bound=share == 1,
             pairs=TARGET,
@@ -112,7 +112,7 @@ class PredictingStreams:
 
 
 def _streams(part: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The place and the stream, 1 to `count`, of every query: stream s asks for the s-th target word and those after.
+    """The place and the stream, 1 to `count`, of every query: stream s predicts the s-th target word and those after.
 
     part      0 0 1 2 3
     stream 1      x x x    each after all words before it
@@ -131,7 +131,7 @@ def bang(vocabulary: Vocabulary, *, streams: float = 4) -> Objective:
     position  0 1 2 3 4 5 3 4 5 4 5
     step      0 0 0 1 2 3 1 2 3 1 2
     group     0 0 0 0 0 0 1 1 1 1 1
-    says      . . . . . . d e f e f
+    predicts  . . . . . . d e f e f
     sees      1 1 1 0 0 0 0 0 0 0 0
               1 1 1 0 0 0 0 0 0 0 0
               1 1 1 0 0 0 0 0 0 0 0
@@ -151,7 +151,7 @@ def bang(vocabulary: Vocabulary, *, streams: float = 4) -> Objective:
         UsageError: no number of streams.
     """
     if streams != int(streams) or not 1 <= streams <= STREAMS_AT_MOST:
-        raise UsageError(f"streams is how many words can be said at once, 1 to {STREAMS_AT_MOST}, got {streams:g}")
+        raise UsageError(f"streams is how many words can be predicted at once, 1 to {STREAMS_AT_MOST}, got {streams:g}")
     count = int(streams)
 
     return Objective(
@@ -177,7 +177,7 @@ BANG = ordered & (text_key | ~ahead)
 
 def with_streams(corrupted: Corrupted, *, count: int) -> Layout:
     """[S]: the text, the source known at first and the target word by word, and behind it the queries of the streams,
-    whose step says how many words of the target they know."""
+    whose step is how many words of the target they know."""
     at, stream = _streams(corrupted.part, count)
     return with_scaffold(corrupted, at, step=np.append(corrupted.part, corrupted.part[at] - stream + 1))
 

@@ -24,7 +24,7 @@ BLOCKS = Units(lengths=(0.6, 0.08, 0.08, 0.08, 0.08, 0.08))
 
 @dataclass(frozen=True)
 class PseudoMaskedBlocks:
-    """Hides a share of the text, block by block, and says in which order the blocks become known.
+    """Hides a share of the text, block by block, and draws in which order the blocks become known.
 
     Behind the row, whose hidden places show [MASK], stand the hidden tokens and as many [MASK]s; `part` [T] is 0, and
     1, 2, ... where a block is hidden, in the order drawn.
@@ -54,7 +54,7 @@ def unilm2(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
     position  0 1 2 3 4 5 1 3 4 1 3 4
     step      0 0 0 0 0 0 2 1 1 2 1 1
     group     0 0 0 0 0 0 0 0 0 1 1 1
-    says      . b . d e . . . . b d e
+    predicts  . b . d e . . . . b d e
     sees      1 1 1 1 1 1 0 0 0 0 0 0
               1 1 1 1 1 1 0 0 0 0 0 0
               1 1 1 1 1 1 0 0 0 0 0 0
