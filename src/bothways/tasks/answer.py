@@ -18,7 +18,7 @@ from bothways.model import TaskHead
 from bothways.tasks.encoding import Encoded
 from bothways.tasks.records import BadField, Columns
 from bothways.tasks.squad import exact, f1
-from bothways.tasks.task import Example, Mistake, Output, Task, beside
+from bothways.tasks.task import Example, Mistake, Output, Predictions, Task, beside
 from bothways.tasks.words import composed, found_in
 from bothways.text import Tokenizer
 
@@ -30,7 +30,7 @@ QUESTION, STRIDE, LONGEST, BEST = 64, 128, 30, 20
 class Span:
     """An answer: its text, where it stands in the context (characters), its chance among the best candidates.
 
-    An empty text: the context does not say, start and end are 0. `margin` is how much better (in logits) the best span
+    An empty text: the context holds none, start and end are 0. `margin` is how much better (in logits) the best span
     is than no answer.
     """
 
@@ -43,7 +43,7 @@ class Span:
 
 class Answer(Task):
     """Records hold question, context and answers, [{"text": ..., "start": ...}] with start in characters, or SQuAD's
-    {"text": [...], "answer_start": [...]}; no answers at all: the context does not say."""
+    {"text": [...], "answer_start": [...]}; no answers at all: the context holds none."""
 
     name, metric, items_say = "answer", "f1", "how much of the right answer is in theirs and the other way round (F1)"
 
@@ -55,10 +55,8 @@ class Answer(Task):
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
         question, context = columns.text(record, "question"), columns.text(record, "context")
-        try:
+        with BadField.of(columns.names["context"]):
             composed(context)
-        except UsageError as error:
-            raise BadField(columns.names["context"], str(error).removeprefix("expected ")) from None
         gold_spans = None
         if gold:
             column = columns.names["answers"]
@@ -95,9 +93,7 @@ class Answer(Task):
         shown = beside(" / ".join(golds) or "no answer", prediction["text"] or "no answer")
         return prediction["probability"], shown
 
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
-    ) -> dict[str, float]:
+    def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
         golds = [[text for text, _ in example.gold] for example in examples]
         texts = [one["text"] for one in predictions]
         return {
@@ -106,7 +102,7 @@ class Answer(Task):
         }
 
     def items(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+        self, examples: Sequence[Example], predictions: Predictions, head: TaskHead
     ) -> tuple[np.ndarray, np.ndarray]:
         golds = ([text for text, _ in example.gold] for example in examples)
         found = [f1(one["text"], right) for one, right in zip(predictions, golds, strict=True)]
@@ -197,7 +193,7 @@ def _tokens_of(spans: np.ndarray, answer: tuple[int, int]) -> tuple[int, int] | 
 def best_span(
     tokenizer: Tokenizer, context: str, parts: Sequence[Sample], logits: Sequence[np.ndarray], *, may_decline: bool
 ) -> Span:
-    """The best span over all windows, or none where the model may decline and the first token says more.
+    """The best span over all windows, or none where the model may decline and the first token is likelier.
 
     A token that stands in several windows may begin an answer only in the one where it has most context around it.
     """

@@ -1,6 +1,6 @@
 """What somebody wants, and what they say about it: an intent for the text and a slot for every word, in one pass.
 
-One head says both, as transformers' class for tags has it: the intent where the text begins, the slots at the words.
+One head predicts both, as transformers' class for tags has it: the intent where the text begins, the slots at words.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ import numpy as np
 from bothways.batch import Sample
 from bothways.model import TaskHead
 from bothways.tasks.encoding import Encoded, encode_words
-from bothways.tasks.labels import label_name
 from bothways.tasks.predictions import softmax, whole
-from bothways.tasks.records import BadField, Columns
+from bothways.tasks.records import Columns
 from bothways.tasks.schemes import Scheme, scheme_of
 from bothways.tasks.tag import Tag, Tagged, tagged
-from bothways.tasks.task import Example, Output, Task
+from bothways.tasks.task import Example, Output, Predictions, Task
 from bothways.tasks.words import Words
 from bothways.text import Tokenizer
 
@@ -49,10 +48,7 @@ class Intent(Tag):
         example = super().read(record, columns, place=place, number=number, gold=gold)
         if not gold:
             return example
-        intent = label_name(record.get(columns.names["intent"]))
-        if intent is None:
-            raise BadField(columns.names["intent"], f"the name of an intent, got {record[columns.names['intent']]!r}")
-        return replace(example, gold=(*example.gold, INTENT + intent))
+        return replace(example, gold=(*example.gold, INTENT + columns.label(record, "intent", "an intent")))
 
     def slots(self, gold: Sequence[str]) -> Sequence[str]:
         return gold[:-1]
@@ -71,21 +67,18 @@ class Intent(Tag):
         assert example.words is not None
         return intended(example.words, output.samples, output.logits, output.head)
 
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
-    ) -> dict[str, float]:
+    def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
         slots = super().score(examples, predictions, head)
-        right = [
-            (INTENT + one["intent"]) == example.gold[-1] for example, one in zip(examples, predictions, strict=True)
-        ]
+        pairs = zip(examples, predictions, strict=True)
+        right = [INTENT + one["intent"] == example.gold[-1] for example, one in pairs]
         return {
-            "whole": float(np.mean(self.items(examples, predictions, head)[0])),
+            "whole": float(self.right(examples, predictions).mean()),
             "intent_accuracy": float(np.mean(right)),
             **{f"slot_{name}": value for name, value in slots.items()},
         }
 
     def items(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+        self, examples: Sequence[Example], predictions: Predictions, head: TaskHead
     ) -> tuple[np.ndarray, np.ndarray]:
         return Task.items(self, examples, predictions, head)
 
