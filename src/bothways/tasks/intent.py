@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from bothways.batch import Sample
 from bothways.model import TaskHead
 from bothways.tasks.encoding import Encoded, encode_words
 from bothways.tasks.predictions import softmax, whole
@@ -64,8 +63,19 @@ class Intent(Tag):
         return encode_intent(tokenizer, words, head, length=length)
 
     def decode(self, example: Example, output: Output) -> Intended:
-        assert example.words is not None
-        return intended(example.words, output.samples, output.logits, output.head)
+        """An intent is one of the intents only, a slot one of the slots."""
+        words, head = example.words, output.head
+        assert words is not None
+        found = whole(output.samples, output.logits, count=len(words) + 1, labels=len(head.labels))
+        is_intent = np.array([label.startswith(INTENT) for label in head.labels])
+        slots, intents = (
+            replace(head, labels=tuple(label for label, there in zip(head.labels, side, strict=True) if there))
+            for side in (~is_intent, is_intent)
+        )
+        parts = tagged(words, found[:-1, ~is_intent], slots)
+        sure = softmax(np.nan_to_num(found[-1, is_intent]).astype(np.float64))
+        intent = intents.labels[int(sure.argmax())].removeprefix(INTENT)
+        return Intended(parts.words, parts.tags, parts.probabilities, parts.entities, intent, float(sure.max()))
 
     def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
         slots = super().score(examples, predictions, head)
@@ -103,17 +113,3 @@ def encode_intent(tokenizer: Tokenizer, words: Words, head: TaskHead, *, length:
     part = parts[number]
     parts[number] = replace(part, at=np.append(part.at, at), of=np.append(part.of, len(words)))
     return parts
-
-
-def intended(words: Words, parts: Sequence[Sample], logits: Sequence[np.ndarray], head: TaskHead) -> Intended:
-    """logits [places, C] of each part. An intent is one of the intents only, a slot one of the slots."""
-    found = whole(parts, logits, count=len(words) + 1, labels=len(head.labels))
-    is_intent = np.array([label.startswith(INTENT) for label in head.labels])
-    kinds = [
-        replace(head, labels=tuple(label for label, there in zip(head.labels, side, strict=True) if there))
-        for side in (~is_intent, is_intent)
-    ]
-    slots = tagged(words, found[:-1, ~is_intent], kinds[0])
-    sure = softmax(np.nan_to_num(found[-1, is_intent]).astype(np.float64))
-    intent = kinds[1].labels[int(sure.argmax())].removeprefix(INTENT)
-    return Intended(slots.words, slots.tags, slots.probabilities, slots.entities, intent, float(sure.max()))
