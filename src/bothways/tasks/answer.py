@@ -154,19 +154,19 @@ def encode_question(
         UsageError: no room for the context beside the question, or for the answer in any window.
     """
     whole = np.array(tokenizer.encode(question), dtype=np.int32)
-    asked = whole[:QUESTION]
+    kept = whole[:QUESTION]
     read, origin = composed(context)
     tokens, spans = tokenizer.encode_spans(read)
-    room = tokenizer.frame.room(length, 2) - len(asked)
+    room = tokenizer.frame.room(length, 2) - len(kept)
     if room < 1:
-        raise UsageError(f"a question of {len(asked)} tokens leaves no room for its context in {length}")
+        raise UsageError(f"a question of {len(kept)} tokens leaves no room for its context in {length}")
     step = room - min(STRIDE, room // 2)
     ends = _tokens_of(origin[spans], answer) if answer and answer[1] > answer[0] else None
     held = False
     parts: list[Sample] = []
     for begin in range(0, max(1, len(tokens) - (room - step)), step):
         shown = tokens[begin : begin + room]
-        framed, segments, (_, at) = tokenizer.frame.around(asked, shown)
+        framed, segments, (_, at) = tokenizer.frame.around(kept, shown)
         of = np.full(len(framed), -1)
         of[at : at + len(shown)] = begin + np.arange(len(shown))
         labels = np.zeros((len(framed), 2), dtype=np.float32)
@@ -175,7 +175,7 @@ def encode_question(
             held |= inside
             for column in (0, 1):
                 labels[at + ends[column] - begin if inside and ends else 0, column] = 1.0
-        cut = 0 if parts else len(whole) - len(asked)
+        cut = 0 if parts else len(whole) - len(kept)
         encoded = Encoded(framed, segments, np.arange(len(framed)), of, cut)
         parts.append(encoded.sample(head, labels, group=len(parts), weight=1 / len(framed)))
     if answer and answer[1] > answer[0] and not held:

@@ -111,11 +111,11 @@ def _ranks(examples: Sequence[Example], predictions: Predictions) -> np.ndarray:
     number = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     own = np.array([number[text] for text in texts])
     first = np.unique(own, return_index=True)[1]
-    asked = _unit(np.stack([one["vector"] for one in predictions]))
+    queries = _unit(np.stack([one["vector"] for one in predictions]))
     candidates = _unit(np.stack([predictions[place]["other"] for place in first]))
     ranks = []
-    for begin in range(0, len(asked), 1024):
-        cosines = asked[begin : begin + 1024] @ candidates.T
+    for begin in range(0, len(queries), 1024):
+        cosines = queries[begin : begin + 1024] @ candidates.T
         mine = cosines[np.arange(len(cosines)), own[begin : begin + 1024]]
         ranks.append(1 + (cosines > mine[:, None]).sum(1) + ((cosines == mine[:, None]).sum(1) - 1) / 2)  # ties: half
     return np.concatenate(ranks)
