@@ -4,7 +4,7 @@ bootstrap   scores of a test file: the middle 95 % over examples drawn with repl
 Mean        one metric over runs with several seeds: Student's t
 estimate    the figure of a probe, or the difference of two models over the same items
 compared    objectives over the same items and over seeds: Tukey's, for all pairs together
-calibration, sign_test, holm, spearman
+calibration, sign_test, holm, spearman, pearson
 
 Letters: N items, T templates, R resamples, M comparisons, K objectives, S seeds.
 """
@@ -79,19 +79,18 @@ def calibration(
     return sum(count * abs(said - true) for said, true, count in found) / max(len(chances), 1), found
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
-    """[N] from 1; equal values share the mean of theirs."""
-    from scipy.stats import rankdata
-
-    return np.asarray(rankdata(values))
-
-
-def spearman(one: np.ndarray, other: np.ndarray) -> float:
+def spearman(one: Sequence[float] | np.ndarray, other: Sequence[float] | np.ndarray) -> float:
     """Correlation of the ranks; 0 where one of them does not vary."""
-    a, b = ranks(one), ranks(other)
-    a, b = a - a.mean(), b - b.mean()
-    size = math.sqrt(float((a**2).sum() * (b**2).sum()))
-    return float((a * b).sum() / size) if size else 0.0
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(one, other).statistic) if np.ptp(one) and np.ptp(other) else 0.0
+
+
+def pearson(one: Sequence[float] | np.ndarray, other: Sequence[float] | np.ndarray) -> float:
+    """Correlation of the numbers; 0 where one of them does not vary."""
+    from scipy.stats import pearsonr
+
+    return float(pearsonr(one, other).statistic) if np.ptp(one) and np.ptp(other) else 0.0
 
 
 def figure(value: np.ndarray, gold: np.ndarray | None, weight: np.ndarray | None = None) -> float:

@@ -25,7 +25,7 @@ def contamination(eval_data: EvalData, shards: Shards) -> list[dict[str, Any]]:
     for name, (_, test) in eval_data.probes.items():
         groups[f"probe {name}, test side"] = [*test.texts, *(test.other or ())]
     for name, files in eval_data.tasks.items():
-        _, examples = read_examples(task_named(files.task), files.test, said={}, skip=Skipped())
+        _, examples = read_examples(task_named(files.task), files.test, skip=Skipped())
         groups[f"{name}, test side"] = [text for example in examples for text in example.texts if text]
     # Shards hold what the tokenizer leaves of a text (in small letters, without accents), so items are read by it, too.
     through = shards.tokenizer

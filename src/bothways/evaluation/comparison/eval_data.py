@@ -57,7 +57,7 @@ class Labelled:
             DataError: a file or record that cannot be read, or no record; file, line and field are named.
             UsageError: no field that tells by its name that it is the text, or the label.
         """
-        _, examples = read_examples(task_named("classify"), path, said={}, skip=refuse)
+        _, examples = read_examples(task_named("classify"), path, skip=refuse)
         for example in examples:
             if isinstance(example.gold, tuple):
                 raise DataError(f"{example.place}: expected one label, got a list")

@@ -35,7 +35,7 @@ class TaskFiles(Frozen):
         if not task.items_say:
             raise UsageError(f"the score of {self.task} is no mean over examples, and cannot be compared item by item")
         for file in (self.train, self.test):
-            read_examples(task, file, said={}, skip=Skipped())
+            read_examples(task, file, skip=Skipped())
 
 
 def finetuned_metric(name: str, files: TaskFiles) -> Metric:
@@ -57,7 +57,7 @@ def finetuned_items(run: Path, files: TaskFiles, *, seed: int) -> ScoredItems:
         out = Path(place) / "run"
         finetune(FinetuneConfig(model=str(run), task=files.task, train=files.train, out=out, seed=seed, skip_bad=True))
         tuned, skip = Tuned.load(out), Skipped()
-        _, examples = read_examples(tuned.task, files.test, said={}, skip=skip)
+        _, examples = read_examples(tuned.task, files.test, skip=skip)
         encoded = tuned.encode(check_known(tuned.task, examples, tuned.head, skip), skip)
         _, predictions = measure(tuned, encoded)
         return ScoredItems(*tuned.task.items([example for example, _ in encoded], predictions, tuned.head))

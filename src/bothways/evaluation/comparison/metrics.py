@@ -101,7 +101,7 @@ def held_out(
     text, as it is for the n-gram baselines."""
     rows = [row.as_text for row in rows]
     size = shards.validation.bytes_a_prediction
-    if "decoder" in objective.about.faces:
+    if "decoder" in objective.abilities.faces:
         following = _row_sums(loaded, build("causal", shards.vocabulary), rows)
         yield BITS, ScoredItems(following[:, 1] / NATS_IN_A_BIT, following[:, 0] * size)
         yield NEXT, ScoredItems(following[:, 2], following[:, 0])
@@ -109,9 +109,9 @@ def held_out(
         predicted = np.array([np.count_nonzero(row.following) for row in rows])
         bound = np.mean([_row_sums(loaded, objective, rows, draw=draw)[:, 3] for draw in range(DRAWS)], axis=0)
         yield BITS, ScoredItems(bound / NATS_IN_A_BIT, predicted * size, bound=True)
-    if objective.about.hidden is not None:
+    if objective.abilities.hidden is not None:
         hidden = build("mlm(replace=all-mask)", shards.vocabulary)
-        if objective.about.hidden == "before":
+        if objective.abilities.hidden == "before":
             hidden = replace(hidden, predict=from_before)
         filled = _row_sums(loaded, hidden, rows)
         yield FILL, ScoredItems(filled[:, 2], filled[:, 0])

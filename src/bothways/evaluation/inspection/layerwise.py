@@ -98,7 +98,7 @@ def as_json(layers: Sequence[Layer]) -> list[dict[str, Any]]:
 
 
 def _items(engine: Engine, task: str, path: Path) -> LabelledTexts:
-    _, examples = read_examples(task_named(task), path, said={}, skip=refuse)
+    _, examples = read_examples(task_named(task), path, skip=refuse)
     rows: list[np.ndarray] = []
     found: list[tuple[int, int, int, str, str]] = []  # row, from, to, kind, gold
     for number, example in enumerate(examples):

@@ -6,8 +6,7 @@ Letters: B rows, T tokens, D width, N texts, C labels.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -16,14 +15,7 @@ from torch import Tensor, nn
 from bothways.batch import Target
 from bothways.errors import ModelError
 from bothways.model.config import ModelConfig
-from bothways.model.heads.head import (
-    Head,
-    Loss,
-    binary_cross_entropy,
-    cross_entropy,
-    grouped_cross_entropy,
-    squared_error,
-)
+from bothways.model.heads.head import Head, Loss, loss_of
 from bothways.model.huggingface.weight_names import kind_of
 
 if TYPE_CHECKING:
@@ -77,8 +69,6 @@ class TextHead(nn.Module, Head):
     trained.
     """
 
-    face: ClassVar[str] = "classifier"
-
     def __init__(self, config: ModelConfig, head: TaskHead) -> None:
         super().__init__()
         pooling = _POOLING.get((kind_of(config), head.reads))
@@ -87,8 +77,7 @@ class TextHead(nn.Module, Head):
                 f"a {kind_of(config)} that reads as a {head.reads} has no class for labels in transformers"
             )
         self._pool, self._activation = pooling
-        self._loss = LOSSES[head.kind]
-        self.smoothing = 0.0
+        self.kind, self.smoothing = head.kind, 0.0
         self.dense = nn.Linear(config.width, config.width) if self._activation else None
         self.dropout = nn.Dropout(config.dropout)
         self.out = nn.Linear(config.width, len(head.labels), bias=head.reads == "encoder")
@@ -106,17 +95,4 @@ class TextHead(nn.Module, Head):
         return logits
 
     def loss(self, logits: Tensor, target: Target) -> Loss:
-        """Cross-entropy of one label, or of a choice among those of its group; the mean of binary ones where several
-        labels may be right; squared error of a number."""
-        if self.smoothing:
-            return partial(self._loss, smoothing=self.smoothing)(logits, target)
-        return self._loss(logits, target)
-
-
-LOSSES: dict[str, Callable[..., Loss]] = {
-    "one": cross_entropy,
-    "several": binary_cross_entropy,
-    "number": squared_error,
-    "choice": grouped_cross_entropy,
-}
-"""{kind: its loss}"""
+        return loss_of(self.kind, logits, target, smoothing=self.smoothing)
