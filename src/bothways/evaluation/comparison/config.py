@@ -11,7 +11,9 @@ from pydantic import Field, field_validator
 
 from bothways.config import Frozen, read
 from bothways.errors import UsageError
-from bothways.evaluation.comparison.finetuned_metric import TaskFiles
+from bothways.tasks import task_named
+from bothways.tasks.reading import read_examples
+from bothways.tasks.records import Skipped
 from bothways.training.config import Budget
 from bothways.training.optimiser import rated
 from bothways.training.pretraining import PretrainConfig
@@ -39,6 +41,26 @@ class SearchConfig(Frozen):
         if min(factors) <= 0 or len(set(factors)) < len(factors):
             raise ValueError("expected different factors above 0, as in [0.5, 1, 2]")
         return factors
+
+
+class TaskFiles(Frozen):
+    """A task to fine-tune to, with defaults throughout, and its examples; the dev examples are cut from `train`."""
+
+    task: str
+    train: Path
+    test: Path
+
+    def check(self) -> None:
+        """
+        Raises:
+            DataError: a file that cannot be read.
+            UsageError: no such task, or one whose score is no mean over examples.
+        """
+        task = task_named(self.task)
+        if not task.items_say:
+            raise UsageError(f"the score of {self.task} is no mean over examples, and cannot be compared item by item")
+        for file in (self.train, self.test):
+            read_examples(task, file, said={}, skip=Skipped())
 
 
 class CompareConfig(Frozen):
