@@ -120,39 +120,18 @@ class CompareConfig(Frozen):
         return self._run(expression, folder, SEARCH_SEED, factor, self.search.share)
 
     def _run(self, expression: str, out: Path, seed: int, factor: float, share: float) -> PretrainConfig:
-        plain = self._read(expression, out, self.training | {"seed": seed, "budget": self.budget.model_dump()})
-        training, width = plain.training, plain.model_config_for(8).width
-        rates = rated(training.optimiser, width=width)
-        assert rates.learning_rate is not None and rates.adam_learning_rate is not None
-        changed = training.model_copy(
-            update={
-                "budget": Budget(**{unit: amount and amount * share for unit, amount in self.budget}),
-                "schedule": training.schedule.model_copy(
-                    update={"warmup_steps": round(training.schedule.warmup_steps * share)}
-                ),
-                "optimiser": rates.model_copy(
-                    update={
-                        "learning_rate": rates.learning_rate * factor,
-                        "adam_learning_rate": rates.adam_learning_rate * factor,
-                    }
-                ),
-            }
-        )
-        return plain.model_copy(update={"training": changed})
-
-    def _read(self, expression: str, out: Path, training: dict[str, Any]) -> PretrainConfig:
-        return read(
-            PretrainConfig,
-            {
-                "shards": self.shards,
-                "out": out,
-                "objective": expression,
-                "size": self.size,
-                "model": self.model,
-                "code": self.code,
-                "training": training,
-            },
-        )
+        budget = {unit: amount and amount * share for unit, amount in self.budget}
+        same = {name: getattr(self, name) for name in ("shards", "size", "model", "code")}
+        own = {"out": out, "objective": expression, "training": self.training | {"seed": seed, "budget": budget}}
+        plain = read(PretrainConfig, same | own)
+        schedule, width = plain.training.schedule, plain.model_config_for(8).width
+        rates = rated(plain.training.optimiser, width=width)
+        scaled = {name: getattr(rates, name) * factor for name in ("learning_rate", "adam_learning_rate")}
+        changed = {
+            "schedule": schedule.model_copy(update={"warmup_steps": round(schedule.warmup_steps * share)}),
+            "optimiser": rates.model_copy(update=scaled),
+        }
+        return plain.model_copy(update={"training": plain.training.model_copy(update=changed)})
 
 
 def folder_name(expression: str) -> str:

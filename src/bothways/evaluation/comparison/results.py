@@ -56,7 +56,10 @@ def compared_metrics(
     for metric in dict.fromkeys(metric for found in scores.values() for metric in found):
         able = [name for name in config.objectives if metric in scores[name, 0]]
         items = [[scores[name, seed][metric] for seed in range(config.seeds)] for name in able]
-        result = compared(items)
+        value, weight = (
+            np.array([[getattr(one, key) for one in some] for some in items]) for key in ("value", "weight")
+        )
+        result = compared(value, weight)
         sign = -1 if metric.better == "more" else 1
         order = sorted(range(len(able)), key=lambda k: (items[k][0].bound, sign * result.means[k]))
         yield {
@@ -192,7 +195,7 @@ def costs(result: dict[str, Any]) -> list[TableRow]:
             [
                 Cell(
                     f"{entry['learning_rate']:.3g}",
-                    f"{entry['factor']:g} times the default{', at an end of what was tried' if entry['edge'] else ''}",
+                    f"x {entry['factor']:g}{', at an end of what was tried' if entry['edge'] else ''}",
                 ),
                 compact(entry["flops"]),
                 compact(entry["tokens"]),
