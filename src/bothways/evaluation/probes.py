@@ -18,6 +18,7 @@ from bothways.corpus.records import read_records
 from bothways.errors import DataError, ModelError
 from bothways.inference.language_model import LanguageModel
 from bothways.statistics import Estimate, estimate
+from bothways.word_vectors.store import unit_vectors
 
 GOOD, BAD = ("good", "sentence_good"), ("bad", "sentence_bad")  # the latter is how BLiMP is published
 PARADIGM, PHENOMENON = ("paradigm", "UID"), ("phenomenon", "linguistics_term")
@@ -234,8 +235,7 @@ def similarity(loaded: LanguageModel, records: Records) -> Iterator[Probe]:
     item, left_out = np.flatnonzero(kept), int((~kept).sum())
 
     def probe(name: str, vectors: Sequence[np.ndarray]) -> Probe:
-        unit = [some / np.maximum(np.linalg.norm(some, axis=1, keepdims=True), 1e-12) for some in vectors]
-        alike = (unit[0] * unit[1]).sum(1)
+        alike = (unit_vectors(vectors[0]) * unit_vectors(vectors[1])).sum(1)
         return Probe(name, item, alike, np.full(len(item), ""), gold[kept], left_out=left_out)
 
     static = [np.stack([table[some].mean(0) for i, some in enumerate(side) if kept[i]]) for side in tokens]
