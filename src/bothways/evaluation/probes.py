@@ -159,7 +159,9 @@ def judged_pairs(
     for name, how in scorings.items() if len(item) else ():
         scores = loaded.score([side[i] for side in (good, bad) for i in item.tolist()], how=how).reshape(2, -1)
         found[name] = _won(scores[0] - scores[1])
-        found[f"{name}, a token"] = _won(_a_token(scores, lengths[:, item]))
+        means = scores / lengths[:, item]
+        # In the size of a sum, so that what is alike by one is so by the other.
+        found[f"{name}, a token"] = _won((means[0] - means[1]) * lengths[:, item].max(0))
     return item, found
 
 
@@ -176,12 +178,6 @@ def _lengths(loaded: LanguageModel, texts: Sequence[str]) -> np.ndarray:
     np.logical_and.at(known, text_of, [unknown not in row for row in rows])
     given = loaded.engine.given
     return known * np.bincount(text_of, [len(row) - given for row in rows], minlength=len(texts))
-
-
-def _a_token(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """How far ahead the mean of a token is, in the size of a sum, so that what is alike by one is so by the other."""
-    good, bad = scores / lengths
-    return np.asarray((good - bad) * lengths.max(0))
 
 
 def cloze(loaded: LanguageModel, records: Records) -> Iterator[Probe]:

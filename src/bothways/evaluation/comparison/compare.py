@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,11 @@ def train_all(
     say("counting n-grams, to compare with")
     counted = _once(config.out / "baselines.json", lambda: count_baselines(shards, first.training))
     jobs = [(expression, seed) for seed in range(config.seeds) for expression in config.objectives]
-    _plan(config, jobs, workers)
+    for expression in config.objectives if len(config.search.factors) > 1 else ():
+        for factor in config.search.factors:
+            workers.plan(trial_label(expression, factor), config.search.share)
+    for job in jobs:
+        workers.plan(run_label(*job), 1.0)
 
     def find(expression: str) -> RateSearch:
         found = search(config, workers, expression, objectives[expression])
@@ -144,16 +148,6 @@ def train_all(
         return folder
 
     return searches, dict(zip(jobs, workers.each(run, jobs), strict=True))
-
-
-def _plan(config: CompareConfig, jobs: Sequence[tuple[str, int]], workers: Workers) -> None:
-    """Plans all the runs that are sure to come."""
-    factors = config.search.factors if len(config.search.factors) > 1 else ()
-    for expression in config.objectives:
-        for factor in factors:
-            workers.plan(trial_label(expression, factor), config.search.share)
-    for job in jobs:
-        workers.plan(run_label(*job), 1.0)
 
 
 def run_label(expression: str, seed: int) -> str:

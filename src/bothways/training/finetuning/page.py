@@ -1,4 +1,4 @@
-"""A fine-tuning run as one HTML page: scores, curves, what is taken for what, how sure it is, where it is wrong."""
+"""A fine-tuning run as one HTML page: scores, curves, what is taken for what, how confident it is, where it is wrong."""
 
 from __future__ import annotations
 
@@ -184,11 +184,11 @@ def _confusion(
 
 
 def _calibration(examples: Sequence[Example], predictions: Sequence[dict[str, Any]]) -> tuple[float, list[TableRow]]:
-    """The expected calibration error, and how often it was right where it was so sure."""
+    """The expected calibration error, and how often it was right at each confidence."""
     chances = np.array([one["probabilities"][one["label"]] for one in predictions])
     right = np.array([one["label"] == example.gold for example, one in zip(examples, predictions, strict=True)])
     error, bins = calibration(chances, right)
-    return error, [TableRow(f"{mean:.0%} sure", [f"{true:.0%}", f"{count:,}"]) for mean, true, count in bins]
+    return error, [TableRow(f"{mean:.0%} confident", [f"{true:.0%}", f"{count:,}"]) for mean, true, count in bins]
 
 
 def _things(example: Example) -> Sequence[tuple[str, str]]:
