@@ -1,4 +1,4 @@
-"""A fine-tuning run as one HTML page: scores, curves, what is taken for what, how confident it is, where it is wrong."""
+"""A fine-tuning run as one HTML page: scores, curves, confusions, calibration, where it is wrong."""
 
 from __future__ import annotations
 
