@@ -58,7 +58,7 @@ def docstrings(work: Path) -> Path:
     texts = [opened.tokenizer.decode(document.tolist()).strip().split("\n\n")[0] for document in documents]
     texts = [text for text in texts if text]
     middle = statistics.median(map(len, texts))
-    path = work / "docstrings.jsonl"
+    path = work / "docstrings-by-length.jsonl"  # another file than benchmarks/pretraining.py makes
     rows = [json.dumps({"text": text, "label": "long" if len(text) > middle else "short"}) + "\n" for text in texts]
     path.write_text("".join(rows), encoding="utf-8")
     return path

@@ -29,7 +29,7 @@ from bothways.corpus import Rows, Shards
 from bothways.inference import LanguageModel
 from bothways.inference.decoding.options import Unmasking
 from bothways.inference.decoding.sampling import Sampling
-from bothways.inference.decoding.unmasking import HiddenRow, unmask
+from bothways.inference.decoding.unmasking import MaskedRow, unmask
 from bothways.training.evaluate import bits_per_byte
 
 # A rate for every row, from little hidden to nearly all: who only ever saw a seventh hidden cannot begin from nothing.
@@ -77,7 +77,7 @@ def right(model: LanguageModel, texts: Sequence[np.ndarray], steps: int) -> floa
         hidden = 1 + rng.permutation(len(tokens))[: len(tokens) // 2]
         truth.append(row.copy())
         row[hidden] = vocabulary.mask
-        rows.append(HiddenRow(row, mask=vocabulary.mask, random=rng, unmasking=unmasking))
+        rows.append(MaskedRow(row, mask=vocabulary.mask, random=rng, unmasking=unmasking))
     places = [row.places for row in rows]
     unmask(model.engine, rows)
     hits = [row.tokens[at] == true[at] for row, at, true in zip(rows, places, truth, strict=True)]
@@ -101,7 +101,7 @@ def measure(model: LanguageModel, judge: LanguageModel, texts: Sequence[np.ndarr
     for name, one in found.items():
         speed = given.length * len(prompts) / statistics.median(one.seconds)
         times = statistics.median(slow / own for slow, own in zip(slowest, one.seconds, strict=True))
-        fills = model.engine.trained.hidden is not None and name != "left to right"
+        fills = model.engine.abilities.hidden is not None and name != "left to right"
         said = f"{right(model, texts, settings[name][1]['steps']):10.1%}" if fills else ""
         quality = f"{one.bits_per_byte(judge):9.3f}  {one.different(judge):8.1%}"
         print(f"  {name:14s} {speed:8,.0f}  {times:7.2f}  {quality}  {said}", flush=True)

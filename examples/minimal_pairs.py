@@ -40,7 +40,7 @@ def main() -> None:
     model, paradigms = bothways.load(options.run), read_pairs(options.pairs, options.each)
     pairs = [pair for some in paradigms.values() for pair in some]
     goods, bads = [good for good, _ in pairs], [bad for _, bad in pairs]
-    trained = model.engine.trained
+    trained = model.engine.abilities
     ways = [("causal", False)] * ("decoder" in trained.faces) + [("pseudo", False), ("pseudo", True)] * bool(
         trained.hidden
     )

@@ -46,7 +46,7 @@ def trained(name: str, given: argparse.Namespace) -> RunFolder:
 
 def uses(model: LanguageModel) -> Iterator[str]:
     """What the saved model does of all that Bothways offers, in its own way."""
-    trained = model.engine.trained
+    trained = model.engine.abilities
     if way := method_of(trained):
         yield f"extend by {way}: {model.generate(PROMPT, max_new_tokens=8, temperature=0).full_text!r}"
     if "streams" in trained.decoding:

@@ -114,7 +114,7 @@ def tuned(proof: Proof, name: str, rows: int, arm: str, seed: int) -> tuple[np.n
     best = rate(proof, name, rows or 1000, arm, trained if rows and seed == 0 else None)
     trained(best)
     model = Tuned.load(work / f"{best:g}")
-    _, examples = read_examples(model.task, files["test"], said={}, skip=refuse)
+    _, examples = read_examples(model.task, files["test"], skip=refuse)
     found = model.task.items(examples, measure(model, model.encode(examples))[1], model.head)
     shutil.rmtree(work)
     return found
@@ -134,7 +134,7 @@ def rate(proof: Proof, name: str, rows: int, arm: str, trained: Callable[[float]
 
 def counted(proof: Proof, name: str, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     task, files = task_named(TASKS[name]), proof.files(name, rows, seed)
-    train, dev, test = (read_examples(task, files[side], said={}, skip=refuse)[1] for side in ("train", "dev", "test"))
+    train, dev, test = (read_examples(task, files[side], skip=refuse)[1] for side in ("train", "dev", "test"))
     head = task.head(train, reads="encoder")
     made: list[Answering] = [*(fields(train) if TASKS[name] == "tag" else regressions(train))]
 

@@ -101,23 +101,6 @@ def test_a_batch_moves_as_a_whole() -> None:
     assert {tensor.device.type for tensor in tensors} == {"meta"}
 
 
-def test_it_prints_as_a_table() -> None:
-    batch = Batch.stack([sample([2, 17, 3], words([0, 1, 1], [17, 3, 5]), document=[0, 0, -1])])
-    assert (
-        str(batch)
-        == "\n".join(
-            [
-                "token      2  17   3",
-                "document   0   0  -1",
-                "position   0   1   0",
-                "step       0   1   2",
-                "group      0   0   0",
-                "target    17 3,5    ",
-            ]
-        ).rstrip()
-    )
-
-
 def test_special_tokens_are_no_text() -> None:
     vocabulary = Vocabulary(size=9, pad=0, unk=1, cls=2, sep=3, mask=8, reserved=frozenset({5}))
     assert vocabulary.special == {0, 1, 2, 3, 5, 8}

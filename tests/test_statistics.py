@@ -7,7 +7,13 @@ import pytest
 from scipy import stats
 
 from bothways.evaluation.comparison.metrics import ScoredItems
-from bothways.statistics import compared
+from bothways.statistics import Compared
+from bothways.statistics import compared as compared_arrays
+
+
+def compared(items: list[list[ScoredItems]]) -> Compared:
+    value, weight = (np.array([[getattr(one, key) for one in some] for some in items]) for key in ("value", "weight"))
+    return compared_arrays(value, weight)
 
 
 def items(values: np.ndarray) -> ScoredItems:

@@ -106,7 +106,7 @@ def test_no_row_of_attention_is_ever_empty(layout: Layout) -> None:
 @given(layouts())
 def test_the_algebra_is_that_of_sets(layout: Layout) -> None:
     def raw(rule: Visibility) -> np.ndarray:
-        return np.asarray(rule(layout.map(lambda c: c[:, None]), layout.map(lambda c: c[None, :])))
+        return np.asarray(rule.rule(layout.map(lambda c: c[:, None]), layout.map(lambda c: c[None, :])))
 
     near = abs(layout.position[:, None] - layout.position[None, :]) <= 2
     assert np.array_equal(raw(within(2)), near)
@@ -129,8 +129,8 @@ def test_columns_that_nobody_uses_are_not_there() -> None:
     assert both.hidden.dtype == torch.bool and both.hidden.tolist() == [[0, 0], [1, 0], [0, 0]]
     assert both.language.dtype == torch.int32 and both.language.tolist() == [[0, 0], [0, 0], [2, 1]]
     assert both.segment is both.anchor is both.modality is both.side is None
-    behind = both.map(lambda column: column[:1]).then(Layout.stack([plain]))
-    assert behind.hidden.tolist() == [[0, 0, 0, 0]] and behind.step.tolist() == [[0, 1, 0, 1]]
+    behind = Layout.concat([plain, hidden])
+    assert behind.hidden.tolist() == [0, 0, 1, 0] and behind.step.tolist() == [0, 1, 0, 0]
     assert hidden.padded(1).hidden.tolist() == [1, 0, 0] and plain.padded(1).hidden is None
 
 

@@ -74,6 +74,15 @@ def all_checked(kind: C) -> C:
     return kind
 
 
+def at_least(least: int, name: str, value: int | None, meaning: str) -> None:
+    """
+    Raises:
+        UsageError: a number that is less; None is none.
+    """
+    if value is not None and value < least:
+        raise UsageError(f"{name} is {meaning}, {least} or more, got {value}")
+
+
 def several(values: object, what: str = "text") -> list[str]:
     """One text, or several in any order that can be gone through, as a list of texts.
 

@@ -88,12 +88,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What must be said, where, and through which head.
+    """What must be predicted, where, and through which head.
 
     head    name of the head ("words", ...)
     at      [N] places: of the row in a Sample (0..T-1), of the flattened batch in a Batch (0..B*T-1); [N, K] for a head
             that reads several places at once
-    labels  [N] the right answers; [N, C] where several of C may be right
+    labels  [N] what is right; [N, C] where several of C may be right
     weight  one number, or one a target; the loss is the weighted mean; 0: only there to fill up
     name    what the loss is called in reports; equal names are summed together
     of      [N] in a Sample, what is predicted there, for whoever decodes it: the number of a word, a token of a context
@@ -179,28 +179,6 @@ class Batch:
             layout=self.layout.to(device),
             targets=tuple(move(target) for target in self.targets),
         )
-
-    def __str__(self) -> str:
-        """Tokens, steps, groups and targets of every row as an aligned table."""
-        rows, length = self.tokens.shape
-        wanted: dict[int, str] = {}
-        for target in self.targets:
-            for place, label in zip(np.asarray(target.at).tolist(), np.asarray(target.labels).tolist(), strict=True):
-                wanted[place] = f"{wanted[place]},{label}" if place in wanted else str(label)
-        lines = []
-        for b in range(rows):
-            table = {
-                "token": self.tokens[b].tolist(),
-                "document": self.layout.document[b].tolist(),
-                "position": self.layout.position[b].tolist(),
-                "step": self.layout.step[b].tolist(),
-                "group": self.layout.group[b].tolist(),
-                "target": [wanted.get(b * length + i, "") for i in range(length)],
-            }
-            width = max(len(str(cell)) for cells in table.values() for cell in cells)
-            lines += [f"{name:9s}" + " ".join(f"{cell!s:>{width}}" for cell in cells) for name, cells in table.items()]
-            lines.append("")
-        return "\n".join(lines).rstrip()
 
 
 def _gather(head: str, name: str, found: list[tuple[int, Target]], length: int) -> Target:

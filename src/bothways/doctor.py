@@ -17,7 +17,7 @@ from bothways import machine
 
 Status = Literal["good", "better", "missing"]
 
-ESSENTIAL = ("torch", "numpy", "tokenizers", "safetensors", "pydantic", "pyyaml", "zstandard")
+ESSENTIAL = ("torch", "numpy", "tokenizers", "safetensors", "pydantic", "pyyaml")
 OPTIONAL = {
     "transformers": ("hf", "open a saved model with transformers"),
     "sentence-transformers": ("hf", "embed texts with sentence-transformers"),

@@ -235,10 +235,7 @@ def _core_share(folder: Path) -> float | None:
 
 def _standing(folder: Path) -> Path:
     """The folder itself, or the nearest above it that is there."""
-    there = folder.absolute()
-    while not there.is_dir():
-        there = there.parent
-    return there
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
 
 
 def _read(file: Path) -> str:

@@ -4,7 +4,7 @@ bootstrap   scores of a test file: the middle 95 % over examples drawn with repl
 Mean        one metric over runs with several seeds: Student's t
 estimate    the figure of a probe, or the difference of two models over the same items
 compared    objectives over the same items and over seeds: Tukey's, for all pairs together
-calibration, sign_test, holm, spearman
+calibration, sign_test, holm, spearman, pearson
 
 Letters: N items, T templates, R resamples, M comparisons, K objectives, S seeds.
 """
@@ -15,7 +15,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
 
 import numpy as np
 
@@ -76,27 +75,26 @@ def calibration(
         for i in range(bins)
         if (place == i).any()
     ]
-    return sum(count * abs(said - true) for said, true, count in found) / max(len(chances), 1), found
+    return sum(count * abs(mean - share) for mean, share, count in found) / max(len(chances), 1), found
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
-    """[N] from 1; equal values share the mean of theirs."""
-    from scipy.stats import rankdata
-
-    return np.asarray(rankdata(values))
-
-
-def spearman(one: np.ndarray, other: np.ndarray) -> float:
+def spearman(one: Sequence[float] | np.ndarray, other: Sequence[float] | np.ndarray) -> float:
     """Correlation of the ranks; 0 where one of them does not vary."""
-    a, b = ranks(one), ranks(other)
-    a, b = a - a.mean(), b - b.mean()
-    size = math.sqrt(float((a**2).sum() * (b**2).sum()))
-    return float((a * b).sum() / size) if size else 0.0
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(one, other).statistic) if np.ptp(one) and np.ptp(other) else 0.0
+
+
+def pearson(one: Sequence[float] | np.ndarray, other: Sequence[float] | np.ndarray) -> float:
+    """Correlation of the numbers; 0 where one of them does not vary."""
+    from scipy.stats import pearsonr
+
+    return float(pearsonr(one, other).statistic) if np.ptp(one) and np.ptp(other) else 0.0
 
 
 def figure(value: np.ndarray, gold: np.ndarray | None, weight: np.ndarray | None = None) -> float:
-    """The mean of the items' values, the sum of them by that of the weights, or the rank correlation to what people
-    said."""
+    """The mean of the items' values, the sum of them by that of the weights, or the rank correlation to what
+    people judged."""
     if weight is not None:
         return float(value.sum() / weight.sum())
     return float(value.mean()) if gold is None else spearman(value, gold)
@@ -211,22 +209,11 @@ def sign_test(one: np.ndarray, other: np.ndarray) -> float:
 
 def holm(values: Sequence[float]) -> list[float]:
     """p-values [M] corrected for their number (Holm 1979): under 0.05, the chance of any wrong one is at most 0.05."""
-    order = sorted(range(len(values)), key=values.__getitem__)
-    corrected, most = [1.0] * len(values), 0.0
-    for place, number in enumerate(order):
-        most = max(most, min(1.0, values[number] * (len(values) - place)))
-        corrected[number] = most
-    return corrected
-
-
-class Scored(Protocol):
-    """What one model got, item by item: value and weight [N]."""
-
-    @property
-    def value(self) -> np.ndarray: ...
-
-    @property
-    def weight(self) -> np.ndarray: ...
+    order = np.argsort(values, kind="stable")
+    corrected = np.asarray(values)[order] * np.arange(len(values), 0, -1)
+    found = np.empty(len(values))
+    found[order] = np.maximum.accumulate(np.minimum(1.0, corrected))
+    return [*found.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +236,7 @@ class Compared:
         return bool(abs(self.means[one] - self.means[other]) > self.halves[one, other])
 
 
-def compared(items: Sequence[Sequence[Scored]]) -> Compared:
+def compared(value: np.ndarray, weight: np.ndarray) -> Compared:
     """Which differences of K objectives are more than chance, of seeds and of items, both?
 
     Every model answers the same items, and the runs of one seed read the same text in the same order. So a figure is
@@ -263,9 +250,9 @@ def compared(items: Sequence[Sequence[Scored]]) -> Compared:
     for all pairs of objectives of a metric together, so that a table of many objectives does not name a winner by luck.
 
     Args:
-        items: [K][S], each of the same N items; a figure is the sum of the values by that of the weights.
+        value: [K, S, N] of the same N items each.
+        weight: [K, S, N]; a figure is the sum of the values by that of the weights.
     """
-    value, weight = (np.array([[getattr(one, key) for one in some] for some in items]) for key in ("value", "weight"))
     figures = value.sum(2) / weight.sum(2)  # [K, S]
     objectives, seeds = figures.shape
     count = value.shape[2]

@@ -1,4 +1,4 @@
-"""Who sees whom, said as data.
+"""Who sees whom, as data.
 
 A few columns of numbers per token, and one rule over them, express every attention pattern that the objectives need;
 a column that nobody uses is not there, and costs nothing. True always means *may see*; the query comes first; there is
@@ -17,6 +17,7 @@ import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import and_, or_
 from typing import Any
 
 import numpy as np
@@ -101,10 +102,6 @@ class Layout:
         padded.document[len(self.document) :] = min(0, int(self.document.min())) - 1 - np.arange(count)
         return padded
 
-    def then(self, other: Layout) -> Layout:
-        """This torch layout [B, T] with another one behind it."""
-        return _joined((self, other), lambda columns: torch.cat(columns, 1))
-
     def map(self, function: Callable[[Column], Column]) -> Layout:
         """The same layout with `function` applied to every column (indexing, moving to a device)."""
         return Layout(**{name: function(column) for name, column in self.columns.items()})
@@ -151,6 +148,7 @@ def places(document: np.ndarray) -> np.ndarray:
 
 
 Rule = Callable[[Layout, Layout], Any]
+"""Columns of queries broadcast against those of keys -> a boolean array, True = may see."""
 
 
 @dataclass(frozen=True)
@@ -160,18 +158,14 @@ class Visibility:
     rule: Rule
     name: str
 
-    def __call__(self, query: Layout, key: Layout) -> Any:
-        """Broadcasts the columns of queries against those of keys; a boolean array, True = may see."""
-        return self.rule(query, key)
-
     def __and__(self, other: Visibility) -> Visibility:
-        return Visibility(partial(_both, self.rule, other.rule), f"({self.name} & {other.name})")
+        return Visibility(partial(_combined, and_, self.rule, other.rule), f"({self.name} & {other.name})")
 
     def __or__(self, other: Visibility) -> Visibility:
-        return Visibility(partial(_either, self.rule, other.rule), f"({self.name} | {other.name})")
+        return Visibility(partial(_combined, or_, self.rule, other.rule), f"({self.name} | {other.name})")
 
     def __invert__(self) -> Visibility:
-        return Visibility(partial(_neither, self.rule), f"~{self.name}")
+        return Visibility(partial(_negated, self.rule), f"~{self.name}")
 
     def dense(self, query: Layout, key: Layout | None = None) -> Tensor:
         """Boolean mask [B, 1, Q, K] of torch layouts [B, Q] and [B, K] (the queries themselves when left out).
@@ -191,17 +185,12 @@ class Visibility:
         return np.asarray(seen | np.eye(len(layout.document), dtype=bool))
 
 
-def _both(
-    one: Rule, other: Rule, q: Layout, k: Layout
-) -> Any:  # functions with names: a rule travels to other processes
-    return one(q, k) & other(q, k)
+# Functions with names: a rule travels to other processes.
+def _combined(operator: Callable[[Any, Any], Any], one: Rule, other: Rule, q: Layout, k: Layout) -> Any:
+    return operator(one(q, k), other(q, k))
 
 
-def _either(one: Rule, other: Rule, q: Layout, k: Layout) -> Any:
-    return one(q, k) | other(q, k)
-
-
-def _neither(rule: Rule, q: Layout, k: Layout) -> Any:
+def _negated(rule: Rule, q: Layout, k: Layout) -> Any:
     return ~rule(q, k)
 
 

@@ -32,7 +32,7 @@ def test_probe(invoke: Invoke, runs: tuple[Path, Path], tmp_path: Path) -> None:
     assert "pairs, hidden one by one" in said and "differences are more than chance" in said
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
     told = json.loads(invoke("probe", *runs, "--pairs", pairs, "--json").stdout)
-    assert {one["model"] for one in told["standings"]} == {"both", "one-way"}
+    assert {one["model"] for one in told["scores"]} == {"both", "one-way"}
     assert {one["file"] for one in told["differences"]} == {str(pairs)}
     with pytest.raises(DataError, match="expected the field 'good'"):
         invoke("probe", runs[0], "--pairs", lines(tmp_path / "bad.jsonl", {"text": "x"}))
@@ -81,7 +81,7 @@ def test_what_cannot_be_asked_loses_nothing_else(invoke: Invoke, runs: tuple[Pat
     assert page.count("Not measured: ") == 3
     found = json.loads(invoke("probe", runs[0], "--pairs", bad, "--pairs", pairs, "--json").stdout)
     assert [(one["model"], one["file"]) for one in found["failed"]] == [("both", str(bad))]
-    assert found["silent"] == [] and {one["file"] for one in found["standings"]} == {str(pairs)}
+    assert found["unsupported"] == [] and {one["file"] for one in found["scores"]} == {str(pairs)}
 
 
 def test_one_model_of_several_that_fails_is_named_and_the_others_are_reported(

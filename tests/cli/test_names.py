@@ -176,8 +176,8 @@ def asked(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("names") / NASTY
     folder.mkdir(parents=True)
     compared = whole_result()
-    compared["yardsticks"].append(result({"mlm": 0.3, "causal": 0.4}, metric=probe_metric("p[/b]")))
-    compared["overlap"][0]["questions"] = "p[/b]"
+    compared["metrics"].append(result({"mlm": 0.3, "causal": 0.4}, metric=probe_metric("p[/b]")))
+    compared["contamination"][0]["eval_data"] = "p[/b]"
     with pytest.MonkeyPatch.context() as patch:  # neither is trained, nor is the machine measured
         patch.setattr("bothways.evaluation.comparison.compare", lambda config, **told: compared)
         patch.setattr("bothways.planning.here.speed_here", lambda *args, **given: lambda shape: 1e4)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bothways.cli.pretraining import _configuration
+from bothways.cli.pretraining import _configuration, _show_result
 from bothways.errors import BothwaysError, ModelError, UsageError
 from bothways.training.pretraining import PretrainConfig
 from tests.cli.conftest import Invoke
@@ -146,3 +146,11 @@ def test_a_thousand_wrong_configurations(changes: list[tuple[str, str]]) -> None
         configuration(*(f"{key}={value}" for key, value in changes))
     except UsageError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize(("hidden", "way"), [("in place", "fill"), (None, "embed")])
+def test_what_is_proposed_is_what_the_encoder_can_do(hidden: str | None, way: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "bothways.json").write_text(json.dumps({"hidden": hidden}))
+    _show_result(tmp_path, json=False)
+    assert f"try     bothways {way} " in capsys.readouterr().out

@@ -63,14 +63,14 @@ def pairs_of(shards: Shards, split: str) -> Pairs:
 def test_every_format_gives_the_same_pairs(tmp_path: Path, name: str, head: bool) -> None:
     path = write_pairs(tmp_path / name, PAIRS[:5], head=head)
     (source,) = find_sources([], [f"en-fr={path}"])
-    assert list(source.pairs(DocumentReader(PrepareOptions()))) == PAIRS[:5]
+    assert list(source.read(DocumentReader(PrepareOptions()))) == PAIRS[:5]
 
 
 def test_a_field_may_have_another_name_and_sides_may_change_places(tmp_path: Path) -> None:
     path = write_pairs(tmp_path / "p.jsonl", PAIRS[:3], names=("english", "français"))
     (source,) = find_sources([], [f"fr:français-en:english={path}=2"])
     assert source.languages == ("fr", "en") and source.weight == 2
-    assert list(source.pairs(DocumentReader(PrepareOptions()))) == [(b, a) for a, b in PAIRS[:3]]
+    assert list(source.read(DocumentReader(PrepareOptions()))) == [(b, a) for a, b in PAIRS[:3]]
 
 
 def test_a_line_without_a_second_column_is_named(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bothways.corpus.python_docs import _module
+from bothways.corpus.python_docs import _module, modules
 
 SOURCE = '''#!/usr/bin/env python
 # -*- coding: utf-8 -*-
@@ -42,7 +42,8 @@ SAIL = "Moves the boat, as long as there is some wind, into the direction that w
 def test_a_module_is_one_document(tmp_path: Path) -> None:
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack/__init__.py").write_text(SOURCE)
-    assert _module(tmp_path / "pack/__init__.py", tmp_path) == "\n\n".join(
+    (module,) = modules(tmp_path)
+    assert _module(*module) == "\n\n".join(
         [
             "pack\nThe module's docstring.\n\nIndented.",
             "A block of comments that says\nsomething in two lines.",
@@ -57,4 +58,4 @@ def test_a_module_is_one_document(tmp_path: Path) -> None:
 def test_what_does_not_parse_says_nothing(tmp_path: Path) -> None:
     for name, content in (("a.py", b"print 'old'"), ("b.py", b"\xff"), ("c.py", b"x = 1\n"), ("d.py", b"\x00")):
         (tmp_path / name).write_bytes(content)
-        assert _module(tmp_path / name, tmp_path) == ""
+    assert [(module[0], _module(*module)) for module in modules(tmp_path)] == [("c", "")]

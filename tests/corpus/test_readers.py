@@ -9,11 +9,11 @@ import json
 from pathlib import Path
 
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bothways.corpus import PrepareOptions
+from bothways.corpus.lines import zstd
 from bothways.corpus.readers import DocumentReader
 from bothways.errors import DataError, UsageError
 
@@ -45,7 +45,7 @@ def test_every_format_packed_or_not(tmp_path: Path, suffix: str, packed: str) ->
         ".csv": as_csv(TEXTS, ","),
         ".tsv": as_csv(TEXTS, "\t"),
     }[suffix].encode()
-    pack = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}[packed]
+    pack = {"": bytes, ".gz": gzip.compress, ".zst": zstd.compress}[packed]
     path = tmp_path / f"file{suffix}{packed}"
     path.write_bytes(pack(content))
     assert read(path) == TEXTS
@@ -147,7 +147,7 @@ def test_a_bad_line_of_text_or_csv_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_a_cut_archive_is_named(tmp_path: Path, suffix: str) -> None:
-    pack = {".gz": gzip.compress, ".zst": zstandard.compress}[suffix]
+    pack = {".gz": gzip.compress, ".zst": zstd.compress}[suffix]
     whole = pack(b"".join(b"line %d\n\n" % i for i in range(5000)))
     for name, content in (("cut", whole[: len(whole) // 2]), ("none", b"not packed at all")):
         path = tmp_path / f"{name}.txt{suffix}"

@@ -66,12 +66,12 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 def test_the_interpreters_documentation_is_real_prose() -> None:
     (source,) = find_sources(["python-docs"])
-    documents = list(source.read(DocumentReader(PrepareOptions())))
+    documents = [text for (text,) in source.read(DocumentReader(PrepareOptions()))]
     text = "\n".join(documents)
     assert len(documents) > 300
     assert len(text) > 2_000_000
     json = next(document for document in documents if document.startswith("json\n"))
     assert "JSON (JavaScript Object Notation)" in json
     assert "\ndumps(obj, *, skipkeys=False" in json
-    assert documents == list(source.read(DocumentReader(PrepareOptions())))
+    assert documents == [text for (text,) in source.read(DocumentReader(PrepareOptions()))]
     assert "#!/usr" not in text

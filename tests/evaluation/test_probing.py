@@ -99,15 +99,15 @@ def test_similarity_is_spearmans(model: LanguageModel, tmp_path: Path) -> None:
 
 def test_two_models_side_by_side(model: LanguageModel, other: LanguageModel, tmp_path: Path) -> None:
     found = probe({"one": model, "two": other}, {"pairs": [pairs(tmp_path)]})
-    assert {(one.model, one.group) for one in found.standings} >= {("one", None), ("two", "kind 1")}
+    assert {(one.model, one.group) for one in found.scores} >= {("one", None), ("two", "kind 1")}
     asked = {one.probe for one in found.differences}
     assert asked == {"pairs, left to right", "pairs, left to right, a token"}  # the other one was not taught to fill
     again = probe({"one": model, "copy": model}, {"pairs": [pairs(tmp_path)]})
     assert all(one.difference == 0 and one.p == 1 for one in again.differences)
     page = render(found)
     assert "kind 0" in page
-    assert page.count('class="dots"') == len({one.probe for one in found.standings})
-    assert found.as_json()["version"] == 1
+    assert page.count('class="dots"') == len({one.probe for one in found.scores})
+    assert found.as_json()["version"] == 2
 
 
 def test_a_model_that_learned_nothing_is_at_chance_by_the_mean_where_lengths_differ(
@@ -145,7 +145,7 @@ def test_bits_per_byte_are_what_score_says_and_counting_stands_beside(
     unigram, bigram, trigram = (grams[name].estimate.figure for name in ("unigram", "bigram", "trigram"))
     assert max(bigram, trigram) < unigram < found.estimate.figure
     probed = probe({"one": model, "two": other}, {"held-out": [tmp_path / "shards"]})
-    assert {one.model for one in probed.standings} == {"one", "two", "unigram", "bigram", "trigram"}
+    assert {one.model for one in probed.scores} == {"one", "two", "unigram", "bigram", "trigram"}
     named = {(one.one, one.other) for one in probed.differences}
     assert ("one", "trigram") in named and ("bigram", "trigram") not in named
     assert all(one.p < 1e-6 for one in probed.differences if one.other == "trigram")
@@ -271,7 +271,7 @@ def test_records_without_a_template_stand_for_themselves(tmp_path: Path) -> None
 def test_pairs_name_their_paradigm_and_facts_their_relation(model: LanguageModel, tmp_path: Path) -> None:
     paradigms = [{"good": "the fox", "bad": "a fox", "phenomenon": "x", "paradigm": f"p{i % 3}"} for i in range(12)]
     found = probe({"one": model}, {"pairs": [write(tmp_path / "p.jsonl", *paradigms)]})
-    whole = [one for one in found.standings if one.group is None]
+    whole = [one for one in found.scores if one.group is None]
     assert {(one.items, one.templates) for one in whole} == {(12, 3)}
     assert "over the 3 templates from which the items were made" in render(found)
     assert "More is better. Bars:" in render(found)
@@ -303,7 +303,7 @@ def test_two_files_of_one_probe_are_told_apart(model: LanguageModel, tmp_path: P
     (tmp_path / "b").mkdir()
     files = [pairs(tmp_path), pairs(tmp_path / "b", 30)]
     found = probe({"one": model, "copy": model}, {"pairs": files})
-    whole = [one for one in found.standings if one.group is None and one.model == "one"]
+    whole = [one for one in found.scores if one.group is None and one.model == "one"]
     assert {one.file: one.items for one in whole} == {str(files[0]): 40, str(files[1]): 30}
     assert {one.file for one in found.differences} == {*map(str, files)}
     assert render(found).count('class="dots"') == 8 and f"pairs, left to right ({files[1]})" in render(found)

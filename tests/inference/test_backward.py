@@ -8,7 +8,7 @@ import torch
 
 from bothways.batch import Row
 from bothways.inference import LanguageModel
-from bothways.inference.decoding.sequence import spell_before
+from bothways.inference.decoding.sequence import detokenize_before
 from bothways.objectives import Corrupted, build
 from bothways.visibility import Layout, ordered
 from tests.inference.made import CHINESE, ENGLISH, REVERSED, full_text, load, make_run
@@ -41,7 +41,7 @@ def slowly(model: LanguageModel, end: str, count: int) -> str:
         if token == own.vocabulary.cls:
             break
         new.insert(0, token)
-    return spell_before(own, new, own.encode(end)) + end
+    return detokenize_before(own, new, own.encode(end)) + end
 
 
 def test_greedy_equals_the_slow_way(model: LanguageModel) -> None:
@@ -60,8 +60,8 @@ def test_a_long_text_forgets_its_end(model: LanguageModel) -> None:
 def test_it_ends_where_a_text_begins(model: LanguageModel) -> None:
     """[CLS] ends a text and is not written; [SEP] is never said."""
     own = model.engine.tokenizer
-    silent = model.engine.silent_onwards({own.vocabulary.cls}).tolist()
-    assert own.vocabulary.sep in silent and own.vocabulary.cls not in silent
+    suppressed = model.engine.suppressed_onwards({own.vocabulary.cls}).tolist()
+    assert own.vocabulary.sep in suppressed and own.vocabulary.cls not in suppressed
     texts = full_text(model, ["fox"] * 32, max_new_tokens=50, temperature=2.0)
     lengths = [len(text.encode()) for text in texts]
     assert min(lengths) < max(lengths) / 3  # some ended before they had all their tokens

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bothways.inference import LanguageModel
-from bothways.inference.decoding.sequence import spell
+from bothways.inference.decoding.sequence import detokenize
 from tests.inference.made import (
     ANY_ORDER,
     BANG,
@@ -43,7 +43,7 @@ def test_a_text_cut_anywhere_is_whole_up_to_the_cut(text: str, cut: int) -> None
         before = own.decode(tokens[:begun])
         if "\ufffd" in before:
             continue  # a prompt is text
-        written = spell(own, tokens[:begun], tokens[begun : begun + cut])
+        written = detokenize(own, tokens[:begun], tokens[begun : begun + cut])
         assert "\ufffd" not in written
         assert whole.startswith(before + written)
         missing = len(whole.encode()) - len((before + written).encode())
@@ -56,10 +56,10 @@ def test_any_tokens_at_all_are_whole_characters(new: list[int], more: list[int],
     own = tokenizer()
     assert own.vocabulary.size == 400
     begun = own.encode(prompt)
-    written = spell(own, begun, new)
+    written = detokenize(own, begun, new)
     written.encode()
     assert "\ufffd" not in written
-    assert own.decode(begun) + spell(own, begun, [*new, *more]) == own.decode([*begun, *new, *more]).replace(
+    assert own.decode(begun) + detokenize(own, begun, [*new, *more]) == own.decode([*begun, *new, *more]).replace(
         "\ufffd", ""
     )
 
@@ -70,16 +70,16 @@ def test_half_an_emoji_at_the_end_is_left_out(count: int) -> None:
     fox = own.encode("🦊")
     assert len(fox) == 3, "the tokenizer never saw it"
     begun = np.array(own.encode("ok"), dtype=np.int64)
-    assert spell(own, begun, [*own.encode(" so"), *fox[:count]]) == " so"
-    assert spell(own, begun, [*own.encode(" so"), *fox[:count], *own.encode(" on")]) == " so on"
-    assert spell(own, begun, [*own.encode(" so"), *fox]) == " so🦊"
+    assert detokenize(own, begun, [*own.encode(" so"), *fox[:count]]) == " so"
+    assert detokenize(own, begun, [*own.encode(" so"), *fox[:count], *own.encode(" on")]) == " so on"
+    assert detokenize(own, begun, [*own.encode(" so"), *fox]) == " so🦊"
 
 
 def test_wordpieces_are_joined_to_the_prompt_as_they_are_written() -> None:
     own = tokenizer("wordpiece")
     whole = own.encode("The quick brown fox")
     for cut in range(1, len(whole)):
-        assert own.decode(whole[:cut]) + spell(own, whole[:cut], whole[cut:]) == "The quick brown fox"
+        assert own.decode(whole[:cut]) + detokenize(own, whole[:cut], whole[cut:]) == "The quick brown fox"
 
 
 PROMPTS = ["Once 🙂", "今天天气", "", "naïve cafe\u0301"]

@@ -21,7 +21,7 @@ from tests.inference.made import CAUSAL, ENGLISH, GPT_BERT, HYBRID, MLM, REVERSE
 @pytest.mark.parametrize("part", ["", "encoder", "decoder"])
 def test_a_run_and_each_of_its_folders_give_the_same_model(run: Path, part: str) -> None:
     found = bothways.load(str(run / part))
-    assert found.engine.trained == HYBRID
+    assert found.engine.abilities == HYBRID
     assert torch.equal(found.engine.model.table.cpu(), load(run).engine.model.table)
     assert not found.engine.model.training
 
@@ -119,7 +119,7 @@ def test_a_published_masked_model_fills_and_scores_as_its_pipeline_does(tmp_path
     transformers.BertTokenizerFast(vocab=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
     pipeline = transformers.pipeline("fill-mask", model=str(tmp_path), device="cpu")
     found = load(tmp_path)
-    assert found.engine.trained == Abilities("", ("encoder",), "in place")
+    assert found.engine.abilities == Abilities("", ("encoder",), "in place")
     answered = pipeline("The quick [MASK] jumps over a dog.", top_k=3 + 5)
     expected = [e for e in answered if e["token"] >= 5][:3]  # special tokens are no words
     (guesses,) = found.fill("The quick [MASK] jumps over a dog.", top_k=3)

@@ -206,7 +206,7 @@ def test_a_tied_decoder_needs_no_class_in_its_configuration(tmp_path: Path) -> N
     assert full_text(model, "a", max_new_tokens=12, temperature=0) == written(
         theirs, tmp_path / "LlamaForCausalLM", "a"
     )
-    assert bothways.load(tmp_path / "LlamaModel").engine.trained.faces == ()
+    assert bothways.load(tmp_path / "LlamaModel").engine.abilities.faces == ()
 
 
 def test_an_empty_text_needs_a_token_to_begin_with(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_only_a_body_is_saved_and_its_card_says_the_rule(folder: Path, tmp_path:
 
 
 def test_whatever_asks_the_model_obeys_it(model: LanguageModel) -> None:
-    own, left = model.engine.tokenizer, "decoder" in model.engine.trained.faces
+    own, left = model.engine.tokenizer, "decoder" in model.engine.abilities.faces
     row = [own.vocabulary.cls, *own.encode(TEXT)]
     if left:
         logits = slowly(model, row, left=True).log_softmax(-1)
@@ -79,7 +79,7 @@ def test_whatever_asks_the_model_obeys_it(model: LanguageModel) -> None:
         assert model.score([TEXT, ENGLISH[1]])[0] == pytest.approx(float(nats), rel=1e-4)
         for _ in range(5):
             likeliest = slowly(model, row, left=True)[-1].clone()
-            likeliest[model.engine.silent()] = -torch.inf
+            likeliest[model.engine.suppressed()] = -torch.inf
             row.append(int(likeliest.argmax()))
         written = own.decode(row[1:]).replace("\ufffd", "")  # half a character is not written
         assert own.vocabulary.sep not in row and full_text(model, TEXT, max_new_tokens=5, temperature=0) == written
@@ -87,7 +87,7 @@ def test_whatever_asks_the_model_obeys_it(model: LanguageModel) -> None:
         hidden = TEXT.replace("brown", "[MASK]")
         marked = [own.vocabulary.cls, *own.encode_marked(hidden), own.vocabulary.sep]
         chances = slowly(model, marked, left=False)[marked.index(own.vocabulary.mask)].softmax(-1)
-        chances[model.engine.silent()] = 0
+        chances[model.engine.suppressed()] = 0
         assert model.fill(hidden, top_k=1)[0][0].probability == pytest.approx(float(chances.max()), rel=1e-4)
     whole, apart = (model.embed([TEXT, other])[0] for other in (TEXT, ENGLISH[1]))
     assert np.allclose(whole, apart, atol=1e-5)  # whatever stands beside it
@@ -99,7 +99,7 @@ def test_whatever_asks_the_model_obeys_it(model: LanguageModel) -> None:
 def test_every_way_to_the_states_is_the_same(model: LanguageModel) -> None:
     """Of the batch that training reads, of `embed`, and of the layers."""
     engine = model.engine
-    left = "decoder" in engine.trained.faces
+    left = "decoder" in engine.abilities.faces
     closing = [] if left else [engine.tokenizer.vocabulary.sep]
     row = np.array([engine.tokenizer.vocabulary.cls, *engine.tokenizer.encode(TEXT), *closing])
     layout = Layout.of(document=np.zeros(len(row)), step=np.arange(len(row)) * left)

@@ -23,7 +23,7 @@ def test_a_run_is_written_back(trained: bothways.model.Abilities, tmp_path: Path
     assert {folder.name for folder in folders} == ({*trained.faces} or {"body"})
     for folder in folders:
         again = bothways.load(folder, device="cpu")
-        assert again.engine.trained == trained
+        assert again.engine.abilities == trained
         assert np.allclose(again.embed(list(ENGLISH)), model.embed(list(ENGLISH)), atol=1e-5)
         assert "Bothways" in (folder / "README.md").read_text()
 
@@ -59,9 +59,9 @@ def test_a_body_of_others_stays_one_and_its_vectors_too(case: str, tmp_path: Pat
     for ask in (model.score, model.fill, model.generate):
         with pytest.raises(ModelError, match="was not taught to"):
             ask("the [MASK]")
-    assert bothways.load(again).engine.trained == model.engine.trained
+    assert bothways.load(again).engine.abilities == model.engine.abilities
     (again / "bothways.json").unlink()
-    assert bothways.load(again).engine.trained == model.engine.trained
+    assert bothways.load(again).engine.abilities == model.engine.abilities
 
 
 def test_a_classifier_of_others_is_written_back(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_decoder_ends_its_text_as_its_tokenizer_does(tmp_path: Path) -> None:
     """Qwen3-Embedding: read from the left, the state of the token that its template puts behind the text."""
     expected = saved(tmp_path, modules.Pooling(WIDTH, "lasttoken"), modules.Normalize(), kind="Qwen3").encode(TEXTS)
     model = bothways.load(tmp_path / "whole", device="cpu")
-    assert model.engine.trained.reads == "left to right"
+    assert model.engine.abilities.reads == "left to right"
     assert np.allclose(model.embed(TEXTS), expected, atol=1e-5)
 
 

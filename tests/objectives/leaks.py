@@ -31,10 +31,10 @@ def without_keeping(objective: Objective) -> Objective:
         members = {without_keeping(member): share for member, share in objective.members}
         return mixture(members, name=objective.name, about=objective.about)
     if isinstance(objective.corrupt, BothSides) and isinstance(objective.corrupt.hide, Mask):
-        hide = replace(objective.corrupt.hide, replacement=Replacement(0.5, 0.5, 0.0))
+        hide = replace(objective.corrupt.hide, replacement=Replacement(0.5, 0.5))
         return replace(objective, corrupt=replace(objective.corrupt, hide=hide))
     if isinstance(objective.corrupt, Mask):
-        return replace(objective, corrupt=replace(objective.corrupt, replacement=Replacement(0.5, 0.5, 0.0)))
+        return replace(objective, corrupt=replace(objective.corrupt, replacement=Replacement(0.5, 0.5)))
     return objective
 
 

@@ -135,7 +135,7 @@ def pictures(function: Callable[..., Any]) -> list[Picture]:
                 sees.append([int(cell) for cell in cells])
             elif sees and first in ("0", "1"):
                 sees.append([int(first), *map(int, cells)])
-            elif first in ("text", "reads", "part", "chosen", "position", "step", "group", "says"):
+            elif first in ("text", "reads", "part", "chosen", "position", "step", "group", "predicts"):
                 rows[first] = cells
         lengths = {len(cells) for cells in rows.values()}
         if len(lengths) == 1 and lengths.pop() >= len(LETTERS):

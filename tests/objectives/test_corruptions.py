@@ -190,6 +190,7 @@ def test_the_cut_is_uniform_and_half_of_the_text_is_said() -> None:
     assert np.bincount(sources, minlength=10)[1:] / 9000 == pytest.approx(np.full(9, 1 / 9), abs=0.02)
 
 
-def test_shares_that_do_not_sum_to_one_are_refused() -> None:
-    with pytest.raises(UsageError, match="sum to 1"):
-        Replacement(mask=0.8, random=0.3, keep=0.1)
+@pytest.mark.parametrize("shares", [(0.8, 0.3), (-0.1, 0.5)])
+def test_shares_that_are_none_are_refused(shares: tuple[float, float]) -> None:
+    with pytest.raises(UsageError, match="at most 1 together"):
+        Replacement(*shares)

@@ -44,4 +44,4 @@ def test_the_table_is_the_list_of_objectives(page: str) -> None:
     found = dict(re.findall(r"^\| `([\w-]+)` \| .* \| (.*) \|$", page.split("## See one")[0], flags=re.MULTILINE))
     assert list(found) == list(OBJECTIVES)
     for name, faces in found.items():
-        assert tuple(re.findall(r"`(\w+)/`", faces)) == build(name, VOCABULARY).about.faces
+        assert tuple(re.findall(r"`(\w+)/`", faces)) == build(name, VOCABULARY).abilities.faces

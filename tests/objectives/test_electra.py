@@ -15,7 +15,7 @@ from bothways.batch import Batch, Row, Target
 from bothways.errors import UsageError
 from bothways.model import Model, ModelConfig, architecture, read_saved, save_faces
 from bothways.model.generator import generator_shape
-from bothways.model.heads.copied import copied_or_predicted
+from bothways.model.heads.binary import copied_or_predicted
 from bothways.model.passing import Pass
 from bothways.objectives import Objective, build
 from bothways.objectives.electra import DIFFERENCE, GENERATOR

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from bothways.batch import Batch, Losses, Row, Target
 from bothways.model import Model, ModelConfig
 from bothways.model.losses import plain_loss
-from bothways.objectives import About, Corrupted, Objective, mixture
+from bothways.objectives import Abilities, About, Corrupted, Objective, mixture
 from bothways.objectives.arrangements import together
 from bothways.objectives.corruptions import REPLACEMENTS, Linear, Mask
 from bothways.objectives.predictions import in_place
@@ -83,7 +83,11 @@ DETECTOR = Objective(
     corrupt=Mask(VOCABULARY, rate=Linear(0.5, 0.2), replacement=REPLACEMENTS["all-mask"]),
     arrange=together,
     predict=original_or_replaced,
-    about=About(summary="original or replaced?", paper="after ELECTRA (Clark et al. 2020)", faces=("encoder",)),
+    about=About(
+        summary="original or replaced?",
+        paper="after ELECTRA (Clark et al. 2020)",
+        teaches=Abilities(faces=("encoder",)),
+    ),
     loss=detection_loss,
     heads={"original_or_replaced": OriginalOrReplaced},
     parts={"generator": small_model},
@@ -183,7 +187,7 @@ ANY_ORDER = Objective(
     corrupt=told_in_any_order,
     arrange=with_a_stream,
     predict=from_the_stream,
-    about=About(summary="the word at its turn", paper="after XLNet (Yang et al. 2019)", faces=()),
+    about=About(summary="the word at its turn", paper="after XLNet (Yang et al. 2019)", teaches=Abilities()),
 )
 
 

@@ -139,6 +139,6 @@ def test_networks_of_all_members_are_there() -> None:
     ],
 )
 def test_what_a_model_can_be_asked(expression: str, faces: tuple[str, ...], hidden: str | None) -> None:
-    """The faces it is saved with, and where it says a hidden word."""
-    about = build(expression, VOCABULARY).about
-    assert about.faces == faces and about.hidden == hidden
+    """The faces it is saved with, and where it predicts a hidden word."""
+    abilities = build(expression, VOCABULARY).abilities
+    assert abilities.faces == faces and abilities.hidden == hidden

@@ -102,7 +102,7 @@ def test_xlm_reads_every_row_by_its_kind() -> None:
 def test_xlm_has_the_losses_and_faces_of_its_parts() -> None:
     assert build("xlm", VOCABULARY).shares == {"tlm": 0.5, "mlm": 0.5}
     assert set(build("xlm(causal=0.25)", VOCABULARY).shares) == {"tlm", "mlm", "causal"}
-    assert build("xlm(causal=0.25)", VOCABULARY).about.faces == ("encoder", "decoder")
+    assert build("xlm(causal=0.25)", VOCABULARY).abilities.faces == ("encoder", "decoder")
     assert build("xlm", VOCABULARY).about.requires == {"pairs", "languages"}
 
 

@@ -51,7 +51,7 @@ def test_predictions(predict) -> None:
     layout = Layout.of(document=SIX.document, step=[0] * 6)
     (target,) = predict(corrupted_as(picture), layout)
     assert target.head == "words"
-    assert np.array_equal(said((target,), 6), picture.tokens("says"))
+    assert np.array_equal(said((target,), 6), picture.tokens("predicts"))
 
 
 def said(targets: tuple[Target, ...], length: int) -> np.ndarray:
@@ -97,7 +97,7 @@ def test_objectives(name: str) -> None:
             if np.array_equal(sample.tokens, picture.tokens("reads"))
             and np.array_equal(sample.layout.step, picture.numbers("step"))
             and ("position" not in picture.rows or np.array_equal(sample.layout.position, picture.numbers("position")))
-            and np.array_equal(said(sample.targets, len(sample.tokens)), picture.tokens("says"))
+            and np.array_equal(said(sample.targets, len(sample.tokens)), picture.tokens("predicts"))
             and ("group" not in picture.rows or np.array_equal(sample.layout.group, picture.numbers("group")))
         ]
         assert matching, f"never drawn: {picture.rows}"

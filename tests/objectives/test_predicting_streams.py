@@ -180,7 +180,7 @@ def test_each_direction_is_a_model_of_its_own_and_both_count_alike() -> None:
         ("any-order(share=0)", "share is how much of the order"),
         ("bang(streams=1.5)", "streams is how many words"),
         ("bang(streams=0)", "streams is how many words"),
-        ("mass(rate=1.5)", "rate is the share of a document"),
+        ("mass(rate=1.5)", "rate is the share of the text"),
     ],
 )
 def test_numbers_out_of_range(expression: str, said: str) -> None:

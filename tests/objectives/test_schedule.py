@@ -49,9 +49,10 @@ def test_a_rate_runs_from_the_start_of_its_phase_to_its_end() -> None:
 
 def test_the_model_is_what_the_last_phase_teaches() -> None:
     about = build("causal -> mlm", VOCABULARY).about
-    assert about.faces == ("encoder",) and about.hidden == "in place"
-    assert build("mlm -> causal", VOCABULARY).about.faces == ("decoder",)
+    assert about.teaches.faces == ("encoder",) and about.teaches.hidden == "in place"
+    assert build("mlm -> causal", VOCABULARY).abilities.faces == ("decoder",)
     assert "GPT" in about.paper and "BERT" in about.paper
+    assert build("tlm -> mlm", VOCABULARY).about.requires == {"pairs", "languages"}
 
 
 def test_two_phases_of_one_name_are_told_apart() -> None:

@@ -170,7 +170,7 @@ def test_it_learns_to_answer_and_to_decline(body: Path, tmp_path: Path) -> None:
 def test_an_answer_must_stand_in_its_context(tmp_path: Path) -> None:
     def read(answers: Any) -> Any:
         file = write(tmp_path / "a.jsonl", {"question": "q?", "context": "the quick fox", "answers": answers})
-        return read_examples(TASKS["answer"], file, said={}, skip=refuse)[1][0].gold
+        return read_examples(TASKS["answer"], file, skip=refuse)[1][0].gold
 
     assert read([{"text": "quick", "start": 4}]) == (("quick", 4),)
     assert read([{"text": "fox"}]) == (("fox", 10),)
@@ -215,8 +215,6 @@ def test_what_cannot_be_chosen_from(tmp_path: Path) -> None:
     for change in ({"choices": ["x"]}, {"choices": "x"}, {"answer": 3}, {"answer": "none of them"}, {"answer": True}):
         file = write(tmp_path / "a.jsonl", {**good, **change})
         with pytest.raises(DataError, match=r"a.jsonl, line 1: field '(choices|answer)': expected"):
-            read_examples(TASKS["choose"], file, said={}, skip=refuse)
-    (one,) = read_examples(
-        TASKS["choose"], write(tmp_path / "b.jsonl", {**good, "answer": "lovely 0"}), said={}, skip=refuse
-    )[1]
+            read_examples(TASKS["choose"], file, skip=refuse)
+    (one,) = read_examples(TASKS["choose"], write(tmp_path / "b.jsonl", {**good, "answer": "lovely 0"}), skip=refuse)[1]
     assert one.gold == 0

@@ -27,7 +27,7 @@ TEXTS = ("서울에서 부산까지 갔다", "وكتاب والرجل", "東京�
 
 
 def read(file: Path, task: str = "tag") -> Any:
-    return read_examples(TASKS[task], file, said={}, skip=refuse)[1]
+    return read_examples(TASKS[task], file, skip=refuse)[1]
 
 
 def journeys(**more: Any) -> list[dict[str, Any]]:

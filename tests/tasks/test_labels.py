@@ -25,7 +25,7 @@ RELATED = {"text": "<e1>x</e1> of <e2>y</e2>"}
 
 
 def read(task: str, file: Path) -> Any:
-    return read_examples(TASKS[task], file, said={}, skip=refuse)[1]
+    return read_examples(TASKS[task], file, skip=refuse)[1]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_tags_that_are_numbers_without_names_are_said_to_be(tmp_path: Path, body
     run = finetune(config(tmp_path, body, task="tag", train=file, dev=file, epochs=1))
     manifest = RunFolder(run).manifest()
     assert manifest["labels"] == ["O", "0", "1", "2"]
-    assert manifest["tags"].startswith("numbers, of which nobody says what names they are: --set 'label_names=[O, ")
+    assert manifest["tags"].startswith("numbers, without names: give them by --set 'label_names=[O, ")
     numbers = write(tmp_path / "c.jsonl", *({"text": "x", "score": one} for one in (1, 2, 3)))
     told = config(tmp_path / "match", body, task="regress", train=numbers, dev=numbers, label_names=("O",))
     with pytest.raises(UsageError, match="label_names is for labels, which regress has none of"):

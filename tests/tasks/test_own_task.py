@@ -110,4 +110,4 @@ def test_a_label_that_the_task_does_not_know_is_an_error_of_the_record(tmp_path:
     use([save(tmp_path, source())])
     file = write(tmp_path / "a.jsonl", MESSAGES[0], {"text": "x", "label": "soon"})
     with pytest.raises(BothwaysError, match=r"a.jsonl, line 2: field 'label': expected one of low, .* got 'soon'"):
-        read_examples(TASKS["urgency"], file, said={}, skip=refuse)
+        read_examples(TASKS["urgency"], file, skip=refuse)

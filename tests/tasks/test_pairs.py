@@ -56,8 +56,8 @@ def test_transformers_alone_gives_our_numbers(task: str, bert: Path, tmp_path: P
         examples = [encode_texts(engine.tokenizer, pair, length=64) for pair in pairs]
         if task == "answer":
             examples = [replace(one, at=np.arange(len(one.tokens)), of=np.arange(len(one.tokens))) for one in examples]
-        assert engine.trained.only_head is not None
-        samples = [one.sample(engine.trained.only_head) for one in examples]
+        assert engine.abilities.only_head is not None
+        samples = [one.sample(engine.abilities.only_head) for one in examples]
         ours = [logits for (logits,) in logits_of(engine.model, samples)]
         tokens = transformers.AutoTokenizer.from_pretrained(folder)
         kind = "QuestionAnswering" if task == "answer" else "SequenceClassification"

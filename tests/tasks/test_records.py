@@ -19,7 +19,7 @@ from tests.tasks.conftest import config, reviews, write
 
 
 def read(task: str, path: Path, **said: str) -> Any:
-    return read_examples(TASKS[task], path, said=said, skip=refuse)
+    return read_examples(TASKS[task], path, given=said, skip=refuse)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_second_text_or_a_score_that_some_records_lack_is_named(
     ):
         read(task, file)
     skipped = Skipped()
-    columns, examples = read_examples(TASKS[task], file, said={}, skip=skipped)
+    columns, examples = read_examples(TASKS[task], file, skip=skipped)
     assert len(examples) == len(skipped.found) == 1 and next(iter(more)) in columns.names.values()
 
 
@@ -140,7 +140,7 @@ def test_the_first_record_may_be_the_wrong_one(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a.jsonl, line 1: field 'text': expected a text, got None"):
         read("classify", file)
     skipped = Skipped()
-    assert len(read_examples(TASKS["classify"], file, said={}, skip=skipped)[1]) == len(skipped.found) == 1
+    assert len(read_examples(TASKS["classify"], file, skip=skipped)[1]) == len(skipped.found) == 1
 
 
 def test_a_file_of_which_nothing_can_be_read(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_file_of_which_nothing_can_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a.csv: expected UTF-8, got UTF-16"):
         read("classify", file)
     with pytest.raises(DataError, match=r"a.csv: expected records, got none. 1 were left out, the first: .*UTF-16"):
-        read_examples(TASKS["classify"], file, said={}, skip=Skipped())
+        read_examples(TASKS["classify"], file, skip=Skipped())
 
 
 def test_numbers_of_thousands_of_digits_are_no_numbers(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_what_is_wrong_is_named_or_left_out_and_counted(case: str, tmp_path: Pat
     with pytest.raises(DataError, match=r"a.jsonl, line 2: .*" + message):
         read(task, file)
     skipped = Skipped()
-    _, examples = read_examples(TASKS[task], file, said={}, skip=skipped)
+    _, examples = read_examples(TASKS[task], file, skip=skipped)
     assert len(examples) == 2 and len(skipped.found) == 1 and "a.jsonl, line 2" in skipped.found[0]
 
 

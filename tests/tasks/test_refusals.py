@@ -25,7 +25,7 @@ ASKED = {"question": "who jumps?", "context": "the quick fox jumps over the dog"
 
 
 def read(task: str, file: Path) -> Any:
-    return read_examples(TASKS[task], file, said={}, skip=refuse)[1]
+    return read_examples(TASKS[task], file, skip=refuse)[1]
 
 
 def lines(file: Path) -> list[dict[str, Any]]:

@@ -162,6 +162,6 @@ def test_heads_and_tails_are_found_by_words_or_by_place(tmp_path: Path, body: Pa
 
 
 def _head(model: Any) -> TaskHead:
-    head = model.engine.trained.only_head
+    head = model.engine.abilities.only_head
     assert isinstance(head, TaskHead)
     return head

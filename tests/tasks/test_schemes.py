@@ -117,7 +117,7 @@ def test_a_tag_that_is_written_in_another_way_is_refused_or_left_out(odd: str, t
         finetune(told)
     assert not told.out.exists()
     skipped = Skipped()
-    _, examples = read_examples(TASKS["tag"], told.train, said={}, skip=skipped)
+    _, examples = read_examples(TASKS["tag"], told.train, skip=skipped)
     assert len(TASKS["tag"].fitting(examples, skipped)) == 12 and len(skipped.found) == 1
 
 
@@ -160,7 +160,7 @@ def test_the_scheme_is_that_of_the_whole_file(tmp_path: Path) -> None:
     """A test file may hold a single name, or none: what counts are the tags that the model says."""
     answers = TaskHead("tag", "tags", ("O", "B-A", "I-A"), "one", "encoder")
     file = write(tmp_path / "a.jsonl", {"tokens": ["x", "y"], "tags": ["O", "O"]})
-    (example,) = read_examples(TASKS["tag"], file, said={}, skip=refuse)[1]
+    (example,) = read_examples(TASKS["tag"], file, skip=refuse)[1]
     assert TASKS["tag"].score([example], [{"tags": ["B-A", "O"]}], answers)["precision"] == 0.0
     value, weight = TASKS["tag"].items([example], [{"tags": ["B-A", "O"]}], answers)
     assert (value.tolist(), weight.tolist()) == ([0.0], [1.0])

@@ -108,7 +108,7 @@ def test_each_is_found_by_its_name_and_comes_back_from_a_folder(
         card=lambda face: "# several\n",
     )
     again = bothways.load(folder, device="cpu")
-    assert folder.name == "encoder" and again.engine.trained == ABILITIES
+    assert folder.name == "encoder" and again.engine.abilities == ABILITIES
     check_answers(again)
 
 

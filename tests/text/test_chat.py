@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,24 @@ def test_what_the_template_refuses_is_said(tmp_path: Path) -> None:
 def test_a_template_is_kept_in_its_sandbox(code: str, tmp_path: Path) -> None:
     ours, _ = both(tmp_path, code)
     with pytest.raises((ModelError, UsageError), match="chat template (refuses|does not read)"):
+        chat_tokens(ours, TALK, now=NOW)
+
+
+def test_named_templates_stand_in_a_folder_beside_the_tokenizer(tmp_path: Path) -> None:
+    """They count instead of tokenizer_config.json, and are kept when the tokenizer is written back."""
+    ours, theirs = both(tmp_path, {"default": CHATML, "rag": LLAMA})
+    assert (tmp_path / "additional_chat_templates" / "rag.jinja").is_file()
+    assert ours.chat == theirs.chat_template == {"default": CHATML, "rag": LLAMA}
+    ours.save(tmp_path / "again")
+    again = transformers.AutoTokenizer.from_pretrained(tmp_path / "again")
+    assert again.chat_template == Tokenizer.load(tmp_path / "again").chat == theirs.chat_template
+
+    (tmp_path / "chat_template.jinja").unlink()
+    told = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**told, "chat_template": CHATML}), encoding="utf-8")
+    ours, theirs = Tokenizer.load(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert ours.chat == theirs.chat_template == {"rag": LLAMA}
+    with pytest.raises(ModelError, match='chat templates rag, expected one named "default"'):
         chat_tokens(ours, TALK, now=NOW)
 
 

@@ -60,7 +60,7 @@ def test_special_tokens_stand_alone(bpe: Tokenizer) -> None:
 
 def test_jieba_finds_chinese_words() -> None:
     pytest.importorskip("jieba", reason="needs the extra bothways[chinese]")
-    from bothways.text.chinese import jieba_starts
+    from bothways.text.characters import jieba_starts
 
     starts = np.flatnonzero(jieba_starts("我来到北京清华大学")).tolist()
     assert starts == [0, 1, 3, 5]

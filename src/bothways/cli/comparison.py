@@ -46,10 +46,10 @@ def compare(
     json: Json = False,
     **given: Any,
 ) -> None:
-    """Train every objective on the same text with the same compute, and ask all models the same questions.
+    """Train every objective on the same text with the same compute, and measure all models on the same data.
 
     Each gets its own learning rate by a short search. Stopped, the same command goes on; with more objectives, seeds
-    or questions it adds them.
+    or evaluation data it adds them.
     """
     display = CompareDisplay(quiet=json)
     display.say("loading torch")
@@ -159,7 +159,7 @@ class CompareDisplay:
             self.say("; ".join([f"running: {', '.join(going)}"] * bool(going) + [self._left(now)]))
 
     def _left(self, now: float) -> str:
-        """Of the training: the questions are not counted."""
+        """Of the training: measuring is not counted."""
         runs = list(self._last.items())
         done = sum(self._sizes[name] * (last - self._first[name]) for name, last in runs)
         whole = sum(self._sizes.values()) - sum(self._sizes[name] * self._first[name] for name, _ in runs)

@@ -79,24 +79,24 @@ def probe(
 
 
 def _show_probed(found: Probed) -> None:
-    from bothways.evaluation.probing import SURE
+    from bothways.evaluation.probing import SIGNIFICANT
 
     titles = found.titles()
     wide = max(map(len, titles.values()))
-    for one in found.standings:
+    for one in found.scores:
         if one.group is None:
             ties = f", {one.ties:,} ties" if one.ties else ""
             left = f", {one.left_out:,} left out" if one.left_out else ""
             of = f" of {one.templates:,} templates" if one.templates > 1 else ""
             said = f"{one.figure:.3f} ({one.low:.3f} to {one.high:.3f})  {one.items:,} items{of}{ties}{left}"
             say(f"{one.model:20} {titles[one.probe, one.file]:{wide}} {said}")
-    for model, file in found.silent:
-        say(f"{model:20} was not taught what {file} asks")
-    sure = [one for one in found.differences if one.p < SURE]
+    for model, file in found.unsupported:
+        say(f"{model:20} was not trained for what {file} measures")
+    sure = [one for one in found.differences if one.p < SIGNIFICANT]
     whole = [one for one in sure if one.group is None]
     if found.differences:
         say(
-            f"\n{len(sure)} of {len(found.differences)} differences are more than chance (p < {SURE}, Holm), "
+            f"\n{len(sure)} of {len(found.differences)} differences are more than chance (p < {SIGNIFICANT}, Holm), "
             f"{len(sure) - len(whole)} of them by phenomenon or relation: --out or --json shows all."
         )
     for two in whole:

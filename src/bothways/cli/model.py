@@ -160,7 +160,7 @@ def generate(
         "order": order,
         "special_tokens": special_tokens,
     }
-    if len(texts) == 1 and not json and sys.stdout.isatty() and "backward" not in model.engine.trained.decoding:
+    if len(texts) == 1 and not json and sys.stdout.isatty() and "backward" not in model.engine.abilities.decoding:
         show_parts(itertools.chain(texts, model.stream(texts[0], **options)))
         return None
     written = model.generate(texts, **options)

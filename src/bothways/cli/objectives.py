@@ -45,7 +45,7 @@ def show_objective(
     html: Annotated[Path | None, typer.Option(help="Write a page with the picture here instead.")] = None,
     code: Code = [],  # noqa: B006
 ) -> None:
-    """Show what an objective makes of some words: who sees whom, and what must be said where."""
+    """Show what an objective makes of some words: who sees whom, and what is predicted where."""
     load_torch()
     from bothways.objectives import use
     from bothways.objectives.show import show

@@ -116,8 +116,8 @@ def _show_check(*, json: bool) -> None:
             say(f"\n{model}")
         verdict = ("agrees" if one.agrees else "DISAGREES") if one.holds else "CHANGED"
         say(f"  {verdict:9}  {one.what}: {one.worked_out:.4g}, published {one.published:.4g} {one.unit}".rstrip())
-        if one.says:
-            say(f"             {one.says} ({one.source})")
+        if one.note:
+            say(f"             {one.note} ({one.source})")
     if changed := sum(not one.holds for one in found):
         say(f"\n{changed} figures are not what is written beside them", error=True)
         raise typer.Exit(1)

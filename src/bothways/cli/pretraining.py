@@ -126,7 +126,11 @@ def _show_result(folder: Path, *, json: bool) -> None:
     if "generator" in faces:
         say(f"try     {command('detect', folder, '...')}")
     elif "encoder" in faces:
-        say(f"try     {command('fill', folder, '... [MASK] ...')}")
+        from bothways.errors import ModelError
+        from bothways.files import read_json
+
+        fills = read_json(folder / "encoder" / "bothways.json", dict, error=ModelError)["hidden"]
+        say(f"try     {command('fill', folder, '... [MASK] ...') if fills else command('embed', folder, '...')}")
     if "decoder" in faces:
         say(f"try     {command('generate', folder, '...')}")
     return None

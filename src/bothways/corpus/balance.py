@@ -23,12 +23,14 @@ from bothways.errors import UsageError
 
 
 def balanced(sources: Sequence[Source], options: PrepareOptions, exclusion: Exclusion | None) -> tuple[Source, ...]:
-    """The sources with weights that balance their languages; all text is read once for it.
+    """The sources with weights that balance their languages, if the options say so; all text is read once for it.
 
     Raises:
         UsageError: no language was named.
     """
-    if options.balance is None or not all(source.languages for source in sources):
+    if options.balance is None:
+        return tuple(sources)
+    if not all(source.languages for source in sources):
         raise UsageError("balance needs languages: name one for every source, en=english.txt")
     sizes: Counter[tuple[str, ...]] = Counter()  # bytes that training reads, of a language or a pair of them
     cleaner = Cleaner(options, exclusion)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bothways.batch import Vocabulary
-from bothways.corpus.ngrams import BLOCK, COUNT_AT_MOST, discounts
+from bothways.corpus.ngrams import BLOCK, COUNT_AT_MOST, discounts, spread
 from bothways.corpus.shards import Stream
 
 
@@ -133,10 +133,9 @@ class Statistics:
 
     def _blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """(where it begins, its tokens)."""
-        length = self._stream.token_count
-        block = min(BLOCK, self._at_most)
+        length, block = self._stream.token_count, BLOCK
         starts = np.arange(0, length, block)
         if length > self._at_most:
-            starts = np.linspace(0, length - block, self._at_most // block).astype(np.int64)
+            starts, block = spread(length, self._at_most)
         for start in starts.tolist():
             yield start, self._stream.read(start, min(start + block, length))[0]

@@ -25,8 +25,7 @@ _BATCH = 1 << 20  # characters in a batch, but for one longer document
 class Documents:
     """D different documents of one source.
 
-    texts      composed, not empty; of pairs the first sides
-    seconds    the second sides of pairs [D]; empty where the documents are no pairs
+    sides      the text of each, or the two texts of a pair; composed, not empty
     languages  of the documents, or of the two sides; none where none was named
     hashes     [D] uint64
     bytes      [D] int64, of UTF-8
@@ -34,17 +33,12 @@ class Documents:
     copies     [D] int64; how often it stands in its split
     """
 
-    texts: list[str]
-    seconds: list[str]
+    sides: list[tuple[str, ...]]
     languages: tuple[str, ...]
     hashes: np.ndarray
     bytes: np.ndarray
     held: np.ndarray
     copies: np.ndarray
-
-    def whole(self, place: int) -> str:
-        """The text of one document, both sides of a pair."""
-        return f"{self.texts[place]}\n{self.seconds[place]}" if self.seconds else self.texts[place]
 
 
 @dataclass(slots=True)
@@ -55,7 +49,7 @@ class Cleaner:
     exclusion: Exclusion | None
     counts: list[SourceCount] = field(default_factory=list)
     _seen: Seen = field(default_factory=Seen)
-    _skipped: int = 0
+    _tally: dict[str, int] = field(default_factory=dict)
 
     def read(self, sources: Iterable[Source]) -> Iterator[Documents]:
         """All documents of all sources that are to be used.
@@ -64,86 +58,55 @@ class Cleaner:
             DataError: a line that does not parse, unless the options say to skip it.
         """
         for source in sources:
-            self._skipped = 0
-            tally = dict.fromkeys(("documents", "bytes", "duplicates", "excluded", "unweighted"), 0)
-            for sides in self._batches(source):
-                yield self._clean(sides, source, tally)
-            count = SourceCount(
-                name=source.name,
-                weight=source.weight,
-                skipped=self._skipped,
-                languages=source.languages,
-                **tally,
-            )
-            self.counts.append(count)
-
-    def _batches(self, source: Source) -> Iterator[tuple[list[str], list[str]]]:
-        """Texts, or first sides and second sides, composed, in lists of about a million characters."""
-        reader = DocumentReader(self.options, self._skip)
-        if source.paired:
-            for batch in _batches(self._whole(source.pairs(reader))):
-                yield [first for first, _ in batch], [second for _, second in batch]
-        else:
-            for batch in _batches((text,) for text in source.read(reader)):
-                yield [text for (text,) in batch], []
+            kinds = ("documents", "bytes", "duplicates", "excluded", "skipped", "unweighted")
+            self._tally = dict.fromkeys(kinds, 0)
+            reader = DocumentReader(self.options, self._skip)
+            for batch in self._batches(source.read(reader)):
+                yield self._clean(batch, source)
+            told = SourceCount(name=source.name, weight=source.weight, languages=source.languages, **self._tally)
+            self.counts.append(told)
 
     def _skip(self, path: Path, line: int, why: str) -> None:
         if not self.options.skip_bad:
             refuse_unasked(path, line, why)
-        self._skipped += 1
+        self._tally["skipped"] += 1
 
-    def _whole(self, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-        """Those with something on both sides, or on neither; a pair with one is counted as skipped."""
-        for first, second in pairs:
-            if bool(first.strip()) == bool(second.strip()):
-                yield first, second
-            else:
-                self._skipped += 1
+    def _batches(self, documents: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
+        """Composed documents in lists of about a million characters; one without text is none, and a pair with text on
+        one side alone is counted as skipped."""
+        batch: list[tuple[str, ...]] = []
+        size = 0
+        for sides in documents:
+            composed = tuple(unicodedata.normalize("NFC", side).strip("\n") for side in sides)
+            if not all(side.strip() for side in composed):
+                self._tally["skipped"] += any(side.strip() for side in composed)
+                continue
+            batch.append(composed)
+            size += sum(map(len, composed))
+            if size >= _BATCH:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
 
-    def _clean(self, sides: tuple[list[str], list[str]], source: Source, tally: dict[str, int]) -> Documents:
-        texts, seconds = sides
-        encoded = [text.encode() for text in texts]
-        sizes = np.array([len(text) for text in encoded], dtype=np.int64)
-        hashes = hash_documents(encoded)
+    def _clean(self, batch: list[tuple[str, ...]], source: Source) -> Documents:
+        encoded = [[side.encode() for side in sides] for sides in batch]
+        sizes = np.array([sum(map(len, sides)) for sides in encoded], dtype=np.int64)
+        hashes = hash_documents([b"\0".join(sides) for sides in encoded])
         # The first side alone decides which split a pair is in: another translation of a sentence goes with the first.
-        held = in_validation(hashes, self.options.validation)
-        if seconds:
-            others = [text.encode() for text in seconds]
-            sizes += np.array([len(text) for text in others], dtype=np.int64)
-            hashes = hash_documents([b"%b\0%b" % sides for sides in zip(encoded, others, strict=True)])
-        use = self._seen.add(hashes)
-        tally["documents"] += len(texts)
+        firsts = hash_documents([first for first, _ in encoded]) if source.paired else hashes
+        held = in_validation(firsts, self.options.validation)
+        use, tally = self._seen.add(hashes), self._tally
+        tally["documents"] += len(batch)
         tally["bytes"] += int(sizes.sum())
         tally["duplicates"] += int((~use).sum())
         if self.exclusion:
-            documents = zip(texts, seconds, strict=True) if seconds else zip(texts)
-            clean = np.array(
-                [
-                    not new or not any(map(self.exclusion.contains, document))
-                    for document, new in zip(documents, use, strict=True)
-                ]
-            )
+            contains = self.exclusion.contains
+            clean = np.array([not new or not any(map(contains, sides)) for sides, new in zip(batch, use, strict=True)])
             tally["excluded"] += int((~clean).sum())
             use &= clean
         times = np.where(held, 1, copies(hashes, source.weight))
         tally["unweighted"] += int((use & (times == 0)).sum())
         use &= times > 0
-        first, second = list(compress(texts, use)), list(compress(seconds, use))
-        return Documents(first, second, source.languages, hashes[use], sizes[use], held[use], times[use])
-
-
-def _batches(documents: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
-    """Composed documents in lists of about a million characters; one with an empty side is none."""
-    batch: list[tuple[str, ...]] = []
-    size = 0
-    for sides in documents:
-        composed = tuple(unicodedata.normalize("NFC", side).strip("\n") for side in sides)
-        if not all(side.strip() for side in composed):
-            continue
-        batch.append(composed)
-        size += sum(map(len, composed))
-        if size >= _BATCH:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+        sides = list(compress(batch, use))
+        return Documents(sides, source.languages, hashes[use], sizes[use], held[use], times[use])

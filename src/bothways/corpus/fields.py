@@ -17,8 +17,9 @@ def text_field(path: Path, line: int, record: Mapping[str, Any], field: str) -> 
     """
     found = record.get(field)
     if not isinstance(found, str) or not found.strip():
-        refuse_field(path, line, record, field)
-    return str(found)
+        got = f"got {found!r}" if field in record else f"got only {', '.join(record)}"
+        raise DataError(f"{path}, line {line}: expected the field {field!r}, {got}")
+    return found
 
 
 def number_field(path: Path, line: int, record: Mapping[str, Any], field: str) -> float:
@@ -34,12 +35,3 @@ def number_field(path: Path, line: int, record: Mapping[str, Any], field: str) -
         got = "nothing" if record.get(field) is None else f"{record[field]!r:.80}"
         raise DataError(f"{path}, line {line}: expected a number as {field!r}, got {got}")
     return found
-
-
-def refuse_field(path: Path, line: int, record: Mapping[str, Any], field: str) -> None:
-    """
-    Raises:
-        DataError: always.
-    """
-    got = f"got {record[field]!r}" if field in record else f"got only {', '.join(record)}"
-    raise DataError(f"{path}, line {line}: expected the field {field!r}, {got}")

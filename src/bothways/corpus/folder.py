@@ -19,12 +19,11 @@ from bothways.corpus.manifest import INDEX, VERSION, Manifest
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.shards import TOKENIZER, Shards
 from bothways.corpus.sources import Source
-from bothways.errors import MachineError, UsageError
-from bothways.files import sync_folder, write_text
+from bothways.errors import UsageError
+from bothways.files import sync_folder, write_text, writing
 
 WORK = ".preparing"
 _REQUEST = "request"
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Folder:
@@ -60,26 +59,23 @@ class Folder:
 
     @contextmanager
     def work(self) -> Iterator[Path]:
-        """A place to write in: what a stopped preparation of the same request left there is kept.
+        """A place to write in: what a stopped preparation of the same request left there is kept, but on a full disk.
 
         Raises:
             MachineError: read-only or full.
         """
         work = self.path / WORK
-        try:
-            if not self._same(work / _REQUEST):
-                shutil.rmtree(work, ignore_errors=True)
-                work.mkdir(parents=True)
-                write_text(work / _REQUEST, self._request)
-            yield work
-        except OSError as error:
-            if error.errno in _NO_ROOM:
-                shutil.rmtree(work, ignore_errors=True)
-                free = shutil.disk_usage(self.path).free
-                raise MachineError(
-                    f"{self.path}: the disk is full ({free / 1e6:.0f} MB free). Nothing was kept; make room."
-                ) from error
-            raise MachineError(f"{self.path}: expected a folder that can be written, got: {error.strerror}") from error
+        with writing(self.path):
+            try:
+                if not self._same(work / _REQUEST):
+                    shutil.rmtree(work, ignore_errors=True)
+                    work.mkdir(parents=True)
+                    write_text(work / _REQUEST, self._request)
+                yield work
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    shutil.rmtree(work, ignore_errors=True)
+                raise
 
     def finish(self, manifest: Manifest) -> None:
         """Puts everything in its place, the index last; the shards of an older preparation go."""
@@ -104,6 +100,10 @@ def _request(sources: Sequence[Source], options: PrepareOptions) -> str:
         found = path.stat()
         return str(path.resolve()), found.st_size, found.st_mtime_ns
 
+    def asked(source: Source) -> tuple[object, ...]:
+        sides = (source.languages, source.fields) if source.languages else ()
+        return source.name, source.weight, [state(path) for path in source.files], *sides
+
     beside = [*options.exclude]
     if options.tokenizer:
         beside += sorted(options.tokenizer.iterdir()) if options.tokenizer.is_dir() else [options.tokenizer]
@@ -111,9 +111,7 @@ def _request(sources: Sequence[Source], options: PrepareOptions) -> str:
         "version": VERSION,
         "python": sys.version,
         "options": options.model_dump(mode="json"),
-        "sources": [
-            (source.name, source.weight, [state(path) for path in source.files], *source.asked) for source in sources
-        ],
+        "sources": [asked(source) for source in sources],
         "beside": [state(path) for path in beside if path.exists()],
     }
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

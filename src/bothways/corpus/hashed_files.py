@@ -32,28 +32,24 @@ class HashedFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stream = path.open("wb")
-        self._hashes = [hashlib.sha256()]
-        self._size = 0
+        self._blocks: list[str] = []
+        self._begun = bytearray()  # of the block that is not full yet
 
     def write(self, content: bytes) -> None:
         """Appends."""
         self._stream.write(content)
-        rest = memoryview(content)
-        while rest:
-            room = len(self._hashes) * BLOCK - self._size
-            if not room:
-                self._hashes.append(hashlib.sha256())
-                room = BLOCK
-            self._hashes[-1].update(rest[:room])
-            self._size += len(rest[:room])
-            rest = rest[room:]
+        self._begun += content
+        while len(self._begun) > BLOCK:
+            self._blocks += _hashes(self._begun[:BLOCK])
+            del self._begun[:BLOCK]
 
     def finish(self) -> File:
         """Makes it durable and tells what it holds."""
         self._stream.flush()
         os.fsync(self._stream.fileno())
+        size = self._stream.tell()
         self._stream.close()
-        return File(name=self._path.name, size=self._size, blocks=tuple(h.hexdigest() for h in self._hashes))
+        return File(name=self._path.name, size=size, blocks=(*self._blocks, *_hashes(self._begun)))
 
     def abandon(self) -> None:
         """Closes it as it is, if it is open."""
@@ -64,8 +60,13 @@ class HashedFile:
 def file_record(path: Path, name: str) -> File:
     """What a file that is there holds, under the name that it is to be known by."""
     content = path.read_bytes()
-    blocks = [content[start : start + BLOCK] for start in range(0, max(1, len(content)), BLOCK)]
-    return File(name=name, size=len(content), blocks=tuple(hashlib.sha256(block).hexdigest() for block in blocks))
+    return File(name=name, size=len(content), blocks=_hashes(content))
+
+
+def _hashes(content: bytes | bytearray) -> tuple[str, ...]:
+    """Of each block; one of no content, too."""
+    starts = range(0, max(1, len(content)), BLOCK)
+    return tuple(hashlib.sha256(content[start : start + BLOCK]).hexdigest() for start in starts)
 
 
 class CheckedFile:

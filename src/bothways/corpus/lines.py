@@ -5,13 +5,22 @@ What is wrong travels as a `Bad` in the place of what it spoils, so that places 
 
 from __future__ import annotations
 
+import gzip
+import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, NoReturn, TypeVar
+from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeVar
 
-from bothways.corpus.compressed import BROKEN, open_packed
 from bothways.errors import DataError
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+PACKED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".zst": zstd.open}
+"""What opens packed files, by suffix."""
 LONGEST = 16 << 20
 """Characters in a document at most, so that memory stays bounded."""
 _LONGEST_LINE = 16 * LONGEST  # bytes: a document as JSON escapes it, and more
@@ -67,10 +76,10 @@ def lines(path: Path) -> Iterator[tuple[int, str | Bad]]:
         DataError: the file is not there, or may not be read.
     """
     try:
-        with open_packed(path) as stream:
+        with PACKED.get(path.suffix, open)(path, "rb") as stream:
             for number, raw in enumerate(_raw_lines(stream), start=1):
                 yield number, _decoded(raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw)
-    except BROKEN as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
         raise BrokenFileError(f"expected a whole compressed file, got a broken one ({error})") from error
     except OSError as error:
         raise DataError(f"{path}: expected a file to read, got: {error.strerror or error}") from error

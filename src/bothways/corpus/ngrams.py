@@ -76,7 +76,7 @@ class NGrams:
         Raises:
             DataError: tokens outside the vocabulary, or no document with a token of text.
         """
-        read = _spread(tokens, at_most, vocabulary.pad)
+        read, counted = _spread(tokens, at_most, vocabulary.pad)
         size, depth = vocabulary.size, _depth(read, vocabulary)
         two, two_counts = _counted(_ngrams(read, depth, 2, size))
         if not len(two):
@@ -96,7 +96,7 @@ class NGrams:
             3: (base, middle, _CountTable.of(three, three_counts, size, 3, middle)) if len(three) else (base, middle),
         }
         commonest = int(one[np.argmax(np.where(text, one_counts, -1))])
-        return cls(vocabulary, commonest, min(len(tokens), _blocks(len(tokens), at_most)), len(tokens), tables)
+        return cls(vocabulary, commonest, counted, len(tokens), tables)
 
     def score(self, tokens: np.ndarray, order: int) -> np.ndarray:
         """[n] -log p of every token given up to order - 1 tokens before it, in nats; 0 at [CLS] and [PAD].
@@ -271,19 +271,18 @@ def _find(keys: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return place, keys[place] == wanted
 
 
-def _blocks(length: int, at_most: int) -> int:
-    """How many tokens of a text are counted: all, or whole blocks."""
+def spread(length: int, at_most: int) -> tuple[np.ndarray, int]:
+    """Where blocks begin that are spread evenly over a text longer than `at_most`, and how long each is."""
     block = min(BLOCK, at_most)
-    return length if length <= at_most else at_most // block * block
+    return np.linspace(0, length - block, at_most // block).astype(np.int64), block
 
 
-def _spread(tokens: np.ndarray, at_most: int, pad: int) -> np.ndarray:
-    """All tokens, or blocks spread evenly over a longer text, parted by [PAD], over which no history reaches."""
+def _spread(tokens: np.ndarray, at_most: int, pad: int) -> tuple[np.ndarray, int]:
+    """All tokens, or blocks of a longer text, parted by [PAD], over which no history reaches; how many are counted."""
     if len(tokens) <= at_most:
-        return tokens
-    block = min(BLOCK, at_most)
-    starts = np.linspace(0, len(tokens) - block, at_most // block).astype(np.int64)
+        return tokens, len(tokens)
+    starts, block = spread(len(tokens), at_most)
     read = np.full((len(starts), block + 1), pad, dtype=tokens.dtype)
     for row, start in enumerate(starts):
         read[row, :block] = tokens[start : start + block]
-    return read.reshape(-1)
+    return read.reshape(-1), len(starts) * block

@@ -20,7 +20,7 @@ from bothways.corpus.options import PrepareOptions
 from bothways.corpus.sample import TokenizerSample, draw_sample
 from bothways.corpus.shards import TOKENIZER, SplitWriter
 from bothways.corpus.sources import Source, find_sources, languages_of
-from bothways.corpus.stream import LAYS, lay_pairs
+from bothways.corpus.stream import lay
 from bothways.errors import DataError
 from bothways.text import Tokenizer, extend_tokenizer, train_tokenizer
 
@@ -65,9 +65,7 @@ def prepare(
     if exclusion and exclusion.too_short:
         report(f"{exclusion.too_short} items to exclude are too short to be looked for, {exclusion.items} are not")
     with folder.work() as work:
-        if options.balance is not None:
-            found = balanced(found, options, exclusion)
-        job = _Job(found, options, exclusion, work, report)
+        job = _Job(balanced(found, options, exclusion), options, exclusion, work, report)
         manifest = job.encode(job.tokenizer())
         folder.finish(manifest)
     return manifest
@@ -178,14 +176,9 @@ class _Job:
 
     def _write(self, batch: Documents, tokenizer: Tokenizer, *, train: SplitWriter, validation: SplitWriter) -> None:
         """Encodes a batch and writes it once, then its documents that stand twice, and so on: copies lie apart."""
-        if not batch.texts:
+        if not batch.sides:
             return
-        lay = LAYS[self.options.words]
-        if batch.seconds:
-            (tokens, words, lengths), firsts = lay_pairs(lay, tokenizer, batch.texts, batch.seconds)
-        else:
-            tokens, words, lengths = lay(tokenizer, batch.texts)
-            firsts = lengths
+        (tokens, words, lengths), firsts = lay(tokenizer, batch.sides, words=self.options.words)
         numbers = tuple(map(languages_of(self.sources).index, batch.languages))
         for writer, mine in ((train, ~batch.held), (validation, batch.held)):
             for copy in range(int(batch.copies.max())):

@@ -31,33 +31,23 @@ Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 @cache
 def python_docs() -> tuple[str, ...]:
     """All documents, in the order of the files' names."""
-    root = _root()
-    documents = [_module(path, root) for path in _files(root)]
+    documents = [_module(*module) for module in modules()]
     return tuple(text for text in [*documents, *_topics()] if text)
 
 
-def modules() -> Iterator[tuple[Path, str, ast.Module]]:
-    """(file, source, syntax tree) of the modules that parse, in the order of their names."""
-    for path in _files(_root()):
-        if found := _read(path):
-            yield path, *found
-
-
-def _root() -> Path:
-    return Path(sysconfig.get_paths()["stdlib"])
-
-
-def _files(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("*.py") if not _LEFT_OUT & set(path.relative_to(root).parts))
-
-
-def _read(path: Path) -> tuple[str, ast.Module] | None:
-    """A module's source and syntax tree; nothing when it does not parse."""
-    try:
-        source = path.read_text(encoding="utf-8")
-        return source, _parse(source)
-    except (UnicodeDecodeError, SyntaxError, ValueError, RecursionError):
-        return None
+def modules(root: Path | None = None) -> Iterator[tuple[str, str, ast.Module]]:
+    """(name, source, syntax tree) of the modules that parse, in the order of their files; `root` holds them."""
+    root = root or Path(sysconfig.get_paths()["stdlib"])
+    for path in sorted(root.rglob("*.py")):
+        inside = path.relative_to(root)
+        if _LEFT_OUT & {*inside.parts}:
+            continue
+        try:
+            source = path.read_text(encoding="utf-8")
+            tree = _parse(source)
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+        yield ".".join(inside.with_suffix("").parts).removesuffix(".__init__"), source, tree
 
 
 def _topics() -> Iterator[str]:
@@ -73,13 +63,8 @@ def _prose(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", unwrapped).strip()
 
 
-def _module(path: Path, root: Path) -> str:
-    """The document of one module; empty when it does not parse or has no documentation."""
-    found = _read(path)
-    if found is None:
-        return ""
-    source, tree = found
-    name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+def _module(name: str, source: str, tree: ast.Module) -> str:
+    """The document of one module; empty when it has no documentation."""
     texts = sorted([*_docstrings(tree.body, ""), *_comments(source)])
     heading = f"{name}\n{docstring(tree)}".strip()
     return "\n\n".join([heading, *(text for _, text in texts)]) if texts or heading != name else ""

@@ -46,7 +46,7 @@ class DocumentReader:
         else:
             yield from map("\n".join, self._parts(path, self.options.fields))
 
-    def pairs(self, path: Path, fields: tuple[str, str]) -> Iterator[tuple[str, str]]:
+    def pairs(self, path: Path, fields: Parts) -> Iterator[Parts]:
         """The pairs of one file, in order: what stands in two fields, or in the first two columns of a .tsv whose first
         line does not name them.
 
@@ -60,7 +60,7 @@ class DocumentReader:
             found = ((line, _columns(one)) for line, one in lines(path))
             yield from (pair for _, _, pair in kept(found, path, self.skip) if pair)
         else:
-            yield from ((first, second) for first, second in self._parts(path, fields))
+            yield from self._parts(path, fields)
 
     def _parts(self, path: Path, fields: Sequence[str]) -> Iterator[Parts]:
         for _, line, record in read_records(path, self.skip, fields=fields):

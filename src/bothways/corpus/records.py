@@ -15,8 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from bothways.corpus.compressed import SUFFIXES
-from bothways.corpus.lines import LONGEST, Bad, BrokenFileError, Skip, kept, lines, refuse
+from bothways.corpus.lines import LONGEST, PACKED, Bad, BrokenFileError, Skip, kept, lines, refuse
 from bothways.errors import UsageError, needs
 
 Found = Iterator[tuple[int, Any]]
@@ -63,7 +62,7 @@ def field_names(path: Path) -> tuple[str, ...]:
 
 def suffix_of(path: Path) -> str:
     """That of what is packed, in small letters."""
-    inner = Path(path.stem) if path.suffix in SUFFIXES else path
+    inner = Path(path.stem) if path.suffix in PACKED else path
     return inner.suffix.lower()
 
 

@@ -102,34 +102,28 @@ class _Ring:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         table = stream.table
-        if table is None:
-            self._at, self._from = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
-            self.token_count = stream.token_count
-            return
-        lengths = np.where(table.pair, 0, np.diff(table.starts))
-        begins = np.flatnonzero(~table.pair & np.append(True, table.pair[:-1]))  # a run of documents that are no pairs
-        self._from = table.starts[begins]  # where each run begins in the stream
+        starts = np.array([0, stream.token_count]) if table is None else table.starts
+        pair = np.zeros(1, dtype=bool) if table is None else table.pair
+        lengths = np.where(pair, 0, np.diff(starts))
+        begins = np.flatnonzero(~pair & np.append(True, pair[:-1]))  # a run of documents that are no pairs
+        self._from = starts[begins]  # where each run begins in the stream
         self._at = (np.cumsum(lengths) - lengths)[begins]  # and here
         self.token_count = int(lengths.sum())
 
     def read(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """`count` tokens from `start` on, their word starts and, where they are known, their languages."""
-        parts = []
+        parts, table = [], self._stream.table
         while count:
             start %= self.token_count
             run = int(np.searchsorted(self._at, start, side="right")) - 1
             end = int(self._at[run + 1]) if run + 1 < len(self._at) else self.token_count
             stop = min(start + count, end)
             begin = int(self._from[run]) - int(self._at[run])
-            parts.append(self._stretch(begin + start, begin + stop))
+            languages = None if table is None else table.languages(np.arange(begin + start, begin + stop))
+            parts.append((*self._stream.read(begin + start, begin + stop), languages))
             start, count = stop, count - (stop - start)
-        tokens, starts, languages = zip(*parts, strict=True)
-        known = None if self._stream.table is None else np.concatenate(languages)
-        return np.concatenate(tokens), np.concatenate(starts), known
-
-    def _stretch(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        table = self._stream.table
-        return *self._stream.read(start, stop), None if table is None else table.languages(np.arange(start, stop))
+        tokens, starts, known = zip(*parts, strict=True)
+        return np.concatenate(tokens), np.concatenate(starts), None if table is None else np.concatenate(known)
 
 
 @lru_cache(maxsize=4)

@@ -36,7 +36,7 @@ def draw_sample(batches: Iterable[Documents], limit: int) -> TokenizerSample:
             if ratios[place] >= bar:
                 continue
             held += int(batch.bytes[place])
-            heapq.heappush(kept, (-float(ratios[place]), int(batch.bytes[place]), batch.whole(place)))
+            heapq.heappush(kept, (-float(ratios[place]), int(batch.bytes[place]), "\n".join(batch.sides[place])))
             while held > limit and len(kept) > 1:
                 ratio, size, _ = heapq.heappop(kept)
                 held, bar = held - size, -ratio

@@ -43,22 +43,12 @@ class Source:
     def paired(self) -> bool:
         return len(self.languages) == 2
 
-    @property
-    def asked(self) -> tuple[tuple[str, ...], ...]:
-        """What was asked for beside name, weight and files."""
-        return (self.languages, self.fields) if self.languages else ()
-
-    def read(self, reader: DocumentReader) -> Iterator[str]:
-        """Its documents, in order."""
-        yield from self.make() if self.make else ()
+    def read(self, reader: DocumentReader) -> Iterator[tuple[str, ...]]:
+        """Its documents in order, each as its text, or as the two sides of a pair."""
+        made = self.make() if self.make else ()
+        yield from made if self.paired else zip(made)
         for path in self.files:
-            yield from reader.read(path)
-
-    def pairs(self, reader: DocumentReader) -> Iterator[tuple[str, str]]:
-        """Its pairs, in order."""
-        yield from self.make() if self.make else ()
-        for path in self.files:
-            yield from reader.pairs(path, (self.fields[0], self.fields[1]))
+            yield from reader.pairs(path, self.fields) if self.paired else zip(reader.read(path))
 
 
 BUILT_IN: dict[str, tuple[Source, ...]] = {
@@ -110,20 +100,15 @@ def _check_languages(sources: Sequence[Source]) -> None:
         raise UsageError(f"expected at most {MOST_LANGUAGES} languages, got {len(named)}")
 
 
-def _is_shown(file: Path, folder: Path) -> bool:
-    return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-
-
 def _weighed(text: str) -> tuple[str, float]:
     """What stands before the weight, and the weight; a name that is there as it stands has none."""
     place, equals, weight = text.rpartition("=")
     if not equals or Path(text).exists():
         return text, 1.0
-    if not re.fullmatch(r"\d+(\.\d+)?", weight):
-        if re.fullmatch(_LANGUAGE, text.partition("=")[0]):
-            return text, 1.0
-        raise UsageError(f"{text}: expected a weight of more than 0 and at most 100 after '=', got {weight!r}")
-    if not 0 < float(weight) <= 100:
+    number = re.fullmatch(r"\d+(\.\d+)?", weight)
+    if not number and re.fullmatch(_LANGUAGE, text.partition("=")[0]):
+        return text, 1.0
+    if not number or not 0 < float(weight) <= 100:
         raise UsageError(f"{text}: expected a weight of more than 0 and at most 100 after '=', got {weight!r}")
     return place, float(weight)
 
@@ -161,7 +146,8 @@ def _files(place: str) -> tuple[str, tuple[Path, ...]]:
     path = Path(place)
     known = ", ".join(FORMATS)
     if path.is_dir():
-        files = tuple(sorted(file for file in path.rglob("*") if readable(file) and _is_shown(file, path)))
+        shown = (file for file in path.rglob("*") if "/." not in f"/{file.relative_to(path).as_posix()}")
+        files = tuple(sorted(file for file in shown if readable(file) and file.is_file()))
         if not files:
             raise DataError(f"{path}: expected a folder with files to read ({known}; also .gz, .zst), found none")
         return path.resolve().name, files

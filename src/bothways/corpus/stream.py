@@ -5,12 +5,13 @@ A pair is one document with its sides parted by [SEP]: `[CLS] a [SEP] b [SEP]`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from bothways.text import Tokenizer
-from bothways.text.chinese import jieba_starts
+from bothways.text.characters import jieba_starts
 
 Stream = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Tokens int32 [N], word starts bool [N], and the length of each document with its specials, int64 [D]."""
@@ -40,22 +41,18 @@ def by_jieba(tokenizer: Tokenizer, texts: Sequence[str]) -> Stream:
     return framed, words, lengths + 2
 
 
-LAYS: dict[str, Callable[[Tokenizer, Sequence[str]], Stream]] = {"spaces": by_shape, "jieba": by_jieba}
-
-
-def lay_pairs(
-    lay: Callable[[Tokenizer, Sequence[str]], Stream],
-    tokenizer: Tokenizer,
-    texts: Sequence[str],
-    seconds: Sequence[str],
+def lay(
+    tokenizer: Tokenizer, documents: Sequence[tuple[str, ...]], *, words: Literal["spaces", "jieba"]
 ) -> tuple[Stream, np.ndarray]:
-    """The stream of pairs, and the length of each one's first side, `[CLS] a [SEP]`, int64 [D]."""
-    sides = [side for pair in zip(texts, seconds, strict=True) for side in pair]
-    tokens, words, lengths = lay(tokenizer, sides)
+    """The stream of texts or of pairs, and the length of each one's first side, `[CLS] a [SEP]`, int64 [D]."""
+    texts = [side for sides in documents for side in sides]
+    tokens, starts, lengths = {"spaces": by_shape, "jieba": by_jieba}[words](tokenizer, texts)
+    if len(texts) == len(documents):
+        return (tokens, starts, lengths), lengths
     keep = np.ones(len(tokens), dtype=bool)
     keep[(np.cumsum(lengths) - lengths)[1::2]] = False  # the [CLS] of the second sides
     firsts = lengths[0::2]
-    return (tokens[keep], words[keep], firsts + lengths[1::2] - 1), firsts
+    return (tokens[keep], starts[keep], firsts + lengths[1::2] - 1), firsts
 
 
 def _with_specials(tokenizer: Tokenizer, tokens: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -86,7 +86,7 @@ def bits_per_byte(loaded: LanguageModel, held_out: HeldOut) -> Iterator[Probe]:
     Raises:
         DataError: too few are left.
     """
-    if "decoder" not in loaded.engine.trained.faces:
+    if "decoder" not in loaded.engine.abilities.faces:
         return
     own = loaded.engine.tokenizer
     item = np.flatnonzero([own.vocabulary.unk not in own.encode(text) for text in held_out.texts])

@@ -18,6 +18,7 @@ from bothways.corpus.records import read_records
 from bothways.errors import DataError, ModelError
 from bothways.inference.language_model import LanguageModel
 from bothways.statistics import Estimate, estimate
+from bothways.word_vectors.store import unit_vectors
 
 GOOD, BAD = ("good", "sentence_good"), ("bad", "sentence_bad")  # the latter is how BLiMP is published
 PARADIGM, PHENOMENON = ("paradigm", "UID"), ("phenomenon", "linguistics_term")
@@ -149,7 +150,7 @@ def judged_pairs(
     Returns:
         [N] the numbers of the pairs that the tokenizer can represent, and {scoring: [N] 1, 0 or a half}.
     """
-    trained = loaded.engine.trained
+    trained = loaded.engine.abilities
     scorings = {CAUSAL: "causal"} if "decoder" in trained.faces else {}
     scorings |= {PSEUDO_LIKELIHOOD: "pseudo"} if trained.hidden is not None else {}
     lengths = np.stack([_lengths(loaded, side) for side in (good, bad)])  # [2, pairs]
@@ -158,7 +159,9 @@ def judged_pairs(
     for name, how in scorings.items() if len(item) else ():
         scores = loaded.score([side[i] for side in (good, bad) for i in item.tolist()], how=how).reshape(2, -1)
         found[name] = _won(scores[0] - scores[1])
-        found[f"{name}, a token"] = _won(_a_token(scores, lengths[:, item]))
+        means = scores / lengths[:, item]
+        # In the size of a sum, so that what is alike by one is so by the other.
+        found[f"{name}, a token"] = _won((means[0] - means[1]) * lengths[:, item].max(0))
     return item, found
 
 
@@ -177,19 +180,13 @@ def _lengths(loaded: LanguageModel, texts: Sequence[str]) -> np.ndarray:
     return known * np.bincount(text_of, [len(row) - given for row in rows], minlength=len(texts))
 
 
-def _a_token(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """How far ahead the mean of a token is, in the size of a sum, so that what is alike by one is so by the other."""
-    good, bad = scores / lengths
-    return np.asarray((good - bad) * lengths.max(0))
-
-
 def cloze(loaded: LanguageModel, records: Records) -> Iterator[Probe]:
     """Is the hidden word among the first guesses? Of items whose answer is one token (LAMA, Petroni et al. 2019).
 
     Raises:
         DataError: not one [MASK] in a text, or no answer of one token.
     """
-    if loaded.engine.trained.hidden is None:
+    if loaded.engine.abilities.hidden is None:
         return
     texts, answers = (records.texts(field) for field in ("text", "answer"))
     own = loaded.engine.tokenizer
@@ -234,8 +231,7 @@ def similarity(loaded: LanguageModel, records: Records) -> Iterator[Probe]:
     item, left_out = np.flatnonzero(kept), int((~kept).sum())
 
     def probe(name: str, vectors: Sequence[np.ndarray]) -> Probe:
-        unit = [some / np.maximum(np.linalg.norm(some, axis=1, keepdims=True), 1e-12) for some in vectors]
-        alike = (unit[0] * unit[1]).sum(1)
+        alike = (unit_vectors(vectors[0]) * unit_vectors(vectors[1])).sum(1)
         return Probe(name, item, alike, np.full(len(item), ""), gold[kept], left_out=left_out)
 
     static = [np.stack([table[some].mean(0) for i, some in enumerate(side) if kept[i]]) for side in tokens]

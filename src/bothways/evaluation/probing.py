@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from bothways.evaluation.probes import Probe, Records, cloze, minimal_pairs, sim
 from bothways.inference.language_model import LanguageModel
 from bothways.statistics import estimate, holm, sign_test
 
-VERSION = 1
-SURE = 0.05  # p below it is more than chance
-Ask = Callable[[LanguageModel, Any], Iterator[Probe]]
+VERSION = 2
+SIGNIFICANT = 0.05  # p below it is more than chance
+Measure = Callable[[LanguageModel, Any], Iterator[Probe]]
 Found = dict[str, dict[tuple[str, str], Probe]]
 """{model: {(file, probe): what it got}}"""
-PROBES: dict[str, tuple[Callable[[Path], Any], Ask]] = {
+PROBES: dict[str, tuple[Callable[[Path], Any], Measure]] = {
     "pairs": (Records.read, minimal_pairs),
     "facts": (Records.read, cloze),
     "words": (Records.read, similarity),
@@ -33,7 +33,7 @@ PROBES: dict[str, tuple[Callable[[Path], Any], Ask]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ProbeScore:
     """One model on one probe of a file, or on one group of its items; low and high end the 95 % interval.
 
     templates  from which the items were made; 0 where unknown
@@ -90,16 +90,16 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """All that was found; `silent` holds who was not taught what a file probes: (model, file)."""
+    """All that was found; `unsupported` holds the models not trained for what a file probes: (model, file)."""
 
-    standings: Sequence[Standing]
+    scores: Sequence[ProbeScore]
     differences: Sequence[Difference]
-    silent: Sequence[tuple[str, str]] = ()
+    unsupported: Sequence[tuple[str, str]] = ()
     failed: Sequence[Failed] = ()
 
     def titles(self) -> dict[tuple[str, str], str]:
         """{(probe, file): what to call it}: the file is named where it takes that to tell them apart."""
-        keys = dict.fromkeys((one.probe, one.file) for one in self.standings)
+        keys = dict.fromkeys((one.probe, one.file) for one in self.scores)
         several = {probe for probe, count in Counter(probe for probe, _ in keys).items() if count > 1}
         files = {file for _, file in keys}
         short = {file: Path(file).name.partition(".")[0] for file in files}
@@ -108,14 +108,12 @@ class Probed:
         return {(probe, file): f"{probe} ({short[file]})" if probe in several else probe for probe, file in keys}
 
     def as_json(self) -> dict[str, Any]:
-        from dataclasses import asdict
-
         return {
             "version": VERSION,
-            "standings": [asdict(one) for one in self.standings],
+            "scores": [asdict(one) for one in self.scores],
             "differences": [asdict(one) for one in self.differences],
-            "silent": [list(pair) for pair in self.silent],
-            "failed": [{"model": one.model, "file": one.file, "why": str(one.error)} for one in self.failed],
+            "unsupported": [list(pair) for pair in self.unsupported],
+            "failed": [{"model": one.model, "file": one.file, "error": str(one.error)} for one in self.failed],
         }
 
 
@@ -136,50 +134,50 @@ def probe(models: dict[str, LanguageModel], files: dict[str, Sequence[Path]]) ->
     if named := [name for name in NAMES if name in models]:
         raise UsageError(f"{', '.join(named)}: n-grams have that name; call the model's folder something else")
     failed: list[Failed] = []
-    asked = list(_read(files, failed))
-    found: Found = {model: dict(_asked(model, loaded, asked, failed)) for model, loaded in models.items()}
+    read = list(_read(files, failed))
+    found: Found = {model: dict(_measured(model, loaded, read, failed)) for model, loaded in models.items()}
     if not any(found.values()):
         if failed:
             raise type(failed[0].error)(str(failed[0])) from failed[0].error
         raise UsageError("these models were taught nothing that these files probe")
-    for some, _ in asked:
+    for some, _ in read:
         if isinstance(some, HeldOut):
             for gram, one in some.counting().items():
                 found.setdefault(gram, {})[str(some.path), one.name] = one
-    standings = [
-        _standing(model, file, one, group)
+    scores = [
+        _score(model, file, one, group)
         for model, probes in found.items()
         for (file, _), one in probes.items()
-        for group in (None, *_groups(one))
+        for group in _groups(one)
     ]
-    silent = [
+    unsupported = [
         (model, str(some.path))
         for model in models
-        for some, _ in asked
+        for some, _ in read
         if not any(path == str(some.path) for path, _ in found[model])
         and not any((one.model, one.file) == (model, str(some.path)) for one in failed)
     ]
-    return Probed(standings, _differences(found), silent, failed)
+    return Probed(scores, _differences(found), unsupported, failed)
 
 
-def _read(files: dict[str, Sequence[Path]], failed: list[Failed]) -> Iterator[tuple[Any, Ask]]:
+def _read(files: dict[str, Sequence[Path]], failed: list[Failed]) -> Iterator[tuple[Any, Measure]]:
     """The files that can be read, each with its probe."""
     for name, paths in files.items():
-        read, ask = PROBES[name]
+        reader, measure = PROBES[name]
         for path in paths:
             try:
-                yield read(path), ask
+                yield reader(path), measure
             except BothwaysError as error:
                 failed.append(Failed("", str(path), error))
 
 
-def _asked(
-    model: str, loaded: LanguageModel, asked: Sequence[tuple[Any, Ask]], failed: list[Failed]
+def _measured(
+    model: str, loaded: LanguageModel, read: Sequence[tuple[Any, Measure]], failed: list[Failed]
 ) -> Iterator[tuple[tuple[str, str], Probe]]:
     """What a model got in the files that it can be probed with."""
-    for some, ask in asked:
+    for some, measure in read:
         try:
-            for one in ask(loaded, some):
+            for one in measure(loaded, some):
                 if not np.isfinite(one.value).all():
                     raise ModelError(f"{one.name} of {some.path} gave what is no number: its weights are broken")
                 yield (str(some.path), one.name), one
@@ -187,18 +185,18 @@ def _asked(
             failed.append(Failed(model, str(some.path), error))
 
 
-def _groups(one: Probe) -> list[str]:
-    """In which items fall apart; none where there is one only."""
+def _groups(one: Probe) -> list[str | None]:
+    """All items (None), and the groups into which they fall where these are several."""
     groups = sorted({*one.group.tolist()})
-    return groups if len(groups) > 1 else []
+    return [None, *groups] if len(groups) > 1 else [None]
 
 
-def _standing(model: str, file: str, whole: Probe, group: str | None) -> Standing:
+def _score(model: str, file: str, whole: Probe, group: str | None) -> ProbeScore:
     one = whole.of(group)
     found = one.estimate
     templates = 0 if one.template is None else len(np.unique(one.template))
     figures = found.figure, found.low, found.high
-    return Standing(model, one.name, file, group, *figures, len(one.value), templates, one.ties, one.left_out)
+    return ProbeScore(model, one.name, file, group, *figures, len(one.value), templates, one.ties, one.left_out)
 
 
 def _differences(found: Found) -> list[Difference]:
@@ -211,7 +209,7 @@ def _differences(found: Found) -> list[Difference]:
         if (file, name) in found[other]
         for a, b in [_shared(whole, found[other][file, name])]
         if len(a.item) > 1
-        for group in (None, *_groups(a))
+        for group in _groups(a)
     ]
     return [replace(one, p=p) for one, p in zip(raw, holm([one.p for one in raw]), strict=True)]
 

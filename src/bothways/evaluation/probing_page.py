@@ -7,29 +7,31 @@ from typing import Any
 
 from bothways.corpus.ngrams import NAMES
 from bothways.evaluation.held_out import NAME as BITS
-from bothways.evaluation.probing import SURE, Probed, Standing
+from bothways.evaluation.probing import SIGNIFICANT, Probed, ProbeScore
 from bothways.html import Cell, TableRow, page
 from bothways.html.intervals import Dot, figure
 
 
 def render(found: Probed) -> str:
     """The whole page as HTML."""
-    named = list(dict.fromkeys(one.model for one in found.standings))
+    named = list(dict.fromkeys(one.model for one in found.scores))
     sections = [
-        _section(name, [one for one in found.standings if (one.probe, one.file) == key], named)
+        _section(name, [one for one in found.scores if (one.probe, one.file) == key], named)
         for key, name in found.titles().items()
     ]
     models = ", ".join(name for name in named if name not in NAMES)
     differences = [*_differences(found)]
-    return page("probing.html", models=models, found=found, sections=sections, sure=SURE, differences=differences)
+    return page(
+        "probing.html", models=models, found=found, sections=sections, significant=SIGNIFICANT, differences=differences
+    )
 
 
-def _section(name: str, standings: Sequence[Standing], colours: Sequence[str]) -> dict[str, Any]:
-    dots = [Dot(_group(one.group), one.model, one.figure, one.low, one.high) for one in standings]
+def _section(name: str, scores: Sequence[ProbeScore], colours: Sequence[str]) -> dict[str, Any]:
+    dots = [Dot(_group(one.group), one.model, one.figure, one.low, one.high) for one in scores]
     chance = 0.5 if name.startswith("pairs") else None
-    better = "Less is better." if standings[0].probe == BITS else "More is better."
-    drawn = figure(name, f"{better} {_caption(standings, chance)}", dots, colours=colours, chance=chance)
-    mine = {(one.group, one.model): one for one in standings}
+    better = "Less is better." if scores[0].probe == BITS else "More is better."
+    drawn = figure(name, f"{better} {_caption(scores, chance)}", dots, colours=colours, chance=chance)
+    mine = {(one.group, one.model): one for one in scores}
     groups, models = (list(dict.fromkeys(each)) for each in zip(*mine, strict=True))
     rows = [
         TableRow(_group(group), [_cell(mine.get((group, model))) for model in models], "" if group else "ours")
@@ -43,11 +45,11 @@ def _group(name: str | None) -> str:
     return "all" if name is None else name.replace("_", " ")
 
 
-def _caption(standings: Sequence[Standing], chance: float | None) -> str:
-    whole = [one for one in standings if one.group is None]
+def _caption(scores: Sequence[ProbeScore], chance: float | None) -> str:
+    whole = [one for one in scores if one.group is None]
     ties = ", ".join(f"{one.model} {one.ties:,}" for one in whole if one.ties)
     left = ", ".join(f"{one.model} {one.left_out:,}" for one in whole if one.left_out)
-    templates = max(one.templates for one in standings)
+    templates = max(one.templates for one in scores)
     made = f"the {templates:,} templates from which the items were made, of one template over its items"
     caption = f"Bars: the 95 % interval over {made if templates > 1 else 'the items'}."
     caption += "" if chance is None else " Dashed: chance."
@@ -55,7 +57,7 @@ def _caption(standings: Sequence[Standing], chance: float | None) -> str:
     return caption + (f" Left out, the tokenizer cannot represent them: {left}." if left else "")
 
 
-def _cell(one: Standing | None) -> Cell | None:
+def _cell(one: ProbeScore | None) -> Cell | None:
     if one is None:
         return None
     of = f" of {one.templates:,} templates" if one.templates > 1 else ""
@@ -63,9 +65,9 @@ def _cell(one: Standing | None) -> Cell | None:
 
 
 def _differences(found: Probed) -> Iterator[TableRow]:
-    """Those that are more than chance, the surest first."""
+    """Those that are more than chance, the smallest p first."""
     titles = found.titles()
-    for one in sorted((one for one in found.differences if one.p < SURE), key=lambda one: one.p):
+    for one in sorted((one for one in found.differences if one.p < SIGNIFICANT), key=lambda one: one.p):
         yield TableRow(
             f"{titles[one.probe, one.file]}, {_group(one.group)}",
             [

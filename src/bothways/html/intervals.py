@@ -111,14 +111,8 @@ class IntervalFrame:
     def colour(self, dot: Dot) -> int:
         return self.colours.index(dot.name) % COLOURS
 
-    def glyph(self, dot: Dot) -> str:
-        return self._shape(dot)[0]
-
-    def shape(self, dot: Dot) -> str:
-        """Its path, around 0."""
-        return self._shape(dot)[1]
-
-    def _shape(self, dot: Dot) -> tuple[str, str]:
+    def shape(self, dot: Dot) -> tuple[str, str]:
+        """Its sign in the legend, and its path around 0."""
         return SHAPES[self.colours.index(dot.name) % len(SHAPES)]
 
     def numbers(self) -> Iterator[Sequence[str | float]]:

@@ -47,16 +47,16 @@ def layers(engine: Engine, texts: Sequence[str]) -> np.ndarray:
 
 
 def _read(engine: Engine, texts: Sequence[str], modules: SentenceModules | None) -> np.ndarray:
-    reads = reading(engine.trained)
+    reads = reading(engine.abilities)
     if reads is None:
         raise engine.cannot("encoder")
     directions: tuple[Reads, ...] = ("left to right", "right to left") if reads == "both directions" else (reads,)
     return np.concatenate([_pooled(engine, texts, direction, modules) for direction in directions], axis=2)
 
 
-def reading(trained: Abilities) -> Reads | None:
+def reading(abilities: Abilities) -> Reads | None:
     """How a plain text is read by a model that was taught so; None: it was taught no way."""
-    return next(iter(readings(trained)), None)
+    return next(iter(readings(abilities)), None)
 
 
 def one_reading(engine: Engine) -> Reads:
@@ -65,19 +65,19 @@ def one_reading(engine: Engine) -> Reads:
     Raises:
         ModelError: the model was taught none, or two passes that only together are one.
     """
-    reads = reading(engine.trained)
+    reads = reading(engine.abilities)
     if reads is None or reads == "both directions":
         raise engine.cannot("encoder")
     return reads
 
 
-def readings(trained: Abilities) -> tuple[Reads, ...]:
+def readings(abilities: Abilities) -> tuple[Reads, ...]:
     """Every way that a model was taught to read a plain text; the best first."""
-    ways: list[Reads] = ["all sides"] if trained.hidden is not None or "encoder" in trained.faces else []
-    if "decoder" in trained.faces:
+    ways: list[Reads] = ["all sides"] if abilities.hidden is not None or "encoder" in abilities.faces else []
+    if "decoder" in abilities.faces:
         ways.append("left to right")
-    if not ways and trained.reads is not None:
-        ways.append(trained.reads)
+    if not ways and abilities.reads is not None:
+        ways.append(abilities.reads)
     return tuple(ways)
 
 
@@ -91,7 +91,7 @@ def _pooled(engine: Engine, texts: Sequence[str], reads: Reads, modules: Sentenc
     shape = (len(texts), config.layers + 1 if every else 1, config.width * len(made.pooling))
     sums, counts = np.zeros(shape, dtype=np.float32), np.zeros((len(texts), 1, 1), dtype=np.float32)
     for batch in engine.batches([len(row) for row in rows]):
-        tokens, layout = engine.lay([rows[i] for i in batch], face="decoder")
+        tokens, layout = engine.collate([rows[i] for i in batch], face="decoder")
         layout = replace(layout, step=STEPS[reads](layout.position))
         lengths = torch.tensor([len(rows[i]) for i in batch], device=engine.device)
         real = torch.arange(tokens.shape[1], device=engine.device) < lengths[:, None]  # [B, T]

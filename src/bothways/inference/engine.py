@@ -43,15 +43,15 @@ class Engine:
 
     model: Model
     tokenizer: Tokenizer
-    trained: Abilities
+    abilities: Abilities
     sentence: SentenceModules | None = None
 
     @property
     def about(self) -> str:
         """In a few words, for whoever prints it."""
-        config, trained = self.model.config, self.trained
-        tasks = ", ".join(head.task for head in trained.heads.values())
-        kind = tasks or " and ".join(trained.faces) or f"body, {trained.reads}"
+        config, abilities = self.model.config, self.abilities
+        tasks = ", ".join(head.task for head in abilities.heads.values())
+        kind = tasks or " and ".join(abilities.faces) or f"body, {abilities.reads}"
         size = sum(parameter.numel() for parameter in self.model.parameters()) / 1e6
         what = f"{config.layers} layers of {config.width}, {size:.1f} million weights, {config.vocabulary} tokens"
         return f"{kind}: {what}, {config.length} read at once; {self.model.table.dtype} on {self.device}"
@@ -74,8 +74,8 @@ class Engine:
             ModelError: the objective did not teach it ("encoder", "decoder", "hidden": to fill in hidden words, or a
                 way of decoding).
         """
-        trained = self.trained
-        if trained.hidden is not None if what == "hidden" else what in (*trained.faces, *trained.decoding):
+        abilities = self.abilities
+        if abilities.hidden is not None if what == "hidden" else what in (*abilities.faces, *abilities.decoding):
             if what == "hidden" and self.tokenizer.vocabulary.mask < 0:
                 raise ModelError("this model's tokenizer has no token for [MASK]: name it in tokenizer_config.json")
             return
@@ -83,11 +83,11 @@ class Engine:
 
     def cannot(self, what: str) -> ModelError:
         """The error for what the objective did not teach; it lists what it did."""
-        trained = self.trained
+        abilities = self.abilities
         task, objectives = _TAUGHT_BY[what]
-        whence = f"its objective, {trained.objective}," if trained.objective else "its architecture"
-        faces = " and ".join(trained.faces) or "none"
-        ways = f", and the ways of decoding: {', '.join(trained.decoding)}" if trained.decoding else ""
+        whence = f"its objective, {abilities.objective}," if abilities.objective else "its architecture"
+        faces = " and ".join(abilities.faces) or "none"
+        ways = f", and the ways of decoding: {', '.join(abilities.decoding)}" if abilities.decoding else ""
         return ModelError(
             f"this model was not taught to {task}: {whence} gives the faces: {faces}{ways}. "
             f"Pretrain one with the objective {objectives}."
@@ -96,21 +96,19 @@ class Engine:
     @property
     def pretrained_here(self) -> bool:
         """By Bothways: its rows were [CLS] text [SEP], and no other special token was ever to be said."""
-        return bool(self.trained.objective)
+        return bool(self.abilities.objective)
 
-    def silent(self, ends: Collection[int] = ()) -> Tensor:
+    def suppressed(self, ends: Collection[int] = ()) -> Tensor:
         """The tokens that are never generated: the special ones but those that end a text, and those that the
         tokenizer does not know."""
-        return self._without(self.tokenizer.vocabulary.special - {*ends})
+        unknown = range(self.tokenizer.vocabulary.size, self.model.config.vocabulary)
+        special = self.tokenizer.vocabulary.special - {*ends}
+        return torch.tensor(sorted({*special, *unknown}), dtype=torch.int64, device=self.device)
 
-    def silent_onwards(self, ends: Collection[int]) -> Tensor:
+    def suppressed_onwards(self, ends: Collection[int]) -> Tensor:
         """The same while a text goes on. A model of others may then generate its special tokens, as transformers lets
         it; they are left out of the text."""
-        return self.silent(ends) if self.pretrained_here else self._without(())
-
-    def _without(self, special: Collection[int]) -> Tensor:
-        unknown = range(self.tokenizer.vocabulary.size, self.model.config.vocabulary)
-        return torch.tensor(sorted({*special, *unknown}), dtype=torch.int64, device=self.device)
+        return self.suppressed(ends if self.pretrained_here else self.tokenizer.vocabulary.special)
 
     def around(self, *, closed: bool) -> tuple[Tokens, Tokens]:
         """What stands before and behind a text: [CLS] and [SEP] where Bothways pretrained, else what the tokenizer puts
@@ -212,7 +210,7 @@ class Engine:
 
     def read(self, rows: Sequence[np.ndarray], *, face: str, places: np.ndarray | None = None) -> Tensor:
         """The states [B, T, D] of one batch of rows; or of one place of each, `places` [B]: [B, D], which is faster."""
-        tokens, layout = self.lay(rows, face=face)
+        tokens, layout = self.collate(rows, face=face)
         at = None if places is None else self.flat(tokens, places)
         return self.states(tokens, layout, at=at)
 
@@ -220,16 +218,14 @@ class Engine:
         """One place [B] of each row of tokens [B, T], counted through the flat batch."""
         return torch.from_numpy(np.arange(len(tokens)) * tokens.shape[1] + np.asarray(places)).to(self.device)
 
-    def lay(self, rows: Sequence[np.ndarray], *, face: str, left: bool = False) -> tuple[Tensor, Layout]:
-        """Rows of unequal length as tokens [B, T] and a layout; the padding is at the end, or at the `left`."""
+    def collate(self, rows: Sequence[np.ndarray], *, face: str) -> tuple[Tensor, Layout]:
+        """Rows of unequal length as tokens [B, T] and a layout, the padding at the end."""
         length = max(map(len, rows))
         tokens = np.full((len(rows), length), max(0, self.tokenizer.vocabulary.pad))  # nobody sees it
-        starts = np.array([length - len(row) if left else 0 for row in rows])[:, None]  # [B, 1]
-        for row, start, target in zip(rows, starts[:, 0], tokens, strict=True):
-            target[start : start + len(row)] = row
-        place = np.arange(length) - starts  # [B, T]
-        real = (place >= 0) & (place < np.array([len(row) for row in rows])[:, None])
-        position = np.where(real, place, 0)
+        for row, target in zip(rows, tokens, strict=True):
+            target[: len(row)] = row
+        real = np.arange(length) < np.array([len(row) for row in rows])[:, None]  # [B, T]
+        position = np.where(real, np.arange(length), 0)
         layout = Layout.of(
             document=np.where(real, 0, -1 - np.arange(length)),
             step=position if face == "decoder" else np.zeros_like(position),
@@ -237,13 +233,24 @@ class Engine:
         )
         return torch.from_numpy(tokens).to(self.device), layout.map(torch.from_numpy).to(self.device)
 
+    def new_cache(self, *, rows: int, capacity: int) -> Cache:
+        """An empty one, for so many rows of so many tokens."""
+        return Cache(self.model.config, rows=rows, capacity=capacity, like=self.model.table)
+
+    def behind(self, cache: Cache, count: int) -> Layout:
+        """The next places [B, count] of every sequence in the cache, read from left to right."""
+        known = torch.tensor(cache.lengths, dtype=torch.int32, device=self.device)[:, None]
+        position = known + torch.arange(count, dtype=torch.int32, device=self.device)
+        zeros = torch.zeros_like(position)
+        return Layout(document=zeros, step=position, group=zeros, position=position)
+
     @torch.inference_mode()
     def log_probabilities(self, hidden: Tensor, labels: np.ndarray) -> np.ndarray:
         """log p(label) in nats at each place: hidden [N, D], labels [N] -> float32 [N]."""
-        answers = torch.from_numpy(labels).to(self.device)
+        targets = torch.from_numpy(labels).to(self.device)
         chunk = max(1, LOGITS_AT_ONCE // self.model.config.vocabulary)
         found = []
-        for some, label in zip(hidden.split(chunk), answers.split(chunk), strict=True):
+        for some, label in zip(hidden.split(chunk), targets.split(chunk), strict=True):
             found.append(-F.cross_entropy(self.logits(some), label, reduction="none"))
         return torch.cat(found).cpu().numpy()
 

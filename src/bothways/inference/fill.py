@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from bothways.arguments import at_least
 from bothways.errors import UsageError
 from bothways.inference.engine import Engine
 
@@ -37,24 +38,23 @@ def fill(engine: Engine, texts: Sequence[str], *, top_k: int = 5) -> list[list[l
         ModelError: the objective did not teach it.
     """
     engine.needs("hidden")
-    if top_k < 1:
-        raise UsageError(f"top_k is how many guesses are wanted, 1 or more, got {top_k}")
-    mask, silent = engine.tokenizer.vocabulary.mask, engine.silent()
+    at_least(1, "top_k", top_k, "how many guesses are wanted")
+    mask, suppressed = engine.tokenizer.vocabulary.mask, engine.suppressed()
     rows = engine.marked_rows(texts)
     for number, (row, text) in enumerate(zip(rows, texts, strict=True), 1):
         if mask not in row:
             raise UsageError(
                 f"text {number} has no [MASK]: {text[:60]!r}. Write [MASK] where a word is to be filled in."
             )
-    before = engine.trained.hidden == "before"
+    before = engine.abilities.hidden == "before"
     found: dict[int, list[list[Guess]]] = {}
     for batch, states in engine.read_all(rows, face="encoder"):
         for number, hidden in zip(batch.tolist(), states, strict=True):
             places = np.flatnonzero(rows[number] == mask)
             at = torch.from_numpy(places - before).to(engine.device)
             share = engine.logits(hidden[at]).softmax(-1)  # [N, V]
-            share[:, silent] = -1.0  # ranked last, and then left out
-            best = share.topk(min(top_k, share.shape[-1] - len(silent)))
+            share[:, suppressed] = -1.0  # ranked last, and then left out
+            best = share.topk(min(top_k, share.shape[-1] - len(suppressed)))
             found[number] = _guesses(engine, rows[number], places, best.indices.cpu().numpy(), best.values.tolist())
     return [found[number] for number in range(len(rows))]
 

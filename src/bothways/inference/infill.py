@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bothways.arguments import at_least
 from bothways.errors import UsageError
 from bothways.inference.decoding.mass import fill_runs
 from bothways.inference.decoding.options import Unmasking
-from bothways.inference.decoding.sequence import spell
-from bothways.inference.decoding.unmasking import HiddenRow, unmask
+from bothways.inference.decoding.sequence import detokenize
+from bothways.inference.decoding.unmasking import MaskedRow, unmask
 from bothways.inference.engine import Engine
 
 GAP, MASK = "[GAP]", "[MASK]"
@@ -42,9 +43,8 @@ def infill(engine: Engine, texts: Sequence[str], *, gap: Gap, unmasking: Unmaski
         UsageError: a text with nothing to write out, with two gaps, or longer than the model reads.
         ModelError: the objective did not teach it.
     """
-    if seed < 0:
-        raise UsageError(f"seed is a whole number, 0 or more, got {seed}")
-    if not engine.trained.decoding.keys() & {"unmask", "fragment"}:
+    at_least(0, "seed", seed, "a whole number")
+    if not engine.abilities.decoding.keys() & {"unmask", "fragment"}:
         engine.needs("hidden")
     versions = [_versions(engine, text, number, gap) for number, text in enumerate(texts, 1)]
     engine.marked_rows([masked[-1] for masked in versions])  # the longest: an error names the text by its number
@@ -65,17 +65,17 @@ def _filled(
     """For every text with [MASK]s, the tokens in their places and the mean of their log-probabilities."""
     mask = engine.tokenizer.vocabulary.mask
     rows = [
-        HiddenRow(row, mask=mask, random=np.random.default_rng(seed), unmasking=unmasking)
+        MaskedRow(row, mask=mask, random=np.random.default_rng(seed), unmasking=unmasking)
         for row, seed in zip(engine.marked_rows(masked), seeds, strict=True)
     ]
     places = [row.places for row in rows]
-    if "fragment" not in engine.trained.decoding:
+    if "fragment" not in engine.abilities.decoding:
         unmask(engine, rows)
     elif unmasking.steps is None and unmasking.order == "confidence":
         fill_runs(engine, rows)
     else:
         raise UsageError("steps and order are for unmasking, and this model writes from left to right: leave them out")
-    return [(row.tokens[at], float(row.nats[at].mean())) for row, at in zip(rows, places, strict=True)]
+    return [(row.tokens[at], float(row.logprobs[at].mean())) for row, at in zip(rows, places, strict=True)]
 
 
 def _versions(engine: Engine, text: str, number: int, gap: Gap) -> list[str]:
@@ -99,6 +99,6 @@ def _written(engine: Engine, masked: str, found: np.ndarray) -> str:
     for token, shown in zip(found.tolist(), others, strict=True):
         run.append(token)
         if shown:
-            text += spell(engine.tokenizer, before, run) + shown
+            text += detokenize(engine.tokenizer, before, run) + shown
             before, run = engine.tokenizer.encode(shown), []
-    return text + spell(engine.tokenizer, before, run)
+    return text + detokenize(engine.tokenizer, before, run)

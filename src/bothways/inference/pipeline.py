@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bothways.batch import Batch, Sample
+from bothways.batch import Sample
 from bothways.errors import ModelError
 from bothways.inference.engine import Engine
 from bothways.model import Model, TaskHead
@@ -50,7 +50,7 @@ def head_for(engine: Engine, task: str, name: str | None = None) -> TaskHead:
     Raises:
         ModelError: there is none, none of that name, or several and no name.
     """
-    heads = engine.trained.heads
+    heads = engine.abilities.heads
     found = {key: head for key, head in heads.items() if head.task == task and name in (None, key)}
     if len(found) == 1:
         return next(iter(found.values()))
@@ -82,6 +82,7 @@ def decoded(
     return found
 
 
+@torch.inference_mode()
 def logits_of(model: Model, samples: Sequence[Sample]) -> list[list[np.ndarray]]:
     """For each sample, float32 logits [N, ...] at each of its targets. Samples of like length are read together."""
     found: list[list[np.ndarray]] = [[np.zeros(0)] * len(sample.targets) for sample in samples]
@@ -93,20 +94,11 @@ def logits_of(model: Model, samples: Sequence[Sample]) -> list[list[np.ndarray]]
     lengths = np.cumsum([len(samples[i]) for i in order])
     for some in np.split(order, np.flatnonzero(np.diff(lengths // tokens)) + 1):
         packed = pack([samples[i] for i in some])
-        read = _read(model, packed.batch.to(device))
-        for target, logits in zip(packed.batch.targets, read, strict=True):
+        batch = packed.batch.to(device)
+        for target, states in zip(batch.targets, model.hidden_at(batch), strict=True):
+            logits = model.head(target.head).logits(states, target).float().cpu().numpy()
             begin = 0
             for number, place, count in packed.places[target.head, target.name]:
                 found[some[number]][place] = logits[begin : begin + count]
                 begin += count
     return found
-
-
-@torch.inference_mode()
-def _read(model: Model, batch: Batch) -> list[np.ndarray]:
-    """The logits at each of the batch's targets."""
-    hidden = model.hidden_at(batch)
-    return [
-        model.head(target.head).logits(states, target).float().cpu().numpy()
-        for target, states in zip(batch.targets, hidden, strict=True)
-    ]

@@ -20,8 +20,8 @@ def save(engine: Engine, folder: str | Path) -> list[Path]:
         ModelError: a shape or a kind of head that transformers has no class for.
         MachineError: it cannot be written.
     """
-    model, trained, tokenizer = engine.model, engine.trained, engine.tokenizer
-    count, alone = sum(parameter.numel() for parameter in model.parameters()), len(trained.folders) == 1
+    model, abilities, tokenizer = engine.model, engine.abilities, engine.tokenizer
+    count, alone = sum(parameter.numel() for parameter in model.parameters()), len(abilities.folders) == 1
 
     def save_tokenizer(place: Path, face: Literal["encoder", "decoder"]) -> None:
         tokenizer.save(
@@ -39,7 +39,7 @@ def save(engine: Engine, folder: str | Path) -> list[Path]:
             weights=model.state_dict(),
             config=model.config,
             vocabulary=tokenizer.vocabulary,
-            trained=trained,
+            trained=abilities,
             save_tokenizer=save_tokenizer,
             card=lambda face: saved_card(Path(folder).resolve().name, model.config, face, parameters=count),
         )

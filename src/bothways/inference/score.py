@@ -12,7 +12,7 @@ import torch
 
 from bothways.errors import UsageError, unknown
 from bothways.inference.engine import Engine
-from bothways.inference.shared_prefix import read_forks
+from bothways.inference.shared_prefix import read_shared
 
 WAYS = ("causal", "pseudo")
 
@@ -55,19 +55,18 @@ def _causal(engine: Engine, texts: Sequence[str], *, ended: bool) -> np.ndarray:
     if ended and sep >= 0:  # the last part of a text
         last = np.append(text_of[1:] != text_of[:-1], True)
         rows = [np.append(row, sep) if end else row for row, end in zip(rows, last, strict=True)]
-    answers = [row[engine.given :] for row in rows]
+    labels = [row[engine.given :] for row in rows]
     read = [row[: max(1, len(row) - 1)] for row in rows]
     sums = np.zeros(len(texts))
     size = engine.model.config.vocabulary
-    for some, states in read_forks(engine, read):
-        own = [
-            (number, at) for line, fork in enumerate(some) for number, at in fork.places(read, line, states.shape[1])
-        ]
-        said = np.concatenate([at[len(at) - len(answers[number]) :] * size + answers[number] for number, at in own])
-        once, again = np.unique(said, return_inverse=True)  # what a trunk says is said for all its branches
+    for some, states in read_shared(engine, read):
+        own = [one for line, shared in enumerate(some) for one in shared.places(read, line, states.shape[1])]
+        predicted = np.concatenate([at[len(at) - len(labels[number]) :] * size + labels[number] for number, at in own])
+        # What a prefix predicts is predicted once for all its branches.
+        once, again = np.unique(predicted, return_inverse=True)
         hidden = states.flatten(0, 1)[torch.from_numpy(once // size).to(engine.device)]  # [N, D]
         found = engine.log_probabilities(hidden, once % size)[again]
-        np.add.at(sums, np.concatenate([np.full(len(answers[number]), text_of[number]) for number, _ in own]), found)
+        np.add.at(sums, np.concatenate([np.full(len(labels[number]), text_of[number]) for number, _ in own]), found)
     return sums
 
 
@@ -79,15 +78,15 @@ def _pseudo(engine: Engine, texts: Sequence[str], *, within_word: bool) -> np.nd
     inside = [engine.inside(row) for row in rows]
     owner = np.repeat(np.arange(len(rows)), [len(some) for some in inside])
     places = np.concatenate([np.zeros(0, dtype=np.int64), *inside])
-    before = engine.trained.hidden == "before"
+    before = engine.abilities.hidden == "before"
     sums = np.zeros(len(texts))
     for batch in engine.batches([len(rows[i]) for i in owner]):
         hidden_rows = [rows[i].copy() for i in owner[batch]]
         for row, i, place in zip(hidden_rows, owner[batch], places[batch], strict=True):
             row[place : ends[i][place]] = engine.tokenizer.vocabulary.mask
         hidden = engine.read(hidden_rows, face="encoder", places=places[batch] - before)  # [B, D]
-        answers = np.array([rows[i][place] for i, place in zip(owner[batch], places[batch], strict=True)])
-        np.add.at(sums, text_of[owner[batch]], engine.log_probabilities(hidden, answers))
+        labels = np.array([rows[i][place] for i, place in zip(owner[batch], places[batch], strict=True)])
+        np.add.at(sums, text_of[owner[batch]], engine.log_probabilities(hidden, labels))
     return sums
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from bothways.batch import Reads
 from bothways.errors import ModelError
 from bothways.model.config import ModelConfig
-from bothways.model.heads import TASK_HEADS
+from bothways.model.heads import FACES, TASK_HEADS
 from bothways.visibility import ordered
 
 VERSION = 3
@@ -74,12 +74,10 @@ class TaskHead:
         Raises:
             ModelError: a head for a body that is bidirectional, on one that is not.
         """
-        face = TASK_HEADS[self.head].face if self.name == self.head else None
-        if face is not None:
-            return cast("str", face if self.reads == "encoder" else f"decoder-{face}")
-        if self.reads == "decoder" and TASK_HEADS[self.head].face is None:
+        if self.reads == "decoder" and self.head not in FACES:
             raise ModelError(f"{self.task} needs a model that is bidirectional, this one is causal")
-        return "body" if self.reads == "encoder" else "decoder-body"
+        face = FACES.get(self.head, "body") if self.name == self.head else "body"
+        return face if self.reads == "encoder" else f"decoder-{face}"
 
     @property
     def factory(self) -> Callable[[ModelConfig], nn.Module]:
@@ -117,9 +115,9 @@ class Abilities:
     rule       who sees whom (`visibility.named`); transformers knows "ordered" alone: under others a body is saved
     """
 
-    objective: str
-    faces: tuple[str, ...]
-    hidden: Literal["in place", "before"] | None
+    objective: str = ""
+    faces: tuple[str, ...] = ()
+    hidden: Literal["in place", "before"] | None = None
     decoding: Mapping[str, int] = field(default_factory=dict)
     reads: Reads | None = None
     heads: Mapping[str, TaskHead] = field(default_factory=dict)

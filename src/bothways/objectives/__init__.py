@@ -11,60 +11,43 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from bothways.arguments import checked
 from bothways.batch import Vocabulary
 from bothways.errors import UsageError, unknown
-from bothways.objectives.codebert import codebert as codebert
+from bothways.model import Abilities as Abilities
+from bothways.objectives.codebert import codebert
 from bothways.objectives.corruptions import Linear
 from bothways.objectives.corruptions import Rate as Rate
-from bothways.objectives.diffusion import block_diffusion as block_diffusion
-from bothways.objectives.diffusion import diffusion as diffusion
+from bothways.objectives.diffusion import block_diffusion, diffusion
 from bothways.objectives.directional import causal as causal
-from bothways.objectives.directional import elmo as elmo
-from bothways.objectives.directional import prefix as prefix
-from bothways.objectives.directional import reversed_ as reversed_
-from bothways.objectives.electra import deberta_v3 as deberta_v3
-from bothways.objectives.electra import electra as electra
+from bothways.objectives.directional import elmo, prefix, reversed_
+from bothways.objectives.electra import deberta_v3, electra
 from bothways.objectives.expression import Phase, Term, parse
-from bothways.objectives.hybrid import gpt_bert as gpt_bert
-from bothways.objectives.hybrid import hybrid as hybrid
+from bothways.objectives.hybrid import gpt_bert, hybrid
 from bothways.objectives.masked import mlm as mlm
-from bothways.objectives.masked import unilm1 as unilm1
-from bothways.objectives.mass import mass as mass
+from bothways.objectives.masked import unilm1
+from bothways.objectives.mass import mass
+from bothways.objectives.mixture import mixture as mixture
+from bothways.objectives.mixture import schedule as schedule
 from bothways.objectives.objective import About as About
 from bothways.objectives.objective import Corpus as Corpus
 from bothways.objectives.objective import Corrupted as Corrupted
 from bothways.objectives.objective import Objective as Objective
-from bothways.objectives.objective import mixture as mixture
-from bothways.objectives.pairs import tlm as tlm
-from bothways.objectives.pairs import xlm as xlm
-from bothways.objectives.predicting_streams import any_order as any_order
-from bothways.objectives.predicting_streams import bang as bang
-from bothways.objectives.schedule import schedule as schedule
-from bothways.objectives.unilm2 import unilm2 as unilm2
+from bothways.objectives.pairs import tlm, xlm
+from bothways.objectives.predicting_streams import any_order, bang
+from bothways.objectives.unilm2 import unilm2
 from bothways.own import use as use
 
-OBJECTIVES: dict[str, Callable[..., Objective]] = {
-    "causal": causal,
-    "reversed": reversed_,
-    "prefix": prefix,
-    "mlm": mlm,
-    "unilm1": unilm1,
-    "unilm2": unilm2,
-    "hybrid": hybrid,
-    "gpt-bert": gpt_bert,
-    "electra": electra,
-    "deberta-v3": deberta_v3,
-    "tlm": tlm,
-    "xlm": xlm,
-    "codebert": codebert,
-    "diffusion": diffusion,
-    "block-diffusion": block_diffusion,
-    "elmo": elmo,
-    "mass": mass,
-    "any-order": any_order,
-    "bang": bang,
-}
-"""{name: function of a vocabulary and keyword arguments}; a new objective is a function and its line here."""
 
-_OURS = frozenset(OBJECTIVES)
+def name_of(function: Callable[..., Objective]) -> str:
+    """What it is called in an expression: gpt_bert is gpt-bert, reversed_ is reversed."""
+    return function.__name__.rstrip("_").replace("_", "-")
+
+
+_OURS = (
+    *(causal, reversed_, prefix, mlm, unilm1, unilm2, hybrid, gpt_bert, electra, deberta_v3, tlm, xlm, codebert),
+    *(diffusion, block_diffusion, elmo, mass, any_order, bang),
+)
+OBJECTIVES: dict[str, Callable[..., Objective]] = {name_of(function): function for function in _OURS}
+"""{name: function of a vocabulary and keyword arguments}; a new objective is a function, named above."""
+
 Make = TypeVar("Make", bound=Callable[..., Objective])
 
 
@@ -76,8 +59,8 @@ def register(function: Make) -> Make:
     Raises:
         UsageError: the name is one of Bothways' own.
     """
-    name = function.__name__.replace("_", "-")
-    if name in _OURS:
+    name = name_of(function)
+    if name in map(name_of, _OURS):
         raise UsageError(f"the objective {name!r} is one of Bothways' own: give yours another name")
     OBJECTIVES[name] = function
     return function
@@ -139,19 +122,10 @@ def describe() -> list[dict[str, Any]]:
     records = []
     for name, function in OBJECTIVES.items():
         about = function(vocabulary).about
-        records.append(
-            {
-                "name": name,
-                "summary": about.summary,
-                "paper": about.paper,
-                "needs": about.needs,
-                "pairs": about.pairs,
-                "faces": list(about.faces),
-                "differs": about.differs,
-                "arguments": {
-                    key: value if value is None or isinstance(value, str | int | float) else str(value)
-                    for key, value in _defaults(function).items()
-                },
-            }
-        )
+        arguments = {
+            key: value if value is None or isinstance(value, str | int | float) else str(value)
+            for key, value in _defaults(function).items()
+        }
+        lines = {key: getattr(about, key) for key in ("summary", "paper", "needs", "pairs", "differs")}
+        records.append({"name": name, **lines, "faces": list(about.teaches.faces), "arguments": arguments})
     return records

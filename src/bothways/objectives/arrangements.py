@@ -2,6 +2,8 @@
 
 The pictures show six words, one row of `sees` for each: 1 where it may see the word of that column. The tests read
 them. Only the order of steps counts, not their size, so a place's number in its document serves as its step.
+
+Letters: T tokens in a row, S tokens once scaffolding is placed behind the text (S >= T).
 """
 
 from __future__ import annotations
@@ -99,6 +101,35 @@ def side_by_side(corrupted: Corrupted, *, segments: tuple[int, int] = (0, 0)) ->
     """
     position = places(2 * corrupted.row.document + corrupted.part)
     return _layout(corrupted, position, np.zeros_like(position), segments)
+
+
+def with_scaffold(
+    corrupted: Corrupted,
+    at: np.ndarray,
+    *,
+    step: np.ndarray,
+    group: np.ndarray | int = 1,
+    hidden: np.ndarray | None = None,
+) -> Layout:
+    """[S]: the row and, behind it, scaffolding that stands in the places `at` [S - T] of the row: in their documents,
+    at their positions, in their languages.
+
+    step    [S]
+    group   [S - T] of the scaffolding, or one number; the row is 0
+    hidden  [T] of the row
+    """
+    row, behind = corrupted.row, len(at)
+    place = np.append(np.arange(len(row)), at)
+    document = row.document[place]
+    document[len(row) :] -= np.where(document[len(row) :] < 0, len(row), 0)  # padding: documents of their own again
+    return Layout.of(
+        document=document,
+        step=step,
+        position=places(row.document)[place],
+        group=np.append(np.zeros(len(row)), np.broadcast_to(group, behind)),
+        hidden=None if hidden is None else np.pad(hidden, (0, behind)),
+        language=None if row.language is None else row.language[place],
+    )
 
 
 def _layout(corrupted: Corrupted, position: np.ndarray, step: np.ndarray, segments: tuple[int, int]) -> Layout:

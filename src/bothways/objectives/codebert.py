@@ -11,15 +11,17 @@ from dataclasses import replace as but
 
 import numpy as np
 
-from bothways.batch import Row, Target, Vocabulary
+from bothways.batch import Row, Vocabulary
 from bothways.errors import UsageError
-from bothways.model.heads.replaced import ReplacedHead
+from bothways.model import Abilities
+from bothways.model.heads.binary import replaced
 from bothways.objectives.arrangements import together
 from bothways.objectives.corruptions import Mask
 from bothways.objectives.masked import masking
 from bothways.objectives.masked import mlm as masked_rows
-from bothways.objectives.objective import About, Corpus, Corrupted, Filler, Objective, by_kind, mixture
-from bothways.visibility import Layout
+from bothways.objectives.mixture import by_kind, mixture
+from bothways.objectives.objective import About, Corpus, Corrupted, Filler, Objective
+from bothways.objectives.predictions import original_or_replaced
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,13 +62,6 @@ class Replace:
         return but(corrupted, tokens=tokens, chosen=self.mask.text(row), weight=1.0)
 
 
-def original_or_replaced(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    """Of every token of text, whether it stands where it stood (0) or was replaced (1)."""
-    at = np.flatnonzero(corrupted.chosen)
-    labels = corrupted.tokens[at] != corrupted.row.tokens[at]
-    return (Target("replaced", at, labels.astype(np.int64), corrupted.weight),)
-
-
 def rtd(vocabulary: Vocabulary, *, rate: float, corpus: Corpus | None, about: About) -> Objective:
     """Replaced-token detection with fixed generators, one for each language of the corpus."""
     mask = masking(vocabulary, rate=rate, words="tokens", replace="all-mask")
@@ -78,7 +73,7 @@ def rtd(vocabulary: Vocabulary, *, rate: float, corpus: Corpus | None, about: Ab
         arrange=together,
         predict=original_or_replaced,
         about=about,
-        heads={"replaced": ReplacedHead},
+        heads={"replaced": replaced},
     )
 
 
@@ -87,16 +82,16 @@ def codebert(
 ) -> Objective:
     """The hidden word in a share `mlm` of the rows of pairs, every hidden place showing [MASK] (`|` parts the pair):
 
-    text   a b | d e f
-    reads  a b | _ e f
-    step   0 0 0 0 0 0
-    says   . . . d . .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
+    text      a b | d e f
+    reads     a b | _ e f
+    step      0 0 0 0 0 0
+    predicts  . . . d . .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
 
     in all other rows, of every token of text, whether it is the original; some were replaced by n-gram models.
 
@@ -110,8 +105,7 @@ def codebert(
     about = About(
         summary="the hidden word, in pairs of comment and code; and of every word, whether it was replaced",
         paper="CodeBERT (Feng et al. 2020, section 3.4)",
-        faces=("encoder",),
-        hidden="in place",
+        teaches=Abilities(faces=("encoder",), hidden="in place"),
         needs="pairs of comment and code, and code alone",
         differs="a row is masked or replaced, not both; n-gram models count all text of their language, tokens rather "
         "than words, and see the true neighbours",

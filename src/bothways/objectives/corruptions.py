@@ -74,22 +74,20 @@ runs    1 to 3 tokens (GPT-BERT, Charpentier & Samuel 2024)
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """What stands in a chosen place: [MASK], a random token of text, or the token itself; the three sum to 1."""
+    """What stands in a chosen place: [MASK], a random token of text, or for the rest the token itself."""
 
     mask: float = 0.8
     random: float = 0.1
-    keep: float = 0.1
 
     def __post_init__(self) -> None:
-        shares = (self.mask, self.random, self.keep)
-        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
-            raise UsageError(f"mask, random and keep are shares that sum to 1, got {shares}")
+        if min(self.mask, self.random) < 0 or self.mask + self.random > 1:
+            raise UsageError(f"mask and random are shares of at most 1 together, got {self.mask} and {self.random}")
 
 
 REPLACEMENTS: dict[str, Replacement] = {
     "bert": Replacement(),
-    "electra": Replacement(mask=0.85, random=0.0, keep=0.15),
-    "all-mask": Replacement(mask=1.0, random=0.0, keep=0.0),
+    "electra": Replacement(mask=0.85, random=0.0),
+    "all-mask": Replacement(mask=1.0, random=0.0),
 }
 """bert: 80 % [MASK], 10 % a random token, 10 % the token itself; electra: 85 % [MASK], 15 % the token itself; all-mask:
 always [MASK]."""

@@ -4,7 +4,7 @@ A rate t ~ U(0, 1) is drawn and each of E tokens is hidden with probability t; t
 of -log p / t (MDLM, Sahoo et al. 2024; LLaDA, Nie et al. 2025, section 2.2). Then the number n of hidden tokens is
 uniform over 0..E, which of them are hidden is uniform too, and given n the mean of 1/t is (E + 1)/n. So drawing n from
 1..E, and weighting by E/n, is the same loss in expectation, of less variance: no weight is above E, and every row has
-weights that sum to its E tokens. It is the mean over all orders of the tokens of what an any-order model says.
+weights that sum to its E tokens. It is the mean over all orders of the tokens of what an any-order model predicts.
 
 So that the bound is one of what a causal model's loss measures, the same tokens are hidden that it predicts: all of a
 document but its first, [SEP] and [UNK] among them (`Row.following`).
@@ -21,7 +21,8 @@ import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
 from bothways.errors import UsageError
-from bothways.objectives.arrangements import together
+from bothways.model import Abilities
+from bothways.objectives.arrangements import together, with_scaffold
 from bothways.objectives.corruptions import Mask
 from bothways.objectives.masked import masking
 from bothways.objectives.objective import TARGET, About, Corrupted, Objective
@@ -47,8 +48,7 @@ class AnyNumber:
         tokens = np.bincount(unit)  # in each block
         hidden = 1 + (rng.random(len(tokens)) * tokens).astype(np.int64)
         order = np.lexsort((rng.random(len(eligible)), unit))  # within each block at random
-        rank = np.arange(len(eligible)) - (np.cumsum(tokens) - tokens)[unit[order]]
-        chosen = np.sort(order[rank < hidden[unit[order]]])
+        chosen = np.sort(order[places(unit[order]) < hidden[unit[order]]])
         weight = np.zeros(len(row))
         weight[eligible] = (tokens / hidden)[unit]
         return replace(self.mask.hide(row, eligible[chosen], rng, rate=1.0), part=block, weight=weight)
@@ -64,15 +64,15 @@ class AnyNumber:
 def diffusion(vocabulary: Vocabulary) -> Objective:
     """The original word at the hidden places, of which there are any number from one to all.
 
-    reads  a _ _ d _ f
-    step   0 0 0 0 0 0
-    says   . b c . e .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
+    reads     a _ _ d _ f
+    step      0 0 0 0 0 0
+    predicts  . b c . e .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
     """
     return Objective(
         name="diffusion",
@@ -82,11 +82,9 @@ def diffusion(vocabulary: Vocabulary) -> Objective:
         about=About(
             summary="the original word, at hidden places of which there are one to all",
             paper="masked diffusion: MDLM (Sahoo et al. 2024), LLaDA (Nie et al. 2025, section 2.2)",
-            faces=("encoder",),
-            hidden="in place",
+            teaches=Abilities(faces=("encoder",), hidden="in place", decoding={"unmask": 0}),
             differs="the number of hidden words is drawn, not the rate: the same loss with less noise; a document's "
             "first token, [CLS], is never hidden",
-            decoding={"unmask": 0},
             bound=True,
             pairs=TARGET,
         ),
@@ -101,7 +99,7 @@ def block_diffusion(vocabulary: Vocabulary, *, size: float = 16) -> Objective:
     position  0 1 2 3 4 5 0 1 2 3 4 5
     step      0 0 0 1 1 1 0 0 0 1 1 1
     group     0 0 0 0 0 0 1 1 1 1 1 1
-    says      . . . . . . . b . d e .
+    predicts  . . . . . . . b . d e .
     sees      1 1 1 0 0 0 0 0 0 0 0 0
               1 1 1 0 0 0 0 0 0 0 0 0
               1 1 1 0 0 0 0 0 0 0 0 0
@@ -130,9 +128,8 @@ def block_diffusion(vocabulary: Vocabulary, *, size: float = 16) -> Objective:
         about=About(
             summary="block by block, the original word at hidden places of which there are one to all",
             paper="block diffusion: BD3-LM (Arriola et al. 2025, section 3)",
-            faces=(),
+            teaches=Abilities(decoding={"blocks": int(size)}),
             differs="as of diffusion; no clipped noise schedule",
-            decoding={"blocks": int(size)},
             bound=True,
             pairs=TARGET,
         ),
@@ -150,18 +147,10 @@ def _beside_clean(hide: AnyNumber, row: Row, rng: np.random.Generator, progress:
 
 def beside_clean(corrupted: Corrupted) -> Layout:
     """[S = 2T]: the text, known block by block, and its noisy copy in the same positions, which is scaffolding."""
-    row, block = corrupted.row, corrupted.part
-    copy = np.where(row.document < 0, row.document - len(row), row.document)  # padding: documents of their own again
-    return Layout.of(
-        document=np.concatenate([row.document, copy]),
-        step=np.tile(block, 2),
-        position=np.tile(places(row.document), 2),
-        group=np.repeat(np.array([0, 1]), len(row)),
-        language=None if row.language is None else np.tile(row.language, 2),
-    )
+    return with_scaffold(corrupted, np.arange(len(corrupted.row)), step=np.tile(corrupted.part, 2))
 
 
 def behind_clean(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    """A chosen word is said in its place in the noisy copy."""
+    """A chosen word is predicted in its place in the noisy copy."""
     (target,) = in_place(corrupted, layout)
     return (replace(target, at=np.asarray(target.at) + len(corrupted.row)),)

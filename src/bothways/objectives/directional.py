@@ -1,6 +1,6 @@
 """Objectives that read in one direction at a time and hide nothing: causal, reversed, elmo, prefix.
 
-The pictures show a document of six words: what is read, the step at which it becomes known, what is said, and who
+The pictures show a document of six words: what is read, the step at which it becomes known, what is predicted, and who
 sees whom. The tests read them.
 """
 
@@ -12,30 +12,31 @@ from functools import partial
 import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
-from bothways.objectives.arrangements import left_to_right, right_to_left, source_then_target
+from bothways.model import Abilities
+from bothways.objectives.arrangements import left_to_right, right_to_left, source_then_target, with_scaffold
 from bothways.objectives.corruptions import nothing, split
 from bothways.objectives.objective import TARGET, About, Corrupted, Objective
 from bothways.objectives.predictions import from_before, from_behind
-from bothways.visibility import Layout
+from bothways.visibility import Layout, places
 
 
 def causal(vocabulary: Vocabulary) -> Objective:
     """The next word, everywhere.
 
-    reads  a b c d e f
-    step   0 1 2 3 4 5
-    says   b c d e f .
-    sees   1 0 0 0 0 0
-           1 1 0 0 0 0
-           1 1 1 0 0 0
-           1 1 1 1 0 0
-           1 1 1 1 1 0
-           1 1 1 1 1 1
+    reads     a b c d e f
+    step      0 1 2 3 4 5
+    predicts  b c d e f .
+    sees      1 0 0 0 0 0
+              1 1 0 0 0 0
+              1 1 1 0 0 0
+              1 1 1 1 0 0
+              1 1 1 1 1 0
+              1 1 1 1 1 1
     """
     about = About(
         summary="the next word, everywhere",
         paper="GPT (Radford et al. 2018, section 3.1)",
-        faces=("decoder",),
+        teaches=Abilities(faces=("decoder",)),
         pairs=TARGET,
     )
     return Objective(name="causal", corrupt=nothing, arrange=left_to_right, predict=from_before, about=about)
@@ -44,23 +45,21 @@ def causal(vocabulary: Vocabulary) -> Objective:
 def reversed_(vocabulary: Vocabulary) -> Objective:
     """The previous word, everywhere.
 
-    reads  a b c d e f
-    step   0 -1 -2 -3 -4 -5
-    says   . a b c d e
-    sees   1 1 1 1 1 1
-           0 1 1 1 1 1
-           0 0 1 1 1 1
-           0 0 0 1 1 1
-           0 0 0 0 1 1
-           0 0 0 0 0 1
+    reads     a b c d e f
+    step      0 -1 -2 -3 -4 -5
+    predicts  . a b c d e
+    sees      1 1 1 1 1 1
+              0 1 1 1 1 1
+              0 0 1 1 1 1
+              0 0 0 1 1 1
+              0 0 0 0 1 1
+              0 0 0 0 0 1
     """
     about = About(
         summary="the previous word, everywhere",
         paper="the backward half of ELMo (Peters et al. 2018, section 3.1)",
-        faces=(),
-        decoding={"backward": 0},
+        teaches=Abilities(decoding={"backward": 0}, reads="right to left"),
         differs="a language model of its own, not one of two",
-        reads="right to left",
     )
     return Objective(
         name="reversed",
@@ -86,7 +85,7 @@ def elmo(vocabulary: Vocabulary) -> Objective:
     reads     a b c d e f a b c d e f
     position  0 1 2 3 4 5 0 1 2 3 4 5
     step      0 1 2 3 4 5 0 -1 -2 -3 -4 -5
-    says      b c d e f . . a b c d e
+    predicts  b c d e f . . a b c d e
     sees      1 0 0 0 0 0 0 0 0 0 0 0
               1 1 0 0 0 0 0 0 0 0 0 0
               1 1 1 0 0 0 0 0 0 0 0 0
@@ -103,9 +102,8 @@ def elmo(vocabulary: Vocabulary) -> Objective:
     about = About(
         summary="the next word and, in a second copy of the text, the previous word",
         paper="ELMo (Peters et al. 2018, section 3)",
-        faces=(),
+        teaches=Abilities(reads="both directions"),
         differs="one Transformer for both directions, over tokens; the paper has two LSTMs over characters",
-        reads="both directions",
     )
     return Objective(
         name="elmo",
@@ -124,15 +122,14 @@ def _twice(row: Row, rng: np.random.Generator, progress: float, *, opener: int) 
 
 def both_directions(corrupted: Corrupted) -> Layout:
     """[2T]: the row from left to right, and its copy, a document of its own, from right to left."""
-    row, forward = corrupted.row, left_to_right(corrupted)
-    copy = np.where(row.document < 0, row.document - len(row), row.document + len(row))
-    backward = replace(right_to_left(corrupted), document=copy)
-    other = backward.columns
-    return Layout(**{name: np.concatenate([column, other[name]]) for name, column in forward.columns.items()})
+    length, position = len(corrupted.row), places(corrupted.row.document)
+    layout = with_scaffold(corrupted, np.arange(length), step=np.append(position, -position), group=0)
+    layout.document[length:] += np.where(layout.real[length:], length, 0)
+    return layout
 
 
 def both_neighbours(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    """Each word is said by the one before it, and in the copy by the one behind it."""
+    """Each word is predicted by the one before it, and in the copy by the one behind it."""
     everywhere = replace(corrupted, chosen=np.ones(len(corrupted.row), dtype=bool))
     (following,), (previous,) = from_before(everywhere, layout), from_behind(corrupted, layout)
     behind = np.asarray(previous.at) + len(corrupted.row)
@@ -140,24 +137,23 @@ def both_neighbours(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
 
 
 def prefix(vocabulary: Vocabulary) -> Objective:
-    """Every document is cut in two at a random place: the source is read from all sides, the target is said.
+    """Every document is cut in two at a random place: the source is read from all sides, the target is predicted.
 
-    reads  a b c d e f
-    step   0 0 0 3 4 5
-    says   . . d e f .
-    sees   1 1 1 0 0 0
-           1 1 1 0 0 0
-           1 1 1 0 0 0
-           1 1 1 1 0 0
-           1 1 1 1 1 0
-           1 1 1 1 1 1
+    reads     a b c d e f
+    step      0 0 0 3 4 5
+    predicts  . . d e f .
+    sees      1 1 1 0 0 0
+              1 1 1 0 0 0
+              1 1 1 0 0 0
+              1 1 1 1 0 0
+              1 1 1 1 1 0
+              1 1 1 1 1 1
     """
     about = About(
         summary="the next word of a target, after a source read from all sides",
         paper="prefix LM (T5, Raffel et al. 2020, section 3.2.1)",
-        faces=("decoder",),
+        teaches=Abilities(faces=("decoder",), decoding={"prefix": 0}),
         differs="packed rows: every document in the row is cut at a place of its own",
-        decoding={"prefix": 0},
         pairs=TARGET,
     )
     return Objective(name="prefix", corrupt=split, arrange=source_then_target, predict=from_before, about=about)

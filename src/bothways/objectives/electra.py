@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from bothways.batch import Batch, Losses, Sample, Target, Vocabulary
 from bothways.errors import UsageError, unknown
-from bothways.model import Model, ModelConfig
+from bothways.model import Abilities, Model, ModelConfig
 from bothways.model.generator import Generator, generator_shape, standing_alone
-from bothways.model.heads.copied import CopiedHead, copied_or_predicted
-from bothways.model.heads.replaced import ReplacedHead
+from bothways.model.heads.binary import copied, copied_or_predicted, replaced
 from bothways.model.losses import with_extra
 from bothways.model.passing import Pass
 from bothways.objectives.arrangements import together
@@ -59,15 +58,15 @@ def electra(
     predict    all: original or replaced, everywhere; hidden: only where the generator filled; words: the original word
                there (Replace MLM); all-words: the original word everywhere, with a gate to copy it (All-Tokens MLM)
 
-    reads  a b _ d e f
-    step   0 0 0 0 0 0
-    says   . . c . . .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
+    reads     a b _ d e f
+    step      0 0 0 0 0 0
+    predicts  . . c . . .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
 
     Raises:
         UsageError: a number out of range, or an unknown word.
@@ -90,7 +89,7 @@ def electra(
         predict=_Questions(predict, weight),
         about=_about(detects),
         loss=_LOSSES[sharing == "disentangled"],
-        heads={"replaced": ReplacedHead} if detects else {"copied": CopiedHead} if predict == "all-words" else {},
+        heads={"replaced": replaced} if detects else {"copied": copied} if predict == "all-words" else {},
         parts=_parts(generator, layers, sharing),
         names=(GENERATOR, PREDICT[predict]),
         flops=partial(_flops, width=generator, layers=layers),
@@ -110,9 +109,9 @@ def _about(detects: bool) -> About:
     return About(
         summary="original or replaced, everywhere, after a small generator filled hidden places",
         paper="ELECTRA (Clark et al. 2020, sections 2 and 3)",
-        faces=("encoder",),
-        hidden=None if detects else "in place",
-        decoding={"detect": 0} if detects else {},
+        teaches=Abilities(
+            faces=("encoder",), hidden=None if detects else "in place", decoding={"detect": 0} if detects else {}
+        ),
         differs="places are drawn without replacement; the published code may draw one twice",
     )
 
@@ -120,15 +119,15 @@ def _about(detects: bool) -> About:
 def deberta_v3(vocabulary: Vocabulary, *, rate: Rate = 0.15, weight: float | None = None) -> Objective:
     """ELECTRA with a generator of full width and half depth, and disentangled embeddings; [MASK] always.
 
-    reads  a b _ d e f
-    step   0 0 0 0 0 0
-    says   . . c . . .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
+    reads     a b _ d e f
+    step      0 0 0 0 0 0
+    predicts  . . c . . .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
 
     Raises:
         UsageError: a number out of range.

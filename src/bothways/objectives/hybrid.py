@@ -9,10 +9,12 @@ from dataclasses import replace as but
 
 from bothways.batch import Vocabulary
 from bothways.errors import UsageError
+from bothways.model import Abilities
 from bothways.objectives.corruptions import Linear, Rate
 from bothways.objectives.directional import causal as causal_rows
 from bothways.objectives.masked import masking, mlm
-from bothways.objectives.objective import ONE_TEXT, TARGET, About, Objective, mixture
+from bothways.objectives.mixture import mixture
+from bothways.objectives.objective import ONE_TEXT, TARGET, About, Objective
 from bothways.objectives.predictions import from_before
 
 FALLING = Linear(0.30, 0.15)
@@ -28,28 +30,28 @@ def hybrid(
 ) -> Objective:
     """Rows of two kinds. A share `causal` of them predicts the next word:
 
-    reads  a b c d e f
-    step   0 1 2 3 4 5
-    says   b c d e f .
-    sees   1 0 0 0 0 0
-           1 1 0 0 0 0
-           1 1 1 0 0 0
-           1 1 1 1 0 0
-           1 1 1 1 1 0
-           1 1 1 1 1 1
+    reads     a b c d e f
+    step      0 1 2 3 4 5
+    predicts  b c d e f .
+    sees      1 0 0 0 0 0
+              1 1 0 0 0 0
+              1 1 1 0 0 0
+              1 1 1 1 0 0
+              1 1 1 1 1 0
+              1 1 1 1 1 1
 
-    the others predict the hidden word, in its place, and every hidden place shows [MASK]: so the input tells which of
-    the two is wanted, and both faces read the answer where they always do.
+    the others predict the hidden word, in its place, and every hidden place shows [MASK]: so the input shows which of
+    the two is the target, and both faces predict where they always do.
 
-    reads  a b _ d e f
-    step   0 0 0 0 0 0
-    says   . . c . . .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
+    reads     a b _ d e f
+    step      0 0 0 0 0 0
+    predicts  . . c . . .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
 
     `rate`, `words` and `weight` are those of mlm.
 
@@ -64,10 +66,9 @@ def hybrid(
         about=About(
             summary="the next word in causal rows, the hidden word at its place in masked rows",
             paper="after GPT-BERT (Charpentier & Samuel 2024)",
-            faces=("encoder", "decoder"),
-            hidden="in place",
+            teaches=Abilities(faces=("encoder", "decoder"), hidden="in place"),
             needs=masked.about.needs,
-            differs="hidden words are said in their own place and always show [MASK], so that both faces work",
+            differs="hidden words are predicted in their own place and always show [MASK], so that both faces work",
             pairs=f"{TARGET} in causal rows, {ONE_TEXT} in masked rows",
         ),
     )
@@ -76,27 +77,27 @@ def hybrid(
 def gpt_bert(vocabulary: Vocabulary, *, causal: float = 1 / 16, rate: Rate = FALLING) -> Objective:
     """The paper's alignment: word i + 1 is predicted from place i, in causal rows (a share `causal` of all)
 
-    reads  a b c d e f
-    step   0 1 2 3 4 5
-    says   b c d e f .
-    sees   1 0 0 0 0 0
-           1 1 0 0 0 0
-           1 1 1 0 0 0
-           1 1 1 1 0 0
-           1 1 1 1 1 0
-           1 1 1 1 1 1
+    reads     a b c d e f
+    step      0 1 2 3 4 5
+    predicts  b c d e f .
+    sees      1 0 0 0 0 0
+              1 1 0 0 0 0
+              1 1 1 0 0 0
+              1 1 1 1 0 0
+              1 1 1 1 1 0
+              1 1 1 1 1 1
 
     and in masked rows, where 1 to 3 tokens are hidden together, at a rate that falls over the run:
 
-    reads  a b _ d e f
-    step   0 0 0 0 0 0
-    says   . c . . . .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
+    reads     a b _ d e f
+    step      0 0 0 0 0 0
+    predicts  . c . . . .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
 
     Raises:
         UsageError: a number out of range.
@@ -105,8 +106,7 @@ def gpt_bert(vocabulary: Vocabulary, *, causal: float = 1 / 16, rate: Rate = FAL
     about = About(
         summary="the next word in causal rows, and in masked rows where the next is hidden",
         paper="GPT-BERT (Charpentier & Samuel 2024)",
-        faces=("decoder",),
-        hidden="before",
+        teaches=Abilities(faces=("decoder",), hidden="before"),
         differs="rows are drawn, not processors, so any number of processors will do; no z-loss of 1e-4",
         pairs=f"{TARGET} in causal rows, {ONE_TEXT} in masked rows",
     )

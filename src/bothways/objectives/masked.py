@@ -10,9 +10,11 @@ from functools import partial
 
 from bothways.batch import Vocabulary
 from bothways.errors import UsageError, unknown
+from bothways.model import Abilities
 from bothways.objectives.arrangements import left_to_right, right_to_left, source_then_target, together
 from bothways.objectives.corruptions import REPLACEMENTS, UNITS, Linear, Mask, Rate
-from bothways.objectives.objective import TARGET, About, Arrangement, Objective, corrupt_by_kind, mixture
+from bothways.objectives.mixture import corrupt_by_kind, mixture
+from bothways.objectives.objective import TARGET, About, Arrangement, Objective
 from bothways.objectives.predictions import in_place
 from bothways.objectives.sentences import SENTENCES
 
@@ -35,7 +37,7 @@ def masking(
     if not all(0 < end <= 1 for end in ends):
         raise UsageError(f"rate is the share of the text to hide, above 0 and at most 1, got {rate}")
     if weight is not None and weight <= 0:
-        raise UsageError(f"weight is what an answer counts for, above 0, got {weight}")
+        raise UsageError(f"weight is what a target counts for, above 0, got {weight}")
     if words not in UNITS:
         raise unknown("value of words", words, UNITS)
     if replace not in REPLACEMENTS:
@@ -57,19 +59,19 @@ def mlm(
     rate     share of the text to hide; 0.3->0.15 goes from one to the other over the run
     words    what is hidden as a whole: tokens, whole (words), spans (of words), ngrams, runs (of tokens)
     replace  bert (80 % [MASK], 10 % a random token, 10 % the token itself) or all-mask
-    weight   how many tokens of text one answer stands for in the loss; left out, 1/rate
+    weight   how many tokens of text one target stands for in the loss; left out, 1/rate
     sentences  what [CLS] must predict of the two halves of its document: nothing (none), whether the second follows the
                first (nsp), or whether they stand in order (sop)
 
-    reads  a b _ d e f
-    step   0 0 0 0 0 0
-    says   . . c . . .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
+    reads     a b _ d e f
+    step      0 0 0 0 0 0
+    predicts  . . c . . .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
 
     Raises:
         UsageError: a number out of range, or an unknown word.
@@ -84,12 +86,10 @@ def mlm(
         about=About(
             summary="the original word, at the hidden places",
             paper="BERT (Devlin et al. 2019, section 3.1); RoBERTa; SpanBERT for spans",
-            faces=("encoder",),
-            hidden="in place",
+            teaches=Abilities(faces=("encoder",), hidden="in place", decoding={"unmask": 0}),
             needs="text; word starts for words=whole and spans",
             differs="no next-sentence prediction, no span boundary objective; the rate is exact for long words too",
             requires=frozenset({"word starts"} if UNITS[words].words else ()),
-            decoding={"unmask": 0},
         ),
     )
     add = SENTENCES[sentences]
@@ -99,10 +99,8 @@ def mlm(
 UNILM = About(
     summary="the original word, at the hidden places, read in four ways",
     paper="UniLM (Dong et al. 2019, sections 2.3 and 2.4)",
-    faces=("encoder",),
-    hidden="in place",
+    teaches=Abilities(faces=("encoder",), hidden="in place", decoding={"append-mask": 0}),
     differs="single documents: the source and target are two parts of one; no next-sentence prediction",
-    decoding={"append-mask": 0},
     pairs=TARGET,
 )
 
@@ -114,37 +112,37 @@ def unilm1(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
     one in three as a source and a target, cut at a random place (segments 4 and 5); so is every row of pairs, cut where
     its targets begin, and of these only targets are hidden, their [SEP] too (section 2.5 of the paper):
 
-    reads  a b c d _ f
-    step   0 0 0 3 4 5
-    says   . . . . e .
-    sees   1 1 1 0 0 0
-           1 1 1 0 0 0
-           1 1 1 0 0 0
-           1 1 1 1 0 0
-           1 1 1 1 1 0
-           1 1 1 1 1 1
+    reads     a b c d _ f
+    step      0 0 0 3 4 5
+    predicts  . . . . e .
+    sees      1 1 1 0 0 0
+              1 1 1 0 0 0
+              1 1 1 0 0 0
+              1 1 1 1 0 0
+              1 1 1 1 1 0
+              1 1 1 1 1 1
 
     one in six from left to right (segment 2), one in six from right to left (segment 3):
 
-    reads  a b c _ e f
-    step   0 1 2 3 4 5
-    says   . . . d . .
-    sees   1 0 0 0 0 0
-           1 1 0 0 0 0
-           1 1 1 0 0 0
-           1 1 1 1 0 0
-           1 1 1 1 1 0
-           1 1 1 1 1 1
+    reads     a b c _ e f
+    step      0 1 2 3 4 5
+    predicts  . . . d . .
+    sees      1 0 0 0 0 0
+              1 1 0 0 0 0
+              1 1 1 0 0 0
+              1 1 1 1 0 0
+              1 1 1 1 1 0
+              1 1 1 1 1 1
 
-    reads  a _ c d e f
-    step   0 -1 -2 -3 -4 -5
-    says   . b . . . .
-    sees   1 1 1 1 1 1
-           0 1 1 1 1 1
-           0 0 1 1 1 1
-           0 0 0 1 1 1
-           0 0 0 0 1 1
-           0 0 0 0 0 1
+    reads     a _ c d e f
+    step      0 -1 -2 -3 -4 -5
+    predicts  . b . . . .
+    sees      1 1 1 1 1 1
+              0 1 1 1 1 1
+              0 0 1 1 1 1
+              0 0 0 1 1 1
+              0 0 0 0 1 1
+              0 0 0 0 0 1
 
     Raises:
         UsageError: a rate out of range.

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bothways.batch import Row, Target, Vocabulary
-from bothways.errors import UsageError
+from bothways.batch import Row, Vocabulary
+from bothways.model import Abilities
+from bothways.objectives.arrangements import with_scaffold
 from bothways.objectives.corruptions import Mask
 from bothways.objectives.masked import masking
 from bothways.objectives.objective import TARGET, About, Corrupted, Objective
+from bothways.objectives.predictions import by_scaffold
 from bothways.visibility import Layout, places
 
 AT_AN_END = 0.2  # of the fragments begin with the text, as many end with it (the published code)
@@ -44,7 +46,7 @@ class Fragment:
         where, free = rng.random(len(tokens)), np.maximum(tokens - count, 0)
         inside = (rng.random(len(tokens)) * (free + 1)).astype(np.int64)
         first = np.where(where < AT_AN_END, 0, np.where(where < 2 * AT_AN_END, free, inside))
-        rank = np.arange(len(eligible)) - (np.cumsum(tokens) - tokens)[document]
+        rank = places(document)
         return np.asarray(eligible[(rank >= first[document]) & (rank < (first + count)[document])])
 
 
@@ -56,7 +58,7 @@ def mass(vocabulary: Vocabulary, *, rate: float = 0.5) -> Objective:
     reads     a b _ _ e f b c
     position  0 1 2 3 4 5 1 2
     step      0 0 0 0 0 0 1 2
-    says      . . . . . . c d
+    predicts  . . . . . . c d
     sees      1 1 1 1 1 1 0 0
               1 1 1 1 1 1 0 0
               1 1 1 1 1 1 0 0
@@ -69,20 +71,16 @@ def mass(vocabulary: Vocabulary, *, rate: float = 0.5) -> Objective:
     Raises:
         UsageError: a rate out of range.
     """
-    if not 0 < rate <= 1:
-        raise UsageError(f"rate is the share of a document to hide, above 0 and at most 1, got {rate:g}")
     return Objective(
         name="mass",
         corrupt=Fragment(masking(vocabulary, rate=rate, words="tokens", replace="all-mask"), rate),
         arrange=with_decoder,
-        predict=by_decoder,
+        predict=by_scaffold,
         about=About(
             summary="a hidden fragment, word by word, after the text around it",
             paper="MASS (Song et al. 2019, section 3)",
-            faces=(),
+            teaches=Abilities(decoding={"fragment": 0}, reads="all sides"),
             differs="encoder and decoder are one Transformer; every hidden token shows [MASK]",
-            decoding={"fragment": 0},
-            reads="all sides",
             pairs=TARGET,
         ),
     )
@@ -91,19 +89,5 @@ def mass(vocabulary: Vocabulary, *, rate: float = 0.5) -> Objective:
 def with_decoder(corrupted: Corrupted) -> Layout:
     """[S]: the row, all of it known at first, and behind it the fragments, word by word."""
     row, at = corrupted.row, np.flatnonzero(corrupted.chosen)
-    place = np.concatenate([np.arange(len(row)), at - 1])
-    turn = places(row.document[at]) + 1
-    return Layout.of(
-        document=row.document[place],
-        step=np.concatenate([np.zeros(len(row), dtype=np.int32), turn]),
-        position=places(row.document)[place],
-        hidden=np.concatenate([corrupted.chosen, np.zeros(len(at), dtype=bool)]),
-        language=None if row.language is None else row.language[place],
-    )
-
-
-def by_decoder(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    """A hidden token is said by the decoder, which has just read the token before it."""
-    at = np.flatnonzero(corrupted.chosen)
-    behind = len(corrupted.row) + np.arange(len(at))
-    return (Target("words", behind, corrupted.row.tokens[at], corrupted.weight),)
+    step = np.append(np.zeros(len(row)), places(row.document[at]) + 1)
+    return with_scaffold(corrupted, at - 1, step=step, group=0, hidden=corrupted.chosen)

@@ -9,17 +9,13 @@ Letters: T tokens in a row, S tokens once scaffolding is placed behind the text 
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import accumulate
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from bothways.batch import Batch, Losses, Reads, Row, Sample, Target
-from bothways.errors import UsageError
+from bothways.batch import Batch, Losses, Row, Sample, Target
 from bothways.model import Abilities
 from bothways.visibility import Layout, Visibility, ordered, places
 
@@ -34,11 +30,11 @@ if TYPE_CHECKING:
 class Corrupted:
     """A row after the first question.
 
-    row      the text as it was: the answers are read from it
+    row      the text as it was: the labels are read from it
     tokens   [S] what the model reads
     chosen   [T] bool: which tokens of the text must be predicted
     part     [T] int32: 0 the source, 1 the target (or the number of a block), for those who tell them apart
-    weight   how many tokens of text one answer stands for, one number or one for each token [T]; see `Objective`
+    weight   how many tokens of text one target stands for, one number or one for each token [T]; see `Objective`
     by       in a mixture, the member that drew this row
     also     what must be predicted beside the chosen tokens
     """
@@ -69,12 +65,9 @@ class About:
 
     summary  one line
     paper    where it comes from
-    faces    how the saved model loads: "encoder" (a masked language model), "decoder" (a causal one), both or neither
-    hidden   where a hidden word is predicted: at its place, one place before it, or nowhere
+    teaches  what the saved model can do; its objective and rule are the objective's own
     needs    what the corpus must hold
     differs  how this differs from the paper, where it does
-    decoding {way of using the saved model that its faces do not imply: its size, 0 where it has none}
-    reads    how the saved body reads a text that is to be embedded, where there is no face
     bound    the loss, weighted and summed over a row, bounds the row's negative log-likelihood from above
     requires what the shards must hold, or no run is started: "pairs", "languages", "word starts"
     pairs    what it does with a source and a target (`Row.part`)
@@ -82,12 +75,9 @@ class About:
 
     summary: str
     paper: str
-    faces: tuple[str, ...]
-    hidden: Literal["in place", "before"] | None = None
+    teaches: Abilities
     needs: str = "text"
     differs: str = ""
-    decoding: Mapping[str, int] = field(default_factory=dict)
-    reads: Reads | None = None
     bound: bool = False
     requires: frozenset[str] = frozenset()
     pairs: str = ONE_TEXT
@@ -184,8 +174,7 @@ class Objective:
     @property
     def abilities(self) -> Abilities:
         """What it teaches, as it is saved with the model."""
-        about = self.about
-        return Abilities(self.name, about.faces, about.hidden, dict(about.decoding), about.reads, rule=self.rule.name)
+        return replace(self.about.teaches, objective=self.name, rule=self.rule.name)
 
     @property
     def shares(self) -> dict[str, float]:
@@ -195,66 +184,6 @@ class Objective:
             for name in leaf.names or (leaf.name,):
                 shares[name] = shares.get(name, 0.0) + share
         return shares
-
-
-def mixture(members: Mapping[Objective, float], *, name: str, about: About | None = None) -> Objective:
-    """An objective that draws one of `members` for every row, from the row's own stream.
-
-    Weights are normalised. Losses are reported under the members' names; members of one name are reported as one.
-
-    Raises:
-        UsageError: no member, a weight that is not above 0, or members that cannot share a batch: with different
-            rules or losses, or with different networks under one name.
-    """
-    if not members or min(members.values()) <= 0:
-        raise UsageError(f"a mixture needs members with weights above 0, got {list(members.values())}")
-    bounds = tuple(accumulate(weight / sum(members.values()) for weight in members.values()))
-    return joined(
-        tuple(members.items()),
-        corrupt=partial(_draw, tuple(members), bounds),
-        name=name,
-        about=about or _about(tuple(members), name),
-    )
-
-
-def joined(members: Sequence[tuple[Objective, float]], *, corrupt: Corruption, name: str, about: About) -> Objective:
-    """An objective whose rows are its members', each with its weight; `corrupt` says by which of them (`by`).
-
-    Raises:
-        UsageError: members that cannot share a batch.
-    """
-    objectives = [member for member, _ in members]
-    first, *others = objectives
-    for other in others:
-        _agree(first, other)
-    total = sum(weight for _, weight in members)
-    return Objective(
-        name=name,
-        corrupt=corrupt,
-        arrange=_arrange,
-        predict=_predict,
-        about=about,
-        rule=first.rule,
-        loss=first.loss,
-        heads=_merged([member.heads for member in objectives]),
-        parts=_merged([member.parts for member in objectives]),
-        segments=max(member.segments for member in objectives),
-        members=tuple((member, weight / total) for member, weight in members),
-        networks=first.networks,
-        flops=first.flops,
-    )
-
-
-def by_kind(*, pairs: Objective, texts: Objective, name: str, about: About) -> Objective:
-    """One objective for rows of pairs, another for all other rows.
-
-    Its members are reported with half of the rows each: how many they are, the shards decide.
-
-    Raises:
-        UsageError: the two cannot share a batch.
-    """
-    both = mixture({pairs: 1, texts: 1}, name=name, about=about)
-    return replace(both, corrupt=partial(corrupt_by_kind, pairs, texts))
 
 
 def sides(row: Row, separator: int) -> np.ndarray:
@@ -269,70 +198,3 @@ def sides(row: Row, separator: int) -> np.ndarray:
     before = np.cumsum(parts) - parts
     start = np.arange(len(row)) - places(row.document)
     return np.asarray(before > before[start], dtype=np.int32)
-
-
-def corrupt_by_kind(
-    pairs: Objective, texts: Objective, row: Row, rng: np.random.Generator, progress: float
-) -> Corrupted:
-    """A row of pairs by the one, any other by the other."""
-    member = texts if row.part is None else pairs
-    corrupted = member.corrupt(row, rng, progress)
-    return replace(corrupted, by=corrupted.by or member)
-
-
-def _agree(first: Objective, other: Objective) -> None:
-    if first.rule.name != other.rule.name:
-        raise UsageError(
-            f"the members of a mixture share a batch and so one rule of visibility, but {first.name!r} has "
-            f"{first.rule.name} and {other.name!r} has {other.rule.name}; train them in separate runs"
-        )
-    if first.loss is not other.loss:
-        raise UsageError(
-            f"the members of a mixture share a batch and so one loss, but {first.name!r} and {other.name!r} bring "
-            "different ones; train them in separate runs"
-        )
-
-
-def _merged(networks: Sequence[Mapping[str, PartFactory]]) -> dict[str, PartFactory]:
-    merged: dict[str, PartFactory] = {}
-    for name, factory in (item for some in networks for item in some.items()):
-        if merged.setdefault(name, factory) is not factory:
-            raise UsageError(f"two members of a mixture bring different networks under the name {name!r}; rename one")
-    return merged
-
-
-def _draw(
-    members: Sequence[Objective], bounds: Sequence[float], row: Row, rng: np.random.Generator, progress: float
-) -> Corrupted:
-    member = members[min(bisect_right(bounds, rng.random()), len(members) - 1)]
-    corrupted = member.corrupt(row, rng, progress)
-    return replace(corrupted, by=corrupted.by or member)
-
-
-def _arrange(corrupted: Corrupted) -> Layout:
-    assert corrupted.by is not None
-    return corrupted.by.arrange(corrupted)
-
-
-def _predict(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    assert corrupted.by is not None
-    return corrupted.by.predict(corrupted, layout)
-
-
-def _about(members: Sequence[Objective], name: str) -> About:
-    def joined(lines: Iterator[str]) -> str:
-        return "; ".join(dict.fromkeys(line for line in lines if line))
-
-    given = {face for member in members for face in member.about.faces}
-    return About(
-        summary=f"drawn for every row: {name}",
-        paper=joined(member.about.paper for member in members),
-        faces=tuple(face for face in ("encoder", "decoder") if face in given),
-        hidden=next((place for place in ("in place", "before") if place in {m.about.hidden for m in members}), None),
-        needs=joined(member.about.needs for member in members),
-        differs=joined(member.about.differs for member in members),
-        decoding={way: size for member in members for way, size in member.about.decoding.items()},
-        reads=next((member.about.reads for member in members if member.about.reads), None),
-        requires=frozenset().union(*(member.about.requires for member in members)),
-        pairs=joined(member.about.pairs for member in members),
-    )

@@ -70,7 +70,7 @@ class VisibilityFrame:
             start += max(map(width_of, (name, *cells))) * LETTER + 16
         count = len(picture.reads)
         top = max(map(width_of, picture.reads)) * LETTER + 22
-        beside = max(map(width_of, picture.says), default=0) * LETTER
+        beside = max(map(width_of, picture.predicts), default=0) * LETTER
         width, height = start + count * SIZE + 14 + max(beside, 40), top + count * SIZE
         return cls(picture, left, start, top, round(width), round(height))
 
@@ -79,13 +79,13 @@ class VisibilityFrame:
 
         A cell is (place, kind, sign), a text (place, text).
         """
-        reads, says = self.picture.reads, self.picture.says
+        reads, predicts = self.picture.reads, self.picture.predicts
         for i, word in enumerate(reads):
             kinds = [kind_of(self.picture, i, j) for j in range(len(reads))]
             seen = " ".join(other for other, kind in zip(reads, kinds, strict=True) if kind)
-            title = f"{word} sees {seen or 'nothing'}" + (f", predicts {says[i]}" if says[i] else "")
+            title = f"{word} sees {seen or 'nothing'}" + (f", predicts {predicts[i]}" if predicts[i] else "")
             cells = [(self.start + j * SIZE, kind or "hides", SIGNS.get(kind, "")) for j, kind in enumerate(kinds)]
-            yield self.top + i * SIZE, title, cells, [(x, texts[i]) for _, x, texts in self.left], says[i]
+            yield self.top + i * SIZE, title, cells, [(x, texts[i]) for _, x, texts in self.left], predicts[i]
 
     def heads(self) -> Iterator[tuple[float, str]]:
         """(place, word) of those that are attended to."""
@@ -107,9 +107,9 @@ class VisibilityFrame:
         return ("reads", *self.picture.reads, "predicts")
 
     def numbers(self) -> Iterator[Sequence[str | int]]:
-        """A line for every position: what is read there, 1 for whom it sees, what it says."""
-        rows = zip(self.picture.reads, self.picture.sees, self.picture.says, strict=True)
-        return ((read, *map(int, sees), says) for read, sees, says in rows)
+        """A line for every position: what is read there, 1 for whom it sees, what it predicts."""
+        rows = zip(self.picture.reads, self.picture.sees, self.picture.predicts, strict=True)
+        return ((read, *map(int, sees), predicts) for read, sees, predicts in rows)
 
 
 def matrix(picture: Picture) -> Markup:

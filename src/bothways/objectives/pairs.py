@@ -12,11 +12,13 @@ import numpy as np
 
 from bothways.batch import Row, Vocabulary
 from bothways.errors import UsageError
+from bothways.model import Abilities
 from bothways.objectives.arrangements import side_by_side
 from bothways.objectives.corruptions import Mask, Rate, rate_at
 from bothways.objectives.directional import causal as causal_rows
 from bothways.objectives.masked import masking, mlm
-from bothways.objectives.objective import About, Corpus, Corrupted, Corruption, Objective, by_kind, mixture
+from bothways.objectives.mixture import by_kind, mixture
+from bothways.objectives.objective import About, Corpus, Corrupted, Corruption, Objective
 from bothways.objectives.predictions import in_place
 
 _PAPER = "XLM (Conneau & Lample 2019, section 3)"
@@ -75,7 +77,7 @@ def hiding(vocabulary: Vocabulary, *, rate: Rate, reweight: float, corpus: Corpu
 
 
 def tlm(vocabulary: Vocabulary, *, rate: Rate = 0.15, reweight: float = 0.0, corpus: Corpus | None = None) -> Objective:
-    """The original word, at the hidden places of both sides of a pair; the other side may tell it.
+    """The original word, at the hidden places of both sides of a pair; the other side may show it.
 
     rate      share of the text to hide
     reweight  how much less frequent tokens are hidden: odds go with frequency to the power of -reweight (XLM: 0.5)
@@ -84,7 +86,7 @@ def tlm(vocabulary: Vocabulary, *, rate: Rate = 0.15, reweight: float = 0.0, cor
     reads     a _ | d e f
     position  0 1 0 1 2 3
     step      0 0 0 0 0 0
-    says      . b . . . .
+    predicts  . b . . . .
     sees      1 1 1 1 1 1
               1 1 1 1 1 1
               1 1 1 1 1 1
@@ -103,8 +105,7 @@ def tlm(vocabulary: Vocabulary, *, rate: Rate = 0.15, reweight: float = 0.0, cor
         about=About(
             summary="the original word, at the hidden places of a text and its translation",
             paper=_PAPER,
-            faces=("encoder",),
-            hidden="in place",
+            teaches=Abilities(faces=("encoder",), hidden="in place"),
             needs="pairs of texts",
             differs="[SEP] opens the second side (position 0); languages are segments: the classic shape embeds them, "
             "the modern one has no segments, as XLM-R has no language embeddings",
@@ -128,7 +129,7 @@ def xlm(
     reads     a _ | d e f
     position  0 1 0 1 2 3
     step      0 0 0 0 0 0
-    says      . b . . . .
+    predicts  . b . . . .
     sees      1 1 1 1 1 1
               1 1 1 1 1 1
               1 1 1 1 1 1
@@ -138,15 +139,15 @@ def xlm(
 
     rows of text in one language as in mlm (or, a share `causal` of them, as in causal):
 
-    reads  a b _ d e f
-    step   0 0 0 0 0 0
-    says   . . c . . .
-    sees   1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
-           1 1 1 1 1 1
+    reads     a b _ d e f
+    step      0 0 0 0 0 0
+    predicts  . . c . . .
+    sees      1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
+              1 1 1 1 1 1
 
     `rate` and `reweight` are those of tlm.
 
@@ -163,7 +164,7 @@ def xlm(
     about = but(
         pairs.about,
         summary="the original word, at the hidden places of texts in several languages and of their translations",
-        faces=("encoder", "decoder") if causal else ("encoder",),
+        teaches=but(pairs.about.teaches, faces=("encoder", "decoder") if causal else ("encoder",)),
         needs="texts and pairs of texts",
         differs=f"a batch mixes languages; {pairs.about.differs}",
     )

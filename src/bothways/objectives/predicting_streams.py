@@ -12,8 +12,11 @@ import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
 from bothways.errors import UsageError
+from bothways.model import Abilities
+from bothways.objectives.arrangements import with_scaffold
 from bothways.objectives.corruptions import cut
 from bothways.objectives.objective import TARGET, About, Corrupted, Objective
+from bothways.objectives.predictions import behind_row, by_scaffold
 from bothways.visibility import Layout, ahead, ordered, places, text_key
 
 STREAMS_AT_MOST = 64
@@ -21,7 +24,7 @@ STREAMS_AT_MOST = 64
 
 @dataclass(frozen=True)
 class AnyOrder:
-    """The text in a random order, one for each document; the last `share` of it must be said.
+    """The text in a random order, one for each document; the last `share` of it are targets.
 
     `part` [T] is a token's turn, 1, 2, ...; 0 for a document's first token, [CLS], which is known at first.
     """
@@ -35,8 +38,8 @@ class AnyOrder:
         order = np.lexsort((rng.random(len(eligible)), document))
         counts = np.bincount(document, minlength=1)
         turn = np.zeros(len(row), dtype=np.int32)
-        turn[eligible[order]] = 1 + np.arange(len(order)) - (np.cumsum(counts) - counts)[document[order]]
-        last = counts - np.ceil(self.share * counts - 1e-9).astype(np.int64)  # turns that are not asked for
+        turn[eligible[order]] = 1 + places(document[order])
+        last = counts - np.ceil(self.share * counts - 1e-9).astype(np.int64)  # turns that are no targets
         chosen = np.zeros(len(row), dtype=bool)
         chosen[eligible] = turn[eligible] > last[document]
         queries = np.full(np.count_nonzero(chosen), self.vocabulary.mask, dtype=row.tokens.dtype)
@@ -46,13 +49,13 @@ class AnyOrder:
 def any_order(vocabulary: Vocabulary, *, share: float = 1.0) -> Objective:
     """The word whose turn it is, in a random order of the words, given those before it in that order: by a query behind
     the text, which stands in the word's place and sees the words of earlier turns. Here a is given, the order is
-    c b d e f, and the last two turns are asked for (share=0.4):
+    c b d e f, and the last two turns are targets (share=0.4):
 
     reads     a b c d e f _ _
     position  0 1 2 3 4 5 4 5
     step      0 2 1 3 4 5 4 5
     group     0 0 0 0 0 0 1 1
-    says      . . . . . . e f
+    predicts  . . . . . . e f
     sees      1 0 0 0 0 0 0 0
               1 1 1 0 0 0 0 0
               1 0 1 0 0 0 0 0
@@ -66,19 +69,18 @@ def any_order(vocabulary: Vocabulary, *, share: float = 1.0) -> Objective:
         UsageError: a share out of range.
     """
     if not 0 < share <= 1:
-        raise UsageError(f"share is how much of the order is asked for, above 0 and at most 1, got {share:g}")
+        raise UsageError(f"share is how much of the order is predicted, above 0 and at most 1, got {share:g}")
     return Objective(
         name="any-order",
         corrupt=AnyOrder(vocabulary, share),
         arrange=with_queries,
-        predict=by_queries,
+        predict=by_scaffold,
         about=About(
             summary="the word whose turn it is in a random order, given those before it in that order",
             paper="XLNet (Yang et al. 2019, section 2.2)",
-            faces=(),
-            differs="no recurrence between rows, no relative positions; all turns are asked for, and by XLNet only the "
+            teaches=Abilities(decoding={"unmask": 0, "any-order": 0}),
+            differs="no recurrence between rows, no relative positions; all turns are predicted, and by XLNet only the "
             "last sixth (share=1/6)",
-            decoding={"unmask": 0, "any-order": 0},
             bound=share == 1,
             pairs=TARGET,
         ),
@@ -87,21 +89,8 @@ def any_order(vocabulary: Vocabulary, *, share: float = 1.0) -> Objective:
 
 def with_queries(corrupted: Corrupted) -> Layout:
     """[S]: the text, known turn by turn, and behind it a query for each chosen token, in its place and of its turn."""
-    row, at = corrupted.row, np.flatnonzero(corrupted.chosen)
-    place = np.concatenate([np.arange(len(row)), at])
-    return Layout.of(
-        document=row.document[place],
-        step=corrupted.part[place],
-        position=places(row.document)[place],
-        group=np.arange(len(place)) >= len(row),
-        language=None if row.language is None else row.language[place],
-    )
-
-
-def by_queries(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    """A chosen word is said by its query."""
     at = np.flatnonzero(corrupted.chosen)
-    return (Target("words", len(corrupted.row) + np.arange(len(at)), corrupted.row.tokens[at], corrupted.weight),)
+    return with_scaffold(corrupted, at, step=np.append(corrupted.part, corrupted.part[at]))
 
 
 @dataclass(frozen=True)
@@ -123,7 +112,7 @@ class PredictingStreams:
 
 
 def _streams(part: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The place and the stream, 1 to `count`, of every query: stream s asks for the s-th target word and those after.
+    """The place and the stream, 1 to `count`, of every query: stream s predicts the s-th target word and those after.
 
     part      0 0 1 2 3
     stream 1      x x x    each after all words before it
@@ -142,7 +131,7 @@ def bang(vocabulary: Vocabulary, *, streams: float = 4) -> Objective:
     position  0 1 2 3 4 5 3 4 5 4 5
     step      0 0 0 1 2 3 1 2 3 1 2
     group     0 0 0 0 0 0 1 1 1 1 1
-    says      . . . . . . d e f e f
+    predicts  . . . . . . d e f e f
     sees      1 1 1 0 0 0 0 0 0 0 0
               1 1 1 0 0 0 0 0 0 0 0
               1 1 1 0 0 0 0 0 0 0 0
@@ -162,7 +151,7 @@ def bang(vocabulary: Vocabulary, *, streams: float = 4) -> Objective:
         UsageError: no number of streams.
     """
     if streams != int(streams) or not 1 <= streams <= STREAMS_AT_MOST:
-        raise UsageError(f"streams is how many words can be said at once, 1 to {STREAMS_AT_MOST}, got {streams:g}")
+        raise UsageError(f"streams is how many words can be predicted at once, 1 to {STREAMS_AT_MOST}, got {streams:g}")
     count = int(streams)
 
     return Objective(
@@ -174,11 +163,9 @@ def bang(vocabulary: Vocabulary, *, streams: float = 4) -> Objective:
         about=About(
             summary="the next word of a target and, in further streams, the words after it not knowing it",
             paper="BANG (Qi et al. 2021)",
-            faces=(),
+            teaches=Abilities(decoding={"streams": count}, reads="all sides"),
             differs="its pretraining mask was never published: this rule is derived from what each stream may know; "
             "source and target are two parts of one document",
-            decoding={"streams": count},
-            reads="all sides",
             pairs=TARGET,
         ),
     )
@@ -190,21 +177,11 @@ BANG = ordered & (text_key | ~ahead)
 
 def with_streams(corrupted: Corrupted, *, count: int) -> Layout:
     """[S]: the text, the source known at first and the target word by word, and behind it the queries of the streams,
-    whose step says how many words of the target they know."""
-    row = corrupted.row
+    whose step is how many words of the target they know."""
     at, stream = _streams(corrupted.part, count)
-    place = np.concatenate([np.arange(len(row)), at])
-    return Layout.of(
-        document=row.document[place],
-        step=np.concatenate([corrupted.part, corrupted.part[at] - stream + 1]),
-        position=places(row.document)[place],
-        group=np.arange(len(place)) >= len(row),
-        language=None if row.language is None else row.language[place],
-    )
+    return with_scaffold(corrupted, at, step=np.append(corrupted.part, corrupted.part[at] - stream + 1))
 
 
 def by_streams(corrupted: Corrupted, layout: Layout, *, count: int) -> tuple[Target, ...]:
-    """A word of the target is said by its query in every stream."""
-    at, _ = _streams(corrupted.part, count)
-    behind = len(corrupted.row) + np.arange(len(at))
-    return (Target("words", behind, corrupted.row.tokens[at], corrupted.weight),)
+    """A word of the target is predicted by its query in every stream."""
+    return behind_row(corrupted, _streams(corrupted.part, count)[0])

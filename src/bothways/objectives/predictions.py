@@ -1,8 +1,8 @@
 """The third question: what are the targets, where, through which head?
 
-The same three serve every objective over words: the corruption has chosen which are targets, the prediction tells from
-where. A word is never predicted from another document, nor by padding. In the pictures, `says` stands under the place
-that predicts it; the tests read them.
+The same few serve every objective: the corruption has chosen which are targets, the prediction gives from
+where. A word is never predicted from another document, nor by padding. In the pictures, a word of `predicts` stands
+under the place that predicts it; the tests read them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from bothways.visibility import Layout
 def in_place(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
     """A chosen word is predicted in its own place, where a masked language model is read.
 
-    text    a b c d e f
-    chosen  0 0 1 0 1 0
-    says    . . c . e .
+    text      a b c d e f
+    chosen    0 0 1 0 1 0
+    predicts  . . c . e .
     """
     at = np.flatnonzero(corrupted.chosen)
     return _words(corrupted, at, at)
@@ -28,9 +28,9 @@ def in_place(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
 def from_before(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
     """A chosen word is predicted one place before its own, where a causal language model is read.
 
-    text    a b c d e f
-    chosen  1 0 1 0 1 1
-    says    . c . e f .
+    text      a b c d e f
+    chosen    1 0 1 0 1 1
+    predicts  . c . e f .
     """
     at = np.flatnonzero(corrupted.chosen[1:] & _joined(corrupted))
     return _words(corrupted, at, at + 1)
@@ -39,12 +39,32 @@ def from_before(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
 def from_behind(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
     """A chosen word is predicted one place behind its own: causal, the other way round.
 
-    text    a b c d e f
-    chosen  1 0 1 0 1 1
-    says    . a . c . e
+    text      a b c d e f
+    chosen    1 0 1 0 1 1
+    predicts  . a . c . e
     """
     at = np.flatnonzero(corrupted.chosen[:-1] & _joined(corrupted)) + 1
     return _words(corrupted, at, at - 1)
+
+
+def by_scaffold(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
+    """A chosen word is predicted behind the row, where scaffolding stands for each of them, in their order."""
+    return behind_row(corrupted, np.flatnonzero(corrupted.chosen))
+
+
+def original_or_replaced(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
+    """Of every chosen token, whether it stands where it stood (0) or was replaced (1); by the head `replaced`.
+
+    What ELECTRA's generator puts there is drawn within the step, so there the loss compares (`electra`).
+    """
+    at = np.flatnonzero(corrupted.chosen)
+    labels = corrupted.tokens[at] != corrupted.row.tokens[at]
+    return (Target("replaced", at, labels.astype(np.int64), corrupted.weight),)
+
+
+def behind_row(corrupted: Corrupted, answers: np.ndarray) -> tuple[Target, ...]:
+    """The words of the places `answers` [N], predicted by the N tokens behind the row."""
+    return _words(corrupted, len(corrupted.row) + np.arange(len(answers)), answers)
 
 
 def _joined(corrupted: Corrupted) -> np.ndarray:

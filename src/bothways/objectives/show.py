@@ -1,4 +1,4 @@
-"""An objective, seen: what is read, who sees whom, and what must be said."""
+"""An objective, seen: what is read, who sees whom, and what are the targets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Picture:
     share  of the rows that are of its kind
     row    the text as it was
     reads  [S] the words that are read
-    says   [S] what must be said there, "" for nothing
+    predicts  [S] the targets there, "" for none
     sees   [S, S] bool: who sees whom
     """
 
@@ -37,7 +37,7 @@ class Picture:
     sample: Sample
     words: Sequence[str]
     reads: Sequence[str]
-    says: Sequence[str]
+    predicts: Sequence[str]
     sees: np.ndarray
 
 
@@ -46,7 +46,7 @@ def pictures(expression: str, texts: Sequence[str], *, seed: int = 0, progress: 
 
     Every text is a document, and all are packed into one row. A word that begins with ## continues the one before it;
     the word [SEP] parts a pair of texts.
-    A row in which nothing would be hidden or said is drawn again, as often as there is hope.
+    A row in which nothing would be hidden or predicted is drawn again, as often as there is hope.
 
     Raises:
         UsageError: no word in a text, or an expression that `build` refuses.
@@ -61,12 +61,12 @@ def pictures(expression: str, texts: Sequence[str], *, seed: int = 0, progress: 
         reads = [words[token] for token in sample.tokens]
         part = Fraction(share).limit_denominator(100)
         seen = leaf.rule.matrix(sample.layout)
-        found.append(Picture(leaf.name, part, row, sample, words, reads, _says(sample, words), seen))
+        found.append(Picture(leaf.name, part, row, sample, words, reads, _predicts(sample, words), seen))
     return found
 
 
 def show(expression: str, texts: Sequence[str], *, seed: int = 0, progress: float = 0.0) -> str:
-    """The `pictures` as text, under what the objective says of itself."""
+    """The `pictures` as text, under what the objective is."""
     drawn = pictures(expression, texts, seed=seed, progress=progress)
     lines = list(about(expression, pairs=drawn[0].row.part is not None))
     for one in drawn:
@@ -77,21 +77,22 @@ def show(expression: str, texts: Sequence[str], *, seed: int = 0, progress: floa
 
 def about(expression: str, *, pairs: bool = False) -> Iterator[str]:
     """What it does, its paper, where this differs, and what it does with pairs."""
-    said = build(expression, toy_row(["a"])[2]).about
-    yield f"{expression}: {said.summary}"
-    yield f"paper: {said.paper}"
-    if said.differs:
-        yield f"here:  {said.differs}"
+    found = build(expression, toy_row(["a"])[2]).about
+    yield f"{expression}: {found.summary}"
+    yield f"paper: {found.paper}"
+    if found.differs:
+        yield f"here:  {found.differs}"
     if pairs:
-        yield f"pairs: {said.pairs}"
+        yield f"pairs: {found.pairs}"
 
 
-def _says(sample: Sample, words: Sequence[str]) -> list[str]:
-    says = [""] * len(sample.tokens)
+def _predicts(sample: Sample, words: Sequence[str]) -> list[str]:
+    predicts = [""] * len(sample.tokens)
     for target in sample.targets:
         for at, label in zip(target.at, target.labels, strict=True):
-            says[at] = f"{says[at]} {words[label]}".strip() if target.head == "words" else f"{target.head} {label}"
-    return says
+            word = f"{predicts[at]} {words[label]}".strip()
+            predicts[at] = word if target.head == "words" else f"{target.head} {label}"
+    return predicts
 
 
 def toy_row(texts: Sequence[str]) -> tuple[Row, list[str], Vocabulary]:
@@ -120,17 +121,17 @@ def toy_row(texts: Sequence[str]) -> tuple[Row, list[str], Vocabulary]:
 
 
 def _draw(objective: Objective, row: Row, seed: int, progress: float) -> Sample:
-    """A row with a [MASK] and something to say, or failing that with something to say."""
+    """A row with a [MASK] and a target, or failing that with a target."""
     drawn = (objective.sample(row, np.random.default_rng((seed, i)), progress) for i in range(100))
-    speaking = [sample for sample in drawn if any(len(target.at) for target in sample.targets)]
-    if not speaking:
-        raise UsageError(f"{objective.name} finds nothing to say in this text; give it more words")
-    return next((sample for sample in speaking if SPECIAL.index("[MASK]") in sample.tokens), speaking[0])
+    with_targets = [sample for sample in drawn if any(len(target.at) for target in sample.targets)]
+    if not with_targets:
+        raise UsageError(f"{objective.name} finds no target in this text; give it more words")
+    return next((sample for sample in with_targets if SPECIAL.index("[MASK]") in sample.tokens), with_targets[0])
 
 
 def columns(picture: Picture) -> dict[str, list[str]]:
     """{name: what it is at every place}: the text where something else is read, what is read, and those columns of the
-    layout that say something."""
+    layout that are not 0 everywhere."""
     layout, reads = picture.sample.layout, list(picture.reads)
     text = [picture.words[token] for token in picture.row.tokens]
     found = {} if text == reads else {"text": [*text, *[""] * (len(reads) - len(text))]}
@@ -149,7 +150,7 @@ def columns(picture: Picture) -> dict[str, list[str]]:
 
 
 def as_text(picture: Picture) -> Iterator[str]:
-    """Lines: for every place its `columns`, whom it sees, and what it must say; columns stand under the words that are
+    """Lines: for every place its `columns`, whom it sees, and what it predicts; columns stand under the words that are
     seen."""
     left, reads = columns(picture), picture.reads
     widths = {name: max(map(width_of, (name, *cells))) for name, cells in left.items()}
@@ -159,7 +160,7 @@ def as_text(picture: Picture) -> Iterator[str]:
             _pad(SEEN if see else UNSEEN, width_of(word), centre=True) for see, word in zip(seen, reads, strict=True)
         ]
         cells = [_pad(column[i], widths[name], right=name not in ("text", "reads")) for name, column in left.items()]
-        yield "  ".join((*cells, "     " + " ".join(marks), picture.says[i])).rstrip()
+        yield "  ".join((*cells, "     " + " ".join(marks), picture.predicts[i])).rstrip()
 
 
 def width_of(text: str) -> int:

@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
+from bothways.model import Abilities
+from bothways.objectives.arrangements import with_scaffold
 from bothways.objectives.corruptions import Mask, Rate, Units, choose, number, rate_at
 from bothways.objectives.masked import masking
 from bothways.objectives.objective import About, Corrupted, Objective
-from bothways.visibility import Layout, places
+from bothways.objectives.predictions import in_place
+from bothways.visibility import Layout
 
 BLOCKS = Units(lengths=(0.6, 0.08, 0.08, 0.08, 0.08, 0.08))
 """One token, or, four times in ten, 2 to 6 of them (Bao et al. 2020, section 3.2)."""
@@ -21,7 +24,7 @@ BLOCKS = Units(lengths=(0.6, 0.08, 0.08, 0.08, 0.08, 0.08))
 
 @dataclass(frozen=True)
 class PseudoMaskedBlocks:
-    """Hides a share of the text, block by block, and says in which order the blocks become known.
+    """Hides a share of the text, block by block, and draws in which order the blocks become known.
 
     Behind the row, whose hidden places show [MASK], stand the hidden tokens and as many [MASK]s; `part` [T] is 0, and
     1, 2, ... where a block is hidden, in the order drawn.
@@ -51,7 +54,7 @@ def unilm2(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
     position  0 1 2 3 4 5 1 3 4 1 3 4
     step      0 0 0 0 0 0 2 1 1 2 1 1
     group     0 0 0 0 0 0 0 0 0 1 1 1
-    says      . b . d e . . . . b d e
+    predicts  . b . d e . . . . b d e
     sees      1 1 1 1 1 1 0 0 0 0 0 0
               1 1 1 1 1 1 0 0 0 0 0 0
               1 1 1 1 1 1 0 0 0 0 0 0
@@ -77,10 +80,8 @@ def unilm2(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
         about=About(
             summary="the hidden word in its place, and again at a pseudo mask that sees the blocks before",
             paper="UniLM v2 (Bao et al. 2020, section 3)",
-            faces=("encoder",),
-            hidden="in place",
+            teaches=Abilities(faces=("encoder",), hidden="in place", decoding={"pseudo-mask": 0}),
             differs="the pseudo mask is [MASK] too; hidden places always show it; no relative position bias",
-            decoding={"pseudo-mask": 0},
         ),
     )
 
@@ -88,23 +89,13 @@ def unilm2(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
 def with_pseudo_masks(corrupted: Corrupted) -> Layout:
     """[S]: the row, all of it known at first; the hidden tokens, each known with its block; and their pseudo masks."""
     row, at = corrupted.row, np.flatnonzero(corrupted.chosen)
-    place = np.concatenate([np.arange(len(row)), at, at])
-    scaffold = np.arange(len(place)) >= len(row) + len(at)
-    return Layout.of(
-        document=row.document[place],
-        step=np.concatenate([np.zeros(len(row), dtype=np.int32), corrupted.part[at], corrupted.part[at]]),
-        position=places(row.document)[place],
-        group=scaffold,
-        language=None if row.language is None else row.language[place],
-    )
+    step = np.append(np.zeros(len(row)), np.tile(corrupted.part[at], 2))
+    return with_scaffold(corrupted, np.tile(at, 2), step=step, group=np.repeat([0, 1], len(at)))
 
 
 def twice(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
-    """A chosen word is said at its [MASK] in the text, and at its pseudo mask."""
-    at = np.flatnonzero(corrupted.chosen)
-    labels = corrupted.row.tokens[at]
-    behind = len(corrupted.row) + len(at) + np.arange(len(at))
-    return (
-        Target("words", at, labels, corrupted.weight, "masked"),
-        Target("words", behind, labels, corrupted.weight, "pseudo-masked"),
-    )
+    """A chosen word is predicted at its [MASK] in the text, and at its pseudo mask."""
+    (masked,) = in_place(corrupted, layout)
+    count = len(masked.at)
+    behind = len(corrupted.row) + count + np.arange(count)
+    return replace(masked, name="masked"), replace(masked, at=behind, name="pseudo-masked")

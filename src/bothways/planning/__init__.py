@@ -1,23 +1,15 @@
 """What a run will cost before it starts, and what to train with what there is."""
 
-from bothways.planning.devices import DEVICES, Device, Fleet, device
-from bothways.planning.plan import AGAIN, Plan, plan
-from bothways.planning.request import PlanConfig, advise, estimate
-from bothways.planning.scale import Experts, Scale, best_parameters, best_tokens
-
-__all__ = [
-    "AGAIN",
-    "DEVICES",
-    "Device",
-    "Experts",
-    "Fleet",
-    "Plan",
-    "PlanConfig",
-    "Scale",
-    "advise",
-    "best_parameters",
-    "best_tokens",
-    "device",
-    "estimate",
-    "plan",
-]
+from bothways.planning.devices import DEVICES as DEVICES
+from bothways.planning.devices import Device as Device
+from bothways.planning.devices import Fleet as Fleet
+from bothways.planning.devices import device as device
+from bothways.planning.plan import Plan as Plan
+from bothways.planning.plan import plan as plan
+from bothways.planning.request import PlanConfig as PlanConfig
+from bothways.planning.request import advise as advise
+from bothways.planning.request import estimate as estimate
+from bothways.planning.scale import Experts as Experts
+from bothways.planning.scale import Scale as Scale
+from bothways.planning.scale import best_parameters as best_parameters
+from bothways.planning.scale import best_tokens as best_tokens

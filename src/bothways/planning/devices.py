@@ -27,7 +27,7 @@ class Device:
 
     peak    floating-point operations a second
     memory  bytes
-    watts   while it works; None where nobody said
+    watts   while it works; None: unknown
     """
 
     name: str

@@ -83,9 +83,9 @@ def work_of(shape: ModelConfig, objective: str, *, length: int) -> float:
         UsageError: an objective that needs more than text.
     """
     vocabulary = Vocabulary(size=shape.vocabulary, pad=0, unk=1, cls=2, sep=3, mask=4)
-    asked, rows = build(objective, vocabulary), RandomRows(vocabulary, length)
-    samples = (asked.sample(rows[i], np.random.default_rng(i), 0.5) for i in range(ROWS))
-    return sum(asked.cost(shape, sample) for sample in samples) / (ROWS * length)
+    built, rows = build(objective, vocabulary), RandomRows(vocabulary, length)
+    samples = (built.sample(rows[i], np.random.default_rng(i), 0.5) for i in range(ROWS))
+    return sum(built.cost(shape, sample) for sample in samples) / (ROWS * length)
 
 
 def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybrid", seconds: float = SECONDS) -> Pace:
@@ -96,16 +96,16 @@ def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybr
     """
     training.check_split(1)
     vocabulary = Vocabulary(size=shape.vocabulary, pad=0, unk=1, cls=2, sep=3, mask=4)
-    asked = build(objective, vocabulary)
-    model = Model(shape, heads=asked.heads, parts=asked.parts, rule=asked.rule)
+    built = build(objective, vocabulary)
+    model = Model(shape, heads=built.heads, parts=built.parts, rule=built.rule)
     precision = precision_for(training.precision)
     dtype = dtype_of(precision)
     weights = Replicated(model, dtype)
     optimiser = rated(training.optimiser, width=shape.width)
     state = State(weights, build_optimisers(optimiser, by_kind(weights, model), dtype=dtype))
     rows: Any = RandomRows(vocabulary, training.length)
-    batches = TrainingBatches(rows, asked, training)
-    work = Work(weights.around(losses_of(asked, model)), batches, loss_names(asked, model))
+    batches = TrainingBatches(rows, built, training)
+    work = Work(weights.around(losses_of(built, model)), batches, loss_names(built, model))
     taken: list[float] = []
     began = time.perf_counter()
     for _ in train(work, state=state, config=training, total=LONG):

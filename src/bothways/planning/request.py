@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from bothways.config import Frozen
 from bothways.corpus import Shards
@@ -45,18 +45,11 @@ class PlanConfig(Frozen):
     vocabulary: int = Field(default=8192, ge=8, description="Tokens, where no shards have one.")
     recompute: bool = Field(default=False, description="Forward passes again, to save memory.")
 
-    @field_validator("parameters", "tokens")
+    @field_validator("parameters", "tokens", "time")
     @classmethod
-    def _amount(cls, text: str | None) -> str | None:
+    def _reads(cls, text: str | None, field: ValidationInfo) -> str | None:
         if text is not None:
-            read_amount(text)
-        return text
-
-    @field_validator("time")
-    @classmethod
-    def _time(cls, text: str | None) -> str | None:
-        if text is not None:
-            read_seconds(text)
+            (read_seconds if field.field_name == "time" else read_amount)(text)
         return text
 
     @property
@@ -67,7 +60,7 @@ class PlanConfig(Frozen):
     def check(self) -> None:
         """
         Raises:
-            UsageError: what is wanted cannot be told, or a setting would change nothing beside the others.
+            UsageError: it is not known what is wanted, or a setting would change nothing beside the others.
         """
         measured = self.hardware == HERE
         if self.tokens and self.time:

@@ -54,15 +54,14 @@ class Scale:
     passed: float = 1.0
 
     @classmethod
-    def of_count(cls, parameters: float, active: float | None = None) -> Scale:
+    def of_count(cls, parameters: float) -> Scale:
         """
         Raises:
-            UsageError: numbers of weights that cannot be.
+            UsageError: a number of weights that cannot be.
         """
-        active = parameters if active is None else active
-        if not (math.isfinite(parameters) and 0 < active <= parameters):
-            raise UsageError(f"expected 0 < active weights <= all weights, got {active:g} of {parameters:g}")
-        return cls(parameters, active)
+        if not (math.isfinite(parameters) and parameters > 0):
+            raise UsageError(f"expected a number of weights above 0, got {parameters:g}")
+        return cls(parameters, parameters)
 
     @classmethod
     def of_shape(cls, shape: ModelConfig, experts: Experts | None = None) -> Scale:

@@ -1,4 +1,4 @@
-"""What is asked of a text: a file a task, which reads records, encodes examples, decodes logits and scores them."""
+"""What is predicted for a text: a file a task, which reads records, encodes examples, decodes and scores logits."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from bothways.model import TaskHead
 from bothways.tasks.encoding import Encoded
 from bothways.tasks.records import BadField, Columns
 from bothways.tasks.squad import exact, f1
-from bothways.tasks.task import Example, Mistake, Output, Task, beside
+from bothways.tasks.task import Example, Mistake, Output, Predictions, Task, beside
 from bothways.tasks.words import composed, found_in
 from bothways.text import Tokenizer
 
@@ -30,7 +30,7 @@ QUESTION, STRIDE, LONGEST, BEST = 64, 128, 30, 20
 class Span:
     """An answer: its text, where it stands in the context (characters), its chance among the best candidates.
 
-    An empty text: the context does not say, start and end are 0. `margin` is how much better (in logits) the best span
+    An empty text: the context holds none, start and end are 0. `margin` is how much better (in logits) the best span
     is than no answer.
     """
 
@@ -43,7 +43,7 @@ class Span:
 
 class Answer(Task):
     """Records hold question, context and answers, [{"text": ..., "start": ...}] with start in characters, or SQuAD's
-    {"text": [...], "answer_start": [...]}; no answers at all: the context does not say."""
+    {"text": [...], "answer_start": [...]}; no answers at all: the context holds none."""
 
     name, metric, items_say = "answer", "f1", "how much of the right answer is in theirs and the other way round (F1)"
 
@@ -55,10 +55,8 @@ class Answer(Task):
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
         question, context = columns.text(record, "question"), columns.text(record, "context")
-        try:
+        with BadField.of(columns.names["context"]):
             composed(context)
-        except UsageError as error:
-            raise BadField(columns.names["context"], str(error).removeprefix("expected ")) from None
         gold_spans = None
         if gold:
             column = columns.names["answers"]
@@ -95,9 +93,7 @@ class Answer(Task):
         shown = beside(" / ".join(golds) or "no answer", prediction["text"] or "no answer")
         return prediction["probability"], shown
 
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
-    ) -> dict[str, float]:
+    def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
         golds = [[text for text, _ in example.gold] for example in examples]
         texts = [one["text"] for one in predictions]
         return {
@@ -106,7 +102,7 @@ class Answer(Task):
         }
 
     def items(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+        self, examples: Sequence[Example], predictions: Predictions, head: TaskHead
     ) -> tuple[np.ndarray, np.ndarray]:
         golds = ([text for text, _ in example.gold] for example in examples)
         found = [f1(one["text"], right) for one, right in zip(predictions, golds, strict=True)]
@@ -158,19 +154,19 @@ def encode_question(
         UsageError: no room for the context beside the question, or for the answer in any window.
     """
     whole = np.array(tokenizer.encode(question), dtype=np.int32)
-    asked = whole[:QUESTION]
+    kept = whole[:QUESTION]
     read, origin = composed(context)
     tokens, spans = tokenizer.encode_spans(read)
-    room = tokenizer.frame.room(length, 2) - len(asked)
+    room = tokenizer.frame.room(length, 2) - len(kept)
     if room < 1:
-        raise UsageError(f"a question of {len(asked)} tokens leaves no room for its context in {length}")
+        raise UsageError(f"a question of {len(kept)} tokens leaves no room for its context in {length}")
     step = room - min(STRIDE, room // 2)
     ends = _tokens_of(origin[spans], answer) if answer and answer[1] > answer[0] else None
     held = False
     parts: list[Sample] = []
     for begin in range(0, max(1, len(tokens) - (room - step)), step):
         shown = tokens[begin : begin + room]
-        framed, segments, (_, at) = tokenizer.frame.around(asked, shown)
+        framed, segments, (_, at) = tokenizer.frame.around(kept, shown)
         of = np.full(len(framed), -1)
         of[at : at + len(shown)] = begin + np.arange(len(shown))
         labels = np.zeros((len(framed), 2), dtype=np.float32)
@@ -179,7 +175,7 @@ def encode_question(
             held |= inside
             for column in (0, 1):
                 labels[at + ends[column] - begin if inside and ends else 0, column] = 1.0
-        cut = 0 if parts else len(whole) - len(asked)
+        cut = 0 if parts else len(whole) - len(kept)
         encoded = Encoded(framed, segments, np.arange(len(framed)), of, cut)
         parts.append(encoded.sample(head, labels, group=len(parts), weight=1 / len(framed)))
     if answer and answer[1] > answer[0] and not held:
@@ -197,7 +193,7 @@ def _tokens_of(spans: np.ndarray, answer: tuple[int, int]) -> tuple[int, int] | 
 def best_span(
     tokenizer: Tokenizer, context: str, parts: Sequence[Sample], logits: Sequence[np.ndarray], *, may_decline: bool
 ) -> Span:
-    """The best span over all windows, or none where the model may decline and the first token says more.
+    """The best span over all windows, or none where the model may decline and the first token is likelier.
 
     A token that stands in several windows may begin an answer only in the one where it has most context around it.
     """

@@ -15,7 +15,7 @@ from bothways.tasks.encoding import encode_texts
 from bothways.tasks.labels import label_name
 from bothways.tasks.predictions import softmax
 from bothways.tasks.records import BadField, Columns
-from bothways.tasks.task import Example, Mistake, Output, Task, beside, file_of
+from bothways.tasks.task import Example, Mistake, Output, Predictions, Task, beside, file_of
 from bothways.text import Tokenizer
 
 
@@ -90,11 +90,8 @@ class Choose(Task):
         sure = prediction["probabilities"][prediction["choice"]]
         return sure, beside(example.texts[2 + example.gold], prediction["text"])
 
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
-    ) -> dict[str, float]:
-        right = [one["choice"] == example.gold for example, one in zip(examples, predictions, strict=True)]
-        return {"accuracy": float(np.mean(right))}
+    def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
+        return {"accuracy": float(self.right(examples, predictions).mean())}
 
 
 def _context(value: Any, columns: Columns) -> str:

@@ -12,11 +12,12 @@ import torch
 from bothways.batch import Sample
 from bothways.errors import DataError
 from bothways.model import TaskHead
+from bothways.statistics import pearson, spearman
 from bothways.tasks.encoding import encode_texts
 from bothways.tasks.labels import label_name, natural
 from bothways.tasks.predictions import Label, expected, label_of, labels_of
 from bothways.tasks.records import BadField, Columns
-from bothways.tasks.task import Example, Mistake, Output, Task, beside, file_of
+from bothways.tasks.task import Example, Mistake, Output, Predictions, Task, beside, file_of
 from bothways.text import Tokenizer
 
 
@@ -59,9 +60,7 @@ class Classify(Task):
     def check(self, example: Example, head: TaskHead) -> str | None:
         if isinstance(example.gold, tuple) != (head.kind == "several"):
             return f"expected {'a list of labels' if head.kind == 'several' else 'one label'}, got {example.gold!r}"
-        golds = example.gold if head.kind == "several" else (example.gold,)
-        new = [label for label in golds if label not in head.labels]
-        return f"the label {new[0]!r} was not trained; known: {', '.join(head.labels)}" if new else None
+        return super().check(example, head)
 
     def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
         encoded = encode_texts(tokenizer, expected(example.texts, head), length=length)
@@ -82,9 +81,7 @@ class Classify(Task):
         sure = max((abs(prediction["probabilities"][label] - 0.5) for label in off), default=0.0)
         return (sure, beside(", ".join(example.gold), ", ".join(found))) if off else None
 
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
-    ) -> dict[str, float]:
+    def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
         from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
         if head.kind == "several":
@@ -150,23 +147,13 @@ class Regress(Task):
     def decode(self, example: Example, output: Output) -> Number:
         return Number(float(output.logits[0][0, 0]))
 
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
-    ) -> dict[str, float]:
-        from scipy.stats import pearsonr, spearmanr
-
+    def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
         golds, found = [example.gold for example in examples], [one["score"] for one in predictions]
-        if len(set(golds)) < 2 or len(set(found)) < 2:  # nothing to correlate
-            return {"spearman": 0.0, "pearson": 0.0, "mean_squared_error": _squared(golds, found)}
         return {
-            "spearman": float(spearmanr(golds, found).statistic),
-            "pearson": float(pearsonr(golds, found).statistic),
-            "mean_squared_error": _squared(golds, found),
+            "spearman": spearman(golds, found),
+            "pearson": pearson(golds, found),
+            "mean_squared_error": float(np.mean((np.array(golds) - np.array(found)) ** 2)),
         }
-
-
-def _squared(golds: Sequence[float], found: Sequence[float]) -> float:
-    return float(np.mean((np.array(golds) - np.array(found)) ** 2))
 
 
 def _example(record: Mapping[str, Any], columns: Columns, gold: Any, *, place: str, number: int) -> Example:

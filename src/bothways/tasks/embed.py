@@ -10,9 +10,10 @@ import numpy as np
 from bothways.batch import Sample
 from bothways.errors import DataError
 from bothways.model import TaskHead
+from bothways.statistics import pearson, spearman
 from bothways.tasks.encoding import encode_texts
 from bothways.tasks.records import Columns
-from bothways.tasks.task import Example, Mistake, Output, Task, beside, file_of
+from bothways.tasks.task import Example, Mistake, Output, Predictions, Task, beside, file_of
 from bothways.text import Tokenizer
 
 
@@ -77,25 +78,16 @@ class Embed(Task):
             return {"vector": vectors[0]}
         return {"similarity": float(_unit(vectors[0]) @ _unit(vectors[1])), "vector": vectors[0], "other": vectors[1]}
 
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
-    ) -> dict[str, float]:
+    def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
         """Of scores, the rank correlation of the cosines with them; else, among all second texts of the file, at which
         place each text finds its own."""
         if examples[0].gold is None:
             return _retrieval(_ranks(examples, predictions))
-        from scipy.stats import pearsonr, spearmanr
-
         golds, found = [example.gold for example in examples], [one["similarity"] for one in predictions]
-        if len(set(golds)) < 2 or len(set(found)) < 2:  # nothing to correlate
-            return {"spearman": 0.0, "pearson": 0.0}
-        return {
-            "spearman": float(spearmanr(golds, found).statistic),
-            "pearson": float(pearsonr(golds, found).statistic),
-        }
+        return {"spearman": spearman(golds, found), "pearson": pearson(golds, found)}
 
     def scores_of(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+        self, examples: Sequence[Example], predictions: Predictions, head: TaskHead
     ) -> Callable[[Sequence[int]], dict[str, float]]:
         """The texts that are looked through stay all those of the file: among fewer, each would be found sooner."""
         if examples[0].gold is not None:
@@ -113,17 +105,17 @@ def _retrieval(rank: np.ndarray) -> dict[str, float]:
     }
 
 
-def _ranks(examples: Sequence[Example], predictions: Sequence[dict[str, Any]]) -> np.ndarray:
+def _ranks(examples: Sequence[Example], predictions: Predictions) -> np.ndarray:
     """[N] at which place each text finds its own; a text that stands there twice is one candidate."""
     texts = [example.texts[1] for example in examples]
     number = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     own = np.array([number[text] for text in texts])
     first = np.unique(own, return_index=True)[1]
-    asked = _unit(np.stack([one["vector"] for one in predictions]))
+    queries = _unit(np.stack([one["vector"] for one in predictions]))
     candidates = _unit(np.stack([predictions[place]["other"] for place in first]))
     ranks = []
-    for begin in range(0, len(asked), 1024):
-        cosines = asked[begin : begin + 1024] @ candidates.T
+    for begin in range(0, len(queries), 1024):
+        cosines = queries[begin : begin + 1024] @ candidates.T
         mine = cosines[np.arange(len(cosines)), own[begin : begin + 1024]]
         ranks.append(1 + (cosines > mine[:, None]).sum(1) + ((cosines == mine[:, None]).sum(1) - 1) / 2)  # ties: half
     return np.concatenate(ranks)

@@ -1,6 +1,6 @@
 """What somebody wants, and what they say about it: an intent for the text and a slot for every word, in one pass.
 
-One head says both, as transformers' class for tags has it: the intent where the text begins, the slots at the words.
+One head predicts both, as transformers' class for tags has it: the intent where the text begins, the slots at words.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from bothways.batch import Sample
 from bothways.model import TaskHead
 from bothways.tasks.encoding import Encoded, encode_words
-from bothways.tasks.labels import label_name
 from bothways.tasks.predictions import softmax, whole
-from bothways.tasks.records import BadField, Columns
+from bothways.tasks.records import Columns
 from bothways.tasks.schemes import Scheme, scheme_of
 from bothways.tasks.tag import Tag, Tagged, tagged
-from bothways.tasks.task import Example, Output, Task
+from bothways.tasks.task import Example, Output, Predictions, Task
 from bothways.tasks.words import Words
 from bothways.text import Tokenizer
 
@@ -49,10 +47,7 @@ class Intent(Tag):
         example = super().read(record, columns, place=place, number=number, gold=gold)
         if not gold:
             return example
-        intent = label_name(record.get(columns.names["intent"]))
-        if intent is None:
-            raise BadField(columns.names["intent"], f"the name of an intent, got {record[columns.names['intent']]!r}")
-        return replace(example, gold=(*example.gold, INTENT + intent))
+        return replace(example, gold=(*example.gold, INTENT + columns.label(record, "intent", "an intent")))
 
     def slots(self, gold: Sequence[str]) -> Sequence[str]:
         return gold[:-1]
@@ -68,24 +63,32 @@ class Intent(Tag):
         return encode_intent(tokenizer, words, head, length=length)
 
     def decode(self, example: Example, output: Output) -> Intended:
-        assert example.words is not None
-        return intended(example.words, output.samples, output.logits, output.head)
+        """An intent is one of the intents only, a slot one of the slots."""
+        words, head = example.words, output.head
+        assert words is not None
+        found = whole(output.samples, output.logits, count=len(words) + 1, labels=len(head.labels))
+        is_intent = np.array([label.startswith(INTENT) for label in head.labels])
+        slots, intents = (
+            replace(head, labels=tuple(label for label, there in zip(head.labels, side, strict=True) if there))
+            for side in (~is_intent, is_intent)
+        )
+        parts = tagged(words, found[:-1, ~is_intent], slots)
+        sure = softmax(np.nan_to_num(found[-1, is_intent]).astype(np.float64))
+        intent = intents.labels[int(sure.argmax())].removeprefix(INTENT)
+        return Intended(parts.words, parts.tags, parts.probabilities, parts.entities, intent, float(sure.max()))
 
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
-    ) -> dict[str, float]:
+    def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
         slots = super().score(examples, predictions, head)
-        right = [
-            (INTENT + one["intent"]) == example.gold[-1] for example, one in zip(examples, predictions, strict=True)
-        ]
+        pairs = zip(examples, predictions, strict=True)
+        right = [INTENT + one["intent"] == example.gold[-1] for example, one in pairs]
         return {
-            "whole": float(np.mean(self.items(examples, predictions, head)[0])),
+            "whole": float(self.right(examples, predictions).mean()),
             "intent_accuracy": float(np.mean(right)),
             **{f"slot_{name}": value for name, value in slots.items()},
         }
 
     def items(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+        self, examples: Sequence[Example], predictions: Predictions, head: TaskHead
     ) -> tuple[np.ndarray, np.ndarray]:
         return Task.items(self, examples, predictions, head)
 
@@ -110,17 +113,3 @@ def encode_intent(tokenizer: Tokenizer, words: Words, head: TaskHead, *, length:
     part = parts[number]
     parts[number] = replace(part, at=np.append(part.at, at), of=np.append(part.of, len(words)))
     return parts
-
-
-def intended(words: Words, parts: Sequence[Sample], logits: Sequence[np.ndarray], head: TaskHead) -> Intended:
-    """logits [places, C] of each part. An intent is one of the intents only, a slot one of the slots."""
-    found = whole(parts, logits, count=len(words) + 1, labels=len(head.labels))
-    is_intent = np.array([label.startswith(INTENT) for label in head.labels])
-    kinds = [
-        replace(head, labels=tuple(label for label, there in zip(head.labels, side, strict=True) if there))
-        for side in (~is_intent, is_intent)
-    ]
-    slots = tagged(words, found[:-1, ~is_intent], kinds[0])
-    sure = softmax(np.nan_to_num(found[-1, is_intent]).astype(np.float64))
-    intent = kinds[1].labels[int(sure.argmax())].removeprefix(INTENT)
-    return Intended(slots.words, slots.tags, slots.probabilities, slots.entities, intent, float(sure.max()))

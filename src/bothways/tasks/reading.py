@@ -40,10 +40,15 @@ def _left_out(skip: Skip) -> str:
 
 
 def read_examples(
-    task: Task, path: Path, *, said: Mapping[str, str], skip: Skip, usual: Mapping[str, str] | None = None
+    task: Task,
+    path: Path,
+    *,
+    skip: Skip,
+    given: Mapping[str, str] | None = None,
+    usual: Mapping[str, str] | None = None,
 ) -> tuple[Columns, list[Example]]:
     """All of a file, with how its columns were read."""
-    columns, examples = streamed(task, path, said=said, skip=skip, usual=usual)
+    columns, examples = streamed(task, path, given=given, skip=skip, usual=usual)
     return columns, list(examples)
 
 
@@ -51,15 +56,15 @@ def streamed(
     task: Task,
     path: Path,
     *,
-    said: Mapping[str, str],
     skip: Skip,
+    given: Mapping[str, str] | None = None,
     usual: Mapping[str, str] | None = None,
     gold: bool = True,
 ) -> tuple[Columns, Iterator[Example]]:
     """The examples of a file one by one, with how its columns are read.
 
     Args:
-        said: {role: column}; the others are guessed by the names of all fields that the file has.
+        given: {role: column}; the others are guessed by the names of all fields that the file has.
         usual: the same, of the file that the model was trained on: taken where there is such a column.
         gold: without it, answers are neither needed nor read.
     """
@@ -68,7 +73,7 @@ def streamed(
         raise DataError(
             f"{path}: expected records, got {f'none.{left_out}' if (left_out := _left_out(skip)) else 'an empty file'}"
         )
-    columns = _columns(task, fields, said=said, usual=usual or {}, file=path, gold=gold)
+    columns = _columns(task, fields, given=given or {}, usual=usual or {}, file=path, gold=gold)
 
     def examples() -> Iterator[Example]:
         for number, line, record in read_records(path, skip):
@@ -84,18 +89,20 @@ def _columns(
     task: Task,
     fields: Collection[str],
     *,
-    said: Mapping[str, str],
+    given: Mapping[str, str],
     usual: Mapping[str, str],
     file: Path,
     gold: bool,
 ) -> Columns:
     """Which column is which, for this task; those of answers that nobody knows are not looked for."""
     usual = {role: name for role, name in usual.items() if name in fields}
-    every, (needed, optional) = (task.roles({*map(plain, fields), *usual, *said}, gold=known) for known in (True, gold))
-    if other := next((role for role in said if role not in chain(*every)), None):
+    every, (needed, optional) = (
+        task.roles({*map(plain, fields), *usual, *given}, gold=known) for known in (True, gold)
+    )
+    if other := next((role for role in given if role not in chain(*every)), None):
         raise UsageError(f"{task.name} has no column for {other} here; it has: {', '.join(chain(*every))}")
-    wanted = {role: name for role, name in {**usual, **said}.items() if role in (*needed, *optional)}
-    return Columns.guess(fields, needed=needed, optional=optional, said=wanted, file=file)
+    wanted = {role: name for role, name in {**usual, **given}.items() if role in (*needed, *optional)}
+    return Columns.guess(fields, needed=needed, optional=optional, given=wanted, file=file)
 
 
 def hold_out(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from bothways.corpus.lines import refuse_unasked
 from bothways.corpus.records import TABLES, suffix_of
 from bothways.errors import UsageError, unknown
+from bothways.tasks.labels import label_name
 
 NAMES: dict[str, tuple[str, ...]] = {
     "text": (
@@ -53,20 +55,20 @@ NAMES: dict[str, tuple[str, ...]] = {
 
 
 def column_of(role: str, fields: Iterable[str], taken: Collection[str] = ()) -> str | None:
-    """The field that is likeliest to have a role, but for those that are taken; None: no name says so."""
+    """The field that is likeliest to have a role, but for those that are taken; None: no name fits."""
     free = [field for field in fields if field not in taken]
     alike = {plain(field): field for field in free} | {field: field for field in free}
     return next((alike[name] for name in NAMES.get(role, (role,)) if name in alike), None)
 
 
-def check_roles(said: Iterable[str], *, also: Collection[str] = ()) -> None:
+def check_roles(given: Iterable[str]) -> None:
     """
     Raises:
-        UsageError: a role that no column has, in no task, nor in the one at hand, which has those of `also`.
+        UsageError: a role that no column has, in no task.
     """
-    for role in said:
-        if role not in NAMES and role not in also:
-            raise unknown("role of a column", role, {*NAMES, *also})
+    for role in given:
+        if role not in NAMES:
+            raise unknown("role of a column", role, NAMES)
 
 
 def plain(field: str) -> str:
@@ -81,10 +83,19 @@ class BadField(ValueError):
         super().__init__(f"expected {expected}")
         self.column = column
 
+    @classmethod
+    @contextmanager
+    def of(cls, column: str) -> Iterator[None]:
+        """What was expected within, and not found, is wrong with this field."""
+        try:
+            yield
+        except UsageError as error:
+            raise cls(column, str(error).removeprefix("expected ")) from None
+
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """{role: column}, guessed from the names of all fields of a file where it is not said; and whether they are those
+    """{role: column}, guessed from the names of all fields of a file where it is not given; and whether they are those
     of a table, where all is text."""
 
     names: Mapping[str, str]
@@ -97,18 +108,16 @@ class Columns:
         *,
         needed: Iterable[str],
         optional: Iterable[str],
-        said: Mapping[str, str],
+        given: Mapping[str, str],
         file: Path,
     ) -> Columns:
         """
         Raises:
-            UsageError: a column that is needed is not there, or one that was named is not; those there are listed. Or
-                a role that there is not.
+            UsageError: a column that is needed is not there, or one that was named is not; those there are listed.
         """
         needed, optional = list(needed), list(optional)
-        check_roles(said, also=(*needed, *optional))
-        there, found = list(fields), dict(said)
-        if wrong := next(((role, name) for role, name in said.items() if name not in there), None):
+        there, found = list(fields), dict(given)
+        if wrong := next(((role, name) for role, name in given.items() if name not in there), None):
             raise UsageError(f"{file}: expected a column {wrong[1]!r} for {wrong[0]}, got {', '.join(there) or 'none'}")
         for role in (*needed, *optional):
             if role not in found and (name := column_of(role, there, found.values())):
@@ -133,7 +142,7 @@ class Columns:
         return record[self.names["id"]] if self.has(record, "id") else number
 
     def value(self, record: Mapping[str, Any], role: str) -> Any:
-        """Whatever stands there; of a table's field that is JSON, as it may be of lists, what it says."""
+        """Whatever stands there; of a table's field that is JSON, as it may be of lists, what it holds."""
         value = record.get(self.names[role])
         if self.table and isinstance(value, str) and value.startswith(("[", "{")):
             try:
@@ -156,6 +165,17 @@ class Columns:
             raise BadField(self.names[role], f"text, got a lone surrogate at character {error.start}") from error
         return value
 
+    def label(self, record: Mapping[str, Any], role: str, what: str) -> str:
+        """A label as `label_name` spells it; `what` it names, for the message.
+
+        Raises:
+            BadField: it names nothing.
+        """
+        value = record.get(self.names[role])
+        if (name := label_name(value)) is None:
+            raise BadField(self.names[role], f"the name of {what}, got {value!r}")
+        return name
+
     def number(self, record: Mapping[str, Any], role: str) -> float:
         """
         Raises:
@@ -172,7 +192,7 @@ class Columns:
 
 
 refuse = refuse_unasked
-"""The Skip of tasks, unless they are told to leave out what is wrong."""
+"""The Skip of tasks, unless they leave out what is wrong."""
 
 
 @dataclass(slots=True)

@@ -12,17 +12,16 @@ from bothways.batch import Sample
 from bothways.errors import DataError, UsageError
 from bothways.model import TaskHead
 from bothways.tasks.encoding import Encoded
-from bothways.tasks.labels import label_name
 from bothways.tasks.predictions import Label, label_of
 from bothways.tasks.records import BadField, Columns
-from bothways.tasks.task import Example, Output, Task, file_of
+from bothways.tasks.task import Example, Output, Predictions, Task, file_of
 from bothways.tasks.words import Pair, composed, found_in
 from bothways.text import Tokenizer
 
 _MARKERS = ("$#", "@*", "<>", "[]", "()")
 """What stands around the first and around the second thing, as in R-BERT; others where a tokenizer lacks it."""
 NONE = ("other", "no_relation", "no relation", "none", "na", "unknown")
-"""Labels, in small letters, that say that there is none of the relations: left out of the score."""
+"""Labels, in small letters, of texts with none of the relations: left out of the score."""
 
 
 class Relate(Task):
@@ -37,20 +36,13 @@ class Relate(Task):
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
         text, known = columns.text(record, "text"), {"head", "tail"} <= columns.names.keys()
         placed = known and any(columns.has(record, role) for role in ("head", "tail"))
-        label = label_name(record.get(columns.names["label"])) if gold else None
-        if gold and label is None:
-            raise BadField(
-                columns.names["label"], f"the name of a relation, got {record.get(columns.names['label'])!r}"
-            )
-        try:
+        label = columns.label(record, "label", "a relation") if gold else None
+        with BadField.of(columns.names["head" if placed else "text"]):
             if placed:
                 spans = [_place(columns.value(record, role), columns.names[role], text) for role in ("head", "tail")]
                 pair = Pair.placed(text, *spans[0], *spans[1])
             else:
                 pair = Pair.marked(text)
-        except UsageError as error:
-            column = columns.names["head" if placed else "text"]
-            raise BadField(column, str(error).removeprefix("expected ")) from None
         return Example(columns.id(record, number), (pair.text,), label, place, pair=pair)
 
     def given(self, inputs: Any, head: TaskHead) -> Example:
@@ -65,10 +57,6 @@ class Relate(Task):
             raise DataError(f"{file_of(examples)}: expected two relations or more to tell apart, got only {only!r}")
         return TaskHead(self.name, "markers", tuple(labels), "one", reads)
 
-    def check(self, example: Example, head: TaskHead) -> str | None:
-        known = ", ".join(head.labels)
-        return None if example.gold in head.labels else f"the relation {example.gold!r} was not trained; {known} were"
-
     def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
         assert example.pair is not None
         encoded = encode_related(tokenizer, example.pair, length=length)
@@ -78,12 +66,10 @@ class Relate(Task):
     def decode(self, example: Example, output: Output) -> Label:
         return label_of(output.logits[0][0], output.head)
 
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
-    ) -> dict[str, float]:
+    def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
         golds, found = [example.gold for example in examples], [one["label"] for one in predictions]
-        right = [gold == label for gold, label in zip(golds, found, strict=True)]
-        return {"f1": relation_f1(golds, found, head.labels), "accuracy": float(np.mean(right)) if right else 0.0}
+        right = self.right(examples, predictions)
+        return {"f1": relation_f1(golds, found, head.labels), "accuracy": float(right.mean())}
 
 
 def relation_f1(golds: Sequence[str], predictions: Sequence[str], labels: Collection[str]) -> float:
@@ -103,7 +89,7 @@ def relation_f1(golds: Sequence[str], predictions: Sequence[str], labels: Collec
 
 
 def relation_of(label: str) -> str | None:
-    """The label without its direction, "(e1,e2)"; None for the one that says there is none."""
+    """The label without its direction, "(e1,e2)"; None for the one of no relation."""
     return None if label.strip().lower() in NONE else re.sub(r"\((e1,e2|e2,e1)\)$", "", label)
 
 

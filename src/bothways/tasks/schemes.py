@@ -21,7 +21,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """What tags say of names.
+    """How tags mark names.
 
     kind      one of `SCHEMES`; empty: the tags are plain, there are no names in them
     outside   the tag of words that are in no name

@@ -10,6 +10,7 @@ import string
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 
 from bothways.text.characters import HAN
 
@@ -31,7 +32,10 @@ def _f1(predicted: str, gold: str) -> float:
     ours, theirs = (_mixed(text) if chinese else _plain(text).split() for text in (predicted, gold))
     if not ours or not theirs:
         return float(ours == theirs)
-    shared = _longest_common(ours, theirs) if chinese else sum((Counter(ours) & Counter(theirs)).values())
+    if chinese:
+        shared = SequenceMatcher(None, ours, theirs, autojunk=False).find_longest_match().size
+    else:
+        shared = (Counter(ours) & Counter(theirs)).total()
     if not shared:
         return 0.0
     precision, recall = shared / len(ours), shared / len(theirs)
@@ -50,14 +54,3 @@ def _mixed(text: str) -> list[str]:
     """Ideographs one by one, other runs whole, marks left out."""
     words = re.findall(rf"[{HAN}]|[^\W{HAN}]+", text.lower())
     return [word for word in words if word.strip()]
-
-
-def _longest_common(ours: Sequence[str], theirs: Sequence[str]) -> int:
-    """The length of the longest stretch that both have."""
-    best, before = 0, [0] * (len(theirs) + 1)
-    for one in ours:
-        row = [0]
-        for place, other in enumerate(theirs):
-            row.append(before[place] + 1 if one == other else 0)
-        best, before = max(best, *row), row
-    return best

@@ -19,7 +19,7 @@ from bothways.tasks.labels import label_name, natural
 from bothways.tasks.predictions import softmax, whole
 from bothways.tasks.records import NAMES, BadField, Columns
 from bothways.tasks.schemes import OUTSIDE, Scheme, scheme_of
-from bothways.tasks.task import Example, Mistake, Output, Task, file_of
+from bothways.tasks.task import Example, Mistake, Output, Predictions, Task, file_of
 from bothways.tasks.words import Entity, Words, entities
 from bothways.text import Tokenizer
 
@@ -39,7 +39,7 @@ class Tag(Task):
     """Records hold tokens and tags; or a text, tags, and offsets, the places of the words in it: [[0, 5]]; or a text
     and spans: [{"start": 0, "end": 5, "label": "PER"}]. All places are in characters.
 
-    characters  whether each character of a text is a word, where a record does not say
+    characters  whether each character of a text is a word, where a record has no such field
     """
 
     characters: bool = False
@@ -71,16 +71,14 @@ class Tag(Task):
         if role == "tokens":
             return Words.joined(_texts(columns.value(record, role), columns.names[role]))
         text = columns.text(record, "text")
-        try:
+        with BadField.of(columns.names[role]):
             if role == "offsets":
                 return Words.placed(text, _places(columns.value(record, role)))
             return Words.of(text, characters=_truth(record, columns, otherwise=self.characters))
-        except UsageError as error:
-            raise BadField(columns.names[role], str(error).removeprefix("expected ")) from None
 
     def given(self, inputs: Any, head: TaskHead) -> Example:
-        """Of a text, or of a list of its words."""
-        words = words_of(inputs, head)
+        """Of a text, parted as the model was taught, or of a list of its words."""
+        words = Words.of(inputs, characters=head.characters) if isinstance(inputs, str) else Words.joined(inputs)
         return Example(0, (words.read,), None, "", words)
 
     def slots(self, gold: Sequence[str]) -> Sequence[str]:
@@ -105,7 +103,7 @@ class Tag(Task):
     def reading(self, head: TaskHead) -> str:
         scheme = self.scheme(head)
         if not scheme.kind and all(label.isdecimal() for label in head.labels if label != scheme.outside):
-            return "numbers, of which nobody says what names they are: --set 'label_names=[O, B-PER, ...]' does, from 0"
+            return "numbers, without names: give them by --set 'label_names=[O, B-PER, ...]', from 0"
         return str(scheme)
 
     def _found(self, examples: Sequence[Example]) -> Scheme:
@@ -123,10 +121,6 @@ class Tag(Task):
             place = examples[by.index(not by[0])].place
             raise DataError(f'{place}: expected "characters" {str(by[0]).lower()}, as in the records before')
         return TaskHead(self.name, "tags", labels, "one", reads, characters=by[0])
-
-    def check(self, example: Example, head: TaskHead) -> str | None:
-        new = next((tag for tag in example.gold if tag not in head.labels), None)
-        return f"the tag {new!r} was not trained; known: {', '.join(head.labels)}" if new else None
 
     def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
         assert example.words is not None
@@ -155,9 +149,7 @@ class Tag(Task):
         shown = [(words[i], f"{tags[i]}, right: {example.gold[i]}") for i in bad[:8]]
         return max(prediction["probabilities"][i] for i in bad), shown
 
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
-    ) -> dict[str, float]:
+    def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
         from seqeval.metrics import f1_score, precision_score, recall_score
 
         golds, found = [[*self.slots(example.gold)] for example in examples], [one["tags"] for one in predictions]
@@ -175,7 +167,7 @@ class Tag(Task):
         }
 
     def items(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+        self, examples: Sequence[Example], predictions: Predictions, head: TaskHead
     ) -> tuple[np.ndarray, np.ndarray]:
         """Of names, twice those that are right, over those predicted and those true: summed up, F1 over all."""
         from seqeval.metrics.sequence_labeling import get_entities
@@ -280,8 +272,3 @@ def expect_words(words: Words, head: TaskHead) -> None:
     if words.by in ("text", "characters") and (words.by == "characters") != head.characters:
         ways = ("the words of a text", "its characters")[:: -1 if head.characters else 1]
         raise UsageError(f"expected {ways[0]}, as the model was trained on, got {ways[1]}")
-
-
-def words_of(text: str | list[str], head: TaskHead) -> Words:
-    """Those that are given, or those of a text, parted as the model was taught."""
-    return Words.of(text, characters=head.characters) if isinstance(text, str) else Words.joined(text)

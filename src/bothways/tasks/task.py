@@ -15,6 +15,7 @@ from bothways.batch import Sample
 from bothways.corpus.lines import Skip
 from bothways.errors import UsageError
 from bothways.model import TaskHead
+from bothways.tasks.labels import labels_in
 from bothways.tasks.records import Columns
 from bothways.tasks.words import Pair, Words
 from bothways.text import Tokenizer
@@ -44,6 +45,10 @@ class Example:
         """
         file, _, line = self.place.rpartition(", line ")
         skip(Path(file), int(line), why)
+
+
+Predictions = Sequence[dict[str, Any]]
+"""As `decode` made them and a file has them: of a dataclass, {field: value}."""
 
 
 def file_of(examples: Sequence[Example]) -> str:
@@ -83,7 +88,7 @@ class Task(ABC):
 
     name    what it is called
     metric  what the best epoch is chosen by; larger is better
-    heads   those that may predict, where there are several; the first is taken unless another is asked for
+    heads   those that may predict, where there are several; the first is taken unless another is named
     key     the field of a prediction that holds the label; empty where there is none (a number, a span)
     items_say  what `items` counts, in words; empty where the score is made of all examples at once (a correlation)
     """
@@ -132,15 +137,19 @@ class Task(ABC):
 
     def prepare(self, module: Any, examples: Sequence[Example]) -> None:
         """Changes a new head, before it is trained on these examples."""
-        del module, examples  # nothing, unless a task says otherwise
+        del module, examples  # nothing, unless a task does
 
     def compares(self, head: TaskHead) -> bool:
         """Whether the loss compares the examples of a step, which are then one batch."""
         return False
 
     def check(self, example: Example, head: TaskHead) -> str | None:
-        """What is wrong with an example's gold answer for a model with this head; None: nothing."""
-        return None
+        """What is wrong with an example's gold answer for a model with this head; None: nothing.
+
+        Here for tasks whose right answers are labels, or tuples of them.
+        """
+        new = next((label for label in labels_in(example.gold) if label not in head.labels), None)
+        return None if new is None else f"the label {new!r} was not trained; known: {', '.join(head.labels)}"
 
     def given(self, inputs: Any, head: TaskHead) -> Example:
         """An example of what Python hands over, a text or a tuple of them, without a gold answer.
@@ -182,23 +191,26 @@ class Task(ABC):
         return sure, beside(example.gold, f"{label} ({sure:.0%} sure)")
 
     @abstractmethod
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
-    ) -> dict[str, float]:
+    def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
         """{metric: value}, the task's own first."""
 
     def scores_of(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+        self, examples: Sequence[Example], predictions: Predictions, head: TaskHead
     ) -> Callable[[Sequence[int]], dict[str, float]]:
         """What gives the scores of the examples of some numbers, of which one may stand there several times."""
         return lambda drawn: self.score([examples[i] for i in drawn], [predictions[i] for i in drawn], head)
 
     def items(
-        self, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+        self, examples: Sequence[Example], predictions: Predictions, head: TaskHead
     ) -> tuple[np.ndarray, np.ndarray]:
         """Value and weight of every example, [E] each; a score is the sum of values over the sum of weights."""
-        right = [self.predicted(one) == example.gold for example, one in zip(examples, predictions, strict=True)]
-        return np.array(right, dtype=np.float64), np.ones(len(right))
+        right = self.right(examples, predictions)
+        return right, np.ones(len(right))
+
+    def right(self, examples: Sequence[Example], predictions: Predictions) -> np.ndarray:
+        """[E] 1 where the prediction is the gold answer, 0 elsewhere."""
+        pairs = zip(examples, predictions, strict=True)
+        return np.array([self.predicted(one) == example.gold for example, one in pairs], dtype=np.float64)
 
     def predicted(self, one: Mapping[str, Any]) -> Any:
         """A prediction in the form of a gold answer."""
@@ -211,5 +223,5 @@ class Task(ABC):
         return [{self.key: list(common) if isinstance(common, tuple) else common}] * len(golds)
 
     def different(self, golds: Sequence[Any]) -> set[Any]:
-        """The different labels in some right answers, or in what was predictions, as `told` has it."""
+        """The different labels in some right answers, or in predictions in the form of such."""
         return {*golds}

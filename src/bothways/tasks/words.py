@@ -22,7 +22,7 @@ _WORD = re.compile(rf"(?:[{HAN}]|\d+|{_LETTER}(?:{_MARK}*{_LETTER})*|[^\w\s]){_M
 """Ideographs, numbers, runs of letters, single signs, each with the marks behind it; runs go on behind theirs."""
 _SIGN = re.compile(rf"\S{_MARK}*")
 _JOINERS = "\u200c\u200d"
-"""They say how the letters around them are drawn, and part no words."""
+"""They change how the letters around them are drawn, and part no words."""
 
 
 @dataclass(frozen=True, slots=True)

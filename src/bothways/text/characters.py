@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import unicodedata
+import warnings
 from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
+
+from bothways.errors import needs
 
 HAN = (
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -88,3 +92,21 @@ class WordStarts:
         alone = (after == SPACE) | (after == ALONE) | (after == SPECIAL) | (before == SPECIAL)
         starts[1:] = alone | ((after != before) & (after != INSIDE) & (before != LEADING))
         return starts
+
+
+def jieba_starts(text: str) -> np.ndarray:
+    """[characters] bool, True where jieba (an extra) begins a word: for Chinese, where no space parts words.
+
+    Raises:
+        MachineError: jieba is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # jieba's own import uses what setuptools has deprecated
+            import jieba
+    except ImportError as error:
+        raise needs("jieba", "chinese") from error
+    jieba.setLogLevel(logging.WARNING)
+    starts = np.zeros(len(text), dtype=bool)
+    starts[[start for _, start, _ in jieba.tokenize(text)]] = True
+    return starts

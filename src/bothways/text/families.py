@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
@@ -51,12 +52,13 @@ def _bert(vocabulary: Any, spec: Mapping[str, Any] | None, fields: Fields) -> En
     return engine
 
 
-def _framed_as_bert(engine: Engine, fields: Fields) -> None:
-    cls, sep = str(fields["cls_token"]), str(fields["sep_token"])
+def _framed(engine: Engine, fields: Fields, *, opens: str, closes: str, pair: str) -> None:
+    """Two special tokens, by the names of their fields, around a text; in a `pair`, {0} and {1}."""
+    first, last = str(fields[opens]), str(fields[closes])
     engine.post_processor = TemplateProcessing(
-        single=[cls, "$A", sep],
-        pair=[cls, "$A", sep, "$B:1", f"{sep}:1"],
-        special_tokens=_numbered(engine, fields, "cls_token", "sep_token"),
+        single=[first, "$A", last],
+        pair=[part.format(first, last) for part in pair.split()],
+        special_tokens=_numbered(engine, fields, opens, closes),
     )
 
 
@@ -105,15 +107,6 @@ def _charsmap(spec: Mapping[str, Any]) -> bytes | None:
     )
 
 
-def _framed_as_xlm_roberta(engine: Engine, fields: Fields) -> None:
-    bos, eos = str(fields["bos_token"]), str(fields["eos_token"])
-    engine.post_processor = TemplateProcessing(
-        single=[bos, "$A", eos],
-        pair=[bos, "$A", eos, eos, "$B", eos],
-        special_tokens=_numbered(engine, fields, "bos_token", "eos_token"),
-    )
-
-
 _QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -159,7 +152,7 @@ FAMILIES = {
         "WordPiece",
         {**_BERT, "do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents": None},
         _bert,
-        _framed_as_bert,
+        partial(_framed, opens="cls_token", closes="sep_token", pair="{0} $A {1} $B:1 {1}:1"),
         ("unk_token", "cls_token", "sep_token"),
         segments=True,
     ),
@@ -174,7 +167,7 @@ FAMILIES = {
         "Unigram",
         {**_ROBERTA, "add_prefix_space": True},
         _xlm_roberta,
-        _framed_as_xlm_roberta,
+        partial(_framed, opens="bos_token", closes="eos_token", pair="{0} $A {1} {1} $B {1}"),
         ("bos_token", "eos_token"),
     ),
     "Qwen2Tokenizer": TokenizerFamily(

@@ -21,6 +21,7 @@ from tokenizers.processors import TemplateProcessing
 from bothways.errors import DataError
 from bothways.files import read_json
 from bothways.text.families import ALIASES, FAMILIES, GENERAL, OF_MODEL, OVERRULED, Fields
+from bothways.text.special_tokens import Ids
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _INSTEAD = ("vocab", "merges", "tokenizer_object", "post_processor", "gguf_file", "init_inputs")
@@ -31,11 +32,13 @@ _INSTEAD = ("vocab", "merges", "tokenizer_object", "post_processor", "gguf_file"
 class Published:
     """engine    the tokenizer with its added tokens and its template; none where no model stands beside it to say so
     fields    of the files beside it, and what their class assumes where they are silent
+    ids       with which tokens a model's files say that texts begin and end
     segments  whether transformers says which text of a pair a token belongs to
     """
 
     engine: Engine
     fields: Fields
+    ids: Ids
     segments: bool
 
 
@@ -50,7 +53,7 @@ def read_published(path: Path) -> Published:
     name = _class_of(path, said, spec)
     fields, added = _with_added(path, said, spec)
     family = FAMILIES.get(name)
-    fields = {**(family.defaults if family else {}), **fields}
+    fields = {**(family.defaults if family else {}), **fields, **_chat_templates(path.parent)}
     _refuse(path, fields)
     if family is None:
         engine = Engine.from_file(str(path))
@@ -71,7 +74,34 @@ def read_published(path: Path) -> Published:
         engine.post_processor = TemplateProcessing(single="$A", pair="$A $B:1")
     inputs = fields.get("model_input_names")
     silent = family.segments if family is not None else not of_a_model
-    return Published(engine, fields, silent if inputs is None else "token_type_ids" in inputs)
+    segments = silent if inputs is None else "token_type_ids" in inputs
+    return Published(engine, fields, _ids(path.parent), segments)
+
+
+def _chat_templates(folder: Path) -> Fields:
+    """The field chat_template as files of their own say it, which count instead of tokenizer_config.json:
+    chat_template.jinja, and in additional_chat_templates/ others, each named as its file is."""
+    more = sorted((folder / "additional_chat_templates").glob("*.jinja"))
+    files = {"default": folder / "chat_template.jinja"} | {file.stem: file for file in more}
+    found = {name: file.read_text(encoding="utf-8") for name, file in files.items() if file.is_file()}
+    return {"chat_template": found["default"] if [*found] == ["default"] else found} if found else {}
+
+
+def _ids(folder: Path) -> Ids:
+    """As generation_config.json says, else config.json.
+
+    Raises:
+        DataError: a file that is no JSON object, or an id that is no number.
+    """
+    files = [(folder / name, _read(folder / name)) for name in ("generation_config.json", "config.json")]
+    found: Ids = {}
+    for key in ("bos_token_id", "eos_token_id"):
+        path, value = next(((path, said[key]) for path, said in files if said.get(key) is not None), (None, []))
+        ids = value if isinstance(value, list) else [value]
+        if any(type(number) is not int for number in ids):
+            raise DataError(f"{path}: {key}: expected the number of a token, or a list of numbers, got {value!r}")
+        found[key] = tuple(ids)
+    return found
 
 
 def _class_of(path: Path, fields: Fields, spec: Mapping[str, Any] | None) -> str:
@@ -166,7 +196,7 @@ def _with_added(path: Path, said: Fields, spec: Mapping[str, Any] | None) -> tup
         added = {int(number): AddedToken(**token) for number, token in said["added_tokens_decoder"].items()}
     else:
         fields |= _read(path.with_name("special_tokens_map.json"))
-        special = {_content(token) for token in _special(fields)}
+        special = {str(token) for token in _special(fields)}
         for token, number in _read(path.with_name("added_tokens.json")).items():
             added[number] = AddedToken(token, normalized=token not in special, special=token in special)
         for record in spec["added_tokens"] if spec else ():
@@ -210,10 +240,6 @@ def _token(token: Any) -> Any:
     if not isinstance(token, dict):
         return token
     return AddedToken(**{"special": True} | {key: value for key, value in token.items() if key != "__type"})
-
-
-def _content(token: Any) -> str:
-    return token["content"] if isinstance(token, dict) else str(token)
 
 
 def _read(path: Path) -> dict[str, Any]:

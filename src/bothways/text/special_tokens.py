@@ -8,8 +8,9 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as Engine
 
 from bothways.batch import Vocabulary
-from bothways.text.end_tokens import Ids
 
+Ids = dict[str, tuple[int, ...]]
+"""{"bos_token_id": numbers of tokens, "eos_token_id": ...}"""
 ROLES: dict[str, tuple[str, ...]] = {
     "pad": ("[PAD]", "<pad>", "<|padding|>"),
     "unk": ("[UNK]", "<unk>"),
@@ -37,7 +38,7 @@ def find_roles(engine: Engine, configured: dict[str, Any], ids: Ids, *, mask_tak
     """
     found: dict[str, str] = {}
     for role in ("sep", "cls", "mask", "unk", "pad"):
-        named = [_content(configured.get(key)) for key in _CONFIGURED[role]]
+        named = [str(configured[key]) for key in _CONFIGURED[role] if configured.get(key)]
         numbered = [engine.id_to_token(number) for key in _CONFIGURED[role] for number in ids.get(f"{key}_id", ())]
         taken = set() if role == "cls" else set(found.values())
         usable = [name for name in (*named, *numbered, *ROLES[role]) if name and name not in taken]
@@ -46,7 +47,7 @@ def find_roles(engine: Engine, configured: dict[str, Any], ids: Ids, *, mask_tak
     marked = {token.content for token in engine.get_added_tokens_decoder().values() if token.special}
     for role, name in found.items():
         if name not in marked:
-            engine.add_special_tokens([_special(role, name, mask_takes_space=mask_takes_space)])
+            engine.add_special_tokens([special_token(role, name, mask_takes_space=mask_takes_space)])
     return {role: found[role] for role in ROLES if role in found}
 
 
@@ -58,11 +59,12 @@ def complete_roles(engine: Engine, roles: dict[str, str], *, mask_takes_space: b
         has = roles.get(role)
         found[role] = has if has and has not in found.values() else ROLES[role][0]
         if engine.token_to_id(found[role]) is None:
-            engine.add_special_tokens([_special(role, found[role], mask_takes_space=mask_takes_space)])
+            engine.add_special_tokens([special_token(role, found[role], mask_takes_space=mask_takes_space)])
     return {role: found[role] for role in ROLES}
 
 
-def _special(role: str, name: str, *, mask_takes_space: bool) -> AddedToken:
+def special_token(role: str, name: str, *, mask_takes_space: bool) -> AddedToken:
+    """Where a word's token carries the space before it, the mask must take that space too (as RoBERTa's does)."""
     return AddedToken(name, special=True, lstrip=role == "mask" and mask_takes_space)
 
 
@@ -78,8 +80,3 @@ def vocabulary_of(engine: Engine, roles: dict[str, str], ids: Ids) -> Vocabulary
         said_ends=ids.get("eos_token_id", ()),
         **numbers,
     )
-
-
-def _content(token: Any) -> str | None:
-    """A special token comes as a string, as a record with `content`, or as what that becomes."""
-    return token.get("content") if isinstance(token, dict) else None if token is None else str(token)

@@ -20,14 +20,12 @@ from bothways.batch import Vocabulary
 from bothways.errors import DataError, UsageError
 from bothways.text.cached_encoding import ChunkEncoder, cuts_of
 from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WordStarts, edges
-from bothways.text.end_tokens import Ids, read_ids
 from bothways.text.published import read_published
-from bothways.text.special_tokens import complete_roles, find_roles, vocabulary_of
+from bothways.text.special_tokens import Ids, complete_roles, find_roles, vocabulary_of
 from bothways.text.template import Frame, Tokens
 
 Template = Literal["encoder", "decoder", "own"]
 _TEMPLATES = {"encoder": ("{cls} $A {sep}", "{cls} $A {sep} $B:1 {sep}:1"), "decoder": ("{cls} $A", "{cls} $A $B:1")}
-_CHAT = "chat_template.jinja"
 _FILES = ("tokenizer.json", "vocab.txt")
 _FOLDERS = ("tokenizer", "encoder", "decoder", "body", "model")  # of shards, and of runs
 _PRINTABLE = {*range(33, 127), *range(161, 173), *range(174, 256)}
@@ -111,9 +109,7 @@ class Tokenizer:
             raise DataError(
                 f"{path}: expected a tokenizer.json or a vocab.txt, got what does not read: {error}"
             ) from error
-        chat = path.parent / _CHAT
-        told = {"chat_template": chat.read_text(encoding="utf-8")} if chat.is_file() else {}
-        return cls(found.engine, {**found.fields, **told}, read_ids(path.parent), segments=found.segments)
+        return cls(found.engine, found.fields, found.ids, segments=found.segments)
 
     def with_all_roles(self) -> Tokenizer:
         """As shards need it: what it lacks of the five special tokens is laid behind all its tokens."""

@@ -14,10 +14,11 @@ from tokenizers.processors import TemplateProcessing
 from bothways.errors import UsageError, unknown
 from bothways.text.cached_encoding import WORDS
 from bothways.text.characters import ALONE, kind_of
+from bothways.text.special_tokens import ROLES, special_token
 from bothways.text.tokenizer import Tokenizer
 
-SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-"""Token numbers 0 to 4 of every tokenizer trained here."""
+SPECIALS = tuple(names[0] for names in ROLES.values())
+"""[PAD], [UNK], [CLS], [SEP], [MASK]: token numbers 0 to 4 of every tokenizer trained here."""
 
 
 def train_tokenizer(texts: Iterable[str], *, kind: str = "bpe", size: int = 8192) -> Tokenizer:
@@ -109,8 +110,7 @@ def _wordpiece(vocabulary: dict[str, int]) -> Engine:
 
 
 def _special_tokens(*, mask_takes_space: bool) -> list[str | AddedToken]:
-    """A word's token carries the space before it, so [MASK] must take that space too (as RoBERTa's does)."""
-    return [AddedToken(name, special=True, lstrip=mask_takes_space and name == "[MASK]") for name in SPECIALS]
+    return [special_token(role, names[0], mask_takes_space=mask_takes_space) for role, names in ROLES.items()]
 
 
 _TRAINERS = {"bpe": _train_bpe, "wordpiece": _train_wordpiece}

@@ -67,12 +67,12 @@ class Cbow:
     def gradients(self, batch: CbowBatch, *, divided: bool = True, times: float = 1.0) -> Gradients:
         """In closed form, `times` a number; `divided=False` leaves out dx_j's 1/|c|."""
         hidden = self._hidden(batch)
-        right, spoken = self._right(hidden, batch)  # [N], [N, D]
-        wrong, unsaid = self._wrong(hidden, batch)  # [B, N/B, K], [B, K, D]
+        right, positive = self._right(hidden, batch)  # [N], [N, D]
+        wrong, negative = self._wrong(hidden, batch)  # [B, N/B, K], [B, K, D]
         pull = right.sigmoid_().sub_(1).mul_(times)[:, None]  # [N, 1]
         push = wrong.sigmoid_().mul_(times * batch.weight)
-        down = torch.bmm(push, unsaid).view_as(hidden).addcmul_(pull, spoken)  # dh [N, D]
-        negatives = torch.bmm(push.mT, hidden.view(len(unsaid), -1, hidden.shape[1]))
+        down = torch.bmm(push, negative).view_as(hidden).addcmul_(pull, positive)  # dh [N, D]
+        negatives = torch.bmm(push.mT, hidden.view(len(negative), -1, hidden.shape[1]))
         outputs = hidden.mul_(pull)
         return Gradients(_sums(down.mul_(self._shares(batch)) if divided else down, batch.mirror), outputs, negatives)
 
@@ -98,14 +98,14 @@ class Cbow:
         return 1 / torch.from_numpy(batch.context.sizes).clamp(min=1).to(self.inputs.dtype)[:, None]
 
     def _right(self, hidden: torch.Tensor, batch: CbowBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        spoken = F.embedding(batch.words, self.outputs)  # [N, D]
-        return (hidden * spoken).sum(1), spoken
+        positive = F.embedding(batch.words, self.outputs)  # [N, D]
+        return (hidden * positive).sum(1), positive
 
     def _wrong(self, hidden: torch.Tensor, batch: CbowBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        unsaid = F.embedding(batch.negatives, self.outputs)  # [B, K, D]
-        scores = torch.bmm(hidden.view(len(unsaid), -1, hidden.shape[1]), unsaid.mT)  # [B, N/B, K]
-        itself = batch.words.view(len(unsaid), -1, 1) == batch.negatives[:, None, :]
-        return scores.masked_fill(itself, -torch.inf), unsaid
+        negative = F.embedding(batch.negatives, self.outputs)  # [B, K, D]
+        scores = torch.bmm(hidden.view(len(negative), -1, hidden.shape[1]), negative.mT)  # [B, N/B, K]
+        itself = batch.words.view(len(negative), -1, 1) == batch.negatives[:, None, :]
+        return scores.masked_fill(itself, -torch.inf), negative
 
 
 def _calm(moves: torch.Tensor, rate: float) -> torch.Tensor:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from bothways.arguments import all_checked, several
+from bothways.arguments import all_checked, at_least, several
 from bothways.corpus.lines import kept, lines
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
@@ -122,7 +122,7 @@ class WordVectors:
         Raises:
             UsageError: a word is not known.
         """
-        a, b = (_units(self[word][None])[0] for word in (one, other))
+        a, b = (unit_vectors(self[word][None])[0] for word in (one, other))
         return float(a @ b)
 
     def nearest(self, *words: str, but: Sequence[str] = (), count: int = 10) -> list[tuple[str, float]]:
@@ -136,12 +136,11 @@ class WordVectors:
         """
         if not words:
             raise UsageError("expected a word to look around, got none")
-        if count < 1:
-            raise UsageError(f"count is how many words are wanted, 1 or more, got {count}")
+        at_least(1, "count", count, "how many words are wanted")
         but = several(but, "word")
         towards, away = (np.array([self[word] for word in group]) for group in (words, but))
-        sought = _units(towards).sum(axis=0) - (_units(away).sum(axis=0) if len(away) else 0)
-        cosines = self._unit_vectors @ _units(sought[None])[0]
+        sought = unit_vectors(towards).sum(axis=0) - (unit_vectors(away).sum(axis=0) if len(away) else 0)
+        cosines = self._unit_vectors @ unit_vectors(sought[None])[0]
         cosines[[self._places[word] for word in (*words, *but)]] = -np.inf
         best = np.argsort(-cosines, kind="stable")[: min(count, len(self.words) - len({*words, *but}))]
         return [(self.words[place], float(cosines[place])) for place in best]
@@ -152,7 +151,7 @@ class WordVectors:
 
     @cached_property
     def _unit_vectors(self) -> np.ndarray:
-        return _units(self.vectors)
+        return unit_vectors(self.vectors)
 
 
 def _header(path: Path, line: str) -> tuple[int, int]:
@@ -199,7 +198,7 @@ def refuse_existing(path: str | Path, *, overwrite: bool) -> Path:
     return path
 
 
-def _units(vectors: np.ndarray) -> np.ndarray:
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
     """[n, D] at length 1; zero stays zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1))

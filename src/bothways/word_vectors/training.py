@@ -161,8 +161,8 @@ def _without_context(batches: Batches, words: WordCounts, text: WordText) -> tup
     q, k = batches.noise, batches.negative
 
     def loss(scores: np.ndarray) -> float:
-        unsaid = q * np.logaddexp(0, scores)
-        return float(held @ (np.logaddexp(0, -scores) + k * (unsaid.sum() - unsaid)))
+        negative = q * np.logaddexp(0, scores)
+        return float(held @ (np.logaddexp(0, -scores) + k * (negative.sum() - negative)))
 
     with np.errstate(divide="ignore"):  # a text of one word alone: it is never its own negative
         return loss(np.log(p) - np.log(k * q * (1 - p))), loss(np.zeros_like(p))

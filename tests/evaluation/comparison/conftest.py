@@ -38,7 +38,7 @@ def shards(once: Once) -> Path:
 @pytest.fixture(scope="session")
 def eval_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Minimal pairs, a probe whose classes are told apart by a word, and a task."""
-    folder = tmp_path_factory.mktemp("questions")
+    folder = tmp_path_factory.mktemp("eval-data")
     pairs = [{"good": f"a b {i}", "bad": f"b a {i}", "paradigm": "order"} for i in range(6)]
     texts = [{"text": f"{'red' if i % 2 else 'blue'} thing {i}", "label": i % 2} for i in range(40)]
     for name, records in (("pairs", pairs), ("train", texts[:30]), ("test", texts[30:])):

@@ -1,4 +1,4 @@
-"""A whole comparison: equal compute, paired seeds, the same questions; it goes on where it stopped."""
+"""A whole comparison: equal compute, paired seeds, the same evaluation data; it goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def test_runs_of_one_seed_read_the_same_text_in_the_same_order(compared: Path) -
     assert len(seeds) == 4
 
 
-def test_the_same_questions_to_all_that_can_answer(compared: Path) -> None:
-    found = {each["name"]: each for each in result_of(compared)["yardsticks"]}
+def test_the_same_metrics_for_all_that_have_them(compared: Path) -> None:
+    found = {each["name"]: each for each in result_of(compared)["metrics"]}
     able = {name: {each["objective"] for each in metric["objectives"]} for name, metric in found.items()}
     assert able == {
         "bits per byte": {"causal"},
@@ -82,9 +82,9 @@ def test_bits_per_byte_are_those_of_the_run(compared: Path, configured: Configur
     result = compare(configured(out, validation_rows=4))
     run = RunFolder(compared / "runs" / "causal" / "seed-0")
     trained = [line for line in run.lines() if line["kind"] == "validation"][-1]
-    asked = {each["name"]: each["objectives"][0]["seeds"][0] for each in result["yardsticks"]}
-    assert asked["bits per byte"] == pytest.approx(trained["bits_per_byte"]["causal"], rel=1e-5)
-    assert asked["next-word accuracy"] == pytest.approx(trained["next_accuracy"])
+    measured = {each["name"]: each["objectives"][0]["seeds"][0] for each in result["metrics"]}
+    assert measured["bits per byte"] == pytest.approx(trained["bits_per_byte"]["causal"], rel=1e-5)
+    assert measured["next-word accuracy"] == pytest.approx(trained["next_accuracy"])
 
 
 def test_nothing_is_done_twice_and_more_is_added(compared: Path, configured: Configured) -> None:
@@ -165,7 +165,7 @@ def test_what_cannot_be_compared_is_said_before_anything_is_trained(
     assert not (tmp_path / "cmp").exists()
 
 
-def test_a_bad_question_is_found_before_anything_is_trained(configured: Configured, tmp_path: Path) -> None:
+def test_bad_evaluation_data_is_found_before_anything_is_trained(configured: Configured, tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text("{}\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"bad\.jsonl, line 1"):
         compare(configured(tmp_path / "cmp", pairs=(tmp_path / "bad.jsonl",)))
@@ -183,6 +183,6 @@ def test_folders_have_names_of_their_own() -> None:
 def test_a_bound_and_a_body_that_reads_no_plain_text(configured: Configured, tmp_path: Path) -> None:
     """Block diffusion is asked for its bound and nothing else; one model alone is compared with nobody."""
     result = compare(configured(tmp_path / "cmp", objectives=("block-diffusion(size=4)",), seeds=1))
-    (bits,) = result["yardsticks"]
+    (bits,) = result["metrics"]
     assert bits["name"] == "bits per byte" and bits["objectives"][0]["bound"] and bits["differences"] == []
     assert bits["objectives"][0]["mean"] > bits["baselines"]["bigram"]

@@ -9,8 +9,7 @@ import tokenizers
 
 from bothways.corpus import PrepareOptions, Shards, prepare
 from bothways.evaluation.comparison.contamination import contamination
-from bothways.evaluation.comparison.eval_data import Pairs
-from bothways.evaluation.comparison.measure import EvalData
+from bothways.evaluation.comparison.eval_data import EvalData, Pairs
 
 HINDI = "हिन्दी विश्व की एक प्रमुख भाषा है और भारत की राजभाषा भी है"
 FRENCH = "Élève et élèves étaient déjà très âgés là où naît la forêt"
@@ -28,4 +27,4 @@ def test_items_are_read_as_the_tokenizer_reads(item: str, documents: int, tmp_pa
     options = PrepareOptions(documents="lines", validation=0.1, tokenizer=tmp_path / "tokenizer.json")
     prepare([str(tmp_path / "a.txt")], out=tmp_path / "shards", options=options)
     (found,) = contamination(EvalData(Pairs([item], ["x"], [""]), {}, {}, 0, ""), Shards.open(tmp_path / "shards"))
-    assert found == {"questions": "minimal pairs", "documents": documents, "items": 1, "too_short": 0}
+    assert found == {"eval_data": "minimal pairs", "documents": documents, "items": 1, "too_short": 0}

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bothways.errors import DataError, UsageError
-from bothways.evaluation.comparison.eval_data import Labelled, Pairs, read_probe
+from bothways.evaluation.comparison.eval_data import Pairs
+from bothways.evaluation.linear_probe import read_sides
 
 
 def written(place: Path, *records: object) -> Path:
@@ -43,14 +44,16 @@ def test_pairs_as_blimp_is_published_and_a_file_without_any(tmp_path: Path) -> N
 
 
 def test_labels_may_be_numbers_and_texts_may_be_two(tmp_path: Path) -> None:
-    single = Labelled.read(written(tmp_path / "a.jsonl", {"text": "x", "label": 1}))
-    assert (single.texts, single.other, single.labels) == (["x"], None, ["1"])
-    spelt = Labelled.read(written(tmp_path / "c.jsonl", *({"text": "x", "label": one} for one in (0.0, " 0", True))))
-    assert spelt.labels == ["0", "0", "True"]
-    double = Labelled.read(written(tmp_path / "b.jsonl", {"text_a": "x", "text_b": "y", "label": "no"}))
-    assert (double.texts, double.other, double.labels) == (["x"], ["y"], ["no"])
-    chinese = Labelled.read(written(tmp_path / "c.jsonl", {"评论": "x", "标签": "y"}))
-    assert (chinese.texts, chinese.other, chinese.labels) == (["x"], None, ["y"])
+    def read(*records: object) -> list[tuple[tuple[str, ...], str]]:
+        file = written(tmp_path / "a.jsonl", *records)
+        return [(example.texts, example.gold) for example in read_sides("classify", file, file)[0]]
+
+    assert read({"text": "x", "label": 1}, {"text": "y", "label": 0}) == [(("x",), "1"), (("y",), "0")]
+    spelt = read(*({"text": "x", "label": one} for one in (0.0, " 0", True)))
+    assert [label for _, label in spelt] == ["0", "0", "True"]
+    double = [{"text_a": "x", "text_b": "y", "label": label} for label in ("no", "yes")]
+    assert read(*double) == [(("x", "y"), "no"), (("x", "y"), "yes")]
+    assert read({"评论": "x", "标签": "y"}, {"评论": "z", "标签": "n"}) == [(("x",), "y"), (("z",), "n")]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +77,7 @@ def test_a_labelled_file_that_cannot_be_read(records: list[object], said: str, t
     if records:
         written(file, *records)
     with pytest.raises(DataError, match="bad.jsonl") as error:
-        Labelled.read(file)
+        read_sides("classify", file, file)
     assert said in str(error.value)
 
 
@@ -90,7 +93,7 @@ def test_files_of_another_kind_and_missing_ones(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"pairs.txt: expected records in .jsonl, .csv, .tsv"):
         Pairs.read((tmp_path / "pairs.txt",), each=9)
     with pytest.raises(DataError, match="none.jsonl"):
-        Labelled.read(tmp_path / "none.jsonl")
+        read_sides("classify", tmp_path / "none.jsonl", tmp_path / "none.jsonl")
 
 
 def test_sides_that_do_not_fit(tmp_path: Path) -> None:
@@ -98,11 +101,11 @@ def test_sides_that_do_not_fit(tmp_path: Path) -> None:
     single = written(tmp_path / "single.jsonl", {"text": "x", "label": 0})
     new = written(tmp_path / "new.jsonl", {"text": "x", "label": 2})
     two = written(tmp_path / "two.jsonl", {"text_a": "x", "text_b": "y", "label": 0})
-    assert read_probe("p", train, single)[0].labels == ["0", "1"]
+    assert [example.gold for example in read_sides("classify", train, single)[0]] == ["0", "1"]
     for left, right, said in (
         (single, train, "two classes or more, got only '0'"),
-        (train, new, "the labels 2 of p are not in"),
+        (train, new, "the labels 2 are not in"),
         (train, two, "as many texts a record"),
     ):
         with pytest.raises(DataError, match=said):
-            read_probe("p", left, right)
+            read_sides("classify", left, right)

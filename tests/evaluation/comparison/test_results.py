@@ -43,7 +43,7 @@ def result(
         for seed in range(2)
     }
     worse = 9.0 if metric.better == "less" else 0.05
-    (found,) = compared_metrics(config, answers, {metric: {"unigram": worse if unigram is None else unigram}})
+    (found,) = compared_metrics(config, answers, {metric.name: {"unigram": worse if unigram is None else unigram}})
     return found
 
 
@@ -69,7 +69,7 @@ def test_a_tie_is_called_a_tie() -> None:
 def test_equal_scores_are_tied_and_neither_is_bold(whole: dict[str, Any]) -> None:
     found = result({"causal": 1.0, "mlm": 1.0, "diffusion": 0.5})
     assert summary(found) == "Tied: causal, mlm; behind: diffusion (by 0.500 ± 0.0000)."
-    page, said = shown(whole | {"yardsticks": [found]})
+    page, said = shown(whole | {"metrics": [found]})
     assert "<b>1.000</b>" not in page and page.count('1.000<small class="beaten">tied</small>') == 2
     assert "causal and mlm" in page and "causal over diffusion" in page
     assert said.count("1.000 =") == 2
@@ -94,7 +94,7 @@ def test_bold_is_what_leads_the_others_and_every_baseline(
 ) -> None:
     found = result(figures, unigram=unigram)
     assert summary(found) == said and leader(found) == bold
-    page, _ = shown(whole | {"yardsticks": [found]})
+    page, _ = shown(whole | {"metrics": [found]})
     assert page.count("</i>mlm</th><td><b>") == (bold == "mlm")
 
 
@@ -135,14 +135,14 @@ def whole_result() -> dict[str, Any]:
     }
     trials = {"trials": [{"factor": 1.0, "loss": 3.0}, {"factor": 2.0, "loss": None}]}
     search = {"search": {"flops": 2e8, "seconds": 3.0}}
-    overlap = [{"questions": "minimal pairs", "documents": 2, "items": 9, "too_short": 1}]
+    contamination = [{"eval_data": "minimal pairs", "documents": 2, "items": 9, "too_short": 1}]
     return {
         "budget": {"flops": 1e9},
         "size": "tiny",
         "seeds": 2,
         "objectives": [{"objective": name, **cost, **trials, **search} for name in NAMES],
-        "yardsticks": [bits, fills],
-        "overlap": overlap,
+        "metrics": [bits, fills],
+        "contamination": contamination,
         "samples": {
             "mlm": {
                 "fills": [{"text": "a [MASK] <b>", "hidden": "c", "answers": [{"token": " x", "probability": 0.5}]}]
@@ -162,7 +162,7 @@ def shown(whole: dict[str, Any]) -> tuple[str, str]:
 def test_the_terminal_has_a_row_for_each_objective_and_marks_bounds(whole: dict[str, Any]) -> None:
     _, said = shown(whole)
     assert all(name in said for name in (*NAMES, "unigram", "bits/byte ↓", "hidden word ↑"))
-    assert "≤ 1.900" in said and "2 training documents contain" in said and "200M" in said
+    assert "≤ 1.900" in said and "2 training documents contain one" in said and "200M" in said
 
 
 def test_the_page_escapes_what_models_say_and_shows_divergence(whole: dict[str, Any]) -> None:

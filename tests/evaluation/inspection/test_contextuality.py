@@ -37,9 +37,9 @@ def test_states_are_those_that_the_backbone_hands_out(run: Path) -> None:
     words = words_of(engine, TEXTS[:3], reads)
     found = list(states_by_layer(engine, words, reads))
     backbone = engine.model.backbone
-    face = "encoder" if "encoder" in engine.trained.faces else "decoder"
+    face = "encoder" if "encoder" in engine.abilities.faces else "decoder"
     for number in {*words.row.tolist()}:
-        tokens, layout = engine.lay([words.rows[number]], face=face)
+        tokens, layout = engine.collate([words.rows[number]], face=face)
         with torch.inference_mode():
             kept = [*backbone.states(backbone.embeddings(tokens, layout), Pass(layout, ordered.dense(layout)))]
         mine = np.flatnonzero(words.row == number)

@@ -67,7 +67,7 @@ def test_each_way_of_reading_is_shown(model: LanguageModel) -> None:
     """Left to right looks back only, and its text is not closed."""
     found = attention(model.engine, TEXT)
     expected = {"hybrid": ["all sides", "left to right"], "causal": ["left to right"], "mlm": ["all sides"]}
-    assert [one.reads for one in found] == expected[model.engine.trained.objective]
+    assert [one.reads for one in found] == expected[model.engine.abilities.objective]
     page = render("x", found)
     for one in found:
         ahead = np.triu(np.ones(one.weights.shape[-2:]), 1) * one.weights

@@ -41,7 +41,7 @@ def test_what_the_embeddings_hold_is_found_in_the_first_layer(engine: Engine, tm
     found = layerwise(engine, "tag", tagged(tmp_path, 60), tagged(tmp_path, 20, first=60))
     assert len(found) == engine.model.config.layers + 1
     assert found[0].accuracy > 0.98 > found[0].most_common
-    assert found[0].control > 0.9  # one answer a word is in the embeddings too: no selectivity
+    assert found[0].control > 0.9  # one label a word is in the embeddings too: no selectivity
     assert abs(found[0].selectivity) < 0.1
 
 
@@ -66,7 +66,7 @@ def test_texts_have_a_control_at_chance(engine: Engine, tmp_path: Path) -> None:
 
 def test_bad_input(engine: Engine, tmp_path: Path) -> None:
     one = write(tmp_path / "one.jsonl", *({"text": f"fox {n}", "label": "a"} for n in range(4)))
-    with pytest.raises(BothwaysError, match="expected two answers or more"):
+    with pytest.raises(BothwaysError, match="a probe needs two classes or more, got only 'a'"):
         layerwise(engine, "classify", one, one)
     with pytest.raises(BothwaysError, match="layers are probed for classify or tag, got 'relate'"):
         layerwise(engine, "relate", one, one)
@@ -75,5 +75,5 @@ def test_bad_input(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(BothwaysError, match=r"new.jsonl: the labels c are not in .*two.jsonl"):
         layerwise(engine, "classify", two, new)
     several = write(tmp_path / "several.jsonl", {"text": "fox", "label": ["a", "b"]}, {"text": "dog", "label": ["a"]})
-    with pytest.raises(BothwaysError, match="line 1: layers are probed for one label a text"):
+    with pytest.raises(BothwaysError, match="line 1: expected one label, got a list"):
         layerwise(engine, "classify", several, several)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bothways.evaluation.inspection.measures import explained, mean_cosines, measured, to_the_mean, units
+from bothways.evaluation.inspection.measures import explained, mean_cosines, measured, to_the_mean
+from bothways.word_vectors.store import unit_vectors
 
 
 def random_states(count: int = 4000, width: int = 64, seed: int = 0) -> np.ndarray:
@@ -19,7 +20,7 @@ def occurrences(count: int = 4000, words: int = 100) -> tuple[np.ndarray, np.nda
 
 def test_mean_cosines_are_those_of_all_unique_pairs() -> None:
     states, group = random_states(40, 8) + 1, np.random.default_rng(1).permutation(np.arange(40) % 5)
-    unit = units(states)
+    unit = unit_vectors(states)
     for number, found in enumerate(mean_cosines(unit, group)):
         some = unit[group == number]
         pairs = [float(a @ b) for i, a in enumerate(some) for b in some[i + 1 :]]
@@ -28,7 +29,7 @@ def test_mean_cosines_are_those_of_all_unique_pairs() -> None:
 
 def test_a_word_to_the_mean_of_its_text() -> None:
     states, group = random_states(30, 8), np.arange(30) // 6
-    for number, found in enumerate(to_the_mean(states, units(states), group)):
+    for number, found in enumerate(to_the_mean(states, unit_vectors(states), group)):
         some = states[group == number]
         middle = some.mean(0)
         cosines = some @ middle / np.linalg.norm(some, axis=1) / np.linalg.norm(middle)

@@ -9,7 +9,7 @@ import torch
 
 from bothways.batch import Row
 from bothways.inference import LanguageModel
-from bothways.inference.decoding.sequence import spell
+from bothways.inference.decoding.sequence import detokenize
 from bothways.objectives import Corrupted, Objective, causal, prefix, unilm1
 from bothways.visibility import Layout, ordered
 
@@ -52,4 +52,4 @@ def greedy(found: LanguageModel, way: str, prompt: str, count: int) -> str:
         if token == own.vocabulary.sep:
             break
         new.append(token)
-    return prompt + spell(own, begun, new)
+    return prompt + detokenize(own, begun, new)

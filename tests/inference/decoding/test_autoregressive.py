@@ -53,7 +53,7 @@ def test_the_cache_gives_the_logits_of_the_text_read_anew(name: str, models: dic
     begun = [own.encode(prompt) for prompt in PROMPTS]
     written = np.random.default_rng(0).choice(np.flatnonzero(own.vocabulary.text_table()), size=(6, len(PROMPTS)))
     rows = [np.array([own.vocabulary.cls, *tokens]) for tokens in begun]
-    told = NextToken(found.engine, AUTOREGRESSIVE[way], rows=len(rows), capacity=7 + max(map(len, rows)))
+    told = NextToken(found.engine, AUTOREGRESSIVE[way], rows=len(rows), longest=7 + max(map(len, rows)))
     told.join(rows, [len(row) for row in rows])
     for count in range(7):
         for row, tokens in enumerate(begun):
@@ -238,7 +238,7 @@ def test_options_are_the_fields_of_the_record() -> None:
 
 def test_runs_of_the_first_kinds_are_listed(tmp_path: Path) -> None:
     """A saved way of decoding is read again."""
-    assert load(make_run(tmp_path / "run", UNILM1)).engine.trained == UNILM1
+    assert load(make_run(tmp_path / "run", UNILM1)).engine.abilities == UNILM1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from bothways.batch import Row
 from bothways.errors import ModelError, UsageError
 from bothways.inference import LanguageModel
-from bothways.inference.decoding.sequence import spell
+from bothways.inference.decoding.sequence import detokenize
 from bothways.objectives import Corrupted
 from bothways.objectives.mass import with_decoder
 from bothways.objectives.predicting_streams import BANG as RULE
@@ -57,7 +57,7 @@ def fragment(found: LanguageModel, before: str, count: int, after: str) -> str:
         said = allowed(found, logits(found, tokens, layout)[len(masked) + turn])
         said[own.vocabulary.sep] = -torch.inf
         written[first + turn] = int(said.argmax())
-    return before + spell(own, left, written[first : first + count].tolist()) + after
+    return before + detokenize(own, left, written[first : first + count].tolist()) + after
 
 
 @pytest.mark.parametrize("count", [1, 5])
@@ -97,9 +97,9 @@ def in_streams(found: LanguageModel, prompt: str, total: int, count: int) -> str
         for said in logits(found, tokens, layout, rule=RULE)[asked]:
             token = int(allowed(found, said).argmax())
             if token == own.vocabulary.sep:
-                return prompt + spell(own, begun, new[:total])
+                return prompt + detokenize(own, begun, new[:total])
             new.append(token)
-    return prompt + spell(own, begun, new[:total])
+    return prompt + detokenize(own, begun, new[:total])
 
 
 @pytest.mark.parametrize(("steps", "count"), [(None, 1), (9, 1), (3, 3), (4, 3)])
@@ -140,7 +140,8 @@ def test_any_order_asks_as_in_training(models: dict[str, LanguageModel]) -> None
     said[:, sorted(own.vocabulary.special)] = -torch.inf
     left, middle, right = text.split("[MASK]")
     first, second = (
-        spell(own, own.encode(before), [int(one.argmax())]) for before, one in zip((left, middle), said, strict=True)
+        detokenize(own, own.encode(before), [int(one.argmax())])
+        for before, one in zip((left, middle), said, strict=True)
     )
     expected = f"{left}{first}{middle}{second}{right}"  # but for the spaces, which belong to tokens
     assert found.infill(text, steps=1).replace(" ", "") == expected.replace(" ", "")

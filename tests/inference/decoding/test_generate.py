@@ -14,7 +14,7 @@ from bothways.errors import UsageError
 from bothways.inference import LanguageModel
 from bothways.inference.decoding.options import GenerationOptions, Options
 from bothways.inference.decoding.sampling import Sampling
-from bothways.inference.decoding.sequence import spell
+from bothways.inference.decoding.sequence import detokenize
 from bothways.inference.engine import Engine
 from tests.inference.made import ENGLISH, full_text, load, make_run
 
@@ -32,7 +32,9 @@ def test_greedy_tokens_equal_those_of_generate(seed: int, tmp_path: Path) -> Non
     for prompt, text in zip(PROMPTS, found, strict=True):
         asked = theirs(prompt, return_tensors="pt")
         written = model.generate(**asked, max_new_tokens=30, do_sample=False)[0, asked["input_ids"].shape[1] :]
-        assert text == prompt + spell(load(run).engine.tokenizer, asked["input_ids"][0, 1:].numpy(), written.tolist())
+        assert text == prompt + detokenize(
+            load(run).engine.tokenizer, asked["input_ids"][0, 1:].numpy(), written.tolist()
+        )
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def test_beams_and_blocked_runs_equal_those_of_generate(seed: int, options: Opti
             **({"early_stopping": True, "length_penalty": 0.0} if "num_beams" in options else {}),
         )[0, asked.shape[1] :]
         mine = {"length_penalty": 0.0} if "num_beams" in options else {"temperature": 0}
-        expected = prompt + spell(found.engine.tokenizer, begun, written.tolist())
+        expected = prompt + detokenize(found.engine.tokenizer, begun, written.tolist())
         assert full_text(found, prompt, max_new_tokens=16, **options, **mine) == expected
 
 
@@ -97,7 +99,7 @@ def uncached(found: LanguageModel, prompt: str, count: int) -> str:
             break
         tokens.append(token)
         window += 1
-    return prompt + spell(engine.tokenizer, np.array(begun, dtype=np.int64), tokens[len(begun) :])
+    return prompt + detokenize(engine.tokenizer, np.array(begun, dtype=np.int64), tokens[len(begun) :])
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
@@ -190,7 +192,7 @@ def test_the_log_probability_is_that_of_the_tokens(loaded: LanguageModel, option
     ended = [engine.tokenizer.vocabulary.sep] if found.finish_reason == "stop" else []
     row = np.array([*begun, *found.tokens, *ended])
     logits = engine.logits(engine.read([row], face="decoder"))[0, len(begun) - 1 : -1].clone()
-    logits[:, engine.silent({engine.tokenizer.vocabulary.sep})] = -torch.inf
+    logits[:, engine.suppressed({engine.tokenizer.vocabulary.sep})] = -torch.inf
     nats = logits.log_softmax(-1).gather(1, torch.from_numpy(row[len(begun) :])[:, None]).sum()
     assert found.logprob == pytest.approx(float(nats), rel=1e-4)
 

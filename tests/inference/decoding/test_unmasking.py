@@ -19,7 +19,7 @@ from bothways.inference import LanguageModel
 from bothways.inference.decoding.generate import METHODS, Method
 from bothways.inference.decoding.options import Order, Unmasking
 from bothways.inference.decoding.sampling import Sampling
-from bothways.inference.decoding.unmasking import HiddenRow, UnmaskingDecoding, unmask
+from bothways.inference.decoding.unmasking import MaskedRow, UnmaskingDecoding, unmask
 from bothways.inference.engine import Engine
 from tests.inference.made import CAUSAL, DIFFUSION, ENGLISH, GPT_BERT, MLM, UNILM1, full_text, load, make_run
 
@@ -32,8 +32,8 @@ def diffusion(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return load(make_run(tmp_path_factory.mktemp("runs") / "diffusion", DIFFUSION, seed=1, length=32))
 
 
-def hidden_row(tokens: list[int], unmasking: Unmasking, seed: int = 0) -> HiddenRow:
-    return HiddenRow(np.array(tokens), mask=MASK, random=np.random.default_rng(seed), unmasking=unmasking)
+def masked_row(tokens: list[int], unmasking: Unmasking, seed: int = 0) -> MaskedRow:
+    return MaskedRow(np.array(tokens), mask=MASK, random=np.random.default_rng(seed), unmasking=unmasking)
 
 
 @torch.no_grad()
@@ -50,16 +50,16 @@ def shares(found: LanguageModel, tokens: np.ndarray, *, before: int = 0) -> torc
 def test_by_hand(trained: Any, steps: int | None, tmp_path: Path) -> None:
     """Of the likeliest tokens of a pass, the most probable are kept: 8 places in 3 passes are 3, 3 and 2."""
     found = load(make_run(tmp_path / "run", trained))
-    row = hidden_row([2, MASK, 40, MASK, MASK, 50, MASK, MASK, 60, MASK, MASK, MASK, 3], Unmasking(Sampling(0), steps))
-    tokens, nats = row.tokens.copy(), row.nats.copy()
+    row = masked_row([2, MASK, 40, MASK, MASK, 50, MASK, MASK, 60, MASK, MASK, MASK, 3], Unmasking(Sampling(0), steps))
+    tokens, logprobs = row.tokens.copy(), row.logprobs.copy()
     unmask(found.engine, [row])
     for count in {None: [1] * 8, 1: [8], 3: [3, 3, 2]}[steps]:
         best = shares(found, tokens, before=trained.hidden == "before").max(-1)
         places = np.flatnonzero(tokens == MASK)
         for i in best.values.argsort(descending=True)[:count].tolist():
-            tokens[places[i]], nats[places[i]] = best.indices[i], best.values[i]
+            tokens[places[i]], logprobs[places[i]] = best.indices[i], best.values[i]
     assert row.tokens.tolist() == tokens.tolist()
-    assert np.allclose(row.nats, nats, atol=1e-4)
+    assert np.allclose(row.logprobs, logprobs, atol=1e-4)
 
 
 def test_one_step_is_what_fill_says(loaded: LanguageModel) -> None:
@@ -80,7 +80,7 @@ def test_every_pass_says_its_part_and_what_is_shown_stays(
     tokens: list[int], steps: int | None, temperature: float, order: Order, seed: int, diffusion: LanguageModel
 ) -> None:
     unmasking = Unmasking(Sampling(temperature), steps, order)
-    row = hidden_row([2, *tokens, 3], unmasking, seed)
+    row = masked_row([2, *tokens, 3], unmasking, seed)
     seen: list[np.ndarray] = []
     read = Engine.read
 
@@ -110,7 +110,7 @@ def test_special_tokens_are_never_said(temperature: float, tmp_path: Path) -> No
     """Not even by a model that wants nothing else."""
     found = load(make_run(tmp_path / "run", DIFFUSION))
     special = sorted(found.engine.tokenizer.vocabulary.special)
-    row = hidden_row([2, *[MASK] * 20, 3], Unmasking(Sampling(temperature)))
+    row = masked_row([2, *[MASK] * 20, 3], Unmasking(Sampling(temperature)))
     with torch.no_grad():
         found.engine.model.table[special] *= 30
         states = found.engine.read([row.tokens], face="encoder")
@@ -121,7 +121,7 @@ def test_special_tokens_are_never_said(temperature: float, tmp_path: Path) -> No
 
 def test_the_order_at_random_is_another(diffusion: LanguageModel) -> None:
     sure, drawn = (Unmasking(Sampling(0), None, order) for order in ("confidence", "random"))
-    rows = [hidden_row([2, *[MASK] * 12, 3], unmasking) for unmasking in (sure, drawn, drawn)]
+    rows = [masked_row([2, *[MASK] * 12, 3], unmasking) for unmasking in (sure, drawn, drawn)]
     for row in rows:
         unmask(diffusion.engine, [row])
     assert rows[0].tokens.tolist() != rows[1].tokens.tolist() == rows[2].tokens.tolist()
@@ -148,7 +148,7 @@ def test_an_answer_does_not_depend_on_its_company(
 
 def test_the_first_part_is_masks_behind_the_prompt(diffusion: LanguageModel) -> None:
     own = diffusion.engine.tokenizer
-    row = hidden_row([2, *own.encode("A small"), *[MASK] * 7], Unmasking(Sampling(0)))
+    row = masked_row([2, *own.encode("A small"), *[MASK] * 7], Unmasking(Sampling(0)))
     unmask(diffusion.engine, [row])
     assert full_text(diffusion, "A small", max_new_tokens=7, temperature=0) == own.decode(row.tokens)
 
@@ -157,7 +157,7 @@ def test_beyond_the_models_length(diffusion: LanguageModel, monkeypatch: pytest.
     """Half of what the model reads at a time, behind as much as there is room for."""
     seen: list[tuple[int, int]] = []
 
-    def fill(engine: Engine, rows: Sequence[HiddenRow]) -> None:
+    def fill(engine: Engine, rows: Sequence[MaskedRow]) -> None:
         seen.extend((len(row.tokens), len(row.places)) for row in rows)
         unmask(engine, rows)
 
@@ -206,13 +206,13 @@ def test_the_length_of_the_highest_mean_is_kept(text: str, loaded: LanguageModel
     own, scores = loaded.engine.tokenizer, []
     for length in range(1, 6):
         tokens = np.array([2, *own.encode_marked(text.replace("[GAP]", "[MASK]" * length)), 3])
-        nats = []
+        logprobs = []
         while (tokens == MASK).any():
             best = shares(loaded, tokens).max(-1)
             place = int(best.values.argmax())
             tokens[np.flatnonzero(tokens == MASK)[place]] = best.indices[place]
-            nats.append(best.values[place].item())
-        scores.append(np.mean(nats))
+            logprobs.append(best.values[place].item())
+        scores.append(np.mean(logprobs))
     expected = 1 + int(np.argmax(scores))
     assert loaded.infill(text, longest=5) == loaded.infill(text, length=expected)
 

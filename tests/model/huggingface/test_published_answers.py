@@ -100,7 +100,7 @@ def _said(loaded: bothways.inference.LanguageModel, tokens: torch.Tensor) -> tup
     (_, states), *_ = loaded.engine.read_all([tokens[0].numpy()], face="encoder")
     every = torch.arange(count)
     if not model.heads:
-        return (model.logits(states) if loaded.engine.trained.hidden else states,)
+        return (model.logits(states) if loaded.engine.abilities.hidden else states,)
     (name, head), *_ = model.heads.items()
     if name == "replaced":
         return (head.logits(states[0], Target(name, every, every, every))[None],)

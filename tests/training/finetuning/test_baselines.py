@@ -139,7 +139,7 @@ def test_the_first_example_is_measured_on_other_texts(
     monkeypatch.chdir(tmp_path)
     exec(compile(python, str(page.path), "exec"), {})
     train, test = (Path(re.search(rf"--{side} (\S+)", bash)[1]) for side in ("train", "test"))  # type: ignore[index]
-    sides = [read_examples(TASKS["classify"], file, said={}, skip=refuse)[1] for file in (train, test)]
+    sides = [read_examples(TASKS["classify"], file, skip=refuse)[1] for file in (train, test)]
     assert all(len({example.gold for example in side}) == 2 for side in sides)
     remember(tmp_path, sides[0])
     assert trained_on(tmp_path, sides[1], where="texts") == [] and trained_on(tmp_path, sides[0], where="texts")

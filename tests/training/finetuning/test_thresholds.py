@@ -39,7 +39,7 @@ def test_a_rare_label_is_given_from_its_threshold_on(tmp_path: Path, body: Path)
     run = finetune(config(tmp_path, body, train=train, dev=train, epochs=2, thresholds="tuned"))
     (threshold,) = RunFolder(run).manifest()["thresholds"]
     model = bothways.load(run, device="cpu")
-    head = model.engine.trained.only_head
+    head = model.engine.abilities.only_head
     assert head is not None and head.thresholds == (threshold,)
     for one in model.classify([record["text"] for record in rare]):
         assert one.label == ("good" if one.probabilities["good"] >= threshold else "bad")

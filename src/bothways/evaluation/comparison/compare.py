@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,13 @@ from bothways.arguments import checked
 from bothways.config import dump, load_config, read
 from bothways.corpus import Shards
 from bothways.errors import DataError, DivergedError, UsageError
+from bothways.evaluation.comparison.baselines import baselines
 from bothways.evaluation.comparison.config import CONFIG, CompareConfig
 from bothways.evaluation.comparison.contamination import contamination
-from bothways.evaluation.comparison.finetuned_metric import finetuned_metric
-from bothways.evaluation.comparison.measure import EvalData, measure_all, probe_baselines, task_baselines
-from bothways.evaluation.comparison.metrics import Metric, probe_metric
-from bothways.evaluation.comparison.page import records, render
-from bothways.evaluation.comparison.results import VERSION, compared_metrics, cost, held_out_baselines, samples
+from bothways.evaluation.comparison.eval_data import EvalData
+from bothways.evaluation.comparison.measure import measure_all
+from bothways.evaluation.comparison.page import render
+from bothways.evaluation.comparison.results import VERSION, compared_metrics, cost
 from bothways.evaluation.comparison.search import RateSearch, search, trial_label
 from bothways.evaluation.comparison.workers import Workers
 from bothways.files import write_text, writing
@@ -25,6 +25,7 @@ from bothways.objectives import Objective
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.artifacts import count_baselines
 from bothways.training.pretraining.setup import objective_of
+from bothways.training.record import Record
 from bothways.training.run_folder import RunFolder
 
 MAY_CHANGE = {
@@ -73,12 +74,15 @@ def compare(
     open_folder(config, shards)
     workers = Workers(config.at_once, show, plan)
     searches, runs = train_all(config, shards, objectives, workers, say)
-    answers = measure_all(config, eval_data, runs, workers, say)
+    scores = measure_all(config, eval_data, runs, workers, say)
+    written = {name: [Record.read(runs[name, seed].path) for seed in range(config.seeds)] for name in config.objectives}
+    place, first = config.out / "scores" / eval_data.key, config.run(config.objectives[0], 0, 1.0)
 
     def look_for_items() -> list[dict[str, Any]]:
         say("looking for evaluation items in the training text")
         return contamination(eval_data, shards)
 
+    untrained = _once(place / "baselines.json", lambda: baselines(first, shards, eval_data, config.out / ".untrained"))
     result = {
         "version": VERSION,
         "budget": config.budget.model_dump(exclude_none=True),
@@ -90,25 +94,13 @@ def compare(
             {"objective": name, **cost(config, searches[name], [runs[name, seed] for seed in range(config.seeds)])}
             for name in config.objectives
         ],
-        "yardsticks": list(compared_metrics(config, answers, _baselines(config, shards, eval_data))),
-        "overlap": _once(config.out / "answers" / eval_data.key / "overlap.json", look_for_items),
-        "samples": samples(config, runs),
+        "metrics": list(compared_metrics(config, scores, untrained)),
+        "contamination": _once(place / "contamination.json", look_for_items),
+        "samples": {name: records[0].manifest.get("samples", {}) for name, records in written.items()},
     }
     write_text(config.out / "comparison.json", json.dumps(result, ensure_ascii=False, indent=1) + "\n")
-    write_text(config.out / "comparison.html", render(result, records(config, runs)))
+    write_text(config.out / "comparison.html", render(result, written))
     return result
-
-
-def _baselines(config: CompareConfig, shards: Shards, eval_data: EvalData) -> dict[Metric, dict[str, float]]:
-    """What needs no training, on the same items."""
-    first = config.run(config.objectives[0], 0, 1.0)
-    rows = first.training.model_copy(update={"validation_rows": eval_data.rows})
-    place = config.out / "answers" / eval_data.key
-    found = held_out_baselines(_once(place / "ngrams.json", lambda: count_baselines(shards, rows)))
-    probes = _once(place / "probes.json", lambda: probe_baselines(first, eval_data))
-    tuned = _once(place / "tasks.json", lambda: task_baselines(first, eval_data, config.out / ".untrained"))
-    found |= {probe_metric(name): figures for name, figures in probes.items()}
-    return found | {finetuned_metric(name, eval_data.tasks[name]): figures for name, figures in tuned.items()}
 
 
 def train_all(
@@ -126,9 +118,13 @@ def train_all(
     """
     first = config.run(config.objectives[0], 0, 1.0)
     say("counting n-grams, to compare with")
-    baselines = _once(config.out / "baselines.json", lambda: count_baselines(shards, first.training))
+    counted = _once(config.out / "baselines.json", lambda: count_baselines(shards, first.training))
     jobs = [(expression, seed) for seed in range(config.seeds) for expression in config.objectives]
-    _plan(config, jobs, workers)
+    for expression in config.objectives if len(config.search.factors) > 1 else ():
+        for factor in config.search.factors:
+            workers.plan(trial_label(expression, factor), config.search.share)
+    for job in jobs:
+        workers.plan(run_label(*job), 1.0)
 
     def find(expression: str) -> RateSearch:
         found = search(config, workers, expression, objectives[expression])
@@ -141,7 +137,7 @@ def train_all(
     def run(job: tuple[str, int]) -> RunFolder:
         expression, seed = job
         chosen = config.run(expression, seed, searches[expression].factor)
-        _prime(chosen, baselines)
+        _prime(chosen, counted)
         folder = workers.train(chosen, run_label(expression, seed))
         if folder.manifest()["status"] != "done":
             raise DivergedError(
@@ -152,16 +148,6 @@ def train_all(
         return folder
 
     return searches, dict(zip(jobs, workers.each(run, jobs), strict=True))
-
-
-def _plan(config: CompareConfig, jobs: Sequence[tuple[str, int]], workers: Workers) -> None:
-    """Plans all the runs that are sure to come."""
-    factors = config.search.factors if len(config.search.factors) > 1 else ()
-    for expression in config.objectives:
-        for factor in factors:
-            workers.plan(trial_label(expression, factor), config.search.share)
-    for job in jobs:
-        workers.plan(run_label(*job), 1.0)
 
 
 def run_label(expression: str, seed: int) -> str:

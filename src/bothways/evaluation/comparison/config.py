@@ -11,7 +11,9 @@ from pydantic import Field, field_validator
 
 from bothways.config import Frozen, read
 from bothways.errors import UsageError
-from bothways.evaluation.comparison.finetuned_metric import TaskFiles
+from bothways.tasks import task_named
+from bothways.tasks.reading import read_examples
+from bothways.tasks.records import Skipped
 from bothways.training.config import Budget
 from bothways.training.optimiser import rated
 from bothways.training.pretraining import PretrainConfig
@@ -39,6 +41,26 @@ class SearchConfig(Frozen):
         if min(factors) <= 0 or len(set(factors)) < len(factors):
             raise ValueError("expected different factors above 0, as in [0.5, 1, 2]")
         return factors
+
+
+class TaskFiles(Frozen):
+    """A task to fine-tune to, with defaults throughout, and its examples; the dev examples are cut from `train`."""
+
+    task: str
+    train: Path
+    test: Path
+
+    def check(self) -> None:
+        """
+        Raises:
+            DataError: a file that cannot be read.
+            UsageError: no such task, or one whose score is no mean over examples.
+        """
+        task = task_named(self.task)
+        if not task.items_say:
+            raise UsageError(f"the score of {self.task} is no mean over examples, and cannot be compared item by item")
+        for file in (self.train, self.test):
+            read_examples(task, file, skip=Skipped())
 
 
 class CompareConfig(Frozen):
@@ -98,39 +120,18 @@ class CompareConfig(Frozen):
         return self._run(expression, folder, SEARCH_SEED, factor, self.search.share)
 
     def _run(self, expression: str, out: Path, seed: int, factor: float, share: float) -> PretrainConfig:
-        plain = self._read(expression, out, self.training | {"seed": seed, "budget": self.budget.model_dump()})
-        training, width = plain.training, plain.model_config_for(8).width
-        rates = rated(training.optimiser, width=width)
-        assert rates.learning_rate is not None and rates.adam_learning_rate is not None
-        changed = training.model_copy(
-            update={
-                "budget": Budget(**{unit: amount and amount * share for unit, amount in self.budget}),
-                "schedule": training.schedule.model_copy(
-                    update={"warmup_steps": round(training.schedule.warmup_steps * share)}
-                ),
-                "optimiser": rates.model_copy(
-                    update={
-                        "learning_rate": rates.learning_rate * factor,
-                        "adam_learning_rate": rates.adam_learning_rate * factor,
-                    }
-                ),
-            }
-        )
-        return plain.model_copy(update={"training": changed})
-
-    def _read(self, expression: str, out: Path, training: dict[str, Any]) -> PretrainConfig:
-        return read(
-            PretrainConfig,
-            {
-                "shards": self.shards,
-                "out": out,
-                "objective": expression,
-                "size": self.size,
-                "model": self.model,
-                "code": self.code,
-                "training": training,
-            },
-        )
+        budget = {unit: amount and amount * share for unit, amount in self.budget}
+        same = {name: getattr(self, name) for name in ("shards", "size", "model", "code")}
+        own = {"out": out, "objective": expression, "training": self.training | {"seed": seed, "budget": budget}}
+        plain = read(PretrainConfig, same | own)
+        schedule, width = plain.training.schedule, plain.model_config_for(8).width
+        rates = rated(plain.training.optimiser, width=width)
+        scaled = {name: getattr(rates, name) * factor for name in ("learning_rate", "adam_learning_rate")}
+        changed = {
+            "schedule": schedule.model_copy(update={"warmup_steps": round(schedule.warmup_steps * share)}),
+            "optimiser": rates.model_copy(update=scaled),
+        }
+        return plain.model_copy(update={"training": plain.training.model_copy(update=changed)})
 
 
 def folder_name(expression: str) -> str:

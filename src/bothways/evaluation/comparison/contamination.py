@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from bothways.corpus import Shards
 from bothways.corpus.exclude import Exclusion
-from bothways.evaluation.comparison.measure import EvalData
+from bothways.evaluation.comparison.eval_data import EvalData
 from bothways.tasks import task_named
 from bothways.tasks.reading import read_examples
 from bothways.tasks.records import Skipped
+from bothways.tasks.task import Example
 
 TOKENS_AT_ONCE = 2**20
 
@@ -23,10 +24,10 @@ def contamination(eval_data: EvalData, shards: Shards) -> list[dict[str, Any]]:
     if eval_data.pairs is not None:
         groups["minimal pairs"] = eval_data.pairs.good
     for name, (_, test) in eval_data.probes.items():
-        groups[f"probe {name}, test side"] = [*test.texts, *(test.other or ())]
+        groups[f"probe {name}, test side"] = _texts(test)
     for name, files in eval_data.tasks.items():
-        _, examples = read_examples(task_named(files.task), files.test, said={}, skip=Skipped())
-        groups[f"{name}, test side"] = [text for example in examples for text in example.texts if text]
+        _, examples = read_examples(task_named(files.task), files.test, skip=Skipped())
+        groups[f"{name}, test side"] = _texts(examples)
     # Shards hold what the tokenizer leaves of a text (in small letters, without accents), so items are read by it, too.
     through = shards.tokenizer
     looked_for = {
@@ -37,9 +38,13 @@ def contamination(eval_data: EvalData, shards: Shards) -> list[dict[str, Any]]:
         for name, items in looked_for.items():
             found[name] += items.contains(text)
     return [
-        {"questions": name, "documents": found[name], "items": items.items, "too_short": items.too_short}
+        {"eval_data": name, "documents": found[name], "items": items.items, "too_short": items.too_short}
         for name, items in looked_for.items()
     ]
+
+
+def _texts(examples: Sequence[Example]) -> list[str]:
+    return [text for example in examples for text in example.texts if text]
 
 
 def _documents(shards: Shards) -> Iterator[str]:

@@ -1,16 +1,20 @@
-"""The files that all models are measured on: minimal pairs, and labelled texts for linear probes."""
+"""The files that all models are measured on: minimal pairs, labelled texts for linear probes, tasks to fine-tune to."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from bothways.corpus.lines import refuse
-from bothways.errors import DataError
+from bothways.evaluation.comparison.config import CompareConfig, TaskFiles
+from bothways.evaluation.linear_probe import read_sides
 from bothways.evaluation.probes import BAD, GOOD, PARADIGM, Records
-from bothways.tasks import task_named
-from bothways.tasks.reading import read_examples
+from bothways.files import sha256
+from bothways.tasks.task import Example
+
+VERSION = 4  # scores of another one are computed anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,53 +34,36 @@ class Pairs:
         Raises:
             DataError: a file or record that cannot be read, or nothing in it; file, line and field are named.
         """
-        found: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+        found: dict[tuple[str, str], list[tuple[str, str, str]]] = defaultdict(list)
         for path in paths:
             records = Records.read(path)
             paradigms = records.group(*PARADIGM).tolist()
             for good, bad, name in zip(records.texts(*GOOD), records.texts(*BAD), paradigms, strict=True):
                 if len(some := found[name, "" if name else str(path)]) < each:
-                    some.append((good, bad))
-        pairs = [(*pair, paradigm) for (paradigm, _), some in found.items() for pair in some]
-        return cls([pair[0] for pair in pairs], [pair[1] for pair in pairs], [pair[2] for pair in pairs])
+                    some.append((good, bad, name))
+        return cls(*map(list, zip(*(pair for some in found.values() for pair in some), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
-    """Texts with a class each; `other` holds the second texts where an item has two."""
+class EvalData:
+    """All evaluation data, read once: {name of a probe: its two sides}."""
 
-    texts: list[str]
-    other: list[str] | None
-    labels: list[str]
+    pairs: Pairs | None
+    probes: dict[str, tuple[list[Example], list[Example]]]
+    tasks: dict[str, TaskFiles]
+    rows: int
+    key: str  # changes with the data
 
     @classmethod
-    def read(cls, path: Path) -> Labelled:
-        """Of records as `bothways finetune --task classify` reads them, with one label each.
-
-        Raises:
-            DataError: a file or record that cannot be read, or no record; file, line and field are named.
-            UsageError: no field that tells by its name that it is the text, or the label.
+    def read(cls, config: CompareConfig) -> EvalData:
         """
-        _, examples = read_examples(task_named("classify"), path, said={}, skip=refuse)
-        for example in examples:
-            if isinstance(example.gold, tuple):
-                raise DataError(f"{example.place}: expected one label, got a list")
-        firsts, *others = zip(*(example.texts for example in examples), strict=True)
-        return cls(list(firsts), list(others[0]) if others else None, [example.gold for example in examples])
-
-
-def read_probe(name: str, train: Path, test: Path) -> tuple[Labelled, Labelled]:
-    """Both sides of a linear probe.
-
-    Raises:
-        DataError: what cannot be read, a single class, or test labels that were never trained on.
-    """
-    sides = Labelled.read(train), Labelled.read(test)
-    known = set(sides[0].labels)
-    if len(known) < 2:
-        raise DataError(f"{train}: a probe needs two classes or more, got only {', '.join(known)!r}")
-    if new := sorted(set(sides[1].labels) - known):
-        raise DataError(f"{test}: the labels {', '.join(new)} of {name} are not in {train}")
-    if (sides[0].other is None) != (sides[1].other is None):
-        raise DataError(f"{test}: expected as many texts a record as {train} has")
-    return sides
+        Raises:
+            DataError: a file that cannot be read or used.
+        """
+        pairs = Pairs.read(config.pairs, each=config.pairs_each) if config.pairs else None
+        probes = {name: read_sides("classify", *files) for name, files in config.probes.items()}
+        parts = [VERSION, config.validation_rows, config.pairs_each, [sha256(file) for file in config.pairs]]
+        parts += [[name, *map(sha256, files)] for name, files in config.probes.items()]
+        parts += [[name, files.task, sha256(files.train), sha256(files.test)] for name, files in config.tasks.items()]
+        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+        return cls(pairs, probes, config.tasks, config.validation_rows, key)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bothways.config import Frozen
 from bothways.corpus import Shards
-from bothways.errors import UsageError
+from bothways.evaluation.comparison.config import TaskFiles
 from bothways.evaluation.comparison.metrics import Metric, ScoredItems
 from bothways.model import Abilities, Model, save_faces
 from bothways.tasks import task_named
@@ -16,26 +15,6 @@ from bothways.tasks.records import Skipped
 from bothways.training.finetuning import FinetuneConfig, finetune
 from bothways.training.finetuning.predict import Tuned, measure
 from bothways.training.pretraining import PretrainConfig
-
-
-class TaskFiles(Frozen):
-    """A task to fine-tune to, with defaults throughout, and its examples; the dev examples are cut from `train`."""
-
-    task: str
-    train: Path
-    test: Path
-
-    def check(self) -> None:
-        """
-        Raises:
-            DataError: a file that cannot be read.
-            UsageError: no such task, or one whose score is no mean over examples.
-        """
-        task = task_named(self.task)
-        if not task.items_say:
-            raise UsageError(f"the score of {self.task} is no mean over examples, and cannot be compared item by item")
-        for file in (self.train, self.test):
-            read_examples(task, file, said={}, skip=Skipped())
 
 
 def finetuned_metric(name: str, files: TaskFiles) -> Metric:
@@ -57,7 +36,7 @@ def finetuned_items(run: Path, files: TaskFiles, *, seed: int) -> ScoredItems:
         out = Path(place) / "run"
         finetune(FinetuneConfig(model=str(run), task=files.task, train=files.train, out=out, seed=seed, skip_bad=True))
         tuned, skip = Tuned.load(out), Skipped()
-        _, examples = read_examples(tuned.task, files.test, said={}, skip=skip)
+        _, examples = read_examples(tuned.task, files.test, skip=skip)
         encoded = tuned.encode(check_known(tuned.task, examples, tuned.head, skip), skip)
         _, predictions = measure(tuned, encoded)
         return ScoredItems(*tuned.task.items([example for example, _ in encoded], predictions, tuned.head))

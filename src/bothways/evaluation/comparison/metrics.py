@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,12 +15,13 @@ import torch
 from bothways.batch import Batch, Row
 from bothways.corpus import Shards
 from bothways.errors import DataError
-from bothways.evaluation.comparison.eval_data import Labelled, Pairs
+from bothways.evaluation.comparison.eval_data import Pairs
 from bothways.evaluation.linear_probe import linear_probe
 from bothways.evaluation.probes import CAUSAL, PSEUDO_LIKELIHOOD, judged_pairs
 from bothways.inference.language_model import LanguageModel
 from bothways.objectives import Objective, build
 from bothways.objectives.predictions import from_before
+from bothways.tasks.task import Example
 from bothways.training.evaluate import NATS_IN_A_BIT, answers
 
 ROWS_AT_ONCE = 32
@@ -60,12 +61,6 @@ PSEUDO = Metric(
 )
 
 
-def probe_metric(name: str) -> Metric:
-    """Of a linear probe."""
-    about = "Test items classified right by a linear classifier over the frozen body's mean state."
-    return Metric(f"probe {name}", name, about)
-
-
 @dataclass(frozen=True, slots=True)
 class ScoredItems:
     """What one model got, item by item: the figure is sum(value) / sum(weight).
@@ -101,7 +96,7 @@ def held_out(
     text, as it is for the n-gram baselines."""
     rows = [row.as_text for row in rows]
     size = shards.validation.bytes_a_prediction
-    if "decoder" in objective.about.faces:
+    if "decoder" in objective.abilities.faces:
         following = _row_sums(loaded, build("causal", shards.vocabulary), rows)
         yield BITS, ScoredItems(following[:, 1] / NATS_IN_A_BIT, following[:, 0] * size)
         yield NEXT, ScoredItems(following[:, 2], following[:, 0])
@@ -109,9 +104,9 @@ def held_out(
         predicted = np.array([np.count_nonzero(row.following) for row in rows])
         bound = np.mean([_row_sums(loaded, objective, rows, draw=draw)[:, 3] for draw in range(DRAWS)], axis=0)
         yield BITS, ScoredItems(bound / NATS_IN_A_BIT, predicted * size, bound=True)
-    if objective.about.hidden is not None:
+    if objective.abilities.hidden is not None:
         hidden = build("mlm(replace=all-mask)", shards.vocabulary)
-        if objective.about.hidden == "before":
+        if objective.abilities.hidden == "before":
             hidden = replace(hidden, predict=from_before)
         filled = _row_sums(loaded, hidden, rows)
         yield FILL, ScoredItems(filled[:, 2], filled[:, 0])
@@ -152,25 +147,37 @@ def minimal_pairs(loaded: LanguageModel, pairs: Pairs) -> Iterator[tuple[Metric,
             yield metric, items.summed(names) if len({*pairs.paradigm}) > 1 else items
 
 
-def body_features(loaded: LanguageModel, side: Labelled) -> np.ndarray:
-    """[N, D] mean states; of two texts u and v, [N, 4D]: u, v, |u - v|, u * v (Conneau et al. 2017)."""
-    first = loaded.embed(side.texts)
-    if side.other is None:
-        return first
-    other = loaded.embed(side.other)
-    return np.concatenate([first, other, np.abs(first - other), first * other], axis=1)
+def probe_metric(name: str) -> Metric:
+    """Of a linear probe."""
+    about = "Test items classified right by a linear classifier over the frozen body's mean state."
+    return Metric(f"probe {name}", name, about)
 
 
-def word_features(sides: tuple[Labelled, Labelled], shards: Shards) -> ScoredItems:
+def probed(loaded: LanguageModel, sides: Sequence[Sequence[Example]]) -> ScoredItems:
+    """A linear probe over mean states [N, D]; of two texts u and v, [N, 4D]: u, v, |u - v|, u * v (Conneau et al.
+    2017)."""
+
+    def features(side: Sequence[Example]) -> np.ndarray:
+        first, *others = (loaded.embed(list(texts)) for texts in zip(*(example.texts for example in side), strict=True))
+        return np.concatenate(
+            [first, *(part for other in others for part in (other, np.abs(first - other), first * other))], axis=1
+        )
+
+    return _classified((features(sides[0]), features(sides[1])), sides, strengths=(0.001, 0.01, 0.1, 1.0))
+
+
+def counted(shards: Shards, sides: Sequence[Sequence[Example]]) -> ScoredItems:
     """The same probe over TF-IDF of the tokenizer's tokens and pairs of tokens: what no body is needed for."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     def tokens(text: str) -> list[str]:
         return [str(token) for token in shards.tokenizer.encode(text)]
 
-    def whole(side: Labelled) -> list[str]:
-        return side.texts if side.other is None else [f"{a}\n{b}" for a, b in zip(side.texts, side.other, strict=True)]
+    first = TfidfVectorizer(tokenizer=tokens, token_pattern=None, lowercase=False, ngram_range=(1, 2))
+    texts = [["\n".join(example.texts) for example in side] for side in sides]
+    return _classified((texts[0], texts[1]), sides, strengths=(0.1, 1.0, 10.0, 100.0), first=first)
 
-    counted = TfidfVectorizer(tokenizer=tokens, token_pattern=None, lowercase=False, ngram_range=(1, 2))
-    inputs, labels = (whole(sides[0]), whole(sides[1])), (sides[0].labels, sides[1].labels)
-    return ScoredItems.right(linear_probe(inputs, labels, strengths=(0.1, 1.0, 10.0, 100.0), first=counted))
+
+def _classified(inputs: tuple[Any, Any], sides: Sequence[Sequence[Example]], **options: Any) -> ScoredItems:
+    train, test = ([example.gold for example in side] for side in sides)
+    return ScoredItems.right(linear_probe(inputs, (train, test), **options))

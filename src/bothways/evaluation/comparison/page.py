@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from statistics import fmean
 from typing import Any
 
 from markupsafe import Markup
 
 from bothways.corpus.ngrams import NAMES
 from bothways.corpus.page import text_section
-from bothways.evaluation.comparison.config import CompareConfig
 from bothways.evaluation.comparison.results import (
     BEHIND,
-    TIED,
-    Runs,
-    against_the_best,
+    COSTS,
+    contaminated,
+    costs,
     figure,
-    leader,
+    figures,
     summary,
-    tied,
     unequal,
 )
 from bothways.html import Cell, KeyFigure, TableRow, page, token_name
@@ -31,11 +29,10 @@ from bothways.training.record import Record
 
 WORDS = {
     "tied": "The difference is not larger than its interval: chance in seeds and items could have made it.",
-    "± after a difference": "The half-width of its 95 % interval. It holds for all pairs of objectives of a yardstick "
+    "± after a difference": "The half-width of its 95 % interval. It holds for all pairs of objectives of a metric "
     "together (Tukey), and counts both chances: that of the run, from residuals over seeds pooled over the objectives, "
     "and that of the items, from a bootstrap.",
-    "bound": "The figure is an upper bound of the true one. A bound that is worse proves nothing; one that is better "
-    "does.",
+    "bound": "The figure is an upper bound of the true one, and decides nothing, worse or better.",
     "learning rate": "Each objective's own: the best of a few short runs by its own loss on held-out text.",
     "FLOPs": "Matrix products, forward and twice that backward, attention counted, look-ups free; a generator's count.",
 }
@@ -51,22 +48,19 @@ def render(result: dict[str, Any], records: Mapping[str, Sequence[Record]]) -> s
         colours=colours,
         unequal=unequal(result),
         tiles=[*_tiles(result)],
-        heads=["", *(Cell(each["short"], f"{each['better']} is better") for each in result["yardsticks"])],
-        rows=[*_figures(result, colours)],
+        heads=["", *(Cell(each["short"], f"{each['better']} is better") for each in result["metrics"])],
+        rows=figures(result),
         summary=summary,
-        pair=_pair,
         figure=figure,
+        differences=_differences,
+        contamination=[*map(contaminated, result["contamination"])],
         charts=_curves(records, colours),
         text=text_section(first[0].manifest.get("text") or {}) if first else "",
         samples=_samples(result["samples"]),
-        costs=[_costs(entry) for entry in result["objectives"]],
+        cost_heads=["", *COSTS],
+        costs=costs(result),
         words=WORDS,
     )
-
-
-def records(config: CompareConfig, runs: Runs) -> dict[str, list[Record]]:
-    """What the runs wrote down."""
-    return {name: [Record.read(runs[name, seed].path) for seed in range(config.seeds)] for name in config.objectives}
 
 
 def _tiles(result: dict[str, Any]) -> Iterator[KeyFigure]:
@@ -79,27 +73,14 @@ def _tiles(result: dict[str, Any]) -> Iterator[KeyFigure]:
     yield KeyFigure("Search", f"{trials / spent:.0%}", "of all operations, for learning rates")
 
 
-def _figures(result: dict[str, Any], colours: Mapping[str, int]) -> Iterator[TableRow]:
-    metrics = result["yardsticks"]
-    for name, colour in colours.items():
-        yield TableRow(name, [_cell(metric, name) for metric in metrics], colour=colour)
-    for name in dict.fromkeys(name for metric in metrics for name in metric["baselines"]):
-        values = [metric["baselines"].get(name) for metric in metrics]
-        yield TableRow(name, [None if value is None else Cell(figure(value)) for value in values], "baseline")
-
-
-def _cell(metric: dict[str, Any], name: str) -> Cell | None:
-    standing = next((each for each in metric["objectives"] if each["objective"] == name), None)
-    if standing is None:
-        return None
-    text = ("≤ " if standing["bound"] else "") + figure(standing["mean"])
-    behind = against_the_best(metric).get(name)
-    note = (TIED, "beaten") if name in tied(metric) else (behind["verdict"] if behind else "", "")
-    return Cell(text, *note, bold=name == leader(metric))
-
-
-def _pair(each: dict[str, Any]) -> str:
-    return f"{each['better']} {'over' if each['verdict'] == BEHIND else 'and'} {each['worse']}"
+def _differences(metric: dict[str, Any]) -> list[TableRow]:
+    return [
+        TableRow(
+            f"{each['better']} {'over' if each['verdict'] == BEHIND else 'and'} {each['worse']}",
+            [f"{figure(each['difference'])} ± {figure(each['half_width'])}", each["verdict"]],
+        )
+        for each in metric["differences"]
+    ]
 
 
 def _curves(records: Mapping[str, Sequence[Record]], colours: Mapping[str, int]) -> Markup:
@@ -125,15 +106,14 @@ def _of_seeds(name: str, some: Sequence[Record], colour: int, *keys: str) -> Ite
     if not all(curve.points for curve in single):
         return
     points = [
-        ({axis: sum(number(line, axis) or 0.0 for line, _ in at) / len(at) for axis in at[0][0]}, _mean(at))
+        (
+            {axis: fmean(number(line, axis) or 0.0 for line, _ in at) for axis in at[0][0]},
+            fmean(value for _, value in at),
+        )
         for at in zip(*(curve.points for curve in single), strict=False)
     ]
     yield Curve(name, points, colour=colour)
     yield from single if len(single) > 1 else ()
-
-
-def _mean(points: Sequence[tuple[dict[str, Any], float]]) -> float:
-    return sum(value for _, value in points) / len(points)
 
 
 def _samples(found: Mapping[str, dict[str, Any]]) -> dict[str, list[tuple[str, str]]]:
@@ -154,23 +134,3 @@ def _samples(found: Mapping[str, dict[str, Any]]) -> dict[str, list[tuple[str, s
             rest = each["text"].removeprefix(each["prompt"]).removesuffix(each["prompt"])
             continuations.setdefault(each["prompt"], []).append((name, rest))
     return {**fills, **continuations}
-
-
-def _costs(entry: dict[str, Any]) -> dict[str, Any]:
-    """What the runs of an objective took."""
-    end = ", at an end of what was tried" if entry["edge"] else ""
-    return {
-        "name": entry["objective"],
-        "rate": f"{entry['learning_rate']:.3g}",
-        "factor": f"{entry['factor']:g} times the default{end}",
-        "operations": compact(entry["flops"]),
-        "tokens": compact(entry["tokens"]),
-        "time": str(timedelta(seconds=round(entry["seconds"]))),
-        "trials": [_trial(trial) for trial in entry["trials"]],
-        "search": compact(entry["search"]["flops"]),
-    }
-
-
-def _trial(trial: dict[str, Any]) -> str:
-    loss = trial["loss"]
-    return f"{trial['factor']:g}: " + ("diverged" if loss is None else f"{loss:.3f}")

@@ -1,26 +1,28 @@
-"""What came out, as one JSON document: figures, differences with their intervals, costs, samples, contamination."""
+"""What came out, as JSON: figures, differences with their intervals, costs; and as rows and sentences for readers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from datetime import timedelta
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from bothways.evaluation.comparison.config import CompareConfig
-from bothways.evaluation.comparison.measure import Answers
-from bothways.evaluation.comparison.metrics import BITS, FILL, NEXT, PAIRS, PSEUDO, Metric, ScoredItems
+from bothways.evaluation.comparison.measure import Scores
 from bothways.evaluation.comparison.search import RateSearch
-from bothways.statistics import Compared, compared
+from bothways.html import Cell, TableRow
+from bothways.html.charts import colours_of
+from bothways.statistics import compared
 from bothways.terminal import compact
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.run_folder import RunFolder
 
-VERSION = 1
+VERSION = 2
 BEHIND, TIED, BOUND = "behind", "tied", "a bound"
-Runs = dict[tuple[str, int], RunFolder]
 
 
 def cost(config: CompareConfig, search: RateSearch, runs: Sequence[RunFolder]) -> dict[str, Any]:
@@ -43,58 +45,51 @@ def cost(config: CompareConfig, search: RateSearch, runs: Sequence[RunFolder]) -
 
 
 def compared_metrics(
-    config: CompareConfig, answers: dict[tuple[str, int], Answers], baselines: dict[Metric, dict[str, float]]
+    config: CompareConfig, scores: dict[tuple[str, int], Scores], baselines: dict[str, dict[str, float]]
 ) -> Iterator[dict[str, Any]]:
-    """Every metric with those objectives that can be held to it, the best first, bounds behind figures."""
-    for metric in dict.fromkeys(metric for found in answers.values() for metric in found):
-        able = [name for name in config.objectives if metric in answers[name, 0]]
-        items = [[answers[name, seed][metric] for seed in range(config.seeds)] for name in able]
-        result = compared(items)
+    """Every metric with those objectives that can be held to it, the best first, bounds behind figures.
+
+    Args:
+        scores: of every run, by objective and seed.
+        baselines: {metric: {what needs no training: its figure}}.
+    """
+    for metric in dict.fromkeys(metric for found in scores.values() for metric in found):
+        able = [name for name in config.objectives if metric in scores[name, 0]]
+        items = [[scores[name, seed][metric] for seed in range(config.seeds)] for name in able]
+        value, weight = (
+            np.array([[getattr(one, key) for one in some] for some in items]) for key in ("value", "weight")
+        )
+        result = compared(value, weight)
         sign = -1 if metric.better == "more" else 1
         order = sorted(range(len(able)), key=lambda k: (items[k][0].bound, sign * result.means[k]))
         yield {
             **asdict(metric),
             "items": len(items[0][0].value),
             "seed_sd": None if np.isnan(result.seed_sd) else result.seed_sd,
-            "objectives": [_standing(able[k], result.figures[k], items[k]) for k in order],
-            "differences": list(_differences(able, order, result, items)),
-            "baselines": baselines.get(metric, {}),
+            "objectives": [
+                {
+                    "objective": able[k],
+                    "mean": float(result.figures[k].mean()),
+                    "seeds": result.figures[k].tolist(),
+                    "bound": items[k][0].bound,
+                    "ties": int(sum(one.ties for one in items[k])),
+                }
+                for k in order
+            ],
+            "differences": [
+                {
+                    "better": able[one],
+                    "worse": able[other],
+                    "difference": float(abs(result.means[one] - result.means[other])),
+                    "half_width": float(result.halves[one, other]),
+                    # A bound wins against nobody and loses to nobody: what it bounds may be better, and it is not
+                    # measured as a figure is (who unmasks a text knows how long it is).
+                    "verdict": BOUND if items[other][0].bound else BEHIND if result.exceeds(one, other) else TIED,
+                }
+                for one, other in combinations(order, 2)
+            ],
+            "baselines": baselines.get(metric.name, {}),
         }
-
-
-def _standing(name: str, figures: np.ndarray, items: Sequence[ScoredItems]) -> dict[str, Any]:
-    return {
-        "objective": name,
-        "mean": float(figures.mean()),
-        "seeds": figures.tolist(),
-        "bound": items[0].bound,
-        "ties": int(sum(one.ties for one in items)),
-    }
-
-
-def _differences(
-    names: Sequence[str], order: Sequence[int], result: Compared, items: Sequence[Sequence[ScoredItems]]
-) -> Iterator[dict[str, Any]]:
-    """Of all pairs, the better first. A bound wins against nobody and loses to nobody: what it bounds may be better,
-    and it is not measured as a figure is (who unmasks a text knows how long it is)."""
-    for place, one in enumerate(order):
-        for other in order[place + 1 :]:
-            yield {
-                "better": names[one],
-                "worse": names[other],
-                "difference": float(abs(result.means[one] - result.means[other])),
-                "half_width": float(result.halves[one, other]),
-                "verdict": BOUND if items[other][0].bound else BEHIND if result.exceeds(one, other) else TIED,
-            }
-
-
-def held_out_baselines(counted: dict[str, dict[str, Any]]) -> dict[Metric, dict[str, float]]:
-    """The n-grams' figures, under the metrics that they can be held to."""
-    keys = {BITS: "bits_per_byte", NEXT: "next_accuracy", FILL: "fill_accuracy"}
-    found: dict[Metric, dict[str, float]] = {PAIRS: {"chance": 0.5}, PSEUDO: {"chance": 0.5}}
-    for metric, key in keys.items():
-        found[metric] = {name: gram[key] for name, gram in counted.items() if gram.get(key) is not None}
-    return found
 
 
 def against_the_best(metric: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -160,6 +155,59 @@ def unequal(result: dict[str, Any]) -> str | None:
     )
 
 
-def samples(config: CompareConfig, runs: Runs) -> dict[str, Any]:
-    """{objective: what its first run predicts of held-out text}."""
-    return {name: runs[name, 0].manifest().get("samples", {}) for name in config.objectives}
+def contaminated(each: dict[str, Any]) -> str:
+    """A sentence on one set of evaluation data: how many training documents contain an item of it."""
+    documents = f"{each['documents']:,} training documents contain one" if each["documents"] else "none was found"
+    return (
+        f"{each['eval_data']}: of {each['items']:,} items of eight words or more, {documents}; {each['too_short']:,} "
+        "are shorter and were not looked for."
+    )
+
+
+def figures(result: dict[str, Any]) -> list[TableRow]:
+    """A row for each objective and each baseline, a cell for each metric: the one that leads in bold, ties marked."""
+    metrics, colours = result["metrics"], colours_of(entry["objective"] for entry in result["objectives"])
+    rows = [TableRow(name, [_cell(metric, name) for metric in metrics], colour=one) for name, one in colours.items()]
+    for name in dict.fromkeys(name for metric in metrics for name in metric["baselines"]):
+        values = [metric["baselines"].get(name) for metric in metrics]
+        rows.append(TableRow(name, [None if value is None else Cell(figure(value)) for value in values], "baseline"))
+    return rows
+
+
+def _cell(metric: dict[str, Any], name: str) -> Cell | None:
+    found = next((each for each in metric["objectives"] if each["objective"] == name), None)
+    if found is None:
+        return None
+    text = ("≤ " if found["bound"] else "") + figure(found["mean"])
+    behind = against_the_best(metric).get(name)
+    note = (TIED, "beaten") if name in tied(metric) else (behind["verdict"] if behind else "", "")
+    return Cell(text, *note, bold=name == leader(metric))
+
+
+COSTS = ("learning rate", "FLOPs", "tokens", "time", "trials", "their FLOPs")
+
+
+def costs(result: dict[str, Any]) -> list[TableRow]:
+    """What the runs of each objective took, and its trials (factor: held-out loss), under COSTS."""
+    return [
+        TableRow(
+            entry["objective"],
+            [
+                Cell(
+                    f"{entry['learning_rate']:.3g}",
+                    f"x {entry['factor']:g}{', at an end of what was tried' if entry['edge'] else ''}",
+                ),
+                compact(entry["flops"]),
+                compact(entry["tokens"]),
+                str(timedelta(seconds=round(entry["seconds"]))),
+                Cell(str(len(entry["trials"])), "; ".join(map(_trial, entry["trials"]))) if entry["trials"] else None,
+                compact(entry["search"]["flops"]) if entry["trials"] else None,
+            ],
+        )
+        for entry in result["objectives"]
+    ]
+
+
+def _trial(trial: dict[str, Any]) -> str:
+    loss = trial["loss"]
+    return f"{trial['factor']:g}: " + ("diverged" if loss is None else f"{loss:.3f}")

@@ -89,7 +89,7 @@ def attention(engine: Engine, text: str) -> list[AttentionMaps]:
     one_reading(engine)  # or it says why not
     special = sorted(engine.tokenizer.vocabulary.special)
     found = []
-    for reads in readings(engine.trained):
+    for reads in readings(engine.abilities):
         row, *rest = _rows(engine, [text], reads)
         left_out = sum(int((~np.isin(more, special)).sum()) for more in rest)
         tokens = [_shown(engine, token) for token in row.tolist()]
@@ -123,7 +123,7 @@ def _rows(engine: Engine, texts: Sequence[str], reads: Reads) -> list[np.ndarray
 @torch.inference_mode()
 def _weights(engine: Engine, row: np.ndarray, reads: Reads) -> np.ndarray:
     """float32 [L, H, T, T]"""
-    tokens, layout = engine.lay([row], face="decoder")
+    tokens, layout = engine.collate([row], face="decoder")
     layout = replace(layout, step=STEPS[reads](layout.position))
     backbone, weights = engine.model.backbone, list[Tensor]()
     given = Pass(layout, engine.model.rule.dense(layout), watched={"attention": weights})

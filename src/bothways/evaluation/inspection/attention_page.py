@@ -73,18 +73,6 @@ def _levels(weights: np.ndarray) -> list[tuple[float, str]]:
     return found
 
 
-def _habit(heads: Heads, layer: int, head: int) -> str:
-    """What takes more than half of a head's attention; else how far it looks."""
-    shares = {
-        "itself": heads.itself,
-        "one before": heads.before,
-        "one after": heads.after,
-        "special tokens": heads.separator,
-    }
-    name, share = max(((name, float(some[layer, head])) for name, some in shares.items()), key=lambda one: one[1])
-    return f"{name} {share:.0%}" if share > 0.5 else f"{heads.distance[layer, head]:.1f} places away"
-
-
 COLUMNS = {
     "distance": "places away",
     "entropy": "entropy, bits",
@@ -93,6 +81,14 @@ COLUMNS = {
     "after": "to the one after",
     "separator": "to special tokens",
 }
+SHARES = {"itself": "itself", "before": "one before", "after": "one after", "separator": "special tokens"}
+
+
+def _habit(heads: Heads, layer: int, head: int) -> str:
+    """What takes more than half of a head's attention; else how far it looks."""
+    shares = {name: float(getattr(heads, key)[layer, head]) for key, name in SHARES.items()}
+    name, share = max(shares.items(), key=lambda one: one[1])
+    return f"{name} {share:.0%}" if share > 0.5 else f"{heads.distance[layer, head]:.1f} places away"
 
 
 def _table(heads: Heads) -> list[TableRow]:

@@ -73,7 +73,7 @@ def contextuality(
         ModelError: a model that was taught no way of reading a text, or two passes that only together are one.
     """
     one_reading(engine)  # or it says why not
-    ways = readings(engine.trained)
+    ways = readings(engine.abilities)
     some = list(_some(engine, dict.fromkeys(texts), most_tokens))
     names = [name] if len(ways) == 1 else [f"{name}, {reads}" for reads in ways]
     return [_contextuality(engine, some, reads, name=called) for reads, called in zip(ways, names, strict=True)]

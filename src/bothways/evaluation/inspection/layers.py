@@ -62,7 +62,7 @@ def states_by_layer(engine: Engine, words: WordStates, reads: Reads) -> Iterator
     backbone, batches = engine.model.backbone, list(engine.batches([len(row) for row in words.rows]))
     passes: list[Iterator[Tensor]] = []
     for batch in batches:
-        tokens, layout = engine.lay([words.rows[i] for i in batch], face="decoder")
+        tokens, layout = engine.collate([words.rows[i] for i in batch], face="decoder")
         layout = replace(layout, step=STEPS[reads](layout.position))
         given = Pass(layout, engine.model.rule.dense(layout))
         passes.append(backbone.states(backbone.embeddings(tokens, layout), given))

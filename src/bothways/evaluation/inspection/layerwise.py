@@ -1,6 +1,6 @@
 """What is written in which layer: a linear probe on every one, and a control beside it (Hewitt & Liang 2019).
 
-A probe may learn a task by itself rather than read it off. The control has answers that cannot be in the states: of
+A probe may learn a task by itself rather than read it off. The control has labels that cannot be in the states: of
 tags, one drawn for every different word, of texts, the labels dealt out anew. Selectivity is how much better the task
 is than its control.
 
@@ -16,15 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from bothways.corpus.lines import refuse
-from bothways.errors import DataError, UsageError
+from bothways.errors import UsageError
 from bothways.evaluation.inspection.layers import WordStates, states_by_layer
-from bothways.evaluation.linear_probe import linear_probe
+from bothways.evaluation.linear_probe import linear_probe, read_sides
 from bothways.inference.embed import one_reading
 from bothways.inference.engine import Engine
-from bothways.tasks import task_named
 from bothways.tasks.encoding import encode_texts, encode_words
-from bothways.tasks.reading import read_examples
 from bothways.tasks.task import Example
 
 TASKS = ("classify", "tag")
@@ -38,7 +35,7 @@ STRENGTH = 0.1
 class Layer:
     """One layer's probe, in shares of the test items that are right.
 
-    most_common  what always saying the most common answer would get
+    most_common  what always predicting the most common label would get
     """
 
     accuracy: float
@@ -52,9 +49,9 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class LabelledTexts:
-    """Where the items stand, what each is, and its right answer.
+    """Where the items stand, what each is, and its label.
 
-    kind  [N] for tags the word, for texts its number: what the control gives one answer
+    kind  [N] for tags the word, for texts its number: what the control gives one label
     """
 
     words: WordStates
@@ -66,29 +63,26 @@ def layerwise(engine: Engine, task: str, train: Path, test: Path, *, seed: int =
     """A probe on every layer, the embeddings first; texts that are longer than the model reads are cut.
 
     Raises:
-        DataError: a file or record that cannot be read, one answer only, or one that is new in the test.
+        DataError: a file or record that cannot be read, a single class, or a label that is new in the test.
         ModelError: a model that was taught no way of reading a text.
         UsageError: another task.
     """
     if task not in TASKS:
         raise UsageError(f"layers are probed for {' or '.join(TASKS)}, got {task!r}")
-    reads = one_reading(engine)
-    sides = [_items(engine, task, path) for path in (train, test)]
-    if len({*sides[0].gold.tolist()}) < 2:
-        raise DataError(f"{train}: expected two answers or more to tell apart")
-    if new := sorted({*sides[1].gold.tolist()} - {*sides[0].gold.tolist()}):
-        raise DataError(f"{test}: the labels {', '.join(new)} are not in {train}")
+    sides = [_items(engine, examples) for examples in read_sides(task, train, test)]
     chosen = np.random.default_rng(seed).permutation(len(sides[0].gold))[:MOST]
-    controls = _controls(sides, chosen, seed)
-    common = _most_common(sides[0].gold[chosen])
+    controls, gold = _controls(sides, chosen, seed), sides[0].gold[chosen]
+    values, counts = np.unique(gold, return_counts=True)
+    most_common = float((sides[1].gold == values[counts.argmax()]).mean())
+    reads = one_reading(engine)
     found = []
     for states in zip(*(states_by_layer(engine, side.words, reads) for side in sides), strict=True):
         inputs = states[0][chosen], states[1]
         accuracy, control = (
             float(linear_probe(inputs, labels, strengths=(STRENGTH,)).mean())
-            for labels in ((sides[0].gold[chosen], sides[1].gold), (controls[0][chosen], controls[1]))
+            for labels in ((gold, sides[1].gold), (controls[0][chosen], controls[1]))
         )
-        found.append(Layer(accuracy, control, most_common=float((sides[1].gold == common).mean())))
+        found.append(Layer(accuracy, control, most_common))
     return found
 
 
@@ -97,47 +91,30 @@ def as_json(layers: Sequence[Layer]) -> list[dict[str, Any]]:
     return [asdict(layer) | {"selectivity": layer.selectivity} for layer in layers]
 
 
-def _items(engine: Engine, task: str, path: Path) -> LabelledTexts:
-    _, examples = read_examples(task_named(task), path, said={}, skip=refuse)
+def _items(engine: Engine, examples: Sequence[Example]) -> LabelledTexts:
+    length, closed = engine.model.config.length, one_reading(engine) != "left to right"
     rows: list[np.ndarray] = []
     found: list[tuple[int, int, int, str, str]] = []  # row, from, to, kind, gold
     for number, example in enumerate(examples):
-        if task == "classify":
-            rows.append(_framed(engine, example))
-            found.append((len(rows) - 1, 0, len(rows[-1]), str(number), _label(example)))
+        if example.words is None:
+            tokens = encode_texts(engine.tokenizer, example.texts, length=length).tokens
+            rows.append(tokens[: len(tokens) - (not closed)].astype(np.int64))  # without [SEP] from left to right
+            found.append((len(rows) - 1, 0, len(rows[-1]), str(number), example.gold))
             continue
-        assert example.words is not None
         words = example.words
         spans = words.spans.tolist()
-        for part in encode_words(engine.tokenizer, words, length=engine.model.config.length):
+        for part in encode_words(engine.tokenizer, words, length=length):
             rows.append(part.tokens.astype(np.int64))
             for at, of in zip(part.at.tolist(), part.of.tolist(), strict=True):
                 first, last = spans[of]
-                found.append((len(rows) - 1, at, at + 1, words.read[first:last], str(example.gold[of])))
+                found.append((len(rows) - 1, at, at + 1, words.read[first:last], example.gold[of]))
     row, start, stop = (np.array([item[i] for item in found], dtype=np.int64) for i in range(3))
     kind, gold = (np.array([item[i] for item in found]) for i in (3, 4))
     return LabelledTexts(WordStates([], row, row, start, stop, rows), kind, gold)
 
 
-def _framed(engine: Engine, example: Example) -> np.ndarray:
-    """As the model was taught to read: without [SEP] from left to right."""
-    tokens = encode_texts(engine.tokenizer, example.texts, length=engine.model.config.length).tokens
-    return tokens[: len(tokens) - (one_reading(engine) == "left to right")].astype(np.int64)
-
-
-def _label(example: Example) -> str:
-    if isinstance(example.gold, tuple):
-        raise DataError(f"{example.place}: layers are probed for one label a text, got a list")
-    return str(example.gold)
-
-
 def _controls(sides: Sequence[LabelledTexts], chosen: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Answers that go by the item's kind alone, drawn as often as the true ones are met."""
+    """Labels that go by the item's kind alone, drawn as often as the true ones are met."""
     kinds = {kind: i for i, kind in enumerate(dict.fromkeys([*sides[0].kind.tolist(), *sides[1].kind.tolist()]))}
     drawn = np.random.default_rng((seed, 1)).choice(sides[0].gold[chosen], size=len(kinds))
     return [drawn[[kinds[kind] for kind in side.kind.tolist()]] for side in sides]
-
-
-def _most_common(gold: np.ndarray) -> str:
-    values, counts = np.unique(gold, return_counts=True)
-    return str(values[counts.argmax()])

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bothways.word_vectors.store import unit_vectors
+
 SAMPLE = 1000
 """Random occurrences whose mean cosine is the anisotropy of a layer."""
 
@@ -56,7 +58,7 @@ def measured(states: np.ndarray, word: np.ndarray, text: np.ndarray, *, seed: in
         text: [N] the number of its text.
     """
     rng = np.random.default_rng(seed)
-    unit, kept = units(states), word >= 0
+    unit, kept = unit_vectors(states), word >= 0
     some = rng.permutation(len(states))[:SAMPLE]
     return Measured(
         self_similarity=mean_cosines(unit[kept], word[kept]),
@@ -65,12 +67,6 @@ def measured(states: np.ndarray, word: np.ndarray, text: np.ndarray, *, seed: in
         anisotropy=float(mean_cosines(unit[some], np.zeros(len(some), dtype=np.int64))[0]),
         explained_random=explained(states[rng.permutation(len(states))[: kept.sum()]], word[kept]),
     )
-
-
-def units(states: np.ndarray) -> np.ndarray:
-    """[N, D] of length 1; what is 0 stays 0."""
-    length = np.linalg.norm(states, axis=1, keepdims=True)
-    return np.asarray(states / np.where(length == 0, 1, length))
 
 
 def mean_cosines(unit: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -83,7 +79,7 @@ def mean_cosines(unit: np.ndarray, group: np.ndarray) -> np.ndarray:
 def to_the_mean(states: np.ndarray, unit: np.ndarray, group: np.ndarray) -> np.ndarray:
     """[groups] the mean cosine of a member to the mean of its group."""
     total, counts = sums_of(unit, group)
-    middle = units(sums_of(states, group)[0])
+    middle = unit_vectors(sums_of(states, group)[0])
     return np.asarray((total * middle).sum(1) / counts)
 
 

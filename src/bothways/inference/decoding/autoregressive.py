@@ -14,11 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bothways.batch import Vocabulary
-from bothways.inference.decoding.sampling import forbid_repeats, sample
+from bothways.inference.decoding.sampling import repeating, sample
 from bothways.inference.decoding.sequence import RunningSequence
 from bothways.inference.engine import Engine
-from bothways.model import Cache
 from bothways.visibility import Layout
 
 
@@ -38,53 +36,45 @@ class Autoregressive:
     segments: tuple[int, int] = (0, 0)
     backward: bool = False
 
-    def ends(self, vocabulary: Vocabulary) -> frozenset[int]:
-        """The tokens that end a text."""
-        return frozenset({vocabulary.cls}) if self.backward else vocabulary.ends
-
-    def counted(self, prompt: np.ndarray, tokens: Sequence[int]) -> list[int]:
-        """The tokens in which no run may come twice: a source that is read bidirectionally may be quoted."""
-        return [*([] if self.bidirectional_prompt else prompt.tolist()), *tokens]
-
 
 AUTOREGRESSIVE = {
-    "decoder": Autoregressive(),
     "prefix": Autoregressive(bidirectional_prompt=True),
     "append-mask": Autoregressive(bidirectional_prompt=True, appends_mask=True, segments=(4, 5)),
     "pseudo-mask": Autoregressive(bidirectional_prompt=True, appends_mask=True),
+    "decoder": Autoregressive(),
     "backward": Autoregressive(backward=True),
 }
-"""decoder      GPT
-prefix       the prompt bidirectionally, then as GPT (T5's prefix LM, Raffel et al. 2020, section 3.2.1)
+"""prefix       the prompt bidirectionally, then as GPT (T5's prefix LM, Raffel et al. 2020, section 3.2.1)
 append-mask  UniLM (Dong et al. 2019, section 2.4): as its sequence-to-sequence rows are trained
 pseudo-mask  the same without segments of its own (UniLM v2, Bao et al. 2020)
+decoder      GPT
 backward     GPT from right to left
 """
 
 
 class NextToken:
-    """`logits` [B, V] float32 of the token that comes next in each row; rows join, go on with `add`, and leave."""
+    """`logits` [B, V] float32 of the token that comes next in each row; rows join, go on with `add`, and leave.
 
-    def __init__(self, engine: Engine, way: Autoregressive, *, rows: int, capacity: int) -> None:
-        """`rows` at most, of up to `capacity` tokens each."""
+    room  how many tokens a row may have
+    """
+
+    def __init__(self, engine: Engine, way: Autoregressive, *, rows: int, longest: int) -> None:
+        """`rows` at most, of up to `longest` tokens each, where the model reads so many."""
         self._engine, self._way = engine, way
         self._mask = [engine.tokenizer.vocabulary.mask] if way.appends_mask else []
-        self._cache = Cache(
-            engine.model.config, rows=rows, capacity=capacity + len(self._mask), like=engine.model.table
-        )
+        self.room = engine.model.config.length - len(self._mask)
+        self._cache = engine.new_cache(rows=rows, capacity=min(self.room, longest) + len(self._mask))
         self.logits = torch.empty(0, engine.model.config.vocabulary, device=engine.device)
 
     @torch.inference_mode()
     def join(self, rows: Sequence[np.ndarray], prompts: Sequence[int]) -> None:
         """Reads rows, of which the first `prompts[i]` tokens are the prompt; they stand behind those at work."""
-        tokens, layout = self._engine.lay([np.append(row, self._mask) for row in rows], face="decoder")
+        tokens, layout = self._engine.collate([np.append(row, self._mask) for row in rows], face="decoder")
         if self._way.bidirectional_prompt:
             prompt = layout.position < torch.tensor(prompts, device=self._engine.device)[:, None]  # [B, T]
             first, second = (torch.full_like(layout.step, segment) for segment in self._way.segments)
             step = layout.step.masked_fill(prompt, 0)
             layout = replace(layout, step=step, segment=torch.where(prompt, first, second))
-        if self._way.backward:
-            layout = replace(layout, position=self._engine.model.config.length - 1 - layout.position)
         self._cache.take(len(rows))
         last = [len(row) + len(self._mask) - 1 for row in rows]
         self.logits = torch.cat([self.logits, self._read(tokens, layout, last)])
@@ -95,17 +85,8 @@ class NextToken:
         if not len(tokens):
             return
         fed = torch.tensor([[token, *self._mask] for token in tokens.tolist()], device=self._engine.device)
-        known = torch.tensor(self._cache.lengths, dtype=torch.int32, device=self._engine.device)[:, None]
-        step = known + torch.arange(fed.shape[1], dtype=torch.int32, device=self._engine.device)  # [B, 1 or 2]
-        zeros = torch.zeros_like(step)
-        layout = Layout(
-            document=zeros,
-            step=step,
-            group=zeros,
-            position=self._engine.model.config.length - 1 - step if self._way.backward else step,
-            hidden=zeros.bool(),
-            segment=torch.full_like(step, self._way.segments[1]),
-        )
+        layout = self._engine.behind(self._cache, fed.shape[1])  # [B, 1 or 2]
+        layout = replace(layout, segment=torch.full_like(layout.step, self._way.segments[1]))
         self.logits = self._read(fed, layout, [fed.shape[1] - 1] * len(fed))
 
     @torch.inference_mode()
@@ -115,7 +96,18 @@ class NextToken:
             self._cache.select(rows)
             self.logits = self.logits[torch.tensor(rows, dtype=torch.int64, device=self._engine.device)]
 
+    def forbid(self, logits: Tensor, sequences: Sequence[RunningSequence], generated: Sequence[Sequence[int]]) -> None:
+        """In logits [B, V], what may not come next in each row: a sequence's, for which these tokens are generated."""
+        suppress(logits, sequences, self._engine.suppressed_onwards)
+        for row, (one, tokens) in enumerate(zip(sequences, generated, strict=True)):
+            if size := one.options.no_repeat_ngram_size:
+                # A source that is read bidirectionally may be quoted.
+                counted = tokens if self._way.bidirectional_prompt else [*one.prompt.tolist(), *tokens]
+                logits[row, repeating(counted, size)] = -torch.inf
+
     def _read(self, tokens: Tensor, layout: Layout, last: Sequence[int]) -> Tensor:
+        if self._way.backward:
+            layout = replace(layout, position=self._engine.model.config.length - 1 - layout.position)
         at = self._engine.flat(tokens, last)
         states = self._engine.states(tokens, layout, cache=self._cache, at=at)  # [B, D]
         if self._mask:
@@ -130,29 +122,18 @@ class AutoregressiveDecoding:
     def __init__(
         self, engine: Engine, sequences: Collection[RunningSequence], rows: int, *, way: Autoregressive
     ) -> None:
-        self._engine, self._way = engine, way
-        self.room = engine.model.config.length - way.appends_mask
-        capacity = min(self.room, max(one.longest for one in sequences))
-        self._next = NextToken(engine, way, rows=rows, capacity=capacity)
+        self._next = NextToken(engine, way, rows=rows, longest=max(one.longest for one in sequences))
+        self.room = self._next.room
 
     def join(self, sequences: Sequence[RunningSequence]) -> None:
         """Reads what new sequences are so far."""
-        for one in sequences:
-            one.forget(self.room)
         self._next.join([one.row() for one in sequences], [one.prompt_length for one in sequences])
 
     @torch.inference_mode()
     def step(self, sequences: Sequence[RunningSequence]) -> None:
         """Adds a token to each."""
-        logits = self._next.logits
-        silence(logits, sequences, self._engine.silent_onwards)
-        for row, one in enumerate(sequences):
-            counted = self._way.counted(one.prompt, one.tokens) if one.options.no_repeat_ngram_size else []
-            forbid_repeats(logits, row, counted, one.options.no_repeat_ngram_size)
-        chances = np.array([one.random.random() for one in sequences])
-        tokens, logprobs = sample(logits, [one.options.sampling for one in sequences], chances)
-        for one, token, logprob in zip(sequences, tokens.tolist(), logprobs.tolist(), strict=True):
-            one.add(token, logprob)
+        self._next.forbid(self._next.logits, sequences, [one.tokens for one in sequences])
+        add_sampled(self._next.logits, sequences)
 
     def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
         """Those that stay, which stood in these rows, read their newest token."""
@@ -160,8 +141,18 @@ class AutoregressiveDecoding:
         self._next.add(np.array([one.tokens[-1] for one in sequences], dtype=np.int64))
 
 
-def silence(logits: Tensor, sequences: Sequence[RunningSequence], silent: Callable[[Collection[int]], Tensor]) -> None:
+def add_sampled(logits: Tensor, sequences: Sequence[RunningSequence]) -> None:
+    """Adds to every sequence the token sampled from its row of the logits [B, V]; several rows are several tokens."""
+    chances = np.array([one.random.random() for one in sequences])
+    tokens, logprobs = sample(logits, [one.options.sampling for one in sequences], chances)
+    for one, token, logprob in zip(sequences, tokens.tolist(), logprobs.tolist(), strict=True):
+        one.add(token, logprob)
+
+
+def suppress(
+    logits: Tensor, sequences: Sequence[RunningSequence], suppressed: Callable[[Collection[int]], Tensor]
+) -> None:
     """In every sequence's row of the logits [B, V], what is never generated there, given what ends it."""
     for ends in {one.ends for one in sequences}:
         rows = torch.tensor([row for row, one in enumerate(sequences) if one.ends == ends], device=logits.device)
-        logits[rows[:, None], silent(ends)] = -torch.inf
+        logits[rows[:, None], suppressed(ends)] = -torch.inf

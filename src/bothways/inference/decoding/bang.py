@@ -16,12 +16,10 @@ import torch
 from torch import Tensor
 
 from bothways.errors import UsageError
-from bothways.inference.decoding.autoregressive import silence
+from bothways.inference.decoding.autoregressive import add_sampled, suppress
 from bothways.inference.decoding.options import GenerationOptions
-from bothways.inference.decoding.sampling import sample
 from bothways.inference.decoding.sequence import RunningSequence
 from bothways.inference.engine import Engine
-from bothways.model import Cache
 from bothways.visibility import Layout
 
 
@@ -33,11 +31,11 @@ class BangDecoding:
     """
 
     def __init__(self, engine: Engine, sequences: Collection[RunningSequence], rows: int) -> None:
-        self._engine, self._streams = engine, engine.trained.decoding["streams"]
+        self._engine, self._streams = engine, engine.abilities.decoding["streams"]
         counts = [self._count(one.options) for one in sequences]
         self.room = engine.model.config.length - max(counts)
         capacity = min(self.room, max(one.longest for one in sequences)) + max(counts)
-        self._cache = Cache(engine.model.config, rows=rows, capacity=capacity, like=engine.model.table)
+        self._cache = engine.new_cache(rows=rows, capacity=capacity)
 
     def _count(self, options: GenerationOptions) -> int:
         """Tokens a pass."""
@@ -53,9 +51,7 @@ class BangDecoding:
 
     def join(self, sequences: Sequence[RunningSequence]) -> None:
         """Reads what new sequences are so far."""
-        for one in sequences:
-            one.forget(self.room)
-        tokens, layout = self._engine.lay([one.row() for one in sequences], face="decoder")
+        tokens, layout = self._engine.collate([one.row() for one in sequences], face="decoder")
         self._cache.take(len(sequences))
         self._read(tokens, replace(layout, step=self._steps(layout.position, sequences)))
 
@@ -71,11 +67,8 @@ class BangDecoding:
         self._cache.keep(lengths)
         logits = self._engine.logits(states[place.real])  # [sum of counts, V]
         owners = [one for one, count in zip(sequences, counts, strict=True) for _ in range(count)]
-        silence(logits, owners, self._engine.silent)
-        chances = np.concatenate([one.random.random(count) for one, count in zip(sequences, counts, strict=True)])
-        tokens, logprobs = sample(logits, [one.options.sampling for one in owners], chances)
-        for one, token, logprob in zip(owners, tokens.tolist(), logprobs.tolist(), strict=True):
-            one.add(token, logprob)
+        suppress(logits, owners, self._engine.suppressed)
+        add_sampled(logits, owners)
 
     @torch.inference_mode()
     def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
@@ -91,22 +84,11 @@ class BangDecoding:
 
     def _behind(self, sequences: Sequence[RunningSequence], counts: Sequence[int]) -> Layout:
         """The next places [B, N] of every sequence, as many as its count; padding behind."""
-        device = self._engine.device
-        known, many = (
-            torch.tensor(some, dtype=torch.int32, device=device)[:, None] for some in (self._cache.lengths, counts)
-        )
-        ahead = torch.arange(max(counts), dtype=torch.int32, device=device)
-        position = known + ahead
-        zeros = torch.zeros_like(position)
-        document = torch.where(ahead < many, zeros, -1 - ahead)
-        return Layout(
-            document=document,
-            step=self._steps(position, sequences),
-            group=zeros,
-            position=position,
-            hidden=zeros.bool(),
-            segment=zeros,
-        )
+        layout = self._engine.behind(self._cache, max(counts))
+        many = torch.tensor(counts, dtype=torch.int32, device=self._engine.device)[:, None]
+        ahead = torch.arange(max(counts), dtype=torch.int32, device=self._engine.device)
+        document = layout.document.where(ahead < many, -1 - ahead)
+        return replace(layout, document=document, step=self._steps(layout.position, sequences))
 
     def _steps(self, position: Tensor, sequences: Sequence[RunningSequence]) -> Tensor:
         """0 in the prompt, then 1, 2, 3."""

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from bothways.inference.decoding.autoregressive import Autoregressive, NextToken, silence
-from bothways.inference.decoding.sampling import forbid_repeats
+from bothways.inference.decoding.autoregressive import Autoregressive, NextToken
 from bothways.inference.decoding.sequence import RunningSequence
 from bothways.inference.engine import Engine
 
@@ -22,7 +21,7 @@ class Candidate:
     """A continuation: its tokens, and the sum of their log-probabilities in nats."""
 
     tokens: tuple[int, ...] = ()
-    nats: float = 0.0
+    logprob: float = 0.0
 
 
 @dataclass(slots=True)
@@ -42,19 +41,19 @@ class BeamSearch:
         """How many of the best next tokens are looked at: enough that as many as there are beams end no text."""
         return max(2, 1 + len(self.sequence.ends)) * self.sequence.slots
 
-    def step(self, nats: np.ndarray, tokens: np.ndarray) -> None:
+    def step(self, logprobs: np.ndarray, tokens: np.ndarray) -> None:
         """Goes on with the best: log-probabilities [M, K] and tokens [M, K], of every live candidate the K best.
 
         A candidate is closed if what ends a text is among the best after it; with as many closed ones as there are
         beams, the search is over.
         """
         beams = self.sequence.slots
-        sums = np.array([candidate.nats for candidate in self.live])[:, None] + nats  # [M, K]
+        sums = np.array([candidate.logprob for candidate in self.live])[:, None] + logprobs  # [M, K]
         self.parents, live = [], list[Candidate]()
         for rank, at in enumerate(np.argsort(-sums, axis=None, kind="stable")[: self.wide].tolist()):
             parent, which = divmod(at, sums.shape[1])
             grown = Candidate((*self.live[parent].tokens, int(tokens[parent, which])), float(sums[parent, which]))
-            if grown.nats == -np.inf:
+            if grown.logprob == -np.inf:
                 break
             if grown.tokens[-1] in self.sequence.ends:
                 if rank < beams:
@@ -76,7 +75,7 @@ class BeamSearch:
 
     def _close(self, candidate: Candidate) -> None:
         penalty = self.sequence.options.length_penalty
-        score = candidate.nats / ((5 + len(candidate.tokens)) / 6) ** penalty
+        score = candidate.logprob / ((5 + len(candidate.tokens)) / 6) ** penalty
         self.closed.append((score, candidate))
 
     def _finish(self) -> None:
@@ -84,7 +83,7 @@ class BeamSearch:
         _, best = max(self.closed, key=lambda scored: scored[0])
         ended = best.tokens[-1] in self.sequence.ends
         self.sequence.tokens = list(best.tokens[: len(best.tokens) - ended])
-        self.sequence.logprob = best.nats
+        self.sequence.logprob = best.logprob
         self.sequence.finish_reason = "stop" if ended else "length"
 
 
@@ -94,10 +93,8 @@ class BeamDecoding:
     def __init__(
         self, engine: Engine, sequences: Collection[RunningSequence], rows: int, *, way: Autoregressive
     ) -> None:
-        self._engine, self._way = engine, way
-        self.room = engine.model.config.length - way.appends_mask
-        capacity = min(self.room, max(one.longest for one in sequences))
-        self._next = NextToken(engine, way, rows=rows, capacity=capacity)
+        self._next = NextToken(engine, way, rows=rows, longest=max(one.longest for one in sequences))
+        self.room = self._next.room
         self._searches: dict[RunningSequence, BeamSearch] = {}
 
     def join(self, sequences: Sequence[RunningSequence]) -> None:
@@ -105,7 +102,6 @@ class BeamDecoding:
         rows, prompts = [], []
         for one in sequences:
             search = self._searches.setdefault(one, BeamSearch(one))
-            one.forget(self.room)
             rows += [one.row(candidate.tokens) for candidate in search.live]
             prompts += [one.prompt_length] * len(search.live)
         self._next.join(rows, prompts)
@@ -113,15 +109,11 @@ class BeamDecoding:
     @torch.inference_mode()
     def step(self, sequences: Sequence[RunningSequence]) -> None:
         """Every candidate grows by a token, or is closed."""
-        nats = self._next.logits.log_softmax(-1)
+        logprobs = self._next.logits.log_softmax(-1)
         searches = [self._searches[one] for one in sequences]
-        owners = [search for search in searches for _ in search.live]
-        silence(nats, [search.sequence for search in owners], self._engine.silent_onwards)
-        candidates = [candidate for search in searches for candidate in search.live]
-        for row, (search, candidate) in enumerate(zip(owners, candidates, strict=True)):
-            counted = self._way.counted(search.sequence.prompt, candidate.tokens)
-            forbid_repeats(nats, row, counted, search.sequence.options.no_repeat_ngram_size)
-        best = nats.topk(min(max(search.wide for search in searches), nats.shape[-1]))
+        owners = [search.sequence for search in searches for _ in search.live]
+        self._next.forbid(logprobs, owners, [candidate.tokens for search in searches for candidate in search.live])
+        best = logprobs.topk(min(max(search.wide for search in searches), logprobs.shape[-1]))
         values, tokens = best.values.double().cpu().numpy(), best.indices.cpu().numpy()
         first = 0
         for search in searches:

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from bothways.inference.decoding.sequence import RunningSequence
-from bothways.inference.decoding.unmasking import HiddenRow, reveal
+from bothways.inference.decoding.unmasking import MaskedRow, add_unmasked, reveal
 from bothways.inference.engine import Engine
-from bothways.model import Cache
 from bothways.visibility import Layout
 
 
@@ -27,11 +26,11 @@ class CleanBlocks:
 
     def __init__(self, engine: Engine, *, size: int, rows: int, capacity: int) -> None:
         self._engine, self._size = engine, size
-        self._cache = Cache(engine.model.config, rows=rows, capacity=capacity, like=engine.model.table)
+        self._cache = engine.new_cache(rows=rows, capacity=capacity)
 
     def join(self, rows: Sequence[np.ndarray]) -> None:
         """Reads rows of whole blocks, or of none."""
-        tokens, layout = self._engine.lay(rows, face="decoder")
+        tokens, layout = self._engine.collate(rows, face="decoder")
         self._cache.take(len(rows))
         if tokens.shape[1]:
             layout = replace(layout, step=layout.position // self._size)
@@ -53,16 +52,8 @@ class CleanBlocks:
         self._cache.select(rows)
 
     def _next(self) -> Layout:
-        device = self._engine.device
-        known = torch.tensor(self._cache.lengths, dtype=torch.int32, device=device)[:, None]
-        position = known + torch.arange(self._size, dtype=torch.int32, device=device)  # [B, S]
-        zeros = torch.zeros_like(position)
-        return Layout(
-            document=zeros,
-            step=position // self._size,
-            group=zeros,
-            position=position,
-        )
+        layout = self._engine.behind(self._cache, self._size)  # [B, S]
+        return replace(layout, step=layout.position // self._size)
 
     def _read(self, tokens: np.ndarray, layout: Layout) -> Tensor:
         return self._engine.states(torch.from_numpy(tokens).to(self._engine.device), layout, cache=self._cache)
@@ -73,32 +64,26 @@ class BlockDecoding:
 
     def __init__(self, engine: Engine, sequences: Collection[RunningSequence], rows: int) -> None:
         self._engine = engine
-        self._size = min(engine.trained.decoding["blocks"], engine.model.config.length)
+        self._size = min(engine.abilities.decoding["blocks"], engine.model.config.length)
         self.room = engine.model.config.length // self._size * self._size - 1  # whole blocks only
         whole = -(-max(one.longest for one in sequences) // self._size) * self._size
         self._blocks = CleanBlocks(engine, size=self._size, rows=rows, capacity=min(self.room + 1, whole) + self._size)
 
     def join(self, sequences: Sequence[RunningSequence]) -> None:
         """Reads the whole blocks of new sequences."""
-        for one in sequences:
-            one.forget(self.room)
         rows = [one.row() for one in sequences]
         self._blocks.join([row[: len(row) - len(row) % self._size] for row in rows])
 
     @torch.inference_mode()
     def step(self, sequences: Sequence[RunningSequence]) -> None:
         """Adds to each what is left of a block."""
-        mask, hidden = self._engine.tokenizer.vocabulary.mask, []
-        counts = [self._size - len(one.row()) % self._size for one in sequences]
-        for one, count in zip(sequences, counts, strict=True):
-            block = np.append(one.row(), np.full(count, mask))[-self._size :]
-            unmasking = one.options.unmasking(count)
-            hidden.append(HiddenRow(block, mask=mask, random=one.random, unmasking=unmasking))
-        while any(len(row.places) for row in hidden):
-            reveal(self._engine, self._blocks.noisy(np.stack([row.tokens for row in hidden])), hidden)
-        for one, row, count in zip(sequences, hidden, counts, strict=True):
-            for token, nats in zip(row.tokens[-count:].tolist(), row.nats[-count:].tolist(), strict=True):
-                one.add(token, nats)
+        rows = [one.row() for one in sequences]
+        shown = [row[len(row) // self._size * self._size :] for row in rows]
+        add_unmasked(self._engine, sequences, shown, [self._size - len(block) for block in shown], fill=self._fill)
+
+    def _fill(self, engine: Engine, rows: Sequence[MaskedRow]) -> None:
+        while any(len(row.places) for row in rows):
+            reveal(engine, self._blocks.noisy(np.stack([row.tokens for row in rows])), rows)
 
     def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
         """Those that stay read their newest block."""

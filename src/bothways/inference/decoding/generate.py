@@ -19,7 +19,7 @@ from bothways.inference.decoding.beams import BeamDecoding
 from bothways.inference.decoding.block_diffusion import BlockDecoding
 from bothways.inference.decoding.mass import fill_runs
 from bothways.inference.decoding.options import Generation, GenerationOptions, GenerationRequest
-from bothways.inference.decoding.sequence import RunningSequence, spell, spell_before
+from bothways.inference.decoding.sequence import RunningSequence, detokenize, detokenize_before
 from bothways.inference.decoding.unmasking import UnmaskingDecoding, unmask
 from bothways.inference.engine import Engine
 from bothways.model import Abilities
@@ -41,15 +41,19 @@ class Decoding(Protocol):
         """Goes on with these, which were so far the ones of these numbers."""
 
 
+Start = Callable[[Engine, Collection[RunningSequence], int], Decoding]
+"""Begins to decode such sequences, so many rows at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
-    """start    begins to decode such sequences, so many rows at once
-    beams    the same for beam search, where it can be done
+    """start    of decoding
+    beams    the same of beam search, where it can be done
     options  of those that not every method has, the ones that do something here
     """
 
-    start: Callable[[Engine, Collection[RunningSequence], int], Decoding]
-    beams: Callable[[Engine, Collection[RunningSequence], int], Decoding] | None = None
+    start: Start
+    beams: Start | None = None
     options: frozenset[str] = frozenset()
 
 
@@ -71,13 +75,13 @@ METHODS = {
     "unmask": Method(partial(UnmaskingDecoding, fill=unmask), options=frozenset({"steps", "order"})),
     "fragment": Method(partial(UnmaskingDecoding, fill=fill_runs)),
 }
-_PREFERRED = ("prefix", "append-mask", "pseudo-mask", "decoder", "backward", "streams", "blocks", "unmask", "fragment")
+"""Of several that a model was taught, the first is taken."""
 
 
-def method_of(trained: Abilities, *, in_steps: bool = False) -> str | None:
+def method_of(abilities: Abilities, *, in_steps: bool = False) -> str | None:
     """The first method of continuing a text that the objective taught; `in_steps`: in so many passes."""
-    names = [name for name in _PREFERRED if not in_steps or "steps" in METHODS[name].options]
-    return next((name for name in names if name in trained.decoding or name in trained.faces), None)
+    names = [name for name, method in METHODS.items() if not in_steps or "steps" in method.options]
+    return next((name for name in names if name in abilities.decoding or name in abilities.faces), None)
 
 
 def generate(engine: Engine, requests: Sequence[GenerationRequest]) -> list[Generation]:
@@ -112,7 +116,7 @@ def stream(engine: Engine, request: GenerationRequest) -> Iterator[str]:
     for grown in decode(engine, [request]):
         for one in grown:
             if one.finish_reason or one.options.num_beams is None:
-                text = spell(engine.tokenizer, one.prompt, one.tokens)
+                text = detokenize(engine.tokenizer, one.prompt, one.tokens)
                 if text.startswith(sent) and text != sent:  # a tokenizer may yet draw the last words together
                     yield text[len(sent) :]
                     sent = text
@@ -120,12 +124,11 @@ def stream(engine: Engine, request: GenerationRequest) -> Iterator[str]:
 
 def decode(engine: Engine, requests: Sequence[GenerationRequest]) -> Iterator[list[RunningSequence]]:
     """All requests to their end: yields, after every step, the sequences that grew."""
-    methods = [_method(engine, request.options) for request in requests]
-    sequences = [_begin(engine, *pair, number) for number, pair in enumerate(zip(requests, methods, strict=True))]
+    sequences = [_begin(engine, request, number) for number, request in enumerate(requests)]
     yield [one for one in sequences if one.finish_reason]
 
     def kind(one: RunningSequence) -> tuple[str, bool]:
-        return methods[one.number], one.options.num_beams is not None
+        return one.method, one.options.num_beams is not None
 
     growing = [one for one in sequences if not one.finish_reason]
     for (name, beams), some in groupby(sorted(growing, key=kind), kind):
@@ -135,11 +138,7 @@ def decode(engine: Engine, requests: Sequence[GenerationRequest]) -> Iterator[li
         yield from _run(engine, start, sorted(some, key=lambda one: (-one.options.max_new_tokens, len(one.prompt))))
 
 
-def _run(
-    engine: Engine,
-    start: Callable[[Engine, Collection[RunningSequence], int], Decoding],
-    sequences: Sequence[RunningSequence],
-) -> Iterator[list[RunningSequence]]:
+def _run(engine: Engine, start: Start, sequences: Sequence[RunningSequence]) -> Iterator[list[RunningSequence]]:
     waiting, running = deque(sequences), list[RunningSequence]()
     rows = max(ROWS_AT_ONCE, max(one.slots for one in sequences))
     decoding = start(engine, sequences, min(rows, sum(one.slots for one in sequences)))
@@ -148,8 +147,11 @@ def _run(
         while waiting and sum(one.slots for one in (*running, *joining, waiting[0])) <= rows:
             joining.append(waiting.popleft())
         for batch in engine.batches([min(len(one.row()), decoding.room) for one in joining]):
-            decoding.join([joining[i] for i in batch])
-            running += [joining[i] for i in batch]
+            some = [joining[i] for i in batch]
+            for one in some:
+                one.truncate(decoding.room)
+            decoding.join(some)
+            running += some
         decoding.step(running)
         yield running
         waiting.extendleft(one for one in running if not one.finish_reason and one.outgrown(decoding.room))
@@ -171,7 +173,7 @@ def _method(engine: Engine, options: GenerationOptions) -> str:
         UsageError: an option that does nothing for this model.
         ModelError: the objective taught no method.
     """
-    name = method_of(engine.trained, in_steps=options.steps is not None)
+    name = method_of(engine.abilities, in_steps=options.steps is not None)
     if name is None:
         raise engine.cannot("decoder" if options.steps is None else "unmask")
     default = GenerationOptions()
@@ -185,11 +187,11 @@ def _backward(method: str) -> bool:
     return method in AUTOREGRESSIVE and AUTOREGRESSIVE[method].backward
 
 
-def _begin(engine: Engine, request: GenerationRequest, method: str, number: int) -> RunningSequence:
-    options, vocabulary, backward = request.options, engine.tokenizer.vocabulary, _backward(method)
-    tokens, (before, _) = _tokens(engine, request), engine.around(closed=False)
+def _begin(engine: Engine, request: GenerationRequest, number: int) -> RunningSequence:
+    options, vocabulary, method = request.options, engine.tokenizer.vocabulary, _method(engine, request.options)
+    backward, tokens, (before, _) = _backward(method), _tokens(engine, request), engine.around(closed=False)
     opening = (vocabulary.sep,) if backward else before if before or len(tokens) else engine.tokenizer.nothing
-    ends = AUTOREGRESSIVE[method].ends(vocabulary) if method in AUTOREGRESSIVE else vocabulary.ends
+    ends = frozenset({vocabulary.cls}) if backward else vocabulary.ends
     return RunningSequence(
         tokens[::-1] if backward else tokens,
         options,
@@ -197,6 +199,7 @@ def _begin(engine: Engine, request: GenerationRequest, method: str, number: int)
         ends=ends if options.eos_token_id is None else frozenset({options.eos_token_id}),
         opening=opening,
         number=number,
+        method=method,
     )
 
 
@@ -213,10 +216,10 @@ def _tokens(engine: Engine, request: GenerationRequest) -> np.ndarray:
 def generation(engine: Engine, one: RunningSequence, request: GenerationRequest) -> Generation:
     """What was generated, as text too."""
     assert one.finish_reason
-    own, backward = engine.tokenizer, _backward(_method(engine, request.options))
+    own = engine.tokenizer
     prompt = request.prompt if isinstance(request.prompt, str) else own.decode(request.prompt)
-    if backward:
-        text = spell_before(own, one.tokens[::-1], one.prompt[::-1])
+    if _backward(one.method):
+        text = detokenize_before(own, one.tokens[::-1], one.prompt[::-1])
         return Generation(text, tuple(one.tokens[::-1]), one.logprob, one.finish_reason, text + prompt)
-    text = spell(own, one.prompt, one.tokens)
+    text = detokenize(own, one.prompt, one.tokens)
     return Generation(text, tuple(one.tokens), one.logprob, one.finish_reason, prompt + text)

@@ -16,13 +16,12 @@ import torch
 
 from bothways.errors import UsageError
 from bothways.inference.decoding.sampling import sample
-from bothways.inference.decoding.unmasking import HiddenRow
+from bothways.inference.decoding.unmasking import MaskedRow
 from bothways.inference.engine import Engine
-from bothways.model import Cache
 from bothways.visibility import Layout
 
 
-def fill_runs(engine: Engine, rows: Sequence[HiddenRow]) -> None:
+def fill_runs(engine: Engine, rows: Sequence[MaskedRow]) -> None:
     """Reveals the hidden run of every row.
 
     Raises:
@@ -40,11 +39,11 @@ def fill_runs(engine: Engine, rows: Sequence[HiddenRow]) -> None:
 
 
 @torch.inference_mode()
-def _fill(engine: Engine, rows: Sequence[HiddenRow]) -> None:
-    tokens, layout = engine.lay([row.tokens for row in rows], face="encoder")
+def _fill(engine: Engine, rows: Sequence[MaskedRow]) -> None:
+    tokens, layout = engine.collate([row.tokens for row in rows], face="encoder")
     layout = replace(layout, hidden=tokens == engine.tokenizer.vocabulary.mask)
     counts = [len(row.places) for row in rows]
-    cache = Cache(engine.model.config, rows=len(rows), capacity=tokens.shape[1] + max(counts), like=engine.model.table)
+    cache = engine.new_cache(rows=len(rows), capacity=tokens.shape[1] + max(counts))
     cache.take(len(rows))
     engine.states(tokens, layout, cache=cache)
     before = np.array([[row.places[0] - 1] for row in rows])  # [B, 1]
@@ -55,10 +54,10 @@ def _fill(engine: Engine, rows: Sequence[HiddenRow]) -> None:
         place = Layout(document=zeros, step=zeros + turn + 1, group=zeros, position=position)
         states = engine.states(torch.from_numpy(fed).to(engine.device), place, cache=cache)
         logits = engine.logits(states[:, -1])
-        logits[:, engine.silent()] = -torch.inf
+        logits[:, engine.suppressed()] = -torch.inf
         chances = np.array([row.random.random() for row in rows])
-        chosen, nats = sample(logits, [row.unmasking.sampling for row in rows], chances)
-        for row, token, logprob, count in zip(rows, chosen.tolist(), nats.tolist(), counts, strict=True):
-            if turn < count:
-                row.reveal_first(token, logprob)
+        chosen, logprobs = sample(logits, [row.unmasking.sampling for row in rows], chances)
+        for number, row in enumerate(rows):
+            if turn < counts[number]:
+                row.reveal(np.array([0]), chosen[number], logprobs[number])
         fed = chosen[:, None]

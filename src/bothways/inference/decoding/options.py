@@ -7,6 +7,7 @@ from typing import Literal, TypedDict, get_args
 
 import numpy as np
 
+from bothways.arguments import at_least
 from bothways.errors import UsageError, unknown
 from bothways.inference.decoding.sampling import Sampling
 
@@ -66,17 +67,11 @@ class GenerationOptions:
     special_tokens: bool = False
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 0:
-            raise UsageError(f"max_new_tokens is how many tokens to add, 0 or more, got {self.max_new_tokens}")
-        if self.seed < 0:
-            raise UsageError(f"seed is a whole number, 0 or more, got {self.seed}")
-        if self.num_beams is not None and self.num_beams < 1:
-            raise UsageError(f"num_beams is how many candidates are kept, 1 or more, got {self.num_beams}")
-        if self.no_repeat_ngram_size is not None and self.no_repeat_ngram_size < 1:
-            size = self.no_repeat_ngram_size
-            raise UsageError(f"no_repeat_ngram_size is the length of a run that may come once, 1 or more, got {size}")
-        if self.eos_token_id is not None and self.eos_token_id < 0:
-            raise UsageError(f"eos_token_id is the id of a token, 0 or more, got {self.eos_token_id}")
+        at_least(0, "max_new_tokens", self.max_new_tokens, "how many tokens to add")
+        at_least(0, "seed", self.seed, "a whole number")
+        at_least(1, "num_beams", self.num_beams, "how many candidates are kept")
+        at_least(1, "no_repeat_ngram_size", self.no_repeat_ngram_size, "the length of a run that may come once")
+        at_least(0, "eos_token_id", self.eos_token_id, "the id of a token")
         if self.num_beams and (self.temperature not in (0, 1) or self.top_k is not None or self.top_p != 1):
             raise UsageError(
                 "beams look for the likeliest text and sample nothing: leave out temperature, top_k and top_p, or "
@@ -108,8 +103,7 @@ class Unmasking:
     order: Order = "confidence"
 
     def __post_init__(self) -> None:
-        if self.steps is not None and self.steps < 1:
-            raise UsageError(f"steps is in how many passes everything is predicted, 1 or more, got {self.steps}")
+        at_least(1, "steps", self.steps, "in how many passes everything is predicted")
         if self.order not in get_args(Order):
             raise unknown("order", self.order, get_args(Order))
 

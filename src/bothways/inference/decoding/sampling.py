@@ -13,6 +13,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
+from bothways.arguments import at_least
 from bothways.errors import UsageError
 
 
@@ -32,8 +33,7 @@ class Sampling:
     def __post_init__(self) -> None:
         if not self.temperature >= 0:
             raise UsageError(f"temperature is 0 (the likeliest token) or more, got {self.temperature}")
-        if self.top_k is not None and self.top_k < 1:
-            raise UsageError(f"top_k is how many tokens to choose among, 1 or more, got {self.top_k}")
+        at_least(1, "top_k", self.top_k, "how many tokens to choose among")
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top_p is a share, above 0 and at most 1, got {self.top_p}")
 
@@ -64,12 +64,6 @@ def sample(logits: Tensor, samplings: Sequence[Sampling], chances: np.ndarray) -
         tokens[rows] = sampling(some, chances[rows])
     chosen = logits.gather(1, torch.from_numpy(tokens).to(logits.device)[:, None])[:, 0]
     return tokens, (chosen - logits.logsumexp(-1)).cpu().numpy()
-
-
-def forbid_repeats(logits: Tensor, row: int, tokens: Sequence[int], size: int | None) -> None:
-    """In a row of the logits [B, V], what would make a run of `size` of the tokens come again; None: nothing."""
-    if size:
-        logits[row, repeating(tokens, size)] = -torch.inf
 
 
 def repeating(written: Sequence[int], run: int) -> np.ndarray:

@@ -20,6 +20,7 @@ class RunningSequence:
     ends     the tokens that end it
     opening  what stands before the text, [CLS]
     number   of its request
+    method   of decoding
     tokens   those generated, without the one that ended them
     logprob  their sum in nats, the one that ended them included
     source   how many of prompt and tokens are read as the prompt
@@ -31,6 +32,7 @@ class RunningSequence:
     ends: frozenset[int] = frozenset()
     opening: tuple[int, ...] = ()
     number: int = 0
+    method: str = ""
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
     finish_reason: FinishReason | None = None
@@ -61,7 +63,7 @@ class RunningSequence:
         """Whether the opening and all tokens are more than `room`."""
         return len(self.opening) + len(self.prompt) + len(self.tokens) - self.start > room
 
-    def forget(self, room: int) -> None:
+    def truncate(self, room: int) -> None:
         """Where it has outgrown the room, the older half is forgotten for good, and the rest is read as a prompt."""
         if self.outgrown(room):
             self.source = len(self.prompt) + len(self.tokens)
@@ -90,14 +92,14 @@ class RunningSequence:
             self.finish_reason = "length"
 
 
-def spell(tokenizer: Tokenizer, prompt: Sequence[int] | np.ndarray, tokens: Sequence[int]) -> str:
+def detokenize(tokenizer: Tokenizer, prompt: Sequence[int] | np.ndarray, tokens: Sequence[int]) -> str:
     """The tokens as text that goes on from what stands before them; half a character, wherever, is left out."""
     before, after = tokenizer.decode(prompt), tokenizer.decode([*prompt, *tokens])
     text = after.removeprefix(before) if after.startswith(before) else tokenizer.decode(tokens)
     return text.replace("\ufffd", "")
 
 
-def spell_before(tokenizer: Tokenizer, tokens: Sequence[int], prompt: Sequence[int] | np.ndarray) -> str:
+def detokenize_before(tokenizer: Tokenizer, tokens: Sequence[int], prompt: Sequence[int] | np.ndarray) -> str:
     """The tokens as text that goes on in what stands behind them."""
     behind, whole = tokenizer.decode(prompt), tokenizer.decode([*tokens, *prompt])
     text = whole.removesuffix(behind) if whole.endswith(behind) else tokenizer.decode(tokens)

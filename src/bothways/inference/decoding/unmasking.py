@@ -22,52 +22,49 @@ from bothways.inference.decoding.sequence import RunningSequence
 from bothways.inference.engine import LOGITS_AT_ONCE, Engine
 
 
-class HiddenRow:
+class MaskedRow:
     """A row with [MASK]s in it, some of which are revealed in every pass.
 
     tokens    the row
     places    [N] where it still is hidden
     revealed  the places that were hidden, in the order in which they became known
-    nats      [T] the log-probability of a token in the pass that revealed it; 0 where nothing was hidden
+    logprobs  [T] the log-probability of a token in the pass that revealed it; 0 where nothing was hidden
     """
 
     def __init__(self, tokens: np.ndarray, *, mask: int, random: np.random.Generator, unmasking: Unmasking) -> None:
         self.tokens = tokens.copy()
         self.places = np.flatnonzero(tokens == mask)
         self.revealed: list[int] = []
-        self.nats = np.zeros(len(tokens))
+        self.logprobs = np.zeros(len(tokens))
         self.random = random
         self.unmasking = unmasking
         count = len(self.places)
         steps = min(count, unmasking.steps or count)
         self._counts = [len(part) for part in np.array_split(self.places, steps)] if count else []
 
-    def chances(self) -> np.ndarray:
-        """[N] random numbers of 0..1, for one pass."""
-        return self.random.random(len(self.places))
-
-    def keep(self, tokens: np.ndarray, nats: np.ndarray) -> None:
+    def keep(self, tokens: np.ndarray, logprobs: np.ndarray) -> None:
         """Of what a pass predicts in the hidden places [N], this pass's part is revealed; the rest stays hidden."""
         confident = self.unmasking.order == "confidence"
-        order = np.argsort(-nats, kind="stable") if confident else self.random.permutation(len(nats))
+        order = np.argsort(-logprobs, kind="stable") if confident else self.random.permutation(len(logprobs))
         kept = order[: self._counts.pop(0)]
-        self._reveal(kept, tokens[kept], nats[kept])
+        self.reveal(kept, tokens[kept], logprobs[kept])
 
-    def reveal_first(self, token: int, nats: float) -> None:
-        """The first hidden place is."""
-        self._reveal(np.array([0]), np.array([token]), np.array([nats]))
-
-    def _reveal(self, kept: np.ndarray, tokens: np.ndarray, nats: np.ndarray) -> None:
+    def reveal(self, kept: np.ndarray, tokens: np.ndarray, logprobs: np.ndarray) -> None:
+        """Those of the hidden places that these [K] numbers count become tokens [K]."""
         self.revealed += self.places[kept].tolist()
         self.tokens[self.places[kept]] = tokens
-        self.nats[self.places[kept]] = nats
+        self.logprobs[self.places[kept]] = logprobs
         self.places = np.delete(self.places, kept)
 
 
-def unmask(engine: Engine, rows: Sequence[HiddenRow]) -> None:
+Fill = Callable[[Engine, Sequence[MaskedRow]], None]
+"""Reveals the hidden places of rows."""
+
+
+def unmask(engine: Engine, rows: Sequence[MaskedRow]) -> None:
     """Reveals all hidden places of the rows, which are read bidirectionally, or in the order in which they become
     known."""
-    before, in_order = engine.trained.hidden == "before", "any-order" in engine.trained.decoding
+    before, in_order = engine.abilities.hidden == "before", "any-order" in engine.abilities.decoding
     while waiting := [row for row in rows if len(row.places)]:
         for batch in engine.batches([len(row.tokens) for row in waiting]):
             some = [waiting[i] for i in batch]
@@ -78,10 +75,10 @@ def unmask(engine: Engine, rows: Sequence[HiddenRow]) -> None:
             reveal(engine, states, some, before=before)
 
 
-def _in_order(engine: Engine, rows: Sequence[HiddenRow]) -> Tensor:
+def _in_order(engine: Engine, rows: Sequence[MaskedRow]) -> Tensor:
     """States [B, T, D] as an any-order model has them: the special tokens are known first, then what is shown, from
     left to right, then what was revealed, in that order; and each hidden place is a query that sees no other."""
-    tokens, layout = engine.lay([row.tokens for row in rows], face="encoder")
+    tokens, layout = engine.collate([row.tokens for row in rows], face="encoder")
     special = sorted(engine.tokenizer.vocabulary.special)
     step, group = np.zeros(tokens.shape, dtype=np.int32), np.zeros(tokens.shape, dtype=np.int32)
     for number, row in enumerate(rows):
@@ -97,39 +94,54 @@ def _in_order(engine: Engine, rows: Sequence[HiddenRow]) -> Tensor:
 
 
 @torch.inference_mode()
-def reveal(engine: Engine, states: Tensor, rows: Sequence[HiddenRow], *, before: bool = False) -> None:
+def reveal(engine: Engine, states: Tensor, rows: Sequence[MaskedRow], *, before: bool = False) -> None:
     """One pass: states [B, T, D] of the rows' tokens."""
     owner = np.repeat(np.arange(len(rows)), [len(row.places) for row in rows])  # [N]
     at = np.concatenate([row.places for row in rows]) - before  # [N]
     hidden = states[torch.from_numpy(owner).to(states.device), torch.from_numpy(at).to(states.device)]  # [N, D]
-    chances = np.concatenate([row.chances() for row in rows])
+    chances = np.concatenate([row.random.random(len(row.places)) for row in rows])
     chunk = max(1, LOGITS_AT_ONCE // engine.model.config.vocabulary)
-    tokens, nats = np.zeros(len(owner), dtype=np.int64), np.zeros(len(owner))
+    tokens, logprobs = np.zeros(len(owner), dtype=np.int64), np.zeros(len(owner))
     samplings = [rows[number].unmasking.sampling for number in owner.tolist()]
     for start in range(0, len(owner), chunk):
         part = slice(start, start + chunk)
         logits = engine.logits(hidden[part])
-        logits[:, engine.silent()] = -torch.inf
-        tokens[part], nats[part] = sample(logits, samplings[part], chances[part])
+        logits[:, engine.suppressed()] = -torch.inf
+        tokens[part], logprobs[part] = sample(logits, samplings[part], chances[part])
     for number, row in enumerate(rows):
         if len(row.places):
-            row.keep(tokens[owner == number], nats[owner == number])
+            row.keep(tokens[owner == number], logprobs[owner == number])
+
+
+def add_unmasked(
+    engine: Engine,
+    sequences: Sequence[RunningSequence],
+    shown: Sequence[np.ndarray],
+    counts: Sequence[int],
+    *,
+    fill: Fill,
+) -> None:
+    """Adds so many tokens to each sequence: [MASK]s behind what is shown of it, which `fill` reveals."""
+    mask = engine.tokenizer.vocabulary.mask
+    rows = [
+        MaskedRow(
+            np.append(known, np.full(count, mask)), mask=mask, random=one.random, unmasking=one.options.unmasking(count)
+        )
+        for one, known, count in zip(sequences, shown, counts, strict=True)
+    ]
+    fill(engine, rows)
+    for one, row, count in zip(sequences, rows, counts, strict=True):
+        for token, logprob in zip(row.tokens[-count:].tolist(), row.logprobs[-count:].tolist(), strict=True):
+            one.add(token, logprob)
 
 
 class UnmaskingDecoding:
     """Sequences that each get so many [MASK]s behind them a step, all of them revealed; more than half of what the
-    model reads comes in parts. `fill` reveals the hidden places of rows."""
+    model reads comes in parts."""
 
     room = sys.maxsize  # what there is no room for is not shown
 
-    def __init__(
-        self,
-        engine: Engine,
-        sequences: Collection[RunningSequence],
-        rows: int,
-        *,
-        fill: Callable[[Engine, Sequence[HiddenRow]], None],
-    ) -> None:
+    def __init__(self, engine: Engine, sequences: Collection[RunningSequence], rows: int, *, fill: Fill) -> None:
         self._engine, self._fill = engine, fill
 
     def join(self, sequences: Sequence[RunningSequence]) -> None:
@@ -137,17 +149,13 @@ class UnmaskingDecoding:
 
     def step(self, sequences: Sequence[RunningSequence]) -> None:
         """Adds a part to each."""
-        mask, longest = self._engine.tokenizer.vocabulary.mask, self._engine.model.config.length
-        rows, counts = [], [min(one.remaining, longest // 2) for one in sequences]
+        longest = self._engine.model.config.length
+        shown, counts = [], [min(one.remaining, longest // 2) for one in sequences]
         for one, count in zip(sequences, counts, strict=True):
             opening, known = len(one.opening), one.row()
             first = max(opening, len(known) - (longest - opening - count))
-            whole = np.concatenate([known[:opening], known[first:], np.full(count, mask)])
-            rows.append(HiddenRow(whole, mask=mask, random=one.random, unmasking=one.options.unmasking(count)))
-        self._fill(self._engine, rows)
-        for one, row, count in zip(sequences, rows, counts, strict=True):
-            for token, nats in zip(row.tokens[-count:].tolist(), row.nats[-count:].tolist(), strict=True):
-                one.add(token, nats)
+            shown.append(np.concatenate([known[:opening], known[first:]]))
+        add_unmasked(self._engine, sequences, shown, counts, fill=self._fill)
 
     def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
         """Nothing is kept."""

@@ -8,30 +8,31 @@ from typing import Any
 from torch import nn
 
 from bothways.model.config import ModelConfig
-from bothways.model.heads.copied import CopiedHead
+from bothways.model.heads.binary import copied, replaced
 from bothways.model.heads.head import Head as Head
 from bothways.model.heads.relation import RelationHead
-from bothways.model.heads.replaced import ReplacedHead
 from bothways.model.heads.sentences import SentencesHead
-from bothways.model.heads.span import SpanHead
-from bothways.model.heads.tags import TagsHead
 from bothways.model.heads.text import TextHead
+from bothways.model.heads.token import TokenHead
 from bothways.model.heads.vector import VectorHead
 
 HEADS: dict[str, Callable[[ModelConfig], nn.Module]] = {
-    "replaced": ReplacedHead,
+    "replaced": replaced,
     "sentences": SentencesHead,
-    "copied": CopiedHead,
+    "copied": copied,
 }
 """{name in a model: what makes it}: those of objectives that a saved model may hold, beside the words head."""
 
 TASK_HEADS: dict[str, Any] = {
     "label": TextHead,
-    "tags": TagsHead,
-    "span": SpanHead,
+    "tags": TokenHead,
+    "span": TokenHead,
     "markers": RelationHead,
     "entities": RelationHead,
     "vector": VectorHead,
 }
 """{what a `TaskHead` calls its head: its class}, made from a `ModelConfig` and the `TaskHead`; a new head is a file and
 its line here."""
+
+FACES = {"label": "classifier", "tags": "tagger", "span": "answerer"}
+"""{head: what Hugging Face calls a model of it alone}; others it has no class for."""

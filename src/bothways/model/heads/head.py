@@ -6,6 +6,7 @@ Letters: B rows, T tokens, D width, N targets, M states that a head reads, C lab
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -51,10 +52,10 @@ def cross_entropy(logits: Tensor, target: Target, *, smoothing: float = 0.0) -> 
 
 
 def binary_cross_entropy(logits: Tensor, target: Target) -> Loss:
-    """The mean over C labels, any of which may be right: logits and labels [N, C]."""
+    """Of yes or no: logits and labels [N]; or the mean over C labels, any of which may be right: [N, C]."""
     labels, weight = columns(target)
-    each = F.binary_cross_entropy_with_logits(logits.float(), labels, reduction="none").mean(-1)
-    return (each * weight).sum(), weight.sum()
+    each = F.binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="none")
+    return ((each.mean(-1) if each.dim() > 1 else each) * weight).sum(), weight.sum()
 
 
 def squared_error(logits: Tensor, target: Target) -> Loss:
@@ -69,6 +70,22 @@ def grouped_cross_entropy(logits: Tensor, target: Target) -> Loss:
     labels, weight = columns(target)
     assert isinstance(target.group, Tensor)
     return -(log_softmax_in_groups(logits.float(), target.group) * labels).mean(-1).sum(), weight.sum()
+
+
+LOSSES: dict[str, Callable[[Tensor, Target], Loss]] = {
+    "several": binary_cross_entropy,
+    "number": squared_error,
+    "choice": grouped_cross_entropy,
+    "span": grouped_cross_entropy,
+    "span or none": grouped_cross_entropy,
+}
+"""{kind of a `TaskHead`: its loss}; of one label, cross-entropy."""
+
+
+def loss_of(kind: str, logits: Tensor, target: Target, *, smoothing: float) -> Loss:
+    """Cross-entropy of one label, or of a choice or a place among those of its group; the mean of binary ones where
+    several labels may be right; squared error of a number. `smoothing` is for one label alone."""
+    return cross_entropy(logits, target, smoothing=smoothing) if kind == "one" else LOSSES[kind](logits, target)
 
 
 def log_softmax_in_groups(logits: Tensor, group: Tensor) -> Tensor:

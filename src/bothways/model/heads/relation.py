@@ -5,7 +5,7 @@ Letters: B rows, T tokens, D width, N texts, C labels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,6 @@ class RelationHead(nn.Module, Head):
 
     A target's `at` is [N, 5]: the beginning of a text and the markers around both things.
     """
-
-    face: ClassVar[str | None] = None
 
     def __init__(self, config: ModelConfig, head: TaskHead) -> None:
         super().__init__()

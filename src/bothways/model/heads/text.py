@@ -6,22 +6,14 @@ Letters: B rows, T tokens, D width, N texts, C labels.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from bothways.batch import Target
 from bothways.model.config import ModelConfig
-from bothways.model.heads.head import (
-    Head,
-    Loss,
-    binary_cross_entropy,
-    cross_entropy,
-    grouped_cross_entropy,
-    squared_error,
-)
+from bothways.model.heads.head import Head, Loss, loss_of
 from bothways.model.heads.transform import Transform
 from bothways.model.huggingface.families import head_shape
 
@@ -68,14 +60,11 @@ class TextHead(nn.Module, Head):
     trained.
     """
 
-    face: ClassVar[str] = "classifier"
-
     def __init__(self, config: ModelConfig, head: TaskHead) -> None:
         super().__init__()
         shape = head_shape(config, head)
         self._pool = _POOLS[shape.pool]
-        self._loss = LOSSES[head.kind]
-        self.smoothing = 0.0
+        self.kind, self.smoothing = head.kind, 0.0
         self.transform = Transform(config, activation=shape.activation, norm=shape.norm) if shape.activation else None
         self.dropout = nn.Dropout(config.dropout)
         self.out = nn.Linear(config.width, len(head.labels), bias=shape.bias)
@@ -93,17 +82,4 @@ class TextHead(nn.Module, Head):
         return logits
 
     def loss(self, logits: Tensor, target: Target) -> Loss:
-        """Cross-entropy of one label, or of a choice among those of its group; the mean of binary ones where several
-        labels may be right; squared error of a number."""
-        if self.smoothing:
-            return partial(self._loss, smoothing=self.smoothing)(logits, target)
-        return self._loss(logits, target)
-
-
-LOSSES: dict[str, Callable[..., Loss]] = {
-    "one": cross_entropy,
-    "several": binary_cross_entropy,
-    "number": squared_error,
-    "choice": grouped_cross_entropy,
-}
-"""{kind: its loss}"""
+        return loss_of(self.kind, logits, target, smoothing=self.smoothing)

@@ -5,7 +5,7 @@ Letters: B rows, T tokens, D width, N texts, E examples.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -28,8 +28,6 @@ class VectorHead(nn.Module, Head):
 
     A target's `at` is [N, 2], the first and the last token of each text; the texts of an example are a group.
     """
-
-    face: ClassVar[str | None] = None
 
     def __init__(self, config: ModelConfig, head: TaskHead) -> None:
         super().__init__()

@@ -41,7 +41,7 @@ def read_data(config: FinetuneConfig, *, reads: str) -> Data:
     """
     task = task_named(config.task)
     skip: Skip = Skipped() if config.skip_bad else refuse
-    columns, train = read_examples(task, config.train, said=config.columns, skip=skip)
+    columns, train = read_examples(task, config.train, given=config.columns, skip=skip)
     train = task.fitting(named(train, config.label_names, skip), skip)
     dev: list[Example] = []
     if not config.dev:
@@ -62,7 +62,7 @@ def read_data(config: FinetuneConfig, *, reads: str) -> Data:
     sides = {}
     for side, file in {"dev": config.dev, "test": config.test}.items():
         if file:
-            _, some = read_examples(task.like(head), file, said=config.columns, skip=skip)
+            _, some = read_examples(task.like(head), file, given=config.columns, skip=skip)
             sides[side] = check_known(task, named(some, config.label_names, skip), head, skip)
     return Data(train, sides.get("dev", dev), sides.get("test", []), head, columns, held, skip)
 

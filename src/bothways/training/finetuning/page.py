@@ -1,4 +1,4 @@
-"""A fine-tuning run as one HTML page: scores, curves, what is taken for what, how sure it is, where it is wrong."""
+"""A fine-tuning run as one HTML page: scores, curves, confusions, calibration, where it is wrong."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bothways.html.charts import SMOOTH_FROM, histogram, pictures
 from bothways.html.curves import Chart, Curve
 from bothways.model import TaskHead
 from bothways.statistics import calibration
+from bothways.tasks.labels import labels_in
 from bothways.tasks.task import Example, Task
 from bothways.training.record import Record
 
@@ -34,8 +35,8 @@ IN_WORDS = {
     "whole": "intent and slots right",
     "intent_accuracy": "intent accuracy",
     "mrr": "mean reciprocal rank",
-    "recall_at_1": "found first",
-    "recall_at_10": "found among ten",
+    "recall_at_1": "recall at 1",
+    "recall_at_10": "recall at 10",
 }
 """What metrics are called on the page, where that is not their key."""
 
@@ -78,7 +79,7 @@ def write_report(
             (_short(" / ".join(text for text in example.texts if text)), [*_things(example), *facts])
             for _, facts, example in mistakes
         ],
-        facts=_facts(record.manifest),
+        facts=_facts(record.manifest, labelled=any(labels_in(example.gold) for example in examples)),
     )
     write_text(path, html)
     return path
@@ -89,6 +90,12 @@ def in_words(metric: str) -> str:
     if metric.startswith("slot_"):
         return f"slots: {in_words(metric.removeprefix('slot_'))}"
     return IN_WORDS.get(metric, metric)
+
+
+def _title(metric: str) -> str:
+    """The same with a capital letter, beside other titles."""
+    name = in_words(metric)
+    return name[:1].upper() + name[1:]
 
 
 def _why(record: Record) -> str:
@@ -104,7 +111,7 @@ def _tiles(record: Record) -> Iterator[KeyFigure]:
     scores = manifest.get("test") or manifest["best"]["scores"]
     where = "on the test examples" if manifest.get("test") else "on the dev examples"
     for name, value in list(scores.items())[:4]:
-        yield KeyFigure(in_words(name), f"{value:.3f}", where)
+        yield KeyFigure(_title(name), f"{value:.3f}", where)
     examples = manifest["examples"]
     yield KeyFigure("Examples", f"{examples['train']:,}", f"train; {examples['dev']:,} dev, {examples['test']:,} test")
     yield KeyFigure("Epoch kept", str(manifest["best"]["epoch"]), _why(record))
@@ -149,7 +156,7 @@ def _curves(record: Record) -> Markup:
     first = next(iter(record.validation[-1]["scores"]))
     charts.insert(
         1,
-        Chart(in_words(first), "On the dev examples.", [Curve.of(in_words(first), record.validation, "scores", first)]),
+        Chart(_title(first), "On the dev examples.", [Curve.of(in_words(first), record.validation, "scores", first)]),
     )
     return pictures(
         {"": charts},
@@ -177,11 +184,11 @@ def _confusion(
 
 
 def _calibration(examples: Sequence[Example], predictions: Sequence[dict[str, Any]]) -> tuple[float, list[TableRow]]:
-    """The expected calibration error, and how often it was right where it was so sure."""
+    """The expected calibration error, and how often it was right at each confidence."""
     chances = np.array([one["probabilities"][one["label"]] for one in predictions])
     right = np.array([one["label"] == example.gold for example, one in zip(examples, predictions, strict=True)])
     error, bins = calibration(chances, right)
-    return error, [TableRow(f"{mean:.0%} sure", [f"{true:.0%}", f"{count:,}"]) for mean, true, count in bins]
+    return error, [TableRow(f"{mean:.0%} confident", [f"{true:.0%}", f"{count:,}"]) for mean, true, count in bins]
 
 
 def _things(example: Example) -> Sequence[tuple[str, str]]:
@@ -196,14 +203,14 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 
-def _facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+def _facts(manifest: dict[str, Any], *, labelled: bool) -> list[tuple[str, str]]:
     return [
         ("Columns", manifest["columns"]),
         *([("Tags", manifest["tags"])] if manifest.get("tags") else []),
         ("Cut texts", cut_texts(manifest["truncated"])),
         ("Skipped records", "; ".join(manifest.get("skipped", [])[:MOST_MISTAKES]) or "none"),
         ("Precision", manifest["precision"]),
-        ("Labels", ", ".join(manifest["labels"])),
+        *([("Labels", ", ".join(manifest["labels"]))] if labelled else []),
     ]
 
 

@@ -111,7 +111,7 @@ def evaluate(
     """
     tuned, manifest = Tuned.load(run, precision=precision), _manifest(run)
     usual, names = manifest.get("roles", {}), manifest.get("label_names") or ()
-    read, examples = read_examples(tuned.task, file, said=columns or {}, skip=skip, usual=usual)
+    read, examples = read_examples(tuned.task, file, given=columns, skip=skip, usual=usual)
     show(read)
     asked = tuned.encode(check_known(tuned.task, named(examples, names, skip), tuned.head, skip), skip)
     enough(asked, file, "to measure by", skip)
@@ -151,7 +151,7 @@ def predict(
         raise UsageError(f"--out {out} is {'a folder' if out.is_dir() else 'the file that is read'}: name another")
     tuned = Tuned.load(run, precision=precision)
     read, examples = streamed(
-        tuned.task, file, said=columns or {}, skip=skip, usual=_manifest(run).get("roles", {}), gold=False
+        tuned.task, file, given=columns, skip=skip, usual=_manifest(run).get("roles", {}), gold=False
     )
     show(read)
     count = 0

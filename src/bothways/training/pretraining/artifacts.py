@@ -37,7 +37,7 @@ def begin(run: PretrainRun) -> None:
     manifest, statistics = run.folder.manifest(), run.shards.manifest
     run.folder.note(
         status="running",
-        objective={"name": run.objective.name, "faces": list(run.objective.about.faces)},
+        objective={"name": run.objective.name, "faces": list(run.objective.abilities.faces)},
         versions={"bothways": __version__}
         | {name: machine.package_version(name) for name in VERSIONS}
         | {"python": platform.python_version()},

@@ -100,8 +100,8 @@ def probes(
     asked = {"decoder": ("next", "causal"), "encoder": ("fill", "mlm(replace=all-mask)")}
     rows = [row.as_text for row in rows]
     found = []
-    for face in objective.about.faces:
-        if face == "encoder" and objective.about.hidden is None:
+    for face in objective.abilities.faces:
+        if face == "encoder" and objective.abilities.hidden is None:
             continue  # it says no words
         name, expression = asked[face]
         probe = build(expression, shards.vocabulary)

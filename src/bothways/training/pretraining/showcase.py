@@ -69,7 +69,7 @@ def samples(
 ) -> dict[str, list[dict[str, Any]]]:
     """What the model was taught, of sentences spread over the rows; `generator` changes a word for it to find."""
     chosen = _chosen(loaded.engine.tokenizer, rows, count)
-    trained = loaded.engine.trained
+    trained = loaded.engine.abilities
     result: dict[str, list[dict[str, Any]]] = {"fills": [], "continuations": []}
     if trained.hidden is not None:
         result["fills"] = [_fill(loaded, sentence) for sentence in chosen]
