@@ -177,7 +177,7 @@ def test_generation_draws_text_only_and_ends_at_sep(tmp_path: Path) -> None:
     [
         ({}, "encoder", ("eurobert", "EuroBertForMaskedLM")),
         ({}, "decoder", ("llama", "LlamaForCausalLM")),
-        ({"segments": 2}, "encoder", "no model of this shape.* eurobert's: set segments to 0"),
+        ({"segments": 2}, "encoder", "no model of this shape.* llama's: set segments to 0"),
     ],
 )
 def test_the_architecture_can_be_asked_before_a_run(changes: dict[str, Any], face: str, expected: Any) -> None:
