@@ -9,39 +9,34 @@ from typing import Annotated, Any
 
 import typer
 
-from bothways.cli.options import ConfigFile, Settings, configured, from_record
+from bothways.cli.options import ConfigFile, Settings, configured, from_record, repeated
 from bothways.cli.show import Json, print_json
 from bothways.terminal import draw, say
 
 Probes = Annotated[
     list[str],
-    typer.Option(
-        metavar="[NAME=]TRAIN,TEST",
-        help="Labelled files (text, or text_a and text_b; label) for linear probes; may be repeated.",
-    ),
+    repeated(metavar="[NAME=]TRAIN,TEST", about="Labelled files (text, or text_a and text_b; label) for linear probes"),
 ]
 Tasks = Annotated[
     list[str],
-    typer.Option(
-        metavar="[NAME=]TASK:TRAIN,TEST",
-        help="Fine-tune every model to it: tag:train.jsonl,test.jsonl; may be repeated.",
-    ),
+    repeated(metavar="[NAME=]TASK:TRAIN,TEST", about="Fine-tune every model to it: tag:train.jsonl,test.jsonl"),
 ]
 SAID_EVERY = 60.0  # seconds, where there is no terminal
 
 
-@from_record("bothways.evaluation.comparison:CompareConfig", "out", "seeds", "size", "pairs", "code", shards="")
+@from_record("bothways.evaluation.comparison:CompareConfig", "out", "seeds", "size", "pairs", shards="")
 def compare(
     context: typer.Context,
+    *,
     objectives: Annotated[
         str | None, typer.Option(help='Expressions with ";" between them: "causal; mlm; causal -> mlm".')
     ] = None,
     budget: Annotated[
         str | None, typer.Option(help="Of every run: 5e13flops as counted, or seconds, 20min.  [default: 5e12flops]")
     ] = None,
-    probe: Probes = [],  # noqa: B006
-    task: Tasks = [],  # noqa: B006
-    settings: Settings = [],  # noqa: B006
+    probe: Probes,
+    task: Tasks,
+    settings: Settings,
     config: ConfigFile = None,
     json: Json = False,
     **given: Any,

@@ -26,7 +26,8 @@ SHOWN = 6  # choices
 )
 def plan(
     context: typer.Context,
-    settings: Settings = [],  # noqa: B006
+    *,
+    settings: Settings,
     config: ConfigFile = None,
     check: Annotated[bool, typer.Option("--check", help="Work published figures out again: which disagree?")] = False,
     json: Json = False,

@@ -21,15 +21,14 @@ if TYPE_CHECKING:
     from bothways.training.pretraining import PretrainConfig
 
 
-@from_record(
-    "bothways.training.pretraining:PretrainConfig", "out", "objective", "size", "code", shards="", start="--from"
-)
+@from_record("bothways.training.pretraining:PretrainConfig", "out", "objective", "size", shards="", start="--from")
 def pretrain(
     context: typer.Context,
+    *,
     budget: Annotated[
         str | None, typer.Option(help="1000steps, 5e6tokens, 1e14flops, 300s, 40min or 2h.  [default: 5min]")
     ] = None,
-    settings: Settings = [],  # noqa: B006
+    settings: Settings,
     config: ConfigFile = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, exactly; a larger --budget prolongs it.")

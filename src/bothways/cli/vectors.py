@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bothways.cli.corpus import Shards
-from bothways.cli.options import ConfigFile, Settings, configured, from_record
+from bothways.cli.options import ConfigFile, Settings, configured, from_record, repeated
 from bothways.cli.show import Json, print_json
 from bothways.terminal import command, say
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 @from_record("bothways.word_vectors:CbowConfig", "dim", "window", "min_count", "epochs", "lowercase")
 def word_vectors(
     context: typer.Context,
+    *,
     shards: Shards,
     out: Annotated[Path, typer.Option(help="The file to write, in word2vec's text format.")],
-    settings: Settings = [],  # noqa: B006
+    settings: Settings,
     config: ConfigFile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     json: Json = False,
@@ -52,9 +53,7 @@ def word_vectors(
 def nearest(
     vectors: Annotated[Path, typer.Argument(help="A file in word2vec's text format.")],
     words: Annotated[list[str], typer.Argument(metavar="WORD", help="One or more; near to all of them.")],
-    but: Annotated[
-        list[str], typer.Option("--but", help="Far from this one; may be repeated: king woman --but man.")
-    ] = [],  # noqa: B006
+    but: Annotated[list[str], repeated(about="Far from this one, as in king woman --but man")],
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
     json: Json = False,
 ) -> None:
