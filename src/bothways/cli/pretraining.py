@@ -105,9 +105,9 @@ def _show_rehearsal(chosen: PretrainConfig, *, json: bool) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_row("parameters", f"{compact(told.parameters)} ({compact(told.body_parameters)} in the blocks)")
     table.add_row("run", f"{told.steps:,} steps, {compact(told.tokens)} tokens, {told.epochs:.3g} epochs")
-    table.add_row(
-        "time", f"about {timedelta(seconds=round(told.seconds))}, at {told.useful_share:.0%} of this machine's peak"
-    )
+    share = told.useful_share
+    speed = "more than the peak that was measured" if share is None else f"{share:.0%} of this machine's peak"
+    table.add_row("time", f"about {timedelta(seconds=round(told.seconds))}, at {speed}")
     table.add_row("memory", f"{told.memory / 2**30:.1f} GiB")
     return draw(table, wrap=True)
 

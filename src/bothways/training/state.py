@@ -53,10 +53,16 @@ def _optimiser_tensors(state: State) -> Iterator[tuple[str, Tensor]]:
 
 
 def _full(tensor: Tensor) -> Tensor:
-    """The whole of a tensor that FSDP2 may have split (every process must ask)."""
+    """The whole of a tensor that FSDP2 may have split (every process must call)."""
     gather = getattr(tensor, "full_tensor", None)
     whole: Tensor = tensor.detach() if gather is None else gather().detach()
     return whole.cpu().contiguous()
+
+
+def _frozen(state: State) -> dict[str, str]:
+    """The SHA-256 of every weight that does not learn, by its name: a checkpoint holds none of them."""
+    whole = {name: _full(weight) for name, weight in state.weights.frozen.items()}
+    return {name: hashlib.sha256(weight.numpy().tobytes()).hexdigest() for name, weight in whole.items()}
 
 
 def save_state(state: State, folder: Path, *, write: bool = True) -> Path:
@@ -68,6 +74,7 @@ def save_state(state: State, folder: Path, *, write: bool = True) -> Path:
     Raises:
         MachineError: the disk is full, or may not be written to; older checkpoints are as they were.
     """
+    frozen = _frozen(state)
     weights = {name: _full(weight).clone() for name, weight in state.weights.master.items()}
     moments = {name: _full(moment).clone() for name, moment in _optimiser_tensors(state)}
     target, aside = folder / f"step-{state.step}", folder / f".step-{state.step}.partial"
@@ -79,7 +86,8 @@ def save_state(state: State, folder: Path, *, write: bool = True) -> Path:
             aside.mkdir(parents=True)
             files = {"weights.safetensors": weights, "optimiser.safetensors": moments}
             hashes = {name: _write(tensors, aside / name) for name, tensors in files.items()}
-            write_text(aside / "state.json", _sealed({"version": VERSION, **state.counters(), "sha256": hashes}))
+            record = {"version": VERSION, **state.counters(), "frozen": frozen, "sha256": hashes}
+            write_text(aside / "state.json", _sealed(record))
             read_record(aside)
             aside.rename(target)
             sync_folder(folder)
@@ -170,9 +178,15 @@ def load_state(state: State, checkpoint: Path) -> None:
     """Puts a checkpoint back into weights, optimisers and counters, bit for bit.
 
     Raises:
-        ModelError: the checkpoint is damaged, or belongs to another model.
+        ModelError: the checkpoint is damaged, belongs to another model, or to other weights that are frozen.
     """
     record = read_record(checkpoint)
+    before, now = record.get("frozen", {}), _frozen(state)
+    if odd := sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)):
+        raise ModelError(
+            f"{checkpoint} was trained beside other frozen weights: {', '.join(odd[:3])}. "
+            "Go on with those that the run began with."
+        )
     weights = _tensors(checkpoint / "weights.safetensors")
     if weights.keys() != state.weights.master.keys():
         odd = sorted(weights.keys() ^ state.weights.master.keys())[:3]

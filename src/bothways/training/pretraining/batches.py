@@ -64,7 +64,7 @@ def _of_few_lengths(batch: Batch) -> Batch:
 
 
 def validation_rows(shards: Shards, config: TrainingConfig) -> list[Row]:
-    """The validation split's rows, evenly spread when there are more than asked for."""
+    """The validation split's rows, evenly spread when there are more than wanted."""
     rows = Rows(shards.validation, shards.vocabulary, length=config.length, seed=None)
     if not len(rows):
         raise DataError(f"the validation split holds less than one row of {config.length} tokens. Prepare more text.")
@@ -97,13 +97,13 @@ def probes(
     objective: Objective, shards: Shards, rows: Sequence[Row], config: TrainingConfig
 ) -> list[ValidationBatches]:
     """The probes for the faces that the objective trains."""
-    asked = {"decoder": ("next", "causal"), "encoder": ("fill", "mlm(replace=all-mask)")}
+    probed = {"decoder": ("next", "causal"), "encoder": ("fill", "mlm(replace=all-mask)")}
     rows = [row.as_text for row in rows]
     found = []
     for face in objective.abilities.faces:
         if face == "encoder" and objective.abilities.hidden is None:
-            continue  # it says no words
-        name, expression = asked[face]
+            continue  # it predicts no words
+        name, expression = probed[face]
         probe = build(expression, shards.vocabulary)
         found.append(ValidationBatches(name, probe, validation_batches(probe, rows, config)))
     return found
