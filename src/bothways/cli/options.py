@@ -59,14 +59,9 @@ def from_record(record: str, *names: str, **flags: str) -> Callable[[Command], C
     def decorate(function: Command) -> Command:
         own = inspect.signature(function, eval_str=True)
         plain = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-
-        @wraps(function)
-        def command(*args: Any, **given: Any) -> Any:
-            return function(*args, **given)
-
         spelled = {name: f"--{name.replace('_', '-')}" for name in names} | flags
-        command.__dict__.update(__signature__=own.replace(parameters=plain), record=(record, spelled))
-        return command  # type: ignore[return-value] # the same function
+        function.__dict__.update(__signature__=own.replace(parameters=plain), record=(record, spelled))
+        return function
 
     return decorate
 

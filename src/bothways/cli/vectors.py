@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -72,9 +71,8 @@ def _show_trained(trained: CbowResult, out: Path, *, json: bool) -> None:
     """How many words, how good beside what knows no context, how fast, and what to try."""
     count, dim = trained.vectors.vectors.shape
     if json:
-        losses = trained.losses and asdict(trained.losses)
-        speed = trained.words_per_second
-        return print_json({"out": str(out), "words": count, "dim": dim, "losses": losses, "words_per_second": speed})
+        figures = {"losses": trained.losses, "words_per_second": trained.words_per_second}
+        return print_json({"out": str(out), "words": count, "dim": dim, **figures})
     if losses := trained.losses:
         say(
             f"\nheld-out loss  {losses.cbow:.3f} nats a word; without context {losses.unigram:.3f}, "
