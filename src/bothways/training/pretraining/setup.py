@@ -39,7 +39,7 @@ from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
 from bothways.training.schedule import decay_start
 from bothways.training.state import State, checkpoints, load_state, read_record, step_of
-from bothways.training.weights import Replicated, Sharded, Weights, by_kind
+from bothways.training.weights import Replicated, Sharded, Weights, by_kind, whole
 from bothways.visibility import named
 
 
@@ -77,11 +77,8 @@ class PretrainRun:
 
     def full_weights(self) -> dict[str, Tensor]:
         """The float32 weights, whole (every process must call)."""
-        own, whole = {**self.state.weights.master, **self.state.weights.frozen}, {}
-        for name, weight in own.items():
-            gather = getattr(weight, "full_tensor", None)
-            whole[name] = (weight if gather is None else gather()).detach().cpu()
-        return whole
+        own = {**self.state.weights.master, **self.state.weights.frozen}
+        return {name: whole(weight).cpu() for name, weight in own.items()}
 
 
 def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> PretrainRun:
