@@ -221,11 +221,12 @@ def _encoded(
 
 
 def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
-    """The micro-batches of a step: examples in an order of the epoch's own, several in a row."""
-    weights = _weights_of_examples(run)
+    """The micro-batches of a step: examples in an order of the epoch's own, several in a row; the FLOPs of reading
+    them, forward and backward, are added up in the run's notes."""
+    weights, shape, notes = _weights_of_examples(run), run.model.config, run.state.notes
     device = run.model.table.device
 
-    def batches(step: int, progress: float) -> list[Batch]:
+    def of_step(step: int, progress: float) -> list[Batch]:
         epoch, place = divmod(step, run.steps)
         order = np.random.default_rng([run.config.seed, epoch]).permutation(len(run.parts))
         chosen = order[place * run.config.batch : (place + 1) * run.config.batch]
@@ -238,9 +239,12 @@ def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
                 tokens = 0
             made[-1].append(i)
             tokens += size
-        return [_laid(run, some, weights).to(device) for some in made]
+        batches = [_laid(run, some, weights).to(device) for some in made]
+        flops = [one.token_count * shape.flops_per_token(length=one.tokens.shape[1], predicted=0.0) for one in batches]
+        notes["flops"] = notes.get("flops", 0.0) + sum(flops)
+        return batches
 
-    return batches
+    return of_step
 
 
 def _laid(run: FinetuneRun, some: Sequence[int], weights: np.ndarray) -> Batch:
@@ -275,7 +279,7 @@ def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
     )
     losses = run.state.weights.around(lambda batch, generator: plain_loss(run.model, batch))
     names = loss_names(run.model, (target.name for some in run.parts for one in some for target in one.targets))
-    work = Work(losses, _counted(run), names)
+    work = Work(losses, batches_of(run), names)
     run.model.train()
     started = time.perf_counter() - run.state.notes.get("seconds", 0.0)
 
@@ -298,19 +302,6 @@ def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
                 if _patience_ended(run):
                     break
     return _best(run) * run.steps
-
-
-def _counted(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
-    """The batches of a step; the FLOPs of reading them, forward and backward, are added up in the run's notes."""
-    batches, config, notes = batches_of(run), run.model.config, run.state.notes
-
-    def counted(step: int, progress: float) -> list[Batch]:
-        made = batches(step, progress)
-        flops = [one.token_count * config.flops_per_token(length=one.tokens.shape[1], predicted=0.0) for one in made]
-        notes["flops"] = notes.get("flops", 0.0) + sum(flops)
-        return made
-
-    return counted
 
 
 def _examples(run: FinetuneRun, step: int) -> int:
