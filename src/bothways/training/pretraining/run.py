@@ -155,8 +155,10 @@ def _validate(run: PretrainRun, show: Show) -> None:
     else:
         drawn = torch.Generator(device=run.team.device).manual_seed(0)
         loss, losses = evaluate_losses(lambda batch: run.work.losses(batch, drawn), run.validation)
-    answers = {probe.name: next(iter(score(run.model, probe.batches).values())) for probe in run.probes}
-    general = {probe.name: next(iter(score(run.model, probe.batches).values())).nats for probe in run.general}
+    answers, other = (
+        {name: next(iter(score(run.model, batches).values())) for name, batches in probes.items()}
+        for probes in (run.probes, run.general)
+    )
     run.model.train()
     following, filling = answers.get("next"), answers.get("fill")
     size = run.shards.validation.bytes_a_prediction
@@ -171,7 +173,7 @@ def _validate(run: PretrainRun, show: Show) -> None:
         "bits_per_byte": {"causal": bits_per_byte(following.nats, size)} if following else {},
         "fill_accuracy": filling.accuracy if filling else None,
         "next_accuracy": following.accuracy if following else None,
-        **({"general": general} if general else {}),
+        **({"general": {name: found.nats for name, found in other.items()}} if other else {}),
     }
     best = run.state.notes.get("best", {"loss": math.nan})["loss"]
     if loss < best or math.isnan(best):

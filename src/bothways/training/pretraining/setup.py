@@ -23,13 +23,7 @@ from bothways.terminal import command
 from bothways.training.config import TrainingConfig
 from bothways.training.loop import Work, loss_names
 from bothways.training.optimiser import build_optimisers, rated
-from bothways.training.pretraining.batches import (
-    TrainingBatches,
-    ValidationBatches,
-    probes,
-    validation_batches,
-    validation_rows,
-)
+from bothways.training.pretraining.batches import TrainingBatches, probes, validation_batches, validation_rows
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.flops import Cost, cost_of
 from bothways.training.pretraining.replay import WithReplay
@@ -53,8 +47,8 @@ class PretrainRun:
     model: Model
     state: State
     work: Work
-    probes: list[ValidationBatches]
-    general: list[ValidationBatches]
+    probes: dict[str, list[Batch]]
+    general: dict[str, list[Batch]]
     validation: list[Batch]
     folder: RunFolder
     team: Processes
@@ -119,7 +113,7 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
             tokens=training.rows * training.length,  # with the places that padding takes, as the budget counts
         ),
         probes=probes(objective, shards, fixed, training),
-        general=probes(objective, shards, general, training) if general else [],
+        general=probes(objective, shards, general, training) if general else {},
         validation=validation_batches(objective, fixed, training),
         folder=folder,
         team=team,
