@@ -82,7 +82,7 @@ def train_ours(given: argparse.Namespace) -> float:
     """Examples a second, by the run's own metrics.jsonl."""
     out = given.work / "ours"
     common.shutil.rmtree(out, ignore_errors=True)
-    told = ["--task", "classify", "--train", given.train, "--dev", given.dev, "--out", out, "--epochs", "1"]
+    told = ["--task", "classify", "--train", given.train, "--dev", given.dev, "--out", out, "--set", "epochs=1"]
     common.call(["-m", "bothways", "finetune", str(given.model), *map(str, told)], cores=given.cores)
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     steps = [line["seconds"] for line in lines if line["kind"] == "train"][:-1]  # the last batch is smaller

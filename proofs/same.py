@@ -218,7 +218,7 @@ def check_shards(side: Side, given: Path) -> Iterator[tuple[str, Any]]:
     pairs = ("--pairs", f"en-zh={given / 'pairs.jsonl'}")
     commands = {
         "english": ("python-docs", *small),
-        "wordpiece": ("python-docs", *small, "--kind", "wordpiece"),
+        "wordpiece": ("python-docs", *small, "--set", "kind=wordpiece"),
         "chinese": (given / "chinese.txt", *small, "--documents", "lines"),
         "pairs": (*pairs, *small),
         "mixed": (f"zh={given / 'chinese.txt'}", *pairs, *small, "--balance", 0.7),
@@ -283,7 +283,7 @@ def write_families(folder: Path) -> None:
 
 def check_tasks(side: Side, given: Path) -> Iterator[tuple[str, Any]]:
     """20 steps of every task from one pretrained run, and what the model then predicts."""
-    sizes = ("--epochs", 2, "--set", "batch=8", "--set", "precision=fp32", "--json")
+    sizes = ("--set", "epochs=2", "--set", "batch=8", "--set", "precision=fp32", "--json")
     for task in labelled():
         file = given / f"{task}.jsonl"
         told = side.must("finetune", "of-mlm", "--task", task, "--train", file, "--dev", file, "--out", task, *sizes)

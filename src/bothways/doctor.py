@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.text import Text
 
 from bothways import machine
+from bothways.terminal import in_bytes
 
 Status = Literal["good", "better", "missing"]
 
@@ -25,9 +26,7 @@ OPTIONAL = {
     "jieba": ("chinese", "mask whole Chinese words"),
 }
 MARKS = {"good": ("ok", "green"), "better": ("could be better", "yellow"), "missing": ("missing", "red")}
-GIB = 2**30
-LEAST_MEMORY = 2 * GIB
-LEAST_DISK = 1 * GIB
+LEAST_MEMORY, LEAST_DISK = 2e9, 1e9  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +62,9 @@ def examine(folder: Path, *, seconds: float = 1.0, root: Path = machine.ROOT) ->
         _precision(root),
         _huge_pages(root),
     ]
-    checks += [_package(name) for name in ESSENTIAL]
-    checks += [_extra(name, extra, purpose) for name, (extra, purpose) in OPTIONAL.items()]
+    checks += [_package(name, f"pip install {name}", "missing") for name in ESSENTIAL]
+    for name, (extra, purpose) in OPTIONAL.items():
+        checks.append(_package(name, f"to {purpose}: pip install 'bothways[{extra}]'", "better"))
     if seconds and machine.package_version("torch"):
         checks.append(_accelerator())
         checks += _peaks(seconds, root)
@@ -78,7 +78,7 @@ def missing(checks: Sequence[Check]) -> list[Check]:
 
 def as_json(checks: Sequence[Check]) -> dict[str, Any]:
     """The checks for programs: {"ready": bool, "checks": [...]}."""
-    return {"ready": not missing(checks), "checks": [asdict(check) for check in checks]}
+    return {"ready": not missing(checks), "checks": checks}
 
 
 def as_text(checks: Sequence[Check]) -> Text:
@@ -105,24 +105,25 @@ def _cores(root: Path) -> Check:
 
 def _memory(root: Path) -> Check:
     size = machine.memory(root)
-    if size < LEAST_MEMORY:
-        advice = f"training needs {_gib(LEAST_MEMORY)}; give this machine or container more"
-        return Check("memory", _gib(size), size, "missing", advice)
-    return Check("memory", _gib(size), size)
+    advice = f"training needs {in_bytes(LEAST_MEMORY)}; give this machine or container more"
+    return _needed(Check("memory", in_bytes(size), size), advice, there=size >= LEAST_MEMORY)
 
 
 def _disk(folder: Path) -> Check:
     free = machine.disk_free(folder)
-    if free < LEAST_DISK:
-        advice = f"a small run needs {_gib(LEAST_DISK)}; free some, or write to another disk"
-        return Check("disk", f"{_gib(free)} free", free, "missing", advice)
-    return Check("disk", f"{_gib(free)} free", free)
+    advice = f"a small run needs {in_bytes(LEAST_DISK)}; free some, or write to another disk"
+    return _needed(Check("disk", f"{in_bytes(free)} free", free), advice, there=free >= LEAST_DISK)
+
+
+def _needed(check: Check, advice: str, *, there: bool, status: Status = "missing") -> Check:
+    """The check as it is, or with what to do where it is not there."""
+    return check if there else replace(check, status=status, advice=advice)
 
 
 def _folder(folder: Path) -> Check:
-    if machine.writable(folder):
-        return Check("folder", f"{folder} can be written to", True)
-    return Check("folder", f"{folder} cannot be written to", False, "missing", "go to a folder of your own")
+    there = machine.writable(folder)
+    check = Check("folder", f"{folder} {'can' if there else 'cannot'} be written to", there)
+    return _needed(check, "go to a folder of your own", there=there)
 
 
 def _precision(root: Path) -> Check:
@@ -141,18 +142,9 @@ def _huge_pages(root: Path) -> Check:
     return Check("huge pages", f"in use ({kernel})", kernel)
 
 
-def _package(name: str) -> Check:
+def _package(name: str, advice: str, status: Status) -> Check:
     found = machine.package_version(name)
-    if not found:
-        return Check(name, "not installed", "", "missing", f"pip install {name}")
-    return Check(name, found, found)
-
-
-def _extra(name: str, extra: str, purpose: str) -> Check:
-    found = machine.package_version(name)
-    if not found:
-        return Check(name, "not installed", "", "better", f"to {purpose}: pip install 'bothways[{extra}]'")
-    return Check(name, found, found)
+    return _needed(Check(name, found or "not installed", found), advice, there=bool(found), status=status)
 
 
 def _accelerator() -> Check:
@@ -176,7 +168,3 @@ def _peaks(seconds: float, root: Path) -> list[Check]:
             found = f"{best / 1e9:.0f} Gflop/s (best of three: {shape})"
             checks.append(Check(f"{precision} peak, {threads_word}", found, best))
     return checks
-
-
-def _gib(size: int) -> str:
-    return f"{size / GIB:.1f} GiB"

@@ -1,4 +1,4 @@
-"""Code of one's own, in a file of one's own: `--code mine.py` registers objectives or tasks."""
+"""Code of one's own, in a file of one's own: the setting `code` names it, and it registers objectives or tasks."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def use(files: Sequence[Path]) -> None:
     """
     for file in files:
         if not file.is_file():
-            raise UsageError(f"--code {file}: there is no such file. It should hold what is marked with @register.")
+            raise UsageError(f"{file}: there is no such file. It should hold what is marked with @register.")
         try:
             runpy.run_path(str(file), run_name=file.stem)
         except UsageError:
             raise
         except Exception as error:
             where = line_of(error, file)
-            raise UsageError(f"--code {file} does not run: {type(error).__name__}: {error}{where}") from error
+            raise UsageError(f"{file} does not run: {type(error).__name__}: {error}{where}") from error
 
 
 def line_of(error: BaseException, file: str | Path) -> str:

@@ -52,7 +52,7 @@ def shards(invoke: Invoke, once: Once) -> Path:
         lines = [f"the {i}th boat went down the river with {i * i} bags of grain and no salt" for i in range(400)]
         (folder / "a.txt").write_text("\n".join(lines), encoding="utf-8")
         out = folder / "shards"
-        options = ["--documents", "lines", "--vocabulary", 512, "--validation", 0.2]
+        options = ["--documents", "lines", "--vocabulary", 512, "--set", "validation=0.2"]
         assert invoke("prepare", folder / "a.txt", "--out", out, *options).exit_code == 0
         return out
 

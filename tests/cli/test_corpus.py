@@ -31,16 +31,16 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_prepare_says_what_it_read_and_what_comes_next(invoke: Invoke, text: Path, tmp_path: Path) -> None:
-    said = invoke("prepare", text, "--out", tmp_path / "x", "--vocabulary", 512, "--validation", 0.1)
+    said = invoke("prepare", text, "--out", tmp_path / "x", "--vocabulary", 512, "--set", "validation=0.1")
     assert "401" in said.stdout and "duplicates" in said.stdout
     assert re.search(r"fingerprint [0-9a-f]{64}", said.stdout)
     assert "bothways pretrain" in said.stdout
-    again = invoke("prepare", text, "--out", tmp_path / "x", "--vocabulary", 512, "--validation", 0.1)
+    again = invoke("prepare", text, "--out", tmp_path / "x", "--vocabulary", 512, "--set", "validation=0.1")
     assert "nothing to do" in again.stderr
 
 
 def test_prepare_for_programs(invoke: Invoke, text: Path, tmp_path: Path) -> None:
-    asked = ["--vocabulary", 512, "--validation", 0.1]
+    asked = ["--vocabulary", 512, "--set", "validation=0.1"]
     told = json.loads(invoke("prepare", text, "--out", tmp_path / "x", *asked, "--json").stdout)
     assert told["sources"][0]["duplicates"] == 1
     invoke("prepare", text, "--out", tmp_path / "y", *asked)
@@ -59,7 +59,7 @@ def test_rows_are_shown(invoke: Invoke, shards: Path) -> None:
     [
         (["nowhere.txt"], DataError, "nowhere.txt"),
         (["python-docs=0"], UsageError, "0"),
-        (["python-docs", "--validation", "0"], UsageError, "validation"),
+        (["python-docs", "--set", "validation=0"], UsageError, "validation"),
         (["python-docs", "--set", "vocabulary=5"], UsageError, "vocabulary: .* greater than or equal to 512, got 5"),
         (["python-docs", "--tokenizer", "nowhere"], ModelError, "nowhere"),
         (["python-docs", "--set", "extend=9"], UsageError, "extend adds to a tokenizer: name it"),
@@ -102,7 +102,9 @@ def test_exit_codes_and_no_traceback(line: str, code: int, tmp_path: Path) -> No
 
 
 @given(
-    option=st.sampled_from(["--vocabulary", "--validation", "--field", "--tokenizer", "--exclude", "--kind"]),
+    option=st.sampled_from(
+        ["--vocabulary", "--set=validation", "--set=fields", "--tokenizer", "--exclude", "--set=kind"]
+    ),
     value=st.text(max_size=12) | st.integers(-(10**20), 600).map(str) | st.floats().map(str),
 )
 def test_no_option_brings_prepare_down(option: str, value: str, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -116,7 +118,7 @@ def test_no_option_brings_prepare_down(option: str, value: str, tmp_path_factory
 
 def test_pairs_and_languages(invoke: Invoke, text: Path, tmp_path: Path) -> None:
     (tmp_path / "p.tsv").write_text("".join(f"word number {i} here\tmot numéro {i} ici\n" for i in range(200)))
-    asked = ["--vocabulary", 512, "--validation", 0.1, "--set", "balance=0.7", "--out", tmp_path / "x"]
+    asked = ["--vocabulary", 512, "--set", "validation=0.1", "--set", "balance=0.7", "--out", tmp_path / "x"]
     said = invoke("prepare", f"en={text}", "--pairs", f"en-fr={tmp_path / 'p.tsv'}", *asked).stdout
     assert "(en)" in said and "p.tsv (en-fr)" in said
     shown = invoke("show-rows", tmp_path / "x", "--count", 60, "--length", 32).stdout

@@ -110,3 +110,9 @@ def test_a_setting_wins_over_an_option_and_this_over_the_file(tmp_path: Path) ->
 
     assert money("--price", "6") == pytest.approx(2 * money())
     assert money("--price", "6", "--set", "price=12") == pytest.approx(4 * money())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_with_settings_has_about_ten_options(name: str) -> None:
+    options, _, settings = helped(name).partition("Options:")[2].partition(HEADINGS[-1])
+    assert not settings or len(re.findall(r"^  --", options, re.MULTILINE)) <= 11

@@ -80,7 +80,7 @@ class Asked:
     def prepare(self) -> list[object]:
         lines = [f"{TEXT}, the {i}th with {i * i} bags of grain" for i in range(400)]
         (self.folder / "notes[red].txt").write_text("\n".join(lines), encoding="utf-8")
-        options = ["--documents", "lines", "--vocabulary", 512, "--validation", 0.2]
+        options = ["--documents", "lines", "--vocabulary", 512, "--set", "validation=0.2"]
         return [self.folder / "notes[red].txt", "--out", self.folder / "sh ards", *options]
 
     def verify(self) -> list[object]:
@@ -110,7 +110,7 @@ class Asked:
     def finetune(self) -> list[object]:
         data = self.labelled()
         files = ["--train", data, "--test", data, "--out", self.folder / "tuned"]
-        return [self.model(), *files, "--epochs", 1, "--skip-bad"]
+        return [self.model(), *files, "--set", "epochs=1", "--skip-bad"]
 
     def predict(self) -> list[object]:
         data = self.labelled()
@@ -252,8 +252,8 @@ def other_tokenizer(asked: Asked) -> str:
         "lines",
         "--vocabulary",
         600,
-        "--validation",
-        0.2,
+        "--set",
+        "validation=0.2",
     )
     with pytest.raises(BothwaysError) as caught:
         asked.invoke(

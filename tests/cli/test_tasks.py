@@ -19,7 +19,19 @@ def tuned(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tuned")
     body = make_run(folder / "body", kind="wordpiece")
     train = write(folder / "train.jsonl", *reviews(), {"text": "", "label": "bad"})
-    asked = ["finetune", body, "--train", train, "--test", train, "--out", folder / "run", "--epochs", 2, "--skip-bad"]
+    asked = [
+        "finetune",
+        body,
+        "--train",
+        train,
+        "--test",
+        train,
+        "--out",
+        folder / "run",
+        "--set",
+        "epochs=2",
+        "--skip-bad",
+    ]
     said = invoke(*asked, "--set", "learning_rate=3e-3", "--set", "batch=8").output
     (folder / "said.txt").write_text(said, encoding="utf-8")
     return folder
@@ -50,7 +62,16 @@ def test_a_file_is_answered_and_measured(invoke: Invoke, tuned: Path, tmp_path: 
 
 
 def test_json_for_programs(invoke: Invoke, tuned: Path, tmp_path: Path) -> None:
-    asked = ["finetune", tuned / "body", "--train", tuned / "train.jsonl", "--out", tmp_path / "run", "--epochs", 1]
+    asked = [
+        "finetune",
+        tuned / "body",
+        "--train",
+        tuned / "train.jsonl",
+        "--out",
+        tmp_path / "run",
+        "--set",
+        "epochs=1",
+    ]
     told = json.loads(invoke(*asked, "--skip-bad", "--json").output)
     assert (told["best"]["epoch"], told["best"]["step"], told["test"]) == (1, 2, None)
     assert len(told["skipped"]) == 1
@@ -60,8 +81,8 @@ def test_json_for_programs(invoke: Invoke, tuned: Path, tmp_path: Path) -> None:
     ("options", "said"),
     [
         ([], "expected model and train, got none. For example: bothways finetune"),
-        (["body", "--train", "x.jsonl", "--column", "label"], "--column expects ROLE=COLUMN"),
-        (["body", "--train", "x.jsonl", "--column", "lable=stars"], "Did you mean 'label'"),
+        (["body", "--train", "x.jsonl", "--set", "columns=label"], "columns: Input should be a valid dictionary"),
+        (["body", "--train", "x.jsonl", "--set", "columns.lable=stars"], "Did you mean 'label'"),
         (["body", "--train", "x.jsonl", "--set", "bacth=3"], "Did you mean 'batch'"),
         (["body", "--train", "x.jsonl", "--task", "clasify"], "Did you mean 'classify'"),
     ],
@@ -75,7 +96,7 @@ def test_what_cannot_be_read(options: list[str], said: str, invoke: Invoke, tmp_
 def test_a_run_goes_on_with_its_own_settings(invoke: Invoke, tuned: Path) -> None:
     resume = ["finetune", "--resume", "--out", tuned / "run"]
     for more, said in (
-        (["--epochs", 9, "--set", "batch=4"], "--epochs, --set"),
+        (["--skip-bad", "--set", "batch=4"], "--skip-bad, --set"),
         (["m"], "MODEL"),
         (["--seeds", 2], "--s"),
     ):

@@ -239,7 +239,7 @@ def test_a_vocabulary_that_the_text_cannot_fill_and_a_small_held_out_text_are_to
     assert got < 8192 and held < 10_000
     unfilled, noisy = (line for line in said if line.startswith("warning: "))
     assert f"asked for a vocabulary of 8,192 tokens, got {got:,}: the text has no more" in unfilled
-    assert f"only {held:,} tokens are held out (--validation 0.02): held-out losses of models trained on" in noisy
+    assert f"only {held:,} tokens are held out (validation=0.02): held-out losses of models trained on" in noisy
     assert noisy.endswith("Hold out a larger share, or add text")
     said.clear()
     more = PrepareOptions(tokenizer=tmp_path / "few" / "tokenizer", extend=5000)

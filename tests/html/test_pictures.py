@@ -68,9 +68,12 @@ def test_the_legend_is_in_the_order_of_the_table_and_of_what_one_points_at() -> 
 def test_the_card_and_the_chart_tell_one_speed(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", steps=100)
     speeds = [*range(400, 520), *range(2000, 2003)]
-    train = [line for line in metrics(len(speeds), every=1) if line["kind"] == "train"]
+    train, validation = (
+        [line for line in metrics(len(speeds), every=1) if line["kind"] == kind] for kind in ("train", "validation")
+    )
     told = zip(train, speeds, strict=True)
     lines = [line | {"tokens_per_second": speed, "useful_share": speed / 4000} for line, speed in told]
+    lines += validation[-1:]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     page = write_report(folder).read_text(encoding="utf-8")
     assert '<dt>Speed</dt><dd class="figure">461</dd><dd class="unit">tokens a second, 11.5% MFU (medians)' in page

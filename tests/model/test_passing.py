@@ -16,13 +16,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from bothways.errors import ModelError
 from bothways.model import Model, ModelConfig
 from bothways.model.attention import attend, split_heads
 from bothways.model.block import Attention, Block, RMSNorm
 from bothways.model.passing import Pass
 from bothways.objectives import build
-from bothways.training.loop import Work, train
-from bothways.training.pretraining.setup import loss_names, losses_of
+from bothways.training.loop import Work, loss_names, train
+from bothways.training.pretraining.setup import losses_of
 from bothways.training.state import State, load_state, save_state
 from bothways.training.weights import kinds
 from bothways.visibility import ordered
@@ -180,7 +181,7 @@ def test_a_routers_loss_is_trained_with_the_objectives(objective: str) -> None:
     torch.manual_seed(0)
     model.backbone.blocks[0] = Experts(config)
     state = state_of(model, settings(learning_rate=1e-2).optimiser)
-    names = loss_names(built, model)
+    names = loss_names(model, built.shares)
     assert "balance" in names
     work = Work(losses_of(built, model), lambda step, progress: batches(built, rows=8, each=4, seed=step), names)
     before = model.backbone.blocks[0].router.weight.detach().clone()
@@ -240,6 +241,12 @@ def test_what_is_frozen_stays_as_it_is(name: str, dtype: torch.dtype, tmp_path: 
     straight, resumed = everything(state), everything(other)
     assert straight.keys() == resumed.keys()
     assert all(torch.equal(straight[key], resumed[key]) for key in straight)
+    _, changed = fresh()
+    changed.weights.frozen["backbone.embeddings.tokens.weight"].add_(1)
+    with pytest.raises(
+        ModelError, match=r"step-4 was trained beside other frozen weights: backbone\.embeddings\.tokens\.weight\."
+    ):
+        load_state(changed, tmp_path / "step-4")
 
 
 def test_a_decoders_block_reads_what_an_encoder_read() -> None:

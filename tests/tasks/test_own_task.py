@@ -1,4 +1,4 @@
-"""A user's own task: that of docs/your-own-task.md is found by --code; what goes wrong in a file is named."""
+"""A user's own task: that of docs/your-own-task.md is found by `code`; what goes wrong in a file is named."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def test_columns_that_are_named(tmp_path: Path) -> None:
     columns, (example,) = read("classify", file, text="body", label="stars")
     assert example.gold == "5" and str(columns) == "text from 'body', label from 'stars'"
     with pytest.raises(
-        UsageError, match=r"a.jsonl: expected a column for text, got body, stars. Name it: --column text="
+        UsageError, match=r"a.jsonl: expected a column for text, got body, stars. Name it: --set columns.text=NAME"
     ):
         read("classify", file)
     with pytest.raises(UsageError, match="expected a column 'star' for label, got body, stars"):

@@ -137,6 +137,9 @@ def test_where_all_is_left_out_there_is_nothing_to_measure(tmp_path: Path, body:
     unknown = write(tmp_path / "unknown.jsonl", {"text": "x", "label": "odd"})
     with pytest.raises(DataError, match=r"unknown.jsonl: expected examples to measure by, got none"):
         evaluate(classifier, unknown, skip=Skipped())
+    alike = write(tmp_path / "alike.jsonl", *({"text": "x", "label": label} for label in "abab"))
+    with pytest.raises(DataError, match=r"alike.jsonl: the 4 examples have the same text, .* or name a --dev file."):
+        finetune(config(tmp_path, body, dev=None, train=alike))
     few = config(tmp_path, body, dev=None, train=write(tmp_path / "few.jsonl", *reviews(1)), dev_share=1e-9)
     with pytest.raises(DataError, match=r"few.jsonl: .* to choose by, got none. Bring more, or name a --dev file."):
         finetune(few.model_copy(update={"skip_bad": True}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -9,39 +10,34 @@ from typing import Annotated, Any
 
 import typer
 
-from bothways.cli.options import ConfigFile, Settings, configured, from_record
+from bothways.cli.options import ConfigFile, Settings, configured, from_record, repeated
 from bothways.cli.show import Json, print_json
 from bothways.terminal import draw, say
 
 Probes = Annotated[
     list[str],
-    typer.Option(
-        metavar="[NAME=]TRAIN,TEST",
-        help="Labelled files (text, or text_a and text_b; label) for linear probes; may be repeated.",
-    ),
+    repeated(metavar="[NAME=]TRAIN,TEST", about="Labelled files (text, or text_a and text_b; label) for linear probes"),
 ]
 Tasks = Annotated[
     list[str],
-    typer.Option(
-        metavar="[NAME=]TASK:TRAIN,TEST",
-        help="Fine-tune every model to it: tag:train.jsonl,test.jsonl; may be repeated.",
-    ),
+    repeated(metavar="[NAME=]TASK:TRAIN,TEST", about="Fine-tune every model to it: tag:train.jsonl,test.jsonl"),
 ]
 SAID_EVERY = 60.0  # seconds, where there is no terminal
 
 
-@from_record("bothways.evaluation.comparison:CompareConfig", "out", "seeds", "size", "pairs", "code", shards="")
+@from_record("bothways.evaluation.comparison:CompareConfig", "out", "seeds", "size", "pairs", shards="")
 def compare(
     context: typer.Context,
+    *,
     objectives: Annotated[
         str | None, typer.Option(help='Expressions with ";" between them: "causal; mlm; causal -> mlm".')
     ] = None,
     budget: Annotated[
         str | None, typer.Option(help="Of every run: 5e13flops as counted, or seconds, 20min.  [default: 5e12flops]")
     ] = None,
-    probe: Probes = [],  # noqa: B006
-    task: Tasks = [],  # noqa: B006
-    settings: Settings = [],  # noqa: B006
+    probe: Probes,
+    task: Tasks,
+    settings: Settings,
     config: ConfigFile = None,
     json: Json = False,
     **given: Any,
@@ -59,8 +55,11 @@ def compare(
 
     given |= {"objectives": _expressions(objectives)} if objectives is not None else {}
     given |= {"budget": read_budget(budget)} if budget else {}
-    given |= {"probes": _probes(probe)} if probe else {}
-    given |= {"tasks": _tasks(task)} if task else {}
+    files = "(?P<train>[^,]+),(?P<test>.+)"
+    probes = _named(probe, files, option="probe", form="TRAIN.jsonl,TEST.jsonl")
+    tasks = _named(task, f"(?P<task>[^=:]+):{files}", option="task", form="TASK:TRAIN.jsonl,TEST.jsonl")
+    given |= {"probes": {name: [one["train"], one["test"]] for name, one in probes.items()}} if probe else {}
+    given |= {"tasks": tasks} if task else {}
     example = 'compare SHARDS --objectives "causal; mlm" --out runs/cmp'
     chosen = configured(CompareConfig, given, file=config, settings=settings, example=example)
     result = run(chosen, show=display.show, plan=display.plan, say=display.say)
@@ -82,46 +81,25 @@ def _expressions(text: str) -> list[str]:
     return found
 
 
-def _probes(texts: list[str]) -> dict[str, list[str]]:
+def _named(texts: list[str], pattern: str, *, option: str, form: str) -> dict[str, dict[str, str]]:
+    """{name: what the pattern found} of "NAME=..." or of "...", whose name is that of the training file's folder.
+
+    Raises:
+        UsageError: one that is not of the form, or two of the same name.
+    """
     from bothways.errors import UsageError
 
-    found = [_probe(text) for text in texts]
-    names = [name for name, _ in found]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"two probes are called {twice!r}: give each a name, --probe NAME=TRAIN.jsonl,TEST.jsonl")
-    return dict(found)
-
-
-def _tasks(texts: list[str]) -> dict[str, dict[str, str]]:
-    from bothways.errors import UsageError
-
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for text in texts:
-        before, colon, files = text.partition(":")
-        name, _, task = before.rpartition("=")
-        train, comma, test = files.partition(",")
-        if not (task and colon and train and comma and test):
-            raise UsageError(
-                f"--task expects TASK:TRAIN.jsonl,TEST.jsonl, with NAME= before it if you like; got {text!r}"
-            )
-        name = name or Path(train).resolve().parent.name
+        match = re.fullmatch(f"(?:(?P<name>.*)=)?{pattern}", text)
+        if match is None:
+            raise UsageError(f"--{option} expects {form}, with NAME= before it if you like; got {text!r}")
+        parts = match.groupdict()
+        name = parts.pop("name") or Path(parts["train"]).resolve().parent.name
         if name in found:
-            raise UsageError(
-                f"two tasks are called {name!r}: give each a name, --task NAME=TASK:TRAIN.jsonl,TEST.jsonl"
-            )
-        found[name] = {"task": task, "train": train, "test": test}
+            raise UsageError(f"two {option}s are called {name!r}: give each a name, --{option} NAME={form}")
+        found[name] = parts
     return found
-
-
-def _probe(text: str) -> tuple[str, list[str]]:
-    """ "sst2=train.jsonl,test.jsonl" or without a name, which is then the folder's."""
-    from bothways.errors import UsageError
-
-    name, equals, files = text.rpartition("=")
-    train, comma, test = files.partition(",")
-    if not (train and comma and test):
-        raise UsageError(f"--probe expects TRAIN.jsonl,TEST.jsonl, with NAME= before it if you like; got {text!r}")
-    return (name if equals else Path(train).resolve().parent.name), [train, test]
 
 
 class CompareDisplay:

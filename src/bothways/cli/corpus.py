@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bothways.cli.options import ConfigFile, Settings, configured, from_record
+from bothways.cli.options import ConfigFile, Settings, configured, from_record, repeated
 from bothways.cli.show import Json, load_torch, print_json, room_for, write_page
 from bothways.terminal import command, doing, draw, say
 
@@ -21,13 +21,15 @@ Sources = Annotated[
         help="Files or folders of txt, jsonl, csv, tsv (also .gz, .zst) or parquet; or python-docs, the docstrings of "
         "this Python, for a first try; or python-code, its functions beside what is said of them. SOURCE=3 has its "
         "documents stand three times; en=SOURCE says their language.",
+        default_factory=list,
+        show_default=False,
     ),
 ]
 Pairs = Annotated[
     list[str],
-    typer.Option(
-        help="A file of pairs, en-fr=FILE: jsonl, csv or parquet with fields en and fr, or tsv with two columns; "
-        "en:english-fr:french=FILE names other fields; may be repeated."
+    repeated(
+        about="A file of pairs, en-fr=FILE: jsonl, csv or parquet with fields en and fr, or tsv with two columns; "
+        "en:english-fr:french=FILE names other fields"
     ),
 ]
 Shards = Annotated[Path, typer.Argument(help="A folder that prepare made.")]
@@ -35,15 +37,15 @@ Shards = Annotated[Path, typer.Argument(help="A folder that prepare made.")]
 
 @from_record(
     "bothways.corpus:PrepareOptions",
-    *("documents", "kind", "vocabulary", "tokenizer", "validation", "exclude", "skip_bad", "words"),
-    fields="--field",
+    *("documents", "vocabulary", "tokenizer", "exclude", "skip_bad"),
 )
 def prepare(
     context: typer.Context,
+    *,
     out: Annotated[Path, typer.Option(help="The folder to make.")],
-    sources: Sources = [],  # noqa: B006
-    pairs: Pairs = [],  # noqa: B006
-    settings: Settings = [],  # noqa: B006
+    sources: Sources,
+    pairs: Pairs,
+    settings: Settings,
     config: ConfigFile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another preparation.")] = False,
     json: Json = False,

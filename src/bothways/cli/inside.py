@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from bothways.cli.options import repeated
 from bothways.cli.show import Json, load, load_torch, print_json, room_for, write_page
 from bothways.errors import BothwaysError
 from bothways.terminal import doing, say
@@ -51,10 +52,10 @@ def contextuality(
 
 def probe(
     runs: Annotated[list[Path], typer.Argument(help="Runs or Hugging Face folders, side by side.")],
-    pairs: Annotated[list[Path], typer.Option(help="Records with good, bad and phenomenon (BLiMP).")] = [],  # noqa: B006
-    facts: Annotated[list[Path], typer.Option(help="Records with text, which has one [MASK], and answer.")] = [],  # noqa: B006
-    words: Annotated[list[Path], typer.Option(help="Records with word1, word2 and score.")] = [],  # noqa: B006
-    held_out: Annotated[list[Path], typer.Option(help="Shards: bits per byte of their held-out text.")] = [],  # noqa: B006
+    pairs: Annotated[list[Path], repeated(about="Records with good, bad and phenomenon (BLiMP)")],
+    facts: Annotated[list[Path], repeated(about="Records with text, which has one [MASK], and answer")],
+    words: Annotated[list[Path], repeated(about="Records with word1, word2 and score")],
+    held_out: Annotated[list[Path], repeated(about="Shards: bits per byte of their held-out text")],
     out: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
     json: Json = False,
 ) -> None:

@@ -68,12 +68,7 @@ def fill(
     """Guess the words that [MASK] hides."""
     answers = load(run).fill(texts, top_k=top_k)
     if json:
-        return print_json(
-            [
-                {"text": text, "masks": [[asdict(guess) for guess in guesses] for guesses in masks]}
-                for text, masks in zip(texts, answers, strict=True)
-            ]
-        )
+        return print_json([{"text": text, "masks": masks} for text, masks in zip(texts, answers, strict=True)])
     for masks in answers:
         for guesses in masks:
             for guess in guesses:
@@ -239,12 +234,7 @@ def detect(run: Run, texts: Texts, json: Json = False) -> None:
     """Tell which words of a text do not belong where they stand."""
     verdicts = load(run).detect(texts)
     if json:
-        return print_json(
-            [
-                {"text": text, "words": [asdict(verdict) for verdict in words]}
-                for text, words in zip(texts, verdicts, strict=True)
-            ]
-        )
+        return print_json([{"text": text, "words": words} for text, words in zip(texts, verdicts, strict=True)])
     for words in verdicts:
         for verdict in words:
             say(f"{verdict.replaced:6.1%}  {verdict.word}")

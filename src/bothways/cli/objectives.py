@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
+from bothways.cli.options import repeated
 from bothways.cli.show import Json, load_torch, print_json, room_for, write_page
 from bothways.terminal import bold, dim, draw, say
 
-Code = Annotated[
-    list[Path], typer.Option("--code", help="A Python file of yours with objectives of your own; may be repeated.")
-]
+Code = Annotated[list[Path], repeated("--code", about="A Python file of yours with objectives of your own")]
 
 
 def objectives(json: Json = False) -> None:
@@ -40,10 +39,10 @@ def objectives(json: Json = False) -> None:
 def show_objective(
     objective: Annotated[str, typer.Argument(help='A name, "mlm(rate=0.3)", or "1/2 causal + 1/2 mlm".')],
     text: Annotated[list[str], typer.Argument(help="Words; each text is a document of its own.")],
+    code: Code,
     seed: Annotated[int, typer.Option(min=0, help="Which draw to show.")] = 0,
     progress: Annotated[float, typer.Option(min=0, max=1, help="How far into the run: 0 to 1.")] = 0.0,
     html: Annotated[Path | None, typer.Option(help="Write a page with the picture here instead.")] = None,
-    code: Code = [],  # noqa: B006
 ) -> None:
     """Show what an objective makes of some words: who sees whom, and what is predicted where."""
     load_torch()

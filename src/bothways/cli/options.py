@@ -23,9 +23,15 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 M = TypeVar("M", bound="BaseModel")
-Settings = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Any setting: seed=1; may be repeated.")
-]
+
+
+def repeated(*flags: str, metavar: str | None = None, about: str) -> Any:
+    """An option that may be given several times; none is an empty list."""
+    about = f"{about}; may be repeated."
+    return typer.Option(*flags, metavar=metavar, help=about, default_factory=list, show_default=False)
+
+
+Settings = Annotated[list[str], repeated("--set", metavar="KEY=VALUE", about="Any setting: seed=1")]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="A YAML file of settings, such as a run's config.yaml.")
 ]
@@ -53,14 +59,9 @@ def from_record(record: str, *names: str, **flags: str) -> Callable[[Command], C
     def decorate(function: Command) -> Command:
         own = inspect.signature(function, eval_str=True)
         plain = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-
-        @wraps(function)
-        def command(*args: Any, **given: Any) -> Any:
-            return function(*args, **given)
-
         spelled = {name: f"--{name.replace('_', '-')}" for name in names} | flags
-        command.__dict__.update(__signature__=own.replace(parameters=plain), record=(record, spelled))
-        return command  # type: ignore[return-value] # the same function
+        function.__dict__.update(__signature__=own.replace(parameters=plain), record=(record, spelled))
+        return function
 
     return decorate
 

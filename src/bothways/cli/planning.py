@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bothways.cli.options import ConfigFile, Settings, configured, from_record
-from bothways.cli.show import Json, load_torch, print_json
-from bothways.terminal import command, compact, doing, draw, in_bytes, say
+from bothways.cli.show import Json, grid, load_torch, print_json
+from bothways.terminal import command, compact, doing, in_bytes, say
 
 if TYPE_CHECKING:
     from bothways.planning import Fleet, Plan, PlanConfig
@@ -26,7 +26,8 @@ SHOWN = 6  # choices
 )
 def plan(
     context: typer.Context,
-    settings: Settings = [],  # noqa: B006
+    *,
+    settings: Settings,
     config: ConfigFile = None,
     check: Annotated[bool, typer.Option("--check", help="Work published figures out again: which disagree?")] = False,
     json: Json = False,
@@ -45,7 +46,7 @@ def plan(
     if isinstance(found, dict):
         return print_json(found) if json else _show_advice(found, chosen)
     costs, fleet, unique = found
-    return print_json(asdict(costs)) if json else _show(costs, fleet, unique)
+    return print_json(costs) if json else _show(costs, fleet, unique)
 
 
 def _show(told: Plan, fleet: Fleet, unique: float) -> None:
@@ -67,7 +68,7 @@ def _show(told: Plan, fleet: Fleet, unique: float) -> None:
         "checkpoint": f"{in_bytes(told.checkpoint)} in 16 bits",
         "to go on from": f"{in_bytes(told.checkpoint_to_go_on)}, in 32 bits with AdamW's moments",
     }
-    _grid(rows)
+    grid(rows)
 
 
 def _held(size: float | None, fits: bool) -> str:
@@ -82,7 +83,7 @@ def _count(number: float) -> str:
 def _show_advice(told: dict[str, Any], chosen: PlanConfig) -> None:
     there = "" if not told["unique"] else f"; there are {_count(told['unique'])}"
     if "choices" not in told:
-        return _grid(
+        return grid(
             {
                 "FLOPs": f"{told['flops']:.3g} in {chosen.time}",
                 "parameters": f"{_count(told['parameters'])}, as Chinchilla has it",
@@ -124,15 +125,6 @@ def _show_check(*, json: bool) -> None:
     if not json:
         apart = sum(not one.agrees for one in found)
         say(f"\n{len(found)} figures come out as expected; {apart} of them contradict what was published.")
-
-
-def _grid(rows: dict[str, str]) -> None:
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 2))
-    for name, value in rows.items():
-        table.add_row(name, value)
-    draw(table, wrap=True)
 
 
 def _long(seconds: float) -> str:

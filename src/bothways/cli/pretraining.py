@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,22 +13,21 @@ import typer
 
 from bothways.cli.launch import launch
 from bothways.cli.options import ConfigFile, Settings, configured, from_record
-from bothways.cli.show import Json, print_json
-from bothways.terminal import command, doing, draw, say
+from bothways.cli.show import Json, grid, print_json
+from bothways.terminal import command, compact, doing, in_bytes, say
 
 if TYPE_CHECKING:
     from bothways.training.pretraining import PretrainConfig
 
 
-@from_record(
-    "bothways.training.pretraining:PretrainConfig", "out", "objective", "size", "code", shards="", start="--from"
-)
+@from_record("bothways.training.pretraining:PretrainConfig", "out", "objective", "size", shards="", start="--from")
 def pretrain(
     context: typer.Context,
+    *,
     budget: Annotated[
         str | None, typer.Option(help="1000steps, 5e6tokens, 1e14flops, 300s, 40min or 2h.  [default: 5min]")
     ] = None,
-    settings: Settings = [],  # noqa: B006
+    settings: Settings,
     config: ConfigFile = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, exactly; a larger --budget prolongs it.")
@@ -98,19 +96,17 @@ def _show_rehearsal(chosen: PretrainConfig, *, json: bool) -> None:
     if not _leads():
         return None
     if json:
-        return print_json(asdict(told))
-    from rich.table import Table
-
-    from bothways.terminal import compact
-
-    table = Table.grid(padding=(0, 2))
-    table.add_row("parameters", f"{compact(told.parameters)} ({compact(told.body_parameters)} in the blocks)")
-    table.add_row("run", f"{told.steps:,} steps, {compact(told.tokens)} tokens, {told.epochs:.3g} epochs")
-    table.add_row(
-        "time", f"about {timedelta(seconds=round(told.seconds))}, at {told.useful_share:.0%} of this machine's peak"
+        return print_json(told)
+    share = told.useful_share
+    speed = "more than the peak that was measured" if share is None else f"{share:.0%} of this machine's peak"
+    return grid(
+        {
+            "parameters": f"{compact(told.parameters)} ({compact(told.body_parameters)} in the blocks)",
+            "run": f"{told.steps:,} steps, {compact(told.tokens)} tokens, {told.epochs:.3g} epochs",
+            "time": f"about {timedelta(seconds=round(told.seconds))}, at {speed}",
+            "memory": in_bytes(told.memory),
+        }
     )
-    table.add_row("memory", f"{told.memory / 2**30:.1f} GiB")
-    return draw(table, wrap=True)
 
 
 def _show_result(folder: Path, *, json: bool) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bothways.terminal import doing, say
+from bothways.terminal import doing, draw, say
 
 if TYPE_CHECKING:
     from bothways.inference import LanguageModel
@@ -65,5 +67,15 @@ def write_page(page: Path, html: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output; text stays as it is written, not escaped."""
-    say(json.dumps(value, ensure_ascii=False, indent=2))
+    """One JSON document on standard output, dataclasses as objects; text stays as it is written, not escaped."""
+    say(json.dumps(value, ensure_ascii=False, indent=2, default=asdict))
+
+
+def grid(rows: Mapping[str, str]) -> None:
+    """Names and values, side by side."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows.items():
+        table.add_row(name, value)
+    draw(table, wrap=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bothways.cli.options import ConfigFile, Settings, configured, from_record, options_given
+from bothways.cli.options import ConfigFile, Settings, configured, from_record, options_given, repeated
 from bothways.cli.show import Json, load_torch, print_json
 from bothways.terminal import Status, say
 
@@ -16,12 +16,8 @@ if TYPE_CHECKING:
     from bothways.corpus.lines import Skip
     from bothways.tasks.records import Columns, Skipped
 
-Column = Annotated[
-    list[str],
-    typer.Option(metavar="ROLE=COLUMN", help="Which column is which, if its name does not tell; may be repeated."),
-]
+Column = Annotated[list[str], repeated(metavar="ROLE=COLUMN", about="Which column is which, if its name does not tell")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out, count and list records that are wrong.")]
-Code = Annotated[list[Path], typer.Option("--code", help="A Python file with tasks of your own; may be repeated.")]
 LISTED = 10  # bad records
 TOLD = ("examples", "best", "test", "tags", "majority", "warnings", "truncated", "skipped")
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
@@ -29,17 +25,17 @@ Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its mode
 
 @from_record(
     "bothways.training.finetuning:FinetuneConfig",
-    *("task", "train", "dev", "test", "out", "code", "skip_bad", "epochs"),
+    *("task", "train", "dev", "test", "out", "skip_bad"),
     model="",
 )
 def finetune(
     context: typer.Context,
-    column: Column = [],  # noqa: B006
+    *,
     seeds: Annotated[
         int,
         typer.Option(min=1, help="So many runs, from the setting seed on, and their mean; again: go on."),
     ] = 1,
-    settings: Settings = [],  # noqa: B006
+    settings: Settings,
     config: ConfigFile = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
     json: Json = False,
@@ -56,7 +52,6 @@ def finetune(
         _refuse_settings(context, out)
         chosen = RunFolder(out).config(FinetuneConfig)
     else:
-        given |= {"columns": _columns(column)} if column else {}
         example = "finetune runs/mine --train train.jsonl"
         chosen = configured(FinetuneConfig, given, file=config, settings=settings, example=example)
     if seeds > 1:
@@ -173,7 +168,7 @@ def predict(
     run: Run,
     file: Annotated[Path, typer.Argument(help="Records: jsonl, csv or tsv; answers in them are not read.")],
     out: Annotated[Path, typer.Option(help="A line of JSON for every record, in order.", show_default=False)],
-    column: Column = [],  # noqa: B006
+    column: Column,
     skip_bad: SkipBad = False,
 ) -> None:
     """Answer every record of a file, of any size."""
@@ -190,7 +185,7 @@ def predict(
 def evaluate(
     run: Run,
     file: Annotated[Path, typer.Argument(help="Records with their right answers: jsonl, csv or tsv.")],
-    column: Column = [],  # noqa: B006
+    column: Column,
     skip_bad: SkipBad = False,
     json: Json = False,
 ) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bothways.cli.corpus import Shards
-from bothways.cli.options import ConfigFile, Settings, configured, from_record
+from bothways.cli.options import ConfigFile, Settings, configured, from_record, repeated
 from bothways.cli.show import Json, print_json
 from bothways.terminal import command, say
 
@@ -21,9 +20,10 @@ if TYPE_CHECKING:
 @from_record("bothways.word_vectors:CbowConfig", "dim", "window", "min_count", "epochs", "lowercase")
 def word_vectors(
     context: typer.Context,
+    *,
     shards: Shards,
     out: Annotated[Path, typer.Option(help="The file to write, in word2vec's text format.")],
-    settings: Settings = [],  # noqa: B006
+    settings: Settings,
     config: ConfigFile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     json: Json = False,
@@ -52,9 +52,7 @@ def word_vectors(
 def nearest(
     vectors: Annotated[Path, typer.Argument(help="A file in word2vec's text format.")],
     words: Annotated[list[str], typer.Argument(metavar="WORD", help="One or more; near to all of them.")],
-    but: Annotated[
-        list[str], typer.Option("--but", help="Far from this one; may be repeated: king woman --but man.")
-    ] = [],  # noqa: B006
+    but: Annotated[list[str], repeated(about="Far from this one, as in king woman --but man")],
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
     json: Json = False,
 ) -> None:
@@ -73,9 +71,8 @@ def _show_trained(trained: CbowResult, out: Path, *, json: bool) -> None:
     """How many words, how good beside what knows no context, how fast, and what to try."""
     count, dim = trained.vectors.vectors.shape
     if json:
-        losses = trained.losses and asdict(trained.losses)
-        speed = trained.words_per_second
-        return print_json({"out": str(out), "words": count, "dim": dim, "losses": losses, "words_per_second": speed})
+        figures = {"losses": trained.losses, "words_per_second": trained.words_per_second}
+        return print_json({"out": str(out), "words": count, "dim": dim, **figures})
     if losses := trained.losses:
         say(
             f"\nheld-out loss  {losses.cbow:.3f} nats a word; without context {losses.unigram:.3f}, "

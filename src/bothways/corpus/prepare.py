@@ -156,7 +156,7 @@ class _Job:
         _check_languages(languages, cleaner.counts)
         if (held := splits[1].token_count) < _NOISY:
             self.report(
-                f"warning: only {held:,} tokens are held out (--validation {self.options.validation:g}): "
+                f"warning: only {held:,} tokens are held out (validation={self.options.validation:g}): "
                 f"held-out losses of models trained on these shards will be noisy below {_NOISY:,}. Hold out a larger "
                 "share, or add text"
             )
@@ -205,8 +205,8 @@ def _check(train: int, validation: int, options: PrepareOptions) -> None:
         if not count:
             raise DataError(
                 f"the {split} split is empty: {train + validation} documents were split by their hash, a share of "
-                f"{options.validation:g} for validation. Bring more documents, change --validation, or make smaller "
-                "documents (--documents lines)."
+                f"{options.validation:g} for validation. Bring more documents, change it (--set validation=...), or "
+                "make smaller documents (--documents lines)."
             )
 
 

@@ -119,7 +119,7 @@ def _opened(path: Path) -> Any:
 def _check_columns(path: Path, columns: Sequence[str], fields: Sequence[str]) -> None:
     if missing := [field for field in fields if field not in columns]:
         found = ", ".join(columns) or "none"
-        raise UsageError(f"{path}: expected a column {missing[0]!r}, got {found}. Name the text with --field.")
+        raise UsageError(f"{path}: expected a column {missing[0]!r}, got {found}. Name the text: --set fields=[NAME].")
 
 
 RECORDS: dict[str, Callable[[Path, Sequence[str]], Found]] = {

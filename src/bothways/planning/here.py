@@ -16,11 +16,11 @@ from bothways.model import Model, ModelConfig, preset
 from bothways.objectives import build
 from bothways.planning.advice import speed_by_width
 from bothways.training.config import Budget, TrainingConfig
-from bothways.training.loop import Work, train
+from bothways.training.loop import Work, loss_names, train
 from bothways.training.optimiser import build_optimisers, rated
 from bothways.training.pretraining.batches import TrainingBatches
 from bothways.training.pretraining.config import step_tokens_for
-from bothways.training.pretraining.setup import loss_names, losses_of
+from bothways.training.pretraining.setup import losses_of
 from bothways.training.state import State
 from bothways.training.weights import Replicated, by_kind
 
@@ -105,7 +105,7 @@ def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybr
     state = State(weights, build_optimisers(optimiser, by_kind(weights, model), dtype=dtype))
     rows: Any = RandomRows(vocabulary, training.length)
     batches = TrainingBatches(rows, built, training)
-    work = Work(weights.around(losses_of(built, model)), batches, loss_names(built, model))
+    work = Work(weights.around(losses_of(built, model)), batches, loss_names(model, built.shares))
     taken: list[float] = []
     began = time.perf_counter()
     for _ in train(work, state=state, config=training, total=LONG):

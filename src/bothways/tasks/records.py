@@ -125,7 +125,7 @@ class Columns:
         if missing := next((role for role in needed if role not in found), None):
             raise UsageError(
                 f"{file}: expected a column for {missing}, got {', '.join(there) or 'none'}. "
-                f"Name it: --column {missing}=NAME"
+                f"Name it: --set columns.{missing}=NAME, or --column {missing}=NAME of predict and evaluate"
             )
         return cls(found, suffix_of(file) in TABLES)
 

@@ -56,7 +56,7 @@ def evaluate_words(model: Model, batches: Sequence[Batch]) -> dict[str, Score]:
 def answers(model: Model, batch: Batch, *, wanted: bool = True) -> Iterator[tuple[Target, Tensor, Tensor]]:
     """For every "words" target of a batch: the nats [N] of its right tokens, and whether each was the likeliest [N].
 
-    The model is asked in any case: under FSDP2 all processes compute in step. `wanted` False gives nothing back.
+    The model computes in any case: under FSDP2 all processes compute in step. `wanted` False gives nothing back.
     """
     hidden = model.states(batch).flatten(0, 1)  # [B*T, D]
     for target in batch.targets if wanted else ():
@@ -71,7 +71,7 @@ def answers(model: Model, batch: Batch, *, wanted: bool = True) -> Iterator[tupl
 
 @torch.no_grad()
 def evaluate_losses(losses: Callable[[Batch], Losses], batches: Sequence[Batch]) -> tuple[float, dict[str, float]]:
-    """What is minimised, one weighted mean over all that is said, and the means of an objective's own losses."""
+    """What is minimised, one weighted mean over all that is predicted, and the means of an objective's own losses."""
     sums = _zeros(batches, 2)
     for batch, mine in _share(batches):
         for name, (total, weight) in losses(batch).items():

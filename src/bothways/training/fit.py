@@ -45,8 +45,7 @@ class Fit:
             Stopped: a signal came, and what was learned is saved.
         """
         started, before = time.perf_counter(), self.state.tokens
-        stop = lambda: bool(self.stop())  # noqa: E731
-        for report in train(self.work, state=self.state, config=self.config, total=total, stop=stop):
+        for report in train(self.work, state=self.state, config=self.config, total=total, stop=self.stop):
             took = time.perf_counter() - started
             self.tell(
                 {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from bothways.batch import Batch, Losses
 from bothways.errors import DivergedError
 from bothways.machine import keep_freed_memory
+from bothways.model import Model
 from bothways.training.config import TrainingConfig
 from bothways.training.schedule import learning_rate
 from bothways.training.state import State
@@ -53,11 +54,11 @@ class Work:
 
 
 def train(
-    work: Work, *, state: State, config: TrainingConfig, total: int, stop: Callable[[], bool] = lambda: False
+    work: Work, *, state: State, config: TrainingConfig, total: int, stop: Callable[[], object] = lambda: False
 ) -> Iterator[Report]:
     """Steps from where `state` stands to `total`.
 
-    The loss of a step is one mean: the sum over everything said in it, over all processes and micro-batches, by the
+    The loss of a step is one mean: the sum over all predictions, over all processes and micro-batches, by the
     sum of the weights. A step whose loss or gradient is not finite is skipped on all processes.
 
     Raises:
@@ -66,7 +67,9 @@ def train(
     keep_freed_memory()  # not earlier: counting n-grams takes gigabytes that are not wanted again
     while state.step < total:
         micro_batches = work.batches(state.step, state.step / total)
-        count, asked, tokens = _agree(_weight(micro_batches), stop(), sum(batch.token_count for batch in micro_batches))
+        count, stopping, tokens = _agree(
+            _weight(micro_batches), bool(stop()), sum(batch.token_count for batch in micro_batches)
+        )
         sums = _gradients(work, micro_batches, state, config.seed, count)
         norm = state.weights.reduce()
         share = learning_rate(config.schedule, state.step, total)
@@ -91,7 +94,7 @@ def train(
             gradient_norm=float(norm),
             skipped=state.skipped,
             padding=_padding(micro_batches),
-            stop=asked,
+            stop=stopping,
         )
         if state.skipped_in_a_row >= SKIPPED_IN_A_ROW:
             raise DivergedError(
@@ -99,6 +102,12 @@ def train(
                 f"{state.step}. Go on from the last checkpoint with a lower learning rate: "
                 "--resume --set training.optimiser.learning_rate=..."
             )
+
+
+def loss_names(model: Model, names: Iterable[str]) -> tuple[str, ...]:
+    """All losses of a run: those of its targets or its objective, by `names`, and those that the model's blocks add."""
+    extra = {name for module in model.modules() for name in getattr(module, "extra_losses", ())}
+    return tuple(sorted(extra.union(names)))
 
 
 def _weight(batches: Sequence[Batch]) -> float:
@@ -111,7 +120,7 @@ def _padding(batches: Sequence[Batch]) -> float:
 
 
 def _agree(weight: float, stop: bool, tokens: int) -> tuple[float, bool, int]:
-    """The step's count over all processes, whether any of them was told to stop, and the tokens that all read."""
+    """The step's count over all processes, whether any of them is to stop, and the tokens that all read."""
     all_three = torch.tensor([weight, float(stop), float(tokens)], dtype=torch.float64)
     if dist.is_initialized():
         dist.all_reduce(all_three)

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bothways.training.weights import split_like, whole
+
 A, B, C = 3.4445, -4.7750, 2.0315
 """Coefficients of Jordan's quintic x -> A x + B x^3 + C x^5: steep at 0, singular values end within 0.7 and 1.2."""
 ITERATIONS = 5
@@ -48,19 +50,8 @@ class Muon(torch.optim.Optimizer):
                 update = weight.grad.lerp(mean, group["momentum"])
                 size = 0.2 * math.sqrt(max(weight.shape))
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.add_(_orthogonal(update, self.dtype), alpha=-group["lr"] * size)
-
-
-def _orthogonal(update: Tensor, dtype: torch.dtype) -> Tensor:
-    """`orthogonal`, also of a tensor that FSDP2 has split: gathered, then split as it was."""
-    gather = getattr(update, "full_tensor", None)
-    if gather is None:
-        return orthogonal(update, dtype)
-    from torch.distributed.tensor import distribute_tensor
-
-    whole = orthogonal(gather(), dtype).to(update.dtype)
-    split: Tensor = distribute_tensor(whole, update.device_mesh, update.placements)  # type: ignore[attr-defined]
-    return split
+                direction = split_like(orthogonal(whole(update), self.dtype).to(update.dtype), update)
+                weight.add_(direction, alpha=-group["lr"] * size)
 
 
 def orthogonal(update: Tensor, dtype: torch.dtype) -> Tensor:

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bothways.errors import MachineError, ModelError
 from bothways.files import sha256, sync_folder, write_text, writing
-from bothways.training.weights import Weights
+from bothways.training.weights import Weights, split_like, whole
 
 VERSION = 3
 
@@ -52,11 +52,15 @@ def _optimiser_tensors(state: State) -> Iterator[tuple[str, Tensor]]:
                 yield f"{names[id(weight)]}#{key}", value
 
 
-def _full(tensor: Tensor) -> Tensor:
-    """The whole of a tensor that FSDP2 may have split (every process must ask)."""
-    gather = getattr(tensor, "full_tensor", None)
-    whole: Tensor = tensor.detach() if gather is None else gather().detach()
-    return whole.cpu().contiguous()
+def _copy(tensor: Tensor) -> Tensor:
+    """The whole of it as a file can hold it: on the CPU, in a row, and sharing no memory with another."""
+    return whole(tensor).cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _frozen(state: State) -> dict[str, str]:
+    """The SHA-256 of every weight that does not learn, by its name: a checkpoint holds none of them."""
+    kept = {name: whole(weight).cpu() for name, weight in state.weights.frozen.items()}
+    return {name: hashlib.sha256(weight.numpy().tobytes()).hexdigest() for name, weight in kept.items()}
 
 
 def save_state(state: State, folder: Path, *, write: bool = True) -> Path:
@@ -68,8 +72,9 @@ def save_state(state: State, folder: Path, *, write: bool = True) -> Path:
     Raises:
         MachineError: the disk is full, or may not be written to; older checkpoints are as they were.
     """
-    weights = {name: _full(weight).clone() for name, weight in state.weights.master.items()}
-    moments = {name: _full(moment).clone() for name, moment in _optimiser_tensors(state)}
+    frozen = _frozen(state)
+    weights = {name: _copy(weight) for name, weight in state.weights.master.items()}
+    moments = {name: _copy(moment) for name, moment in _optimiser_tensors(state)}
     target, aside = folder / f"step-{state.step}", folder / f".step-{state.step}.partial"
     if not write or target.exists():
         return target
@@ -79,7 +84,8 @@ def save_state(state: State, folder: Path, *, write: bool = True) -> Path:
             aside.mkdir(parents=True)
             files = {"weights.safetensors": weights, "optimiser.safetensors": moments}
             hashes = {name: _write(tensors, aside / name) for name, tensors in files.items()}
-            write_text(aside / "state.json", _sealed({"version": VERSION, **state.counters(), "sha256": hashes}))
+            record = {"version": VERSION, **state.counters(), "frozen": frozen, "sha256": hashes}
+            write_text(aside / "state.json", _sealed(record))
             read_record(aside)
             aside.rename(target)
             sync_folder(folder)
@@ -159,8 +165,7 @@ def load_weights(checkpoint: Path) -> dict[str, Tensor]:
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        return load_file(path)
     except (SafetensorError, OSError) as error:
         raise _broken(path, f"cannot be read ({error})") from None
 
@@ -170,9 +175,15 @@ def load_state(state: State, checkpoint: Path) -> None:
     """Puts a checkpoint back into weights, optimisers and counters, bit for bit.
 
     Raises:
-        ModelError: the checkpoint is damaged, or belongs to another model.
+        ModelError: the checkpoint is damaged, belongs to another model, or to other weights that are frozen.
     """
     record = read_record(checkpoint)
+    before, now = record.get("frozen", {}), _frozen(state)
+    if odd := sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)):
+        raise ModelError(
+            f"{checkpoint} was trained beside other frozen weights: {', '.join(odd[:3])}. "
+            "Go on with those that the run began with."
+        )
     weights = _tensors(checkpoint / "weights.safetensors")
     if weights.keys() != state.weights.master.keys():
         odd = sorted(weights.keys() ^ state.weights.master.keys())[:3]
@@ -181,7 +192,7 @@ def load_state(state: State, checkpoint: Path) -> None:
         if weight.shape != weights[name].shape:
             expected, got = list(weight.shape), list(weights[name].shape)
             raise ModelError(f"{checkpoint} belongs to another model: {name} has shape {got}, expected {expected}")
-        weight.copy_(_like(weights[name], weight))
+        weight.copy_(split_like(weights[name], weight))
     state.weights.publish()
     moments: dict[str, dict[str, Tensor]] = {}
     for name, value in _tensors(checkpoint / "optimiser.safetensors").items():
@@ -193,19 +204,8 @@ def load_state(state: State, checkpoint: Path) -> None:
             for weight in group["params"]:
                 held = moments.get(names[id(weight)], {})
                 optimiser.state[weight] = {
-                    key: value if value.dim() == 0 else _like(value, weight) for key, value in held.items()
+                    key: value if value.dim() == 0 else split_like(value, weight) for key, value in held.items()
                 }
     for name, value in record.items():
         if name in state.counters():
             setattr(state, name, value)
-
-
-def _like(value: Tensor, weight: Tensor) -> Tensor:
-    """A full tensor, split the way `weight` is."""
-    mesh = getattr(weight, "device_mesh", None)
-    if mesh is None:
-        return value.to(weight.device)
-    from torch.distributed.tensor import distribute_tensor
-
-    split: Tensor = distribute_tensor(value.to(weight.device), mesh, weight.placements)  # type: ignore[attr-defined]
-    return split

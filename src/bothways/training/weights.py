@@ -47,6 +47,24 @@ def kinds(model: nn.Module) -> dict[str, str]:
     }
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor that FSDP2 may have split (every process must call)."""
+    gather = getattr(tensor, "full_tensor", None)
+    found: Tensor = tensor if gather is None else gather()
+    return found.detach()
+
+
+def split_like(value: Tensor, weight: Tensor) -> Tensor:
+    """A whole tensor, where and split as `weight` is."""
+    mesh = getattr(weight, "device_mesh", None)
+    if mesh is None:
+        return value.to(weight.device)
+    from torch.distributed.tensor import distribute_tensor
+
+    split: Tensor = distribute_tensor(value.to(weight.device), mesh, weight.placements)  # type: ignore[attr-defined]
+    return split
+
+
 def by_kind(weights: Weights, model: nn.Module) -> dict[str, list[Tensor]]:
     """The master weights of each kind."""
     found: dict[str, list[Tensor]] = {kind: [] for kind in KINDS}
@@ -163,9 +181,7 @@ class Sharded:
 
     def reduce(self) -> Tensor:
         norms = [torch.linalg.vector_norm(weight.grad) for weight in self.master.values() if weight.grad is not None]
-        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-        gather = getattr(norm, "full_tensor", None)
-        return norm if gather is None else gather()
+        return whole(torch.linalg.vector_norm(torch.stack(norms)))
 
     def scale(self, factor: Tensor | float) -> None:
         for weight in self.master.values():

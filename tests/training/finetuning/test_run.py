@@ -14,8 +14,10 @@ from safetensors.torch import load_file
 
 import bothways
 from bothways.errors import ModelError, Stopped, UsageError
+from bothways.model.backbone import Pass
 from bothways.training import fit
 from bothways.training.finetuning import FinetuneConfig, evaluate, finetune, predict
+from bothways.training.finetuning import run as run_module
 from bothways.training.finetuning.run import batches_of, optimiser, set_up
 from bothways.training.run_folder import RunFolder
 from tests.model.huggingface.test_published_answers import published
@@ -69,6 +71,33 @@ def test_what_was_read_is_counted(classifier: Path, tmp_path: Path) -> None:
     shape = run.model.config
     flops = [one.token_count * shape.flops_per_token(length=one.tokens.shape[1], predicted=0) for one in batches]
     assert lines[run.steps - 1]["flops"] == pytest.approx(sum(flops))
+
+
+class WithLoss(torch.nn.Module):
+    """A block with a loss of its own, 1 for every micro-batch."""
+
+    extra_losses = ("own",)
+
+    def __init__(self, block: torch.nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: torch.Tensor, given: Pass) -> torch.Tensor:
+        x = self.block(x, given)
+        given.add_loss("own", x.sum() * 0 + 1)
+        return x
+
+
+def test_losses_of_blocks_are_trained_with_the_tasks(tmp_path: Path, body: Path) -> None:
+    losses = []
+    for name in ("plain", "own"):
+        run = set_up(config(tmp_path / name, body, epochs=1), resume=False)
+        if name == "own":
+            run.model.backbone.blocks[0] = WithLoss(run.model.backbone.blocks[0])
+        run_module._fit(run, lambda: 0, lambda line: None)
+        losses.append([line["loss"] for line in run.folder.lines() if line["kind"] == "train"])
+    plain, own = losses
+    assert own == pytest.approx([loss + 1 for loss in plain], rel=1e-5)
 
 
 def test_answers_are_written_in_order_with_their_ids(classifier: Path, tmp_path: Path) -> None:

@@ -132,11 +132,11 @@ def test_a_split_that_is_too_small(little: Path) -> None:
 def test_probes_ask_what_the_faces_can_answer(objective: str, names: list[str], shards: Path) -> None:
     found, built, _ = opened(shards, objective)
     asked = probes(built, found, validation_rows(found, CONFIG), CONFIG)
-    assert sorted(probe.name for probe in asked) == names
-    for probe in asked:
-        targets = sum(len(target.at) for batch in probe.batches for target in batch.targets)
-        tokens = sum(batch.token_count for batch in probe.batches)
-        assert targets / tokens == pytest.approx({"next": 0.95, "fill": 0.14}[probe.name], abs=0.05)
+    assert sorted(asked) == names
+    for name, batches in asked.items():
+        targets = sum(len(target.at) for batch in batches for target in batch.targets)
+        tokens = sum(batch.token_count for batch in batches)
+        assert targets / tokens == pytest.approx({"next": 0.95, "fill": 0.14}[name], abs=0.05)
 
 
 def test_bits_a_byte(shards: Path) -> None:

@@ -24,18 +24,20 @@ def remember(folder: Path, examples: Sequence[Example]) -> None:
         save_file({"train": np.unique(seals(examples))}, folder / SEEN)
 
 
-def worth(task: Task, examples: Sequence[Example], said: Sequence[dict[str, Any]], head: TaskHead) -> dict[str, Any]:
+def worth(
+    task: Task, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+) -> dict[str, Any]:
     """{"majority": {"answer": the commonest right one, "scores": what it would get if it were given to all}, None where
     the task has no labels; "warnings": a sentence, where one answer was given to everything}."""
     if not task.key:
         return {"majority": None, "warnings": []}
     golds = [example.gold for example in examples]
     always = task.always(golds)
-    told, right = (task.different(some) for some in ([task.predicted(one) for one in said], golds))
+    predicted, right = (task.different(some) for some in ([task.predicted(one) for one in predictions], golds))
     warnings = []
-    if len(told) == 1 < len(right):
+    if len(predicted) == 1 < len(right):
         where = f"where {len(right)} different ones are right. The model tells nothing apart"
-        warnings = [f"one answer to everything: {_in_words(told)!r}, {where}"]
+        warnings = [f"one answer to everything: {_in_words(predicted)!r}, {where}"]
     common = _in_words(task.different([task.predicted(one) for one in always]))
     return {"majority": {"answer": common, "scores": task.score(examples, always, head)}, "warnings": warnings}
 

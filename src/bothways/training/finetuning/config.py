@@ -16,7 +16,7 @@ class FinetuneConfig(Frozen):
     model: str = Field(description="A run, a Hugging Face folder, or a name of its hub.")
     task: str = Field(
         default="classify",
-        description="classify, regress, tag, intent, relate, answer, choose, embed, or of --code.",
+        description="classify, regress, tag, intent, relate, answer, choose, embed, or one of `code`.",
     )
     train: Path = Field(description="Records to learn from: jsonl, csv or tsv.")
     out: Path = Field(default=Path("runs/tuned"), description="The run's folder.")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bothways.corpus.lines import Skip
-from bothways.errors import UsageError
+from bothways.errors import DataError, UsageError
 from bothways.model import TaskHead
 from bothways.tasks import task_named
-from bothways.tasks.reading import check_known, enough, hold_out, named, read_examples
+from bothways.tasks.reading import check_known, enough, hold_out, named, read_examples, seals
 from bothways.tasks.records import Columns, Skipped, refuse
 from bothways.tasks.task import Example
 from bothways.training.finetuning.config import FinetuneConfig
@@ -45,7 +45,13 @@ def read_data(config: FinetuneConfig, *, reads: str) -> Data:
     train = task.fitting(named(train, config.label_names, skip), skip)
     dev: list[Example] = []
     if not config.dev:
-        train, dev = hold_out(train, config.dev_share)
+        every = train
+        train, dev = hold_out(every, config.dev_share)
+        if len(every) > 1 and len(set(seals(every).tolist())) == 1:
+            raise DataError(
+                f"{config.train}: the {len(every)} examples have the same text, so none can be held out by a hash of "
+                "it to choose the best epoch by. Bring other texts, or name a --dev file."
+            )
     held = len(dev)
     enough(train, config.train, "to train on", skip)
     head = task.head(train, reads=reads)

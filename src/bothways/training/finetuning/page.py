@@ -13,12 +13,13 @@ from markupsafe import Markup
 
 from bothways.files import write_text
 from bothways.html import Cell, KeyFigure, TableRow, page
-from bothways.html.charts import SMOOTH_FROM, histogram, pictures
+from bothways.html.charts import histogram, pictures
 from bothways.html.curves import Chart, Curve
 from bothways.model import TaskHead
 from bothways.statistics import calibration
 from bothways.tasks.labels import labels_in
 from bothways.tasks.task import Example, Task
+from bothways.training.charts import how_it_ran, smoothed
 from bothways.training.record import Record
 
 MOST_LABELS, MOST_MISTAKES = 20, 20
@@ -133,31 +134,12 @@ def _scores(record: Record) -> Iterator[TableRow]:
 
 def _curves(record: Record) -> Markup:
     loss = replace(Curve.of("training", record.train, "loss"), style="training")
-    noisy = [loss.smoothed(), replace(loss, style="noise")] if len(loss.points) >= SMOOTH_FROM else [loss]
-    speed = Curve.of("examples a second", record.train, "examples_per_second")
-    speed = speed.smoothed() if len(speed.points) >= SMOOTH_FROM else speed
-    charts = [
-        Chart("Loss", "What is minimised, on training examples.", noisy),
-        Chart(
-            "Learning rate",
-            "Up at first, then down to nothing.",
-            [Curve.of("rate", record.train, "learning_rate")],
-            from_zero=True,
-            whole=True,
-        ),
-        Chart("Examples a second", "Evaluations left out.", [speed], from_zero=True, typical=True),
-        Chart(
-            "Padding",
-            "Positions in a batch that hold no text.",
-            [Curve.of("padding", record.train, "padding")],
-            percent=True,
-        ),
-    ]
     first = next(iter(record.validation[-1]["scores"]))
-    charts.insert(
-        1,
+    charts = [
+        Chart("Loss", "What is minimised, on training examples.", smoothed(loss)),
         Chart(_title(first), "On the dev examples.", [Curve.of(in_words(first), record.validation, "scores", first)]),
-    )
+        *how_it_ran(record),
+    ]
     return pictures(
         {"": charts},
         record.train,

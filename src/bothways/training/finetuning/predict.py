@@ -113,14 +113,14 @@ def evaluate(
     usual, names = manifest.get("roles", {}), manifest.get("label_names") or ()
     read, examples = read_examples(tuned.task, file, given=columns, skip=skip, usual=usual)
     show(read)
-    asked = tuned.encode(check_known(tuned.task, named(examples, names, skip), tuned.head, skip), skip)
-    enough(asked, file, "to measure by", skip)
-    scores, predictions = measure(tuned, asked)
-    measured = [example for example, _ in asked]
+    known = tuned.encode(check_known(tuned.task, named(examples, names, skip), tuned.head, skip), skip)
+    enough(known, file, "to measure by", skip)
+    scores, predictions = measure(tuned, known)
+    measured = [example for example, _ in known]
     judged = worth(tuned.task, measured, predictions, tuned.head)
     return {
         **scores,
-        "examples": len(asked),
+        "examples": len(known),
         "truncated": sum("truncated" in one for one in predictions),
         "tags": tuned.task.reading(tuned.head),
         "majority": judged["majority"],
@@ -139,7 +139,7 @@ def predict(
     precision: str = "auto",
     show: Callable[[Columns], None] = lambda columns: None,
 ) -> int:
-    """Writes a line of JSON for every record, in order: its id, and what the model says; returns how many.
+    """Writes a line of JSON for every record, in order: its id and prediction; returns how many.
 
     `show` is handed how the columns are read.
 
@@ -162,8 +162,8 @@ def predict(
             # What is half a character, as an id may hold, is written as JSON escapes it.
             with open(aside, "w", encoding="utf-8", errors="backslashreplace") as target:
                 for some in _some(examples):
-                    asked = tuned.encode(some, skip)
-                    for (example, _), one in zip(asked, tuned.predict(asked), strict=True):
+                    encodable = tuned.encode(some, skip)
+                    for (example, _), one in zip(encodable, tuned.predict(encodable), strict=True):
                         target.write(json.dumps({"id": example.id, **one}, ensure_ascii=False, default=_plain) + "\n")
                         count += 1
             aside.replace(out)
@@ -173,7 +173,7 @@ def predict(
 
 
 def _manifest(run: str | Path) -> dict[str, Any]:
-    """What a run says of how it was trained; of a model without a run, nothing."""
+    """How a run was trained; for a model without a run, nothing."""
     folder = Path(run)
     return RunFolder(folder).manifest() if folder.is_dir() else {}
 

@@ -44,7 +44,7 @@ from bothways.training.finetuning.predict import Tuned, measure
 from bothways.training.finetuning.save import find_body, save_model
 from bothways.training.finetuning.thresholds import best_thresholds
 from bothways.training.fit import Fit, Say, Show
-from bothways.training.loop import Report, Work
+from bothways.training.loop import Report, Work, loss_names
 from bothways.training.run_folder import RunFolder
 from bothways.training.signals import signals
 from bothways.training.state import State, checkpoints, load_state, load_weights, save_state
@@ -94,7 +94,7 @@ def finetune(
 ) -> Path:
     """Trains, keeps the epoch that is best on the dev examples, saves and evaluates it; returns the run's folder.
 
-    `show` is handed every line of metrics.jsonl as it is written; `say` is told what is being done before and after.
+    `show` is handed every line of metrics.jsonl as it is written; `say` is handed what is being done before and after.
 
     Raises:
         BothwaysError: whatever a user can cause.
@@ -136,8 +136,8 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> FinetuneRun:
     length = min(config.length or LONGEST, model.config.length)
     if config.length and config.length > model.config.length:
         raise UsageError(f"length {config.length} is more than the model reads ({model.config.length})")
-    asked = _encoded(config, data, tokenizer, length=length)
-    training, dev, test = ([example for example, _ in asked[side]] for side in SIDES)
+    sides = _encoded(config, data, tokenizer, length=length)
+    training, dev, test = ([example for example, _ in sides[side]] for side in SIDES)
     data = replace(data, train=training, dev=dev, test=test)
     if not resume:
         folder.create(config)
@@ -154,9 +154,9 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> FinetuneRun:
         model=model,
         state=State(weights, [optimiser(config, weights, layers=model.config.layers, width=model.config.width)]),
         folder=folder,
-        parts=[parts for _, parts in asked["train"]],
-        dev=asked["dev"],
-        test=asked["test"],
+        parts=[parts for _, parts in sides["train"]],
+        dev=sides["dev"],
+        test=sides["test"],
         length=length,
         steps=math.ceil(len(data.train) / config.batch),
     )
@@ -165,14 +165,14 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> FinetuneRun:
         if found:
             load_state(run.state, found[-1])
         folder.cut(run.state.step if found else -1)
-    folder.note(status="running", precision=precision, **_read(run, asked))
+    folder.note(status="running", precision=precision, **_read(run, sides))
     return run
 
 
-def _read(run: FinetuneRun, asked: Mapping[str, Sequence[EncodedExample]]) -> dict[str, Any]:
-    """What manifest.json says of the files, and of what read them."""
+def _read(run: FinetuneRun, sides: Mapping[str, Sequence[EncodedExample]]) -> dict[str, Any]:
+    """What manifest.json holds about the files, and about what read them."""
     data = run.data
-    cut = {side: sum(any(part.cut for part in parts) for _, parts in some) for side, some in asked.items()}
+    cut = {side: sum(any(part.cut for part in parts) for _, parts in some) for side, some in sides.items()}
     return {
         "versions": {"bothways": __version__, "torch": torch.__version__},
         "code": [str(file.resolve()) for file in run.config.code],
@@ -221,11 +221,12 @@ def _encoded(
 
 
 def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
-    """The micro-batches of a step: examples in an order of the epoch's own, several in a row."""
-    weights = _weights_of_examples(run)
+    """The micro-batches of a step: examples in an order of the epoch's own, several in a row; the FLOPs of reading
+    them, forward and backward, are added up in the run's notes."""
+    weights, shape, notes = _weights_of_examples(run), run.model.config, run.state.notes
     device = run.model.table.device
 
-    def batches(step: int, progress: float) -> list[Batch]:
+    def of_step(step: int, progress: float) -> list[Batch]:
         epoch, place = divmod(step, run.steps)
         order = np.random.default_rng([run.config.seed, epoch]).permutation(len(run.parts))
         chosen = order[place * run.config.batch : (place + 1) * run.config.batch]
@@ -238,9 +239,12 @@ def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
                 tokens = 0
             made[-1].append(i)
             tokens += size
-        return [_laid(run, some, weights).to(device) for some in made]
+        batches = [_laid(run, some, weights).to(device) for some in made]
+        flops = [one.token_count * shape.flops_per_token(length=one.tokens.shape[1], predicted=0.0) for one in batches]
+        notes["flops"] = notes.get("flops", 0.0) + sum(flops)
+        return batches
 
-    return batches
+    return of_step
 
 
 def _laid(run: FinetuneRun, some: Sequence[int], weights: np.ndarray) -> Batch:
@@ -274,7 +278,8 @@ def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
         seed=config.seed,
     )
     losses = run.state.weights.around(lambda batch, generator: plain_loss(run.model, batch))
-    work = Work(losses, _counted(run), _names(run.parts))
+    names = loss_names(run.model, (target.name for some in run.parts for one in some for target in one.targets))
+    work = Work(losses, batches_of(run), names)
     run.model.train()
     started = time.perf_counter() - run.state.notes.get("seconds", 0.0)
 
@@ -297,24 +302,6 @@ def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
                 if _patience_ended(run):
                     break
     return _best(run) * run.steps
-
-
-def _names(parts: Sequence[Sequence[Sample]]) -> tuple[str, ...]:
-    """Of the losses."""
-    return tuple(sorted({target.name for some in parts for sample in some for target in sample.targets}))
-
-
-def _counted(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
-    """The batches of a step; the FLOPs of reading them, forward and backward, are added up in the run's notes."""
-    batches, config, notes = batches_of(run), run.model.config, run.state.notes
-
-    def counted(step: int, progress: float) -> list[Batch]:
-        made = batches(step, progress)
-        flops = [one.token_count * config.flops_per_token(length=one.tokens.shape[1], predicted=0.0) for one in made]
-        notes["flops"] = notes.get("flops", 0.0) + sum(flops)
-        return made
-
-    return counted
 
 
 def _examples(run: FinetuneRun, step: int) -> int:
@@ -361,12 +348,12 @@ def _finish(run: FinetuneRun, best: int, show: Show) -> None:
         head = replace(head, thresholds=best_thresholds(run.data.dev, predictions, head))
         save(head, dev=dev)
         dev, _ = measure(Tuned.load(run.config.out), run.dev)
-        save(head, dev=dev)  # its card says how good it is
+        save(head, dev=dev)  # its card has these scores
         run.folder.note(thresholds=list(head.thresholds or ()))
     run.folder.note(best={"epoch": best // run.steps, "step": best, "scores": dev})
-    asked, where = (run.test, "test") if run.test else (run.dev, "dev")
-    examples = [example for example, _ in asked]
-    scores, predictions = measure(Tuned.load(run.config.out), asked)
+    measured, where = (run.test, "test") if run.test else (run.dev, "dev")
+    examples = [example for example, _ in measured]
+    scores, predictions = measure(Tuned.load(run.config.out), measured)
     judged = worth(run.task, examples, predictions, head)
     for side in ("dev", "test"):
         if getattr(run.config, side):

@@ -26,14 +26,14 @@ def find_body(model: str, reads: str | None) -> tuple[Path, str]:
     folder = found / reads if reads and (found / reads / "config.json").is_file() else folder_of(found)
     trained = read_abilities(folder)
     taught = [face for face in ("encoder", "decoder") if face in trained.faces]
-    if trained.reads == "left to right":  # a body that says no words
+    if trained.reads == "left to right":  # a body that predicts no words
         taught = taught or ["decoder"]
     if not taught:
         raise ModelError(f"{folder} reads in a way of its own ({trained.objective}): it has no face to fine-tune")
     if trained.rule != ordered.name:
         raise ModelError(
             f"{folder} was trained under a rule of visibility of its own, {trained.rule}, which no class of "
-            "transformers' can be told: what it would be fine-tuned to could not be saved"
+            "transformers has: what it would be fine-tuned to could not be saved"
         )
     if reads and reads not in taught:
         raise ModelError(f"{folder} was not taught to read as a {reads}; it is: {', '.join(taught)}")

@@ -22,7 +22,7 @@ def finetune_seeds(
 ) -> dict[str, Any]:
     """Runs in `out/seed-I` for each of the seeds from `config.seed` on; those that are done are not done again.
 
-    The model of the best run, by its score on the dev examples, is `out/model`. Returns what `out/manifest.json` says:
+    The model of the best run, by its score on the dev examples, is `out/model`. Returns what is in `out/manifest.json`:
     {"seeds", "kept", "dev": {metric: Mean as a record}, "test": the same or None}.
 
     Raises:
@@ -33,18 +33,18 @@ def finetune_seeds(
         raise UsageError(f"{config.out} holds a run of one seed; choose another --out")
     runs = []
     for seed in range(config.seed, config.seed + seeds):
-        told = config.model_copy(update={"seed": seed, "out": config.out / f"seed-{seed}"})
-        folder = RunFolder(told.out)
-        begun = (told.out / "config.yaml").is_file()
-        if begun and folder.config(FinetuneConfig) != told:
-            raise UsageError(f"{told.out} was started with other settings; choose another --out")
+        own = config.model_copy(update={"seed": seed, "out": config.out / f"seed-{seed}"})
+        folder = RunFolder(own.out)
+        begun = (own.out / "config.yaml").is_file()
+        if begun and folder.config(FinetuneConfig) != own:
+            raise UsageError(f"{own.out} was started with other settings; choose another --out")
         if folder.manifest().get("status") != "done":
             say(f"seed {seed}")
             try:
-                finetune(told, resume=begun, show=show, say=say)
+                finetune(own, resume=begun, show=show, say=say)
             except Stopped as stopped:
-                said = f"stopped in seed {seed} and saved. Go on with the same command."
-                raise Stopped(said, exit_code=stopped.exit_code) from None
+                message = f"stopped in seed {seed} and saved. Go on with the same command."
+                raise Stopped(message, exit_code=stopped.exit_code) from None
         runs.append(folder)
     manifests = [run.manifest() for run in runs]
     best = max(range(seeds), key=lambda i: next(iter(manifests[i]["best"]["scores"].values())))
@@ -52,16 +52,16 @@ def finetune_seeds(
     shutil.copytree(runs[best].path / "model", config.out / "model")
     if (runs[best].path / SEEN).is_file():  # a run of an older version has none
         shutil.copy(runs[best].path / SEEN, config.out / SEEN)
-    told_of: dict[str, Any] = {
+    manifest: dict[str, Any] = {
         "status": "done",
         "seeds": [run.path.name for run in runs],
         "kept": runs[best].path.name,
         **{key: manifests[best].get(key) for key in ("roles", "label_names", "code", "majority", "warnings")},
-        "dev": _means([manifest["best"]["scores"] for manifest in manifests]),
-        "test": _means([manifest["test"] for manifest in manifests]) if config.test else None,
+        "dev": _means([one["best"]["scores"] for one in manifests]),
+        "test": _means([one["test"] for one in manifests]) if config.test else None,
     }
-    RunFolder(config.out).note(**told_of)
-    return told_of
+    RunFolder(config.out).note(**manifest)
+    return manifest
 
 
 def _means(scores: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:

@@ -23,10 +23,12 @@ def check_thresholds(head: TaskHead) -> None:
         raise UsageError(_NEITHER)
 
 
-def best_thresholds(examples: Sequence[Example], said: Sequence[dict[str, Any]], head: TaskHead) -> tuple[float, ...]:
+def best_thresholds(
+    examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+) -> tuple[float, ...]:
     """The threshold of each label, or of the second of two, that gives it the best F1 on these examples."""
     labels = head.labels if head.kind == "several" else head.labels[1:]
-    chances = np.array([[one["probabilities"][label] for label in labels] for one in said])
+    chances = np.array([[one["probabilities"][label] for label in labels] for one in predictions])
     golds = [example.gold if head.kind == "several" else (example.gold,) for example in examples]
     right = np.array([[label in gold for label in labels] for gold in golds])
     return tuple(_best(chances[:, i], right[:, i]) for i in range(len(labels)))

@@ -64,7 +64,7 @@ def _of_few_lengths(batch: Batch) -> Batch:
 
 
 def validation_rows(shards: Shards, config: TrainingConfig) -> list[Row]:
-    """The validation split's rows, evenly spread when there are more than asked for."""
+    """The validation split's rows, evenly spread when there are more than wanted."""
     rows = Rows(shards.validation, shards.vocabulary, length=config.length, seed=None)
     if not len(rows):
         raise DataError(f"the validation split holds less than one row of {config.length} tokens. Prepare more text.")
@@ -79,31 +79,20 @@ def validation_batches(objective: Objective, rows: Sequence[Row], config: Traini
     return [Batch.stack(samples[i : i + size]) for i in range(0, len(samples), size)]
 
 
-@dataclass(frozen=True, slots=True)
-class ValidationBatches:
-    """A quick question put to every model that can answer it, the same for all objectives that train the face. A pair
-    is one text, as it is for the n-gram baselines.
+PROBES = {"decoder": ("next", "causal"), "encoder": ("fill", "mlm(replace=all-mask)")}
+"""{face: (name of its probe, the objective whose targets it has)}."""
+
+
+def probes(objective: Objective, shards: Shards, rows: Sequence[Row], config: TrainingConfig) -> dict[str, list[Batch]]:
+    """{name: batches}: quick questions for the faces that the objective trains, the same for every model that has them.
+    A pair is one text, as it is for the n-gram baselines.
 
     next  the next token, of every token of the text, left to right
     fill  hidden tokens (15 %, all shown as [MASK]), from both sides
     """
-
-    name: str
-    objective: Objective
-    batches: list[Batch]
-
-
-def probes(
-    objective: Objective, shards: Shards, rows: Sequence[Row], config: TrainingConfig
-) -> list[ValidationBatches]:
-    """The probes for the faces that the objective trains."""
-    asked = {"decoder": ("next", "causal"), "encoder": ("fill", "mlm(replace=all-mask)")}
     rows = [row.as_text for row in rows]
-    found = []
-    for face in objective.abilities.faces:
-        if face == "encoder" and objective.abilities.hidden is None:
-            continue  # it says no words
-        name, expression = asked[face]
-        probe = build(expression, shards.vocabulary)
-        found.append(ValidationBatches(name, probe, validation_batches(probe, rows, config)))
-    return found
+    faces = [face for face in objective.abilities.faces if face != "encoder" or objective.abilities.hidden is not None]
+    return {  # an encoder without a token for hidden words predicts no words
+        name: validation_batches(build(expression, shards.vocabulary), rows, config)
+        for name, expression in map(PROBES.__getitem__, faces)
+    }

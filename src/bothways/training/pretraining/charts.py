@@ -8,14 +8,15 @@ from dataclasses import replace
 from markupsafe import Markup
 
 from bothways.corpus.ngrams import NAMES
-from bothways.html.charts import GREY, OWN, SMOOTH_FROM, colours_of, pictures
+from bothways.html.charts import OWN, colours_of, pictures
 from bothways.html.curves import Chart, Curve
+from bothways.training.charts import how_it_ran, smoothed
 from bothways.training.record import Record
 
 
 def section(record: Record) -> Markup:
     """All curves, with one switch for what the run is counted in; empty before there is anything to draw."""
-    groups = {"What it learned": [*_losses(record), *_accuracies(record)], "How it ran": [*_machine(record)]}
+    groups = {"What it learned": [*_losses(record), *_accuracies(record)], "How it ran": [*how_it_ran(record)]}
     about = "Count the run in tokens, time, steps or arithmetic operations. Steep beginnings run off the top."
     return pictures(groups, record.train + record.validation, title="Over the run", about=about)
 
@@ -34,7 +35,7 @@ def _losses(record: Record) -> Iterator[Chart]:
         yield Chart(
             f"Loss: {name}",
             f"How surprised it is by {target}, in nats: lower is better.{dashed}",
-            [held_out, *_smoothed(training)],
+            [held_out, *smoothed(training)],
             _levels(record, "nats", names),
         )
     yield Chart(
@@ -71,30 +72,6 @@ def _accuracies(record: Record) -> Iterator[Chart]:
     ):
         curves = [replace(Curve.of(curve, record.validation, key), colour=colour)]
         yield Chart(title, caption, curves, _levels(record, key, names), percent=True)
-
-
-def _machine(record: Record) -> Iterator[Chart]:
-    for title, key, caption, percent in (
-        ("Speed", "tokens_per_second", "Tokens of text trained on in a second, padding not counted.", False),
-        ("MFU", "useful_share", "Useful FLOPs as a share of this machine's fastest matrix product.", True),
-        ("Padding", "padding", "The share of positions in a batch that hold no text.", True),
-        ("Learning rate", "learning_rate", "How large the steps are: up at first, down towards the end.", False),
-        (
-            "Gradient norm",
-            "gradient_norm",
-            "How strongly each step pulls, before clipping. Calm is good; a spike is a step to be wary of.",
-            False,
-        ),
-    ):
-        curve = replace(Curve.of(title if title == "MFU" else title.lower(), record.train, key), colour=GREY)
-        curves = _smoothed(curve) if key == "gradient_norm" else [curve]
-        typical = key in ("tokens_per_second", "useful_share")
-        yield Chart(title, caption, curves, percent=percent, from_zero=True, typical=typical)
-
-
-def _smoothed(curve: Curve) -> list[Curve]:
-    """The curve, smoothed before its noise where there are points enough."""
-    return [curve.smoothed(), replace(curve, style="noise")] if len(curve.points) >= SMOOTH_FROM else [curve]
 
 
 def _levels(record: Record, key: str, names: Sequence[str] = NAMES) -> list[tuple[str, float]]:

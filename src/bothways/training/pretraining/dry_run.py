@@ -15,12 +15,12 @@ from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.setup import set_up, total_steps
 from bothways.training.processes import processes
 
-STEPS = 4  # the first is slow (memory is asked for, kernels are chosen), the median of the others counts
+STEPS = 4  # the first is slow (memory is allocated, kernels are chosen), the median of the others counts
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What a few steps of a run told.
+    """What a few steps of a run show.
 
     parameters        weights of the model, all of them
     body_parameters   those of its blocks
@@ -29,7 +29,7 @@ class Rehearsal:
     epochs            how often the run reads the corpus
     seconds           of all steps together, validation and saving left out
     memory            bytes that this process used at most
-    useful_share      of the speed of a matrix product on this machine; see `machine.gemm_peak`
+    useful_share      of the speed of a matrix product on this machine (`machine.gemm_peak`); None: it was exceeded
     """
 
     parameters: int
@@ -39,7 +39,7 @@ class Rehearsal:
     epochs: float
     seconds: float
     memory: int
-    useful_share: float
+    useful_share: float | None
 
 
 def rehearse(config: PretrainConfig) -> Rehearsal:
@@ -67,7 +67,7 @@ def rehearse(config: PretrainConfig) -> Rehearsal:
             epochs=steps * tokens / run.shards.manifest.train.token_count,
             seconds=steps * pace,
             memory=_most_memory(),
-            useful_share=tokens * run.cost.upto(1.0) / pace / run.peak,
+            useful_share=run.useful_share(tokens * run.cost.upto(1.0) / pace),
         )
 
 

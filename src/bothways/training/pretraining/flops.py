@@ -1,7 +1,7 @@
 """What a run computes: counted FLOPs a token of text, by phase.
 
 The convention (docs/training.md): matrix products only, two FLOPs a weight forward and twice that backward; attention
-over the whole row; the vocabulary head where a word is said. Scaffolding and a generator count, look-ups are free.
+over the whole row; the vocabulary head where a word is predicted. Scaffolding and a generator count, look-ups are free.
 """
 
 from __future__ import annotations

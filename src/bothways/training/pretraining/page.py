@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -12,13 +12,12 @@ from bothways.corpus.ngrams import NAMES
 from bothways.corpus.page import text_section
 from bothways.files import write_text
 from bothways.html import Cell, KeyFigure, TableRow, page
-from bothways.html.curves import Curve, number, part
+from bothways.html.curves import Curve
 from bothways.terminal import compact
 from bothways.training.pretraining import charts
-from bothways.training.record import Record, latest
+from bothways.training.record import Record
 
 SHOWN_ELSEWHERE = frozenset({"status", "baselines", "samples", "text"})
-MASKS = ("[MASK]", "<mask>")
 WORDS = {
     "token": "What the model reads and writes: a word or a part of one, as its tokenizer cuts text.",
     "held-out text": "Documents that were set aside before training and never trained on.",
@@ -33,13 +32,10 @@ WORDS = {
 
 
 def write_report(folder: Path) -> Path:
-    """Write RUN/report.html from RUN/metrics.jsonl, manifest.json and config.yaml, as far as they are there.
+    """Writes RUN/report.html of a finished run from RUN/metrics.jsonl, manifest.json and config.yaml.
 
     Returns:
         The page written; it replaces an older one in one go.
-
-    Raises:
-        UsageError: there is no such folder.
     """
     path = folder / "report.html"
     write_text(path, render(Record.read(folder)))
@@ -52,28 +48,19 @@ def render(record: Record) -> str:
     return page(
         "run.html",
         record=record,
-        status=_status(record),
-        skipped=int(latest(number(line, "skipped") for line in record.train) or 0),
         verdict=[*_verdict(record)],
         fill=record.final("fill_accuracy"),
         common=record.baseline("unigram", "fill_accuracy"),
         tiles=[*_tiles(record)],
-        heads=["", *(Cell(column.name, column.note) for column in columns)] if columns else [],
+        heads=["", *(Cell(column.name, column.note) for column in columns)],
         rows=[*_rows(record, columns)],
-        step=number(record.validation[-1], "step") if record.validation else None,
         cut=_cut(record),
         samples=_samples(record),
         charts=charts.section(record),
-        text=text_section(part(record.manifest, "text")),
+        text=text_section(record.manifest["text"]),
         facts=_facts(record),
         words=WORDS,
     )
-
-
-def _status(record: Record) -> str:
-    status = str(record.manifest.get("status", "just started"))
-    progress = latest(number(line, "progress") for line in record.train)
-    return status if progress is None or status == "done" else f"{status}, {progress:.0%} done"
 
 
 def _verdict(record: Record) -> Iterator[tuple[str, str, str]]:
@@ -82,38 +69,37 @@ def _verdict(record: Record) -> Iterator[tuple[str, str, str]]:
         bits = record.final("bits_per_byte", name)
         if bits is None:
             continue
-        known = [(gram, value) for gram in NAMES if (value := record.baseline(gram, "bits_per_byte")) is not None]
-        beaten = [gram for gram, value in known if bits < value]
-        compared = ""
-        if known and len(beaten) == len(known):
-            compared = f": less than any n-gram model (the best needs {min(value for _, value in known):.3f})"
-        elif known:
-            better = f"less than the {beaten[-1]}, but " if beaten else ""
-            ahead = next((gram, value) for gram, value in known if gram not in beaten)
-            compared = f": {better}no less than the {ahead[0]} ({ahead[1]:.3f})"
+        known = {gram: record.manifest["baselines"][gram]["bits_per_byte"] for gram in NAMES}
+        beaten = [gram for gram, value in known.items() if bits < value]
+        better = f"less than the {beaten[-1]}, but " if beaten else ""
+        ahead = next((gram for gram in NAMES if gram not in beaten), None)
+        compared = (
+            f"less than any n-gram model (the best needs {min(known.values()):.3f})"
+            if ahead is None
+            else f"{better}no less than the {ahead} ({known[ahead]:.3f})"
+        )
         yield name, f"{bits:.3f}", compared
 
 
 def _tiles(record: Record) -> Iterator[KeyFigure]:
-    """The figures that one looks for first; those not known yet are left out."""
-
-    def tile(name: str, value: float | None, form: Callable[[float], str], unit: str) -> Iterator[KeyFigure]:
-        if value is not None:
-            yield KeyFigure(name, form(value), unit)
-
+    """The figures that one looks for first; those that the objective does not have are left out."""
     bits = (record.final("bits_per_byte", name) for name in record.objectives if record.reads_one_way(name))
-    yield from tile("Held-out text", next(bits, None), "{:.3f}".format, "bits per byte")
-    yield from tile("Next tokens", record.final("next_accuracy"), "{:.1%}".format, "predicted right")
-    yield from tile("Hidden tokens", record.final("fill_accuracy"), "{:.1%}".format, "predicted right")
-    steps, flops = number(record.last, "step"), number(record.last, "flops")
-    yield from tile("Read", number(record.last, "tokens"), compact, f"tokens in {steps or 0:,.0f} steps")
-    operations = f"{compact(flops)} FLOPs" if flops else ""
-    seconds = number(record.last, "seconds")
-    yield from tile("Time", seconds, lambda taken: str(timedelta(seconds=round(taken))), operations)
+    for name, value, form, unit in (
+        ("Held-out text", next(bits, None), ".3f", "bits per byte"),
+        ("Next tokens", record.final("next_accuracy"), ".1%", "predicted right"),
+        ("Hidden tokens", record.final("fill_accuracy"), ".1%", "predicted right"),
+    ):
+        if value is not None:
+            yield KeyFigure(name, format(value, form), unit)
+    last = record.train[-1]
+    yield KeyFigure("Read", compact(last["tokens"]), f"tokens in {last['step']:,} steps")
+    yield KeyFigure("Time", str(timedelta(seconds=round(last["seconds"]))), f"{compact(last['flops'])} FLOPs")
     speed, share = (Curve.of(key, record.train, key).median for key in ("tokens_per_second", "useful_share"))
+    exceeded = sum("useful_share" in line and line["useful_share"] is None for line in record.train)
     mfu = f", {share:.1%} MFU" if share is not None else ""
-    yield from tile("Speed", speed, compact, f"tokens a second{mfu} (medians)")
-    yield from tile("Model", number(record.manifest, "model", "parameters"), compact, "parameters")
+    mfu += f"; {exceeded} step{'s' * (exceeded > 1)} above the measured peak" if share is not None and exceeded else ""
+    yield KeyFigure("Speed", compact(speed or 0), f"tokens a second{mfu} (medians)")
+    yield KeyFigure("Model", compact(record.manifest["model"]["parameters"]), "parameters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,59 +146,39 @@ def _columns(record: Record) -> Iterator[_Column]:
 
 def _rows(record: Record, columns: list[_Column]) -> Iterator[TableRow]:
     """The run, and below it the n-grams, the best first."""
-    if record.validation:
-        ours = [None if column.ours is None else Cell(column.text(column.ours)) for column in columns]
-        yield TableRow("This run", ours, "ours")
+    ours = [None if column.ours is None else Cell(column.text(column.ours)) for column in columns]
+    yield TableRow("This run", ours, "ours")
     for gram in reversed(NAMES):
-        if part(record.manifest, "baselines", gram):
-            yield TableRow(gram.capitalize(), [column.cell(gram) for column in columns])
+        yield TableRow(gram.capitalize(), [column.cell(gram) for column in columns])
 
 
 def _cut(record: Record) -> str:
-    counted, of = (record.baseline("unigram", key) for key in ("counted", "of"))
-    if counted is None or of is None or counted >= of:
+    counted, of = (record.manifest["baselines"]["unigram"][key] for key in ("counted", "of"))
+    if counted >= of:
         return ""
     return f" They counted {counted:,.0f} of the {of:,.0f} tokens of the training text, spread evenly over it."
 
 
 def _samples(record: Record) -> dict[str, list[Any]]:
     """What the model fills in, how it goes on, and what it finds."""
-    found = part(record.manifest, "samples")
+    found = record.manifest["samples"]
     return {
-        "fills": [_fill(fill) for fill in _records(found.get("fills"))],
-        "continuations": [_continuation(each) for each in _records(found.get("continuations"))],
-        "detections": [_detection(each) for each in _records(found.get("detections"))],
+        "fills": found["fills"],
+        "continuations": [_continuation(**each) for each in found["continuations"]],
+        "detections": [_detection(each) for each in found.get("detections", ())],
     }
 
 
-def _fill(fill: dict[str, Any]) -> tuple[list[str], list[tuple[str, float]]]:
-    """The text, cut at its masks, and (token, probability) of each prediction."""
-    text = str(fill.get("text", ""))
-    mask = next((mask for mask in MASKS if mask in text), MASKS[0])
-    answers = _records(fill.get("answers"))
-    return text.split(mask), [(str(one.get("token", "")), _chance(one, "probability")) for one in answers]
-
-
-def _continuation(sample: dict[str, Any]) -> tuple[str, str, str]:
-    """What stands before the prompt, the prompt, and what follows it."""
-    prompt, text = str(sample.get("prompt", "")), str(sample.get("text", ""))
-    return text.partition(prompt) if prompt and prompt in text else ("", prompt, text)
+def _continuation(prompt: str, text: str) -> tuple[str, str, str]:
+    """What stands before the prompt, the prompt, and what follows it; a tokenizer may have changed its spaces."""
+    return text.partition(prompt) if prompt in text else ("", prompt, text)
 
 
 def _detection(sample: dict[str, Any]) -> tuple[list[tuple[str, float, bool]], str, str]:
     """(word, chance that it was replaced, one of the three likeliest?) of each; what was put in, for what."""
-    words = [(str(each.get("word", "")), _chance(each, "replaced")) for each in _records(sample.get("words"))]
+    words = [(each["word"], each["replaced"]) for each in sample["words"]]
     likeliest = sorted((chance for _, chance in words), reverse=True)[:3]
-    told = [(word, chance, chance in likeliest) for word, chance in words]
-    return told, str(sample.get("instead", "")), str(sample.get("hidden", ""))
-
-
-def _chance(found: dict[str, Any], key: str) -> float:
-    return min(1.0, max(0.0, number(found, key) or 0.0))
-
-
-def _records(found: object) -> list[dict[str, Any]]:
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+    return [(word, chance, chance in likeliest) for word, chance in words], sample["instead"], sample["hidden"]
 
 
 def _facts(record: Record) -> dict[str, list[tuple[str, str]]]:

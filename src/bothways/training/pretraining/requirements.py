@@ -1,4 +1,4 @@
-"""What an objective needs of the shards, asked before a run is started."""
+"""What an objective needs of the shards, checked before a run is started."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_needs(objective: Objective, shards: Shards, shape: ModelConfig) -> Non
     """
     Raises:
         DataError: the shards lack what the objective needs; it is named, with the command that makes it.
-        UsageError: the model has too few segments, or one of them would have to say two things.
+        UsageError: the model has too few segments, or one of them would have two meanings.
     """
     missing = sorted(objective.about.requires - shards.manifest.holds)
     if missing:

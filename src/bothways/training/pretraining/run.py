@@ -36,7 +36,7 @@ def pretrain(
 ) -> Path:
     """Trains, validates, saves, exports and reports; returns the run's folder.
 
-    On the first process `show` is handed every line of metrics.jsonl as it is written, and `say` is told what is being
+    On the first process `show` is handed every line of metrics.jsonl as it is written, and `say` what is being
     done before the first and after the last of them. With `resume`, the run in `config.out` goes on from its last
     checkpoint, bit for bit as if it had never stopped.
 
@@ -107,14 +107,13 @@ def _steps(run: PretrainRun, total: int, stop: Callable[[], int], show: Show) ->
         run.seconds += took
         known = total != UNKNOWN
         progress = report.step / total if known else 0.0
-        useful = config.rows * config.length * run.cost.at(progress) / took / run.peak
         return {
             **({} if known else {"steps": None, "progress": progress}),
             "flops": run.flops(),
             "seconds": round(run.seconds, 3),
             "losses": report.losses,
             "gradient_norm": report.gradient_norm,
-            "useful_share": round(useful, 4),
+            "useful_share": run.useful_share(config.rows * config.length * run.cost.at(progress) / took),
             "skipped": report.skipped,
         }
 
@@ -144,7 +143,7 @@ def _validate(run: PretrainRun, show: Show) -> None:
     score = run.state.weights.around(evaluate_words)
     bound = any(member.about.bound for member, _ in run.objective.leaves())
     plain = run.objective.loss is None and not run.objective.heads and not bound
-    if plain:  # words are all that is said, and count alike
+    if plain:  # words are all that is predicted, and count alike
         scores = score(run.model, run.validation)
         losses = {name: found.nats for name, found in scores.items()}
         shares = run.objective.shares
@@ -156,8 +155,10 @@ def _validate(run: PretrainRun, show: Show) -> None:
     else:
         drawn = torch.Generator(device=run.team.device).manual_seed(0)
         loss, losses = evaluate_losses(lambda batch: run.work.losses(batch, drawn), run.validation)
-    answers = {probe.name: next(iter(score(run.model, probe.batches).values())) for probe in run.probes}
-    general = {probe.name: next(iter(score(run.model, probe.batches).values())).nats for probe in run.general}
+    answers, other = (
+        {name: next(iter(score(run.model, batches).values())) for name, batches in probes.items()}
+        for probes in (run.probes, run.general)
+    )
     run.model.train()
     following, filling = answers.get("next"), answers.get("fill")
     size = run.shards.validation.bytes_a_prediction
@@ -172,7 +173,7 @@ def _validate(run: PretrainRun, show: Show) -> None:
         "bits_per_byte": {"causal": bits_per_byte(following.nats, size)} if following else {},
         "fill_accuracy": filling.accuracy if filling else None,
         "next_accuracy": following.accuracy if following else None,
-        **({"general": general} if general else {}),
+        **({"general": {name: found.nats for name, found in other.items()}} if other else {}),
     }
     best = run.state.notes.get("best", {"loss": math.nan})["loss"]
     if loss < best or math.isnan(best):

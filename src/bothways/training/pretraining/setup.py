@@ -21,15 +21,9 @@ from bothways.model.losses import plain_loss
 from bothways.objectives import Objective, build, use
 from bothways.terminal import command
 from bothways.training.config import TrainingConfig
-from bothways.training.loop import Work
+from bothways.training.loop import Work, loss_names
 from bothways.training.optimiser import build_optimisers, rated
-from bothways.training.pretraining.batches import (
-    TrainingBatches,
-    ValidationBatches,
-    probes,
-    validation_batches,
-    validation_rows,
-)
+from bothways.training.pretraining.batches import TrainingBatches, probes, validation_batches, validation_rows
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.flops import Cost, cost_of
 from bothways.training.pretraining.replay import WithReplay
@@ -39,7 +33,7 @@ from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
 from bothways.training.schedule import decay_start
 from bothways.training.state import State, checkpoints, load_state, read_record, step_of
-from bothways.training.weights import Replicated, Sharded, Weights, by_kind
+from bothways.training.weights import Replicated, Sharded, Weights, by_kind, whole
 from bothways.visibility import named
 
 
@@ -53,8 +47,8 @@ class PretrainRun:
     model: Model
     state: State
     work: Work
-    probes: list[ValidationBatches]
-    general: list[ValidationBatches]
+    probes: dict[str, list[Batch]]
+    general: dict[str, list[Batch]]
     validation: list[Batch]
     folder: RunFolder
     team: Processes
@@ -70,13 +64,15 @@ class PretrainRun:
             return self.state.tokens * self.cost.at(0.0)
         return self.state.tokens / max(self.state.step, 1) * total * self.cost.upto(self.state.step / total)
 
+    def useful_share(self, flops_per_second: float) -> float | None:
+        """Of the peak; None where more was computed: the machine was slower while its peak was measured."""
+        share = flops_per_second / self.peak
+        return None if share > 1 else round(share, 4)
+
     def full_weights(self) -> dict[str, Tensor]:
-        """The float32 weights, whole (every process must ask)."""
-        own, whole = {**self.state.weights.master, **self.state.weights.frozen}, {}
-        for name, weight in own.items():
-            gather = getattr(weight, "full_tensor", None)
-            whole[name] = (weight if gather is None else gather()).detach().cpu()
-        return whole
+        """The float32 weights, whole (every process must call)."""
+        own = {**self.state.weights.master, **self.state.weights.frozen}
+        return {name: whole(weight).cpu() for name, weight in own.items()}
 
 
 def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> PretrainRun:
@@ -113,11 +109,11 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
         work=Work(
             state.weights.around(losses_of(objective, model)),
             batches,
-            loss_names(objective, model),
+            loss_names(model, objective.shares),
             tokens=training.rows * training.length,  # with the places that padding takes, as the budget counts
         ),
         probes=probes(objective, shards, fixed, training),
-        general=probes(objective, shards, general, training) if general else [],
+        general=probes(objective, shards, general, training) if general else {},
         validation=validation_batches(objective, fixed, training),
         folder=folder,
         team=team,
@@ -190,15 +186,7 @@ def networks_of(
 def losses_of(objective: Objective, model: Model) -> Callable[[Batch, torch.Generator], Losses]:
     """The objective's own loss, or the plain one."""
     own = objective.loss
-    if own is None:
-        return lambda batch, generator: plain_loss(model, batch)
-    return lambda batch, generator: own(model, batch, generator)
-
-
-def loss_names(objective: Objective, model: Model) -> tuple[str, ...]:
-    """The objective's losses, and those that the model's blocks add."""
-    extra = {name for module in model.modules() for name in getattr(module, "extra_losses", ())}
-    return tuple(sorted(extra.union(objective.shares)))
+    return lambda batch, generator: own(model, batch, generator) if own else plain_loss(model, batch)
 
 
 def _state(model: Model, training: TrainingConfig, dtype: torch.dtype, team: Processes) -> State:

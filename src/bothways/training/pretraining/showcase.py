@@ -1,4 +1,4 @@
-"""What the finished model says of text it never saw: hidden words filled in, beginnings continued, changes found."""
+"""What the finished model makes of text it never saw: hidden words filled in, beginnings continued, changes found."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bothways.text.characters import ALONE, LETTER, kind_of
 # A closing quote or bracket belongs to the sentence that ends before it.
 SENTENCE_END = re.compile(r"""(?:[.!?]+["'’”»)\]]*(?=\s)|[。！？…।॥؟۔]+["'’”」』）》〉】»)\]]*)\s*""")
 LONGEST, WORDS_IN_IT, CONTINUED = 110, (6, 2), 40  # characters; words, and where too few have as many; tokens
-LETTERS = 4  # shorter words are mostly said by grammar alone
+LETTERS = 4  # shorter words are mostly predicted by grammar alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def with_shape_of_start(config: PretrainConfig, *, vocabulary: int) -> PretrainC
 
     Raises:
         ModelError: no model there.
-        UsageError: a change of shape was asked for, or rows that are longer than the model reads.
+        UsageError: another shape was given, or rows that are longer than the model reads.
     """
     assert config.start is not None
     if odd := sorted(config.model.keys() - {"dropout"}):
