@@ -1,10 +1,8 @@
-"""ModernBERT (Warner et al. 2024) and its decoder; Ettin (Weller et al. 2025) and mmBERT are of these."""
+"""ModernBERT (Warner et al. 2024); Ettin's encoders (Weller et al. 2025) and mmBERT are of this family."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from bothways.errors import ModelError
@@ -17,7 +15,7 @@ KINDS = {"full_attention": 160_000.0, "sliding_attention": 10_000.0}
 OLD = {"full_attention": "global_rope_theta", "sliding_attention": "local_rope_theta"}
 
 
-def _read(told: Mapping[str, Any], *, inside: int = 0) -> dict[str, Any]:
+def read(told: Mapping[str, Any], *, inside: int = 0) -> dict[str, Any]:
     """A window is half of `local_attention` on either side; `inside`: with the token itself, as a decoder counts."""
     every = _every(told)
     local = told["local_attention"]
@@ -68,7 +66,8 @@ def _base(told: Mapping[str, Any], kind: str) -> Any:
     return own["rope_theta"]
 
 
-def _write(config: ModelConfig, *, inside: int = 0) -> dict[str, Any]:
+def write(config: ModelConfig, *, inside: int = 0) -> dict[str, Any]:
+    """The other way round."""
     own, places = config.attention, config.positions
     bases = {"full_attention": places.base, "sliding_attention": places.local_base or places.base}
     every = own.global_every if own.window else 1
@@ -127,8 +126,8 @@ MODERNBERT = Family(
         "classifier_activation": ("gelu",),
         "tie_word_embeddings": (True,),
     },
-    read=_read,
-    write=_write,
+    read=read,
+    write=write,
     direction=("is_causal", False),
     classes={
         "encoder": "ModernBertForMaskedLM",
@@ -161,27 +160,4 @@ MODERNBERT = Family(
     labels={"encoder": HeadShape("mean", activation="gelu", norm=True)},
     poolings={"first": "cls", "mean": "mean"},
     tokens=HeadShape(activation="gelu", norm=True),
-)
-
-MODERNBERT_DECODER = replace(
-    MODERNBERT,
-    model_type="modernbert-decoder",
-    known="Ettin decoders",
-    only={**MODERNBERT.only, "is_causal": (None, True)},  # a window would reach one token further
-    read=partial(_read, inside=1),
-    write=partial(_write, inside=1),
-    direction=("is_causal", True),
-    classes={
-        "decoder": "ModernBertDecoderForCausalLM",
-        "decoder-body": "ModernBertDecoderModel",
-        "decoder-classifier": "ModernBertDecoderForSequenceClassification",
-    },
-    modules={
-        **MODERNBERT.modules,
-        "words.transform.dense": "lm_head.dense",
-        "words.transform.norm": "lm_head.norm",
-    },
-    block={**MODERNBERT.block, "attention.qkv": ("attn.q_proj", "attn.k_proj", "attn.v_proj")},
-    labels={"decoder": HeadShape("last", activation="gelu", norm=True, bias=False)},
-    poolings={},
 )
