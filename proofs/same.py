@@ -266,7 +266,7 @@ def write_families(folder: Path) -> None:
     import torch
     import transformers
 
-    fields, folders = import_module("tests.model.huggingface.test_config_fields"), import_module("tests.text.folders")
+    fields, folders = import_module("tests.model.huggingface.configurations"), import_module("tests.text.folders")
     of = {"Bert": "bert", "Roberta": "roberta", "XLMRoberta": "xlm_roberta", "Electra": "electra"}
     of |= {"EuroBert": "eurobert", "Llama": "llama", "Qwen3": "qwen3"}
     for family, tokenizer in of.items():

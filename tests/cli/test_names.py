@@ -119,6 +119,9 @@ class Asked:
     def evaluate(self) -> list[object]:
         return [self.made("finetune"), self.labelled(), "--skip-bad"]
 
+    def models(self) -> list[object]:
+        return []
+
     def fill(self) -> list[object]:
         return [self.model(), f"{TEXT} [MASK]", "--top-k", 1]
 
@@ -197,6 +200,7 @@ SAID: dict[str, Callable[[Asked], list[str]]] = {
     "finetune": lambda asked: ["labelled [red].jsonl, line 49: field 'text'", f"in {asked.folder}/tuned/model"],
     "predict": lambda asked: [f"48 answers in {asked.folder}/out[/b].jsonl", "skipped  ", "labelled [red].jsonl, line"],
     "evaluate": lambda asked: ["skipped  ", "labelled [red].jsonl, line"],
+    "models": lambda asked: ["modernbert", "masked tokens"],
     "fill": lambda asked: [TEXT],
     "infill": lambda asked: ["[/b]"],
     "generate": lambda asked: ["[/b]"],
@@ -269,16 +273,17 @@ def other_tokenizer(asked: Asked) -> str:
     return str(caught.value)
 
 
-def detected(asked: Asked) -> str:
-    """What is said of a run that left a generator."""
+def suggested(asked: Asked, name: str, face: str) -> str:
+    """What is suggested for a run that left this face, which fills no [MASK]."""
     from bothways.cli.pretraining import _show_result
 
-    (asked.folder / "electra" / "generator").mkdir(parents=True)
+    (asked.folder / name / face).mkdir(parents=True)
+    (asked.folder / name / face / "bothways.json").write_text('{"hidden": null}', encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        told = list[str]()
-        patch.setattr("bothways.cli.pretraining.say", told.append)
-        _show_result(asked.folder / "electra", json=False)
-    return "\n".join(told)
+        printed = list[str]()
+        patch.setattr("bothways.cli.pretraining.say", printed.append)
+        _show_result(asked.folder / name, json=False)
+    return "\n".join(printed)
 
 
 def card(asked: Asked) -> str:
@@ -292,7 +297,8 @@ SUGGESTED: dict[tuple[str, str], Callable[[Asked], str]] = {
     ("cli/planning.py", "pretrain"): lambda asked: asked["plan"],
     ("cli/pretraining.py", "fill"): lambda asked: asked["pretrain"],
     ("cli/pretraining.py", "generate"): lambda asked: asked["pretrain"],
-    ("cli/pretraining.py", "detect"): detected,
+    ("cli/pretraining.py", "detect"): lambda asked: suggested(asked, "electra", "generator"),
+    ("cli/pretraining.py", "embed"): lambda asked: suggested(asked, "elmo", "encoder"),
     ("cli/vectors.py", "nearest"): lambda asked: asked["word-vectors"],
     ("training/pretraining/setup.py", "prepare"): other_tokenizer,
     ("training/pretraining/artifacts.py", "pretrain"): card,

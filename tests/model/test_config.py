@@ -48,7 +48,7 @@ def test_an_unknown_size_lists_those_that_are_known() -> None:
         ({"heads": 3}, "width must be a multiple of heads"),
         ({"width": 66, "heads": 22}, "even head width"),
         ({"norm": {"bias": True}}, "a root mean square norm has none"),
-        ({"shape": "antique"}, "expected modern or classic, got 'antique'"),
+        ({"shape": "antique"}, "Input should be 'modern' or 'classic'"),
         ({"layers": 0}, "greater than or equal to 1"),
         ({"hidden": 1}, "Extra inputs are not permitted"),
     ],

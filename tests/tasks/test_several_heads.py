@@ -119,7 +119,7 @@ def test_two_heads_without_words_are_a_body_with_heads_beside_it() -> None:
 
 
 def test_an_older_record_is_refused_by_name() -> None:
-    with pytest.raises(ModelError, match=r"bothways.json: of an older version, and this Bothways reads version 2"):
+    with pytest.raises(ModelError, match=r"bothways.json: of an older version, and this Bothways reads version 3"):
         Abilities.from_json({"objective": "mlm", "faces": ["encoder"], "hidden": "in place"})
     with pytest.raises(ModelError, match=r"bothways.json: of version 9, and"):
         Abilities.from_json({**ABILITIES.as_json(), "version": 9})

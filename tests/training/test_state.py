@@ -131,7 +131,7 @@ def test_another_version_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(state_module, "VERSION", 999)
     folder = save_state(trained(), tmp_path)
     monkeypatch.undo()
-    with pytest.raises(ModelError, match="version 999.*version 2"):
+    with pytest.raises(ModelError, match="version 999.*version 3"):
         read_record(folder)
 
 

@@ -6,20 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
+from bothways.config import Frozen
 from bothways.errors import UsageError, unknown
 
 HEAD_WIDTH = 64  # heads of 32 are half as fast on every processor measured (docs/decisions.md)
 
 
-class Record(BaseModel):
-    """Checked, and never changed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RotaryScaling(Record):
+class RotaryScaling(Frozen):
     """Slow rotary angles made slower still, so that a model reads further than it was first trained to.
 
     kind    linear: every angle is divided by `factor` (Chen et al. 2023). llama3: one that turns fewer than `low` times
@@ -40,7 +35,7 @@ class RotaryScaling(Record):
     weight: float = Field(default=1.0, gt=0)
 
 
-class PositionConfig(Record):
+class PositionConfig(Frozen):
     """How a token knows its place: by turning queries and keys (RoFormer, Su et al. 2021), or by a table."""
 
     kind: Literal["rotary", "learned"] = "rotary"
@@ -49,7 +44,7 @@ class PositionConfig(Record):
     scaling: RotaryScaling | None = None
 
 
-class NormConfig(Record):
+class NormConfig(Frozen):
     """Root mean square or layer norms, before what a block adds to the states (and once at the end), or after it."""
 
     kind: Literal["rms", "layer"] = "rms"
@@ -59,7 +54,7 @@ class NormConfig(Record):
     epsilon: float = 1e-6
 
 
-class FeedForwardConfig(Record):
+class FeedForwardConfig(Frozen):
     """Two matrices with an activation between them, or three with a gate (Shazeer 2020)."""
 
     gated: bool = True
@@ -67,7 +62,7 @@ class FeedForwardConfig(Record):
     bias: bool = False
 
 
-class AttentionConfig(Record):
+class AttentionConfig(Frozen):
     """What heads there are beside those of queries, and which blocks see their neighbourhood only."""
 
     key_heads: int | None = Field(default=None, ge=1, description="heads of keys and values, where fewer")
@@ -75,7 +70,7 @@ class AttentionConfig(Record):
     head_norm: bool = Field(default=False, description="a norm over each head's queries and keys (Qwen3)")
     bias: Literal["none", "qkv", "all"] = "none"
     window: int | None = Field(default=None, ge=1, description="a local block sees so many tokens on either side")
-    global_every: int = Field(default=3, ge=1, description="with a window: block 0 and every so-manieth see all")
+    global_every: int = Field(default=3, ge=0, description="with a window: block 0 and every so-manieth see all; 0: none")
 
 
 CLASSIC: dict[str, dict[str, Any]] = {
@@ -93,7 +88,7 @@ classic  post-norm LayerNorm, learned positions, biases, GELU (BERT, Devlin et a
 """
 
 
-class ModelConfig(Record):
+class ModelConfig(Frozen):
     """One Transformer: its sizes, and what each of its parts is like. `shape` names a set of parts, see `SHAPES`."""
 
     vocabulary: int = Field(ge=8)
@@ -112,14 +107,15 @@ class ModelConfig(Record):
     languages: int = Field(default=0, ge=0, description="embeddings of languages (XLM), beside those of segments")
     embedding_width: int | None = Field(default=None, description="ELECTRA's embeddings, projected to another width")
     word_head: Literal["tied", "untied", "transformed"] = "tied"
+    shape: Literal["modern", "classic"] | None = Field(
+        default=None, exclude=True, description="a name for the four records, which then need not be given"
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _of_shape(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping) or "shape" not in values:
+        if not isinstance(values, Mapping) or values.get("shape") not in SHAPES:
             return values
-        if values["shape"] not in SHAPES:
-            raise ValueError(f"shape: expected {' or '.join(SHAPES)}, got {values['shape']!r}")
         given = {name: value for name, value in values.items() if name != "shape"}
         for name, parts in SHAPES[values["shape"]].items():
             own = given.get(name, {})
@@ -160,7 +156,8 @@ class ModelConfig(Record):
 
     def window(self, block: int) -> int | None:
         """How many tokens on either side a block sees; None: all."""
-        return self.attention.window if block % self.attention.global_every else None
+        own = self.attention
+        return own.window if not own.global_every or block % own.global_every else None
 
     @property
     def feed_forward_matrices(self) -> int:

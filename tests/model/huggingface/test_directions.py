@@ -13,7 +13,8 @@ from bothways.batch import Vocabulary
 from bothways.errors import ModelError
 from bothways.model import Abilities, Model, read_saved, save_faces
 from tests.inference.made import CAUSAL, MLM, make_run
-from tests.model.huggingface.test_config_fields import FAMILIES, Made, changed, folders, ours, theirs
+from tests.model.huggingface.configurations import FAMILIES
+from tests.model.huggingface.test_config_fields import Made, changed, folders, ours, theirs
 
 transformers = pytest.importorskip("transformers")
 

@@ -14,14 +14,14 @@ from tests.training.pretraining.small import configuration
 
 CLASSIC = ("model.shape=classic", "model.word_head=transformed")
 REFUSED: dict[str, tuple[str, tuple[str, ...], type[BothwaysError], str]] = {
-    "one segment": ("mlm", (*CLASSIC, "model.segments=1"), ModelError, "RoBERTa's padding is token 1, this .* is 0"),
-    "no segments": ("mlm", CLASSIC, ModelError, "Set segments to 2"),
+    "one segment": ("mlm", (*CLASSIC, "model.segments=1"), ModelError, "roberta's padding is token 1, this .* is 0"),
+    "no segments": ("mlm", CLASSIC, ModelError, "would be bert's: set segments to 2"),
     "a tied head": ("mlm", ("model.shape=classic", "model.segments=2"), ModelError, "word_head to transformed"),
     # the model of ELECTRA says no words, its generator does, and is saved beside it
     "of a generator": ("electra", ("model.shape=classic", "model.segments=2"), ModelError, "word_head to transformed"),
-    "segments": ("mlm", ("model.segments=2",), ModelError, "the modern shape with segments cannot be saved"),
-    "odd heads": ("causal", ("model.heads=3", "model.head_size=16"), ModelError, "a multiple of the heads"),
-    "qwen3": ("mlm", ("model.head_norm=true",), ModelError, "no encoder of qwen3's shape"),
+    "segments": ("mlm", ("model.segments=2",), ModelError, "would be llama's: set segments to 0"),
+    "odd heads": ("causal", ("model.heads=3", "model.attention.head_size=16"), ModelError, "a multiple of the heads"),
+    "qwen3": ("mlm", ("model.attention.head_norm=true",), ModelError, "no encoder of qwen3's shape"),
     "unilm1": ("unilm1", (*CLASSIC, "model.segments=2"), UsageError, "tells 6 kinds .* --set model.segments=6"),
     "a mixture": ("9/10 mlm + 1/10 unilm1", (*CLASSIC, "model.segments=2"), UsageError, "--set model.segments=6"),
 }
