@@ -37,6 +37,7 @@ SHAPES: dict[str, tuple[ModelConfig, str]] = {
     "electra": (PROJECTED, "encoder"),
     "electra, unprojected": (UNPROJECTED, "encoder"),
     "distilbert": (CLASSIC.model_copy(update={"segments": 0}), "encoder"),
+    "mistral": (changed(MODERN, attention={"window": 4, "global_every": 0}), "decoder"),
     "qwen2": (changed(MODERN, attention={"bias": "qkv"}), "decoder"),
     "modernbert": (MODERNBERT, "encoder"),
     "modernbert-decoder": (MODERNBERT, "decoder"),

@@ -70,7 +70,9 @@ class AttentionConfig(Frozen):
     head_norm: bool = Field(default=False, description="a norm over each head's queries and keys (Qwen3)")
     bias: Literal["none", "qkv", "all"] = "none"
     window: int | None = Field(default=None, ge=1, description="a local block sees so many tokens on either side")
-    global_every: int = Field(default=3, ge=0, description="with a window: block 0 and every so-manieth see all; 0: none")
+    global_every: int = Field(
+        default=3, ge=0, description="with a window: block 0 and every so-manieth see all; 0: none"
+    )
 
 
 CLASSIC: dict[str, dict[str, Any]] = {

@@ -57,6 +57,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "Electra": {**CLASSIC, "embedding_size": 16},
     "EuroBert": {**MODERN, "mask_token_id": 4, "classifier_pooling": "mean"},
     "Llama": MODERN,
+    "Mistral": {**MODERN, "sliding_window": 5},
     "Qwen2": MODERN,
     "Qwen3": {**MODERN, "head_dim": 8},
     "ModernBert": MODERNBERT | {"classifier_pooling": "mean"},
@@ -72,7 +73,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
 }
 WORDS = dict.fromkeys(FAMILIES, "ForMaskedLM")
-WORDS |= dict.fromkeys(("Llama", "Qwen2", "Qwen3", "ModernBertDecoder"), "ForCausalLM") | {"GPT2": "LMHeadModel"}
+WORDS |= dict.fromkeys(("Llama", "Mistral", "Qwen2", "Qwen3", "ModernBertDecoder"), "ForCausalLM") | {
+    "GPT2": "LMHeadModel"
+}
 HEADS = ("words", "SequenceClassification", "TokenClassification")
 CASES = [
     (family, head)

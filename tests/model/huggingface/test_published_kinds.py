@@ -85,6 +85,8 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
         *("Llama", "ForCausalLM"),
         {**GROUPED, "rope_parameters": {"rope_theta": 500.0, "rope_type": "linear", "factor": 4.0}},
     ),
+    "mistral": ("Mistral", "ForCausalLM", {**GROUPED, "sliding_window": None}),
+    "mistral with windows": ("Mistral", "ForCausalLM", {**GROUPED, "sliding_window": 6}),
     "qwen2": ("Qwen2", "ForCausalLM", GROUPED),
     "modernbert": ("ModernBert", "ForMaskedLM", FOUR),
     "modernbert that sees all": ("ModernBert", "ForMaskedLM", {**FOUR, "layer_types": ["full_attention"] * 4}),
