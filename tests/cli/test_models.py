@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from bothways.errors import UsageError
 from bothways.model.huggingface.families import FAMILIES
 from tests.cli.conftest import Invoke
 
@@ -21,5 +24,5 @@ def test_what_one_of_them_computes_is_said(invoke: Invoke) -> None:
 
 
 def test_another_family_is_refused_with_those_there_are(invoke: Invoke) -> None:
-    done = invoke("models", "t5")
-    assert done.exit_code == 2 and "unknown family 't5'" in done.output and "distilbert" in done.output
+    with pytest.raises(UsageError, match="unknown family 't5'. Known: bert, distilbert"):
+        invoke("models", "t5")

@@ -50,7 +50,7 @@ FACES = ("encoder", "decoder", "body", "model")
 def load(
     model: str | Path, *, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32
 ) -> LanguageModel:
-    """Opens a run, or a model of others: BERT, RoBERTa, ELECTRA, EuroBERT, Llama or Qwen3.
+    """Opens a run, or a published model of a family that `bothways models` lists.
 
     Args:
         model: a run with `encoder/`, `decoder/` or `body/` in it, a Hugging Face folder, or a name of its hub.
