@@ -212,6 +212,25 @@ def test_a_body_of_others_that_reads_from_the_left_is_tuned_so(tmp_path: Path) -
         finetune(config(tmp_path / "other", begun, reads="encoder"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("ModernBert", {"local_attention": 4}),
+        ("ModernBertDecoder", {"local_attention": 4}),
+        ("DistilBert", {}),
+        ("GPT2", {}),
+        ("Mistral", {"sliding_window": 8, "num_key_value_heads": 2}),
+    ],
+)
+def test_a_family_is_tuned_to_transformers_class_of_it(kind: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    begun = published(tmp_path / "begun", kind, "", **settings)
+    run = finetune(config(tmp_path, begun, epochs=1))
+    assert json.loads((run / "model" / "config.json").read_text())["architectures"] == [
+        f"{kind}ForSequenceClassification"
+    ]
+    assert bothways.load(run, device="cpu").classify("the fox").label
+
+
 def test_what_was_not_fine_tuned_says_so(body: Path, classifier: Path) -> None:
     with pytest.raises(ModelError, match="was not fine-tuned. Fine-tune one: bothways finetune MODEL --task classify"):
         bothways.load(body).classify("x")

@@ -154,6 +154,29 @@ def test_a_body_of_others_that_says_no_words_goes_on_and_learns_to(tmp_path: Pat
     assert bothways.load(run).generate("zebra", max_new_tokens=2).full_text.startswith("zebra")
 
 
+@pytest.mark.parametrize(
+    ("kind", "head", "objective", "settings"),
+    [
+        ("ModernBert", "MaskedLM", "mlm", {"local_attention": 8}),
+        ("ModernBert", "", "mlm", {"local_attention": 8}),
+        ("ModernBertDecoder", "CausalLM", "causal", {"local_attention": 8}),
+        ("DistilBert", "MaskedLM", "mlm", {}),
+        ("Mistral", "CausalLM", "causal", {"sliding_window": 8, "num_key_value_heads": 2}),
+        ("GPT2", "", "causal", {}),
+    ],
+)
+def test_a_family_goes_on_and_stays_what_it_is(
+    kind: str, head: str, objective: str, settings: dict[str, Any], tmp_path: Path, own: Path
+) -> None:
+    begun = published(tmp_path / "begun", kind, head, **settings)
+    run = pretrain(going_on(begun, own, tmp_path / "run").model_copy(update={"objective": objective}))
+    (face,) = (run / name for name in ("encoder", "decoder") if (run / name).is_dir())
+    before, after = (json.loads((folder / "config.json").read_text()) for folder in (begun, face))
+    assert after["model_type"] == before["model_type"]
+    assert after["architectures"][0].endswith(("MaskedLM" if objective == "mlm" else "CausalLM", "LMHeadModel"))
+    assert lines(run)[-1]["loss"] < lines(run)[0]["loss"]
+
+
 def test_what_cannot_go_on(first: Path, own: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="leave out model.layers"):
         pretrain(going_on(first, own, tmp_path / "a", model={"layers": 2}))
