@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,7 @@ import pytest
 
 from tests.inference.made import BLOCKS, CAUSAL, DIFFUSION, ENGLISH, make_run, tokenizer
 from tests.inference.made import load as load_run
+from tests.training.pretraining.small import make_shards
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
@@ -144,3 +146,17 @@ def test_word_vectors_are_compared_with_people(
     with pytest.raises(SystemExit, match="2"):
         cbow.parse(["--rounds", "0"])
     assert "expected 1 or more" in capsys.readouterr().err
+
+
+def test_what_is_for_a_gpu_runs_on_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With two layers and few steps: every part, and losses that are the CPU's."""
+    shards = make_shards(tmp_path, documents=300)
+    load(monkeypatch, "gpu").main(["--tiny", "--work", str(tmp_path / "work"), "--shards", str(shards)])
+    shown = capfd.readouterr().out
+    apart = re.search(r"losses    10 steps of 2x64: at most (\S+) of the loss apart", shown)
+    assert apart and float(apart[1]) <= 1e-3
+    assert [
+        word for word in ("pretrain  2x64", "pretrain  2x128", "finetune", "generate  16") if word not in shown
+    ] == []

@@ -11,7 +11,7 @@ from torch import Tensor
 from bothways.errors import DivergedError
 from bothways.model.losses import plain_loss
 from bothways.objectives import build
-from bothways.training.loop import Report, train
+from bothways.training.loop import Report, _add, train
 from bothways.training.state import State
 from tests.training.small import (
     LENGTH,
@@ -156,3 +156,16 @@ def test_dropout_and_drawn_losses_are_a_function_of_seed_and_step() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_runs_are_repeatable_to_the_bit(dtype: torch.dtype) -> None:
     assert run(3, dtype=dtype) == run(3, dtype=dtype)
+
+
+@pytest.mark.parametrize("name", ["causal", "mlm", "hybrid", "unilm2", "mass", "diffusion", "any-order"])
+def test_no_micro_batch_waits_for_its_device(name: str) -> None:
+    """On the device "meta" there are no numbers: whatever looked at one (a shape that depends on it, a copy) fails."""
+    objective = build(name, VOCABULARY)
+    model = small_model().to("meta")
+    (batch,) = batches(objective, rows=4, each=4)
+    moved = batch.to("meta")
+    losses = plain_loss(model, moved)
+    torch.stack([loss for loss, _ in losses.values()]).sum().backward()
+    _add(losses, torch.zeros(len(losses), 2, dtype=torch.float64, device="meta"), tuple(losses))
+    assert all(parameter.grad is not None for parameter in model.backbone.blocks.parameters())

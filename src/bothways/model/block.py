@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bothways.model.attention import attend, attend_grouped, attention_weights, split_heads
+from bothways.model.attention import Rotary, attend, attend_grouped, attention_weights, split_heads
 from bothways.model.config import ModelConfig
 from bothways.model.kernels import rms_norm, swiglu
 from bothways.model.passing import Pass
@@ -72,8 +72,7 @@ class Attention(nn.Module):
                 given.watched["attention"].append(attention_weights(q, k, given.mask))
             context = attend(q, k, v, given.mask).transpose(1, 2).flatten(2)
         else:
-            q, k, v = (part.transpose(1, 2) for part in self.normed_heads(qkv))
-            q, k = (q, k) if given.rotary is None else (given.rotary.turn(q), given.rotary.turn(k))
+            q, k, v = self.turned_heads(qkv, given.rotary)
             context = attend_grouped(q, *given.layer_cache.extend(k, v), given.mask).transpose(1, 2).flatten(2)
         result: Tensor = self.out(given.wanted(context))
         return result
@@ -85,6 +84,16 @@ class Attention(nn.Module):
         if self.query_norm is not None and self.key_norm is not None:
             q, k = self.query_norm(q), self.key_norm(k)
         return q, k, v
+
+    def turned_heads(self, qkv: Tensor, rotary: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, T, (H + 2 key heads) * E] -> q [B, H, T, E], k and v [B, key heads, T, E], the first two turned."""
+        q, k, v = self.normed_heads(qkv)
+        if rotary is None:
+            return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        both = qkv.unflatten(-1, (-1, q.shape[-1]))[:, :, : q.shape[2] + k.shape[2]]
+        both = both if self.query_norm is None else torch.cat([q, k], 2)
+        q, k = rotary.turn(both.transpose(1, 2)).split((self.heads, self.key_heads), dim=1)
+        return q, k, v.transpose(1, 2)
 
     def every_head(self, qkv: Tensor) -> Tensor:
         """[B, T, (H + 2 key heads) * E] -> [B, T, 3*H*E]: normed, each head beside keys and values of its own."""
@@ -112,7 +121,7 @@ class Block(nn.Module):
         self.gate = nn.Linear(config.width, config.inner, bias=own.bias) if own.gated else None
         self.up = nn.Linear(config.width, config.inner, bias=own.bias)
         self.down = nn.Linear(config.inner, config.width, bias=own.bias)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.activation, self.swiglu = ACTIVATIONS[own.activation], own.activation == "silu"
 
     def forward(self, x: Tensor, given: Pass) -> Tensor:

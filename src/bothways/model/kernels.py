@@ -16,9 +16,23 @@ from torch import Tensor
 from torch.autograd import Function
 
 
+class _NoBackward:
+    """What a forward pass writes to where no backward pass will come."""
+
+    needs_input_grad = (False,) * 8
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Nothing is kept."""
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """Nothing is."""
+
+
 def apply(function: Any, *inputs: Any) -> Any:
-    """Function.apply, which PyTorch leaves untyped."""
-    return function.apply(*inputs)
+    """Function.apply; without gradients the forward pass alone, since apply costs as much as a norm of one token."""
+    if torch.is_grad_enabled():
+        return function.apply(*inputs)
+    return function.forward(_NoBackward(), *inputs)
 
 
 class _RMSNorm(Function):

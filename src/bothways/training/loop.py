@@ -128,8 +128,11 @@ def _agree(weight: float, stop: bool, tokens: int) -> tuple[float, bool, int]:
 
 
 def _gradients(work: Work, batches: Sequence[Batch], state: State, seed: int, count: float) -> Tensor:
-    """Backward through every micro-batch; sums and counts of the named losses over all processes, [names, 2]."""
-    sums = torch.zeros(len(work.names), 2, dtype=torch.float64)
+    """Backward through every micro-batch; sums and counts of the named losses over all processes, [names, 2].
+
+    They are added up where the model is: a device is not waited for before the last of its micro-batches.
+    """
+    sums = torch.zeros(len(work.names), 2, dtype=torch.float64, device=batches[0].tokens.device if batches else "cpu")
     rank, processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     for i, batch in enumerate(batches):
         own = zlib.crc32(repr((seed, state.step, i * processes + rank)).encode())  # whatever the number of processes
@@ -138,11 +141,16 @@ def _gradients(work: Work, batches: Sequence[Batch], state: State, seed: int, co
         total = torch.stack([loss for loss, _ in losses.values()]).sum()
         (total / count).backward()
         state.weights.collect()
-        for name, (loss, weight) in losses.items():
-            sums[work.names.index(name)] += torch.stack([loss.detach().double(), weight.double()]).cpu()
+        _add(losses, sums, work.names)
+    sums = sums.cpu()
     if dist.is_initialized():
         dist.all_reduce(sums)
     return sums
+
+
+def _add(losses: Losses, sums: Tensor, names: Sequence[str]) -> None:
+    for name, (loss, weight) in losses.items():
+        sums[names.index(name)] += torch.stack([loss.detach().double(), weight.double()])
 
 
 def _means(names: tuple[str, ...], sums: Tensor) -> dict[str, float]:
