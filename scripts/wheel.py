@@ -96,7 +96,8 @@ def check(folder: Path) -> None:
     tell(f"built {wheel.name}")
     run(sys.executable, "-m", "venv", folder / "empty", folder=folder)
     binaries = folder / "empty" / "bin"
-    install = (binaries / "python", "-m", "pip", "install", "--quiet", "--constraint", REPOSITORY / "constraints.txt")
+    versions = ("--constraint", REPOSITORY / "constraints.txt")
+    install = (binaries / "python", "-m", "pip", "install", "--quiet", "--no-compile", *versions)
     run(*install, wheel, folder=folder)
     tell("installed in an empty environment")
     try_bare(folder, binaries)
