@@ -147,6 +147,7 @@ def test_the_tree_is_the_house() -> None:
 
 def test_settings_are_those_of_the_records() -> None:
     assert settings.PAGE.read_text(encoding="utf-8") == settings.page(), "python scripts/settings.py writes it anew"
+    assert not re.search(r"\| +\|$", settings.page(), flags=re.MULTILINE), "a setting without a description"
 
 
 def test_what_coverage_names_is_there() -> None:
