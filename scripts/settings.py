@@ -53,7 +53,13 @@ def _model() -> str:
 
 def _table(title: str, rows: list[str]) -> str:
     return "\n".join(
-        [f"## {title}\n", "| setting | as an option | values | default | what it is |", "|---|---|---|---|---|", *rows, ""]
+        [
+            f"## {title}\n",
+            "| setting | as an option | values | default | what it is |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
     )
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+import bothways
 from bothways.cli import GROUPS
 from bothways.cli.options import name_of as command_of
 from bothways.objectives import describe
@@ -143,6 +145,12 @@ def test_the_tree_is_the_house() -> None:
     assert [path for path in named if not (REPOSITORY / path).exists()] == []
     packages = {f"src/bothways/{path.parent.name}/" for path in (REPOSITORY / "src" / "bothways").glob("*/*.py")}
     assert packages <= set(named)
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert citation["version"] == bothways.__version__
 
 
 def test_settings_are_those_of_the_records() -> None:
