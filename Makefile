@@ -24,7 +24,7 @@ format: .venv/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-wheel: .venv/dev  ## the package that users get, built and tried in an empty environment: under two minutes
+wheel: .venv/dev  ## the package that users get, built and tried in an empty environment: some 80 s of one core
 	$(BIN)/python scripts/wheel.py
 
 proof: .venv/proof  ## the long checks: trained, timed, killed
