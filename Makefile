@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # Proofs over labelled files of one's own, which must be named.
 OWN_DATA := proofs/finetuning.py proofs/worth.py
 
-.PHONY: quickstart test lint format proof look benchmark clean
+.PHONY: quickstart test lint format wheel proof look benchmark clean
 
 quickstart: .venv/core  ## prepare a corpus, pretrain about five minutes, show what the model learned
 	$(BIN)/python examples/quickstart.py
@@ -23,6 +23,9 @@ lint: .venv/dev  ## format, habits, types
 format: .venv/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+wheel: .venv/dev  ## the package that users get, built and tried in an empty environment: some 80 s of one core
+	$(BIN)/python scripts/wheel.py
 
 proof: .venv/proof  ## the long checks: trained, timed, killed
 	for script in $(filter-out $(OWN_DATA), $(wildcard proofs/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -76,9 +76,8 @@ class Page:
 
     @property
     def links(self) -> list[str]:
-        """What it points to beside itself, the places within a page left out."""
-        found = [link.partition("#")[0] for link in LINK.findall(self.prose)]
-        return [link for link in found if link and "://" not in link and not link.startswith("mailto:")]
+        """What it points to within the repository: files, and with # places in them."""
+        return [link for link in LINK.findall(self.prose) if "://" not in link and not link.startswith("mailto:")]
 
 
 def commands(text: str) -> list[str]:

@@ -8,15 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+import bothways
+from bothways.cli import GROUPS
+from bothways.cli.options import name_of as command_of
 from bothways.objectives import describe
 from bothways.objectives.page import picture_file
-from scripts import pictures
-from tests.pages import Page, commands, run_command, shortened
+from bothways.tasks import TASKS
+from scripts import pictures, settings
+from tests.pages import BLOCK, Page, commands, run_command, shortened
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENGLISH, CHINESE = Page(REPOSITORY / "README.md"), Page(REPOSITORY / "README.zh.md")
-PAGES = [ENGLISH, CHINESE, *map(Page, sorted((REPOSITORY / "docs").glob("*.md")))]
+CONTRIBUTING = Page(REPOSITORY / "CONTRIBUTING.md")
+PAGES = [ENGLISH, CHINESE, CONTRIBUTING, *map(Page, sorted((REPOSITORY / "docs").glob("*.md")))]
 SAME = {"bash", "python", "console"}  # the kinds of blocks that are not translated; a tree is "text"
 KINDS = SAME | {"", "json", "text", "yaml"}
 
@@ -86,8 +92,18 @@ def test_what_is_not_run_says_why(page: Page) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Page) -> None:
-    missing = [link for link in page.links if not (page.path.parent / link).exists()]
-    assert not missing
+    """To files that are there, and within pages to headings."""
+    for link in page.links:
+        path, _, place = link.partition("#")
+        target = (page.path.parent / path) if path else page.path
+        assert target.exists(), link
+        assert not place or place in places(target), link
+
+
+def places(path: Path) -> set[str]:
+    """What links into a page call its headings."""
+    titles = re.findall(r"^#+ (.+)$", BLOCK.sub("", path.read_text(encoding="utf-8")), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_every_page_is_listed() -> None:
@@ -108,18 +124,58 @@ def test_both_readmes_have_the_same_parts() -> None:
     assert [text for text in chinese if text in english] == english
 
 
-@pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=name_of)
-def test_the_table_of_objectives_is_what_they_say(page: Page) -> None:
-    table = re.findall(r"^\| `([\w-]+)` \| (.+?) \| (.+?) \| (.+?) \|$", page.text, flags=re.MULTILINE)
-    for record, (name, summary, faces, paper) in zip(describe(), table, strict=True):
-        assert (name, paper) == (record["name"], record["paper"])
+@pytest.mark.parametrize("name", ["objectives.md", "zh.md"])
+def test_the_table_of_objectives_is_what_they_say(name: str) -> None:
+    text = (REPOSITORY / "docs" / name).read_text(encoding="utf-8")
+    table = re.findall(r"^\| `([\w-]+)` \| (.+?) \| (.+?) \| (.+?) \|$", text, flags=re.MULTILINE)[: len(describe())]
+    for record, (objective, summary, paper, faces) in zip(describe(), table, strict=True):
+        assert (objective, paper) == (record["name"], record["paper"])
         assert re.findall(r"`(\w+)/`", faces) == record["faces"]
-        assert summary == record["summary"] or page == CHINESE
+        assert summary == record["summary"] or name == "zh.md"
+
+
+def test_the_readme_counts_what_there_is() -> None:
+    numbers = {8: "eight", 9: "nine", 19: "nineteen", 20: "twenty"}
+    for count, what in ((len(describe()), "objectives"), (len(TASKS), "tasks")):
+        assert f"{numbers[count]} {what}" in ENGLISH.text, (count, what)
 
 
 def test_the_tree_is_the_house() -> None:
-    named = tree_of(ENGLISH)
-    assert tree_of(CHINESE) == named
+    named = tree_of(CONTRIBUTING)
     assert [path for path in named if not (REPOSITORY / path).exists()] == []
     packages = {f"src/bothways/{path.parent.name}/" for path in (REPOSITORY / "src" / "bothways").glob("*/*.py")}
     assert packages <= set(named)
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert citation["version"] == bothways.__version__
+
+
+def test_settings_are_those_of_the_records() -> None:
+    assert settings.PAGE.read_text(encoding="utf-8") == settings.page(), "python scripts/settings.py writes it anew"
+    assert not re.search(r"\| +\|$", settings.page(), flags=re.MULTILINE), "a setting without a description"
+
+
+def test_what_coverage_names_is_there() -> None:
+    """Tests by their names, commands by theirs; a row without a test says that there is nothing yet."""
+    text = (REPOSITORY / "docs" / "coverage.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^*|-][^|]*) \| (.*) \| (.*) \| (.*) \|$", text, flags=re.MULTILINE)[1:]
+    assert len(rows) > 40
+    for idea, how, test, result in rows:
+        assert (how.startswith("not yet") and not test and not result) or (test and result), idea
+        if test:
+            file, _, function = test.strip("`").partition("::")
+            assert f"def {function}(" in (REPOSITORY / "tests" / file).read_text(encoding="utf-8"), test
+    known = {command_of(command) for commands in GROUPS.values() for command in commands}
+    assert set(re.findall(r"`bothways ([\w-]+)", text)) <= known
+
+
+@pytest.mark.parametrize("name", ["troubleshooting.md", "zh.md"])
+def test_messages_that_pages_explain_are_said(name: str) -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "src").rglob("*.py"))
+    text = (REPOSITORY / "docs" / name).read_text(encoding="utf-8")
+    messages = re.findall(r"^\| `([^`|]+ [^`|]+)` \|", text, flags=re.MULTILINE)
+    assert len(messages) > 5
+    assert [message for message in messages if message not in source] == []

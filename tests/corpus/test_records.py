@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bothways.corpus.records import field_names, read_records
-from bothways.errors import DataError, UsageError
+from bothways.errors import DataError, MachineError, UsageError
 
 
 def read(path: Path, content: str | bytes) -> tuple[list[tuple[int, int, dict[str, Any]]], list[tuple[int, str]]]:
@@ -164,6 +165,13 @@ def test_the_fields_of_a_file_are_those_of_all_its_records(tmp_path: Path) -> No
     (tmp_path / "a.jsonl").write_text('{"text": 1}\nbroken\n{"b": 2, "text": 3}\n', encoding="utf-8")
     (tmp_path / "a.csv").write_text("text,b\nx\n", encoding="utf-8")
     assert field_names(tmp_path / "a.jsonl") == field_names(tmp_path / "a.csv") == ("text", "b")
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    with pytest.raises(MachineError, match=r"pip install 'bothways\[parquet\]'"):
+        list(read_records(tmp_path / "t.parquet"))
 
 
 def test_parquet_is_read_as_the_others_are(tmp_path: Path) -> None:

@@ -94,9 +94,9 @@ def _table(path: Path, fields: Sequence[str]) -> Found:
 
 
 def _parquet(path: Path, fields: Sequence[str]) -> Found:
-    from pyarrow import ArrowException
-
     with _opened(path) as file:
+        from pyarrow import ArrowException  # what is not installed, `_opened` has said
+
         _check_columns(path, file.schema_arrow.names, fields)
         try:
             batches = file.iter_batches(batch_size=256, columns=list(fields) or None)

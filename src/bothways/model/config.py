@@ -17,29 +17,30 @@ HEAD_WIDTH = 64  # heads of 32 are half as fast on every processor measured (doc
 class RotaryScaling(Frozen):
     """Slow rotary angles made slower still, so that a model reads further than it was first trained to.
 
-    kind    linear: every angle is divided by `factor` (Chen et al. 2023). llama3: one that turns fewer than `low` times
-            within `length` tokens is divided, one that turns more than `high` times is left alone, and those between go
-            over smoothly (Llama 3.1). yarn: the same, but going over by the number of the frequency (Peng et al. 2023,
-            section 3.2)
-    length  the tokens that the model was first trained to read
-    whole   yarn: between whole numbers of frequencies
-    weight  yarn: what cosine and sine are multiplied by
+    linear  Chen et al. 2023
+    llama3  Llama 3.1
+    yarn    Peng et al. 2023, section 3.2
     """
 
-    kind: Literal["linear", "llama3", "yarn"] = "llama3"
-    factor: float = Field(ge=1)
-    low: float = Field(default=1.0, gt=0)
-    high: float = Field(default=4.0, gt=0)
-    length: int = Field(default=8192, ge=1)
-    whole: bool = True
-    weight: float = Field(default=1.0, gt=0)
+    kind: Literal["linear", "llama3", "yarn"] = Field(
+        default="llama3",
+        description="linear: every angle is divided by `factor`; llama3: one that turns fewer than `low` times within "
+        "`length` tokens is divided, one that turns more than `high` times is left alone, between them smoothly; yarn: "
+        "the same, but between by the number of the frequency",
+    )
+    factor: float = Field(ge=1, description="what slow angles are divided by")
+    low: float = Field(default=1.0, gt=0, description="turns")
+    high: float = Field(default=4.0, gt=0, description="turns")
+    length: int = Field(default=8192, ge=1, description="the tokens that the model was first trained to read")
+    whole: bool = Field(default=True, description="yarn: between whole numbers of frequencies")
+    weight: float = Field(default=1.0, gt=0, description="yarn: what cosine and sine are multiplied by")
 
 
 class PositionConfig(Frozen):
     """How a token knows its place: by turning queries and keys (RoFormer, Su et al. 2021), or by a table."""
 
-    kind: Literal["rotary", "learned"] = "rotary"
-    base: float = Field(default=10_000.0, gt=0)
+    kind: Literal["rotary", "learned"] = Field(default="rotary", description="turned queries and keys, or a table")
+    base: float = Field(default=10_000.0, gt=0, description="of the rotary angles")
     local_base: float | None = Field(default=None, gt=0, description="of blocks with a window, where another (rotary)")
     scaling: RotaryScaling | None = None
 
@@ -47,19 +48,19 @@ class PositionConfig(Frozen):
 class NormConfig(Frozen):
     """Root mean square or layer norms, before what a block adds to the states (and once at the end), or after it."""
 
-    kind: Literal["rms", "layer"] = "rms"
-    place: Literal["before", "after"] = "before"
+    kind: Literal["rms", "layer"] = Field(default="rms", description="root mean square, or mean and variance")
+    place: Literal["before", "after"] = Field(default="before", description="what a block adds to the states")
     embeddings: bool = Field(default=False, description="of the embeddings too; a first block then has none before it")
-    bias: bool = False
-    epsilon: float = 1e-6
+    bias: bool = Field(default=False, description="added to a layer norm")
+    epsilon: float = Field(default=1e-6, description="under the root")
 
 
 class FeedForwardConfig(Frozen):
     """Two matrices with an activation between them, or three with a gate (Shazeer 2020)."""
 
-    gated: bool = True
-    activation: Literal["silu", "gelu", "gelu_tanh"] = "silu"
-    bias: bool = False
+    gated: bool = Field(default=True, description="three matrices instead of two")
+    activation: Literal["silu", "gelu", "gelu_tanh"] = Field(default="silu", description="between the matrices")
+    bias: bool = Field(default=False, description="added to each product")
 
 
 class AttentionConfig(Frozen):
@@ -68,7 +69,7 @@ class AttentionConfig(Frozen):
     key_heads: int | None = Field(default=None, ge=1, description="heads of keys and values, where fewer")
     head_size: int | None = Field(default=None, ge=2, description="width of a head where it is not width / heads")
     head_norm: bool = Field(default=False, description="a norm over each head's queries and keys (Qwen3)")
-    bias: Literal["none", "qkv", "all"] = "none"
+    bias: Literal["none", "qkv", "all"] = Field(default="none", description="added to these products")
     window: int | None = Field(default=None, ge=1, description="a local block sees so many tokens on either side")
     global_every: int = Field(
         default=3, ge=0, description="with a window: block 0 and every so-manieth see all; 0: none"
@@ -93,10 +94,10 @@ classic  post-norm LayerNorm, learned positions, biases, GELU (BERT, Devlin et a
 class ModelConfig(Frozen):
     """One Transformer: its sizes, and what each of its parts is like. `shape` names a set of parts, see `SHAPES`."""
 
-    vocabulary: int = Field(ge=8)
-    layers: int = Field(ge=1)
-    width: int = Field(ge=8)
-    heads: int = Field(ge=1)
+    vocabulary: int = Field(ge=8, description="tokens; those of the shards")
+    layers: int = Field(ge=1, description="blocks")
+    width: int = Field(ge=8, description="of a token's state")
+    heads: int = Field(ge=1, description="of attention; 64 wide in the sizes")
     inner: int = Field(ge=8, description="width of the feed-forward layer")
     length: int = Field(default=512, ge=8, description="the longest text the model is meant for, in tokens")
     positions: PositionConfig = PositionConfig()
@@ -104,11 +105,13 @@ class ModelConfig(Frozen):
     feed_forward: FeedForwardConfig = FeedForwardConfig()
     attention: AttentionConfig = AttentionConfig()
     init: float = Field(default=0.02, ge=0.0, le=1.0, description="standard deviation of the initial weights")
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="share of the states that are dropped in training")
     segments: int = Field(default=0, ge=0, description="embeddings: 0 (modern), 2 (BERT), 1 (RoBERTa)")
     languages: int = Field(default=0, ge=0, description="embeddings of languages (XLM), beside those of segments")
     embedding_width: int | None = Field(default=None, description="ELECTRA's embeddings, projected to another width")
-    word_head: Literal["tied", "untied", "transformed"] = "tied"
+    word_head: Literal["tied", "untied", "transformed"] = Field(
+        default="tied", description="the embeddings again, weights of its own, or the embeddings behind a dense layer"
+    )
     shape: Literal["modern", "classic"] | None = Field(
         default=None, exclude=True, description="a name for the four records, which then need not be given"
     )

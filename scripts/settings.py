@@ -1,0 +1,121 @@
+"""Write docs/settings.md: every setting of every command, from the records that check them.
+
+    python scripts/settings.py
+
+A test compares what is there with what the records say today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from itertools import chain
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from bothways.cli import GROUPS
+from bothways.cli.options import name_of
+
+PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+HEAD = """# Every setting
+
+Made by `python scripts/settings.py` from the records that check the settings; a test holds it to them. A setting
+without an option of its own is given by `--set NAME=VALUE`, which may be repeated, or in the YAML file of `--config`.
+An unknown name is refused, and the nearest known one is named. What a command's other options do:
+`bothways COMMAND --help`; options of writing: [decoding.md](decoding.md).
+"""
+BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
+
+
+def page() -> str:
+    """The whole page."""
+    recorded = [command for command in chain.from_iterable(GROUPS.values()) if hasattr(command, "record")]
+    return "\n".join([HEAD, *(_section(name_of(command), *command.record) for command in recorded), _model()])
+
+
+def _section(command: str, record: str, flags: dict[str, str]) -> str:
+    module, _, name = record.partition(":")
+    rows = [_row(path, flags.get(path), field) for path, field in _fields(getattr(import_module(module), name))]
+    return _table(f"bothways {command}", rows)
+
+
+def _model() -> str:
+    from bothways.model import ModelConfig
+
+    rows = [_row(f"model.{path}", None, field) for path, field in _fields(ModelConfig)]
+    rows = [row.replace("must be given", "the size's", 1) for row in rows]
+    return _table("The model of pretrain and compare", rows)
+
+
+def _table(title: str, rows: list[str]) -> str:
+    return "\n".join(
+        [
+            f"## {title}\n",
+            "| setting | as an option | values | default | what it is |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _fields(kind: type[BaseModel], below: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """(dotted name, field) of a record; those of a record in it have its name before theirs."""
+    for name, field in kind.model_fields.items():
+        record = next((one for one in (field.annotation, *get_args(field.annotation)) if _is_record(one)), None)
+        if record is not None and get_origin(field.annotation) is not dict:
+            yield from _fields(record, f"{below}{name}.")
+        else:
+            yield f"{below}{name}", field
+
+
+def _is_record(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, BaseModel)
+
+
+def _row(path: str, flag: str | None, field: FieldInfo) -> str:
+    option = "" if flag is None else f"`{flag}`" if flag else f"`{path.upper()}`"
+    default = "must be given" if field.is_required() else _shown(field.get_default(call_default_factory=True))
+    cells = [f"`{path}`", option, _values(field), default, field.description or ""]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _shown(default: Any) -> str:
+    if default is None or default == () or default == {}:
+        return "none"
+    return f"`{list(default) if isinstance(default, tuple) else default}`"
+
+
+def _values(field: FieldInfo) -> str:
+    bounds = [
+        said.format(getattr(one, key)) for one in field.metadata for key, said in BOUNDS.items() if hasattr(one, key)
+    ]
+    return ", ".join([_kind(field.annotation), *bounds])
+
+
+def _kind(hint: Any) -> str:
+    origin, inner = get_origin(hint), [one for one in get_args(hint) if one is not NoneType]
+    if origin is Literal:
+        return " or ".join(f"`{one}`" for one in inner)
+    if origin in (Union, UnionType):
+        return " or ".join(map(_kind, inner))
+    if origin is tuple:
+        return f"a list of {_kind(inner[0])}"
+    if origin is dict or _is_record(hint):
+        return "names and values"
+    return {int: "whole number", float: "number", bool: "yes or no", str: "text", Path: "path"}.get(
+        hint, "names and values"
+    )
+
+
+def main() -> None:
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()
