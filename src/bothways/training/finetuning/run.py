@@ -22,7 +22,7 @@ from bothways.batch import Batch, Sample
 from bothways.corpus.counts import by_length
 from bothways.errors import DivergedError, ModelError, UsageError
 from bothways.inference.engine import Engine
-from bothways.machine import dtype_of, precision_for
+from bothways.machine import device_for, dtype_of, precision_for
 from bothways.model import Abilities, Model, planned, read_body
 from bothways.model.losses import plain_loss
 from bothways.own import use
@@ -90,11 +90,17 @@ class FinetuneRun:
 
 @checked
 def finetune(
-    config: FinetuneConfig, *, resume: bool = False, show: Show = lambda line: None, say: Say = lambda text: None
+    config: FinetuneConfig,
+    *,
+    resume: bool = False,
+    device: torch.device | str | None = None,
+    show: Show = lambda line: None,
+    say: Say = lambda text: None,
 ) -> Path:
     """Trains, keeps the epoch that is best on the dev examples, saves and evaluates it; returns the run's folder.
 
     `show` is handed every line of metrics.jsonl as it is written; `say` is handed what is being done before and after.
+    It computes on `device`, "cpu", "cuda" or "cuda:1"; left out, on a GPU when there is one.
 
     Raises:
         BothwaysError: whatever a user can cause.
@@ -102,7 +108,7 @@ def finetune(
     """
     with signals() as stop:
         say("reading the records and the model")
-        run = set_up(config, resume=resume)
+        run = set_up(config, resume=resume, device=device)
         try:
             best = _fit(run, stop, show)
         except DivergedError:
@@ -116,8 +122,9 @@ def finetune(
     return config.out
 
 
-def set_up(config: FinetuneConfig, *, resume: bool) -> FinetuneRun:
+def set_up(config: FinetuneConfig, *, resume: bool, device: torch.device | str | None = None) -> FinetuneRun:
     """Reads the data and the model, and puts the last checkpoint back; refuses before anything is computed."""
+    place = device_for(device)
     use(config.code)
     task, folder = task_named(config.task), RunFolder(config.out)
     if resume and folder.config(FinetuneConfig).model_copy(update={"out": config.out}) != config:
@@ -142,9 +149,8 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> FinetuneRun:
     if not resume:
         folder.create(config)
     remember(folder.path, data.train if config.dev else [*data.train, *data.dev])
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = model.to(device)
-    precision = precision_for(config.precision)
+    model = model.to(place)
+    precision = precision_for(config.precision, device=place)
     weights = Replicated(model, dtype_of(precision))
     run = FinetuneRun(
         config=config,
@@ -340,20 +346,21 @@ def _finish(run: FinetuneRun, best: int, show: Show) -> None:
         raise ModelError(f"{run.folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
     weights = load_weights(found)
     looks = [line for line in run.folder.lines() if line["kind"] == "validation" and line["step"] == best]
+    load = partial(Tuned.load, run.config.out, device=run.model.table.device)
     dev, shape = looks[-1]["scores"], run.model.config
     head, save = run.data.head, partial(save_model, run.config, weights, shape, run.tokenizer, length=run.length)
     save(head, dev=dev)
     if run.config.thresholds == "tuned":
-        _, predictions = measure(Tuned.load(run.config.out), run.dev)
+        _, predictions = measure(load(), run.dev)
         head = replace(head, thresholds=best_thresholds(run.data.dev, predictions, head))
         save(head, dev=dev)
-        dev, _ = measure(Tuned.load(run.config.out), run.dev)
+        dev, _ = measure(load(), run.dev)
         save(head, dev=dev)  # its card has these scores
         run.folder.note(thresholds=list(head.thresholds or ()))
     run.folder.note(best={"epoch": best // run.steps, "step": best, "scores": dev})
     measured, where = (run.test, "test") if run.test else (run.dev, "dev")
     examples = [example for example, _ in measured]
-    scores, predictions = measure(Tuned.load(run.config.out), measured)
+    scores, predictions = measure(load(), measured)
     judged = worth(run.task, examples, predictions, head)
     for side in ("dev", "test"):
         if getattr(run.config, side):
