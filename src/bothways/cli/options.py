@@ -14,7 +14,7 @@ from functools import partial, wraps
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -65,6 +65,10 @@ def repeated(*flags: str, metavar: str | None = None, about: str, complete: Call
 Device = Annotated[
     str | None,
     typer.Option(help="Where to compute: cpu, cuda, cuda:1; left out, on a GPU where there is one."),
+]
+Track = Annotated[
+    Literal["tensorboard", "trackio"] | None,
+    typer.Option(help="Send every figure there too; metrics.jsonl in the run's folder has them all the same."),
 ]
 Settings = Annotated[list[str], repeated("--set", metavar="KEY=VALUE", about="Any setting: seed=1", complete=_setting)]
 ConfigFile = Annotated[

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bothways.cli.launch import launch
-from bothways.cli.options import ConfigFile, Device, Settings, configured, from_record
+from bothways.cli.options import ConfigFile, Device, Settings, Track, configured, from_record
 from bothways.cli.show import Json, grid, print_json
 from bothways.terminal import command, compact, doing, in_bytes, say
 
@@ -37,6 +37,7 @@ def pretrain(
     ] = False,
     processes: Annotated[int, typer.Option(min=1, help="On this machine; one a core is fastest on a CPU.")] = 1,
     device: Device = None,
+    track: Track = None,
     json: Json = False,
     **given: Any,
 ) -> None:
@@ -55,12 +56,12 @@ def pretrain(
     if dry_run:
         return _show_rehearsal(chosen, device=device, json=json)
     if quiet:
-        folder = train(chosen, resume=resume, device=device)
+        folder = train(chosen, resume=resume, device=device, track=track)
     else:
         from bothways.training.display import Display
 
         with Display(clock=time.monotonic) as show:
-            folder = train(chosen, resume=resume, device=device, show=show, say=show.say)
+            folder = train(chosen, resume=resume, device=device, track=track, show=show, say=show.say)
     if _leads():
         _show_result(folder, json=json)
     return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bothways.cli.options import ConfigFile, Device, Settings, configured, from_record, options_given, repeated
+from bothways.cli.options import ConfigFile, Device, Settings, Track, configured, from_record, options_given, repeated
 from bothways.cli.show import Json, load_torch, print_json
 from bothways.terminal import Status, say
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Column = Annotated[list[str], repeated(metavar="ROLE=COLUMN", about="Which column is which, if its name does not tell")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out, count and list records that are wrong.")]
-MAY_GO_WITH_RESUME = ("resume", "out", "device", "json")
+MAY_GO_WITH_RESUME = ("resume", "out", "device", "track", "json")
 LISTED = 10  # bad records
 TOLD = ("examples", "best", "test", "tags", "majority", "warnings", "truncated", "skipped")
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
@@ -40,6 +40,7 @@ def finetune(
     config: ConfigFile = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
     device: Device = None,
+    track: Track = None,
     json: Json = False,
     **given: Any,
 ) -> None:
@@ -57,9 +58,9 @@ def finetune(
         example = "finetune runs/mine --train train.jsonl"
         chosen = configured(FinetuneConfig, given, file=config, settings=settings, example=example)
     if seeds > 1:
-        means = finetune_seeds(chosen, seeds, device=device, show=display.show, say=display.say)
+        means = finetune_seeds(chosen, seeds, device=device, track=track, show=display.show, say=display.say)
         return print_json(means) if json else _tell_means(means, chosen.out)
-    run(chosen, resume=resume, device=device, show=display.show, say=display.say)
+    run(chosen, resume=resume, device=device, track=track, show=display.show, say=display.say)
     manifest = RunFolder(chosen.out).manifest()
     if json:
         return print_json({key: manifest.get(key) for key in TOLD})

@@ -48,6 +48,7 @@ from bothways.training.loop import Report, Work, loss_names
 from bothways.training.run_folder import RunFolder
 from bothways.training.signals import signals
 from bothways.training.state import State, checkpoints, load_state, load_weights, save_state
+from bothways.training.tracking import tracked
 from bothways.training.weights import Replicated
 
 LONGEST = 512
@@ -94,19 +95,22 @@ def finetune(
     *,
     resume: bool = False,
     device: torch.device | str | None = None,
+    track: str | None = None,
     show: Show = lambda line: None,
     say: Say = lambda text: None,
 ) -> Path:
     """Trains, keeps the epoch that is best on the dev examples, saves and evaluates it; returns the run's folder.
 
     `show` is handed every line of metrics.jsonl as it is written; `say` is handed what is being done before and after.
-    It computes on `device`, "cpu", "cuda" or "cuda:1"; left out, on a GPU when there is one.
+    It computes on `device`, "cpu", "cuda" or "cuda:1"; left out, on a GPU when there is one. `track`, "tensorboard" or
+    "trackio", has the figures sent there too (training/tracking.py).
 
     Raises:
         BothwaysError: whatever a user can cause.
         Stopped: SIGTERM or Ctrl-C came; everything is saved.
     """
-    with signals() as stop:
+    settings = config.model_dump(mode="json")
+    with signals() as stop, tracked(track, config.out, settings, show=show, resume=resume) as show:
         say("reading the records and the model")
         run = set_up(config, resume=resume, device=device)
         try:

@@ -24,6 +24,7 @@ def finetune_seeds(
     seeds: int,
     *,
     device: torch.device | str | None = None,
+    track: str | None = None,
     show: Show = lambda line: None,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def finetune_seeds(
         if folder.manifest().get("status") != "done":
             say(f"seed {seed}")
             try:
-                finetune(own, resume=begun, device=device, show=show, say=say)
+                finetune(own, resume=begun, device=device, track=track, show=show, say=say)
             except Stopped as stopped:
                 message = f"stopped in seed {seed} and saved. Go on with the same command."
                 raise Stopped(message, exit_code=stopped.exit_code) from None
