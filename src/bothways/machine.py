@@ -95,8 +95,40 @@ def bf16_refused() -> bool:
     return value == "off"
 
 
-def device_for(asked: torch.device | str | None = None) -> torch.device:
-    """Where a model computes: what was asked for, "cpu", "cuda" or "cuda:1"; else a GPU where there is one.
+def precision_for(asked: str = "auto", *, device: torch.device | None = None, root: Path = ROOT) -> str:
+    """What a model computes in on a device, "bf16" or "fp32"; "auto" leaves it to the machine.
+
+    Raises:
+        UsageError: bf16 was asked for by name, and is switched off.
+    """
+    if asked == "bf16" and bf16_refused():
+        raise UsageError(f"precision bf16 was asked for, and the environment says {BF16}=off: change one of them")
+    return asked if asked != "auto" else precision_and_why(root, device)[0]
+
+
+def precision_and_why(root: Path = ROOT, device: torch.device | None = None) -> tuple[str, str]:
+    """What this machine computes in where nothing is asked for, and the reason: the one place where it is decided.
+
+    Without a device, that of `device_of`."""
+    if bf16_refused():
+        return "fp32", f"{BF16}=off in the environment"
+    if instructions := bf16_instructions(root):
+        return "bf16", f"this processor multiplies it directly ({instructions})"
+    known = device is not None or package_version("torch")
+    if known and (device or device_of(None)).type == "cuda":
+        return "bf16", "a GPU multiplies it directly"
+    return "fp32", "this processor has no instructions for bf16"
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """The number format of "fp32" or "bf16"."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+
+
+def device_of(asked: torch.device | str | None) -> torch.device:
+    """A device by its name; None: a GPU where there is one.
 
     Raises:
         UsageError: a name that PyTorch does not know.
@@ -118,38 +150,6 @@ def device_for(asked: torch.device | str | None = None) -> torch.device:
             f"this machine, or this build of PyTorch, has no device {str(device)!r}; it has: {here}"
         ) from None
     return device
-
-
-def precision_for(asked: str = "auto", *, device: torch.device | None = None, root: Path = ROOT) -> str:
-    """What a model computes in on a device, "bf16" or "fp32"; "auto" leaves it to the machine.
-
-    Raises:
-        UsageError: bf16 was asked for by name, and is switched off.
-    """
-    if asked == "bf16" and bf16_refused():
-        raise UsageError(f"precision bf16 was asked for, and the environment says {BF16}=off: change one of them")
-    return asked if asked != "auto" else precision_and_why(root, device)[0]
-
-
-def precision_and_why(root: Path = ROOT, device: torch.device | None = None) -> tuple[str, str]:
-    """What this machine computes in where nothing is asked for, and the reason: the one place where it is decided.
-
-    Without a device, that of `device_for`."""
-    if bf16_refused():
-        return "fp32", f"{BF16}=off in the environment"
-    if instructions := bf16_instructions(root):
-        return "bf16", f"this processor multiplies it directly ({instructions})"
-    known = device is not None or package_version("torch")
-    if known and (device or device_for()).type == "cuda":
-        return "bf16", "a GPU multiplies it directly"
-    return "fp32", "this processor has no instructions for bf16"
-
-
-def dtype_of(precision: str) -> torch.dtype:
-    """The number format of "fp32" or "bf16"."""
-    import torch
-
-    return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
 
 
 def huge_pages(root: Path = ROOT) -> str:

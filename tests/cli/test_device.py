@@ -74,7 +74,7 @@ def test_beside_a_gpu_the_processor_is_taken_when_it_is_asked_for(
 
 
 def test_several_processes_share_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bothways.training.processes.device_for", torch.device)
+    monkeypatch.setattr("bothways.training.processes.device_of", torch.device)
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="expected device 'cuda', got 'cuda:1'"), processes(device="cuda:1"):

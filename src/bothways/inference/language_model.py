@@ -31,7 +31,7 @@ from bothways.inference.infill import Gap, infill
 from bothways.inference.pipeline import predict
 from bothways.inference.saving import save
 from bothways.inference.score import score
-from bothways.machine import device_for
+from bothways.machine import device_of
 from bothways.model import local, read_saved, read_sentence_modules
 from bothways.tasks.answer import Span
 from bothways.tasks.choose import Choice
@@ -63,7 +63,7 @@ def load(
         MachineError: there is no such device.
         UsageError: what is no device, or no kind of numbers to compute in.
     """
-    place = device_for(device)
+    place = device_of(device)
     if dtype not in _DTYPES:
         raise UsageError(f"dtype: expected {', '.join(map(str, _DTYPES))}, got {shown(dtype)}")
     found = folder_of(local(model))

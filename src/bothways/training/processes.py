@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 from bothways.errors import UsageError
-from bothways.machine import device_for
+from bothways.machine import device_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,13 @@ def processes(
         MachineError: there is no such device.
     """
     alone = "RANK" not in os.environ or "WORLD_SIZE" not in os.environ
-    place = device_for(device)
+    place = device_of(device)
     numbered: int | None = place.index
     cuda = place.type == "cuda"
     if cuda and numbered is not None and not alone and os.environ["WORLD_SIZE"] != "1":
         raise UsageError(f"each of several processes has a GPU of its own: expected device 'cuda', got {str(place)!r}")
     if cuda:
-        place = device_for(place if numbered is not None else f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
+        place = device_of(place if numbered is not None else f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
         torch.cuda.set_device(place)
     if alone:
         yield Processes(0, 1, place)

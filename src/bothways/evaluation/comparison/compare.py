@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from bothways.evaluation.comparison.results import VERSION, compared_metrics, co
 from bothways.evaluation.comparison.search import RateSearch, search, trial_label
 from bothways.evaluation.comparison.workers import Workers
 from bothways.files import write_text, writing
-from bothways.machine import device_for
+from bothways.machine import device_of
 from bothways.objectives import Objective
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.artifacts import count_baselines
@@ -69,8 +70,7 @@ def compare(
         Stopped: SIGTERM or Ctrl-C came; every run has saved.
     """
     say("reading the text and the evaluation data")
-    if device is not None:
-        device_for(device)
+    device_of(device)
     config.check()
     shards = Shards.open(config.shards)
     # Read, and so checked, before anything is trained.
@@ -82,11 +82,7 @@ def compare(
     scores = measure_all(config, eval_data, runs, workers, say)
     written = {name: [Record.read(runs[name, seed].path) for seed in range(config.seeds)] for name in config.objectives}
     place, first = config.out / "scores" / eval_data.key, config.run(config.objectives[0], 0, 1.0)
-
-    def look_for_items() -> list[dict[str, Any]]:
-        say("looking for evaluation items in the training text")
-        return contamination(eval_data, shards)
-
+    look = partial(_look_for_items, eval_data, shards, say)
     untrained = _once(
         place / "baselines.json", lambda: baselines(first, shards, eval_data, config.out / ".untrained", device=device)
     )
@@ -102,12 +98,17 @@ def compare(
             for name in config.objectives
         ],
         "metrics": list(compared_metrics(config, scores, untrained)),
-        "contamination": _once(place / "contamination.json", look_for_items),
+        "contamination": _once(place / "contamination.json", look),
         "samples": {name: records[0].manifest.get("samples", {}) for name, records in written.items()},
     }
     write_text(config.out / "comparison.json", json.dumps(result, ensure_ascii=False, indent=1) + "\n")
     write_text(config.out / "comparison.html", render(result, written))
     return result
+
+
+def _look_for_items(eval_data: EvalData, shards: Shards, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    say("looking for evaluation items in the training text")
+    return contamination(eval_data, shards)
 
 
 def train_all(

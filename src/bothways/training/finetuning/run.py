@@ -22,7 +22,7 @@ from bothways.batch import Batch, Sample
 from bothways.corpus.counts import by_length
 from bothways.errors import DivergedError, ModelError, UsageError
 from bothways.inference.engine import Engine
-from bothways.machine import device_for, dtype_of, precision_for
+from bothways.machine import device_of, dtype_of, precision_for
 from bothways.model import Abilities, Model, planned, read_body
 from bothways.model.losses import plain_loss
 from bothways.own import use
@@ -128,7 +128,7 @@ def finetune(
 
 def set_up(config: FinetuneConfig, *, resume: bool, device: torch.device | str | None = None) -> FinetuneRun:
     """Reads the data and the model, and puts the last checkpoint back; refuses before anything is computed."""
-    place = device_for(device)
+    place = device_of(device)
     use(config.code)
     task, folder = task_named(config.task), RunFolder(config.out)
     if resume and folder.config(FinetuneConfig).model_copy(update={"out": config.out}) != config:
