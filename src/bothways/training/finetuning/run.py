@@ -38,6 +38,7 @@ from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, Tr
 from bothways.training.finetuning.baselines import remember, trained_on, worth
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
 from bothways.training.finetuning.data import Data, read_data
+from bothways.training.finetuning.dev_loss import dev_loss, with_answers
 from bothways.training.finetuning.layer_decay import optimiser
 from bothways.training.finetuning.page import write_report
 from bothways.training.finetuning.predict import Tuned, measure
@@ -290,6 +291,14 @@ def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
     losses = run.state.weights.around(lambda batch, generator: plain_loss(run.model, batch))
     names = loss_names(run.model, (target.name for some in run.parts for one in some for target in one.targets))
     work = Work(losses, batches_of(run), names)
+    answers = with_answers(run.tuned, run.data.dev)
+    loss_of_dev = partial(
+        dev_loss,
+        partial(losses, generator=torch.Generator()),
+        answers,
+        at_once=config.batch,
+        device=run.model.table.device,
+    )
     run.model.train()
     started = time.perf_counter() - run.state.notes.get("seconds", 0.0)
 
@@ -307,7 +316,7 @@ def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
     if not _patience_ended(run):
         for report in fit.steps(run.total, more):
             if report.step % run.steps == 0:
-                _look(run, fit)
+                _look(run, fit, loss_of_dev)
                 run.model.train()
                 if _patience_ended(run):
                     break
@@ -320,12 +329,14 @@ def _examples(run: FinetuneRun, step: int) -> int:
     return min(run.config.batch, len(run.parts) - place * run.config.batch)
 
 
-def _look(run: FinetuneRun, fit: Fit) -> None:
-    """An epoch's score on the dev examples, and its checkpoint; the best and the last are kept."""
+def _look(run: FinetuneRun, fit: Fit, loss_of_dev: Callable[[], float | None]) -> None:
+    """An epoch's loss and score on the dev examples, and its checkpoint; the best and the last are kept."""
     run.model.eval()
+    loss = loss_of_dev()
     scores, _ = measure(run.tuned, run.dev)
     run.state.notes.setdefault("scores", []).append(scores[next(iter(scores))])
-    line = {"kind": "validation", "step": run.state.step, "epoch": run.state.step // run.steps, "scores": scores}
+    epoch = run.state.step // run.steps
+    line = {"kind": "validation", "step": run.state.step, "epoch": epoch, "loss": loss, "scores": scores}
     fit.tell(line)
     fit.save()
     run.folder.prune({_best(run) * run.steps})
