@@ -123,9 +123,10 @@ def test_a_square_has_axes_and_a_scale() -> None:
 
 def test_few_tokens_stand_along_the_square_by_name() -> None:
     weights = np.full((1, 1, 6, 6), 1 / 6, dtype=np.float32)
-    names = ["[CLS]", " the", "unbelievably", "今天天气很好啊", "天气", "[SEP]"]
+    names = ["[CLS]", " the", "unbelievably", "今天天气很好啊", "天", "[SEP]"]
     page = render("x", [seen(names, weights)])
     (square,) = re.findall(r'<svg[^>]*class="head".*?</svg>', page)
-    marks = ["[CLS]", "the", "unbelieva…", "今天天气…", "天气", "[SEP]"]
+    marks = ["[CLS]", "the", "unbelieva…", "今天天气…", "天", "[SEP]"]
     assert re.findall(r'class="end">([^<]*)<', square) == marks
-    assert re.findall(r"translate\(0 3\)\">([^<]*)<", square) == marks
+    assert re.findall(r"translate\(0 3\)\">([^<]*)<", square) == [mark for mark in marks if len(mark) > 1]
+    assert '">天</text>' in re.sub(r'class="end"', "", square).split("attends<")[1]  # one letter stands upright

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 from typing import Any, NamedTuple
 from unicodedata import east_asian_width
 
@@ -26,7 +24,8 @@ class Square(NamedTuple):
     top: int
 
 
-NUMBERED, NAMED = Square(160, 34, 28), Square(240, 84, 84)
+NUMBERED = Square(160, 34, 28)
+NAMED, BESIDE, LETTER = 240, 22, 6.2  # the side, what stands beside names, and the width of a letter of them
 MOST_NAMED, LONGEST_NAME = 24, 10  # tokens whose names stand along a square, and their letters; wide ones count twice
 
 
@@ -46,7 +45,9 @@ def _map(seen: AttentionMaps, many: Sequence[Heads]) -> dict[str, Any]:
     layers, count = seen.weights.shape[:2]
     tokens = [visible(token_name(token)) for token in seen.tokens]
     named = len(tokens) <= MOST_NAMED
-    square = NAMED if named else NUMBERED
+    names = [_name(token) for token in tokens]
+    room = BESIDE + round(LETTER * max(map(_wide, names)))
+    square = Square(NAMED, room, room) if named else NUMBERED
     return {
         "named": named,
         "square": square,
@@ -54,7 +55,7 @@ def _map(seen: AttentionMaps, many: Sequence[Heads]) -> dict[str, Any]:
         "note": seen.note,
         "tokens": tokens,
         "layers": [[_head(seen, layer, head, square) for head in range(count)] for layer in range(layers)],
-        "marks": [*(_names(tokens) if named else _marks(len(tokens)))],
+        "marks": [*(_beside(names) if named else _marks(len(tokens)))],
         "tables": [_table(heads) for heads in many],
     }
 
@@ -75,12 +76,21 @@ def _marks(count: int) -> Iterator[tuple[float, str]]:
             yield NUMBERED.side * (number - 0.5) / count, f"{number:g}"
 
 
-def _names(tokens: Sequence[str]) -> Iterator[tuple[float, str]]:
-    """(place, name) of every token, along a square; of a long one its beginning."""
-    for place, token in enumerate(tokens):
-        wide = list(accumulate(2 if east_asian_width(letter) in "WF" else 1 for letter in token))
-        fits = len(token) if wide[-1] <= LONGEST_NAME else bisect_right(wide, LONGEST_NAME - 1)
-        yield NAMED.side * (place + 0.5) / len(tokens), token if fits == len(token) else f"{token[:fits]}…"
+def _beside(names: Sequence[str]) -> Iterator[tuple[float, str]]:
+    """(place, name) of every token, along a square."""
+    return ((NAMED * (place + 0.5) / len(names), name) for place, name in enumerate(names))
+
+
+def _name(token: str) -> str:
+    """A token; of a long one its beginning."""
+    if _wide(token) <= LONGEST_NAME:
+        return token
+    return next(f"{token[:end]}…" for end in range(len(token), 0, -1) if _wide(token[:end]) < LONGEST_NAME)
+
+
+def _wide(text: str) -> int:
+    """In Latin letters; one of Chinese is as wide as two."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _levels(weights: np.ndarray, square: Square) -> list[tuple[float, str]]:
