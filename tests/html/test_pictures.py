@@ -137,3 +137,10 @@ def test_tokens_are_named() -> None:
         "(space)",
         "\x00",
     ]
+
+
+def test_a_long_name_of_a_group_is_cut_where_the_picture_begins() -> None:
+    long = "1/2 causal + 1/4 mlm(rate=0.3) + 1/4 electra"
+    found = [Dot(name, name, 0.5, 0.4, 0.6) for name in ("mlm", long)]
+    drawn = figure("x", "", found, colours={"mlm": 1, long: 0})
+    assert 'class="end">1/2 causal + 1/4 mlm(…<' in drawn and f"{long} 0.500 (0.400 to 0.600)" in drawn

@@ -13,7 +13,7 @@ from bothways.html.page import kit
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 600, 190, 14, 6, 26
 LINE, GAP, FAR = 13, 9, 8
-LONGEST_NAME = 28  # letters of a group's name that fit before the picture
+LONGEST_NAME = 22  # letters of the name of a group that fit before the picture, as large as on a phone
 SHAPES = (
     ("●", "M-3.8 0A3.8 3.8 0 1 0 3.8 0A3.8 3.8 0 1 0-3.8 0Z"),
     ("■", "M-3.4-3.4H3.4V3.4H-3.4Z"),
