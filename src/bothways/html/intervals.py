@@ -9,7 +9,7 @@ from statistics import median
 from markupsafe import Markup
 
 from bothways.html.curves import ticks
-from bothways.html.page import kit
+from bothways.html.page import kit, shortened
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 600, 190, 14, 6, 26
 LINE, GAP, FAR = 13, 9, 8
@@ -115,7 +115,7 @@ class IntervalFrame:
     def bands(self) -> Iterator[tuple[int, str]]:
         """(top, group) of each; of a long name its beginning."""
         for place, group in enumerate(self.groups):
-            yield TOP + self.band * place, group if len(group) <= LONGEST_NAME else f"{group[: LONGEST_NAME - 1]}…"
+            yield TOP + self.band * place, shortened(group, LONGEST_NAME)
 
     def columns(self) -> Iterator[tuple[float, str]]:
         """(place, value) of the vertical grid lines."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
-from unicodedata import east_asian_width
 
 import numpy as np
 
 from bothways.evaluation.inspection.attention import AttentionMaps, Heads
-from bothways.html import TableRow, page, token_name, visible
+from bothways.html import TableRow, page, shortened, token_name, visible, wide
 from bothways.html.curves import ticks
 
 LEVELS = 8  # of shades
@@ -45,8 +44,8 @@ def _map(seen: AttentionMaps, many: Sequence[Heads]) -> dict[str, Any]:
     layers, count = seen.weights.shape[:2]
     tokens = [visible(token_name(token)) for token in seen.tokens]
     named = len(tokens) <= MOST_NAMED
-    names = [_name(token) for token in tokens]
-    room = BESIDE + round(LETTER * max(map(_wide, names)))
+    names = [shortened(token, LONGEST_NAME) for token in tokens]
+    room = BESIDE + round(LETTER * max(map(wide, names)))
     square = Square(NAMED, room, room) if named else NUMBERED
     return {
         "named": named,
@@ -79,18 +78,6 @@ def _marks(count: int) -> Iterator[tuple[float, str]]:
 def _beside(names: Sequence[str]) -> Iterator[tuple[float, str]]:
     """(place, name) of every token, along a square."""
     return ((NAMED * (place + 0.5) / len(names), name) for place, name in enumerate(names))
-
-
-def _name(token: str) -> str:
-    """A token; of a long one its beginning."""
-    if _wide(token) <= LONGEST_NAME:
-        return token
-    return next(f"{token[:end]}…" for end in range(len(token), 0, -1) if _wide(token[:end]) < LONGEST_NAME)
-
-
-def _wide(text: str) -> int:
-    """In Latin letters; one of Chinese is as wide as two."""
-    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _levels(weights: np.ndarray, square: Square) -> list[tuple[float, str]]:
