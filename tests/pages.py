@@ -152,7 +152,9 @@ def shortened() -> Iterator[None]:
         patch.setattr(here, "SECONDS", 1.0)
         patch.setattr(sources, "python_docs", lambda: islice(documents(), 60))
         patch.setattr(pretraining, "pretrain", quick_pretrain)
-        patch.setattr(rehearsal, "rehearse", lambda config: rehearse(_short(config, resume=False)))
+        patch.setattr(
+            rehearsal, "rehearse", lambda config, device: rehearse(_short(config, resume=False), device=device)
+        )
         patch.setattr(setup, "gemm_peak", quick_peak)
         patch.setattr(here, "training_for", quick_step)
         patch.setenv("THP_MEM_ALLOC_ENABLE", "1")

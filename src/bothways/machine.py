@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bothways.errors import UsageError
+from bothways.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -95,28 +95,28 @@ def bf16_refused() -> bool:
     return value == "off"
 
 
-def precision_for(asked: str = "auto", *, root: Path = ROOT) -> str:
-    """What a model computes in, "bf16" or "fp32"; "auto" leaves it to the machine.
+def precision_for(asked: str = "auto", *, device: torch.device | None = None, root: Path = ROOT) -> str:
+    """What a model computes in on a device, "bf16" or "fp32"; "auto" leaves it to the machine.
 
     Raises:
         UsageError: bf16 was asked for by name, and is switched off.
     """
     if asked == "bf16" and bf16_refused():
         raise UsageError(f"precision bf16 was asked for, and the environment says {BF16}=off: change one of them")
-    return asked if asked != "auto" else precision_and_why(root)[0]
+    return asked if asked != "auto" else precision_and_why(root, device)[0]
 
 
-def precision_and_why(root: Path = ROOT) -> tuple[str, str]:
-    """What this machine computes in where nothing is asked for, and the reason: the one place where it is decided."""
+def precision_and_why(root: Path = ROOT, device: torch.device | None = None) -> tuple[str, str]:
+    """What this machine computes in where nothing is asked for, and the reason: the one place where it is decided.
+
+    Without a device, that of `device_of`."""
     if bf16_refused():
         return "fp32", f"{BF16}=off in the environment"
     if instructions := bf16_instructions(root):
         return "bf16", f"this processor multiplies it directly ({instructions})"
-    if package_version("torch"):
-        import torch
-
-        if torch.cuda.is_available():
-            return "bf16", "a GPU multiplies it directly"
+    known = device is not None or package_version("torch")
+    if known and (device or device_of(None)).type == "cuda":
+        return "bf16", "a GPU multiplies it directly"
     return "fp32", "this processor has no instructions for bf16"
 
 
@@ -125,6 +125,31 @@ def dtype_of(precision: str) -> torch.dtype:
     import torch
 
     return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+
+
+def device_of(asked: torch.device | str | None) -> torch.device:
+    """A device by its name; None: a GPU where there is one.
+
+    Raises:
+        UsageError: a name that PyTorch does not know.
+        MachineError: this machine, or this PyTorch, has none.
+    """
+    import torch
+
+    if asked is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+    except (RuntimeError, TypeError):
+        raise UsageError(f"device: expected 'cpu', 'cuda' or 'cuda:1', got {asked!r}") from None
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError, NotImplementedError):  # PyTorch's way of saying that there is none
+        here = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
+        raise MachineError(
+            f"this machine, or this build of PyTorch, has no device {str(device)!r}; it has: {here}"
+        ) from None
+    return device
 
 
 def huge_pages(root: Path = ROOT) -> str:

@@ -12,10 +12,12 @@ import typer
 from typer.testing import CliRunner
 
 from bothways.cli import GROUPS, app
+from bothways.cli.options import fields_of
 
 COMMANDS = {command.__name__.replace("_", "-"): command for group in GROUPS.values() for command in group}
 
 
+SHARED = {"--set", "--config", "--device", "--track", "--json"}  # by commands of a kind
 HEADINGS = ("", "Arguments:", "Options:", "Settings, by --set or in the file of --config:")
 
 
@@ -83,7 +85,7 @@ def test_a_run_goes_on_by_the_same_option_in_every_command_that_trains() -> None
 def test_settings_that_are_no_options_are_listed(name: str) -> None:
     """Every field of the record is an option, an argument or a setting; its default stands beside it."""
     module, _, kind = COMMANDS[name].record[0].partition(":")  # type: ignore[attr-defined]
-    fields, flags = getattr(import_module(module), kind).model_fields, COMMANDS[name].record[1]  # type: ignore[attr-defined]
+    fields, flags = fields_of(getattr(import_module(module), kind)), COMMANDS[name].record[1]  # type: ignore[attr-defined]
     shown = helped(name)
     settings = rows(shown[shown.index("Settings, by --set") :])
     for field, one in fields.items():
@@ -113,6 +115,16 @@ def test_a_setting_wins_over_an_option_and_this_over_the_file(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_with_settings_has_about_ten_options(name: str) -> None:
+def test_a_command_with_settings_has_at_most_eight_options_of_its_own(name: str) -> None:
     options, _, settings = helped(name).partition("Options:")[2].partition(HEADINGS[-1])
-    assert not settings or len(re.findall(r"^  --", options, re.MULTILINE)) <= 11
+    assert not settings or len({*re.findall(r"^  (--[\w-]+)", options, re.MULTILINE)} - SHARED) <= 8
+
+
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if hasattr(command, "record")])
+def test_what_a_record_requires_is_shown_as_required(name: str) -> None:
+    module, _, kind = COMMANDS[name].record[0].partition(":")  # type: ignore[attr-defined]
+    shown, flags = rows(helped(name)), COMMANDS[name].record[1]  # type: ignore[attr-defined]
+    for field, one in fields_of(getattr(import_module(module), kind)).items():
+        if field in flags:
+            said = shown[flags[field] or field.upper()]
+            assert said.endswith("[required, here or in the file of --config]") == one.is_required()

@@ -25,8 +25,8 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def raising(error: BaseException) -> Callable[[], Any]:
-    def app() -> None:
+def raising(error: BaseException) -> Callable[..., Any]:
+    def app(**_: Any) -> None:
         raise error
 
     return app

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,16 @@ def test_extend(invoke: Invoke, run: Path) -> None:
 
 
 def test_extend_with_beams(invoke: Invoke, run: Path) -> None:
-    options = ["--num-beams", 3, "--length-penalty", 1.0, "--no-repeat-ngram-size", 2, "--max-new-tokens", 6]
+    options = [
+        "--num-beams",
+        3,
+        "--set",
+        "length_penalty=1.0",
+        "--set",
+        "no_repeat_ngram_size=2",
+        "--max-new-tokens",
+        6,
+    ]
     said = invoke("generate", run, "the river", *options).stdout.removesuffix("\n")
     options = GenerationOptions(num_beams=3, length_penalty=1.0, no_repeat_ngram_size=2, max_new_tokens=6)
     assert said == load(run).generate("the river", options).full_text
@@ -61,7 +70,7 @@ def test_infill(invoke: Invoke, run: Path) -> None:
 def test_a_model_that_writes_by_unmasking(invoke: Invoke, pretrain: Invoke, shards: Path) -> None:
     out = shards.parent / "masked"
     assert pretrain(shards, "--out", out, "--objective", "mlm", "--budget", "1steps").exit_code == 0
-    said = invoke("generate", out, "the river", "--steps", 2, "--max-new-tokens", 6, "--seed", 1).stdout
+    said = invoke("generate", out, "the river", "--set", "steps=2", "--max-new-tokens", 6, "--seed", 1).stdout
     assert said == load(out).generate("the river", steps=2, max_new_tokens=6, seed=1).full_text + "\n"
 
 
@@ -87,7 +96,7 @@ def test_embed(invoke: Invoke, run: Path) -> None:
         (["fill", "boat " * 1000 + "[MASK]"], UsageError, "tokens"),
         (["generate", "a", "--top-p", "0"], UsageError, "top_p"),
         (["generate", "a", "--num-beams", "2", "--temperature", "0.5"], UsageError, "sample nothing"),
-        (["generate", "a", "--steps", "2"], ModelError, "in a number of steps"),
+        (["generate", "a", "--set", "steps=2"], ModelError, "in a number of steps"),
         (["infill", "nothing missing"], UsageError, "GAP"),
         (["score", "a", "--within-word"], UsageError, "within_word"),
     ],
@@ -114,6 +123,13 @@ def test_no_model(command: str, invoke: Invoke, tmp_path: Path) -> None:
 
 
 def test_extend_has_the_options_of_python() -> None:
-    taken = inspect.signature(generate).parameters
-    assert {*Options.__annotations__} == taken.keys() - {"run", "texts", "json"}
-    assert all(taken[name].default == getattr(GenerationOptions(), name) for name in Options.__annotations__)
+    record, flags = generate.record  # type: ignore[attr-defined]
+    assert record == f"{GenerationOptions.__module__}:{GenerationOptions.__name__}"
+    assert {*Options.__annotations__} == {one.name for one in fields(GenerationOptions)} > {*flags}
+
+
+def test_a_setting_of_generate_that_there_is_not(invoke: Invoke, run: Path) -> None:
+    with pytest.raises(UsageError, match="Did you mean 'num_beams'"):
+        invoke("generate", run, "the", "--set", "num_beam=2")
+    with pytest.raises(UsageError, match="eos_token_id: expected a whole number"):
+        invoke("generate", run, "the", "--set", "eos_token_id=x")

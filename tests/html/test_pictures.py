@@ -91,8 +91,8 @@ def places(drawn: str) -> list[float]:
 
 @pytest.mark.parametrize(("value", "arrow"), [(30.0, "30.000 →"), (-30.0, "← -30.000")])
 def test_one_outlier_does_not_squeeze_the_others(value: float, arrow: str) -> None:
-    plain = figure("bits", "Bars.", dots(), colours="abc")
-    drawn = figure("bits", "Bars.", dots(Dot("0", "c", value, value - 5, value + 5)), colours="abc")
+    plain = figure("bits", "Bars.", dots(), colours={"a": 0, "b": 1, "c": 2})
+    drawn = figure("bits", "Bars.", dots(Dot("0", "c", value, value - 5, value + 5)), colours={"a": 0, "b": 1, "c": 2})
     assert places(drawn) == places(plain) and max(places(drawn)) - min(places(drawn)) > 20
     assert f">{arrow}</text>" in drawn and "Arrows: values beyond the edge." in drawn
     assert f"<b>{value:.3f}</b>" in drawn and "Arrows" not in plain
@@ -101,9 +101,9 @@ def test_one_outlier_does_not_squeeze_the_others(value: float, arrow: str) -> No
 def test_what_is_spread_is_shown_whole() -> None:
     """A share near 0 among shares near 1 leaves these room enough; two models far apart are no outliers."""
     wide = [Dot("all", str(i), i / 10, i / 10 - 0.05, i / 10 + 0.05) for i in (1, 7, 8, 9)]
-    assert len(places(figure("x", "", wide, colours=["1", "7", "8", "9"]))) == 4
+    assert len(places(figure("x", "", wide, colours={"1": 0, "7": 1, "8": 2, "9": 3}))) == 4
     two = [Dot("all", "a", 2, 1.9, 2.1), Dot("all", "b", 30, 29, 31)]
-    assert len(places(figure("x", "", two, colours="ab", chance=0.5))) == 2
+    assert len(places(figure("x", "", two, colours={"a": 0, "b": 1}, chance=0.5))) == 2
 
 
 def test_whatever_is_shown_is_escaped_and_control_characters_are_drawn_as_signs() -> None:
@@ -120,7 +120,7 @@ def test_no_page_holds_a_control_character(tmp_path: Path) -> None:
     told = manifest()
     answers = [{"token": token, "probability": 0.1} for token in ("\x00", " \x1b", "\n", " ")]
     told["samples"] = {
-        "fills": [{"text": "a [MASK]\x0c b", "answers": answers}],
+        "fills": [{"text": "a [MASK]\x0c b", "hidden": "\x0b", "answers": answers}],
         "continuations": [{"prompt": "\x08", "text": "\x08\ud800"}],
     }
     (folder / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
@@ -137,3 +137,10 @@ def test_tokens_are_named() -> None:
         "(space)",
         "\x00",
     ]
+
+
+def test_a_long_name_of_a_group_is_cut_where_the_picture_begins() -> None:
+    long = "1/2 causal + 1/4 mlm(rate=0.3) + 1/4 electra"
+    found = [Dot(name, name, 0.5, 0.4, 0.6) for name in ("mlm", long)]
+    drawn = figure("x", "", found, colours={"mlm": 1, long: 0})
+    assert 'class="end">1/2 causal + 1/4 mlm(…<' in drawn and f"{long} 0.500 (0.400 to 0.600)" in drawn

@@ -74,7 +74,7 @@ SETTINGS: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 120},
 }
-app = typer.Typer(cls=Commands, name="bothways", no_args_is_help=True, **SETTINGS)
+app = typer.Typer(cls=Commands, name="bothways", no_args_is_help=True, **SETTINGS | {"add_completion": True})
 for _command in chain.from_iterable(GROUPS.values()):
     app.command()(_command)
 
@@ -103,7 +103,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot spell is still said
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch when it is imported: 5 to 15 % faster
     try:
-        app()
+        app(prog_name="bothways")  # completion, too, goes by this name
     except BothwaysError as error:
         _leave(str(error), error.exit_code)
     except OSError as error:

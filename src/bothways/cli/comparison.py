@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bothways.cli.options import ConfigFile, Settings, configured, from_record, repeated
+from bothways.cli.options import OBJECTIVE, REQUIRED, ConfigFile, Device, Settings, configured, from_record, repeated
 from bothways.cli.show import Json, print_json
 from bothways.terminal import draw, say
 
@@ -30,7 +30,10 @@ def compare(
     context: typer.Context,
     *,
     objectives: Annotated[
-        str | None, typer.Option(help='Expressions with ";" between them: "causal; mlm; causal -> mlm".')
+        str | None,
+        typer.Option(
+            help=f'Expressions with ";" between them: "causal; mlm; causal -> mlm".{REQUIRED}', autocompletion=OBJECTIVE
+        ),
     ] = None,
     budget: Annotated[
         str | None, typer.Option(help="Of every run: 5e13flops as counted, or seconds, 20min.  [default: 5e12flops]")
@@ -39,6 +42,7 @@ def compare(
     task: Tasks,
     settings: Settings,
     config: ConfigFile = None,
+    device: Device = None,
     json: Json = False,
     **given: Any,
 ) -> None:
@@ -62,7 +66,7 @@ def compare(
     given |= {"tasks": tasks} if task else {}
     example = 'compare SHARDS --objectives "causal; mlm" --out runs/cmp'
     chosen = configured(CompareConfig, given, file=config, settings=settings, example=example)
-    result = run(chosen, show=display.show, plan=display.plan, say=display.say)
+    result = run(chosen, device=device, show=display.show, plan=display.plan, say=display.say)
     if json:
         return print_json(result)
     from bothways.evaluation.comparison.table import tables

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from bothways.cli.options import repeated
+from bothways.cli.options import TASK, Device, repeated
 from bothways.cli.show import Json, load, load_torch, print_json, room_for, write_page
 from bothways.errors import BothwaysError
 from bothways.terminal import doing, say
@@ -28,6 +28,7 @@ def contextuality(
     texts: Annotated[Path, typer.Option(help="A file of text, one a line; or jsonl, csv, tsv.")],
     out: Annotated[Path | None, typer.Option(help="Write a page with pictures here.")] = None,
     tokens: Annotated[int, typer.Option(min=100, help="To read at most.")] = 100_000,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """How much do words' states depend on context? Layer by layer, each measure beside what random words give."""
@@ -37,7 +38,9 @@ def contextuality(
 
     room_for(out)
     read = read_texts(texts)
-    by_model, failed = _each(runs, lambda name, one: list(measure(one.engine, read, name=name, most_tokens=tokens)))
+    by_model, failed = _each(
+        runs, device, lambda name, one: list(measure(one.engine, read, name=name, most_tokens=tokens))
+    )
     found = [one for ones in by_model.values() for one in ones]
     if out is not None:
         from bothways.evaluation.inspection.contextuality_page import render
@@ -57,6 +60,7 @@ def probe(
     words: Annotated[list[Path], repeated(about="Records with word1, word2 and score")],
     held_out: Annotated[list[Path], repeated(about="Shards: bits per byte of their held-out text")],
     out: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """What do models know without being taught to say it? Figures with intervals, differences with their chance."""
@@ -64,7 +68,7 @@ def probe(
     from bothways.evaluation.probing import probe as ask
 
     room_for(out)
-    models, unread = _each(runs, lambda name, one: one)
+    models, unread = _each(runs, device, lambda name, one: one)
     with doing("asking"):
         found = ask(models, {"pairs": pairs, "facts": facts, "words": words, "held-out": held_out})
     found = replace(found, failed=[*unread, *found.failed])
@@ -109,10 +113,11 @@ def _show_probed(found: Probed) -> None:
 
 def probe_layers(
     runs: Annotated[list[Path], typer.Argument(help="Runs or Hugging Face folders, side by side.")],
-    task: Annotated[str, typer.Option(help="classify or tag.")],
+    task: Annotated[str, typer.Option(help="classify or tag.", autocompletion=TASK)],
     train: Annotated[Path, typer.Option(help="Records as finetune reads them.")],
     test: Annotated[Path, typer.Option(help="More of them.")],
     out: Annotated[Path | None, typer.Option(help="Write a page with pictures here.")] = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """What is written in which layer? A linear probe on every one, beside a control that cannot be read off."""
@@ -120,7 +125,7 @@ def probe_layers(
     from bothways.evaluation.inspection.layerwise import as_json, layerwise
 
     room_for(out)
-    found, failed = _each(runs, lambda name, one: layerwise(one.engine, task, train, test))
+    found, failed = _each(runs, device, lambda name, one: layerwise(one.engine, task, train, test))
     if out is not None:
         from bothways.evaluation.inspection.layerwise_page import render
 
@@ -141,6 +146,7 @@ def attention(
     out: Annotated[Path, typer.Option(help="Where to write the page.")],
     texts: Annotated[Path | None, typer.Option(help="A file of text: what every head does over it.")] = None,
     most: Annotated[int, typer.Option(min=1, help="Texts of it to read.")] = 200,
+    device: Device = None,
 ) -> None:
     """Where do heads look? A page with a square for every layer and head of one sentence, in each way it is read."""
     load_torch()
@@ -150,7 +156,7 @@ def attention(
     from bothways.evaluation.inspection.contextuality import read_texts
 
     room_for(out)
-    engine = load(run, device="cpu").engine
+    engine = load(run, device=device).engine
     seen = look(engine, text)
     read = [] if texts is None else read_texts(texts)[:most]
     many = [heads(engine, read, one.reads) for one in seen if read]
@@ -160,7 +166,9 @@ def attention(
     say(f"page  {out}")
 
 
-def _each(runs: list[Path], ask: Callable[[str, LanguageModel], T]) -> tuple[dict[str, T], list[Failed]]:
+def _each(
+    runs: list[Path], device: str | None, ask: Callable[[str, LanguageModel], T]
+) -> tuple[dict[str, T], list[Failed]]:
     """{name of a model: what it answers}, and those that cannot be loaded or asked: the others are, all the same.
 
     Raises:
@@ -171,7 +179,7 @@ def _each(runs: list[Path], ask: Callable[[str, LanguageModel], T]) -> tuple[dic
     found, failed = dict[str, T](), list[Failed]()
     for name, run in zip(_names(runs), runs, strict=True):
         try:
-            found[name] = ask(name, load(run, device="cpu"))
+            found[name] = ask(name, load(run, device=device))
         except BothwaysError as error:
             failed.append(Failed(name, "", error))
     if not found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,15 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from bothways.cli.show import Json, load, load_torch, print_json
+from bothways.cli.options import FAMILY, ConfigFile, Device, Settings, configured, from_record
+from bothways.cli.show import Json, load, load_torch, print_each, print_json
+from bothways.cli.texts import TextFile, Texts, asked
 from bothways.terminal import bold, dim, draw, say
 
 if TYPE_CHECKING:
-    from bothways.inference.decoding.options import Options
+    import numpy as np
+
+COMPARED = 20  # texts: more cosines fill no line
 
 
 def models(
-    family: Annotated[str | None, typer.Argument(help="A model_type: what its config.json may say.")] = None,
+    family: Annotated[
+        str | None, typer.Argument(help="A model_type: what its config.json may say.", autocompletion=FAMILY)
+    ] = None,
     json: Json = False,
 ) -> None:
     """List the families of published models that are read and written: which models, what for, what is refused."""
@@ -56,20 +62,23 @@ def _show_family(record: dict[str, Any]) -> None:
 
 
 Run = Annotated[Path, typer.Argument(help="A run's folder, a Hugging Face folder, or a name of its hub.")]
-Texts = Annotated[list[str], typer.Argument(metavar="TEXT", help="One or more texts, each in quotes.")]
 
 
 def fill(
     run: Run,
     texts: Texts,
+    file: TextFile = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many guesses for every [MASK].")] = 5,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Guess the words that [MASK] hides."""
-    answers = load(run).fill(texts, top_k=top_k)
+    given = asked(texts, file)
+    model = load(run, device=device)
+    found = given.each(lambda some, _: model.fill(some, top_k=top_k))
     if json:
-        return print_json([{"text": text, "masks": masks} for text, masks in zip(texts, answers, strict=True)])
-    for masks in answers:
+        return print_each({"text": text, "masks": masks} for text, masks in found)
+    for _, masks in found:
         for guesses in masks:
             for guess in guesses:
                 say(f"{guess.probability:6.1%}  {guess.token.strip():12s}  {guess.text}")
@@ -77,92 +86,83 @@ def fill(
     return None
 
 
-Steps = Annotated[
-    int | None, typer.Option(min=1, help="By unmasking: in how many passes all is said; left out, one token a pass.")
-]
-Order = Annotated[
-    Literal["confidence", "random"],
-    typer.Option(help="By unmasking: the most confident places first, or places at random."),
-]
-Seed = Annotated[int, typer.Option(min=0, help="The same seed writes the same text.")]
-
-
 def infill(
     run: Run,
     texts: Texts,
+    file: TextFile = None,
     length: Annotated[
         int | None, typer.Option(min=1, help="Of the gap, in tokens; left out, the best is found.")
     ] = None,
     longest: Annotated[int, typer.Option(min=1, help="Gaps of 1 token to so many are tried.")] = 8,
-    steps: Steps = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="In how many passes all is predicted; left out, one token a pass.")
+    ] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token every time.")] = 0.0,
-    order: Order = "confidence",
-    seed: Seed = 0,
+    order: Annotated[
+        Literal["confidence", "random"], typer.Option(help="The most confident places first, or places at random.")
+    ] = "confidence",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same text.")] = 0,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Write out what is missing in a text: one [GAP] of any length, and a token for every [MASK]."""
-    model = load(run)
-    written = model.infill(
-        texts, length=length, longest=longest, steps=steps, temperature=temperature, order=order, seed=seed
-    )
+    given = asked(texts, file)
+    engine = load(run, device=device).engine
+    from bothways.inference.decoding.options import Unmasking
+    from bothways.inference.decoding.sampling import Sampling
+    from bothways.inference.infill import Gap
+    from bothways.inference.infill import infill as write
+
+    gap = Gap(longest) if length is None else Gap(length, shortest=length)
+    way = Unmasking(Sampling(temperature), steps, order)
+    written = given.each(lambda some, before: write(engine, some, gap=gap, unmasking=way, seed=seed, before=before))
     if json:
-        return print_json([{"text": text, "written": whole} for text, whole in zip(texts, written, strict=True)])
-    say("\n\n".join(written))
-    return None
+        return print_each({"text": text, "written": whole} for text, whole in written)
+    return _show_texts(whole for _, whole in written)
 
 
+@from_record(
+    "bothways.inference.decoding.options:GenerationOptions",
+    *("max_new_tokens", "temperature", "top_k", "top_p", "seed", "num_beams"),
+)
 def generate(
+    context: typer.Context,
+    *,
     run: Run,
     texts: Texts,
-    max_new_tokens: Annotated[int, typer.Option(min=0, help="How many tokens to add at most.")] = 40,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token every time.")] = 1.0,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Choose among the so many likeliest tokens.")] = None,
-    top_p: Annotated[
-        float, typer.Option(help="Choose among the likeliest tokens that hold this share together.")
-    ] = 1.0,
-    seed: Seed = 0,
-    num_beams: Annotated[
-        int | None, typer.Option(min=1, help="Sample nothing; look for the likeliest text with so many candidates.")
-    ] = None,
-    length_penalty: Annotated[float, typer.Option(help="Of beams: 0 is for short texts, 1 for long ones.")] = 0.6,
-    no_repeat_ngram_size: Annotated[
-        int | None, typer.Option(min=1, help="Write no run of so many tokens twice.")
-    ] = None,
-    eos_token_id: Annotated[
-        int | None, typer.Option(min=0, help="The token that ends a text; left out, those that the model's files name.")
-    ] = None,
-    steps: Steps = None,
-    order: Order = "confidence",
-    special_tokens: Annotated[
-        bool,
-        typer.Option("--special-tokens", help="Names of special tokens in a text are those tokens: of chat templates."),
-    ] = False,
+    file: TextFile = None,
+    settings: Settings,
+    config: ConfigFile = None,
+    device: Device = None,
     json: Json = False,
+    **given: Any,
 ) -> None:
     """Continue texts, in the way that the objective taught; one text on a terminal is shown while it grows."""
-    model = load(run)
-    options: Options = {
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "seed": seed,
-        "num_beams": num_beams,
-        "length_penalty": length_penalty,
-        "no_repeat_ngram_size": no_repeat_ngram_size,
-        "eos_token_id": eos_token_id,
-        "steps": steps,
-        "order": order,
-        "special_tokens": special_tokens,
-    }
-    if len(texts) == 1 and not json and sys.stdout.isatty() and "backward" not in model.engine.abilities.decoding:
-        show_parts(itertools.chain(texts, model.stream(texts[0], **options)))
+    prompts = asked(texts, file)
+    model = load(run, device=device)
+    from bothways.inference.decoding.generate import generate as write
+    from bothways.inference.decoding.options import GenerationOptions, GenerationRequest
+
+    options = configured(GenerationOptions, given, file=config, settings=settings, example="generate RUN TEXT")
+    alone = len(texts) == 1 and not prompts.source
+    if alone and not json and sys.stdout.isatty() and "backward" not in model.engine.abilities.decoding:
+        show_parts(itertools.chain(texts, model.stream(texts[0], options)))
         return None
-    written = model.generate(texts, **options)
+    written = prompts.each(
+        lambda some, before: write(
+            model.engine,
+            [GenerationRequest(text, options, (options.seed, before + i)) for i, text in enumerate(some)],
+        )
+    )
     if json:
-        return print_json([{"prompt": text, **asdict(one)} for text, one in zip(texts, written, strict=True)])
-    say("\n\n".join(one.full_text for one in written))
-    return None
+        return print_each({"prompt": text, **asdict(one)} for text, one in written)
+    return _show_texts(one.full_text for _, one in written)
+
+
+def _show_texts(texts: Iterable[str]) -> None:
+    """Each as soon as it is there, an empty line between two."""
+    for number, text in enumerate(texts):
+        say("\n" * bool(number) + text)
 
 
 def chat(
@@ -171,13 +171,14 @@ def chat(
     system: Annotated[str | None, typer.Option(help="What the model is told before.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an answer, at most.")] = 512,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token every time.")] = 1.0,
-    seed: Seed = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same text.")] = 0,
+    device: Device = None,
 ) -> None:
     """Talk with a model that has a chat template: one question and answer, or until the input ends."""
-    model = load(run)
+    model = load(run, device=device)
     messages = [] if system is None else [{"role": "system", "content": system}]
-    for asked in sys.stdin if question is None else [question]:
-        messages.append({"role": "user", "content": asked.rstrip("\n")})
+    for line in sys.stdin if question is None else [question]:
+        messages.append({"role": "user", "content": line.rstrip("\n")})
         parts = model.stream_chat(messages, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
         messages.append({"role": "assistant", "content": show_parts(parts)})
 
@@ -196,6 +197,7 @@ def show_parts(parts: Iterable[str]) -> str:
 def score(
     run: Run,
     texts: Texts,
+    file: TextFile = None,
     how: Annotated[
         Literal["causal", "pseudo"],
         typer.Option(help="Each token after those before it, or each hidden among all others."),
@@ -203,39 +205,52 @@ def score(
     within_word: Annotated[
         bool, typer.Option("--within-word", help="pseudo: hide the rest of the word with its token.")
     ] = False,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """How probable texts are: the sum of the log-probabilities of their tokens, in nats."""
-    nats = load(run).score(texts, how=how, within_word=within_word)
+    given = asked(texts, file)
+    model = load(run, device=device)
+    found = given.each(lambda some, _: model.score(some, how=how, within_word=within_word).tolist())
     if json:
-        return print_json([{"text": text, "nats": float(sum_)} for text, sum_ in zip(texts, nats, strict=True)])
-    for text, sum_ in zip(texts, nats, strict=True):
-        say(f"{sum_:10.3f}  {text}")
+        return print_each({"text": text, "nats": nats} for text, nats in found)
+    for text, nats in found:
+        say(f"{nats:10.3f}  {text}")
     return None
 
 
-def embed(run: Run, texts: Texts, json: Json = False) -> None:
+def embed(run: Run, texts: Texts, file: TextFile = None, device: Device = None, json: Json = False) -> None:
     """Turn texts into vectors: --json prints them; else how alike the texts are, by the cosine."""
+    given = asked(texts, file)
+    model = load(run, device=device)
+    found = given.each(lambda some, _: model.embed(some))
+    if json:
+        return print_each({"text": text, "vector": vector.tolist()} for text, vector in found)
+    return _show_cosines(*zip(*found, strict=True))
+
+
+def _show_cosines(texts: Sequence[str], vectors: Sequence[np.ndarray]) -> None:
     import numpy as np
 
-    vectors = load(run).embed(texts)  # [n, d]
-    if json:
-        return print_json(
-            [{"text": text, "vector": vector.tolist()} for text, vector in zip(texts, vectors, strict=True)]
-        )
-    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    say(f"{len(texts)} vector{'s' * (len(texts) > 1)} of {vectors.shape[1]} numbers; their cosines:")
+    units = np.stack(vectors)  # [n, d]
+    counted = f"{len(texts):,} vector{'s' * (len(texts) > 1)} of {units.shape[1]} numbers"
+    if len(texts) > COMPARED:
+        return say(f"{counted}: more than {COMPARED} are not compared, --json prints them")
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    say(f"{counted}; their cosines:")
     for text, row in zip(texts, units @ units.T, strict=True):
         say(f"{' '.join(f'{cosine:6.3f}' for cosine in row)}  {text}")
     return None
 
 
-def detect(run: Run, texts: Texts, json: Json = False) -> None:
+def detect(run: Run, texts: Texts, file: TextFile = None, device: Device = None, json: Json = False) -> None:
     """Tell which words of a text do not belong where they stand."""
-    verdicts = load(run).detect(texts)
+    given = asked(texts, file)
+    model = load(run, device=device)
+    found = given.each(lambda some, _: model.detect(some))
     if json:
-        return print_json([{"text": text, "words": words} for text, words in zip(texts, verdicts, strict=True)])
-    for words in verdicts:
+        return print_each({"text": text, "words": words} for text, words in found)
+    for _, words in found:
         for verdict in words:
             say(f"{verdict.replaced:6.1%}  {verdict.word}")
         say()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bothways.cli.options import repeated
+from bothways.cli.options import OBJECTIVE, repeated
 from bothways.cli.show import Json, load_torch, print_json, room_for, write_page
 from bothways.terminal import bold, dim, draw, say
 
@@ -37,7 +37,9 @@ def objectives(json: Json = False) -> None:
 
 
 def show_objective(
-    objective: Annotated[str, typer.Argument(help='A name, "mlm(rate=0.3)", or "1/2 causal + 1/2 mlm".')],
+    objective: Annotated[
+        str, typer.Argument(help='A name, "mlm(rate=0.3)", or "1/2 causal + 1/2 mlm".', autocompletion=OBJECTIVE)
+    ],
     text: Annotated[list[str], typer.Argument(help="Words; each text is a document of its own.")],
     code: Code,
     seed: Annotated[int, typer.Option(min=0, help="Which draw to show.")] = 0,

@@ -7,31 +7,70 @@ of commands answers at once.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from functools import partial, wraps
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-M = TypeVar("M", bound="BaseModel")
+M = TypeVar("M")
 
 
-def repeated(*flags: str, metavar: str | None = None, about: str) -> Any:
+def named(place: str) -> Callable[[str], list[str]]:
+    """Completes a word to one of the names of "module:TABLE", in an expression its last word."""
+
+    def complete(incomplete: str) -> list[str]:
+        module, _, table = place.partition(":")
+        before, word = re.fullmatch(r"(.*[^\w-])?([\w-]*)", incomplete, re.DOTALL).groups(default="")  # type: ignore[union-attr] # it always matches
+        return [f"{before}{name}" for name in getattr(import_module(module), table) if name.startswith(word)]
+
+    return complete
+
+
+OBJECTIVE = named("bothways.objectives:OBJECTIVES")
+TASK = named("bothways.tasks:TASKS")
+FAMILY = named("bothways.model.huggingface.families:FAMILIES")
+COMPLETED = {"objective": OBJECTIVE, "size": named("bothways.model.config:SIZES"), "task": TASK}
+"""What completes a field of a record."""
+
+
+def _setting(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Completes KEY=VALUE to the settings of the command."""
+    known = ctx.command.settings if isinstance(ctx.command, SettingsCommand) else ()
+    return [f"{name}=" for name, _ in known if name.startswith(incomplete)]
+
+
+def repeated(*flags: str, metavar: str | None = None, about: str, complete: Callable[..., Any] | None = None) -> Any:
     """An option that may be given several times; none is an empty list."""
-    about = f"{about}; may be repeated."
-    return typer.Option(*flags, metavar=metavar, help=about, default_factory=list, show_default=False)
+    return typer.Option(
+        *flags,
+        metavar=metavar,
+        help=f"{about}; may be repeated.",
+        default_factory=list,
+        show_default=False,
+        autocompletion=complete,
+    )
 
 
-Settings = Annotated[list[str], repeated("--set", metavar="KEY=VALUE", about="Any setting: seed=1")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Where to compute: cpu, cuda, cuda:1; left out, on a GPU where there is one."),
+]
+Track = Annotated[
+    Literal["tensorboard", "trackio"] | None,
+    typer.Option(help="Send every figure there too; metrics.jsonl in the run's folder has them all the same."),
+]
+Settings = Annotated[list[str], repeated("--set", metavar="KEY=VALUE", about="Any setting: seed=1", complete=_setting)]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="A YAML file of settings, such as a run's config.yaml.")
 ]
@@ -42,12 +81,12 @@ class SettingsCommand(TyperCommand):
 
     def __init__(self, *args: Any, settings: Sequence[tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._settings = settings
+        self.settings = settings
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         super().format_options(ctx, formatter)
         with formatter.section("Settings, by --set or in the file of --config"):
-            formatter.write_dl(self._settings)
+            formatter.write_dl(self.settings)
 
 
 def from_record(record: str, *names: str, **flags: str) -> Callable[[Command], Command]:
@@ -87,7 +126,17 @@ def whole(function: Callable[..., Any], settings: Mapping[str, Any]) -> Any:
     return found
 
 
-def _with_options(function: Callable[..., Any], kind: type[BaseModel], flags: Mapping[str, str]) -> Callable[..., Any]:
+def fields_of(kind: type) -> Mapping[str, FieldInfo]:
+    """{name: its annotation, default, bounds and description} of a record, or of a dataclass annotated in that way."""
+    from pydantic.fields import FieldInfo
+
+    if not is_dataclass(kind):
+        return kind.model_fields  # type: ignore[attr-defined,no-any-return] # it is a record
+    hints = get_type_hints(kind, include_extras=True)
+    return {one.name: FieldInfo.from_annotated_attribute(hints[one.name], one.default) for one in fields(kind)}
+
+
+def _with_options(function: Callable[..., Any], kind: type, flags: Mapping[str, str]) -> Callable[..., Any]:
     @wraps(function)
     def command(context: typer.Context, **values: Any) -> Any:
         for name in flags:
@@ -98,7 +147,7 @@ def _with_options(function: Callable[..., Any], kind: type[BaseModel], flags: Ma
         return function(context=context, **values)
 
     own = inspect.signature(function)
-    made = [_parameter(name, kind.model_fields[name], flag) for name, flag in flags.items()]
+    made = [_parameter(name, fields_of(kind)[name], flag) for name, flag in flags.items()]
     first = [one for one in made if not flags[one.name]]
     last = [one for one in made if flags[one.name]]
     parts = (*first, *last, *own.parameters.values())
@@ -115,11 +164,12 @@ def _parameter(name: str, field: FieldInfo, flag: str) -> inspect.Parameter:
     hint = list[get_args(hint)[0]] if many else hint  # type: ignore[misc] # made while it runs
     default: Any = None if field.is_required() else field.default
     bounds = {name: getattr(bound, key) for bound in field.metadata for key, name in BOUNDS if hasattr(bound, key)}
-    about = f"{field.description}{' May be repeated.' * many}"
+    about = f"{field.description}{' May be repeated.' * many}{REQUIRED * field.is_required()}"
+    complete = COMPLETED.get(name)
     if flag:
-        info: Any = typer.Option(flag, help=about, **bounds)
+        info: Any = typer.Option(flag, help=about, autocompletion=complete, **bounds)
     else:
-        info = typer.Argument(metavar=name.upper(), help=about, show_default=False)
+        info = typer.Argument(metavar=name.upper(), help=about, show_default=False, autocompletion=complete)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
@@ -128,12 +178,13 @@ def _parameter(name: str, field: FieldInfo, flag: str) -> inspect.Parameter:
     )
 
 
+REQUIRED = "  [required, here or in the file of --config]"
 BOUNDS = (("ge", "min"), ("le", "max"))
 
 
-def _settings(kind: type[BaseModel], below: str = "") -> Iterator[tuple[str, str]]:
+def _settings(kind: type, below: str = "") -> Iterator[tuple[str, str]]:
     """(name, what it is and its default) of the settings of a record; those of a record in it have dotted names."""
-    for name, field in kind.model_fields.items():
+    for name, field in fields_of(kind).items():
         if hasattr(field.annotation, "model_fields"):
             yield from _settings(field.annotation, f"{below}{name}.")  # type: ignore[arg-type] # it is a record
         else:
@@ -161,10 +212,12 @@ def configured(
     values = {**before, **(load_config(file) if file else {})}
     values |= {name: _plain(value) for name, value in given.items()}
     values = with_settings(values, settings)
-    missing = [name for name, field in kind.model_fields.items() if field.is_required() and name not in values]
+    if is_dataclass(kind):
+        return kind(**values)
+    missing = [name for name, field in fields_of(kind).items() if field.is_required() and name not in values]
     if missing:
         raise UsageError(f"expected {' and '.join(missing)}, got none. For example: bothways {example}")
-    return read(kind, values)
+    return read(kind, values)  # type: ignore[type-var] # it is a record
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bothways.cli.launch import launch
-from bothways.cli.options import ConfigFile, Settings, configured, from_record
+from bothways.cli.options import ConfigFile, Device, Settings, Track, configured, from_record
 from bothways.cli.show import Json, grid, print_json
 from bothways.terminal import command, compact, doing, in_bytes, say
 
@@ -36,6 +36,8 @@ def pretrain(
         bool, typer.Option("--dry-run", help="Only show what it will cost: parameters, memory, time.")
     ] = False,
     processes: Annotated[int, typer.Option(min=1, help="On this machine; one a core is fastest on a CPU.")] = 1,
+    device: Device = None,
+    track: Track = None,
     json: Json = False,
     **given: Any,
 ) -> None:
@@ -52,14 +54,14 @@ def pretrain(
 
     chosen = _configuration(given, budget=budget, file=config, settings=settings, resume=resume)
     if dry_run:
-        return _show_rehearsal(chosen, json=json)
+        return _show_rehearsal(chosen, device=device, json=json)
     if quiet:
-        folder = train(chosen, resume=resume)
+        folder = train(chosen, resume=resume, device=device, track=track)
     else:
         from bothways.training.display import Display
 
         with Display(clock=time.monotonic) as show:
-            folder = train(chosen, resume=resume, show=show, say=show.say)
+            folder = train(chosen, resume=resume, device=device, track=track, show=show, say=show.say)
     if _leads():
         _show_result(folder, json=json)
     return None
@@ -88,11 +90,11 @@ def _configuration(
     return configured(PretrainConfig, given, file=file, settings=settings, example=example, before=before)
 
 
-def _show_rehearsal(chosen: PretrainConfig, *, json: bool) -> None:
+def _show_rehearsal(chosen: PretrainConfig, *, device: str | None, json: bool) -> None:
     from bothways.training.pretraining.dry_run import rehearse
 
     with doing("doing a few steps"):
-        told = rehearse(chosen)
+        told = rehearse(chosen, device=device)
     if not _leads():
         return None
     if json:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -69,6 +70,16 @@ def write_page(page: Path, html: str) -> None:
 def print_json(value: Any) -> None:
     """One JSON document on standard output, dataclasses as objects; text stays as it is written, not escaped."""
     say(json.dumps(value, ensure_ascii=False, indent=2, default=asdict))
+
+
+def print_each(values: Iterable[Any]) -> None:
+    """The same of a list, each element as soon as it is there."""
+    before = "[\n"
+    for value in values:
+        text = json.dumps(value, ensure_ascii=False, indent=2, default=asdict)
+        typer.echo(before + textwrap.indent(text, "  "), nl=False)
+        before = ",\n"
+    typer.echo("\n]" if before == ",\n" else "[]")
 
 
 def grid(rows: Mapping[str, str]) -> None:

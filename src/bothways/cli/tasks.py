@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bothways.cli.options import ConfigFile, Settings, configured, from_record, options_given, repeated
+from bothways.cli.options import ConfigFile, Device, Settings, Track, configured, from_record, options_given, repeated
 from bothways.cli.show import Json, load_torch, print_json
 from bothways.terminal import Status, say
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Column = Annotated[list[str], repeated(metavar="ROLE=COLUMN", about="Which column is which, if its name does not tell")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out, count and list records that are wrong.")]
+MAY_GO_WITH_RESUME = ("resume", "out", "device", "track", "json")
 LISTED = 10  # bad records
 TOLD = ("examples", "best", "test", "tags", "majority", "warnings", "truncated", "skipped")
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
@@ -38,6 +39,8 @@ def finetune(
     settings: Settings,
     config: ConfigFile = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
+    device: Device = None,
+    track: Track = None,
     json: Json = False,
     **given: Any,
 ) -> None:
@@ -55,9 +58,9 @@ def finetune(
         example = "finetune runs/mine --train train.jsonl"
         chosen = configured(FinetuneConfig, given, file=config, settings=settings, example=example)
     if seeds > 1:
-        means = finetune_seeds(chosen, seeds, show=display.show, say=display.say)
+        means = finetune_seeds(chosen, seeds, device=device, track=track, show=display.show, say=display.say)
         return print_json(means) if json else _tell_means(means, chosen.out)
-    run(chosen, resume=resume, show=display.show, say=display.say)
+    run(chosen, resume=resume, device=device, track=track, show=display.show, say=display.say)
     manifest = RunFolder(chosen.out).manifest()
     if json:
         return print_json({key: manifest.get(key) for key in TOLD})
@@ -71,7 +74,7 @@ def _refuse_settings(context: typer.Context, out: Path) -> None:
     """
     from bothways.errors import UsageError
 
-    if said := [shown for name, shown in options_given(context).items() if name not in ("resume", "out", "json")]:
+    if said := [shown for name, shown in options_given(context).items() if name not in MAY_GO_WITH_RESUME]:
         raise UsageError(f"--resume goes on with the settings in {out / 'config.yaml'}: leave out {', '.join(said)}")
 
 
@@ -136,7 +139,10 @@ class FinetuneDisplay:
             return
         scores = "  ".join(f"{name} {value:.4f}" for name, value in line["scores"].items())
         label = f"epoch {line['epoch']}" if line["kind"] == "validation" else "test"
-        loss = f"loss {sum(self._losses) / len(self._losses):.4f}  " if line["kind"] == "validation" else ""
+        loss = ""
+        if line["kind"] == "validation":
+            loss = f"loss {sum(self._losses) / len(self._losses):.4f}  "
+            loss += f"dev loss {line['loss']:.4f}  " if line["loss"] is not None else ""
         self._losses = [] if line["kind"] == "validation" else self._losses
         self.say(f"{label:8s}  {loss}{scores}")
 
@@ -170,13 +176,14 @@ def predict(
     out: Annotated[Path, typer.Option(help="A line of JSON for every record, in order.", show_default=False)],
     column: Column,
     skip_bad: SkipBad = False,
+    device: Device = None,
 ) -> None:
     """Answer every record of a file, of any size."""
     load_torch()
     from bothways.training.finetuning import predict as write
 
     skip, skipped = _skip(skip_bad)
-    count = write(run, file, out, columns=_columns(column), skip=skip, show=_show_columns)
+    count = write(run, file, out, columns=_columns(column), skip=skip, device=device, show=_show_columns)
     say(f"{count} answers in {out}")
     for line in skipped.found:
         say(f"skipped  {line}")
@@ -187,6 +194,7 @@ def evaluate(
     file: Annotated[Path, typer.Argument(help="Records with their right answers: jsonl, csv or tsv.")],
     column: Column,
     skip_bad: SkipBad = False,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Measure a fine-tuned model on a file."""
@@ -195,7 +203,7 @@ def evaluate(
 
     skip, skipped = _skip(skip_bad)
     show = (lambda columns: None) if json else _show_columns
-    scores = measure(run, file, columns=_columns(column), skip=skip, show=show)
+    scores = measure(run, file, columns=_columns(column), skip=skip, device=device, show=show)
     if json:
         return print_json(scores | {"skipped": len(skipped.found)})
     figures = {name: value for name, value in scores.items() if isinstance(value, int | float)}

@@ -77,12 +77,21 @@ def lines(path: Path) -> Iterator[tuple[int, str | Bad]]:
     """
     try:
         with PACKED.get(path.suffix, open)(path, "rb") as stream:
-            for number, raw in enumerate(_raw_lines(stream), start=1):
-                yield number, _decoded(raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw)
+            yield from lines_of(stream)
     except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
         raise BrokenFileError(f"expected a whole compressed file, got a broken one ({error})") from error
     except OSError as error:
         raise DataError(f"{path}: expected a file to read, got: {error.strerror or error}") from error
+
+
+def lines_of(stream: BinaryIO) -> Iterator[tuple[int, str | Bad]]:
+    """The same of a stream that is open.
+
+    Raises:
+        BrokenFileError: of another encoding, or a line without an end.
+    """
+    for number, raw in enumerate(_raw_lines(stream), start=1):
+        yield number, _decoded(raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw)
 
 
 def _raw_lines(stream: BinaryIO) -> Iterator[bytes]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bothways.corpus.ngrams import NAMES
 from bothways.evaluation.held_out import NAME as BITS
 from bothways.evaluation.probing import SIGNIFICANT, Probed, ProbeScore
 from bothways.html import Cell, TableRow, page
+from bothways.html.charts import COLOURS
 from bothways.html.intervals import Dot, figure
 
 
 def render(found: Probed) -> str:
     """The whole page as HTML."""
-    named = list(dict.fromkeys(one.model for one in found.scores))
+    known = dict.fromkeys(one.model for one in found.scores)
+    named = {name: place % COLOURS for place, name in enumerate(known)}
     sections = [
         _section(name, [one for one in found.scores if (one.probe, one.file) == key], named)
         for key, name in found.titles().items()
@@ -26,7 +28,7 @@ def render(found: Probed) -> str:
     )
 
 
-def _section(name: str, scores: Sequence[ProbeScore], colours: Sequence[str]) -> dict[str, Any]:
+def _section(name: str, scores: Sequence[ProbeScore], colours: Mapping[str, int]) -> dict[str, Any]:
     dots = [Dot(_group(one.group), one.model, one.figure, one.low, one.high) for one in scores]
     chance = 0.5 if name.startswith("pairs") else None
     better = "Less is better." if scores[0].probe == BITS else "More is better."

@@ -113,6 +113,7 @@ class Chart:
     from_zero   the axis begins at 0
     whole       the beginning is no steep one: all of it is shown
     typical     the legend shows the median, not what a curve ends at
+    names       the legend shows names alone
     """
 
     title: str
@@ -123,6 +124,7 @@ class Chart:
     from_zero: bool = False
     whole: bool = False
     typical: bool = False
+    names: bool = False
 
     @property
     def points(self) -> bool:
@@ -131,6 +133,8 @@ class Chart:
 
     def summary(self, curve: Curve) -> str:
         """What the legend shows of a curve that has points."""
+        if self.names:
+            return ""
         typical = curve.median if self.typical else None
         return self.value(curve.points[-1][1]) if typical is None else f"{self.value(typical)} (median)"
 

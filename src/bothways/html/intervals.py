@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from markupsafe import Markup
 
-from bothways.html.charts import COLOURS
 from bothways.html.curves import ticks
-from bothways.html.page import kit
+from bothways.html.page import kit, shortened
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 600, 190, 14, 6, 26
 LINE, GAP, FAR = 13, 9, 8
+LONGEST_NAME = 22  # letters of the name of a group that fit before the picture, as large as on a phone
 SHAPES = (
     ("●", "M-3.8 0A3.8 3.8 0 1 0 3.8 0A3.8 3.8 0 1 0-3.8 0Z"),
     ("■", "M-3.4-3.4H3.4V3.4H-3.4Z"),
@@ -34,21 +34,27 @@ class Dot:
     low: float
     high: float
 
+    @property
+    def span(self) -> str:
+        """The ends of its interval, if it has one."""
+        return f"({self.low:.3f} to {self.high:.3f})" if self.low < self.high else ""
+
     def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+        return f"{self.value:.3f} {self.span}".rstrip()
 
 
 def figure(
-    title: str, caption: str, dots: Sequence[Dot], *, colours: Sequence[str], chance: float | None = None
+    title: str, caption: str, dots: Sequence[Dot], *, colours: Mapping[str, int], chance: float | None = None
 ) -> Markup:
-    """All dots in one picture; the legend says each one's value in the first group.
+    """All dots in one picture; the legend says each one's value in the first group. Where each dot is a group of its
+    own, called as it is, each has a line under its name.
 
-    colours  all names of the page in order, so that each looks the same in every picture
+    colours  {name: its colour} of all on the page in order, so that each looks the same in every picture
     chance   where the dashed line stands
     """
     frame = IntervalFrame.around(dots, colours, chance)
     beyond = "" if all(map(frame.holds, dots)) else " Arrows: values beyond the edge."
-    legend = [dot for dot in dots if dot.group == frame.groups[0]]
+    legend = [dot for dot in dots if frame.alone or dot.group == frame.groups[0]]
     return kit("intervals", title, f"{caption}{beyond}", legend, frame)
 
 
@@ -59,7 +65,7 @@ class IntervalFrame:
     dots: Sequence[Dot]
     names: Sequence[str]
     groups: Sequence[str]
-    colours: Sequence[str]
+    colours: Mapping[str, int]
     low: float
     high: float
     chance: float | None
@@ -69,7 +75,7 @@ class IntervalFrame:
     width: int = WIDTH
 
     @classmethod
-    def around(cls, dots: Sequence[Dot], colours: Sequence[str], chance: float | None) -> IntervalFrame:
+    def around(cls, dots: Sequence[Dot], colours: Mapping[str, int], chance: float | None) -> IntervalFrame:
         names, groups = ([*dict.fromkeys(each)] for each in zip(*((dot.name, dot.group) for dot in dots), strict=True))
         ends = [*_most([end for dot in dots for end in (dot.low, dot.value, dot.high)])]
         ends += [] if chance is None else [chance]
@@ -77,8 +83,13 @@ class IntervalFrame:
         return cls(dots, names, groups, colours, min(ends), high, chance)
 
     @property
+    def alone(self) -> bool:
+        """Whether every dot is a group of its own."""
+        return all(dot.group == dot.name for dot in self.dots)
+
+    @property
     def band(self) -> int:
-        return LINE * len(self.names) + GAP
+        return LINE * (1 if self.alone else len(self.names)) + GAP
 
     @property
     def bottom(self) -> int:
@@ -98,22 +109,24 @@ class IntervalFrame:
         return LEFT + (self.right - LEFT) * (inside - self.low) / (self.high - self.low)
 
     def y(self, dot: Dot) -> float:
-        return TOP + self.band * self.groups.index(dot.group) + GAP / 2 + LINE * (self.names.index(dot.name) + 0.5)
+        line = 0 if self.alone else self.names.index(dot.name)
+        return TOP + self.band * self.groups.index(dot.group) + GAP / 2 + LINE * (line + 0.5)
 
     def bands(self) -> Iterator[tuple[int, str]]:
-        """(top, group) of each."""
-        return ((TOP + self.band * place, group) for place, group in enumerate(self.groups))
+        """(top, group) of each; of a long name its beginning."""
+        for place, group in enumerate(self.groups):
+            yield TOP + self.band * place, shortened(group, LONGEST_NAME)
 
     def columns(self) -> Iterator[tuple[float, str]]:
         """(place, value) of the vertical grid lines."""
         return ((self.x(value), f"{value:.4g}") for value in ticks(self.low, self.high, 6))
 
     def colour(self, dot: Dot) -> int:
-        return self.colours.index(dot.name) % COLOURS
+        return self.colours[dot.name]
 
     def shape(self, dot: Dot) -> tuple[str, str]:
         """Its sign in the legend, and its path around 0."""
-        return SHAPES[self.colours.index(dot.name) % len(SHAPES)]
+        return SHAPES[list(self.colours).index(dot.name) % len(SHAPES)]
 
     def numbers(self) -> Iterator[Sequence[str | float]]:
         """What is drawn."""

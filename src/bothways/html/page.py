@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import east_asian_width
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -76,6 +77,18 @@ def visible(text: str) -> str:
 def token_name(token: str) -> str:
     """A token as one writes of it: without the space before it, and in words where nothing else is left."""
     return token.strip(" \t\n") or ("(new line)" if "\n" in token else "(space)")
+
+
+def wide(text: str) -> int:
+    """How wide a text is, in Latin letters; one of Chinese is as wide as two."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """The text; of one that is wider than so many Latin letters its beginning."""
+    if wide(text) <= most:
+        return text
+    return next(f"{text[:end]}…" for end in range(len(text), -1, -1) if wide(text[:end]) < most)
 
 
 def file_name(title: str) -> str:

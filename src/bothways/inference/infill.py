@@ -30,14 +30,16 @@ class Gap:
             raise UsageError(f"a gap is 1 token long or more, got {self.longest}; for nothing at all, leave [GAP] out")
 
 
-def infill(engine: Engine, texts: Sequence[str], *, gap: Gap, unmasking: Unmasking, seed: int) -> list[str]:
+def infill(
+    engine: Engine, texts: Sequence[str], *, gap: Gap, unmasking: Unmasking, seed: int, before: int = 0
+) -> list[str]:
     """Every text, with tokens in place of its [MASK]s and its [GAP]; what was shown stays, to the letter.
 
     All lengths of a gap are tried, each as so many [MASK]s. The one is kept whose tokens have the highest mean
     log-probability, each token's taken in the pass that revealed it: given the shown text and what earlier passes
     revealed. With a token a pass their sum is, by the chain rule, the log-probability of what was written, given what
     stands around it; the sum nearly always takes one token, the mean does not (docs/decisions.md has other rules).
-    Length n of text i draws from a random stream of (seed, i, n).
+    Length n of text i draws from a random stream of (seed, before + i, n), where `before` texts were infilled before.
 
     Raises:
         UsageError: a text with nothing to write out, with two gaps, or longer than the model reads.
@@ -50,7 +52,9 @@ def infill(engine: Engine, texts: Sequence[str], *, gap: Gap, unmasking: Unmaski
     engine.marked_rows([masked[-1] for masked in versions])  # the longest: an error names the text by its number
     masked = [version for several in versions for version in several]
     owner = np.repeat(np.arange(len(texts)), [len(several) for several in versions])
-    seeds = [(seed, number, version.count(MASK)) for number, version in zip(owner.tolist(), masked, strict=True)]
+    seeds = [
+        (seed, before + number, version.count(MASK)) for number, version in zip(owner.tolist(), masked, strict=True)
+    ]
     found = _filled(engine, masked, seeds, unmasking)
     best: dict[int, int] = {}
     for i, number in enumerate(owner.tolist()):

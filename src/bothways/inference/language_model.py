@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from bothways.arguments import all_checked, checked, several, several_or_pairs, shown
-from bothways.errors import MachineError, ModelError, UsageError
+from bothways.errors import ModelError, UsageError
 from bothways.inference.decoding.generate import generate, stream
 from bothways.inference.decoding.options import (
     Generation,
@@ -31,6 +31,7 @@ from bothways.inference.infill import Gap, infill
 from bothways.inference.pipeline import predict
 from bothways.inference.saving import save
 from bothways.inference.score import score
+from bothways.machine import device_of
 from bothways.model import local, read_saved, read_sentence_modules
 from bothways.tasks.answer import Span
 from bothways.tasks.choose import Choice
@@ -62,7 +63,7 @@ def load(
         MachineError: there is no such device.
         UsageError: what is no device, or no kind of numbers to compute in.
     """
-    place = _device(device)
+    place = device_of(device)
     if dtype not in _DTYPES:
         raise UsageError(f"dtype: expected {', '.join(map(str, _DTYPES))}, got {shown(dtype)}")
     found = folder_of(local(model))
@@ -75,28 +76,6 @@ def load(
         )
     body = saved.model.eval().to(device=place, dtype=dtype)
     return LanguageModel(Engine(body, tokenizer, saved.trained, read_sentence_modules(found)))
-
-
-def _device(asked: torch.device | str | None) -> torch.device:
-    """
-    Raises:
-        UsageError: a name that PyTorch does not know.
-        MachineError: this machine, or this PyTorch, has none.
-    """
-    if asked is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(asked)
-    except (RuntimeError, TypeError):
-        raise UsageError(f"device: expected 'cpu', 'cuda' or 'cuda:1', got {shown(asked)}") from None
-    try:
-        torch.empty(0, device=device)
-    except (AssertionError, RuntimeError, NotImplementedError):  # PyTorch's way of saying that there is none
-        here = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
-        raise MachineError(
-            f"this machine, or this build of PyTorch, has no device {str(device)!r}; it has: {here}"
-        ) from None
-    return device
 
 
 def folder_of(folder: Path) -> Path:

@@ -11,6 +11,9 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from bothways.errors import UsageError
+from bothways.machine import device_of
+
 
 @dataclass(frozen=True, slots=True)
 class Processes:
@@ -45,18 +48,32 @@ class Processes:
 
 
 @contextmanager
-def processes(timeout: timedelta = timedelta(minutes=10)) -> Iterator[Processes]:
-    """Joins the other processes if torchrun started this one. gloo on CPUs, nccl between GPUs (never run there)."""
-    cuda = torch.cuda.is_available()
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+def processes(
+    timeout: timedelta = timedelta(minutes=10), *, device: torch.device | str | None = None
+) -> Iterator[Processes]:
+    """Joins the other processes if torchrun started this one. gloo on CPUs, nccl between GPUs (never run there).
+
+    Args:
+        device: where to compute; a GPU without a number is the process's own, that of its LOCAL_RANK.
+
+    Raises:
+        UsageError: no device, or one GPU for several processes.
+        MachineError: there is no such device.
+    """
+    alone = "RANK" not in os.environ or "WORLD_SIZE" not in os.environ
+    place = device_of(device)
+    numbered: int | None = place.index
+    cuda = place.type == "cuda"
+    if cuda and numbered is not None and not alone and os.environ["WORLD_SIZE"] != "1":
+        raise UsageError(f"each of several processes has a GPU of its own: expected device 'cuda', got {str(place)!r}")
     if cuda:
-        torch.cuda.set_device(device)
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        yield Processes(0, 1, device)
+        place = device_of(place if numbered is not None else f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
+        torch.cuda.set_device(place)
+    if alone:
+        yield Processes(0, 1, place)
         return
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timeout)
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size(), device)
+        yield Processes(dist.get_rank(), dist.get_world_size(), place)
     finally:
         dist.destroy_process_group()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from bothways.evaluation.comparison.config import CompareConfig
 from bothways.evaluation.comparison.metrics import BITS, FILL, Metric, ScoredItems
-from bothways.evaluation.comparison.page import render
+from bothways.evaluation.comparison.page import _dots, render
 from bothways.evaluation.comparison.results import against_the_best, compared_metrics, leader, summary, tied, unequal
 from bothways.evaluation.comparison.table import tables
 from bothways.training.config import Budget
@@ -188,3 +189,27 @@ def test_compute_that_is_not_equal_is_said() -> None:
     assert said is not None and "from 1T to 1.2T" in said
     assert unequal({"budget": {"seconds": 60}, "objectives": entries}) is None
     assert unequal({"budget": {"flops": 1e12}, "objectives": [entries[0], {**entries[1], "flops": 1.01e12}]}) is None
+
+
+def test_means_stand_in_a_picture_and_a_bar_reaches_the_best_where_they_are_tied(whole: dict[str, Any]) -> None:
+    rng, names = np.random.default_rng(0), NAMES
+    config = CompareConfig(shards=Path("s"), out=Path("o"), objectives=names, budget=BUDGET, seeds=2)
+    right = {name: rng.random(200) < share for name, share in zip(names, (0.5, 0.52, 0.9), strict=True)}
+    values = {(name, seed): {FILL: ScoredItems.right(right[name])} for name in names for seed in range(2)}
+    (metric,) = compared_metrics(config, values, {})
+    ends = {dot.name: (dot.low, dot.value, dot.high) for dot in _dots(metric)}
+    best = ends["diffusion"][1]
+    assert ends["diffusion"] == (best, best, best)
+    for found in against_the_best(metric).values():
+        low, _, high = ends[found["worse"]]
+        assert (low <= best <= high) == (found["verdict"] == "tied")
+    page = render(whole | {"metrics": [metric]}, {})
+    (picture,) = re.findall(r'<svg[^>]*class="dots">.*?</svg>', page)
+    assert picture.count("<title>") == 3 and "those that reach it are tied." in page
+
+
+def test_a_bound_stands_in_no_picture_and_one_figure_makes_none(whole: dict[str, Any]) -> None:
+    figures = {"causal": 1.5, "mlm": 1.2, "diffusion": 1.9}
+    page = render(whole | {"metrics": [result(figures, metric=BITS, bound="diffusion")]}, {})
+    assert page.count("<title>") == 1 + 2 and "Bounds are left out." in page
+    assert 'class="dots"' not in render(whole | {"metrics": [result(figures, bound="mlm diffusion")]}, {})

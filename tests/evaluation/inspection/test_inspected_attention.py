@@ -107,15 +107,26 @@ def test_a_title_is_of_the_very_text_and_the_table_of_many() -> None:
 
 
 def test_a_square_has_axes_and_a_scale() -> None:
-    weights = np.full((1, 1, 12, 12), 1 / 12, dtype=np.float32)
-    page = render("x", [seen(["[CLS]", *"abcdefghij", "[SEP]"], weights)])
+    weights = np.full((1, 1, 28, 28), 1 / 28, dtype=np.float32)
+    page = render("x", [seen(["[CLS]", *"abcdefghijklmnopqrstuvwxyz", "[SEP]"], weights)])
     (square,) = re.findall(r'<svg[^>]*class="head".*?</svg>', page)
     assert "is attended to" in square and ">attends<" in square
     numbers = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" class="(middle|end)">(\d+)</text>', square)
-    assert [number for _, _, side, number in numbers if side == "middle"] == ["5", "10"]
-    assert [number for _, _, side, number in numbers if side == "end"] == ["5", "10"]
+    assert [number for _, _, side, number in numbers if side == "middle"] == ["10", "20"]
+    assert [number for _, _, side, number in numbers if side == "end"] == ["10", "20"]
     (shades,) = re.findall(r'<svg[^>]*class="shades".*?</svg>', page)
     assert re.findall(r">([\d.]+)</text>", shades) == ["0.02", "0.06", "0.14", "0.25", "0.39", "0.56", "0.77", "1.00"]
-    level = round(8 * (1 / 12) ** 0.5) / 8  # the shade that 1/12 has
+    level = round(8 * (1 / 28) ** 0.5) / 8  # the shade that 1/28 has
     assert set(re.findall(r'opacity="([\d.]+)"', square)) == {f"{level:g}"}
     assert "<span>a<sub>2</sub></span>" in page
+
+
+def test_few_tokens_stand_along_the_square_by_name() -> None:
+    weights = np.full((1, 1, 6, 6), 1 / 6, dtype=np.float32)
+    names = ["[CLS]", " the", "unbelievably", "今天天气很好啊", "天", "[SEP]"]
+    page = render("x", [seen(names, weights)])
+    (square,) = re.findall(r'<svg[^>]*class="head".*?</svg>', page)
+    marks = ["[CLS]", "the", "unbelieva…", "今天天气…", "天", "[SEP]"]
+    assert re.findall(r'class="end">([^<]*)<', square) == marks
+    assert re.findall(r"translate\(0 3\)\">([^<]*)<", square) == [mark for mark in marks if len(mark) > 1]
+    assert '">天</text>' in re.sub(r'class="end"', "", square).split("attends<")[1]  # one letter stands upright

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ from bothways.statistics import bootstrap, calibration
 from bothways.tasks import TASKS
 from bothways.tasks.task import Example
 from bothways.tasks.words import Pair
-from bothways.training.finetuning import finetune
+from bothways.training.finetuning import FinetuneConfig, finetune
+from bothways.training.finetuning.data import read_data
 from bothways.training.finetuning.page import in_words, write_report
+from bothways.training.finetuning.predict import Tuned
 from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, reviews, tagged, write
 
@@ -133,3 +136,61 @@ def test_calibration_is_the_mean_distance_of_sureness_and_truth() -> None:
     assert error == pytest.approx(0.5 * 0.05 + 0.5 * 0.25)
     assert [(round(said, 2), round(true, 2), count) for said, true, count in bins] == [(0.65, 0.4, 10), (0.95, 0.9, 10)]
     assert calibration(np.array([1.0]), np.array([True]))[0] == 0.0
+
+
+def rows_of(page: str, section: str) -> list[list[str]]:
+    """The rows of the table under a heading."""
+    (table,) = re.findall(rf"<h2>{section}</h2>.*?<tbody>(.*?)</tbody>", page, re.DOTALL)
+    return [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in table.split("</tr>")[:-1]]
+
+
+def test_labels_one_by_one(classifier: Path) -> None:
+    """Of a, b and the never met c; what is a share of nothing is not known."""
+    head = TaskHead("classify", "label", ("a", "b", "c"), "one", "encoder")
+    golds, labels = "aaaabb", "aaabba"
+    examples = [Example(i, ("x",), gold, "") for i, gold in enumerate(golds)]
+    told = [{"label": one, "probabilities": {one: 0.8}} for one in labels]
+    page = write_report(classifier, TASKS["classify"], examples, told, head, where="test").read_text(encoding="utf-8")
+    found = rows_of(page, "Label by label")
+    assert found == [
+        ["a", "0.750", "0.750", "0.750", "4"],
+        ["b", "0.500", "0.500", "0.500", "2"],
+        ["c", "–", "–", "–", "0"],
+    ]
+
+
+def test_several_labels_one_by_one(classifier: Path) -> None:
+    head = TaskHead("classify", "label", ("a", "b"), "several", "encoder")
+    golds, labels = [("a",), ("a", "b"), ()], [("a",), ("a",), ("a",)]
+    examples = [Example(i, ("x",), gold, "") for i, gold in enumerate(golds)]
+    told = [{"label": list(one), "probabilities": {"a": 0.9, "b": 0.1}} for one in labels]
+    page = write_report(classifier, TASKS["classify"], examples, told, head, where="test").read_text(encoding="utf-8")
+    assert rows_of(page, "Label by label") == [
+        ["a", "0.667", "1.000", "0.800", "2"],
+        ["b", "–", "0.000", "0.000", "1"],
+    ]
+
+
+def test_how_often_it_is_right_at_each_confidence_is_drawn(classifier: Path) -> None:
+    examples = [Example(i, ("x",), "a", "") for i in range(20)]
+    answers = [said("a" if i % 2 else "b", 0.95 if i < 10 else 0.65) for i in range(20)]
+    page = write_report(classifier, TASKS["classify"], examples, answers, ANSWERS, where="test").read_text(
+        encoding="utf-8"
+    )
+    assert "<h3>Reliability</h3>" in page and "confidence of the prediction, in percent" in page
+    assert "right,65,0.5" in unquote(page) and "right,95,0.5" in unquote(page) and "as sure,100,1" in unquote(page)
+
+
+def test_the_dev_loss_of_every_epoch_is_that_of_the_model_then(classifier: Path) -> None:
+    """The last epoch's is worked out again from the probabilities that the checkpoint's model gives."""
+    looks = [line for line in RunFolder(classifier).lines() if line["kind"] == "validation"]
+    assert len(looks) > 1 and all(line["loss"] > 0 for line in looks)
+    assert "dev <b>" in (classifier / "report.html").read_text(encoding="utf-8")
+    best = RunFolder(classifier).manifest()["best"]
+    loss = next(line["loss"] for line in looks if line["epoch"] == best["epoch"])
+    run = RunFolder(classifier)
+    tuned, told = Tuned.load(classifier), run.config(FinetuneConfig)
+    data = read_data(told, reads="encoder")
+    found = tuned.predict(tuned.encode(data.dev))
+    right = [one["probabilities"][example.gold] for one, example in zip(found, data.dev, strict=True)]
+    assert loss == pytest.approx(-np.log(right).mean(), rel=1e-2)

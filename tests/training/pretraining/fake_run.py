@@ -18,6 +18,7 @@ SAMPLES = {
     "fills": [
         {
             "text": "The function returns a new [MASK] containing the items.",
+            "hidden": "list",
             "answers": [
                 {"token": " list", "probability": 0.413},
                 {"token": " object", "probability": 0.127},
@@ -28,6 +29,7 @@ SAMPLES = {
         },
         {
             "text": "If the file does not [MASK], an error is raised.",
+            "hidden": "list",
             "answers": [
                 {"token": " exist", "probability": 0.662},
                 {"token": " match", "probability": 0.083},

@@ -66,6 +66,7 @@ def test_a_whole_run(tmp_path: Path) -> None:
     assert (
         "needs 1.701 bits for a byte of held-out text: less than any n-gram model (the best needs 1.965)." in page.text
     )
+    assert "Right: list" in page.text and "Perplexity" in page.text
     assert "predicts 23.6% of hidden tokens right, 4.6 times what always guessing" in page.text
     for said in ("hybrid-tiny", "done", "16.4M", "0:04:54", "1.85M", "unigram", "bigram", "trigram", "2.13.0+cpu"):
         assert said in page.text
@@ -139,7 +140,7 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
     told["status"] = evil
     told["versions"][evil] = evil
     told["samples"] = {
-        "fills": [{"text": f"{evil} [MASK]", "answers": [{"token": evil, "probability": 0.5}]}],
+        "fills": [{"text": f"{evil} [MASK]", "hidden": evil, "answers": [{"token": evil, "probability": 0.5}]}],
         "continuations": [{"prompt": evil, "text": evil + evil}],
     }
     (folder / "manifest.json").write_text(json.dumps(told))

@@ -6,6 +6,8 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import torch
+
 from bothways.corpus import Shards
 from bothways.evaluation.comparison.eval_data import EvalData
 from bothways.evaluation.comparison.finetuned_metric import finetuned_items, finetuned_metric, untrained_run
@@ -15,7 +17,14 @@ from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.artifacts import count_baselines
 
 
-def baselines(config: PretrainConfig, shards: Shards, eval_data: EvalData, place: Path) -> dict[str, dict[str, float]]:
+def baselines(
+    config: PretrainConfig,
+    shards: Shards,
+    eval_data: EvalData,
+    place: Path,
+    *,
+    device: torch.device | str | None = None,
+) -> dict[str, dict[str, float]]:
     """{metric: {what needs no training: its figure}}: n-grams and chance; of probes the commonest class, tokens counted
     without a body, and the body with the weights that training starts from; of tasks that body, fine-tuned alike.
 
@@ -30,7 +39,7 @@ def baselines(config: PretrainConfig, shards: Shards, eval_data: EvalData, place
     if not (eval_data.probes or eval_data.tasks):
         return found
     run = untrained_run(config, place)
-    loaded = load(run)
+    loaded = load(run, device=device)
     for name, sides in eval_data.probes.items():
         (commonest, _), *_ = Counter(example.gold for example in sides[0]).most_common(1)
         found[probe_metric(name).name] = {
@@ -39,7 +48,7 @@ def baselines(config: PretrainConfig, shards: Shards, eval_data: EvalData, place
             "TF-IDF, no body": counted(shards, sides).figure,
         }
     for name, files in eval_data.tasks.items():
-        tuned = finetuned_items(run, files, seed=config.training.seed)
+        tuned = finetuned_items(run, files, seed=config.training.seed, device=device)
         found[finetuned_metric(name, files).name] = {"untrained body": tuned.figure}
     shutil.rmtree(place)
     return found

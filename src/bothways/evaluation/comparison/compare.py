@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bothways.evaluation.comparison.results import VERSION, compared_metrics, co
 from bothways.evaluation.comparison.search import RateSearch, search, trial_label
 from bothways.evaluation.comparison.workers import Workers
 from bothways.files import write_text, writing
+from bothways.machine import device_of
 from bothways.objectives import Objective
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.artifacts import count_baselines
@@ -47,6 +49,7 @@ MAY_CHANGE = {
 def compare(
     config: CompareConfig,
     *,
+    device: str | None = None,
     show: Callable[[str, float], None] = lambda label, progress: None,
     plan: Callable[[str, float], None] = lambda label, size: None,
     say: Callable[[str], None] = lambda text: None,
@@ -56,6 +59,7 @@ def compare(
     In a folder where it was begun, it goes on: what is trained and measured already is not done again.
 
     Args:
+        device: where every run computes, "cpu", "cuda" or "cuda:1"; left out, on a GPU when there is one.
         show: called with (label of a run, its progress from 0 to 1) now and then, and 1.0 when it has ended.
         plan: called with (label, size: 1.0 is the budget) of every run to come, before any begins; of a search that
             goes beyond its factors, when it does.
@@ -66,23 +70,22 @@ def compare(
         Stopped: SIGTERM or Ctrl-C came; every run has saved.
     """
     say("reading the text and the evaluation data")
+    device_of(device)
     config.check()
     shards = Shards.open(config.shards)
     # Read, and so checked, before anything is trained.
     objectives = {name: objective_of(config.run(name, 0, 1.0), shards)[0] for name in config.objectives}
     eval_data = EvalData.read(config)
     open_folder(config, shards)
-    workers = Workers(config.at_once, show, plan)
+    workers = Workers(config.at_once, show, plan, device=device)
     searches, runs = train_all(config, shards, objectives, workers, say)
     scores = measure_all(config, eval_data, runs, workers, say)
     written = {name: [Record.read(runs[name, seed].path) for seed in range(config.seeds)] for name in config.objectives}
     place, first = config.out / "scores" / eval_data.key, config.run(config.objectives[0], 0, 1.0)
-
-    def look_for_items() -> list[dict[str, Any]]:
-        say("looking for evaluation items in the training text")
-        return contamination(eval_data, shards)
-
-    untrained = _once(place / "baselines.json", lambda: baselines(first, shards, eval_data, config.out / ".untrained"))
+    look = partial(_look_for_items, eval_data, shards, say)
+    untrained = _once(
+        place / "baselines.json", lambda: baselines(first, shards, eval_data, config.out / ".untrained", device=device)
+    )
     result = {
         "version": VERSION,
         "budget": config.budget.model_dump(exclude_none=True),
@@ -95,12 +98,17 @@ def compare(
             for name in config.objectives
         ],
         "metrics": list(compared_metrics(config, scores, untrained)),
-        "contamination": _once(place / "contamination.json", look_for_items),
+        "contamination": _once(place / "contamination.json", look),
         "samples": {name: records[0].manifest.get("samples", {}) for name, records in written.items()},
     }
     write_text(config.out / "comparison.json", json.dumps(result, ensure_ascii=False, indent=1) + "\n")
     write_text(config.out / "comparison.html", render(result, written))
     return result
+
+
+def _look_for_items(eval_data: EvalData, shards: Shards, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    say("looking for evaluation items in the training text")
+    return contamination(eval_data, shards)
 
 
 def train_all(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
+
 from bothways.corpus import Shards
 from bothways.evaluation.comparison.config import TaskFiles
 from bothways.evaluation.comparison.metrics import Metric, ScoredItems
@@ -26,7 +28,7 @@ def finetuned_metric(name: str, files: TaskFiles) -> Metric:
     return Metric(f"fine-tuned {name}", f"{name} (tuned)", about)
 
 
-def finetuned_items(run: Path, files: TaskFiles, *, seed: int) -> ScoredItems:
+def finetuned_items(run: Path, files: TaskFiles, *, seed: int, device: torch.device | str | None = None) -> ScoredItems:
     """Fine-tunes the body of a run, in a folder that is left to nobody, and measures it; an item is a test example.
 
     Raises:
@@ -34,8 +36,9 @@ def finetuned_items(run: Path, files: TaskFiles, *, seed: int) -> ScoredItems:
     """
     with TemporaryDirectory(dir=run, prefix=".tuned-") as place:
         out = Path(place) / "run"
-        finetune(FinetuneConfig(model=str(run), task=files.task, train=files.train, out=out, seed=seed, skip_bad=True))
-        tuned, skip = Tuned.load(out), Skipped()
+        config = FinetuneConfig(model=str(run), task=files.task, train=files.train, out=out, seed=seed, skip_bad=True)
+        finetune(config, device=device)
+        tuned, skip = Tuned.load(out, device=device), Skipped()
         _, examples = read_examples(tuned.task, files.test, skip=skip)
         encoded = tuned.encode(check_known(tuned.task, examples, tuned.head, skip), skip)
         _, predictions = measure(tuned, encoded)

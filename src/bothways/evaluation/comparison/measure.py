@@ -42,7 +42,12 @@ def measure_all(
         place = runs[run].path / "scores" / f"{eval_data.key}.json"  # goes with the run, when that is deleted
         if not place.exists():
             label = f"{run[0]}, seed {run[1]}: measured"
-            arguments = [str(runs[run].path), str(config.out / CONFIG), str(place)]
+            arguments = [
+                str(runs[run].path),
+                str(config.out / CONFIG),
+                str(place),
+                *([str(workers.device)] if workers.device else []),
+            ]
             workers.run("bothways.evaluation.comparison.measure", arguments, label)
             say(label)
         return _read(place)
@@ -50,13 +55,13 @@ def measure_all(
     return dict(zip(runs, workers.each(measured, list(runs)), strict=True))
 
 
-def main(run: str, comparison: str, place: str) -> None:
+def main(run: str, comparison: str, place: str, device: str | None = None) -> None:
     """In a process of its own: measures one run as a comparison's config.yaml has it."""
     comparing, config = read(CompareConfig, load_config(Path(comparison))), RunFolder(Path(run)).config(PretrainConfig)
     eval_data, shards = EvalData.read(comparing), Shards.open(comparing.shards)
     objective, _ = objective_of(config.model_copy(update={"code": comparing.code}), shards)
     rows = validation_rows(shards, config.training.model_copy(update={"validation_rows": eval_data.rows}))
-    loaded = load(run)
+    loaded = load(run, device=device)
     found: Scores = dict(held_out(loaded, objective, shards, rows))
     if eval_data.pairs is not None:
         found |= dict(minimal_pairs(loaded, eval_data.pairs))
@@ -65,7 +70,9 @@ def main(run: str, comparison: str, place: str) -> None:
         found |= {probe_metric(name): probed(loaded, sides) for name, sides in eval_data.probes.items()}
     if engine.abilities.faces and engine.model.rule is ordered:  # else transformers' classes have no head for the body
         for name, files in eval_data.tasks.items():
-            found[finetuned_metric(name, files)] = finetuned_items(Path(run), files, seed=config.training.seed)
+            found[finetuned_metric(name, files)] = finetuned_items(
+                Path(run), files, seed=config.training.seed, device=device
+            )
     _write(Path(place), found)
 
 

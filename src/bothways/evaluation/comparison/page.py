@@ -14,6 +14,7 @@ from bothways.corpus.page import text_section
 from bothways.evaluation.comparison.results import (
     BEHIND,
     COSTS,
+    against_the_best,
     contaminated,
     costs,
     figure,
@@ -24,6 +25,8 @@ from bothways.evaluation.comparison.results import (
 from bothways.html import Cell, KeyFigure, TableRow, page, token_name
 from bothways.html.charts import colours_of, pictures
 from bothways.html.curves import Chart, Curve, number
+from bothways.html.intervals import Dot
+from bothways.html.intervals import figure as intervals
 from bothways.terminal import compact
 from bothways.training.record import Record
 
@@ -53,6 +56,7 @@ def render(result: dict[str, Any], records: Mapping[str, Sequence[Record]]) -> s
         summary=summary,
         figure=figure,
         differences=_differences,
+        intervals=_intervals(result, colours),
         contamination=[*map(contaminated, result["contamination"])],
         charts=_curves(records, colours),
         text=text_section(first[0].manifest.get("text") or {}) if first else "",
@@ -81,6 +85,30 @@ def _differences(metric: dict[str, Any]) -> list[TableRow]:
         )
         for each in metric["differences"]
     ]
+
+
+def _intervals(result: dict[str, Any], colours: Mapping[str, int]) -> list[Markup]:
+    """A picture of each metric that several objectives have a figure of: every mean, and around it the interval of its
+    difference from the best one."""
+    found = []
+    for metric in result["metrics"]:
+        dots = _dots(metric)
+        bounds = " Bounds are left out." * any(one["bound"] for one in metric["objectives"])
+        caption = (
+            f"{metric['name'][:1].upper()}{metric['name'][1:]}: {metric['better']} is better. Dashed: the best mean. "
+            f"Bars: the interval (95 %) of the difference from it; those that reach it are tied.{bounds}"
+        )
+        if len(dots) > 1:
+            found.append(intervals(metric["short"], caption, dots, colours=colours, chance=dots[0].value))
+    return found
+
+
+def _dots(metric: dict[str, Any]) -> list[Dot]:
+    """The best first; it has no bar: the others' are of their differences from it."""
+    halves = {name: found["half_width"] for name, found in against_the_best(metric).items()}
+    exact = [one for one in metric["objectives"] if not one["bound"]]
+    means = [(one["objective"], one["mean"], halves.get(one["objective"], 0.0)) for one in exact]
+    return [Dot(name, name, mean, mean - half, mean + half) for name, mean, half in means]
 
 
 def _curves(records: Mapping[str, Sequence[Record]], colours: Mapping[str, int]) -> Markup:

@@ -34,10 +34,14 @@ class Workers:
 
     show  called with (a run's label, its progress from 0 to 1) now and then, and 1.0 when it has ended
     plan  called with (a run's label, its size: 1.0 is the budget) of what will be trained
+    device  where they compute; None: on a GPU when there is one
     """
 
-    def __init__(self, at_once: int, show: Show, plan: Show = lambda label, size: None) -> None:
+    def __init__(
+        self, at_once: int, show: Show, plan: Show = lambda label, size: None, *, device: str | None = None
+    ) -> None:
         self.at_once = at_once
+        self.device = device
         self.plan = plan
         self._show = show
         self._children: set[subprocess.Popen[bytes]] = set()
@@ -77,6 +81,7 @@ class Workers:
         config.out.mkdir(parents=True, exist_ok=True)
         folder.keep(config)
         command = ["pretrain", "--resume", "--out", str(config.out), "--json"]
+        command += ["--device", self.device] if self.device else []
         self.run("bothways", command, label, metrics=config.out / "metrics.jsonl", allowed=DivergedError.exit_code)
         self._show(label, 1.0)
         return folder

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict, get_args
+from typing import Annotated, Literal, TypedDict, get_args
 
 import numpy as np
+from pydantic import Field
 
-from bothways.arguments import at_least
+from bothways.arguments import all_checked, at_least
 from bothways.errors import UsageError, unknown
 from bothways.inference.decoding.sampling import Sampling
 
@@ -32,39 +33,47 @@ class Options(TypedDict, total=False):
     special_tokens: bool
 
 
+@all_checked
 @dataclass(frozen=True, slots=True)
 class GenerationOptions:
     """How a text is continued.
 
-    max_new_tokens  how many tokens to add at most
-    temperature     the logits are divided by it; 0 takes the likeliest token every time
-    top_k           sample among the so many likeliest tokens only
-    top_p           sample among the likeliest tokens that hold this share together
-    seed            prompt i samples with random numbers of (seed, i); with options of its own, of (seed, 0)
-    num_beams       instead of sampling, look for the likeliest text, with so many candidates at a time
-    length_penalty  of beams: the sum of the log-probabilities is divided by ((5 + tokens) / 6) to this power, [SEP]
-                    counted, so 0 is for short texts and 1 for long ones (GNMT, Wu et al. 2016, section 7, equation 14)
-    no_repeat_ngram_size  no run of so many tokens comes twice; the prompt counts, unless it is read bidirectionally:
-                    such a source may be quoted
-    eos_token_id    the token that ends the text; None: those that the model's files name
-    steps           of unmasking: in how many passes everything is predicted; None: one token a pass
-    order           of unmasking: the most confident places first, or places at random
-    special_tokens  the names of special tokens in the prompt are those tokens, as a chat template writes them; else
-                    they are characters
+    Prompt i samples with random numbers of (seed, i); with options of its own, of (seed, 0). The score of a beam is the
+    sum of its log-probabilities, divided by ((5 + tokens) / 6) to the power of length_penalty, [SEP] counted (GNMT, Wu
+    et al. 2016, section 7, equation 14). That a run comes once holds for the prompt too, unless it is read
+    bidirectionally: such a source may be quoted.
     """
 
-    max_new_tokens: int = 40
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float = 1.0
-    seed: int = 0
-    num_beams: int | None = None
-    length_penalty: float = 0.6
-    no_repeat_ngram_size: int | None = None
-    eos_token_id: int | None = None
-    steps: int | None = None
-    order: Order = "confidence"
-    special_tokens: bool = False
+    max_new_tokens: Annotated[int, Field(description="How many tokens to add at most.", ge=0)] = 40
+    temperature: Annotated[
+        float, Field(description="The logits are divided by it; 0 takes the likeliest token every time.", ge=0)
+    ] = 1.0
+    top_k: Annotated[int | None, Field(description="Choose among the so many likeliest tokens.", ge=1)] = None
+    top_p: Annotated[float, Field(description="Choose among the likeliest tokens that hold this share together.")] = 1.0
+    seed: Annotated[int, Field(description="The same seed generates the same text.", ge=0)] = 0
+    num_beams: Annotated[
+        int | None,
+        Field(description="Sample nothing; look for the likeliest text with so many candidates.", ge=1),
+    ] = None
+    length_penalty: Annotated[float, Field(description="Of beams: 0 is for short texts, 1 for long ones.")] = 0.6
+    no_repeat_ngram_size: Annotated[int | None, Field(description="No run of so many tokens comes twice.")] = None
+    eos_token_id: Annotated[
+        int | None, Field(description="The token that ends a text; left out, those that the model's files name.")
+    ] = None
+    steps: Annotated[
+        int | None,
+        Field(description="By unmasking: in how many passes all is predicted; left out, one token a pass."),
+    ] = None
+    order: Annotated[
+        Order, Field(description="By unmasking: the most confident places first, confidence, or at random, random.")
+    ] = "confidence"
+    special_tokens: Annotated[
+        bool,
+        Field(
+            description="Names of special tokens in the prompt are those tokens, as a chat template writes them; else "
+            "they are characters."
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         at_least(0, "max_new_tokens", self.max_new_tokens, "how many tokens to add")

@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from bothways.files import write_text
 from bothways.html import Cell, KeyFigure, TableRow, page
-from bothways.html.charts import histogram, pictures
-from bothways.html.curves import Chart, Curve
+from bothways.html.charts import GREY, histogram, pictures
+from bothways.html.curves import Axis, Chart, Curve
 from bothways.model import TaskHead
 from bothways.statistics import calibration
 from bothways.tasks.labels import labels_in
@@ -22,7 +22,9 @@ from bothways.tasks.task import Example, Task
 from bothways.training.charts import how_it_ran, smoothed
 from bothways.training.record import Record
 
+CONFIDENCE = Axis("confidence", "Confidence", "confidence of the prediction, in percent")
 MOST_LABELS, MOST_MISTAKES = 20, 20
+DEV = 1  # colour
 LONGEST_TEXT = 600  # characters of an example that are shown
 IN_WORDS = {
     "f1": "F1",
@@ -54,6 +56,7 @@ def write_report(
     """Writes report.html into a run's folder; `examples` are those it is measured on, `where` what they are called."""
     record = Record.read(folder)
     classes = any(isinstance(example.gold, str) for example in examples)  # one label
+    several = head.kind == "several"
     wrong = [
         (*mistake, example)
         for example, one in zip(examples, predictions, strict=True)
@@ -74,6 +77,7 @@ def write_report(
             about="Tokens of the training texts, specials included, cut where the model ends. Columns double in width.",
             what="texts",
         ),
+        classes=[*_classes(examples, predictions, head)] if classes or several else [],
         confusion=_confusion(examples, predictions, head) if classes else None,
         calibration=_calibration(examples, predictions) if classes else None,
         mistakes=[
@@ -111,8 +115,10 @@ def _tiles(record: Record) -> Iterator[KeyFigure]:
     manifest = record.manifest
     scores = manifest.get("test") or manifest["best"]["scores"]
     where = "on the test examples" if manifest.get("test") else "on the dev examples"
+    always = (manifest.get("majority") or {"scores": {}})["scores"]
     for name, value in list(scores.items())[:4]:
-        yield KeyFigure(_title(name), f"{value:.3f}", where)
+        beside = f"; {always[name]:.3f} by the commonest label alone" if name in always else ""
+        yield KeyFigure(_title(name), f"{value:.3f}", f"{where}{beside}")
     examples = manifest["examples"]
     yield KeyFigure("Examples", f"{examples['train']:,}", f"train; {examples['dev']:,} dev, {examples['test']:,} test")
     yield KeyFigure("Epoch kept", str(manifest["best"]["epoch"]), _why(record))
@@ -135,8 +141,9 @@ def _scores(record: Record) -> Iterator[TableRow]:
 def _curves(record: Record) -> Markup:
     loss = replace(Curve.of("training", record.train, "loss"), style="training")
     first = next(iter(record.validation[-1]["scores"]))
+    dev = replace(Curve.of("dev", record.validation, "loss"), colour=DEV)
     charts = [
-        Chart("Loss", "What is minimised, on training examples.", smoothed(loss)),
+        Chart("Loss", "What is minimised; that of dev examples after every epoch.", [dev, *smoothed(loss)]),
         Chart(_title(first), "On the dev examples.", [Curve.of(in_words(first), record.validation, "scores", first)]),
         *how_it_ran(record),
     ]
@@ -165,12 +172,36 @@ def _confusion(
     return labels, rows, len(head.labels)
 
 
-def _calibration(examples: Sequence[Example], predictions: Sequence[dict[str, Any]]) -> tuple[float, list[TableRow]]:
-    """The expected calibration error, and how often it was right at each confidence."""
+def _classes(examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead) -> Iterator[TableRow]:
+    """Precision, recall, F1 and count of the commonest labels; what is a share of nothing is not known."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    given = [labels_in(example.gold) for example in examples]
+    found = [{one["label"]} if isinstance(one["label"], str) else {*one["label"]} for one in predictions]
+    common = Counter(label for some in given for label in some)
+    labels = sorted(head.labels, key=lambda label: -common[label])[:MOST_LABELS]
+    truth, told = (np.array([[label in some for label in labels] for some in side]) for side in (given, found))
+    scores = precision_recall_fscore_support(truth, told, average=None, zero_division=np.nan)
+    for label, *shares, count in zip(labels, *scores, strict=True):
+        yield TableRow(label, [*(None if np.isnan(one) else f"{one:.3f}" for one in shares), f"{count:,}"])
+
+
+def _calibration(
+    examples: Sequence[Example], predictions: Sequence[dict[str, Any]]
+) -> tuple[float, list[TableRow], Chart, Sequence[Axis]]:
+    """The expected calibration error, and how often it was right at each confidence, as a table and as a picture."""
     chances = np.array([one["probabilities"][one["label"]] for one in predictions])
     right = np.array([one["label"] == example.gold for example, one in zip(examples, predictions, strict=True)])
     error, bins = calibration(chances, right)
-    return error, [TableRow(f"{mean:.0%} confident", [f"{true:.0%}", f"{count:,}"]) for mean, true, count in bins]
+    rows = [TableRow(f"{mean:.0%} confident", [f"{true:.0%}", f"{count:,}"]) for mean, true, count in bins]
+    curves = [
+        Curve("right", [({CONFIDENCE.key: 100 * mean}, true) for mean, true, _ in bins]),
+        Curve("as sure", [({CONFIDENCE.key: 100 * at}, at) for at in (0.0, 1.0)], style="training", colour=GREY),
+    ]
+    caption = (
+        "Below the grey line it is surer than it is right, above it less sure. Dots: means of tenths of the scale."
+    )
+    return error, rows, Chart("Reliability", caption, curves, percent=True, whole=True, names=True), [CONFIDENCE]
 
 
 def _things(example: Example) -> Sequence[tuple[str, str]]:

@@ -19,7 +19,7 @@ from bothways.files import writing
 from bothways.inference.engine import Engine
 from bothways.inference.language_model import folder_of
 from bothways.inference.pipeline import decoded
-from bothways.machine import dtype_of, precision_for
+from bothways.machine import device_of, dtype_of, precision_for
 from bothways.model import TaskHead, local, read_saved
 from bothways.own import use
 from bothways.tasks import task_named
@@ -44,11 +44,13 @@ class Tuned:
     length: int
 
     @classmethod
-    def load(cls, run: str | Path, *, precision: str = "auto") -> Tuned:
+    def load(cls, run: str | Path, *, device: torch.device | str | None = None) -> Tuned:
         """
         Raises:
             ModelError: no fine-tuned model there, or one of several heads.
+            MachineError: there is no such device.
         """
+        place = device_of(device)
         use([Path(file) for file in _manifest(run).get("code", ())])
         folder = folder_of(local(run))
         saved = read_saved(folder)
@@ -56,8 +58,7 @@ class Tuned:
         if head is None:
             raise ModelError(f"{folder} was not fine-tuned: expected what bothways finetune leaves, a folder model/")
         task = task_named(head.task).like(head)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = saved.model.eval().to(device=device, dtype=dtype_of(precision_for(precision)))
+        model = saved.model.eval().to(device=place, dtype=dtype_of(precision_for(device=place)))
         engine = Engine(model, Tokenizer.load(folder), saved.trained)
         return cls(task, engine, head, engine.length)
 
@@ -97,7 +98,7 @@ def evaluate(
     *,
     columns: dict[str, str] | None = None,
     skip: Skip = refuse,
-    precision: str = "auto",
+    device: torch.device | str | None = None,
     show: Callable[[Columns], None] = lambda columns: None,
 ) -> dict[str, Any]:
     """The scores of a fine-tuned model on a file, with how many examples there were, how many of them were cut, how
@@ -109,7 +110,7 @@ def evaluate(
         DataError: a record without a known answer, unless such are skipped; or none at all.
         ModelError: no fine-tuned model there.
     """
-    tuned, manifest = Tuned.load(run, precision=precision), _manifest(run)
+    tuned, manifest = Tuned.load(run, device=device), _manifest(run)
     usual, names = manifest.get("roles", {}), manifest.get("label_names") or ()
     read, examples = read_examples(tuned.task, file, given=columns, skip=skip, usual=usual)
     show(read)
@@ -136,7 +137,7 @@ def predict(
     *,
     columns: dict[str, str] | None = None,
     skip: Skip = refuse,
-    precision: str = "auto",
+    device: torch.device | str | None = None,
     show: Callable[[Columns], None] = lambda columns: None,
 ) -> int:
     """Writes a line of JSON for every record, in order: its id and prediction; returns how many.
@@ -149,7 +150,7 @@ def predict(
     """
     if out.is_dir() or (out.exists() and file.exists() and out.samefile(file)):
         raise UsageError(f"--out {out} is {'a folder' if out.is_dir() else 'the file that is read'}: name another")
-    tuned = Tuned.load(run, precision=precision)
+    tuned = Tuned.load(run, device=device)
     read, examples = streamed(
         tuned.task, file, given=columns, skip=skip, usual=_manifest(run).get("roles", {}), gold=False
     )

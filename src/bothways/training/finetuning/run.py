@@ -22,7 +22,7 @@ from bothways.batch import Batch, Sample
 from bothways.corpus.counts import by_length
 from bothways.errors import DivergedError, ModelError, UsageError
 from bothways.inference.engine import Engine
-from bothways.machine import dtype_of, precision_for
+from bothways.machine import device_of, dtype_of, precision_for
 from bothways.model import Abilities, Model, planned, read_body
 from bothways.model.losses import plain_loss
 from bothways.own import use
@@ -38,6 +38,7 @@ from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, Tr
 from bothways.training.finetuning.baselines import remember, trained_on, worth
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
 from bothways.training.finetuning.data import Data, read_data
+from bothways.training.finetuning.dev_loss import dev_loss, with_answers
 from bothways.training.finetuning.layer_decay import optimiser
 from bothways.training.finetuning.page import write_report
 from bothways.training.finetuning.predict import Tuned, measure
@@ -48,6 +49,7 @@ from bothways.training.loop import Report, Work, loss_names
 from bothways.training.run_folder import RunFolder
 from bothways.training.signals import signals
 from bothways.training.state import State, checkpoints, load_state, load_weights, save_state
+from bothways.training.tracking import tracked
 from bothways.training.weights import Replicated
 
 LONGEST = 512
@@ -90,19 +92,28 @@ class FinetuneRun:
 
 @checked
 def finetune(
-    config: FinetuneConfig, *, resume: bool = False, show: Show = lambda line: None, say: Say = lambda text: None
+    config: FinetuneConfig,
+    *,
+    resume: bool = False,
+    device: torch.device | str | None = None,
+    track: str | None = None,
+    show: Show = lambda line: None,
+    say: Say = lambda text: None,
 ) -> Path:
     """Trains, keeps the epoch that is best on the dev examples, saves and evaluates it; returns the run's folder.
 
     `show` is handed every line of metrics.jsonl as it is written; `say` is handed what is being done before and after.
+    It computes on `device`, "cpu", "cuda" or "cuda:1"; left out, on a GPU when there is one. `track`, "tensorboard" or
+    "trackio", has the figures sent there too (training/tracking.py).
 
     Raises:
         BothwaysError: whatever a user can cause.
         Stopped: SIGTERM or Ctrl-C came; everything is saved.
     """
-    with signals() as stop:
+    settings = config.model_dump(mode="json")
+    with signals() as stop, tracked(track, config.out, settings, show=show, resume=resume) as show:
         say("reading the records and the model")
-        run = set_up(config, resume=resume)
+        run = set_up(config, resume=resume, device=device)
         try:
             best = _fit(run, stop, show)
         except DivergedError:
@@ -116,8 +127,9 @@ def finetune(
     return config.out
 
 
-def set_up(config: FinetuneConfig, *, resume: bool) -> FinetuneRun:
+def set_up(config: FinetuneConfig, *, resume: bool, device: torch.device | str | None = None) -> FinetuneRun:
     """Reads the data and the model, and puts the last checkpoint back; refuses before anything is computed."""
+    place = device_of(device)
     use(config.code)
     task, folder = task_named(config.task), RunFolder(config.out)
     if resume and folder.config(FinetuneConfig).model_copy(update={"out": config.out}) != config:
@@ -142,9 +154,8 @@ def set_up(config: FinetuneConfig, *, resume: bool) -> FinetuneRun:
     if not resume:
         folder.create(config)
     remember(folder.path, data.train if config.dev else [*data.train, *data.dev])
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = model.to(device)
-    precision = precision_for(config.precision)
+    model = model.to(place)
+    precision = precision_for(config.precision, device=place)
     weights = Replicated(model, dtype_of(precision))
     run = FinetuneRun(
         config=config,
@@ -280,6 +291,14 @@ def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
     losses = run.state.weights.around(lambda batch, generator: plain_loss(run.model, batch))
     names = loss_names(run.model, (target.name for some in run.parts for one in some for target in one.targets))
     work = Work(losses, batches_of(run), names)
+    answers = with_answers(run.tuned, run.data.dev)
+    loss_of_dev = partial(
+        dev_loss,
+        partial(losses, generator=torch.Generator()),
+        answers,
+        at_once=config.batch,
+        device=run.model.table.device,
+    )
     run.model.train()
     started = time.perf_counter() - run.state.notes.get("seconds", 0.0)
 
@@ -297,7 +316,7 @@ def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
     if not _patience_ended(run):
         for report in fit.steps(run.total, more):
             if report.step % run.steps == 0:
-                _look(run, fit)
+                _look(run, fit, loss_of_dev)
                 run.model.train()
                 if _patience_ended(run):
                     break
@@ -310,12 +329,14 @@ def _examples(run: FinetuneRun, step: int) -> int:
     return min(run.config.batch, len(run.parts) - place * run.config.batch)
 
 
-def _look(run: FinetuneRun, fit: Fit) -> None:
-    """An epoch's score on the dev examples, and its checkpoint; the best and the last are kept."""
+def _look(run: FinetuneRun, fit: Fit, loss_of_dev: Callable[[], float | None]) -> None:
+    """An epoch's loss and score on the dev examples, and its checkpoint; the best and the last are kept."""
     run.model.eval()
+    loss = loss_of_dev()
     scores, _ = measure(run.tuned, run.dev)
     run.state.notes.setdefault("scores", []).append(scores[next(iter(scores))])
-    line = {"kind": "validation", "step": run.state.step, "epoch": run.state.step // run.steps, "scores": scores}
+    epoch = run.state.step // run.steps
+    line = {"kind": "validation", "step": run.state.step, "epoch": epoch, "loss": loss, "scores": scores}
     fit.tell(line)
     fit.save()
     run.folder.prune({_best(run) * run.steps})
@@ -340,20 +361,21 @@ def _finish(run: FinetuneRun, best: int, show: Show) -> None:
         raise ModelError(f"{run.folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
     weights = load_weights(found)
     looks = [line for line in run.folder.lines() if line["kind"] == "validation" and line["step"] == best]
+    load = partial(Tuned.load, run.config.out, device=run.model.table.device)
     dev, shape = looks[-1]["scores"], run.model.config
     head, save = run.data.head, partial(save_model, run.config, weights, shape, run.tokenizer, length=run.length)
     save(head, dev=dev)
     if run.config.thresholds == "tuned":
-        _, predictions = measure(Tuned.load(run.config.out), run.dev)
+        _, predictions = measure(load(), run.dev)
         head = replace(head, thresholds=best_thresholds(run.data.dev, predictions, head))
         save(head, dev=dev)
-        dev, _ = measure(Tuned.load(run.config.out), run.dev)
+        dev, _ = measure(load(), run.dev)
         save(head, dev=dev)  # its card has these scores
         run.folder.note(thresholds=list(head.thresholds or ()))
     run.folder.note(best={"epoch": best // run.steps, "step": best, "scores": dev})
     measured, where = (run.test, "test") if run.test else (run.dev, "dev")
     examples = [example for example, _ in measured]
-    scores, predictions = measure(Tuned.load(run.config.out), measured)
+    scores, predictions = measure(load(), measured)
     judged = worth(run.task, examples, predictions, head)
     for side in ("dev", "test"):
         if getattr(run.config, side):

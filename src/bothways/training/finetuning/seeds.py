@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from bothways.arguments import checked
 from bothways.errors import Stopped, UsageError
 from bothways.statistics import Mean
@@ -18,7 +20,13 @@ from bothways.training.run_folder import RunFolder
 
 @checked
 def finetune_seeds(
-    config: FinetuneConfig, seeds: int, *, show: Show = lambda line: None, say: Say = lambda text: None
+    config: FinetuneConfig,
+    seeds: int,
+    *,
+    device: torch.device | str | None = None,
+    track: str | None = None,
+    show: Show = lambda line: None,
+    say: Say = lambda text: None,
 ) -> dict[str, Any]:
     """Runs in `out/seed-I` for each of the seeds from `config.seed` on; those that are done are not done again.
 
@@ -41,7 +49,7 @@ def finetune_seeds(
         if folder.manifest().get("status") != "done":
             say(f"seed {seed}")
             try:
-                finetune(own, resume=begun, show=show, say=say)
+                finetune(own, resume=begun, device=device, track=track, show=show, say=say)
             except Stopped as stopped:
                 message = f"stopped in seed {seed} and saved. Go on with the same command."
                 raise Stopped(message, exit_code=stopped.exit_code) from None

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
+
 from bothways.training.loop import train
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.setup import set_up, total_steps
@@ -42,13 +44,13 @@ class Rehearsal:
     useful_share: float | None
 
 
-def rehearse(config: PretrainConfig) -> Rehearsal:
+def rehearse(config: PretrainConfig, *, device: torch.device | str | None = None) -> Rehearsal:
     """Does the first steps of a run in a folder that is thrown away; `config.out` is not touched.
 
     Raises:
         BothwaysError: whatever would stop the run at its start.
     """
-    with TemporaryDirectory(prefix="bothways-") as aside, processes() as team:
+    with TemporaryDirectory(prefix="bothways-") as aside, processes(device=device) as team:
         run = set_up(config.model_copy(update={"out": Path(aside) / "run"}), team, resume=False)
         taken, started = [], time.perf_counter()
         for _ in train(run.work, state=run.state, config=config.training, total=STEPS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,12 +19,15 @@ from bothways.training.pretraining import charts
 from bothways.training.record import Record
 
 SHOWN_ELSEWHERE = frozenset({"status", "baselines", "samples", "text"})
+MOST_NATS = 100.0
 WORDS = {
     "token": "What the model reads and writes: a word or a part of one, as its tokenizer cuts text.",
     "held-out text": "Documents that were set aside before training and never trained on.",
     "nats a token": "Surprise: minus the natural logarithm of the probability given to the right token. Guessing "
     "evenly among n tokens costs ln n.",
     "bits per byte": "The bits that a perfect coder led by the model would need for one byte of the text.",
+    "perplexity": "e to the nats a token: among how many equally likely tokens it is as unsure. It depends on the "
+    "tokenizer; bits per byte do not.",
     "n-gram baselines: unigram, bigram, trigram": "Models that only count how often tokens, pairs and triples of "
     "tokens occur in the training text (interpolated modified Kneser-Ney). A model that does not beat them has not "
     "learned to read.",
@@ -83,9 +87,10 @@ def _verdict(record: Record) -> Iterator[tuple[str, str, str]]:
 
 def _tiles(record: Record) -> Iterator[KeyFigure]:
     """The figures that one looks for first; those that the objective does not have are left out."""
-    bits = (record.final("bits_per_byte", name) for name in record.objectives if record.reads_one_way(name))
+    one_way = next(filter(record.reads_one_way, record.objectives), None)
     for name, value, form, unit in (
-        ("Held-out text", next(bits, None), ".3f", "bits per byte"),
+        ("Held-out text", one_way and record.final("bits_per_byte", one_way), ".3f", "bits per byte"),
+        ("Perplexity", one_way and _perplexity(record.final("losses", one_way)), ".1f", "a held-out token"),
         ("Next tokens", record.final("next_accuracy"), ".1%", "predicted right"),
         ("Hidden tokens", record.final("fill_accuracy"), ".1%", "predicted right"),
     ):
@@ -111,9 +116,10 @@ class _Column:
     ours: float | None
     theirs: dict[str, float | None]
     percent: bool = False
+    digits: int = 3
 
     def text(self, value: float) -> str:
-        return f"{value:.1%}" if self.percent else f"{value:.3f}"
+        return f"{value:.1%}" if self.percent else f"{value:,.{self.digits}f}"
 
     def cell(self, gram: str) -> Cell | None:
         """A baseline's figure; in small print: is the run better, and by how much?"""
@@ -121,8 +127,8 @@ class _Column:
         if theirs is None or self.ours is None:
             return None if theirs is None else Cell(self.text(theirs))
         gain = self.ours - theirs if self.percent else theirs - self.ours
-        size = f"{100 * abs(gain):.1f} points" if self.percent else f"{abs(gain):.3f}"
-        if not float(size.split()[0]):
+        size = f"{100 * abs(gain):.1f} points" if self.percent else f"{abs(gain):,.{self.digits}f}"
+        if not float(size.split()[0].replace(",", "")):
             return Cell(self.text(theirs), "the same")
         return Cell(self.text(theirs), *((f"beaten by {size}", "beaten") if gain > 0 else (f"ahead by {size}",)))
 
@@ -139,9 +145,17 @@ def _columns(record: Record) -> Iterator[_Column]:
         bits = record.final("bits_per_byte", name) if name else None
         title = f"Bits per byte: {name}" if len(one_way) > 1 else "Bits per byte"
         yield _Column(title, "lower is better", bits, grams("bits_per_byte"))
+        theirs = {gram: _perplexity(value) for gram, value in grams("nats").items()}
+        title = title.replace("Bits per byte", "Perplexity")
+        yield _Column(title, "of a token, lower is better", _perplexity(record.final("losses", name)), theirs, digits=1)
     following, filled = record.final("next_accuracy"), record.final("fill_accuracy")
     yield _Column("Next token right", "higher is better", following, grams("next_accuracy"), percent=True)
     yield _Column("Hidden token right", "higher is better", filled, grams("fill_accuracy", NAMES[:1]), percent=True)
+
+
+def _perplexity(nats: float | None) -> float | None:
+    """Of a mean of nats a token; None where it is not known, or too large for a number."""
+    return math.exp(nats) if nats is not None and nats < MOST_NATS else None
 
 
 def _rows(record: Record, columns: list[_Column]) -> Iterator[TableRow]:

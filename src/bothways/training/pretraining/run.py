@@ -25,6 +25,7 @@ from bothways.training.processes import processes
 from bothways.training.schedule import decay_start
 from bothways.training.signals import signals
 from bothways.training.state import save_state
+from bothways.training.tracking import tracked
 
 MEASURED_STEPS = 20  # of a budget in seconds: after them it becomes a number of steps, and the run is exact
 UNKNOWN = 10**12  # steps: more than any run has
@@ -32,19 +33,31 @@ UNKNOWN = 10**12  # steps: more than any run has
 
 @checked
 def pretrain(
-    config: PretrainConfig, *, resume: bool = False, show: Show = lambda line: None, say: Say = lambda text: None
+    config: PretrainConfig,
+    *,
+    resume: bool = False,
+    device: torch.device | str | None = None,
+    track: str | None = None,
+    show: Show = lambda line: None,
+    say: Say = lambda text: None,
 ) -> Path:
     """Trains, validates, saves, exports and reports; returns the run's folder.
 
     On the first process `show` is handed every line of metrics.jsonl as it is written, and `say` what is being
     done before the first and after the last of them. With `resume`, the run in `config.out` goes on from its last
-    checkpoint, bit for bit as if it had never stopped.
+    checkpoint, bit for bit as if it had never stopped. It computes on `device`, "cpu", "cuda" or "cuda:1"; left out, on
+    a GPU when there is one. `track`, "tensorboard" or "trackio", has the figures sent there too (training/tracking.py).
 
     Raises:
         BothwaysError: whatever a user can cause, each with its exit code (errors.py).
         Stopped: SIGTERM or Ctrl-C came; everything is saved.
     """
-    with processes() as team, signals() as stop:
+    settings = config.model_dump(mode="json")
+    with (
+        processes(device=device) as team,
+        signals() as stop,
+        tracked(track if team.first else None, config.out, settings, show=show, resume=resume) as show,
+    ):
         if not team.first:
             show, say = (lambda line: None), (lambda text: None)
         say(f"opening {config.shards}, building the model, measuring this machine")
