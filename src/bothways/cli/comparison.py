@@ -51,10 +51,9 @@ def compare(
     display.say("loading torch")
     from bothways.evaluation.comparison import CompareConfig
     from bothways.evaluation.comparison import compare as run
-    from bothways.training.config import read_budget
 
     given |= {"objectives": _expressions(objectives)} if objectives is not None else {}
-    given |= {"budget": read_budget(budget)} if budget else {}
+    given |= {"budget": budget} if budget else {}
     files = "(?P<train>[^,]+),(?P<test>.+)"
     probes = _named(probe, files, option="probe", form="TRAIN.jsonl,TEST.jsonl")
     tasks = _named(task, f"(?P<task>[^=:]+):{files}", option="task", form="TASK:TRAIN.jsonl,TEST.jsonl")

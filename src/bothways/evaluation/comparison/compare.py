@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bothways.arguments import checked
-from bothways.config import dump, load_config, read
+from bothways.config import dump, load_config, read, settled
 from bothways.corpus import Shards
 from bothways.errors import DataError, DivergedError, UsageError
 from bothways.evaluation.comparison.baselines import baselines
@@ -43,6 +43,7 @@ MAY_CHANGE = {
 }
 
 
+@settled(CompareConfig)
 @checked
 def compare(
     config: CompareConfig,

@@ -19,6 +19,7 @@ import torch
 from bothways import __version__
 from bothways.arguments import checked
 from bothways.batch import Batch, Sample
+from bothways.config import settled
 from bothways.corpus.counts import by_length
 from bothways.errors import DivergedError, ModelError, UsageError
 from bothways.inference.engine import Engine
@@ -88,12 +89,14 @@ class FinetuneRun:
         return Tuned(self.task, engine, head, self.length)
 
 
+@settled(FinetuneConfig)
 @checked
 def finetune(
     config: FinetuneConfig, *, resume: bool = False, show: Show = lambda line: None, say: Say = lambda text: None
 ) -> Path:
     """Trains, keeps the epoch that is best on the dev examples, saves and evaluates it; returns the run's folder.
 
+    The settings are a record or its fields: finetune("runs/first", train="train.csv", task="classify").
     `show` is handed every line of metrics.jsonl as it is written; `say` is handed what is being done before and after.
 
     Raises:
