@@ -74,7 +74,7 @@ def test_what_fits_is_handed_on() -> None:
         (lambda: several(["a", float("nan")]), "text 2: expected a text, got nan, which is how tables write an empty"),
         (lambda: several(["a", "b" * 9, 3]), r"text 3: expected a text, got 3 \(int\). Leave it out, or write"),
         (lambda: several_or_pairs(["a", ("b", None)]), r"text 2: expected a text or a pair of texts, got \('b', None"),
-        (lambda: several_or_pairs(4), r"expected a text or a pair of texts, or a list of them, got 4 \(int\)"),
+        (lambda: several_or_pairs(4), r"expected a text or a pair, or a list of them, got 4 \(int\)"),
         (lambda: costs(None, 1e6, Fleet(device("a100"))), "scale: expected a Scale, got None"),
     ],
 )  # fmt: skip

@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bothways.errors import UsageError
+from bothways.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -125,6 +125,31 @@ def dtype_of(precision: str) -> torch.dtype:
     import torch
 
     return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+
+
+def device_of(asked: torch.device | str | None) -> torch.device:
+    """A device by its name; None: a GPU where there is one.
+
+    Raises:
+        UsageError: a name that PyTorch does not know.
+        MachineError: this machine, or this PyTorch, has none.
+    """
+    import torch
+
+    if asked is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+    except (RuntimeError, TypeError):
+        raise UsageError(f"device: expected 'cpu', 'cuda' or 'cuda:1', got {asked!r}") from None
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError, NotImplementedError):  # PyTorch's way of saying that there is none
+        here = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
+        raise MachineError(
+            f"this machine, or this build of PyTorch, has no device {str(device)!r}; it has: {here}"
+        ) from None
+    return device
 
 
 def huge_pages(root: Path = ROOT) -> str:

@@ -17,7 +17,7 @@ from bothways.corpus.lines import Skip
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
 from bothways.inference.engine import Engine
-from bothways.inference.language_model import folder_of
+from bothways.inference.loading import folder_of
 from bothways.inference.pipeline import decoded
 from bothways.machine import dtype_of, precision_for
 from bothways.model import TaskHead, local, read_saved
