@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 
+import bothways
 from bothways.errors import UsageError
 from bothways.model import Model, ModelConfig, preset
-from bothways.planning import Device, Experts, Fleet, Scale, best_parameters, best_tokens, costs, device
+from bothways.planning import Advice, Device, Experts, Fleet, Scale, best_parameters, best_tokens, costs, device
 from bothways.planning.advice import choices, expected_loss, speed_by_width
 from bothways.planning.here import pace, training_for, work_of
 from bothways.planning.published import YEAR, claims
@@ -20,6 +21,26 @@ TINY = preset("tiny", vocabulary=500, length=32)
 def test_every_published_figure_is_what_is_written_beside_it() -> None:
     assert [claim for claim in claims() if not claim.holds] == []
     assert {claim.of for claim in claims() if not claim.agrees} >= {"LaMDA", "PaLM 540B", "OPT-175B", "WuDao 2.0"}
+
+
+def test_the_door_to_a_plan_and_to_advice() -> None:
+    pytest.importorskip("pandas")
+    found = bothways.plan(size="24x2048", tokens="300B", hardware="8xa100@40%")
+    assert repr(found).startswith("Plan(1.2") and "300G tokens" in repr(found) and "days" in repr(found)
+    assert found == bothways.plan(bothways.PlanConfig(size="24x2048", tokens="300B", hardware="8xa100@40%"))
+    advice = bothways.plan(time="30d", hardware="h100")
+    assert repr(advice).startswith("Advice(") and advice.to_pandas().empty and advice.flops is not None
+    several = Advice(tuple(choices(3600.0, lambda shape: 1e5, vocabulary=8192, length=128)))
+    assert repr(several).endswith("... of 24 sizes)") and {*several.to_pandas()} == {
+        "size",
+        "parameters",
+        "tokens",
+        "loss",
+    }
+    with pytest.raises(UsageError, match="give --size or --parameters"):
+        bothways.plan()
+    with pytest.raises(UsageError, match="argument of plan 'siez'. Did you mean 'size'"):
+        bothways.plan(siez="tiny")
 
 
 def test_gpt3_by_hand() -> None:

@@ -115,6 +115,7 @@ class CompareDisplay:
         self._last: dict[str, float] = {}
 
     def say(self, text: str) -> None:
+        """A line for people, behind the time that has passed."""
         if not self._quiet:
             passed = timedelta(seconds=round(time.monotonic() - self._started))
             say(f"{passed}  {text}")

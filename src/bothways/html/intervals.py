@@ -70,6 +70,7 @@ class IntervalFrame:
 
     @classmethod
     def around(cls, dots: Sequence[Dot], colours: Sequence[str], chance: float | None) -> IntervalFrame:
+        """A frame that holds all dots, their intervals and chance."""
         names, groups = ([*dict.fromkeys(each)] for each in zip(*((dot.name, dot.group) for dot in dots), strict=True))
         ends = [*_most([end for dot in dots for end in (dot.low, dot.value, dot.high)])]
         ends += [] if chance is None else [chance]
@@ -78,14 +79,17 @@ class IntervalFrame:
 
     @property
     def band(self) -> int:
+        """The height of a group."""
         return LINE * len(self.names) + GAP
 
     @property
     def bottom(self) -> int:
+        """Where the axis stands."""
         return TOP + self.band * len(self.groups)
 
     @property
     def height(self) -> int:
+        """Of the whole picture."""
         return self.bottom + BOTTOM
 
     def holds(self, dot: Dot) -> bool:
@@ -98,6 +102,7 @@ class IntervalFrame:
         return LEFT + (self.right - LEFT) * (inside - self.low) / (self.high - self.low)
 
     def y(self, dot: Dot) -> float:
+        """Where a dot stands."""
         return TOP + self.band * self.groups.index(dot.group) + GAP / 2 + LINE * (self.names.index(dot.name) + 0.5)
 
     def bands(self) -> Iterator[tuple[int, str]]:
@@ -109,6 +114,7 @@ class IntervalFrame:
         return ((self.x(value), f"{value:.4g}") for value in ticks(self.low, self.high, 6))
 
     def colour(self, dot: Dot) -> int:
+        """The number of a dot's colour."""
         return self.colours.index(dot.name) % COLOURS
 
     def shape(self, dot: Dot) -> tuple[str, str]:

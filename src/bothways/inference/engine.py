@@ -69,6 +69,7 @@ class Engine:
 
     @property
     def device(self) -> torch.device:
+        """Where the model computes."""
         return self.model.table.device
 
     @property

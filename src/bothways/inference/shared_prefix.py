@@ -40,6 +40,7 @@ class SharedPrefix:
             start = stop
 
     def size(self, rows: Sequence[np.ndarray]) -> int:
+        """Its tokens, the prefix counted once."""
         return self.prefix + sum(len(rows[number]) - self.prefix for number in self.rows)
 
 

@@ -144,10 +144,12 @@ class ModelConfig(Frozen):
 
     @property
     def head_width(self) -> int:
+        """Numbers of a head."""
         return self.attention.head_size or self.width // self.heads
 
     @property
     def key_heads(self) -> int:
+        """Heads of keys and values."""
         return self.attention.key_heads or self.heads
 
     @property

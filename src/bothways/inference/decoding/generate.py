@@ -34,9 +34,15 @@ class Decoding(Protocol):
     """
 
     @property
-    def room(self) -> int: ...
-    def join(self, sequences: Sequence[RunningSequence]) -> None: ...
-    def step(self, sequences: Sequence[RunningSequence]) -> None: ...
+    def room(self) -> int:
+        """Tokens of a row at most."""
+
+    def join(self, sequences: Sequence[RunningSequence]) -> None:
+        """Sequences begin, behind those at work."""
+
+    def step(self, sequences: Sequence[RunningSequence]) -> None:
+        """Each sequence gets tokens, or ends."""
+
     def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
         """Goes on with these, which were so far the ones of these numbers."""
 

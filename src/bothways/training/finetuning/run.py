@@ -80,10 +80,12 @@ class FinetuneRun:
 
     @property
     def total(self) -> int:
+        """Steps of all epochs."""
         return self.steps * self.config.epochs
 
     @property
     def tuned(self) -> Tuned:
+        """The model as it is, ready to predict."""
         head = self.data.head
         engine = Engine(self.model, self.tokenizer, Abilities.of_heads(head))
         return Tuned(self.task, engine, head, self.length)
