@@ -330,7 +330,7 @@ class LanguageModel:
     def regress(
         self, texts: Text | Pairs, *, head: str | None = None, **batching: Unpack[Batching]
     ) -> float | np.ndarray:
-        """The number of a text or of a pair, float32 [texts] of several; of a model fine-tuned to match."""
+        """The number of a text or of a pair, float32 [texts] of several; of a model fine-tuned to regress."""
         scores: list[Number] = self._predicted("regress", several_or_pairs(texts), head, batching)
         found = np.array([one.score for one in scores], dtype=np.float32)
         return float(found[0]) if isinstance(texts, str | tuple) else found

@@ -93,22 +93,24 @@ classic  post-norm LayerNorm, learned positions, biases, GELU (BERT, Devlin et a
 class ModelConfig(Frozen):
     """One Transformer: its sizes, and what each of its parts is like. `shape` names a set of parts, see `SHAPES`."""
 
-    vocabulary: int = Field(ge=8)
-    layers: int = Field(ge=1)
-    width: int = Field(ge=8)
-    heads: int = Field(ge=1)
+    vocabulary: int = Field(ge=8, description="how many tokens there are")
+    layers: int = Field(ge=1, description="how many blocks")
+    width: int = Field(ge=8, description="numbers of a state")
+    heads: int = Field(ge=1, description="of attention, in each block")
     inner: int = Field(ge=8, description="width of the feed-forward layer")
     length: int = Field(default=512, ge=8, description="the longest text the model is meant for, in tokens")
-    positions: PositionConfig = PositionConfig()
-    norm: NormConfig = NormConfig()
-    feed_forward: FeedForwardConfig = FeedForwardConfig()
-    attention: AttentionConfig = AttentionConfig()
+    positions: PositionConfig = Field(default=PositionConfig(), description="rotary or learned")
+    norm: NormConfig = Field(default=NormConfig(), description="its kind and its place")
+    feed_forward: FeedForwardConfig = Field(default=FeedForwardConfig(), description="of each block")
+    attention: AttentionConfig = Field(default=AttentionConfig(), description="key heads, biases, windows")
     init: float = Field(default=0.02, ge=0.0, le=1.0, description="standard deviation of the initial weights")
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="share of a state that is left out in training")
     segments: int = Field(default=0, ge=0, description="embeddings: 0 (modern), 2 (BERT), 1 (RoBERTa)")
     languages: int = Field(default=0, ge=0, description="embeddings of languages (XLM), beside those of segments")
     embedding_width: int | None = Field(default=None, description="ELECTRA's embeddings, projected to another width")
-    word_head: Literal["tied", "untied", "transformed"] = "tied"
+    word_head: Literal["tied", "untied", "transformed"] = Field(
+        default="tied", description="with the embeddings' weights, with its own, or as BERT's"
+    )
     shape: Literal["modern", "classic"] | None = Field(
         default=None, exclude=True, description="a name for the four records, which then need not be given"
     )
