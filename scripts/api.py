@@ -20,6 +20,7 @@ from bothways import errors
 from bothways.evaluation.comparison.results import Comparison
 from bothways.evaluation.probing import Difference, Probed, ProbeScore
 from bothways.inference import Generation, Guess, Verdict
+from bothways.inference.language_model import Batching
 from bothways.model.config import AttentionConfig, FeedForwardConfig, NormConfig, PositionConfig, RotaryScaling
 from bothways.planning import Advice, Plan
 from bothways.tasks.answer import Span
@@ -66,6 +67,7 @@ def page() -> str:
         *(part for one in functions for part in function(one)),
         "## The model",
         *methods(bothways.LanguageModel),
+        *described(Batching),
         *methods(Tokenizer),
         "## Configuration",
         (
@@ -135,6 +137,10 @@ def arguments(of: Callable[..., Any]) -> str:
     kept = []
     for name, parameter in signature.parameters.items():
         if name in ("self", "cls"):
+            continue
+        if name == "batching":
+            options = {"batch_size": None, "progress": False}
+            kept += [inspect.Parameter(one, inspect.Parameter.KEYWORD_ONLY, default=options[one]) for one in options]
             continue
         bare = parameter.replace(annotation=inspect.Parameter.empty)
         kept.append(bare if bare.default is bare.empty else bare.replace(default=Default(bare.default)))
