@@ -126,6 +126,14 @@ def test_a_budget_is_read_as_the_command_line_writes_it() -> None:
         TrainingConfig(budget="soon")
 
 
+def test_a_model_may_be_a_path() -> None:
+    """As `pretrain` gives it."""
+    assert bothways.FinetuneConfig(model=Path("runs/first"), train="a.csv").model == "runs/first"
+    assert bothways.PretrainConfig(shards="s", out="o", start=Path("runs/first")).start == "runs/first"
+    with pytest.raises(ValueError, match="valid string"):
+        bothways.FinetuneConfig(model=3, train="a.csv")
+
+
 def test_register_takes_objectives_and_tasks() -> None:
     from bothways.objectives import OBJECTIVES, causal
     from bothways.tasks import TASKS

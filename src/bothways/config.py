@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from bothways.errors import UsageError, unknown
 
@@ -22,6 +22,9 @@ class Frozen(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+
+AsText = BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)
+"""Of a field for a folder or a name of the hub: a path is taken as its text."""
 
 M = TypeVar("M", bound=BaseModel)
 Own = ParamSpec("Own")
