@@ -122,4 +122,5 @@ def test_objects_show_themselves_in_a_line(loaded: LanguageModel, run: Path, tmp
     }  # fmt: skip
     for start, thing in starts.items():
         assert repr(thing).startswith(start) and "\n" not in repr(thing)
+        assert str(thing) == repr(thing)
         assert len(repr(thing)) < 200 + len(str(tmp_path))

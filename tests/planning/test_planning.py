@@ -26,7 +26,7 @@ def test_every_published_figure_is_what_is_written_beside_it() -> None:
 def test_the_door_to_a_plan_and_to_advice() -> None:
     pytest.importorskip("pandas")
     found = bothways.plan(size="24x2048", tokens="300B", hardware="8xa100@40%")
-    assert repr(found).startswith("Plan(1.2") and "300G tokens" in repr(found) and "days" in repr(found)
+    assert repr(found).startswith("Plan(1.2") and "300B tokens" in repr(found) and "days" in repr(found)
     assert found == bothways.plan(bothways.PlanConfig(size="24x2048", tokens="300B", hardware="8xa100@40%"))
     advice = bothways.plan(time="30d", hardware="h100")
     assert repr(advice).startswith("Advice(") and advice.to_pandas().empty and advice.flops is not None

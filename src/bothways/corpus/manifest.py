@@ -107,6 +107,8 @@ class Manifest(_Record):
         documents = f"{self.train.documents:,} documents to train on, {self.validation.documents:,} held out"
         return f"Manifest({documents}; {self.vocabulary.size} tokens; {self.fingerprint[:12]})"
 
+    __str__ = __repr__
+
     @property
     def holds(self) -> frozenset[str]:
         """What objectives may ask for: "word starts", "languages", "pairs"."""

@@ -52,7 +52,8 @@ class Plan:
     checkpoint_to_go_on: float
 
     def __repr__(self) -> str:
-        what = f"{compact(self.parameters)} parameters, {compact(self.tokens)} tokens, {compact(self.flops)}FLOPs"
+        parameters, tokens = (compact(count).replace("G", "B") for count in (self.parameters, self.tokens))
+        what = f"{parameters} parameters, {tokens} tokens, {self.flops:.3g} FLOPs"
         return f"Plan({what}, about {timedelta(seconds=round(self.seconds))})"
 
 
