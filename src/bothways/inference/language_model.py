@@ -373,13 +373,13 @@ class LanguageModel:
     def answer(self, question: str, context: str, *, head: str | None = None) -> Span:
         """The span of the context that answers (Span: text, start, end, probability, margin), or none; of a model
         fine-tuned to answer."""
-        found: Span = predict(self.engine, "answer", [(question, context)], head=head)[0]
+        found: Span = self._predicted("answer", [(question, context)], head, {})[0]
         return found
 
     def choose(self, question: str, choices: list[str], *, context: str = "", head: str | None = None) -> Choice:
         """Which of the texts (Choice: choice, probabilities); of a model fine-tuned to choose."""
         inputs = (question, several(choices, "choice"), context)
-        found: Choice = predict(self.engine, "choose", [inputs], head=head)[0]
+        found: Choice = self._predicted("choose", [inputs], head, {})[0]
         return found
 
     @overload
