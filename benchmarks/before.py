@@ -98,6 +98,7 @@ class Asked:
         self.seconds()  # once to warm up
 
     def seconds(self) -> float:
+        """Those of one more run."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(self.line, file=self.process.stdin, flush=True)

@@ -45,6 +45,7 @@ class Side:
     masks: list[float] = field(default_factory=list)
 
     def step(self) -> None:
+        """One step of training, timed, and the masks of its batches, timed alone."""
         started = time.perf_counter()
         next(self.loop)
         self.seconds.append(time.perf_counter() - started)

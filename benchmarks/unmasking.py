@@ -56,6 +56,7 @@ class Continued:
 
     @property
     def continuations(self) -> list[str]:
+        """The texts without their prompts."""
         return [text.removeprefix(prompt) for text, prompt in zip(self.texts, self.prompts, strict=True)]
 
 

@@ -53,6 +53,7 @@ class OverMarkers(nn.Module):
         self.body, self.dropout, self.out = body, nn.Dropout(0.1), nn.Linear(2 * width, labels)
 
     def forward(self, markers: Tensor, labels: Tensor | None = None, **text: Tensor) -> dict[str, Tensor]:
+        """The logits of the two markers' states, and with labels the loss, as the Trainer wants it."""
         hidden = self.body(**text).last_hidden_state
         two = hidden.gather(1, markers[..., None].expand(-1, -1, hidden.shape[2]))
         logits = self.out(self.dropout(two.flatten(1)))
@@ -142,6 +143,7 @@ class Peer:
         )
 
     def items(self, asked: Sequence[EncodedExample]) -> list[dict[str, Any]]:
+        """What the Trainer reads, for each part of each example."""
         return [item(part, self.head) for _, parts in asked for part in parts]
 
     def scores(self, asked: Sequence[EncodedExample], logits: np.ndarray | tuple[np.ndarray, ...]) -> dict[str, float]:
@@ -157,6 +159,7 @@ class Peer:
         return run.task.score([example for example, _ in asked], said, run.data.head)
 
     def test(self) -> dict[str, float]:
+        """{metric: value} on the test examples, after training."""
         self.trainer.train()
         self.trainer.compute_metrics = None  # it scores dev
         found = self.trainer.predict(self.items(self.run.test)).predictions

@@ -118,6 +118,7 @@ class Side:
             return code, out + err
 
     def must(self, *arguments: object) -> Any:
+        """The JSON that a command prints; a command that fails ends the proof."""
         code, out = self.run(*arguments)
         if code:
             raise SystemExit(f"{self.source}: bothways {' '.join(map(str, arguments))} left with {code}:\n{out}")
@@ -128,6 +129,7 @@ class Side:
         return NAMES.get(word, word) if self.renamed else word
 
     def close(self) -> None:
+        """Ends the process."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
             self._process.wait()

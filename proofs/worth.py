@@ -76,6 +76,7 @@ class Proof:
         return found
 
     def items(self, name: str, rows: int, arm: str, seed: int) -> ScoredItems:
+        """What each test example got by one arm, made once and kept in a file."""
         seed = seed if rows or arm != "counted" else 0  # nothing is drawn
         place = self.out / f"{name}-{rows}-{arm}-{seed}.npz"
         if not place.exists():
@@ -86,6 +87,7 @@ class Proof:
             return ScoredItems(done["value"], done["weight"])
 
     def body(self, arm: str) -> Path:
+        """The run that an arm fine-tunes."""
         if arm == "pretrained":
             return self.run
         place = self.out / "random"

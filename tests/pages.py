@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from bothways import machine
 from bothways.cli import app
+from bothways.config import settled
 from bothways.corpus import sources
 from bothways.model import ModelConfig
 from bothways.objectives import OBJECTIVES
@@ -29,6 +30,7 @@ from bothways.planning import here
 from bothways.tasks import TASKS
 from bothways.training import pretraining
 from bothways.training.config import Budget, TrainingConfig
+from bothways.training.fit import Say, Show
 from bothways.training.pretraining import PretrainConfig, setup
 from bothways.training.pretraining import dry_run as rehearsal
 
@@ -139,8 +141,11 @@ def shortened() -> Iterator[None]:
     """Runs are short, text is little, and speeds are measured in a moment."""
     documents, train, rehearse, peak = sources.python_docs, pretraining.pretrain, rehearsal.rehearse, machine.gemm_peak
 
-    def quick_pretrain(config: PretrainConfig, **given: Any) -> Path:
-        return train(_short(config, resume=given.get("resume", False)), **given)
+    @settled(PretrainConfig)
+    def quick_pretrain(
+        config: PretrainConfig, *, resume: bool = False, show: Show = lambda line: None, say: Say = lambda text: None
+    ) -> Path:
+        return train(_short(config, resume=resume), resume=resume, show=show, say=say)
 
     def quick_peak(*given: Any, **_: Any) -> float:
         return peak(*given, seconds=0.01)

@@ -10,7 +10,7 @@ import pytest
 
 from bothways.arguments import all_checked, checked, several, several_or_pairs
 from bothways.errors import UsageError
-from bothways.planning import Fleet, device, plan
+from bothways.planning import Fleet, costs, device
 
 
 class Named(Protocol):
@@ -74,8 +74,8 @@ def test_what_fits_is_handed_on() -> None:
         (lambda: several(["a", float("nan")]), "text 2: expected a text, got nan, which is how tables write an empty"),
         (lambda: several(["a", "b" * 9, 3]), r"text 3: expected a text, got 3 \(int\). Leave it out, or write"),
         (lambda: several_or_pairs(["a", ("b", None)]), r"text 2: expected a text or a pair of texts, got \('b', None"),
-        (lambda: several_or_pairs(4), r"expected a text or a pair of texts, or a list of them, got 4 \(int\)"),
-        (lambda: plan(None, 1e6, Fleet(device("a100"))), "scale: expected a Scale, got None"),
+        (lambda: several_or_pairs(4), r"expected a text or a pair, or a list of them, got 4 \(int\)"),
+        (lambda: costs(None, 1e6, Fleet(device("a100"))), "scale: expected a Scale, got None"),
     ],
 )  # fmt: skip
 def test_what_does_not_is_said(call, message) -> None:

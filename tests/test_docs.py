@@ -16,7 +16,7 @@ from bothways.cli.options import name_of as command_of
 from bothways.objectives import describe
 from bothways.objectives.page import picture_file
 from bothways.tasks import TASKS
-from scripts import pictures, settings
+from scripts import api, pictures, settings
 from tests.pages import BLOCK, Page, commands, run_command, shortened
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -116,6 +116,15 @@ def test_every_page_is_listed() -> None:
 def test_a_picture_is_what_the_objective_draws(name: str) -> None:
     drawn = picture_file(pictures.DRAWN[name], pictures.TEXT)
     assert (pictures.FOLDER / f"{name}.svg").read_text(encoding="utf-8") == drawn
+
+
+def test_the_page_of_the_api_is_what_the_docstrings_say() -> None:
+    assert api.PAGE.read_text(encoding="utf-8") == api.page(), "run: python scripts/api.py"
+
+
+def test_the_page_of_the_api_has_every_public_name() -> None:
+    page = Page(api.PAGE)
+    assert {*bothways.__all__} - {"__version__"} <= set(re.findall(r"^### (\w+)$", page.text, flags=re.MULTILINE))
 
 
 def test_both_readmes_have_the_same_parts() -> None:

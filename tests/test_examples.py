@@ -1,8 +1,9 @@
-"""The quickstart says when a machine got less far than its text promises."""
+"""The quickstart says when a machine got less far than its text promises; the notebook runs."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import shlex
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bothways.cli import app
+from tests.pages import shortened
 
 QUICKSTART = Path(__file__).resolve().parent.parent / "examples" / "quickstart.py"
 
@@ -37,3 +39,16 @@ def test_a_model_behind_the_bigram_is_told_how_to_go_on(quickstart: ModuleType) 
 
 def test_a_model_ahead_of_the_bigram_is_told_nothing(quickstart: ModuleType) -> None:
     assert quickstart.too_little({"bits_per_byte": {"causal": 2.1}, "step": 400}, {"bits_per_byte": 2.16}) == ""
+
+
+def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its cells, one after another in one session and an empty folder, with less text and shorter runs."""
+    pytest.importorskip("pandas")
+    book = json.loads((QUICKSTART.parent / "first_steps.ipynb").read_text(encoding="utf-8"))
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    with shortened():
+        for number, cell in enumerate(book["cells"]):
+            if cell["cell_type"] == "code":
+                exec(compile("".join(cell["source"]), f"first_steps.ipynb, cell {number}", "exec"), names)
+                assert capsys.readouterr().out.strip(), f"cell {number} prints nothing"

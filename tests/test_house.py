@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections import Counter
@@ -26,7 +27,7 @@ FILES = sorted(
 # Lowest first. A part may import those of the lines above it, and nothing of its own line or below.
 LEVELS = (
     {"errors"},
-    {"arguments", "config", "files", "machine", "own", "statistics", "terminal"},
+    {"arguments", "config", "files", "frames", "machine", "own", "statistics", "terminal"},
     {"html"},
     {"visibility"},
     {"batch"},
@@ -148,14 +149,35 @@ def test_at_most_seven_parameters() -> None:
 
 
 def test_public_names() -> None:
-    assert bothways.__all__ == ["__version__", "load", "prepare", "pretrain"]
+    assert bothways.__all__ == sorted(bothways.__all__)
+    assert [name for name in bothways.__all__ if name[0].islower()] == [
+        *("compare", "evaluate", "finetune", "load", "plan", "predict", "prepare", "pretrain", "probe", "register")
+    ]
+    assert [name for name in bothways.__all__ if name[0].isupper()] == [
+        *("CompareConfig", "FinetuneConfig", "GenerationOptions", "LanguageModel", "ModelConfig", "Objective"),
+        *("PlanConfig", "PrepareOptions", "PretrainConfig", "Task"),
+    ]
     assert dir(bothways) == sorted(bothways.__all__)
-    with pytest.raises(AttributeError, match="it has: load, prepare, pretrain"):
+    with pytest.raises(AttributeError, match="it has: CompareConfig, .*, register"):
         bothways.lode  # noqa: B018 - looking the name up is the test
 
 
 def test_every_public_name_is_there() -> None:
     assert all(callable(getattr(bothways, name)) for name in bothways.__all__ if name != "__version__")
+
+
+def test_what_type_checkers_see_is_what_is_there() -> None:
+    """The imports for types name the same things as the table that is looked up."""
+    file = PACKAGE / "__init__.py"
+    typed = {
+        alias.name: node.module
+        for node in ast.walk(parsed(file))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bothways.")
+        for alias in node.names
+    }
+    assert {*typed, "__version__", "register"} == {*bothways.__all__}
+    for name, module in typed.items():
+        assert getattr(importlib.import_module(str(module)), name) is getattr(bothways, name)
 
 
 def test_the_command_line_does_not_import_torch() -> None:

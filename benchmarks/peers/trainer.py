@@ -33,13 +33,16 @@ class Clock(transformers.TrainerCallback):
         self.marks: list[tuple[int, int, float, float]] = []
 
     def count(self, model: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        """Counts the tokens of a forward pass, real ones and padding."""
         self.real += int(kwargs["attention_mask"].sum())
         self.computed += kwargs["input_ids"].numel()
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        """The first moment."""
         self._mark()
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        """A moment for each step."""
         self._mark()
 
     def _mark(self) -> None:

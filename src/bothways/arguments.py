@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, wraps
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from types import FunctionType, NoneType, UnionType
-from typing import Any, ParamSpec, TypeVar, Union, Unpack, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import (
+    Any,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    Union,
+    Unpack,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from bothways.errors import UsageError, unknown
+
+
+class TextColumn(Protocol):
+    """A column of a table: of pandas, or an array of numpy."""
+
+    def tolist(self) -> list[Any]:
+        """Its values."""
+
+
+Texts = list[str] | tuple[str, ...] | Iterator[str] | TextColumn
+"""Several texts, for type checkers; taken is whatever can be gone through, a column of `datasets` too."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,9 +114,7 @@ def several(values: object, what: str = "text") -> list[str]:
     """
     if isinstance(values, str):
         return [values]
-    if isinstance(values, bytes | Mapping) or not hasattr(values, "__iter__"):
-        raise UsageError(f"expected a {what}, or a list of them, got {shown(values)}")
-    found = list(values)
+    found = _gone_through(values, f"a {what}, or a list of them")
     for number, value in enumerate(found, 1):
         if not isinstance(value, str):
             raise UsageError(
@@ -108,15 +129,28 @@ def several_or_pairs(values: object) -> list[str | tuple[str, str]]:
     Raises:
         UsageError: one that is neither; its number is named.
     """
-    if isinstance(values, bytes | Mapping) or not hasattr(values, "__iter__"):
-        raise UsageError(f"expected a text or a pair of texts, or a list of them, got {shown(values)}")
+    given = (
+        [values] if isinstance(values, str | tuple) else _gone_through(values, "a text or a pair, or a list of them")
+    )
     found = []
-    for number, value in enumerate([values] if isinstance(values, str | tuple) else list(values), 1):
+    for number, value in enumerate(given, 1):
         texts = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple | list) else []
         if not texts or not all(isinstance(text, str) for text in texts):
             raise UsageError(f"text {number}: expected a text or a pair of texts, got {shown(value)}")
         found.append(value if isinstance(value, str) else tuple(texts))
     return cast("list[str | tuple[str, str]]", found)
+
+
+def _gone_through(values: object, expected: str) -> list[Any]:
+    """
+    Raises:
+        UsageError: it is no list, generator or column.
+    """
+    if hasattr(values, "columns"):
+        raise UsageError(f"expected {expected}, got a table ({type(values).__name__}): give one of its columns")
+    if isinstance(values, bytes | Mapping) or not isinstance(values, Iterable):
+        raise UsageError(f"expected {expected}, got {shown(values)}")
+    return list(values)
 
 
 def shown(value: object) -> str:

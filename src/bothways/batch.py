@@ -167,6 +167,8 @@ class Batch:
         return int(self.layout.real.sum())
 
     def to(self, device: torch.device | str) -> Batch:
+        """The same on a device."""
+
         def move(target: Target) -> Target:
             at, labels, weight = target.at, target.labels, target.weight
             assert isinstance(at, Tensor) and isinstance(labels, Tensor) and isinstance(weight, Tensor)

@@ -1,13 +1,18 @@
-"""Checked records: YAML in and out, `--set training.budget.steps=100`; a misspelt key brings the nearest one."""
+"""Checked records: YAML in and out, `--set training.budget.steps=100`; a misspelt key brings the nearest one.
+
+A function that takes a record takes its fields as keywords too: `settled`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from bothways.errors import UsageError, unknown
 
@@ -18,7 +23,88 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+AsText = BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)
+"""Of a field for a folder or a name of the hub: a path is taken as its text."""
+
 M = TypeVar("M", bound=BaseModel)
+Own = ParamSpec("Own")
+Fields = ParamSpec("Fields")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Settled(Protocol[Own, Fields, R_co]):
+    """What `settled` makes: the function with its record, with the fields of the record, or with dotted names."""
+
+    @overload
+    def __call__(self, *args: Own.args, **kwargs: Own.kwargs) -> R_co: ...
+    @overload
+    def __call__(self, *args: Fields.args, **kwargs: Fields.kwargs) -> R_co: ...
+    @overload
+    def __call__(self, *args: Any, **kwargs: Any) -> R_co: ...
+
+
+def settled(
+    kind: Callable[Fields, BaseModel], name: str = "config"
+) -> Callable[[Callable[Own, R_co]], Settled[Own, Fields, R_co]]:
+    """The same function, whose record `name` may also be given as its fields, by keyword.
+
+    `pretrain(PretrainConfig(...))` is `pretrain("shards", out="run", size="mini")`: where the record stands first, so
+    does its first field. A setting of a record inside is named with dots, `**{"training.seed": 1}`, or given as a
+    dict, `training={"seed": 1}`.
+
+    Raises (the function):
+        UsageError: a keyword that is unknown (the nearest is named), a value that does not fit, or a record and fields.
+    """
+    record = cast("type[BaseModel]", kind)
+
+    def decorate(function: Callable[Own, R_co]) -> Settled[Own, Fields, R_co]:
+        own = inspect.signature(function).parameters
+        first = next(iter(own)) == name
+
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> R_co:
+            fields = {key: kwargs.pop(key) for key in [*kwargs] if key not in own}
+            if first and len(args) > 1:
+                raise UsageError(f"{function.__name__}: expected one argument before its keywords, got {len(args)}")
+            if first and args and not isinstance(args[0], record):
+                fields = {next(iter(record.model_fields)): args[0], **fields}
+                args = ()
+            if name in kwargs or (first and args):
+                if fields:
+                    raise UsageError(
+                        f"expected the settings as a record or by their names, got both: {', '.join(fields)}"
+                    )
+            elif first or fields:
+                kwargs[name] = _of_keywords(record, fields, function.__name__, [one for one in own if one != name])
+            return function(*args, **kwargs)
+
+        call.__dict__["__signature__"] = _with_fields(inspect.signature(function), record, name, first=first)
+        return cast("Settled[Own, Fields, R_co]", call)
+
+    return decorate
+
+
+def _of_keywords(kind: type[M], fields: Mapping[str, Any], function: str, own: Sequence[str]) -> M:
+    values: dict[str, Any] = {}
+    for key, value in fields.items():
+        if key.partition(".")[0] not in kind.model_fields:
+            raise unknown(f"argument of {function}", key, [*_keys(kind), *own])
+        _put(values, key, value, key)
+    return read(kind, values)
+
+
+def _with_fields(own: inspect.Signature, kind: type[BaseModel], name: str, *, first: bool) -> inspect.Signature:
+    """A signature with the fields of a record in the place of the record."""
+    made: list[inspect.Parameter] = []
+    for parameter in own.parameters.values():
+        if parameter.name != name:
+            made.append(parameter)
+            continue
+        for number, (key, field) in enumerate(kind.model_fields.items()):
+            where = parameter.kind if first and number == 0 else inspect.Parameter.KEYWORD_ONLY
+            default = inspect.Parameter.empty if field.is_required() else field.default
+            made.append(inspect.Parameter(key, where, default=default, annotation=field.annotation))
+    return own.replace(parameters=made)
 
 
 def read(kind: type[M], values: Mapping[str, Any], *, below: str = "") -> M:
@@ -34,8 +120,9 @@ def read(kind: type[M], values: Mapping[str, Any], *, below: str = "") -> M:
         path = ".".join([*([below] if below else []), *(str(part) for part in first["loc"])])
         if first["type"] == "extra_forbidden":
             raise unknown("configuration key", path, _keys(kind, below)) from None
-        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
         message = first["msg"].removeprefix("Value error, ")
+        told = first["type"] == "missing" or "; got " in message
+        got = "" if told else f", got {first['input']!r}"
         raise UsageError(f"configuration: {path or kind.__name__}: {message}{got}") from None
 
 
@@ -65,17 +152,29 @@ def with_settings(values: Mapping[str, Any], settings: Sequence[str]) -> dict[st
             value = number(yaml.safe_load(text))
         except yaml.YAMLError:
             raise UsageError(f"--set {key}: {text!r} is not a value that YAML can read") from None
-        *path, last = key.split(".")
-        place = result
-        for part in path:
-            inner = place.setdefault(part, {})
-            if not isinstance(inner, dict):
-                raise UsageError(f"--set {key}: {part!r} is a value, not a group of keys")
-            place = inner
-        if path[-1:] == ["budget"]:
-            place.clear()  # a budget is exactly one: the last one said
-        place[last] = value
+        _put(result, key, value, f"--set {key}")
     return result
+
+
+def _put(values: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Sets "training.budget.steps" in values within values.
+
+    Raises:
+        UsageError: what stands above is no group of keys.
+    """
+    *path, last = key.split(".")
+    for part in path:
+        inner = values.get(part, {})
+        if isinstance(inner, BaseModel):
+            inner = inner.model_dump(exclude_unset=True)
+        if part == "budget" and isinstance(inner, str):
+            inner = {}
+        if not isinstance(inner, dict):
+            raise UsageError(f"{where}: {part!r} is a value, not a group of keys")
+        values[part] = values = {**inner}
+    if path[-1:] == ["budget"]:
+        values.clear()  # a budget is exactly one: the last one said
+    values[last] = value
 
 
 def number(value: Any) -> Any:

@@ -56,6 +56,7 @@ class Mean:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Mean:
+        """Their mean with the half width of its 95 % interval, by Student's t."""
         count, spread = len(values), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
         return cls(float(np.mean(values)), errors_in_an_interval(count - 1) * spread / math.sqrt(count), list(values))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -88,6 +88,20 @@ class Status:
             wiped = f"\r{' ' * self._shown}\r" if self._shown else ""
             print(f"{wiped}{text}", end="", file=sys.stderr, flush=True)
             self._shown = len(text)
+
+
+def bar(count: int) -> Callable[[int, int], None]:
+    """A bar on standard error, in terminals and notebooks, told (done, of how many); it is closed when all is done."""
+    from tqdm import tqdm
+
+    shown = tqdm(total=count, unit=" texts")
+
+    def tell(done: int, of: int) -> None:
+        shown.update(done - shown.n)
+        if done == of:
+            shown.close()
+
+    return tell
 
 
 @contextmanager

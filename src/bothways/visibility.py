@@ -107,6 +107,7 @@ class Layout:
         return Layout(**{name: function(column) for name, column in self.columns.items()})
 
     def to(self, device: torch.device | str) -> Layout:
+        """The same on a device."""
         return self.map(lambda column: column.to(device))
 
     @property

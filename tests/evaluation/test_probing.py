@@ -98,11 +98,11 @@ def test_similarity_is_spearmans(model: LanguageModel, tmp_path: Path) -> None:
 
 
 def test_two_models_side_by_side(model: LanguageModel, other: LanguageModel, tmp_path: Path) -> None:
-    found = probe({"one": model, "two": other}, {"pairs": [pairs(tmp_path)]})
+    found = probe({"one": model, "two": other}, pairs=[pairs(tmp_path)])
     assert {(one.model, one.group) for one in found.scores} >= {("one", None), ("two", "kind 1")}
     asked = {one.probe for one in found.differences}
     assert asked == {"pairs, left to right", "pairs, left to right, a token"}  # the other one was not taught to fill
-    again = probe({"one": model, "copy": model}, {"pairs": [pairs(tmp_path)]})
+    again = probe({"one": model, "copy": model}, pairs=[pairs(tmp_path)])
     assert all(one.difference == 0 and one.p == 1 for one in again.differences)
     page = render(found)
     assert "kind 0" in page
@@ -144,7 +144,7 @@ def test_bits_per_byte_are_what_score_says_and_counting_stands_beside(
     assert grams["unigram"].estimate.figure == pytest.approx(nats / np.log(2) / size)
     unigram, bigram, trigram = (grams[name].estimate.figure for name in ("unigram", "bigram", "trigram"))
     assert max(bigram, trigram) < unigram < found.estimate.figure
-    probed = probe({"one": model, "two": other}, {"held-out": [tmp_path / "shards"]})
+    probed = probe({"one": model, "two": other}, held_out=tmp_path / "shards")
     assert {one.model for one in probed.scores} == {"one", "two", "unigram", "bigram", "trigram"}
     named = {(one.one, one.other) for one in probed.differences}
     assert ("one", "trigram") in named and ("bigram", "trigram") not in named
@@ -198,15 +198,41 @@ def test_significance_by_hand() -> None:
 )
 def test_bad_records_are_named(model: LanguageModel, tmp_path: Path, kind: str, record: object, message: str) -> None:
     with pytest.raises(BothwaysError, match=message):
-        probe({"one": model}, {kind: [write(tmp_path / "x.jsonl", record)]})
+        probe({"one": model}, **{kind: [write(tmp_path / "x.jsonl", record)]})
+
+
+def test_models_are_opened_and_named(model: LanguageModel, tmp_path: Path) -> None:
+    """Runs by their folders' names, whole paths where two are alike; a model; and what cannot be opened is said."""
+    runs = [make_run(tmp_path / folder / "run", HYBRID) for folder in ("a", "b")]
+    file = pairs(tmp_path, 8)
+
+    def named(models: object) -> list[str]:
+        return [*dict.fromkeys(one.model for one in bothways.probe(models, pairs=file).scores)]
+
+    assert named(runs[0]) == named(str(runs[0])) == ["run"] and named(runs) == [*map(str, runs)]
+    assert named(model) == ["model"] and named({"mine": runs[0], "yours": model}) == ["mine", "yours"]
+    found = bothways.probe([runs[0], tmp_path / "nothing"], pairs=[file])
+    assert [(one.model, one.file) for one in found.failed] == [("nothing", "")]
+    with pytest.raises(ModelError, match="nothing: .* holds no model"):
+        bothways.probe(tmp_path / "nothing", pairs=file)
+    with pytest.raises(BothwaysError, match=r"models: expected a run, a folder or a LanguageModel, got 3"):
+        bothways.probe({"a": 3}, pairs=file)
+
+
+def test_figures_are_shown_in_a_line_and_are_a_table(model: LanguageModel, tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    found = bothways.probe({"one": model, "two": model}, pairs=pairs(tmp_path))
+    assert repr(found) == "Probed(one, two: 24 scores, 12 differences, 0 more than chance; 0 failed)"
+    table = found.to_pandas()
+    assert len(table) == 24 and {"model", "probe", "file", "group", "figure", "low", "high", "items"} <= {*table}
 
 
 def test_nothing_to_ask(model: LanguageModel, tmp_path: Path) -> None:
     with pytest.raises(BothwaysError, match="expected files to probe with"):
-        probe({"one": model}, {})
+        probe({"one": model})
     (tmp_path / "empty.jsonl").write_text("")
     with pytest.raises(BothwaysError, match="expected records, got an empty file"):
-        probe({"one": model}, {"pairs": [tmp_path / "empty.jsonl"]})
+        probe({"one": model}, pairs=[tmp_path / "empty.jsonl"])
 
 
 def test_a_group_keeps_its_items_and_its_ties() -> None:
@@ -270,7 +296,7 @@ def test_records_without_a_template_stand_for_themselves(tmp_path: Path) -> None
 
 def test_pairs_name_their_paradigm_and_facts_their_relation(model: LanguageModel, tmp_path: Path) -> None:
     paradigms = [{"good": "the fox", "bad": "a fox", "phenomenon": "x", "paradigm": f"p{i % 3}"} for i in range(12)]
-    found = probe({"one": model}, {"pairs": [write(tmp_path / "p.jsonl", *paradigms)]})
+    found = probe({"one": model}, pairs=[write(tmp_path / "p.jsonl", *paradigms)])
     whole = [one for one in found.scores if one.group is None]
     assert {(one.items, one.templates) for one in whole} == {(12, 3)}
     assert "over the 3 templates from which the items were made" in render(found)
@@ -302,7 +328,7 @@ def test_pairs_as_blimp_is_published(model: LanguageModel, tmp_path: Path) -> No
 def test_two_files_of_one_probe_are_told_apart(model: LanguageModel, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     files = [pairs(tmp_path), pairs(tmp_path / "b", 30)]
-    found = probe({"one": model, "copy": model}, {"pairs": files})
+    found = probe({"one": model, "copy": model}, pairs=files)
     whole = [one for one in found.scores if one.group is None and one.model == "one"]
     assert {one.file: one.items for one in whole} == {str(files[0]): 40, str(files[1]): 30}
     assert {one.file for one in found.differences} == {*map(str, files)}
@@ -339,4 +365,4 @@ def test_a_model_whose_weights_are_broken_is_named(tmp_path: Path) -> None:
     with torch.no_grad():
         loaded.engine.model.table.fill_(torch.nan)
     with pytest.raises(ModelError, match="one: pairs, left to right of .* its weights are broken"):
-        probe({"one": loaded}, {"pairs": [pairs(tmp_path)]})
+        probe({"one": loaded}, pairs=[pairs(tmp_path)])

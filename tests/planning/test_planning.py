@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 
+import bothways
 from bothways.errors import UsageError
 from bothways.model import Model, ModelConfig, preset
-from bothways.planning import Device, Experts, Fleet, Scale, best_parameters, best_tokens, device, plan
+from bothways.planning import Advice, Device, Experts, Fleet, Scale, best_parameters, best_tokens, costs, device
 from bothways.planning.advice import choices, expected_loss, speed_by_width
 from bothways.planning.here import pace, training_for, work_of
 from bothways.planning.published import YEAR, claims
@@ -22,10 +23,30 @@ def test_every_published_figure_is_what_is_written_beside_it() -> None:
     assert {claim.of for claim in claims() if not claim.agrees} >= {"LaMDA", "PaLM 540B", "OPT-175B", "WuDao 2.0"}
 
 
+def test_the_door_to_a_plan_and_to_advice() -> None:
+    pytest.importorskip("pandas")
+    found = bothways.plan(size="24x2048", tokens="300B", hardware="8xa100@40%")
+    assert repr(found).startswith("Plan(1.2") and "300B tokens" in repr(found) and "days" in repr(found)
+    assert found == bothways.plan(bothways.PlanConfig(size="24x2048", tokens="300B", hardware="8xa100@40%"))
+    advice = bothways.plan(time="30d", hardware="h100")
+    assert repr(advice).startswith("Advice(") and advice.to_pandas().empty and advice.flops is not None
+    several = Advice(tuple(choices(3600.0, lambda shape: 1e5, vocabulary=8192, length=128)))
+    assert repr(several).endswith("... of 24 sizes)") and {*several.to_pandas()} == {
+        "size",
+        "parameters",
+        "tokens",
+        "loss",
+    }
+    with pytest.raises(UsageError, match="give --size or --parameters"):
+        bothways.plan()
+    with pytest.raises(UsageError, match="argument of plan 'siez'. Did you mean 'size'"):
+        bothways.plan(siez="tiny")
+
+
 def test_gpt3_by_hand() -> None:
     """3.14e23 FLOPs at 28 TFLOPS: 355.6 V100-years, 4.61 million dollars at 1.48 an hour."""
     one = Fleet(Device("v100", 28e12, 32e9), utilisation=1.0, price=1.48)
-    found = plan(Scale.of_count(174.6e9), 300e9, one)
+    found = costs(Scale.of_count(174.6e9), 300e9, one)
     assert found.flops == pytest.approx(3.14e23, rel=2e-3)
     assert one.hours(3.14e23) / YEAR == pytest.approx(355.6, abs=0.1)
     assert one.money(3.14e23) == pytest.approx(4.61e6, rel=1e-3)
@@ -34,7 +55,7 @@ def test_gpt3_by_hand() -> None:
 
 def test_recomputation_does_a_third_more() -> None:
     fleet = Fleet(device("a100"), 992)
-    plain, again = (plan(Scale.of_count(175e9), 300e9, fleet, recompute=recompute) for recompute in (False, True))
+    plain, again = (costs(Scale.of_count(175e9), 300e9, fleet, recompute=recompute) for recompute in (False, True))
     assert again.flops == plain.flops and again.done == pytest.approx(4 / 3 * plain.done)
     assert again.seconds == pytest.approx(4 / 3 * plain.seconds)
     assert again.done == pytest.approx(4.2e23)
@@ -74,11 +95,11 @@ def test_memory_of_a_device() -> None:
     assert Scale.of_shape(four).activations(10) == 10 * TINY.layers * (18 + 32) * TINY.width  # two matrices at the top
     mixed = Scale.of_shape(four, Experts(8, 3, every=2)).activations(10)
     assert mixed == 10 * TINY.layers * (18 + 32 * (1 + 2 * (TINY.layers // 2) / TINY.layers)) * TINY.width
-    found = plan(scale, 1e6, Fleet(device("t4"), 4))
+    found = costs(scale, 1e6, Fleet(device("t4"), 4))
     assert found.replicated is not None and found.sharded is not None and found.recomputed is not None
     assert found.replicated > found.sharded > found.recomputed
     assert found.fits == ("replicated", "sharded", "recomputed")
-    assert plan(scale, 1e6, Fleet(Device("small", 1e12, found.sharded), 4)).fits == ("sharded", "recomputed")
+    assert costs(scale, 1e6, Fleet(Device("small", 1e12, found.sharded), 4)).fits == ("sharded", "recomputed")
 
 
 def test_chinchilla_both_ways() -> None:
@@ -121,7 +142,7 @@ def test_what_cannot_be_is_refused() -> None:
         lambda: device("abacus"),
         lambda: Experts(4, 8),
         lambda: Scale.of_count(-1.0),
-        lambda: plan(Scale.of_count(1e9), math.nan, Fleet(device("a100"))),
+        lambda: costs(Scale.of_count(1e9), math.nan, Fleet(device("a100"))),
         lambda: preset("6x100", vocabulary=10),
         lambda: preset("6x", vocabulary=10),
     ):

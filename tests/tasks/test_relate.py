@@ -120,7 +120,7 @@ def test_a_model_learns_a_relation_and_says_the_same_when_it_is_opened(head: str
 
 def test_r_bert_reads_the_beginning_and_the_means_of_both_things(body: Path) -> None:
     """Against the formula, one example at a time."""
-    from bothways.inference.language_model import folder_of
+    from bothways.inference.loading import folder_of
     from bothways.model import read_body
 
     answers = TaskHead("relate", "entities", ("a", "b", "c"), "one", "encoder")

@@ -56,6 +56,7 @@ class Commands(TyperGroup):
         return whole(function, SETTINGS) if function else super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The commands in their groups."""
         wide = max(map(len, self.commands))
         for group, commands in GROUPS.items():
             with formatter.section(group):

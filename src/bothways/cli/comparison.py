@@ -55,10 +55,9 @@ def compare(
     display.say("loading torch")
     from bothways.evaluation.comparison import CompareConfig
     from bothways.evaluation.comparison import compare as run
-    from bothways.training.config import read_budget
 
     given |= {"objectives": _expressions(objectives)} if objectives is not None else {}
-    given |= {"budget": read_budget(budget)} if budget else {}
+    given |= {"budget": budget} if budget else {}
     files = "(?P<train>[^,]+),(?P<test>.+)"
     probes = _named(probe, files, option="probe", form="TRAIN.jsonl,TEST.jsonl")
     tasks = _named(task, f"(?P<task>[^=:]+):{files}", option="task", form="TASK:TRAIN.jsonl,TEST.jsonl")
@@ -120,6 +119,7 @@ class CompareDisplay:
         self._last: dict[str, float] = {}
 
     def say(self, text: str) -> None:
+        """A line for people, behind the time that has passed."""
         if not self._quiet:
             passed = timedelta(seconds=round(time.monotonic() - self._started))
             say(f"{passed}  {text}")

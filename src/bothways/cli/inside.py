@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -68,10 +67,8 @@ def probe(
     from bothways.evaluation.probing import probe as ask
 
     room_for(out)
-    models, unread = _each(runs, device, lambda name, one: one)
     with doing("asking"):
-        found = ask(models, {"pairs": pairs, "facts": facts, "words": words, "held-out": held_out})
-    found = replace(found, failed=[*unread, *found.failed])
+        found = ask(runs, pairs=pairs, facts=facts, words=words, held_out=held_out, device=device)
     if out is not None:
         from bothways.evaluation.probing_page import render
 
@@ -174,10 +171,10 @@ def _each(
     Raises:
         BothwaysError: none can.
     """
-    from bothways.evaluation.probing import Failed
+    from bothways.evaluation.probing import Failed, names_of
 
     found, failed = dict[str, T](), list[Failed]()
-    for name, run in zip(_names(runs), runs, strict=True):
+    for name, run in zip(names_of(runs), runs, strict=True):
         try:
             found[name] = ask(name, load(run, device=device))
         except BothwaysError as error:
@@ -195,12 +192,6 @@ def _end(page: Path | None, failed: Sequence[Failed]) -> None:
         say(f"bothways: {one}", error=True)
     if failed:
         raise typer.Exit(failed[0].error.exit_code)
-
-
-def _names(runs: list[Path]) -> list[str]:
-    """Their folders' names, or whole paths where two are alike."""
-    names = [run.resolve().name for run in runs]
-    return names if len(set(names)) == len(names) else [str(run) for run in runs]
 
 
 def _show(one: Contextuality) -> None:

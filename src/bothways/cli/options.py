@@ -84,6 +84,7 @@ class SettingsCommand(TyperCommand):
         self.settings = settings
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The options, and below them the settings."""
         super().format_options(ctx, formatter)
         with formatter.section("Settings, by --set or in the file of --config"):
             formatter.write_dl(self.settings)

@@ -14,7 +14,7 @@ from bothways.cli.show import Json, grid, load_torch, print_json
 from bothways.terminal import command, compact, doing, in_bytes, say
 
 if TYPE_CHECKING:
-    from bothways.planning import Fleet, Plan, PlanConfig
+    from bothways.planning import Advice, Fleet, Plan, PlanConfig
 
 SHOWN = 6  # choices
 
@@ -35,7 +35,7 @@ def plan(
 ) -> None:
     """What will a run cost, before it starts, and what should I train with what I have?"""
     load_torch()
-    from bothways.planning import PlanConfig, advise, estimate
+    from bothways.planning import Advice, PlanConfig, advise, estimate
 
     chosen = configured(PlanConfig, given, file=config, settings=settings, example="plan --time 2h")
     if check:
@@ -43,7 +43,7 @@ def plan(
         return _show_check(json=json)
     with doing("measuring this machine"):
         found = advise(chosen) if chosen.advises else estimate(chosen)
-    if isinstance(found, dict):
+    if isinstance(found, Advice):
         return print_json(found) if json else _show_advice(found, chosen)
     costs, fleet, unique = found
     return print_json(costs) if json else _show(costs, fleet, unique)
@@ -80,26 +80,25 @@ def _count(number: float) -> str:
     return compact(number).replace("G", "B")
 
 
-def _show_advice(told: dict[str, Any], chosen: PlanConfig) -> None:
-    there = "" if not told["unique"] else f"; there are {_count(told['unique'])}"
-    if "choices" not in told:
+def _show_advice(told: Advice, chosen: PlanConfig) -> None:
+    there = "" if not told.unique else f"; there are {_count(told.unique)}"
+    if not told.choices:
+        assert told.flops is not None and told.parameters is not None and told.tokens is not None
         return grid(
             {
-                "FLOPs": f"{told['flops']:.3g} in {chosen.time}",
-                "parameters": f"{_count(told['parameters'])}, as Chinchilla has it",
-                "tokens": f"{_count(told['tokens'])}{there}",
+                "FLOPs": f"{told.flops:.3g} in {chosen.time}",
+                "parameters": f"{_count(told.parameters)}, as Chinchilla has it",
+                "tokens": f"{_count(told.tokens)}{there}",
             }
         )
     rows = [("size", "parameters", "tokens", "a parameter", "expected loss")]
-    for one in told["choices"][:SHOWN]:
-        parameters, tokens = one["parameters"], one["tokens"]
-        rows.append(
-            (one["size"], _count(parameters), _count(tokens), f"{tokens / parameters:.3g}", f"{one['loss']:.2f}")
-        )
+    for one in told.choices[:SHOWN]:
+        share = f"{one.tokens / one.parameters:.3g}"
+        rows.append((one.size, _count(one.parameters), _count(one.tokens), share, f"{one.loss:.2f}"))
     for row in rows:
         say("".join(f"{cell:>14}" for cell in row))
     how = ["--objective", chosen.objective, "--set", f"training.length={chosen.length}", "--budget", chosen.time]
-    best = told["choices"][0]["size"]
+    best = told.choices[0].size
     say(f"\nNext: {command('pretrain', chosen.shards or 'SHARDS', '--out', 'runs/first', *how, '--size', best)}")
     return None
 

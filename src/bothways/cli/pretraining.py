@@ -77,15 +77,13 @@ def _configuration(
 ) -> PretrainConfig:
     """What was given; a run that goes on has its own settings below."""
     from bothways.errors import UsageError
-    from bothways.training.config import read_budget
     from bothways.training.pretraining import PretrainConfig
     from bothways.training.run_folder import RunFolder
 
     if resume and "out" not in given:
         raise UsageError("--resume goes on with a run: say which with --out")
     before = RunFolder(given["out"]).config(PretrainConfig).model_dump(mode="json") if resume else {}
-    amounts = read_budget(budget) if budget else {}
-    settings = [*(f"training.budget.{unit}={amount!r}" for unit, amount in amounts.items()), *settings]
+    settings = [*([f"training.budget={budget}"] if budget else []), *settings]
     example = "pretrain SHARDS --out runs/first"
     return configured(PretrainConfig, given, file=file, settings=settings, example=example, before=before)
 

@@ -130,6 +130,7 @@ class FinetuneDisplay:
             say(text)
 
     def show(self, line: dict[str, Any]) -> None:
+        """A line of metrics.jsonl as it is written."""
         if self._quiet:
             return
         if line["kind"] == "train":

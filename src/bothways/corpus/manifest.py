@@ -37,10 +37,12 @@ class Roles(_Record):
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> Roles:
+        """A vocabulary as it is written down."""
         roles = {name: getattr(vocabulary, name) for name in cls.model_fields}
         return cls(**roles | {"reserved": tuple(sorted(vocabulary.reserved))})
 
     def as_record(self) -> Vocabulary:
+        """The vocabulary."""
         return Vocabulary(**self.model_dump() | {"reserved": frozenset(self.reserved)})
 
 
@@ -105,6 +107,8 @@ class Manifest(_Record):
         documents = f"{self.train.documents:,} documents to train on, {self.validation.documents:,} held out"
         return f"Manifest({documents}; {self.vocabulary.size} tokens; {self.fingerprint[:12]})"
 
+    __str__ = __repr__
+
     @property
     def holds(self) -> frozenset[str]:
         """What objectives may ask for: "word starts", "languages", "pairs"."""
@@ -118,6 +122,7 @@ class Manifest(_Record):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def save(self, path: Path) -> None:
+        """Writes the index with its fingerprint."""
         content = {"fingerprint": self.fingerprint, "manifest": self.model_dump(mode="json")}
         write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bothways.arguments import checked, several
+from bothways.config import settled
 from bothways.corpus.balance import balanced
 from bothways.corpus.document_index import records
 from bothways.corpus.documents import Cleaner, Documents
@@ -30,6 +31,7 @@ _REPORT_EVERY = 64 << 20  # bytes of text
 _NOISY = 10_000  # a validation loss over fewer tokens
 
 
+@settled(PrepareOptions, "options")
 @checked
 def prepare(
     sources: Sequence[str | Path],
@@ -47,6 +49,7 @@ def prepare(
             times, `en=PATH` says their language.
         out: the folder to make. One that holds the same preparation already is left as it is.
         pairs: `en-fr=PATH`, files of pairs in two languages.
+        options: a record, or its fields as keywords: prepare("books", out="shards", vocabulary=16384).
         overwrite: replace another preparation.
         report: called with a line now and then.
 

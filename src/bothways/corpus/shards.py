@@ -146,6 +146,11 @@ class Stream:
         return np.concatenate(tokens), np.concatenate(words)
 
     def check(self) -> None:
+        """Reads every file and compares it with its hash.
+
+        Raises:
+            DataError: one that is damaged; it is named.
+        """
         for file in (*self._shards, *self._words, *([self._table] if self._table else [])):
             file.check()
 
@@ -186,10 +191,12 @@ class Shards:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
+        """The tokenizer that the shards were made with."""
         return Tokenizer.load(self.path / TOKENIZER)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
+        """Its size and its special tokens."""
         return self.manifest.vocabulary.as_record()
 
 

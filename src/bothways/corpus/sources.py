@@ -41,6 +41,7 @@ class Source:
 
     @property
     def paired(self) -> bool:
+        """Whether its documents are pairs in two languages."""
         return len(self.languages) == 2
 
     def read(self, reader: DocumentReader) -> Iterator[tuple[str, ...]]:

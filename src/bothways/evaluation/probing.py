@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
+from bothways.arguments import checked, shown
 from bothways.corpus.ngrams import NAMES
 from bothways.errors import BothwaysError, ModelError, UsageError
 from bothways.evaluation.held_out import HeldOut, bits_per_byte
 from bothways.evaluation.probes import Probe, Records, cloze, minimal_pairs, similarity
-from bothways.inference.language_model import LanguageModel
+from bothways.frames import data_frame
+from bothways.inference import LanguageModel, load
+from bothways.machine import device_of
 from bothways.statistics import estimate, holm, sign_test
+
+if TYPE_CHECKING:
+    import pandas
 
 VERSION = 2
 SIGNIFICANT = 0.05  # p below it is more than chance
+Place = str | Path
+Paths = Place | Sequence[Place]
 Measure = Callable[[LanguageModel, Any], Iterator[Probe]]
 Found = dict[str, dict[tuple[str, str], Probe]]
 """{model: {(file, probe): what it got}}"""
@@ -107,7 +116,22 @@ class Probed:
             short = {file: file for file in files}
         return {(probe, file): f"{probe} ({short[file]})" if probe in several else probe for probe, file in keys}
 
+    def __repr__(self) -> str:
+        models = ", ".join(dict.fromkeys(one.model for one in self.scores))
+        sure = sum(one.p < SIGNIFICANT for one in self.differences)
+        told = f"{len(self.scores)} scores, {len(self.differences)} differences, {sure} more than chance"
+        return f"Probed({models}: {told}; {len(self.failed)} failed)"
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each score, as ProbeScore: model, probe, file, group (None: all items), figure, low, high, items.
+
+        Raises:
+            MachineError: pandas is not installed.
+        """
+        return data_frame(self.scores)
+
     def as_json(self) -> dict[str, Any]:
+        """All of it as plain values; `version` is that of the form."""
         return {
             "version": VERSION,
             "scores": [asdict(one) for one in self.scores],
@@ -117,25 +141,41 @@ class Probed:
         }
 
 
-def probe(models: dict[str, LanguageModel], files: dict[str, Sequence[Path]]) -> Probed:
+@checked
+def probe(
+    models: LanguageModel | Place | Iterable[Place] | Mapping[str, LanguageModel | Place],
+    *,
+    pairs: Paths = (),
+    facts: Paths = (),
+    words: Paths = (),
+    held_out: Paths = (),
+    device: torch.device | str | None = None,
+) -> Probed:
     """Probes every model with every file; what cannot be read or measured is `failed`, and the others are reported.
 
     Args:
-        models: by name.
-        files: {name in PROBES: files of records; of "held-out", folders of shards}.
+        models: a run, a folder, or a model; several runs; or {name: any of these}
+        pairs: records with good, bad and phenomenon (BLiMP).
+        facts: records with text, which has one [MASK], and answer.
+        words: records with word1, word2 and score.
+        held_out: folders of shards, of whose held-out text bits per byte are measured.
+        device: where models that are opened compute; None: on a GPU when there is one.
 
     Raises:
         DataError: nothing is left: no file can be read, or has anything that a tokenizer can represent.
-        ModelError: nothing is left: models whose scores are no numbers.
+        ModelError: nothing is left: models that cannot be opened, or whose scores are no numbers.
         UsageError: no file, or nothing that these models were taught.
     """
+    given = {"pairs": pairs, "facts": facts, "words": words, "held-out": held_out}
+    files = {name: [Path(one) for one in _several(some)] for name, some in given.items()}
     if not any(files.values()):
         raise UsageError(f"expected files to probe with: {', '.join(f'--{name} FILE' for name in PROBES)}")
-    if named := [name for name in NAMES if name in models]:
-        raise UsageError(f"{', '.join(named)}: n-grams have that name; call the model's folder something else")
     failed: list[Failed] = []
-    read = list(_read(files, failed))
-    found: Found = {model: dict(_measured(model, loaded, read, failed)) for model, loaded in models.items()}
+    opened = dict(_opened(models, device_of(device), failed))
+    if named := [name for name in NAMES if name in opened]:
+        raise UsageError(f"{', '.join(named)}: n-grams have that name; call the model's folder something else")
+    read = list(_read(files, failed)) if opened else []
+    found: Found = {model: dict(_measured(model, loaded, read, failed)) for model, loaded in opened.items()}
     if not any(found.values()):
         if failed:
             raise type(failed[0].error)(str(failed[0])) from failed[0].error
@@ -152,7 +192,7 @@ def probe(models: dict[str, LanguageModel], files: dict[str, Sequence[Path]]) ->
     ]
     unsupported = [
         (model, str(some.path))
-        for model in models
+        for model in opened
         for some, _ in read
         if not any(path == str(some.path) for path, _ in found[model])
         and not any((one.model, one.file) == (model, str(some.path)) for one in failed)
@@ -160,7 +200,37 @@ def probe(models: dict[str, LanguageModel], files: dict[str, Sequence[Path]]) ->
     return Probed(scores, _differences(found), unsupported, failed)
 
 
-def _read(files: dict[str, Sequence[Path]], failed: list[Failed]) -> Iterator[tuple[Any, Measure]]:
+def _several(some: Any) -> list[Any]:
+    return [some] if isinstance(some, str | Path | LanguageModel) else list(some)
+
+
+def names_of(runs: Sequence[Place]) -> list[str]:
+    """Their folders' names, or whole paths where two are alike."""
+    names = [Path(run).resolve().name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run) for run in runs]
+
+
+def _opened(models: Any, device: torch.device, failed: list[Failed]) -> Iterator[tuple[str, LanguageModel]]:
+    """(name, model) of those that can be opened."""
+    if not isinstance(models, Mapping):
+        several = _several(models)
+        if any(isinstance(one, LanguageModel) for one in several):
+            models = {"model": several[0]} if len(several) == 1 else {f"model {n}": m for n, m in enumerate(several, 1)}
+        else:
+            models = dict(zip(names_of(several), several, strict=True))
+    for name, one in models.items():
+        if isinstance(one, LanguageModel):
+            yield name, one
+            continue
+        if not isinstance(one, str | Path):
+            raise UsageError(f"models: expected a run, a folder or a LanguageModel, got {shown(one)}")
+        try:
+            yield name, load(one, device=device)
+        except BothwaysError as error:
+            failed.append(Failed(name, "", error))
+
+
+def _read(files: Mapping[str, Sequence[Path]], failed: list[Failed]) -> Iterator[tuple[Any, Measure]]:
     """The files that can be read, each with its probe."""
     for name, paths in files.items():
         reader, measure = PROBES[name]

@@ -199,12 +199,15 @@ class CurveFrame:
 
     @property
     def width(self) -> int:
+        """Of the plot, in units of the picture."""
         return WIDTH - LEFT - self.beside
 
     def x(self, at: float) -> float:
+        """Where a value of the horizontal axis stands."""
         return LEFT + self.width * at / self.right
 
     def y(self, value: float) -> float:
+        """Where a value of the vertical axis stands."""
         return TOP + self.height * (self.high - value) / (self.high - self.low)
 
     def rows(self, percent: bool) -> Iterator[tuple[float, str]]:

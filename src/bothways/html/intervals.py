@@ -76,6 +76,7 @@ class IntervalFrame:
 
     @classmethod
     def around(cls, dots: Sequence[Dot], colours: Mapping[str, int], chance: float | None) -> IntervalFrame:
+        """A frame that holds all dots, their intervals and chance."""
         names, groups = ([*dict.fromkeys(each)] for each in zip(*((dot.name, dot.group) for dot in dots), strict=True))
         ends = [*_most([end for dot in dots for end in (dot.low, dot.value, dot.high)])]
         ends += [] if chance is None else [chance]
@@ -89,14 +90,17 @@ class IntervalFrame:
 
     @property
     def band(self) -> int:
+        """The height of a group."""
         return LINE * (1 if self.alone else len(self.names)) + GAP
 
     @property
     def bottom(self) -> int:
+        """Where the axis stands."""
         return TOP + self.band * len(self.groups)
 
     @property
     def height(self) -> int:
+        """Of the whole picture."""
         return self.bottom + BOTTOM
 
     def holds(self, dot: Dot) -> bool:
@@ -109,6 +113,7 @@ class IntervalFrame:
         return LEFT + (self.right - LEFT) * (inside - self.low) / (self.high - self.low)
 
     def y(self, dot: Dot) -> float:
+        """Where a dot stands."""
         line = 0 if self.alone else self.names.index(dot.name)
         return TOP + self.band * self.groups.index(dot.group) + GAP / 2 + LINE * (line + 0.5)
 
@@ -122,6 +127,7 @@ class IntervalFrame:
         return ((self.x(value), f"{value:.4g}") for value in ticks(self.low, self.high, 6))
 
     def colour(self, dot: Dot) -> int:
+        """The number of a dot's colour."""
         return self.colours[dot.name]
 
     def shape(self, dot: Dot) -> tuple[str, str]:

@@ -5,4 +5,4 @@ from bothways.inference.decoding.options import GenerationOptions as GenerationO
 from bothways.inference.detect import Verdict as Verdict
 from bothways.inference.fill import Guess as Guess
 from bothways.inference.language_model import LanguageModel as LanguageModel
-from bothways.inference.language_model import load as load
+from bothways.inference.loading import load as load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -51,7 +52,15 @@ def _read(engine: Engine, texts: Sequence[str], modules: SentenceModules | None)
     if reads is None:
         raise engine.cannot("encoder")
     directions: tuple[Reads, ...] = ("left to right", "right to left") if reads == "both directions" else (reads,)
-    return np.concatenate([_pooled(engine, texts, direction, modules) for direction in directions], axis=2)
+    found = []
+    for number, direction in enumerate(directions):
+        watch = partial(_part_done, engine, number, len(directions))
+        found.append(_pooled(replace(engine, watch=watch), texts, direction, modules))
+    return np.concatenate(found, axis=2)
+
+
+def _part_done(engine: Engine, part: int, parts: int, share: float) -> None:
+    engine.watch((part + share) / parts)
 
 
 def reading(abilities: Abilities) -> Reads | None:
@@ -90,7 +99,7 @@ def _pooled(engine: Engine, texts: Sequence[str], reads: Reads, modules: Sentenc
     every, config, made = modules is None, engine.model.config, modules or SentenceModules()
     shape = (len(texts), config.layers + 1 if every else 1, config.width * len(made.pooling))
     sums, counts = np.zeros(shape, dtype=np.float32), np.zeros((len(texts), 1, 1), dtype=np.float32)
-    for batch in engine.batches([len(row) for row in rows]):
+    for batch in engine.passes([len(row) for row in rows]):
         tokens, layout = engine.collate([rows[i] for i in batch], face="decoder")
         layout = replace(layout, step=STEPS[reads](layout.position))
         lengths = torch.tensor([len(rows[i]) for i in batch], device=engine.device)

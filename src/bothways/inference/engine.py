@@ -9,7 +9,7 @@ Letters: B rows, T tokens, D width, N places, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bothways.arguments import shown
 from bothways.errors import ModelError, UsageError
 from bothways.model import Abilities, Cache, Model, SentenceModules
 from bothways.model.passing import Pass
@@ -26,6 +27,7 @@ from bothways.visibility import Layout, Visibility, ordered
 
 TOKENS_AT_ONCE = 1024  # on a CPU, where larger batches fall out of the cache: 4096 is a quarter slower in float32
 LOGITS_AT_ONCE = 2**24  # 64 MiB in float32
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 _TAUGHT_BY = {
     "encoder": ("read from all sides", "mlm or hybrid"),
@@ -39,12 +41,18 @@ _TAUGHT_BY = {
 @dataclass(frozen=True, slots=True)
 class Engine:
     """A model with its tokenizer, on one device, what it was taught, and how sentence-transformers makes vectors of it,
-    where its folder says."""
+    where its folder says.
+
+    batch_size  rows computed at once; None: as many tokens as suit the device
+    watch       told the share of the work that is done, up to 1.0
+    """
 
     model: Model
     tokenizer: Tokenizer
     abilities: Abilities
     sentence: SentenceModules | None = None
+    batch_size: int | None = None
+    watch: Callable[[float], None] = lambda share: None
 
     @property
     def about(self) -> str:
@@ -61,6 +69,7 @@ class Engine:
 
     @property
     def device(self) -> torch.device:
+        """Where the model computes."""
         return self.model.table.device
 
     @property
@@ -205,7 +214,7 @@ class Engine:
 
         face  "encoder": all see all; "decoder": every token sees those before it
         """
-        for batch in self.batches([len(row) for row in rows]):
+        for batch in self.passes([len(row) for row in rows]):
             yield batch, self.read([rows[i] for i in batch], face=face)
 
     def read(self, rows: Sequence[np.ndarray], *, face: str, places: np.ndarray | None = None) -> Tensor:
@@ -260,9 +269,27 @@ class Engine:
         order = np.argsort(-np.asarray(lengths), kind="stable")
         start = 0
         while start < len(order):
-            stop = start + max(1, tokens // max(1, lengths[order[start]]))
+            stop = start + (self.batch_size or max(1, tokens // max(1, lengths[order[start]])))
             yield order[start:stop]
             start = stop
+
+    def passes(self, lengths: Sequence[int]) -> Iterator[np.ndarray]:
+        """The same where each row is read once: `watch` is told how many have been."""
+        done = 0
+        for batch in self.batches(lengths):
+            yield batch
+            done += len(batch)
+            self.watch(done / len(lengths))
+
+
+def checked_dtype(dtype: torch.dtype) -> torch.dtype:
+    """
+    Raises:
+        UsageError: no kind of numbers to compute in.
+    """
+    if dtype not in DTYPES:
+        raise UsageError(f"dtype: expected {', '.join(map(str, DTYPES))}, got {shown(dtype)}")
+    return dtype
 
 
 def _all_see_all(layout: Layout) -> bool:

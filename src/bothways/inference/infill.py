@@ -12,9 +12,10 @@ from bothways.errors import UsageError
 from bothways.inference.decoding.mass import fill_runs
 from bothways.inference.decoding.options import Unmasking
 from bothways.inference.decoding.sequence import detokenize
-from bothways.inference.decoding.unmasking import MaskedRow, unmask
+from bothways.inference.decoding.unmasking import Fill, MaskedRow, unmask
 from bothways.inference.engine import Engine
 
+ROWS_AT_ONCE = 256  # in memory, and between two words of how far it is
 GAP, MASK = "[GAP]", "[MASK]"
 
 
@@ -73,12 +74,13 @@ def _filled(
         for row, seed in zip(engine.marked_rows(masked), seeds, strict=True)
     ]
     places = [row.places for row in rows]
-    if "fragment" not in engine.abilities.decoding:
-        unmask(engine, rows)
-    elif unmasking.steps is None and unmasking.order == "confidence":
-        fill_runs(engine, rows)
-    else:
+    fill: Fill = fill_runs if "fragment" in engine.abilities.decoding else unmask
+    if fill is fill_runs and (unmasking.steps is not None or unmasking.order != "confidence"):
         raise UsageError("steps and order are for unmasking, and this model writes from left to right: leave them out")
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        fill(engine, some)
+        engine.watch((start + len(some)) / len(rows))
     return [(row.tokens[at], float(row.logprobs[at].mean())) for row, at in zip(rows, places, strict=True)]
 
 

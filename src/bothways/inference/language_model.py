@@ -1,18 +1,18 @@
-"""The Python face of a trained model: load, write, score, embed, and what a model was fine-tuned to say."""
+"""The Python face of a trained model: write, score, embed, and what a model was fine-tuned to predict."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 import torch
 
-from bothways.arguments import all_checked, checked, several, several_or_pairs, shown
-from bothways.errors import ModelError, UsageError
+from bothways.arguments import TextColumn, Texts, all_checked, at_least, several, several_or_pairs, shown
+from bothways.errors import UsageError
 from bothways.inference.decoding.generate import generate, stream
 from bothways.inference.decoding.options import (
     Generation,
@@ -25,75 +25,47 @@ from bothways.inference.decoding.options import (
 from bothways.inference.decoding.sampling import Sampling
 from bothways.inference.detect import Verdict, detect
 from bothways.inference.embed import embed, layers
-from bothways.inference.engine import Engine
+from bothways.inference.engine import Engine, checked_dtype
 from bothways.inference.fill import Guess, fill
 from bothways.inference.infill import Gap, infill
 from bothways.inference.pipeline import predict
 from bothways.inference.saving import save
-from bothways.inference.score import score
+from bothways.inference.score import perplexity, score
 from bothways.machine import device_of
-from bothways.model import local, read_saved, read_sentence_modules
 from bothways.tasks.answer import Span
 from bothways.tasks.choose import Choice
 from bothways.tasks.classify import Number
 from bothways.tasks.intent import Intended
 from bothways.tasks.predictions import Label
 from bothways.tasks.tag import Tagged
+from bothways.terminal import bar
 from bothways.text import Tokenizer
 from bothways.text.chat import Message, chat_tokens
 
-_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 Text = str | tuple[str, str]
-FACES = ("encoder", "decoder", "body", "model")
+Pairs = list[str] | list[tuple[str, str]] | Iterator[str] | Iterator[tuple[str, str]] | TextColumn
 
 
-@checked
-def load(
-    model: str | Path, *, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32
-) -> LanguageModel:
-    """Opens a run, or a published model of a family that `bothways models` lists.
+class Batching(TypedDict, total=False):
+    """What every method of many texts takes.
 
-    Args:
-        model: a run with `encoder/`, `decoder/` or `body/` in it, a Hugging Face folder, or a name of its hub.
-        device: where to compute, "cpu", "cuda", "cuda:1"; a GPU when there is one.
-        dtype: what to compute in; torch.bfloat16 is faster where the processor has instructions for it.
-
-    Raises:
-        ModelError: nothing there, or it cannot be read.
-        MachineError: there is no such device.
-        UsageError: what is no device, or no kind of numbers to compute in.
+    batch_size  how many texts are computed at once; None: as many as suit the device
+    progress    True: a bar; or a function that is told (texts done, of how many)
     """
-    place = device_of(device)
-    if dtype not in _DTYPES:
-        raise UsageError(f"dtype: expected {', '.join(map(str, _DTYPES))}, got {shown(dtype)}")
-    found = folder_of(local(model))
-    saved = read_saved(found)
-    tokenizer = Tokenizer.load(found)
-    if tokenizer.vocabulary.size > saved.model.config.vocabulary:
-        raise ModelError(
-            f"{found}: the tokenizer has {tokenizer.vocabulary.size} tokens, the model "
-            f"{saved.model.config.vocabulary}: they do not belong together"
-        )
-    body = saved.model.eval().to(device=place, dtype=dtype)
-    return LanguageModel(Engine(body, tokenizer, saved.trained, read_sentence_modules(found)))
+
+    batch_size: int | None
+    progress: bool | Callable[[int, int], None]
 
 
-def folder_of(folder: Path) -> Path:
-    """The folder of a run, or one that is no run, in which the model is.
+class Infilling(Batching, total=False):
+    """What `LanguageModel.infill` takes beside the texts; it says what they mean."""
 
-    Raises:
-        ModelError: there is none.
-    """
-    found = next((folder / face for face in FACES if (folder / face / "config.json").is_file()), folder)
-    if not (found / "config.json").is_file():
-        raise ModelError(
-            f"{folder} holds no model: expected a run with {', '.join(f'{face}/' for face in FACES)} in it, or a "
-            "Hugging Face folder with config.json. A run has them once it is finished."
-        )
-    return found
-
-
-Prompts = TypeVar("Prompts", str, list[str])
+    length: int | None
+    longest: int
+    steps: int | None
+    temperature: float
+    order: Order
+    seed: int
 
 
 def _requests(
@@ -119,7 +91,8 @@ def _requests(
 @all_checked
 @dataclass(frozen=True, slots=True)
 class LanguageModel:
-    """A trained model. Each method takes one text and gives one answer, or several and gives as many.
+    """A trained model. Each method takes one text and gives one answer, or several and gives as many: a list, a
+    generator, a column of pandas or `datasets`, an array. Those of many texts take `batch_size` and `progress`, too.
 
     Raises (all methods):
         ModelError: the objective did not teach it; the message says what was taught.
@@ -132,18 +105,56 @@ class LanguageModel:
     def __repr__(self) -> str:
         return f"LanguageModel({self.engine.about})"
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Its tokenizer: encode, decode, tokens, vocabulary."""
+        return self.engine.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.engine.device
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> LanguageModel:
+        """Moves the model to a device and into other numbers, in place, and returns it; what is left out stays.
+
+        Raises:
+            MachineError: there is no such device.
+        """
+        place = self.device if device is None else device_of(device)
+        self.engine.model.to(device=place, dtype=checked_dtype(dtype or self.engine.model.table.dtype))
+        return self
+
+    def _batching(self, count: int, batching: Batching) -> Engine:
+        """The engine for so many texts."""
+        size, progress = batching.get("batch_size"), batching.get("progress", False)
+        at_least(1, "batch_size", size, "how many texts are computed at once")
+        if not callable(progress) and not isinstance(progress, bool):
+            raise UsageError(f"progress: expected True, False or a function, got {shown(progress)}")
+        if progress is False or not count:
+            return replace(self.engine, batch_size=size)
+        tell = bar(count) if progress is True else progress
+        return replace(self.engine, batch_size=size, watch=lambda share: tell(int(share * count), count))
+
     @overload
     def fill(self, texts: str, *, top_k: int = 5) -> list[list[Guess]]: ...
     @overload
-    def fill(self, texts: list[str], *, top_k: int = 5) -> list[list[list[Guess]]]: ...
-    def fill(self, texts: str | list[str], *, top_k: int = 5) -> list[list[Guess]] | list[list[list[Guess]]]:
+    def fill(self, texts: Texts, *, top_k: int = 5, **batching: Unpack[Batching]) -> list[list[list[Guess]]]: ...
+    def fill(
+        self, texts: str | Texts, *, top_k: int = 5, **batching: Unpack[Batching]
+    ) -> list[list[Guess]] | list[list[list[Guess]]]:
         """For every [MASK] of a text, the likeliest tokens (Guess: token, probability, text)."""
-        found = fill(self.engine, several(texts), top_k=top_k)
+        given = several(texts)
+        found = fill(self._batching(len(given), batching), given, top_k=top_k)
         return found[0] if isinstance(texts, str) else found
 
+    @overload
+    def infill(self, texts: str, **options: Unpack[Infilling]) -> str: ...
+    @overload
+    def infill(self, texts: Texts, **options: Unpack[Infilling]) -> list[str]: ...
     def infill(
         self,
-        texts: Prompts,
+        texts: str | Texts,
         *,
         length: int | None = None,
         longest: int = 8,
@@ -151,7 +162,8 @@ class LanguageModel:
         temperature: float = 0.0,
         order: Order = "confidence",
         seed: int = 0,
-    ) -> Prompts:
+        **batching: Unpack[Batching],
+    ) -> str | list[str]:
         """The text written out: each [MASK] is one token, and one [GAP] is `length` tokens or the best number of them.
 
         Args:
@@ -162,10 +174,9 @@ class LanguageModel:
         """
         gap = Gap(longest) if length is None else Gap(length, shortest=length)
         unmasking = Unmasking(Sampling(temperature), steps, order)
-        found = infill(self.engine, several(texts), gap=gap, unmasking=unmasking, seed=seed)
-        if isinstance(texts, str):
-            return found[0]
-        return found
+        given = several(texts)
+        found = infill(self._batching(len(given), batching), given, gap=gap, unmasking=unmasking, seed=seed)
+        return found[0] if isinstance(texts, str) else found
 
     @overload
     def generate(
@@ -174,14 +185,20 @@ class LanguageModel:
     @overload
     def generate(
         self,
-        prompts: list[str],
+        prompts: Texts,
         options: GenerationOptions | list[GenerationOptions] | None = None,
+        *,
+        batch_size: int | None = None,
+        progress: bool | Callable[[int, int], None] = False,
         **fields: Unpack[Options],
     ) -> list[Generation]: ...
     def generate(
         self,
-        prompts: str | list[str],
+        prompts: str | Texts,
         options: GenerationOptions | list[GenerationOptions] | None = None,
+        *,
+        batch_size: int | None = None,
+        progress: bool | Callable[[int, int], None] = False,
         **fields: Unpack[Options],
     ) -> Generation | list[Generation]:
         """What the model writes after the prompt, or before it (Generation: text, tokens, logprob, finish_reason).
@@ -191,7 +208,9 @@ class LanguageModel:
         to look for the likeliest text: num_beams=None, length_penalty=0.6; for models that decode by unmasking:
         steps=None, order="confidence"; for what a chat template wrote: special_tokens=False.
         """
-        found = generate(self.engine, _requests(several(prompts), options, fields))
+        given = several(prompts)
+        engine = self._batching(len(given), {"batch_size": batch_size, "progress": progress})
+        found = generate(engine, _requests(given, options, fields))
         return found[0] if isinstance(prompts, str) else found
 
     def stream(self, prompt: str, options: GenerationOptions | None = None, **fields: Unpack[Options]) -> Iterator[str]:
@@ -232,104 +251,143 @@ class LanguageModel:
     @overload
     def score(self, texts: str, *, how: str = "causal", within_word: bool = False) -> float: ...
     @overload
-    def score(self, texts: list[str], *, how: str = "causal", within_word: bool = False) -> np.ndarray: ...
-    def score(self, texts: str | list[str], *, how: str = "causal", within_word: bool = False) -> float | np.ndarray:
+    def score(
+        self, texts: Texts, *, how: str = "causal", within_word: bool = False, **batching: Unpack[Batching]
+    ) -> np.ndarray: ...
+    def score(
+        self, texts: str | Texts, *, how: str = "causal", within_word: bool = False, **batching: Unpack[Batching]
+    ) -> float | np.ndarray:
         """Sum of the log-probabilities of the text's tokens in nats; see inference.score for the ways."""
-        found = score(self.engine, several(texts), how=how, within_word=within_word)
+        given = several(texts)
+        found = score(self._batching(len(given), batching), given, how=how, within_word=within_word)
+        return float(found[0]) if isinstance(texts, str) else found
+
+    @overload
+    def perplexity(self, texts: str, *, how: str = "causal", within_word: bool = False) -> float: ...
+    @overload
+    def perplexity(
+        self, texts: Texts, *, how: str = "causal", within_word: bool = False, **batching: Unpack[Batching]
+    ) -> np.ndarray: ...
+    def perplexity(
+        self, texts: str | Texts, *, how: str = "causal", within_word: bool = False, **batching: Unpack[Batching]
+    ) -> float | np.ndarray:
+        """exp of the mean negative log-likelihood of the text's tokens, those that `score` counts; float64 [texts].
+
+        Lower is better, and 1 is certainty. Of models with other tokenizers only bits per byte can be compared.
+
+        Raises:
+            UsageError: a text with no token to predict.
+        """
+        given = several(texts)
+        found = perplexity(self._batching(len(given), batching), given, how=how, within_word=within_word)
         return float(found[0]) if isinstance(texts, str) else found
 
     def save(self, folder: str | Path) -> list[Path]:
         """Writes the model as folders that transformers loads, one for each face, and returns them."""
         return save(self.engine, folder)
 
-    def embed(self, texts: str | list[str]) -> np.ndarray:
+    def embed(self, texts: str | Texts, **batching: Unpack[Batching]) -> np.ndarray:
         """float32 [texts, D] ([D] for one text): the mean of the states of its tokens."""
-        found = embed(self.engine, several(texts))
+        given = several(texts)
+        found = embed(self._batching(len(given), batching), given)
         return np.asarray(found[0]) if isinstance(texts, str) else found
 
-    def layers(self, texts: str | list[str]) -> np.ndarray:
+    def layers(self, texts: str | Texts, **batching: Unpack[Batching]) -> np.ndarray:
         """float32 [texts, L + 1, D]: the same of every layer, for readers that mix them (inference.embed.ScalarMix)."""
-        found = layers(self.engine, several(texts))
+        given = several(texts)
+        found = layers(self._batching(len(given), batching), given)
         return np.asarray(found[0]) if isinstance(texts, str) else found
 
-    def predict(self, task: str, inputs: Sequence[Any], *, head: str | None = None) -> list[Any]:
+    def predict(
+        self, task: str, inputs: Iterable[Any], *, head: str | None = None, **batching: Unpack[Batching]
+    ) -> list[Any]:
         """Predictions of any task that the model was fine-tuned to, one's own too, for a list of what the task takes: a
         text or a tuple of them.
 
         Args:
             head: by its name, where several heads were trained to the task.
         """
-        return predict(self.engine, task, inputs, head=head)
+        return self._predicted(task, list(inputs), head, batching)
+
+    def _predicted(self, task: str, inputs: Sequence[Any], head: str | None, batching: Batching) -> list[Any]:
+        return predict(self._batching(len(inputs), batching), task, inputs, head=head)
 
     @overload
     def classify(self, texts: Text, *, head: str | None = None) -> Label: ...
     @overload
-    def classify(self, texts: list[str] | list[tuple[str, str]], *, head: str | None = None) -> list[Label]: ...
+    def classify(self, texts: Pairs, *, head: str | None = None, **batching: Unpack[Batching]) -> list[Label]: ...
     def classify(
-        self, texts: Text | list[str] | list[tuple[str, str]], *, head: str | None = None
+        self, texts: Text | Pairs, *, head: str | None = None, **batching: Unpack[Batching]
     ) -> Label | list[Label]:
         """The label of a text or of a pair (Label: label, probabilities); of a model fine-tuned to classify."""
-        found = predict(self.engine, "classify", several_or_pairs(texts), head=head)
+        found = self._predicted("classify", several_or_pairs(texts), head, batching)
         return found[0] if isinstance(texts, str | tuple) else found
 
     @overload
     def regress(self, texts: Text, *, head: str | None = None) -> float: ...
     @overload
-    def regress(self, texts: list[str] | list[tuple[str, str]], *, head: str | None = None) -> np.ndarray: ...
+    def regress(self, texts: Pairs, *, head: str | None = None, **batching: Unpack[Batching]) -> np.ndarray: ...
     def regress(
-        self, texts: Text | list[str] | list[tuple[str, str]], *, head: str | None = None
+        self, texts: Text | Pairs, *, head: str | None = None, **batching: Unpack[Batching]
     ) -> float | np.ndarray:
-        """The number of a text or of a pair, float32 [texts] of several; of a model fine-tuned to match."""
-        scores: list[Number] = predict(self.engine, "regress", several_or_pairs(texts), head=head)
+        """The number of a text or of a pair, float32 [texts] of several; of a model fine-tuned to regress."""
+        scores: list[Number] = self._predicted("regress", several_or_pairs(texts), head, batching)
         found = np.array([one.score for one in scores], dtype=np.float32)
         return float(found[0]) if isinstance(texts, str | tuple) else found
 
     @overload
     def tag(self, texts: str, *, head: str | None = None) -> Tagged: ...
     @overload
-    def tag(self, texts: list[str], *, head: str | None = None) -> list[Tagged]: ...
-    def tag(self, texts: str | list[str], *, head: str | None = None) -> Tagged | list[Tagged]:
+    def tag(self, texts: Texts, *, head: str | None = None, **batching: Unpack[Batching]) -> list[Tagged]: ...
+    def tag(
+        self, texts: str | Texts, *, head: str | None = None, **batching: Unpack[Batching]
+    ) -> Tagged | list[Tagged]:
         """The words of a text with their tags and the names they make up; of a model fine-tuned to tag."""
-        found = predict(self.engine, "tag", several(texts), head=head)
+        found = self._predicted("tag", several(texts), head, batching)
         return found[0] if isinstance(texts, str) else found
 
     @overload
     def intent(self, texts: str, *, head: str | None = None) -> Intended: ...
     @overload
-    def intent(self, texts: list[str], *, head: str | None = None) -> list[Intended]: ...
-    def intent(self, texts: str | list[str], *, head: str | None = None) -> Intended | list[Intended]:
+    def intent(self, texts: Texts, *, head: str | None = None, **batching: Unpack[Batching]) -> list[Intended]: ...
+    def intent(
+        self, texts: str | Texts, *, head: str | None = None, **batching: Unpack[Batching]
+    ) -> Intended | list[Intended]:
         """What a text is for and the slots of its words (Intended: as Tagged, with intent and intent_probability); of a
         model fine-tuned to intent."""
-        found = predict(self.engine, "intent", several(texts), head=head)
+        found = self._predicted("intent", several(texts), head, batching)
         return found[0] if isinstance(texts, str) else found
 
     @overload
     def relate(self, texts: str, *, head: str | None = None) -> Label: ...
     @overload
-    def relate(self, texts: list[str], *, head: str | None = None) -> list[Label]: ...
-    def relate(self, texts: str | list[str], *, head: str | None = None) -> Label | list[Label]:
+    def relate(self, texts: Texts, *, head: str | None = None, **batching: Unpack[Batching]) -> list[Label]: ...
+    def relate(
+        self, texts: str | Texts, *, head: str | None = None, **batching: Unpack[Batching]
+    ) -> Label | list[Label]:
         """How the two things of a text are related, "The <e1>company</e1> makes <e2>chairs</e2>."; of a model
         fine-tuned to relate."""
-        found = predict(self.engine, "relate", several(texts), head=head)
+        found = self._predicted("relate", several(texts), head, batching)
         return found[0] if isinstance(texts, str) else found
 
     def answer(self, question: str, context: str, *, head: str | None = None) -> Span:
         """The span of the context that answers (Span: text, start, end, probability, margin), or none; of a model
         fine-tuned to answer."""
-        found: Span = predict(self.engine, "answer", [(question, context)], head=head)[0]
+        found: Span = self._predicted("answer", [(question, context)], head, {})[0]
         return found
 
     def choose(self, question: str, choices: list[str], *, context: str = "", head: str | None = None) -> Choice:
         """Which of the texts (Choice: choice, probabilities); of a model fine-tuned to choose."""
         inputs = (question, several(choices, "choice"), context)
-        found: Choice = predict(self.engine, "choose", [inputs], head=head)[0]
+        found: Choice = self._predicted("choose", [inputs], head, {})[0]
         return found
 
     @overload
     def detect(self, texts: str) -> list[Verdict]: ...
     @overload
-    def detect(self, texts: list[str]) -> list[list[Verdict]]: ...
-    def detect(self, texts: str | list[str]) -> list[Verdict] | list[list[Verdict]]:
+    def detect(self, texts: Texts, **batching: Unpack[Batching]) -> list[list[Verdict]]: ...
+    def detect(self, texts: str | Texts, **batching: Unpack[Batching]) -> list[Verdict] | list[list[Verdict]]:
         """Every word of a text with the chance that it was replaced (Verdict: word, replaced)."""
-        found = detect(self.engine, several(texts))
+        given = several(texts)
+        found = detect(self._batching(len(given), batching), given)
         return found[0] if isinstance(texts, str) else found

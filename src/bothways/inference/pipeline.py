@@ -6,7 +6,7 @@ Letters: S samples, N targets.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ def predict(engine: Engine, task: str, inputs: Sequence[Any], *, head: str | Non
     samples = [asked.encode(example, engine.tokenizer, named, length=engine.length) for example in examples]
     if cut := sum(any(sample.cut for sample in some) for some in samples):
         message = f"cut to {asked.limit(engine.length)}: {cut} of {len(samples)} texts"
-        warnings.warn(message, stacklevel=4)  # the line that called the model's method
+        warnings.warn(message, stacklevel=5)  # the line that called the model's method
     return decoded(engine, asked, named, list(zip(examples, samples, strict=True)))
 
 
@@ -72,7 +72,8 @@ def decoded(
     Raises:
         ModelError: logits that are no numbers.
     """
-    logits = iter(logits_of(engine.model, [sample for _, samples in encoded for sample in samples]))
+    every = [sample for _, samples in encoded for sample in samples]
+    logits = iter(logits_of(engine.model, every, batch_size=engine.batch_size, watch=engine.watch))
     found = []
     for example, samples in encoded:
         output = Output(samples, [next(logits) for _ in samples], head, engine.tokenizer)
@@ -83,8 +84,19 @@ def decoded(
 
 
 @torch.inference_mode()
-def logits_of(model: Model, samples: Sequence[Sample]) -> list[list[np.ndarray]]:
-    """For each sample, float32 logits [N, ...] at each of its targets. Samples of like length are read together."""
+def logits_of(
+    model: Model,
+    samples: Sequence[Sample],
+    *,
+    batch_size: int | None = None,
+    watch: Callable[[float], None] = lambda share: None,
+) -> list[list[np.ndarray]]:
+    """For each sample, float32 logits [N, ...] at each of its targets. Samples of like length are read together.
+
+    Args:
+        batch_size: samples at once; None: as many tokens as suit the device.
+        watch: told the share that is done.
+    """
     found: list[list[np.ndarray]] = [[np.zeros(0)] * len(sample.targets) for sample in samples]
     if not samples:
         return found
@@ -92,7 +104,9 @@ def logits_of(model: Model, samples: Sequence[Sample]) -> list[list[np.ndarray]]
     tokens = TOKENS_AT_ONCE * (1 if device.type == "cpu" else 16)
     order = np.argsort([-len(sample) for sample in samples], kind="stable")
     lengths = np.cumsum([len(samples[i]) for i in order])
-    for some in np.split(order, np.flatnonzero(np.diff(lengths // tokens)) + 1):
+    cuts = range(batch_size, len(order), batch_size) if batch_size else np.flatnonzero(np.diff(lengths // tokens)) + 1
+    done = 0
+    for some in np.split(order, cuts):
         packed = pack([samples[i] for i in some])
         batch = packed.batch.to(device)
         for target, states in zip(batch.targets, model.hidden_at(batch), strict=True):
@@ -101,4 +115,6 @@ def logits_of(model: Model, samples: Sequence[Sample]) -> list[list[np.ndarray]]
             for number, place, count in packed.places[target.head, target.name]:
                 found[some[number]][place] = logits[begin : begin + count]
                 begin += count
+        done += len(some)
+        watch(done / len(samples))
     return found

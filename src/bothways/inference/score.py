@@ -36,6 +36,29 @@ def score(
         UsageError: an unknown way, or an option that is for the other one.
         ModelError: the objective did not teach it.
     """
+    return _scored(engine, texts, how=how, within_word=within_word, ended=ended)[0]
+
+
+def perplexity(engine: Engine, texts: Sequence[str], *, how: str = "causal", within_word: bool = False) -> np.ndarray:
+    """exp of the mean negative log-likelihood of a text's tokens, float64 [texts]: of those that `score` counts.
+
+    With how="pseudo" it is the pseudo-perplexity (Salazar et al. 2020, section 2.3).
+
+    Raises:
+        UsageError: a text with no token to predict; or as `score`.
+        ModelError: the objective did not teach it.
+    """
+    sums, counts = _scored(engine, texts, how=how, within_word=within_word)
+    if len(empty := np.flatnonzero(counts == 0)):
+        text = texts[empty[0]]
+        raise UsageError(f"text {empty[0] + 1}: expected a text with a token to predict, got {text!r}. Leave it out.")
+    return np.asarray(np.exp(-sums / counts))
+
+
+def _scored(
+    engine: Engine, texts: Sequence[str], *, how: str, within_word: bool, ended: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sums of `score` and how many tokens each is of, [texts] both."""
     if how not in WAYS:
         raise unknown("way of scoring", how, WAYS)
     if how == "pseudo":
@@ -48,7 +71,7 @@ def score(
 
 
 @torch.inference_mode()
-def _causal(engine: Engine, texts: Sequence[str], *, ended: bool) -> np.ndarray:
+def _causal(engine: Engine, texts: Sequence[str], *, ended: bool) -> tuple[np.ndarray, np.ndarray]:
     engine.needs("decoder")
     rows, text_of = engine.rows(texts, closed=False)
     sep = engine.tokenizer.vocabulary.sep
@@ -67,11 +90,11 @@ def _causal(engine: Engine, texts: Sequence[str], *, ended: bool) -> np.ndarray:
         hidden = states.flatten(0, 1)[torch.from_numpy(once // size).to(engine.device)]  # [N, D]
         found = engine.log_probabilities(hidden, once % size)[again]
         np.add.at(sums, np.concatenate([np.full(len(labels[number]), text_of[number]) for number, _ in own]), found)
-    return sums
+    return sums, np.bincount(text_of, [len(label) for label in labels], len(texts))
 
 
 @torch.inference_mode()
-def _pseudo(engine: Engine, texts: Sequence[str], *, within_word: bool) -> np.ndarray:
+def _pseudo(engine: Engine, texts: Sequence[str], *, within_word: bool) -> tuple[np.ndarray, np.ndarray]:
     engine.needs("hidden")
     rows, text_of = engine.rows(texts, closed=True)
     ends = [_word_ends(engine, row) if within_word else np.arange(1, len(row) + 1) for row in rows]
@@ -80,14 +103,14 @@ def _pseudo(engine: Engine, texts: Sequence[str], *, within_word: bool) -> np.nd
     places = np.concatenate([np.zeros(0, dtype=np.int64), *inside])
     before = engine.abilities.hidden == "before"
     sums = np.zeros(len(texts))
-    for batch in engine.batches([len(rows[i]) for i in owner]):
+    for batch in engine.passes([len(rows[i]) for i in owner]):
         hidden_rows = [rows[i].copy() for i in owner[batch]]
         for row, i, place in zip(hidden_rows, owner[batch], places[batch], strict=True):
             row[place : ends[i][place]] = engine.tokenizer.vocabulary.mask
         hidden = engine.read(hidden_rows, face="encoder", places=places[batch] - before)  # [B, D]
         labels = np.array([rows[i][place] for i, place in zip(owner[batch], places[batch], strict=True)])
         np.add.at(sums, text_of[owner[batch]], engine.log_probabilities(hidden, labels))
-    return sums
+    return sums, np.bincount(text_of[owner], minlength=len(texts))
 
 
 def _word_ends(engine: Engine, row: np.ndarray) -> np.ndarray:

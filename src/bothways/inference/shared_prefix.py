@@ -40,6 +40,7 @@ class SharedPrefix:
             start = stop
 
     def size(self, rows: Sequence[np.ndarray]) -> int:
+        """Its tokens, the prefix counted once."""
         return self.prefix + sum(len(rows[number]) - self.prefix for number in self.rows)
 
 
@@ -74,7 +75,7 @@ def read_shared(engine: Engine, rows: Sequence[np.ndarray]) -> Iterator[tuple[li
     plain = engine.model.rule is ordered
     found = share_prefixes(rows) if plain else [SharedPrefix((number,), len(row)) for number, row in enumerate(rows)]
     rule = forked if plain else engine.model.rule
-    for batch in engine.batches([shared.size(rows) for shared in found]):
+    for batch in engine.passes([shared.size(rows) for shared in found]):
         some = [found[i] for i in batch]
         length = max(shared.size(rows) for shared in some)
         tokens, position, group = (np.zeros((len(some), length), dtype=np.int64) for _ in range(3))

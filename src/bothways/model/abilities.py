@@ -148,6 +148,7 @@ class Abilities:
         }
 
     def as_json(self) -> dict[str, Any]:
+        """All of it as plain values, with the version of the form."""
         return {"version": VERSION, **asdict(self)}
 
     @classmethod

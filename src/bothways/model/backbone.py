@@ -53,9 +53,11 @@ class Embeddings(nn.Module):
         return dropped
 
     def forward(self, tokens: Tensor, layout: Layout) -> Tensor:
+        """Tokens [B, T] as states [B, T, D]."""
         return self.widened(self.normed(self.look_up(tokens, layout)))
 
     def widened(self, x: Tensor) -> Tensor:
+        """[B, T, E] as wide as the blocks, [B, T, D]."""
         result: Tensor = x if self.project is None else self.project(x)
         return result
 

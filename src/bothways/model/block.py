@@ -36,6 +36,7 @@ class RMSNorm(nn.Module):
         self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., D] -> [..., D]"""
         return rms_norm(x, self.weight, self.epsilon)
 
 

@@ -100,10 +100,10 @@ class ModelConfig(Frozen):
     heads: int = Field(ge=1, description="of attention; 64 wide in the sizes")
     inner: int = Field(ge=8, description="width of the feed-forward layer")
     length: int = Field(default=512, ge=8, description="the longest text the model is meant for, in tokens")
-    positions: PositionConfig = PositionConfig()
-    norm: NormConfig = NormConfig()
-    feed_forward: FeedForwardConfig = FeedForwardConfig()
-    attention: AttentionConfig = AttentionConfig()
+    positions: PositionConfig = Field(default=PositionConfig(), description="rotary or learned")
+    norm: NormConfig = Field(default=NormConfig(), description="its kind and its place")
+    feed_forward: FeedForwardConfig = Field(default=FeedForwardConfig(), description="of each block")
+    attention: AttentionConfig = Field(default=AttentionConfig(), description="key heads, biases, windows")
     init: float = Field(default=0.02, ge=0.0, le=1.0, description="standard deviation of the initial weights")
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="share of the states that are dropped in training")
     segments: int = Field(default=0, ge=0, description="embeddings: 0 (modern), 2 (BERT), 1 (RoBERTa)")
@@ -147,10 +147,12 @@ class ModelConfig(Frozen):
 
     @property
     def head_width(self) -> int:
+        """Numbers of a head."""
         return self.attention.head_size or self.width // self.heads
 
     @property
     def key_heads(self) -> int:
+        """Heads of keys and values."""
         return self.attention.key_heads or self.heads
 
     @property

@@ -36,11 +36,12 @@ def apply(function: Any, *inputs: Any) -> Any:
 
 
 class _RMSNorm(Function):
-    """y = x / rms(x) * weight (Zhang & Sennrich 2019); the root mean square is taken in float32."""
+    """y = x / rms(x) * weight (Zhang & Sennrich 2019); the root mean square is taken in float32, or in float64."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_()
+        wide = torch.promote_types(x.dtype, torch.float32)
+        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide).square_()
         inverse = square.div_(x.shape[-1]).add_(epsilon).rsqrt_().to(x.dtype)
         normed = x * inverse
         ctx.save_for_backward(normed, inverse, weight)

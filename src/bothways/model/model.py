@@ -94,4 +94,5 @@ class Model(nn.Module):
         return result
 
     def parameter_count(self) -> int:
+        """How many weights it has, shared ones once."""
         return sum(parameter.numel() for parameter in self.parameters())

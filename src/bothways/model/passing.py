@@ -75,6 +75,7 @@ class Pass:
         return Rotary(self.layout.position, head_width=config.head_width, base=base, dtype=dtype, scaling=own.scaling)
 
     def in_block(self, number: int, *, window: int | None, last: bool) -> Pass:
+        """The pass as block `number` sees it."""
         mask, rotary = self.windows[window]
         return replace(self, layer=number, mask=mask, rotary=rotary, at=self.at if last else None)
 

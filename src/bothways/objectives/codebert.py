@@ -31,6 +31,7 @@ class AnyToken:
     text: np.ndarray
 
     def draw(self, left: np.ndarray, right: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Tokens [N] of the text's vocabulary, whatever stands beside them."""
         return self.text[rng.integers(len(self.text), size=len(left))]
 
 
@@ -50,6 +51,7 @@ class Replace:
     fillers: Mapping[int, Filler] = field(default_factory=dict)
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        """The row, of whose chosen words some are replaced by what generators draw."""
         corrupted = self.mask(row, rng, progress)
         tokens = row.tokens.copy()
         edge = self.mask.vocabulary.pad

@@ -154,6 +154,7 @@ class Mask:
     divide: bool = False
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        """The row with a share of its units hidden."""
         rate = rate_at(self.rate, progress)
         eligible = np.flatnonzero(row.following if self.divide and row.part is not None else self.text(row))  # [E]
         unit = number(row, eligible, self.units, rng)  # [E]

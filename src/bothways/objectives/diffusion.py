@@ -42,6 +42,7 @@ class AnyNumber:
     size: int = 0
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        """The row with 1 to all words of each block hidden, every number as likely."""
         block = self.blocks(row)
         eligible = np.flatnonzero(row.following)
         _, unit = np.unique(block[eligible], return_inverse=True)  # [E]

@@ -30,6 +30,7 @@ class Fragment:
     rate: float
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        """The row with a fragment hidden, and behind it the tokens that a decoder is fed."""
         if row.part is None:
             hidden = self.mask.hide(row, self.fragments(row, rng), rng, self.rate)
         else:  # the fragment of a pair is its target

@@ -64,6 +64,7 @@ class VisibilityFrame:
 
     @classmethod
     def around(cls, picture: Picture) -> VisibilityFrame:
+        """A frame that holds a picture."""
         left, start = [], 0.0
         for name, cells in columns(picture).items():
             left.append((name, start, cells))

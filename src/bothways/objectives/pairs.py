@@ -37,6 +37,7 @@ class BothSides:
     hide: Corruption
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        """The row hidden as a whole: no side of a pair is only read."""
         hidden = self.hide(row, rng, progress)
         return hidden if row.part is None else but(hidden, part=np.maximum(row.part, np.append(row.part[1:], 0)))
 
@@ -53,6 +54,7 @@ class RareFirst:
     odds: np.ndarray
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        """The row with a share of its words hidden, rare ones more often."""
         rate = rate_at(self.mask.rate, progress)
         eligible = np.flatnonzero(self.mask.text(row))
         count = int(rate * len(eligible) + rng.random())

@@ -33,6 +33,7 @@ class AnyOrder:
     share: float
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        """The row, whose words become known in a random order, and a query behind it for each."""
         eligible = np.flatnonzero(row.following)  # what a causal model predicts, so that the loss bounds the same
         document = row.document[eligible]
         order = np.lexsort((rng.random(len(eligible)), document))
@@ -104,6 +105,7 @@ class PredictingStreams:
     count: int
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        """The row, cut into what is read and what is predicted, and behind it the queries of every stream."""
         part, weight = cut(row, rng)
         target = (part > 0) & (row.document >= 0)
         part = np.where(target, places(2 * row.document + target) + 1, 0).astype(np.int32)

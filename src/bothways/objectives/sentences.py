@@ -88,6 +88,7 @@ class InHalves:
     vocabulary: Vocabulary
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        """The row laid anew as halves, its words hidden, with what is asked of each two halves."""
         text = ~np.isin(row.tokens, (self.vocabulary.cls, self.vocabulary.sep))
         documents = [np.flatnonzero(text & (row.document == number)) for number in range(row.document.max() + 1)]
         halves = self.cut([document for document in documents if len(document)], row.word_starts, rng)

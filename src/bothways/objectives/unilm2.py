@@ -33,6 +33,7 @@ class PseudoMaskedBlocks:
     mask: Mask
 
     def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        """The row with blocks of words hidden, each known from a turn of its own on."""
         rate = rate_at(self.mask.rate, progress)
         eligible = np.flatnonzero(self.mask.text(row))
         unit = number(row, eligible, BLOCKS, rng)

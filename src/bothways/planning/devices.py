@@ -107,10 +107,12 @@ class Fleet:
         return self.count * flops / self.speed / 3600
 
     def kilowatt_hours(self, flops: float) -> float | None:
+        """Of so many FLOPs, the data centre's overhead included; None: the device's power is not known."""
         watts = self.device.watts
         return None if watts is None else self.hours(flops) * watts * self.overhead / 1000
 
     def money(self, flops: float) -> float | None:
+        """What so many FLOPs cost; None: no price is known."""
         return None if self.price is None else self.hours(flops) * self.price
 
 

@@ -51,10 +51,12 @@ class Pace:
 
     @property
     def tokens_a_second(self) -> float:
+        """At which it trains."""
         return self.step_tokens / self.step_seconds
 
     @property
     def utilisation(self) -> float:
+        """The share of the peak that its useful FLOPs reach."""
         return self.tokens_a_second * self.flops / self.peak
 
 
@@ -66,6 +68,7 @@ class RandomRows:
     length: int
 
     def key(self, index: int) -> tuple[int, int, int]:
+        """What its random numbers are made of."""
         return 0, 0, index
 
     def __getitem__(self, index: int) -> Row:

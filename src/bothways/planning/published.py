@@ -33,6 +33,7 @@ class Claim:
 
     @property
     def ratio(self) -> float:
+        """What comes out here over what was published."""
         return self.worked_out / self.published
 
     @property

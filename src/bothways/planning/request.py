@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
-from bothways.config import Frozen
+from bothways.arguments import checked
+from bothways.config import Frozen, settled
 from bothways.corpus import Shards
 from bothways.errors import UsageError
+from bothways.frames import data_frame
 from bothways.machine import memory
 from bothways.model import ModelConfig, preset
 from bothways.planning import here
-from bothways.planning.advice import choices
+from bothways.planning.advice import SizeChoice, choices
+from bothways.planning.costs import AGAIN, Plan, costs
 from bothways.planning.devices import HERE, Device, Fleet
-from bothways.planning.plan import AGAIN, Plan, plan
 from bothways.planning.scale import Experts, Scale, best_parameters, best_tokens
-from bothways.terminal import in_bytes
+from bothways.terminal import compact, in_bytes
 from bothways.training.config import read_budget
+
+if TYPE_CHECKING:
+    import pandas
 
 LETTERS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
@@ -90,6 +95,47 @@ class PlanConfig(Frozen):
             raise UsageError(f"{why} {', '.join(given)}")
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Advice:
+    """What to train in a time.
+
+    choices  on this machine: sizes, the most promising first
+    flops, parameters, tokens  on others: what they compute in the time, and Chinchilla's numbers for it
+    unique   tokens of text that there are; None: not known
+    """
+
+    choices: tuple[SizeChoice, ...] = ()
+    flops: float | None = None
+    parameters: float | None = None
+    tokens: float | None = None
+    unique: float | None = None
+
+    def __repr__(self) -> str:
+        if self.choices:
+            return f"Advice({', '.join(one.size for one in self.choices[:3])}, ... of {len(self.choices)} sizes)"
+        assert self.parameters is not None and self.tokens is not None
+        return f"Advice({compact(self.parameters)} parameters, {compact(self.tokens)} tokens)"
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each choice: size, parameters, tokens, loss (expected, nats a token).
+
+        Raises:
+            MachineError: pandas is not installed.
+        """
+        return data_frame(self.choices)
+
+
+@settled(PlanConfig)
+@checked
+def plan(config: PlanConfig) -> Plan | Advice:
+    """What a run costs, or without a size what to train: plan(size="small", tokens="2B"), plan(time="2h").
+
+    Raises:
+        UsageError: as `PlanConfig.check`, or what `here.pace` refuses.
+    """
+    return advise(config) if config.advises else estimate(config)[0]
+
+
 def estimate(request: PlanConfig) -> tuple[Plan, Fleet, float]:
     """What a run costs, what it runs on, and how many tokens of text there are (infinity: not known).
 
@@ -108,10 +154,10 @@ def estimate(request: PlanConfig) -> tuple[Plan, Fleet, float]:
     amount = read_amount(request.tokens) if request.tokens else best_tokens(scale.active)
     if request.time:
         amount = read_seconds(request.time) * fleet.speed / (work * (AGAIN if request.recompute else 1))
-    return plan(scale, amount, fleet, flops=work, recompute=request.recompute), fleet, unique
+    return costs(scale, amount, fleet, flops=work, recompute=request.recompute), fleet, unique
 
 
-def advise(request: PlanConfig) -> dict[str, Any]:
+def advise(request: PlanConfig) -> Advice:
     """What to train in the time: one of our sizes on this machine, a number of parameters on others.
 
     Raises:
@@ -124,10 +170,10 @@ def advise(request: PlanConfig) -> dict[str, Any]:
     if request.hardware != HERE:
         flops = seconds * Fleet.read(request.hardware).speed
         parameters = best_parameters(flops)
-        return {"flops": flops, "parameters": parameters, "tokens": best_tokens(parameters), "unique": there}
+        return Advice(flops=flops, parameters=parameters, tokens=best_tokens(parameters), unique=there)
     speed = here.speed_here(request.objective, vocabulary=vocabulary, length=request.length)
     found = choices(seconds, speed, vocabulary=vocabulary, length=request.length, unique=unique)
-    return {"choices": [asdict(one) for one in found], "unique": there}
+    return Advice(tuple(found), unique=there)
 
 
 def read_amount(text: str) -> float:

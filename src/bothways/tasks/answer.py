@@ -48,12 +48,15 @@ class Answer(Task):
     name, metric, items_say = "answer", "f1", "how much of the right answer is in theirs and the other way round (F1)"
 
     def limit(self, length: int) -> str:
+        """In words: the question is what may be cut, a context is read in parts."""
         return f"the {QUESTION} tokens of a question that the model reads"
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
+        """question, context, and where gold is known answers."""
         return ("question", "context", "answers") if gold else ("question", "context"), ("id",)
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
+        """A question and its context; gold is ((text, start in characters), ...), empty where there is none."""
         question, context = columns.text(record, "question"), columns.text(record, "context")
         with BadField.of(columns.names["context"]):
             composed(context)
@@ -66,15 +69,18 @@ class Answer(Task):
         return Example(columns.id(record, number), (question, context), gold_spans, place)
 
     def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
+        """A span's start and end; one that may decline where some questions have no answer."""
         declines = any(not example.gold for example in examples)
         return TaskHead(self.name, "span", ("start", "end"), "span or none" if declines else "span", reads)
 
     def check(self, example: Example, head: TaskHead) -> str | None:
+        """A question without an answer is nothing for a model that never declines."""
         if not example.gold and head.kind == "span":
             return "no answer, and the model was trained on questions that all have one"
         return None
 
     def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
+        """The question with parts of the context that overlap; the first of several right answers is learned."""
         question, context = example.texts
         answer = None
         if example.gold is not None:  # the first of several right ones is learned
@@ -83,10 +89,12 @@ class Answer(Task):
         return encode_question(tokenizer, question, context, head, length=length, answer=answer)
 
     def decode(self, example: Example, output: Output) -> Span:
+        """The best span of all parts, or none."""
         declines = output.head.kind == "span or none"
         return best_span(output.tokenizer, example.texts[1], output.samples, output.logits, may_decline=declines)
 
     def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
+        """A span that is none of the right ones, by its probability."""
         golds = [text for text, _ in example.gold]
         if exact(prediction["text"], golds):
             return None
@@ -94,6 +102,7 @@ class Answer(Task):
         return prediction["probability"], shown
 
     def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
+        """f1 over words and exact match as SQuAD's script counts them, in shares."""
         golds = [[text for text, _ in example.gold] for example in examples]
         texts = [one["text"] for one in predictions]
         return {
@@ -104,6 +113,7 @@ class Answer(Task):
     def items(
         self, examples: Sequence[Example], predictions: Predictions, head: TaskHead
     ) -> tuple[np.ndarray, np.ndarray]:
+        """The f1 of each example, with weight 1."""
         golds = ([text for text, _ in example.gold] for example in examples)
         found = [f1(one["text"], right) for one, right in zip(predictions, golds, strict=True)]
         return np.array(found), np.ones(len(found))

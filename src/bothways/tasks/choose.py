@@ -35,9 +35,11 @@ class Choose(Task):
     name, metric, key = "choose", "accuracy", "choice"
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
+        """question, choices, and where gold is known answer; context if there is one."""
         return ("question", "choices", "answer") if gold else ("question", "choices"), ("context", "id")
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
+        """A question with two choices or more; gold is the number of the right one, from 0."""
         column = columns.names["choices"]
         choices: Any = columns.value(record, "choices")
         several = isinstance(choices, list) and len(choices) > 1
@@ -58,6 +60,7 @@ class Choose(Task):
         return Example(columns.id(record, number), texts, right, place)
 
     def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
+        """One logit for each choice."""
         if len({example.gold for example in examples}) < 2:
             raise DataError(f"{file_of(examples)}: expected right answers at different places, got them all at one")
         return TaskHead(self.name, "label", ("choice",), "choice", reads)
@@ -80,17 +83,20 @@ class Choose(Task):
         ]
 
     def decode(self, example: Example, output: Output) -> Choice:
+        """The choice of the highest logit, and the probabilities of all."""
         logits = np.array([one[0, 0] for one in output.logits])
         best = int(logits.argmax())
         return Choice(best, example.texts[2 + best], softmax(logits).astype(float).tolist())
 
     def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
+        """A wrong choice, by its probability."""
         if prediction["choice"] == example.gold:
             return None
         sure = prediction["probabilities"][prediction["choice"]]
         return sure, beside(example.texts[2 + example.gold], prediction["text"])
 
     def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
+        """The share of right choices."""
         return {"accuracy": float(self.right(examples, predictions).mean())}
 
 

@@ -34,9 +34,11 @@ class Classify(Task):
     name, metric, key = "classify", "accuracy", "label"
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
+        """text, perhaps other, and where gold is known label."""
         return ("text", "label") if gold else ("text",), ("other", "id")
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
+        """A text or a pair; gold is a label, or a tuple of them where several may be right."""
         value: Any = None
         if gold:
             value = columns.value(record, "label")
@@ -47,6 +49,7 @@ class Classify(Task):
         return _example(record, columns, value, place=place, number=number)
 
     def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
+        """All labels of the training examples, in alphabetical order."""
         several = isinstance(examples[0].gold, tuple)
         if odd := next((example for example in examples if isinstance(example.gold, tuple) != several), None):
             raise DataError(f"{odd.place}: expected {'lists of labels' if several else 'one label'}, as in the others")
@@ -58,11 +61,13 @@ class Classify(Task):
         return TaskHead(self.name, "label", tuple(sorted(labels, key=natural)), kind, reads, len(examples[0].texts))
 
     def check(self, example: Example, head: TaskHead) -> str | None:
+        """Lists of labels and single ones do not mix, and a label must be known."""
         if isinstance(example.gold, tuple) != (head.kind == "several"):
             return f"expected {'a list of labels' if head.kind == 'several' else 'one label'}, got {example.gold!r}"
         return super().check(example, head)
 
     def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
+        """The text or the pair as one sample."""
         encoded = encode_texts(tokenizer, expected(example.texts, head), length=length)
         if isinstance(example.gold, tuple):
             several = np.array([[label in example.gold for label in head.labels]], dtype=np.float32)
@@ -70,10 +75,12 @@ class Classify(Task):
         return [encoded.sample(head, None if example.gold is None else [head.labels.index(example.gold)])]
 
     def decode(self, example: Example, output: Output) -> Label:
+        """The likeliest label, or all that are likely enough."""
         decoded = labels_of if output.head.kind == "several" else label_of
         return decoded(output.logits[0][0], output.head)
 
     def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
+        """A wrong label by its probability; of several, those that are too many and those missing."""
         if not isinstance(example.gold, tuple):
             return super().mistake(example, prediction, head)
         found = prediction["label"]
@@ -82,6 +89,7 @@ class Classify(Task):
         return (sure, beside(", ".join(example.gold), ", ".join(found))) if off else None
 
     def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
+        """accuracy, f1 (macro), Matthews' correlation; of several labels f1 and exact match. Shares all."""
         from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
         if head.kind == "several":
@@ -119,13 +127,16 @@ class Regress(Task):
     name, metric, items_say = "regress", "spearman", ""
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
+        """text, perhaps other, and where gold is known score."""
         return ("text", "score") if gold else ("text",), ("other", "id")
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
+        """A text or a pair; gold is a number."""
         value = columns.number(record, "score") if gold else None
         return _example(record, columns, value, place=place, number=number)
 
     def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
+        """One number."""
         if len({example.gold for example in examples}) < 2:
             raise DataError(f"{file_of(examples)}: expected numbers that differ, got one number only")
         return TaskHead(self.name, "label", ("score",), "number", reads, len(examples[0].texts))
@@ -137,17 +148,21 @@ class Regress(Task):
             module.out.bias.fill_(float(np.mean([example.gold for example in examples])))
 
     def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
+        """How far a number is from the right one, in its units."""
         off = abs(prediction["score"] - example.gold)
         return off, beside(f"{example.gold:g}", f"{prediction['score']:.2f}")
 
     def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
+        """The text or the pair as one sample."""
         encoded = encode_texts(tokenizer, expected(example.texts, head), length=length)
         return [encoded.sample(head, None if example.gold is None else np.array([[example.gold]], np.float32))]
 
     def decode(self, example: Example, output: Output) -> Number:
+        """The number."""
         return Number(float(output.logits[0][0, 0]))
 
     def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
+        """Spearman's and Pearson's correlation, and the mean squared error in squares of the units."""
         golds, found = [example.gold for example in examples], [one["score"] for one in predictions]
         return {
             "spearman": spearman(golds, found),

@@ -24,11 +24,13 @@ class Embed(Task):
     name, metric, items_say = "embed", "spearman or mrr", ""
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
+        """text and positive, perhaps negative or likeness; to be embedded, text alone or a pair."""
         if not gold:
             return ("text",), ("positive", "id")
         return ("text", "positive"), ("negative", "likeness", "id")
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
+        """One to three texts; gold is the likeness, where there is one."""
         needed, optional = self.roles((), gold=gold)
         texts = tuple(
             columns.text(record, role)
@@ -39,6 +41,7 @@ class Embed(Task):
         return Example(columns.id(record, number), texts, score, place)
 
     def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
+        """A vector; with likenesses, the smallest and the largest of them."""
         scores = [example.gold for example in examples]
         if scores[0] is None:
             if len(examples) < 2:
@@ -55,6 +58,7 @@ class Embed(Task):
         return head.kind == "pair"
 
     def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
+        """How far a cosine is from the likeness, both from 0 to 1."""
         if example.gold is None:
             return None
         low, high = map(float, head.labels)
@@ -73,6 +77,7 @@ class Embed(Task):
         ]
 
     def decode(self, example: Example, output: Output) -> dict[str, Any]:
+        """The vector of a text, and for a pair the cosine of both."""
         vectors = [one[0] for one in output.logits]
         if len(vectors) == 1:
             return {"vector": vectors[0]}

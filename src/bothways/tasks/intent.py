@@ -40,22 +40,27 @@ class Intent(Tag):
     name, metric, items_say = "intent", "whole", "of how many texts the intent and all slots are right"
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
+        """As Tag, and where gold is known intent."""
         needed, optional = super().roles(fields, gold=gold)
         return ((*needed, "intent") if gold else needed), optional
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
+        """As Tag; gold ends with the intent."""
         example = super().read(record, columns, place=place, number=number, gold=gold)
         if not gold:
             return example
         return replace(example, gold=(*example.gold, INTENT + columns.label(record, "intent", "an intent")))
 
     def slots(self, gold: Sequence[str]) -> Sequence[str]:
+        """The tags, without the intent."""
         return gold[:-1]
 
     def scheme(self, head: TaskHead) -> Scheme:
+        """That of the slots' tags."""
         return scheme_of(tuple(label for label in head.labels if not label.startswith(INTENT)))
 
     def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
+        """The tags, and behind them the intents."""
         slots = super().head(examples, reads=reads)
         return replace(slots, labels=(*slots.labels, *sorted({example.gold[-1] for example in examples})))
 
@@ -78,6 +83,7 @@ class Intent(Tag):
         return Intended(parts.words, parts.tags, parts.probabilities, parts.entities, intent, float(sure.max()))
 
     def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
+        """whole (intent and all slots right), the intent's accuracy, and the slots' scores, in shares."""
         slots = super().score(examples, predictions, head)
         pairs = zip(examples, predictions, strict=True)
         right = [INTENT + one["intent"] == example.gold[-1] for example, one in pairs]
@@ -90,16 +96,20 @@ class Intent(Tag):
     def items(
         self, examples: Sequence[Example], predictions: Predictions, head: TaskHead
     ) -> tuple[np.ndarray, np.ndarray]:
+        """Whether each example is right as a whole."""
         return Task.items(self, examples, predictions, head)
 
     def predicted(self, one: Mapping[str, Any]) -> Any:
+        """The tags, and behind them the intent."""
         return (*one["tags"], INTENT + one["intent"])
 
     def always(self, golds: Sequence[Any]) -> list[dict[str, Any]]:
+        """The commonest tag for each word, and the commonest intent."""
         (common, _), *_ = Counter(gold[-1] for gold in golds).most_common(1)
         return [one | {"intent": common.removeprefix(INTENT)} for one in super().always(golds)]
 
     def different(self, golds: Sequence[Any]) -> set[Any]:
+        """The intents."""
         return {gold[-1].removeprefix(INTENT) for gold in golds}
 
 

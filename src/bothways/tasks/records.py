@@ -202,4 +202,5 @@ class Skipped:
     found: list[str] = field(default_factory=list)
 
     def __call__(self, path: Path, line: int, why: str) -> None:
+        """Notes what is wrong with a record, and goes on."""
         self.found.append(f"{path}, line {line}: {why}" if line else f"{path}: {why}")

@@ -31,9 +31,11 @@ class Relate(Task):
     name, metric, heads, key = "relate", "f1", ("markers", "entities"), "label"
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
+        """text, perhaps head and tail, and where gold is known label."""
         return ("text", "label") if gold else ("text",), ("head", "tail", "id")
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
+        """A text with two marked things, by <e1> and <e2> or by head and tail; gold is a relation."""
         text, known = columns.text(record, "text"), {"head", "tail"} <= columns.names.keys()
         placed = known and any(columns.has(record, role) for role in ("head", "tail"))
         label = columns.label(record, "label", "a relation") if gold else None
@@ -51,6 +53,7 @@ class Relate(Task):
         return Example(0, (pair.text,), None, "", pair=pair)
 
     def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
+        """All relations of the training examples, in alphabetical order."""
         labels = sorted({example.gold for example in examples})
         if len(labels) < 2:
             only = ", ".join(labels) or "none"
@@ -58,15 +61,18 @@ class Relate(Task):
         return TaskHead(self.name, "markers", tuple(labels), "one", reads)
 
     def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
+        """The text with its markers as one sample."""
         assert example.pair is not None
         encoded = encode_related(tokenizer, example.pair, length=length)
         labels = None if example.gold is None else [head.labels.index(example.gold)]
         return [encoded.sample(head, labels)]
 
     def decode(self, example: Example, output: Output) -> Label:
+        """The likeliest relation."""
         return label_of(output.logits[0][0], output.head)
 
     def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
+        """f1 as SemEval-2010 task 8 counts it, where the labels are of its form, and accuracy; shares."""
         golds, found = [example.gold for example in examples], [one["label"] for one in predictions]
         right = self.right(examples, predictions)
         return {"f1": relation_f1(golds, found, head.labels), "accuracy": float(right.mean())}

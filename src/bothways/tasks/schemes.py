@@ -43,6 +43,7 @@ class Scheme:
 
     @property
     def names(self) -> list[str]:
+        """What names are of, in alphabetical order."""
         return sorted({name for _, name in self.parts.values()})
 
     def plain(self, tag: str) -> str:

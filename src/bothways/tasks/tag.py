@@ -47,9 +47,11 @@ class Tag(Task):
     items_say = "F1 of whole names; of tags that are none (NN, VB), how many are right"
 
     def like(self, head: TaskHead) -> Tag:
+        """This task, by words or by characters as the model was taught."""
         return replace(self, characters=head.characters)
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
+        """text with offsets, or tokens, or text alone; where gold is known tags or spans."""
         given = {role for role in ("text", "offsets", "tokens") if not {role, *NAMES[role]}.isdisjoint(fields)}
         tags = ("tags",) if gold else ()
         if {"text", "offsets"} <= given:
@@ -59,6 +61,7 @@ class Tag(Task):
         return ("text", "spans") if gold else ("text",), ("characters", "id")
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
+        """Words and where they stand; gold is a tag for each."""
         words, tags = self._words(record, columns), None
         if gold and "tags" in columns.names:
             tags = _tags(columns.value(record, "tags"), columns.names["tags"], len(words))
@@ -101,6 +104,7 @@ class Tag(Task):
         return scheme_of(head.labels)
 
     def reading(self, head: TaskHead) -> str:
+        """The scheme that the tags are of, or that they are numbers without names."""
         scheme = self.scheme(head)
         if not scheme.kind and all(label.isdecimal() for label in head.labels if label != scheme.outside):
             return "numbers, without names: give them by --set 'label_names=[O, B-PER, ...]', from 0"
@@ -123,6 +127,7 @@ class Tag(Task):
         return TaskHead(self.name, "tags", labels, "one", reads, characters=by[0])
 
     def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
+        """The words as one sample, or several that overlap where there are many."""
         assert example.words is not None
         expect_words(example.words, head)
         parts = self._parts(example.words, tokenizer, head, length=length)
@@ -136,12 +141,14 @@ class Tag(Task):
         return encode_words(tokenizer, words, length=length)
 
     def decode(self, example: Example, output: Output) -> Tagged:
+        """A tag for each word, and the names that they make up."""
         assert example.words is not None
         labels = len(output.head.labels)
         found = whole(output.samples, output.logits, count=len(example.words), labels=labels)
         return tagged(example.words, found, output.head)
 
     def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
+        """A text with a wrong tag, by the highest probability of one."""
         tags, words = prediction["tags"], example.words
         bad = [i for i, (tag, gold) in enumerate(zip(tags, example.gold, strict=False)) if tag != gold]
         if not bad or words is None:
@@ -150,6 +157,7 @@ class Tag(Task):
         return max(prediction["probabilities"][i] for i in bad), shown
 
     def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
+        """f1, precision and recall of whole names by seqeval, and the accuracy of tags; shares."""
         from seqeval.metrics import f1_score, precision_score, recall_score
 
         golds, found = [[*self.slots(example.gold)] for example in examples], [one["tags"] for one in predictions]
@@ -183,10 +191,12 @@ class Tag(Task):
         return value, weight
 
     def always(self, golds: Sequence[Any]) -> list[dict[str, Any]]:
+        """The commonest tag for each word."""
         (common, _), *_ = Counter([*chain(*map(self.slots, golds))] or [OUTSIDE]).most_common(1)
         return [{self.key: [common] * len(self.slots(gold))} for gold in golds]
 
     def different(self, golds: Sequence[Any]) -> set[Any]:
+        """The tags."""
         return {*chain(*golds)}
 
 

@@ -219,6 +219,7 @@ class Tokenizer:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
+        """Its size and its special tokens."""
         return vocabulary_of(self._engine, self.roles, self._ids)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,7 +12,7 @@ from bothways.errors import UsageError
 
 
 class Budget(Frozen):
-    """How long to train: exactly one of the four.
+    """How long to train: exactly one of the four, or a text that names it: "1000steps", "2h".
 
     Seconds are turned into steps after a few warm-up steps and written down; the run is exact from there.
     """
@@ -21,6 +21,11 @@ class Budget(Frozen):
     tokens: float | None = Field(default=None, gt=0, description="Tokens read, padding included.")
     flops: float | None = Field(default=None, gt=0, description="Counted as forward + 2x backward.")
     seconds: float | None = Field(default=None, gt=0, description="Of training.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        return read_budget(value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one(self) -> Budget:

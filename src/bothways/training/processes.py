@@ -25,6 +25,7 @@ class Processes:
 
     @property
     def first(self) -> bool:
+        """Whether this is the one that writes and speaks."""
         return self.rank == 0
 
     def total(self, value: float) -> float:
@@ -36,6 +37,7 @@ class Processes:
         return self._reduce(value, dist.ReduceOp.MAX)
 
     def wait(self) -> None:
+        """Until all processes are here."""
         if self.count > 1:
             dist.barrier()
 

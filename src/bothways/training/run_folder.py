@@ -59,6 +59,11 @@ class RunFolder:
         return read(kind, load_config(self.path / "config.yaml"))
 
     def manifest(self) -> dict[str, Any]:
+        """What is noted of the run; {} where nothing is yet.
+
+        Raises:
+            ModelError: manifest.json is damaged.
+        """
         try:
             found: dict[str, Any] = json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -40,6 +40,7 @@ class State:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def counters(self) -> dict[str, Any]:
+        """What is kept as JSON beside the tensors."""
         names = ("step", "tokens", "skipped", "skipped_in_a_row", "notes")
         return {name: getattr(self, name) for name in names}
 

@@ -132,24 +132,29 @@ class Replicated:
         return [(name, token.view(shape.shape)) for (name, shape), token in zip(shapes, tokens, strict=True)]
 
     def around(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The function itself: every process has all weights."""
         return function
 
     def collect(self) -> None:
+        """Adds the gradients of a micro-batch to those of the step."""
         for name, parameter in self.parameters.items():
             if parameter.grad is not None:
                 self.gradients[name].add_(parameter.grad)
                 parameter.grad = None
 
     def reduce(self) -> Tensor:
+        """Sums the gradients of all processes; returns their norm."""
         if dist.is_initialized():
             dist.all_reduce(self.gradient)
         norm: Tensor = torch.linalg.vector_norm(self.gradient)
         return norm
 
     def scale(self, factor: Tensor | float) -> None:
+        """Multiplies all gradients."""
         self.gradient.mul_(factor)
 
     def publish(self) -> None:
+        """Hands the changed weights to the model, and clears the gradients."""
         if self.low is not self.flat:
             self.low.copy_(self.flat)
         self.gradient.zero_()
@@ -174,21 +179,25 @@ class Sharded:
         self.frozen = {name: parameter for name, parameter in named if not parameter.requires_grad}
 
     def around(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The function with the weights gathered while it runs."""
         return partial(self._root, function)
 
     def collect(self) -> None:
         """FSDP2 has summed them already."""
 
     def reduce(self) -> Tensor:
+        """The norm of the gradients over all processes, which FSDP2 has summed."""
         norms = [torch.linalg.vector_norm(weight.grad) for weight in self.master.values() if weight.grad is not None]
         return whole(torch.linalg.vector_norm(torch.stack(norms)))
 
     def scale(self, factor: Tensor | float) -> None:
+        """Multiplies all gradients."""
         for weight in self.master.values():
             if weight.grad is not None:
                 weight.grad.mul_(factor)
 
     def publish(self) -> None:
+        """Clears the gradients."""
         for weight in self.master.values():
             weight.grad = None
 

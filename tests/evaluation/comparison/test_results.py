@@ -13,7 +13,15 @@ from rich.console import Console
 from bothways.evaluation.comparison.config import CompareConfig
 from bothways.evaluation.comparison.metrics import BITS, FILL, Metric, ScoredItems
 from bothways.evaluation.comparison.page import _dots, render
-from bothways.evaluation.comparison.results import against_the_best, compared_metrics, leader, summary, tied, unequal
+from bothways.evaluation.comparison.results import (
+    Comparison,
+    against_the_best,
+    compared_metrics,
+    leader,
+    summary,
+    tied,
+    unequal,
+)
 from bothways.evaluation.comparison.table import tables
 from bothways.training.config import Budget
 
@@ -54,6 +62,18 @@ def test_more_or_less_is_better() -> None:
     less = result(figures, metric=BITS)
     assert [each["objective"] for each in less["objectives"]] == ["mlm", "causal", "diffusion"]
     assert summary(less) == "mlm leads; behind: causal (by 0.300 ± 0.0000), diffusion (by 0.700 ± 0.0000)."
+
+
+def test_a_comparison_shows_its_verdicts_and_is_a_table() -> None:
+    pytest.importorskip("pandas")
+    metric = result({"causal": 1.5, "mlm": 1.2, "diffusion": 1.9}, metric=BITS, bound="diffusion")
+    whole = Comparison(objectives=[{"objective": name} for name in NAMES], seeds=2, metrics=[metric])
+    assert repr(whole).splitlines()[0] == "Comparison(causal, mlm, diffusion; 2 seeds)"
+    assert summary(metric) in repr(whole) and len(repr(whole).splitlines()) == 2
+    table = whole.to_pandas().set_index("objective")
+    assert table["mean"].to_dict() == pytest.approx({"causal": 1.5, "mlm": 1.2, "diffusion": 1.9})
+    assert table["verdict"].to_dict() == {"mlm": "best mean", "causal": "behind", "diffusion": "a bound"}
+    assert table["better"].unique().tolist() == ["less"] and table["bound"].to_dict()["diffusion"]
 
 
 def test_a_tie_is_called_a_tie() -> None:

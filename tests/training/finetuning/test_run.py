@@ -112,6 +112,11 @@ def test_answers_are_written_in_order_with_their_ids(classifier: Path, tmp_path:
         assert line["label"] == alone.label
         assert line["probabilities"] == pytest.approx(alone.probabilities, abs=0.02)  # bf16 where the machine has it
     assert "truncated" not in lines[0] and lines[2]["truncated"] > 0
+    kept = predict(classifier, tmp_path / "in.jsonl")
+    assert [*kept] == [json.loads(json.dumps(one)) for one in kept] == lines and kept[0] == lines[0]
+    assert repr(kept).startswith("Predictions(of 3 records, the first {'id': 'r0', 'label': ") and len(repr(kept)) < 150
+    pytest.importorskip("pandas")
+    assert kept.to_pandas()["id"].tolist() == ["r0", "r1", "r2"] and {"label", "probabilities"} <= {*kept.to_pandas()}
 
 
 def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, body: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bothways.arguments import checked
-from bothways.config import dump, load_config, read
+from bothways.config import dump, load_config, read, settled
 from bothways.corpus import Shards
 from bothways.errors import DataError, DivergedError, UsageError
 from bothways.evaluation.comparison.baselines import baselines
@@ -18,7 +17,7 @@ from bothways.evaluation.comparison.contamination import contamination
 from bothways.evaluation.comparison.eval_data import EvalData
 from bothways.evaluation.comparison.measure import measure_all
 from bothways.evaluation.comparison.page import render
-from bothways.evaluation.comparison.results import VERSION, compared_metrics, cost
+from bothways.evaluation.comparison.results import VERSION, Comparison, compared_metrics, cost
 from bothways.evaluation.comparison.search import RateSearch, search, trial_label
 from bothways.evaluation.comparison.workers import Workers
 from bothways.files import write_text, writing
@@ -45,6 +44,7 @@ MAY_CHANGE = {
 }
 
 
+@settled(CompareConfig)
 @checked
 def compare(
     config: CompareConfig,
@@ -53,10 +53,11 @@ def compare(
     show: Callable[[str, float], None] = lambda label, progress: None,
     plan: Callable[[str, float], None] = lambda label, size: None,
     say: Callable[[str], None] = lambda text: None,
-) -> dict[str, Any]:
+) -> Comparison:
     """Trains every objective, measures all models alike, writes comparison.json and comparison.html; returns the JSON.
 
-    In a folder where it was begun, it goes on: what is trained and measured already is not done again.
+    The settings are a record or its fields: compare("shards", out="runs/cmp", objectives=["causal", "mlm"]). In a
+    folder where it was begun, it goes on: what is trained and measured already is not done again.
 
     Args:
         device: where every run computes, "cpu", "cuda" or "cuda:1"; left out, on a GPU when there is one.
@@ -82,25 +83,31 @@ def compare(
     scores = measure_all(config, eval_data, runs, workers, say)
     written = {name: [Record.read(runs[name, seed].path) for seed in range(config.seeds)] for name in config.objectives}
     place, first = config.out / "scores" / eval_data.key, config.run(config.objectives[0], 0, 1.0)
-    look = partial(_look_for_items, eval_data, shards, say)
+
+    def look_for_items() -> list[dict[str, Any]]:
+        say("looking for evaluation items in the training text")
+        return contamination(eval_data, shards)
+
     untrained = _once(
         place / "baselines.json", lambda: baselines(first, shards, eval_data, config.out / ".untrained", device=device)
     )
-    result = {
-        "version": VERSION,
-        "budget": config.budget.model_dump(exclude_none=True),
-        "size": config.size,
-        "seeds": config.seeds,
-        "shards": shards.fingerprint,
-        "search": config.search.model_dump(),
-        "objectives": [
-            {"objective": name, **cost(config, searches[name], [runs[name, seed] for seed in range(config.seeds)])}
-            for name in config.objectives
-        ],
-        "metrics": list(compared_metrics(config, scores, untrained)),
-        "contamination": _once(place / "contamination.json", look),
-        "samples": {name: records[0].manifest.get("samples", {}) for name, records in written.items()},
-    }
+    result = Comparison(
+        {
+            "version": VERSION,
+            "budget": config.budget.model_dump(exclude_none=True),
+            "size": config.size,
+            "seeds": config.seeds,
+            "shards": shards.fingerprint,
+            "search": config.search.model_dump(),
+            "objectives": [
+                {"objective": name, **cost(config, searches[name], [runs[name, seed] for seed in range(config.seeds)])}
+                for name in config.objectives
+            ],
+            "metrics": list(compared_metrics(config, scores, untrained)),
+            "contamination": _once(place / "contamination.json", look_for_items),
+            "samples": {name: records[0].manifest.get("samples", {}) for name, records in written.items()},
+        }
+    )
     write_text(config.out / "comparison.json", json.dumps(result, ensure_ascii=False, indent=1) + "\n")
     write_text(config.out / "comparison.html", render(result, written))
     return result

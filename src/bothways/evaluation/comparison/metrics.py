@@ -77,10 +77,12 @@ class ScoredItems:
 
     @property
     def figure(self) -> float:
+        """The metric over all items."""
         return float(self.value.sum() / self.weight.sum())
 
     @classmethod
     def right(cls, value: np.ndarray, *, ties: int = 0) -> ScoredItems:
+        """Items that are right (1), wrong (0) or tied (a half), each of weight 1."""
         return cls(value.astype(np.float64), np.ones(len(value)), ties=ties)
 
     def summed(self, of: Sequence[str]) -> ScoredItems:

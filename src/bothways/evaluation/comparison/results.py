@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bothways.evaluation.comparison.config import CompareConfig
 from bothways.evaluation.comparison.measure import Scores
 from bothways.evaluation.comparison.search import RateSearch
+from bothways.frames import data_frame
 from bothways.html import Cell, TableRow
 from bothways.html.charts import colours_of
 from bothways.statistics import compared
@@ -21,8 +22,44 @@ from bothways.terminal import compact
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.run_folder import RunFolder
 
+if TYPE_CHECKING:
+    import pandas
+
 VERSION = 2
 BEHIND, TIED, BOUND = "behind", "tied", "a bound"
+
+
+class Comparison(dict[str, Any]):
+    """What `compare` gives: what stands in comparison.json, as plain values."""
+
+    def __repr__(self) -> str:
+        """The verdict on each metric, a line each."""
+        objectives = ", ".join(entry["objective"] for entry in self["objectives"])
+        lines = [f"Comparison({objectives}; {self['seeds']} seeds)"]
+        return "\n".join([*lines, *(f"  {metric['name']}: {summary(metric)}" for metric in self["metrics"])])
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each metric and objective: metric, better ("more" or "less"), objective, mean (over seeds, in the
+        metric's units), bound, and against the one with the best mean difference, half_width (of the 95 % interval) and
+        verdict.
+
+        Raises:
+            MachineError: pandas is not installed.
+        """
+        return data_frame(row for metric in self["metrics"] for row in _frame_rows(metric))
+
+
+def _frame_rows(metric: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    others = against_the_best(metric)
+    for entry in metric["objectives"]:
+        name = entry["objective"]
+        found = others.get(name, {"difference": 0.0, "half_width": None, "verdict": "best mean"})
+        yield {
+            "metric": metric["name"],
+            "better": metric["better"],
+            **{key: entry[key] for key in ("objective", "mean", "bound")},
+            **{key: found[key] for key in ("difference", "half_width", "verdict")},
+        }
 
 
 def cost(config: CompareConfig, search: RateSearch, runs: Sequence[RunFolder]) -> dict[str, Any]:

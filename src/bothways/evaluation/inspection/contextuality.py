@@ -49,6 +49,7 @@ class Contextuality:
         return named[:SHOWN], named[::-1][:SHOWN]
 
     def as_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
         most, least = self.extremes(-1)
         return {
             "version": VERSION,

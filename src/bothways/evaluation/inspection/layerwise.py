@@ -44,6 +44,7 @@ class Layer:
 
     @property
     def selectivity(self) -> float:
+        """How much more of the task than of the control can be read off, as a share."""
         return self.accuracy - self.control
 
 

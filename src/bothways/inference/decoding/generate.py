@@ -34,9 +34,15 @@ class Decoding(Protocol):
     """
 
     @property
-    def room(self) -> int: ...
-    def join(self, sequences: Sequence[RunningSequence]) -> None: ...
-    def step(self, sequences: Sequence[RunningSequence]) -> None: ...
+    def room(self) -> int:
+        """Tokens of a row at most."""
+
+    def join(self, sequences: Sequence[RunningSequence]) -> None:
+        """Sequences begin, behind those at work."""
+
+    def step(self, sequences: Sequence[RunningSequence]) -> None:
+        """Each sequence gets tokens, or ends."""
+
     def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
         """Goes on with these, which were so far the ones of these numbers."""
 
@@ -101,6 +107,7 @@ def generate(engine: Engine, requests: Sequence[GenerationRequest]) -> list[Gene
     found: dict[int, Generation] = {}
     for grown in decode(engine, requests):
         found |= {one.number: generation(engine, one, requests[one.number]) for one in grown if one.finish_reason}
+        engine.watch(len(found) / max(1, len(requests)))
     return [found[number] for number in range(len(requests))]
 
 
@@ -140,7 +147,7 @@ def decode(engine: Engine, requests: Sequence[GenerationRequest]) -> Iterator[li
 
 def _run(engine: Engine, start: Start, sequences: Sequence[RunningSequence]) -> Iterator[list[RunningSequence]]:
     waiting, running = deque(sequences), list[RunningSequence]()
-    rows = max(ROWS_AT_ONCE, max(one.slots for one in sequences))
+    rows = max(engine.batch_size or ROWS_AT_ONCE, max(one.slots for one in sequences))
     decoding = start(engine, sequences, min(rows, sum(one.slots for one in sequences)))
     while waiting or running:
         joining: list[RunningSequence] = []

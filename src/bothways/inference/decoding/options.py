@@ -90,6 +90,7 @@ class GenerationOptions:
 
     @property
     def sampling(self) -> Sampling:
+        """How a token is chosen."""
         return Sampling(self.temperature, self.top_k, self.top_p)
 
     def unmasking(self, places: int) -> Unmasking:

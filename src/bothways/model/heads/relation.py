@@ -35,7 +35,7 @@ class RelationHead(nn.Module, Head):
         self.out = nn.Linear((3 if whole else 2) * config.width, len(head.labels))
 
     def places(self, at: Tensor) -> None:
-        return None
+        """None: it wants all states."""
 
     def logits(self, hidden: Tensor, target: Target) -> Tensor:
         """[B*T, D] -> [N, C]."""
@@ -50,6 +50,7 @@ class RelationHead(nn.Module, Head):
         return logits
 
     def loss(self, logits: Tensor, target: Target) -> Loss:
+        """Sum over the examples, and their count."""
         return cross_entropy(logits, target, smoothing=self.smoothing)
 
 

@@ -27,4 +27,5 @@ class SentencesHead(nn.Module, Head):
         return logits
 
     def loss(self, logits: Tensor, target: Target) -> Loss:
+        """Sum over the pairs of sentences, and their count."""
         return cross_entropy(logits, target)

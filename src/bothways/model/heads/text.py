@@ -70,6 +70,7 @@ class TextHead(nn.Module, Head):
         self.out = nn.Linear(config.width, len(head.labels), bias=shape.bias)
 
     def places(self, at: Tensor) -> Tensor | None:
+        """The first place of each text [N] where only it is read; None: all states."""
         return at[:, 0] if self._pool is first else None
 
     def logits(self, hidden: Tensor, target: Target) -> Tensor:
@@ -82,4 +83,5 @@ class TextHead(nn.Module, Head):
         return logits
 
     def loss(self, logits: Tensor, target: Target) -> Loss:
+        """Sum over the texts, and their count."""
         return loss_of(self.kind, logits, target, smoothing=self.smoothing)

@@ -39,4 +39,5 @@ class TokenHead(nn.Module, Head):
         return logits
 
     def loss(self, logits: Tensor, target: Target) -> Loss:
+        """Sum over the places, and their count."""
         return loss_of(self.kind, logits, target, smoothing=self.smoothing)

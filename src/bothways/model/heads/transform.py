@@ -22,5 +22,6 @@ class Transform(nn.Module):
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, hidden: Tensor) -> Tensor:
+        """[..., D] -> [..., D]"""
         found: Tensor = self.activation(self.dense(hidden))
         return found if self.norm is None else self.norm(found)

@@ -34,7 +34,7 @@ class VectorHead(nn.Module, Head):
         self._loss = squared_cosine_error if head.kind == "likeness" else contrastive
 
     def places(self, at: Tensor) -> None:
-        return None
+        """None: it wants all states."""
 
     def logits(self, hidden: Tensor, target: Target) -> Tensor:
         """[B*T, D] -> [N, D]."""

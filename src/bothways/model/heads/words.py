@@ -78,6 +78,7 @@ class TiedWords(Head):
         return found
 
     def loss(self, logits: Tensor, target: Target) -> Loss:
+        """Sum over the places, and their count."""
         return cross_entropy(logits, target)
 
     def loss_at(self, hidden: Tensor, target: Target) -> Loss:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bothways.config import Frozen
+from bothways.config import AsText, Frozen
 
 
 class FinetuneConfig(Frozen):
     """What `bothways finetune` does."""
 
-    model: str = Field(description="A run, a Hugging Face folder, or a name of its hub.")
+    model: Annotated[str, AsText] = Field(description="A run, a Hugging Face folder, or a name of its hub.")
     task: str = Field(
         default="classify",
         description="classify, regress, tag, intent, relate, answer, choose, embed, or one of `code`.",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from bothways.arguments import checked
 from bothways.corpus.lines import Skip
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
+from bothways.frames import data_frame
 from bothways.inference.engine import Engine
-from bothways.inference.language_model import folder_of
+from bothways.inference.loading import folder_of
 from bothways.inference.pipeline import decoded
 from bothways.machine import device_of, dtype_of, precision_for
 from bothways.model import TaskHead, local, read_saved
@@ -29,6 +30,9 @@ from bothways.tasks.task import Example, Task
 from bothways.text import Tokenizer
 from bothways.training.finetuning.baselines import trained_on, worth
 from bothways.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import pandas
 
 AT_ONCE = 4096  # examples in memory
 T = TypeVar("T")
@@ -129,18 +133,52 @@ def evaluate(
     }
 
 
-@checked
+@dataclass(frozen=True, slots=True, repr=False)
+class Predictions(Sequence[dict[str, Any]]):
+    """The prediction for each record of a file, in order: its id and what the task predicts, as `records`."""
+
+    records: list[dict[str, Any]]
+
+    def __getitem__(self, number: Any) -> Any:
+        return self.records[number]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __repr__(self) -> str:
+        first = f", the first {_shortened(repr(self.records[0]))}" if self.records else ""
+        return f"Predictions(of {len(self.records)} records{first})"
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each record: its id, and a column for each thing that the task predicts.
+
+        Raises:
+            MachineError: pandas is not installed.
+        """
+        return data_frame(self.records)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+@overload
+def predict(run: str | Path, file: str | Path, out: None = None, **options: Any) -> Predictions: ...
+@overload
+def predict(run: str | Path, file: str | Path, out: str | Path, **options: Any) -> int: ...
+@checked  # type: ignore[misc] # the keywords of both stand here
 def predict(
     run: str | Path,
     file: Path,
-    out: Path,
+    out: Path | None = None,
     *,
     columns: dict[str, str] | None = None,
     skip: Skip = refuse,
     device: torch.device | str | None = None,
     show: Callable[[Columns], None] = lambda columns: None,
-) -> int:
-    """Writes a line of JSON for every record, in order: its id and prediction; returns how many.
+) -> Predictions | int:
+    """The prediction for every record of a file, in order; or with `out`, for files of any size, a line of JSON for
+    each written there, and how many.
 
     `show` is handed how the columns are read.
 
@@ -148,13 +186,11 @@ def predict(
         DataError: a record that is not what the task needs, unless such are skipped.
         UsageError: `out` is the file that is read, or a folder.
     """
+    if out is None:
+        return Predictions([*_predicted(run, file, columns, skip, device, show)])
     if out.is_dir() or (out.exists() and file.exists() and out.samefile(file)):
         raise UsageError(f"--out {out} is {'a folder' if out.is_dir() else 'the file that is read'}: name another")
-    tuned = Tuned.load(run, device=device)
-    read, examples = streamed(
-        tuned.task, file, given=columns, skip=skip, usual=_manifest(run).get("roles", {}), gold=False
-    )
-    show(read)
+    predicted = _predicted(run, file, columns, skip, device, show)
     count = 0
     aside = out.with_name(f".{out.name}.partial")
     try:
@@ -162,15 +198,35 @@ def predict(
             out.parent.mkdir(parents=True, exist_ok=True)
             # What is half a character, as an id may hold, is written as JSON escapes it.
             with open(aside, "w", encoding="utf-8", errors="backslashreplace") as target:
-                for some in _some(examples):
-                    encodable = tuned.encode(some, skip)
-                    for (example, _), one in zip(encodable, tuned.predict(encodable), strict=True):
-                        target.write(json.dumps({"id": example.id, **one}, ensure_ascii=False, default=_plain) + "\n")
-                        count += 1
+                for one in predicted:
+                    target.write(json.dumps(one, ensure_ascii=False, default=_plain) + "\n")
+                    count += 1
             aside.replace(out)
     finally:
         aside.unlink(missing_ok=True)  # where something went wrong
     return count
+
+
+def _predicted(
+    run: str | Path,
+    file: Path,
+    columns: dict[str, str] | None,
+    skip: Skip,
+    device: torch.device | str | None,
+    show: Callable[[Columns], None],
+) -> Iterator[dict[str, Any]]:
+    """{"id", what is predicted} of each record, in order."""
+    tuned = Tuned.load(run, device=device)
+    usual = _manifest(run).get("roles", {})
+    read, examples = streamed(tuned.task, file, given=columns, skip=skip, usual=usual, gold=False)
+    show(read)
+
+    def answered(some: Sequence[Example]) -> Iterator[dict[str, Any]]:
+        encodable = tuned.encode(some, skip)
+        for (example, _), one in zip(encodable, tuned.predict(encodable), strict=True):
+            yield {"id": example.id, **one}
+
+    return (one for some in _some(examples) for one in answered(some))
 
 
 def _manifest(run: str | Path) -> dict[str, Any]:

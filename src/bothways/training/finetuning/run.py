@@ -19,6 +19,7 @@ import torch
 from bothways import __version__
 from bothways.arguments import checked
 from bothways.batch import Batch, Sample
+from bothways.config import settled
 from bothways.corpus.counts import by_length
 from bothways.errors import DivergedError, ModelError, UsageError
 from bothways.inference.engine import Engine
@@ -81,15 +82,18 @@ class FinetuneRun:
 
     @property
     def total(self) -> int:
+        """Steps of all epochs."""
         return self.steps * self.config.epochs
 
     @property
     def tuned(self) -> Tuned:
+        """The model as it is, ready to predict."""
         head = self.data.head
         engine = Engine(self.model, self.tokenizer, Abilities.of_heads(head))
         return Tuned(self.task, engine, head, self.length)
 
 
+@settled(FinetuneConfig)
 @checked
 def finetune(
     config: FinetuneConfig,
@@ -102,6 +106,7 @@ def finetune(
 ) -> Path:
     """Trains, keeps the epoch that is best on the dev examples, saves and evaluates it; returns the run's folder.
 
+    The settings are a record or its fields: finetune("runs/first", train="train.csv", task="classify").
     `show` is handed every line of metrics.jsonl as it is written; `say` is handed what is being done before and after.
     It computes on `device`, "cpu", "cuda" or "cuda:1"; left out, on a GPU when there is one. `track`, "tensorboard" or
     "trackio", has the figures sent there too (training/tracking.py).

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from bothways.errors import ModelError
-from bothways.inference.language_model import folder_of
+from bothways.inference.loading import folder_of
 from bothways.model import Abilities, ModelConfig, TaskHead, local, read_abilities, save_faces
 from bothways.model.huggingface.card import finetuned_card
 from bothways.text import Tokenizer

@@ -32,6 +32,7 @@ class TrainingBatches:
     device: torch.device | str = "cpu"
 
     def __call__(self, step: int, progress: float) -> list[Batch]:
+        """The micro-batches of a step for this process, on its device."""
         size, first = self.config.micro_rows, step * self.config.rows
         starts = range(first + self.rank * size, first + self.config.rows, self.processes * size)
         samples = [self._sample(index, progress) for start in starts for index in range(start, start + size)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from bothways.config import Frozen, read
+from bothways.config import AsText, Frozen, read
 from bothways.model import ModelConfig, preset
 from bothways.model.config import SIZES
 from bothways.training.config import TrainingConfig
@@ -36,7 +36,7 @@ class PretrainConfig(Frozen):
     )
     model: dict[str, Any] = Field(default={}, description="Fields of the model that differ from the size's.")
     code: tuple[Path, ...] = Field(default=(), description="A Python file with objectives of your own.")
-    start: str | None = Field(
+    start: Annotated[str | None, AsText] = Field(
         default=None, description="Go on from a run, a Hugging Face folder, or a name of its hub."
     )
     replay: Path | None = Field(

@@ -22,6 +22,7 @@ class WithReplay:
 
     @property
     def length(self) -> int:
+        """Tokens of a row."""
         return self.own.length
 
     def key(self, index: int) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from bothways.arguments import checked
+from bothways.config import settled
 from bothways.errors import DivergedError
 from bothways.terminal import command
 from bothways.training.evaluate import bits_per_byte, evaluate_losses, evaluate_words
@@ -31,6 +32,7 @@ MEASURED_STEPS = 20  # of a budget in seconds: after them it becomes a number of
 UNKNOWN = 10**12  # steps: more than any run has
 
 
+@settled(PretrainConfig)
 @checked
 def pretrain(
     config: PretrainConfig,
@@ -41,12 +43,13 @@ def pretrain(
     show: Show = lambda line: None,
     say: Say = lambda text: None,
 ) -> Path:
-    """Trains, validates, saves, exports and reports; returns the run's folder.
+    """Trains, validates, saves, exports and reports; returns the run's folder, which `bothways.load` opens.
 
-    On the first process `show` is handed every line of metrics.jsonl as it is written, and `say` what is being
-    done before the first and after the last of them. With `resume`, the run in `config.out` goes on from its last
-    checkpoint, bit for bit as if it had never stopped. It computes on `device`, "cpu", "cuda" or "cuda:1"; left out, on
-    a GPU when there is one. `track`, "tensorboard" or "trackio", has the figures sent there too (training/tracking.py).
+    The settings are a record or its fields: pretrain("shards", out="runs/first", training={"budget": "20min"}). On the
+    first process `show` is handed every line of metrics.jsonl as it is written, and `say` what is being done before
+    the first and after the last of them. With `resume`, the run in `config.out` goes on from its last
+    checkpoint, bit for bit as if it had never stopped. It computes on `device`, "cpu", "cuda" or "cuda:1"; left
+    out, on a GPU when there is one. `track`, "tensorboard" or "trackio", has the figures sent there too.
 
     Raises:
         BothwaysError: whatever a user can cause, each with its exit code (errors.py).

@@ -34,6 +34,7 @@ class Sentence:
 
     @classmethod
     def of(cls, text: str, tokenizer: Tokenizer) -> Sentence:
+        """A text with where its words stand, and which of them are one token."""
         tokens, spans = tokenizer.encode_spans(text)
         begins = np.flatnonzero(tokenizer.word_starts(tokens))
         words, single = [], []

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bothways.errors import UsageError
-from bothways.inference.language_model import folder_of
+from bothways.inference.loading import folder_of
 from bothways.model import Model, local, read_saved, with_word_head
 from bothways.text import Tokenizer, old_tokens
 from bothways.training.optimiser import rated

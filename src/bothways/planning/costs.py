@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import timedelta
 
 from bothways.arguments import checked
 from bothways.errors import UsageError
 from bothways.planning.devices import Fleet
 from bothways.planning.scale import Scale, best_tokens
+from bothways.terminal import compact
 
 AGAIN = 4 / 3
 """Times the arithmetic of a run that does the forward pass again on the way back."""
@@ -49,9 +51,14 @@ class Plan:
     checkpoint: float
     checkpoint_to_go_on: float
 
+    def __repr__(self) -> str:
+        parameters, tokens = (compact(count).replace("G", "B") for count in (self.parameters, self.tokens))
+        what = f"{parameters} parameters, {tokens} tokens, {self.flops:.3g} FLOPs"
+        return f"Plan({what}, about {timedelta(seconds=round(self.seconds))})"
+
 
 @checked
-def plan(
+def costs(
     scale: Scale,
     tokens: float,
     fleet: Fleet,
@@ -60,7 +67,8 @@ def plan(
     micro_tokens: int = 4096,
     recompute: bool = False,
 ) -> Plan:
-    """
+    """What training on so many tokens needs on these devices.
+
     Args:
         flops: of training on one token; left out, 6N.
         micro_tokens: that a device holds at once.
