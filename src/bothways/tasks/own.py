@@ -70,11 +70,15 @@ def _scores(found: Any, task: Any, _: Any) -> bool:
     )
 
 
+HEAD = "a TaskHead whose head is one of {}, its kind of {}, its reads of {}".format(
+    *(", ".join(some) for some in (TASK_HEADS, get_args(Kind), get_args(Side)))
+)
+
 EXPECTED: dict[str, tuple[str, Fits]] = {
     "roles": ("two lists of roles of columns, those needed and those optional", _roles),
     "read": ("an Example", lambda found, *_: isinstance(found, Example)),
     "head": (
-        f"a TaskHead whose head is one of {', '.join(TASK_HEADS)}, its kind of {', '.join(get_args(Kind))}, reads",
+        HEAD,
         _head,
     ),
     "encode": ("a list of Samples, whose targets have a label of the head for each of their places", _samples),
