@@ -24,8 +24,8 @@ def use(files: Sequence[Path]) -> None:
         except UsageError:
             raise
         except Exception as error:
-            where = line_of(error, file)
-            raise UsageError(f"{file} does not run: {type(error).__name__}: {error}{where}") from error
+            where, what = line_of(error, file), error.msg if isinstance(error, SyntaxError) else error
+            raise UsageError(f"{file} does not run: {type(error).__name__}: {what}{where}") from error
 
 
 def line_of(error: BaseException, file: str | Path) -> str:

@@ -74,10 +74,28 @@ def failing(method: str, line: str) -> str:
         (
             "encode",
             "return None",
-            r"'urgency', encode in .*my_task.py .*, line 1: expected a list of Samples, got None",
+            r"'urgency', encode in .*my_task.py .*, line 1: expected a list of Samples, .* got None",
         ),
-        ("head", "return 'x'", r"'urgency', head in .*my_task.py .*expected a TaskHead, got 'x'"),
-        ("score", "return {}", r"'urgency', score in .*my_task.py .*expected \{metric: number\}, .* got \{\}"),
+        (
+            "encode",
+            "return [encode_texts(tokenizer, example.texts, length=length).sample(head, [7])]",
+            r"'urgency', encode in .*my_task.py .*, line 1: expected a list of Samples, whose targets",
+        ),
+        (
+            "encode",
+            "return [encode_texts(tokenizer, example.texts, length=length).sample(head, ['low'])]",
+            r"'urgency', encode in .*my_task.py .*, line 1: expected a list of Samples, whose targets",
+        ),
+        ("head", "return 'x'", r"'urgency', head in .*my_task.py .*expected a TaskHead whose .*, got 'x'"),
+        (
+            "head",
+            "return TaskHead(self.name, 'labels', LEVELS, 'one', reads)",
+            r"'urgency', head in .*my_task.py .*expected a TaskHead whose head is one of label, tags, .* got TaskHead",
+        ),
+        ("decode", "return {'level': 'low'}", r"'urgency', decode in .*expected .* the field 'label' .*got \{"),
+        ("score", "return {}", r"'urgency', score in .*expected \{metric: float\}, 'closeness' first, .* got \{\}"),
+        ("score", "return {'loss': 1.0}", r"'urgency', score in .*, 'closeness' first, .* got \{'loss': 1.0\}"),
+        ("score", "return {'closeness': float('nan')}", r"'urgency', score in .*none may be nan, got \{'clo"),
         ("decode", "return output.loggits", r"'urgency', decode in .*\(line \d+\) failed, .*AttributeError"),
     ],
 )
@@ -87,11 +105,20 @@ def test_a_method_that_fails_says_where(method: str, line: str, message: str, tm
         finetune(config(tmp_path, body, task="urgency", code=(file,), train=train, dev=train, epochs=1))
 
 
+@pytest.mark.parametrize("key", ["label", ""])
+def test_a_prediction_may_be_a_label_without_probabilities(key: str, tmp_path: Path, body: Path) -> None:
+    text = failing("decode", "return {'label': 'low'}").replace('"label"\n', f'"{key}"\n', 1)
+    file, train = save(tmp_path, text), write(tmp_path / "a.jsonl", *MESSAGES)
+    run = finetune(config(tmp_path, body, task="urgency", code=(file,), train=train, dev=train, epochs=1))
+    assert (run / "report.html").is_file()
+    assert (evaluate(run, train)["majority"] is None) == (not key)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("import bothways\n1 / 0\n", r"my_task.py does not run: ZeroDivisionError: division by zero \(line 2\)"),
-        ("def x(:\n", r"my_task.py does not run: SyntaxError: .*\(line 1\)"),
+        ("def x(:\n", r"my_task.py does not run: SyntaxError: [^(]*\(line 1\)$"),
         ("from bothways.tasks import register\nregister(3)\n", "expects a class made from Task, got 3"),
         (
             "from bothways.tasks import Task, register\n@register\nclass A(Task): name, metric = 'a', 'b'\n",

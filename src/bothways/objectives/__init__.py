@@ -30,6 +30,7 @@ from bothways.objectives.objective import About as About
 from bothways.objectives.objective import Corpus as Corpus
 from bothways.objectives.objective import Corrupted as Corrupted
 from bothways.objectives.objective import Objective as Objective
+from bothways.objectives.own import guarded
 from bothways.objectives.pairs import tlm, xlm
 from bothways.objectives.predicting_streams import any_order, bang
 from bothways.objectives.unilm2 import unilm2
@@ -54,7 +55,8 @@ Make = TypeVar("Make", bound=Callable[..., Objective])
 def register(function: Make) -> Make:
     """Adds an objective of one's own: `objective_of_mine` in Python is objective-of-mine in an expression.
 
-    The function takes a vocabulary and keyword arguments with defaults: numbers, `Rate` or names.
+    The function takes a vocabulary and keyword arguments with defaults: numbers, `Rate` or names. An argument without
+    an annotation takes what its default is.
 
     Raises:
         UsageError: the name is one of Bothways' own.
@@ -62,11 +64,14 @@ def register(function: Make) -> Make:
     name = name_of(function)
     if name in map(name_of, _OURS):
         raise UsageError(f"the objective {name!r} is one of Bothways' own: give yours another name")
-    OBJECTIVES[name] = function
+    OBJECTIVES[name] = guarded(function, name)
     return function
 
 
-KINDS = {float: "a number", Linear: "number->number", str: "a name"}
+KINDS = {int: "a whole number", float: "a number", Linear: "number->number", str: "a name"}
+
+UNSAID: dict[type, Any] = {int: int, float: Rate, str: str}
+"""{kind of a default: what an argument without an annotation takes}"""
 
 
 @checked
@@ -99,15 +104,18 @@ def _make(term: Term, vocabulary: Vocabulary, corpus: Corpus | None) -> Objectiv
     if term.name not in OBJECTIVES:
         raise unknown("objective", term.name, OBJECTIVES)
     function = OBJECTIVES[term.name]
-    kinds = get_type_hints(function)
+    kinds, defaults = get_type_hints(function), _defaults(function)
+    given: dict[str, Any] = {"corpus": corpus} if "corpus" in kinds else {}
     for key, value in term.arguments.items():
-        if key not in _defaults(function):
-            raise unknown(f"argument of {term.name}", key, _defaults(function))
-        if not isinstance(value, kinds.get(key, object)):
-            expected = " or ".join(text for kind, text in KINDS.items() if kind in (kinds[key], *get_args(kinds[key])))
+        if key not in defaults:
+            raise unknown(f"argument of {term.name}", key, defaults)
+        kind = kinds.get(key, UNSAID.get(type(defaults[key]), object))
+        whole = isinstance(value, float) and value.is_integer() and int in (kind, *get_args(kind))
+        given[key] = int(value) if whole else value  # type: ignore[arg-type]
+        if not isinstance(given[key], kind):
+            expected = " or ".join(text for one, text in KINDS.items() if one in (kind, *get_args(kind)))
             raise UsageError(f"{key} of {term.name} takes {expected}, got {value}")
-    given = {"corpus": corpus} if "corpus" in kinds else {}
-    return function(vocabulary, **term.arguments, **given)
+    return function(vocabulary, **given)
 
 
 def _defaults(function: Callable[..., Objective]) -> dict[str, Any]:

@@ -89,7 +89,8 @@ class Task(ABC):
     name    what it is called
     metric  what the best epoch is chosen by; larger is better
     heads   those that may predict, where there are several; the first is taken unless another is named
-    key     the field of a prediction that holds the label; empty where there is none (a number, a span)
+    key     the field of a prediction that holds the label, in the form of a gold answer; empty where there is none (a
+            number, a span)
     items_say  what `items` counts, in words; empty where the score is made of all examples at once (a correlation)
     """
 
@@ -182,13 +183,13 @@ class Task(ABC):
     def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
         """How far off a prediction is, larger is worse, and what to show of it; None: it is right.
 
-        Here for tasks whose predictions hold a label and the probability of each.
+        Here for tasks whose predictions hold a label, and perhaps the probability of each; without a label, nothing is
+        known to be wrong.
         """
-        label = prediction[self.key]
-        if label == example.gold:
+        if not self.key or (label := self.predicted(prediction)) == example.gold:
             return None
-        sure = prediction["probabilities"][label]
-        return sure, beside(example.gold, f"{label} ({sure:.0%} sure)")
+        sure = prediction.get("probabilities", {}).get(label)
+        return sure or 0.0, beside(str(example.gold), str(label) if sure is None else f"{label} ({sure:.0%} sure)")
 
     @abstractmethod
     def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:

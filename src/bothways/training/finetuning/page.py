@@ -55,7 +55,9 @@ def write_report(
 ) -> Path:
     """Writes report.html into a run's folder; `examples` are those it is measured on, `where` what they are called."""
     record = Record.read(folder)
-    classes = any(isinstance(example.gold, str) for example in examples)  # one label
+    classes = any(isinstance(example.gold, str) for example in examples) and all(  # one label
+        isinstance(one.get("label"), str) and "probabilities" in one for one in predictions
+    )
     several = head.kind == "several"
     wrong = [
         (*mistake, example)
