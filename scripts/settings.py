@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bothways.cli import GROUPS
-from bothways.cli.options import name_of
+from bothways.cli.options import fields_of, name_of
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 HEAD = """# Every setting
@@ -63,9 +63,9 @@ def _table(title: str, rows: list[str]) -> str:
     )
 
 
-def _fields(kind: type[BaseModel], below: str = "") -> Iterator[tuple[str, FieldInfo]]:
+def _fields(kind: type, below: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """(dotted name, field) of a record; those of a record in it have its name before theirs."""
-    for name, field in kind.model_fields.items():
+    for name, field in fields_of(kind).items():
         record = next((one for one in (field.annotation, *get_args(field.annotation)) if _is_record(one)), None)
         if record is not None and get_origin(field.annotation) is not dict:
             yield from _fields(record, f"{below}{name}.")
