@@ -61,7 +61,6 @@ for line in sys.stdin:
     sys.__stdout__.flush()
 """
 """Runs commands, a line of JSON each, in one process: torch is imported once."""
-
 OBJECTIVES = "causal reversed prefix mlm unilm1 unilm2 hybrid gpt-bert electra deberta-v3 tlm xlm codebert diffusion"
 OBJECTIVES += " block-diffusion elmo mass any-order bang"
 SHARDS = dict.fromkeys(OBJECTIVES.split(), "english") | {"tlm": "pairs", "xlm": "mixed", "codebert": "code"}

@@ -143,9 +143,16 @@ def shortened() -> Iterator[None]:
 
     @settled(PretrainConfig)
     def quick_pretrain(
-        config: PretrainConfig, *, resume: bool = False, show: Show = lambda line: None, say: Say = lambda text: None
+        config: PretrainConfig,
+        *,
+        resume: bool = False,
+        device: str | None = None,
+        track: str | None = None,
+        show: Show = lambda line: None,
+        say: Say = lambda text: None,
     ) -> Path:
-        return train(_short(config, resume=resume), resume=resume, show=show, say=say)
+        short = _short(config, resume=resume)
+        return train(short, resume=resume, device=device, track=track, show=show, say=say)
 
     def quick_peak(*given: Any, **_: Any) -> float:
         return peak(*given, seconds=0.01)

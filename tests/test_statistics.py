@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from bothways.evaluation.comparison.metrics import ScoredItems
-from bothways.statistics import Compared
+from bothways.statistics import Compared, bootstrap
 from bothways.statistics import compared as compared_arrays
 
 
@@ -100,3 +102,14 @@ def test_where_items_do_not_vary_the_freedom_is_that_of_the_seeds() -> None:
         found = compared([[items(np.full(20, figure)) for figure in row] for row in figures])
         width = stats.studentized_range.ppf(0.95, 4, 3) / np.sqrt(2) * found.seed_sd
         assert found.halves[0, 1] == pytest.approx(width)
+
+
+def test_a_score_that_some_draws_do_not_have_is_taken_of_the_others() -> None:
+    """The share of one label among the draws that hold it."""
+
+    def score(drawn: list[int]) -> dict[str, float]:
+        return {"share": drawn.count(0) / len(drawn) if 0 in drawn else math.nan, "none": math.nan}
+
+    low, high = bootstrap(score, 4)["share"]
+    assert 0 < low <= high <= 1
+    assert all(map(math.isnan, bootstrap(score, 4)["none"]))

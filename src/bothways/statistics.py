@@ -37,11 +37,12 @@ def bootstrap(
     scores_of: Callable[[list[int]], dict[str, float]], count: int, *, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
     """{metric: (low, high)}, the 95 % bootstrap confidence interval (percentiles) of the scores of `count` examples;
-    `scores_of` computes them from the numbers of some."""
+    `scores_of` computes them from the numbers of some; where there is none of some (nan), of the others."""
     found = [scores_of(some.tolist()) for some in resamples(count, OF_SCORES, seed=seed)]
 
     def end(name: str, share: float) -> float:
-        return float(np.quantile([scores[name] for scores in found], share))
+        numbers = [scores[name] for scores in found if not math.isnan(scores[name])]
+        return float(np.quantile(numbers, share)) if numbers else math.nan
 
     return {name: (end(name, 0.025), end(name, 0.975)) for name in found[0]}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +84,9 @@ def compare(
     scores = measure_all(config, eval_data, runs, workers, say)
     written = {name: [Record.read(runs[name, seed].path) for seed in range(config.seeds)] for name in config.objectives}
     place, first = config.out / "scores" / eval_data.key, config.run(config.objectives[0], 0, 1.0)
-
-    def look_for_items() -> list[dict[str, Any]]:
-        say("looking for evaluation items in the training text")
-        return contamination(eval_data, shards)
-
-    untrained = _once(
-        place / "baselines.json", lambda: baselines(first, shards, eval_data, config.out / ".untrained", device=device)
-    )
+    look = partial(_look_for_items, eval_data, shards, say)
+    measured = partial(baselines, first, shards, eval_data, config.out / ".untrained", device=device)
+    untrained = _once(place / "baselines.json", measured)
     result = Comparison(
         {
             "version": VERSION,
@@ -104,7 +100,7 @@ def compare(
                 for name in config.objectives
             ],
             "metrics": list(compared_metrics(config, scores, untrained)),
-            "contamination": _once(place / "contamination.json", look_for_items),
+            "contamination": _once(place / "contamination.json", look),
             "samples": {name: records[0].manifest.get("samples", {}) for name, records in written.items()},
         }
     )
