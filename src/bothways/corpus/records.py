@@ -134,8 +134,11 @@ TABLES = {".csv": ",", ".tsv": "\t"}
 """{suffix: what stands between columns, all of them text}."""
 _SEPARATORS = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "bars"}
 _QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"')
-_FIELDS = re.compile(rf'(?:{_QUOTED.pattern}|[^",]*)(?:,(?:{_QUOTED.pattern}|[^",]*))*')
-"""A record with quotes only around its fields; the csv module lets them stand anywhere but at the beginning."""
+_FIELDS = {
+    mark: re.compile(rf'(?:{_QUOTED.pattern}|[^"{mark}]*)(?:{mark}(?:{_QUOTED.pattern}|[^"{mark}]*))*') for mark in ",;"
+}
+"""{separator: a record with quotes only around its fields}; the csv module lets them stand anywhere but at the
+beginning."""
 
 
 class _CsvTable:
@@ -152,7 +155,8 @@ class _CsvTable:
         self._given_back: deque[tuple[int, str | Bad]] = deque()
         self._taken: list[tuple[int, str | Bad]] = []
         self._doubted = 0  # the last line of a broken record, of which a part may look like a whole one
-        self._parser = csv.reader(self, delimiter=TABLES[self.kind], strict=True)
+        self._separator = self._found_separator()
+        self._parser = csv.reader(self, delimiter=self._separator, strict=True)
         self.names: tuple[str, ...] = ()
         self.names = self._header(path)
 
@@ -176,9 +180,18 @@ class _CsvTable:
             elif columns == 1 or len(row) > 1 or "".join(row).strip():
                 yield line, dict(zip(self.names, row or [""], strict=False))
 
+    def _found_separator(self) -> str:
+        """Of a .csv whose first line has semicolons and no comma, the semicolon: so spreadsheets write it in half of
+        Europe."""
+        for numbered in self._lines:
+            self._given_back.append(numbered)
+            if first := _text(numbered).strip():
+                return ";" if self.kind == ".csv" and ";" in first and "," not in first else TABLES[self.kind]
+        return TABLES[self.kind]
+
     def _header(self, path: Path) -> tuple[str, ...]:
         line, row = next(((line, row) for line, row in self._rows() if any(row)), (0, []))
-        own, raw = TABLES[self.kind], _text(self._taken[0]) if row else ""
+        own, raw = self._separator, _text(self._taken[0]) if row else ""
         if other := next((other for other in _SEPARATORS if own not in raw and other in raw), None):
             hint = {"\t": "Name it .tsv", ",": "Name it .csv"}.get(other, "Save it with commas, as .csv")
             got = f"{raw[:80]!r}, with {_SEPARATORS[other]} in it"
@@ -196,7 +209,9 @@ class _CsvTable:
                 row = self._by_tabs(row)
             elif len(self._taken) > 1 and self.names and len(row) != len(self.names):
                 row = Bad("expected csv, got a quote that is not closed, or not all columns")
-            elif self._taken[0][0] <= self._doubted and not _FIELDS.fullmatch("\n".join(map(_text, self._taken))):
+            elif self._taken[0][0] <= self._doubted and not _FIELDS[self._separator].fullmatch(
+                "\n".join(map(_text, self._taken))
+            ):
                 row = Bad("expected csv, got a quote inside a field, behind a record that is broken: the rest of it?")
             if isinstance(row, Bad):
                 self._doubted = self._taken[-1][0]
