@@ -1,11 +1,8 @@
-"""Llama (Touvron et al. 2023), EuroBERT (Boizard et al. 2025), which reads the same network from all sides, and Qwen 2
-and 3 (Yang et al. 2024, 2025).
-"""
+"""Llama (Touvron et al. 2023): what Bothways pretrains, read from left to right."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from bothways.model.config import ModelConfig
@@ -14,7 +11,8 @@ from bothways.model.huggingface.family import UNUSUAL, Family, HeadShape
 from bothways.model.huggingface.rotary import read_rotary, rotary_json
 
 
-def _read(told: Mapping[str, Any]) -> dict[str, Any]:
+def read(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Rotary positions, and heads of keys and widths of heads where they are not the usual ones."""
     heads, width = told["num_attention_heads"], told["hidden_size"]
     key_heads = heads if told["num_key_value_heads"] is None else told["num_key_value_heads"]
     head_size = width // heads if told["head_dim"] is None else told["head_dim"]
@@ -25,7 +23,8 @@ def _read(told: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write(config: ModelConfig) -> dict[str, Any]:
+def write(config: ModelConfig) -> dict[str, Any]:
+    """The other way round."""
     return {
         "num_key_value_heads": config.key_heads,
         "head_dim": config.head_width,
@@ -67,8 +66,8 @@ LLAMA = Family(
         "mlp_bias": (False,),
         "token_classification_bias": (True,),
     },
-    read=_read,
-    write=_write,
+    read=read,
+    write=write,
     direction=("is_causal", True),
     word_heads=("tied", "untied"),
     classes={
@@ -102,58 +101,4 @@ LLAMA = Family(
     tied={"lm_head.weight": "model.embed_tokens.weight"},
     labels={"decoder": HeadShape("last", bias=False)},
     whole_heads=True,
-)
-
-EUROBERT = replace(
-    LLAMA,
-    model_type="eurobert",
-    known="EuroBERT; what Bothways pretrains, bidirectional",
-    silent={**LLAMA.silent, "rms_norm_eps": 1e-5},
-    direction=("is_causal", False),
-    classes={
-        "encoder": "EuroBertForMaskedLM",
-        "detector": "EuroBertForTokenClassification",
-        "body": "EuroBertModel",
-        "classifier": "EuroBertForSequenceClassification",
-        "tagger": "EuroBertForTokenClassification",
-    },
-    heads={
-        "label": {"transform.dense": "dense", "out": "classifier"},
-        "tags": {"out": "classifier"},
-        "span": {"out": "qa_outputs"},
-        "replaced": {"logit": "difference"},  # of the classifier's two rows
-    },
-    labels={"encoder": HeadShape("mean", activation="gelu")},
-    poolings={"mean": "mean"},
-    mask=True,
-)
-
-
-def _qwen(model_type: str, name: str, **more: Any) -> Family:
-    return replace(
-        LLAMA,
-        model_type=model_type,
-        only={field: values for field, values in LLAMA.only.items() if field != "sliding_window"}  # if it is used
-        | {"use_sliding_window": (False,)},
-        write=lambda config: _write(config) | {"use_sliding_window": False},
-        classes={face: kind.replace("Llama", name) for face, kind in LLAMA.classes.items() if face != "answerer"}
-        | {"body": f"{name}Model"},
-        **more,
-    )
-
-
-QWEN2 = _qwen(
-    "qwen2",
-    "Qwen2",
-    known="Qwen 2 and 2.5 (dense)",
-    parts={"attention": {"bias": "qkv"}},
-    silent={**LLAMA.silent, "num_key_value_heads": 32, "use_sliding_window": False},
-)
-QWEN3 = _qwen(
-    "qwen3",
-    "Qwen3",
-    known="Qwen 3 (dense)",
-    parts={"attention": {"head_norm": True}},
-    silent={**LLAMA.silent, "num_key_value_heads": 32, "head_dim": 128, "use_sliding_window": False},
-    whole_heads=False,
 )
