@@ -5,8 +5,7 @@ python proofs/same.py [--before COMMIT] [--only shards objectives families tasks
 Both sides run the same commands on the same files: prepared shards (English, Chinese, pairs, code), 30 steps of every
 objective with its losses and saved weights, what every saved run writes, fills, scores, embeds and detects in each of
 its ways, the same of every published family, and 20 steps of every task with its predictions. NAMES says what has
-another name since; what is meant to change is named in the commit that changes it. The last line says whether all
-holds.
+another name since; what is meant to change is named in the commit that changes it.
 """
 
 from __future__ import annotations
@@ -37,7 +36,8 @@ NAMES: dict[str, str] = {
     "--order": "--set",
     "random": "order=random",
     "match": "regress",
-    "--balance": "--set",
+    **dict.fromkeys(("--balance", "--kind"), "--set"),
+    "wordpiece": "kind=wordpiece",
     "0.7": "balance=0.7",
     "pieces": "tokens",
     "piece": "token",
@@ -224,7 +224,7 @@ def check_shards(side: Side, given: Path) -> Iterator[tuple[str, Any]]:
     pairs = ("--pairs", f"en-zh={given / 'pairs.jsonl'}")
     commands = {
         "english": ("python-docs", *small),
-        "wordpiece": ("python-docs", *small, "--set", "kind=wordpiece"),
+        "wordpieces": ("python-docs", *small, "--kind", "wordpiece"),
         "chinese": (given / "chinese.txt", *small, "--documents", "lines"),
         "pairs": (*pairs, *small),
         "mixed": (f"zh={given / 'chinese.txt'}", *pairs, *small, "--balance", 0.7),

@@ -54,8 +54,11 @@ def cross_entropy(logits: Tensor, target: Target, *, smoothing: float = 0.0) -> 
 def binary_cross_entropy(logits: Tensor, target: Target) -> Loss:
     """Of yes or no: logits and labels [N]; or the mean over C labels, any of which may be right: [N, C]."""
     labels, weight = columns(target)
-    each = F.binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="none")
-    return ((each.mean(-1) if each.dim() > 1 else each) * weight).sum(), weight.sum()
+    logits, labels = logits.float(), labels.float()
+    if logits.dim() == 1:
+        return F.binary_cross_entropy_with_logits(logits, labels, weight=weight, reduction="sum"), weight.sum()
+    each = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(-1)
+    return (each * weight).sum(), weight.sum()
 
 
 def squared_error(logits: Tensor, target: Target) -> Loss:
