@@ -42,7 +42,7 @@ def test_a_model_ahead_of_the_bigram_is_told_nothing(quickstart: ModuleType) -> 
 
 
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its cells, one after another in one session and an empty folder, with less text and shorter runs."""
+    """Its cells, one after another in one process and an empty folder, with less text and shorter runs."""
     pytest.importorskip("pandas")
     book = json.loads((QUICKSTART.parent / "first_steps.ipynb").read_text(encoding="utf-8"))
     monkeypatch.chdir(tmp_path)
