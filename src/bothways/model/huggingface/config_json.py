@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from bothways.errors import ModelError
 from bothways.model.config import ModelConfig
 from bothways.model.huggingface.families import family_of
-from bothways.model.huggingface.family import SIZES, Family, nested
+from bothways.model.huggingface.family import SIZES, Family, flat, nested
 from bothways.model.huggingface.rotary import NAMES
 
 _WIDTHS = ("width", "heads", "attention.key_heads", "attention.head_size")
@@ -91,8 +91,9 @@ def _understood(values: Mapping[str, Any], family: Family) -> dict[str, Any]:
     told = {**family.silent, **values}
     told |= {real: values[other] for other, real in family.aliases.items() if other in values}
     count = told.get(family.fields["layers"])
-    if isinstance(count, int) and told.get("layer_types") == ["full_attention"] * count:
-        told["layer_types"] = None if "layer_types" in family.only else told["layer_types"]
+    everywhere = ["full_attention"] * count if isinstance(count, int) else None
+    if "layer_types" in family.only and told.get("layer_types") == everywhere:
+        told["layer_types"] = None  # as if it said nothing
     for field, computed in family.only.items():
         if told.get(field) not in computed:
             only = " or ".join(repr(value) for value in computed)
@@ -106,13 +107,8 @@ def _understood(values: Mapping[str, Any], family: Family) -> dict[str, Any]:
 
 def written_config(config: ModelConfig, family: Family) -> dict[str, Any]:
     """The fields of config.json that describe a shape."""
-    values = config.model_dump()
-    found = {}
-    for ours, theirs in family.fields.items():
-        value: Any = values
-        for name in ours.split("."):
-            value = value[name]
-        found[theirs] = value
+    values = flat(config.model_dump())
+    found = {theirs: values[ours] for ours, theirs in family.fields.items()}
     found[family.fields["length"]] += family.positions
     return {**found, "tie_word_embeddings": config.word_head != "untied", **family.write(config)}
 
