@@ -23,7 +23,8 @@ class Vocabulary:
     [CLS] opens a document, [SEP] closes it, [MASK] hides a token, [PAD] pads, [UNK] stands for what has no token.
     Shards have a token for each; a published model keeps those it came with, and -1 is a role that it has not.
 
-    said_ends  the tokens that end a text, where the files of a published model say so; see `ends`
+    said_ends   the tokens that end a text, where the files of a published model say so; see `ends`
+    said_start  the token that the decoder of an encoder-decoder begins with, where they say so; see `start`
     """
 
     size: int
@@ -34,6 +35,7 @@ class Vocabulary:
     mask: int
     reserved: frozenset[int] = field(default=frozenset(), repr=False)
     said_ends: tuple[int, ...] = ()
+    said_start: int = -1
 
     @property
     def special(self) -> frozenset[int]:
@@ -44,6 +46,11 @@ class Vocabulary:
     def ends(self) -> frozenset[int]:
         """Each of them ends a text that is being written: those that the model's files name, else [SEP]."""
         return frozenset(self.said_ends or (self.sep,)) - {-1}
+
+    @property
+    def start(self) -> int:
+        """What the decoder of an encoder-decoder begins with: the token that the model's files name, else [CLS]."""
+        return self.cls if self.said_start < 0 else self.said_start
 
     def text_table(self) -> np.ndarray:
         """[V] bool: True for the tokens that are text."""
@@ -132,21 +139,55 @@ class Sample:
             return self
         return replace(self, tokens=np.pad(self.tokens, (0, missing)), layout=self.layout.padded(missing))
 
+    def halves(self) -> tuple[Sample, Sample]:
+        """What an encoder reads of it, and what a decoder does, with the targets, which are all on that side.
+
+        A side that nothing stands on has one token of padding.
+        """
+        side = np.zeros(len(self)) if self.layout.side is None else self.layout.side
+        encoded, decoded = (np.flatnonzero((side == which) & self.layout.real) for which in (0, 1))
+        place = np.full(len(self), -1)
+        place[decoded] = np.arange(len(decoded))
+        targets = tuple(replace(target, at=place[np.asarray(target.at)]) for target in self.targets)
+        assert all((np.asarray(target.at) >= 0).all() for target in targets), "a target on the encoder's side"
+        return self._at(encoded, ()), self._at(decoded, targets)
+
+    def _at(self, places: np.ndarray, targets: tuple[Target, ...]) -> Sample:
+        layout = self.layout.map(lambda column: column[places])
+        sample = Sample(self.tokens[places], replace(layout, side=None), targets)
+        return sample if len(places) else replace(sample, tokens=self.tokens[:0]).padded(1)
+
 
 LENGTH_STEP = 8  # samples of unequal length are padded to a multiple: oneDNN keeps kernels for every length it meets
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """What an encoder reads of a batch, for the decoder that reads the rest: tokens [B, S] int64, a layout [B, S]."""
+
+    tokens: Tensor
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples stacked: tokens [B, T] int64, a torch layout [B, T], and the targets gathered by (head, name)."""
+    """Samples stacked: tokens [B, T] int64, a torch layout [B, T], and the targets gathered by (head, name).
+
+    source  what stands on the encoder's side (`Layout.side`); tokens, layout and targets are then the decoder's
+    """
 
     tokens: Tensor
     layout: Layout
     targets: tuple[Target, ...]
+    source: Source | None = None
 
     @classmethod
     def stack(cls, samples: Sequence[Sample]) -> Batch:
         """Places are shifted by row * T. Samples of unequal length (scaffolding) are padded to one."""
+        if any(sample.layout.side is not None for sample in samples):
+            encoded, decoded = zip(*(sample.halves() for sample in samples), strict=True)
+            source, batch = cls.stack(encoded), cls.stack(decoded)
+            return replace(batch, source=Source(source.tokens, source.layout))
         length = max(len(sample.tokens) for sample in samples)
         if any(len(sample.tokens) != length for sample in samples):
             length += -length % LENGTH_STEP
@@ -164,7 +205,8 @@ class Batch:
     @property
     def token_count(self) -> int:
         """Real tokens (padding left out)."""
-        return int(self.layout.real.sum())
+        read = int(self.layout.real.sum())
+        return read if self.source is None else read + int(self.source.layout.real.sum())
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on a device."""
@@ -180,6 +222,7 @@ class Batch:
             tokens=self.tokens.to(device),
             layout=self.layout.to(device),
             targets=tuple(move(target) for target in self.targets),
+            source=self.source and Source(self.source.tokens.to(device), self.source.layout.to(device)),
         )
 
 

@@ -99,7 +99,7 @@ class Layout:
     def padded(self, count: int) -> Layout:
         """The same numpy layout [T] with `count` padding tokens behind it, each a document of its own."""
         padded = self.map(lambda column: np.pad(column, (0, count)))
-        padded.document[len(self.document) :] = min(0, int(self.document.min())) - 1 - np.arange(count)
+        padded.document[len(self.document) :] = int(self.document.min(initial=0)) - 1 - np.arange(count)
         return padded
 
     def map(self, function: Callable[[Column], Column]) -> Layout:
@@ -179,6 +179,11 @@ class Visibility:
         if own:
             mask = mask | torch.eye(mask.shape[-1], dtype=torch.bool, device=mask.device)
         return mask.unsqueeze(1)
+
+    def across(self, query: Layout, source: Layout) -> Tensor:
+        """Boolean mask [B, 1, Q, K] of what a decoder's tokens see of a source that an encoder read; padding sees all of
+        it, so no attention row is empty."""
+        return self.dense(query, source) | ~query.real[:, None, :, None]
 
     def matrix(self, layout: Layout) -> np.ndarray:
         """Boolean mask [T, T] of one numpy layout [T], diagonal set."""

@@ -27,6 +27,7 @@ Face = Literal[
     "classifier",
     "tagger",
     "answerer",
+    "seq2seq",
     "decoder-body",
     "decoder-classifier",
     "decoder-tagger",
@@ -139,6 +140,8 @@ class Abilities:
         if self.heads and self.hidden is None:
             face = self.only_head.face if self.only_head else "body" if "encoder" in self.faces else "decoder-body"
             return {"model": cast("Face", face)}
+        if "seq2seq" in self.decoding and self.rule == ordered.name:
+            return {"model": "seq2seq"}
         if not self.faces or self.rule != ordered.name:
             left = self.reads == "left to right" or self.faces == ("decoder",)
             return {"body": "decoder-body" if left else "body"}

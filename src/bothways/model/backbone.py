@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bothways.model.block import Block, norm_of
@@ -22,12 +23,16 @@ class Embeddings(nn.Module):
     (ELECTRA small).
 
     Where a model has segments and no languages, a layout without segments has its languages told apart by them.
+
+    Args:
+        shared: without a table of tokens: it is given, a decoder's is that of its encoder.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, *, shared: bool = False) -> None:
         super().__init__()
         width = config.embedding_width or config.width
-        self.tokens = nn.Embedding(config.vocabulary, width)
+        self.scale = width**0.5 if config.scaled_embeddings else None
+        self.tokens = None if shared else nn.Embedding(config.vocabulary, width)
         self.segments = nn.Embedding(config.segments, width) if config.segments else None
         self.languages = nn.Embedding(config.languages, width) if config.languages else None
         self.positions = nn.Embedding(config.length, width) if config.positions.kind == "learned" else None
@@ -35,9 +40,10 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.project = nn.Linear(width, config.width) if width != config.width else None
 
-    def look_up(self, tokens: Tensor, layout: Layout) -> Tensor:
+    def look_up(self, tokens: Tensor, layout: Layout, table: Tensor | None = None) -> Tensor:
         """The sum of what the tables hold: [B, T, embedding width]."""
-        x: Tensor = self.tokens(tokens)
+        x: Tensor = F.embedding(tokens, table) if self.tokens is None and table is not None else self.tokens(tokens)
+        x = x if self.scale is None else x * self.scale
         if self.segments is not None:
             segment = layout.segment if self.languages is not None or layout.segment is not None else layout.language
             x = x + self.segments(torch.zeros_like(tokens) if segment is None else segment)
@@ -52,9 +58,9 @@ class Embeddings(nn.Module):
         dropped: Tensor = self.dropout(x if self.norm is None else self.norm(x))
         return dropped
 
-    def forward(self, tokens: Tensor, layout: Layout) -> Tensor:
-        """Tokens [B, T] as states [B, T, D]."""
-        return self.widened(self.normed(self.look_up(tokens, layout)))
+    def forward(self, tokens: Tensor, layout: Layout, table: Tensor | None = None) -> Tensor:
+        """Tokens [B, T] as states [B, T, D]; `table` [V, E] where it is shared."""
+        return self.widened(self.normed(self.look_up(tokens, layout, table)))
 
     def widened(self, x: Tensor) -> Tensor:
         """[B, T, E] as wide as the blocks, [B, T, D]."""
@@ -77,7 +83,7 @@ class Stack(nn.Module):
         """Embedded tokens [B, T, D], then the state after every block, the last one normed: who wants no more blocks
         asks for no more states."""
         yield x
-        given = given.prepared(self.config, x.dtype)
+        given = given.prepared(self.config, len(self.blocks), x.dtype)
         last = len(self.blocks) - 1
         for number, block in enumerate(self.blocks):
             x = block(x, given.in_block(number, window=self.config.window(number), last=number == last))
@@ -113,10 +119,30 @@ class Backbone(Stack):
         return self.encode(self.embeddings(tokens, layout), Pass(layout, mask, cache=cache, at=at))
 
 
-def blocks_and_norm(config: ModelConfig) -> tuple[nn.ModuleList, nn.Module]:
-    """The blocks, and what comes after the last: a norm, where norms come before blocks."""
+class Decoder(Stack):
+    """The second stack of an encoder-decoder: what it wrote so far and an encoder's states in, states out. Its table of
+    tokens is the encoder's; places have one of its own where they have a table."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        assert config.decoder is not None
+        self.config = config
+        self.embeddings = Embeddings(config, shared=True)
+        self.blocks, self.norm = blocks_and_norm(config, config.decoder.layers, crosses=True)
+
+
+def blocks_and_norm(
+    config: ModelConfig, layers: int | None = None, *, crosses: bool = False
+) -> tuple[nn.ModuleList, nn.Module]:
+    """The blocks, and what comes after the last: a norm, where norms come before blocks.
+
+    Args:
+        layers: how many blocks; left out, the configuration's.
+        crosses: with cross-attention.
+    """
     blocks = nn.ModuleList(
-        Block(config, normed=number == 0 and config.norm.embeddings) for number in range(config.layers)
+        Block(config, normed=number == 0 and config.norm.embeddings, crosses=crosses)
+        for number in range(config.layers if layers is None else layers)
     )
     return blocks, nn.Identity() if config.classic else norm_of(config, config.width)
 

@@ -105,34 +105,92 @@ class Attention(nn.Module):
         return torch.cat([q, k, v], 2).flatten(2)
 
 
+class CrossAttention(nn.Module):
+    """Multi-head attention of a decoder's tokens over an encoder's states; places are not turned.
+
+    A cache keeps the keys and values of a source, made when its states come.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        bias, (queries, *keys) = config.attention.bias, config.qkv_widths
+        self.key_heads, self.head_width = config.key_heads, config.head_width
+        self.q = nn.Linear(config.width, queries, bias=bias != "none")
+        self.kv = nn.Linear(config.width, sum(keys), bias=bias != "none")
+        self.out = nn.Linear(queries, config.width, bias=bias == "all")
+
+    def forward(self, x: Tensor, given: Pass) -> Tensor:
+        """What is seen of the source from every place [B, T, D], or from the places wanted: [N, D]."""
+        q = self.q(x).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
+        k, v, mask = self._memory(given)
+        context = attend_grouped(q, k, v, mask).transpose(1, 2).flatten(2)
+        result: Tensor = self.out(given.wanted(context))
+        return result
+
+    def _memory(self, given: Pass) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Keys and values [B, key heads, S, E] of the source, and who sees them."""
+        if given.memory is None:
+            raise RuntimeError("a decoder was asked without a source: give the pass its memory")
+        states, mask, cache = given.memory
+        kept = None if cache is None else cache.layers[given.layer]
+        if states is None:
+            assert kept is not None, "neither states of a source nor a cache of its keys"
+            return *kept.kept(), mask
+        heads = (2, self.key_heads, self.head_width)
+        k, v = self.kv(states).unflatten(-1, heads).permute(2, 0, 3, 1, 4)
+        return *((k, v) if kept is None else kept.extend(k, v)), mask
+
+
 class Block(nn.Module):
-    """Attention and a feed-forward network, each added to the states: of their norm (x + f(norm(x)), GPT-2, Llama), or
-    with a norm of the sum after it (norm(x + f(x)), BERT).
+    """Attention and a feed-forward network, each added to the states: of their norm (x + f(norm(x)), GPT-2, Llama), with
+    a norm of the sum after it (norm(x + f(x)), BERT), or normed on both sides (x + norm(f(norm(x))), Gemma 2). A
+    decoder's block has cross-attention between them.
 
     Args:
         normed: what comes in is normed already, and has no norm before attention (ModernBERT's first block).
+        crosses: with cross-attention.
     """
 
-    def __init__(self, config: ModelConfig, *, normed: bool = False) -> None:
+    def __init__(self, config: ModelConfig, *, normed: bool = False, crosses: bool = False) -> None:
         super().__init__()
-        own, self.after = config.feed_forward, config.classic
-        self.attention_norm = None if normed and not self.after else norm_of(config, config.width)
+        own, self.place = config.feed_forward, config.norm.place
+        self.attention_norm = None if normed and self.place == "before" else norm_of(config, config.width)
         self.attention = Attention(config)
+        self.cross_attention_norm = norm_of(config, config.width) if crosses else None
+        self.cross_attention = CrossAttention(config) if crosses else None
         self.feed_forward_norm = norm_of(config, config.width)
         self.gate = nn.Linear(config.width, config.inner, bias=own.bias) if own.gated else None
         self.up = nn.Linear(config.width, config.inner, bias=own.bias)
         self.down = nn.Linear(config.inner, config.width, bias=own.bias)
+        both = self.place == "both"
+        self.attention_after_norm = norm_of(config, config.width) if both else None
+        self.cross_attention_after_norm = norm_of(config, config.width) if both and crosses else None
+        self.feed_forward_after_norm = norm_of(config, config.width) if both else None
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.activation, self.swiglu = ACTIVATIONS[own.activation], own.activation == "silu"
 
     def forward(self, x: Tensor, given: Pass) -> Tensor:
         """The new states [B, T, D], or those at the places wanted alone: [N, D]."""
-        if self.after:
-            x = self._normed(given.wanted(x) + self.dropout(self.attention(x, given)), self.attention_norm)
-            return self._normed(x + self.dropout(self.feed_forward(x)), self.feed_forward_norm)
-        x = given.wanted(x) + self.dropout(self.attention(self._normed(x, self.attention_norm), given))
-        result: Tensor = x + self.dropout(self.feed_forward(self._normed(x, self.feed_forward_norm)))
-        return result
+        whole = given if self.cross_attention is None else given.everywhere()  # its queries are rows, too
+        attention = partial(self.attention, given=whole)
+        x = self._added(whole.wanted, x, attention, self.attention_norm, self.attention_after_norm)
+        if self.cross_attention is not None:
+            across = partial(self.cross_attention, given=given)
+            x = self._added(given.wanted, x, across, self.cross_attention_norm, self.cross_attention_after_norm)
+        return self._added(lambda x: x, x, self.feed_forward, self.feed_forward_norm, self.feed_forward_after_norm)
+
+    def _added(
+        self,
+        wanted: Callable[[Tensor], Tensor],
+        x: Tensor,
+        part: Callable[[Tensor], Tensor],
+        norm: nn.Module | None,
+        after: nn.Module | None,
+    ) -> Tensor:
+        """The states at the places wanted, with what a part makes of x added, normed where norms stand."""
+        if self.place == "after":
+            return self._normed(wanted(x) + self.dropout(part(x)), norm)
+        return wanted(x) + self.dropout(self._normed(part(self._normed(x, norm)), after))
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""

@@ -37,6 +37,10 @@ class LayerCache:
         rows, columns = self.place
         for kept, new in ((self.keys, k), (self.values, v)):
             kept[rows, :, columns] = new if isinstance(columns, slice) else new.transpose(1, 2)
+        return self.kept()
+
+    def kept(self) -> tuple[Tensor, Tensor]:
+        """Keys and values of the rows that are read, [B, H, K, E]."""
         return self.keys[self.rows, :, : self.stop], self.values[self.rows, :, : self.stop]
 
 
@@ -47,10 +51,12 @@ class Cache:
     read     the layout [B, K] of the tokens that those last grown see
     """
 
-    def __init__(self, config: ModelConfig, *, rows: int, capacity: int, like: Tensor) -> None:
+    def __init__(self, config: ModelConfig, *, rows: int, capacity: int, like: Tensor, decoder: bool = False) -> None:
+        """`decoder`: of a decoder's blocks, those of its own tokens or of its sources."""
         shape = (rows, config.key_heads, capacity, config.head_width)
         # Zeros, since what a shorter row has not is weighed with 0, which of a number that is none makes none.
-        self.layers = [LayerCache(like.new_zeros(shape)) for _ in range(config.layers)]
+        count = config.decoder.layers if decoder and config.decoder else config.layers
+        self.layers = [LayerCache(like.new_zeros(shape)) for _ in range(count)]
         self.lengths: list[int] = []
         self.read: Layout | None = None
         self._layout: Layout | None = None
@@ -86,6 +92,16 @@ class Cache:
             layer.place, layer.rows, layer.stop = place, rows, stop
         real = (layout.document >= 0).sum(1).tolist()
         self.lengths[first:] = [start + new for start, new in zip(starts, real, strict=True)]
+        self.read = self._layout.map(lambda column: column[rows, :stop])
+        return self.read
+
+    def reread(self, count: int) -> Layout:
+        """The last `count` sequences as they are: what is read of the layers is theirs; their layout [B, K]."""
+        assert self._layout is not None, "nothing was read yet"
+        rows = slice(len(self.lengths) - count, len(self.lengths))
+        stop = max(self.lengths[rows])
+        for layer in self.layers:
+            layer.rows, layer.stop = rows, stop
         self.read = self._layout.map(lambda column: column[rows, :stop])
         return self.read
 

@@ -49,7 +49,9 @@ class NormConfig(Frozen):
     """Root mean square or layer norms, before what a block adds to the states (and once at the end), or after it."""
 
     kind: Literal["rms", "layer"] = Field(default="rms", description="root mean square, or mean and variance")
-    place: Literal["before", "after"] = Field(default="before", description="what a block adds to the states")
+    place: Literal["before", "after", "both"] = Field(
+        default="before", description="of what a block adds to the states; both: after it too, before it is added"
+    )
     embeddings: bool = Field(default=False, description="of the embeddings too; a first block then has none before it")
     bias: bool = Field(default=False, description="added to a layer norm")
     epsilon: float = Field(default=1e-6, description="under the root")
@@ -76,6 +78,13 @@ class AttentionConfig(Frozen):
     )
 
 
+class DecoderConfig(Frozen):
+    """A second stack, which reads what it writes, and by cross-attention the states of the first (Vaswani et al. 2017):
+    its blocks are as those of the first, with cross-attention between attention and feed-forward network."""
+
+    layers: int = Field(ge=1, description="blocks")
+
+
 CLASSIC: dict[str, dict[str, Any]] = {
     "positions": {"kind": "learned"},
     "norm": {"kind": "layer", "place": "after", "embeddings": True, "bias": True},
@@ -91,6 +100,14 @@ classic  post-norm LayerNorm, learned positions, biases, GELU (BERT, Devlin et a
 """
 
 
+WITH_DECODER: dict[str, dict[str, Any]] = {
+    "modern": {"norm": NormConfig(place="both"), "scaled_embeddings": True},
+    "classic": {"norm": {"epsilon": 1e-5}},
+}
+"""{shape: what an encoder-decoder of it has otherwise}: transformers' one such class with rotary positions is T5Gemma
+(Zhang et al. 2025), that with norms after what is added is BART (Lewis et al. 2020)."""
+
+
 class ModelConfig(Frozen):
     """One Transformer: its sizes, and what each of its parts is like. `shape` names a set of parts, see `SHAPES`."""
 
@@ -104,10 +121,12 @@ class ModelConfig(Frozen):
     norm: NormConfig = Field(default=NormConfig(), description="its kind and its place")
     feed_forward: FeedForwardConfig = Field(default=FeedForwardConfig(), description="of each block")
     attention: AttentionConfig = Field(default=AttentionConfig(), description="key heads, biases, windows")
+    decoder: DecoderConfig | None = Field(default=None, description="of an encoder-decoder, beside this encoder")
     init: float = Field(default=0.02, ge=0.0, le=1.0, description="standard deviation of the initial weights")
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="share of the states that are dropped in training")
     segments: int = Field(default=0, ge=0, description="embeddings: 0 (modern), 2 (BERT), 1 (RoBERTa)")
     languages: int = Field(default=0, ge=0, description="embeddings of languages (XLM), beside those of segments")
+    scaled_embeddings: bool = Field(default=False, description="those of tokens are multiplied by sqrt(width)")
     embedding_width: int | None = Field(default=None, description="ELECTRA's embeddings, projected to another width")
     word_head: Literal["tied", "untied", "transformed"] = Field(
         default="tied", description="the embeddings again, weights of its own, or the embeddings behind a dense layer"
@@ -174,20 +193,43 @@ class ModelConfig(Frozen):
     @property
     def body_parameters(self) -> int:
         """Weights of the blocks (matrices only): what a token is multiplied with, head and embeddings apart."""
-        attention = sum(self.qkv_widths) + self.heads * self.head_width
-        return self.layers * self.width * (attention + self.feed_forward_matrices * self.inner)
+        return self.layers * self._block_parameters + self.decoder_parameters
+
+    @property
+    def decoder_parameters(self) -> int:
+        """Those of the blocks of a decoder, where there is one."""
+        own = 0 if self.decoder is None else self.decoder.layers
+        return own * (self._block_parameters + self._attention_parameters)
+
+    @property
+    def _attention_parameters(self) -> int:
+        return self.width * (sum(self.qkv_widths) + self.heads * self.head_width)
+
+    @property
+    def _block_parameters(self) -> int:
+        return self._attention_parameters + self.width * self.feed_forward_matrices * self.inner
 
     def flops_per_token(self, *, length: float, predicted: float, training: bool = True) -> float:
         """FLOPs a token: matrix products forward (2 a weight), and backward twice that when training.
 
         Attention over `length` keys is counted in full (what the dense kernel does), the vocabulary head only at the
         share `predicted` of the tokens; embedding lookups, norms and activations are free. The last block is counted
-        whole too, though it is computed only where its state is read (`Model.states_at`).
+        whole too, though it is computed only where its state is read (`Model.states_at`). Of an encoder-decoder, a
+        token of the encoder.
         """
-        body = 2 * self.body_parameters
+        body = 2 * self.layers * self._block_parameters
         attention = 4 * self.layers * self.heads * self.head_width * length
         head = 2 * predicted * self.width * self.vocabulary
         return (3 if training else 1) * (body + attention + head)
+
+    def decoder_flops(self, *, read: int, written: int, predicted: int, training: bool = True) -> float:
+        """FLOPs of a decoder that writes so many tokens after a source of `read`, counted in the same way; keys and
+        values of cross-attention are products over the source."""
+        layers, heads = 0 if self.decoder is None else self.decoder.layers, self.heads * self.head_width
+        across = 2 * self.width * (sum(self.qkv_widths) - heads) * layers
+        own = 2 * self.decoder_parameters * written - across * written + across * read
+        attention = 4 * layers * heads * written * (written + read)
+        return (3 if training else 1) * (own + attention + 2 * predicted * self.width * self.vocabulary)
 
 
 def swiglu_inner(width: int) -> int:
@@ -199,18 +241,19 @@ SIZES: dict[str, tuple[int, int]] = {"tiny": (4, 128), "mini": (12, 256), "small
 """name: (layers, width); heads are 64 wide."""
 
 
-def preset(size: str, *, vocabulary: int, length: int = 512) -> ModelConfig:
-    """The modern shape at one of four sizes, or of so many layers and such a width: "6x192".
+def preset(size: str, *, vocabulary: int, length: int = 512, shape: str = "modern") -> ModelConfig:
+    """The modern shape, or another of `SHAPES`, at one of four sizes, or of so many layers and such a width: "6x192"; of an encoder-decoder,
+    whose norms stand on both sides as T5Gemma's do, the layers of both: "6-6x256".
 
     Raises:
         UsageError: the size is not known, it has no layers, or the width is no multiple of the heads'.
     """
-    own = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", size)
-    if own is None and re.fullmatch(r"\d*x\d*", size):
-        raise UsageError(f"size {size}: expected one layer or more and a width, as 6x192")
+    own = re.fullmatch(r"([1-9]\d*)(?:-([1-9]\d*))?x([1-9]\d*)", size)
+    if own is None and re.fullmatch(r"[\d-]*x\d*", size):
+        raise UsageError(f"size {size}: expected one layer or more and a width, as 6x192, or 6-6x192 with a decoder")
     if size not in SIZES and own is None:
-        raise unknown("size", size, [*SIZES, "LAYERSxWIDTH"])
-    layers, width = SIZES[size] if own is None else map(int, own.groups())
+        raise unknown("size", size, [*SIZES, "LAYERSxWIDTH", "LAYERS-LAYERSxWIDTH"])
+    layers, width = SIZES[size] if own is None else (int(own[1]), int(own[3]))
     if width % HEAD_WIDTH:
         raise UsageError(f"size {size}: heads are {HEAD_WIDTH} wide, so the width is a multiple of it")
     return ModelConfig(
@@ -221,6 +264,9 @@ def preset(size: str, *, vocabulary: int, length: int = 512) -> ModelConfig:
         inner=swiglu_inner(width),
         length=length,
         init=spread(width),
+        **(WITH_DECODER[shape] if own and own[2] else {}),
+        decoder=DecoderConfig(layers=int(own[2])) if own and own[2] else None,
+        shape=shape,
     )
 
 

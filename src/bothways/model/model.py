@@ -6,6 +6,7 @@ Letters: B rows, T tokens, D width, N targets, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,11 +14,11 @@ from torch import Tensor, nn
 
 from bothways.batch import Batch
 from bothways.errors import UsageError
-from bothways.model.backbone import Backbone, initialise
+from bothways.model.backbone import Backbone, Decoder, initialise
 from bothways.model.config import ModelConfig
 from bothways.model.heads.head import Head
 from bothways.model.heads.words import WordsHead
-from bothways.model.passing import Pass
+from bothways.model.passing import Memory, Pass
 from bothways.visibility import Visibility, ordered
 
 PartFactory = Callable[[ModelConfig], nn.Module]
@@ -25,7 +26,7 @@ PartFactory = Callable[[ModelConfig], nn.Module]
 
 class Model(nn.Module):
     """Backbone, heads by name ("words" is always there), parts by name (ELECTRA's generator), and who sees whom: the
-    rule that it is trained under and asked under.
+    rule that it is trained under and asked under. Of an encoder-decoder, the backbone is the encoder.
 
     A head is a module that keeps the contract of `heads.head.Head`; two of one kind have two names.
     """
@@ -43,6 +44,7 @@ class Model(nn.Module):
         self.config = config
         self.rule = rule
         self.backbone = Backbone(config)
+        self.decoder = Decoder(config) if config.decoder else None
         self.words = WordsHead(config)
         self.heads = nn.ModuleDict({name: factory(config) for name, factory in (heads or {}).items()})
         self.parts = nn.ModuleDict({name: factory(config) for name, factory in (parts or {}).items()})
@@ -60,9 +62,23 @@ class Model(nn.Module):
 
     def states_at(self, batch: Batch, at: Tensor | None, extra: dict[str, Tensor] | None = None) -> Tensor:
         """The states at places `at` [N] of the rows laid end to end, [N, D]: what nobody reads of the last block is not
-        computed; None: of all [B, T, D]. Losses of the blocks' own are added to `extra`."""
+        computed; None: of all [B, T, D]. Losses of the blocks' own are added to `extra`.
+
+        Where the batch has a source, these are the decoder's states, which see those of the encoder by the same rule.
+
+        Raises:
+            UsageError: a source, and the model has no decoder.
+        """
         given = Pass(batch.layout, self.rule.dense(batch.layout), at=at, losses=extra)
-        return self.backbone.encode(self.backbone.embeddings(batch.tokens, batch.layout), given)
+        if batch.source is None:
+            return self.backbone.encode(self.backbone.embeddings(batch.tokens, batch.layout), given)
+        if self.decoder is None:
+            raise UsageError("this batch is for an encoder-decoder, and the model has no decoder: its size is as 6-6x256")
+        tokens, layout = batch.source.tokens, batch.source.layout
+        encoded = Pass(layout, self.rule.dense(layout), losses=extra)
+        states = self.backbone.encode(self.backbone.embeddings(tokens, layout), encoded)
+        given = replace(given, memory=Memory(states, self.rule.across(batch.layout, layout)))
+        return self.decoder.encode(self.decoder.embeddings(batch.tokens, batch.layout, self.table), given)
 
     def head(self, name: str) -> Head:
         """

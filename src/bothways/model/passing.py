@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +22,19 @@ Mask = Tensor | list[Tile] | None
 """Boolean [B, 1, Q, K], True = may see; or its tiles; or nothing: all see all."""
 
 
+class Memory(NamedTuple):
+    """The source of a decoder.
+
+    states  of the encoder [B, S, D]; None: the cache has the keys and values that were made of them
+    mask    who sees them, boolean [B, 1, Q, S]; None: all
+    cache   of keys and values of sources, those of this pass being the last in it
+    """
+
+    states: Tensor | None
+    mask: Tensor | None
+    cache: Cache | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One pass of a batch through the blocks: the caller's part, and behind it what `Stack.states` fills in.
@@ -30,7 +44,7 @@ class Pass:
     cache    keys and values of the tokens before; the mask then has a column for all of them
     at       [N] places, in rows laid end to end, whose last states alone are wanted: after the last attention nothing
              else is computed; None: all
-    memory   states of an encoder [B, S, D] and who sees them, boolean [B, 1, Q, S]: for blocks with cross-attention
+    memory   what blocks with cross-attention see of a source, see `Memory`
     watched  {what a block can show: where it puts it, block by block}; "attention": the weights [B, H, Q, K], float32
     losses   {name: sum over the blocks}: what blocks want minimised beside the objective's loss (a router's balance),
              a mean over tokens each; None: no block has one
@@ -44,16 +58,16 @@ class Pass:
     _: KW_ONLY
     cache: Cache | None = None
     at: Tensor | None = None
-    memory: tuple[Tensor, Tensor] | None = None
+    memory: Memory | None = None
     watched: Mapping[str, list[Tensor]] = field(default_factory=dict)
     losses: dict[str, Tensor] | None = None
     rotary: Rotary | None = None
     windows: Mapping[int | None, tuple[Mask, Rotary | None]] = field(default_factory=dict)
     layer: int = 0
 
-    def prepared(self, config: ModelConfig, dtype: torch.dtype) -> Pass:
+    def prepared(self, config: ModelConfig, layers: int, dtype: torch.dtype) -> Pass:
         """With what is computed once for all blocks that see as far: mask and turned positions."""
-        reach = {config.window(block) for block in range(config.layers)}
+        reach = {config.window(block) for block in range(layers)}
         made = {window: (self._mask(window, config, dtype), self._rotary(window, config, dtype)) for window in reach}
         return replace(self, windows=made)
 
@@ -83,6 +97,10 @@ class Pass:
     def layer_cache(self) -> LayerCache | None:
         """The keys and values of this block."""
         return None if self.cache is None else self.cache.layers[self.layer]
+
+    def everywhere(self) -> Pass:
+        """The same for all places."""
+        return self if self.at is None else replace(self, at=None)
 
     def wanted(self, x: Tensor) -> Tensor:
         """The states [N, D] of x [B, T, D] at the places wanted; where all are, x itself."""

@@ -14,10 +14,10 @@ from bothways.errors import ModelError, unknown
 from bothways.model.abilities import Abilities, Face, Side, TaskHead
 from bothways.model.config import ModelConfig
 from bothways.model.huggingface.config_json import class_of, from_left, labels_of, written_config
-from bothways.model.huggingface.families import FAMILIES, family_for, family_of
-from bothways.model.huggingface.family import Family
+from bothways.model.huggingface.families import family_for, family_of
+from bothways.model.huggingface.family import BOTH_SIDES, Family
 
-PREDICTS_TOKENS = ("encoder", "decoder")
+PREDICTS_TOKENS = ("encoder", "decoder", "seq2seq")
 
 
 def guessed(values: Mapping[str, Any], *, words: bool) -> Abilities:
@@ -27,6 +27,13 @@ def guessed(values: Mapping[str, Any], *, words: bool) -> Abilities:
         ModelError: a head that reads or pools in a way that is not ours.
     """
     kind, left = class_of(values), from_left(values)
+    if family_of(values).two_sided:
+        if kind and not kind.endswith(("ForConditionalGeneration", "Model")):
+            raise ModelError(
+                f"config.json: a {kind} reads its text with encoder and decoder; of encoder-decoders Bothways loads "
+                "those that write: ForConditionalGeneration"
+            )
+        return Abilities(decoding={"seq2seq": 0}, reads="all sides")
     if (head := _head_of(values, kind, left=left)) is not None:
         return Abilities.of_heads(head)
     if kind == "ElectraForPreTraining":
@@ -73,7 +80,7 @@ def config_json(
         ModelError: the shape has no such face, or its table is too small for the vocabulary.
     """
     kind, name = architecture(config, face)
-    family = FAMILIES[kind]
+    family = family_for(config, face)
     if config.vocabulary < vocabulary.size:
         raise ModelError(
             f"the tokenizer has {vocabulary.size} tokens, the model {config.vocabulary}: they do not belong together"
@@ -84,18 +91,23 @@ def config_json(
             f"segments {config.segments} is {kind}'s: it cannot be saved. Set segments to 2."
         )
     field, left = family.direction
-    reads_left = face.startswith("decoder")
+    reads_left, ids = face.startswith("decoder"), text_ids(vocabulary)
     direction: dict[str, Any] = {} if field == "is_causal" and left == reads_left else {field: reads_left}
+    shape = written_config(config, family)
+    if face == "seq2seq":
+        ids["decoder_start_token_id"] = vocabulary.start
+        # A side that has a configuration of its own asks it for padding, and for the token that it begins with.
+        shape |= {side: {**shape[side], **ids, "bos_token_id": vocabulary.start} for side in BOTH_SIDES if side in shape}
     return {
         "architectures": [name],
         "model_type": kind,
         "dtype": "float32",
-        **written_config(config, family),
+        **shape,
         **direction,
         **({"mask_token_id": vocabulary.mask} if family.mask and vocabulary.mask >= 0 else {}),
         **({"id2label": {"0": "original", "1": "replaced"}} if face == "detector" else {}),
         **(_head_json(head, family) if head else {}),
-        **text_ids(vocabulary),
+        **ids,
     }
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from bothways.errors import ModelError
 from bothways.model.config import ModelConfig
 from bothways.model.huggingface.families import family_of
-from bothways.model.huggingface.family import SIZES, Family, flat, nested
+from bothways.model.huggingface.family import BOTH_SIDES, SIZES, Family, flat, nested
 from bothways.model.huggingface.rotary import NAMES
 
 _WIDTHS = ("width", "heads", "attention.key_heads", "attention.head_size")
@@ -53,7 +53,7 @@ def read_config(values: Mapping[str, Any], *, words: bool) -> ModelConfig:
             raise ModelError(f"config.json: {theirs} ({ours}): expected a whole number above 0, got {told[theirs]!r}")
     read = {ours: told[theirs] for ours, theirs in family.fields.items()}
     read |= family.read(told) | {"word_head": _word_head(told, family, words=words)}
-    read["length"] -= family.positions
+    read["length"] -= family.positions * family.counted
     try:
         return ModelConfig.model_validate(_joined(family.parts, nested(read)))
     except ValidationError as error:
@@ -88,35 +88,54 @@ def _understood(values: Mapping[str, Any], family: Family) -> dict[str, Any]:
     Raises:
         ModelError: a value that is not computed.
     """
-    told = {**family.silent, **values}
+    told = {**family.silent, **(_sides(values) if family.two_sided else values)}
     told |= {real: values[other] for other, real in family.aliases.items() if other in values}
-    count = told.get(family.fields["layers"])
-    everywhere = ["full_attention"] * count if isinstance(count, int) else None
-    if "layer_types" in family.only and told.get("layer_types") == everywhere:
-        told["layer_types"] = None  # as if it said nothing
+    counts = {"layer_types": told.get(family.fields["layers"])}
+    counts |= {f"{side}.layer_types": told.get(f"{side}.num_hidden_layers") for side in BOTH_SIDES}
+    for field, count in counts.items():
+        everywhere = ["full_attention"] * count if isinstance(count, int) else None
+        if field in family.only and told.get(field) == everywhere:
+            told[field] = None  # as if it said nothing
     for field, computed in family.only.items():
         if told.get(field) not in computed:
             only = " or ".join(repr(value) for value in computed)
-            if field == "layer_types":
-                only = f"'full_attention' for each of {count} in num_hidden_layers"
+            if field in counts:
+                only = f"'full_attention' for each of {counts[field]} in num_hidden_layers"
             raise ModelError(
                 f"config.json: {field} is {told.get(field)!r}; Bothways loads this kind of model with {only} only"
             )
+    for field, other in family.same.items():
+        if told.get(field) != told.get(other):
+            raise ModelError(
+                f"config.json: {field} is {told.get(field)!r} and {other} {told.get(other)!r}; Bothways loads this kind "
+                "of model with one value for both"
+            )
     return told
+
+
+def _sides(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an encoder's and a decoder's configuration by their dotted names, with those beside them."""
+    found = dict(values)
+    for side in BOTH_SIDES:
+        inner = found.pop(side, None)
+        found |= {f"{side}.{name}": value for name, value in inner.items()} if isinstance(inner, Mapping) else {}
+    return found
 
 
 def written_config(config: ModelConfig, family: Family) -> dict[str, Any]:
     """The fields of config.json that describe a shape."""
     values = flat(config.model_dump())
     found = {theirs: values[ours] for ours, theirs in family.fields.items()}
-    found[family.fields["length"]] += family.positions
-    return {**found, "tie_word_embeddings": config.word_head != "untied", **family.write(config)}
+    found[family.fields["length"]] += family.positions * family.counted
+    found |= family.write(config)
+    found |= {field: found[other] for field, other in family.same.items()}
+    return nested({**found, "tie_word_embeddings": config.word_head != "untied"})
 
 
 def sizes(values: Mapping[str, Any]) -> str:
     """What config.json says of the sizes of tensors, field by field."""
     family = family_of(values)
-    told = {**family.silent, **values}
+    told = {**family.silent, **_sides(values)}
     others = {real: other for other, real in family.aliases.items() if other in values}
     names = {name: others.get(field, field) for name, field in {**family.fields, **family.computed}.items()}
     ours = (*SIZES, "embedding_width", "segments", "attention.key_heads", "attention.head_size")

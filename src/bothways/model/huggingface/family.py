@@ -12,6 +12,8 @@ from typing import Any, Literal
 from bothways.model.config import ModelConfig
 
 Side = Literal["encoder", "decoder"]
+BOTH_SIDES = ("encoder", "decoder")
+"""What an encoder-decoder's config.json may hold a configuration each of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ def nothing(given: Any) -> dict[str, Any]:
 class Family:
     """A model_type of transformers.
 
+    part        what of it this is, where there are several: BART's decoder alone
     known       published models of it
     parts       the records of `ModelConfig` in it, beside the sizes; what it leaves out is as there
     fields      {field of ModelConfig: its field in config.json}, which is read and written as it stands
@@ -67,6 +70,7 @@ class Family:
     computed    {field of ModelConfig that `read` works out: the field in config.json that it comes from}
     silent      {field: what transformers takes where config.json has none}
     only        {field: the values of it that are computed}; every other is refused by name
+    same        {field: the one that it must have the value of}
     read        the fields in config.json -> {dotted field of ModelConfig: value} of what is not read as it stands
     write       a configuration -> {field: value} of what is not written as it stands
     direction   the field that says how the body reads, and whether that is from left to right where it is silent
@@ -78,8 +82,11 @@ class Family:
     modules     names outside the blocks, whole; of the body with its prefix
     blocks      what stands before the number of a block
     block       names in a block
+    decoder_blocks, decoder_block  the same of an encoder-decoder's decoder
     heads       {head: its names}
     tied        {tensor of a word head: the one that it is where word embeddings are tied}
+    copies      {tensor: the one that it repeats, whose weight is one of ours}
+    constant    {tensor: the one number that it may hold}, of what we have no place for
     ignored     regular expressions of the beginnings of names in the body that carry nothing we use: BERT's pooler is
                 trained for next sentences, the others are constants
     labels      {how the body reads: its head for labels}
@@ -87,6 +94,8 @@ class Family:
     tokens      its heads for tags and spans
     transposed  whether the matrices of blocks have inputs first
     positions   the row of the table of positions that is the first token's
+    counted     whether config.json counts the rows before it, too
+    norms       what is to be added to our weights of norms
     pad         the one token that may be padding; None: any
     mask        whether config.json names the token for [MASK]
     whole_heads whether transformers wants a width that is a multiple of the heads, whatever the width of a head
@@ -103,7 +112,13 @@ class Family:
     modules: dict[str, str]
     blocks: str
     block: Names
+    part: str = ""
+    decoder_blocks: str = ""
+    decoder_block: Names = field(default_factory=dict)
     parts: Mapping[str, Any] = field(default_factory=dict)
+    same: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[str, str] = field(default_factory=dict)
+    constant: Mapping[str, float] = field(default_factory=dict)
     computed: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = nothing
@@ -119,17 +134,29 @@ class Family:
     tokens: HeadShape = HeadShape()
     transposed: bool = False
     positions: int = 0
+    counted: bool = True
+    norms: float = 0.0
     pad: int | None = None
     mask: bool = False
     whole_heads: bool = False
+
+    @property
+    def name(self) -> str:
+        """What tells it from all others."""
+        return f"{self.model_type} {self.part}".rstrip()
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether it is of encoder-decoders."""
+        return bool(self.decoder_blocks)
 
     def differs(self, config: ModelConfig) -> list[tuple[str, Any, Any]]:
         """(field of the configuration, its value here, the family's value), where it is another shape."""
         base = ModelConfig.model_validate({**_flat_sizes(config), **self.parts})
         free = {*self.fields, *self.computed, "init", "dropout", "word_head", "segments"}
         own, theirs = flat(config.model_dump()), flat(base.model_dump())
-        names = [name for name in theirs if name not in free and own.get(name) != theirs[name]]
-        found = [(name, own.get(name), theirs[name]) for name in names]
+        names = [name for name in {**theirs, **own} if name not in free and own.get(name) != theirs.get(name)]
+        found = [(name, own.get(name), theirs.get(name)) for name in names]
         if config.segments not in self.segments:
             found.append(("segments", config.segments, self.segments[0]))
         return found

@@ -31,7 +31,7 @@ from bothways.model.config import ModelConfig
 from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.huggingface.architectures import architecture, config_json, guessed, text_ids
 from bothways.model.huggingface.config_json import class_of, from_left, read_config, sizes
-from bothways.model.huggingface.families import FAMILIES, family_for, family_of
+from bothways.model.huggingface.families import family_for, family_of
 from bothways.model.huggingface.sentence_modules import MODULES, SentenceModules
 from bothways.model.huggingface.weight_names import (
     from_hugging_face_names,
@@ -97,8 +97,8 @@ def save_faces(
         _write_json(folder / "bothways.json", trained.as_json())
         save_tokenizer(folder, "decoder" if face.startswith("decoder") else "encoder")
         (folder / "README.md").write_text(card(face), encoding="utf-8")
-        if face == "decoder":
-            _write_json(folder / "generation_config.json", _generation(vocabulary, trained))
+        if face in ("decoder", "seq2seq"):
+            _write_json(folder / "generation_config.json", _generation(vocabulary, trained, face))
         vectors = trained.only_head is not None and trained.only_head.head == "vector"
         if (where == "encoder" or vectors) and not (folder / MODULES).exists():
             SentenceModules().write(folder, width=config.width)
@@ -279,8 +279,8 @@ def read_body(folder: Path, asked: TaskHead, *, dropout: float | None = None, se
         config = read_config(values, words=False).model_copy(update={"word_head": "tied"})
         if dropout is not None:
             config = config.model_copy(update={"dropout": dropout})
-        kind, _ = architecture(config, asked.face)
-        family = FAMILIES[kind]
+        architecture(config, asked.face)
+        family = family_for(config, asked.face)
         model = Model(config, heads={asked.name: asked.factory}, seed=seed)
         own = model.state_dict()
         body = {name: weight for name, weight in own.items() if name.startswith("backbone.")}
@@ -358,7 +358,9 @@ def _flush(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _generation(vocabulary: Vocabulary, trained: Abilities) -> dict[str, Any]:
+def _generation(vocabulary: Vocabulary, trained: Abilities, face: str) -> dict[str, Any]:
     """Where a text ends; what Bothways pretrained draws the next token, never one that is no text."""
+    if face == "seq2seq":
+        return {**text_ids(vocabulary), "decoder_start_token_id": vocabulary.start}
     drawn = {"do_sample": True, "suppress_tokens": sorted(vocabulary.special - vocabulary.ends)}
     return {**text_ids(vocabulary), **(drawn if trained.objective else {})}

@@ -19,15 +19,20 @@ from bothways.model.huggingface.family import Family, Half
 Module = tuple[str, ...] | Half
 
 
-def modules(family: Family, layers: int, head: str = "words") -> dict[str, Module]:
-    """{our module: theirs} of a model with one head."""
+TABLES_OF_PLACES = ("backbone.embeddings.positions", "decoder.embeddings.positions")
+
+
+def modules(family: Family, layers: int, head: str = "words", *, decoder: int = 0) -> dict[str, Module]:
+    """{our module: theirs} of a model with one head; `decoder`: blocks of a decoder."""
     found: dict[str, str | Module] = {
         ours: theirs for ours, theirs in family.modules.items() if head == "words" or not ours.startswith("words")
     }
-    for number in range(layers):
-        inside = f"{family.blocks}.{number}."
-        for ours, theirs in family.block.items():
-            found[f"backbone.blocks.{number}.{ours}"] = _under(inside, theirs)
+    sides = (("backbone", layers, family.blocks, family.block),)
+    sides += (("decoder", decoder, family.decoder_blocks, family.decoder_block),)
+    for side, count, before, names in sides:
+        for number in range(count):
+            inside = f"{before}.{number}."
+            found |= {f"{side}.blocks.{number}.{ours}": _under(inside, theirs) for ours, theirs in names.items()}
     if head != "words":
         found |= {f"heads.{head}.{ours}": theirs for ours, theirs in family.heads.get(head, {}).items()}
     return {ours: (theirs,) if isinstance(theirs, str) else theirs for ours, theirs in found.items()}
@@ -58,8 +63,8 @@ def to_hugging_face(
     Raises:
         ModelError: a weight that has no name there.
     """
-    names = modules(family, config.layers, head)
-    wanted = ("backbone.", "words." if head == "words" else f"heads.{head}.")
+    names = modules(family, config.layers, head, decoder=config.decoder.layers if config.decoder else 0)
+    wanted = ("backbone.", "decoder.", "words." if head == "words" else f"heads.{head}.")
     found: dict[str, Tensor] = {}
     halves: dict[str, dict[bool, Tensor]] = {}
     for name, weight in weights.items():
@@ -69,16 +74,18 @@ def to_hugging_face(
         if module not in names:
             raise ModelError(f"{name} cannot be saved: {family.model_type} has no place for it")
         weight = weight.detach().float().cpu()
-        if module == "backbone.embeddings.positions":
+        weight = weight + family.norms if family.norms and module.endswith("norm") else weight
+        if module in TABLES_OF_PLACES:
             weight = torch.cat([weight.new_zeros(family.positions, weight.shape[1]), weight])
         theirs = names[module]
         if isinstance(theirs, Half):
             halves.setdefault(f"{theirs.module}.{field}", {})[theirs.second] = weight
             continue
-        lengths = config.qkv_widths if len(theirs) == 3 else (len(weight),)
+        lengths = {1: (len(weight),), 2: config.qkv_widths[1:], 3: config.qkv_widths}[len(theirs)]
         for other, part in zip(theirs, weight.split(lengths), strict=True):
             found[f"{other}.{field}"] = _turned(part, module, family).contiguous()
     found |= {name: torch.cat([both[False], both[True]]) for name, both in halves.items()}
+    found |= {name: found[other].clone() for name, other in family.copies.items() if other in found}
     if "difference.weight" in found:
         row = found.pop("difference.weight")
         found |= {"classifier.weight": torch.cat([torch.zeros_like(row), row]), "classifier.bias": torch.zeros(2)}
@@ -98,8 +105,7 @@ def from_hugging_face_names(
         ModelError: a tensor is missing, has another shape, or would be lost.
     """
     tensors = _one_logit(spelt(tensors, family))
-    layers = 1 + max((int(name.split(".")[2]) for name in wanted if name.startswith("backbone.blocks.")), default=-1)
-    names = modules(family, layers)
+    names = modules(family, _blocks(wanted, "backbone"), decoder=_blocks(wanted, "decoder"))
     for name in wanted:
         if name.startswith("heads."):
             names |= modules(family, 0, name.split(".")[1])
@@ -121,8 +127,15 @@ def from_hugging_face_names(
             raise ModelError(f"{theirs[0]} has shape {shape}{whole}; config.json says {list(like.shape)} for {name}")
         result[name] = weight
         used.update(theirs)
-    _nothing_lost(tensors.keys() - used, family)
+    _nothing_lost(tensors.keys() - used - family.copies.keys(), family)
+    for name, value in family.constant.items():
+        if name in tensors and not (tensors[name] == value).all():
+            raise ModelError(f"{name} holds other numbers than {value:g}, and Bothways has no place for them")
     return result
+
+
+def _blocks(wanted: Mapping[str, Tensor], side: str) -> int:
+    return 1 + max((int(name.split(".")[2]) for name in wanted if name.startswith(f"{side}.blocks.")), default=-1)
 
 
 def _read(names: Module, theirs: list[Tensor], module: str, family: Family) -> Tensor:
@@ -130,18 +143,19 @@ def _read(names: Module, theirs: list[Tensor], module: str, family: Family) -> T
     weight = torch.cat([_turned(one, module, family) for one in theirs]).float()
     if isinstance(names, Half):
         return weight.chunk(2)[names.second]
-    return weight[family.positions :] if module == "backbone.embeddings.positions" else weight
+    weight = weight - family.norms if family.norms and module.endswith("norm") else weight
+    return weight[family.positions :] if module in TABLES_OF_PLACES else weight
 
 
 def _turned(weight: Tensor, module: str, family: Family) -> Tensor:
-    inside = module.startswith("backbone.blocks.")
+    inside = module.startswith(("backbone.blocks.", "decoder.blocks."))
     return weight.T if family.transposed and inside and weight.dim() == 2 else weight
 
 
 def untied(tensors: Mapping[str, Tensor], family: Family) -> tuple[str, str] | None:
     """A tensor of the word head and the one that it should be if word embeddings are tied, where they differ."""
     tensors = spelt(tensors, family)
-    for name, same in family.tied.items():
+    for name, same in {**family.tied, **family.copies}.items():
         if name in tensors and same in tensors and not torch.equal(tensors[name], tensors[same]):
             return name, same
     return None

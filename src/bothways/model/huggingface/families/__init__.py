@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from bothways.model.abilities import TaskHead
 
 FAMILIES: dict[str, Family] = {
-    found.model_type: found
+    found.name: found
     for _, name, _ in pkgutil.iter_modules(__path__)
     for found in vars(import_module(f"{__name__}.{name}")).values()
     if isinstance(found, Family)
 }
-"""{model_type: its family}, of all files here; where several have a shape, the first is what it is saved as"""
+"""{model_type, and its part: the family}, of all files here; where several have a shape, the first is what it is saved
+as"""
 
 
 def family_of(values: Mapping[str, Any]) -> Family:
@@ -31,15 +32,18 @@ def family_of(values: Mapping[str, Any]) -> Family:
         ModelError: a kind of model that is not ours.
     """
     kind = values.get("model_type")
-    if not isinstance(kind, str) or kind not in FAMILIES:
-        raise ModelError(f"config.json: model_type is {kind}; Bothways loads {', '.join(sorted(FAMILIES))}")
-    return FAMILIES[kind]
+    of_kind = [family for family in FAMILIES.values() if family.model_type == kind]
+    if not of_kind:
+        known = ", ".join(sorted({family.model_type for family in FAMILIES.values()}))
+        raise ModelError(f"config.json: model_type is {kind}; Bothways loads {known}")
+    two_sided = values.get("is_encoder_decoder", of_kind[0].two_sided)
+    return next((family for family in of_kind if family.two_sided == two_sided), of_kind[0])
 
 
 def shaped_as(config: ModelConfig) -> list[Family]:
     """The families that have this shape; where none has it, those that are nearest."""
-    away = {family.model_type: len(family.differs(config)) for family in FAMILIES.values()}
-    return [family for family in FAMILIES.values() if away[family.model_type] == min(away.values())]
+    away = {name: len(family.differs(config)) for name, family in FAMILIES.items()}
+    return [family for name, family in FAMILIES.items() if away[name] == min(away.values())]
 
 
 def family_for(config: ModelConfig, face: str) -> Family:
@@ -89,6 +93,7 @@ def head_shape(config: ModelConfig, head: TaskHead) -> HeadShape:
 
 
 USES = {
+    "seq2seq": "text from text",
     "encoder": "masked tokens",
     "decoder": "generation",
     "detector": "replaced tokens",
