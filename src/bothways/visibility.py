@@ -181,8 +181,8 @@ class Visibility:
         return mask.unsqueeze(1)
 
     def across(self, query: Layout, source: Layout) -> Tensor:
-        """Boolean mask [B, 1, Q, K] of what a decoder's tokens see of a source that an encoder read; padding sees all of
-        it, so no attention row is empty."""
+        """Boolean mask [B, 1, Q, K] of what a decoder's tokens see of a source that an encoder read; padding sees all
+        of it, so no attention row is empty."""
         return self.dense(query, source) | ~query.real[:, None, :, None]
 
     def matrix(self, layout: Layout) -> np.ndarray:

@@ -142,9 +142,9 @@ class CrossAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and a feed-forward network, each added to the states: of their norm (x + f(norm(x)), GPT-2, Llama), with
-    a norm of the sum after it (norm(x + f(x)), BERT), or normed on both sides (x + norm(f(norm(x))), Gemma 2). A
-    decoder's block has cross-attention between them.
+    """Attention and a feed-forward network, each added to the states: of their norm (x + f(norm(x)), GPT-2, Llama),
+    with a norm of the sum after it (norm(x + f(x)), BERT), or normed on both sides (x + norm(f(norm(x))), Gemma 2).
+    A decoder's block has cross-attention between them.
 
     Args:
         normed: what comes in is normed already, and has no norm before attention (ModernBERT's first block).

@@ -242,8 +242,8 @@ SIZES: dict[str, tuple[int, int]] = {"tiny": (4, 128), "mini": (12, 256), "small
 
 
 def preset(size: str, *, vocabulary: int, length: int = 512, shape: str = "modern") -> ModelConfig:
-    """The modern shape, or another of `SHAPES`, at one of four sizes, or of so many layers and such a width: "6x192"; of an encoder-decoder,
-    whose norms stand on both sides as T5Gemma's do, the layers of both: "6-6x256".
+    """The modern shape, or another of `SHAPES`, at one of four sizes, or of so many layers and such a width: "6x192";
+    of an encoder-decoder the layers of both: "6-6x256".
 
     Raises:
         UsageError: the size is not known, it has no layers, or the width is no multiple of the heads'.

@@ -73,7 +73,9 @@ class Model(nn.Module):
         if batch.source is None:
             return self.backbone.encode(self.backbone.embeddings(batch.tokens, batch.layout), given)
         if self.decoder is None:
-            raise UsageError("this batch is for an encoder-decoder, and the model has no decoder: its size is as 6-6x256")
+            raise UsageError(
+                "this batch is for an encoder-decoder, and the model has no decoder: its size is as 6-6x256"
+            )
         tokens, layout = batch.source.tokens, batch.source.layout
         encoded = Pass(layout, self.rule.dense(layout), losses=extra)
         states = self.backbone.encode(self.backbone.embeddings(tokens, layout), encoded)

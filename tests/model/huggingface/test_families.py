@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
 from bothways.model import read_saved
 from bothways.model.huggingface.families import FAMILIES as KNOWN
+from bothways.model.huggingface.families import family_of
 from bothways.visibility import ordered
 from tests.model.huggingface.configurations import FAMILIES
-from tests.model.huggingface.test_config_fields import Made, folders
+from tests.model.huggingface.test_config_fields import Made, configuration_of, folders
 from tests.model.small import packed, random_tokens
 
 __all__ = ["folders"]  # the fixture
@@ -18,7 +21,7 @@ __all__ = ["folders"]  # the fixture
 @torch.no_grad()
 @pytest.mark.parametrize("family", FAMILIES)
 def test_documents_of_a_row_do_not_meet(family: str, folders: Made) -> None:
-    saved = read_saved(folders[family, "words"])
+    saved = read_saved(folders[family, "words"])  # of an encoder-decoder, its encoder
     model, causal = saved.model.eval(), saved.trained.faces == ("decoder",)
     together = packed([14, 9, 5], causal=causal)
     tokens = random_tokens(together, vocabulary=60)
@@ -32,15 +35,14 @@ def test_documents_of_a_row_do_not_meet(family: str, folders: Made) -> None:
 
 
 def test_every_family_is_walked() -> None:
-    assert {model_type(name) for name in FAMILIES} == set(KNOWN)
+    assert {ours(name) for name in FAMILIES} == {family.name for family in KNOWN.values()}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_a_folder_is_read_as_is_a_shape_of_its_family(family: str, folders: Made) -> None:
     config = read_saved(folders[family, "words"]).model.config
-    assert KNOWN[model_type(family)].differs(config) == []
+    assert KNOWN[ours(family)].differs(config) == []
 
 
-def model_type(name: str) -> str:
-    found: str = getattr(pytest.importorskip("transformers"), f"{name}Config").model_type
-    return found
+def ours(name: str) -> str:
+    return family_of(json.loads(configuration_of(name).to_json_string())).name

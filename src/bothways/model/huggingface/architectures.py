@@ -30,8 +30,9 @@ def guessed(values: Mapping[str, Any], *, words: bool) -> Abilities:
     if family_of(values).two_sided:
         if kind and not kind.endswith(("ForConditionalGeneration", "Model")):
             raise ModelError(
-                f"config.json: a {kind} reads its text with encoder and decoder; of encoder-decoders Bothways loads "
-                "those that write: ForConditionalGeneration"
+                f"config.json: is_encoder_decoder is {values.get('is_encoder_decoder', True)!r}, so that this {kind} "
+                "reads its text on both sides; of encoder-decoders Bothways loads those that write: "
+                "ForConditionalGeneration"
             )
         return Abilities(decoding={"seq2seq": 0}, reads="all sides")
     if (head := _head_of(values, kind, left=left)) is not None:
@@ -97,7 +98,9 @@ def config_json(
     if face == "seq2seq":
         ids["decoder_start_token_id"] = vocabulary.start
         # A side that has a configuration of its own asks it for padding, and for the token that it begins with.
-        shape |= {side: {**shape[side], **ids, "bos_token_id": vocabulary.start} for side in BOTH_SIDES if side in shape}
+        shape |= {
+            side: {**shape[side], **ids, "bos_token_id": vocabulary.start} for side in BOTH_SIDES if side in shape
+        }
     return {
         "architectures": [name],
         "model_type": kind,

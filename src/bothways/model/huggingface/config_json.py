@@ -88,7 +88,7 @@ def _understood(values: Mapping[str, Any], family: Family) -> dict[str, Any]:
     Raises:
         ModelError: a value that is not computed.
     """
-    told = {**family.silent, **(_sides(values) if family.two_sided else values)}
+    told = {**family.silent, **_flattened(values, family)}
     told |= {real: values[other] for other, real in family.aliases.items() if other in values}
     counts = {"layer_types": told.get(family.fields["layers"])}
     counts |= {f"{side}.layer_types": told.get(f"{side}.num_hidden_layers") for side in BOTH_SIDES}
@@ -100,23 +100,25 @@ def _understood(values: Mapping[str, Any], family: Family) -> dict[str, Any]:
         if told.get(field) not in computed:
             only = " or ".join(repr(value) for value in computed)
             if field in counts:
-                only = f"'full_attention' for each of {counts[field]} in num_hidden_layers"
+                layers = field.replace("layer_types", "num_hidden_layers")
+                only = f"'full_attention' for each of {counts[field]} in {layers}"
             raise ModelError(
                 f"config.json: {field} is {told.get(field)!r}; Bothways loads this kind of model with {only} only"
             )
     for field, other in family.same.items():
         if told.get(field) != told.get(other):
+            also = [f" ({alias})" for alias, real in family.aliases.items() if real == other and alias in told]
             raise ModelError(
-                f"config.json: {field} is {told.get(field)!r} and {other} {told.get(other)!r}; Bothways loads this kind "
-                "of model with one value for both"
+                f"config.json: {field} is {told.get(field)!r} and {other}{''.join(also)} is {told.get(other)!r}; "
+                "Bothways loads this kind of model with one value for both"
             )
     return told
 
 
-def _sides(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an encoder's and a decoder's configuration by their dotted names, with those beside them."""
+def _flattened(values: Mapping[str, Any], family: Family) -> dict[str, Any]:
+    """The fields of config.json; where each side has a configuration of its own, its fields by dotted names."""
     found = dict(values)
-    for side in BOTH_SIDES:
+    for side in BOTH_SIDES if family.nested else ():
         inner = found.pop(side, None)
         found |= {f"{side}.{name}": value for name, value in inner.items()} if isinstance(inner, Mapping) else {}
     return found
@@ -135,10 +137,10 @@ def written_config(config: ModelConfig, family: Family) -> dict[str, Any]:
 def sizes(values: Mapping[str, Any]) -> str:
     """What config.json says of the sizes of tensors, field by field."""
     family = family_of(values)
-    told = {**family.silent, **_sides(values)}
+    told = {**family.silent, **_flattened(values, family)}
     others = {real: other for other, real in family.aliases.items() if other in values}
     names = {name: others.get(field, field) for name, field in {**family.fields, **family.computed}.items()}
-    ours = (*SIZES, "embedding_width", "segments", "attention.key_heads", "attention.head_size")
+    ours = (*SIZES, "decoder.layers", "embedding_width", "segments", "attention.key_heads", "attention.head_size")
     said = [f"{names[name]} {told[names[name]]}" for name in ours if name in names and names[name] in told]
     said.append(f"tie_word_embeddings {told['tie_word_embeddings']}")
     if class_of(values).endswith("Classification"):

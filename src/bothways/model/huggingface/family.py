@@ -150,6 +150,11 @@ class Family:
         """Whether it is of encoder-decoders."""
         return bool(self.decoder_blocks)
 
+    @property
+    def nested(self) -> bool:
+        """Whether each side has a configuration of its own in config.json."""
+        return self.two_sided and "." in self.fields["width"]
+
     def differs(self, config: ModelConfig) -> list[tuple[str, Any, Any]]:
         """(field of the configuration, its value here, the family's value), where it is another shape."""
         base = ModelConfig.model_validate({**_flat_sizes(config), **self.parts})

@@ -128,6 +128,9 @@ def from_hugging_face_names(
         result[name] = weight
         used.update(theirs)
     _nothing_lost(tensors.keys() - used - family.copies.keys(), family)
+    for name, other in family.copies.items():
+        if name in tensors and not torch.equal(tensors[name], tensors[other]):
+            raise ModelError(f"{name} differs from {other}; Bothways has one such table for both")
     for name, value in family.constant.items():
         if name in tensors and not (tensors[name] == value).all():
             raise ModelError(f"{name} holds other numbers than {value:g}, and Bothways has no place for them")
@@ -155,7 +158,7 @@ def _turned(weight: Tensor, module: str, family: Family) -> Tensor:
 def untied(tensors: Mapping[str, Tensor], family: Family) -> tuple[str, str] | None:
     """A tensor of the word head and the one that it should be if word embeddings are tied, where they differ."""
     tensors = spelt(tensors, family)
-    for name, same in {**family.tied, **family.copies}.items():
+    for name, same in family.tied.items():
         if name in tensors and same in tensors and not torch.equal(tensors[name], tensors[same]):
             return name, same
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bothways.model.config import CLASSIC
-from bothways.model.huggingface.family import UNUSUAL, Family, Names
+from bothways.model.huggingface.family import BOTH_SIDES, UNUSUAL, Family, Names
 
 BLOCK: Names = {
     "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -54,6 +54,8 @@ BART = Family(
         "tie_word_embeddings": True,
         "is_encoder_decoder": True,
         "is_decoder": False,
+        "is_causal": True,  # of the decoder
+        "decoder_layers": 12,
         "decoder_ffn_dim": 4096,
         "encoder_ffn_dim": 4096,
         "decoder_attention_heads": 16,
@@ -65,6 +67,7 @@ BART = Family(
         "tie_word_embeddings": (True,),
         "is_encoder_decoder": (True,),
         "is_decoder": (False,),
+        "is_causal": (True,),
     },
     write=lambda config: {
         "activation_function": "gelu",
@@ -89,10 +92,9 @@ BART = Family(
     block=BLOCK,
     decoder_blocks="model.decoder.layers",
     decoder_block=BLOCK | ACROSS,
-    tied={
-        name: f"{TABLE}.weight"
-        for name in ("lm_head.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
-    },
+    tied=dict.fromkeys(
+        ("lm_head.weight", *(f"model.{side}.embed_tokens.weight" for side in BOTH_SIDES)), f"{TABLE}.weight"
+    ),
     constant={"final_logits_bias": 0.0},
     ignored=(r"(encoder|decoder)\.embed_tokens\.weight",),
     positions=2,
@@ -108,9 +110,10 @@ BART_DECODER = replace(
     parts=PARTS,
     fields={ours: _ALONE[theirs] for ours, theirs in BART.fields.items() if ours != "decoder.layers"},
     same={},
-    aliases={},
+    aliases={"hidden_size": "d_model"},
     only={**BART.only, "is_encoder_decoder": (False,), "is_decoder": (True,)},
-    write=lambda config: BART.write(config) | {"is_encoder_decoder": False},
+    # Its cache counts the layers of an encoder.
+    write=lambda config: BART.write(config) | {"is_encoder_decoder": False, "encoder_layers": config.layers},
     classes={"decoder": "BartForCausalLM"},
     prefix="model.decoder.",
     modules={

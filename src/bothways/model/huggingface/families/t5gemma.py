@@ -98,13 +98,22 @@ T5GEMMA = Family(
         **{f"decoder.{name}": f"encoder.{name}" for name in _SAME},
         "encoder.query_pre_attn_scalar": "encoder.head_dim",
     },
-    silent={**_both(_SILENT), "dropout_rate": 0.0, "tie_word_embeddings": True, "is_encoder_decoder": True},
+    silent={
+        **_both(_SILENT),
+        "decoder.num_hidden_layers": 26,
+        "decoder.is_causal": True,
+        "dropout_rate": 0.0,
+        "tie_word_embeddings": True,
+        "is_encoder_decoder": True,
+    },
     only=UNUSUAL
     | {
         "is_encoder_decoder": (True,),
+        "per_layer_config": (None,),
         "tie_word_embeddings": (True,),
         **_both({"hidden_activation": ("silu",), "attention_bias": (False,), "attn_logit_softcapping": (None,)}),
         "decoder.final_logit_softcapping": (None,),
+        "decoder.is_causal": (True,),
         **_both({"layer_types": (None,)}),
     },
     read=_read,
