@@ -48,9 +48,9 @@ class Vocabulary:
         return frozenset(self.said_ends or (self.sep,)) - {-1}
 
     @property
-    def start(self) -> int:
-        """What the decoder of an encoder-decoder begins with: the token that the model's files name, else [CLS]."""
-        return self.cls if self.said_start < 0 else self.said_start
+    def start(self) -> tuple[int, ...]:
+        """What the decoder of an encoder-decoder begins with: the token that the model's files name, and [CLS]."""
+        return (self.cls,) if self.said_start in (-1, self.cls) else (self.said_start, self.cls)
 
     def text_table(self) -> np.ndarray:
         """[V] bool: True for the tokens that are text."""

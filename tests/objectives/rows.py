@@ -109,9 +109,9 @@ class Picture:
     sees: np.ndarray
 
     def tokens(self, name: str) -> np.ndarray:
-        """Token numbers; `_` is [MASK], `.` is -1."""
+        """Token numbers; `_` is [MASK], `^` is [CLS], `.` is -1."""
         known = {letter: FIRST_TEXT + i for i, letter in enumerate(LETTERS)}
-        known |= {"_": VOCABULARY.mask, "|": VOCABULARY.sep, ".": -1}
+        known |= {"_": VOCABULARY.mask, "^": VOCABULARY.cls, "|": VOCABULARY.sep, ".": -1}
         return np.array([known[cell] for cell in self.rows[name]])
 
     @property

@@ -19,7 +19,8 @@ from bothways.batch import Row, Sample
 from bothways.objectives import OBJECTIVES, build, describe
 from tests.objectives.rows import FIRST_TEXT, VOCABULARY, long_row, own_document, packed, rows
 
-OF_WORDS = [name for name in OBJECTIVES if not build(name, VOCABULARY).heads]
+OF_WORDS = [name for name in OBJECTIVES if not build(name, VOCABULARY).heads and name != "seq2seq"]
+"""seq2seq lays its tokens anew, which test_seq2seq.py is about."""
 EXPRESSIONS = [*OF_WORDS, "mlm(rate=0.3, words=spans)", "0.25 causal + 0.75 mlm(words=whole)"]
 
 
@@ -134,6 +135,7 @@ def test_faces() -> None:
         "mass": (),
         "any-order": (),
         "bang": (),
+        "seq2seq": (),
     }
     assert build("causal + mlm", VOCABULARY).abilities.faces == ("encoder", "decoder")
 

@@ -33,6 +33,7 @@ from bothways.objectives.objective import Objective as Objective
 from bothways.objectives.own import guarded
 from bothways.objectives.pairs import tlm, xlm
 from bothways.objectives.predicting_streams import any_order, bang
+from bothways.objectives.seq2seq import seq2seq
 from bothways.objectives.unilm2 import unilm2
 from bothways.own import use as use
 
@@ -44,7 +45,7 @@ def name_of(function: Callable[..., Objective]) -> str:
 
 _OURS = (
     *(causal, reversed_, prefix, mlm, unilm1, unilm2, hybrid, gpt_bert, electra, deberta_v3, tlm, xlm, codebert),
-    *(diffusion, block_diffusion, elmo, mass, any_order, bang),
+    *(diffusion, block_diffusion, elmo, mass, any_order, bang, seq2seq),
 )
 OBJECTIVES: dict[str, Callable[..., Objective]] = {name_of(function): function for function in _OURS}
 """{name: function of a vocabulary and keyword arguments}; a new objective is a function, named above."""

@@ -37,6 +37,7 @@ class Corrupted:
     weight   how many tokens of text one target stands for, one number or one for each token [T]; see `Objective`
     by       in a mixture, the member that drew this row
     also     what must be predicted beside the chosen tokens
+    layout   of tokens that are laid anew, where they are not the row with scaffolding behind it (encoder-decoders)
     """
 
     row: Row
@@ -46,6 +47,7 @@ class Corrupted:
     weight: float | np.ndarray = 1.0
     by: Objective | None = None
     also: tuple[Target, ...] = ()
+    layout: Layout | None = None
 
 
 Corruption = Callable[[Row, np.random.Generator, float], Corrupted]

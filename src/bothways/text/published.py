@@ -95,7 +95,7 @@ def _ids(folder: Path) -> Ids:
     """
     files = [(folder / name, _read(folder / name)) for name in ("generation_config.json", "config.json")]
     found: Ids = {}
-    for key in ("bos_token_id", "eos_token_id"):
+    for key in ("bos_token_id", "eos_token_id", "decoder_start_token_id"):
         path, value = next(((path, said[key]) for path, said in files if said.get(key) is not None), (None, []))
         ids = value if isinstance(value, list) else [value]
         if any(type(number) is not int for number in ids):

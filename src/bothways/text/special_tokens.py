@@ -10,7 +10,7 @@ from tokenizers import Tokenizer as Engine
 from bothways.batch import Vocabulary
 
 Ids = dict[str, tuple[int, ...]]
-"""{"bos_token_id": numbers of tokens, "eos_token_id": ...}"""
+"""{"bos_token_id": numbers of tokens, "eos_token_id": ..., "decoder_start_token_id": ...}"""
 ROLES: dict[str, tuple[str, ...]] = {
     "pad": ("[PAD]", "<pad>", "<|padding|>"),
     "unk": ("[UNK]", "<unk>"),
@@ -78,5 +78,6 @@ def vocabulary_of(engine: Engine, roles: dict[str, str], ids: Ids) -> Vocabulary
         size=max(tokens.values()) + 1,
         reserved=frozenset(reserved - set(numbers.values())),
         said_ends=ids.get("eos_token_id", ()),
+        said_start=next(iter(ids.get("decoder_start_token_id", ())), -1),
         **numbers,
     )

@@ -96,10 +96,10 @@ def config_json(
     direction: dict[str, Any] = {} if field == "is_causal" and left == reads_left else {field: reads_left}
     shape = written_config(config, family)
     if face == "seq2seq":
-        ids["decoder_start_token_id"] = vocabulary.start
+        ids |= begin(vocabulary)
         # A side that has a configuration of its own asks it for padding, and for the token that it begins with.
         shape |= {
-            side: {**shape[side], **ids, "bos_token_id": vocabulary.start} for side in BOTH_SIDES if side in shape
+            side: {**shape[side], **ids, "bos_token_id": vocabulary.start[0]} for side in BOTH_SIDES if side in shape
         }
     return {
         "architectures": [name],
@@ -195,6 +195,12 @@ def _reads_otherwise(values: Mapping[str, Any], kind: str, *, left: bool) -> Mod
         f"config.json: {field} is {values.get(field)!r}, so that this {kind} reads {reads}; Bothways has no such head "
         f"for a body that does"
     )
+
+
+def begin(vocabulary: Vocabulary) -> dict[str, int | list[int]]:
+    """With which tokens the decoder of an encoder-decoder begins."""
+    first, *forced = vocabulary.start
+    return {"decoder_start_token_id": first, **({"forced_bos_token_id": forced[0]} if forced else {})}
 
 
 def text_ids(vocabulary: Vocabulary) -> dict[str, int | list[int]]:

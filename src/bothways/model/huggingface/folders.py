@@ -29,7 +29,7 @@ from bothways.files import read_json, sync_folder
 from bothways.model.abilities import Abilities, TaskHead
 from bothways.model.config import ModelConfig
 from bothways.model.heads import HEADS as KNOWN_HEADS
-from bothways.model.huggingface.architectures import architecture, config_json, guessed, text_ids
+from bothways.model.huggingface.architectures import architecture, begin, config_json, guessed, text_ids
 from bothways.model.huggingface.config_json import class_of, from_left, read_config, sizes
 from bothways.model.huggingface.families import family_for, family_of
 from bothways.model.huggingface.sentence_modules import MODULES, SentenceModules
@@ -361,6 +361,6 @@ def _flush(folder: Path) -> None:
 def _generation(vocabulary: Vocabulary, trained: Abilities, face: str) -> dict[str, Any]:
     """Where a text ends; what Bothways pretrained draws the next token, never one that is no text."""
     if face == "seq2seq":
-        return {**text_ids(vocabulary), "decoder_start_token_id": vocabulary.start}
+        return {**text_ids(vocabulary), **begin(vocabulary)}
     drawn = {"do_sample": True, "suppress_tokens": sorted(vocabulary.special - vocabulary.ends)}
     return {**text_ids(vocabulary), **(drawn if trained.objective else {})}
