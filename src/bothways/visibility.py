@@ -183,7 +183,8 @@ class Visibility:
     def across(self, query: Layout, source: Layout) -> Tensor:
         """Boolean mask [B, 1, Q, K] of what a decoder's tokens see of a source that an encoder read; padding sees all
         of it, so no attention row is empty."""
-        return self.dense(query, source) | ~query.real[:, None, :, None]
+        seen: Tensor = self.dense(query, source) | ~query.real[:, None, :, None]
+        return seen
 
     def matrix(self, layout: Layout) -> np.ndarray:
         """Boolean mask [T, T] of one numpy layout [T], diagonal set."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from bothways.arguments import shown
 from bothways.errors import ModelError, UsageError
 from bothways.model import Abilities, Cache, Model, SentenceModules
-from bothways.model.passing import Pass
+from bothways.model.passing import Memory, Pass
 from bothways.text import Tokenizer
 from bothways.text.template import Tokens
 from bothways.visibility import Layout, Visibility, ordered
@@ -60,8 +60,10 @@ class Engine:
         config, abilities = self.model.config, self.abilities
         tasks = ", ".join(head.task for head in abilities.heads.values())
         kind = tasks or " and ".join(abilities.faces) or f"body, {abilities.reads}"
+        kind = "encoder-decoder" if config.decoder and not tasks else kind
         size = sum(parameter.numel() for parameter in self.model.parameters()) / 1e6
-        what = f"{config.layers} layers of {config.width}, {size:.1f} million weights, {config.vocabulary} tokens"
+        layers = f"{config.layers} and {config.decoder.layers}" if config.decoder else config.layers
+        what = f"{layers} layers of {config.width}, {size:.1f} million weights, {config.vocabulary} tokens"
         return f"{kind}: {what}, {config.length} read at once; {self.model.table.dtype} on {self.device}"
 
     def __repr__(self) -> str:
@@ -168,6 +170,35 @@ class Engine:
         mask = self._mask(layout, rule) if cache is None else rule.dense(layout, cache.grow(layout))
         return backbone.encode(backbone.embeddings(tokens, layout), Pass(layout, mask, cache=cache, at=at))
 
+    @torch.inference_mode()
+    def decoder_states(
+        self,
+        tokens: Tensor,
+        layout: Layout,
+        cache: Cache,
+        sources: Cache,
+        *,
+        source: tuple[Tensor, Layout] | None = None,
+        at: Tensor | None = None,
+    ) -> Tensor:
+        """The states [B, T, D] of what a decoder wrote, tokens [B, T], or at places `at` [N] of the flat batch, [N, D].
+
+        Args:
+            cache: of what was written before, of which these are the last B sequences.
+            sources: of what their encoder read.
+            source: tokens and layout [B, S] of new sources; None: they are in `sources`.
+        """
+        model, rule = self.model, self.model.rule
+        assert model.decoder is not None
+        states = None
+        if source is not None:
+            states = self.states(*source)
+        known = sources.reread(len(tokens)) if source is None else sources.grow(source[1])
+        memory = Memory(states, rule.across(layout, known), sources)
+        mask = rule.dense(layout, cache.grow(layout))
+        given = Pass(layout, mask, cache=cache, at=at, memory=memory)
+        return model.decoder.encode(model.decoder.embeddings(tokens, layout, model.table), given)
+
     def all_states(self, tokens: Tensor, layout: Layout) -> Iterator[Tensor]:
         """The states [B, T, D] after the embeddings and after every block, one by one."""
         backbone = self.model.backbone
@@ -242,9 +273,9 @@ class Engine:
         )
         return torch.from_numpy(tokens).to(self.device), layout.map(torch.from_numpy).to(self.device)
 
-    def new_cache(self, *, rows: int, capacity: int) -> Cache:
-        """An empty one, for so many rows of so many tokens."""
-        return Cache(self.model.config, rows=rows, capacity=capacity, like=self.model.table)
+    def new_cache(self, *, rows: int, capacity: int, decoder: bool = False) -> Cache:
+        """An empty one, for so many rows of so many tokens; `decoder`: of a decoder's blocks."""
+        return Cache(self.model.config, rows=rows, capacity=capacity, like=self.model.table, decoder=decoder)
 
     def behind(self, cache: Cache, count: int) -> Layout:
         """The next places [B, count] of every sequence in the cache, read from left to right."""

@@ -28,11 +28,13 @@ class Embeddings(nn.Module):
         shared: without a table of tokens: it is given, a decoder's is that of its encoder.
     """
 
+    tokens: nn.Embedding
+
     def __init__(self, config: ModelConfig, *, shared: bool = False) -> None:
         super().__init__()
         width = config.embedding_width or config.width
         self.scale = width**0.5 if config.scaled_embeddings else None
-        self.tokens = None if shared else nn.Embedding(config.vocabulary, width)
+        self.register_module("tokens", None if shared else nn.Embedding(config.vocabulary, width))
         self.segments = nn.Embedding(config.segments, width) if config.segments else None
         self.languages = nn.Embedding(config.languages, width) if config.languages else None
         self.positions = nn.Embedding(config.length, width) if config.positions.kind == "learned" else None
@@ -42,7 +44,7 @@ class Embeddings(nn.Module):
 
     def look_up(self, tokens: Tensor, layout: Layout, table: Tensor | None = None) -> Tensor:
         """The sum of what the tables hold: [B, T, embedding width]."""
-        x: Tensor = F.embedding(tokens, table) if self.tokens is None and table is not None else self.tokens(tokens)
+        x = F.embedding(tokens, self.tokens.weight if table is None else table)
         x = x if self.scale is None else x * self.scale
         if self.segments is not None:
             segment = layout.segment if self.languages is not None or layout.segment is not None else layout.language

@@ -190,7 +190,8 @@ class Block(nn.Module):
         """The states at the places wanted, with what a part makes of x added, normed where norms stand."""
         if self.place == "after":
             return self._normed(wanted(x) + self.dropout(part(x)), norm)
-        return wanted(x) + self.dropout(self._normed(part(self._normed(x, norm)), after))
+        added: Tensor = wanted(x) + self.dropout(self._normed(part(self._normed(x, norm)), after))
+        return added
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""

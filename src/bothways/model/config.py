@@ -91,6 +91,7 @@ CLASSIC: dict[str, dict[str, Any]] = {
     "feed_forward": {"gated": False, "activation": "gelu", "bias": True},
     "attention": {"bias": "all"},
 }
+Shape = Literal["modern", "classic"]
 SHAPES: dict[str, dict[str, dict[str, Any]]] = {"modern": {}, "classic": CLASSIC}
 """{name: what it has otherwise than `ModelConfig` by default}; `ModelConfig(shape=name, ...)` takes one.
 
@@ -131,7 +132,7 @@ class ModelConfig(Frozen):
     word_head: Literal["tied", "untied", "transformed"] = Field(
         default="tied", description="the embeddings again, weights of its own, or the embeddings behind a dense layer"
     )
-    shape: Literal["modern", "classic"] | None = Field(
+    shape: Shape | None = Field(
         default=None, exclude=True, description="a name for the four records, which then need not be given"
     )
 
@@ -241,7 +242,7 @@ SIZES: dict[str, tuple[int, int]] = {"tiny": (4, 128), "mini": (12, 256), "small
 """name: (layers, width); heads are 64 wide."""
 
 
-def preset(size: str, *, vocabulary: int, length: int = 512, shape: str = "modern") -> ModelConfig:
+def preset(size: str, *, vocabulary: int, length: int = 512, shape: Shape = "modern") -> ModelConfig:
     """The modern shape, or another of `SHAPES`, at one of four sizes, or of so many layers and such a width: "6x192";
     of an encoder-decoder the layers of both: "6-6x256".
 

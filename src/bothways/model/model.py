@@ -56,6 +56,11 @@ class Model(nn.Module):
         weight: Tensor = self.backbone.embeddings.tokens.weight
         return weight
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """All blocks, the encoder's first."""
+        return [*self.backbone.blocks, *(self.decoder.blocks if self.decoder else ())]
+
     def states(self, batch: Batch, extra: dict[str, Tensor] | None = None) -> Tensor:
         """The state of every token [B, T, D]; the mask is made once for all layers."""
         return self.states_at(batch, None, extra)

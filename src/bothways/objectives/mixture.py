@@ -126,6 +126,11 @@ def _joined(members: Members, corrupt: Corruption, *, name: str, about: About | 
 
 
 def _agree(first: Objective, other: Objective) -> None:
+    if first.two_sided != other.two_sided:
+        raise UsageError(
+            f"the members of a mixture share a batch and so one kind of model, but one of {first.name!r} and "
+            f"{other.name!r} is for an encoder-decoder and the other is not; train them in separate runs"
+        )
     if first.rule.name != other.rule.name:
         raise UsageError(
             f"the members of a mixture share a batch and so one rule of visibility, but {first.name!r} has "

@@ -174,6 +174,11 @@ class Objective:
                 yield leaf, share * part
 
     @property
+    def two_sided(self) -> bool:
+        """Whether it is for an encoder-decoder."""
+        return "seq2seq" in self.about.teaches.decoding
+
+    @property
     def abilities(self) -> Abilities:
         """What it teaches, as it is saved with the model."""
         return replace(self.about.teaches, objective=self.name, rule=self.rule.name)

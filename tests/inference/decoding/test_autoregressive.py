@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from bothways.errors import ModelError, UsageError
 from bothways.inference import LanguageModel
-from bothways.inference.decoding.autoregressive import AUTOREGRESSIVE, NextToken
+from bothways.inference.decoding.autoregressive import AUTOREGRESSIVE
 from bothways.inference.decoding.generate import decode, generate, method_of
+from bothways.inference.decoding.next_token import NextToken
 from bothways.inference.decoding.options import GenerationOptions, GenerationRequest, Options
 from bothways.inference.decoding.sampling import repeating
+from bothways.inference.decoding.sequence import RunningSequence
 from bothways.model import Abilities
 from tests.inference.decoding.explicit import greedy, next_logits
 from tests.inference.made import (
@@ -55,7 +57,9 @@ def test_the_cache_gives_the_logits_of_the_text_read_anew(name: str, models: dic
     written = np.random.default_rng(0).choice(np.flatnonzero(own.vocabulary.text_table()), size=(6, len(PROMPTS)))
     rows = [np.array([own.vocabulary.cls, *tokens]) for tokens in begun]
     told = NextToken(found.engine, AUTOREGRESSIVE[way], rows=len(rows), longest=7 + max(map(len, rows)))
-    told.join(rows, [len(row) for row in rows])
+    random, opening = np.random.default_rng(0), (own.vocabulary.cls,)
+    sequences = [RunningSequence(np.array(one), GenerationOptions(), random, opening=opening) for one in begun]
+    told.join(sequences, rows)
     for count in range(7):
         for row, tokens in enumerate(begun):
             expected = next_logits(found, way, tokens, written[:count, row].tolist())

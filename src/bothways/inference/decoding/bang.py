@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from bothways.errors import UsageError
-from bothways.inference.decoding.autoregressive import add_sampled, suppress
+from bothways.inference.decoding.autoregressive import add_sampled
+from bothways.inference.decoding.next_token import suppress
 from bothways.inference.decoding.options import GenerationOptions
 from bothways.inference.decoding.sequence import RunningSequence
 from bothways.inference.engine import Engine

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from bothways.inference.decoding.autoregressive import Autoregressive, NextToken
+from bothways.inference.decoding.next_token import Autoregressive, forbid, next_token
 from bothways.inference.decoding.sequence import RunningSequence
 from bothways.inference.engine import Engine
 
@@ -93,18 +93,19 @@ class BeamDecoding:
     def __init__(
         self, engine: Engine, sequences: Collection[RunningSequence], rows: int, *, way: Autoregressive
     ) -> None:
-        self._next = NextToken(engine, way, rows=rows, longest=max(one.longest for one in sequences))
+        self._engine, self._way = engine, way
+        self._next = next_token(engine, way, sequences, rows)
         self.room = self._next.room
         self._searches: dict[RunningSequence, BeamSearch] = {}
 
     def join(self, sequences: Sequence[RunningSequence]) -> None:
         """Reads the candidates that there are so far."""
-        rows, prompts = [], []
+        rows, owners = [], []
         for one in sequences:
             search = self._searches.setdefault(one, BeamSearch(one))
             rows += [one.row(candidate.tokens) for candidate in search.live]
-            prompts += [one.prompt_length] * len(search.live)
-        self._next.join(rows, prompts)
+            owners += [one] * len(search.live)
+        self._next.join(owners, rows)
 
     @torch.inference_mode()
     def step(self, sequences: Sequence[RunningSequence]) -> None:
@@ -112,7 +113,8 @@ class BeamDecoding:
         logprobs = self._next.logits.log_softmax(-1)
         searches = [self._searches[one] for one in sequences]
         owners = [search.sequence for search in searches for _ in search.live]
-        self._next.forbid(logprobs, owners, [candidate.tokens for search in searches for candidate in search.live])
+        generated = [candidate.tokens for search in searches for candidate in search.live]
+        forbid(self._engine, logprobs, owners, generated, self._way)
         best = logprobs.topk(min(max(search.wide for search in searches), logprobs.shape[-1]))
         values, tokens = best.values.double().cpu().numpy(), best.indices.cpu().numpy()
         first = 0

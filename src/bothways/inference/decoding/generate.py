@@ -142,7 +142,7 @@ def decode(engine: Engine, requests: Sequence[GenerationRequest]) -> Iterator[li
         method = METHODS[name]
         start = method.beams if beams and method.beams else method.start
         # What may become longest first, that nobody runs alone in the end; neighbours of like length are read together.
-        yield from _run(engine, start, sorted(some, key=lambda one: (-one.options.max_new_tokens, len(one.prompt))))
+        yield from _run(engine, start, sorted(some, key=lambda one: (-one.options.max_new_tokens, one.given)))
 
 
 def _run(engine: Engine, start: Start, sequences: Sequence[RunningSequence]) -> Iterator[list[RunningSequence]]:
@@ -153,7 +153,7 @@ def _run(engine: Engine, start: Start, sequences: Sequence[RunningSequence]) -> 
         joining: list[RunningSequence] = []
         while waiting and sum(one.slots for one in (*running, *joining, waiting[0])) <= rows:
             joining.append(waiting.popleft())
-        for batch in engine.batches([min(len(one.row()), decoding.room) for one in joining]):
+        for batch in engine.batches([len(one.read) + min(len(one.row()), decoding.room) for one in joining]):
             some = [joining[i] for i in batch]
             for one in some:
                 one.truncate(decoding.room)
@@ -194,10 +194,22 @@ def _backward(method: str) -> bool:
     return method in AUTOREGRESSIVE and AUTOREGRESSIVE[method].backward
 
 
+def _of_its_own(method: str) -> bool:
+    """Whether what is generated is a text of its own, which does not go on from the prompt."""
+    return method in AUTOREGRESSIVE and AUTOREGRESSIVE[method].encoder
+
+
 def _begin(engine: Engine, request: GenerationRequest, number: int) -> RunningSequence:
     options, vocabulary, method = request.options, engine.tokenizer.vocabulary, _method(engine, request.options)
-    backward, tokens, (before, _) = _backward(method), _tokens(engine, request), engine.around(closed=False)
+    backward, tokens, (before, after) = _backward(method), _tokens(engine, request), engine.around(closed=True)
     opening = (vocabulary.sep,) if backward else before if before or len(tokens) else engine.tokenizer.nothing
+    read = np.zeros(0, dtype=np.int64)
+    if _of_its_own(method):
+        closed = after and tuple(tokens[-len(after) :].tolist()) == after and not isinstance(request.prompt, str)
+        tokens = tokens[: -len(after)] if closed else tokens
+        room = engine.length - len(before) - len(after)
+        tokens, read = tokens[:0], np.array([*before, *tokens[:room], *after] or engine.tokenizer.nothing)
+        opening = vocabulary.start
     ends = frozenset({vocabulary.cls}) if backward else vocabulary.ends
     return RunningSequence(
         tokens[::-1] if backward else tokens,
@@ -205,6 +217,7 @@ def _begin(engine: Engine, request: GenerationRequest, number: int) -> RunningSe
         np.random.default_rng(request.seeds or (options.seed, 0)),
         ends=ends if options.eos_token_id is None else frozenset({options.eos_token_id}),
         opening=opening,
+        read=read,
         number=number,
         method=method,
     )
@@ -229,4 +242,5 @@ def generation(engine: Engine, one: RunningSequence, request: GenerationRequest)
         text = detokenize_before(own, one.tokens[::-1], one.prompt[::-1])
         return Generation(text, tuple(one.tokens[::-1]), one.logprob, one.finish_reason, text + prompt)
     text = detokenize(own, one.prompt, one.tokens)
-    return Generation(text, tuple(one.tokens), one.logprob, one.finish_reason, prompt + text)
+    full_text = text if _of_its_own(one.method) else prompt + text
+    return Generation(text, tuple(one.tokens), one.logprob, one.finish_reason, full_text)

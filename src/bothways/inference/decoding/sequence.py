@@ -16,6 +16,7 @@ class RunningSequence:
     """What is generated for one request; the model reads its opening and the tokens from `start` on.
 
     prompt   [P] the prompt's tokens
+    read     [S] what an encoder reads: then there is no prompt, and the row is what a decoder writes
     random   its own random numbers
     ends     the tokens that end it
     opening  what stands before the text, [CLS]
@@ -31,6 +32,7 @@ class RunningSequence:
     random: np.random.Generator
     ends: frozenset[int] = frozenset()
     opening: tuple[int, ...] = ()
+    read: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     number: int = 0
     method: str = ""
     tokens: list[int] = field(default_factory=list)
@@ -48,6 +50,11 @@ class RunningSequence:
     def remaining(self) -> int:
         """How many tokens may still be added."""
         return 0 if self.finish_reason else self.options.max_new_tokens - len(self.tokens)
+
+    @property
+    def given(self) -> int:
+        """How many tokens of the prompt, or of a source, are read."""
+        return len(self.prompt) + len(self.read)
 
     @property
     def slots(self) -> int:

@@ -27,9 +27,8 @@ def modules(family: Family, layers: int, head: str = "words", *, decoder: int = 
     found: dict[str, str | Module] = {
         ours: theirs for ours, theirs in family.modules.items() if head == "words" or not ours.startswith("words")
     }
-    sides = (("backbone", layers, family.blocks, family.block),)
-    sides += (("decoder", decoder, family.decoder_blocks, family.decoder_block),)
-    for side, count, before, names in sides:
+    encoder = ("backbone", layers, family.blocks, family.block)
+    for side, count, before, names in (encoder, ("decoder", decoder, family.decoder_blocks, family.decoder_block)):
         for number in range(count):
             inside = f"{before}.{number}."
             found |= {f"{side}.blocks.{number}.{ours}": _under(inside, theirs) for ours, theirs in names.items()}

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from bothways.config import AsText, Frozen, read
 from bothways.model import ModelConfig, preset
-from bothways.model.config import SHAPES, SIZES
+from bothways.model.config import SIZES, Shape
 from bothways.training.config import TrainingConfig
 
 STEP_TOKENS = {"tiny": 8192, "mini": 16384, "small": 32768, "base": 65536}
@@ -56,7 +56,7 @@ class PretrainConfig(Frozen):
 
     def model_config_for(self, vocabulary: int) -> ModelConfig:
         """The model's shape: the preset with the changes of `model`."""
-        shape = self.model.get("shape")
-        shape = shape if shape in SHAPES else "modern"  # another is refused where the record is made
+        # Another shape than these is refused where the record is made.
+        shape: Shape = "classic" if self.model.get("shape") == "classic" else "modern"
         base = preset(self.size, vocabulary=vocabulary, length=self.training.length, shape=shape)
         return read(ModelConfig, {**base.model_dump(exclude_defaults=True), **self.model}, below="model")

@@ -27,6 +27,9 @@ def check_needs(objective: Objective, shards: Shards, shape: ModelConfig) -> Non
         DataError: the shards lack what the objective needs; it is named, with the command that makes it.
         UsageError: the model has too few segments, or one of them would have two meanings.
     """
+    if objective.two_sided != (shape.decoder is not None):
+        does, size = ("needs", "6-6x256") if objective.two_sided else ("does not train", "12x256")
+        raise UsageError(f"{objective.name} {does} a decoder beside the encoder: give a --size as {size}")
     missing = sorted(objective.about.requires - shards.manifest.holds)
     if missing:
         raise DataError(

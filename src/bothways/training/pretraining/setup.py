@@ -197,7 +197,7 @@ def _state(model: Model, training: TrainingConfig, dtype: torch.dtype, team: Pro
                 "training.sharded splits the weights over several processes, and this is a single one. Start them with "
                 "torchrun --nproc-per-node 2 -m bothways pretrain ..., or leave training.sharded out."
             )
-        weights = Sharded(model, dtype, list(model.backbone.blocks), team.device)
+        weights = Sharded(model, dtype, model.blocks, team.device)
     else:
         weights = Replicated(model, dtype)
     optimiser = rated(training.optimiser, width=model.config.width)
