@@ -159,7 +159,16 @@ def shown(value: object) -> str:
         return _short(repr(value))
     if isinstance(value, float) and math.isnan(value):
         return "nan, which is how tables write an empty cell"
+    if hasattr(value, "columns"):
+        return f"a table ({type(value).__name__})"
     return f"{_short(repr(value))} ({type(value).__name__})"
+
+
+def a_file_instead(value: object) -> str:
+    """What to do with records in memory where the path of a file is expected; of anything else, nothing."""
+    if hasattr(value, "to_json"):
+        return '. Write it to a file: .to_json("train.jsonl", orient="records", lines=True)'
+    return ". Write them to a file, a line of JSON for each" if isinstance(value, list) else ""
 
 
 def _short(text: str) -> str:
@@ -180,7 +189,8 @@ def _fitting(name: str, value: object, hint: Any) -> object:
         return value
     fits = any(isinstance(value, one) and (one is bool or not isinstance(value, bool)) for one, _ in known)
     if not fits or (isinstance(value, float) and math.isnan(value)):
-        raise UsageError(f"{name}: expected {' or '.join(said for _, said in known)}, got {shown(value)}")
+        hint = a_file_instead(value) if Path in kinds else ""
+        raise UsageError(f"{name}: expected {' or '.join(said for _, said in known)}, got {shown(value)}{hint}")
     return value
 
 
