@@ -119,7 +119,8 @@ def _opened(path: Path) -> Any:
 def _check_columns(path: Path, columns: Sequence[str], fields: Sequence[str]) -> None:
     if missing := [field for field in fields if field not in columns]:
         found = ", ".join(columns) or "none"
-        raise UsageError(f"{path}: expected a column {missing[0]!r}, got {found}. Name the text: --set fields=[NAME].")
+        hint = 'Name the text: --set "fields=[NAME]"'
+        raise UsageError(f"{path}: expected a column {missing[0]!r}, got {found}. {hint}.")
 
 
 RECORDS: dict[str, Callable[[Path, Sequence[str]], Found]] = {
