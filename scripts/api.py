@@ -31,7 +31,7 @@ from bothways.tasks.predictions import Label
 from bothways.tasks.tag import Tagged
 from bothways.text import Tokenizer
 from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
-from bothways.training.finetuning.predict import Predictions
+from bothways.training.finetuning.predict import Evaluation, Predictions
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "api.md"
 INSIDE = (
@@ -40,7 +40,7 @@ INSIDE = (
 )
 RESULTS = (
     *(Generation, Guess, Verdict, Label, Number, Tagged, Intended, Span, Choice),
-    *(Predictions, Comparison, Probed, ProbeScore, Difference, Plan, Advice),
+    *(Predictions, Evaluation, Comparison, Probed, ProbeScore, Difference, Plan, Advice),
 )
 RECORD_OF = {
     "prepare": bothways.PrepareOptions,

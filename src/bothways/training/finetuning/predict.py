@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import pandas
 
 AT_ONCE = 4096  # examples in memory
+BESIDE_SCORES = ("examples", "truncated", "tags", "majority", "warnings")
 T = TypeVar("T")
 
 
@@ -95,6 +96,47 @@ def measure(tuned: Tuned, examples: Sequence[EncodedExample]) -> tuple[dict[str,
     return tuned.task.score([example for example, _ in examples], predictions, tuned.head), predictions
 
 
+class Evaluation(dict[str, Any]):
+    """What `evaluate` found, a dictionary: {metric: value}, and beside them
+
+    examples   how many there were
+    truncated  how many of them were cut
+    tags       how tags are read; empty where there are none
+    majority   {"answer", "scores"} of always giving the commonest right answer; None where the task has no labels
+    warnings   sentences
+    """
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """{metric: value} alone, the task's own first."""
+        return {name: value for name, value in self.items() if name not in BESIDE_SCORES}
+
+    def __repr__(self) -> str:
+        majority = self.get("majority") or {"scores": {}}
+        heads = ("", "score", *([f"always {majority['answer']!r}"] if majority["scores"] else []))
+        rows = [heads] + [
+            (name, f"{value:.4f}", *([f"{majority['scores'][name]:.4f}"] if name in majority["scores"] else []))
+            for name, value in self.scores.items()
+        ]
+        wide = max(len(name) for name, *_ in rows)
+        lines = [f"{name:{wide}}  {'  '.join(f'{one:6}' for one in some)}".rstrip() for name, *some in rows]
+        told = f"{self.get('examples', 0)} examples, {self.get('truncated', 0)} of them cut"
+        return "\n".join([*lines, told, *(f"warning: {line}" for line in self.get("warnings", ()))])
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each metric: its value, and what always giving the commonest right answer would get (majority; nan
+        where the task has no labels).
+
+        Raises:
+            MachineError: pandas is not installed.
+        """
+        always = (self.get("majority") or {"scores": {}})["scores"]
+        return data_frame(
+            {"metric": name, "value": value, "majority": always.get(name, float("nan"))}
+            for name, value in self.scores.items()
+        )
+
+
 @checked
 def evaluate(
     run: str | Path,
@@ -104,9 +146,10 @@ def evaluate(
     skip: Skip = refuse,
     device: torch.device | str | None = None,
     show: Callable[[Columns], None] = lambda columns: None,
-) -> dict[str, Any]:
-    """The scores of a fine-tuned model on a file, with how many examples there were, how many of them were cut, how
-    its tags are read, what the scores are worth (`judged.worth`), and how many texts the run was trained on.
+) -> Evaluation:
+    """The scores of a fine-tuned model on a file, {metric: value}, with how many examples there were, how many of them
+    were cut, how its tags are read, what always giving the commonest answer would get, and warnings: how many texts
+    the run was trained on, and whether one answer was given to everything.
 
     `show` is handed how the columns are read.
 
@@ -123,14 +166,14 @@ def evaluate(
     scores, predictions = measure(tuned, known)
     measured = [example for example, _ in known]
     judged = worth(tuned.task, measured, predictions, tuned.head)
-    return {
+    return Evaluation(
         **scores,
-        "examples": len(known),
-        "truncated": sum("truncated" in one for one in predictions),
-        "tags": tuned.task.reading(tuned.head),
-        "majority": judged["majority"],
-        "warnings": [*trained_on(Path(run), measured, where="texts"), *judged["warnings"]],
-    }
+        examples=len(known),
+        truncated=sum("truncated" in one for one in predictions),
+        tags=tuned.task.reading(tuned.head),
+        majority=judged["majority"],
+        warnings=[*trained_on(Path(run), measured, where="texts"), *judged["warnings"]],
+    )
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -36,7 +36,7 @@ from bothways.tasks.task import Task
 from bothways.terminal import command
 from bothways.text import Tokenizer
 from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
-from bothways.training.finetuning.baselines import remember, trained_on, worth
+from bothways.training.finetuning.baselines import chosen_by_chance, remember, trained_on, worth
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
 from bothways.training.finetuning.data import Data, read_data
 from bothways.training.finetuning.dev_loss import dev_loss, with_answers
@@ -382,6 +382,7 @@ def _finish(run: FinetuneRun, best: int, show: Show) -> None:
     examples = [example for example, _ in measured]
     scores, predictions = measure(load(), measured)
     judged = worth(run.task, examples, predictions, head)
+    judged["warnings"] += chosen_by_chance(run.data.held)
     for side in ("dev", "test"):
         if getattr(run.config, side):
             judged["warnings"] += trained_on(run.config.out, getattr(run.data, side), where=f"{side} texts")
