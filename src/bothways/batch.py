@@ -208,6 +208,11 @@ class Batch:
         read = int(self.layout.real.sum())
         return read if self.source is None else read + int(self.source.layout.real.sum())
 
+    @property
+    def places(self) -> int:
+        """With padding."""
+        return self.tokens.numel() + (0 if self.source is None else self.source.tokens.numel())
+
     def to(self, device: torch.device | str) -> Batch:
         """The same on a device."""
 

@@ -12,6 +12,7 @@ import torch
 import bothways
 from bothways.inference import Generation, LanguageModel
 from bothways.model import Abilities, Card, Model, ModelConfig, save_faces
+from bothways.model.config import WITH_DECODER
 from bothways.model.heads import HEADS
 from bothways.text import Tokenizer, train_tokenizer
 
@@ -24,6 +25,7 @@ TEXTS = (*ENGLISH, *CHINESE, "naïve café 🙂")
 
 HYBRID = Abilities("hybrid", ("encoder", "decoder"), "in place")
 CAUSAL = Abilities("causal", ("decoder",), None)
+SEQ2SEQ = Abilities("seq2seq", (), None, {"seq2seq": 0}, "all sides")
 MLM = Abilities("mlm", ("encoder",), "in place")
 GPT_BERT = Abilities("gpt-bert", ("decoder",), "before")
 REVERSED = Abilities("reversed", (), None, {"backward": 0}, reads="right to left")
@@ -61,20 +63,18 @@ def make_run(
     classic: bool = False,
     segments: int = 6,
     own: Tokenizer | None = None,
+    decoder: int = 0,
 ) -> Path:
-    """A run folder as pretraining leaves it; `own` is its tokenizer, else one of the `kind`."""
+    """A run folder as pretraining leaves it; `own` is its tokenizer, else one of the `kind`; `decoder`: its layers."""
     folder.mkdir(parents=True, exist_ok=True)
     own = own or (letters(folder) if kind == "letters" else tokenizer(kind))
-    config = ModelConfig(
-        vocabulary=own.vocabulary.size,
-        layers=2,
-        width=64,
-        heads=2,
-        inner=128,
-        length=length,
-        init=0.15,
-        **({"shape": "classic", "segments": segments, "word_head": "transformed"} if classic else {}),
-    )
+    more: dict[str, Any] = {"shape": "classic" if classic else "modern"}
+    if decoder:
+        more |= {**WITH_DECODER[more["shape"]], "decoder": {"layers": decoder}}
+    elif classic:
+        more |= {"segments": segments, "word_head": "transformed"}
+    sizes = {"layers": 2, "width": 64, "heads": 2, "inner": 128, "length": length}
+    config = ModelConfig(vocabulary=own.vocabulary.size, **sizes, init=0.15, **more)
     model = Model(config, seed=seed, heads={name: HEADS[name] for name in heads})
     save_faces(
         folder,

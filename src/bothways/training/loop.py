@@ -115,7 +115,7 @@ def _weight(batches: Sequence[Batch]) -> float:
 
 
 def _padding(batches: Sequence[Batch]) -> float:
-    places = sum(batch.tokens.numel() for batch in batches)
+    places = sum(batch.places for batch in batches)
     return 1 - sum(batch.token_count for batch in batches) / max(1, places)
 
 

@@ -22,6 +22,7 @@ TEMPLATE = Path(__file__).with_name("card.md")
 _TASKS = {
     "encoder": "fill-mask",
     "decoder": "text-generation",
+    "seq2seq": "text2text-generation",
     "detector": "token-classification",
     "body": "feature-extraction",
     "decoder-body": "feature-extraction",

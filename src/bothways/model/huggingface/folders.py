@@ -361,8 +361,9 @@ def _flush(folder: Path) -> None:
 
 
 def _generation(vocabulary: Vocabulary, trained: Abilities, face: str) -> dict[str, Any]:
-    """Where a text ends; what Bothways pretrained draws the next token, never one that is no text."""
-    if face == "seq2seq":
-        return {**text_ids(vocabulary), **begin(vocabulary)}
-    drawn = {"do_sample": True, "suppress_tokens": sorted(vocabulary.special - vocabulary.ends)}
-    return {**text_ids(vocabulary), **(drawn if trained.objective else {})}
+    """Where a text ends; what Bothways pretrained draws the next token, never one that is no text. An encoder-decoder
+    takes the likeliest."""
+    found: dict[str, Any] = text_ids(vocabulary)
+    if trained.objective:
+        found |= {"do_sample": face == "decoder", "suppress_tokens": sorted(vocabulary.special - vocabulary.ends)}
+    return found | (begin(vocabulary) if face == "seq2seq" else {})
