@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,18 +24,19 @@ from bothways.tasks.task import Example, Output, Task
 TOKENS_AT_ONCE = 2048  # on a CPU
 
 
-def predict(engine: Engine, task: str, inputs: Sequence[Any], *, head: str | None = None) -> list[Any]:
+def predict(engine: Engine, task: str, inputs: Sequence[Any], *, head: str | None = None, **changes: Any) -> list[Any]:
     """A prediction for each of the inputs, which are what `Task.given` takes; what is longer than the model reads is
     cut, with a warning.
 
     Args:
         head: by its name, where several were trained to the task.
+        changes: fields of the `TaskHead` that are otherwise than they were saved.
 
     Raises:
         ModelError: the model was not fine-tuned to that task.
         UsageError: an input that the task cannot read.
     """
-    named = head_for(engine, task, head)
+    named = replace(head_for(engine, task, head), **changes)
     asked = task_named(task).like(named)
     examples = [asked.given(one, named) for one in inputs]
     samples = [asked.encode(example, engine.tokenizer, named, length=engine.length) for example in examples]

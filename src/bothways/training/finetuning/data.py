@@ -64,6 +64,7 @@ def read_data(config: FinetuneConfig, *, reads: str) -> Data:
         raise UsageError(f"{task.name} has {'the heads ' + ', '.join(task.heads) if task.heads else 'one head only'}")
     if config.head:
         head = replace(head, head=config.head)  # one of the task's
+    head = replace(head, **{name: getattr(config, name) for name in task.settings})
     _check_settings(config, head)
     sides = {}
     for side, file in {"dev": config.dev, "test": config.test}.items():
