@@ -44,7 +44,7 @@ def finetune(
     json: Json = False,
     **given: Any,
 ) -> None:
-    """Teach a model to label, rate, tag, relate, answer from a text, choose one of several, embed, or extract."""
+    """Teach a model to label, rate, tag, relate, answer from a text, choose, embed, extract, or rerank."""
     (display := FinetuneDisplay(quiet=json)).say("loading torch")
     from bothways.training.finetuning import FinetuneConfig, finetune_seeds
     from bothways.training.finetuning import finetune as run

@@ -40,6 +40,7 @@ from bothways.tasks.classify import Number
 from bothways.tasks.extract import Extraction
 from bothways.tasks.intent import Intended
 from bothways.tasks.predictions import Label
+from bothways.tasks.rerank import Ranking
 from bothways.tasks.tag import Tagged
 from bothways.terminal import bar
 from bothways.text import Tokenizer
@@ -340,6 +341,12 @@ class LanguageModel:
         """Which of the texts (Choice: choice, probabilities); of a model fine-tuned to choose."""
         inputs = (question, several(choices, "choice"), context)
         found: Choice = self._predicted("choose", [inputs], head, {})[0]
+        return found
+
+    def rerank(self, query: str, texts: Texts, *, head: str | None = None, **batching: Unpack[Batching]) -> Ranking:
+        """The texts in the order in which they answer the query (Ranking: order, scores); of a model fine-tuned to
+        rerank, or of a published cross-encoder with one number."""
+        found: Ranking = self._predicted("rerank", [(query, several(texts))], head, batching)[0]
         return found
 
     @overload

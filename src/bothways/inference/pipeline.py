@@ -17,7 +17,7 @@ from bothways.batch import Sample
 from bothways.errors import ModelError
 from bothways.inference.engine import Engine
 from bothways.model import Model, TaskHead
-from bothways.tasks import task_named
+from bothways.tasks import TASKS, task_named
 from bothways.tasks.packing import pack
 from bothways.tasks.task import Example, Output, Task
 
@@ -52,8 +52,8 @@ def head_for(engine: Engine, task: str, name: str | None = None) -> TaskHead:
     Raises:
         ModelError: there is none, none of that name, or several and no name.
     """
-    heads = engine.abilities.heads
-    found = {key: head for key, head in heads.items() if head.task == task and name in (None, key)}
+    heads, known = engine.abilities.heads, (task, *(TASKS[task].also if task in TASKS else ()))
+    found = {key: head for key, head in heads.items() if head.task in known and name in (None, key)}
     if len(found) == 1:
         return next(iter(found.values()))
     if found:

@@ -14,6 +14,7 @@ from bothways.tasks.intent import Intent
 from bothways.tasks.own import checked_task
 from bothways.tasks.records import BadField as BadField
 from bothways.tasks.relate import Relate
+from bothways.tasks.rerank import Rerank
 from bothways.tasks.tag import Tag
 from bothways.tasks.task import Example as Example
 from bothways.tasks.task import Task as Task
@@ -22,7 +23,7 @@ C = TypeVar("C", bound=type[Task])
 
 TASKS: dict[str, Task] = {
     task.name: task
-    for task in (Classify(), Regress(), Tag(), Intent(), Relate(), Answer(), Choose(), Embed(), Extract())
+    for task in (Classify(), Regress(), Tag(), Intent(), Relate(), Answer(), Choose(), Embed(), Extract(), Rerank())
 }
 """{name: task}; a new task is a file and its class here."""
 

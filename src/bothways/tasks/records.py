@@ -50,6 +50,15 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "negative": ("negative", "text_c", "负例", "文本3"),
     "likeness": ("score", "similarity", "分数", "得分", "评分", "相似度"),
+    "query": ("query", "question", "anchor", "text_a", "sentence1", "text", "查询", "问题", "文本1"),
+    "candidate": (
+        *("candidate", "text", "passage", "document", "answer", "text_b", "sentence2"),
+        *("候选", "文档", "段落", "答案", "文本2"),
+    ),
+    "relevance": ("label", "relevance", "score", "target", "标签", "分数", "得分"),
+    "candidates": ("candidates", "documents", "passages", "候选"),
+    "relevances": ("labels", "relevances", "scores", "relevance", "label", "标签"),
+    "negatives": ("negatives", "hard_negatives", "negative", "负例"),
     "summary": ("summary", "highlights", "abstract", "target", "摘要", "总结", "概要"),
     "id": ("id", "guid", "idx", "编号", "序号"),
 }

@@ -97,7 +97,9 @@ def finetuned_card(name: str, config: ModelConfig, head: TaskHead, *, model: str
     """README.md of a fine-tuned model; `model` is what it was made from, `dev` the scores it was chosen by."""
     pipeline = _HEADS[head.head]
     use = "relate" if head.head in ("markers", "entities") else "entities" if head.characters else pipeline
-    use = head.task if head.head == "extract" else use
+    if head.kind == "relevance":
+        pipeline = "text-ranking"
+    use = head.task if head.task in ("extract", "rerank") else use
     return _render(
         name,
         pipeline,

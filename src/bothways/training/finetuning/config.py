@@ -16,7 +16,7 @@ class FinetuneConfig(Frozen):
     model: Annotated[str, AsText] = Field(description="A run, a Hugging Face folder, or a name of its hub.")
     task: str = Field(
         default="classify",
-        description="classify, regress, tag, intent, relate, answer, choose, embed, extract, or one of `code`.",
+        description="classify, regress, tag, intent, relate, answer, choose, embed, extract, rerank, or one of `code`.",
     )
     train: Path = Field(description="Records to learn from: jsonl, csv or tsv.")
     out: Path = Field(default=Path("runs/tuned"), description="The run's folder.")

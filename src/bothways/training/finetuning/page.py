@@ -40,6 +40,8 @@ IN_WORDS = {
     "mrr": "mean reciprocal rank",
     "recall_at_1": "recall at 1",
     "recall_at_10": "recall at 10",
+    "mrr@10": "mean reciprocal rank at 10",
+    "ndcg@10": "NDCG at 10",
     "rouge1": "ROUGE-1",
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",
