@@ -95,6 +95,8 @@ def test_the_oracle_is_no_worse_than_the_first_sentences() -> None:
     ruled = task.baselines(some, HEAD)
     scores = {name: task.score(some, predictions, HEAD) for name, predictions in ruled.items()}
     assert set(scores) == {"Lead-3", "TF-IDF centroid", "oracle (a ceiling)"}
+    value, weight = task.items(some, ruled["Lead-3"], HEAD)
+    assert value.sum() / weight.sum() == pytest.approx(scores["Lead-3"]["rouge1"])
     for metric in ("rouge1", "rouge2"):
         assert scores["oracle (a ceiling)"][metric] > scores["Lead-3"][metric]
         assert scores["oracle (a ceiling)"][metric] > scores["TF-IDF centroid"][metric]

@@ -83,6 +83,8 @@ def test_records_of_a_query_are_ranked_together() -> None:
     task, head = Rerank(), Rerank().head(examples, reads="encoder")
     scores = task.score(examples, predictions, head)
     assert scores["mrr@10"] == pytest.approx((1 / 2 + 1) / 2)
+    value, weight = task.items(examples, predictions, head)
+    assert weight.tolist() == [1, 1, 0, 0, 0] and value.sum() / weight.sum() == pytest.approx(scores["mrr@10"])
     drawn = task.scores_of(examples, predictions, head)
     assert drawn([1, 1, 2])["mrr@10"] == 1.0 and drawn([0, 2])["mrr@10"] == 0.5
     assert np.isnan(drawn([2, 3])["mrr@10"])

@@ -126,10 +126,7 @@ class Rerank(Task):
         self, examples: Sequence[Example], predictions: Predictions, head: TaskHead
     ) -> Callable[[Sequence[int]], dict[str, float]]:
         """A query is drawn where the first of its records is; those of which all candidates are alike have no score."""
-        found = np.full((len(examples), 2), np.nan)
-        for first, grades, scores in _queries(examples, predictions):
-            if grades.any() and not (grades == grades[0]).all():
-                found[first] = reciprocal_rank(grades, scores), ndcg(grades, scores)
+        found = _by_query(examples, predictions)
 
         def drawn(numbers: Sequence[int]) -> dict[str, float]:
             some = found[np.asarray(numbers)]
@@ -138,6 +135,14 @@ class Rerank(Task):
             return {f"mrr@{DEPTH}": float(mean[0]), f"ndcg@{DEPTH}": float(mean[1])}
 
         return drawn
+
+    def items(
+        self, examples: Sequence[Example], predictions: Predictions, head: TaskHead
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The reciprocal rank of a query at the first of its records; the others, and queries without a score, weigh
+        nothing."""
+        ranks = _by_query(examples, predictions)[:, 0]
+        return np.nan_to_num(ranks), (~np.isnan(ranks)).astype(np.float64)
 
     def baselines(self, examples: Sequence[Example], head: TaskHead) -> dict[str, Predictions]:
         """By the words that query and candidate have in common: the cosine of their TF-IDF vectors."""
@@ -171,6 +176,16 @@ def ndcg(grades: np.ndarray, scores: np.ndarray) -> float:
     from sklearn.metrics import ndcg_score
 
     return float(ndcg_score(grades[None], scores[None], k=DEPTH))
+
+
+def _by_query(examples: Sequence[Example], predictions: Predictions) -> np.ndarray:
+    """[E, 2] reciprocal rank and NDCG of each query, at the first of its records; nan at all others, and where all its
+    candidates are alike."""
+    found = np.full((len(examples), 2), np.nan)
+    for first, grades, scores in _queries(examples, predictions):
+        if grades.any() and not (grades == grades[0]).all():
+            found[first] = reciprocal_rank(grades, scores), ndcg(grades, scores)
+    return found
 
 
 def _queries(examples: Sequence[Example], predictions: Predictions) -> list[tuple[int, np.ndarray, np.ndarray]]:
