@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,22 +134,23 @@ def test_the_middle_of_a_text_is_what_its_sentences_share() -> None:
 
 
 @pytest.mark.parametrize("classic", [False, True])
-def test_texts_in_one_row_do_not_meet(classic: bool) -> None:
-    own = tokenizer("wordpiece")
+@pytest.mark.parametrize("kind", ["extract", "extract-mean"])
+def test_texts_in_one_row_do_not_meet(classic: bool, kind: str) -> None:
+    own, own_head = tokenizer("wordpiece"), replace(HEAD, head=kind, name=kind)
     shape: dict[str, Any] = {"shape": "classic", "segments": 2} if classic else {}
     config = ModelConfig(
         vocabulary=own.vocabulary.size, layers=2, width=32, heads=2, inner=64, length=128, init=0.2, **shape
     )
-    model = Model(config, heads={"extract": HEAD.factory}).eval()
+    model = Model(config, heads={kind: own_head.factory}).eval()
     texts = [Example(i, tuple(text[:3]), None, "") for i, (text, _) in enumerate(documents(6, seed=3))]
-    samples = [TASKS["extract"].encode(one, own, HEAD, length=64)[0] for one in texts]
+    samples = [TASKS["extract"].encode(one, own, own_head, length=64)[0] for one in texts]
     assert len(pack(samples).batch.tokens) < len(samples)
     together = logits_of(model, samples)
     for sample, (packed,) in zip(samples, together, strict=True):
         ((alone,),) = logits_of(model, [sample])
         assert np.allclose(alone, packed, atol=1e-5)
     states = torch.randn(3, 32)
-    head: Any = model.head("extract")
+    head: Any = model.head(kind)
     moved = states.clone()
     moved[2] += 1.0
     first, second = (head.layers(one, torch.tensor([0, 0, 1])) for one in (states, moved))
@@ -185,7 +187,7 @@ def test_every_sentence_has_a_frame_and_segments_take_turns(tmp_path: Path) -> N
     own = bothways.load(run, device="cpu").tokenizer
     found = encode_sentences(own, ["the fox", "the dog", "over"], length=64)
     cls, sep = own.vocabulary.cls, own.vocabulary.sep
-    assert (found.tokens[found.at] == cls).all() and (found.tokens == sep).sum() == 3
+    assert (found.tokens[found.at] == [cls, sep]).all() and (found.tokens == sep).sum() == 3
     assert found.tokens[-1] == sep and found.of.tolist() == [0, 1, 2]
     assert np.array_equal(found.segments, np.cumsum(found.tokens == cls).astype(int) % 2 == 0)
     own = bothways.load(make_run(tmp_path / "modern", kind="wordpiece"), device="cpu").tokenizer
@@ -285,3 +287,17 @@ def test_settings_of_other_tasks_are_refused(tmp_path: Path, body: Path) -> None
 def test_the_head_has_two_layers(extractor: Path) -> None:
     head: Any = bothways.load(extractor, device="cpu").engine.model.head("extract")
     assert isinstance(head, ExtractHead) and len(head.layers.blocks) == 2
+
+
+def test_the_other_head_reads_the_mean_of_a_sentence() -> None:
+    own, head = tokenizer("wordpiece"), replace(HEAD, head="extract-mean", name="extract-mean")
+    config = ModelConfig(vocabulary=own.vocabulary.size, layers=1, width=32, heads=2, inner=64, length=64, init=0.2)
+    model = Model(config, heads={head.name: head.factory}).eval()
+    example = Example(0, ("The quick fox.", "The dog.", "Reading."), None, "")
+    batch = Batch.stack(TASKS["extract"].encode(example, own, head, length=64))
+    with torch.inference_mode():
+        states, (target,) = model.states(batch)[0], batch.targets
+        (found,) = (model.head(head.name).logits(one, target) for one in model.hidden_at(batch))
+        ours: Any = model.head(head.name)
+        means = torch.stack([states[begin : end + 1].mean(0) for begin, end in torch.as_tensor(target.at).tolist()])
+        assert torch.allclose(found, ours.out(ours.layers(means, target.group)), atol=1e-5)

@@ -47,6 +47,7 @@ class Extract(Task):
     """Records hold a text, or a list of its sentences, and a summary, or a list of the numbers of its sentences."""
 
     name, metric, items_say = "extract", "rouge1", "how many words its summary and theirs have in common (ROUGE-1 F1)"
+    heads = ("extract", "extract-mean")
     settings = ("sentences", "trigram_blocking")
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
@@ -144,12 +145,12 @@ class Extract(Task):
 
 
 def encode_sentences(tokenizer: Tokenizer, sentences: Sequence[str], *, length: int) -> Encoded:
-    """Sentences end to end, each in the frame of one text, as many as fit whole, and of the first what fits; `at` [S]
-    are the first tokens of their frames. What is cut counts the tokens of all that is left out."""
+    """Sentences end to end, each in the frame of one text, as many as fit whole, and of the first what fits; `at`
+    [S, 2] are the first and last tokens of their frames. What is cut counts the tokens of all that is left out."""
     (before, after), second = tokenizer.frame.one, tokenizer.frame.second
     tokens: list[int] = []
     segments: list[int] = []
-    at: list[int] = []
+    at: list[tuple[int, int]] = []
     cut = 0
     for number, sentence in enumerate(sentences):
         own = tokenizer.encode(sentence)
@@ -159,7 +160,7 @@ def encode_sentences(tokenizer: Tokenizer, sentences: Sequence[str], *, length: 
             continue
         cut += max(0, len(own) - room)
         framed = [*before, *own[:room], *after] or [*tokenizer.nothing]
-        at.append(len(tokens))
+        at.append((len(tokens), len(tokens) + len(framed) - 1))
         tokens += framed
         segments += [second * (number % 2)] * len(framed)
     columns = np.array([tokens, segments], dtype=np.int32)

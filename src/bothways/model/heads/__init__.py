@@ -32,6 +32,7 @@ TASK_HEADS: dict[str, Any] = {
     "entities": RelationHead,
     "vector": VectorHead,
     "extract": ExtractHead,
+    "extract-mean": ExtractHead,
 }
 """{what a `TaskHead` calls its head: its class}, made from a `ModelConfig` and the `TaskHead`; a new head is a file and
 its line here."""

@@ -1,6 +1,6 @@
 """Which sentences of a text belong to its summary (BERTSUM, Liu and Lapata 2019, section 3).
 
-Letters: N sentences of all texts of a batch, D width.
+Letters: B rows, T tokens, N sentences of all texts of a batch, D width.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from bothways.batch import Target
 from bothways.model.backbone import Stack, blocks_and_norm
 from bothways.model.config import ModelConfig, PositionConfig
 from bothways.model.heads.head import Head, Loss, loss_of
+from bothways.model.heads.text import mean
 from bothways.model.passing import Pass
 from bothways.visibility import Layout, ordered
 
@@ -47,19 +48,27 @@ class SentenceLayers(Stack):
 
 
 class ExtractHead(nn.Module, Head):
-    """The logit of each sentence, that it belongs to the summary: from the state of the token before it, and those of
-    the other sentences of its text. A target's `at` is [N]; the sentences of a text are a group, in their order."""
+    """The logit of each sentence, that it belongs to the summary: from the state of the token before it, or as
+    "extract-mean" from the mean of all its states, and from those of the other sentences of its text.
+
+    A target's `at` is [N, 2], the first and last token of each sentence; those of a text are a group, in their order.
+    """
 
     def __init__(self, config: ModelConfig, head: TaskHead) -> None:
         super().__init__()
-        self.kind, self.smoothing = head.kind, 0.0
+        self.kind, self.smoothing, self._mean = head.kind, 0.0, head.head == "extract-mean"
         self.layers = SentenceLayers(config)
         self.out = nn.Linear(config.width, len(head.labels))
 
+    def places(self, at: Tensor) -> Tensor | None:
+        """The first place of each sentence [N] where only it is read; None: all states."""
+        return None if self._mean else at[:, 0]
+
     def logits(self, hidden: Tensor, target: Target) -> Tensor:
-        """[N, D] -> [N, 1]."""
+        """[N, D], or for means [B*T, D] -> [N, 1]."""
         assert isinstance(target.group, Tensor)
-        logits: Tensor = self.out(self.layers(hidden, target.group))
+        states = mean(hidden, torch.as_tensor(target.at)) if self._mean else hidden
+        logits: Tensor = self.out(self.layers(states, target.group))
         return logits
 
     def loss(self, logits: Tensor, target: Target) -> Loss:

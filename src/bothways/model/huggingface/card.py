@@ -40,6 +40,7 @@ _HEADS = {
     "entities": "text-classification",
     "vector": "sentence-similarity",
     "extract": "summarization",
+    "extract-mean": "summarization",
 }
 
 

@@ -32,7 +32,9 @@ class FinetuneConfig(Frozen):
     reads: Literal["encoder", "decoder"] | None = Field(
         default=None, description="The face to go on from; left out, the encoder where there is one."
     )
-    head: str | None = Field(default=None, description="Of relate: markers, or entities as in R-BERT.")
+    head: str | None = Field(
+        default=None, description="Of relate: markers, or entities as in R-BERT; of extract: extract, or extract-mean."
+    )
     sentences: int = Field(default=3, ge=1, description="Of extract: of a summary, at most.")
     trigram_blocking: bool = Field(
         default=True, description="Of extract: leave out a sentence that repeats three words of the summary."
