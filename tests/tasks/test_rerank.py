@@ -177,5 +177,7 @@ def test_what_cannot_be_asked(tmp_path: Path, body: Path, ranker: Path) -> None:
     model = bothways.load(ranker, device="cpu")
     with pytest.raises(UsageError, match="expected a text or more to rank, got none"):
         model.rerank("the quick", [])
+    with pytest.raises(UsageError, match="rerank: expected a query and a list of texts, got 'the quick'"):
+        model.predict("rerank", ["the quick"])
     with pytest.raises(ModelError, match="not to extract"):
         model.extract("The quick fox.")

@@ -79,6 +79,8 @@ class Rerank(Task):
 
     def given(self, inputs: Any, head: TaskHead) -> Example:
         """Of a query and its candidates."""
+        if not isinstance(inputs, tuple) or len(inputs) != 2 or not isinstance(inputs[1], list):
+            raise UsageError(f"rerank: expected a query and a list of texts, got {inputs!r:.60}")
         query, candidates = inputs
         if not candidates:
             raise UsageError("expected a text or more to rank, got none")
