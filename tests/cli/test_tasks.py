@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,3 +104,30 @@ def test_a_run_goes_on_with_its_own_settings(invoke: Invoke, tuned: Path) -> Non
         with pytest.raises(UsageError, match=f"leave out {said}"):
             invoke(*resume, *more)
     assert invoke("finetune", "--resume", "--out", tuned / "run").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "record", "said"),
+    [
+        ("extract", {"article": "The lazy dog. The quick fox {}.", "summary": "The dog."}, "Lead-1: rouge1 "),
+        ("rerank", {"query": "the fox {}", "positive": "a fox", "negatives": ["a dog"]}, "TF-IDF: mrr@10 "),
+    ],
+)
+def test_what_learned_nothing_stands_beside(
+    task: str, record: dict[str, Any], said: str, invoke: Invoke, tuned: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("rouge_score")
+    numbered = [
+        {key: text.format(i) if isinstance(text, str) else text for key, text in record.items()} for i in range(12)
+    ]
+    train, out = write(tmp_path / "train.jsonl", *numbered), tmp_path / "run"
+    asked: list[Any] = ["finetune", tuned / "body", "--task", task, "--train", train, "--dev", train, "--out", out]
+    asked += ["--set", "sentences=1"] if task == "extract" else []
+    told = invoke(*asked, "--set", "epochs=1").output
+    assert said in next(line for line in told.splitlines() if line.startswith("beside "))
+    assert said in invoke("evaluate", out, train).output
+    assert invoke("predict", out, train, "--out", tmp_path / "out.jsonl").exit_code == 0
+    first = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert (
+        set(first) == {"extract": {"id", "sentences", "summary", "scores"}, "rerank": {"id", "order", "scores"}}[task]
+    )

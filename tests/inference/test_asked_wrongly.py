@@ -31,7 +31,7 @@ METHODS = [
 def test_nothing_that_is_no_text_is_taken(name: str, value: object, loaded: LanguageModel) -> None:
     method = getattr(loaded, name)
     with pytest.raises(BothwaysError, match="expected"):
-        method(value, *(["a"] if name == "answer" else [["a", "b"]] if name in ("choose", "predict") else []))
+        method(value, *(["a"] if name == "answer" else [["a", "b"]] if name in ("choose", "predict", "rerank") else []))
     with pytest.raises(UsageError, match=rf"unknown argument of {name} 'txets'.*Known: "):
         method("a", txets="b")
     with pytest.raises(UsageError, match=rf"{name}: missing a required argument"):

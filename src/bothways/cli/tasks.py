@@ -20,7 +20,7 @@ Column = Annotated[list[str], repeated(metavar="ROLE=COLUMN", about="Which colum
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out, count and list records that are wrong.")]
 MAY_GO_WITH_RESUME = ("resume", "out", "device", "track", "json")
 LISTED = 10  # bad records
-TOLD = ("examples", "best", "test", "tags", "majority", "warnings", "truncated", "skipped")
+TOLD = ("examples", "best", "test", "tags", "majority", "baselines", "warnings", "truncated", "skipped")
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
 
 
@@ -44,7 +44,7 @@ def finetune(
     json: Json = False,
     **given: Any,
 ) -> None:
-    """Teach a model to label, rate, tag or relate, to answer from a text, to choose one of several, or to embed."""
+    """Teach a model to label, rate, tag, relate, answer from a text, choose, embed, extract, or rerank."""
     (display := FinetuneDisplay(quiet=json)).say("loading torch")
     from bothways.training.finetuning import FinetuneConfig, finetune_seeds
     from bothways.training.finetuning import finetune as run
@@ -102,6 +102,12 @@ def _worth(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if majority := told.get("majority"):
         scores = ", ".join(f"{name} {value:.4f}" for name, value in majority["scores"].items())
         yield "majority", f"always {majority['answer']!r}: {scores}"
+    for rule, found in (told.get("baselines") or {}).items():
+        spans = ((name, value, *found["intervals"][name]) for name, value in found["scores"].items())
+        yield (
+            "beside",
+            f"{rule}: " + ", ".join(f"{name} {x:.4f} ({low:.4f} to {high:.4f})" for name, x, low, high in spans),
+        )
     yield from (("warning", line) for line in told.get("warnings") or ())
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, Unpack, overload
 
 import numpy as np
 import torch
 
-from bothways.arguments import TextColumn, Texts, all_checked, at_least, several, several_or_pairs, shown
+from bothways.arguments import Texts, all_checked, at_least, several, several_or_pairs, shown
 from bothways.errors import UsageError
+from bothways.inference.batching import Batching, Infilling, Pairs, Text
 from bothways.inference.decoding.generate import generate, stream
 from bothways.inference.decoding.options import (
     Generation,
@@ -22,6 +23,7 @@ from bothways.inference.decoding.options import (
     Options,
     Order,
     Unmasking,
+    requests_for,
 )
 from bothways.inference.decoding.sampling import Sampling
 from bothways.inference.detect import Verdict, detect
@@ -36,58 +38,14 @@ from bothways.machine import device_of
 from bothways.tasks.answer import Span
 from bothways.tasks.choose import Choice
 from bothways.tasks.classify import Number
+from bothways.tasks.extract import Extraction
 from bothways.tasks.intent import Intended
 from bothways.tasks.predictions import Label
+from bothways.tasks.rerank import Ranking
 from bothways.tasks.tag import Tagged
 from bothways.terminal import bar
 from bothways.text import Tokenizer
 from bothways.text.chat import Message, chat_tokens
-
-Text = str | tuple[str, str]
-Pairs = list[str] | list[tuple[str, str]] | Iterator[str] | Iterator[tuple[str, str]] | TextColumn
-
-
-class Batching(TypedDict, total=False):
-    """What every method of many texts takes.
-
-    batch_size  how many texts are computed at once; None: as many as suit the device
-    progress    True: a bar; or a function that is told (texts done, of how many)
-    """
-
-    batch_size: int | None
-    progress: bool | Callable[[int, int], None]
-
-
-class Infilling(Batching, total=False):
-    """What `LanguageModel.infill` takes beside the texts; it says what they mean."""
-
-    length: int | None
-    longest: int
-    steps: int | None
-    temperature: float
-    order: Order
-    seed: int
-
-
-def _requests(
-    prompts: list[str], options: GenerationOptions | list[GenerationOptions] | None, fields: Options
-) -> list[GenerationRequest]:
-    """
-    Raises:
-        UsageError: options twice, or another number of them than of prompts.
-    """
-    if options is not None and fields:
-        raise UsageError(f"expected the options as a record or by their names, got both: {', '.join(fields)} too")
-    if not isinstance(options, list):
-        record = GenerationOptions(**fields) if options is None else options
-        return [GenerationRequest(one, record, (record.seed, number)) for number, one in enumerate(prompts)]
-    given: list[object] = [*options]
-    if odd := [one for one in given if not isinstance(one, GenerationOptions)]:
-        raise UsageError(f"options: expected a list of GenerationOptions, got {shown(odd[0])} in it")
-    if len(options) != len(prompts):
-        raise UsageError(f"expected options for each of {len(prompts)} prompts, got {len(options)}")
-    return [GenerationRequest(*pair) for pair in zip(prompts, options, strict=True)]
-
 
 _LEFT_OUT = {"batch_size": None, "progress": False} | {one.name: one.default for one in fields(GenerationOptions)}
 """What is taken where a keyword is left out."""
@@ -215,12 +173,12 @@ class LanguageModel:
         """
         given = several(prompts)
         engine = self._batching(len(given), {"batch_size": batch_size, "progress": progress})
-        found = generate(engine, _requests(given, options, fields))
+        found = generate(engine, requests_for(given, options, fields))
         return found[0] if isinstance(prompts, str) else found
 
     def stream(self, prompt: str, options: GenerationOptions | None = None, **fields: Unpack[Options]) -> Iterator[str]:
         """The text that `generate` gives for one prompt, in the parts in which it is generated."""
-        (request,) = _requests([prompt], options, fields)
+        (request,) = requests_for([prompt], options, fields)
         return stream(self.engine, request)
 
     def chat(
@@ -250,7 +208,7 @@ class LanguageModel:
         self, messages: Sequence[Message], options: GenerationOptions | None, now: datetime | None, fields: Options
     ) -> GenerationRequest:
         tokens = chat_tokens(self.engine.tokenizer, messages, now=now or datetime.now())
-        (request,) = _requests([""], options, fields)
+        (request,) = requests_for([""], options, fields)
         return replace(request, prompt=np.array(tokens, dtype=np.int64))
 
     @overload
@@ -314,8 +272,10 @@ class LanguageModel:
         """
         return self._predicted(task, list(inputs), head, batching)
 
-    def _predicted(self, task: str, inputs: Sequence[Any], head: str | None, batching: Batching) -> list[Any]:
-        return predict(self._batching(len(inputs), batching), task, inputs, head=head)
+    def _predicted(
+        self, task: str, inputs: Sequence[Any], head: str | None, batching: Batching, **changes: Any
+    ) -> list[Any]:
+        return predict(self._batching(len(inputs), batching), task, inputs, head=head, **changes)
 
     @overload
     def classify(self, texts: Text, *, head: str | None = None) -> Label: ...
@@ -386,6 +346,28 @@ class LanguageModel:
         inputs = (question, several(choices, "choice"), context)
         found: Choice = self._predicted("choose", [inputs], head, {})[0]
         return found
+
+    def rerank(self, query: str, texts: Texts, *, head: str | None = None, **batching: Unpack[Batching]) -> Ranking:
+        """The texts in the order in which they answer the query (Ranking: order, scores); of a model fine-tuned to
+        rerank, or of a published cross-encoder with one number."""
+        found: Ranking = self._predicted("rerank", [(query, several(texts))], head, batching)[0]
+        return found
+
+    @overload
+    def extract(self, texts: str, *, sentences: int | None = None, head: str | None = None) -> Extraction: ...
+    @overload
+    def extract(
+        self, texts: Texts, *, sentences: int | None = None, head: str | None = None, **batching: Unpack[Batching]
+    ) -> list[Extraction]: ...
+    def extract(
+        self, texts: str | Texts, *, sentences: int | None = None, head: str | None = None, **batching: Unpack[Batching]
+    ) -> Extraction | list[Extraction]:
+        """The sentences of a text that make up its summary (Extraction: sentences, summary, scores), at most so many;
+        None: as many as was set when the model was fine-tuned to extract."""
+        at_least(1, "sentences", sentences, "how many make up a summary")
+        changes = {} if sentences is None else {"sentences": sentences}
+        found = self._predicted("extract", several(texts), head, batching, **changes)
+        return found[0] if isinstance(texts, str) else found
 
     @overload
     def detect(self, texts: str) -> list[Verdict]: ...

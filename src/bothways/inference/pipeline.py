@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,25 +17,26 @@ from bothways.batch import Sample
 from bothways.errors import ModelError
 from bothways.inference.engine import Engine
 from bothways.model import Model, TaskHead
-from bothways.tasks import task_named
+from bothways.tasks import TASKS, task_named
 from bothways.tasks.packing import pack
 from bothways.tasks.task import Example, Output, Task
 
 TOKENS_AT_ONCE = 2048  # on a CPU
 
 
-def predict(engine: Engine, task: str, inputs: Sequence[Any], *, head: str | None = None) -> list[Any]:
+def predict(engine: Engine, task: str, inputs: Sequence[Any], *, head: str | None = None, **changes: Any) -> list[Any]:
     """A prediction for each of the inputs, which are what `Task.given` takes; what is longer than the model reads is
     cut, with a warning.
 
     Args:
         head: by its name, where several were trained to the task.
+        changes: fields of the `TaskHead` that are otherwise than they were saved.
 
     Raises:
         ModelError: the model was not fine-tuned to that task.
         UsageError: an input that the task cannot read.
     """
-    named = head_for(engine, task, head)
+    named = replace(head_for(engine, task, head), **changes)
     asked = task_named(task).like(named)
     examples = [asked.given(one, named) for one in inputs]
     samples = [asked.encode(example, engine.tokenizer, named, length=engine.length) for example in examples]
@@ -50,8 +52,8 @@ def head_for(engine: Engine, task: str, name: str | None = None) -> TaskHead:
     Raises:
         ModelError: there is none, none of that name, or several and no name.
     """
-    heads = engine.abilities.heads
-    found = {key: head for key, head in heads.items() if head.task == task and name in (None, key)}
+    heads, known = engine.abilities.heads, (task, *(TASKS[task].also if task in TASKS else ()))
+    found = {key: head for key, head in heads.items() if head.task in known and name in (None, key)}
     if len(found) == 1:
         return next(iter(found.values()))
     if found:

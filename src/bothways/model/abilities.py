@@ -17,7 +17,9 @@ from bothways.visibility import ordered
 
 VERSION = 3
 """Of bothways.json."""
-Kind = Literal["one", "several", "number", "choice", "span", "span or none", "pair", "likeness"]
+Kind = Literal[
+    "one", "several", "number", "choice", "span", "span or none", "pair", "likeness", "sentences", "relevance"
+]
 Side = Literal["encoder", "decoder"]
 Face = Literal[
     "encoder",
@@ -41,16 +43,20 @@ class TaskHead:
 
     task    the task's name: "classify"
     head    one of `heads.TASK_HEADS`: "label" predicts for a text, "tags" for a word, "span" where an answer begins and
-            ends, "markers" and "entities" for two things in a text, "vector" is the mean state of a text
+            ends, "markers" and "entities" for two things in a text, "vector" is the mean state of a text, "extract"
+            and "extract-mean" predict for a sentence
     labels  by number; of a number, its name; of vectors, the least and the greatest likeness that was trained
     kind    one of the labels, several (any of them), a number, one of several texts, a span of a text; of vectors,
-            which text belongs to which (pair) or how alike they are
+            which text belongs to which (pair) or how alike they are; some sentences of a text; of a text, whether it
+            belongs to another (relevance)
     reads   the body's face: "encoder" is bidirectional, "decoder" causal
     texts   of an example, one or two; 0: unknown, or it is not for the task to say
     thresholds  the probability from which on a label is predicted: of each where several may be right, of the second of
                 two; None: a half
     characters  for tags: whether each character of a text is a word
     pooling  of a label: the state of a text ("first", "mean"); left out, as transformers' class of the model has it
+    sentences  of a summary, at most
+    trigram_blocking  whether a summary leaves out a sentence that repeats three words of it
     name    in the model; two heads of one kind have two names. Left out, as `head`
     """
 
@@ -64,6 +70,8 @@ class TaskHead:
     characters: bool = False
     pooling: str = ""
     name: str = ""
+    sentences: int = 0
+    trigram_blocking: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.head)

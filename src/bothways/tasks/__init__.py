@@ -9,10 +9,12 @@ from bothways.tasks.answer import Answer
 from bothways.tasks.choose import Choose
 from bothways.tasks.classify import Classify, Regress
 from bothways.tasks.embed import Embed
+from bothways.tasks.extract import Extract
 from bothways.tasks.intent import Intent
 from bothways.tasks.own import checked_task
 from bothways.tasks.records import BadField as BadField
 from bothways.tasks.relate import Relate
+from bothways.tasks.rerank import Rerank
 from bothways.tasks.tag import Tag
 from bothways.tasks.task import Example as Example
 from bothways.tasks.task import Task as Task
@@ -20,7 +22,8 @@ from bothways.tasks.task import Task as Task
 C = TypeVar("C", bound=type[Task])
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (Classify(), Regress(), Tag(), Intent(), Relate(), Answer(), Choose(), Embed())
+    task.name: task
+    for task in (Classify(), Regress(), Tag(), Intent(), Relate(), Answer(), Choose(), Embed(), Extract(), Rerank())
 }
 """{name: task}; a new task is a file and its class here."""
 

@@ -116,7 +116,10 @@ def hold_out(examples: Sequence[Example], share: float) -> tuple[list[Example], 
 
 def seals(examples: Sequence[Example]) -> np.ndarray:
     """uint64 [E], alike for texts that differ in white space at most."""
-    texts = ("\0".join(" ".join(unicodedata.normalize("NFC", text).split()) for text in one.texts) for one in examples)
+    texts = (
+        "\0".join(" ".join(unicodedata.normalize("NFC", text).split()) for text in one.sealed or one.texts)
+        for one in examples
+    )
     return np.array([int.from_bytes(sha256(text.encode()).digest()[:8], "big") for text in texts], dtype=np.uint64)
 
 

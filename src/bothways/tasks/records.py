@@ -19,7 +19,8 @@ from bothways.tasks.labels import label_name
 NAMES: dict[str, tuple[str, ...]] = {
     "text": (
         *("text", "sentence", "review", "content", "text_a", "sentence1", "premise", "question1", "query"),
-        *("文本", "内容", "评论", "句子", "正文", "评价", "文章", "文本1", "句子1", "前提"),
+        *("文本", "内容", "评论", "句子", "正文", "评价", "文章", "文本1", "句子1", "前提", "原文"),
+        *("article", "document", "sentences"),
     ),
     "other": (
         *("text_b", "sentence2", "hypothesis", "question2", "document", "passage"),
@@ -49,6 +50,16 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "negative": ("negative", "text_c", "负例", "文本3"),
     "likeness": ("score", "similarity", "分数", "得分", "评分", "相似度"),
+    "query": ("query", "question", "anchor", "text_a", "sentence1", "text", "查询", "问题", "文本1"),
+    "candidate": (
+        *("candidate", "text", "passage", "document", "answer", "text_b", "sentence2"),
+        *("候选", "文档", "段落", "答案", "文本2"),
+    ),
+    "relevance": ("label", "relevance", "score", "target", "标签", "分数", "得分"),
+    "candidates": ("candidates", "documents", "passages", "候选"),
+    "relevances": ("labels", "relevances", "scores", "relevance", "label", "标签"),
+    "negatives": ("negatives", "hard_negatives", "negative", "负例"),
+    "summary": ("summary", "highlights", "abstract", "target", "摘要", "总结", "概要"),
     "id": ("id", "guid", "idx", "编号", "序号"),
 }
 """{role: names that its column often has, the likeliest first}; small and capital letters are alike."""

@@ -29,6 +29,7 @@ class Example:
     texts  one text or two; for tags, the text that the words stand in
     words  for tags: the words
     pair   for a relation: the two things
+    sealed  the texts by which it is held out, and known again in another file; left out, all
     """
 
     id: Any
@@ -37,6 +38,7 @@ class Example:
     place: str
     words: Words | None = None
     pair: Pair | None = None
+    sealed: tuple[str, ...] = ()
 
     def leave_out(self, skip: Skip, why: str) -> None:
         """
@@ -91,6 +93,8 @@ class Task(ABC):
     heads   those that may predict, where there are several; the first is taken unless another is named
     key     the field of a prediction that holds the label, in the form of a gold answer; empty where there is none (a
             number, a span)
+    also      tasks whose heads it can read, too
+    settings  fields of `TaskHead` that a run's settings of the same name decide
     items_say  what `items` counts, in words; empty where the score is made of all examples at once (a correlation)
     """
 
@@ -99,6 +103,8 @@ class Task(ABC):
     heads: ClassVar[tuple[str, ...]] = ()
     items_say: ClassVar[str] = "how many are right"
     key: ClassVar[str] = ""
+    also: ClassVar[tuple[str, ...]] = ()
+    settings: ClassVar[tuple[str, ...]] = ()
 
     def like(self, head: TaskHead) -> Task:
         """This task, with records read as those that a model was taught."""
@@ -228,6 +234,11 @@ class Task(ABC):
         """The predictions where the commonest of some right answers is given to each."""
         (common, _), *_ = Counter(golds).most_common(1)
         return [{self.key: list(common) if isinstance(common, tuple) else common}] * len(golds)
+
+    def baselines(self, examples: Sequence[Example], head: TaskHead) -> dict[str, Predictions]:
+        """{name: predictions of a rule that learned nothing}, which stand beside a model's."""
+        del examples, head  # none, unless a task has some
+        return {}
 
     def different(self, golds: Sequence[Any]) -> set[Any]:
         """The different labels in some right answers, or in predictions in the form of such."""

@@ -85,7 +85,7 @@ def test_of_other_tasks() -> None:
     assert found["majority"] == {"answer": "is", "scores": {"f1": 1.0, "accuracy": 1.0}} and not found["warnings"]
     number = TaskHead("regress", "label", ("score",), "number", "encoder")
     found = worth(TASKS["regress"], examples(1.0, 2.0), [{"score": 1.0}] * 2, number)
-    assert found == {"majority": None, "warnings": []}
+    assert found == {"majority": None, "baselines": {}, "warnings": []}
 
 
 def test_texts_are_the_same_but_for_white_space_and_form(tmp_path: Path) -> None:

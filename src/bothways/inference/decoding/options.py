@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypedDict, get_args
 import numpy as np
 from pydantic import Field
 
-from bothways.arguments import all_checked, at_least
+from bothways.arguments import all_checked, at_least, shown
 from bothways.errors import UsageError, unknown
 from bothways.inference.decoding.sampling import Sampling
 
@@ -151,3 +151,24 @@ class Generation:
 
     def __str__(self) -> str:
         return self.text
+
+
+def requests_for(
+    prompts: list[str], options: GenerationOptions | list[GenerationOptions] | None, fields: Options
+) -> list[GenerationRequest]:
+    """A request for each prompt, of one record of options, of their names, or of a record each.
+
+    Raises:
+        UsageError: options twice, or another number of them than of prompts.
+    """
+    if options is not None and fields:
+        raise UsageError(f"expected the options as a record or by their names, got both: {', '.join(fields)} too")
+    if not isinstance(options, list):
+        record = GenerationOptions(**fields) if options is None else options
+        return [GenerationRequest(one, record, (record.seed, number)) for number, one in enumerate(prompts)]
+    given: list[object] = [*options]
+    if odd := [one for one in given if not isinstance(one, GenerationOptions)]:
+        raise UsageError(f"options: expected a list of GenerationOptions, got {shown(odd[0])} in it")
+    if len(options) != len(prompts):
+        raise UsageError(f"expected options for each of {len(prompts)} prompts, got {len(options)}")
+    return [GenerationRequest(*pair) for pair in zip(prompts, options, strict=True)]

@@ -9,6 +9,7 @@ from torch import nn
 
 from bothways.model.config import ModelConfig
 from bothways.model.heads.binary import copied, replaced
+from bothways.model.heads.extract import ExtractHead
 from bothways.model.heads.head import Head as Head
 from bothways.model.heads.relation import RelationHead
 from bothways.model.heads.sentences import SentencesHead
@@ -30,6 +31,8 @@ TASK_HEADS: dict[str, Any] = {
     "markers": RelationHead,
     "entities": RelationHead,
     "vector": VectorHead,
+    "extract": ExtractHead,
+    "extract-mean": ExtractHead,
 }
 """{what a `TaskHead` calls its head: its class}, made from a `ModelConfig` and the `TaskHead`; a new head is a file and
 its line here."""

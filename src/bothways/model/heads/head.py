@@ -78,6 +78,8 @@ def grouped_cross_entropy(logits: Tensor, target: Target) -> Loss:
 LOSSES: dict[str, Callable[[Tensor, Target], Loss]] = {
     "several": binary_cross_entropy,
     "number": squared_error,
+    "sentences": binary_cross_entropy,
+    "relevance": binary_cross_entropy,
     "choice": grouped_cross_entropy,
     "span": grouped_cross_entropy,
     "span or none": grouped_cross_entropy,

@@ -118,6 +118,7 @@ _PROBLEMS = {
     "one": "single_label_classification",
     "several": "multi_label_classification",
     "number": "regression",
+    "relevance": "multi_label_classification",  # of one label: binary cross-entropy
     "choice": "regression",  # one number a choice; transformers has no softmax over texts
 }
 

@@ -40,6 +40,8 @@ _HEADS = {
     "markers": "text-classification",
     "entities": "text-classification",
     "vector": "sentence-similarity",
+    "extract": "summarization",
+    "extract-mean": "summarization",
 }
 
 
@@ -97,6 +99,9 @@ def finetuned_card(name: str, config: ModelConfig, head: TaskHead, *, model: str
     """README.md of a fine-tuned model; `model` is what it was made from, `dev` the scores it was chosen by."""
     pipeline = _HEADS[head.head]
     use = "relate" if head.head in ("markers", "entities") else "entities" if head.characters else pipeline
+    if head.kind == "relevance":
+        pipeline = "text-ranking"
+    use = head.task if head.task in ("extract", "rerank") else use
     return _render(
         name,
         pipeline,

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from bothways.files import writing
 from bothways.model import TaskHead
+from bothways.statistics import bootstrap
 from bothways.tasks.reading import seals
 from bothways.tasks.task import Example, Task
 
@@ -30,9 +31,11 @@ def worth(
     task: Task, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
 ) -> dict[str, Any]:
     """{"majority": {"answer": the commonest right one, "scores": what it would get if it were given to all}, None where
-    the task has no labels; "warnings": a sentence, where one answer was given to everything}."""
+    the task has no labels; "baselines": {a rule that learned nothing: its "scores" and their "intervals"}; "warnings":
+    a sentence, where one answer was given to everything}."""
+    ruled = {name: _measured(task, examples, some, head) for name, some in task.baselines(examples, head).items()}
     if not task.key:
-        return {"majority": None, "warnings": []}
+        return {"majority": None, "baselines": ruled, "warnings": []}
     golds = [example.gold for example in examples]
     always = task.always(golds)
     predicted, right = (task.different(some) for some in ([task.predicted(one) for one in predictions], golds))
@@ -41,7 +44,20 @@ def worth(
         where = f"where {len(right)} different ones are right. The model tells nothing apart"
         warnings = [f"one answer to everything: {_in_words(predicted)!r}, {where}"]
     common = _in_words(task.different([task.predicted(one) for one in always]))
-    return {"majority": {"answer": common, "scores": task.score(examples, always, head)}, "warnings": warnings}
+    majority = {"answer": common, "scores": task.score(examples, always, head)}
+    return {"majority": majority, "baselines": ruled, "warnings": warnings}
+
+
+def _measured(
+    task: Task, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+) -> dict[str, Any]:
+    """Scores with their bootstrap intervals, as plain values."""
+    scores_of = task.scores_of(examples, predictions, head)
+    spans = bootstrap(scores_of, len(examples))
+    return {
+        "scores": scores_of(range(len(examples))),
+        "intervals": {name: [*span] for name, span in spans.items()},
+    }
 
 
 def trained_on(run: Path, examples: Sequence[Example], *, where: str) -> list[str]:

@@ -16,7 +16,7 @@ class FinetuneConfig(Frozen):
     model: Annotated[str, AsText] = Field(description="A run, a Hugging Face folder, or a name of its hub.")
     task: str = Field(
         default="classify",
-        description="classify, regress, tag, intent, relate, answer, choose, embed, or one of `code`.",
+        description="classify, regress, tag, intent, relate, answer, choose, embed, extract, rerank, or one of `code`.",
     )
     train: Path = Field(description="Records to learn from: jsonl, csv or tsv.")
     out: Path = Field(default=Path("runs/tuned"), description="The run's folder.")
@@ -32,7 +32,13 @@ class FinetuneConfig(Frozen):
     reads: Literal["encoder", "decoder"] | None = Field(
         default=None, description="The face to go on from; left out, the encoder where there is one."
     )
-    head: str | None = Field(default=None, description="Of relate: markers, or entities as in R-BERT.")
+    head: str | None = Field(
+        default=None, description="Of relate: markers, or entities as in R-BERT; of extract: extract, or extract-mean."
+    )
+    sentences: int = Field(default=3, ge=1, description="Of extract: of a summary, at most.")
+    trigram_blocking: bool = Field(
+        default=True, description="Of extract: leave out a sentence that repeats three words of the summary."
+    )
     code: tuple[Path, ...] = Field(default=(), description="A Python file with tasks of your own.")
     epochs: int = Field(default=3, ge=1, description="Epochs of training.")
     batch: int = Field(default=32, ge=1, description="Examples in a step.")

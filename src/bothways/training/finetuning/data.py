@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from bothways.corpus.lines import Skip
 from bothways.errors import DataError, UsageError
 from bothways.model import TaskHead
-from bothways.tasks import task_named
+from bothways.tasks import TASKS, task_named
 from bothways.tasks.reading import check_known, enough, hold_out, named, read_examples, seals
 from bothways.tasks.records import Columns, Skipped, refuse
 from bothways.tasks.task import Example
@@ -64,6 +64,7 @@ def read_data(config: FinetuneConfig, *, reads: str) -> Data:
         raise UsageError(f"{task.name} has {'the heads ' + ', '.join(task.heads) if task.heads else 'one head only'}")
     if config.head:
         head = replace(head, head=config.head)  # one of the task's
+    head = replace(head, **{name: getattr(config, name) for name in task.settings})
     _check_settings(config, head)
     sides = {}
     for side, file in {"dev": config.dev, "test": config.test}.items():
@@ -78,6 +79,12 @@ def _check_settings(config: FinetuneConfig, head: TaskHead) -> None:
     Raises:
         UsageError: one that would change nothing for such a head.
     """
+    fields, own = FinetuneConfig.model_fields, task_named(config.task).settings
+    for task in TASKS.values():
+        if wrong := [
+            name for name in task.settings if name not in own and getattr(config, name) != fields[name].default
+        ]:
+            raise UsageError(f"{wrong[0]} is for {task.name}, not for {config.task}")
     if config.thresholds == "tuned":
         check_thresholds(head)
     if config.class_weights == "balanced" and (config.task, head.kind) != ("classify", "one"):

@@ -47,6 +47,11 @@ IN_WORDS = {
     "mrr": "mean reciprocal rank",
     "recall_at_1": "recall at 1",
     "recall_at_10": "recall at 10",
+    "mrr@10": "mean reciprocal rank at 10",
+    "ndcg@10": "NDCG at 10",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
 }
 """What metrics are called on the page, where that is not their key."""
 
@@ -144,6 +149,12 @@ def _scores(record: Record) -> Iterator[TableRow]:
     if majority := record.manifest.get("majority"):
         always = f"Always {majority['answer']!r}, {'test' if test else 'dev'}"
         yield TableRow(always, [f"{majority['scores'][name]:.4f}" for name in names])
+    for rule, found in (record.manifest.get("baselines") or {}).items():
+        spans, where = found["intervals"], "test" if test else "dev"
+        cells = [
+            Cell(f"{found['scores'][name]:.4f}", f"{spans[name][0]:.3f} to {spans[name][1]:.3f}") for name in names
+        ]
+        yield TableRow(f"{rule}, {where}", cells)
 
 
 def _curves(record: Record) -> Markup:

@@ -172,6 +172,7 @@ def evaluate(
         truncated=sum("truncated" in one for one in predictions),
         tags=tuned.task.reading(tuned.head),
         majority=judged["majority"],
+        baselines=judged["baselines"],
         warnings=[*trained_on(Path(run), measured, where="texts"), *judged["warnings"]],
     )
 

@@ -64,7 +64,10 @@ def finetune_seeds(
         "status": "done",
         "seeds": [run.path.name for run in runs],
         "kept": runs[best].path.name,
-        **{key: manifests[best].get(key) for key in ("roles", "label_names", "code", "majority", "warnings")},
+        **{
+            key: manifests[best].get(key)
+            for key in ("roles", "label_names", "code", "majority", "baselines", "warnings")
+        },
         "dev": _means([one["best"]["scores"] for one in manifests]),
         "test": _means([one["test"] for one in manifests]) if config.test else None,
     }
