@@ -32,6 +32,7 @@ from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.huggingface.architectures import architecture, begin, config_json, guessed, text_ids
 from bothways.model.huggingface.config_json import class_of, from_left, read_config, sizes
 from bothways.model.huggingface.families import family_for, family_of
+from bothways.model.huggingface.halves import encoder_shape, encoder_weights
 from bothways.model.huggingface.sentence_modules import MODULES, SentenceModules
 from bothways.model.huggingface.weight_names import (
     from_hugging_face_names,
@@ -168,7 +169,7 @@ def read_saved(folder: Path) -> Saved:
     tensors = _read_weights(folder)
     try:
         family = family_of(values)
-        words = predicts_tokens(tensors, family) or _table_predicts(values, tensors)
+        words = family.two_sided or predicts_tokens(tensors, family) or _table_predicts(values, tensors)
         trained = _trained(folder, values, words=words)
         heads = _read_heads(folder / HEADS, trained.heads)
         asked = {key.split(".")[1] for key in heads} & KNOWN_HEADS.keys()
@@ -266,7 +267,7 @@ def _check_direction(values: Mapping[str, Any], trained: Abilities) -> None:
 
 
 def read_body(folder: Path, asked: TaskHead, *, dropout: float | None = None, seed: int = 0) -> Model:
-    """The body in a folder under a head that is to be fine-tuned.
+    """The body in a folder under a head that is to be fine-tuned; of an encoder-decoder, its encoder.
 
     Of the head, what the folder holds for it is taken (BERT's pooler, or all of a head for the same labels); the rest
     is drawn by `seed`. The words' own head is left out.
@@ -276,16 +277,18 @@ def read_body(folder: Path, asked: TaskHead, *, dropout: float | None = None, se
     """
     values, tensors = _read_json(folder / "config.json"), _read_weights(folder)
     try:
-        config = read_config(values, words=False).model_copy(update={"word_head": "tied"})
+        whole = read_config(values, words=False).model_copy(update={"word_head": "tied"})
+        config = encoder_shape(whole)
         if dropout is not None:
             config = config.model_copy(update={"dropout": dropout})
         architecture(config, asked.face)
         family = family_for(config, asked.face)
         model = Model(config, heads={asked.name: asked.factory}, seed=seed)
         own = model.state_dict()
-        body = {name: weight for name, weight in own.items() if name.startswith("backbone.")}
         head = {name: weight for name, weight in own.items() if name.startswith("heads.")}
-        found = _named(tensors, values, body)
+        like = own if whole.decoder is None else Model(whole).state_dict()
+        body = {name: weight for name, weight in like.items() if name.startswith(("backbone.", "decoder."))}
+        found = encoder_weights(_named(tensors, values, body), whole)
         found |= {} if asked.face in ("body", "decoder-body") else head_among(tensors, family, wanted=head)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None

@@ -28,6 +28,8 @@ def find_body(model: str, reads: str | None) -> tuple[Path, str]:
     taught = [face for face in ("encoder", "decoder") if face in trained.faces]
     if trained.reads == "left to right":  # a body that predicts no words
         taught = taught or ["decoder"]
+    if "seq2seq" in trained.decoding:
+        taught = ["encoder"]
     if not taught:
         raise ModelError(f"{folder} reads in a way of its own ({trained.objective}): it has no face to fine-tune")
     if trained.rule != ordered.name:
