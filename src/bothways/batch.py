@@ -162,7 +162,7 @@ LENGTH_STEP = 8  # samples of unequal length are padded to a multiple: oneDNN ke
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceTokens:
     """What an encoder reads of a batch, for the decoder that reads the rest: tokens [B, S] int64, a layout [B, S]."""
 
     tokens: Tensor
@@ -179,7 +179,7 @@ class Batch:
     tokens: Tensor
     layout: Layout
     targets: tuple[Target, ...]
-    source: Source | None = None
+    source: SourceTokens | None = None
 
     @classmethod
     def stack(cls, samples: Sequence[Sample]) -> Batch:
@@ -187,7 +187,7 @@ class Batch:
         if any(sample.layout.side is not None for sample in samples):
             encoded, decoded = zip(*(sample.halves() for sample in samples), strict=True)
             source, batch = cls.stack(encoded), cls.stack(decoded)
-            return replace(batch, source=Source(source.tokens, source.layout))
+            return replace(batch, source=SourceTokens(source.tokens, source.layout))
         length = max(len(sample.tokens) for sample in samples)
         if any(len(sample.tokens) != length for sample in samples):
             length += -length % LENGTH_STEP
@@ -227,7 +227,7 @@ class Batch:
             tokens=self.tokens.to(device),
             layout=self.layout.to(device),
             targets=tuple(move(target) for target in self.targets),
-            source=self.source and Source(self.source.tokens.to(device), self.source.layout.to(device)),
+            source=self.source and SourceTokens(self.source.tokens.to(device), self.source.layout.to(device)),
         )
 
 

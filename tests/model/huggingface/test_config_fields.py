@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from bothways.batch import Batch, Source
+from bothways.batch import Batch, SourceTokens
 from bothways.errors import ModelError
 from bothways.model import read_saved
 from bothways.model.huggingface.families import family_of
@@ -295,7 +295,7 @@ def ours(folder: Path) -> list[torch.Tensor]:
         tokens = random_tokens(layout, vocabulary=60)
         if model.decoder is not None:  # which writes what the encoder read, its rows the other way round
             written = layout.map(lambda column: column.flip(0))
-            batch = Batch(tokens.flip(0), replace(written, step=written.position + 1), (), Source(tokens, layout))
+            batch = Batch(tokens.flip(0), replace(written, step=written.position + 1), (), SourceTokens(tokens, layout))
             found.append(model(batch)[written.real])
             continue
         hidden = model.backbone(tokens, layout, ordered.dense(layout))
