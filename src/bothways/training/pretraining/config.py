@@ -39,6 +39,9 @@ class PretrainConfig(Frozen):
     start: Annotated[str | None, AsText] = Field(
         default=None, description="Go on from a run, a Hugging Face folder, or a name of its hub."
     )
+    start_decoder: Annotated[str | None, AsText] = Field(
+        default=None, description="Of an encoder-decoder: the model that its decoder begins as; left out, it is new."
+    )
     replay: Path | None = Field(
         default=None, description="Other shards of the same tokenizer, of which rows are mixed in."
     )

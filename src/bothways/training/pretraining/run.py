@@ -15,6 +15,8 @@ import torch
 from bothways.arguments import checked
 from bothways.config import settled
 from bothways.errors import DivergedError
+from bothways.model import Model
+from bothways.model.losses import plain_loss
 from bothways.terminal import command
 from bothways.training.evaluate import bits_per_byte, evaluate_losses, evaluate_words
 from bothways.training.fit import Fit, Say, Show
@@ -67,6 +69,8 @@ def pretrain(
         run = set_up(config, team, resume=resume)
         say("counting n-grams, to compare with")
         begin(run)
+        if run.config.start and run.objective.two_sided and run.state.step == 0:
+            say(_fresh_loss(run))
         try:
             _fit(run, stop, show)
         except DivergedError:
@@ -92,6 +96,14 @@ def _fit(run: PretrainRun, stop: Callable[[], int], show: Show) -> None:
             _validate(run, show)
         if report.step in due | saves or report.step % run.config.training.save_every == 0:
             save(run)
+
+
+def _fresh_loss(run: PretrainRun) -> str:
+    """What an encoder-decoder gains by beginning with what another model has learned: cross-attention is new in any
+    case, and a modern shape has norms that the other had not."""
+    fresh = Model(run.model.config, seed=run.config.training.seed).to(run.team.device).eval()
+    loss, _ = evaluate_losses(partial(plain_loss, fresh), run.validation)
+    return f"before its first step a new model has a loss of {loss:.3f}; this one begins with {run.config.start}"
 
 
 def _measure(run: PretrainRun, stop: Callable[[], int], show: Show) -> int:

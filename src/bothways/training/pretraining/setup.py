@@ -83,7 +83,9 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
         _check_unchanged(config, folder)
     shards = Shards.open(config.shards)
     if config.start is not None and not resume:
-        config = with_shape_of_start(config, vocabulary=shards.vocabulary.size)
+        use(config.code)
+        objective = build(config.objective, shards.vocabulary, corpus=Statistics(shards.train, shards.vocabulary))
+        config = with_shape_of_start(config, vocabulary=shards.vocabulary.size, two_sided=objective.two_sided)
     training = config.training
     objective, shape = objective_of(config, shards)
     replay = replay_shards(config, shards)
@@ -96,7 +98,7 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
     model = Model(shape, seed=training.seed, heads=objective.heads, parts=objective.parts, rule=objective.rule)
     model = model.to(team.device)
     if config.start is not None and not (resume and checkpoints(folder.checkpoints)):
-        start_weights(model, config.start, shards.tokenizer)
+        start_weights(model, config.start, shards.tokenizer, decoder=config.start_decoder)
     rows = rows_of(config, shards, replay)
     batches = TrainingBatches(rows, objective, training, team.rank, team.count, team.device)
     state = _state(model, training, dtype_of(precision), team)
@@ -221,6 +223,7 @@ MAY_CHANGE: dict[str, Any] = {
     "shards": True,  # they may have moved: their fingerprint is compared
     "out": True,
     "start": True,  # what it was is in the weights
+    "start_decoder": True,
     "replay": True,  # it may have moved, too
     "code": True,  # moved with them; the objective's name is compared
     "training": {

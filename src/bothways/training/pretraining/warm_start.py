@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from bothways.config import read
 from bothways.errors import UsageError
 from bothways.inference.loading import folder_of
 from bothways.model import Model, local, read_saved, with_word_head
+from bothways.model.config import DecoderConfig
+from bothways.model.two_sided import begun, begun_decoder, with_decoder
 from bothways.text import Tokenizer, old_tokens
 from bothways.training.optimiser import rated
 from bothways.training.pretraining.config import PretrainConfig
@@ -18,8 +25,9 @@ TABLES = ("backbone.embeddings.tokens.weight", "words.untied.weight", "words.bia
 """Weights with a row for every token."""
 
 
-def with_shape_of_start(config: PretrainConfig, *, vocabulary: int) -> PretrainConfig:
+def with_shape_of_start(config: PretrainConfig, *, vocabulary: int, two_sided: bool = False) -> PretrainConfig:
     """The configuration with the shape of `config.start` in `model`, so that a resumed run does not need that folder.
+    `two_sided`: with a decoder beside it, where it has none, of `model.decoder.layers`, else of as many as it has.
 
     Learning rates that are not given are `GENTLER` than those of a model that knows nothing yet.
 
@@ -28,14 +36,19 @@ def with_shape_of_start(config: PretrainConfig, *, vocabulary: int) -> PretrainC
         UsageError: another shape was given, or rows that are longer than the model reads.
     """
     assert config.start is not None
-    if odd := sorted(config.model.keys() - {"dropout"}):
-        raise UsageError(f"the shape is that of {config.start}: leave out model.{odd[0]}")
     shape = read_saved(folder_of(local(config.start))).model.config
+    decoder = config.model.get("decoder")
+    new = two_sided and shape.decoder is None
+    if odd := sorted(config.model.keys() - {"dropout", *(["decoder"] if new else [])}):
+        raise UsageError(f"the shape is that of {config.start}: leave out model.{odd[0]}")
+    if new:
+        layers = None if decoder is None else read(DecoderConfig, decoder, below="model.decoder").layers
+        shape = with_decoder(shape, layers)
     length = config.training.length
     if shape.positions.kind == "learned" and shape.length < length:
         raise UsageError(f"{config.start} reads at most {shape.length} tokens: --set training.length={shape.length}")
     wanted = with_word_head(shape).model_copy(
-        update={"vocabulary": vocabulary, "length": max(length, shape.length), **config.model}
+        update={"vocabulary": vocabulary, "length": max(length, shape.length), **_dropout(config)}
     )
     rates = rated(config.training.optimiser, width=shape.width)
     assert rates.learning_rate is not None and rates.adam_learning_rate is not None
@@ -50,15 +63,20 @@ def with_shape_of_start(config: PretrainConfig, *, vocabulary: int) -> PretrainC
     return config.model_copy(update={"model": wanted.model_dump(), "training": training})
 
 
-def start_weights(model: Model, start: str, tokenizer: Tokenizer) -> None:
-    """Puts the weights of `start` into `model`; what it has no weights for (a new head) stays as it was drawn.
+def _dropout(config: PretrainConfig) -> dict[str, Any]:
+    return {name: value for name, value in config.model.items() if name == "dropout"}
+
+
+def start_weights(model: Model, start: str, tokenizer: Tokenizer, *, decoder: str | None = None) -> None:
+    """Puts the weights of `start` into `model`; what it has no weights for (a new head) stays as it was drawn. A
+    decoder beside it takes those of `decoder`.
 
     A token that the old tokenizer knows keeps its row, a new one starts at the mean of the rows of its old tokens, and
     one of which nothing is known (a special token that was not there) at the mean of all.
     """
     folder = folder_of(local(start))
     old = Tokenizer.load(folder)
-    found = read_saved(folder).model.state_dict()
+    found = _learned(folder, model, decoder)
     whence = [tokens.tolist() for tokens in old_tokens(tokenizer, old)]
     own = model.state_dict()
     taken = {
@@ -67,6 +85,20 @@ def start_weights(model: Model, start: str, tokenizer: Tokenizer) -> None:
         if name in own and (name in TABLES or weight.shape == own[name].shape)
     }
     model.load_state_dict(own | taken)
+
+
+def _learned(folder: Path, model: Model, decoder: str | None) -> Mapping[str, Tensor]:
+    """The weights in a folder, in the names that they have in `model`."""
+    saved = read_saved(folder).model
+    found: Mapping[str, Tensor] = saved.state_dict()
+    if model.decoder is None:
+        return found
+    wanted = model.config
+    found = found if saved.decoder is not None else begun(found, saved.config, wanted)
+    if decoder is None:
+        return found
+    other = read_saved(folder_of(local(decoder))).model
+    return {**found, **begun_decoder(other.state_dict(), other.config, wanted)}
 
 
 def _laid_anew(table: Tensor, whence: list[list[int]], *, like: Tensor, size: int) -> Tensor:
