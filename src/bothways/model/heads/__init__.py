@@ -11,6 +11,7 @@ from bothways.model.config import ModelConfig
 from bothways.model.heads.binary import copied, replaced
 from bothways.model.heads.head import Head as Head
 from bothways.model.heads.relation import RelationHead
+from bothways.model.heads.san import AnswerNetwork
 from bothways.model.heads.sentences import SentencesHead
 from bothways.model.heads.text import TextHead
 from bothways.model.heads.token import TokenHead
@@ -25,6 +26,7 @@ HEADS: dict[str, Callable[[ModelConfig], nn.Module]] = {
 
 TASK_HEADS: dict[str, Any] = {
     "label": TextHead,
+    "san": AnswerNetwork,
     "tags": TokenHead,
     "span": TokenHead,
     "markers": RelationHead,

@@ -34,6 +34,7 @@ _READS = {
 }
 _HEADS = {
     "label": "text-classification",
+    "san": "text-classification",
     "tags": "token-classification",
     "span": "question-answering",
     "markers": "text-classification",
@@ -94,6 +95,8 @@ class Card:
 
 def finetuned_card(name: str, config: ModelConfig, head: TaskHead, *, model: str, dev: Mapping[str, float]) -> str:
     """README.md of a fine-tuned model; `model` is what it was made from, `dev` the scores it was chosen by."""
+    if head.head == "san":
+        return several_card(name, config, (head,), model=model, dev=dev)
     pipeline = _HEADS[head.head]
     use = "relate" if head.head in ("markers", "entities") else "entities" if head.characters else pipeline
     return _render(
@@ -118,7 +121,7 @@ def several_card(
         name,
         _TASKS["decoder-body" if face.startswith("decoder") else "body"],
         [*dict.fromkeys(head.task for head in heads)],
-        finetuned={"model": model, "task": "several tasks at once"},
+        finetuned={"model": model, "task": "several tasks at once" if len(heads) > 1 else heads[0].task},
         heads=heads,
         use="several",
         kind=architecture(config, face)[1],

@@ -26,7 +26,10 @@ class TaskSettings(Frozen):
     columns: dict[str, str] = Field(
         default={}, description="{role: column} where the names of the columns do not tell."
     )
-    head: str | None = Field(default=None, description="Of relate: markers, or entities as in R-BERT.")
+    head: str | None = Field(
+        default=None,
+        description="Of relate: markers, or entities as in R-BERT. Of classify: label, or for pairs san, MT-DNN's.",
+    )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of the target spread over all labels.")
     class_weights: Literal["equal", "balanced"] = Field(
         default="equal", description="Of labels in the loss; balanced: a rare label counts more."

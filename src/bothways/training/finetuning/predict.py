@@ -61,7 +61,7 @@ class Tuned:
         use([Path(file) for file in _manifest(run).get("code", ())])
         folder = folder_of(local(run))
         saved = read_saved(folder)
-        head = _head_of(saved.trained, task, folder)
+        head = head_named(saved.trained, task, folder)
         model = saved.model.eval().to(device=place, dtype=dtype_of(precision_for(device=place)))
         engine = Engine(model, Tokenizer.load(folder), saved.trained)
         return cls(task_named(head.task).like(head), engine, head, engine.length)
@@ -89,7 +89,7 @@ class Tuned:
         return found
 
 
-def _head_of(trained: Abilities, name: str | None, folder: Path) -> TaskHead:
+def head_named(trained: Abilities, name: str | None, folder: Path) -> TaskHead:
     """The only head of a model, or the one of a name.
 
     Raises:

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bothways.errors import ModelError
+from bothways.model import TaskHead
+from bothways.statistics import bootstrap
+from bothways.tasks.records import Skipped
 from bothways.training.finetuning.predict import Tuned, measure
 from bothways.training.finetuning.run import FinetuneRun, Judged, judge
 from bothways.training.finetuning.save import save_model
 from bothways.training.finetuning.several_config import MEAN, SeveralConfig, folder_of_task
+from bothways.training.finetuning.several_page import write_report_of_several
 from bothways.training.finetuning.thresholds import best_thresholds
 from bothways.training.fit import Show
 from bothways.training.state import checkpoints, load_weights
@@ -43,8 +48,13 @@ def finish(config: SeveralConfig, parts: Mapping[str, FinetuneRun], best: int, *
         look["scores"] = with_mean({name: one["scores"] for name, one in look["tasks"].items()})
         write(*heads.values(), dev=look["scores"])  # its card has these scores
     judged = {name: judge(part, load(task=name), seen=folder_of_task(config.out, name)) for name, part in parts.items()}
+    beside = {
+        one.name: _beside(run, parts[one.name], judged[one.name], heads[one.name])
+        for one in config.tasks
+        if (run := one.compare or one.teacher)
+    }
     folder.note(best={"epoch": best // steps, "step": best, "scores": look["scores"]})
-    folder.note(tasks=_told(folder.manifest()["tasks"], judged, look["tasks"], heads))
+    folder.note(tasks=_told(folder.manifest()["tasks"], judged, look["tasks"], beside, heads))
     tested = {name: one.scores for name, one in judged.items() if one.where == "test"}
     if tested:
         line = {"kind": "test", "step": first.state.step, "scores": with_mean(tested), "tasks": tested}
@@ -52,6 +62,25 @@ def finish(config: SeveralConfig, parts: Mapping[str, FinetuneRun], best: int, *
         folder.note(test=line["scores"])
         show(line)
     folder.note(status="done")
+    write_report_of_several(config.out, parts, judged, heads)
+
+
+def _beside(run: Path, part: FinetuneRun, judged: Judged, head: TaskHead) -> dict[str, Any]:
+    """What the run of one task alone says of the same examples, and by how much this one is better: {"run", "where",
+    "scores", "better_by": {metric: interval of the difference}, where the pairs of predictions are drawn anew}."""
+    tuned, skipped = Tuned.load(run, device=part.model.table.device), Skipped()
+    read = tuned.encode(judged.examples, skipped)
+    told = {"run": str(run), "where": judged.where}
+    if skipped.found:
+        return {**told, "scores": None, "why": f"it cannot read {len(skipped.found)} of the examples"}
+    scores, predictions = measure(tuned, read)
+    ours, theirs = (part.task.scores_of(judged.examples, some, head) for some in (judged.predictions, predictions))
+
+    def better_by(drawn: list[int]) -> dict[str, float]:
+        one, other = ours(drawn), theirs(drawn)
+        return {name: one[name] - other[name] for name in one}
+
+    return {**told, "scores": scores, "better_by": bootstrap(better_by, len(judged.examples))}
 
 
 def with_mean(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -61,12 +90,17 @@ def with_mean(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 
 def _told(
-    noted: Mapping[str, Any], judged: Mapping[str, Judged], looks: Mapping[str, Any], heads: Mapping[str, Any]
+    noted: Mapping[str, Any],
+    judged: Mapping[str, Judged],
+    looks: Mapping[str, Any],
+    beside: Mapping[str, Any],
+    heads: Mapping[str, TaskHead],
 ) -> dict[str, Any]:
     """What manifest.json holds of each task, with how good it is in the end."""
     found = {}
     for name, one in judged.items():
         test = {"test": one.scores, "test_intervals": one.intervals} if one.where == "test" else {}
-        limits = {"thresholds": list(heads[name].thresholds)} if heads[name].thresholds else {}
-        found[name] = {**noted[name], "dev": looks[name]["scores"], **test, **limits, **one.worth}
+        limits = {"thresholds": list(heads[name].thresholds or ())} if heads[name].thresholds else {}
+        alone = {"beside": beside[name]} if name in beside else {}
+        found[name] = {**noted[name], "dev": looks[name]["scores"], **test, **limits, **alone, **one.worth}
     return found
