@@ -68,6 +68,8 @@ def tell(manifest: Mapping[str, Any], out: Path) -> None:
         for where in ("dev", "test"):
             if one.get(where):
                 say(f"  {where:8} {_figures(one[where])}")
+        if (beside := one.get("beside")) and beside["scores"]:
+            say(f"  alone    {_figures(beside['scores'])}  ({beside['run']}, {beside['where']})")
         _tell_worth(one)
         for line in one["skipped"][:10]:
             say(f"  skipped  {line}")

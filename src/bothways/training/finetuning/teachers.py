@@ -22,7 +22,7 @@ from bothways.errors import ModelError, UsageError
 from bothways.files import writing
 from bothways.inference.loading import folder_of
 from bothways.inference.pipeline import logits_of
-from bothways.model import TaskHead, local, read_abilities
+from bothways.model import TaskHead, read_abilities
 from bothways.tasks.predictions import softmax
 from bothways.tasks.task import Example
 from bothways.training.finetuning.predict import AT_ONCE, Tuned, head_named
@@ -104,7 +104,9 @@ def check_beside(run: Path, head: TaskHead, *, what: str) -> None:
         ModelError: no such run, or one of several tasks.
         UsageError: it was taught another task, or other labels; or, of a teacher, the task has no soft labels.
     """
-    folder = folder_of(local(run))
+    if not run.is_dir():
+        raise ModelError(f"{head.name}: expected as {what} the folder of a run, got {run}, which is not there")
+    folder = folder_of(run)
     other = head_named(read_abilities(folder), None, folder)
     if other.task != head.task:
         raise UsageError(
