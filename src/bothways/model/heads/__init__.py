@@ -26,12 +26,12 @@ HEADS: dict[str, Callable[[ModelConfig], nn.Module]] = {
 
 TASK_HEADS: dict[str, Any] = {
     "label": TextHead,
-    "san": AnswerNetwork,
     "tags": TokenHead,
     "span": TokenHead,
     "markers": RelationHead,
     "entities": RelationHead,
     "vector": VectorHead,
+    "san": AnswerNetwork,
 }
 """{what a `TaskHead` calls its head: its class}, made from a `ModelConfig` and the `TaskHead`; a new head is a file and
 its line here."""

@@ -64,8 +64,9 @@ def write_report_of_several(
 
 def _tiles(record: Record) -> Iterator[KeyFigure]:
     manifest = record.manifest
-    test = manifest.get("test")
-    scores, where = (test, "test") if test else (manifest["best"]["scores"], "dev")
+    scores, where = manifest["best"]["scores"], "dev"
+    if all(one.get("test") for one in manifest["tasks"].values()):
+        scores, where = manifest["test"], "test"
     yield KeyFigure("Mean", f"{scores[MEAN]:.3f}", f"of the tasks' own metrics on {where}")
     for name in [name for name in scores if name != MEAN][:4]:
         own = next(iter(manifest["tasks"][name]["dev"]))
