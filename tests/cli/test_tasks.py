@@ -144,6 +144,14 @@ def test_several_tasks_are_measured_and_asked_by_name(invoke: Invoke, taught: Pa
         invoke("evaluate", taught / "run")
 
 
+def test_several_tasks_are_taught_again_from_the_settings_of_a_run(
+    invoke: Invoke, taught: Path, tmp_path: Path
+) -> None:
+    given = ["--config", taught / "both" / "config.yaml", "--set", "epochs=1", "--out", tmp_path / "again", "--json"]
+    told = json.loads(invoke("finetune", *given).output)
+    assert {*told["tasks"]} == {"mood", "stars"} and told["best"]["epoch"] == 1
+
+
 def test_several_tasks_go_on_and_tell_programs(invoke: Invoke, taught: Path) -> None:
     told = json.loads(invoke("finetune", "--resume", "--out", taught / "both", "--json").output)
     assert {*told} == {"best", "test", "tasks"} and told["tasks"]["mood"]["beside"]["scores"]

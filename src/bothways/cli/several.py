@@ -17,11 +17,11 @@ OF_ONE = ("task", "train", "dev", "test")
 TOLD = ("examples", "share", "dev", "test", "test_intervals", "beside", "majority", "warnings", "truncated", "skipped")
 
 
-def is_of_several(run: Path) -> bool:
-    """Whether the run in a folder was begun with several tasks."""
+def names_tasks(config: Path | None) -> bool:
+    """Whether a YAML file of settings is one of several tasks, as the config.yaml of such a run is."""
     from bothways.config import load_config
 
-    return (run / "config.yaml").is_file() and "tasks" in load_config(run / "config.yaml")
+    return config is not None and config.is_file() and "tasks" in load_config(config)
 
 
 def begun(run: Path) -> SeveralConfig:
@@ -44,7 +44,7 @@ def settings_of(
     from bothways.training.finetuning import SeveralConfig, tasks_in
 
     if odd := [f"--{name}" for name in OF_ONE if name in given]:
-        raise UsageError(f"--tasks {tasks} says what each task is: leave out {', '.join(odd)}")
+        raise UsageError(f"{tasks or file} says what each task is: leave out {', '.join(odd)}")
     if seeds > 1:
         raise UsageError("--seeds is for one task: run several with --set seed=0, --set seed=1, each with an --out")
     example = "finetune runs/mine --tasks tasks.yaml"

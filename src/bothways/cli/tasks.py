@@ -61,7 +61,7 @@ def finetune(
     out = given.get("out", FinetuneConfig.model_fields["out"].default)
     if resume:
         _refuse_settings(context, out)
-    if tasks or (resume and several.is_of_several(out)):
+    if tasks or several.names_tasks(out / "config.yaml" if resume else config):
         whole = several.begun(out) if resume else several.settings_of(tasks, given, seeds, file=config, more=settings)
         finetune_several(whole, resume=resume, device=device, track=track, show=display.show, say=display.say)
         manifest = RunFolder(whole.out).manifest()

@@ -170,9 +170,7 @@ def _evaluated_all(run: str | Path, asking: Asking) -> dict[str, Any]:
     """As `evaluate` without a file."""
     told = _manifest(run).get("tasks")
     if not told:
-        raise UsageError(
-            f"{run}: expected a file to measure on, got none. For example: bothways evaluate {run} test.jsonl"
-        )
+        raise UsageError(f"{run}: expected a file to measure on, got none: name one behind the run")
     if asking.get("columns"):
         raise UsageError("columns of a file are named where one file is measured: name a task and its file")
     files = {name: one["files"].get("test") or one["files"].get("dev") for name, one in told.items()}
