@@ -32,7 +32,7 @@ from bothways.tasks.records import refuse
 from bothways.tasks.tag import Tagged
 from bothways.text import Tokenizer
 from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
-from bothways.training.finetuning.predict import Asking, Predictions
+from bothways.training.finetuning.predict import Asking, Evaluation, Predictions
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "api.md"
 INSIDE = (
@@ -41,7 +41,7 @@ INSIDE = (
 )
 RESULTS = (
     *(Generation, Guess, Verdict, Label, Number, Tagged, Intended, Span, Choice),
-    *(Predictions, Comparison, Probed, ProbeScore, Difference, Plan, Advice),
+    *(Predictions, Evaluation, Comparison, Probed, ProbeScore, Difference, Plan, Advice),
 )
 RECORD_OF = {
     "prepare": bothways.PrepareOptions,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
+import pandas
 import pytest
 from pydantic import Field
 
@@ -153,3 +154,15 @@ def test_register_takes_objectives_and_tasks() -> None:
         bothways.register(causal)
     with pytest.raises(UsageError, match="expects a class made from Task"):
         bothways.register(int)
+
+
+@pytest.mark.parametrize("kind", ["finetune", "evaluate", "predict"])
+def test_a_table_where_a_file_is_expected_is_not_printed(kind: str) -> None:
+    table = pandas.DataFrame({"text": ["good", "bad"] * 50, "label": ["yes", "no"] * 50})
+    calls = {
+        "finetune": lambda: bothways.finetune("nowhere", train=table, out="nowhere-either"),  # type: ignore[call-overload]
+        "evaluate": lambda: bothways.evaluate("nowhere", table),  # type: ignore[arg-type]
+        "predict": lambda: bothways.predict("nowhere", table),  # type: ignore[call-overload]
+    }
+    with pytest.raises(UsageError, match="expected a path, got a table \\(DataFrame\\). Write it to a file: .to_json"):
+        calls[kind]()

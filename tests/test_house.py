@@ -27,7 +27,8 @@ FILES = sorted(
 # Lowest first. A part may import those of the lines above it, and nothing of its own line or below.
 LEVELS = (
     {"errors"},
-    {"arguments", "config", "files", "frames", "machine", "own", "statistics", "terminal"},
+    {"arguments"},
+    {"config", "files", "frames", "machine", "own", "statistics", "terminal"},
     {"html"},
     {"visibility"},
     {"batch"},

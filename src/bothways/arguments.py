@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, wraps
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
-from types import FunctionType, NoneType, UnionType
+from types import FunctionType, NoneType, SimpleNamespace, UnionType
 from typing import (
     Any,
     ParamSpec,
@@ -51,11 +52,12 @@ _KINDS: dict[Any, tuple[type | tuple[type, ...], str]] = {
 }
 
 
-def checked(function: Callable[P, R]) -> Callable[P, R]:
+def checked(function: Callable[P, R], *, defaults: Mapping[str, object] | None = None) -> Callable[P, R]:
     """The same function, which refuses arguments that it does not have or that are of another kind than annotated.
 
     Looked at are plain kinds (numbers, texts, paths, records) and unions of them; the function itself sees to the rest.
-    A path may be given as text.
+    A path may be given as text. Its signature has the keywords that a TypedDict names one by one, for completion;
+    `defaults` are theirs.
 
     Raises:
         UsageError: the name that it does not have, beside those it has; or what was expected and what came.
@@ -82,16 +84,34 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
                 given.arguments[key] = _fitting(key, value, hints.get(key))
         return function(*given.args, **given.kwargs)
 
+    if defaults is not None:
+        call.__dict__["__signature__"] = _one_by_one(function, signature, defaults)
     return call
 
 
-def all_checked(kind: C) -> C:
-    """A class whose public methods are `checked`, and so is what makes it."""
+def _one_by_one(
+    function: Callable[..., Any], signature: inspect.Signature, defaults: Mapping[str, object]
+) -> inspect.Signature:
+    """A signature with the keys of a TypedDict in the place of **keywords of it."""
+    *others, last = signature.parameters.values()
+    if last.kind is not inspect.Parameter.VAR_KEYWORD:
+        return signature
+    # of this annotation alone: others may name a class that is only being made
+    only = SimpleNamespace(__annotations__={last.name: last.annotation})
+    named = get_args(get_type_hints(only, vars(sys.modules[function.__module__]))[last.name])[0]
+    kinds = get_type_hints(named)
+    where = inspect.Parameter.KEYWORD_ONLY
+    made = [inspect.Parameter(key, where, default=defaults[key], annotation=kinds[key]) for key in kinds]
+    return signature.replace(parameters=[*others, *made])
+
+
+def all_checked(kind: C, *, defaults: Mapping[str, object] | None = None) -> C:
+    """A class whose public methods are `checked`, and so is what makes it; `defaults` of keywords as there."""
     for name, method in [*vars(kind).items()]:
         if name.startswith("_") and name not in ("__init__", "__getitem__"):
             continue
         if isinstance(method, FunctionType):
-            setattr(kind, name, checked(method))
+            setattr(kind, name, checked(method, defaults=defaults))
         elif isinstance(method, classmethod):
             setattr(kind, name, classmethod(checked(method.__func__)))
     return kind
@@ -159,7 +179,16 @@ def shown(value: object) -> str:
         return _short(repr(value))
     if isinstance(value, float) and math.isnan(value):
         return "nan, which is how tables write an empty cell"
+    if hasattr(value, "columns"):
+        return f"a table ({type(value).__name__})"
     return f"{_short(repr(value))} ({type(value).__name__})"
+
+
+def a_file_instead(value: object) -> str:
+    """What to do with records in memory where the path of a file is expected; of anything else, nothing."""
+    if hasattr(value, "to_json"):
+        return '. Write it to a file: .to_json("train.jsonl", orient="records", lines=True)'
+    return ". Write them to a file, a line of JSON for each" if isinstance(value, list) else ""
 
 
 def _short(text: str) -> str:
@@ -180,7 +209,8 @@ def _fitting(name: str, value: object, hint: Any) -> object:
         return value
     fits = any(isinstance(value, one) and (one is bool or not isinstance(value, bool)) for one, _ in known)
     if not fits or (isinstance(value, float) and math.isnan(value)):
-        raise UsageError(f"{name}: expected {' or '.join(said for _, said in known)}, got {shown(value)}")
+        hint = a_file_instead(value) if Path in kinds else ""
+        raise UsageError(f"{name}: expected {' or '.join(said for _, said in known)}, got {shown(value)}{hint}")
     return value
 
 

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from bothways.arguments import a_file_instead, shown
 from bothways.errors import UsageError, unknown
 
 
@@ -123,6 +124,8 @@ def read(kind: type[M], values: Mapping[str, Any], *, below: str = "") -> M:
         message = first["msg"].removeprefix("Value error, ")
         told = first["type"] == "missing" or "; got " in message
         got = "" if told else f", got {first['input']!r}"
+        if first["type"] == "path_type":
+            message, got = "expected a path", f", got {shown(first['input'])}{a_file_instead(first['input'])}"
         raise UsageError(f"configuration: {path or kind.__name__}: {message}{got}") from None
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 from bothways import __version__, cli, errors
 
@@ -43,6 +44,13 @@ def raising(error: BaseException) -> Callable[..., Any]:
         (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 6, "bothways: runs/x: No space left on device."),
         (PermissionError(errno.EACCES, "Permission denied", "/root"), 6, "name a folder that you may write to.\n"),
         (OSError(errno.EROFS, "Read-only file system"), 6, "bothways: Read-only file system."),
+        (MemoryError(), 6, "bothways: out of memory: no more is given. Take less at once:"),
+        (
+            torch.OutOfMemoryError("Tried to allocate 20 GiB.\nMore"),
+            6,
+            "bothways: out of memory: Tried to allocate 20 G",
+        ),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), 6, "--set training.micro_tokens=1024"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )

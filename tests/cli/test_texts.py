@@ -116,3 +116,16 @@ def test_what_is_wrong_is_said_before_a_model_is_read(invoke: Invoke, tmp_path: 
 def test_many_vectors_are_counted_and_not_compared(run: Path) -> None:
     said = sent("embed", run, text="the boat\n" * 21).stdout
     assert said == "21 vectors of 128 numbers: more than 20 are not compared, --json prints them\n"
+
+
+def test_the_field_of_records_is_known_by_its_name(tmp_path: Path) -> None:
+    """As in fine-tuning: a table in Chinese, with semicolons; records of another name; and what has none."""
+    (tmp_path / "a.csv").write_bytes('\ufeff编号;文本\r\n1;"很好;还来"\r\n2;不好\r\n'.encode())
+    (tmp_path / "b.jsonl").write_text('{"n": 1, "Sentence": "so"}\n', encoding="utf-8")
+    (tmp_path / "c.csv").write_text("n,nothing\n1,a\n", encoding="utf-8")
+    assert [*asked([], tmp_path / "a.csv").batches] == [("很好;还来", "不好")]
+    assert [*asked([], tmp_path / "b.jsonl").batches] == [("so",)]
+    with pytest.raises(
+        UsageError, match=r"c\.csv: expected a field that is called text \(sentence.*文本.*got n, nothing"
+    ):
+        asked([], tmp_path / "c.csv")

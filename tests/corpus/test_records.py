@@ -115,6 +115,16 @@ def test_columns_that_have_no_names(tmp_path: Path, name: str, content: str, sai
         assert str(path) in str(caught.value) and said in str(caught.value)
 
 
+@pytest.mark.parametrize("header", ["文本,标签", "文本;标签"])
+def test_names_of_columns_in_another_encoding(tmp_path: Path, header: str) -> None:
+    (tmp_path / "a.csv").write_bytes(f"{header}\r\n很好,好评\r\n".encode("gb18030"))
+    with pytest.raises(DataError) as refused:
+        list(read_records(tmp_path / "a.csv"))
+    assert "line 1: expected UTF-8, got b'" in str(refused.value)
+    assert "iconv -f GB18030 -t UTF-8" in str(refused.value)
+    assert "\\udc" not in str(refused.value)  # half characters tell nobody anything
+
+
 def test_semicolons_between_columns(tmp_path: Path) -> None:
     """As spreadsheets write them where the comma is the decimal one; quotes, broken lines and all."""
     found, told = read(tmp_path / "a.csv", '\n评语;"星级"\n"好; ""很""好, 真的";1,5\n差;0\n')

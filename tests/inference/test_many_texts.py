@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 
 import bothways
 from bothways.errors import MachineError, UsageError
-from bothways.inference import LanguageModel
+from bothways.inference import GenerationOptions, LanguageModel
 from tests.inference.made import ELMO, ENGLISH, MASS, TEXTS, load, make_run
 
 SEVEN = [*TEXTS, "the fox", "a dog reads"]
@@ -156,3 +158,20 @@ def test_where_it_is_and_in_what_numbers(run: Any) -> None:
         model.to("cuda:9")
     with pytest.raises(UsageError, match="dtype: expected torch.float32"):
         model.to(dtype=torch.int8)
+
+
+def test_every_option_of_a_method_is_named_with_its_default() -> None:
+    """For completion and `help`: no method hides keywords behind **; what is shown is what is taken when left out."""
+    methods = {name: method for name, method in vars(LanguageModel).items() if inspect.isfunction(method)}
+    signatures = {name: inspect.signature(method) for name, method in methods.items() if not name.startswith("_")}
+    hiding = {name for name, one in signatures.items() if any(p.kind is p.VAR_KEYWORD for p in one.parameters.values())}
+    assert not hiding
+    for name in ("fill", "infill", "generate", "score", "perplexity", "embed", "layers", "predict", "classify", "tag"):
+        parameters = signatures[name].parameters
+        assert (parameters["batch_size"].default, parameters["progress"].default) == (None, False)
+    shown = {name: one.default for name, one in signatures["stream"].parameters.items()}
+    assert shown == {
+        **dict.fromkeys(("self", "prompt"), inspect.Parameter.empty),
+        "options": None,
+        **{one.name: one.default for one in fields(GenerationOptions)},
+    }

@@ -46,6 +46,11 @@ GROUPS = {
 # What the machine, not the program, refused: a full disk or quota, a folder that may not be written to or read.
 REFUSED = frozenset({errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS})
 
+LESS_MEMORY = (
+    "Take less at once: --set training.micro_tokens=1024 of pretrain, --set batch=8 or --set length=128 of finetune, "
+    "fewer --processes, or a smaller model"
+)
+
 
 class Commands(TyperGroup):
     """The commands under the headings of GROUPS, each with the first paragraph of its help."""
@@ -112,8 +117,18 @@ def main() -> None:
             _confess()
         place = f"{error.filename}: " if error.filename else ""
         _leave(f"{place}{error.strerror}. Free some space, or name a folder that you may write to.", 6)
-    except Exception:  # noqa: BLE001 - the last net: whatever comes here is our bug, and says so
+    except Exception as error:  # noqa: BLE001 - the last net: whatever comes here is our bug, and says so
+        if _no_memory(error):
+            _leave(f"out of memory: {str(error).strip().partition(chr(10))[0] or 'no more is given'}. {LESS_MEMORY}", 6)
         _confess()
+
+
+def _no_memory(error: Exception) -> bool:
+    """Whether memory ran out: of Python, of a GPU, or of torch on the CPU, which has no kind of error for it."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and (type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error))
+    )
 
 
 def _leave(message: str, code: int) -> None:

@@ -28,8 +28,8 @@ TextFile = Annotated[
     Path | None,
     typer.Option(
         "--file",
-        help="Ask about the texts of this file instead: a line each, empty ones left out, or the field text of jsonl, "
-        "csv, tsv or parquet; - is the standard input.",
+        help="Ask about the texts of this file instead: a line each, empty ones left out, or the field of jsonl, csv, "
+        "tsv or parquet that is called text, sentence, 文本 and the like; - is the standard input.",
     ),
 ]
 
@@ -100,7 +100,28 @@ def _read(file: Path) -> Iterator[str]:
     if file == STANDARD_INPUT:
         found = (line for _, _, line in kept(lines_of(sys.stdin.buffer), Path("standard input"), refuse))
     elif suffix_of(file) in RECORDS:
-        found = DocumentReader(PrepareOptions()).read(file)
+        found = DocumentReader(PrepareOptions(fields=(_text_field(file),))).read(file)
     else:
         found = (line for _, _, line in kept(lines(file), file, refuse))
     return filter(None, map(str.strip, found))
+
+
+def _text_field(file: Path) -> str:
+    """The field of a file's records that holds the texts, by the names that fine-tuning knows; of JSON lines the first
+    record says which there are.
+
+    Raises:
+        UsageError: none of its fields is called so.
+        DataError: the file cannot be read.
+    """
+    from bothways.corpus.records import field_names, read_records, suffix_of
+    from bothways.errors import UsageError
+    from bothways.tasks.records import NAMES, column_of
+
+    lines = suffix_of(file) == ".jsonl"
+    fields = next((tuple(record) for _, _, record in read_records(file)), ()) if lines else field_names(file)
+    found = column_of("text", fields)
+    if fields and found is None:
+        known = f"text ({', '.join(name for name in NAMES['text'] if name != 'text')})"
+        raise UsageError(f"{file}: expected a field that is called {known}, got {', '.join(fields)}. Rename one.")
+    return found or "text"

@@ -119,7 +119,8 @@ def _opened(path: Path) -> Any:
 def _check_columns(path: Path, columns: Sequence[str], fields: Sequence[str]) -> None:
     if missing := [field for field in fields if field not in columns]:
         found = ", ".join(columns) or "none"
-        raise UsageError(f"{path}: expected a column {missing[0]!r}, got {found}. Name the text: --set fields=[NAME].")
+        hint = 'Name the text: --set "fields=[NAME]"'
+        raise UsageError(f"{path}: expected a column {missing[0]!r}, got {found}. {hint}.")
 
 
 RECORDS: dict[str, Callable[[Path, Sequence[str]], Found]] = {
@@ -192,6 +193,8 @@ class _CsvTable:
     def _header(self, path: Path) -> tuple[str, ...]:
         line, row = next(((line, row) for line, row in self._rows() if any(row)), (0, []))
         own, raw = self._separator, _text(self._taken[0]) if row else ""
+        if row and isinstance(spoilt := self._taken[0][1], Bad):
+            refuse(path, line, f"{spoilt.why}. Names of columns must be text.")
         if other := next((other for other in _SEPARATORS if own not in raw and other in raw), None):
             hint = {"\t": "Name it .tsv", ",": "Name it .csv"}.get(other, "Save it with commas, as .csv")
             got = f"{raw[:80]!r}, with {_SEPARATORS[other]} in it"

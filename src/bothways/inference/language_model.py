@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
 
@@ -88,7 +89,11 @@ def _requests(
     return [GenerationRequest(*pair) for pair in zip(prompts, options, strict=True)]
 
 
-@all_checked
+_LEFT_OUT = {"batch_size": None, "progress": False} | {one.name: one.default for one in fields(GenerationOptions)}
+"""What is taken where a keyword is left out."""
+
+
+@partial(all_checked, defaults=_LEFT_OUT)
 @dataclass(frozen=True, slots=True)
 class LanguageModel:
     """A trained model. Each method takes one text and gives one answer, or several and gives as many: a list, a

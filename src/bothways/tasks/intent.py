@@ -103,6 +103,10 @@ class Intent(Tag):
         """The tags, and behind them the intent."""
         return (*one["tags"], INTENT + one["intent"])
 
+    def by_class(self, gold: Any, head: TaskHead) -> dict[str, list[tuple[str, Any]]]:
+        """The intent of the text, and the slots as `Tag` has them."""
+        return {"texts": [(gold[-1].removeprefix(INTENT), None)], **super().by_class(gold, head)}
+
     def always(self, golds: Sequence[Any]) -> list[dict[str, Any]]:
         """The commonest tag for each word, and the commonest intent."""
         (common, _), *_ = Counter(gold[-1] for gold in golds).most_common(1)

@@ -174,6 +174,15 @@ class Tag(Task):
             "accuracy": accuracy,
         }
 
+    def by_class(self, gold: Any, head: TaskHead) -> dict[str, list[tuple[str, Any]]]:
+        """The names, each with its first and last word; where tags are plain, the words with theirs."""
+        from seqeval.metrics.sequence_labeling import get_entities
+
+        tags, scheme = self.slots(gold), self.scheme(head)
+        if not scheme.kind:
+            return {"words": [(tag, number) for number, tag in enumerate(tags)]}
+        return {"names": [(one[0], one[1:]) for one in get_entities([scheme.plain(tag) for tag in tags])]}
+
     def items(
         self, examples: Sequence[Example], predictions: Predictions, head: TaskHead
     ) -> tuple[np.ndarray, np.ndarray]:

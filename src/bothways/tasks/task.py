@@ -219,6 +219,11 @@ class Task(ABC):
         value = one[self.key]
         return tuple(value) if isinstance(value, list) else value
 
+    def by_class(self, gold: Any, head: TaskHead) -> dict[str, list[tuple[str, Any]]]:
+        """What a right answer, or a prediction in the form of one, says of each class: {what is counted: [(a class,
+        where in the example)]}. Here of tasks whose answers are labels; others count nothing."""
+        return {"examples": [(label, None) for label in labels_in(gold)]}
+
     def always(self, golds: Sequence[Any]) -> list[dict[str, Any]]:
         """The predictions where the commonest of some right answers is given to each."""
         (common, _), *_ = Counter(golds).most_common(1)

@@ -273,7 +273,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
         "pytorch_model.bin, which can run code.*save_pretrained",
     ),
-    "no weights": (lambda f: (f / "model.safetensors").unlink(), "expected the weights in model.safetensors"),
+    "no weights": (
+        lambda f: (f / "model.safetensors").unlink(),
+        "found none. A model of the hub that has only a pytorch_model.bin",
+    ),
     "truncated": (lambda f: os.truncate(f / "model.safetensors", 1000), "model.safetensors cannot be read.*damaged"),
     "strange note": (lambda f: (f / "bothways.json").write_text('{"version": 3, "faces": "all"}'), "expected faces"),
 }

@@ -20,7 +20,7 @@ from bothways.tasks.reading import hold_out, read_examples, seals
 from bothways.tasks.records import refuse
 from bothways.tasks.task import Example
 from bothways.training.finetuning import evaluate, finetune
-from bothways.training.finetuning.baselines import SEEN, remember, trained_on, worth
+from bothways.training.finetuning.baselines import SEEN, chosen_by_chance, remember, trained_on, worth
 from bothways.training.finetuning.seeds import finetune_seeds
 from bothways.training.run_folder import RunFolder
 from tests.pages import Page
@@ -117,6 +117,18 @@ def test_a_run_says_what_its_score_is_worth(tmp_path: Path, body: Path) -> None:
     assert not [line for line in new["warnings"] if "training file" in line]
     alone = shutil.copytree(run / "model", tmp_path / "alone")  # nobody knows what it was trained on
     assert not [line for line in evaluate(alone, seen)["warnings"] if "training file" in line]
+
+
+def test_a_run_says_when_too_few_are_held_out_to_choose_by(tmp_path: Path, body: Path) -> None:
+    few = finetune(config(tmp_path, body, dev=None, epochs=1, dev_share=0.05))
+    (warning,) = (line for line in RunFolder(few).manifest()["warnings"] if "too few" in line)
+    held = RunFolder(few).manifest()["examples"]["dev"]
+    assert 0 < held < 10
+    assert warning == (
+        f"dev has {held} of the training file: too few to choose an epoch by; "
+        "give --dev, or hold out more with --set dev_share=0.3"
+    )
+    assert chosen_by_chance(0) == chosen_by_chance(10) == []  # a file of one's own is one's own choice
 
 
 def test_the_commands_say_it(classifier: Path, tmp_path: Path) -> None:

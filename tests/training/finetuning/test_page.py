@@ -11,13 +11,14 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from seqeval.metrics import classification_report
 
 from bothways import tasks
 from bothways.model import TaskHead
 from bothways.statistics import bootstrap, calibration
 from bothways.tasks import TASKS
 from bothways.tasks.task import Example
-from bothways.tasks.words import Pair
+from bothways.tasks.words import Pair, Words
 from bothways.training.finetuning import FinetuneConfig, finetune
 from bothways.training.finetuning.data import read_data
 from bothways.training.finetuning.page import in_words, write_report
@@ -169,6 +170,59 @@ def test_several_labels_one_by_one(classifier: Path) -> None:
         ["a", "0.667", "1.000", "0.800", "2"],
         ["b", "–", "0.000", "0.000", "1"],
     ]
+
+
+def page_of(run: Path, task: str, pairs: list[tuple[Any, dict[str, Any]]], head: TaskHead) -> str:
+    """The page of predictions beside the right answers."""
+    examples = [
+        Example(i, ("x",), gold, "", words=Words.joined([f"w{n}" for n in range(len(told["tags"]))]))
+        for i, (gold, told) in enumerate(pairs)
+    ]
+    told = [{"probabilities": [0.9] * len(told["tags"]), **told} for _, told in pairs]
+    return write_report(run, TASKS[task], examples, told, head, where="test").read_text(encoding="utf-8")
+
+
+def test_names_kind_by_kind(classifier: Path) -> None:
+    """A name whose end is wrong is not found; the same name elsewhere is another one. The figures are seqeval's."""
+    head = TaskHead("tag", "tags", ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG"), "one", "encoder")
+    pairs: list[tuple[Any, dict[str, Any]]] = [
+        (("B-PER", "I-PER", "O", "B-LOC"), {"tags": ["B-PER", "I-PER", "O", "B-LOC"]}),
+        (("B-PER", "I-PER", "O", "B-LOC"), {"tags": ["B-PER", "O", "B-ORG", "B-LOC"]}),
+        (("B-PER", "O", "O", "O"), {"tags": ["O", "B-PER", "O", "O"]}),
+    ]
+    page = page_of(classifier, "tag", pairs, head)
+    assert rows_of(page, "Names, kind by kind") == [
+        ["PER", "0.333", "0.333", "0.333", "3"],
+        ["LOC", "1.000", "1.000", "1.000", "2"],
+        ["ORG", "0.000", "–", "0.000", "0"],
+    ]
+    golds, found = [[*gold] for gold, _ in pairs], [told["tags"] for _, told in pairs]
+    report = classification_report(golds, found, output_dict=True, zero_division=0)
+    assert report["PER"]["f1-score"] == pytest.approx(1 / 3) and report["LOC"]["support"] == 2
+    assert "A name is right as a whole or not at all." in page and "Label by label" not in page
+
+
+def test_plain_tags_one_by_one(classifier: Path) -> None:
+    head = TaskHead("tag", "tags", ("NN", "VB"), "one", "encoder")
+    page = page_of(classifier, "tag", [(("NN", "VB", "NN"), {"tags": ["NN", "NN", "NN"]})], head)
+    assert rows_of(page, "Tag by tag") == [
+        ["NN", "0.667", "1.000", "0.800", "2"],
+        ["VB", "–", "0.000", "0.000", "1"],
+    ]
+
+
+def test_intents_and_slots_one_by_one(classifier: Path) -> None:
+    head = TaskHead("intent", "tags", ("O", "B-city", "I-city", "intent:buy", "intent:go"), "one", "encoder")
+    pairs: list[tuple[Any, dict[str, Any]]] = [
+        (("B-city", "O", "intent:go"), {"tags": ["B-city", "O"], "intent": "go"}),
+        (("B-city", "O", "intent:buy"), {"tags": ["O", "O"], "intent": "go"}),
+    ]
+    page = page_of(classifier, "intent", pairs, head)
+    assert rows_of(page, "Intent by intent") == [
+        ["buy", "–", "0.000", "0.000", "1"],
+        ["go", "0.500", "1.000", "0.667", "1"],
+    ]
+    assert rows_of(page, "Names, kind by kind") == [["city", "1.000", "0.500", "0.667", "2"]]
 
 
 def test_how_often_it_is_right_at_each_confidence_is_drawn(classifier: Path) -> None:

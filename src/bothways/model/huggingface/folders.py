@@ -337,7 +337,9 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
                 f"here. If you trust it, load it with transformers and save_pretrained it: that writes {WEIGHTS}."
             )
         raise ModelError(
-            f"{folder}: expected the weights in {WEIGHTS}, or in files that {index.name} names; found none"
+            f"{folder}: expected the weights in {WEIGHTS}, or in files that {index.name} names; found none. A model of "
+            "the hub that has only a pytorch_model.bin, which can run code when it is opened, is not fetched. If you "
+            f"trust it, load it with transformers and save_pretrained it: that writes {WEIGHTS}."
         )
     return _read_file(path)
 

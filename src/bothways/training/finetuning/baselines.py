@@ -14,6 +14,8 @@ from bothways.model import TaskHead
 from bothways.tasks.reading import seals
 from bothways.tasks.task import Example, Task
 
+FEW = 10
+"""Fewer dev examples than these choose an epoch by chance."""
 SEEN = "texts.safetensors"
 """In a run's folder: the hashes of the texts of its training file."""
 
@@ -51,6 +53,14 @@ def trained_on(run: Path, examples: Sequence[Example], *, where: str) -> list[st
     again = int(np.isin(seals(examples), load_file(run / SEEN)["train"]).sum())
     about = "the score on them says nothing about new texts"
     return [f"{again} of {len(examples)} {where} stand in the training file too: {about}"] if again else []
+
+
+def chosen_by_chance(held: int) -> list[str]:
+    """A sentence, where some examples were held out to choose the epoch by, but too few."""
+    what_to_do = "give --dev, or hold out more with --set dev_share=0.3"
+    return (
+        [f"dev has {held} of the training file: too few to choose an epoch by; {what_to_do}"] if 0 < held < FEW else []
+    )
 
 
 def _in_words(answers: set[Any]) -> str:

@@ -17,12 +17,19 @@ from bothways.html.charts import GREY, histogram, pictures
 from bothways.html.curves import Axis, Chart, Curve
 from bothways.model import TaskHead
 from bothways.statistics import calibration
-from bothways.tasks.labels import labels_in
+from bothways.tasks.labels import labels_in, natural
 from bothways.tasks.task import Example, Task
 from bothways.training.charts import how_it_ran, smoothed
 from bothways.training.record import Record
 
 CONFIDENCE = Axis("confidence", "Confidence", "confidence of the prediction, in percent")
+BY_CLASS = {
+    "examples": "Label by label",
+    "texts": "Intent by intent",
+    "names": "Names, kind by kind",
+    "words": "Tag by tag",
+}
+"""{what `Task.by_class` counts: the heading of its table}"""
 MOST_LABELS, MOST_MISTAKES = 20, 20
 DEV = 1  # colour
 LONGEST_TEXT = 600  # characters of an example that are shown
@@ -87,7 +94,6 @@ def task_part(
     classes = any(isinstance(example.gold, str) for example in examples) and all(  # one label
         isinstance(one.get("label"), str) and "probabilities" in one for one in predictions
     )
-    several = head.kind == "several"
     wrong = [
         (*mistake, example)
         for example, one in zip(examples, predictions, strict=True)
@@ -96,8 +102,7 @@ def task_part(
     mistakes = sorted(wrong, key=lambda one: -one[0])[:MOST_MISTAKES]
     return {
         "where": where,
-        "labels": len(head.labels),
-        "classes": [*_classes(examples, predictions, head)] if classes or several else [],
+        "classes": [*_classes(task, examples, predictions, head)] if task.key else [],
         "confusion": _confusion(examples, predictions, head) if classes else None,
         "calibration": _calibration(examples, predictions) if classes else None,
         "mistakes": [
@@ -189,18 +194,29 @@ def _confusion(
     return labels, rows, len(head.labels)
 
 
-def _classes(examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead) -> Iterator[TableRow]:
-    """Precision, recall, F1 and count of the commonest labels; what is a share of nothing is not known."""
-    from sklearn.metrics import precision_recall_fscore_support
-
-    given = [labels_in(example.gold) for example in examples]
-    found = [{one["label"]} if isinstance(one["label"], str) else {*one["label"]} for one in predictions]
-    common = Counter(label for some in given for label in some)
-    labels = sorted(head.labels, key=lambda label: -common[label])[:MOST_LABELS]
-    truth, told = (np.array([[label in some for label in labels] for some in side]) for side in (given, found))
-    scores = precision_recall_fscore_support(truth, told, average=None, zero_division=np.nan)
-    for label, *shares, count in zip(labels, *scores, strict=True):
-        yield TableRow(label, [*(None if np.isnan(one) else f"{one:.3f}" for one in shares), f"{count:,}"])
+def _classes(
+    task: Task, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+) -> Iterator[tuple[str, str, list[TableRow], int]]:
+    """Of each kind of thing that has a class: heading, what is counted, the table, how many classes there are. In it
+    precision, recall, F1 and count of the commonest classes; what is a share of nothing is not known."""
+    counted: dict[str, tuple[Counter[str], Counter[str], Counter[str]]] = {}
+    for example, one in zip(examples, predictions, strict=True):
+        true, found = (task.by_class(answer, head) for answer in (example.gold, task.predicted(one)))
+        for what, things in true.items():
+            hits = {*things} & {*found.get(what, [])}
+            sides = counted.setdefault(what, (Counter(), Counter(), Counter()))
+            for side, some in zip(sides, (things, found.get(what, []), hits), strict=True):
+                side.update(name for name, _ in some)
+    for what, (true_count, found_count, right) in counted.items():
+        known = head.labels if what == "examples" else sorted({**true_count, **found_count}, key=natural)
+        if not true_count and not found_count:
+            continue
+        rows = []
+        for label in sorted(known, key=lambda label: -true_count[label])[:MOST_LABELS]:
+            of = (found_count[label], true_count[label], (found_count[label] + true_count[label]) / 2)
+            shares = [f"{right[label] / count:.3f}" if count else None for count in of]
+            rows.append(TableRow(label, [*shares, f"{true_count[label]:,}"]))
+        yield BY_CLASS[what], what, rows, len(known)
 
 
 def _calibration(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import pandas
 
 AT_ONCE = 4096  # examples in memory
+BESIDE_SCORES = ("examples", "truncated", "tags", "majority", "warnings", "tasks", "left_out")
 T = TypeVar("T")
 
 
@@ -131,10 +132,54 @@ class Asking(TypedDict, total=False):
     show: Callable[[Columns], None]
 
 
+class Evaluation(dict[str, Any]):
+    """What `evaluate` found, a dictionary: {metric: value}, and beside them
+
+    examples   how many there were
+    truncated  how many of them were cut
+    tags       how tags are read; empty where there are none
+    majority   {"answer", "scores"} of always giving the commonest right answer; None where the task has no labels
+    warnings   sentences
+    """
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """{metric: value} alone, the task's own first."""
+        return {name: value for name, value in self.items() if name not in BESIDE_SCORES}
+
+    def __repr__(self) -> str:
+        if several := self.get("tasks"):
+            return "\n\n".join([*(f"{name}\n{one}" for name, one in several.items()), f"mean  {self['mean']:.4f}"])
+        majority = self.get("majority") or {"scores": {}}
+        heads = ("", "score", *([f"always {majority['answer']!r}"] if majority["scores"] else []))
+        rows = [heads] + [
+            (name, f"{value:.4f}", *([f"{majority['scores'][name]:.4f}"] if name in majority["scores"] else []))
+            for name, value in self.scores.items()
+        ]
+        wide = max(len(name) for name, *_ in rows)
+        lines = [f"{name:{wide}}  {'  '.join(f'{one:6}' for one in some)}".rstrip() for name, *some in rows]
+        told = f"{self.get('examples', 0)} examples, {self.get('truncated', 0)} of them cut"
+        return "\n".join([*lines, told, *(f"warning: {line}" for line in self.get("warnings", ()))])
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each metric: its value, and what always giving the commonest right answer would get (majority; nan
+        where the task has no labels).
+
+        Raises:
+            MachineError: pandas is not installed.
+        """
+        always = (self.get("majority") or {"scores": {}})["scores"]
+        return data_frame(
+            {"metric": name, "value": value, "majority": always.get(name, float("nan"))}
+            for name, value in self.scores.items()
+        )
+
+
 @checked
-def evaluate(run: str | Path, file: Path | None = None, **asking: Unpack[Asking]) -> dict[str, Any]:
-    """The scores of a fine-tuned model on a file, with how many examples there were, how many of them were cut, how
-    its tags are read, what the scores are worth (`judged.worth`), and how many texts the run was trained on.
+def evaluate(run: str | Path, file: Path | None = None, **asking: Unpack[Asking]) -> Evaluation:
+    """The scores of a fine-tuned model on a file, {metric: value}, with how many examples there were, how many of them
+    were cut, how its tags are read, what always giving the commonest answer would get, and warnings: how many texts
+    the run was trained on, and whether one answer was given to everything.
 
     Of a run of several tasks, without a file: {"tasks": {name: the same on its test file, or else its dev file},
     "mean": of their own metrics, "left_out": [the names of tasks that have neither]}.
@@ -156,17 +201,17 @@ def evaluate(run: str | Path, file: Path | None = None, **asking: Unpack[Asking]
     scores, predictions = measure(tuned, known)
     measured = [example for example, _ in known]
     judged = worth(tuned.task, measured, predictions, tuned.head)
-    return {
+    return Evaluation(
         **scores,
-        "examples": len(known),
-        "truncated": sum("truncated" in one for one in predictions),
-        "tags": tuned.task.reading(tuned.head),
-        "majority": judged["majority"],
-        "warnings": [*trained_on(remembered(Path(run), tuned.head.name), measured, where="texts"), *judged["warnings"]],
-    }
+        examples=len(known),
+        truncated=sum("truncated" in one for one in predictions),
+        tags=tuned.task.reading(tuned.head),
+        majority=judged["majority"],
+        warnings=[*trained_on(remembered(Path(run), tuned.head.name), measured, where="texts"), *judged["warnings"]],
+    )
 
 
-def _evaluated_all(run: str | Path, asking: Asking) -> dict[str, Any]:
+def _evaluated_all(run: str | Path, asking: Asking) -> Evaluation:
     """As `evaluate` without a file."""
     told = _manifest(run).get("tasks")
     if not told:
@@ -183,7 +228,8 @@ def _evaluated_all(run: str | Path, asking: Asking) -> dict[str, Any]:
             f"{run}: expected a test or a dev file of {', '.join(wanted)}, got none: name a task and a file"
         )
     own = [next(iter(scores.values())) for scores in found.values()]
-    return {"tasks": found, "mean": float(np.mean(own)), "left_out": [name for name in wanted if name not in found]}
+    left = [name for name in wanted if name not in found]
+    return Evaluation(tasks=found, mean=float(np.mean(own)), left_out=left)
 
 
 def remembered(run: Path, task: str) -> Path:

@@ -33,7 +33,7 @@ from bothways.tasks.reading import EncodedExample, encoded, enough
 from bothways.tasks.records import Skipped, check_roles
 from bothways.tasks.task import Example, Task
 from bothways.text import Tokenizer
-from bothways.training.finetuning.baselines import remember, trained_on, worth
+from bothways.training.finetuning.baselines import chosen_by_chance, remember, trained_on, worth
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
 from bothways.training.finetuning.data import Data, read_data
 from bothways.training.finetuning.dev_loss import dev_loss, with_answers
@@ -379,6 +379,7 @@ def judge(run: FinetuneRun, tuned: Tuned, *, seen: Path) -> Judged:
     examples = [example for example, _ in measured]
     scores, predictions = measure(tuned, measured)
     found = worth(run.task, examples, predictions, tuned.head)
+    found["warnings"] += chosen_by_chance(run.data.held)
     for side in ("dev", "test"):
         if getattr(run.config, side):
             found["warnings"] += trained_on(seen, getattr(run.data, side), where=f"{side} texts")

@@ -13,6 +13,12 @@ from bothways.model.huggingface.family import UNUSUAL, Family, Half, HeadShape
 KINDS = {"full_attention": 160_000.0, "sliding_attention": 10_000.0}
 """{a kind of block: the base of its rotary positions where config.json is silent}"""
 OLD = {"full_attention": "global_rope_theta", "sliding_attention": "local_rope_theta"}
+ONE = {
+    **dict.fromkeys(("hidden_activation", "classifier_activation"), "gelu"),
+    **dict.fromkeys(("norm_bias", "attention_bias", "mlp_bias", "classifier_bias"), False),
+    **dict.fromkeys(("decoder_bias", "tie_word_embeddings"), True),
+}
+"""{field: the one value of it that is computed, which transformers takes where config.json is silent, too}"""
 
 
 def read(told: Mapping[str, Any], *, inside: int = 0) -> dict[str, Any]:
@@ -72,13 +78,11 @@ def write(config: ModelConfig, *, inside: int = 0) -> dict[str, Any]:
     bases = {"full_attention": places.base, "sliding_attention": places.local_base or places.base}
     every = own.global_every if own.window else 1
     return {
-        "hidden_activation": "gelu",
+        **ONE,
         "local_attention": 2 * (own.window + inside) if own.window else 128,
         "global_attn_every_n_layers": every,
         "layer_types": [_kind(block, every) for block in range(config.layers)],
         "rope_parameters": {kind: {"rope_type": "default", "rope_theta": base} for kind, base in bases.items()},
-        **dict.fromkeys(("attention_bias", "mlp_bias", "norm_bias", "classifier_bias"), False),
-        "decoder_bias": True,
     }
 
 
@@ -87,10 +91,7 @@ HEAD = {"transform.dense": "head.dense", "transform.norm": "head.norm", "out": "
 MODERNBERT = Family(
     model_type="modernbert",
     known="ModernBERT, Ettin encoders, mmBERT",
-    parts={
-        "norm": {"kind": "layer", "embeddings": True},
-        "feed_forward": {"activation": "gelu"},
-    },
+    parts={"norm": {"kind": "layer", "embeddings": True}, "feed_forward": {"activation": "gelu"}},
     fields=SIZES | {"init": "initializer_range", "norm.epsilon": "norm_eps"},
     computed={
         "positions.base": "rope_parameters",
@@ -103,29 +104,12 @@ MODERNBERT = Family(
         "norm_eps": 1e-5,
         "local_attention": 128,
         "global_attn_every_n_layers": 3,
-        "hidden_activation": "gelu",
-        "norm_bias": False,
-        "attention_bias": False,
-        "mlp_bias": False,
-        "decoder_bias": True,
-        "classifier_bias": False,
-        "classifier_activation": "gelu",
         "classifier_pooling": "cls",
-        "tie_word_embeddings": True,
         "is_encoder_decoder": False,
+        **ONE,
     },
     only={field: values for field, values in UNUSUAL.items() if field not in ("layer_types", "sliding_window")}
-    | {
-        "head_dim": (None,),
-        "hidden_activation": ("gelu",),
-        "norm_bias": (False,),
-        "attention_bias": (False,),
-        "mlp_bias": (False,),
-        "decoder_bias": (True,),
-        "classifier_bias": (False,),
-        "classifier_activation": ("gelu",),
-        "tie_word_embeddings": (True,),
-    },
+    | {"head_dim": (None,), **{field: (value,) for field, value in ONE.items()}},
     read=read,
     write=write,
     direction=("is_causal", False),
