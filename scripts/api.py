@@ -28,10 +28,11 @@ from bothways.tasks.choose import Choice
 from bothways.tasks.classify import Number
 from bothways.tasks.intent import Intended
 from bothways.tasks.predictions import Label
+from bothways.tasks.records import refuse
 from bothways.tasks.tag import Tagged
 from bothways.text import Tokenizer
 from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
-from bothways.training.finetuning.predict import Evaluation, Predictions
+from bothways.training.finetuning.predict import Asking, Evaluation, Predictions
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "api.md"
 INSIDE = (
@@ -65,6 +66,7 @@ def page() -> str:
         ),
         "## Functions",
         *(part for one in functions for part in function(one)),
+        *described(Asking),
         "## The model",
         *methods(bothways.LanguageModel),
         *described(Batching),
@@ -141,6 +143,13 @@ def arguments(of: Callable[..., Any]) -> str:
         if name == "batching":
             options = {"batch_size": None, "progress": False}
             kept += [inspect.Parameter(one, inspect.Parameter.KEYWORD_ONLY, default=options[one]) for one in options]
+            continue
+        if name == "asking":
+            options = {"task": None, "columns": None, "skip": refuse, "device": None, "show": refuse}
+            kept += [
+                inspect.Parameter(one, inspect.Parameter.KEYWORD_ONLY, default=Default(value))
+                for one, value in options.items()
+            ]
             continue
         bare = parameter.replace(annotation=inspect.Parameter.empty)
         kept.append(bare if bare.default is bare.empty else bare.replace(default=Default(bare.default)))

@@ -34,13 +34,21 @@ BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "belo
 def page() -> str:
     """The whole page."""
     recorded = [command for command in chain.from_iterable(GROUPS.values()) if hasattr(command, "record")]
-    return "\n".join([HEAD, *(_section(name_of(command), *command.record) for command in recorded), _model()])
+    return "\n".join([HEAD, *(_section(name_of(command), *command.record) for command in recorded), _tasks(), _model()])
 
 
 def _section(command: str, record: str, flags: dict[str, str]) -> str:
     module, _, name = record.partition(":")
     rows = [_row(path, flags.get(path), field) for path, field in _fields(getattr(import_module(module), name))]
     return _table(f"bothways {command}", rows)
+
+
+def _tasks() -> str:
+    from bothways.training.finetuning.several_config import OneTask, SeveralConfig
+
+    rows = [_row(path, None, field) for path, field in _fields(OneTask)]
+    own = _row("size_exponent", None, SeveralConfig.model_fields["size_exponent"])
+    return _table("A task of finetune --tasks, and what is said of all of them", [*rows, own])
 
 
 def _model() -> str:

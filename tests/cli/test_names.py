@@ -305,7 +305,7 @@ SUGGESTED: dict[tuple[str, str], Callable[[Asked], str]] = {
     ("training/pretraining/run.py", "pretrain"): lambda asked: stopped(
         asked, "pretrain", "bothways.training.pretraining.run"
     ),
-    ("training/finetuning/run.py", "finetune"): lambda asked: stopped(
+    ("training/finetuning/epochs.py", "finetune"): lambda asked: stopped(
         asked, "finetune", "bothways.training.finetuning.run"
     ),
 }

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from bothways.errors import UsageError
+from bothways.errors import ModelError, UsageError
 from tests.cli.conftest import Invoke
 from tests.inference.made import make_run
 from tests.tasks.conftest import reviews, write
+from tests.training.finetuning.together import stars
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +132,70 @@ def test_what_learned_nothing_stands_beside(
     assert (
         set(first) == {"extract": {"id", "sentences", "summary", "scores"}, "rerank": {"id", "order", "scores"}}[task]
     )
+
+
+@pytest.fixture(scope="module")
+def taught(invoke: Invoke, tuned: Path) -> Path:
+    """A folder with a run of two tasks, and what was told."""
+    train, body = tuned / "train.jsonl", tuned / "body"
+    file = tuned / "tasks.yaml"
+    file.write_text(
+        f"- {{name: mood, train: {train}, test: {train}, compare: {tuned / 'run'}}}\n"
+        f"- {{name: stars, task: regress, train: {write(tuned / 'stars.jsonl', *stars())}}}\n"
+    )
+    settings = [word for one in ("epochs=2", "learning_rate=3e-3", "batch=8") for word in ("--set", one)]
+    said = invoke("finetune", body, "--tasks", file, "--out", tuned / "both", "--skip-bad", *settings).output
+    (tuned / "both.txt").write_text(said, encoding="utf-8")
+    return tuned
+
+
+def test_several_tasks_are_told_one_by_one(taught: Path) -> None:
+    said = (taught / "both.txt").read_text(encoding="utf-8")
+    assert "mean" in said and "mood: classify, drawn " in said and "stars: regress, drawn " in said
+    assert "  skipped  " in said and "  alone    accuracy " in said
+    assert said.splitlines()[-1].startswith("kept epoch ")
+
+
+def test_several_tasks_are_measured_and_asked_by_name(invoke: Invoke, taught: Path, tmp_path: Path) -> None:
+    run, file = taught / "both", write(tmp_path / "new.jsonl", *reviews(2))
+    told = json.loads(invoke("evaluate", run, "--skip-bad", "--json").output)
+    assert {*told["tasks"]} == {"mood"} and told["left_out"] == ["stars"]
+    said = invoke("evaluate", run, "--skip-bad").output
+    assert "left out, since they name no test or dev file: stars" in said
+    assert "accuracy" in invoke("evaluate", run, file, "--task", "mood").output
+    invoke("predict", run, file, "--task", "stars", "--out", tmp_path / "out.jsonl")
+    first = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert {*first} == {"id", "score"}
+    with pytest.raises(ModelError, match="several tasks: name one of them"):
+        invoke("predict", run, file, "--out", tmp_path / "out.jsonl")
+    with pytest.raises(UsageError, match="expected a file to measure on, got none"):
+        invoke("evaluate", taught / "run")
+
+
+def test_several_tasks_are_taught_again_from_the_settings_of_a_run(
+    invoke: Invoke, taught: Path, tmp_path: Path
+) -> None:
+    given = ["--config", taught / "both" / "config.yaml", "--set", "epochs=1", "--out", tmp_path / "again", "--json"]
+    told = json.loads(invoke("finetune", *given).output)
+    assert {*told["tasks"]} == {"mood", "stars"} and told["best"]["epoch"] == 1
+
+
+def test_several_tasks_go_on_and_tell_programs(invoke: Invoke, taught: Path) -> None:
+    told = json.loads(invoke("finetune", "--resume", "--out", taught / "both", "--json").output)
+    assert {*told} == {"best", "test", "tasks"} and told["tasks"]["mood"]["beside"]["scores"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--train", "x.jsonl", "--task", "tag"], "says what each task is: leave out --task, --train"),
+        (["--seeds", "3"], "--seeds is for one task"),
+        (["--set", "power=1"], "configuration key"),
+    ],
+)
+def test_what_does_not_go_with_several(
+    options: list[str], said: str, invoke: Invoke, taught: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        invoke("finetune", "body", "--tasks", taught / "tasks.yaml", "--out", tmp_path / "run", *options)
+    assert not (tmp_path / "run").exists()

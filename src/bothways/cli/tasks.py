@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bothways.cli import several
 from bothways.cli.options import ConfigFile, Device, Settings, Track, configured, from_record, options_given, repeated
 from bothways.cli.show import Json, load_torch, print_json
 from bothways.terminal import Status, say
@@ -21,6 +22,9 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out, count and 
 MAY_GO_WITH_RESUME = ("resume", "out", "device", "track", "json")
 LISTED = 10  # bad records
 TOLD = ("examples", "best", "test", "tags", "majority", "baselines", "warnings", "truncated", "skipped")
+TaskName = Annotated[
+    str | None, typer.Option("--task", metavar="NAME", help="Which one, of a run of several tasks.", show_default=False)
+]
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
 
 
@@ -38,6 +42,10 @@ def finetune(
     ] = 1,
     settings: Settings,
     config: ConfigFile = None,
+    tasks: Annotated[
+        Path | None,
+        typer.Option(help="A YAML file of several tasks to teach at once, each with its name and files."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
     device: Device = None,
     track: Track = None,
@@ -46,13 +54,19 @@ def finetune(
 ) -> None:
     """Teach a model to label, rate, tag, relate, answer from a text, choose, embed, extract, or rerank."""
     (display := FinetuneDisplay(quiet=json)).say("loading torch")
-    from bothways.training.finetuning import FinetuneConfig, finetune_seeds
+    from bothways.training.finetuning import FinetuneConfig, finetune_seeds, finetune_several
     from bothways.training.finetuning import finetune as run
     from bothways.training.run_folder import RunFolder
 
+    out = given.get("out", FinetuneConfig.model_fields["out"].default)
     if resume:
-        out = given.get("out", FinetuneConfig.model_fields["out"].default)
         _refuse_settings(context, out)
+    if tasks or several.names_tasks(out / "config.yaml" if resume else config):
+        whole = several.begun(out) if resume else several.settings_of(tasks, given, seeds, file=config, more=settings)
+        finetune_several(whole, resume=resume, device=device, track=track, show=display.show, say=display.say)
+        manifest = RunFolder(whole.out).manifest()
+        return print_json(several.told(manifest)) if json else several.tell(manifest, whole.out)
+    if resume:
         chosen = RunFolder(out).config(FinetuneConfig)
     else:
         example = "finetune runs/mine --train train.jsonl"
@@ -182,6 +196,7 @@ def predict(
     file: Annotated[Path, typer.Argument(help="Records: jsonl, csv or tsv; answers in them are not read.")],
     out: Annotated[Path, typer.Option(help="A line of JSON for every record, in order.", show_default=False)],
     column: Column,
+    task: TaskName = None,
     skip_bad: SkipBad = False,
     device: Device = None,
 ) -> None:
@@ -190,7 +205,7 @@ def predict(
     from bothways.training.finetuning import predict as write
 
     skip, skipped = _skip(skip_bad)
-    count = write(run, file, out, columns=_columns(column), skip=skip, device=device, show=_show_columns)
+    count = write(run, file, out, task=task, columns=_columns(column), skip=skip, device=device, show=_show_columns)
     say(f"{count} answers in {out}")
     for line in skipped.found:
         say(f"skipped  {line}")
@@ -198,8 +213,15 @@ def predict(
 
 def evaluate(
     run: Run,
-    file: Annotated[Path, typer.Argument(help="Records with their right answers: jsonl, csv or tsv.")],
     column: Column,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Records with their right answers: jsonl, csv or tsv; left out, those of a run of several tasks.",
+            show_default=False,
+        ),
+    ] = None,
+    task: TaskName = None,
     skip_bad: SkipBad = False,
     device: Device = None,
     json: Json = False,
@@ -209,10 +231,12 @@ def evaluate(
     from bothways.training.finetuning import evaluate as measure
 
     skip, skipped = _skip(skip_bad)
-    show = (lambda columns: None) if json else _show_columns
-    scores = measure(run, file, columns=_columns(column), skip=skip, device=device, show=show)
+    show = (lambda columns: None) if json or file is None else _show_columns
+    scores = measure(run, file, task=task, columns=_columns(column), skip=skip, device=device, show=show)
     if json:
         return print_json(scores | {"skipped": len(skipped.found)})
+    if file is None:
+        return several.tell_scores(scores)
     figures = {name: value for name, value in scores.items() if isinstance(value, int | float)}
     told = {name: str(value) if isinstance(value, int) else f"{value:.4f}" for name, value in figures.items()}
     tags = [("tags", scores["tags"])] if scores["tags"] else []

@@ -42,9 +42,9 @@ class TaskHead:
     """A head that a task trains, and what it predicts.
 
     task    the task's name: "classify"
-    head    one of `heads.TASK_HEADS`: "label" predicts for a text, "tags" for a word, "span" where an answer begins and
-            ends, "markers" and "entities" for two things in a text, "vector" is the mean state of a text, "extract"
-            and "extract-mean" predict for a sentence
+    head    one of `heads.TASK_HEADS`: "label" predicts for a text, "san" for a pair in turns, "tags" for a word, "span"
+            where an answer begins and ends, "markers" and "entities" for two things in a text, "vector" is the mean
+            state of a text, "extract" and "extract-mean" predict for a sentence
     labels  by number; of a number, its name; of vectors, the least and the greatest likeness that was trained
     kind    one of the labels, several (any of them), a number, one of several texts, a span of a text; of vectors,
             which text belongs to which (pair) or how alike they are; some sentences of a text; of a text, whether it

@@ -32,6 +32,7 @@ class Classify(Task):
     """One class of two or more; several where the label is a list."""
 
     name, metric, key = "classify", "accuracy", "label"
+    heads = ("label", "san")
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         """text, perhaps other, and where gold is known label."""
@@ -68,7 +69,8 @@ class Classify(Task):
 
     def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
         """The text or the pair as one sample."""
-        encoded = encode_texts(tokenizer, expected(example.texts, head), length=length)
+        texts = expected(example.texts, head)
+        encoded = encode_texts(tokenizer, texts, length=length, apart=head.head == "san")
         if isinstance(example.gold, tuple):
             several = np.array([[label in example.gold for label in head.labels]], dtype=np.float32)
             return [encoded.sample(head, several)]

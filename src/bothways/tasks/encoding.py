@@ -65,17 +65,24 @@ class Encoded:
         return Sample(self.tokens, layout, (target,), self.cut)
 
 
-def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], *, length: int) -> Encoded:
-    """One text or two in the tokenizer's own frame; what is too much is cut off the end of the longer one."""
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], *, length: int, apart: bool = False) -> Encoded:
+    """One text or two in the tokenizer's own frame; what is too much is cut off the end of the longer one.
+
+    Args:
+        apart: a head reads where each text begins and ends, specials left out: [1, 2 times the texts].
+    """
     tokens = [np.array(tokenizer.encode(text), dtype=np.int32) for text in texts]
     room, whole = tokenizer.frame.room(length, len(texts)), sum(map(len, tokens))
     for _ in range(max(0, whole - room)):  # one by one: the longer one changes
         longer = max(range(len(tokens)), key=lambda side: len(tokens[side]))
         tokens[longer] = tokens[longer][:-1]
-    framed, segments, _ = tokenizer.frame.around(*tokens)
+    framed, segments, openings = tokenizer.frame.around(*tokens)
     if not len(framed):
         framed, segments = np.array(tokenizer.nothing, dtype=np.int32), np.zeros(1, dtype=np.int32)
     ends = np.array([[0, len(framed) - 1]])
+    if apart:  # a text without a token is the special behind it
+        sides = [(begin, begin + max(1, len(some)) - 1) for begin, some in zip(openings, tokens, strict=True)]
+        ends = np.minimum(np.array([np.concatenate(sides)]), len(framed) - 1)
     return Encoded(framed, segments, ends, np.zeros(1, dtype=np.int64), max(0, whole - room))
 
 

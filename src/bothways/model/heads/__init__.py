@@ -12,6 +12,7 @@ from bothways.model.heads.binary import copied, replaced
 from bothways.model.heads.extract import ExtractHead
 from bothways.model.heads.head import Head as Head
 from bothways.model.heads.relation import RelationHead
+from bothways.model.heads.san import AnswerNetwork
 from bothways.model.heads.sentences import SentencesHead
 from bothways.model.heads.text import TextHead
 from bothways.model.heads.token import TokenHead
@@ -33,6 +34,7 @@ TASK_HEADS: dict[str, Any] = {
     "vector": VectorHead,
     "extract": ExtractHead,
     "extract-mean": ExtractHead,
+    "san": AnswerNetwork,
 }
 """{what a `TaskHead` calls its head: its class}, made from a `ModelConfig` and the `TaskHead`; a new head is a file and
 its line here."""

@@ -7,7 +7,7 @@ card.md is the template of all cards: of pretrained models, of fine-tuned ones, 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ _READS = {
 }
 _HEADS = {
     "label": "text-classification",
+    "san": "text-classification",
     "tags": "token-classification",
     "span": "question-answering",
     "markers": "text-classification",
@@ -97,6 +98,8 @@ class Card:
 
 def finetuned_card(name: str, config: ModelConfig, head: TaskHead, *, model: str, dev: Mapping[str, float]) -> str:
     """README.md of a fine-tuned model; `model` is what it was made from, `dev` the scores it was chosen by."""
+    if head.head == "san":
+        return several_card(name, config, (head,), model=model, dev=dev)
     pipeline = _HEADS[head.head]
     use = "relate" if head.head in ("markers", "entities") else "entities" if head.characters else pipeline
     if head.kind == "relevance":
@@ -115,6 +118,24 @@ def finetuned_card(name: str, config: ModelConfig, head: TaskHead, *, model: str
     )
 
 
+def several_card(
+    name: str, config: ModelConfig, heads: Sequence[TaskHead], *, model: str, dev: Mapping[str, float]
+) -> str:
+    """README.md of a model that was fine-tuned to several tasks at once, each with its own name."""
+    face = Abilities.of_heads(*heads).folders["model"]
+    return _render(
+        name,
+        _TASKS["decoder-body" if face.startswith("decoder") else "body"],
+        [*dict.fromkeys(head.task for head in heads)],
+        finetuned={"model": model, "task": "several tasks at once" if len(heads) > 1 else heads[0].task},
+        heads=heads,
+        use="several",
+        kind=architecture(config, face)[1],
+        columns=["on the dev examples", ""],
+        rows=[[metric, f"{value:.4f}"] for metric, value in dev.items()],
+    )
+
+
 def saved_card(name: str, config: ModelConfig, face: str, *, parameters: int) -> str:
     """README.md of a model that was loaded and written back."""
     from bothways import __version__
@@ -126,7 +147,7 @@ def _render(name: str, pipeline: str | None, tags: list[str], **parts: Any) -> s
     from huggingface_hub import ModelCardData
 
     front = ModelCardData(library_name="transformers", pipeline_tag=pipeline, tags=["bothways", *tags]).to_yaml()
-    absent = dict.fromkeys(("pretrained", "finetuned", "use", "columns"))
+    absent = dict.fromkeys(("pretrained", "finetuned", "use", "columns", "heads"))
     template = _MARKDOWN.from_string(TEMPLATE.read_text(encoding="utf-8"))
     text = template.render({**absent, **parts}, name=name, front=front.rstrip())
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"

@@ -32,6 +32,7 @@ from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.huggingface.architectures import architecture, begin, config_json, guessed, text_ids
 from bothways.model.huggingface.config_json import class_of, from_left, read_config, sizes
 from bothways.model.huggingface.families import family_for, family_of
+from bothways.model.huggingface.family import Family
 from bothways.model.huggingface.halves import encoder_shape, encoder_weights
 from bothways.model.huggingface.sentence_modules import MODULES, SentenceModules
 from bothways.model.huggingface.weight_names import (
@@ -266,11 +267,11 @@ def _check_direction(values: Mapping[str, Any], trained: Abilities) -> None:
         )
 
 
-def read_body(folder: Path, asked: TaskHead, *, dropout: float | None = None, seed: int = 0) -> Model:
-    """The body in a folder under a head that is to be fine-tuned; of an encoder-decoder, its encoder.
+def read_body(folder: Path, *asked: TaskHead, dropout: float | None = None, seed: int = 0) -> Model:
+    """The body in a folder under a head that is to be fine-tuned, or under several; of an encoder-decoder, its encoder.
 
-    Of the head, what the folder holds for it is taken (BERT's pooler, or all of a head for the same labels); the rest
-    is drawn by `seed`. The words' own head is left out.
+    Of a head, what the folder holds for it is taken (BERT's pooler, or all of a head for the same labels; of several
+    heads, what stands before their last matrices); the rest is drawn by `seed`. The words' own head is left out.
 
     Raises:
         ModelError: as `from_hugging_face`; or transformers has no class of this kind for such a head.
@@ -281,19 +282,38 @@ def read_body(folder: Path, asked: TaskHead, *, dropout: float | None = None, se
         config = encoder_shape(whole)
         if dropout is not None:
             config = config.model_copy(update={"dropout": dropout})
-        architecture(config, asked.face)
-        family = family_for(config, asked.face)
-        model = Model(config, heads={asked.name: asked.factory}, seed=seed)
+        single = [head.face for head in asked]  # each must be one that the body can have
+        face = single[0] if len(single) == 1 else Abilities.of_heads(*asked).folders["model"]
+        architecture(config, face)
+        family = family_for(config, face)
+        model = Model(config, heads={head.name: head.factory for head in asked}, seed=seed)
         own = model.state_dict()
-        head = {name: weight for name, weight in own.items() if name.startswith("heads.")}
         like = own if whole.decoder is None else Model(whole).state_dict()
         body = {name: weight for name, weight in like.items() if name.startswith(("backbone.", "decoder."))}
         found = encoder_weights(_named(tensors, values, body), whole)
-        found |= {} if asked.face in ("body", "decoder-body") else head_among(tensors, family, wanted=head)
+        for head, face in zip(asked, single, strict=True):
+            if face not in ("body", "decoder-body") or len(asked) > 1:
+                found |= _of_its_kind(tensors, family, own, head, whole=len(asked) == 1)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
     model.load_state_dict(own | found)
     return model
+
+
+def _of_its_kind(
+    tensors: Mapping[str, Tensor], family: Family, own: Mapping[str, Tensor], head: TaskHead, *, whole: bool
+) -> dict[str, Tensor]:
+    """What a folder holds for a head of this kind, under the head's own name; its last matrix only where `whole`."""
+    prefix, kind = f"heads.{head.name}.", f"heads.{head.head}."
+    inside = [name.removeprefix(prefix) for name in own if name.startswith(prefix)]
+    there = family.heads.get(head.head, {})
+    wanted = {
+        kind + name: own[prefix + name]
+        for name in inside
+        if name.rpartition(".")[0] in there and (whole or not name.startswith("out."))
+    }
+    found = head_among(tensors, family, wanted=wanted)
+    return {prefix + name.removeprefix(kind): weight for name, weight in found.items()}
 
 
 def _read_heads(path: Path, heads: Collection[str]) -> dict[str, Tensor]:

@@ -5,3 +5,6 @@ from bothways.training.finetuning.predict import evaluate as evaluate
 from bothways.training.finetuning.predict import predict as predict
 from bothways.training.finetuning.run import finetune as finetune
 from bothways.training.finetuning.seeds import finetune_seeds as finetune_seeds
+from bothways.training.finetuning.several import finetune_several as finetune_several
+from bothways.training.finetuning.several_config import SeveralConfig as SeveralConfig
+from bothways.training.finetuning.several_config import tasks_in as tasks_in

@@ -24,6 +24,7 @@ SEEN = "texts.safetensors"
 def remember(folder: Path, examples: Sequence[Example]) -> None:
     """Writes which texts a run's training file has, as hashes."""
     with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
         save_file({"train": np.unique(seals(examples))}, folder / SEEN)
 
 

@@ -10,16 +10,14 @@ from pydantic import Field
 from bothways.config import AsText, Frozen
 
 
-class FinetuneConfig(Frozen):
-    """What `bothways finetune` does."""
+class TaskSettings(Frozen):
+    """What one task is: its files, and what is asked of them."""
 
-    model: Annotated[str, AsText] = Field(description="A run, a Hugging Face folder, or a name of its hub.")
     task: str = Field(
         default="classify",
         description="classify, regress, tag, intent, relate, answer, choose, embed, extract, rerank, or one of `code`.",
     )
     train: Path = Field(description="Records to learn from: jsonl, csv or tsv.")
-    out: Path = Field(default=Path("runs/tuned"), description="The run's folder.")
     dev: Path | None = Field(
         default=None,
         description="Records to choose the best epoch by; left out, some of --train by a hash of their texts.",
@@ -28,16 +26,36 @@ class FinetuneConfig(Frozen):
     columns: dict[str, str] = Field(
         default={}, description="{role: column} where the names of the columns do not tell."
     )
-    skip_bad: bool = Field(default=False, description="Leave out, count and list records that are wrong.")
-    reads: Literal["encoder", "decoder"] | None = Field(
-        default=None, description="The face to go on from; left out, the encoder where there is one."
-    )
     head: str | None = Field(
-        default=None, description="Of relate: markers, or entities as in R-BERT; of extract: extract, or extract-mean."
+        default=None,
+        description="Of relate: markers, or entities as in R-BERT; of classify: label, or for pairs san, MT-DNN's; of "
+        "extract: extract, or extract-mean.",
     )
     sentences: int = Field(default=3, ge=1, description="Of extract: of a summary, at most.")
     trigram_blocking: bool = Field(
         default=True, description="Of extract: leave out a sentence that repeats three words of the summary."
+    )
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of the target spread over all labels.")
+    class_weights: Literal["equal", "balanced"] = Field(
+        default="equal", description="Of labels in the loss; balanced: a rare label counts more."
+    )
+    thresholds: Literal["half", "tuned"] = Field(
+        default="half",
+        description="From which probability on a label is given; tuned: what is best on the dev examples.",
+    )
+    label_names: tuple[str, ...] = Field(
+        default=(), description="Of labels that are numbers in the files, from 0: [O, B-PER, I-PER]."
+    )
+
+
+class LearningSettings(Frozen):
+    """How a model is taught, whatever it is taught."""
+
+    model: Annotated[str, AsText] = Field(description="A run, a Hugging Face folder, or a name of its hub.")
+    out: Path = Field(default=Path("runs/tuned"), description="The run's folder.")
+    skip_bad: bool = Field(default=False, description="Leave out, count and list records that are wrong.")
+    reads: Literal["encoder", "decoder"] | None = Field(
+        default=None, description="The face to go on from; left out, the encoder where there is one."
     )
     code: tuple[Path, ...] = Field(default=(), description="A Python file with tasks of your own.")
     epochs: int = Field(default=3, ge=1, description="Epochs of training.")
@@ -49,26 +67,19 @@ class FinetuneConfig(Frozen):
     warmup: float = Field(default=0.1, ge=0, le=1, description="Share of the steps.")
     weight_decay: float = Field(default=0.01, ge=0, description="Of AdamW.")
     dropout: float | None = Field(default=None, ge=0, lt=1, description="Left out: the model's own.")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of the target spread over all labels.")
-    class_weights: Literal["equal", "balanced"] = Field(
-        default="equal", description="Of labels in the loss; balanced: a rare label counts more."
-    )
-    thresholds: Literal["half", "tuned"] = Field(
-        default="half",
-        description="From which probability on a label is given; tuned: what is best on the dev examples.",
-    )
     patience: int | None = Field(default=None, ge=1, description="Epochs without a better score before it stops.")
     length: int | None = Field(default=None, ge=8, description="Tokens of a text; left out: as the model, at most 512.")
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", description="Of the arithmetic; auto: bf16 where the processor has it."
     )
-    label_names: tuple[str, ...] = Field(
-        default=(), description="Of labels that are numbers in the files, from 0: [O, B-PER, I-PER]."
-    )
     dev_share: float = Field(default=0.1, gt=0, lt=1, description="Held out of --train where no --dev is given.")
     seed: int = Field(default=0, description="Of the new head, the order and dropout.")
 
 
-def rate_for(config: FinetuneConfig, width: int) -> float:
+class FinetuneConfig(TaskSettings, LearningSettings):
+    """What `bothways finetune` does."""
+
+
+def rate_for(config: LearningSettings, width: int) -> float:
     """The learning rate: 3e-4 at width 128, 1e-4 at 384, 5e-5 at 768."""
     return config.learning_rate or 0.04 / width

@@ -85,6 +85,8 @@ def _check_settings(config: FinetuneConfig, head: TaskHead) -> None:
             name for name in task.settings if name not in own and getattr(config, name) != fields[name].default
         ]:
             raise UsageError(f"{wrong[0]} is for {task.name}, not for {config.task}")
+    if head.head == "san" and (head.kind, head.texts) != ("one", 2):
+        raise UsageError("head=san is for one label of a pair of texts: leave it out, or bring text_a and text_b")
     if config.thresholds == "tuned":
         check_thresholds(head)
     if config.class_weights == "balanced" and (config.task, head.kind) != ("classify", "one"):

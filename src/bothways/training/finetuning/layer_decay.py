@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bothways.training.finetuning.config import FinetuneConfig, rate_for
+from bothways.training.finetuning.config import LearningSettings, rate_for
 from bothways.training.weights import Replicated
 
 
-def optimiser(config: FinetuneConfig, weights: Replicated, *, layers: int, width: int) -> torch.optim.Optimizer:
+def optimiser(config: LearningSettings, weights: Replicated, *, layers: int, width: int) -> torch.optim.Optimizer:
     """AdamW; the rate falls by `layer_decay` with every layer down from the head; vectors are not decayed."""
     groups: dict[tuple[int, bool], list[Tensor]] = {}
     for name, weight in weights.master.items():

@@ -67,6 +67,35 @@ def write_report(
 ) -> Path:
     """Writes report.html into a run's folder; `examples` are those it is measured on, `where` what they are called."""
     record = Record.read(folder)
+    path = folder / "report.html"
+    html = page(
+        "finetuning.html",
+        record=record,
+        tiles=[*_tiles(record)],
+        heads=["", *map(in_words, record.validation[-1]["scores"])],
+        scores=[*_scores(record)],
+        charts=_curves(record),
+        lengths=lengths_of(record.manifest),
+        parts=[task_part(task, examples, predictions, head, where=where)],
+        facts=facts_of_task(record.manifest, labelled=any(labels_in(example.gold) for example in examples)),
+    )
+    write_text(path, html)
+    return path
+
+
+def lengths_of(manifest: dict[str, Any]) -> Markup:
+    """How long the training texts were."""
+    return histogram(
+        manifest["lengths"],
+        about="Tokens of the training texts, specials included, cut where the model ends. Columns double in width.",
+        what="texts",
+    )
+
+
+def task_part(
+    task: Task, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead, *, where: str
+) -> dict[str, Any]:
+    """What the page shows of one task's predictions: labels one by one, confusions, calibration, mistakes."""
     classes = any(isinstance(example.gold, str) for example in examples) and all(  # one label
         isinstance(one.get("label"), str) and "probabilities" in one for one in predictions
     )
@@ -75,32 +104,17 @@ def write_report(
         for example, one in zip(examples, predictions, strict=True)
         if (mistake := task.mistake(example, one, head)) is not None
     ]
-    path = folder / "report.html"
     mistakes = sorted(wrong, key=lambda one: -one[0])[:MOST_MISTAKES]
-    html = page(
-        "finetuning.html",
-        record=record,
-        where=where,
-        tiles=[*_tiles(record)],
-        heads=["", *map(in_words, record.validation[-1]["scores"])],
-        scores=[*_scores(record)],
-        charts=_curves(record),
-        lengths=histogram(
-            record.manifest["lengths"],
-            about="Tokens of the training texts, specials included, cut where the model ends. Columns double in width.",
-            what="texts",
-        ),
-        classes=[*_classes(task, examples, predictions, head)] if task.key else [],
-        confusion=_confusion(examples, predictions, head) if classes else None,
-        calibration=_calibration(examples, predictions) if classes else None,
-        mistakes=[
+    return {
+        "where": where,
+        "classes": [*_classes(task, examples, predictions, head)] if task.key else [],
+        "confusion": _confusion(examples, predictions, head) if classes else None,
+        "calibration": _calibration(examples, predictions) if classes else None,
+        "mistakes": [
             (_short(" / ".join(text for text in example.texts if text)), [*_things(example), *facts])
             for _, facts, example in mistakes
         ],
-        facts=_facts(record.manifest, labelled=any(labels_in(example.gold) for example in examples)),
-    )
-    write_text(path, html)
-    return path
+    }
 
 
 def in_words(metric: str) -> str:
@@ -110,7 +124,7 @@ def in_words(metric: str) -> str:
     return IN_WORDS.get(metric, metric)
 
 
-def _title(metric: str) -> str:
+def title_of(metric: str) -> str:
     """The same with a capital letter, beside other titles."""
     name = in_words(metric)
     return name[:1].upper() + name[1:]
@@ -131,7 +145,7 @@ def _tiles(record: Record) -> Iterator[KeyFigure]:
     always = (manifest.get("majority") or {"scores": {}})["scores"]
     for name, value in list(scores.items())[:4]:
         beside = f"; {always[name]:.3f} by the commonest label alone" if name in always else ""
-        yield KeyFigure(_title(name), f"{value:.3f}", f"{where}{beside}")
+        yield KeyFigure(title_of(name), f"{value:.3f}", f"{where}{beside}")
     examples = manifest["examples"]
     yield KeyFigure("Examples", f"{examples['train']:,}", f"train; {examples['dev']:,} dev, {examples['test']:,} test")
     yield KeyFigure("Epoch kept", str(manifest["best"]["epoch"]), _why(record))
@@ -163,7 +177,7 @@ def _curves(record: Record) -> Markup:
     dev = replace(Curve.of("dev", record.validation, "loss"), colour=DEV)
     charts = [
         Chart("Loss", "What is minimised; that of dev examples after every epoch.", [dev, *smoothed(loss)]),
-        Chart(_title(first), "On the dev examples.", [Curve.of(in_words(first), record.validation, "scores", first)]),
+        Chart(title_of(first), "On the dev examples.", [Curve.of(in_words(first), record.validation, "scores", first)]),
         *how_it_ran(record),
     ]
     return pictures(
@@ -246,13 +260,14 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 
-def _facts(manifest: dict[str, Any], *, labelled: bool) -> list[tuple[str, str]]:
+def facts_of_task(manifest: dict[str, Any], *, labelled: bool, precision: bool = True) -> list[tuple[str, str]]:
+    """How a task's files were read."""
     return [
         ("Columns", manifest["columns"]),
         *([("Tags", manifest["tags"])] if manifest.get("tags") else []),
         ("Cut texts", cut_texts(manifest["truncated"])),
         ("Skipped records", "; ".join(manifest.get("skipped", [])[:MOST_MISTAKES]) or "none"),
-        ("Precision", manifest["precision"]),
+        *([("Precision", manifest["precision"])] if precision else []),
         *([("Labels", ", ".join(manifest["labels"]))] if labelled else []),
     ]
 

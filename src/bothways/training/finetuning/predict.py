@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from bothways.inference.engine import Engine
 from bothways.inference.loading import folder_of
 from bothways.inference.pipeline import decoded
 from bothways.machine import device_of, dtype_of, precision_for
-from bothways.model import TaskHead, local, read_saved
+from bothways.model import Abilities, TaskHead, local, read_saved
 from bothways.own import use
 from bothways.tasks import task_named
 from bothways.tasks.reading import EncodedExample, check_known, encoded, enough, named, read_examples, streamed
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas
 
 AT_ONCE = 4096  # examples in memory
-BESIDE_SCORES = ("examples", "truncated", "tags", "majority", "warnings")
+BESIDE_SCORES = ("examples", "truncated", "tags", "majority", "warnings", "tasks", "left_out")
 T = TypeVar("T")
 
 
@@ -49,23 +49,23 @@ class Tuned:
     length: int
 
     @classmethod
-    def load(cls, run: str | Path, *, device: torch.device | str | None = None) -> Tuned:
+    def load(cls, run: str | Path, *, task: str | None = None, device: torch.device | str | None = None) -> Tuned:
         """
+        Args:
+            task: by its name, of a model that was taught several.
+
         Raises:
-            ModelError: no fine-tuned model there, or one of several heads.
+            ModelError: no fine-tuned model there, or no such task, or several and no name.
             MachineError: there is no such device.
         """
         place = device_of(device)
         use([Path(file) for file in _manifest(run).get("code", ())])
         folder = folder_of(local(run))
         saved = read_saved(folder)
-        head = saved.trained.only_head
-        if head is None:
-            raise ModelError(f"{folder} was not fine-tuned: expected what bothways finetune leaves, a folder model/")
-        task = task_named(head.task).like(head)
+        head = head_named(saved.trained, task, folder)
         model = saved.model.eval().to(device=place, dtype=dtype_of(precision_for(device=place)))
         engine = Engine(model, Tokenizer.load(folder), saved.trained)
-        return cls(task, engine, head, engine.length)
+        return cls(task_named(head.task).like(head), engine, head, engine.length)
 
     def encode(self, examples: Iterable[Example], skip: Skip = refuse) -> list[EncodedExample]:
         """The examples as samples, without their gold answers.
@@ -90,10 +90,46 @@ class Tuned:
         return found
 
 
+def head_named(trained: Abilities, name: str | None, folder: Path) -> TaskHead:
+    """The only head of a model, or the one of a name.
+
+    Raises:
+        ModelError: there is none, none of that name, or several and no name.
+    """
+    heads = trained.heads if trained.hidden is None else {}
+    if not heads:
+        raise ModelError(f"{folder} was not fine-tuned: expected what bothways finetune leaves, a folder model/")
+    if name is None and len(heads) > 1:
+        raise ModelError(f"{folder} was taught several tasks: name one of them (--task), {', '.join(heads)}")
+    first = next(iter(heads.values()))
+    if name is None or (len(heads) == 1 and name == first.task):
+        return first
+    if name not in heads:
+        raise ModelError(f"{folder} was not taught {name!r}; it has: {', '.join(heads)}")
+    return heads[name]
+
+
 def measure(tuned: Tuned, examples: Sequence[EncodedExample]) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """{metric: value} over examples whose gold answers are known, and the prediction for each."""
     predictions = [one for some in _some(examples) for one in tuned.predict(some)]
     return tuned.task.score([example for example, _ in examples], predictions, tuned.head), predictions
+
+
+class Asking(TypedDict, total=False):
+    """How a file is asked about.
+
+    task     by its name, of a model that was taught several
+    columns  {role: column} where the names do not tell
+    skip     what is done with a record that is wrong; left out, it stops
+    device   where to compute
+    show     is handed how the columns are read
+    """
+
+    task: str | None
+    columns: dict[str, str] | None
+    skip: Skip
+    device: torch.device | str | None
+    show: Callable[[Columns], None]
 
 
 class Evaluation(dict[str, Any]):
@@ -112,6 +148,8 @@ class Evaluation(dict[str, Any]):
         return {name: value for name, value in self.items() if name not in BESIDE_SCORES}
 
     def __repr__(self) -> str:
+        if several := self.get("tasks"):
+            return "\n\n".join([*(f"{name}\n{one}" for name, one in several.items()), f"mean  {self['mean']:.4f}"])
         majority = self.get("majority") or {"scores": {}}
         heads = ("", "score", *([f"always {majority['answer']!r}"] if majority["scores"] else []))
         rows = [heads] + [
@@ -138,29 +176,26 @@ class Evaluation(dict[str, Any]):
 
 
 @checked
-def evaluate(
-    run: str | Path,
-    file: Path,
-    *,
-    columns: dict[str, str] | None = None,
-    skip: Skip = refuse,
-    device: torch.device | str | None = None,
-    show: Callable[[Columns], None] = lambda columns: None,
-) -> Evaluation:
+def evaluate(run: str | Path, file: Path | None = None, **asking: Unpack[Asking]) -> Evaluation:
     """The scores of a fine-tuned model on a file, {metric: value}, with how many examples there were, how many of them
     were cut, how its tags are read, what always giving the commonest answer would get, and warnings: how many texts
     the run was trained on, and whether one answer was given to everything.
 
-    `show` is handed how the columns are read.
+    Of a run of several tasks, without a file: {"tasks": {name: the same on its test file, or else its dev file},
+    "mean": of their own metrics, "left_out": [the names of tasks that have neither]}.
 
     Raises:
         DataError: a record without a known answer, unless such are skipped; or none at all.
         ModelError: no fine-tuned model there.
+        UsageError: no file, where the run does not name any.
     """
-    tuned, manifest = Tuned.load(run, device=device), _manifest(run)
+    if file is None:
+        return _evaluated_all(run, asking)
+    task, skip = asking.get("task"), asking.get("skip", refuse)
+    tuned, manifest = Tuned.load(run, task=task, device=asking.get("device")), _manifest(run, task)
     usual, names = manifest.get("roles", {}), manifest.get("label_names") or ()
-    read, examples = read_examples(tuned.task, file, given=columns, skip=skip, usual=usual)
-    show(read)
+    read, examples = read_examples(tuned.task, file, given=asking.get("columns"), skip=skip, usual=usual)
+    asking.get("show", _nothing)(read)
     known = tuned.encode(check_known(tuned.task, named(examples, names, skip), tuned.head, skip), skip)
     enough(known, file, "to measure by", skip)
     scores, predictions = measure(tuned, known)
@@ -173,8 +208,34 @@ def evaluate(
         tags=tuned.task.reading(tuned.head),
         majority=judged["majority"],
         baselines=judged["baselines"],
-        warnings=[*trained_on(Path(run), measured, where="texts"), *judged["warnings"]],
+        warnings=[*trained_on(remembered(Path(run), tuned.head.name), measured, where="texts"), *judged["warnings"]],
     )
+
+
+def _evaluated_all(run: str | Path, asking: Asking) -> Evaluation:
+    """As `evaluate` without a file."""
+    told = _manifest(run).get("tasks")
+    if not told:
+        raise UsageError(f"{run}: expected a file to measure on, got none: name one behind the run")
+    if asking.get("columns"):
+        raise UsageError("columns of a file are named where one file is measured: name a task and its file")
+    files = {name: one["files"].get("test") or one["files"].get("dev") for name, one in told.items()}
+    wanted = [name for name in files if asking.get("task") in (None, name)]
+    if not wanted:
+        raise UsageError(f"{run} was not taught {asking.get('task')!r}; it has: {', '.join(files)}")
+    found = {name: evaluate(run, Path(files[name]), **{**asking, "task": name}) for name in wanted if files[name]}
+    if not found:
+        raise UsageError(
+            f"{run}: expected a test or a dev file of {', '.join(wanted)}, got none: name a task and a file"
+        )
+    own = [next(iter(scores.values())) for scores in found.values()]
+    left = [name for name in wanted if name not in found]
+    return Evaluation(tasks=found, mean=float(np.mean(own)), left_out=left)
+
+
+def remembered(run: Path, task: str) -> Path:
+    """The folder that holds which texts a task was trained on: of one of several, a folder of its own."""
+    return own if (own := run / "tasks" / task).is_dir() else run
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -215,26 +276,20 @@ def predict(
     run: str | Path,
     file: Path,
     out: Path | None = None,
-    *,
-    columns: dict[str, str] | None = None,
-    skip: Skip = refuse,
-    device: torch.device | str | None = None,
-    show: Callable[[Columns], None] = lambda columns: None,
+    **asking: Unpack[Asking],
 ) -> Predictions | int:
     """The prediction for every record of a file, in order; or with `out`, for files of any size, a line of JSON for
     each written there, and how many.
-
-    `show` is handed how the columns are read.
 
     Raises:
         DataError: a record that is not what the task needs, unless such are skipped.
         UsageError: `out` is the file that is read, or a folder.
     """
     if out is None:
-        return Predictions([*_predicted(run, file, columns, skip, device, show)])
+        return Predictions([*_predicted(run, file, asking)])
     if out.is_dir() or (out.exists() and file.exists() and out.samefile(file)):
         raise UsageError(f"--out {out} is {'a folder' if out.is_dir() else 'the file that is read'}: name another")
-    predicted = _predicted(run, file, columns, skip, device, show)
+    predicted = _predicted(run, file, asking)
     count = 0
     aside = out.with_name(f".{out.name}.partial")
     try:
@@ -251,19 +306,13 @@ def predict(
     return count
 
 
-def _predicted(
-    run: str | Path,
-    file: Path,
-    columns: dict[str, str] | None,
-    skip: Skip,
-    device: torch.device | str | None,
-    show: Callable[[Columns], None],
-) -> Iterator[dict[str, Any]]:
+def _predicted(run: str | Path, file: Path, asking: Asking) -> Iterator[dict[str, Any]]:
     """{"id", what is predicted} of each record, in order."""
-    tuned = Tuned.load(run, device=device)
-    usual = _manifest(run).get("roles", {})
-    read, examples = streamed(tuned.task, file, given=columns, skip=skip, usual=usual, gold=False)
-    show(read)
+    task, skip = asking.get("task"), asking.get("skip", refuse)
+    tuned = Tuned.load(run, task=task, device=asking.get("device"))
+    usual = _manifest(run, task).get("roles", {})
+    read, examples = streamed(tuned.task, file, given=asking.get("columns"), skip=skip, usual=usual, gold=False)
+    asking.get("show", _nothing)(read)
 
     def answered(some: Sequence[Example]) -> Iterator[dict[str, Any]]:
         encodable = tuned.encode(some, skip)
@@ -273,10 +322,16 @@ def _predicted(
     return (one for some in _some(examples) for one in answered(some))
 
 
-def _manifest(run: str | Path) -> dict[str, Any]:
-    """How a run was trained; for a model without a run, nothing."""
+def _manifest(run: str | Path, task: str | None = None) -> dict[str, Any]:
+    """How a run was trained, or of several tasks one of them; for a model without a run, nothing."""
     folder = Path(run)
-    return RunFolder(folder).manifest() if folder.is_dir() else {}
+    found = RunFolder(folder).manifest() if folder.is_dir() else {}
+    several = found.get("tasks") or {}
+    return {**found, **several[task or next(iter(several))]} if several and (task or len(several) == 1) else found
+
+
+def _nothing(columns: Columns) -> None:
+    """Nobody is shown how columns are read."""
 
 
 def _plain(vector: np.ndarray) -> list[float]:

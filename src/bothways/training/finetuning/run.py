@@ -6,7 +6,6 @@ Everything random is a function of the seed and the step, so a run that was stop
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +17,7 @@ import torch
 
 from bothways import __version__
 from bothways.arguments import checked
-from bothways.batch import Batch, Sample
+from bothways.batch import Batch, Losses, Sample
 from bothways.config import settled
 from bothways.corpus.counts import by_length
 from bothways.errors import DivergedError, ModelError, UsageError
@@ -32,24 +31,23 @@ from bothways.tasks import task_named
 from bothways.tasks.packing import pack
 from bothways.tasks.reading import EncodedExample, encoded, enough
 from bothways.tasks.records import Skipped, check_roles
-from bothways.tasks.task import Task
-from bothways.terminal import command
+from bothways.tasks.task import Example, Task
 from bothways.text import Tokenizer
-from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
 from bothways.training.finetuning.baselines import chosen_by_chance, remember, trained_on, worth
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
 from bothways.training.finetuning.data import Data, read_data
 from bothways.training.finetuning.dev_loss import dev_loss, with_answers
+from bothways.training.finetuning.epochs import Course
 from bothways.training.finetuning.layer_decay import optimiser
 from bothways.training.finetuning.page import write_report
 from bothways.training.finetuning.predict import Tuned, measure
 from bothways.training.finetuning.save import find_body, save_model
 from bothways.training.finetuning.thresholds import best_thresholds
-from bothways.training.fit import Fit, Say, Show
-from bothways.training.loop import Report, Work, loss_names
+from bothways.training.fit import Say, Show
+from bothways.training.loop import loss_names
 from bothways.training.run_folder import RunFolder
 from bothways.training.signals import signals
-from bothways.training.state import State, checkpoints, load_state, load_weights, save_state
+from bothways.training.state import State, checkpoints, load_state, load_weights
 from bothways.training.tracking import tracked
 from bothways.training.weights import Replicated
 
@@ -153,7 +151,7 @@ def set_up(config: FinetuneConfig, *, resume: bool, device: torch.device | str |
     length = min(config.length or LONGEST, model.config.length)
     if config.length and config.length > model.config.length:
         raise UsageError(f"length {config.length} is more than the model reads ({model.config.length})")
-    sides = _encoded(config, data, tokenizer, length=length)
+    sides = encode_sides(config, data, tokenizer, length=length)
     training, dev, test = ([example for example, _ in sides[side]] for side in SIDES)
     data = replace(data, train=training, dev=dev, test=test)
     if not resume:
@@ -181,11 +179,11 @@ def set_up(config: FinetuneConfig, *, resume: bool, device: torch.device | str |
         if found:
             load_state(run.state, found[-1])
         folder.cut(run.state.step if found else -1)
-    folder.note(status="running", precision=precision, **_read(run, sides))
+    folder.note(status="running", precision=precision, **facts_of(run, sides))
     return run
 
 
-def _read(run: FinetuneRun, sides: Mapping[str, Sequence[EncodedExample]]) -> dict[str, Any]:
+def facts_of(run: FinetuneRun, sides: Mapping[str, Sequence[EncodedExample]]) -> dict[str, Any]:
     """What manifest.json holds about the files, and about what read them."""
     data = run.data
     cut = {side: sum(any(part.cut for part in parts) for _, parts in some) for side, some in sides.items()}
@@ -209,7 +207,7 @@ def _read(run: FinetuneRun, sides: Mapping[str, Sequence[EncodedExample]]) -> di
     }
 
 
-def _encoded(
+def encode_sides(
     config: FinetuneConfig, data: Data, tokenizer: Tokenizer, *, length: int
 ) -> dict[str, list[EncodedExample]]:
     """{"train", "dev", "test": those of its examples that can be read}.
@@ -239,7 +237,7 @@ def _encoded(
 def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
     """The micro-batches of a step: examples in an order of the epoch's own, several in a row; the FLOPs of reading
     them, forward and backward, are added up in the run's notes."""
-    weights, shape, notes = _weights_of_examples(run), run.model.config, run.state.notes
+    weights, shape, notes = example_weights(run), run.model.config, run.state.notes
     device = run.model.table.device
 
     def of_step(step: int, progress: float) -> list[Batch]:
@@ -266,16 +264,17 @@ def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
 def _laid(run: FinetuneRun, some: Sequence[int], weights: np.ndarray) -> Batch:
     """Some training examples as a batch; a group of targets is one of its example."""
     owner = np.repeat(some, [len(run.parts[i]) for i in some])
-    samples = [_weighted(part, float(weights[i])) for i in some for part in run.parts[i]]
+    samples = [weighted(part, float(weights[i])) for i in some for part in run.parts[i]]
     return pack(samples, owner).batch
 
 
-def _weighted(sample: Sample, weight: float) -> Sample:
+def weighted(sample: Sample, weight: float) -> Sample:
+    """The same, whose targets weigh so many times as much."""
     targets = tuple(replace(target, weight=np.asarray(target.weight) * weight) for target in sample.targets)
     return replace(sample, targets=targets)
 
 
-def _weights_of_examples(run: FinetuneRun) -> np.ndarray:
+def example_weights(run: FinetuneRun) -> np.ndarray:
     """float64 [E]: 1, or for balanced classes what makes every class weigh the same."""
     golds = [example.gold for example in run.data.train]
     if run.config.class_weights == "equal":
@@ -284,79 +283,48 @@ def _weights_of_examples(run: FinetuneRun) -> np.ndarray:
     return np.asarray(len(golds) / (len(labels) * counts[number]))
 
 
-def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
-    """Trains to the end, or until patience ends; the step of the best epoch."""
-    config = run.config
-    training = TrainingConfig(
-        budget=Budget(steps=run.total),
-        optimiser=OptimiserConfig(name="adamw", learning_rate=rate_for(config, run.model.config.width)),
-        schedule=ScheduleConfig(shape="linear", warmup_steps=round(config.warmup * run.total)),
-        seed=config.seed,
-    )
-    losses = run.state.weights.around(lambda batch, generator: plain_loss(run.model, batch))
-    names = loss_names(run.model, (target.name for some in run.parts for one in some for target in one.targets))
-    work = Work(losses, batches_of(run), names)
-    answers = with_answers(run.tuned, run.data.dev)
+LossOf = Callable[[Batch, torch.Generator], Losses]
+"""What a batch loses; nothing in it is random but the dropout."""
+
+
+def losses_of(model: Model, state: State) -> LossOf:
+    """The plain loss of a model."""
+    return state.weights.around(lambda batch, generator: plain_loss(model, batch))
+
+
+def look_of(run: FinetuneRun, losses: LossOf) -> Callable[[], dict[str, Any]]:
+    """What gives the loss and the scores on the dev examples, as the model is then."""
     loss_of_dev = partial(
         dev_loss,
-        partial(losses, generator=torch.Generator()),
-        answers,
-        at_once=config.batch,
+        lambda batch: losses(batch, torch.Generator()),
+        with_answers(run.tuned, run.data.dev),
+        at_once=run.config.batch,
         device=run.model.table.device,
     )
-    run.model.train()
-    started = time.perf_counter() - run.state.notes.get("seconds", 0.0)
+    return lambda: {"loss": loss_of_dev(), "scores": measure(run.tuned, run.dev)[0]}
 
-    def more(report: Report, took: float) -> dict[str, Any]:
-        run.state.notes["seconds"] = time.perf_counter() - started
-        return {
-            "flops": run.state.notes["flops"],
-            "examples_per_second": round(_examples(run, report.step) / took, 1),
-            "seconds": round(run.state.notes["seconds"], 3),
-        }
 
-    save = partial(save_state, run.state, run.folder.checkpoints)
-    again = command("finetune", "--resume", "--out", config.out)
-    fit = Fit(work, run.state, training, run.folder, show, stop, save, again)
-    if not _patience_ended(run):
-        for report in fit.steps(run.total, more):
-            if report.step % run.steps == 0:
-                _look(run, fit, loss_of_dev)
-                run.model.train()
-                if _patience_ended(run):
-                    break
-    return _best(run) * run.steps
+def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
+    """Trains to the end, or until patience ends; the step of the best epoch."""
+    losses = losses_of(run.model, run.state)
+    course = Course(
+        config=run.config,
+        model=run.model,
+        state=run.state,
+        folder=run.folder,
+        steps=run.steps,
+        losses=losses,
+        names=loss_names(run.model, (target.name for some in run.parts for one in some for target in one.targets)),
+        batches=batches_of(run),
+        examples=partial(_examples, run),
+        look=look_of(run, losses),
+    )
+    return course.fit(stop, show)
 
 
 def _examples(run: FinetuneRun, step: int) -> int:
-    """How many the step before `step` read: the last of an epoch may be smaller."""
-    place = (step - 1) % run.steps
-    return min(run.config.batch, len(run.parts) - place * run.config.batch)
-
-
-def _look(run: FinetuneRun, fit: Fit, loss_of_dev: Callable[[], float | None]) -> None:
-    """An epoch's loss and score on the dev examples, and its checkpoint; the best and the last are kept."""
-    run.model.eval()
-    loss = loss_of_dev()
-    scores, _ = measure(run.tuned, run.dev)
-    run.state.notes.setdefault("scores", []).append(scores[next(iter(scores))])
-    epoch = run.state.step // run.steps
-    line = {"kind": "validation", "step": run.state.step, "epoch": epoch, "loss": loss, "scores": scores}
-    fit.tell(line)
-    fit.save()
-    run.folder.prune({_best(run) * run.steps})
-
-
-def _patience_ended(run: FinetuneRun) -> bool:
-    """Whether so many epochs were no better than the best."""
-    patience, scores = run.config.patience, run.state.notes.get("scores", [])
-    return bool(patience and scores) and len(scores) - _best(run) >= (patience or 0)
-
-
-def _best(run: FinetuneRun) -> int:
-    """The number of the best epoch so far, from 1; of equals the first."""
-    scores = run.state.notes["scores"]
-    return 1 + max(range(len(scores)), key=lambda epoch: (scores[epoch], -epoch))
+    """How many a step reads: the last of an epoch may be smaller."""
+    return min(run.config.batch, len(run.parts) - step % run.steps * run.config.batch)
 
 
 def _finish(run: FinetuneRun, best: int, show: Show) -> None:
@@ -378,19 +346,42 @@ def _finish(run: FinetuneRun, best: int, show: Show) -> None:
         save(head, dev=dev)  # its card has these scores
         run.folder.note(thresholds=list(head.thresholds or ()))
     run.folder.note(best={"epoch": best // run.steps, "step": best, "scores": dev})
+    judged = judge(run, load(), seen=run.config.out)
+    if run.test:
+        line = {"kind": "test", "step": run.state.step, "scores": judged.scores}
+        run.folder.append(line)
+        run.folder.note(test=judged.scores, test_intervals=judged.intervals)
+        show(line)
+    run.folder.note(status="done", **judged.worth)
+    write_report(run.config.out, run.task, judged.examples, judged.predictions, head, where=judged.where)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a finished model says of the test examples, or of dev where there are none.
+
+    where      "test" or "dev"
+    intervals  {metric: the ends of its interval}; None on dev
+    worth      as `worth` says it, with what texts of dev and test were trained on
+    """
+
+    where: str
+    examples: list[Example]
+    predictions: list[dict[str, Any]]
+    scores: dict[str, float]
+    intervals: dict[str, Any] | None
+    worth: dict[str, Any]
+
+
+def judge(run: FinetuneRun, tuned: Tuned, *, seen: Path) -> Judged:
+    """Asks a finished model; `seen` is the folder that remembers which texts it was trained on."""
     measured, where = (run.test, "test") if run.test else (run.dev, "dev")
     examples = [example for example, _ in measured]
-    scores, predictions = measure(load(), measured)
-    judged = worth(run.task, examples, predictions, head)
-    judged["warnings"] += chosen_by_chance(run.data.held)
+    scores, predictions = measure(tuned, measured)
+    found = worth(run.task, examples, predictions, tuned.head)
+    found["warnings"] += chosen_by_chance(run.data.held)
     for side in ("dev", "test"):
         if getattr(run.config, side):
-            judged["warnings"] += trained_on(run.config.out, getattr(run.data, side), where=f"{side} texts")
-    if run.test:
-        line = {"kind": "test", "step": run.state.step, "scores": scores}
-        run.folder.append(line)
-        intervals = bootstrap(run.task.scores_of(examples, predictions, head), len(examples))
-        run.folder.note(test=scores, test_intervals=intervals)
-        show(line)
-    run.folder.note(status="done", **judged)
-    write_report(run.config.out, run.task, examples, predictions, head, where=where)
+            found["warnings"] += trained_on(seen, getattr(run.data, side), where=f"{side} texts")
+    intervals = bootstrap(run.task.scores_of(examples, predictions, tuned.head), len(examples)) if run.test else None
+    return Judged(where, examples, predictions, scores, intervals, found)

@@ -10,9 +10,9 @@ from torch import Tensor
 from bothways.errors import ModelError
 from bothways.inference.loading import folder_of
 from bothways.model import Abilities, ModelConfig, TaskHead, local, read_abilities, save_faces
-from bothways.model.huggingface.card import finetuned_card
+from bothways.model.huggingface.card import finetuned_card, several_card
 from bothways.text import Tokenizer
-from bothways.training.finetuning.config import FinetuneConfig
+from bothways.training.finetuning.config import FinetuneConfig, LearningSettings
 from bothways.visibility import ordered
 
 
@@ -43,25 +43,30 @@ def find_body(model: str, reads: str | None) -> tuple[Path, str]:
 
 
 def save_model(
-    config: FinetuneConfig,
+    config: LearningSettings,
     weights: Mapping[str, Tensor],
     shape: ModelConfig,
     tokenizer: Tokenizer,
-    head: TaskHead,
-    *,
+    *heads: TaskHead,
     length: int,
     dev: Mapping[str, float],
 ) -> Path:
-    """Writes `model/` into the run's folder; `dev` holds the scores that it was chosen by, `length` what it reads."""
+    """Writes `model/` into the run's folder, with one head or several that have names of their own; `dev` holds the
+    scores that it was chosen by, `length` what it reads."""
+    made_from, name = config.model, config.out.resolve().name
+    if isinstance(config, FinetuneConfig):
+        card = finetuned_card(name, shape, heads[0], model=made_from, dev=dev)
+    else:
+        card = several_card(name, shape, heads, model=made_from, dev=dev)
     (folder,) = save_faces(
         config.out,
         weights=weights,
         config=shape,
         vocabulary=tokenizer.vocabulary,
-        trained=Abilities.of_heads(head),
+        trained=Abilities.of_heads(*heads),
         save_tokenizer=lambda folder, face: tokenizer.save(
             folder, template="own", length=length, segments=shape.segments > 1
         ),
-        card=lambda face: finetuned_card(config.out.resolve().name, shape, head, model=config.model, dev=dev),
+        card=lambda face: card,
     )
     return folder

@@ -19,7 +19,7 @@ def check_thresholds(head: TaskHead) -> None:
     Raises:
         UsageError: answers that no threshold decides.
     """
-    if head.kind != "several" and (head.head != "label" or head.kind != "one" or len(head.labels) != 2):
+    if head.kind != "several" and (head.head not in ("label", "san") or head.kind != "one" or len(head.labels) != 2):
         raise UsageError(_NEITHER)
 
 

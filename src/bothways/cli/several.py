@@ -1,0 +1,99 @@
+"""Fine-tuning to several tasks, on the command line: settings from a file, and what is told at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bothways.cli.options import configured
+from bothways.terminal import say
+
+if TYPE_CHECKING:
+    from bothways.training.finetuning import SeveralConfig
+
+OF_ONE = ("task", "train", "dev", "test")
+"""Options of a run of one task; of several, the file says them."""
+TOLD = ("examples", "share", "dev", "test", "test_intervals", "beside", "majority", "warnings", "truncated", "skipped")
+
+
+def names_tasks(config: Path | None) -> bool:
+    """Whether a YAML file of settings is one of several tasks, as the config.yaml of such a run is."""
+    from bothways.config import load_config
+
+    return config is not None and config.is_file() and "tasks" in load_config(config)
+
+
+def begun(run: Path) -> SeveralConfig:
+    """The settings that a run was begun with."""
+    from bothways.training.finetuning import SeveralConfig
+    from bothways.training.run_folder import RunFolder
+
+    return RunFolder(run).config(SeveralConfig).model_copy(update={"out": run})
+
+
+def settings_of(
+    tasks: Path | None, given: Mapping[str, Any], seeds: int, *, file: Path | None, more: Sequence[str]
+) -> SeveralConfig:
+    """Those of the file of tasks, of --config, of the options and of --set, the last over the first.
+
+    Raises:
+        UsageError: an option of a run of one task; or what cannot be read.
+    """
+    from bothways.errors import UsageError
+    from bothways.training.finetuning import SeveralConfig, tasks_in
+
+    if odd := [f"--{name}" for name in OF_ONE if name in given]:
+        raise UsageError(f"{tasks or file} says what each task is: leave out {', '.join(odd)}")
+    if seeds > 1:
+        raise UsageError("--seeds is for one task: run several with --set seed=0, --set seed=1, each with an --out")
+    example = "finetune runs/mine --tasks tasks.yaml"
+    before = tasks_in(tasks) if tasks else {}
+    return configured(SeveralConfig, given, file=file, settings=more, example=example, before=before)
+
+
+def told(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a finished run tells programs."""
+    tasks = {name: {key: one.get(key) for key in TOLD} for name, one in manifest["tasks"].items()}
+    return {"best": manifest["best"], "test": manifest.get("test"), "tasks": tasks}
+
+
+def tell(manifest: Mapping[str, Any], out: Path) -> None:
+    """A finished run, task by task."""
+    for name, one in manifest["tasks"].items():
+        counts = one["examples"]
+        held = " (held out of train)" if counts["dev_cut_from_train"] else ""
+        counted = f"{counts['train']} train, {counts['dev']} dev{held}, {counts['test']} test"
+        say(f"\n{name}: {one['task']}, drawn {one['share']:.0%} of the time; {counted}")
+        for where in ("dev", "test"):
+            if one.get(where):
+                say(f"  {where:8} {_figures(one[where])}")
+        if (beside := one.get("beside")) and beside["scores"]:
+            say(f"  alone    {_figures(beside['scores'])}  ({beside['run']}, {beside['where']})")
+        _tell_worth(one)
+        for line in one["skipped"][:10]:
+            say(f"  skipped  {line}")
+    best = manifest["best"]
+    say(f"\nkept epoch {best['epoch']}, mean {best['scores']['mean']:.4f} on dev, in {out / 'model'}")
+
+
+def tell_scores(found: Mapping[str, Any]) -> None:
+    """What `evaluate` found of every task."""
+    for name, one in found["tasks"].items():
+        figures = {key: value for key, value in one.items() if isinstance(value, float)}
+        say(f"{name:20s} {_figures(figures)}  ({one['examples']} examples)")
+        _tell_worth(one)
+    say(f"{'mean':20s} {found['mean']:.4f}")
+    if found["left_out"]:
+        say(f"left out, since they name no test or dev file: {', '.join(found['left_out'])}")
+
+
+def _figures(scores: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+
+
+def _tell_worth(one: Mapping[str, Any]) -> None:
+    if majority := one.get("majority"):
+        say(f"  majority always {majority['answer']!r}: {_figures(majority['scores'])}")
+    for line in one.get("warnings") or ():
+        say(f"  warning  {line}")

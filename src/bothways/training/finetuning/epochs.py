@@ -1,0 +1,109 @@
+"""The epochs of a run, of one task or of several: steps, a look at the dev examples after each epoch, the best kept.
+
+Everything random is a function of the seed and the step, so a run that was stopped goes on as if it never had been.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from bothways.batch import Batch, Losses
+from bothways.model import Model
+from bothways.terminal import command
+from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
+from bothways.training.finetuning.config import LearningSettings, rate_for
+from bothways.training.fit import Fit, Show
+from bothways.training.loop import Report, Work
+from bothways.training.run_folder import RunFolder
+from bothways.training.state import State, save_state
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What the epochs are made of.
+
+    steps     of an epoch
+    losses    of a batch
+    names     of the losses
+    batches   (step, progress) -> the micro-batches of a step
+    examples  (step) -> how many examples it reads
+    look      () -> {"loss": on the dev examples, "scores": {metric: value}}, and what else stands in the line of an
+              epoch; the first of the scores says which epoch is best
+    """
+
+    config: LearningSettings
+    model: Model
+    state: State
+    folder: RunFolder
+    steps: int
+    losses: Callable[[Batch, torch.Generator], Losses]
+    names: tuple[str, ...]
+    batches: Callable[[int, float], Sequence[Batch]]
+    examples: Callable[[int], int]
+    look: Callable[[], dict[str, Any]]
+
+    @property
+    def total(self) -> int:
+        """Steps of all epochs."""
+        return self.steps * self.config.epochs
+
+    @property
+    def best(self) -> int:
+        """The number of the best epoch so far, from 1; of equals the first."""
+        scores = self.state.notes["scores"]
+        return 1 + max(range(len(scores)), key=lambda epoch: (scores[epoch], -epoch))
+
+    def patience_ended(self) -> bool:
+        """Whether so many epochs were no better than the best."""
+        patience, scores = self.config.patience, self.state.notes.get("scores", [])
+        return bool(patience and scores) and len(scores) - self.best >= (patience or 0)
+
+    def fit(self, stop: Callable[[], int], show: Show) -> int:
+        """Trains to the end, or until patience ends; the step of the best epoch."""
+        config, notes = self.config, self.state.notes
+        training = TrainingConfig(
+            budget=Budget(steps=self.total),
+            optimiser=OptimiserConfig(name="adamw", learning_rate=rate_for(config, self.model.config.width)),
+            schedule=ScheduleConfig(shape="linear", warmup_steps=round(config.warmup * self.total)),
+            seed=config.seed,
+        )
+        started = time.perf_counter() - notes.get("seconds", 0.0)
+
+        def more(report: Report, took: float) -> dict[str, Any]:
+            notes["seconds"] = time.perf_counter() - started
+            return {
+                "flops": notes["flops"],
+                "examples_per_second": round(self.examples(report.step - 1) / took, 1),
+                "seconds": round(notes["seconds"], 3),
+            }
+
+        save = partial(save_state, self.state, self.folder.checkpoints)
+        again = command("finetune", "--resume", "--out", config.out)
+        work = Work(self.losses, self.batches, self.names)
+        fit = Fit(work, self.state, training, self.folder, show, stop, save, again)
+        self.model.train()
+        if not self.patience_ended():
+            for report in fit.steps(self.total, more):
+                if report.step % self.steps == 0:
+                    self._end_epoch(fit)
+                    self.model.train()
+                    if self.patience_ended():
+                        break
+        return self.best * self.steps
+
+    def _end_epoch(self, fit: Fit) -> None:
+        """Its loss and scores on the dev examples, and its checkpoint; the best and the last are kept."""
+        self.model.eval()
+        found = self.look()
+        scores = found["scores"]
+        self.state.notes.setdefault("scores", []).append(scores[next(iter(scores))])
+        epoch = self.state.step // self.steps
+        fit.tell({"kind": "validation", "step": self.state.step, "epoch": epoch, **found})
+        fit.save()
+        self.folder.prune({self.best * self.steps})

@@ -1,0 +1,93 @@
+"""Several tasks at once: one body, a head for each task, and every batch of rows of all of them.
+
+MT-DNN (Liu et al. 2019, section 3) shares the body among tasks and gives each a head; BAM (Clark et al. 2019) draws the
+rows by |D|^0.75 and lets each task learn from a teacher of its own, less and less (`teachers`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bothways.arguments import checked
+from bothways.config import settled
+from bothways.errors import DivergedError
+from bothways.training.finetuning.config import rate_for
+from bothways.training.finetuning.epochs import Course
+from bothways.training.finetuning.run import look_of, losses_of
+from bothways.training.finetuning.several_batches import batches_of_several
+from bothways.training.finetuning.several_config import MEAN, SeveralConfig
+from bothways.training.finetuning.several_end import finish
+from bothways.training.finetuning.several_setup import SeveralRun, set_up_several
+from bothways.training.fit import Say, Show
+from bothways.training.loop import loss_names
+from bothways.training.signals import signals
+from bothways.training.tracking import tracked
+
+
+@settled(SeveralConfig)
+@checked
+def finetune_several(
+    config: SeveralConfig,
+    *,
+    resume: bool = False,
+    device: torch.device | str | None = None,
+    track: str | None = None,
+    show: Show = lambda line: None,
+    say: Say = lambda text: None,
+) -> Path:
+    """As `finetune`, of several tasks at once: the epoch is kept that is best by the mean of the tasks' own metrics.
+
+    The settings are a record or its fields: finetune_several("runs/first", tasks=[{"name": "a", "train": ...}, ...]).
+
+    Raises:
+        BothwaysError: whatever a user can cause.
+        Stopped: SIGTERM or Ctrl-C came; everything is saved.
+    """
+    settings = config.model_dump(mode="json")
+    with signals() as stop, tracked(track, config.out, settings, show=show, resume=resume) as show:
+        say("reading the records and the model")
+        run = set_up_several(config, resume=resume, device=device)
+        try:
+            best = course_of(run).fit(stop, show)
+        except DivergedError:
+            raise DivergedError(
+                f"the loss or its gradient was not finite in several steps in a row, the last of them step "
+                f"{run.state.step}. Begin again with a lower rate than {rate_for(config, run.model.config.width):g}: "
+                "--set learning_rate=..., and another --out"
+            ) from None
+        say("saving the best epoch, and measuring it")
+        finish(run.config, run.parts, best, steps=run.mixing.steps, show=show)
+    return config.out
+
+
+def course_of(run: SeveralRun) -> Course:
+    """The epochs of all tasks together."""
+    losses = losses_of(run.model, run.state)
+    looks = {name: look_of(part, losses) for name, part in run.parts.items()}
+    samples = (one for part in run.parts.values() for some in part.parts for one in some)
+    mixing = run.mixing
+
+    def look() -> dict[str, Any]:
+        """The tasks' own metrics behind their mean; each task's loss and all of its scores beside them."""
+        found = {name: one() for name, one in looks.items()}
+        own = {name: next(iter(one["scores"].values())) for name, one in found.items()}
+        known = [one["loss"] for one in found.values() if one["loss"] is not None]
+        loss = float(np.mean(known)) if known else None
+        return {"loss": loss, "scores": {MEAN: float(np.mean([*own.values()])), **own}, "tasks": found}
+
+    return Course(
+        config=run.config,
+        model=run.model,
+        state=run.state,
+        folder=run.folder,
+        steps=mixing.steps,
+        losses=losses,
+        names=loss_names(run.model, (target.name for one in samples for target in one.targets)),
+        batches=batches_of_several(run),
+        examples=lambda step: len(mixing.of_step(step)),
+        look=look,
+    )

@@ -1,0 +1,162 @@
+"""Teachers: the first step learns from the teacher alone, the last from the gold alone, what lies between is mixed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from bothways.batch import Target
+from bothways.errors import ModelError, UsageError
+from bothways.model import TaskHead
+from bothways.model.losses import plain_loss
+from bothways.training.finetuning import FinetuneConfig, finetune, finetune_several
+from bothways.training.finetuning.predict import Tuned
+from bothways.training.finetuning.several_batches import batches_of_several
+from bothways.training.finetuning.several_setup import SeveralRun, set_up_several
+from bothways.training.finetuning.teachers import Teacher, share_of_gold
+from bothways.training.run_folder import RunFolder
+from tests.conftest import Once
+from tests.training.finetuning.together import LEARNING, one_task, several
+
+TAUGHT = ("mood", "kinds", "stars", "names", "who")
+
+
+@pytest.fixture(scope="session")
+def teachers(once: Once, body: Path) -> Path:
+    """{name}/: a run of each task alone."""
+
+    def make(folder: Path) -> Path:
+        for name in TAUGHT:
+            told = one_task(folder, name)
+            del told["name"]
+            finetune(FinetuneConfig(model=str(body), out=folder / name, **told, **{**LEARNING, "epochs": 3}))
+        return folder
+
+    return once("teachers", make)
+
+
+def pupil(folder: Path, body: Path, teachers: Path, *names: str, **changes: Any) -> SeveralRun:
+    told = [one_task(folder, name, teacher=str(teachers / name)) for name in names]
+    return set_up_several(several(folder, body, *told, dropout=0.0, **changes), resume=False)
+
+
+def test_the_share_of_gold_grows_from_nothing_to_all() -> None:
+    assert [share_of_gold(step, 5) for step in range(5)] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert share_of_gold(0, 1) == 1.0
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_the_first_step_is_the_teachers_and_the_last_gold(
+    name: str, tmp_path: Path, body: Path, teachers: Path
+) -> None:
+    run = pupil(tmp_path, body, teachers, name, epochs=2, batch=200)
+    of_step, total = batches_of_several(run), 2 * run.mixing.steps
+    assert total == 2
+    tuned = Tuned.load(teachers / name, device="cpu")
+    part = run.parts[name]
+    (batch,), pairs = of_step(0, 0.0), run.mixing.of_step(0)
+    loss, count = plain_loss(run.model, batch)[part.data.head.name]
+    gold = dict.fromkeys(range(len(part.parts)), 0)
+    assert {i for _, i in pairs} == {*gold}
+    expected = sum(_cross_entropy(run, tuned, name, i) for i in gold)
+    assert float(loss.detach()) == pytest.approx(expected, rel=2e-4)
+    assert float(count) == pytest.approx(len(gold), rel=1e-4)
+
+    del run.teachers[name]
+    for (one,), (other,) in [
+        (of_step(1, 0.5), batches_of_several(pupil(tmp_path / "b", body, teachers, name, epochs=2, batch=200))(1, 0.5))
+    ]:
+        for plain, taught in zip(one.targets, other.targets, strict=True):
+            assert torch.equal(torch.as_tensor(plain.labels), torch.as_tensor(taught.labels))
+
+
+def _cross_entropy(run: SeveralRun, tuned: Tuned, name: str, example: int) -> float:
+    """What a pupil loses of one example where its teacher's own probabilities are right."""
+    from bothways.inference.pipeline import logits_of
+
+    part = run.parts[name]
+    head, samples = part.data.head, part.parts[example]
+    ours = [torch.from_numpy(some[0]).double() for some in logits_of(run.model, samples)]
+    asked = [tuned.encode([part.data.train[example]])[0][1]]
+    theirs = [torch.from_numpy(some[0]).double() for some in logits_of(tuned.engine.model, asked[0])]
+    weight = 1.0 if head.head not in ("tags", "span") else _scale(run, name)
+    if head.kind == "number":
+        return float(((ours[0] - theirs[0]) ** 2).sum())
+    if head.kind == "several":
+        return float(torch.nn.functional.binary_cross_entropy_with_logits(ours[0], theirs[0].sigmoid()))
+    if head.head == "span":
+        each = [-(t.softmax(0) * o.log_softmax(0)).sum(0).mean() for o, t in zip(ours, theirs, strict=True)]
+        return weight * float(torch.stack(each).sum())
+    each = [-(t.softmax(-1) * o.log_softmax(-1)).sum() for o, t in zip(ours, theirs, strict=True)]
+    return weight * float(torch.stack(each).sum())
+
+
+def _scale(run: SeveralRun, name: str) -> float:
+    parts = run.parts[name].parts
+    own = [sum(float(np.sum(target.weight)) for one in some for target in one.targets) for some in parts]
+    return len(own) / sum(own)
+
+
+def test_between_them_labels_are_mixed() -> None:
+    head = TaskHead("classify", "label", ("a", "b"), "one", "encoder", name="x")
+    number = TaskHead("regress", "label", ("score",), "number", "encoder", name="y")
+    one = Target("x", np.array([[0, 3]]), np.array([1]))
+    other = Target("y", np.array([[0, 3]]), np.array([[2.0]], dtype=np.float32))
+    teacher = Teacher([[np.array([[0.8, 0.2]])]], head)
+    assert teacher._mixed(one, np.array([[0.8, 0.2]]), 0.25).labels == pytest.approx(np.array([[0.6, 0.4]]))
+    assert Teacher([[]], number)._mixed(other, np.array([[4.0]]), 0.25).labels == pytest.approx(np.array([[3.5]]))
+    unseen = teacher._mixed(one, np.array([[np.nan, np.nan]]), 0.25).labels
+    assert unseen == pytest.approx(np.array([[0.0, 1.0]]))
+
+
+def test_a_teacher_is_asked_once(tmp_path: Path, body: Path, teachers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = shutil.copytree(teachers / "mood", tmp_path / "away")
+    told = several(tmp_path, body, one_task(tmp_path, "mood", teacher=str(away)), "stars", epochs=1)
+    run = set_up_several(told, resume=False)
+    kept = tmp_path / "run" / "tasks" / "mood" / "teacher.safetensors"
+    assert load_file(kept)["logits"].shape == (48, 2)
+    monkeypatch.setattr("bothways.training.finetuning.teachers._asked", None)
+    again = set_up_several(told, resume=True)
+    for one, other in zip(run.teachers["mood"].soft, again.teachers["mood"].soft, strict=True):
+        assert np.array_equal(one[0], other[0])
+
+
+def test_a_run_with_teachers_is_told_beside_them(tmp_path: Path, body: Path, teachers: Path) -> None:
+    mood = one_task(tmp_path, "mood", teacher=str(teachers / "mood"))
+    stars = one_task(tmp_path, "stars", compare=str(teachers / "stars"))
+    run = finetune_several(several(tmp_path, body, mood, stars, "names"))
+    tasks = RunFolder(run).manifest()["tasks"]
+    alone = RunFolder(teachers / "mood").manifest()["best"]["scores"]
+    assert tasks["mood"]["beside"]["scores"] == pytest.approx(alone) and tasks["mood"]["beside"]["where"] == "dev"
+    low, high = tasks["mood"]["beside"]["better_by"]["accuracy"]
+    assert low <= tasks["mood"]["dev"]["accuracy"] - alone["accuracy"] <= high
+    assert tasks["stars"]["beside"]["run"] == str(teachers / "stars") and "beside" not in tasks["names"]
+    assert "that task alone" in (run / "report.html").read_text()
+
+
+def test_a_teacher_of_something_else_is_refused(tmp_path: Path, body: Path, teachers: Path) -> None:
+    for name, other, said in (
+        (
+            "mood",
+            "kinds",
+            "mood: expected as teacher a run with the labels bad, good .one., got .*kinds with bad, film",
+        ),
+        ("mood", "stars", "mood: expected as teacher a run of classify, got .*stars, which was taught regress"),
+        ("alike", "mood", "alike: expected as teacher a run with the labels alike, apart"),
+    ):
+        told = several(tmp_path, body, one_task(tmp_path, name, teacher=str(teachers / other)), "names")
+        with pytest.raises(UsageError, match=said):
+            set_up_several(told, resume=False)
+    with pytest.raises(UsageError, match="mood: expected as run to compare with a run of classify"):
+        set_up_several(
+            several(tmp_path, body, one_task(tmp_path, "mood", compare=str(teachers / "names"))), resume=False
+        )
+    with pytest.raises(ModelError, match="was not fine-tuned"):
+        set_up_several(several(tmp_path, body, one_task(tmp_path, "mood", teacher=str(body))), resume=False)
+    assert not (tmp_path / "run").exists()
