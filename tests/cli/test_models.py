@@ -24,5 +24,5 @@ def test_what_one_of_them_computes_is_said(invoke: Invoke) -> None:
 
 
 def test_another_family_is_refused_with_those_there_are(invoke: Invoke) -> None:
-    with pytest.raises(UsageError, match="unknown family 't5'. Known: bert, distilbert"):
+    with pytest.raises(UsageError, match="unknown family 't5'. Known: bart, bart-decoder, bert, distilbert"):
         invoke("models", "t5")

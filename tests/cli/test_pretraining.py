@@ -83,7 +83,7 @@ def test_a_dry_run_of_two_processes_speaks_once(shards: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (["--size", "huge"], UsageError, "Known: LAYERSxWIDTH, base, mini, small, tiny"),
+        (["--size", "huge"], UsageError, "Known: LAYERS-LAYERSxWIDTH, LAYERSxWIDTH, base, mini"),
         (["--objective", "mlmm"], UsageError, "Did you mean 'mlm'"),
         (["--set", "training.sede=1"], UsageError, "Did you mean 'training.seed'"),
         (["--set", "training.seed=often"], UsageError, "training.seed"),

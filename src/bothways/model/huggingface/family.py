@@ -143,7 +143,7 @@ class Family:
     @property
     def name(self) -> str:
         """What tells it from all others."""
-        return f"{self.model_type} {self.part}".rstrip()
+        return f"{self.model_type}-{self.part}" if self.part else self.model_type
 
     @property
     def two_sided(self) -> bool:

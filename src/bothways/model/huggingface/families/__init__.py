@@ -113,7 +113,7 @@ def describe() -> list[dict[str, Any]]:
     """Every family: published models of it, what one can be saved as, and which values of config.json are computed."""
     return [
         {
-            "model_type": family.model_type,
+            "model_type": family.name,
             "known": family.known,
             "classes": {USES[face]: name for face, name in family.classes.items()},
             "computed": {field: list(values) for field, values in sorted(family.only.items()) if field not in UNUSUAL},
