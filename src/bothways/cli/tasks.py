@@ -26,7 +26,7 @@ Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its mode
 
 @from_record(
     "bothways.training.finetuning:FinetuneConfig",
-    *("task", "train", "dev", "test", "out", "skip_bad"),
+    *("task", "objective", "train", "dev", "test", "out", "skip_bad"),
     model="",
 )
 def finetune(
@@ -44,7 +44,7 @@ def finetune(
     json: Json = False,
     **given: Any,
 ) -> None:
-    """Teach a model to label, rate, tag or relate, to answer from a text, to choose one of several, or to embed."""
+    """Teach a model to label, rate, tag, relate, answer from a text, choose one of several, embed, or write."""
     (display := FinetuneDisplay(quiet=json)).say("loading torch")
     from bothways.training.finetuning import FinetuneConfig, finetune_seeds
     from bothways.training.finetuning import finetune as run

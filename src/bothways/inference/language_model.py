@@ -7,13 +7,14 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, Unpack, overload
 
 import numpy as np
 import torch
 
-from bothways.arguments import TextColumn, Texts, all_checked, at_least, several, several_or_pairs, shown
+from bothways.arguments import Texts, all_checked, at_least, several, several_or_pairs, shown
 from bothways.errors import UsageError
+from bothways.inference.asking import Batching, Infilling, Pairs, Text, requests_of
 from bothways.inference.decoding.generate import generate, stream
 from bothways.inference.decoding.options import (
     Generation,
@@ -29,7 +30,7 @@ from bothways.inference.embed import embed, layers
 from bothways.inference.engine import Engine, checked_dtype
 from bothways.inference.fill import Guess, fill
 from bothways.inference.infill import Gap, infill
-from bothways.inference.pipeline import predict
+from bothways.inference.pipeline import head_for, predict
 from bothways.inference.saving import save
 from bothways.inference.score import perplexity, score
 from bothways.machine import device_of
@@ -42,51 +43,6 @@ from bothways.tasks.tag import Tagged
 from bothways.terminal import bar
 from bothways.text import Tokenizer
 from bothways.text.chat import Message, chat_tokens
-
-Text = str | tuple[str, str]
-Pairs = list[str] | list[tuple[str, str]] | Iterator[str] | Iterator[tuple[str, str]] | TextColumn
-
-
-class Batching(TypedDict, total=False):
-    """What every method of many texts takes.
-
-    batch_size  how many texts are computed at once; None: as many as suit the device
-    progress    True: a bar; or a function that is told (texts done, of how many)
-    """
-
-    batch_size: int | None
-    progress: bool | Callable[[int, int], None]
-
-
-class Infilling(Batching, total=False):
-    """What `LanguageModel.infill` takes beside the texts; it says what they mean."""
-
-    length: int | None
-    longest: int
-    steps: int | None
-    temperature: float
-    order: Order
-    seed: int
-
-
-def _requests(
-    prompts: list[str], options: GenerationOptions | list[GenerationOptions] | None, fields: Options
-) -> list[GenerationRequest]:
-    """
-    Raises:
-        UsageError: options twice, or another number of them than of prompts.
-    """
-    if options is not None and fields:
-        raise UsageError(f"expected the options as a record or by their names, got both: {', '.join(fields)} too")
-    if not isinstance(options, list):
-        record = GenerationOptions(**fields) if options is None else options
-        return [GenerationRequest(one, record, (record.seed, number)) for number, one in enumerate(prompts)]
-    given: list[object] = [*options]
-    if odd := [one for one in given if not isinstance(one, GenerationOptions)]:
-        raise UsageError(f"options: expected a list of GenerationOptions, got {shown(odd[0])} in it")
-    if len(options) != len(prompts):
-        raise UsageError(f"expected options for each of {len(prompts)} prompts, got {len(options)}")
-    return [GenerationRequest(*pair) for pair in zip(prompts, options, strict=True)]
 
 
 _LEFT_OUT = {"batch_size": None, "progress": False} | {one.name: one.default for one in fields(GenerationOptions)}
@@ -206,7 +162,8 @@ class LanguageModel:
         progress: bool | Callable[[int, int], None] = False,
         **fields: Unpack[Options],
     ) -> Generation | list[Generation]:
-        """What the model writes after the prompt, or before it (Generation: text, tokens, logprob, finish_reason).
+        """What the model writes after the prompt, or before it (Generation: text, tokens, logprob, finish_reason); of a
+        model that was fine-tuned to write, the text for a source, the likeliest token every time.
 
         The options are a record, one a prompt, or their names; GenerationOptions says what they mean.
         max_new_tokens=40, temperature=1.0, top_k=None, top_p=1.0, seed=0, no_repeat_ngram_size=None, eos_token_id=None;
@@ -215,12 +172,25 @@ class LanguageModel:
         """
         given = several(prompts)
         engine = self._batching(len(given), {"batch_size": batch_size, "progress": progress})
-        found = generate(engine, _requests(given, options, fields))
+        found = generate(engine, requests_of(engine, given, options, fields))
         return found[0] if isinstance(prompts, str) else found
+
+    def summarise(self, sources: str | Texts, **fields: Any) -> Generation | list[Generation]:
+        """`generate` of a model that was fine-tuned to summarise."""
+        return self._written("summarise", sources, fields)
+
+    def translate(self, sources: str | Texts, **fields: Any) -> Generation | list[Generation]:
+        """`generate` of a model that was fine-tuned to translate."""
+        return self._written("translate", sources, fields)
+
+    def _written(self, task: str, sources: str | Texts, fields: dict[str, Any]) -> Generation | list[Generation]:
+        head_for(self.engine, task)
+        found: Generation | list[Generation] = self.generate(sources, **fields)
+        return found
 
     def stream(self, prompt: str, options: GenerationOptions | None = None, **fields: Unpack[Options]) -> Iterator[str]:
         """The text that `generate` gives for one prompt, in the parts in which it is generated."""
-        (request,) = _requests([prompt], options, fields)
+        (request,) = requests_of(self.engine, [prompt], options, fields)
         return stream(self.engine, request)
 
     def chat(
@@ -250,7 +220,7 @@ class LanguageModel:
         self, messages: Sequence[Message], options: GenerationOptions | None, now: datetime | None, fields: Options
     ) -> GenerationRequest:
         tokens = chat_tokens(self.engine.tokenizer, messages, now=now or datetime.now())
-        (request,) = _requests([""], options, fields)
+        (request,) = requests_of(self.engine, [""], options, fields)
         return replace(request, prompt=np.array(tokens, dtype=np.int64))
 
     @overload

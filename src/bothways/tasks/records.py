@@ -49,6 +49,14 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "negative": ("negative", "text_c", "负例", "文本3"),
     "likeness": ("score", "similarity", "分数", "得分", "评分", "相似度"),
+    "source": (
+        *("source", "src", "article", "document", "dialogue", "passage", "context", "abstract", "input", "text"),
+        *("原文", "文章", "正文", "内容", "输入", "文本"),
+    ),
+    "target": (
+        *("target", "tgt", "summary", "title", "headline", "translation", "question", "output"),
+        *("摘要", "标题", "译文", "问题", "输出"),
+    ),
     "id": ("id", "guid", "idx", "编号", "序号"),
 }
 """{role: names that its column often has, the likeliest first}; small and capital letters are alike."""

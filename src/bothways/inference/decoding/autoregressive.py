@@ -104,6 +104,11 @@ class NextToken:
                 # A source that is read bidirectionally may be quoted.
                 counted = tokens if self._way.bidirectional_prompt else [*one.prompt.tolist(), *tokens]
                 logits[row, repeating(counted, size)] = -torch.inf
+            if len(tokens) < one.options.min_new_tokens:
+                logits[row, sorted(one.ends)] = -torch.inf
+            if not tokens and (first := one.options.forced_bos_token_id) is not None:
+                logits[row] = -torch.inf
+                logits[row, first] = 0.0
 
     def _read(self, tokens: Tensor, layout: Layout, last: Sequence[int]) -> Tensor:
         if self._way.backward:

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from bothways.inference.decoding.autoregressive import Autoregressive, NextToken
-from bothways.inference.decoding.sequence import RunningSequence
+from bothways.inference.decoding.sequence import Candidate, RunningSequence
 from bothways.inference.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Beam:
     """A continuation: its tokens, and the sum of their log-probabilities in nats."""
 
     tokens: tuple[int, ...] = ()
@@ -32,8 +32,8 @@ class BeamSearch:
     """
 
     sequence: RunningSequence
-    live: list[Candidate] = field(default_factory=lambda: [Candidate()])
-    closed: list[tuple[float, Candidate]] = field(default_factory=list)
+    live: list[Beam] = field(default_factory=lambda: [Beam()])
+    closed: list[tuple[float, Beam]] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
 
     @property
@@ -49,10 +49,10 @@ class BeamSearch:
         """
         beams = self.sequence.slots
         sums = np.array([candidate.logprob for candidate in self.live])[:, None] + logprobs  # [M, K]
-        self.parents, live = [], list[Candidate]()
+        self.parents, live = [], list[Beam]()
         for rank, at in enumerate(np.argsort(-sums, axis=None, kind="stable")[: self.wide].tolist()):
             parent, which = divmod(at, sums.shape[1])
-            grown = Candidate((*self.live[parent].tokens, int(tokens[parent, which])), float(sums[parent, which]))
+            grown = Beam((*self.live[parent].tokens, int(tokens[parent, which])), float(sums[parent, which]))
             if grown.logprob == -np.inf:
                 break
             if grown.tokens[-1] in self.sequence.ends:
@@ -73,18 +73,22 @@ class BeamSearch:
         else:
             self._finish()
 
-    def _close(self, candidate: Candidate) -> None:
+    def _close(self, candidate: Beam) -> None:
         penalty = self.sequence.options.length_penalty
         score = candidate.logprob / ((5 + len(candidate.tokens)) / 6) ** penalty
         self.closed.append((score, candidate))
 
     def _finish(self) -> None:
-        """The best closed candidate becomes what was generated."""
-        _, best = max(self.closed, key=lambda scored: scored[0])
-        ended = best.tokens[-1] in self.sequence.ends
-        self.sequence.tokens = list(best.tokens[: len(best.tokens) - ended])
-        self.sequence.logprob = best.logprob
-        self.sequence.finish_reason = "stop" if ended else "length"
+        """The best closed candidate becomes what was generated, and the next best the others that were asked for."""
+        ranked = sorted(self.closed, key=lambda scored: -scored[0])  # of equals the first
+        best, *others = [self._candidate(beam) for _, beam in ranked[: self.sequence.options.num_return_sequences]]
+        self.sequence.tokens = list(best.tokens)
+        self.sequence.logprob, self.sequence.finish_reason = best.logprob, best.finish_reason
+        self.sequence.others = tuple(others)
+
+    def _candidate(self, beam: Beam) -> Candidate:
+        ended = beam.tokens[-1] in self.sequence.ends
+        return Candidate(beam.tokens[: len(beam.tokens) - ended], beam.logprob, "stop" if ended else "length")
 
 
 class BeamDecoding:

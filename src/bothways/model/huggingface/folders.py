@@ -174,9 +174,9 @@ def read_saved(folder: Path) -> Saved:
         asked = {key.split(".")[1] for key in heads} & KNOWN_HEADS.keys()
         asked |= {"replaced"} if "detector" in trained.folders.values() else set()
         made = {name: KNOWN_HEADS[name] for name in sorted(asked)}
-        made |= {name: head.factory for name, head in trained.heads.items()}
+        made |= {name: head.factory for name, head in trained.new_heads.items()}
         shape = _shape(values, tensors, words=words)
-        if trained.heads and trained.hidden is None:  # a body that tasks trained predicts no tokens
+        if trained.new_heads and trained.hidden is None:  # a body that tasks trained predicts no tokens
             shape = shape.model_copy(update={"word_head": "tied"})
         model = Model(shape, heads=made, rule=named(trained.rule))
         wanted = {key: weight for key, weight in model.state_dict().items() if key not in heads}
@@ -251,7 +251,7 @@ def _check_direction(values: Mapping[str, Any], trained: Abilities) -> None:
         ModelError: it was.
     """
     name = class_of(values)
-    if trained.heads and trained.hidden is None:
+    if trained.new_heads and trained.hidden is None:
         left = trained.faces == ("decoder",)
     elif name.endswith(("ForCausalLM", "ForMaskedLM")):
         left = name.endswith("ForCausalLM")
@@ -362,5 +362,9 @@ def _flush(folder: Path) -> None:
 
 def _generation(vocabulary: Vocabulary, trained: Abilities) -> dict[str, Any]:
     """Where a text ends; what Bothways pretrained draws the next token, never one that is no text."""
-    drawn = {"do_sample": True, "suppress_tokens": sorted(vocabulary.special - vocabulary.ends)}
+    drawn: dict[str, Any] = {"suppress_tokens": sorted(vocabulary.special - vocabulary.ends)}
+    if trained.writer and trained.writer.writes:
+        drawn |= {"do_sample": False, "max_new_tokens": trained.writer.writes.target, **trained.writer.writes.options}
+    else:
+        drawn["do_sample"] = True
     return {**text_ids(vocabulary), **(drawn if trained.objective else {})}

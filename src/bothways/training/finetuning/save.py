@@ -9,9 +9,10 @@ from torch import Tensor
 
 from bothways.errors import ModelError
 from bothways.inference.loading import folder_of
-from bothways.model import Abilities, ModelConfig, TaskHead, local, read_abilities, save_faces
-from bothways.model.huggingface.card import finetuned_card
+from bothways.model import Abilities, ModelConfig, local, read_abilities, save_faces
+from bothways.model.huggingface.card import finetuned_card, writer_card
 from bothways.text import Tokenizer
+from bothways.text.tokenizer import Template
 from bothways.training.finetuning.config import FinetuneConfig
 from bothways.visibility import ordered
 
@@ -45,21 +46,30 @@ def save_model(
     weights: Mapping[str, Tensor],
     shape: ModelConfig,
     tokenizer: Tokenizer,
-    head: TaskHead,
+    trained: Abilities,
     *,
     length: int,
     dev: Mapping[str, float],
 ) -> Path:
     """Writes `model/` into the run's folder; `dev` holds the scores that it was chosen by, `length` what it reads."""
+    head, name = trained.only_head, config.out.resolve().name
+    assert head is not None
+    vocabulary = tokenizer.vocabulary
+    framed = head.writes and (head.writes.before, head.writes.behind) == ((vocabulary.cls,), (vocabulary.sep,))
+    template: Template = "encoder" if framed else "own"  # what transformers puts around a source
     (folder,) = save_faces(
         config.out,
         weights=weights,
         config=shape,
-        vocabulary=tokenizer.vocabulary,
-        trained=Abilities.of_heads(head),
+        vocabulary=vocabulary,
+        trained=trained,
         save_tokenizer=lambda folder, face: tokenizer.save(
-            folder, template="own", length=length, segments=shape.segments > 1
+            folder, template=template, length=length, segments=shape.segments > 1
         ),
-        card=lambda face: finetuned_card(config.out.resolve().name, shape, head, model=config.model, dev=dev),
+        card=lambda face: (
+            writer_card(name, shape, trained, face, model=config.model, dev=dev)
+            if trained.writer
+            else finetuned_card(name, shape, head, model=config.model, dev=dev)
+        ),
     )
     return folder
