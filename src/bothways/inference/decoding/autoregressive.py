@@ -29,24 +29,28 @@ class Autoregressive:
                   otherwise the next token is predicted by the last one
     backward      from right to left: what comes next stands before
     segments      of the prompt and of the rest, for those who have segments
+    repeats_last  the prompt's last token is fed again, in its place, to predict the first token after the prompt
     """
 
     bidirectional_prompt: bool = False
     appends_mask: bool = False
     segments: tuple[int, int] = (0, 0)
     backward: bool = False
+    repeats_last: bool = False
 
 
 AUTOREGRESSIVE = {
     "prefix": Autoregressive(bidirectional_prompt=True),
     "append-mask": Autoregressive(bidirectional_prompt=True, appends_mask=True, segments=(4, 5)),
     "pseudo-mask": Autoregressive(bidirectional_prompt=True, appends_mask=True),
+    "target": Autoregressive(bidirectional_prompt=True, repeats_last=True),
     "decoder": Autoregressive(),
     "backward": Autoregressive(backward=True),
 }
 """prefix       the prompt bidirectionally, then as GPT (T5's prefix LM, Raffel et al. 2020, section 3.2.1)
 append-mask  UniLM (Dong et al. 2019, section 2.4): as its sequence-to-sequence rows are trained
 pseudo-mask  the same without segments of its own (UniLM v2, Bao et al. 2020)
+target       MASS (Song et al. 2019, section 3.3), its decoder fed with the source's last token first
 decoder      GPT
 backward     GPT from right to left
 """
@@ -62,19 +66,25 @@ class NextToken:
         """`rows` at most, of up to `longest` tokens each, where the model reads so many."""
         self._engine, self._way = engine, way
         self._mask = [engine.tokenizer.vocabulary.mask] if way.appends_mask else []
+        beside = len(self._mask) + way.repeats_last
         self.room = engine.model.config.length - len(self._mask)
-        self._cache = engine.new_cache(rows=rows, capacity=min(self.room, longest) + len(self._mask))
+        self._cache = engine.new_cache(rows=rows, capacity=min(self.room, longest) + beside)
         self.logits = torch.empty(0, engine.model.config.vocabulary, device=engine.device)
 
     @torch.inference_mode()
     def join(self, rows: Sequence[np.ndarray], prompts: Sequence[int]) -> None:
         """Reads rows, of which the first `prompts[i]` tokens are the prompt; they stand behind those at work."""
+        if self._way.repeats_last:
+            rows = [np.insert(row, first, row[first - 1]) for row, first in zip(rows, prompts, strict=True)]
         tokens, layout = self._engine.collate([np.append(row, self._mask) for row in rows], face="decoder")
         if self._way.bidirectional_prompt:
             prompt = layout.position < torch.tensor(prompts, device=self._engine.device)[:, None]  # [B, T]
             first, second = (torch.full_like(layout.step, segment) for segment in self._way.segments)
             step = layout.step.masked_fill(prompt, 0)
-            layout = replace(layout, step=step, segment=torch.where(prompt, first, second))
+            again = (~prompt & layout.real).int() if self._way.repeats_last else 0
+            layout = replace(
+                layout, step=step, segment=torch.where(prompt, first, second), position=layout.position - again
+            )
         self._cache.take(len(rows))
         last = [len(row) + len(self._mask) - 1 for row in rows]
         self.logits = torch.cat([self.logits, self._read(tokens, layout, last)])
@@ -86,7 +96,8 @@ class NextToken:
             return
         fed = torch.tensor([[token, *self._mask] for token in tokens.tolist()], device=self._engine.device)
         layout = self._engine.behind(self._cache, fed.shape[1])  # [B, 1 or 2]
-        layout = replace(layout, segment=torch.full_like(layout.step, self._way.segments[1]))
+        segment = torch.full_like(layout.step, self._way.segments[1])
+        layout = replace(layout, segment=segment, position=layout.position - int(self._way.repeats_last))
         self.logits = self._read(fed, layout, [fed.shape[1] - 1] * len(fed))
 
     @torch.inference_mode()
