@@ -18,9 +18,23 @@ if TYPE_CHECKING:
 
 Column = Annotated[list[str], repeated(metavar="ROLE=COLUMN", about="Which column is which, if its name does not tell")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out, count and list records that are wrong.")]
+Generating = Annotated[
+    list[str], repeated("--set", metavar="NAME=VALUE", about="Of a model that writes, how: num_beams=4")
+]
 MAY_GO_WITH_RESUME = ("resume", "out", "device", "track", "json")
 LISTED = 10  # bad records
-TOLD = ("examples", "best", "test", "tags", "majority", "warnings", "truncated", "skipped")
+TOLD = (
+    "examples",
+    "best",
+    "test",
+    "tags",
+    "objective",
+    "majority",
+    "shuffled_source",
+    "warnings",
+    "truncated",
+    "skipped",
+)
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
 
 
@@ -88,6 +102,7 @@ def _tell(manifest: dict[str, Any], out: Path) -> None:
         f"read       {manifest['columns']}",
         f"examples   {examples['train']} train, {examples['dev']} dev{held}, {examples['test']} test",
         *([f"tags       {manifest['tags']}"] if manifest["tags"] else []),
+        *([f"objective  {taught['name']}: {taught['why']}"] if (taught := manifest.get("objective")) else []),
         f"cut        {cut_texts(cut)}",
         *(f"skipped    {line}" for line in skipped[:LISTED]),
         *([f"           and {len(skipped) - LISTED} more, in {out / 'manifest.json'}"] if skipped[LISTED:] else []),
@@ -102,6 +117,10 @@ def _worth(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if majority := told.get("majority"):
         scores = ", ".join(f"{name} {value:.4f}" for name, value in majority["scores"].items())
         yield "majority", f"always {majority['answer']!r}: {scores}"
+    if use := told.get("shuffled_source"):
+        own, shuffled = (f"{use['metric']} {use[key]:.4f}" for key in ("own", "shuffled"))
+        beside = f"the difference is {use['low']:.4f} to {use['high']:.4f}"
+        yield "source use", f"{own}; with sources of other examples {shuffled}; {beside}"
     yield from (("warning", line) for line in told.get("warnings") or ())
 
 
@@ -176,15 +195,18 @@ def predict(
     file: Annotated[Path, typer.Argument(help="Records: jsonl, csv or tsv; answers in them are not read.")],
     out: Annotated[Path, typer.Option(help="A line of JSON for every record, in order.", show_default=False)],
     column: Column,
+    settings: Generating,
     skip_bad: SkipBad = False,
     device: Device = None,
 ) -> None:
     """Answer every record of a file, of any size."""
     load_torch()
+    from bothways.config import with_settings
     from bothways.training.finetuning import predict as write
 
     skip, skipped = _skip(skip_bad)
-    count = write(run, file, out, columns=_columns(column), skip=skip, device=device, show=_show_columns)
+    options, columns = with_settings({}, settings), _columns(column)
+    count = write(run, file, out, columns=columns, skip=skip, device=device, show=_show_columns, **options)
     say(f"{count} answers in {out}")
     for line in skipped.found:
         say(f"skipped  {line}")
@@ -194,17 +216,20 @@ def evaluate(
     run: Run,
     file: Annotated[Path, typer.Argument(help="Records with their right answers: jsonl, csv or tsv.")],
     column: Column,
+    settings: Generating,
     skip_bad: SkipBad = False,
     device: Device = None,
     json: Json = False,
 ) -> None:
     """Measure a fine-tuned model on a file."""
     load_torch()
+    from bothways.config import with_settings
     from bothways.training.finetuning import evaluate as measure
 
     skip, skipped = _skip(skip_bad)
     show = (lambda columns: None) if json else _show_columns
-    scores = measure(run, file, columns=_columns(column), skip=skip, device=device, show=show)
+    options, columns = with_settings({}, settings), _columns(column)
+    scores = measure(run, file, columns=columns, skip=skip, device=device, show=show, **options)
     if json:
         return print_json(scores | {"skipped": len(skipped.found)})
     figures = {name: value for name, value in scores.items() if isinstance(value, int | float)}

@@ -113,6 +113,11 @@ class TextScores:
             "words": float(np.mean([len(self._words[i]) for i in some.tolist()])),
         }
 
+    def one(self, metric: str, drawn: Sequence[int]) -> float:
+        """One of ROUGE's, BLEU and chrF, of the examples of these numbers."""
+        some = np.asarray(drawn, dtype=np.int64)
+        return float(self._rouge[metric][some].mean()) if metric in ROUGE else self._corpus(metric, some)
+
     @property
     def rouge_l(self) -> np.ndarray:
         """[E] of each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from bothways.files import writing
 from bothways.model import TaskHead
 from bothways.tasks.reading import seals
+from bothways.tasks.source_use import source_use
 from bothways.tasks.task import Example, Task
 
 FEW = 10
@@ -30,7 +32,10 @@ def worth(
     task: Task, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
 ) -> dict[str, Any]:
     """{"majority": {"answer": the commonest right one, "scores": what it would get if it were given to all}, None where
-    the task has no labels; "warnings": a sentence, where one answer was given to everything}."""
+    the task has no labels; "warnings": a sentence, where one answer was given to everything}; where texts are written,
+    "shuffled_source" too."""
+    if task.writes:
+        return _worth_of_texts(task, examples, predictions)
     if not task.key:
         return {"majority": None, "warnings": []}
     golds = [example.gold for example in examples]
@@ -42,6 +47,21 @@ def worth(
         warnings = [f"one answer to everything: {_in_words(predicted)!r}, {where}"]
     common = _in_words(task.different([task.predicted(one) for one in always]))
     return {"majority": {"answer": common, "scores": task.score(examples, always, head)}, "warnings": warnings}
+
+
+def _worth_of_texts(task: Task, examples: Sequence[Example], predictions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """{"shuffled_source": the metric with an example's own source and with others', as `SourceUse` has it}, beside a
+    warning where it makes no difference."""
+    use = source_use(task.metric, examples, predictions)
+    if use is None:
+        why = "whether the model uses its source is not known: expected two examples or more with different sources"
+        return {"majority": None, "warnings": [why], "shuffled_source": None}
+    why = f"the model ignores its source: it does as well with those of other examples ({use})"
+    return {
+        "majority": None,
+        "warnings": [why] if use.ignored else [],
+        "shuffled_source": asdict(use) | {"ignored": use.ignored},
+    }
 
 
 def trained_on(run: Path, examples: Sequence[Example], *, where: str) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import numpy as np
 import torch
@@ -17,9 +17,11 @@ from bothways.corpus.lines import Skip
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
 from bothways.frames import data_frame
+from bothways.inference.decoding.options import Options
 from bothways.inference.engine import Engine
 from bothways.inference.loading import folder_of
 from bothways.inference.pipeline import decoded
+from bothways.inference.writing import with_options
 from bothways.machine import device_of, dtype_of, precision_for
 from bothways.model import TaskHead, local, read_saved
 from bothways.own import use
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     import pandas
 
 AT_ONCE = 4096  # examples in memory
-BESIDE_SCORES = ("examples", "truncated", "tags", "majority", "warnings")
+BESIDE_SCORES = ("examples", "truncated", "tags", "majority", "shuffled_source", "warnings")
 T = TypeVar("T")
 
 
@@ -49,10 +51,14 @@ class Tuned:
     length: int
 
     @classmethod
-    def load(cls, run: str | Path, *, device: torch.device | str | None = None) -> Tuned:
-        """
+    def load(
+        cls, run: str | Path, *, device: torch.device | str | None = None, generation: Mapping[str, Any] | None = None
+    ) -> Tuned:
+        """With options of `generation`, of a model that writes, before those that it was saved with.
+
         Raises:
             ModelError: no fine-tuned model there, or one of several heads.
+            UsageError: options for a model that does not write, or that there are not.
             MachineError: there is no such device.
         """
         place = device_of(device)
@@ -63,8 +69,11 @@ class Tuned:
         if head is None:
             raise ModelError(f"{folder} was not fine-tuned: expected what bothways finetune leaves, a folder model/")
         task = task_named(head.task).like(head)
+        if generation:
+            head = with_options(head, generation)
         model = saved.model.eval().to(device=place, dtype=dtype_of(precision_for(device=place)))
-        engine = Engine(model, Tokenizer.load(folder), saved.trained)
+        trained = replace(saved.trained, heads={head.name: head})
+        engine = Engine(model, Tokenizer.load(folder), trained)
         return cls(task, engine, head, engine.length)
 
     def encode(self, examples: Iterable[Example], skip: Skip = refuse) -> list[EncodedExample]:
@@ -103,6 +112,7 @@ class Evaluation(dict[str, Any]):
     truncated  how many of them were cut
     tags       how tags are read; empty where there are none
     majority   {"answer", "scores"} of always giving the commonest right answer; None where the task has no labels
+    shuffled_source  of a model that writes, whether it uses its source, as `SourceUse` has it
     warnings   sentences
     """
 
@@ -146,18 +156,19 @@ def evaluate(
     skip: Skip = refuse,
     device: torch.device | str | None = None,
     show: Callable[[Columns], None] = lambda columns: None,
+    **generation: Unpack[Options],
 ) -> Evaluation:
     """The scores of a fine-tuned model on a file, {metric: value}, with how many examples there were, how many of them
     were cut, how its tags are read, what always giving the commonest answer would get, and warnings: how many texts
     the run was trained on, and whether one answer was given to everything.
 
-    `show` is handed how the columns are read.
+    `show` is handed how the columns are read; `generation` are options for a model that writes, num_beams=4.
 
     Raises:
         DataError: a record without a known answer, unless such are skipped; or none at all.
         ModelError: no fine-tuned model there.
     """
-    tuned, manifest = Tuned.load(run, device=device), _manifest(run)
+    tuned, manifest = Tuned.load(run, device=device, generation=generation), _manifest(run)
     usual, names = manifest.get("roles", {}), manifest.get("label_names") or ()
     read, examples = read_examples(tuned.task, file, given=columns, skip=skip, usual=usual)
     show(read)
@@ -171,7 +182,7 @@ def evaluate(
         examples=len(known),
         truncated=sum("truncated" in one for one in predictions),
         tags=tuned.task.reading(tuned.head),
-        majority=judged["majority"],
+        **{key: judged[key] for key in ("majority", "shuffled_source") if key in judged},
         warnings=[*trained_on(Path(run), measured, where="texts"), *judged["warnings"]],
     )
 
@@ -219,21 +230,24 @@ def predict(
     skip: Skip = refuse,
     device: torch.device | str | None = None,
     show: Callable[[Columns], None] = lambda columns: None,
+    **generation: Unpack[Options],
 ) -> Predictions | int:
     """The prediction for every record of a file, in order; or with `out`, for files of any size, a line of JSON for
     each written there, and how many.
 
-    `show` is handed how the columns are read.
+    `show` is handed how the columns are read; `generation` are options for a model that writes, num_beams=4.
 
     Raises:
         DataError: a record that is not what the task needs, unless such are skipped.
         UsageError: `out` is the file that is read, or a folder.
     """
     if out is None:
-        return Predictions([*_predicted(run, file, columns, skip, device, show)])
+        tuned = Tuned.load(run, device=device, generation=generation)
+        return Predictions([*_predicted(tuned, run, file, columns, skip, show)])
     if out.is_dir() or (out.exists() and file.exists() and out.samefile(file)):
         raise UsageError(f"--out {out} is {'a folder' if out.is_dir() else 'the file that is read'}: name another")
-    predicted = _predicted(run, file, columns, skip, device, show)
+    tuned = Tuned.load(run, device=device, generation=generation)
+    predicted = _predicted(tuned, run, file, columns, skip, show)
     count = 0
     aside = out.with_name(f".{out.name}.partial")
     try:
@@ -251,15 +265,14 @@ def predict(
 
 
 def _predicted(
+    tuned: Tuned,
     run: str | Path,
     file: Path,
     columns: dict[str, str] | None,
     skip: Skip,
-    device: torch.device | str | None,
     show: Callable[[Columns], None],
 ) -> Iterator[dict[str, Any]]:
     """{"id", what is predicted} of each record, in order."""
-    tuned = Tuned.load(run, device=device)
     usual = _manifest(run).get("roles", {})
     read, examples = streamed(tuned.task, file, given=columns, skip=skip, usual=usual, gold=False)
     show(read)
