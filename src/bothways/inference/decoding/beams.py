@@ -1,4 +1,4 @@
-"""Beam search: of many continuations, the likeliest that are found.
+"""Candidate search: of many continuations, the likeliest that are found.
 
 Letters: M live candidates of one sequence, K best tokens of each.
 """
@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from bothways.inference.decoding.autoregressive import Autoregressive, NextToken
-from bothways.inference.decoding.sequence import Candidate, RunningSequence
+from bothways.inference.decoding.sequence import Finished, RunningSequence
 from bothways.inference.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
-class Beam:
+class Candidate:
     """A continuation: its tokens, and the sum of their log-probabilities in nats."""
 
     tokens: tuple[int, ...] = ()
@@ -32,8 +32,8 @@ class BeamSearch:
     """
 
     sequence: RunningSequence
-    live: list[Beam] = field(default_factory=lambda: [Beam()])
-    closed: list[tuple[float, Beam]] = field(default_factory=list)
+    live: list[Candidate] = field(default_factory=lambda: [Candidate()])
+    closed: list[tuple[float, Candidate]] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
 
     @property
@@ -49,10 +49,10 @@ class BeamSearch:
         """
         beams = self.sequence.slots
         sums = np.array([candidate.logprob for candidate in self.live])[:, None] + logprobs  # [M, K]
-        self.parents, live = [], list[Beam]()
+        self.parents, live = [], list[Candidate]()
         for rank, at in enumerate(np.argsort(-sums, axis=None, kind="stable")[: self.wide].tolist()):
             parent, which = divmod(at, sums.shape[1])
-            grown = Beam((*self.live[parent].tokens, int(tokens[parent, which])), float(sums[parent, which]))
+            grown = Candidate((*self.live[parent].tokens, int(tokens[parent, which])), float(sums[parent, which]))
             if grown.logprob == -np.inf:
                 break
             if grown.tokens[-1] in self.sequence.ends:
@@ -73,7 +73,7 @@ class BeamSearch:
         else:
             self._finish()
 
-    def _close(self, candidate: Beam) -> None:
+    def _close(self, candidate: Candidate) -> None:
         penalty = self.sequence.options.length_penalty
         score = candidate.logprob / ((5 + len(candidate.tokens)) / 6) ** penalty
         self.closed.append((score, candidate))
@@ -86,9 +86,9 @@ class BeamSearch:
         self.sequence.logprob, self.sequence.finish_reason = best.logprob, best.finish_reason
         self.sequence.others = tuple(others)
 
-    def _candidate(self, beam: Beam) -> Candidate:
+    def _candidate(self, beam: Candidate) -> Finished:
         ended = beam.tokens[-1] in self.sequence.ends
-        return Candidate(beam.tokens[: len(beam.tokens) - ended], beam.logprob, "stop" if ended else "length")
+        return Finished(beam.tokens[: len(beam.tokens) - ended], beam.logprob, "stop" if ended else "length")
 
 
 class BeamDecoding:

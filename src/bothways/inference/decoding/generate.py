@@ -19,7 +19,7 @@ from bothways.inference.decoding.beams import BeamDecoding
 from bothways.inference.decoding.block_diffusion import BlockDecoding
 from bothways.inference.decoding.mass import fill_runs
 from bothways.inference.decoding.options import Generation, GenerationOptions, GenerationRequest
-from bothways.inference.decoding.sequence import Candidate, RunningSequence, detokenize, detokenize_before
+from bothways.inference.decoding.sequence import Finished, RunningSequence, detokenize, detokenize_before
 from bothways.inference.decoding.unmasking import UnmaskingDecoding, unmask
 from bothways.inference.engine import Engine
 from bothways.model import Abilities
@@ -250,7 +250,7 @@ def generation(engine: Engine, one: RunningSequence, request: GenerationRequest)
     return replace(made[0], others=tuple(made[1:]))
 
 
-def _generated(engine: Engine, one: RunningSequence, candidate: Candidate, prompt: str) -> Generation:
+def _generated(engine: Engine, one: RunningSequence, candidate: Finished, prompt: str) -> Generation:
     tokens = candidate.tokens
     if one.options.remove_repeats:
         tokens = tuple(token for token, before in zip(tokens, (None, *tokens), strict=False) if token != before)

@@ -12,7 +12,7 @@ from bothways.text import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Finished:
     """A text that was generated: its tokens, without the one that ended them, and the sum of their log-probabilities in
     nats, that one included."""
 
@@ -49,7 +49,7 @@ class RunningSequence:
     finish_reason: FinishReason | None = None
     start: int = 0
     source: int = 0
-    others: tuple[Candidate, ...] = ()
+    others: tuple[Finished, ...] = ()
 
     def __post_init__(self) -> None:
         self.source = len(self.prompt)
@@ -57,10 +57,10 @@ class RunningSequence:
             self.finish_reason = "length"
 
     @property
-    def candidates(self) -> list[Candidate]:
+    def candidates(self) -> list[Finished]:
         """What was generated, and others where several were asked for."""
         assert self.finish_reason
-        return [Candidate(tuple(self.tokens), self.logprob, self.finish_reason), *self.others]
+        return [Finished(tuple(self.tokens), self.logprob, self.finish_reason), *self.others]
 
     @property
     def remaining(self) -> int:

@@ -13,10 +13,9 @@ import numpy as np
 
 from bothways.batch import Row, Sample
 from bothways.errors import ModelError, UsageError, unknown
-from bothways.inference.decoding.options import GenerationOptions
 from bothways.inference.loading import folder_of
 from bothways.inference.writing import usual_options
-from bothways.model import Abilities, Model, ModelConfig, TaskHead, architecture, local, read_saved
+from bothways.model import Abilities, Model, ModelConfig, TaskHead, architecture, local, read_saved, with_word_head
 from bothways.model.abilities import WORDS, Writes
 from bothways.objectives import Objective, build
 from bothways.tasks.text2text import WritingTask
@@ -120,11 +119,17 @@ def writer_of(config: FinetuneConfig, task: WritingTask, head: TaskHead) -> Writ
         shape = shape.model_copy(update={"dropout": config.dropout})
     length = config.length or min(512, shape.length)
     writes = _writes(config, task, saved.trained, tokenizer, length=length, together=way.name == "bang")
+    shape = with_word_head(shape)
     head = replace(head, writes=writes, reads="encoder" if has_face(shape, "body") else "decoder")
+    if way.name == "causal" and not has_face(shape, "decoder"):
+        raise ModelError(
+            f"{config.model} cannot be taught causal: transformers has no class of its shape that reads from left to "
+            "right. Take --objective prefix"
+        )
     model = Model(shape, rule=objective.rule, seed=config.seed)
-    model.load_state_dict(
-        {name: weight for name, weight in saved.model.state_dict().items() if not name.startswith(("heads.", "parts."))}
-    )
+    own = model.state_dict()  # a head that predicts words may be new
+    own |= {name: weight for name, weight in saved.model.state_dict().items() if name in own}
+    model.load_state_dict(own)
     trained = taught(way, objective, head, shape)
     return Writer(model, tokenizer, way, objective, trained, trained.heads[WORDS], length)
 
@@ -149,6 +154,7 @@ def _writes(
     target = config.target_length or min(task.longest, length // 2)
     options = {**({"steps": 1, "remove_repeats": True} if together else {}), **config.generation}
     made = Writes(target, before, behind, end, options)
+    usual_options(made)  # refuses an option that there is not
     if made.room(length) < SHORTEST_SOURCE:
         raise UsageError(
             f"target_length {target} leaves {made.room(length)} of the {length} tokens that the model reads for a "
@@ -194,15 +200,17 @@ def way_for(asked: str | None, trained: Abilities) -> Way:
 
 def fitting(trained: Abilities) -> tuple[str, str]:
     """The objective nearest to what a model was pretrained with, and why."""
-    told = f"pretrained with {trained.objective}" if trained.objective else "published"
+    told = f"pretrained with {trained.objective}, the model" if trained.objective else "the published model"
     if trained.writer and (name := trained.objective.partition("(")[0]) in WAYS:
         return name, f"the model was taught to write with {trained.objective}"
     for ability, name, why in _FITTING:
         if ability in (*trained.decoding, *trained.faces):
-            return name, f"the model was {told}, which {why}"
+            return name, f"{told} {why}"
+    if trained.hidden:
+        return "unilm1", f"{told} predicts hidden words in their place"
     if trained.reads in ("left to right", "right to left", "both directions"):
-        return "causal", f"the model was {told}, and reads {trained.reads}"
-    return "prefix", f"the model was {told}, and predicts no words"
+        return "causal", f"{told} reads {trained.reads}"
+    return "prefix", f"{told} predicts no words"
 
 
 _FITTING = (
@@ -215,8 +223,6 @@ _FITTING = (
     ("blocks", "diffusion", "predicts any number of hidden words"),
     ("any-order", "diffusion", "predicts words in any order"),
     ("decoder", "causal", "predicts the next word"),
-    ("detect", "prefix", "reads from all sides and predicts no words"),
-    ("encoder", "unilm1", "predicts hidden words in their place"),
 )
 """(an ability of the model, the objective for it, why), the first that is there."""
 
@@ -241,11 +247,3 @@ def taught(way: Way, objective: Objective, head: TaskHead, shape: ModelConfig) -
         heads={WORDS: head},
         rule=objective.rule.name,
     )
-
-
-def check_options(writes: Writes) -> GenerationOptions:
-    """
-    Raises:
-        UsageError: an option of generating that there is not.
-    """
-    return usual_options(writes)
