@@ -175,15 +175,15 @@ class LanguageModel:
         found = generate(engine, requests_of(engine, given, options, fields))
         return found[0] if isinstance(prompts, str) else found
 
-    def summarise(self, sources: str | Texts, **fields: Any) -> Generation | list[Generation]:
+    def summarise(self, sources: str | Texts, **fields: Unpack[Options]) -> Generation | list[Generation]:
         """`generate` of a model that was fine-tuned to summarise."""
         return self._written("summarise", sources, fields)
 
-    def translate(self, sources: str | Texts, **fields: Any) -> Generation | list[Generation]:
+    def translate(self, sources: str | Texts, **fields: Unpack[Options]) -> Generation | list[Generation]:
         """`generate` of a model that was fine-tuned to translate."""
         return self._written("translate", sources, fields)
 
-    def _written(self, task: str, sources: str | Texts, fields: dict[str, Any]) -> Generation | list[Generation]:
+    def _written(self, task: str, sources: str | Texts, fields: Options) -> Generation | list[Generation]:
         head_for(self.engine, task)
         found: Generation | list[Generation] = self.generate(sources, **fields)
         return found

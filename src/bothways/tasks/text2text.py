@@ -87,7 +87,7 @@ class WritingTask(Task):
             if not 0 < len(target) < writes.target:
                 raise UsageError(
                     f"expected a target of 1 to {writes.target - 1} tokens, got {len(target)}. The longest is a "
-                    "setting, --set target_length=TOKENS; or leave such records out, --skip-bad"
+                    "setting: --set target_length=TOKENS"
                 )
             row = [*prompt, *target, writes.end]
         tokens = np.array(row, dtype=np.int32)
