@@ -51,10 +51,12 @@ NAMES: dict[str, tuple[str, ...]] = {
     "likeness": ("score", "similarity", "分数", "得分", "评分", "相似度"),
     "source": (
         *("source", "src", "article", "document", "dialogue", "passage", "context", "abstract", "input", "text"),
+        "sentence",
         *("原文", "文章", "正文", "内容", "输入", "文本"),
     ),
     "target": (
-        *("target", "tgt", "summary", "title", "headline", "translation", "question", "output"),
+        *("target", "tgt", "targets", "references", "refs", "summary", "highlights", "title", "headline"),
+        *("translation", "question", "output"),
         *("摘要", "标题", "译文", "问题", "输出"),
     ),
     "id": ("id", "guid", "idx", "编号", "序号"),

@@ -165,4 +165,6 @@ def test_smoothing_is_torchs(body: Path, tmp_path: Path) -> None:
     logits = run.model.logits(hidden)
     expected = torch.nn.functional.cross_entropy(logits, target.labels, reduction="sum", label_smoothing=0.2)
     found, count = run.model.head("words").loss_at(hidden, target)
-    assert float(found) == pytest.approx(float(expected), rel=1e-5) and float(count) == len(target.labels)
+    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-5) and float(count) == len(
+        target.labels
+    )
