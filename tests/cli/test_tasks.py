@@ -118,7 +118,7 @@ def test_a_model_is_taught_to_write_and_writes(invoke: Invoke, tuned: Path, tmp_
         "prefix",
         "--train",
         train,
-        "--test",
+        "--dev",
         train,
     ]
     settings = ["epochs=1", "learning_rate=3e-3", "batch=8", "target_length=6"]

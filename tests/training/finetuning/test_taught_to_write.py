@@ -86,6 +86,7 @@ def test_published_models_are_taught(kind: str, tmp_path: Path) -> None:
     ("changes", "error", "message"),
     [
         ({"objective": "mlm"}, UsageError, "unknown objective that writes 'mlm'.*causal"),
+        ({"objective": "unilm1(rate=0.5) + causal"}, UsageError, "expected one of causal, .*, got several"),
         ({"objective": "unilm1(rat=1)"}, UsageError, "unknown argument of unilm1 'rat'"),
         ({"target_length": 60}, UsageError, "target_length 60 leaves 2 of the 64 tokens .* expected 4 or more"),
         ({"target_length": 2}, DataError, "expected a target of 1 to 1 tokens, got 2. .*target_length=TOKENS"),

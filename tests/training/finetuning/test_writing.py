@@ -133,6 +133,7 @@ def logprob_as_taught(writer: Path, expression: str, source: str, target: list[i
         ("unilm2", "unilm2(rate=1, pairs=target)"),
         ("mass", "mass(pairs=target)"),
         ("bang", "bang(streams=1, together=1)"),
+        ("bang(streams=1)", "bang(streams=1)"),
     ],
 )
 def test_what_it_writes_is_as_likely_as_it_was_taught(name: str, expression: str, once: Once, body: Path) -> None:

@@ -103,7 +103,9 @@ def write_report(
             (_short(" / ".join(text for text in example.texts if text)), [*_things(example), *facts])
             for _, facts, example in mistakes
         ],
-        facts=_facts(record.manifest, labelled=any(labels_in(example.gold) for example in examples)),
+        facts=_facts(
+            record.manifest, labelled=bool(head.labels) and any(labels_in(example.gold) for example in examples)
+        ),
     )
     write_text(path, html)
     return path

@@ -18,6 +18,7 @@ from bothways.inference.writing import usual_options
 from bothways.model import Abilities, Model, ModelConfig, TaskHead, architecture, local, read_saved, with_word_head
 from bothways.model.abilities import WORDS, Writes
 from bothways.objectives import Objective, build
+from bothways.objectives.expression import parse
 from bothways.tasks.text2text import WritingTask
 from bothways.text import Tokenizer
 from bothways.training.finetuning.config import FinetuneConfig
@@ -118,7 +119,7 @@ def writer_of(config: FinetuneConfig, task: WritingTask, head: TaskHead) -> Writ
     if config.dropout is not None:
         shape = shape.model_copy(update={"dropout": config.dropout})
     length = config.length or min(512, shape.length)
-    writes = _writes(config, task, saved.trained, tokenizer, length=length, together=way.name == "bang")
+    writes = _writes(config, task, saved.trained, tokenizer, length=length, at_once=_together(way) == 1)
     shape = with_word_head(shape)
     head = replace(head, writes=writes, reads="encoder" if has_face(shape, "body") else "decoder")
     if way.name == "causal" and not has_face(shape, "decoder"):
@@ -144,7 +145,7 @@ def has_face(shape: ModelConfig, face: str) -> bool:
 
 
 def _writes(
-    config: FinetuneConfig, task: WritingTask, trained: Abilities, tokenizer: Tokenizer, *, length: int, together: bool
+    config: FinetuneConfig, task: WritingTask, trained: Abilities, tokenizer: Tokenizer, *, length: int, at_once: bool
 ) -> Writes:
     """
     Raises:
@@ -152,7 +153,7 @@ def _writes(
     """
     before, behind, end = _frame(trained, tokenizer)
     target = config.target_length or min(task.longest, length // 2)
-    options = {**({"steps": 1, "remove_repeats": True} if together else {}), **config.generation}
+    options = {**({"steps": 1, "remove_repeats": True} if at_once else {}), **config.generation}
     made = Writes(target, before, behind, end, options)
     usual_options(made)  # refuses an option that there is not
     if made.room(length) < SHORTEST_SOURCE:
@@ -161,6 +162,12 @@ def _writes(
             f"source: expected {SHORTEST_SOURCE} or more. Take a shorter target, or a model that reads more"
         )
     return made
+
+
+def _together(way: Way) -> float:
+    """In which share of the rows BANG is taught to write a target in one pass."""
+    given = parse(way.expression)[0].terms[0].arguments.get("together", 0.0)
+    return given if isinstance(given, float | int) else 0.0
 
 
 def _frame(trained: Abilities, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...], int]:
@@ -192,10 +199,13 @@ def way_for(asked: str | None, trained: Abilities) -> Way:
     if asked is None:
         name, why = fitting(trained)
         return Way(name, WAYS[name], why)
-    name = asked.partition("(")[0].strip()
-    if name not in WAYS:
-        raise unknown("objective that writes", name, WAYS)
-    return Way(name, asked if "(" in asked else WAYS[name], "asked for")
+    (phase, *later) = parse(asked)
+    (term, *others) = phase.terms
+    if later or others:
+        raise UsageError(f"objective: expected one of {', '.join(WAYS)}, got several: {asked}. Take one")
+    if term.name not in WAYS:
+        raise unknown("objective that writes", term.name, WAYS)
+    return Way(term.name, asked.strip() if term.arguments else WAYS[term.name], "asked for")
 
 
 def fitting(trained: Abilities) -> tuple[str, str]:
@@ -235,8 +245,7 @@ def taught(way: Way, objective: Objective, head: TaskHead, shape: ModelConfig) -
     if way.name == "unilm1" and objective.segments > shape.segments:
         decoding = {"pseudo-mask": 0}  # the same without segments
     if way.name == "bang":
-        streams = head.writes.target if head.writes.options.get("steps") else teaches.decoding["streams"]
-        decoding = {"streams": streams}
+        decoding = {"streams": head.writes.target if _together(way) else teaches.decoding["streams"]}
     causal = way.name == "causal"
     return Abilities(
         objective=objective.name if "(" not in way.expression else way.expression,
