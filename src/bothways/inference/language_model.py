@@ -44,7 +44,6 @@ from bothways.terminal import bar
 from bothways.text import Tokenizer
 from bothways.text.chat import Message, chat_tokens
 
-
 _LEFT_OUT = {"batch_size": None, "progress": False} | {one.name: one.default for one in fields(GenerationOptions)}
 """What is taken where a keyword is left out."""
 
