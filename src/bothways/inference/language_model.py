@@ -183,8 +183,9 @@ class LanguageModel:
         return self._written("translate", sources, fields)
 
     def _written(self, task: str, sources: str | Texts, fields: Options) -> Generation | list[Generation]:
+        given = sources if isinstance(sources, str) else several(sources)
         head_for(self.engine, task)
-        found: Generation | list[Generation] = self.generate(sources, **fields)
+        found: Generation | list[Generation] = self.generate(given, **fields)
         return found
 
     def stream(self, prompt: str, options: GenerationOptions | None = None, **fields: Unpack[Options]) -> Iterator[str]:

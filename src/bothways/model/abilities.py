@@ -126,7 +126,9 @@ class TaskHead:
             told = values.get("writes")
             writes = told and Writes(**{**told, **{side: tuple(map(int, told[side])) for side in ("before", "behind")}})
             found = cls(**{**values, "labels": labels, "thresholds": limits, "writes": writes})
-            if found.head not in (*TASK_HEADS, WORDS) or found.kind not in get_args(Kind):
+            if (found.head not in TASK_HEADS and not (found.head == WORDS and writes)) or found.kind not in get_args(
+                Kind
+            ):
                 raise KeyError(found.head)
         except (TypeError, KeyError, ValueError, AttributeError):
             raise ModelError(f"bothways.json: expected a head as Bothways writes it, got {values}") from None
