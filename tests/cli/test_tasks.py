@@ -199,3 +199,36 @@ def test_what_does_not_go_with_several(
     with pytest.raises(UsageError, match=said):
         invoke("finetune", "body", "--tasks", taught / "tasks.yaml", "--out", tmp_path / "run", *options)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_is_taught_to_write_and_writes(invoke: Invoke, tuned: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sacrebleu"), pytest.importorskip("rouge_score")
+    words = "quick brown fox dog small model learns reading".split()
+    train = write(tmp_path / "a.jsonl", *({"source": f"{one} fox", "target": one} for one in words * 3))
+    asked = [
+        "finetune",
+        tuned / "body",
+        "--task",
+        "summarise",
+        "--objective",
+        "prefix",
+        "--train",
+        train,
+        "--dev",
+        train,
+    ]
+    settings = ["epochs=1", "learning_rate=3e-3", "batch=8", "target_length=6"]
+    said = invoke(*asked, "--out", tmp_path / "run", *(part for one in settings for part in ("--set", one))).output
+    assert "taught by prefix: asked for" in said and "objective  prefix: asked for" in said and "rougeL" in said
+    assert re.search(r"source use rougeL [\d.]+; with sources of other examples rougeL [\d.]+; the difference is", said)
+    out = tmp_path / "out.jsonl"
+    invoke("predict", tmp_path / "run", train, "--out", out, "--set", "num_beams=2", "--set", "num_return_sequences=2")
+    first = json.loads(out.read_text(encoding="utf-8").splitlines()[0])
+    assert set(first) == {"id", "text", "logprob", "others"} and len(first["others"]) == 1
+    told = json.loads(invoke("evaluate", tmp_path / "run", train, "--json").output)
+    assert set(told["shuffled_source"]) == {"metric", "own", "shuffled", "low", "high", "ignored"}
+    assert "source use" in invoke("evaluate", tmp_path / "run", train).output
+    written = json.loads(invoke("generate", tmp_path / "run", "quick fox", "--json").output)[0]
+    assert written["full_text"] == written["text"] and len(written["tokens"]) <= 6
+    with pytest.raises(UsageError, match="unknown argument of predict 'beams'"):
+        invoke("predict", tmp_path / "run", train, "--out", out, "--set", "beams=2")

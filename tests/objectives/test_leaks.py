@@ -45,7 +45,10 @@ def test_no_place_reaches_its_answer(expression: str, row: Row, seed: int, progr
     check_no_leak(without_keeping(build(expression, VOCABULARY)), row, seed=seed, progress=progress)
 
 
-@pytest.mark.parametrize("expression", [*WRITING, "block-diffusion(size=3)", "bang(streams=2)"])
+AS_FINE_TUNED = ["mass(pairs=target)", "unilm2(rate=0.5, pairs=target)", "bang(streams=1, together=1)"]
+
+
+@pytest.mark.parametrize("expression", [*WRITING, *AS_FINE_TUNED, "block-diffusion(size=3)", "bang(streams=2)"])
 @given(row=PAIR_ROWS, seed=st.integers(0, 2**32), progress=st.floats(0, 1))
 def test_of_pairs_the_target_alone_is_predicted_and_no_place_reaches_its_answer(
     expression: str, row: Row, seed: int, progress: float
@@ -58,9 +61,13 @@ def test_of_pairs_the_target_alone_is_predicted_and_no_place_reaches_its_answer(
     check_no_leak(leaf, row, seed=seed, progress=progress)
 
 
-@pytest.mark.parametrize(
-    "expression", ["causal", "prefix", "any-order", "bang(streams=1)", "mass", "unilm1(rate=1)", "seq2seq"]
-)
+WHOLE = [
+    *("causal", "prefix", "any-order", "bang(streams=1)", "mass", "unilm1(rate=1)", "seq2seq"),
+    *("mass(pairs=target)", "unilm2(rate=1, pairs=target)", "bang(streams=1, together=1)"),
+]
+
+
+@pytest.mark.parametrize("expression", WHOLE)
 def test_of_pairs_the_whole_target_is_predicted(expression: str) -> None:
     """By mass without the [SEP] that ends it: it writes as many tokens as it is given places."""
     (target,) = draw(build(expression, VOCABULARY), OF_PAIRS, seed=0, progress=0.0).targets

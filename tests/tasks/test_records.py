@@ -323,7 +323,7 @@ def test_texts_are_held_out_by_what_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": "translate"}, "unknown task 'translate'. Did you mean 'relate'"),
+        ({"task": "relat"}, "unknown task 'relat'. Did you mean 'relate'"),
         ({"model": "no/such/folder"}, "no/such/folder"),
         ({"reads": "decoder"}, None),
         ({"length": 100}, "length 100 is more than the model reads"),

@@ -142,8 +142,17 @@ def generate(
     model = load(run, device=device)
     from bothways.inference.decoding.generate import generate as write
     from bothways.inference.decoding.options import GenerationOptions, GenerationRequest
+    from bothways.inference.writing import usual_values
 
-    options = configured(GenerationOptions, given, file=config, settings=settings, example="generate RUN TEXT")
+    writes = model.engine.writes
+    options = configured(
+        GenerationOptions,
+        given,
+        file=config,
+        settings=settings,
+        example="generate RUN TEXT",
+        before=usual_values(writes, beams="num_beams" in given) if writes else {},
+    )
     alone = len(texts) == 1 and not prompts.source
     if alone and not json and sys.stdout.isatty() and "backward" not in model.engine.abilities.decoding:
         show_parts(itertools.chain(texts, model.stream(texts[0], options)))

@@ -19,9 +19,15 @@ if TYPE_CHECKING:
 
 Column = Annotated[list[str], repeated(metavar="ROLE=COLUMN", about="Which column is which, if its name does not tell")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out, count and list records that are wrong.")]
+Generating = Annotated[
+    list[str], repeated("--set", metavar="NAME=VALUE", about="Of a model that writes, how: num_beams=4")
+]
 MAY_GO_WITH_RESUME = ("resume", "out", "device", "track", "json")
 LISTED = 10  # bad records
-TOLD = ("examples", "best", "test", "tags", "majority", "baselines", "warnings", "truncated", "skipped")
+TOLD = (
+    *("examples", "best", "test", "tags", "objective", "majority", "baselines", "shuffled_source"),
+    *("warnings", "truncated", "skipped"),
+)
 TaskName = Annotated[
     str | None, typer.Option("--task", metavar="NAME", help="Which one, of a run of several tasks.", show_default=False)
 ]
@@ -30,7 +36,7 @@ Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its mode
 
 @from_record(
     "bothways.training.finetuning:FinetuneConfig",
-    *("task", "train", "dev", "test", "out", "skip_bad"),
+    *("task", "objective", "train", "dev", "test", "out", "skip_bad"),
     model="",
 )
 def finetune(
@@ -52,7 +58,7 @@ def finetune(
     json: Json = False,
     **given: Any,
 ) -> None:
-    """Teach a model to label, rate, tag, relate, answer from a text, choose, embed, extract, or rerank."""
+    """Teach a model to label, rate, tag, relate, answer from a text, choose, embed, extract, rerank, or write."""
     (display := FinetuneDisplay(quiet=json)).say("loading torch")
     from bothways.training.finetuning import FinetuneConfig, finetune_seeds, finetune_several
     from bothways.training.finetuning import finetune as run
@@ -102,6 +108,7 @@ def _tell(manifest: dict[str, Any], out: Path) -> None:
         f"read       {manifest['columns']}",
         f"examples   {examples['train']} train, {examples['dev']} dev{held}, {examples['test']} test",
         *([f"tags       {manifest['tags']}"] if manifest["tags"] else []),
+        *([f"objective  {taught['name']}: {taught['why']}"] if (taught := manifest.get("objective")) else []),
         f"cut        {cut_texts(cut)}",
         *(f"skipped    {line}" for line in skipped[:LISTED]),
         *([f"           and {len(skipped) - LISTED} more, in {out / 'manifest.json'}"] if skipped[LISTED:] else []),
@@ -122,6 +129,10 @@ def _worth(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
             "beside",
             f"{rule}: " + ", ".join(f"{name} {x:.4f} ({low:.4f} to {high:.4f})" for name, x, low, high in spans),
         )
+    if use := told.get("shuffled_source"):
+        own, shuffled = (f"{use['metric']} {use[key]:.4f}" for key in ("own", "shuffled"))
+        beside = f"the difference is {use['low']:.4f} to {use['high']:.4f}"
+        yield "source use", f"{own}; with sources of other examples {shuffled}; {beside}"
     yield from (("warning", line) for line in told.get("warnings") or ())
 
 
@@ -196,16 +207,20 @@ def predict(
     file: Annotated[Path, typer.Argument(help="Records: jsonl, csv or tsv; answers in them are not read.")],
     out: Annotated[Path, typer.Option(help="A line of JSON for every record, in order.", show_default=False)],
     column: Column,
+    settings: Generating,
     task: TaskName = None,
     skip_bad: SkipBad = False,
     device: Device = None,
 ) -> None:
     """Answer every record of a file, of any size."""
     load_torch()
+    from bothways.config import with_settings
     from bothways.training.finetuning import predict as write
 
     skip, skipped = _skip(skip_bad)
-    count = write(run, file, out, task=task, columns=_columns(column), skip=skip, device=device, show=_show_columns)
+    options, columns = with_settings({}, settings), _columns(column)
+    asked = {"task": task, "columns": columns, "skip": skip, "device": device, "show": _show_columns}
+    count = write(run, file, out, **asked, **options)
     say(f"{count} answers in {out}")
     for line in skipped.found:
         say(f"skipped  {line}")
@@ -214,6 +229,7 @@ def predict(
 def evaluate(
     run: Run,
     column: Column,
+    settings: Generating,
     file: Annotated[
         Path | None,
         typer.Argument(
@@ -228,11 +244,13 @@ def evaluate(
 ) -> None:
     """Measure a fine-tuned model on a file."""
     load_torch()
+    from bothways.config import with_settings
     from bothways.training.finetuning import evaluate as measure
 
     skip, skipped = _skip(skip_bad)
     show = (lambda columns: None) if json or file is None else _show_columns
-    scores = measure(run, file, task=task, columns=_columns(column), skip=skip, device=device, show=show)
+    options, columns = with_settings({}, settings), _columns(column)
+    scores = measure(run, file, task=task, columns=columns, skip=skip, device=device, show=show, **options)
     if json:
         return print_json(scores | {"skipped": len(skipped.found)})
     if file is None:

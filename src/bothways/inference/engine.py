@@ -20,6 +20,7 @@ from torch import Tensor
 from bothways.arguments import shown
 from bothways.errors import ModelError, UsageError
 from bothways.model import Abilities, Cache, Model, SentenceModules
+from bothways.model.abilities import Writes
 from bothways.model.passing import Memory, Pass
 from bothways.text import Tokenizer
 from bothways.text.template import Tokens
@@ -109,6 +110,12 @@ class Engine:
         """By Bothways: its rows were [CLS] text [SEP], and no other special token was ever to be said."""
         return bool(self.abilities.objective)
 
+    @property
+    def writes(self) -> Writes | None:
+        """How it writes a text for a source, where it was fine-tuned to."""
+        head = self.abilities.writer
+        return head.writes if head else None
+
     def suppressed(self, ends: Collection[int] = ()) -> Tensor:
         """The tokens that are never generated: the special ones but those that end a text, and those that the
         tokenizer does not know."""
@@ -126,6 +133,8 @@ class Engine:
         there, which for many decoders is nothing. Behind it nothing unless `closed`: the text goes on."""
         vocabulary = self.tokenizer.vocabulary
         before, after = ((vocabulary.cls,), (vocabulary.sep,)) if self.pretrained_here else self.tokenizer.frame.one
+        if writes := self.writes:
+            before, after = writes.before, writes.behind
         return before, after if closed else ()
 
     @property

@@ -14,7 +14,7 @@ import torch
 
 from bothways.arguments import Texts, all_checked, at_least, several, several_or_pairs, shown
 from bothways.errors import UsageError
-from bothways.inference.batching import Batching, Infilling, Pairs, Text
+from bothways.inference.asking import Batching, Infilling, Pairs, Text, requests_of
 from bothways.inference.decoding.generate import generate, stream
 from bothways.inference.decoding.options import (
     Generation,
@@ -23,7 +23,6 @@ from bothways.inference.decoding.options import (
     Options,
     Order,
     Unmasking,
-    requests_for,
 )
 from bothways.inference.decoding.sampling import Sampling
 from bothways.inference.detect import Verdict, detect
@@ -31,7 +30,7 @@ from bothways.inference.embed import embed, layers
 from bothways.inference.engine import Engine, checked_dtype
 from bothways.inference.fill import Guess, fill
 from bothways.inference.infill import Gap, infill
-from bothways.inference.pipeline import predict
+from bothways.inference.pipeline import head_for, predict
 from bothways.inference.saving import save
 from bothways.inference.score import perplexity, score
 from bothways.machine import device_of
@@ -164,7 +163,8 @@ class LanguageModel:
         progress: bool | Callable[[int, int], None] = False,
         **fields: Unpack[Options],
     ) -> Generation | list[Generation]:
-        """What the model writes after the prompt, or before it (Generation: text, tokens, logprob, finish_reason).
+        """What the model writes after the prompt, or before it (Generation: text, tokens, logprob, finish_reason); of a
+        model that was fine-tuned to write, the text for a source, the likeliest token every time.
 
         The options are a record, one a prompt, or their names; GenerationOptions says what they mean.
         max_new_tokens=40, temperature=1.0, top_k=None, top_p=1.0, seed=0, no_repeat_ngram_size=None, eos_token_id=None;
@@ -173,12 +173,26 @@ class LanguageModel:
         """
         given = several(prompts)
         engine = self._batching(len(given), {"batch_size": batch_size, "progress": progress})
-        found = generate(engine, requests_for(given, options, fields))
+        found = generate(engine, requests_of(engine, given, options, fields))
         return found[0] if isinstance(prompts, str) else found
+
+    def summarise(self, sources: str | Texts, **fields: Unpack[Options]) -> Generation | list[Generation]:
+        """`generate` of a model that was fine-tuned to summarise."""
+        return self._written("summarise", sources, fields)
+
+    def translate(self, sources: str | Texts, **fields: Unpack[Options]) -> Generation | list[Generation]:
+        """`generate` of a model that was fine-tuned to translate."""
+        return self._written("translate", sources, fields)
+
+    def _written(self, task: str, sources: str | Texts, fields: Options) -> Generation | list[Generation]:
+        given = sources if isinstance(sources, str) else several(sources)
+        head_for(self.engine, task)
+        found: Generation | list[Generation] = self.generate(given, **fields)
+        return found
 
     def stream(self, prompt: str, options: GenerationOptions | None = None, **fields: Unpack[Options]) -> Iterator[str]:
         """The text that `generate` gives for one prompt, in the parts in which it is generated."""
-        (request,) = requests_for([prompt], options, fields)
+        (request,) = requests_of(self.engine, [prompt], options, fields)
         return stream(self.engine, request)
 
     def chat(
@@ -208,7 +222,7 @@ class LanguageModel:
         self, messages: Sequence[Message], options: GenerationOptions | None, now: datetime | None, fields: Options
     ) -> GenerationRequest:
         tokens = chat_tokens(self.engine.tokenizer, messages, now=now or datetime.now())
-        (request,) = requests_for([""], options, fields)
+        (request,) = requests_of(self.engine, [""], options, fields)
         return replace(request, prompt=np.array(tokens, dtype=np.int64))
 
     @overload

@@ -16,6 +16,7 @@ import torch
 from bothways.batch import Sample
 from bothways.errors import ModelError
 from bothways.inference.engine import Engine
+from bothways.inference.writing import written
 from bothways.model import Model, TaskHead
 from bothways.tasks import TASKS, task_named
 from bothways.tasks.packing import pack
@@ -74,6 +75,8 @@ def decoded(
     Raises:
         ModelError: logits that are no numbers.
     """
+    if task.writes:
+        return written(engine, [sample.tokens for _, (sample,) in encoded])
     every = [sample for _, samples in encoded for sample in samples]
     logits = iter(logits_of(engine.model, every, batch_size=engine.batch_size, watch=engine.watch))
     found = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Literal, cast, get_args
@@ -18,8 +18,20 @@ from bothways.visibility import ordered
 VERSION = 3
 """Of bothways.json."""
 Kind = Literal[
-    "one", "several", "number", "choice", "span", "span or none", "pair", "likeness", "sentences", "relevance"
+    "one",
+    "several",
+    "number",
+    "choice",
+    "span",
+    "span or none",
+    "pair",
+    "likeness",
+    "sentences",
+    "relevance",
+    "text",
 ]
+WORDS = "words"
+"""The head of a model that writes, which every model has."""
 Side = Literal["encoder", "decoder"]
 Face = Literal[
     "encoder",
@@ -38,13 +50,39 @@ Face = Literal[
 
 
 @dataclass(frozen=True, slots=True)
+class Writes:
+    """How a model writes a text for a source: the row is `before` source `behind` target `end`.
+
+    target   tokens of a target at most, the one that ends it included
+    before, behind  tokens that stand before a source and behind it
+    end      the token that ends a target
+    options  {option of generating: its value} that are taken where none is named
+    """
+
+    target: int
+    before: tuple[int, ...]
+    behind: tuple[int, ...]
+    end: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def room(self, length: int) -> int:
+        """Tokens of a source at most, where a row has `length`."""
+        return length - self.target - len(self.before) - len(self.behind)
+
+    def prompt(self, source: Sequence[int], length: int) -> list[int]:
+        """What is read before the target: the source, its end cut off where it is too long."""
+        return [*self.before, *source[: self.room(length)], *self.behind]
+
+
+@dataclass(frozen=True, slots=True)
 class TaskHead:
     """A head that a task trains, and what it predicts.
 
     task    the task's name: "classify"
     head    one of `heads.TASK_HEADS`: "label" predicts for a text, "san" for a pair in turns, "tags" for a word, "span"
             where an answer begins and ends, "markers" and "entities" for two things in a text, "vector" is the mean
-            state of a text, "extract" and "extract-mean" predict for a sentence
+            state of a text, "extract" and "extract-mean" predict for a sentence, "words" are those of a text to be
+            written
     labels  by number; of a number, its name; of vectors, the least and the greatest likeness that was trained
     kind    one of the labels, several (any of them), a number, one of several texts, a span of a text; of vectors,
             which text belongs to which (pair) or how alike they are; some sentences of a text; of a text, whether it
@@ -58,6 +96,7 @@ class TaskHead:
     sentences  of a summary, at most
     trigram_blocking  whether a summary leaves out a sentence that repeats three words of it
     name    in the model; two heads of one kind have two names. Left out, as `head`
+    writes  for "words": how
     """
 
     task: str
@@ -72,6 +111,7 @@ class TaskHead:
     name: str = ""
     sentences: int = 0
     trigram_blocking: bool = False
+    writes: Writes | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.head)
@@ -102,8 +142,12 @@ class TaskHead:
         try:
             limits = values.get("thresholds")
             labels, limits = tuple(map(str, values["labels"])), limits and tuple(map(float, limits))
-            found = cls(**{**values, "labels": labels, "thresholds": limits})
-            if found.head not in TASK_HEADS or found.kind not in get_args(Kind):
+            told = values.get("writes")
+            writes = told and Writes(**{**told, **{side: tuple(map(int, told[side])) for side in ("before", "behind")}})
+            found = cls(**{**values, "labels": labels, "thresholds": limits, "writes": writes})
+            if (found.head not in TASK_HEADS and not (found.head == WORDS and writes)) or found.kind not in get_args(
+                Kind
+            ):
                 raise KeyError(found.head)
         except (TypeError, KeyError, ValueError, AttributeError):
             raise ModelError(f"bothways.json: expected a head as Bothways writes it, got {values}") from None
@@ -138,6 +182,16 @@ class Abilities:
         return cls("", (heads[0].reads,), None, heads={head.name: head for head in heads})
 
     @property
+    def writer(self) -> TaskHead | None:
+        """What a model was fine-tuned to write; None: it goes on with a text."""
+        return next((head for head in self.heads.values() if head.writes), None)
+
+    @property
+    def new_heads(self) -> dict[str, TaskHead]:
+        """{name: head} of those that a task brought: the words' own is not one."""
+        return {name: head for name, head in self.heads.items() if head.head != WORDS}
+
+    @property
     def only_head(self) -> TaskHead | None:
         """The one head of a model that was fine-tuned to one task, and predicts no tokens."""
         return next(iter(self.heads.values())) if len(self.heads) == 1 and self.hidden is None else None
@@ -145,14 +199,17 @@ class Abilities:
     @property
     def folders(self) -> dict[str, Face]:
         """{folder to save: its face}; an encoder that predicts no tokens is a detector, or a body alone."""
+        if writer := self.writer:
+            body: Face = "body" if writer.reads == "encoder" else "decoder-body"
+            return {"model": "decoder" if self.faces == ("decoder",) else body}
         if self.heads and self.hidden is None:
             face = self.only_head.face if self.only_head else "body" if "encoder" in self.faces else "decoder-body"
             return {"model": cast("Face", face)}
         if "seq2seq" in self.decoding and self.rule == ordered.name:
             return {"model": "seq2seq"}
         if not self.faces or self.rule != ordered.name:
-            left = self.reads == "left to right" or self.faces == ("decoder",)
-            return {"body": "decoder-body" if left else "body"}
+            from_left = self.reads == "left to right" or self.faces == ("decoder",)
+            return {"body": "decoder-body" if from_left else "body"}
         silent: Face = "detector" if "detect" in self.decoding else "body"
         return {
             face: silent if face == "encoder" and self.hidden is None else cast("Face", face) for face in self.faces

@@ -5,7 +5,7 @@ Letters: T tokens in a row, N queries, S = T + N tokens with scaffolding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,6 +15,7 @@ from bothways.errors import UsageError
 from bothways.model import Abilities
 from bothways.objectives.arrangements import with_scaffold
 from bothways.objectives.corruptions import cut
+from bothways.objectives.mixture import mixture
 from bothways.objectives.objective import TARGET, About, Corrupted, Objective
 from bothways.objectives.predictions import behind_row, by_scaffold
 from bothways.visibility import Layout, ahead, ordered, places, text_key
@@ -124,7 +125,7 @@ def _streams(part: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(at), np.repeat(np.arange(1, count + 1), [len(places) for places in at])
 
 
-def bang(vocabulary: Vocabulary, *, streams: float = 4) -> Objective:
+def bang(vocabulary: Vocabulary, *, streams: float = 4, together: float = 0.0) -> Objective:
     """The word of a target, after a source read from all sides, from several streams of queries: in stream s, given all
     target words but the last s - 1, in whose places stand queries that also do not know them. Here two `streams`, and a
     cut after c:
@@ -149,14 +150,19 @@ def bang(vocabulary: Vocabulary, *, streams: float = 4) -> Objective:
     Stream 1 is autoregressive; the first query of each stream together are non-autoregressive; others lie between. So
     up to `streams` words can be written in a pass.
 
+    together  share of the rows in which the whole target is predicted at once, non-autoregressively, as the model is
+              fine-tuned to write in one pass
+
     Raises:
-        UsageError: no number of streams.
+        UsageError: no number of streams, or no share.
     """
+    if not 0 <= together <= 1:
+        raise UsageError(f"together is the share of rows that are predicted at once, 0 to 1, got {together:g}")
     if streams != int(streams) or not 1 <= streams <= STREAMS_AT_MOST:
         raise UsageError(f"streams is how many words can be predicted at once, 1 to {STREAMS_AT_MOST}, got {streams:g}")
     count = int(streams)
 
-    return Objective(
+    several = Objective(
         name="bang",
         corrupt=PredictingStreams(vocabulary, count),
         arrange=partial(with_streams, count=count),
@@ -171,6 +177,13 @@ def bang(vocabulary: Vocabulary, *, streams: float = 4) -> Objective:
             pairs=TARGET,
         ),
     )
+    if not together:
+        return several
+    about = replace(several.about, teaches=Abilities(decoding={"streams": STREAMS_AT_MOST}, reads="all sides"))
+    corrupt = PredictingStreams(vocabulary, 1)
+    at_once = replace(several, corrupt=corrupt, arrange=with_one_stream, predict=by_scaffold, about=about)
+    shares = {several: 1 - together, at_once: together}
+    return mixture({one: share for one, share in shares.items() if share}, name="bang", about=about)
 
 
 BANG = ordered & (text_key | ~ahead)
@@ -182,6 +195,12 @@ def with_streams(corrupted: Corrupted, *, count: int) -> Layout:
     whose step is how many words of the target they know."""
     at, stream = _streams(corrupted.part, count)
     return with_scaffold(corrupted, at, step=np.append(corrupted.part, corrupted.part[at] - stream + 1))
+
+
+def with_one_stream(corrupted: Corrupted) -> Layout:
+    """[S]: the same with one stream of queries, none of which knows a word of the target."""
+    at = np.flatnonzero(corrupted.chosen)
+    return with_scaffold(corrupted, at, step=np.append(corrupted.part, np.ones(len(at))))
 
 
 def by_streams(corrupted: Corrupted, layout: Layout, *, count: int) -> tuple[Target, ...]:

@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bothways.batch import Row, Target, Vocabulary
+from bothways.errors import unknown
 from bothways.model import Abilities
 from bothways.objectives.arrangements import with_scaffold
 from bothways.objectives.corruptions import Mask, Rate, Units, choose, number, rate_at
 from bothways.objectives.masked import masking
-from bothways.objectives.objective import About, Corrupted, Objective
-from bothways.objectives.predictions import in_place
-from bothways.visibility import Layout
+from bothways.objectives.mixture import by_kind
+from bothways.objectives.objective import TARGET, About, Corrupted, Objective
+from bothways.objectives.predictions import by_scaffold, in_place
+from bothways.visibility import Layout, places
 
 BLOCKS = Units(lengths=(0.6, 0.08, 0.08, 0.08, 0.08, 0.08))
 """One token, or, four times in ten, 2 to 6 of them (Bao et al. 2020, section 3.2)."""
@@ -47,7 +49,25 @@ class PseudoMaskedBlocks:
         return replace(hidden, tokens=tokens, part=part)
 
 
-def unilm2(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
+@dataclass(frozen=True)
+class PseudoMaskedTarget:
+    """Pairs as they are, and behind the row a [MASK] for a share of the tokens of their targets, the ends among them
+    (s2s-ft, Bao et al. 2021, section 2)."""
+
+    mask: Mask
+
+    def __call__(self, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
+        """The row, and its pseudo masks."""
+        rate = rate_at(self.mask.rate, progress)
+        eligible = np.flatnonzero(row.following)
+        chosen = np.zeros(len(row), dtype=bool)
+        chosen[eligible[choose(np.arange(len(eligible)), rate, rng)]] = True
+        masks = np.full(np.count_nonzero(chosen), self.mask.vocabulary.mask, dtype=row.tokens.dtype)
+        part = np.zeros(len(row), dtype=np.int32) if row.part is None else row.part
+        return Corrupted(row, np.append(row.tokens, masks), chosen, part, 1 / rate)
+
+
+def unilm2(vocabulary: Vocabulary, *, rate: Rate = 0.15, pairs: str = "text") -> Objective:
     """The hidden word twice: in its place, where all hidden words are unknown, and at a pseudo mask laid behind the
     text, where the blocks drawn before are known. Here b and d e are hidden, and d e is the first block:
 
@@ -69,12 +89,19 @@ def unilm2(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
               1 1 1 1 1 1 0 0 0 0 1 1
               1 1 1 1 1 1 0 0 0 0 1 1
 
+    rate   share of the text that is hidden
+    pairs  a pair is read as one text (text), or its target after its source, from left to right, each hidden word of it
+           predicted at its pseudo mask (target)
+
     Raises:
-        UsageError: a rate out of range.
+        UsageError: a rate out of range, or an unknown word.
     """
-    return Objective(
+    if pairs not in ("text", "target"):
+        raise unknown("value of pairs", pairs, ("text", "target"))
+    mask = masking(vocabulary, rate=rate, words="tokens", replace="all-mask")
+    texts = Objective(
         name="unilm2",
-        corrupt=PseudoMaskedBlocks(masking(vocabulary, rate=rate, words="tokens", replace="all-mask")),
+        corrupt=PseudoMaskedBlocks(mask),
         arrange=with_pseudo_masks,
         predict=twice,
         names=("masked", "pseudo-masked"),
@@ -85,6 +112,17 @@ def unilm2(vocabulary: Vocabulary, *, rate: Rate = 0.15) -> Objective:
             differs="the pseudo mask is [MASK] too; hidden places always show it; no relative position bias",
         ),
     )
+    if pairs == "text":
+        return texts
+    about = replace(texts.about, pairs=TARGET)
+    targets = Objective(
+        name="pseudo-masked",
+        corrupt=PseudoMaskedTarget(mask),
+        arrange=with_pseudo_masks_behind,
+        predict=by_scaffold,
+        about=about,
+    )
+    return by_kind(pairs=targets, texts=texts, name="unilm2", about=about)
 
 
 def with_pseudo_masks(corrupted: Corrupted) -> Layout:
@@ -92,6 +130,14 @@ def with_pseudo_masks(corrupted: Corrupted) -> Layout:
     row, at = corrupted.row, np.flatnonzero(corrupted.chosen)
     step = np.append(np.zeros(len(row)), np.tile(corrupted.part[at], 2))
     return with_scaffold(corrupted, np.tile(at, 2), step=step, group=np.repeat([0, 1], len(at)))
+
+
+def with_pseudo_masks_behind(corrupted: Corrupted) -> Layout:
+    """[S]: the source, known at first, and the target word by word; and for each chosen word a pseudo mask in its
+    place, which stands for it as long as it is not known."""
+    at = np.flatnonzero(corrupted.chosen)
+    step = np.where(corrupted.part > 0, places(corrupted.row.document), 0)
+    return with_scaffold(corrupted, at, step=np.append(step, step[at]))
 
 
 def twice(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:

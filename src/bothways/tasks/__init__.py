@@ -18,12 +18,16 @@ from bothways.tasks.rerank import Rerank
 from bothways.tasks.tag import Tag
 from bothways.tasks.task import Example as Example
 from bothways.tasks.task import Task as Task
+from bothways.tasks.text2text import QuestionGeneration, Summarise, Text2Text, Translate
 
 C = TypeVar("C", bound=type[Task])
 
 TASKS: dict[str, Task] = {
     task.name: task
-    for task in (Classify(), Regress(), Tag(), Intent(), Relate(), Answer(), Choose(), Embed(), Extract(), Rerank())
+    for task in (
+        *(Classify(), Regress(), Tag(), Intent(), Relate(), Answer(), Choose(), Embed(), Extract(), Rerank()),
+        *(Text2Text(), Summarise(), Translate(), QuestionGeneration()),
+    )
 }
 """{name: task}; a new task is a file and its class here."""
 

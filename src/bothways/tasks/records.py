@@ -60,6 +60,16 @@ NAMES: dict[str, tuple[str, ...]] = {
     "relevances": ("labels", "relevances", "scores", "relevance", "label", "标签"),
     "negatives": ("negatives", "hard_negatives", "negative", "负例"),
     "summary": ("summary", "highlights", "abstract", "target", "摘要", "总结", "概要"),
+    "source": (
+        *("source", "src", "article", "document", "dialogue", "passage", "context", "abstract", "input", "text"),
+        "sentence",
+        *("原文", "文章", "正文", "内容", "输入", "文本"),
+    ),
+    "target": (
+        *("target", "tgt", "targets", "references", "refs", "summary", "highlights", "title", "headline"),
+        *("translation", "question", "output"),
+        *("摘要", "标题", "译文", "问题", "输出"),
+    ),
     "id": ("id", "guid", "idx", "编号", "序号"),
 }
 """{role: names that its column often has, the likeliest first}; small and capital letters are alike."""

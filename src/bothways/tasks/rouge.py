@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
 
 KINDS = ("rouge1", "rouge2", "rougeL")
-EXTRA = "text"
+EXTRA = "writing"
 _ALONE = re.compile(f"[{HAN}{UNSPACED}]")
 
 

@@ -91,6 +91,7 @@ class Task(ABC):
     name    what it is called
     metric  what the best epoch is chosen by; larger is better
     heads   those that may predict, where there are several; the first is taken unless another is named
+    writes  what it gives is a text that the model generates, not read from logits
     key     the field of a prediction that holds the label, in the form of a gold answer; empty where there is none (a
             number, a span)
     also      tasks whose heads it can read, too
@@ -102,6 +103,7 @@ class Task(ABC):
     metric: ClassVar[str]
     heads: ClassVar[tuple[str, ...]] = ()
     items_say: ClassVar[str] = "how many are right"
+    writes: ClassVar[bool] = False
     key: ClassVar[str] = ""
     also: ClassVar[tuple[str, ...]] = ()
     settings: ClassVar[tuple[str, ...]] = ()

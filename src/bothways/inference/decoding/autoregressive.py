@@ -18,6 +18,7 @@ AUTOREGRESSIVE = {
     "prefix": Autoregressive(bidirectional_prompt=True),
     "append-mask": Autoregressive(bidirectional_prompt=True, appends_mask=True, segments=(4, 5)),
     "pseudo-mask": Autoregressive(bidirectional_prompt=True, appends_mask=True),
+    "target": Autoregressive(bidirectional_prompt=True, repeats_last=True),
     "decoder": Autoregressive(),
     "backward": Autoregressive(backward=True),
 }
@@ -25,6 +26,7 @@ AUTOREGRESSIVE = {
 prefix       the prompt bidirectionally, then as GPT (T5's prefix LM, Raffel et al. 2020, section 3.2.1)
 append-mask  UniLM (Dong et al. 2019, section 2.4): as its sequence-to-sequence rows are trained
 pseudo-mask  the same without segments of its own (UniLM v2, Bao et al. 2020)
+target       MASS (Song et al. 2019, section 3.3), its decoder fed with the source's last token first
 decoder      GPT
 backward     GPT from right to left
 """

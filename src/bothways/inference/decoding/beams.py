@@ -1,4 +1,4 @@
-"""Beam search: of many continuations, the likeliest that are found.
+"""Candidate search: of many continuations, the likeliest that are found.
 
 Letters: M live candidates of one sequence, K best tokens of each.
 """
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from bothways.inference.decoding.next_token import Autoregressive, forbid, next_token
-from bothways.inference.decoding.sequence import RunningSequence
+from bothways.inference.decoding.sequence import Finished, RunningSequence
 from bothways.inference.engine import Engine
 
 
@@ -79,12 +79,16 @@ class BeamSearch:
         self.closed.append((score, candidate))
 
     def _finish(self) -> None:
-        """The best closed candidate becomes what was generated."""
-        _, best = max(self.closed, key=lambda scored: scored[0])
-        ended = best.tokens[-1] in self.sequence.ends
-        self.sequence.tokens = list(best.tokens[: len(best.tokens) - ended])
-        self.sequence.logprob = best.logprob
-        self.sequence.finish_reason = "stop" if ended else "length"
+        """The best closed candidate becomes what was generated, and the next best the others that were asked for."""
+        ranked = sorted(self.closed, key=lambda scored: -scored[0])  # of equals the first
+        best, *others = [self._candidate(beam) for _, beam in ranked[: self.sequence.options.num_return_sequences]]
+        self.sequence.tokens = list(best.tokens)
+        self.sequence.logprob, self.sequence.finish_reason = best.logprob, best.finish_reason
+        self.sequence.others = tuple(others)
+
+    def _candidate(self, beam: Candidate) -> Finished:
+        ended = beam.tokens[-1] in self.sequence.ends
+        return Finished(beam.tokens[: len(beam.tokens) - ended], beam.logprob, "stop" if ended else "length")
 
 
 class BeamDecoding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import Protocol
@@ -19,7 +19,7 @@ from bothways.inference.decoding.beams import BeamDecoding
 from bothways.inference.decoding.block_diffusion import BlockDecoding
 from bothways.inference.decoding.mass import fill_runs
 from bothways.inference.decoding.options import Generation, GenerationOptions, GenerationRequest
-from bothways.inference.decoding.sequence import RunningSequence, detokenize, detokenize_before
+from bothways.inference.decoding.sequence import Finished, RunningSequence, detokenize, detokenize_before
 from bothways.inference.decoding.unmasking import UnmaskingDecoding, unmask
 from bothways.inference.engine import Engine
 from bothways.model import Abilities
@@ -66,13 +66,15 @@ class Method:
 _PURPOSE = {
     "num_beams": "for models that predict one token after the other",
     "no_repeat_ngram_size": "for models that predict one token after the other",
+    "min_new_tokens": "for models that predict one token after the other",
+    "forced_bos_token_id": "for models that predict one token after the other",
     "order": "for unmasking",
 }
 METHODS = {
     name: Method(
         partial(AutoregressiveDecoding, way=way),
         partial(BeamDecoding, way=way),
-        frozenset({"num_beams", "no_repeat_ngram_size"}),
+        frozenset({"num_beams", "no_repeat_ngram_size", "min_new_tokens", "forced_bos_token_id"}),
     )
     for name, way in AUTOREGRESSIVE.items()
 } | {
@@ -105,10 +107,22 @@ def generate(engine: Engine, requests: Sequence[GenerationRequest]) -> list[Gene
         ModelError: the objective did not teach it.
     """
     found: dict[int, Generation] = {}
-    for grown in decode(engine, requests):
-        found |= {one.number: generation(engine, one, requests[one.number]) for one in grown if one.finish_reason}
-        engine.watch(len(found) / max(1, len(requests)))
-    return [found[number] for number in range(len(requests))]
+    every = [one for request in requests for one in _samples(request)]
+    for grown in decode(engine, every):
+        found |= {one.number: generation(engine, one, every[one.number]) for one in grown if one.finish_reason}
+        engine.watch(len(found) / max(1, len(every)))
+    made = iter([found[number] for number in range(len(every))])
+    several = ([next(made) for _ in _samples(request)] for request in requests)
+    return [replace(first, others=(*first.others, *others)) for first, *others in several]
+
+
+def _samples(request: GenerationRequest) -> Sequence[GenerationRequest]:
+    """One, or where several texts are sampled for a prompt, one for each with random numbers of its own."""
+    options, (seeds, count) = request.options, (request.seeds, request.options.num_return_sequences)
+    if count == 1 or options.num_beams:
+        return [request]
+    seeds = seeds or (options.seed, 0)
+    return [request, *(replace(request, seeds=(*seeds, number)) for number in range(1, count))]
 
 
 def stream(engine: Engine, request: GenerationRequest) -> Iterator[str]:
@@ -123,7 +137,7 @@ def stream(engine: Engine, request: GenerationRequest) -> Iterator[str]:
     for grown in decode(engine, [request]):
         for one in grown:
             if one.finish_reason or one.options.num_beams is None:
-                text = detokenize(engine.tokenizer, one.prompt, one.tokens)
+                text = _text(engine, one, one.tokens)
                 if text.startswith(sent) and text != sent:  # a tokenizer may yet draw the last words together
                     yield text[len(sent) :]
                     sent = text
@@ -224,8 +238,12 @@ def _begin(engine: Engine, request: GenerationRequest, number: int) -> RunningSe
 
 
 def _tokens(engine: Engine, request: GenerationRequest) -> np.ndarray:
-    """Those of the prompt, without what stands before every text where the prompt has it."""
+    """Those of the prompt, without what stands before every text where the prompt has it; for a model that writes for a
+    source, a text is the source."""
     prompt = request.prompt
+    if engine.writes and isinstance(prompt, str):
+        source = engine.writes.prompt(engine.tokenizer.encode(prompt), engine.length)
+        return np.array(source[len(engine.writes.before) :], dtype=np.int64)
     if isinstance(prompt, str) and not request.options.special_tokens:
         return np.array(engine.tokenizer.encode(prompt), dtype=np.int64)
     tokens = np.array(engine.tokenizer.encode_named(prompt) if isinstance(prompt, str) else prompt, dtype=np.int64)
@@ -241,6 +259,21 @@ def generation(engine: Engine, one: RunningSequence, request: GenerationRequest)
     if _backward(one.method):
         text = detokenize_before(own, one.tokens[::-1], one.prompt[::-1])
         return Generation(text, tuple(one.tokens[::-1]), one.logprob, one.finish_reason, text + prompt)
-    text = detokenize(own, one.prompt, one.tokens)
-    full_text = text if _of_its_own(one.method) else prompt + text
-    return Generation(text, tuple(one.tokens), one.logprob, one.finish_reason, full_text)
+    made = [_generated(engine, one, candidate, prompt) for candidate in one.candidates]
+    return replace(made[0], others=tuple(made[1:]))
+
+
+def _generated(engine: Engine, one: RunningSequence, candidate: Finished, prompt: str) -> Generation:
+    tokens = candidate.tokens
+    if one.options.remove_repeats:
+        tokens = tuple(token for token, before in zip(tokens, (None, *tokens), strict=False) if token != before)
+    text = _text(engine, one, tokens)
+    own = engine.writes or _of_its_own(one.method)
+    return Generation(text, tokens, candidate.logprob, candidate.finish_reason, text if own else prompt + text)
+
+
+def _text(engine: Engine, one: RunningSequence, tokens: Sequence[int]) -> str:
+    """Tokens as the text that goes on from the prompt, or as one of its own where a model writes for a source."""
+    if engine.writes:
+        return engine.tokenizer.decode(tokens).replace("\ufffd", "").strip()
+    return detokenize(engine.tokenizer, one.prompt, tokens)

@@ -29,6 +29,7 @@ class Autoregressive:
     appends_mask  [MASK] stands behind the text, the next token is predicted in its place and then stands there;
                   otherwise the next token is predicted by the last one
     backward      from right to left: what comes next stands before
+    repeats_last  the prompt's last token is fed again, in its place, to predict the first token after the prompt
     encoder       the prompt is read by an encoder, and a decoder writes: a text of its own
     segments      of the prompt and of the rest, for those who have segments
     """
@@ -37,6 +38,7 @@ class Autoregressive:
     appends_mask: bool = False
     segments: tuple[int, int] = (0, 0)
     backward: bool = False
+    repeats_last: bool = False
     encoder: bool = False
 
 
@@ -74,20 +76,26 @@ class NextToken:
         """`rows` at most, of up to `longest` tokens each, where the model reads so many."""
         self._engine, self._way = engine, way
         self._mask = [engine.tokenizer.vocabulary.mask] if way.appends_mask else []
+        beside = len(self._mask) + way.repeats_last
         self.room = engine.model.config.length - len(self._mask)
-        self._cache = engine.new_cache(rows=rows, capacity=min(self.room, longest) + len(self._mask))
+        self._cache = engine.new_cache(rows=rows, capacity=min(self.room, longest) + beside)
         self.logits = torch.empty(0, engine.model.config.vocabulary, device=engine.device)
 
     @torch.inference_mode()
     def join(self, sequences: Sequence[RunningSequence], rows: Sequence[np.ndarray]) -> None:
         """Reads a row of each sequence; they stand behind those at work."""
+        prompts = [one.prompt_length for one in sequences]
+        if self._way.repeats_last:
+            rows = [np.insert(row, first, row[first - 1]) for row, first in zip(rows, prompts, strict=True)]
         tokens, layout = self._engine.collate([np.append(row, self._mask) for row in rows], face="decoder")
         if self._way.bidirectional_prompt:
-            prompts = torch.tensor([one.prompt_length for one in sequences], device=self._engine.device)
-            prompt = layout.position < prompts[:, None]  # [B, T]
+            prompt = layout.position < torch.tensor(prompts, device=self._engine.device)[:, None]  # [B, T]
             first, second = (torch.full_like(layout.step, segment) for segment in self._way.segments)
             step = layout.step.masked_fill(prompt, 0)
-            layout = replace(layout, step=step, segment=torch.where(prompt, first, second))
+            again = (~prompt & layout.real).int() if self._way.repeats_last else 0
+            layout = replace(
+                layout, step=step, segment=torch.where(prompt, first, second), position=layout.position - again
+            )
         self._cache.take(len(rows))
         last = [len(row) + len(self._mask) - 1 for row in rows]
         self.logits = torch.cat([self.logits, self._read(tokens, layout, last)])
@@ -99,7 +107,8 @@ class NextToken:
             return
         fed = torch.tensor([[token, *self._mask] for token in tokens.tolist()], device=self._engine.device)
         layout = self._engine.behind(self._cache, fed.shape[1])  # [B, 1 or 2]
-        layout = replace(layout, segment=torch.full_like(layout.step, self._way.segments[1]))
+        segment = torch.full_like(layout.step, self._way.segments[1])
+        layout = replace(layout, segment=segment, position=layout.position - int(self._way.repeats_last))
         self.logits = self._read(fed, layout, [fed.shape[1] - 1] * len(fed))
 
     @torch.inference_mode()
@@ -182,6 +191,11 @@ def forbid(
             # A source that is read bidirectionally may be quoted.
             counted = tokens if way.bidirectional_prompt else [*one.prompt.tolist(), *tokens]
             logits[row, repeating(counted, size)] = -torch.inf
+        if len(tokens) < one.options.min_new_tokens:
+            logits[row, sorted(one.ends)] = -torch.inf
+        if not tokens and (first := one.options.forced_bos_token_id) is not None:
+            logits[row] = -torch.inf
+            logits[row, first] = 0.0
 
 
 def suppress(

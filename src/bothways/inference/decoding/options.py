@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypedDict, get_args
 
 import numpy as np
 from pydantic import Field
 
-from bothways.arguments import all_checked, at_least, shown
+from bothways.arguments import all_checked, at_least
 from bothways.errors import UsageError, unknown
 from bothways.inference.decoding.sampling import Sampling
 
@@ -28,8 +29,12 @@ class Options(TypedDict, total=False):
     length_penalty: float
     no_repeat_ngram_size: int | None
     eos_token_id: int | None
+    min_new_tokens: int
+    forced_bos_token_id: int | None
+    num_return_sequences: int
     steps: int | None
     order: Order
+    remove_repeats: bool
     special_tokens: bool
 
 
@@ -60,6 +65,13 @@ class GenerationOptions:
     eos_token_id: Annotated[
         int | None, Field(description="The token that ends a text; left out, those that the model's files name.")
     ] = None
+    min_new_tokens: Annotated[int, Field(description="No text ends before it has so many tokens.", ge=0)] = 0
+    forced_bos_token_id: Annotated[
+        int | None, Field(description="The token that every text begins with, as the name of a language.", ge=0)
+    ] = None
+    num_return_sequences: Annotated[
+        int, Field(description="How many texts for a prompt: further samples, or the next best beams.", ge=1)
+    ] = 1
     steps: Annotated[
         int | None,
         Field(description="By unmasking: in how many passes all is predicted; left out, one token a pass."),
@@ -67,6 +79,12 @@ class GenerationOptions:
     order: Annotated[
         Order, Field(description="By unmasking: the most confident places first, confidence, or at random, random.")
     ] = "confidence"
+    remove_repeats: Annotated[
+        bool,
+        Field(
+            description="Of a token that stands there several times in a row, one is kept, as texts of one pass need."
+        ),
+    ] = False
     special_tokens: Annotated[
         bool,
         Field(
@@ -81,6 +99,18 @@ class GenerationOptions:
         at_least(1, "num_beams", self.num_beams, "how many candidates are kept")
         at_least(1, "no_repeat_ngram_size", self.no_repeat_ngram_size, "the length of a run that may come once")
         at_least(0, "eos_token_id", self.eos_token_id, "the id of a token")
+        at_least(0, "min_new_tokens", self.min_new_tokens, "how many tokens a text has at least")
+        at_least(0, "forced_bos_token_id", self.forced_bos_token_id, "the id of a token")
+        at_least(1, "num_return_sequences", self.num_return_sequences, "how many texts")
+        if self.min_new_tokens > self.max_new_tokens:
+            raise UsageError(
+                f"min_new_tokens {self.min_new_tokens} is more than max_new_tokens {self.max_new_tokens}: take fewer"
+            )
+        if self.num_return_sequences > (self.num_beams or (math.inf if self.temperature else 1)):
+            raise UsageError(
+                f"num_return_sequences {self.num_return_sequences} is more texts than there are: expected as many "
+                "num_beams or more, or a temperature above 0 to sample them"
+            )
         if self.num_beams and (self.temperature not in (0, 1) or self.top_k is not None or self.top_p != 1):
             raise UsageError(
                 "beams look for the likeliest text and sample nothing: leave out temperature, top_k and top_p, or "
@@ -141,6 +171,7 @@ class Generation:
                    each before temperature, top_k and top_p, and in the pass that chose it
     finish_reason  "stop": a token that ends a text; "length": max_new_tokens
     full_text      the prompt with the text: behind it, or before it where the model writes from right to left
+    others         further texts for the prompt, where several were asked for: samples, or beams, the best first
     """
 
     text: str
@@ -148,27 +179,7 @@ class Generation:
     logprob: float = field(compare=False)  # rounding depends on the batch
     finish_reason: FinishReason
     full_text: str = field(repr=False)
+    others: tuple[Generation, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         return self.text
-
-
-def requests_for(
-    prompts: list[str], options: GenerationOptions | list[GenerationOptions] | None, fields: Options
-) -> list[GenerationRequest]:
-    """A request for each prompt, of one record of options, of their names, or of a record each.
-
-    Raises:
-        UsageError: options twice, or another number of them than of prompts.
-    """
-    if options is not None and fields:
-        raise UsageError(f"expected the options as a record or by their names, got both: {', '.join(fields)} too")
-    if not isinstance(options, list):
-        record = GenerationOptions(**fields) if options is None else options
-        return [GenerationRequest(one, record, (record.seed, number)) for number, one in enumerate(prompts)]
-    given: list[object] = [*options]
-    if odd := [one for one in given if not isinstance(one, GenerationOptions)]:
-        raise UsageError(f"options: expected a list of GenerationOptions, got {shown(odd[0])} in it")
-    if len(options) != len(prompts):
-        raise UsageError(f"expected options for each of {len(prompts)} prompts, got {len(options)}")
-    return [GenerationRequest(*pair) for pair in zip(prompts, options, strict=True)]

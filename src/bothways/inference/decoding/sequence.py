@@ -11,6 +11,16 @@ from bothways.inference.decoding.options import FinishReason, GenerationOptions
 from bothways.text import Tokenizer
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A text that was generated: its tokens, without the one that ended them, and the sum of their log-probabilities in
+    nats, that one included."""
+
+    tokens: tuple[int, ...]
+    logprob: float
+    finish_reason: FinishReason
+
+
 @dataclass(slots=True, eq=False)
 class RunningSequence:
     """What is generated for one request; the model reads its opening and the tokens from `start` on.
@@ -25,6 +35,7 @@ class RunningSequence:
     tokens   those generated, without the one that ended them
     logprob  their sum in nats, the one that ended them included
     source   how many of prompt and tokens are read as the prompt
+    others   of a search, the next best
     """
 
     prompt: np.ndarray
@@ -40,11 +51,18 @@ class RunningSequence:
     finish_reason: FinishReason | None = None
     start: int = 0
     source: int = 0
+    others: tuple[Finished, ...] = ()
 
     def __post_init__(self) -> None:
         self.source = len(self.prompt)
         if not self.options.max_new_tokens:
             self.finish_reason = "length"
+
+    @property
+    def candidates(self) -> list[Finished]:
+        """What was generated, and others where several were asked for."""
+        assert self.finish_reason
+        return [Finished(tuple(self.tokens), self.logprob, self.finish_reason), *self.others]
 
     @property
     def remaining(self) -> int:

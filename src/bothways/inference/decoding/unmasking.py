@@ -106,7 +106,7 @@ def reveal(engine: Engine, states: Tensor, rows: Sequence[MaskedRow], *, before:
     for start in range(0, len(owner), chunk):
         part = slice(start, start + chunk)
         logits = engine.logits(hidden[part])
-        logits[:, engine.suppressed()] = -torch.inf
+        logits[:, engine.suppressed({engine.writes.end} if engine.writes else ())] = -torch.inf
         tokens[part], logprobs[part] = sample(logits, samplings[part], chances[part])
     for number, row in enumerate(rows):
         if len(row.places):
@@ -150,7 +150,8 @@ class UnmaskingDecoding:
     def step(self, sequences: Sequence[RunningSequence]) -> None:
         """Adds a part to each."""
         longest = self._engine.model.config.length
-        shown, counts = [], [min(one.remaining, longest // 2) for one in sequences]
+        most = longest if self._engine.writes else longest // 2  # a source leaves room for its target
+        shown, counts = [], [min(one.remaining, most) for one in sequences]
         for one, count in zip(sequences, counts, strict=True):
             opening, known = len(one.opening), one.row()
             first = max(opening, len(known) - (longest - opening - count))

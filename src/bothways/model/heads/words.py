@@ -29,6 +29,7 @@ class WordsHead(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.embedding_width or config.width
+        self.smoothing = 0.0
         self.transform = self.bias = self.untied = None
         if config.word_head == "untied":
             self.untied = nn.Linear(config.width, config.vocabulary, bias=False)
@@ -42,10 +43,21 @@ class WordsHead(nn.Module):
         return F.linear(states, self._table(table), self.bias)
 
     def loss(self, hidden: Tensor, table: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-        """Weighted sum of the negative log-likelihoods of `labels` [N], in nats."""
+        """Weighted sum of the negative log-likelihoods of `labels` [N], in nats; `smoothing` spreads a share of each
+        label over all tokens."""
         if self.bias is None:
-            return linear_cross_entropy(hidden, self._table(table), labels, weights)
-        return (F.cross_entropy(self(hidden, table).float(), labels, reduction="none") * weights).sum()
+            rows = self._table(table)
+            loss = linear_cross_entropy(hidden, rows, labels, weights)
+            return loss + self._smoothed(hidden, rows, labels, weights) if self.smoothing else loss
+        logits = self(hidden, table).float()
+        each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.smoothing)
+        return (each * weights).sum()
+
+    def _smoothed(self, hidden: Tensor, rows: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        """What smoothing adds: the label's logit less the mean of all, which is linear in the states, so that no
+        logits [N, V] are made for it."""
+        apart = rows.index_select(0, labels).float() - rows.float().mean(0)
+        return self.smoothing * ((hidden.float() * apart).sum(-1) * weights).sum()
 
     def loss_and_draw(
         self, hidden: Tensor, table: Tensor, labels: Tensor, weights: Tensor, chances: Tensor
@@ -79,7 +91,7 @@ class TiedWords(Head):
 
     def loss(self, logits: Tensor, target: Target) -> Loss:
         """Sum over the places, and their count."""
-        return cross_entropy(logits, target)
+        return cross_entropy(logits, target, smoothing=self.words.smoothing)
 
     def loss_at(self, hidden: Tensor, target: Target) -> Loss:
         """Of hard labels without keeping [N, V]."""

@@ -109,7 +109,7 @@ def config_json(
         **direction,
         **({"mask_token_id": vocabulary.mask} if family.mask and vocabulary.mask >= 0 else {}),
         **({"id2label": {"0": "original", "1": "replaced"}} if face == "detector" else {}),
-        **(_head_json(head, family) if head else {}),
+        **(_head_json(head, family) if head and head.labels else {}),
         **ids,
     }
 

@@ -136,6 +136,28 @@ def several_card(
     )
 
 
+def writer_card(
+    name: str, config: ModelConfig, trained: Abilities, face: str, *, model: str, dev: Mapping[str, float]
+) -> str:
+    """README.md of a model that was fine-tuned to write; arguments as of `finetuned_card`."""
+    head = trained.writer
+    assert head is not None and head.writes is not None
+    whole = face not in ("body", "decoder-body")
+    return _render(
+        name,
+        "text-generation" if whole else "feature-extraction",
+        [head.task],
+        finetuned={"model": model, "task": head.task},
+        head=head,
+        writes=head.writes,
+        trained=trained,
+        use="write" if whole else "write-here",
+        kind=architecture(config, face)[1],
+        columns=["on the dev examples", ""],
+        rows=[[metric, f"{value:.4f}"] for metric, value in dev.items()],
+    )
+
+
 def saved_card(name: str, config: ModelConfig, face: str, *, parameters: int) -> str:
     """README.md of a model that was loaded and written back."""
     from bothways import __version__
@@ -147,7 +169,7 @@ def _render(name: str, pipeline: str | None, tags: list[str], **parts: Any) -> s
     from huggingface_hub import ModelCardData
 
     front = ModelCardData(library_name="transformers", pipeline_tag=pipeline, tags=["bothways", *tags]).to_yaml()
-    absent = dict.fromkeys(("pretrained", "finetuned", "use", "columns", "heads"))
+    absent = dict.fromkeys(("pretrained", "finetuned", "use", "columns", "heads", "writes"))
     template = _MARKDOWN.from_string(TEMPLATE.read_text(encoding="utf-8"))
     text = template.render({**absent, **parts}, name=name, front=front.rstrip())
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"

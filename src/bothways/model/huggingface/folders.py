@@ -176,9 +176,9 @@ def read_saved(folder: Path) -> Saved:
         asked = {key.split(".")[1] for key in heads} & KNOWN_HEADS.keys()
         asked |= {"replaced"} if "detector" in trained.folders.values() else set()
         made = {name: KNOWN_HEADS[name] for name in sorted(asked)}
-        made |= {name: head.factory for name, head in trained.heads.items()}
+        made |= {name: head.factory for name, head in trained.new_heads.items()}
         shape = _shape(values, tensors, words=words)
-        if trained.heads and trained.hidden is None:  # a body that tasks trained predicts no tokens
+        if trained.new_heads and trained.hidden is None:  # a body that tasks trained predicts no tokens
             shape = shape.model_copy(update={"word_head": "tied"})
         model = Model(shape, heads=made, rule=named(trained.rule))
         wanted = {key: weight for key, weight in model.state_dict().items() if key not in heads}
@@ -253,7 +253,7 @@ def _check_direction(values: Mapping[str, Any], trained: Abilities) -> None:
         ModelError: it was.
     """
     name = class_of(values)
-    if trained.heads and trained.hidden is None:
+    if trained.new_heads and trained.hidden is None:
         left = trained.faces == ("decoder",)
     elif name.endswith(("ForCausalLM", "ForMaskedLM")):
         left = name.endswith("ForCausalLM")
@@ -384,9 +384,12 @@ def _flush(folder: Path) -> None:
 
 
 def _generation(vocabulary: Vocabulary, trained: Abilities, face: str) -> dict[str, Any]:
-    """Where a text ends; what Bothways pretrained draws the next token, never one that is no text. An encoder-decoder
-    takes the likeliest."""
-    found: dict[str, Any] = text_ids(vocabulary)
-    if trained.objective:
-        found |= {"do_sample": face == "decoder", "suppress_tokens": sorted(vocabulary.special - vocabulary.ends)}
-    return found | (begin(vocabulary) if face == "seq2seq" else {})
+    """Where a text ends; what Bothways pretrained draws the next token, never one that is no text; what was taught to
+    write, and an encoder-decoder, takes the likeliest."""
+    found: dict[str, Any] = text_ids(vocabulary) | (begin(vocabulary) if face == "seq2seq" else {})
+    if not trained.objective:
+        return found
+    found |= {"do_sample": face == "decoder", "suppress_tokens": sorted(vocabulary.special - vocabulary.ends)}
+    if trained.writer and trained.writer.writes:
+        found |= {"do_sample": False, "max_new_tokens": trained.writer.writes.target, **trained.writer.writes.options}
+    return found

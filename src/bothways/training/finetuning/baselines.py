@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bothways.files import writing
 from bothways.model import TaskHead
 from bothways.statistics import bootstrap
 from bothways.tasks.reading import seals
+from bothways.tasks.source_use import source_use
 from bothways.tasks.task import Example, Task
 
 FEW = 10
@@ -33,7 +35,9 @@ def worth(
 ) -> dict[str, Any]:
     """{"majority": {"answer": the commonest right one, "scores": what it would get if it were given to all}, None where
     the task has no labels; "baselines": {a rule that learned nothing: its "scores" and their "intervals"}; "warnings":
-    a sentence, where one answer was given to everything}."""
+    a sentence, where one answer was given to everything; where texts are written, "shuffled_source" too}."""
+    if task.writes:
+        return _worth_of_texts(task, examples, predictions)
     ruled = {name: _measured(task, examples, some, head) for name, some in task.baselines(examples, head).items()}
     if not task.key:
         return {"majority": None, "baselines": ruled, "warnings": []}
@@ -58,6 +62,22 @@ def _measured(
     return {
         "scores": scores_of(range(len(examples))),
         "intervals": {name: [*span] for name, span in spans.items()},
+    }
+
+
+def _worth_of_texts(task: Task, examples: Sequence[Example], predictions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """{"shuffled_source": the metric with an example's own source and with others', as `SourceUse` has it}, beside a
+    warning where it makes no difference."""
+    use = source_use(task.metric, examples, predictions)
+    if use is None:
+        why = "whether the model uses its source is not known: expected two examples or more with different sources"
+        return {"majority": None, "baselines": {}, "warnings": [why], "shuffled_source": None}
+    why = f"the model ignores its source: it does as well with those of other examples ({use})"
+    return {
+        "majority": None,
+        "baselines": {},
+        "warnings": [why] if use.ignored else [],
+        "shuffled_source": asdict(use) | {"ignored": use.ignored},
     }
 
 

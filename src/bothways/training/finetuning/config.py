@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -15,7 +15,13 @@ class TaskSettings(Frozen):
 
     task: str = Field(
         default="classify",
-        description="classify, regress, tag, intent, relate, answer, choose, embed, extract, rerank, or one of `code`.",
+        description="classify, regress, tag, intent, relate, answer, choose, embed, extract, rerank; to write: "
+        "text2text, summarise, translate, question-generation; or one of `code`.",
+    )
+    objective: str | None = Field(
+        default=None,
+        description="Of tasks that write: causal, prefix, unilm1, unilm2, mass, bang, diffusion or seq2seq; left out, "
+        "what fits how the model was pretrained.",
     )
     train: Path = Field(description="Records to learn from: jsonl, csv or tsv.")
     dev: Path | None = Field(
@@ -69,6 +75,17 @@ class LearningSettings(Frozen):
     dropout: float | None = Field(default=None, ge=0, lt=1, description="Left out: the model's own.")
     patience: int | None = Field(default=None, ge=1, description="Epochs without a better score before it stops.")
     length: int | None = Field(default=None, ge=8, description="Tokens of a text; left out: as the model, at most 512.")
+    target_length: int | None = Field(
+        default=None,
+        ge=2,
+        description="Tokens of a text to be written, its end counted; left out: the task's, at most half.",
+    )
+    dev_generated: int = Field(
+        default=100, ge=1, description="Of tasks that write: how many dev examples are written after every epoch."
+    )
+    generation: dict[str, Any] = Field(
+        default={}, description="Of tasks that write: {option of generating: value}, as generation.num_beams=4."
+    )
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", description="Of the arithmetic; auto: bf16 where the processor has it."
     )

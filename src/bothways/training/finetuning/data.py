@@ -93,5 +93,5 @@ def _check_settings(config: FinetuneConfig, head: TaskHead) -> None:
         raise UsageError("class_weights=balanced is for classify with one label an example")
     if config.label_names and (head.kind not in ("one", "several")):
         raise UsageError(f"label_names is for labels, which {config.task} has none of")
-    if config.label_smoothing and head.kind != "one":
-        raise UsageError("label_smoothing is for one label an example, or a tag a word")
+    if config.label_smoothing and head.kind not in ("one", "text"):
+        raise UsageError("label_smoothing is for one label an example, a tag a word, or a text")

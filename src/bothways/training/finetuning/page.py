@@ -18,6 +18,7 @@ from bothways.html.curves import Axis, Chart, Curve
 from bothways.model import TaskHead
 from bothways.statistics import calibration
 from bothways.tasks.labels import labels_in, natural
+from bothways.tasks.source_use import SourceUse
 from bothways.tasks.task import Example, Task
 from bothways.training.charts import how_it_ran, smoothed
 from bothways.training.record import Record
@@ -30,7 +31,7 @@ BY_CLASS = {
     "words": "Tag by tag",
 }
 """{what `Task.by_class` counts: the heading of its table}"""
-MOST_LABELS, MOST_MISTAKES = 20, 20
+MOST_LABELS, MOST_MISTAKES, MOST_TEXTS = 20, 20, 10
 DEV = 1  # colour
 LONGEST_TEXT = 600  # characters of an example that are shown
 IN_WORDS = {
@@ -52,6 +53,12 @@ IN_WORDS = {
     "rouge1": "ROUGE-1",
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "distinct_1": "distinct words",
+    "distinct_2": "distinct pairs of words",
+    "copied": "copied from the source",
+    "words": "words in a text",
 }
 """What metrics are called on the page, where that is not their key."""
 
@@ -110,11 +117,28 @@ def task_part(
         "classes": [*_classes(task, examples, predictions, head)] if task.key else [],
         "confusion": _confusion(examples, predictions, head) if classes else None,
         "calibration": _calibration(examples, predictions) if classes else None,
+        "written": _written(task, examples, predictions, head) if task.writes else [],
         "mistakes": [
             (_short(" / ".join(text for text in example.texts if text)), [*_things(example), *facts])
             for _, facts, example in mistakes
         ],
     }
+
+
+def _written(
+    task: Task, examples: Sequence[Example], predictions: Sequence[dict[str, Any]], head: TaskHead
+) -> list[tuple[str, list[TableRow]]]:
+    """The best and the worst texts by the score of each, beside source and reference."""
+    scores, _ = task.items(examples, predictions, head)
+    order = np.argsort(-scores, kind="stable")
+    most = min(MOST_TEXTS, len(order) // 2) or len(order)
+
+    def row(i: int) -> TableRow:
+        texts = [examples[i].texts[0], " / ".join(examples[i].gold), predictions[i]["text"] or "(nothing)"]
+        return TableRow(f"{scores[i]:.3f}", [_short(text) for text in texts])
+
+    sides = {"The best": order[:most], "The worst": order[::-1][:most]}
+    return [(title, [row(i) for i in some.tolist()]) for title, some in sides.items()]
 
 
 def in_words(metric: str) -> str:
@@ -264,12 +288,19 @@ def facts_of_task(manifest: dict[str, Any], *, labelled: bool, precision: bool =
     """How a task's files were read."""
     return [
         ("Columns", manifest["columns"]),
+        *([("Objective", "{name}: {why}".format(**taught))] if (taught := manifest.get("objective")) else []),
+        *([("Source use", str(SourceUse(**use)))] if (use := _use(manifest)) else []),
         *([("Tags", manifest["tags"])] if manifest.get("tags") else []),
         ("Cut texts", cut_texts(manifest["truncated"])),
         ("Skipped records", "; ".join(manifest.get("skipped", [])[:MOST_MISTAKES]) or "none"),
         *([("Precision", manifest["precision"])] if precision else []),
         *([("Labels", ", ".join(manifest["labels"]))] if labelled else []),
     ]
+
+
+def _use(manifest: dict[str, Any]) -> dict[str, Any]:
+    told = manifest.get("shuffled_source") or {}
+    return {key: value for key, value in told.items() if key != "ignored"}
 
 
 def cut_texts(truncated: dict[str, int]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import numpy as np
 import torch
@@ -17,9 +17,11 @@ from bothways.corpus.lines import Skip
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
 from bothways.frames import data_frame
+from bothways.inference.decoding.options import Options
 from bothways.inference.engine import Engine
 from bothways.inference.loading import folder_of
 from bothways.inference.pipeline import decoded
+from bothways.inference.writing import with_options
 from bothways.machine import device_of, dtype_of, precision_for
 from bothways.model import Abilities, TaskHead, local, read_saved
 from bothways.own import use
@@ -35,7 +37,10 @@ if TYPE_CHECKING:
     import pandas
 
 AT_ONCE = 4096  # examples in memory
-BESIDE_SCORES = ("examples", "truncated", "tags", "majority", "warnings", "tasks", "left_out")
+BESIDE_SCORES = (
+    *("examples", "truncated", "tags", "majority", "baselines", "shuffled_source", "warnings"),
+    *("tasks", "left_out"),
+)
 T = TypeVar("T")
 
 
@@ -49,13 +54,22 @@ class Tuned:
     length: int
 
     @classmethod
-    def load(cls, run: str | Path, *, task: str | None = None, device: torch.device | str | None = None) -> Tuned:
+    def load(
+        cls,
+        run: str | Path,
+        *,
+        task: str | None = None,
+        device: torch.device | str | None = None,
+        generation: Mapping[str, Any] | None = None,
+    ) -> Tuned:
         """
         Args:
             task: by its name, of a model that was taught several.
+            generation: options for a model that writes, before those that it was saved with.
 
         Raises:
             ModelError: no fine-tuned model there, or no such task, or several and no name.
+            UsageError: options for a model that does not write, or that there are not.
             MachineError: there is no such device.
         """
         place = device_of(device)
@@ -63,8 +77,11 @@ class Tuned:
         folder = folder_of(local(run))
         saved = read_saved(folder)
         head = head_named(saved.trained, task, folder)
+        if generation:
+            head = with_options(head, generation)
         model = saved.model.eval().to(device=place, dtype=dtype_of(precision_for(device=place)))
-        engine = Engine(model, Tokenizer.load(folder), saved.trained)
+        trained = replace(saved.trained, heads={**saved.trained.heads, head.name: head})
+        engine = Engine(model, Tokenizer.load(folder), trained)
         return cls(task_named(head.task).like(head), engine, head, engine.length)
 
     def encode(self, examples: Iterable[Example], skip: Skip = refuse) -> list[EncodedExample]:
@@ -115,8 +132,8 @@ def measure(tuned: Tuned, examples: Sequence[EncodedExample]) -> tuple[dict[str,
     return tuned.task.score([example for example, _ in examples], predictions, tuned.head), predictions
 
 
-class Asking(TypedDict, total=False):
-    """How a file is asked about.
+class Asking(Options, total=False):
+    """How a file is asked about; of a model that writes, with options of generating.
 
     task     by its name, of a model that was taught several
     columns  {role: column} where the names do not tell
@@ -139,6 +156,7 @@ class Evaluation(dict[str, Any]):
     truncated  how many of them were cut
     tags       how tags are read; empty where there are none
     majority   {"answer", "scores"} of always giving the commonest right answer; None where the task has no labels
+    shuffled_source  of a model that writes, whether it uses its source, as `SourceUse` has it
     warnings   sentences
     """
 
@@ -182,7 +200,8 @@ def evaluate(run: str | Path, file: Path | None = None, **asking: Unpack[Asking]
     the run was trained on, and whether one answer was given to everything.
 
     Of a run of several tasks, without a file: {"tasks": {name: the same on its test file, or else its dev file},
-    "mean": of their own metrics, "left_out": [the names of tasks that have neither]}.
+    "mean": of their own metrics, "left_out": [the names of tasks that have neither]}. Of a model that writes,
+    `asking` holds options of generating too: num_beams=4.
 
     Raises:
         DataError: a record without a known answer, unless such are skipped; or none at all.
@@ -192,7 +211,7 @@ def evaluate(run: str | Path, file: Path | None = None, **asking: Unpack[Asking]
     if file is None:
         return _evaluated_all(run, asking)
     task, skip = asking.get("task"), asking.get("skip", refuse)
-    tuned, manifest = Tuned.load(run, task=task, device=asking.get("device")), _manifest(run, task)
+    tuned, manifest = _asked(run, asking), _manifest(run, task)
     usual, names = manifest.get("roles", {}), manifest.get("label_names") or ()
     read, examples = read_examples(tuned.task, file, given=asking.get("columns"), skip=skip, usual=usual)
     asking.get("show", _nothing)(read)
@@ -206,8 +225,7 @@ def evaluate(run: str | Path, file: Path | None = None, **asking: Unpack[Asking]
         examples=len(known),
         truncated=sum("truncated" in one for one in predictions),
         tags=tuned.task.reading(tuned.head),
-        majority=judged["majority"],
-        baselines=judged["baselines"],
+        **{key: judged[key] for key in ("majority", "baselines", "shuffled_source") if key in judged},
         warnings=[*trained_on(remembered(Path(run), tuned.head.name), measured, where="texts"), *judged["warnings"]],
     )
 
@@ -281,15 +299,17 @@ def predict(
     """The prediction for every record of a file, in order; or with `out`, for files of any size, a line of JSON for
     each written there, and how many.
 
+    Of a model that writes, `asking` holds options of generating too: num_beams=4.
+
     Raises:
         DataError: a record that is not what the task needs, unless such are skipped.
         UsageError: `out` is the file that is read, or a folder.
     """
     if out is None:
-        return Predictions([*_predicted(run, file, asking)])
+        return Predictions([*_predicted(_asked(run, asking), run, file, asking)])
     if out.is_dir() or (out.exists() and file.exists() and out.samefile(file)):
         raise UsageError(f"--out {out} is {'a folder' if out.is_dir() else 'the file that is read'}: name another")
-    predicted = _predicted(run, file, asking)
+    predicted = _predicted(_asked(run, asking), run, file, asking)
     count = 0
     aside = out.with_name(f".{out.name}.partial")
     try:
@@ -306,11 +326,16 @@ def predict(
     return count
 
 
-def _predicted(run: str | Path, file: Path, asking: Asking) -> Iterator[dict[str, Any]]:
+def _asked(run: str | Path, asking: Asking) -> Tuned:
+    """The model in a run, of the task and with the options that are asked for."""
+    generation = {name: value for name, value in asking.items() if name in Options.__annotations__}
+    return Tuned.load(run, task=asking.get("task"), device=asking.get("device"), generation=generation)
+
+
+def _predicted(tuned: Tuned, run: str | Path, file: Path, asking: Asking) -> Iterator[dict[str, Any]]:
     """{"id", what is predicted} of each record, in order."""
-    task, skip = asking.get("task"), asking.get("skip", refuse)
-    tuned = Tuned.load(run, task=task, device=asking.get("device"))
-    usual = _manifest(run, task).get("roles", {})
+    skip = asking.get("skip", refuse)
+    usual = _manifest(run, asking.get("task")).get("roles", {})
     read, examples = streamed(tuned.task, file, given=asking.get("columns"), skip=skip, usual=usual, gold=False)
     asking.get("show", _nothing)(read)
 

@@ -23,26 +23,29 @@ from bothways.corpus.counts import by_length
 from bothways.errors import DivergedError, ModelError, UsageError
 from bothways.inference.engine import Engine
 from bothways.machine import device_of, dtype_of, precision_for
-from bothways.model import Abilities, Model, planned, read_body
+from bothways.model import Abilities, Model, planned
 from bothways.model.losses import plain_loss
 from bothways.own import use
 from bothways.statistics import bootstrap
 from bothways.tasks import task_named
-from bothways.tasks.packing import pack
 from bothways.tasks.reading import EncodedExample, encoded, enough
 from bothways.tasks.records import Skipped, check_roles
 from bothways.tasks.task import Example, Task
+from bothways.tasks.text2text import WritingTask
 from bothways.text import Tokenizer
 from bothways.training.finetuning.baselines import chosen_by_chance, remember, trained_on, worth
+from bothways.training.finetuning.batches import batches_of
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
-from bothways.training.finetuning.data import Data, read_data
+from bothways.training.finetuning.data import Data
 from bothways.training.finetuning.dev_loss import dev_loss, with_answers
 from bothways.training.finetuning.epochs import Course
 from bothways.training.finetuning.layer_decay import optimiser
 from bothways.training.finetuning.page import write_report
 from bothways.training.finetuning.predict import Tuned, measure
-from bothways.training.finetuning.save import find_body, save_model
+from bothways.training.finetuning.save import save_model
+from bothways.training.finetuning.start import begin, begin_writing, spread
 from bothways.training.finetuning.thresholds import best_thresholds
+from bothways.training.finetuning.writing import Draw
 from bothways.training.fit import Say, Show
 from bothways.training.loop import loss_names
 from bothways.training.run_folder import RunFolder
@@ -51,8 +54,6 @@ from bothways.training.state import State, checkpoints, load_state, load_weights
 from bothways.training.tracking import tracked
 from bothways.training.weights import Replicated
 
-LONGEST = 512
-TOKENS_AT_ONCE = 4096
 SIDES = {"train": "to train on", "dev": "to choose by", "test": "to measure by"}
 
 
@@ -63,6 +64,9 @@ class FinetuneRun:
     parts  the samples of every training example
     dev, test  examples with their samples
     steps  of an epoch
+    trained  what the model can do in the end
+    draw   of a task that writes: what an epoch makes of an example's samples
+    why    it is taught as it is, in words
     """
 
     config: FinetuneConfig
@@ -77,6 +81,9 @@ class FinetuneRun:
     test: list[EncodedExample]
     length: int
     steps: int
+    trained: Abilities
+    draw: Draw | None = None
+    why: str = ""
 
     @property
     def total(self) -> int:
@@ -87,8 +94,13 @@ class FinetuneRun:
     def tuned(self) -> Tuned:
         """The model as it is, ready to predict."""
         head = self.data.head
-        engine = Engine(self.model, self.tokenizer, Abilities.of_heads(head))
+        engine = Engine(self.model, self.tokenizer, self.trained)
         return Tuned(self.task, engine, head, self.length)
+
+    def drawn(self, epoch: int, number: int, progress: float) -> list[Sample]:
+        """The samples of a training example in an epoch."""
+        parts = self.parts[number]
+        return self.draw(parts, epoch, number, progress) if self.draw else parts
 
 
 @settled(FinetuneConfig)
@@ -117,6 +129,8 @@ def finetune(
     with signals() as stop, tracked(track, config.out, settings, show=show, resume=resume) as show:
         say("reading the records and the model")
         run = set_up(config, resume=resume, device=device)
+        if run.why:
+            say(f"taught by {run.trained.objective}: {run.why}")
         try:
             best = _fit(run, stop, show)
         except DivergedError:
@@ -139,18 +153,9 @@ def set_up(config: FinetuneConfig, *, resume: bool, device: torch.device | str |
         raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
     if not config.code:
         check_roles(config.columns)  # before the model is read
-    body, reads = find_body(config.model, config.reads)
-    data = read_data(config, reads=reads)
-    tokenizer = Tokenizer.load(body)
-    model = read_body(body, data.head, dropout=config.dropout, seed=config.seed)
-    head: Any = model.head(data.head.name)
-    task.prepare(head, data.train)
-    head.smoothing = config.label_smoothing
-    trained = Abilities.of_heads(data.head)
-    planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=trained)
-    length = min(config.length or LONGEST, model.config.length)
-    if config.length and config.length > model.config.length:
-        raise UsageError(f"length {config.length} is more than the model reads ({model.config.length})")
+    start = begin_writing(config, task) if isinstance(task, WritingTask) else begin(config, task)
+    data, model, tokenizer, length = start.data, start.model, start.tokenizer, start.length
+    planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=start.trained)
     sides = encode_sides(config, data, tokenizer, length=length)
     training, dev, test = ([example for example, _ in sides[side]] for side in SIDES)
     data = replace(data, train=training, dev=dev, test=test)
@@ -169,10 +174,13 @@ def set_up(config: FinetuneConfig, *, resume: bool, device: torch.device | str |
         state=State(weights, [optimiser(config, weights, layers=model.config.layers, width=model.config.width)]),
         folder=folder,
         parts=[parts for _, parts in sides["train"]],
-        dev=sides["dev"],
+        dev=spread(sides["dev"], config.dev_generated) if task.writes else sides["dev"],
         test=sides["test"],
         length=length,
         steps=math.ceil(len(data.train) / config.batch),
+        trained=start.trained,
+        draw=start.draw,
+        why=start.why,
     )
     if resume:
         found = checkpoints(folder.checkpoints)
@@ -204,6 +212,7 @@ def facts_of(run: FinetuneRun, sides: Mapping[str, Sequence[EncodedExample]]) ->
         "skipped": data.skip.found if isinstance(data.skip, Skipped) else [],
         "labels": list(data.head.labels),
         "tags": run.task.reading(data.head),
+        **({"objective": {"name": run.trained.objective, "why": run.why}} if run.task.writes else {}),
     }
 
 
@@ -234,55 +243,6 @@ def encode_sides(
     return found
 
 
-def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
-    """The micro-batches of a step: examples in an order of the epoch's own, several in a row; the FLOPs of reading
-    them, forward and backward, are added up in the run's notes."""
-    weights, shape, notes = example_weights(run), run.model.config, run.state.notes
-    device = run.model.table.device
-
-    def of_step(step: int, progress: float) -> list[Batch]:
-        epoch, place = divmod(step, run.steps)
-        order = np.random.default_rng([run.config.seed, epoch]).permutation(len(run.parts))
-        chosen = order[place * run.config.batch : (place + 1) * run.config.batch]
-        made: list[list[int]] = []
-        tokens, together = 0, run.task.compares(run.data.head)
-        for i in chosen.tolist():
-            size = sum(len(part) for part in run.parts[i])
-            if not made or (tokens + size > TOKENS_AT_ONCE and not together):
-                made.append([])
-                tokens = 0
-            made[-1].append(i)
-            tokens += size
-        batches = [_laid(run, some, weights).to(device) for some in made]
-        flops = [one.token_count * shape.flops_per_token(length=one.tokens.shape[1], predicted=0.0) for one in batches]
-        notes["flops"] = notes.get("flops", 0.0) + sum(flops)
-        return batches
-
-    return of_step
-
-
-def _laid(run: FinetuneRun, some: Sequence[int], weights: np.ndarray) -> Batch:
-    """Some training examples as a batch; a group of targets is one of its example."""
-    owner = np.repeat(some, [len(run.parts[i]) for i in some])
-    samples = [weighted(part, float(weights[i])) for i in some for part in run.parts[i]]
-    return pack(samples, owner).batch
-
-
-def weighted(sample: Sample, weight: float) -> Sample:
-    """The same, whose targets weigh so many times as much."""
-    targets = tuple(replace(target, weight=np.asarray(target.weight) * weight) for target in sample.targets)
-    return replace(sample, targets=targets)
-
-
-def example_weights(run: FinetuneRun) -> np.ndarray:
-    """float64 [E]: 1, or for balanced classes what makes every class weigh the same."""
-    golds = [example.gold for example in run.data.train]
-    if run.config.class_weights == "equal":
-        return np.ones(len(golds))
-    labels, number, counts = np.unique(golds, return_inverse=True, return_counts=True)
-    return np.asarray(len(golds) / (len(labels) * counts[number]))
-
-
 LossOf = Callable[[Batch, torch.Generator], Losses]
 """What a batch loses; nothing in it is random but the dropout."""
 
@@ -294,10 +254,13 @@ def losses_of(model: Model, state: State) -> LossOf:
 
 def look_of(run: FinetuneRun, losses: LossOf) -> Callable[[], dict[str, Any]]:
     """What gives the loss and the scores on the dev examples, as the model is then."""
+    answers = with_answers(run.tuned, run.data.dev)
+    if run.draw:  # the same in every epoch
+        answers = [run.draw(some, run.config.epochs, number, 1.0) for number, some in enumerate(answers)]
     loss_of_dev = partial(
         dev_loss,
         lambda batch: losses(batch, torch.Generator()),
-        with_answers(run.tuned, run.data.dev),
+        answers,
         at_once=run.config.batch,
         device=run.model.table.device,
     )
@@ -307,6 +270,7 @@ def look_of(run: FinetuneRun, losses: LossOf) -> Callable[[], dict[str, Any]]:
 def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
     """Trains to the end, or until patience ends; the step of the best epoch."""
     losses = losses_of(run.model, run.state)
+    drawn = (run.drawn(0, number, 0.0) for number in range(len(run.parts)))
     course = Course(
         config=run.config,
         model=run.model,
@@ -314,7 +278,7 @@ def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
         folder=run.folder,
         steps=run.steps,
         losses=losses,
-        names=loss_names(run.model, (target.name for some in run.parts for one in some for target in one.targets)),
+        names=loss_names(run.model, (target.name for some in drawn for one in some for target in one.targets)),
         batches=batches_of(run),
         examples=partial(_examples, run),
         look=look_of(run, losses),
@@ -337,13 +301,13 @@ def _finish(run: FinetuneRun, best: int, show: Show) -> None:
     load = partial(Tuned.load, run.config.out, device=run.model.table.device)
     dev, shape = looks[-1]["scores"], run.model.config
     head, save = run.data.head, partial(save_model, run.config, weights, shape, run.tokenizer, length=run.length)
-    save(head, dev=dev)
+    save(run.trained, dev=dev)
     if run.config.thresholds == "tuned":
         _, predictions = measure(load(), run.dev)
         head = replace(head, thresholds=best_thresholds(run.data.dev, predictions, head))
-        save(head, dev=dev)
+        save(Abilities.of_heads(head), dev=dev)
         dev, _ = measure(load(), run.dev)
-        save(head, dev=dev)  # its card has these scores
+        save(Abilities.of_heads(head), dev=dev)  # its card has these scores
         run.folder.note(thresholds=list(head.thresholds or ()))
     run.folder.note(best={"epoch": best // run.steps, "step": best, "scores": dev})
     judged = judge(run, load(), seen=run.config.out)

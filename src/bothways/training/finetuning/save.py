@@ -9,9 +9,10 @@ from torch import Tensor
 
 from bothways.errors import ModelError
 from bothways.inference.loading import folder_of
-from bothways.model import Abilities, ModelConfig, TaskHead, local, read_abilities, save_faces
-from bothways.model.huggingface.card import finetuned_card, several_card
+from bothways.model import Abilities, ModelConfig, local, read_abilities, save_faces
+from bothways.model.huggingface.card import finetuned_card, several_card, writer_card
 from bothways.text import Tokenizer
+from bothways.text.tokenizer import Template
 from bothways.training.finetuning.config import FinetuneConfig, LearningSettings
 from bothways.visibility import ordered
 
@@ -47,26 +48,33 @@ def save_model(
     weights: Mapping[str, Tensor],
     shape: ModelConfig,
     tokenizer: Tokenizer,
-    *heads: TaskHead,
+    trained: Abilities,
+    *,
     length: int,
     dev: Mapping[str, float],
 ) -> Path:
     """Writes `model/` into the run's folder, with one head or several that have names of their own; `dev` holds the
     scores that it was chosen by, `length` what it reads."""
-    made_from, name = config.model, config.out.resolve().name
-    if isinstance(config, FinetuneConfig):
-        card = finetuned_card(name, shape, heads[0], model=made_from, dev=dev)
-    else:
-        card = several_card(name, shape, heads, model=made_from, dev=dev)
+    head, name, vocabulary = trained.only_head, config.out.resolve().name, tokenizer.vocabulary
+    framed = head and head.writes and (head.writes.before, head.writes.behind) == ((vocabulary.cls,), (vocabulary.sep,))
+    template: Template = "encoder" if framed else "own"  # what transformers puts around a source
+
+    def card(face: str) -> str:
+        if trained.writer:
+            return writer_card(name, shape, trained, face, model=config.model, dev=dev)
+        if head and isinstance(config, FinetuneConfig):
+            return finetuned_card(name, shape, head, model=config.model, dev=dev)
+        return several_card(name, shape, [*trained.heads.values()], model=config.model, dev=dev)
+
     (folder,) = save_faces(
         config.out,
         weights=weights,
         config=shape,
-        vocabulary=tokenizer.vocabulary,
-        trained=Abilities.of_heads(*heads),
+        vocabulary=vocabulary,
+        trained=trained,
         save_tokenizer=lambda folder, face: tokenizer.save(
-            folder, template="own", length=length, segments=shape.segments > 1
+            folder, template=template, length=length, segments=shape.segments > 1
         ),
-        card=lambda face: card,
+        card=card,
     )
     return folder

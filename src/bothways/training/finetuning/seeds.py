@@ -68,6 +68,7 @@ def finetune_seeds(
             key: manifests[best].get(key)
             for key in ("roles", "label_names", "code", "majority", "baselines", "warnings")
         },
+        **{key: manifests[best][key] for key in ("objective", "shuffled_source") if key in manifests[best]},
         "dev": _means([one["best"]["scores"] for one in manifests]),
         "test": _means([one["test"] for one in manifests]) if config.test else None,
     }

@@ -9,7 +9,8 @@ import numpy as np
 
 from bothways.batch import Batch, Sample
 from bothways.tasks.packing import pack
-from bothways.training.finetuning.run import TOKENS_AT_ONCE, FinetuneRun, example_weights, weighted
+from bothways.training.finetuning.batches import TOKENS_AT_ONCE, example_weights, weighted
+from bothways.training.finetuning.run import FinetuneRun
 from bothways.training.finetuning.several_setup import SeveralRun
 from bothways.training.finetuning.teachers import share_of_gold
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bothways.errors import ModelError
-from bothways.model import TaskHead
+from bothways.model import Abilities, TaskHead
 from bothways.statistics import bootstrap
 from bothways.tasks.records import Skipped
 from bothways.training.finetuning.predict import Tuned, measure
@@ -35,18 +35,18 @@ def finish(config: SeveralConfig, parts: Mapping[str, FinetuneRun], best: int, *
     heads = {name: part.data.head for name, part in parts.items()}
     write = partial(save_model, config, load_weights(found), model.config, first.tokenizer, length=first.length)
     load = partial(Tuned.load, config.out, device=model.table.device)
-    write(*heads.values(), dev=look["scores"])
+    write(Abilities.of_heads(*heads.values()), dev=look["scores"])
     if tuned := [name for name, part in parts.items() if part.config.thresholds == "tuned"]:
         for name in tuned:
             part = parts[name]
             _, predictions = measure(load(task=name), part.dev)
             heads[name] = replace(heads[name], thresholds=best_thresholds(part.data.dev, predictions, heads[name]))
-        write(*heads.values(), dev=look["scores"])
+        write(Abilities.of_heads(*heads.values()), dev=look["scores"])
         for name in tuned:
             scores, _ = measure(load(task=name), parts[name].dev)
             look["tasks"][name]["scores"] = scores
         look["scores"] = with_mean({name: one["scores"] for name, one in look["tasks"].items()})
-        write(*heads.values(), dev=look["scores"])  # its card has these scores
+        write(Abilities.of_heads(*heads.values()), dev=look["scores"])  # its card has these scores
     judged = {name: judge(part, load(task=name), seen=folder_of_task(config.out, name)) for name, part in parts.items()}
     beside = {
         one.name: _beside(run, parts[one.name], judged[one.name], heads[one.name])

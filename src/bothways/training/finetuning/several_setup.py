@@ -12,22 +12,23 @@ from bothways.errors import UsageError
 from bothways.machine import device_of, dtype_of, precision_for
 from bothways.model import Abilities, Model, planned, read_body
 from bothways.own import use
-from bothways.tasks import task_named
+from bothways.tasks import TASKS, task_named
 from bothways.tasks.records import check_roles
 from bothways.text import Tokenizer
 from bothways.training.finetuning.baselines import remember
 from bothways.training.finetuning.data import Data, read_data
 from bothways.training.finetuning.layer_decay import optimiser
 from bothways.training.finetuning.mixing import Mixing
-from bothways.training.finetuning.run import LONGEST, SIDES, FinetuneRun, encode_sides, facts_of
+from bothways.training.finetuning.run import SIDES, FinetuneRun, encode_sides, facts_of
 from bothways.training.finetuning.save import find_body
 from bothways.training.finetuning.several_config import OneTask, SeveralConfig, folder_of_task
+from bothways.training.finetuning.start import LONGEST
 from bothways.training.finetuning.teachers import Teacher, check_beside, teacher_for
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import State, checkpoints, load_state
 from bothways.training.weights import Replicated
 
-WRITES = frozenset({"text2text", "summarise", "translate", "question-generation"})
+WRITES = frozenset(name for name, task in TASKS.items() if task.writes)
 """Tasks that write, which cannot yet be taught beside others."""
 
 
@@ -116,7 +117,7 @@ def _data(config: SeveralConfig, one: OneTask, reads: str) -> Data:
         UsageError: a task that cannot be taught beside others.
     """
     if one.task in WRITES:
-        others = "classify, regress, tag, intent, relate, answer, choose, embed"
+        others = ", ".join(name for name in TASKS if name not in WRITES)
         raise UsageError(f"{one.name}: {one.task} cannot be taught beside other tasks; those that can: {others}")
     task_named(one.task)
     if not config.code:
@@ -148,6 +149,7 @@ def _part(run: SeveralRun, one: OneTask, data: Data, sides: dict[str, Any]) -> F
         test=sides["test"],
         length=run.length,
         steps=-(-len(data.train) // config.batch),
+        trained=Abilities.of_heads(data.head),
     )
 
 

@@ -1,0 +1,69 @@
+"""Texts for sources, by a model that was fine-tuned to write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from bothways.errors import ModelError, UsageError, unknown
+from bothways.inference.decoding.generate import generate
+from bothways.inference.decoding.options import Generation, GenerationOptions, GenerationRequest, Options
+from bothways.inference.engine import Engine
+from bothways.model import TaskHead
+from bothways.model.abilities import Writes
+
+
+def usual_options(writes: Writes, **named: Any) -> GenerationOptions:
+    """How such a model generates: the likeliest token every time, up to the longest target, and as it was saved with;
+    what is `named` counts before that.
+
+    Raises:
+        UsageError: an option that there is not, or a value that it does not take.
+    """
+    told = {**writes.options, **named}
+    if odd := next((name for name in told if name not in Options.__annotations__), None):
+        raise unknown("option of generating", odd, Options.__annotations__)
+    return GenerationOptions(**{**usual_values(writes, beams=bool(told.get("num_beams"))), **told})
+
+
+def usual_values(writes: Writes, *, beams: bool) -> dict[str, Any]:
+    """{option: value} where none is named: the likeliest token every time, as beams too take it."""
+    greedy = {} if beams or writes.options.get("num_beams") else {"temperature": 0.0}
+    return {"max_new_tokens": writes.target, **greedy, **writes.options}
+
+
+def with_options(head: TaskHead, options: Mapping[str, Any]) -> TaskHead:
+    """A head that writes, with other options of generating before those that it has.
+
+    Raises:
+        UsageError: it does not write, or an option that there is not.
+    """
+    if head.writes is None:
+        raise UsageError(
+            f"{', '.join(options)}: options of generating are for models that write, and this one does not"
+        )
+    writes = replace(head.writes, options={**head.writes.options, **options})
+    usual_options(writes)
+    return replace(head, writes=writes)
+
+
+def written(engine: Engine, prompts: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+    """A prediction for each prompt, a source with what stands around it: {"text", "logprob"}, and "others" where
+    several were asked for."""
+    if engine.writes is None:
+        raise ModelError("this model was not fine-tuned to write: bothways finetune MODEL --task text2text")
+    options = usual_options(engine.writes)
+    requests = [
+        GenerationRequest(np.asarray(prompt, dtype=np.int64), options, (options.seed, number))
+        for number, prompt in enumerate(prompts)
+    ]
+    return [_prediction(one) for one in generate(engine, requests)]
+
+
+def _prediction(one: Generation) -> dict[str, Any]:
+    """The text, its log-probability in nats, and others where several were asked for."""
+    others = {"others": [other.text for other in one.others]} if one.others else {}
+    return {"text": one.text, "logprob": round(one.logprob, 4), **others}

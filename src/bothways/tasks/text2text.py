@@ -1,0 +1,158 @@
+"""A text for a text: a summary, a translation, a question to an answer. The model writes; nothing is told apart.
+
+A record holds a source and a target, or several targets that are all right: the first is trained, and the best of them
+counts. The presets differ in the metric that the best epoch is chosen by, and in how long a target may be.
+
+Letters: P tokens of the prompt, T of the whole row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bothways.batch import Sample, Target
+from bothways.errors import UsageError
+from bothways.model import TaskHead
+from bothways.model.abilities import WORDS
+from bothways.tasks.records import BadField, Columns
+from bothways.tasks.task import Example, Mistake, Output, Predictions, Task
+from bothways.tasks.text_scores import TextScores
+from bothways.text import Tokenizer
+from bothways.visibility import Layout
+
+
+class WritingTask(Task):
+    """Records hold source and target, or a list of targets.
+
+    longest  tokens of a target at most, unless a run says otherwise
+    """
+
+    key, writes = "", True
+    items_say = "how alike the text is to the reference (the metric of the task)"
+    longest: ClassVar[int]
+
+    def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
+        """source, and where gold is known target."""
+        return ("source", "target") if gold else ("source",), ("id",)
+
+    def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
+        """A source; gold is a tuple of targets."""
+        targets: Any = None
+        if gold:
+            value = columns.value(record, "target")
+            targets = tuple(value) if isinstance(value, list) else (value,)
+            if not targets or not all(isinstance(one, str) and one.strip() for one in targets):
+                raise BadField(columns.names["target"], f"a text, or a list of texts, got {value!r:.80}")
+        return Example(columns.id(record, number), (columns.text(record, "source"),), targets, place)
+
+    def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
+        """The words' own; how the model writes is said by the run."""
+        return TaskHead(self.name, WORDS, (), "text", reads, texts=1)
+
+    def check(self, example: Example, head: TaskHead) -> str | None:
+        """Any text may be right."""
+        return None
+
+    def given(self, inputs: Any, head: TaskHead) -> Example:
+        """A source.
+
+        Raises:
+            UsageError: something that is no text.
+        """
+        if not isinstance(inputs, str) or not inputs.strip():
+            raise UsageError(f"{self.name}: expected a text to write for, got {inputs!r:.60}")
+        return Example(0, (inputs,), None, "")
+
+    def limit(self, length: int) -> str:
+        """In words: the target has its share of what the model reads."""
+        return f"what the {length} tokens that the model reads leave for a source"
+
+    def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
+        """The prompt, and where the target is known the target behind it, each of whose tokens is predicted by the one
+        before; segments tell them apart. An objective reads other samples from this one.
+
+        Raises:
+            UsageError: a source without a token, or a target without one or longer than the model writes.
+        """
+        writes, source = head.writes, tokenizer.encode(example.texts[0])
+        assert writes is not None
+        if not source:
+            raise UsageError("expected a source, got one of which the tokenizer keeps nothing")
+        row = prompt = writes.prompt(source, length)
+        if example.gold is not None:
+            target = tokenizer.encode(example.gold[0])
+            if not 0 < len(target) < writes.target:
+                raise UsageError(
+                    f"expected a target of 1 to {writes.target - 1} tokens, got {len(target)}. The longest is a "
+                    "setting: --set target_length=TOKENS"
+                )
+            row = [*prompt, *target, writes.end]
+        tokens = np.array(row, dtype=np.int32)
+        at = np.arange(len(prompt) - 1, max(len(prompt), len(row) - 1))
+        labels = np.append(tokens, tokens[-1:])[at + 1].astype(np.int64)
+        place = np.arange(len(row))
+        layout = Layout.of(
+            document=np.zeros_like(place), step=place, position=place, segment=(place >= len(prompt)).astype(np.int32)
+        )
+        cut = max(0, len(source) - writes.room(length))
+        return [Sample(tokens, layout, (Target(WORDS, at, labels, name=self.name),), cut)]
+
+    def decode(self, example: Example, output: Output) -> Any:
+        """Nothing is read from logits: `inference.writing` has the engine generate."""
+        raise NotImplementedError(f"{self.name} writes")
+
+    def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
+        """None: a text is better or worse, and the page of a run shows both."""
+        return None
+
+    def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
+        """ROUGE, BLEU, chrF and more, the task's own first; see `TextScores`."""
+        return self.scores_of(examples, predictions, head)(range(len(examples)))
+
+    def scores_of(
+        self, examples: Sequence[Example], predictions: Predictions, head: TaskHead
+    ) -> Callable[[Sequence[int]], dict[str, float]]:
+        """The same of some of the examples; what takes long is counted once."""
+        sources = [example.texts[0] for example in examples]
+        found = TextScores([one["text"] for one in predictions], [example.gold for example in examples], sources)
+
+        def of(drawn: Sequence[int]) -> dict[str, float]:
+            scores = found(drawn)
+            return {self.metric: scores[self.metric], **scores}
+
+        return of
+
+    def items(
+        self, examples: Sequence[Example], predictions: Predictions, head: TaskHead
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """ROUGE-L of each example, with weight 1."""
+        sources = [example.texts[0] for example in examples]
+        scores = TextScores([one["text"] for one in predictions], [example.gold for example in examples], sources)
+        return scores.rouge_of_each, np.ones(len(examples))
+
+
+class Text2Text(WritingTask):
+    """Any text for any text."""
+
+    name, metric, longest = "text2text", "rougeL", 128
+
+
+class Summarise(WritingTask):
+    """A short text for a long one."""
+
+    name, metric, longest = "summarise", "rougeL", 128
+
+
+class Translate(WritingTask):
+    """A text in another language."""
+
+    name, metric, longest = "translate", "chrf", 192
+
+
+class QuestionGeneration(WritingTask):
+    """A question that a text answers."""
+
+    name, metric, longest = "question-generation", "rougeL", 64

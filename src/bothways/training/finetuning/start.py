@@ -1,0 +1,94 @@
+"""What a run begins with: its records, and the model with the head or the way of writing that it is to learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from bothways.errors import UsageError
+from bothways.model import Abilities, Model, read_body
+from bothways.tasks.task import Task
+from bothways.tasks.text2text import WritingTask
+from bothways.tasks.text_scores import check_installed
+from bothways.text import Tokenizer
+from bothways.training.finetuning.config import FinetuneConfig
+from bothways.training.finetuning.data import Data, read_data
+from bothways.training.finetuning.save import find_body
+from bothways.training.finetuning.writing import Draw, writer_of
+
+LONGEST = 512
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """length  tokens of a text at most
+    trained  what the model can do in the end
+    draw     what an epoch makes of the samples of an example; None: it takes them as they are
+    why      it is taught as it is, in words
+    """
+
+    data: Data
+    model: Model
+    tokenizer: Tokenizer
+    length: int
+    trained: Abilities
+    draw: Draw | None = None
+    why: str = ""
+
+
+def begin(config: FinetuneConfig, task: Task) -> Start:
+    """A body under a new head.
+
+    Raises:
+        BothwaysError: a model, a record or a setting that does not serve.
+    """
+    _refuse_of_writing(config)
+    body, reads = find_body(config.model, config.reads)
+    data = read_data(config, reads=reads)
+    model = read_body(body, data.head, dropout=config.dropout, seed=config.seed)
+    head: Any = model.head(data.head.name)
+    task.prepare(head, data.train)
+    head.smoothing = config.label_smoothing
+    _check_length(config, model)
+    length = min(config.length or LONGEST, model.config.length)
+    return Start(data, model, Tokenizer.load(body), length, Abilities.of_heads(data.head))
+
+
+def begin_writing(config: FinetuneConfig, task: WritingTask) -> Start:
+    """A whole model, with the words that it predicts.
+
+    Raises:
+        BothwaysError: a model, a record or a setting that does not serve.
+    """
+    check_installed()  # before anything is computed
+    if config.reads:
+        raise UsageError(f"reads is for tasks that tell apart; how {task.name} reads is said by --objective")
+    data = read_data(config, reads="encoder")
+    writer = writer_of(config, task, data.head)
+    _check_length(config, writer.model)
+    writer.model.words.smoothing = config.label_smoothing
+    data = replace(data, head=writer.head)
+    why = writer.way.why
+    return Start(data, writer.model, writer.tokenizer, writer.length, writer.trained, writer.drawn(config.seed), why)
+
+
+def _check_length(config: FinetuneConfig, model: Model) -> None:
+    if config.length and config.length > model.config.length:
+        raise UsageError(f"length {config.length} is more than the model reads ({model.config.length})")
+
+
+def _refuse_of_writing(config: FinetuneConfig) -> None:
+    """
+    Raises:
+        UsageError: a setting that does nothing where nothing is written.
+    """
+    given = {"objective": config.objective, "target_length": config.target_length, "generation": config.generation}
+    if said := next((name for name, value in given.items() if value), None):
+        raise UsageError(f"{said} is for tasks that write, text2text and its like, and {config.task} does not")
+
+
+def spread(some: Sequence[T], most: int) -> list[T]:
+    """At most so many of them, evenly spread."""
+    return [some[i * len(some) // most] for i in range(most)] if len(some) > most else [*some]
