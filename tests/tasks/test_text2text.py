@@ -13,9 +13,9 @@ from bothways.model.abilities import TaskHead, Writes
 from bothways.tasks import task_named
 from bothways.tasks.reading import read_examples
 from bothways.tasks.records import Skipped, refuse
+from bothways.tasks.rouge import RougeTokens, rouge_tokens
 from bothways.tasks.source_use import shuffles, source_use
 from bothways.tasks.task import Example
-from bothways.tasks.rouge import RougeTokens, rouge_tokens
 from bothways.tasks.text_scores import TextScores, bleu_tokenizer
 from tests.inference.made import tokenizer
 from tests.tasks.conftest import write

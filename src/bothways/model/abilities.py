@@ -57,6 +57,7 @@ class Writes:
     before, behind  tokens that stand before a source and behind it
     end      the token that ends a target
     options  {option of generating: its value} that are taken where none is named
+    apart    a target stands in a row of its own, which a decoder writes
     """
 
     target: int
@@ -64,10 +65,11 @@ class Writes:
     behind: tuple[int, ...]
     end: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    apart: bool = False
 
     def room(self, length: int) -> int:
         """Tokens of a source at most, where a row has `length`."""
-        return length - self.target - len(self.before) - len(self.behind)
+        return length - (0 if self.apart else self.target) - len(self.before) - len(self.behind)
 
     def prompt(self, source: Sequence[int], length: int) -> list[int]:
         """What is read before the target: the source, its end cut off where it is too long."""
@@ -145,9 +147,8 @@ class TaskHead:
             told = values.get("writes")
             writes = told and Writes(**{**told, **{side: tuple(map(int, told[side])) for side in ("before", "behind")}})
             found = cls(**{**values, "labels": labels, "thresholds": limits, "writes": writes})
-            if (found.head not in TASK_HEADS and not (found.head == WORDS and writes)) or found.kind not in get_args(
-                Kind
-            ):
+            known = found.head in TASK_HEADS or (found.head == WORDS and writes)
+            if not known or found.kind not in get_args(Kind):
                 raise KeyError(found.head)
         except (TypeError, KeyError, ValueError, AttributeError):
             raise ModelError(f"bothways.json: expected a head as Bothways writes it, got {values}") from None
@@ -199,9 +200,10 @@ class Abilities:
     @property
     def folders(self) -> dict[str, Face]:
         """{folder to save: its face}; an encoder that predicts no tokens is a detector, or a body alone."""
-        if writer := self.writer:
+        writer = self.writer
+        if writer and writer.writes:
             body: Face = "body" if writer.reads == "encoder" else "decoder-body"
-            return {"model": "decoder" if self.faces == ("decoder",) else body}
+            return {"model": "seq2seq" if writer.writes.apart else "decoder" if self.faces == ("decoder",) else body}
         if self.heads and self.hidden is None:
             face = self.only_head.face if self.only_head else "body" if "encoder" in self.faces else "decoder-body"
             return {"model": cast("Face", face)}

@@ -223,7 +223,7 @@ class ModelConfig(Frozen):
         head = 2 * predicted * self.width * self.vocabulary
         return (3 if training else 1) * (body + attention + head)
 
-    def decoder_flops(self, *, read: int, written: int, predicted: int, training: bool = True) -> float:
+    def decoder_flops(self, *, read: int, written: int, predicted: float, training: bool = True) -> float:
         """FLOPs of a decoder that writes so many tokens after a source of `read`, counted in the same way; keys and
         values of cross-attention are products over the source."""
         layers, heads = 0 if self.decoder is None else self.decoder.layers, self.heads * self.head_width

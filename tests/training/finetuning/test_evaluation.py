@@ -51,5 +51,5 @@ def test_it_stays_a_dictionary(classifier: Path, tmp_path: Path) -> None:
     assert isinstance(found, Evaluation) and json.loads(json.dumps(found)) == found
     assert [*found.scores] == ["accuracy", "macro_f1", "matthews", "f1"]
     assert {**found} == found and {*found} - {*found.scores} == {
-        *("examples", "truncated", "tags", "majority", "warnings"),
+        *("examples", "truncated", "tags", "majority", "baselines", "warnings"),
     }

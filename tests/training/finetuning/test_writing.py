@@ -32,7 +32,7 @@ pytest.importorskip("sacrebleu")
 transformers = pytest.importorskip("transformers")
 
 NAMES = "quick brown fox dog small model learns reading".split()
-TAUGHT = [name for name in WAYS if name != "seq2seq"]
+TAUGHT = [*WAYS]
 
 
 def pairs(count: int = 48) -> list[dict[str, Any]]:
@@ -98,6 +98,8 @@ def test_what_it_can_do_is_saved_with_it(writer: Path) -> None:
     assert told.objective in card
     if name == "causal":
         assert values["architectures"] == ["LlamaForCausalLM"] and told.faces == ("decoder",)
+    elif name == "seq2seq":
+        assert values["architectures"] == ["T5GemmaForConditionalGeneration"] and "no code of ours" in card
     else:
         assert values["architectures"] == ["EuroBertModel"] and told.faces == ()
         assert "writing needs Bothways" in card
@@ -163,6 +165,30 @@ def test_a_causal_writer_is_transformers_own(causal: Path, options: dict[str, An
         ]
         text = tokenizer.decode(found, skip_special_tokens=True).strip()
         assert ours.generate(source, **options, length_penalty=0.0).text == text
+
+
+@pytest.mark.parametrize("options", [{}, {"num_beams": 3}, {"min_new_tokens": 3}])
+def test_an_encoder_decoder_is_transformers_own(options: dict[str, Any], once: Once, body: Path) -> None:
+    run = once("writer-seq2seq", lambda folder: finetune(config(folder, body, objective="seq2seq")))
+    theirs = transformers.AutoModelForSeq2SeqLM.from_pretrained(run / "model").eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(run / "model")
+    ours = bothways.load(run, device="cpu")
+    more = {"length_penalty": 0.0, "early_stopping": True} if "num_beams" in options else {}
+    for source in SOURCES:
+        found = theirs.generate(**tokenizer(source, return_tensors="pt"), **options, **more)[0]
+        mine = ours.generate(source, **options, **({"length_penalty": 0.0} if more else {}))
+        assert mine.text == tokenizer.decode(found, skip_special_tokens=True).strip()
+
+
+def test_an_encoder_decoder_begins_with_the_layers_that_are_asked_for(body: Path, tmp_path: Path) -> None:
+    told = config(tmp_path, body, objective="seq2seq", epochs=1, decoder_layers=1, encoder_rate=0.1)
+    model = bothways.load(finetune(told, device="cpu"), device="cpu").engine.model
+    assert model.config.decoder is not None and model.config.decoder.layers == 1
+    run = tmp_path / "run"
+    with pytest.raises(ModelError, match="is an encoder-decoder, which is taught to write by seq2seq, not by causal"):
+        finetune(config(tmp_path / "other", run, objective="causal"), device="cpu")
+    with pytest.raises(UsageError, match="decoder_layers is 2, and the model has a decoder of 1"):
+        finetune(config(tmp_path / "third", run, decoder_layers=2), device="cpu")
 
 
 @pytest.mark.parametrize("objective", ["unilm1", "diffusion"])

@@ -219,7 +219,7 @@ def _begin(engine: Engine, request: GenerationRequest, number: int) -> RunningSe
     opening = (vocabulary.sep,) if backward else before if before or len(tokens) else engine.tokenizer.nothing
     read = np.zeros(0, dtype=np.int64)
     if _of_its_own(method):
-        closed = after and tuple(tokens[-len(after) :].tolist()) == after and not isinstance(request.prompt, str)
+        closed = after and tuple(tokens[-len(after) :].tolist()) == after
         tokens = tokens[: -len(after)] if closed else tokens
         room = engine.length - len(before) - len(after)
         tokens, read = tokens[:0], np.array([*before, *tokens[:room], *after] or engine.tokenizer.nothing)

@@ -145,11 +145,12 @@ def writer_card(
     whole = face not in ("body", "decoder-body")
     return _render(
         name,
-        "text-generation" if whole else "feature-extraction",
+        _TASKS[face],
         [head.task],
         finetuned={"model": model, "task": head.task},
         head=head,
         writes=head.writes,
+        config=config,
         trained=trained,
         use="write" if whole else "write-here",
         kind=architecture(config, face)[1],
@@ -169,7 +170,7 @@ def _render(name: str, pipeline: str | None, tags: list[str], **parts: Any) -> s
     from huggingface_hub import ModelCardData
 
     front = ModelCardData(library_name="transformers", pipeline_tag=pipeline, tags=["bothways", *tags]).to_yaml()
-    absent = dict.fromkeys(("pretrained", "finetuned", "use", "columns", "heads", "writes"))
+    absent = dict.fromkeys(("pretrained", "finetuned", "use", "columns", "heads", "writes", "config"))
     template = _MARKDOWN.from_string(TEMPLATE.read_text(encoding="utf-8"))
     text = template.render({**absent, **parts}, name=name, front=front.rstrip())
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"

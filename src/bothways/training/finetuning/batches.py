@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bothways.batch import Batch, Sample
+from bothways.model import ModelConfig
 from bothways.model.abilities import WORDS
 from bothways.tasks.packing import pack
 
@@ -39,11 +40,7 @@ def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
             made[-1].append(i)
             tokens += size
         batches = [_laid({i: parts[i] for i in some}, weights).to(device) for some in made]
-        flops = [
-            one.token_count * shape.flops_per_token(length=one.tokens.shape[1], predicted=_words(one))
-            for one in batches
-        ]
-        notes["flops"] = notes.get("flops", 0.0) + sum(flops)
+        notes["flops"] = notes.get("flops", 0.0) + sum(flops_of(one, shape) for one in batches)
         return batches
 
     return of_step
@@ -56,9 +53,15 @@ def _laid(parts: Mapping[int, Sequence[Sample]], weights: np.ndarray) -> Batch:
     return pack(samples, owner).batch
 
 
-def _words(batch: Batch) -> float:
-    """The share of its tokens where a word is predicted."""
-    return sum(len(target.at) for target in batch.targets if target.head == WORDS) / batch.token_count
+def flops_of(batch: Batch, shape: ModelConfig) -> float:
+    """FLOPs of training on a batch, as `ModelConfig.flops_per_token` and `decoder_flops` count them."""
+    words = sum(len(target.at) for target in batch.targets if target.head == WORDS)
+    if batch.source is None:
+        count = batch.token_count
+        return count * shape.flops_per_token(length=batch.tokens.shape[1], predicted=words / count)
+    rows, read = batch.source.tokens.shape
+    encoder = (batch.token_count - int(batch.layout.real.sum())) * shape.flops_per_token(length=read, predicted=0.0)
+    return encoder + rows * shape.decoder_flops(read=read, written=batch.tokens.shape[1], predicted=words / rows)
 
 
 def weighted(sample: Sample, weight: float) -> Sample:

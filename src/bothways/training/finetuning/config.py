@@ -73,6 +73,12 @@ class LearningSettings(Frozen):
     warmup: float = Field(default=0.1, ge=0, le=1, description="Share of the steps.")
     weight_decay: float = Field(default=0.01, ge=0, description="Of AdamW.")
     dropout: float | None = Field(default=None, ge=0, lt=1, description="Left out: the model's own.")
+    decoder_layers: int | None = Field(
+        default=None, ge=1, description="Of seq2seq, on a model without a decoder: its layers; left out, as many."
+    )
+    encoder_rate: float = Field(
+        default=1.0, gt=0, description="Of an encoder-decoder: the encoder's learning rate, a share of the decoder's."
+    )
     patience: int | None = Field(default=None, ge=1, description="Epochs without a better score before it stops.")
     length: int | None = Field(default=None, ge=8, description="Tokens of a text; left out: as the model, at most 512.")
     target_length: int | None = Field(

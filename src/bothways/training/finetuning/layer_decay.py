@@ -10,19 +10,25 @@ from bothways.training.weights import Replicated
 
 
 def optimiser(config: LearningSettings, weights: Replicated, *, layers: int, width: int) -> torch.optim.Optimizer:
-    """AdamW; the rate falls by `layer_decay` with every layer down from the head; vectors are not decayed."""
-    groups: dict[tuple[int, bool], list[Tensor]] = {}
+    """AdamW; the rate falls by `layer_decay` with every layer down from the head; vectors are not decayed.
+
+    Of an encoder-decoder, the encoder has a share `encoder_rate` of the rate, as what is new beside it learns faster
+    (BERTSUM, Liu & Lapata 2019, section 3.2; the paper warms them up differently, too).
+    """
+    groups: dict[tuple[int, bool, float], list[Tensor]] = {}
+    two_sided = any(name.startswith("decoder.") for name in weights.master)
     for name, weight in weights.master.items():
-        groups.setdefault((_depth(name, layers), weight.dim() >= 2), []).append(weight)
+        share = config.encoder_rate if two_sided and name.startswith("backbone.") else 1.0
+        groups.setdefault((_depth(name, layers), weight.dim() >= 2, share), []).append(weight)
     rate = rate_for(config, width)
     made = torch.optim.AdamW(
         [
             {
                 "params": params,
-                "lr": rate * config.layer_decay ** (layers + 1 - depth),
+                "lr": rate * share * config.layer_decay ** (layers + 1 - depth),
                 "weight_decay": config.weight_decay if matrix else 0.0,
             }
-            for (depth, matrix), params in groups.items()
+            for (depth, matrix, share), params in groups.items()
         ],
         betas=(0.9, 0.999),
         eps=1e-8,

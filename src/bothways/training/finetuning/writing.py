@@ -6,10 +6,11 @@ target of a pair after its source reads samples from it, anew in each epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
 from bothways.batch import Row, Sample
 from bothways.errors import ModelError, UsageError, unknown
@@ -17,6 +18,7 @@ from bothways.inference.loading import folder_of
 from bothways.inference.writing import usual_options
 from bothways.model import Abilities, Model, ModelConfig, TaskHead, architecture, local, read_saved, with_word_head
 from bothways.model.abilities import WORDS, Writes
+from bothways.model.two_sided import begun, begun_decoder, with_decoder
 from bothways.objectives import Objective, build
 from bothways.objectives.expression import parse
 from bothways.tasks.text2text import WritingTask
@@ -119,20 +121,44 @@ def writer_of(config: FinetuneConfig, task: WritingTask, head: TaskHead) -> Writ
     if config.dropout is not None:
         shape = shape.model_copy(update={"dropout": config.dropout})
     length = config.length or min(512, shape.length)
-    writes = _writes(config, task, saved.trained, tokenizer, length=length, at_once=_together(way) == 1)
+    own: Mapping[str, Tensor] = saved.model.state_dict()
+    if objective.two_sided:
+        shape, own = two_sided(shape, own, layers=config.decoder_layers)
+    elif shape.decoder:
+        raise ModelError(
+            f"{config.model} is an encoder-decoder, which is taught to write by seq2seq, not by {way.name}"
+        )
+    writes = _writes(config, task, saved.trained, tokenizer, length=length, way=way)
     shape = with_word_head(shape)
-    head = replace(head, writes=writes, reads="encoder" if has_face(shape, "body") else "decoder")
+    head = replace(head, writes=writes, reads="encoder" if writes.apart or has_face(shape, "body") else "decoder")
     if way.name == "causal" and not has_face(shape, "decoder"):
         raise ModelError(
             f"{config.model} cannot be taught causal: transformers has no class of its shape that reads from left to "
             "right. Take --objective prefix"
         )
     model = Model(shape, rule=objective.rule, seed=config.seed)
-    own = model.state_dict()  # a head that predicts words may be new
-    own |= {name: weight for name, weight in saved.model.state_dict().items() if name in own}
-    model.load_state_dict(own)
+    new = model.state_dict()  # a head that predicts words may be
+    model.load_state_dict(new | {name: weight for name, weight in own.items() if name in new})
     trained = taught(way, objective, head, shape)
     return Writer(model, tokenizer, way, objective, trained, trained.heads[WORDS], length)
+
+
+def two_sided(
+    shape: ModelConfig, weights: Mapping[str, Tensor], *, layers: int | None
+) -> tuple[ModelConfig, Mapping[str, Tensor]]:
+    """The shape and the weights of an encoder-decoder: those that are there, or what one begins with whose both sides
+    are copies of a model of one stack, with new cross-attention.
+
+    Raises:
+        ModelError: blocks that no encoder-decoder has.
+        UsageError: layers for a decoder that is there already.
+    """
+    if shape.decoder:
+        if layers not in (None, shape.decoder.layers):
+            raise UsageError(f"decoder_layers is {layers}, and the model has a decoder of {shape.decoder.layers}")
+        return shape, weights
+    wanted = with_decoder(shape, layers)
+    return wanted, {**begun(weights, shape, wanted), **begun_decoder(weights, shape, wanted)}
 
 
 def has_face(shape: ModelConfig, face: str) -> bool:
@@ -145,16 +171,19 @@ def has_face(shape: ModelConfig, face: str) -> bool:
 
 
 def _writes(
-    config: FinetuneConfig, task: WritingTask, trained: Abilities, tokenizer: Tokenizer, *, length: int, at_once: bool
+    config: FinetuneConfig, task: WritingTask, trained: Abilities, tokenizer: Tokenizer, *, length: int, way: Way
 ) -> Writes:
     """
     Raises:
         UsageError: no room for a source, or an option that there is not.
     """
-    before, behind, end = _frame(trained, tokenizer)
+    apart = way.name == "seq2seq"
+    before, behind, end = _frame(trained, tokenizer, apart=apart)
     target = config.target_length or min(task.longest, length // 2)
-    options = {**({"steps": 1, "remove_repeats": True} if at_once else {}), **config.generation}
-    made = Writes(target, before, behind, end, options)
+    options = {**({"steps": 1, "remove_repeats": True} if _together(way) == 1 else {}), **config.generation}
+    made = Writes(target, before, behind, end, options, apart)
+    if apart and target > length:
+        raise UsageError(f"target_length {target} is more than the {length} tokens that the model writes")
     usual_options(made)  # refuses an option that there is not
     if made.room(length) < SHORTEST_SOURCE:
         raise UsageError(
@@ -170,7 +199,7 @@ def _together(way: Way) -> float:
     return given if isinstance(given, float | int) else 0.0
 
 
-def _frame(trained: Abilities, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+def _frame(trained: Abilities, tokenizer: Tokenizer, *, apart: bool) -> tuple[tuple[int, ...], tuple[int, ...], int]:
     """What stands before and behind a source, and what ends a target: [CLS], [SEP] and [SEP] where Bothways
     pretrained; else what the tokenizer puts there, and the token that ends a text where it puts none.
 
@@ -186,6 +215,8 @@ def _frame(trained: Abilities, tokenizer: Tokenizer) -> tuple[tuple[int, ...], t
     if not vocabulary.ends:
         raise ModelError("this model's files name no token that ends a text, so that it cannot be taught to write one")
     end = vocabulary.sep if vocabulary.sep in vocabulary.ends else min(vocabulary.ends)
+    if apart:
+        return *tokenizer.frame.one, end
     before, between, _ = tokenizer.frame.two
     return before, between if end in between else (end,), end
 
