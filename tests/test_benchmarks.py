@@ -12,6 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from bothways.model import preset
 from tests.inference.made import BLOCKS, CAUSAL, DIFFUSION, ENGLISH, make_run, tokenizer
 from tests.inference.made import load as load_run
 from tests.training.pretraining.small import make_shards
@@ -160,3 +161,11 @@ def test_what_is_for_a_gpu_runs_on_a_cpu(
     assert [
         word for word in ("pretrain  2x64", "pretrain  2x128", "finetune", "generate  16") if word not in shown
     ] == []
+
+
+def test_a_deep_encoder_has_as_many_weights_as_an_even_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    writing = load(monkeypatch, "writing")
+    even, deep = (preset(size, vocabulary=64, shape="classic") for size in ("6-6x256", "12-1x256"))
+    assert deep.body_parameters < 0.95 * even.body_parameters
+    made = writing.as_many(deep, even)
+    assert made.body_parameters == pytest.approx(even.body_parameters, rel=0.005)
