@@ -6,7 +6,7 @@ import pytest
 
 from bothways.errors import UsageError
 from bothways.objectives import OBJECTIVES, build
-from bothways.objectives.show import show
+from bothways.objectives.show import columns, pictures, show
 from tests.objectives.rows import VOCABULARY
 
 
@@ -83,3 +83,10 @@ def test_the_same_seed_shows_the_same() -> None:
 def test_no_words_are_refused(texts: list[str]) -> None:
     with pytest.raises(UsageError, match="one word or more"):
         show("mlm", texts)
+
+
+def test_both_sides_of_an_encoder_decoder_are_named() -> None:
+    (picture,) = pictures("seq2seq", ["a b c d e f"])
+    found = columns(picture)
+    assert "text" not in found and {*found["side"]} == {"encoder", "decoder"}
+    assert len({len(cells) for cells in found.values()}) == 1

@@ -134,9 +134,12 @@ def columns(picture: Picture) -> dict[str, list[str]]:
     layout that are not 0 everywhere."""
     layout, reads = picture.sample.layout, list(picture.reads)
     text = [picture.words[token] for token in picture.row.tokens]
-    found = {} if text == reads else {"text": [*text, *[""] * (len(reads) - len(text))]}
+    if layout.side is not None:  # laid anew: no place is one of the text's
+        found = {"side": ["decoder" if side else "encoder" for side in layout.side]}
+    else:
+        found = {} if text == reads else {"text": [*text, *[""] * (len(reads) - len(text))]}
     found["reads"] = reads
-    if picture.row.part is not None:
+    if picture.row.part is not None and layout.side is None:
         found["part"] = [*map(str, picture.row.part), *[""] * (len(reads) - len(text))]
     found["step"] = [str(step) for step in layout.step]
     if layout.group.any():
@@ -159,7 +162,9 @@ def as_text(picture: Picture) -> Iterator[str]:
         marks = [
             _pad(SEEN if see else UNSEEN, width_of(word), centre=True) for see, word in zip(seen, reads, strict=True)
         ]
-        cells = [_pad(column[i], widths[name], right=name not in ("text", "reads")) for name, column in left.items()]
+        cells = [
+            _pad(column[i], widths[name], right=name not in ("side", "text", "reads")) for name, column in left.items()
+        ]
         yield "  ".join((*cells, "     " + " ".join(marks), picture.predicts[i])).rstrip()
 
 

@@ -189,6 +189,8 @@ def test_an_encoder_decoder_begins_with_the_layers_that_are_asked_for(body: Path
         finetune(config(tmp_path / "other", run, objective="causal"), device="cpu")
     with pytest.raises(UsageError, match="decoder_layers is 2, and the model has a decoder of 1"):
         finetune(config(tmp_path / "third", run, decoder_layers=2), device="cpu")
+    with pytest.raises(UsageError, match="encoder_rate is for encoder-decoders"):
+        finetune(config(tmp_path / "fourth", body, objective="prefix", encoder_rate=0.1), device="cpu")
 
 
 @pytest.mark.parametrize("objective", ["unilm1", "diffusion"])

@@ -15,7 +15,7 @@ from bothways.text import Tokenizer
 from bothways.training.finetuning.config import FinetuneConfig
 from bothways.training.finetuning.data import Data, read_data
 from bothways.training.finetuning.save import find_body
-from bothways.training.finetuning.writing import Draw, writer_of
+from bothways.training.finetuning.writing import OF_DECODERS, Draw, writer_of
 
 LONGEST = 512
 T = TypeVar("T")
@@ -84,7 +84,9 @@ def _refuse_of_writing(config: FinetuneConfig) -> None:
     Raises:
         UsageError: a setting that does nothing where nothing is written.
     """
-    given = {"objective": config.objective, "target_length": config.target_length, "generation": config.generation}
+    names = ("objective", "target_length", "generation", *OF_DECODERS)
+    fields = FinetuneConfig.model_fields
+    given = {name: getattr(config, name) != fields[name].get_default() for name in names}
     if said := next((name for name, value in given.items() if value), None):
         raise UsageError(f"{said} is for tasks that write, text2text and its like, and {config.task} does not")
 

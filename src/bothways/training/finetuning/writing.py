@@ -40,6 +40,8 @@ WAYS = {
 HIDES = {"unilm1", "unilm2", "bang", "diffusion"}
 """Those that show [MASK] where a token is predicted."""
 SHORTEST_SOURCE = 4  # tokens
+OF_DECODERS = ("decoder_layers", "encoder_rate")
+"""Settings of encoder-decoders alone."""
 
 Draw = Callable[[Sequence[Sample], int, int, float], list[Sample]]
 """(the samples of an example, epoch, its number, progress) -> those that the epoch trains on."""
@@ -124,6 +126,8 @@ def writer_of(config: FinetuneConfig, task: WritingTask, head: TaskHead) -> Writ
     own: Mapping[str, Tensor] = saved.model.state_dict()
     if objective.two_sided:
         shape, own = two_sided(shape, own, layers=config.decoder_layers)
+    elif odd := next((one for one in OF_DECODERS if getattr(config, one) not in (None, 1.0)), None):
+        raise UsageError(f"{odd} is for encoder-decoders, --objective seq2seq, and this is {way.name}")
     elif shape.decoder:
         raise ModelError(
             f"{config.model} is an encoder-decoder, which is taught to write by seq2seq, not by {way.name}"
