@@ -184,7 +184,7 @@ def test_what_coverage_names_is_there() -> None:
 def test_the_page_of_fine_tuning_has_every_task_and_method() -> None:
     text = (REPOSITORY / "docs" / "finetuning.md").read_text(encoding="utf-8")
     table = text.partition("| `--task` |")[2].partition("\n\n")[0]
-    assert re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE) == [*TASKS]
+    assert re.findall(r"^\| `([\w-]+)` \|", table, flags=re.MULTILINE) == [*TASKS]
     named = re.findall(r"`model\.(\w+)", text)
     assert named
     assert [name for name in named if not hasattr(bothways.LanguageModel, name)] == []

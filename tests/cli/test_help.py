@@ -22,7 +22,7 @@ HEADINGS = ("", "Arguments:", "Options:", "Settings, by --set or in the file of 
 
 
 def words(text: str) -> str:
-    return " ".join(text.split())
+    return re.sub(r"(\w-) (?=\w)", r"\1", " ".join(text.split()))  # a line may end behind a hyphen
 
 
 def helped(*command: str) -> str:
@@ -115,9 +115,9 @@ def test_a_setting_wins_over_an_option_and_this_over_the_file(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_with_settings_has_at_most_nine_options_of_its_own(name: str) -> None:
+def test_a_command_with_settings_has_at_most_ten_options_of_its_own(name: str) -> None:
     options, _, settings = helped(name).partition("Options:")[2].partition(HEADINGS[-1])
-    assert not settings or len({*re.findall(r"^  (--[\w-]+)", options, re.MULTILINE)} - SHARED) <= 9
+    assert not settings or len({*re.findall(r"^  (--[\w-]+)", options, re.MULTILINE)} - SHARED) <= 10
 
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if hasattr(command, "record")])

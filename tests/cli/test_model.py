@@ -38,7 +38,7 @@ def test_extend(invoke: Invoke, run: Path) -> None:
     said = invoke("generate", run, "the river", "--max-new-tokens", 5, "--seed", 1)
     assert said.stdout.startswith("the river")
     told = json.loads(invoke("generate", run, "the river", "--max-new-tokens", 5, "--seed", 1, "--json").stdout)
-    assert told[0].keys() == {"prompt", "text", "tokens", "logprob", "finish_reason", "full_text"}
+    assert told[0].keys() == {"prompt", "text", "tokens", "logprob", "finish_reason", "full_text", "others"}
     assert told[0]["full_text"] == "the river" + told[0]["text"] == said.stdout.removesuffix("\n")
 
 

@@ -247,7 +247,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a list": (lambda f: (f / "config.json").write_text("[]"), "expected a JSON object, got list"),
     "t5": (
         lambda f: damage(f, lambda v: v.update(model_type="t5")),
-        "model_type is t5; Bothways loads bert",
+        "model_type is t5; Bothways loads bart",
     ),
     "a size missing": (lambda f: damage(f, lambda v: v.pop("hidden_size")), "hidden_size is missing"),
     "a size wrong": (lambda f: damage(f, lambda v: v.update(hidden_size="wide")), "width.*got 'wide'"),

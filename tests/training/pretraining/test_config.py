@@ -93,7 +93,7 @@ def test_a_thousand_mutations(path: tuple[str, ...], value: Any, how: str, key: 
         ("training.optimiser.betas=[0.9]", r"training\.optimiser\.betas"),
         ("model.layer=2", r"'model\.layer'.*Did you mean 'model\.layers'"),
         ("model.width=33", r"model: width must be a multiple of heads"),
-        ("size=huge", r"unknown size 'huge'.*Known: LAYERSxWIDTH, base, mini, small, tiny"),
+        ("size=huge", r"unknown size 'huge'.*Known: LAYERS-LAYERSxWIDTH, LAYERSxWIDTH, base, mini, small, tiny"),
     ],
 )
 def test_what_is_wrong_is_named(setting: str, message: str) -> None:

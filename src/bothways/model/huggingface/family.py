@@ -160,7 +160,11 @@ class Family:
         base = ModelConfig.model_validate({**_flat_sizes(config), **self.parts})
         free = {*self.fields, *self.computed, "init", "dropout", "word_head", "segments"}
         own, theirs = flat(config.model_dump()), flat(base.model_dump())
-        names = [name for name in {**theirs, **own} if name not in free and own.get(name) != theirs.get(name)]
+        names = [
+            name
+            for name in {**theirs, **own}
+            if own.get(name) != theirs.get(name) and not any(f"{name}.".startswith(f"{one}.") for one in free)
+        ]
         found = [(name, own.get(name), theirs.get(name)) for name in names]
         if config.segments not in self.segments:
             found.append(("segments", config.segments, self.segments[0]))

@@ -53,10 +53,11 @@ def family_for(config: ModelConfig, face: str) -> Family:
         ModelError: there is none; worth asking before a run is started.
     """
     fitting = shaped_as(config)
-    if differences := fitting[0].differs(config):
+    nearest = min(fitting, key=lambda family: (family.two_sided, family.part))  # a whole model of one stack, if any
+    if differences := nearest.differs(config):
         changes = ", ".join(f"{name} to {value}" for name, _, value in differences)
         raise ModelError(
-            f"transformers has no model of this shape, so it cannot be saved; it would be {fitting[0].model_type}'s: "
+            f"transformers has no model of this shape, so it cannot be saved; it would be {nearest.model_type}'s: "
             f"set {changes}"
         )
     for family in fitting:
