@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # Proofs over labelled files of one's own, which must be named.
-OWN_DATA := proofs/finetuning.py proofs/worth.py
+OWN_DATA := proofs/finetuning.py proofs/worth.py proofs/writing.py
 
 .PHONY: quickstart test lint format wheel proof look benchmark clean
 
