@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,19 +103,25 @@ def test_kept_words_are_shown_by_design() -> None:
             check_no_leak(build("mlm", VOCABULARY), ROW, seed=seed, progress=0.0)
 
 
-@pytest.fixture(scope="module", params=["modern", "classic", "two-sided"])
-def model(request: pytest.FixtureRequest) -> Model:
+@cache
+def model(kind: str) -> Model:
     size = VOCABULARY.size
-    extra = {"segments": 6, "shape": "classic"} if request.param == "classic" else {}
-    if request.param == "two-sided":
-        extra = {"decoder": {"layers": 2}}
+    extra: dict[str, Any] = {
+        "modern": {},
+        "classic": {"segments": 6, "shape": "classic"},
+        "two-sided": {"decoder": {"layers": 2}},
+    }[kind]
     config = ModelConfig(vocabulary=size, layers=3, width=16, heads=2, inner=32, length=32, init=0.3, **extra)
     return Model(config, seed=1).eval()
 
 
-def skip_unless_fitting(model: Model, expression: str) -> None:
-    if (model.decoder is not None) != expression.startswith("seq2seq"):
-        pytest.skip("a decoder is for seq2seq alone")
+MODELS = [
+    pytest.param(kind, expression, row, id=f"{kind}-{name}")
+    for kind in ("modern", "classic", "two-sided")
+    for (expression, row), name in zip(CASES, NAMED, strict=True)
+    if (kind == "two-sided") == expression.startswith("seq2seq")
+]
+"""A decoder is for seq2seq alone."""
 
 
 @torch.no_grad()
@@ -127,9 +135,8 @@ def states(model: Model, samples: list[Sample], objective: Objective) -> torch.T
     return torch.cat([encoded, model.states(batch)], 1)
 
 
-@pytest.mark.parametrize(("expression", "row"), CASES, ids=NAMED)
-def test_a_changed_answer_changes_nothing_where_it_must_be_said(model: Model, expression: str, row: Row) -> None:
-    skip_unless_fitting(model, expression)
+@pytest.mark.parametrize(("kind", "expression", "row"), MODELS)
+def test_a_changed_answer_changes_nothing_where_it_must_be_said(kind: str, expression: str, row: Row) -> None:
     for leaf in leaves(expression):
         drawn = ((seed, draw(leaf, row, seed=seed, progress=0.0)) for seed in range(100))
         seed, sample = next((seed, sample) for seed, sample in drawn if len(sample.targets[0].at) > 1)
@@ -142,23 +149,22 @@ def test_a_changed_answer_changes_nothing_where_it_must_be_said(model: Model, ex
             draw(leaf, with_another_answer(row, answer_place(sample, row, at, label)), seed=seed, progress=0.0)
             for at, label in asked
         ]
-        before, after = states(model, [sample] * len(asked), leaf), states(model, changed, leaf)
+        before, after = states(model(kind), [sample] * len(asked), leaf), states(model(kind), changed, leaf)
         for i, (at, _) in enumerate(asked):
             assert (before[i, at] - after[i, at]).abs().max() == 0.0
 
 
-@pytest.mark.parametrize(("expression", "row"), CASES, ids=NAMED)
+@pytest.mark.parametrize(("kind", "expression", "row"), MODELS)
 def test_a_place_depends_on_what_it_sees_and_on_nothing_that_it_cannot_reach(
-    model: Model, expression: str, row: Row
+    kind: str, expression: str, row: Row
 ) -> None:
     """Every input token is changed in turn: out of reach the state is the same to the last bit, in sight it is not."""
-    skip_unless_fitting(model, expression)
     for leaf in leaves(expression):
         sample = draw(leaf, row, seed=4, progress=0.0)
         sees = leaf.rule.matrix(sample.layout)
         places = range(len(sample.tokens))
         changed = [replace(sample, tokens=np.where(np.arange(len(places)) == k, 777, sample.tokens)) for k in places]
-        before, after = states(model, [sample] * len(places), leaf), states(model, changed, leaf)
+        before, after = states(model(kind), [sample] * len(places), leaf), states(model(kind), changed, leaf)
         moved = (before - after).abs().amax(-1).T.numpy()  # [Q, K]
         assert (moved[~reachable(sees)] == 0.0).all()
         assert (moved[sees] > 0.0).all()
