@@ -153,7 +153,7 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig, *, normed: bool = False, crosses: bool = False) -> None:
         super().__init__()
-        own, self.place = config.feed_forward, config.norm.place
+        own, self.place, self.crosses = config.feed_forward, config.norm.place, crosses
         self.attention_norm = None if normed and self.place == "before" else norm_of(config, config.width)
         self.attention = Attention(config)
         self.cross_attention_norm = norm_of(config, config.width) if crosses else None
@@ -171,27 +171,28 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, given: Pass) -> Tensor:
         """The new states [B, T, D], or those at the places wanted alone: [N, D]."""
-        whole = given if self.cross_attention is None else given.everywhere()  # its queries are rows, too
-        attention = partial(self.attention, given=whole)
-        x = self._added(whole.wanted, x, attention, self.attention_norm, self.attention_after_norm)
-        if self.cross_attention is not None:
-            across = partial(self.cross_attention, given=given)
-            x = self._added(given.wanted, x, across, self.cross_attention_norm, self.cross_attention_after_norm)
-        return self._added(lambda x: x, x, self.feed_forward, self.feed_forward_norm, self.feed_forward_after_norm)
+        whole = given.everywhere() if self.crosses else given  # the queries of cross-attention are rows, too
+        added = self.attention(self._before(x, self.attention_norm), whole)
+        x = self._sum(whole.wanted(x), added, "attention")
+        if self.crosses:
+            assert self.cross_attention is not None
+            across = self.cross_attention(self._before(x, self.cross_attention_norm), given)
+            x = self._sum(given.wanted(x), across, "cross_attention")
+        return self._sum(x, self.feed_forward(self._before(x, self.feed_forward_norm)), "feed_forward")
 
-    def _added(
-        self,
-        wanted: Callable[[Tensor], Tensor],
-        x: Tensor,
-        part: Callable[[Tensor], Tensor],
-        norm: nn.Module | None,
-        after: nn.Module | None,
-    ) -> Tensor:
-        """The states at the places wanted, with what a part makes of x added, normed where norms stand."""
+    def _before(self, x: Tensor, norm: nn.Module | None) -> Tensor:
+        """What a part of the block reads."""
+        result: Tensor = x if self.place == "after" or norm is None else norm(x)
+        return result
+
+    def _sum(self, x: Tensor, added: Tensor, part: str) -> Tensor:
+        """The states x and what a part adds to them; its norms are looked up only where they stand behind it."""
+        if self.place == "both":
+            added = getattr(self, f"{part}_after_norm")(added)
+        total: Tensor = x + self.dropout(added)
         if self.place == "after":
-            return self._normed(wanted(x) + self.dropout(part(x)), norm)
-        added: Tensor = wanted(x) + self.dropout(self._normed(part(self._normed(x, norm)), after))
-        return added
+            total = getattr(self, f"{part}_norm")(total)
+        return total
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""
@@ -201,9 +202,4 @@ class Block(nn.Module):
             result = self.down(swiglu(self.gate(x), self.up(x)))
         else:
             result = self.down(self.activation(self.gate(x)) * self.up(x))
-        return result
-
-    @staticmethod
-    def _normed(x: Tensor, norm: nn.Module | None) -> Tensor:
-        result: Tensor = x if norm is None else norm(x)
         return result
