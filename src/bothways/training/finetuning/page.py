@@ -294,7 +294,7 @@ def facts_of_task(manifest: dict[str, Any], *, labelled: bool, precision: bool =
         ("Cut texts", cut_texts(manifest["truncated"])),
         ("Skipped records", "; ".join(manifest.get("skipped", [])[:MOST_MISTAKES]) or "none"),
         *([("Precision", manifest["precision"])] if precision else []),
-        *([("Labels", ", ".join(manifest["labels"]))] if labelled else []),
+        *([("Labels", ", ".join(manifest["labels"]))] if labelled and manifest["labels"] else []),
     ]
 
 
