@@ -55,7 +55,7 @@ def test_the_encoder_of_a_modern_shape_is_changed_less_by_norms_of_the_size_of_w
 def test_a_decoder_begins_with_blocks_of_another_evenly_spread() -> None:
     model, other = model_of(changed(MODERN, layers=2)), model_of(changed(MODERN, layers=5), seed=7)
     wanted = with_decoder(model.config, 3)
-    found = begun_decoder(other.state_dict(), other.config, wanted)
+    found = begun_decoder(begun(other.state_dict(), other.config, wanted), other.config, wanted)
     own = Model(wanted).state_dict()
     assert found.keys() <= own.keys()
     new = {name for name in own.keys() - found.keys() if name.startswith("decoder.")}

@@ -55,9 +55,9 @@ def begun(weights: Mapping[str, Tensor], shape: ModelConfig, wanted: ModelConfig
     return found
 
 
-def begun_decoder(weights: Mapping[str, Tensor], shape: ModelConfig, wanted: ModelConfig) -> dict[str, Tensor]:
-    """What the decoder of `wanted` begins with: the blocks of a model of the same width, evenly spread, its last norm,
-    and its places and their norm, where it has them.
+def begun_decoder(found: Mapping[str, Tensor], shape: ModelConfig, wanted: ModelConfig) -> dict[str, Tensor]:
+    """What the decoder of `wanted` begins with, out of what `begun` gives of a model of the same width: its blocks,
+    evenly spread, its last norm, and its places and their norm, where it has them.
 
     Raises:
         ModelError: a model of other sizes.
@@ -69,8 +69,7 @@ def begun_decoder(weights: Mapping[str, Tensor], shape: ModelConfig, wanted: Mod
             f"{getattr(wanted, odd[0])} in the encoder"
         )
     assert wanted.decoder is not None
-    found, last = begun(weights, shape, wanted), max(1, wanted.decoder.layers - 1)
-    result = {}
+    last, result = max(1, wanted.decoder.layers - 1), {}
     for name, weight in found.items():
         _, where, *rest = name.split(".")
         if where != "blocks" and name != TABLE:

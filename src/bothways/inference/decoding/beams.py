@@ -1,4 +1,4 @@
-"""Candidate search: of many continuations, the likeliest that are found.
+"""Beam search: of many continuations, the likeliest that are found.
 
 Letters: M live candidates of one sequence, K best tokens of each.
 """

@@ -162,7 +162,8 @@ def two_sided(
             raise UsageError(f"decoder_layers is {layers}, and the model has a decoder of {shape.decoder.layers}")
         return shape, weights
     wanted = with_decoder(shape, layers)
-    return wanted, {**begun(weights, shape, wanted), **begun_decoder(weights, shape, wanted)}
+    encoder = begun(weights, shape, wanted)
+    return wanted, {**encoder, **begun_decoder(encoder, shape, wanted)}
 
 
 def has_face(shape: ModelConfig, face: str) -> bool:

@@ -98,7 +98,7 @@ def _learned(folder: Path, model: Model, decoder: str | None) -> Mapping[str, Te
     if decoder is None:
         return found
     other = read_saved(folder_of(local(decoder))).model
-    return {**found, **begun_decoder(other.state_dict(), other.config, wanted)}
+    return {**found, **begun_decoder(begun(other.state_dict(), other.config, wanted), other.config, wanted)}
 
 
 def _laid_anew(table: Tensor, whence: list[list[int]], *, like: Tensor, size: int) -> Tensor:
