@@ -57,9 +57,9 @@ class Kind:
 TASKS = {
     "csl_title": Kind("tasks/csl_title", "zh", "summarise", "article", "summary"),
     "squad_qg": Kind("tasks/squad_qg", "en", "question-generation", "sentence", "question"),
-    "scitldr": Kind("tasks/scitldr", "en", "summarise", "article", "summary"),
-    "aeslc": Kind("tasks/aeslc", "en", "summarise", "article", "summary"),
-    "tatoeba_en_zh": Kind("parallel/tatoeba_en_zh", "en+zh", "translate", "en", "zh"),
+    "scitldr": Kind("tasks/scitldr", "en", "summarise", "article", "summary", 1000),
+    "aeslc": Kind("tasks/aeslc", "en", "summarise", "article", "summary", 1500),
+    "tatoeba_en_zh": Kind("parallel/tatoeba_en_zh", "en+zh", "translate", "en", "zh", 6000),
     "classical_modern_zh": Kind("parallel/classical_modern_zh", "zh", "translate", "classical", "modern"),
 }
 TEXTS = {
@@ -122,9 +122,14 @@ def settings_of(given: argparse.Namespace, name: str, body: Path, out: Path, **s
     )
 
 
+def done(out: Path) -> bool:
+    """Whether a run has come to its end."""
+    return (out / "manifest.json").exists() and RunFolder(out).manifest().get("status") == "done"
+
+
 def taught(given: argparse.Namespace, name: str, body: Path, out: Path, **settings: Any) -> dict[str, Any]:
     """The manifest of a run; done once."""
-    if not (out / "manifest.json").exists() or RunFolder(out).manifest().get("status") != "done":
+    if not done(out):
         config = settings_of(given, name, body, out, **settings)
         finetune(config, **again(out), say=lambda text: print(f"  {out.name}: {text}", flush=True))
     return RunFolder(out).manifest()
@@ -141,13 +146,17 @@ def flops_an_epoch(given: argparse.Namespace, name: str, body: Path, way: str) -
     return float(run.state.notes["flops"]) / COUNTED * run.steps
 
 
+def shown(values: Sequence[float]) -> str:
+    """The mean of several runs with half of its interval; one run's value."""
+    found = Mean.of(values)
+    return f"{found.mean:.3f}" + (f" ± {found.half:.3f}" if len(values) > 1 else "")
+
+
 def summarised(label: str, runs: Sequence[dict[str, Any]]) -> str:
     """A line of the table: scores, and with sources of other examples."""
-    scores = {name: Mean.of([run["test"][name] for run in runs]) for name in ("rougeL", "bleu", "chrf", "copied")}
-    shuffled = Mean.of([run["shuffled_source"]["shuffled"] for run in runs])
-    cells = [f"{one.mean:.3f}" + (f" ± {one.half:.3f}" if one.half is not None else "") for one in scores.values()]
-    metric = runs[0]["shuffled_source"]["metric"]
-    return f"| {label} | {' | '.join(cells)} | {metric} {shuffled.mean:.3f} |"
+    cells = [shown([run["test"][name] for run in runs]) for name in ("rougeL", "bleu", "chrf", "copied")]
+    others = [run["shuffled_source"] for run in runs]
+    return f"| {label} | {' | '.join(cells)} | {others[0]['metric']} {shown([one['shuffled'] for one in others])} |"
 
 
 def untaught(given: argparse.Namespace, name: str) -> Iterator[str]:
