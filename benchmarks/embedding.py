@@ -1,9 +1,9 @@
 """Vectors of texts beside sentence-transformers: the same folder, the same texts, texts a second on one core.
 
-    python benchmarks/embedding.py --model FOLDER [--texts test.jsonl] [--pairs 5] [--core 0]
+    python benchmarks/embedding.py [--model FOLDER] [--texts test.jsonl] [--pairs 5] [--core 0]
 
-FOLDER is one that sentence-transformers made or loads, as all-MiniLM-L6-v2; records hold text, and left out they are the
-docstrings of this Python. Both sides are in this process, with one thread, `model.embed` as it is and `encode` with
+FOLDER is one that sentence-transformers loads, as all-MiniLM-L6-v2; left out, a BERT of its shape with random weights.
+Records hold text; left out, they are the docstrings of this Python. Both sides are in this process, with one thread, `model.embed` as it is and `encode` with
 batches of 32 and of 128, which sorts by length itself. They take turns; the median of the ratios counts, and the
 vectors are compared.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 import common
 import numpy as np
 import torch
-from finetuning import docstrings, records, texts_of
+from finetuning import docstrings, random_model, records, texts_of
 
 import bothways
 from bothways.machine import dtype_of
@@ -32,7 +32,7 @@ def timed(embed: Callable[[list[str]], np.ndarray], texts: list[str]) -> tuple[n
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = common.parser((__doc__ or "").splitlines()[0], pairs=5, steps=1)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--model", type=Path)
     parser.add_argument("--texts", type=Path, help="records with text")
     parser.add_argument("--examples", type=int, default=640)
     parser.add_argument("--core", type=int, default=0)
@@ -40,14 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     common.begin(["torch", "transformers", "sentence-transformers"])
     from sentence_transformers import SentenceTransformer
 
-    file = given.texts or docstrings(given.work)
+    file, folder = given.texts or docstrings(given.work), given.model or random_model(given.work)
     os.sched_setaffinity(0, {given.core})
     torch.set_num_threads(1)
     texts = [texts_of(record)[0] for record in records(file, given.examples)]
     for precision in common.precisions():
         dtype = dtype_of(precision)
-        model = bothways.load(given.model, device="cpu", dtype=dtype)
-        theirs = SentenceTransformer(str(given.model), device="cpu", model_kwargs={"torch_dtype": dtype})
+        model = bothways.load(folder, device="cpu", dtype=dtype)
+        theirs = SentenceTransformer(str(folder), device="cpu", model_kwargs={"torch_dtype": dtype})
         for size in (32, 128):
             sides = [
                 lambda texts, model=model: model.embed(texts),

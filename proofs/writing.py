@@ -51,16 +51,16 @@ class Kind:
     task: str
     source: str
     target: str
-    train: int = 4000
+    train: int = 2000
 
 
 TASKS = {
     "csl_title": Kind("tasks/csl_title", "zh", "summarise", "article", "summary"),
     "squad_qg": Kind("tasks/squad_qg", "en", "question-generation", "sentence", "question"),
-    "scitldr": Kind("tasks/scitldr", "en", "summarise", "article", "summary", 1000),
-    "aeslc": Kind("tasks/aeslc", "en", "summarise", "article", "summary", 1500),
-    "tatoeba_en_zh": Kind("parallel/tatoeba_en_zh", "en+zh", "translate", "en", "zh", 6000),
-    "classical_modern_zh": Kind("parallel/classical_modern_zh", "zh", "translate", "classical", "modern"),
+    "scitldr": Kind("tasks/scitldr", "en", "summarise", "article", "summary", 600),
+    "aeslc": Kind("tasks/aeslc", "en", "summarise", "article", "summary", 1000),
+    "tatoeba_en_zh": Kind("parallel/tatoeba_en_zh", "en+zh", "translate", "en", "zh", 4000),
+    "classical_modern_zh": Kind("parallel/classical_modern_zh", "zh", "translate", "classical", "modern", 3000),
 }
 TEXTS = {
     "en": ("en_books_open", "en_speeches", "en_reference", "en_pydocs"),
