@@ -85,7 +85,7 @@ def test_it_learns_is_saved_and_writes_the_same_when_read_again(writer: Path, tm
     again = bothways.load(folder, device="cpu")
     assert [one.text for one in again.generate(SOURCES)] == before
     asked = write(tmp_path / "in.jsonl", *({"source": source} for source in SOURCES))
-    assert [one["text"] for one in predict(writer, asked, device="cpu")] == before
+    assert [one["target"] for one in predict(writer, asked, device="cpu")] == before
     assert all("logprob" in one and "others" not in one for one in predict(writer, asked, device="cpu"))
 
 

@@ -299,7 +299,8 @@ def predict(
     """The prediction for every record of a file, in order; or with `out`, for files of any size, a line of JSON for
     each written there, and how many.
 
-    Of a model that writes, `asking` holds options of generating too: num_beams=4.
+    Of a model that writes, a line is a record to teach another by, {"id", "source", "target", "logprob"}, and `asking`
+    holds options of generating too: num_beams=4.
 
     Raises:
         DataError: a record that is not what the task needs, unless such are skipped.
@@ -333,7 +334,8 @@ def _asked(run: str | Path, asking: Asking) -> Tuned:
 
 
 def _predicted(tuned: Tuned, run: str | Path, file: Path, asking: Asking) -> Iterator[dict[str, Any]]:
-    """{"id", what is predicted} of each record, in order."""
+    """{"id", what is predicted} of each record, in order; of a model that writes, records to learn from: what it wrote
+    is the target, beside its source (sequence distillation, Kim & Rush 2016, section 3.2)."""
     skip = asking.get("skip", refuse)
     usual = _manifest(run, asking.get("task")).get("roles", {})
     read, examples = streamed(tuned.task, file, given=asking.get("columns"), skip=skip, usual=usual, gold=False)
@@ -342,6 +344,8 @@ def _predicted(tuned: Tuned, run: str | Path, file: Path, asking: Asking) -> Ite
     def answered(some: Sequence[Example]) -> Iterator[dict[str, Any]]:
         encodable = tuned.encode(some, skip)
         for (example, _), one in zip(encodable, tuned.predict(encodable), strict=True):
+            if tuned.task.writes:
+                one = {"source": example.texts[0], "target": one.pop("text"), **one}
             yield {"id": example.id, **one}
 
     return (one for some in _some(examples) for one in answered(some))
