@@ -102,12 +102,6 @@ def train_theirs(given: argparse.Namespace, *, grouped: bool) -> float:
         {**tokenizer(*texts_of(row), truncation=True, max_length=longest), "labels": names.index(str(row["label"]))}
         for row in rows
     ]
-    stamps: list[float] = []
-
-    class Clock(transformers.TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, *arguments: Any, **named: Any) -> None:
-            stamps.append(time.perf_counter())
-
     told = transformers.TrainingArguments(
         output_dir=str(given.work / "theirs"),
         num_train_epochs=1,
@@ -122,11 +116,8 @@ def train_theirs(given: argparse.Namespace, *, grouped: bool) -> float:
         dataloader_pin_memory=False,
     )
     collator = transformers.DataCollatorWithPadding(tokenizer)
-    transformers.Trainer(
-        model=model, args=told, train_dataset=items, data_collator=collator, callbacks=[Clock()]
-    ).train()
-    stamps.pop()
-    return BATCH * (len(stamps) - WARM) / (stamps[-1] - stamps[WARM - 1])
+    trainer = transformers.Trainer(model=model, args=told, train_dataset=items, data_collator=collator)
+    return common.trainer_speed(trainer, batch=BATCH, warm=WARM)
 
 
 def read_ours(given: argparse.Namespace) -> float:

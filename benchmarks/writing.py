@@ -112,12 +112,6 @@ def train_theirs(given: argparse.Namespace, *, grouped: bool) -> float:
         }
         for row in rows
     ]
-    stamps: list[float] = []
-
-    class Clock(transformers.TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, *arguments: Any, **named: Any) -> None:
-            stamps.append(time.perf_counter())
-
     told = transformers.Seq2SeqTrainingArguments(
         output_dir=str(given.work / "theirs"),
         num_train_epochs=1,
@@ -131,11 +125,8 @@ def train_theirs(given: argparse.Namespace, *, grouped: bool) -> float:
         dataloader_pin_memory=False,
     )
     collator = transformers.DataCollatorForSeq2Seq(tokenizer, model=model)
-    transformers.Seq2SeqTrainer(
-        model=model, args=told, train_dataset=items, data_collator=collator, callbacks=[Clock()]
-    ).train()
-    stamps.pop()
-    return BATCH * (len(stamps) - WARM) / (stamps[-1] - stamps[WARM - 1])
+    trainer = transformers.Seq2SeqTrainer(model=model, args=told, train_dataset=items, data_collator=collator)
+    return common.trainer_speed(trainer, batch=BATCH, warm=WARM)
 
 
 WORKERS = {

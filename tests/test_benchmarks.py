@@ -7,7 +7,8 @@ import importlib
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,6 +69,24 @@ def test_scaling_needs_two_cores(
     with pytest.raises(SystemExit, match="2"):
         scaling.parse(["--work", str(tmp_path), "--cores", "1", "1"])
     assert "two different cores" in capsys.readouterr().err
+
+
+def test_the_speed_of_a_trainer_leaves_out_its_first_steps_and_its_last(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers")
+    common, told = sys.modules["common"], iter([1.0, 100.0, 102.0, 104.0, 106.0, 900.0])
+    monkeypatch.setattr(common, "time", SimpleNamespace(perf_counter=lambda: next(told)))
+
+    class SixSteps:
+        def add_callback(self, clock: Any) -> None:
+            self.clock = clock
+
+        def train(self) -> None:
+            for _ in range(6):
+                self.clock.on_step_end(None, None, None)
+
+    assert common.trainer_speed(SixSteps(), batch=32, warm=2) == 32 * 3 / (106.0 - 100.0)
 
 
 def test_speed_is_a_median_of_equal_laps_and_a_mean_of_unequal_ones(benchmark: ModuleType) -> None:

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bothways.cli.pretraining import _configuration, _show_result
 from bothways.errors import BothwaysError, ModelError, UsageError
+from bothways.model import read_saved
 from bothways.training.pretraining import PretrainConfig
-from tests.cli.conftest import Invoke
+from tests.cli.conftest import SMALL, Invoke
 
 
 def configuration(*sets: str, budget: str | None = None, file: Path | None = None, **given: Any) -> PretrainConfig:
@@ -60,6 +62,79 @@ def test_a_larger_budget_goes_on(invoke: Invoke, pretrain: Invoke, shards: Path,
     said = invoke("pretrain", "--resume", "--out", out, "--budget", "3steps", "--json")
     assert json.loads(said.stdout)["run"] == str(out)
     assert json.loads((out / "manifest.json").read_text())["steps"] == 3
+
+
+OF_ANY_SIZE = [word for key, value in SMALL.items() if key != "model.layers" for word in ("--set", f"{key}={value}")]
+
+
+@pytest.fixture(scope="module")
+def halves(invoke: Invoke, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder of two layers and a decoder of three, each pretrained by its own objective."""
+    folder = tmp_path_factory.mktemp("halves")
+    for name, objective, size in (("encoder", "mlm", "2x64"), ("decoder", "causal", "3x64")):
+        asked = ("--out", folder / name, "--objective", objective, "--size", size, "--budget", "4steps")
+        invoke("pretrain", shards, *asked, *OF_ANY_SIZE)
+    return folder
+
+
+def both(invoke: Invoke, shards: Path, halves: Path, out: Path, *more: object) -> Any:
+    """The command that trains the encoder-decoder of `halves`."""
+    asked = ["pretrain", shards, "--out", out, "--objective", "seq2seq", "--from", halves / "encoder"]
+    return invoke(*asked, "--set", f"start_decoder={halves / 'decoder'}", *OF_ANY_SIZE, *more)
+
+
+def test_an_encoder_decoder_begins_with_two_models(invoke: Invoke, shards: Path, halves: Path, tmp_path: Path) -> None:
+    """By steps of no size what was begun with is saved: each side is the model that it was named after."""
+    still = ("--budget", "2steps", "--set", "training.optimiser.learning_rate=1e-9")
+    said = both(invoke, shards, halves, tmp_path / "still", "--size", "2-1x64", *still).output
+    assert f"this one begins with {halves / 'encoder'}" in said
+    found = read_saved(tmp_path / "still" / "model").model
+    assert found.config.decoder is not None and (found.config.layers, found.config.decoder.layers) == (2, 1)
+    weights = found.state_dict()
+    for side, name in (("backbone", "encoder"), ("decoder", "decoder")):
+        theirs = read_saved(halves / name / name).model.state_dict()
+        own = {name.removeprefix(f"{side}."): weight for name, weight in weights.items() if name.startswith(side)}
+        learned = {name for name in own if f"backbone.{name}" in theirs and "embeddings" not in name}
+        assert {name.split(".")[1] for name in learned if name.startswith("blocks")} == {
+            *"01"[: 1 + (side != "decoder")]
+        }
+        assert all(torch.allclose(own[name], theirs[f"backbone.{name}"], atol=1e-5) for name in learned)
+    table = read_saved(halves / "encoder" / "encoder").model.table / 64**0.5  # T5Gemma multiplies it by that
+    assert torch.allclose(found.table, table, atol=1e-5)
+
+
+def test_an_encoder_decoder_of_two_models_learns_and_is_transformers_own(
+    invoke: Invoke, shards: Path, halves: Path, tmp_path: Path
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    out, rate = tmp_path / "run", "training.optimiser.learning_rate=0.01"
+    both(invoke, shards, halves, out, "--size", "2-1x64", "--budget", "20steps", "--set", rate)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    losses = [line["loss"] for line in lines if line["kind"] == "validation"]
+    assert losses[-1] < losses[0]
+    theirs = transformers.AutoModelForSeq2SeqLM.from_pretrained(out / "model")
+    assert type(theirs).__name__ == "T5GemmaForConditionalGeneration"
+    assert json.loads(invoke("generate", out, "the boat", "--json").output)[0]["tokens"] is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--size", "3-1x64"], "the size is that of .*encoder, 2x64, and not 3-1x64: leave out size"),
+        (["--size", "2-1x128"], "the size is that of .*encoder, 2x64, and not 2-1x128"),
+        (["--objective", "causal", "--size", "2-1x64"], "the size is that of .*encoder, 2x64, and not 2-1x64"),
+        (["--objective", "causal"], "start_decoder is for encoder-decoders, and causal trains one stack"),
+    ],
+)
+def test_what_two_models_do_not_make(
+    options: list[str], message: str, invoke: Invoke, shards: Path, halves: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        both(invoke, shards, halves, tmp_path / "run", "--budget", "1steps", *options)
+    with pytest.raises(UsageError, match="start_decoder goes with --from MODEL"):
+        alone = ("--objective", "seq2seq", "--size", "2-1x64", "--set", f"start_decoder={halves / 'decoder'}")
+        invoke("pretrain", shards, "--out", tmp_path / "run", *alone)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_dry_run_leaves_nothing(pretrain: Invoke, shards: Path, tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ def test_a_model_is_taught_to_write_and_writes(invoke: Invoke, tuned: Path, tmp_
     out = tmp_path / "out.jsonl"
     invoke("predict", tmp_path / "run", train, "--out", out, "--set", "num_beams=2", "--set", "num_return_sequences=2")
     first = json.loads(out.read_text(encoding="utf-8").splitlines()[0])
-    assert set(first) == {"id", "text", "logprob", "others"} and len(first["others"]) == 1
+    assert set(first) == {"id", "source", "target", "logprob", "others"} and len(first["others"]) == 1
     told = json.loads(invoke("evaluate", tmp_path / "run", train, "--json").output)
     assert set(told["shuffled_source"]) == {"metric", "own", "shuffled", "low", "high", "ignored"}
     assert "source use" in invoke("evaluate", tmp_path / "run", train).output
@@ -232,3 +232,25 @@ def test_a_model_is_taught_to_write_and_writes(invoke: Invoke, tuned: Path, tmp_
     assert written["full_text"] == written["text"] and len(written["tokens"]) <= 6
     with pytest.raises(UsageError, match="unknown argument of predict 'beams'"):
         invoke("predict", tmp_path / "run", train, "--out", out, "--set", "beams=2")
+
+
+def test_a_writer_is_taught_by_what_another_wrote(invoke: Invoke, tuned: Path, tmp_path: Path) -> None:
+    """Sequence distillation: what `predict` leaves is what `finetune` learns from, beside people's dev examples."""
+    pytest.importorskip("sacrebleu"), pytest.importorskip("rouge_score")
+    words = "quick brown fox dog small model learns reading".split()
+    people = write(tmp_path / "people.jsonl", *({"article": f"{one} fox", "summary": one} for one in words * 6))
+    settings = ["epochs=3", "learning_rate=3e-3", "batch=8", "target_length=16"]
+    common = ["--task", "text2text", "--dev", people, *(part for one in settings for part in ("--set", one))]
+    teacher, distilled, student = tmp_path / "teacher", tmp_path / "distilled.jsonl", tmp_path / "student"
+    invoke("finetune", tuned / "body", "--objective", "causal", "--train", people, "--out", teacher, *common)
+    # A text of two tokens at least: no target is empty, however little the teacher has learned.
+    invoke("predict", teacher, people, "--out", distilled, "--set", "min_new_tokens=2", "--set", "max_new_tokens=3")
+    records = [json.loads(line) for line in distilled.read_text(encoding="utf-8").splitlines()]
+    assert [one["source"] for one in records] == [f"{one} fox" for one in words * 6]
+    said = invoke("finetune", tuned / "body", "--objective", "bang", "--train", distilled, "--out", student, *common)
+    assert "read       source from 'source', target from 'target', id from 'id'" in said.output
+    assert "taught by bang(streams=1, together=1): asked for" in said.output and "48 train" in said.output
+    lines = [json.loads(line) for line in (student / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    losses = [line["loss"] for line in lines if line["kind"] == "train"]
+    assert losses[-1] < losses[0]
+    assert json.loads(invoke("evaluate", student, distilled, "--json").output)["examples"] == 48

@@ -13,6 +13,7 @@ from bothways.evaluation.inspection.layerwise_page import render
 from bothways.html import Cell, TableRow, kit, token_name
 from bothways.html.charts import COLOURS, GREY, colours_of
 from bothways.html.intervals import Dot, figure
+from bothways.html.page import TEMPLATES
 from bothways.training.pretraining.page import write_report
 from tests.training.pretraining.fake_run import manifest, metrics, write_run
 
@@ -109,10 +110,25 @@ def test_what_is_spread_is_shown_whole() -> None:
 def test_whatever_is_shown_is_escaped_and_control_characters_are_drawn_as_signs() -> None:
     row = TableRow("a\x00b\x1b[31m\x7f\r\x85c\ud800\n\t", ["<i> & '", Cell("1.5", "<b>", "beaten", bold=True), None])
     assert kit("table", ["", "one", "two", "three"], [row]).endswith(
-        '<tbody><tr><th scope="row">a␀b␛[31m␡␍\ufffdc\ufffd\n\t</th><td>&lt;i&gt; &amp; &#39;</td>'
+        '<tbody><tr><th scope="row">a␀b␛[31m␡␍\ufffdc\ufffd\n\t</th><td class="text">&lt;i&gt; &amp; &#39;</td>'
         '<td><b>1.5</b><small class="beaten">&lt;b&gt;</small></td><td>–</td></tr></tbody></table></div>'
     )
     assert kit("facts", [("x", kit("swatch", 3))]).count('<i class="swatch colour-3"></i>') == 1  # markup is ours
+
+
+def test_texts_stand_at_the_left_and_figures_at_the_right() -> None:
+    rows = [
+        TableRow("a", ["0.5", "the cat", "a tie", None]),
+        TableRow("b", [Cell("−1.5 (−2 to −1)", bold=True), "3 cats", "better", None]),
+        TableRow("c", ["no more", Cell("so"), None, None]),
+        TableRow("d", ["≤ 2", "", "worse", None]),
+    ]
+    found = kit("table", ["", "score", "written", "verdict", "nothing"], iter(rows))
+    assert re.findall(r'scope="col" class="text">(\w+)<', found) == ["written", "verdict"]
+    for row in re.findall(r"<tr><th scope=\"row\">.*?</tr>", found):
+        assert [part.startswith(' class="text"') for part in row.split("<td")[1:]] == [False, True, True, False]
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    assert ".wide th.text, .wide td.text { text-align: left; }" in style
 
 
 def test_no_page_holds_a_control_character(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_recomputation_does_a_third_more() -> None:
     assert again.done == pytest.approx(4.2e23)
 
 
-@pytest.mark.parametrize("size", ["tiny", "mini", "6x192", "96x12288"])
+@pytest.mark.parametrize("size", ["tiny", "mini", "6x192", "6-6x192", "2-1x64", "96x12288"])
 def test_weights_are_those_of_the_model(size: str) -> None:
     shape = preset(size, vocabulary=8192)
     with torch.device("meta"):
@@ -114,6 +114,26 @@ def test_work_is_what_the_objective_counts() -> None:
     assert causal == pytest.approx(TINY.flops_per_token(length=32, predicted=1.0), rel=0.05)
     masked = TINY.flops_per_token(length=32, predicted=0.15)
     assert work_of(TINY, "mlm(rate=0.15)", length=32) == pytest.approx(masked, rel=0.02)
+
+
+def test_a_decoder_counts_in_weights_work_and_memory() -> None:
+    """Of what a row costs, the decoder's part is that of `ModelConfig.decoder_flops`, for all tokens of the row."""
+    one, both = (preset(size, vocabulary=500, length=32) for size in ("2x64", "2-3x64"))
+    found = bothways.plan(size="2-3x64", tokens="1M", vocabulary=500, length=32, objective="seq2seq", hardware="a100")
+    writes = both.decoder_flops(read=32, written=32, predicted=32) / 32
+    reads = both.flops_per_token(length=32, predicted=0.0)
+    assert writes / 2 < found.flops / 1e6 - reads / 2 and found.flops / 1e6 < writes + reads
+    for recompute in (False, True):
+        less, more = (Scale.of_shape(shape).activations(10, recompute=recompute) for shape in (one, both))
+        assert less is not None and more is not None and more > less
+    kept = 18 * 64 + 8 * both.inner
+    assert Scale.of_shape(both).activations(10) == 10 * (2 * kept + 3 * (kept + 13 * 64))
+    with pytest.raises(UsageError, match="hybrid does not train a decoder .* 12x256, or --objective seq2seq"):
+        bothways.plan(size="2-3x64", tokens="1M", hardware="a100")
+    with pytest.raises(UsageError, match="seq2seq needs a decoder beside the encoder: give a --size as 6-6x256"):
+        bothways.plan(size="2x64", tokens="1M", objective="seq2seq", hardware="a100")
+    with pytest.raises(UsageError, match="seq2seq needs a decoder"):
+        bothways.plan(time="1h", objective="seq2seq")
 
 
 def test_this_machine_is_measured_on_the_very_steps() -> None:

@@ -87,11 +87,13 @@ def brute_force(sentences: Sequence[str], reference: str, most: int, *, ours: bo
 def test_the_oracle_is_a_greedy_search_on_rouge_score(chinese: bool) -> None:
     for sentences, summary in documents(30, chinese=chinese):
         expected = brute_force(sentences, summary, 3, ours=chinese)
-        assert greedy_oracle(sentences, summary, 3) == expected and expected
+        assert greedy_oracle(sentences, [summary], 3) == expected and expected
 
 
 def test_the_oracle_is_no_worse_than_the_first_sentences() -> None:
-    some = [Example(i, tuple(text), Reference(summary), "") for i, (text, summary) in enumerate(documents(50, seed=1))]
+    some = [
+        Example(i, tuple(text), Reference((summary,)), "") for i, (text, summary) in enumerate(documents(50, seed=1))
+    ]
     task = Extract()
     ruled = task.baselines(some, HEAD)
     scores = {name: task.score(some, predictions, HEAD) for name, predictions in ruled.items()}
@@ -101,6 +103,25 @@ def test_the_oracle_is_no_worse_than_the_first_sentences() -> None:
     for metric in ("rouge1", "rouge2"):
         assert scores["oracle (a ceiling)"][metric] > scores["Lead-3"][metric]
         assert scores["oracle (a ceiling)"][metric] > scores["TF-IDF centroid"][metric]
+
+
+def test_of_several_summaries_the_best_counts(tmp_path: Path) -> None:
+    """In the oracle that teaches, and in every score by itself."""
+    text = ["The fox jumps.", "A dog reads.", "Nobody knows why it rains."]
+    near, far = "A dog reads a book.", "Nobody wrote."
+    assert greedy_oracle(text, [far, near], 2) == greedy_oracle(text, [near], 2) == [1]
+    assert greedy_oracle(text, [far], 2) == [2]
+    file = write(tmp_path / "a.jsonl", {"sentences": text, "summary": [far, near]})
+    _, (example,) = read_examples(TASKS["extract"], file, skip=refuse)
+    assert example.gold == Reference((far, near))
+    task, said = Extract(), [{"summary": text[1]}]
+    alone = replace(example, gold=Reference((near,)))
+    assert task.score([example], said, HEAD) == task.score([alone], said, HEAD)
+    assert task.items([example], said, HEAD)[0] == task.items([alone], said, HEAD)[0]
+    (sample,) = task.encode(example, tokenizer("wordpiece"), HEAD, length=64)
+    assert np.asarray(sample.targets[0].labels)[:, 0].tolist() == [0.0, 1.0, 0.0]
+    mistake = task.mistake(example, said[0], HEAD)
+    assert mistake is not None and mistake[1][0] == ("right", f"{far} / {near}")
 
 
 def test_tokens_are_those_of_rouge_score_and_ideographs() -> None:
@@ -163,7 +184,7 @@ def test_the_loss_is_the_mean_over_sentences() -> None:
     own = tokenizer("wordpiece")
     config = ModelConfig(vocabulary=own.vocabulary.size, layers=1, width=32, heads=2, inner=64, length=64)
     model = Model(config, heads={"extract": HEAD.factory}).eval()
-    example = Example(0, ("The quick fox.", "The dog.", "Reading."), Reference("the dog", (1,)), "")
+    example = Example(0, ("The quick fox.", "The dog.", "Reading."), Reference(("the dog",), (1,)), "")
     (sample,) = TASKS["extract"].encode(example, own, HEAD, length=64)
     ((logits,),) = logits_of(model, [sample])
     chance = 1 / (1 + np.exp(-logits[:, 0]))
@@ -240,6 +261,24 @@ def test_settings_of_the_prediction_are_saved_and_may_be_changed(extractor: Path
         model.extract("The quick fox. " * 40)
 
 
+def test_files_are_asked_with_other_settings(extractor: Path, classifier: Path, tmp_path: Path) -> None:
+    alike = "The lazy dog jumps over it. The lazy dog jumps over her."
+    file = write(tmp_path / "a.jsonl", {"text": alike, "summary": "The dog jumps."})
+    plain, more, all_of_it = (
+        predict(extractor, file, device="cpu", **options)[0]["sentences"]
+        for options in ({}, {"sentences": 2}, {"sentences": 2, "trigram_blocking": False})
+    )
+    assert len(plain) == len(more) == 1 and all_of_it == [0, 1]
+    told = evaluate(extractor, file, device="cpu", sentences=2)
+    assert "Lead-2" in told["baselines"]
+    with pytest.raises(UsageError, match="sentences is how many make up a summary, 1 or more"):
+        predict(extractor, file, device="cpu", sentences=0)
+    with pytest.raises(UsageError, match="num_beams: options of generating are for models that write"):
+        predict(extractor, file, device="cpu", sentences=1, num_beams=2)
+    with pytest.raises(UsageError, match="sentences is for extract, and this model was fine-tuned to classify"):
+        predict(classifier, file, device="cpu", sentences=2)
+
+
 @pytest.mark.parametrize(
     ("record", "said"),
     [
@@ -248,10 +287,15 @@ def test_settings_of_the_prediction_are_saved_and_may_be_changed(extractor: Path
         ({"text": ["One.", " "], "summary": "x"}, "field 'text': expected a text, or a list of sentences"),
         ({"text": "One.", "summary": ""}, "field 'summary': expected a text"),
         ({"text": "One.", "summary": "..."}, "field 'summary': expected a summary with a word in it"),
+        ({"text": "One.", "summary": ["One.", ""]}, "field 'summary': expected a summary with a word in it, got ''"),
+        ({"text": "One.", "summary": ["One.", 0]}, "expected a summary, a list of them, or one of numbers"),
         ({"text": "One. Two.", "summary": [0, 2]}, "field 'summary': expected numbers of sentences, 0 to 1, got 2"),
         ({"text": "One. Two.", "summary": [-1]}, "expected numbers of sentences, 0 to 1, got -1"),
-        ({"text": "One. Two.", "summary": []}, "expected a summary, or a list of numbers of sentences"),
-        ({"text": "One. Two.", "summary": [True]}, "expected a summary, or a list of numbers of sentences"),
+        ({"text": "One. Two.", "summary": []}, "expected a summary, a list of them, or one of numbers of sentences"),
+        (
+            {"text": "One. Two.", "summary": [True]},
+            "expected a summary, a list of them, or one of numbers of sentences",
+        ),
     ],
 )
 def test_bad_records(record: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -264,7 +308,7 @@ def test_bad_records(record: dict[str, Any], said: str, tmp_path: Path) -> None:
 def test_numbers_of_sentences_are_gold(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", {"sentences": ["One.", "Two.", "Three."], "summary": [2, 0, 2]})
     _, (example,) = read_examples(TASKS["extract"], file, skip=refuse)
-    assert example.gold == Reference("One. Three.", (0, 2)) and len(example.texts) == 3
+    assert example.gold == Reference(("One. Three.",), (0, 2)) and len(example.texts) == 3
     (sample,) = TASKS["extract"].encode(example, tokenizer("wordpiece"), HEAD, length=64)
     assert np.asarray(sample.targets[0].labels)[:, 0].tolist() == [1.0, 0.0, 1.0]
     table = tmp_path / "a.csv"

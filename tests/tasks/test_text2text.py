@@ -15,7 +15,7 @@ from bothways.tasks.reading import read_examples
 from bothways.tasks.records import Skipped, refuse
 from bothways.tasks.rouge import RougeTokens, rouge_tokens
 from bothways.tasks.source_use import shuffles, source_use
-from bothways.tasks.task import Example
+from bothways.tasks.task import Example, Output
 from bothways.tasks.text_scores import TextScores, bleu_tokenizer
 from tests.inference.made import tokenizer
 from tests.tasks.conftest import write
@@ -89,6 +89,14 @@ def test_a_target_longer_than_the_model_writes_says_what_to_do() -> None:
 def test_what_is_no_source(given: Any) -> None:
     with pytest.raises(UsageError, match="expected a text to write for"):
         TASK.given(given, HEAD)
+
+
+def test_what_the_model_wrote_is_decoded() -> None:
+    samples = TASK.encode(example("a fox"), OWN, HEAD, length=32)
+    one = Output(samples, (), HEAD, OWN, ("fox",), -0.123456)
+    assert TASK.decode(example("a fox"), one) == {"text": "fox", "logprob": -0.1235}
+    several = Output(samples, (), HEAD, OWN, ("fox", "dog"), -1.0)
+    assert TASK.decode(example("a fox"), several) == {"text": "fox", "logprob": -1.0, "others": ["dog"]}
 
 
 def scores() -> TextScores:

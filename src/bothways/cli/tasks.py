@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Column = Annotated[list[str], repeated(metavar="ROLE=COLUMN", about="Which column is which, if its name does not tell")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out, count and list records that are wrong.")]
 Generating = Annotated[
-    list[str], repeated("--set", metavar="NAME=VALUE", about="Of a model that writes, how: num_beams=4")
+    list[str], repeated("--set", metavar="NAME=VALUE", about="How it writes, num_beams=4, or extracts, sentences=2")
 ]
 MAY_GO_WITH_RESUME = ("resume", "out", "device", "track", "json")
 LISTED = 10  # bad records

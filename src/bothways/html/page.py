@@ -26,6 +26,8 @@ _DRAWN: dict[int, str] = {code: chr(0x2400 + code) for code in range(32) if chr(
     **dict.fromkeys((*range(0x80, 0xA0), *range(0xD800, 0xE000)), "\N{REPLACEMENT CHARACTER}"),
 }
 """Control characters as their pictures, and what no page may hold."""
+_FIGURE = re.compile(r"\s*[-+−±≤≥<>~]?\s*\.?\d")
+"""How a number begins, whatever stands behind it."""
 
 
 class KeyFigure(NamedTuple):
@@ -52,6 +54,17 @@ class TableRow(NamedTuple):
     cells: Sequence[str | Cell | None]
     style: str = ""
     colour: int | None = None
+
+
+def text_columns(rows: Sequence[TableRow]) -> set[int]:
+    """The numbers of the columns, names of rows apart, whose cells are mostly texts: they stand at the left, figures at
+    the right."""
+    found = set()
+    for number, column in enumerate(zip(*(row.cells for row in rows), strict=False)):
+        known = [str(one.text if isinstance(one, Cell) else one) for one in column if one]
+        if sum(not _FIGURE.match(one) for one in known) * 2 > len(known):
+            found.add(number)
+    return found
 
 
 def page(template: str, **figures: Any) -> str:
@@ -134,4 +147,4 @@ _ENVIRONMENT.globals |= {
     "csv_link": csv_link,
     "file_name": file_name,
 }
-_ENVIRONMENT.filters |= {"compact": compact, "token_name": token_name}
+_ENVIRONMENT.filters |= {"compact": compact, "token_name": token_name, "text_columns": text_columns}

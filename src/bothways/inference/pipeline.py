@@ -6,7 +6,7 @@ Letters: S samples, N targets.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -75,17 +75,26 @@ def decoded(
     Raises:
         ModelError: logits that are no numbers.
     """
-    if task.writes:
-        return written(engine, [sample.tokens for _, (sample,) in encoded])
-    every = [sample for _, samples in encoded for sample in samples]
+    outputs = (_generated if task.writes else _computed)(engine, head, [samples for _, samples in encoded])
+    return [task.decode(example, output) for (example, _), output in zip(encoded, outputs, strict=True)]
+
+
+def _generated(engine: Engine, head: TaskHead, encoded: Sequence[Sequence[Sample]]) -> Iterator[Output]:
+    """What a model that writes puts out for each example, whose only sample is its prompt."""
+    for samples, one in zip(encoded, written(engine, [sample.tokens for (sample,) in encoded]), strict=True):
+        texts = (one.text, *(other.text for other in one.others))
+        yield Output(samples, (), head, engine.tokenizer, texts, one.logprob)
+
+
+def _computed(engine: Engine, head: TaskHead, encoded: Sequence[Sequence[Sample]]) -> Iterator[Output]:
+    """The logits for each example."""
+    every = [sample for samples in encoded for sample in samples]
     logits = iter(logits_of(engine.model, every, batch_size=engine.batch_size, watch=engine.watch))
-    found = []
-    for example, samples in encoded:
+    for samples in encoded:
         output = Output(samples, [next(logits) for _ in samples], head, engine.tokenizer)
         if not all(np.isfinite(one).all() for some in output.all for one in some):
             raise ModelError("the model's logits are no numbers: it is broken, or its --set learning_rate too high")
-        found.append(task.decode(example, output))
-    return found
+        yield output
 
 
 @torch.inference_mode()

@@ -50,9 +50,8 @@ def with_options(head: TaskHead, options: Mapping[str, Any]) -> TaskHead:
     return replace(head, writes=writes)
 
 
-def written(engine: Engine, prompts: Sequence[np.ndarray]) -> list[dict[str, Any]]:
-    """A prediction for each prompt, a source with what stands around it: {"text", "logprob"}, and "others" where
-    several were asked for."""
+def written(engine: Engine, prompts: Sequence[np.ndarray]) -> list[Generation]:
+    """What a model writes for each prompt, a source with what stands around it."""
     if engine.writes is None:
         raise ModelError("this model was not fine-tuned to write: bothways finetune MODEL --task text2text")
     options = usual_options(engine.writes)
@@ -60,10 +59,4 @@ def written(engine: Engine, prompts: Sequence[np.ndarray]) -> list[dict[str, Any
         GenerationRequest(np.asarray(prompt, dtype=np.int64), options, (options.seed, number))
         for number, prompt in enumerate(prompts)
     ]
-    return [_prediction(one) for one in generate(engine, requests)]
-
-
-def _prediction(one: Generation) -> dict[str, Any]:
-    """The text, its log-probability in nats, and others where several were asked for."""
-    others = {"others": [other.text for other in one.others]} if one.others else {}
-    return {"text": one.text, "logprob": round(one.logprob, 4), **others}
+    return generate(engine, requests)

@@ -13,13 +13,14 @@ import numpy as np
 from bothways.batch import Row, Vocabulary
 from bothways.machine import dtype_of, gemm_peak, precision_for
 from bothways.model import Model, ModelConfig, preset
-from bothways.objectives import build
+from bothways.objectives import Objective, build
 from bothways.planning.advice import speed_by_width
 from bothways.training.config import Budget, TrainingConfig
 from bothways.training.loop import Work, loss_names, train
 from bothways.training.optimiser import build_optimisers, rated
 from bothways.training.pretraining.batches import TrainingBatches
 from bothways.training.pretraining.config import step_tokens_for
+from bothways.training.pretraining.requirements import check_sides
 from bothways.training.pretraining.setup import losses_of
 from bothways.training.state import State
 from bothways.training.weights import Replicated, by_kind
@@ -83,10 +84,10 @@ def work_of(shape: ModelConfig, objective: str, *, length: int) -> float:
     """FLOPs of training on one token of text, as `Objective.cost` counts them, over a few rows.
 
     Raises:
-        UsageError: an objective that needs more than text.
+        UsageError: an objective that needs more than text, or another shape.
     """
-    vocabulary = Vocabulary(size=shape.vocabulary, pad=0, unk=1, cls=2, sep=3, mask=4)
-    built, rows = build(objective, vocabulary), RandomRows(vocabulary, length)
+    vocabulary, built = _asked(shape, objective)
+    rows = RandomRows(vocabulary, length)
     samples = (built.sample(rows[i], np.random.default_rng(i), 0.5) for i in range(ROWS))
     return sum(built.cost(shape, sample) for sample in samples) / (ROWS * length)
 
@@ -95,11 +96,10 @@ def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybr
     """Trains on random tokens for about so long, in one process with the threads that torch has.
 
     Raises:
-        UsageError: an objective that needs more than text, or a step that cannot be dealt out.
+        UsageError: an objective that needs more than text, or another shape, or a step that cannot be dealt out.
     """
     training.check_split(1)
-    vocabulary = Vocabulary(size=shape.vocabulary, pad=0, unk=1, cls=2, sep=3, mask=4)
-    built = build(objective, vocabulary)
+    vocabulary, built = _asked(shape, objective)
     model = Model(shape, heads=built.heads, parts=built.parts, rule=built.rule)
     precision = precision_for(training.precision)
     dtype = dtype_of(precision)
@@ -122,6 +122,14 @@ def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybr
         peak=gemm_peak(precision, seconds=0.5),
         precision=precision,
     )
+
+
+def _asked(shape: ModelConfig, objective: str) -> tuple[Vocabulary, Objective]:
+    """The tokens of a shape, and the objective over them."""
+    vocabulary = Vocabulary(size=shape.vocabulary, pad=0, unk=1, cls=2, sep=3, mask=4)
+    built = build(objective, vocabulary)
+    check_sides(built, shape)
+    return vocabulary, built
 
 
 def training_for(shape: ModelConfig, *, size: str, length: int) -> TrainingConfig:

@@ -36,7 +36,10 @@ class PlanConfig(Frozen):
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     shards: Path | None = Field(default=None, description="Text that there is: its size and its vocabulary.")
-    size: str | None = Field(default=None, description="tiny, mini, small, base, or LAYERSxWIDTH: 96x12288.")
+    size: str | None = Field(
+        default=None,
+        description="tiny, mini, small, base, LAYERSxWIDTH, 96x12288, or with a decoder LAYERS-LAYERSxWIDTH, 6-6x256.",
+    )
     parameters: str | None = Field(default=None, description="A number of parameters instead: 175B.")
     tokens: str | None = Field(default=None, description="To train on: 300B; left out: 20 a parameter.")
     time: str | None = Field(default=None, description="That there is: 2h, 30d. Without a size: what to train?")

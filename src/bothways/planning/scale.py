@@ -67,7 +67,8 @@ class Scale:
     def of_shape(cls, shape: ModelConfig, experts: Experts | None = None) -> Scale:
         """Counted from the matrices and norms of the shape."""
         tables = shape.vocabulary * (shape.embedding_width or shape.width) * (2 if shape.word_head == "untied" else 1)
-        norms = (2 * shape.layers + 1) * shape.width
+        around = 2 if shape.norm.place == "both" else 1
+        norms = (around * (2 * shape.layers + 3 * _behind(shape)) + (2 if shape.decoder else 1)) * shape.width
         plain = shape.body_parameters + tables + norms
         if experts is None:
             return cls(plain, plain, shape)
@@ -88,24 +89,35 @@ class Scale:
         """Bytes of weights, gradients and AdamW on each device."""
         if not sharded:
             return STATE * self.parameters
-        gathered = 2 * self.parameters / (self.shape.layers if self.shape else 1)  # one layer at a time, in 16 bits
+        layers = self.shape.layers + _behind(self.shape) if self.shape else 1
+        gathered = 2 * self.parameters / layers  # one layer at a time, in 16 bits
         return STATE * self.parameters / devices + (gathered if devices > 1 else 0)
 
     def activations(self, tokens: int, *, recompute: bool = False) -> float | None:
         """Bytes kept for the way back of `tokens` at once, in 16 bits with fused attention (Korthikanti et al. 2022,
         section 4.1: 34 widths a layer at a feed-forward width of 4); a gated feed-forward network keeps four things of
-        its width where a plain one keeps two. Recomputed, the input of every layer and one layer's own. None without a
-        shape."""
+        its width where a plain one keeps two. Recomputed, the input of every layer and one layer's own. Of an
+        encoder-decoder, tokens that are read and as many that are written, whose cross-attention keeps what attention
+        does. None without a shape."""
         if self.shape is None:
             return None
         inner = (8 if self.shape.feed_forward.gated else 4) * self.shape.inner * self.passed
-        layer = 18 * self.shape.width + inner
-        kept = self.shape.layers * 2 * self.shape.width + layer if recompute else self.shape.layers * layer
+        layer, across = 18 * self.shape.width + inner, 13 * self.shape.width
+        read, written = self.shape.layers, _behind(self.shape)
+        if recompute:
+            kept = (read + written) * 2 * self.shape.width + layer + (across if written else 0)
+        else:
+            kept = read * layer + written * (layer + across)
         return float(tokens * kept)
 
     def checkpoint(self, *, to_go_on: bool = False) -> float:
         """Bytes on disk."""
         return (SAVED_TO_GO_ON if to_go_on else SAVED) * self.parameters
+
+
+def _behind(shape: ModelConfig) -> int:
+    """Layers of a decoder, where there is one."""
+    return shape.decoder.layers if shape.decoder else 0
 
 
 def best_tokens(active: float) -> float:

@@ -27,9 +27,10 @@ SENTENCES = 3
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What a summary should be: a text, and where a person chose them the numbers of its sentences."""
+    """What a summary should be: a text, or several of which the best counts; and where a person chose them the numbers
+    of its sentences."""
 
-    text: str
+    texts: tuple[str, ...]
     sentences: tuple[int, ...] | None = None
 
 
@@ -44,7 +45,8 @@ class Extraction:
 
 
 class Extract(Task):
-    """Records hold a text, or a list of its sentences, and a summary, or a list of the numbers of its sentences."""
+    """Records hold a text, or a list of its sentences, and a summary, a list of several, or one of the numbers of its
+    sentences."""
 
     name, metric, items_say = "extract", "rouge1", "how many words its summary and theirs have in common (ROUGE-1 F1)"
     heads = ("extract", "extract-mean")
@@ -90,7 +92,7 @@ class Extract(Task):
         """Those that were chosen by a person, else by the greedy oracle; of the first so many."""
         gold, read = example.gold, example.texts[:among]
         if gold is None or gold.sentences is None:
-            return greedy_oracle(read, gold.text, head.sentences) if gold else []
+            return greedy_oracle(read, gold.texts, head.sentences) if gold else []
         return [number for number in gold.sentences if number < len(read)]
 
     def decode(self, example: Example, output: Output) -> Extraction:
@@ -104,8 +106,8 @@ class Extract(Task):
 
     def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
         """A summary by how little of the reference is in it."""
-        shared = rouge(example.gold.text, prediction["summary"])["rouge1"]
-        return (1 - shared, beside(example.gold.text, f"{prediction['summary']} (ROUGE-1 {shared:.2f})"))
+        shared = rouge(example.gold.texts, prediction["summary"])["rouge1"]
+        return (1 - shared, beside(" / ".join(example.gold.texts), f"{prediction['summary']} (ROUGE-1 {shared:.2f})"))
 
     def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
         """ROUGE-1, ROUGE-2 and ROUGE-L, the means of their F1."""
@@ -116,7 +118,7 @@ class Extract(Task):
     ) -> Callable[[Sequence[int]], dict[str, float]]:
         """Each example is scored once."""
         pairs = zip(examples, predictions, strict=True)
-        found = np.array([[*rouge(example.gold.text, one["summary"]).values()] for example, one in pairs])
+        found = np.array([[*rouge(example.gold.texts, one["summary"]).values()] for example, one in pairs])
         return lambda drawn: dict(zip(KINDS, found[np.asarray(drawn)].mean(0).tolist(), strict=True))
 
     def items(
@@ -124,7 +126,7 @@ class Extract(Task):
     ) -> tuple[np.ndarray, np.ndarray]:
         """The ROUGE-1 F1 of each."""
         pairs = zip(examples, predictions, strict=True)
-        found = [rouge(example.gold.text, one["summary"])["rouge1"] for example, one in pairs]
+        found = [rouge(example.gold.texts, one["summary"])["rouge1"] for example, one in pairs]
         return np.array(found), np.ones(len(found))
 
     def baselines(self, examples: Sequence[Example], head: TaskHead) -> dict[str, Predictions]:
@@ -179,13 +181,14 @@ def _read_sentences(record: Mapping[str, Any], columns: Columns) -> tuple[str, .
 def _reference(record: Mapping[str, Any], columns: Columns, sentences: Sequence[str]) -> Reference:
     column, value = columns.names["summary"], columns.value(record, "summary")
     if not isinstance(value, list):
-        text = columns.text(record, "summary")
-        if not rouge_tokens(text):
-            raise BadField(column, f"a summary with a word in it, got {text!r:.80}")
-        return Reference(text)
+        value = [columns.text(record, "summary")]
+    if value and all(isinstance(one, str) for one in value):
+        if wrong := [text for text in value if not rouge_tokens(text)]:
+            raise BadField(column, f"a summary with a word in it, got {wrong[0]!r:.80}")
+        return Reference(tuple(value))
     if not value or not all(isinstance(one, int) and not isinstance(one, bool) for one in value):
-        raise BadField(column, f"a summary, or a list of numbers of sentences, got {value!r:.80}")
+        raise BadField(column, f"a summary, a list of them, or one of numbers of sentences, got {value!r:.80}")
     if odd := [one for one in value if not 0 <= one < len(sentences)]:
         raise BadField(column, f"numbers of sentences, 0 to {len(sentences) - 1}, got {odd[0]}")
     numbers = tuple(sorted({*value}))
-    return Reference(join_sentences([sentences[number] for number in numbers]), numbers)
+    return Reference((join_sentences([sentences[number] for number in numbers]),), numbers)

@@ -55,13 +55,13 @@ def scorer(kinds: tuple[str, ...] = KINDS) -> RougeScorer:
     return RougeScorer(list(kinds), tokenizer=RougeTokens())
 
 
-def rouge(reference: str, prediction: str) -> dict[str, float]:
-    """{"rouge1", "rouge2", "rougeL": F1}, each from 0 to 1.
+def rouge(references: Sequence[str], prediction: str) -> dict[str, float]:
+    """{"rouge1", "rouge2", "rougeL": F1}, each from 0 to 1, and that of the reference which gives it the most.
 
     Raises:
         MachineError: rouge-score is not installed.
     """
-    found: Any = scorer().score(reference, prediction)
+    found: Any = scorer().score_multi(references, prediction)
     return {kind: float(found[kind].fmeasure) for kind in KINDS}
 
 

@@ -16,13 +16,20 @@ BLOCKED = (3, 6)
 """Tokens of a run that may not be repeated: words, and characters of scripts without spaces, some three words."""
 
 
-def greedy_oracle(sentences: Sequence[str], reference: str, most: int) -> list[int]:
+def greedy_oracle(sentences: Sequence[str], references: Sequence[str], most: int) -> list[int]:
     """The numbers of at most so many sentences, in order: one by one that which adds most to ROUGE-1 F1 + ROUGE-2 F1 of
-    all that were chosen, laid in the order of the text, until none adds anything (Nallapati et al. 2017, section 3).
+    all that were chosen, laid in the order of the text, until none adds anything (Nallapati et al. 2017, section 3). Of
+    several references, those for the one that the sentences come nearest to; of equals the first.
 
     PreSumm counts different n-grams within sentences alone; this counts as rouge-score does.
     """
-    tokens, gold = [rouge_tokens(sentence) for sentence in sentences], rouge_tokens(reference)
+    tokens = [rouge_tokens(sentence) for sentence in sentences]
+    found = [_greedy(tokens, rouge_tokens(reference), most) for reference in references]
+    return max(found, key=lambda one: one[0])[1]
+
+
+def _greedy(tokens: Sequence[Sequence[str]], gold: Sequence[str], most: int) -> tuple[float, list[int]]:
+    """The score that is reached, and with which sentences."""
     words, pairs = ngrams(gold, 1), ngrams(gold, 2)
     chosen: list[int] = []
     best = 0.0
@@ -39,7 +46,7 @@ def greedy_oracle(sentences: Sequence[str], reference: str, most: int) -> list[i
             break
         chosen.append(number)
         best = found
-    return sorted(chosen)
+    return best, sorted(chosen)
 
 
 def highest(sentences: Sequence[str], scores: Sequence[float] | np.ndarray, most: int, *, blocking: bool) -> list[int]:

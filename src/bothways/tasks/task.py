@@ -1,4 +1,4 @@
-"""What a task is: how records are read, examples encoded, logits decoded, and predictions scored."""
+"""What a task is: how records are read, examples encoded, what a model puts out decoded, and predictions scored."""
 
 from __future__ import annotations
 
@@ -63,13 +63,17 @@ class Output:
     """What a model puts out for one example.
 
     samples  the example as `encode` made it
-    all      of each sample, the logits [N, ...] of each of its targets
+    all      of each sample, the logits [N, ...] of each of its targets; none where it generates
+    texts    what a model that generates wrote, the best first: one text, or as many as were asked for
+    logprob  of the first text, in nats
     """
 
     samples: Sequence[Sample]
     all: Sequence[Sequence[np.ndarray]]
     head: TaskHead
     tokenizer: Tokenizer
+    texts: tuple[str, ...] = ()
+    logprob: float | None = None
 
     @property
     def logits(self) -> list[np.ndarray]:
@@ -91,7 +95,7 @@ class Task(ABC):
     name    what it is called
     metric  what the best epoch is chosen by; larger is better
     heads   those that may predict, where there are several; the first is taken unless another is named
-    writes  what it gives is a text that the model generates, not read from logits
+    writes  the model generates a text for it, which `decode` is given in place of logits
     key     the field of a prediction that holds the label, in the form of a gold answer; empty where there is none (a
             number, a span)
     also      tasks whose heads it can read, too

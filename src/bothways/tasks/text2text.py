@@ -100,9 +100,11 @@ class WritingTask(Task):
         cut = max(0, len(source) - writes.room(length))
         return [Sample(tokens, layout, (Target(WORDS, at, labels, name=self.name),), cut)]
 
-    def decode(self, example: Example, output: Output) -> Any:
-        """Nothing is read from logits: `inference.writing` has the engine generate."""
-        raise NotImplementedError(f"{self.name} writes")
+    def decode(self, example: Example, output: Output) -> dict[str, Any]:
+        """The text, its log-probability in nats, and others where several were asked for."""
+        assert output.logprob is not None
+        text, *others = output.texts
+        return {"text": text, "logprob": round(output.logprob, 4), **({"others": others} if others else {})}
 
     def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
         """None: a text is better or worse, and the page of a run shows both."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 import numpy as np
 import torch
 
-from bothways.arguments import checked
+from bothways.arguments import at_least, checked
 from bothways.corpus.lines import Skip
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
@@ -26,6 +26,7 @@ from bothways.machine import device_of, dtype_of, precision_for
 from bothways.model import Abilities, TaskHead, local, read_saved
 from bothways.own import use
 from bothways.tasks import task_named
+from bothways.tasks.extract import Extract
 from bothways.tasks.reading import EncodedExample, check_known, encoded, enough, named, read_examples, streamed
 from bothways.tasks.records import Columns, refuse
 from bothways.tasks.task import Example, Task
@@ -41,6 +42,8 @@ BESIDE_SCORES = (
     *("examples", "truncated", "tags", "majority", "baselines", "shuffled_source", "warnings"),
     *("tasks", "left_out"),
 )
+SETTINGS = Extract.settings
+"""Settings of a task that may be others whenever the model is asked."""
 T = TypeVar("T")
 
 
@@ -60,16 +63,17 @@ class Tuned:
         *,
         task: str | None = None,
         device: torch.device | str | None = None,
-        generation: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Tuned:
         """
         Args:
             task: by its name, of a model that was taught several.
-            generation: options for a model that writes, before those that it was saved with.
+            options: how it predicts, before what it was saved with: settings of its task, or of a model that writes
+                options of generating.
 
         Raises:
             ModelError: no fine-tuned model there, or no such task, or several and no name.
-            UsageError: options for a model that does not write, or that there are not.
+            UsageError: settings of another task, options for a model that does not write, or that there are not.
             MachineError: there is no such device.
         """
         place = device_of(device)
@@ -77,8 +81,8 @@ class Tuned:
         folder = folder_of(local(run))
         saved = read_saved(folder)
         head = head_named(saved.trained, task, folder)
-        if generation:
-            head = with_options(head, generation)
+        if options:
+            head = _asked_so(head, options)
         model = saved.model.eval().to(device=place, dtype=dtype_of(precision_for(device=place)))
         trained = replace(saved.trained, heads={**saved.trained.heads, head.name: head})
         engine = Engine(model, Tokenizer.load(folder), trained)
@@ -107,6 +111,19 @@ class Tuned:
         return found
 
 
+def _asked_so(head: TaskHead, options: Mapping[str, Any]) -> TaskHead:
+    """
+    Raises:
+        UsageError: a setting of another task, or what `with_options` refuses.
+    """
+    settings = {name: value for name, value in options.items() if name in SETTINGS}
+    if odd := next((name for name in settings if name not in task_named(head.task).settings), None):
+        raise UsageError(f"{odd} is for extract, and this model was fine-tuned to {head.task}: leave it out")
+    at_least(1, "sentences", settings.get("sentences"), "how many make up a summary")
+    rest = {name: value for name, value in options.items() if name not in settings}
+    return with_options(replace(head, **settings), rest) if rest else replace(head, **settings)
+
+
 def head_named(trained: Abilities, name: str | None, folder: Path) -> TaskHead:
     """The only head of a model, or the one of a name.
 
@@ -133,7 +150,8 @@ def measure(tuned: Tuned, examples: Sequence[EncodedExample]) -> tuple[dict[str,
 
 
 class Asking(Options, total=False):
-    """How a file is asked about; of a model that writes, with options of generating.
+    """How a file is asked about; of a model that writes, with options of generating, of one that extracts, with
+    `sentences` and `trigram_blocking` as its settings have them.
 
     task     by its name, of a model that was taught several
     columns  {role: column} where the names do not tell
@@ -147,6 +165,8 @@ class Asking(Options, total=False):
     skip: Skip
     device: torch.device | str | None
     show: Callable[[Columns], None]
+    sentences: int
+    trigram_blocking: bool
 
 
 class Evaluation(dict[str, Any]):
@@ -299,7 +319,8 @@ def predict(
     """The prediction for every record of a file, in order; or with `out`, for files of any size, a line of JSON for
     each written there, and how many.
 
-    Of a model that writes, `asking` holds options of generating too: num_beams=4.
+    Of a model that writes, a line is a record to teach another by, {"id", "source", "target", "logprob"}, and `asking`
+    holds options of generating too: num_beams=4.
 
     Raises:
         DataError: a record that is not what the task needs, unless such are skipped.
@@ -328,12 +349,13 @@ def predict(
 
 def _asked(run: str | Path, asking: Asking) -> Tuned:
     """The model in a run, of the task and with the options that are asked for."""
-    generation = {name: value for name, value in asking.items() if name in Options.__annotations__}
-    return Tuned.load(run, task=asking.get("task"), device=asking.get("device"), generation=generation)
+    options = {name: value for name, value in asking.items() if name in (*Options.__annotations__, *SETTINGS)}
+    return Tuned.load(run, task=asking.get("task"), device=asking.get("device"), options=options)
 
 
 def _predicted(tuned: Tuned, run: str | Path, file: Path, asking: Asking) -> Iterator[dict[str, Any]]:
-    """{"id", what is predicted} of each record, in order."""
+    """{"id", what is predicted} of each record, in order; of a model that writes, records to learn from: what it wrote
+    is the target, beside its source (sequence distillation, Kim & Rush 2016, section 3.2)."""
     skip = asking.get("skip", refuse)
     usual = _manifest(run, asking.get("task")).get("roles", {})
     read, examples = streamed(tuned.task, file, given=asking.get("columns"), skip=skip, usual=usual, gold=False)
@@ -342,6 +364,8 @@ def _predicted(tuned: Tuned, run: str | Path, file: Path, asking: Asking) -> Ite
     def answered(some: Sequence[Example]) -> Iterator[dict[str, Any]]:
         encodable = tuned.encode(some, skip)
         for (example, _), one in zip(encodable, tuned.predict(encodable), strict=True):
+            if tuned.task.writes:
+                one = {"source": example.texts[0], "target": one.pop("text"), **one}
             yield {"id": example.id, **one}
 
     return (one for some in _some(examples) for one in answered(some))

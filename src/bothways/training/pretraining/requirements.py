@@ -27,9 +27,7 @@ def check_needs(objective: Objective, shards: Shards, shape: ModelConfig) -> Non
         DataError: the shards lack what the objective needs; it is named, with the command that makes it.
         UsageError: the model has too few segments, or one of them would have two meanings.
     """
-    if objective.two_sided != (shape.decoder is not None):
-        does, size = ("needs", "6-6x256") if objective.two_sided else ("does not train", "12x256")
-        raise UsageError(f"{objective.name} {does} a decoder beside the encoder: give a --size as {size}")
+    check_sides(objective, shape)
     missing = sorted(objective.about.requires - shards.manifest.holds)
     if missing:
         raise DataError(
@@ -50,6 +48,17 @@ def check_needs(objective: Objective, shards: Shards, shape: ModelConfig) -> Non
             f"the languages {', '.join(languages)} are told apart by segments, and the model has {shape.segments}: "
             f"--set model.segments={len(languages)}"
         )
+
+
+def check_sides(objective: Objective, shape: ModelConfig) -> None:
+    """
+    Raises:
+        UsageError: an objective for an encoder-decoder and a model of one stack, or the other way round.
+    """
+    if objective.two_sided != (shape.decoder is not None):
+        does, size = ("needs", "6-6x256") if objective.two_sided else ("does not train", "12x256")
+        other = "" if objective.two_sided else ", or --objective seq2seq"
+        raise UsageError(f"{objective.name} {does} a decoder beside the encoder: give a --size as {size}{other}")
 
 
 def check_segments(objective: Objective, rows: Rows | WithReplay, shape: ModelConfig) -> None:

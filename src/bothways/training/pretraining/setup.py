@@ -28,7 +28,7 @@ from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.flops import Cost, cost_of
 from bothways.training.pretraining.replay import WithReplay
 from bothways.training.pretraining.requirements import check_needs, check_segments
-from bothways.training.pretraining.warm_start import start_weights, with_shape_of_start
+from bothways.training.pretraining.warm_start import check_decoder, start_weights, with_shape_of_start
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
 from bothways.training.schedule import decay_start
@@ -88,6 +88,7 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
         config = with_shape_of_start(config, vocabulary=shards.vocabulary.size, two_sided=objective.two_sided)
     training = config.training
     objective, shape = objective_of(config, shards)
+    check_decoder(config, objective)
     replay = replay_shards(config, shards)
     fixed = validation_rows(shards, training)
     general = [] if replay is None else validation_rows(replay, training)

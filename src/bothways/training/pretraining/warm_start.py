@@ -12,9 +12,10 @@ from torch import Tensor
 from bothways.config import read
 from bothways.errors import UsageError
 from bothways.inference.loading import folder_of
-from bothways.model import Model, local, read_saved, with_word_head
+from bothways.model import Model, ModelConfig, local, preset, read_saved, with_word_head
 from bothways.model.config import DecoderConfig
 from bothways.model.two_sided import begun, begun_decoder, with_decoder
+from bothways.objectives import Objective
 from bothways.text import Tokenizer, old_tokens
 from bothways.training.optimiser import rated
 from bothways.training.pretraining.config import PretrainConfig
@@ -27,7 +28,8 @@ TABLES = ("backbone.embeddings.tokens.weight", "words.untied.weight", "words.bia
 
 def with_shape_of_start(config: PretrainConfig, *, vocabulary: int, two_sided: bool = False) -> PretrainConfig:
     """The configuration with the shape of `config.start` in `model`, so that a resumed run does not need that folder.
-    `two_sided`: with a decoder beside it, where it has none, of `model.decoder.layers`, else of as many as it has.
+    `two_sided`: with a decoder beside it, where it has none, of `model.decoder.layers` or as the size says, else of as
+    many as it has.
 
     Learning rates that are not given are `GENTLER` than those of a model that knows nothing yet.
 
@@ -37,13 +39,14 @@ def with_shape_of_start(config: PretrainConfig, *, vocabulary: int, two_sided: b
     """
     assert config.start is not None
     shape = read_saved(folder_of(local(config.start))).model.config
-    decoder = config.model.get("decoder")
     new = two_sided and shape.decoder is None
+    decoder = _decoder_of_size(config, shape, new=new)
     if odd := sorted(config.model.keys() - {"dropout", *(["decoder"] if new else [])}):
         raise UsageError(f"the shape is that of {config.start}: leave out model.{odd[0]}")
     if new:
-        layers = None if decoder is None else read(DecoderConfig, decoder, below="model.decoder").layers
-        shape = with_decoder(shape, layers)
+        if (named := config.model.get("decoder")) is not None:
+            decoder = read(DecoderConfig, named, below="model.decoder")
+        shape = with_decoder(shape, None if decoder is None else decoder.layers)
     length = config.training.length
     if shape.positions.kind == "learned" and shape.length < length:
         raise UsageError(f"{config.start} reads at most {shape.length} tokens: --set training.length={shape.length}")
@@ -61,6 +64,32 @@ def with_shape_of_start(config: PretrainConfig, *, vocabulary: int, two_sided: b
     )
     training = config.training.model_copy(update={"optimiser": gentle})
     return config.model_copy(update={"model": wanted.model_dump(), "training": training})
+
+
+def _decoder_of_size(config: PretrainConfig, shape: ModelConfig, *, new: bool) -> DecoderConfig | None:
+    """The decoder that a size names, where one was given and the decoder is `new`.
+
+    Raises:
+        UsageError: it is not that of the model which the run goes on from.
+    """
+    if "size" not in config.model_fields_set:
+        return None
+    told = preset(config.size, vocabulary=shape.vocabulary)
+    if (told.layers, told.width) != (shape.layers, shape.width) or not (new or told.decoder == shape.decoder):
+        own = f"{shape.layers}{f'-{shape.decoder.layers}' if shape.decoder else ''}x{shape.width}"
+        raise UsageError(f"the size is that of {config.start}, {own}, and not {config.size}: leave out size")
+    return told.decoder
+
+
+def check_decoder(config: PretrainConfig, objective: Objective) -> None:
+    """
+    Raises:
+        UsageError: a model for the decoder to begin as, and no encoder-decoder that begins with another.
+    """
+    if config.start_decoder and not objective.two_sided:
+        raise UsageError(f"start_decoder is for encoder-decoders, and {objective.name} trains one stack: leave it out")
+    if config.start_decoder and not config.start:
+        raise UsageError("start_decoder goes with --from MODEL, which the encoder begins as: name that too")
 
 
 def _dropout(config: PretrainConfig) -> dict[str, Any]:
