@@ -13,12 +13,30 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import IO
 
+import typer
+
 from bothways.errors import MachineError
 from bothways.machine import cores, leave_with_parent
 
 ENDED_BY_SIGNAL = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 GRACE = 5.0  # seconds that the others have to end once one has failed
 GRACE_TO_SAVE = 120.0  # ... once one has been told to stop, and saves
+
+
+def as_processes(processes: int) -> None:
+    """Runs this very command as several processes and leaves with its exit code; one of these goes on instead.
+
+    Raises:
+        Exit: they have ended.
+        MachineError: one of them was killed from outside.
+    """
+    if processes > 1 and "RANK" not in os.environ:
+        raise typer.Exit(launch([sys.executable, "-m", "bothways", *sys.argv[1:]], processes=processes))
+
+
+def leads() -> bool:
+    """Whether this is the process that speaks."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def launch(command: Sequence[str], *, processes: int) -> int:
