@@ -86,7 +86,7 @@ def finetune(
         manifest = RunFolder(whole.out).manifest()
         return _end(several.told(manifest), lambda: several.tell(manifest, whole.out), json=json)
     if resume:
-        chosen = RunFolder(out).config(FinetuneConfig)
+        chosen = RunFolder(out).config(FinetuneConfig).model_copy(update={"out": out})  # it may have moved
     else:
         example = "finetune runs/mine --train train.jsonl"
         chosen = configured(FinetuneConfig, given, file=config, settings=settings, example=example)
