@@ -33,6 +33,7 @@ from bothways.tasks.reading import EncodedExample
 from bothways.tasks.task import Output
 from bothways.training.finetuning import FinetuneConfig, finetune
 from bothways.training.finetuning.run import FinetuneRun, set_up
+from bothways.training.processes import processes
 from bothways.training.run_folder import RunFolder
 
 ASKED = {"sst2": "classify", "mrpc": "classify", "wnut17": "tag", "semeval2010_8": "relate"}
@@ -189,7 +190,8 @@ def results(given: argparse.Namespace, name: str) -> Iterator[tuple[str, list[fl
             if side == "ours":
                 test = RunFolder(finetune(config)).manifest()["test"]
             else:
-                test = Peer(set_up(config, resume=False), seed, out / "trainer").test()
+                with processes() as team:
+                    test = Peer(set_up(config, team, resume=False), seed, out / "trainer").test()
             scores.append(next(iter(test.values())))
             place.write_text(json.dumps(done), encoding="utf-8")
             print(f"{name}, {side}, seed {seed}: {scores[-1]:.4f}", flush=True)

@@ -39,6 +39,7 @@ from bothways.training.finetuning import FinetuneConfig, finetune
 from bothways.training.finetuning.batches import batches_of
 from bothways.training.finetuning.run import set_up
 from bothways.training.pretraining import pretrain
+from bothways.training.processes import processes
 from bothways.training.run_folder import RunFolder
 
 
@@ -139,7 +140,8 @@ def flops_an_epoch(given: argparse.Namespace, name: str, body: Path, way: str) -
     """Of a way of teaching, by its first steps."""
     out = given.work / "counted"
     shutil.rmtree(out, ignore_errors=True)
-    run = set_up(settings_of(given, name, body, out, objective=way), resume=False)
+    with processes() as team:
+        run = set_up(settings_of(given, name, body, out, objective=way), team, resume=False)
     batches = batches_of(run)
     for step in range(COUNTED):
         batches(step, 0.0)

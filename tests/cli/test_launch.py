@@ -75,6 +75,23 @@ sys.exit(print("a consequence", file=sys.stderr) or 1)"""
     assert process.returncode == 3
 
 
+def test_what_follows_from_a_failure_may_come_first(tmp_path: Path) -> None:
+    script = """
+if rank == 0:
+    sys.exit(print("a consequence", file=sys.stderr) or 1)
+time.sleep(1)
+sys.exit(print("my fault", file=sys.stderr) or 3)"""
+    process = start(script, tmp_path)
+    assert process.communicate(timeout=60)[1] == "my fault\n"
+    assert process.returncode == 3
+
+
+def test_of_a_bug_all_are_heard(tmp_path: Path) -> None:
+    process = start("time.sleep(rank); sys.exit(print('bug', rank, file=sys.stderr) or 1)", tmp_path)
+    assert process.communicate(timeout=60)[1] == "bug 0\nbug 1\n"
+    assert process.returncode == 1
+
+
 def test_equal_complaints_are_heard_once(tmp_path: Path) -> None:
     process = start("print('no shards', file=sys.stderr); sys.exit(3)", tmp_path)
     assert process.communicate(timeout=60)[1] == "no shards\n"

@@ -14,11 +14,13 @@ from bothways.objectives import Objective, build
 from bothways.training.config import OptimiserConfig, TrainingConfig
 from bothways.training.loop import Work
 from bothways.training.optimiser import build_optimisers
+from bothways.training.processes import Processes
 from bothways.training.state import State
 from bothways.training.weights import Replicated, by_kind
 
 VOCABULARY = Vocabulary(size=200, pad=0, unk=1, cls=2, sep=3, mask=4)
 LENGTH = 32
+ALONE = Processes(0, 1, torch.device("cpu"))
 OPTIMISERS = ("adamw", "bert-adam", "lamb", "muon")
 
 

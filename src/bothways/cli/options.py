@@ -66,6 +66,7 @@ Device = Annotated[
     str | None,
     typer.Option(help="Where to compute: cpu, cuda, cuda:1; left out, on a GPU where there is one."),
 ]
+Processes = Annotated[int, typer.Option(min=1, help="On this machine; one a core is fastest on a CPU.")]
 Track = Annotated[
     Literal["tensorboard", "trackio"] | None,
     typer.Option(help="Send every figure there too; metrics.jsonl in the run's folder has them all the same."),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -11,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bothways.cli.launch import launch
-from bothways.cli.options import ConfigFile, Device, Settings, Track, configured, from_record
+from bothways.cli.launch import as_processes, leads
+from bothways.cli.options import ConfigFile, Device, Processes, Settings, Track, configured, from_record
 from bothways.cli.show import Json, grid, print_json
 from bothways.terminal import command, compact, doing, in_bytes, say
 
@@ -35,7 +33,7 @@ def pretrain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what it will cost: parameters, memory, time.")
     ] = False,
-    processes: Annotated[int, typer.Option(min=1, help="On this machine; one a core is fastest on a CPU.")] = 1,
+    processes: Processes = 1,
     device: Device = None,
     track: Track = None,
     json: Json = False,
@@ -45,9 +43,8 @@ def pretrain(
 
     On several machines: torchrun ... -m bothways pretrain ...
     """
-    if processes > 1 and "RANK" not in os.environ:
-        raise typer.Exit(launch([sys.executable, "-m", "bothways", *sys.argv[1:]], processes=processes))
-    quiet = json or not _leads()
+    as_processes(processes)
+    quiet = json or not leads()
     if not quiet:
         say("loading torch")
     from bothways.training.pretraining import pretrain as train
@@ -62,14 +59,9 @@ def pretrain(
 
         with Display(clock=time.monotonic) as show:
             folder = train(chosen, resume=resume, device=device, track=track, show=show, say=show.say)
-    if _leads():
+    if leads():
         _show_result(folder, json=json)
     return None
-
-
-def _leads() -> bool:
-    """Whether this is the process that speaks."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _configuration(
@@ -93,7 +85,7 @@ def _show_rehearsal(chosen: PretrainConfig, *, device: str | None, json: bool) -
 
     with doing("doing a few steps"):
         told = rehearse(chosen, device=device)
-    if not _leads():
+    if not leads():
         return None
     if json:
         return print_json(told)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bothways.cli import several
-from bothways.cli.options import ConfigFile, Device, Settings, Track, configured, from_record, options_given, repeated
+from bothways.cli.launch import as_processes, leads
+from bothways.cli.options import (
+    ConfigFile,
+    Device,
+    Processes,
+    Settings,
+    Track,
+    configured,
+    from_record,
+    options_given,
+    repeated,
+)
 from bothways.cli.show import Json, load_torch, print_json
 from bothways.terminal import Status, say
 
@@ -22,7 +33,7 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out, count and 
 Generating = Annotated[
     list[str], repeated("--set", metavar="NAME=VALUE", about="How it writes, num_beams=4, or extracts, sentences=2")
 ]
-MAY_GO_WITH_RESUME = ("resume", "out", "device", "track", "json")
+MAY_GO_WITH_RESUME = ("resume", "out", "processes", "device", "track", "json")
 LISTED = 10  # bad records
 TOLD = (
     *("examples", "best", "test", "tags", "objective", "majority", "baselines", "shuffled_source"),
@@ -53,13 +64,15 @@ def finetune(
         typer.Option(help="A YAML file of several tasks to teach at once, each with its name and files."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
+    processes: Processes = 1,
     device: Device = None,
     track: Track = None,
     json: Json = False,
     **given: Any,
 ) -> None:
     """Teach a model to label, rate, tag, relate, answer from a text, choose, embed, extract, rerank, or write."""
-    (display := FinetuneDisplay(quiet=json)).say("loading torch")
+    as_processes(processes)
+    (display := FinetuneDisplay(quiet=json or not leads())).say("loading torch")
     from bothways.training.finetuning import FinetuneConfig, finetune_seeds, finetune_several
     from bothways.training.finetuning import finetune as run
     from bothways.training.run_folder import RunFolder
@@ -71,20 +84,24 @@ def finetune(
         whole = several.begun(out) if resume else several.settings_of(tasks, given, seeds, file=config, more=settings)
         finetune_several(whole, resume=resume, device=device, track=track, show=display.show, say=display.say)
         manifest = RunFolder(whole.out).manifest()
-        return print_json(several.told(manifest)) if json else several.tell(manifest, whole.out)
+        return _end(several.told(manifest), lambda: several.tell(manifest, whole.out), json=json)
     if resume:
-        chosen = RunFolder(out).config(FinetuneConfig)
+        chosen = RunFolder(out).config(FinetuneConfig).model_copy(update={"out": out})  # it may have moved
     else:
         example = "finetune runs/mine --train train.jsonl"
         chosen = configured(FinetuneConfig, given, file=config, settings=settings, example=example)
     if seeds > 1:
         means = finetune_seeds(chosen, seeds, device=device, track=track, show=display.show, say=display.say)
-        return print_json(means) if json else _tell_means(means, chosen.out)
+        return _end(means, lambda: _tell_means(means, chosen.out), json=json)
     run(chosen, resume=resume, device=device, track=track, show=display.show, say=display.say)
     manifest = RunFolder(chosen.out).manifest()
-    if json:
-        return print_json({key: manifest.get(key) for key in TOLD})
-    return _tell(manifest, chosen.out)
+    return _end({key: manifest.get(key) for key in TOLD}, lambda: _tell(manifest, chosen.out), json=json)
+
+
+def _end(found: dict[str, Any], tell: Callable[[], None], *, json: bool) -> None:
+    """What a run found, for programs or for people; of several processes the first says it."""
+    if leads():
+        print_json(found) if json else tell()
 
 
 def _refuse_settings(context: typer.Context, out: Path) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
 from bothways.errors import UsageError
 from bothways.machine import device_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,11 @@ class Processes:
         """Whether this is the one that writes and speaks."""
         return self.rank == 0
 
+    @property
+    def options(self) -> list[object]:
+        """What a command has to be given to run as as many."""
+        return ["--processes", self.count] if self.count > 1 else []
+
     def total(self, value: float) -> float:
         """The sum over all processes."""
         return self._reduce(value, dist.ReduceOp.SUM)
@@ -41,6 +51,30 @@ class Processes:
         if self.count > 1:
             dist.barrier()
 
+    def once(self, work: Callable[[], object]) -> None:
+        """The first process does it; all go on when it is done."""
+        if self.first:
+            work()
+        self.wait()
+
+    def shared(self, items: Sequence[T], work: Callable[[Sequence[T]], list[Any]]) -> list[Any]:
+        """What `work` makes of all items, one of each, in their order: a process does every `count`th of them.
+
+        With several processes it comes back as JSON has it, so that nothing is unpickled: an array is a list.
+        """
+        if self.count == 1:
+            return work(items)
+        own = json.dumps(work(items[self.rank :: self.count]), default=_listed).encode()
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
+        dist.all_gather(sizes, torch.tensor([len(own)]))
+        padded = np.frombuffer(own.ljust(max(int(size) for size in sizes)), dtype=np.uint8).copy()
+        texts = [torch.zeros(len(padded), dtype=torch.uint8) for _ in sizes]
+        dist.all_gather(texts, torch.from_numpy(padded))
+        found: list[Any] = [None] * len(items)
+        for rank, text in enumerate(texts):
+            found[rank :: self.count] = json.loads(text.numpy().tobytes())
+        return found
+
     def _reduce(self, value: float, how: dist.ReduceOp.RedOpType) -> float:
         if self.count == 1:
             return value
@@ -49,11 +83,18 @@ class Processes:
         return float(tensor[0])
 
 
+def _listed(value: Any) -> Any:
+    """An array, or a number of numpy's, as JSON can hold it."""
+    return value.tolist()
+
+
 @contextmanager
 def processes(
     timeout: timedelta = timedelta(minutes=10), *, device: torch.device | str | None = None
 ) -> Iterator[Processes]:
     """Joins the other processes if torchrun started this one. gloo on CPUs, nccl between GPUs (never run there).
+
+    Those that have joined already stay together: what runs several times, a seed each, joins around all of them.
 
     Args:
         device: where to compute; a GPU without a number is the process's own, that of its LOCAL_RANK.
@@ -62,8 +103,11 @@ def processes(
         UsageError: no device, or one GPU for several processes.
         MachineError: there is no such device.
     """
-    alone = "RANK" not in os.environ or "WORLD_SIZE" not in os.environ
     place = device_of(device)
+    if dist.is_initialized():
+        yield Processes(dist.get_rank(), dist.get_world_size(), place)
+        return
+    alone = "RANK" not in os.environ or "WORLD_SIZE" not in os.environ
     numbered: int | None = place.index
     cuda = place.type == "cuda"
     if cuda and numbered is not None and not alone and os.environ["WORLD_SIZE"] != "1":

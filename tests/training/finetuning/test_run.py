@@ -23,6 +23,7 @@ from bothways.training.run_folder import RunFolder
 from tests.model.huggingface.test_published_answers import published
 from tests.tasks.conftest import config, reviews, tagged, write
 from tests.training.finetuning.trainer import trainer_losses
+from tests.training.small import ALONE
 
 transformers = pytest.importorskip("transformers")
 
@@ -62,7 +63,7 @@ def test_a_number_begins_at_the_mean(tmp_path: Path, body: Path) -> None:
 def test_what_was_read_is_counted(classifier: Path, tmp_path: Path) -> None:
     """Every example once an epoch; not the places of a step of pretraining."""
     told = RunFolder(classifier).config(FinetuneConfig)
-    run = set_up(told.model_copy(update={"out": tmp_path / "run"}), resume=False)
+    run = set_up(told.model_copy(update={"out": tmp_path / "run"}), ALONE, resume=False)
     tokens = sum(len(part) for parts in run.parts for part in parts)
     lines = [line for line in RunFolder(classifier).lines() if line["kind"] == "train"]
     assert [line["tokens"] for line in lines][run.steps - 1 :: run.steps] == [tokens * (1 + e) for e in range(6)]
@@ -91,7 +92,7 @@ class WithLoss(torch.nn.Module):
 def test_losses_of_blocks_are_trained_with_the_tasks(tmp_path: Path, body: Path) -> None:
     losses = []
     for name in ("plain", "own"):
-        run = set_up(config(tmp_path / name, body, epochs=1), resume=False)
+        run = set_up(config(tmp_path / name, body, epochs=1), ALONE, resume=False)
         if name == "own":
             run.model.backbone.blocks[0] = WithLoss(run.model.backbone.blocks[0])
         run_module._fit(run, lambda: 0, lambda line: None)
@@ -166,7 +167,7 @@ def test_twenty_losses_of_the_trainers(task: str, tmp_path: Path) -> None:
     told = config(
         tmp_path, minilm, task=task, dropout=0.0, epochs=12, batch=10, learning_rate=5e-5, warmup=0.0, weight_decay=0.01
     )
-    run = set_up(told, resume=False)
+    run = set_up(told, ALONE, resume=False)
     steps, total = 20, run.total
     order = [np.random.default_rng([0, epoch]).permutation(len(run.parts)) for epoch in range(12)]
     batches = [order[step // run.steps][step % run.steps * 10 :][:10] for step in range(steps)]
@@ -178,7 +179,7 @@ def test_twenty_losses_of_the_trainers(task: str, tmp_path: Path) -> None:
 
 
 def test_the_rate_falls_layer_by_layer(body: Path, tmp_path: Path) -> None:
-    run = set_up(config(tmp_path, body, layer_decay=0.5, learning_rate=1.0), resume=False)
+    run = set_up(config(tmp_path, body, layer_decay=0.5, learning_rate=1.0), ALONE, resume=False)
     made = optimiser(run.config, run.state.weights, layers=2, width=64)
     names = {id(weight): name for name, weight in run.state.weights.master.items()}
     rates = {names[id(weight)]: group["peak"] for group in made.param_groups for weight in group["params"]}
@@ -193,7 +194,7 @@ def test_the_rate_falls_layer_by_layer(body: Path, tmp_path: Path) -> None:
 def test_balanced_classes_weigh_the_same(body: Path, tmp_path: Path) -> None:
     told = config(tmp_path, body, class_weights="balanced", batch=100)
     write(told.train, *({"text": f"text {i}", "label": "good" if i < 6 else "bad"} for i in range(8)))
-    (batch,) = batches_of(set_up(told, resume=False))(0, 0.0)
+    (batch,) = batches_of(set_up(told, ALONE, resume=False))(0, 0.0)
     (target,) = batch.targets
     sums = {label: float(target.weight[target.labels == label].sum()) for label in (0, 1)}
     assert sums[0] == pytest.approx(sums[1]) == 4.0

@@ -25,6 +25,7 @@ from bothways.training.run_folder import RunFolder
 from tests.conftest import Once
 from tests.tasks.conftest import reviews, write
 from tests.training.finetuning.together import RECORDS, one_task, pairs, several
+from tests.training.small import ALONE
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +114,7 @@ def test_the_page_has_a_part_for_each(together: Path) -> None:
 
 
 def test_an_example_of_each_task_weighs_the_same_on_average(tmp_path: Path, body: Path) -> None:
-    run = set_up_several(several(tmp_path, body, "mood", "names", "who", epochs=3), resume=False)
+    run = set_up_several(several(tmp_path, body, "mood", "names", "who", epochs=3), ALONE, resume=False)
     of_step, sums, counts = batches_of_several(run), dict.fromkeys(run.parts, 0.0), dict.fromkeys(run.parts, 0)
     for step in range(3 * run.mixing.steps):
         for task, _ in run.mixing.of_step(step):
@@ -128,10 +129,12 @@ def test_an_example_of_each_task_weighs_the_same_on_average(tmp_path: Path, body
 @pytest.mark.parametrize("name", ["mood", "names", "who", "stars"])
 def test_a_task_loses_what_a_run_of_it_alone_does(name: str, tmp_path: Path, body: Path) -> None:
     """The mean over the same examples, whatever an example weighs beside those of other tasks."""
-    run = set_up_several(several(tmp_path, body, name, dropout=0.0, batch=200), resume=False)
+    run = set_up_several(several(tmp_path, body, name, dropout=0.0, batch=200), ALONE, resume=False)
     course = course_of(run)
     loss, count = course.losses(*course.batches(run.mixing.steps * 2 - 1, 0.0), torch.Generator())[name]
-    alone = set_up(run.config.of(run.config.tasks[0]).model_copy(update={"out": tmp_path / "alone"}), resume=False)
+    alone = set_up(
+        run.config.of(run.config.tasks[0]).model_copy(update={"out": tmp_path / "alone"}), ALONE, resume=False
+    )
     ((other, others),) = losses_of(alone.model, alone.state)(*batches_of(alone)(0, 0.0), torch.Generator()).values()
     assert float(count) == pytest.approx(len(alone.parts), rel=1e-4)
     assert float((loss / count).detach()) == pytest.approx(float((other / others).detach()), rel=1e-3)
@@ -140,7 +143,7 @@ def test_a_task_loses_what_a_run_of_it_alone_does(name: str, tmp_path: Path, bod
 def test_a_step_leaves_heads_without_rows_as_they_are(tmp_path: Path, body: Path) -> None:
     """To the last bit, though the optimiser decays and remembers."""
     told = several(tmp_path, body, "mood", "alike", "stars", batch=2, weight_decay=0.1, epochs=1)
-    run = set_up_several(told, resume=False)
+    run = set_up_several(told, ALONE, resume=False)
     course = course_of(run)
     work = Work(course.losses, course.batches, course.names)
     config = TrainingConfig(budget=Budget(steps=course.total))
@@ -207,7 +210,7 @@ def test_a_pooler_is_where_every_label_begins(tmp_path: Path) -> None:
 
     begun = published(tmp_path / "bert", "Bert", "")
     pooler = load_file(begun / "model.safetensors")["pooler.dense.weight"]
-    run = set_up_several(several(tmp_path, begun, "mood", "alike"), resume=False)
+    run = set_up_several(several(tmp_path, begun, "mood", "alike"), ALONE, resume=False)
     for name in ("mood", "alike"):
         assert torch.equal(run.state.weights.master[f"heads.{name}.transform.dense.weight"], pooler)
 

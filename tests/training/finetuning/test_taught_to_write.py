@@ -22,6 +22,7 @@ from tests.inference.made import make_run
 from tests.model.huggingface.test_published_answers import published
 from tests.tasks.conftest import write
 from tests.training.finetuning.test_writing import SOURCES, config, pairs
+from tests.training.small import ALONE
 
 pytest.importorskip("rouge_score")
 pytest.importorskip("sacrebleu")
@@ -124,7 +125,7 @@ def test_a_model_that_cannot_be_taught_is_refused_by_name(tmp_path: Path) -> Non
 def test_targets_that_are_too_long_are_left_out_where_it_is_asked_for(body: Path, tmp_path: Path) -> None:
     records = [*pairs(), {"source": "dog", "target": "the lazy dog " * 9}, {"source": "dog", "target": " "}]
     train = write(tmp_path / "long.jsonl", *records)
-    run = set_up(config(tmp_path, body, train=train, skip_bad=True), resume=False, device="cpu")
+    run = set_up(config(tmp_path, body, train=train, skip_bad=True), ALONE, resume=False)
     assert len(run.data.train) == 48
     found = RunFolder(run.config.out).manifest()["skipped"]
     assert len(found) == 2 and any("expected a target of 1 to 5 tokens" in line for line in found)
@@ -138,29 +139,29 @@ def test_options_of_generating_are_for_models_that_write(classifier: Path, tmp_p
 def test_segments_are_those_that_the_model_has(tmp_path: Path) -> None:
     for segments, way in ((6, "append-mask"), (2, "pseudo-mask")):
         body = make_run(tmp_path / f"{segments}", made.UNILM1, kind="wordpiece", classic=True, segments=segments)
-        run = set_up(config(tmp_path / f"run-{segments}", body), resume=False, device="cpu")
+        run = set_up(config(tmp_path / f"run-{segments}", body), ALONE, resume=False)
         assert way in run.trained.decoding
         ((sample,),) = [run.drawn(0, 0, 0.0)]
         assert (sample.layout.segment is not None) == (segments == 6)
 
 
 def test_the_dev_examples_that_are_written_are_so_many(body: Path, tmp_path: Path) -> None:
-    run = set_up(config(tmp_path, body, dev_generated=5), resume=False, device="cpu")
+    run = set_up(config(tmp_path, body, dev_generated=5), ALONE, resume=False)
     assert len(run.dev) == 5 and len(run.data.dev) == 48
     assert [example.id for example, _ in run.dev] == [0, 9, 19, 28, 38]
 
 
 def test_each_epoch_hides_other_words(body: Path, tmp_path: Path) -> None:
-    run = set_up(config(tmp_path, body, objective="unilm1"), resume=False, device="cpu")
+    run = set_up(config(tmp_path, body, objective="unilm1"), ALONE, resume=False)
     one, same, other = (run.drawn(epoch, 0, 0.0)[0].tokens.tolist() for epoch in (0, 0, 1))
     drawn = [[run.drawn(epoch, number, 0.0)[0].tokens.tolist() for number in range(20)] for epoch in (0, 1)]
     assert one == same and len(other) == len(one) and drawn[0] != drawn[1]
-    plain = set_up(config(tmp_path / "causal", body, objective="causal"), resume=False, device="cpu")
+    plain = set_up(config(tmp_path / "causal", body, objective="causal"), ALONE, resume=False)
     assert plain.drawn(0, 3, 0.0)[0].tokens.tolist() == plain.drawn(1, 3, 0.0)[0].tokens.tolist()
 
 
 def test_smoothing_is_torchs(body: Path, tmp_path: Path) -> None:
-    run = set_up(config(tmp_path, body, label_smoothing=0.2, dropout=0.0), resume=False, device="cpu")
+    run = set_up(config(tmp_path, body, label_smoothing=0.2, dropout=0.0), ALONE, resume=False)
     (batch,) = batches_of(run)(0, 0.0)
     (target,), (hidden,) = batch.targets, run.model.hidden_at(batch)
     logits = run.model.logits(hidden)

@@ -23,6 +23,7 @@ from bothways.training.finetuning.teachers import Teacher, share_of_gold
 from bothways.training.run_folder import RunFolder
 from tests.conftest import Once
 from tests.training.finetuning.together import LEARNING, one_task, several
+from tests.training.small import ALONE
 
 TAUGHT = ("mood", "kinds", "stars", "names", "who")
 
@@ -43,7 +44,7 @@ def teachers(once: Once, body: Path) -> Path:
 
 def pupil(folder: Path, body: Path, teachers: Path, *names: str, **changes: Any) -> SeveralRun:
     told = [one_task(folder, name, teacher=str(teachers / name)) for name in names]
-    return set_up_several(several(folder, body, *told, dropout=0.0, **changes), resume=False)
+    return set_up_several(several(folder, body, *told, dropout=0.0, **changes), ALONE, resume=False)
 
 
 def test_the_share_of_gold_grows_from_nothing_to_all() -> None:
@@ -118,11 +119,11 @@ def test_between_them_labels_are_mixed() -> None:
 def test_a_teacher_is_asked_once(tmp_path: Path, body: Path, teachers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     away = shutil.copytree(teachers / "mood", tmp_path / "away")
     told = several(tmp_path, body, one_task(tmp_path, "mood", teacher=str(away)), "stars", epochs=1)
-    run = set_up_several(told, resume=False)
+    run = set_up_several(told, ALONE, resume=False)
     kept = tmp_path / "run" / "tasks" / "mood" / "teacher.safetensors"
     assert load_file(kept)["logits"].shape == (48, 2)
     monkeypatch.setattr("bothways.training.finetuning.teachers._asked", None)
-    again = set_up_several(told, resume=True)
+    again = set_up_several(told, ALONE, resume=True)
     for one, other in zip(run.teachers["mood"].soft, again.teachers["mood"].soft, strict=True):
         assert np.array_equal(one[0], other[0])
 
@@ -152,11 +153,11 @@ def test_a_teacher_of_something_else_is_refused(tmp_path: Path, body: Path, teac
     ):
         told = several(tmp_path, body, one_task(tmp_path, name, teacher=str(teachers / other)), "names")
         with pytest.raises(UsageError, match=said):
-            set_up_several(told, resume=False)
+            set_up_several(told, ALONE, resume=False)
     with pytest.raises(UsageError, match="mood: expected as run to compare with a run of classify"):
         set_up_several(
-            several(tmp_path, body, one_task(tmp_path, "mood", compare=str(teachers / "names"))), resume=False
+            several(tmp_path, body, one_task(tmp_path, "mood", compare=str(teachers / "names"))), ALONE, resume=False
         )
     with pytest.raises(ModelError, match="was not fine-tuned"):
-        set_up_several(several(tmp_path, body, one_task(tmp_path, "mood", teacher=str(body))), resume=False)
+        set_up_several(several(tmp_path, body, one_task(tmp_path, "mood", teacher=str(body))), ALONE, resume=False)
     assert not (tmp_path / "run").exists()

@@ -24,6 +24,7 @@ from bothways.training.pretraining import PretrainConfig, pretrain
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import checkpoints
 
+WORKER = Path(__file__).with_name("worker.py")
 TIMES = {"seconds", "tokens_per_second", "useful_share"}
 """What differs between two runs of the same configuration."""
 
@@ -145,11 +146,17 @@ def job(
     return {"config": values, "resume": resume, "stop": stop, "wait": wait, "spoilt": spoilt, "port": free_port()}
 
 
-def start(jobs: Sequence[dict[str, Any]], folder: Path, *, processes: int = 1) -> list[subprocess.Popen[str]]:
+def start(
+    jobs: Sequence[dict[str, Any]],
+    folder: Path,
+    *,
+    processes: int = 1,
+    worker: Path = WORKER,
+) -> list[subprocess.Popen[str]]:
     """The runs, one after the other, in processes of their own that find each other as torchrun's do."""
     (folder / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
-    worker = Path(__file__).with_name("worker.py")
     shared = os.environ | {"OMP_NUM_THREADS": "1", "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1"}
+    shared |= {"MASTER_PORT": str(free_port())}
     return [
         subprocess.Popen(
             [sys.executable, "-W", "error", str(worker), str(folder / "jobs.json")],

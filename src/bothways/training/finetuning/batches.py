@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -12,38 +12,62 @@ from bothways.batch import Batch, Sample
 from bothways.model import ModelConfig
 from bothways.model.abilities import WORDS
 from bothways.tasks.packing import pack
+from bothways.training.processes import Processes
 
 if TYPE_CHECKING:
     from bothways.training.finetuning.run import FinetuneRun
 
 TOKENS_AT_ONCE = 4096
+T = TypeVar("T")
 
 
 def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
-    """The micro-batches of a step: examples in an order of the epoch's own, several in a row; the FLOPs of reading
-    them, forward and backward, are added up in the run's notes."""
+    """This process's micro-batches of a step: examples in an order of the epoch's own, several in a row; the FLOPs of
+    reading them, forward and backward, are added up over all processes in the run's notes."""
     weights, shape, notes = example_weights(run), run.model.config, run.state.notes
-    device = run.model.table.device
+    device, together = run.model.table.device, run.task.compares(run.data.head)
 
     def of_step(step: int, progress: float) -> list[Batch]:
         epoch, place = divmod(step, run.steps)
         order = np.random.default_rng([run.config.seed, epoch]).permutation(len(run.parts))
-        chosen = order[place * run.config.batch : (place + 1) * run.config.batch]
-        parts = {i: run.drawn(epoch, i, progress) for i in chosen.tolist()}
-        made: list[list[int]] = []
-        tokens, together = 0, run.task.compares(run.data.head)
-        for i in chosen.tolist():
-            size = sum(len(part) for part in parts[i])
-            if not made or (tokens + size > TOKENS_AT_ONCE and not together):
-                made.append([])
-                tokens = 0
-            made[-1].append(i)
-            tokens += size
+        chosen = order[place * run.config.batch : (place + 1) * run.config.batch].tolist()
+        groups = [chosen] if together else [[i] for i in chosen]
+        mine = dealt(groups, [tokens_in(run.parts, some) for some in groups], run.team)
+        parts = {i: run.drawn(epoch, i, progress) for some in mine for i in some}
+        made = joined(mine, [tokens_in(parts, some) for some in mine])
         batches = [_laid({i: parts[i] for i in some}, weights).to(device) for some in made]
-        notes["flops"] = notes.get("flops", 0.0) + sum(flops_of(one, shape) for one in batches)
+        notes["flops"] = notes.get("flops", 0.0) + run.team.total(sum(flops_of(one, shape) for one in batches))
         return batches
 
     return of_step
+
+
+def tokens_in(parts: Mapping[int, Sequence[Sample]] | Sequence[Sequence[Sample]], examples: Sequence[int]) -> int:
+    """Of the samples of some examples."""
+    return sum(len(part) for i in examples for part in parts[i])
+
+
+def dealt(groups: Sequence[T], tokens: Sequence[int], team: Processes) -> list[T]:
+    """Those of a step's groups of examples that this process reads, in their order: the longest is dealt first, each to
+    the process that has the fewest tokens so far."""
+    loads, owner = [0] * team.count, [0] * len(groups)
+    for number in sorted(range(len(groups)), key=lambda number: -tokens[number]):
+        owner[number] = loads.index(min(loads))
+        loads[owner[number]] += tokens[number]
+    return [group for group, rank in zip(groups, owner, strict=True) if rank == team.rank]
+
+
+def joined(groups: Sequence[Sequence[T]], tokens: Sequence[int]) -> list[list[T]]:
+    """Groups of examples, one after the other, as micro-batches of TOKENS_AT_ONCE; none is parted."""
+    made: list[list[T]] = []
+    held = 0
+    for group, count in zip(groups, tokens, strict=True):
+        if not made or held + count > TOKENS_AT_ONCE:
+            made.append([])
+            held = 0
+        made[-1] += group
+        held += count
+    return made
 
 
 def _laid(parts: Mapping[int, Sequence[Sample]], weights: np.ndarray) -> Batch:

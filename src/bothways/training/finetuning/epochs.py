@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, Tr
 from bothways.training.finetuning.config import LearningSettings, rate_for
 from bothways.training.fit import Fit, Show
 from bothways.training.loop import Report, Work
+from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import State, save_state
 
@@ -41,6 +41,7 @@ class Course:
     model: Model
     state: State
     folder: RunFolder
+    team: Processes
     steps: int
     losses: Callable[[Batch, torch.Generator], Losses]
     names: tuple[str, ...]
@@ -83,10 +84,9 @@ class Course:
                 "seconds": round(notes["seconds"], 3),
             }
 
-        save = partial(save_state, self.state, self.folder.checkpoints)
-        again = command("finetune", "--resume", "--out", config.out)
+        again = command("finetune", "--resume", "--out", config.out, *self.team.options)
         work = Work(self.losses, self.batches, self.names)
-        fit = Fit(work, self.state, training, self.folder, show, stop, save, again)
+        fit = Fit(work, self.state, training, self.folder, show, stop, self._save, again)
         self.model.train()
         if not self.patience_ended():
             for report in fit.steps(self.total, more):
@@ -96,6 +96,10 @@ class Course:
                     if self.patience_ended():
                         break
         return self.best * self.steps
+
+    def _save(self) -> None:
+        save_state(self.state, self.folder.checkpoints, write=self.team.first)
+        self.team.wait()
 
     def _end_epoch(self, fit: Fit) -> None:
         """Its loss and scores on the dev examples, and its checkpoint; the best and the last are kept."""

@@ -32,6 +32,7 @@ from bothways.tasks.records import Columns, refuse
 from bothways.tasks.task import Example, Task
 from bothways.text import Tokenizer
 from bothways.training.finetuning.baselines import trained_on, worth
+from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -143,9 +144,16 @@ def head_named(trained: Abilities, name: str | None, folder: Path) -> TaskHead:
     return heads[name]
 
 
-def measure(tuned: Tuned, examples: Sequence[EncodedExample]) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """{metric: value} over examples whose gold answers are known, and the prediction for each."""
-    predictions = [one for some in _some(examples) for one in tuned.predict(some)]
+def measure(
+    tuned: Tuned, examples: Sequence[EncodedExample], team: Processes | None = None
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """{metric: value} over examples whose gold answers are known, and the prediction for each; the processes of a
+    `team`, all of which ask, predict a share of them each."""
+
+    def predicted(mine: Sequence[EncodedExample]) -> list[dict[str, Any]]:
+        return [one for some in _some(mine) for one in tuned.predict(some)]
+
+    predictions = team.shared(examples, predicted) if team else predicted(examples)
     return tuned.task.score([example for example, _ in examples], predictions, tuned.head), predictions
 
 

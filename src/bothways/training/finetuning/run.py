@@ -22,7 +22,7 @@ from bothways.config import settled
 from bothways.corpus.counts import by_length
 from bothways.errors import DivergedError, ModelError, UsageError
 from bothways.inference.engine import Engine
-from bothways.machine import device_of, dtype_of, precision_for
+from bothways.machine import dtype_of, precision_for
 from bothways.model import Abilities, Model, planned
 from bothways.model.losses import plain_loss
 from bothways.own import use
@@ -48,6 +48,7 @@ from bothways.training.finetuning.thresholds import best_thresholds
 from bothways.training.finetuning.writing import Draw
 from bothways.training.fit import Say, Show
 from bothways.training.loop import loss_names
+from bothways.training.processes import Processes, processes
 from bothways.training.run_folder import RunFolder
 from bothways.training.signals import signals
 from bothways.training.state import State, checkpoints, load_state, load_weights
@@ -76,6 +77,7 @@ class FinetuneRun:
     model: Model
     state: State
     folder: RunFolder
+    team: Processes
     parts: list[list[Sample]]
     dev: list[EncodedExample]
     test: list[EncodedExample]
@@ -117,7 +119,8 @@ def finetune(
     """Trains, keeps the epoch that is best on the dev examples, saves and evaluates it; returns the run's folder.
 
     The settings are a record or its fields: finetune("runs/first", train="train.csv", task="classify").
-    `show` is handed every line of metrics.jsonl as it is written; `say` is handed what is being done before and after.
+    On the first process `show` is handed every line of metrics.jsonl as it is written, and `say` what is being done
+    before and after. Processes that torchrun started share out the examples of every step, and what is predicted.
     It computes on `device`, "cpu", "cuda" or "cuda:1"; left out, on a GPU when there is one. `track`, "tensorboard" or
     "trackio", has the figures sent there too (training/tracking.py).
 
@@ -126,9 +129,15 @@ def finetune(
         Stopped: SIGTERM or Ctrl-C came; everything is saved.
     """
     settings = config.model_dump(mode="json")
-    with signals() as stop, tracked(track, config.out, settings, show=show, resume=resume) as show:
+    with (
+        processes(device=device) as team,
+        signals() as stop,
+        tracked(track if team.first else None, config.out, settings, show=show, resume=resume) as show,
+    ):
+        if not team.first:
+            show, say = (lambda line: None), (lambda text: None)
         say("reading the records and the model")
-        run = set_up(config, resume=resume, device=device)
+        run = set_up(config, team, resume=resume)
         if run.why:
             say(f"taught by {run.trained.objective}: {run.why}")
         try:
@@ -144,26 +153,32 @@ def finetune(
     return config.out
 
 
-def set_up(config: FinetuneConfig, *, resume: bool, device: torch.device | str | None = None) -> FinetuneRun:
+def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> FinetuneRun:
     """Reads the data and the model, and puts the last checkpoint back; refuses before anything is computed."""
-    place = device_of(device)
     use(config.code)
-    task, folder = task_named(config.task), RunFolder(config.out)
+    task, folder = task_named(config.task), RunFolder(config.out, writes=team.first)
     if resume and folder.config(FinetuneConfig).model_copy(update={"out": config.out}) != config:
         raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
     if not config.code:
         check_roles(config.columns)  # before the model is read
     start = begin_writing(config, task) if isinstance(task, WritingTask) else begin(config, task)
     data, model, tokenizer, length = start.data, start.model, start.tokenizer, start.length
+    if team.count > 1 and task.compares(data.head):
+        raise UsageError(
+            f"the loss of {task.name} compares the examples of a step with each other, so that {team.count} processes "
+            "cannot share them out: leave --processes out, or do not start it by torchrun"
+        )
     planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=start.trained)
     sides = encode_sides(config, data, tokenizer, length=length)
     training, dev, test = ([example for example, _ in sides[side]] for side in SIDES)
     data = replace(data, train=training, dev=dev, test=test)
     if not resume:
         folder.create(config)
-    remember(folder.path, data.train if config.dev else [*data.train, *data.dev])
-    model = model.to(place)
-    precision = precision_for(config.precision, device=place)
+        team.wait()  # a run that is there already is noticed by all
+    if team.first:
+        remember(folder.path, data.train if config.dev else [*data.train, *data.dev])
+    model = model.to(team.device)
+    precision = precision_for(config.precision, device=team.device)
     weights = Replicated(model, dtype_of(precision))
     run = FinetuneRun(
         config=config,
@@ -173,6 +188,7 @@ def set_up(config: FinetuneConfig, *, resume: bool, device: torch.device | str |
         model=model,
         state=State(weights, [optimiser(config, weights, layers=model.config.layers, width=model.config.width)]),
         folder=folder,
+        team=team,
         parts=[parts for _, parts in sides["train"]],
         dev=spread(sides["dev"], config.dev_generated) if task.writes else sides["dev"],
         test=sides["test"],
@@ -187,7 +203,7 @@ def set_up(config: FinetuneConfig, *, resume: bool, device: torch.device | str |
         if found:
             load_state(run.state, found[-1])
         folder.cut(run.state.step if found else -1)
-    folder.note(status="running", precision=precision, **facts_of(run, sides))
+    folder.note(status="running", precision=precision, processes=team.count, **facts_of(run, sides))
     return run
 
 
@@ -264,7 +280,7 @@ def look_of(run: FinetuneRun, losses: LossOf) -> Callable[[], dict[str, Any]]:
         at_once=run.config.batch,
         device=run.model.table.device,
     )
-    return lambda: {"loss": loss_of_dev(), "scores": measure(run.tuned, run.dev)[0]}
+    return lambda: {"loss": loss_of_dev(), "scores": measure(run.tuned, run.dev, run.team)[0]}
 
 
 def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
@@ -276,6 +292,7 @@ def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
         model=run.model,
         state=run.state,
         folder=run.folder,
+        team=run.team,
         steps=run.steps,
         losses=losses,
         names=loss_names(run.model, (target.name for some in drawn for one in some for target in one.targets)),
@@ -300,14 +317,18 @@ def _finish(run: FinetuneRun, best: int, show: Show) -> None:
     looks = [line for line in run.folder.lines() if line["kind"] == "validation" and line["step"] == best]
     load = partial(Tuned.load, run.config.out, device=run.model.table.device)
     dev, shape = looks[-1]["scores"], run.model.config
-    head, save = run.data.head, partial(save_model, run.config, weights, shape, run.tokenizer, length=run.length)
-    save(run.trained, dev=dev)
+    head, write = run.data.head, partial(save_model, run.config, weights, shape, run.tokenizer, length=run.length)
+
+    def save(trained: Abilities) -> None:
+        run.team.once(lambda: write(trained, dev=dev))
+
+    save(run.trained)
     if run.config.thresholds == "tuned":
-        _, predictions = measure(load(), run.dev)
+        _, predictions = measure(load(), run.dev, run.team)
         head = replace(head, thresholds=best_thresholds(run.data.dev, predictions, head))
-        save(Abilities.of_heads(head), dev=dev)
-        dev, _ = measure(load(), run.dev)
-        save(Abilities.of_heads(head), dev=dev)  # its card has these scores
+        save(Abilities.of_heads(head))
+        dev, _ = measure(load(), run.dev, run.team)
+        save(Abilities.of_heads(head))  # its card has these scores
         run.folder.note(thresholds=list(head.thresholds or ()))
     run.folder.note(best={"epoch": best // run.steps, "step": best, "scores": dev})
     judged = judge(run, load(), seen=run.config.out)
@@ -317,7 +338,8 @@ def _finish(run: FinetuneRun, best: int, show: Show) -> None:
         run.folder.note(test=judged.scores, test_intervals=judged.intervals)
         show(line)
     run.folder.note(status="done", **judged.worth)
-    write_report(run.config.out, run.task, judged.examples, judged.predictions, head, where=judged.where)
+    report = partial(write_report, run.config.out, run.task, judged.examples, judged.predictions, head)
+    run.team.once(lambda: report(where=judged.where))
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +363,7 @@ def judge(run: FinetuneRun, tuned: Tuned, *, seen: Path) -> Judged:
     """Asks a finished model; `seen` is the folder that remembers which texts it was trained on."""
     measured, where = (run.test, "test") if run.test else (run.dev, "dev")
     examples = [example for example, _ in measured]
-    scores, predictions = measure(tuned, measured)
+    scores, predictions = measure(tuned, measured, run.team)
     found = worth(run.task, examples, predictions, tuned.head)
     found["warnings"] += chosen_by_chance(run.data.held)
     for side in ("dev", "test"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from bothways.training.finetuning.baselines import SEEN
 from bothways.training.finetuning.config import FinetuneConfig
 from bothways.training.finetuning.run import finetune
 from bothways.training.fit import Say, Show
+from bothways.training.processes import Processes, processes
 from bothways.training.run_folder import RunFolder
 
 
@@ -37,6 +39,19 @@ def finetune_seeds(
         UsageError: a run there has other settings, or is one of a single seed.
         Stopped: SIGTERM or Ctrl-C came; the run that was going on is saved.
     """
+    with processes(device=device) as team:
+        runs = _runs(config, seeds, team, track=track, show=show, say=say if team.first else lambda text: None)
+        manifests = [run.manifest() for run in runs]
+        best = max(range(seeds), key=lambda i: next(iter(manifests[i]["best"]["scores"].values())))
+        manifest = _manifest(config, runs, manifests, best)
+        team.once(lambda: _keep(config.out, runs[best].path, manifest))
+    return manifest
+
+
+def _runs(
+    config: FinetuneConfig, seeds: int, team: Processes, *, track: str | None, show: Show, say: Say
+) -> list[RunFolder]:
+    """The runs of all seeds, each of them done."""
     if (config.out / "config.yaml").is_file():
         raise UsageError(f"{config.out} holds a run of one seed; choose another --out")
     runs = []
@@ -46,21 +61,32 @@ def finetune_seeds(
         begun = (own.out / "config.yaml").is_file()
         if begun and folder.config(FinetuneConfig) != own:
             raise UsageError(f"{own.out} was started with other settings; choose another --out")
-        if folder.manifest().get("status") != "done":
+        done = folder.manifest().get("status") == "done"
+        team.wait()  # all have seen how far it was
+        if not done:
             say(f"seed {seed}")
             try:
-                finetune(own, resume=begun, device=device, track=track, show=show, say=say)
+                finetune(own, resume=begun, device=team.device, track=track, show=show, say=say)
             except Stopped as stopped:
                 message = f"stopped in seed {seed} and saved. Go on with the same command."
                 raise Stopped(message, exit_code=stopped.exit_code) from None
         runs.append(folder)
-    manifests = [run.manifest() for run in runs]
-    best = max(range(seeds), key=lambda i: next(iter(manifests[i]["best"]["scores"].values())))
-    shutil.rmtree(config.out / "model", ignore_errors=True)
-    shutil.copytree(runs[best].path / "model", config.out / "model")
-    if (runs[best].path / SEEN).is_file():  # a run of an older version has none
-        shutil.copy(runs[best].path / SEEN, config.out / SEEN)
-    manifest: dict[str, Any] = {
+    return runs
+
+
+def _keep(out: Path, best: Path, manifest: dict[str, Any]) -> None:
+    """The best model, and what is known of all runs, in the folder around them."""
+    shutil.rmtree(out / "model", ignore_errors=True)
+    shutil.copytree(best / "model", out / "model")
+    if (best / SEEN).is_file():  # a run of an older version has none
+        shutil.copy(best / SEEN, out / SEEN)
+    RunFolder(out).note(**manifest)
+
+
+def _manifest(
+    config: FinetuneConfig, runs: Sequence[RunFolder], manifests: Sequence[dict[str, Any]], best: int
+) -> dict[str, Any]:
+    return {
         "status": "done",
         "seeds": [run.path.name for run in runs],
         "kept": runs[best].path.name,
@@ -72,8 +98,6 @@ def finetune_seeds(
         "dev": _means([one["best"]["scores"] for one in manifests]),
         "test": _means([one["test"] for one in manifests]) if config.test else None,
     }
-    RunFolder(config.out).note(**manifest)
-    return manifest
 
 
 def _means(scores: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:

@@ -24,6 +24,7 @@ from bothways.training.finetuning.several_end import finish
 from bothways.training.finetuning.several_setup import SeveralRun, set_up_several
 from bothways.training.fit import Say, Show
 from bothways.training.loop import loss_names
+from bothways.training.processes import processes
 from bothways.training.signals import signals
 from bothways.training.tracking import tracked
 
@@ -48,9 +49,15 @@ def finetune_several(
         Stopped: SIGTERM or Ctrl-C came; everything is saved.
     """
     settings = config.model_dump(mode="json")
-    with signals() as stop, tracked(track, config.out, settings, show=show, resume=resume) as show:
+    with (
+        processes(device=device) as team,
+        signals() as stop,
+        tracked(track if team.first else None, config.out, settings, show=show, resume=resume) as show,
+    ):
+        if not team.first:
+            show, say = (lambda line: None), (lambda text: None)
         say("reading the records and the model")
-        run = set_up_several(config, resume=resume, device=device)
+        run = set_up_several(config, team, resume=resume)
         try:
             best = course_of(run).fit(stop, show)
         except DivergedError:
@@ -84,6 +91,7 @@ def course_of(run: SeveralRun) -> Course:
         model=run.model,
         state=run.state,
         folder=run.folder,
+        team=run.team,
         steps=mixing.steps,
         losses=losses,
         names=loss_names(run.model, (target.name for one in samples for target in one.targets)),

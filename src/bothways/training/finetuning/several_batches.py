@@ -9,40 +9,36 @@ import numpy as np
 
 from bothways.batch import Batch, Sample
 from bothways.tasks.packing import pack
-from bothways.training.finetuning.batches import TOKENS_AT_ONCE, example_weights, weighted
+from bothways.training.finetuning.batches import dealt, example_weights, joined, tokens_in, weighted
 from bothways.training.finetuning.run import FinetuneRun
 from bothways.training.finetuning.several_setup import SeveralRun
 from bothways.training.finetuning.teachers import share_of_gold
 
 
 def batches_of_several(run: SeveralRun) -> Callable[[int, float], list[Batch]]:
-    """The micro-batches of a step: rows of several tasks; examples that a loss compares stay together."""
+    """This process's micro-batches of a step: rows of several tasks; examples that a loss compares stay together."""
     mixing, parts, shape, notes = run.mixing, list(run.parts.values()), run.model.config, run.state.notes
     device = run.model.table.device
     weights = [_evened(part) for part in parts]
     together = [part.task.compares(part.data.head) for part in parts]
     total = mixing.steps * run.config.epochs
 
+    def tokens(pairs: Sequence[tuple[int, int]]) -> int:
+        return sum(tokens_in(parts[task].parts, [example]) for task, example in pairs)
+
     def of_step(step: int, progress: float) -> list[Batch]:
         pairs = mixing.of_step(step)
         run.present.clear()
         run.present.update(parts[task].data.head.name for task, _ in pairs)
-        made: list[list[tuple[int, int]]] = [[pair for pair in pairs if pair[0] == i] for i in np.flatnonzero(together)]
-        tokens = TOKENS_AT_ONCE
-        for task, example in pairs:
-            if together[task]:
-                continue
-            size = sum(len(part) for part in parts[task].parts[example])
-            if tokens + size > TOKENS_AT_ONCE:
-                made.append([])
-                tokens = 0
-            made[-1].append((task, example))
-            tokens += size
+        compared = [[pair for pair in pairs if pair[0] == i] for i in np.flatnonzero(together)]
+        groups = [some for some in compared if some] + [[pair] for pair in pairs if not together[pair[0]]]
+        mine = dealt(groups, [*map(tokens, groups)], run.team)
         share = share_of_gold(step, total)
+        made = joined(mine, [*map(tokens, mine)])
         laid = [[_taught(run, parts[t], i, float(weights[t][i]), share) for t, i in some] for some in made]
-        batches = [_batch(some).to(device) for some in laid if some]
+        batches = [_batch(some).to(device) for some in laid]
         flops = [one.token_count * shape.flops_per_token(length=one.tokens.shape[1], predicted=0.0) for one in batches]
-        notes["flops"] = notes.get("flops", 0.0) + sum(flops)
+        notes["flops"] = notes.get("flops", 0.0) + run.team.total(sum(flops))
         return batches
 
     return of_step

@@ -27,26 +27,30 @@ from bothways.training.state import checkpoints, load_weights
 def finish(config: SeveralConfig, parts: Mapping[str, FinetuneRun], best: int, *, steps: int, show: Show) -> None:
     """Saves the best epoch's model under the heads of all tasks, and asks it about each task's test examples."""
     first = next(iter(parts.values()))
-    folder, model = first.folder, first.model
+    folder, model, team = first.folder, first.model, first.team
     found = next((path for path in checkpoints(folder.checkpoints) if path.name == f"step-{best}"), None)
     if found is None:
         raise ModelError(f"{folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
     (look,) = [line for line in folder.lines() if line["kind"] == "validation" and line["step"] == best]
     heads = {name: part.data.head for name, part in parts.items()}
-    write = partial(save_model, config, load_weights(found), model.config, first.tokenizer, length=first.length)
+    own = partial(save_model, config, load_weights(found), model.config, first.tokenizer, length=first.length)
     load = partial(Tuned.load, config.out, device=model.table.device)
-    write(Abilities.of_heads(*heads.values()), dev=look["scores"])
+
+    def write() -> None:
+        team.once(lambda: own(Abilities.of_heads(*heads.values()), dev=look["scores"]))
+
+    write()
     if tuned := [name for name, part in parts.items() if part.config.thresholds == "tuned"]:
         for name in tuned:
             part = parts[name]
-            _, predictions = measure(load(task=name), part.dev)
+            _, predictions = measure(load(task=name), part.dev, team)
             heads[name] = replace(heads[name], thresholds=best_thresholds(part.data.dev, predictions, heads[name]))
-        write(Abilities.of_heads(*heads.values()), dev=look["scores"])
+        write()
         for name in tuned:
-            scores, _ = measure(load(task=name), parts[name].dev)
+            scores, _ = measure(load(task=name), parts[name].dev, team)
             look["tasks"][name]["scores"] = scores
         look["scores"] = with_mean({name: one["scores"] for name, one in look["tasks"].items()})
-        write(Abilities.of_heads(*heads.values()), dev=look["scores"])  # its card has these scores
+        write()  # its card has these scores
     judged = {name: judge(part, load(task=name), seen=folder_of_task(config.out, name)) for name, part in parts.items()}
     beside = {
         one.name: _beside(run, parts[one.name], judged[one.name], heads[one.name])
@@ -62,7 +66,7 @@ def finish(config: SeveralConfig, parts: Mapping[str, FinetuneRun], best: int, *
         folder.note(test=line["scores"])
         show(line)
     folder.note(status="done")
-    write_report_of_several(config.out, parts, judged, heads)
+    team.once(lambda: write_report_of_several(config.out, parts, judged, heads))
 
 
 def _beside(run: Path, part: FinetuneRun, judged: Judged, head: TaskHead) -> dict[str, Any]:
@@ -73,7 +77,7 @@ def _beside(run: Path, part: FinetuneRun, judged: Judged, head: TaskHead) -> dic
     told = {"run": str(run), "where": judged.where}
     if skipped.found:
         return {**told, "scores": None, "why": f"it cannot read {len(skipped.found)} of the examples"}
-    scores, predictions = measure(tuned, read)
+    scores, predictions = measure(tuned, read, part.team)
     ours, theirs = (part.task.scores_of(judged.examples, some, head) for some in (judged.predictions, predictions))
 
     def better_by(drawn: list[int]) -> dict[str, float]:

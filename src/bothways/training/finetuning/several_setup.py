@@ -9,7 +9,7 @@ import torch
 
 from bothways import __version__
 from bothways.errors import UsageError
-from bothways.machine import device_of, dtype_of, precision_for
+from bothways.machine import dtype_of, precision_for
 from bothways.model import Abilities, Model, planned, read_body
 from bothways.own import use
 from bothways.tasks import TASKS, task_named
@@ -24,6 +24,7 @@ from bothways.training.finetuning.save import find_body
 from bothways.training.finetuning.several_config import OneTask, SeveralConfig, folder_of_task
 from bothways.training.finetuning.start import LONGEST
 from bothways.training.finetuning.teachers import Teacher, check_beside, teacher_for
+from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import State, checkpoints, load_state
 from bothways.training.weights import Replicated
@@ -47,6 +48,7 @@ class SeveralRun:
     model: Model
     state: State
     folder: RunFolder
+    team: Processes
     length: int
     teachers: dict[str, Teacher] = field(default_factory=dict)
     present: set[str] = field(default_factory=set)
@@ -63,12 +65,11 @@ class SeveralRun:
         )
 
 
-def set_up_several(config: SeveralConfig, *, resume: bool, device: torch.device | str | None = None) -> SeveralRun:
+def set_up_several(config: SeveralConfig, team: Processes, *, resume: bool) -> SeveralRun:
     """Reads the data of all tasks and the model, and puts the last checkpoint back; refuses before anything is
     computed."""
-    place = device_of(device)
     use(config.code)
-    folder = RunFolder(config.out)
+    folder = RunFolder(config.out, writes=team.first)
     if resume and folder.config(SeveralConfig).model_copy(update={"out": config.out}) != config:
         raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
     body, reads = find_body(config.model, config.reads)
@@ -87,17 +88,18 @@ def set_up_several(config: SeveralConfig, *, resume: bool, device: torch.device 
     sides = {one.name: encode_sides(config.of(one), data[one.name], tokenizer, length=length) for one in config.tasks}
     if not resume:
         folder.create(config)
-    model = model.to(place)
-    precision = precision_for(config.precision, device=place)
+        team.wait()  # a run that is there already is noticed by all
+    model = model.to(team.device)
+    precision = precision_for(config.precision, device=team.device)
     weights = Replicated(model, dtype_of(precision))
     made = optimiser(config, weights, layers=model.config.layers, width=model.config.width)
-    run = SeveralRun(config, {}, tokenizer, model, State(weights, [made]), folder, length)
+    run = SeveralRun(config, {}, tokenizer, model, State(weights, [made]), folder, team, length)
     for one in config.tasks:
         part = run.parts[one.name] = _part(run, one, data[one.name], sides[one.name])
         if one.teacher:
             own = folder_of_task(folder.path, one.name)
             head, examples = part.data.head, part.data.train
-            asked = teacher_for(one.teacher, head, examples, part.parts, folder=own, again=resume, device=place)
+            asked = teacher_for(one.teacher, head, examples, part.parts, folder=own, again=resume, team=team)
             run.teachers[one.name] = asked
     _leave_idle_heads(made, weights, run.present)
     if resume:
@@ -105,7 +107,7 @@ def set_up_several(config: SeveralConfig, *, resume: bool, device: torch.device 
         if found:
             load_state(run.state, found[-1])
         folder.cut(run.state.step if found else -1)
-    folder.note(status="running", precision=precision, **_facts(run, sides))
+    folder.note(status="running", precision=precision, processes=team.count, **_facts(run, sides))
     return run
 
 
@@ -135,7 +137,8 @@ def _part(run: SeveralRun, one: OneTask, data: Data, sides: dict[str, Any]) -> F
     config = run.config.of(one)
     training, dev, test = ([example for example, _ in sides[side]] for side in SIDES)
     data = replace(data, train=training, dev=dev, test=test)
-    remember(folder_of_task(run.folder.path, one.name), data.train if config.dev else [*data.train, *data.dev])
+    if run.team.first:
+        remember(folder_of_task(run.folder.path, one.name), data.train if config.dev else [*data.train, *data.dev])
     return FinetuneRun(
         config=config,
         task=task_named(one.task),
@@ -144,6 +147,7 @@ def _part(run: SeveralRun, one: OneTask, data: Data, sides: dict[str, Any]) -> F
         model=run.model,
         state=run.state,
         folder=run.folder,
+        team=run.team,
         parts=[parts for _, parts in sides["train"]],
         dev=sides["dev"],
         test=sides["test"],

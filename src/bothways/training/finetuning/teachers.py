@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors.numpy import load_file, save_file
 
 from bothways.batch import Sample, Target
@@ -26,6 +25,7 @@ from bothways.model import TaskHead, read_abilities
 from bothways.tasks.predictions import softmax
 from bothways.tasks.task import Example
 from bothways.training.finetuning.predict import AT_ONCE, Tuned, head_named
+from bothways.training.processes import Processes
 
 FILE = "teacher.safetensors"
 """In the folder of a task: the teacher's logits [M, C] of every training example."""
@@ -140,10 +140,10 @@ def teacher_for(
     *,
     folder: Path,
     again: bool,
-    device: torch.device,
+    team: Processes,
 ) -> Teacher:
     """What a run predicts for the training examples. It is asked once: its logits are kept in `folder`, where they are
-    read `again` when a run goes on.
+    read `again` when a run goes on. Every process of a team asks, as none could wait so long; the first keeps them.
 
     Args:
         parts: the samples of each example, as the pupil reads them.
@@ -155,10 +155,11 @@ def teacher_for(
     if again and (folder / FILE).is_file():
         logits = load_file(folder / FILE)["logits"]
     else:
-        logits = _asked(Tuned.load(run, device=device), head, examples, parts)
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            save_file({"logits": logits}, folder / FILE)
+        logits = _asked(Tuned.load(run, device=team.device), head, examples, parts)
+        if team.first:
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                save_file({"logits": logits}, folder / FILE)
     return Teacher.of_logits(logits, parts, head)
 
 

@@ -129,7 +129,7 @@ def _measure(run: PretrainRun, stop: Callable[[], int], show: Show) -> int:
 def _steps(run: PretrainRun, total: int, stop: Callable[[], int], show: Show) -> Iterator[Report]:
     """The loop, with a line of metrics for every step; saves and leaves when a signal came."""
     config = run.config.training
-    again = command("pretrain", "--resume", "--out", run.config.out, *_as_many(run.team.count))
+    again = command("pretrain", "--resume", "--out", run.config.out, *run.team.options)
 
     def more(report: Report, took: float) -> dict[str, Any]:
         run.seconds += took
@@ -147,10 +147,6 @@ def _steps(run: PretrainRun, total: int, stop: Callable[[], int], show: Show) ->
 
     fit = Fit(run.work, run.state, config, run.folder, show, stop, partial(save, run), again)
     yield from fit.steps(total, more)
-
-
-def _as_many(processes: int) -> list[object]:
-    return ["--processes", processes] if processes > 1 else []
 
 
 def save(run: PretrainRun) -> None:
