@@ -107,7 +107,7 @@ def depth(given: argparse.Namespace) -> None:
     for size, change in {"6-6": {}, "12-1": {"inner": inner}}.items():
         body = given.work / f"seq2seq-{size}"
         if not (body / "report.html").exists():
-            training = {"budget": {"tokens": given.tokens}, "length": 256}
+            training = {"budget": {"tokens": given.deep_tokens}, "length": 256, "step_tokens": 4096}
             shape = {"size": f"{size}x{given.width}", "model": change}
             pretrain(given.work / "shards-zh", out=body, objective="seq2seq", training=training, **shape, **again(body))
         name, folders = "classical_modern_zh", [given.work / f"depth-{size}-{seed}" for seed in range(given.seeds)]
@@ -126,8 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minilm", type=Path, help="a folder of all-MiniLM-L6-v2, of extract")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=500, help="of test")
-    parser.add_argument("--minutes", type=float, default=20, help="of pretraining a body")
-    parser.add_argument("--tokens", type=int, default=1_500_000, help="of pretraining for depth")
+    parser.add_argument("--tokens", type=int, default=4_000_000, help="of pretraining a body")
+    parser.add_argument("--deep-tokens", type=int, default=1_500_000, help="of pretraining for depth")
     parser.add_argument("--width", type=int, default=128, help="of depth")
     parser.add_argument("--size", default="tiny", help="of a body")
     given = parser.parse_args(arguments)

@@ -4,7 +4,7 @@ what writes without learning anything.
     python proofs/writing.py --data FOLDER --work FOLDER [--tasks csl_title ...] [--parts start ways] [--seeds 3]
 
 FOLDER of --data holds pretrain/, tasks/ and parallel/. The bodies are ours, one of English, one of Chinese and one of
-both, pretrained by the default objective for `--minutes` each, with rows of 512.
+both, pretrained by the default objective on `--tokens` each, with rows of 512 and steps of 4,096 tokens.
 
 - start: each task taught in its default way from the pretrained body and from the same body after one step, over
   seeds; beside them the first sentence, the sentence nearest to the whole text, and the source itself.
@@ -98,8 +98,8 @@ def body_of(given: argparse.Namespace, language: str, *, trained: bool) -> Path:
         prepare(texts, out=shards, options=PrepareOptions(vocabulary=8192))
     out = given.work / f"{language}-{'trained' if trained else 'random'}"
     if not (out / "report.html").exists():
-        budget = {"seconds": 60 * given.minutes} if trained else {"steps": 1}
-        training = {"budget": budget, "length": 512}
+        budget = {"tokens": given.tokens} if trained else {"steps": 1}
+        training = {"budget": budget, "length": 512, "step_tokens": 4096}
         pretrain(shards, out=out, size=given.size, training=training, **again(out))
     return out
 
@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--parts", nargs="+", default=["start", "ways"], choices=("start", "ways"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=500, help="of test")
-    parser.add_argument("--minutes", type=float, default=20, help="of pretraining a body")
+    parser.add_argument("--tokens", type=int, default=4_000_000, help="of pretraining a body")
     parser.add_argument("--epochs", type=int, default=3, help="of a way")
     parser.add_argument("--size", default="tiny")
     given = parser.parse_args(arguments)
