@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bothways.cli import several
-from bothways.cli.options import ConfigFile, Device, Settings, Track, configured, from_record, options_given, repeated
+from bothways.cli.options import (
+    ConfigFile,
+    Device,
+    Settings,
+    TaskName,
+    Track,
+    configured,
+    from_record,
+    options_given,
+    repeated,
+)
 from bothways.cli.show import Json, load_torch, print_json
 from bothways.terminal import Status, say
 
@@ -28,9 +38,6 @@ TOLD = (
     *("examples", "best", "test", "tags", "objective", "majority", "baselines", "shuffled_source"),
     *("warnings", "truncated", "skipped"),
 )
-TaskName = Annotated[
-    str | None, typer.Option("--task", metavar="NAME", help="Which one, of a run of several tasks.", show_default=False)
-]
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
 
 
@@ -68,7 +75,10 @@ def finetune(
     if resume:
         _refuse_settings(context, out)
     if tasks or several.names_tasks(out / "config.yaml" if resume else config):
-        whole = several.begun(out) if resume else several.settings_of(tasks, given, seeds, file=config, more=settings)
+        whole = several.begun(out) if resume else several.settings_of(tasks, given, file=config, more=settings)
+        if seeds > 1:
+            means = finetune_seeds(whole, seeds, device=device, track=track, show=display.show, say=display.say)
+            return print_json(means) if json else _tell_means(means, whole.out)
         finetune_several(whole, resume=resume, device=device, track=track, show=display.show, say=display.say)
         manifest = RunFolder(whole.out).manifest()
         return print_json(several.told(manifest)) if json else several.tell(manifest, whole.out)

@@ -76,7 +76,8 @@ def decoded(
         ModelError: logits that are no numbers.
     """
     if task.writes:
-        return written(engine, [sample.tokens for _, (sample,) in encoded])
+        asked = replace(engine, abilities=engine.abilities.as_writer(head))
+        return written(asked, [sample.tokens for _, (sample,) in encoded])
     every = [sample for _, samples in encoded for sample in samples]
     logits = iter(logits_of(engine.model, every, batch_size=engine.batch_size, watch=engine.watch))
     found = []

@@ -14,13 +14,15 @@ from bothways.statistics import Mean
 from bothways.training.finetuning.baselines import SEEN
 from bothways.training.finetuning.config import FinetuneConfig
 from bothways.training.finetuning.run import finetune
+from bothways.training.finetuning.several import finetune_several
+from bothways.training.finetuning.several_config import SeveralConfig
 from bothways.training.fit import Say, Show
 from bothways.training.run_folder import RunFolder
 
 
 @checked
 def finetune_seeds(
-    config: FinetuneConfig,
+    config: FinetuneConfig | SeveralConfig,
     seeds: int,
     *,
     device: torch.device | str | None = None,
@@ -28,10 +30,12 @@ def finetune_seeds(
     show: Show = lambda line: None,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
-    """Runs in `out/seed-I` for each of the seeds from `config.seed` on; those that are done are not done again.
+    """Runs in `out/seed-I` for each of the seeds from `config.seed` on, of one task or of several at once; those that
+    are done are not done again.
 
     The model of the best run, by its score on the dev examples, is `out/model`. Returns what is in `out/manifest.json`:
-    {"seeds", "kept", "dev": {metric: Mean as a record}, "test": the same or None}.
+    {"seeds", "kept", "dev": {metric: Mean as a record}, "test": the same or None}; of several tasks each by its own
+    metric, and their mean.
 
     Raises:
         UsageError: a run there has other settings, or is one of a single seed.
@@ -39,17 +43,19 @@ def finetune_seeds(
     """
     if (config.out / "config.yaml").is_file():
         raise UsageError(f"{config.out} holds a run of one seed; choose another --out")
+    several = isinstance(config, SeveralConfig)
+    run_one, kind = (finetune_several, SeveralConfig) if several else (finetune, FinetuneConfig)
     runs = []
     for seed in range(config.seed, config.seed + seeds):
         own = config.model_copy(update={"seed": seed, "out": config.out / f"seed-{seed}"})
         folder = RunFolder(own.out)
         begun = (own.out / "config.yaml").is_file()
-        if begun and folder.config(FinetuneConfig) != own:
+        if begun and folder.config(kind) != own:
             raise UsageError(f"{own.out} was started with other settings; choose another --out")
         if folder.manifest().get("status") != "done":
             say(f"seed {seed}")
             try:
-                finetune(own, resume=begun, device=device, track=track, show=show, say=say)
+                run_one(own, resume=begun, device=device, track=track, show=show, say=say)
             except Stopped as stopped:
                 message = f"stopped in seed {seed} and saved. Go on with the same command."
                 raise Stopped(message, exit_code=stopped.exit_code) from None
@@ -60,17 +66,23 @@ def finetune_seeds(
     shutil.copytree(runs[best].path / "model", config.out / "model")
     if (runs[best].path / SEEN).is_file():  # a run of an older version has none
         shutil.copy(runs[best].path / SEEN, config.out / SEEN)
+    if several:
+        shutil.copytree(runs[best].path / "tasks", config.out / "tasks", dirs_exist_ok=True)
     manifest: dict[str, Any] = {
         "status": "done",
         "seeds": [run.path.name for run in runs],
         "kept": runs[best].path.name,
         **{
             key: manifests[best].get(key)
-            for key in ("roles", "label_names", "code", "majority", "baselines", "warnings")
+            for key in (() if several else ("roles", "label_names", "majority", "baselines", "warnings"))
         },
-        **{key: manifests[best][key] for key in ("objective", "shuffled_source") if key in manifests[best]},
+        **{
+            key: manifests[best][key]
+            for key in ("code", "objective", "shuffled_source", "tasks")
+            if key in manifests[best]
+        },
         "dev": _means([one["best"]["scores"] for one in manifests]),
-        "test": _means([one["test"] for one in manifests]) if config.test else None,
+        "test": _means([one["test"] for one in manifests]) if manifests[best].get("test") else None,
     }
     RunFolder(config.out).note(**manifest)
     return manifest

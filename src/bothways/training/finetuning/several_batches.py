@@ -9,49 +9,47 @@ import numpy as np
 
 from bothways.batch import Batch, Sample
 from bothways.tasks.packing import pack
-from bothways.training.finetuning.batches import TOKENS_AT_ONCE, example_weights, weighted
+from bothways.training.finetuning.batches import TOKENS_AT_ONCE, example_weights, flops_of, weighted
 from bothways.training.finetuning.run import FinetuneRun
 from bothways.training.finetuning.several_setup import SeveralRun
 from bothways.training.finetuning.teachers import share_of_gold
 
 
 def batches_of_several(run: SeveralRun) -> Callable[[int, float], list[Batch]]:
-    """The micro-batches of a step: rows of several tasks; examples that a loss compares stay together."""
+    """The micro-batches of a step: rows of several tasks; examples that a loss compares stay together, and so do those
+    that a decoder writes."""
     mixing, parts, shape, notes = run.mixing, list(run.parts.values()), run.model.config, run.state.notes
     device = run.model.table.device
     weights = [_evened(part) for part in parts]
-    together = [part.task.compares(part.data.head) for part in parts]
+    company = [
+        number - len(parts) if part.task.compares(part.data.head) else int(two_sided(part))
+        for number, part in enumerate(parts)
+    ]
     total = mixing.steps * run.config.epochs
 
     def of_step(step: int, progress: float) -> list[Batch]:
-        pairs = mixing.of_step(step)
+        drawn, share = mixing.of_step(step), share_of_gold(step, total)
         run.present.clear()
-        run.present.update(parts[task].data.head.name for task, _ in pairs)
-        made: list[list[tuple[int, int]]] = [[pair for pair in pairs if pair[0] == i] for i in np.flatnonzero(together)]
-        tokens = TOKENS_AT_ONCE
-        for task, example in pairs:
-            if together[task]:
-                continue
-            size = sum(len(part) for part in parts[task].parts[example])
-            if tokens + size > TOKENS_AT_ONCE:
-                made.append([])
-                tokens = 0
-            made[-1].append((task, example))
-            tokens += size
-        share = share_of_gold(step, total)
-        laid = [[_taught(run, parts[t], i, float(weights[t][i]), share) for t, i in some] for some in made]
-        batches = [_batch(some).to(device) for some in laid if some]
-        flops = [one.token_count * shape.flops_per_token(length=one.tokens.shape[1], predicted=0.0) for one in batches]
-        notes["flops"] = notes.get("flops", 0.0) + sum(flops)
+        run.present.update(parts[task].data.head.name for task, _, _ in drawn)
+        groups: dict[int, list[list[Sample]]] = {}
+        for task, example, turn in drawn:
+            samples, weight = parts[task].drawn(turn, example, progress), float(weights[task][example])
+            taught = _taught(run, parts[task], samples, example, weight, share)
+            groups.setdefault(company[task], []).append(taught)
+        made = [some for who, group in sorted(groups.items()) for some in _split(group, whole=who < 0)]
+        batches = [_batch(some).to(device) for some in made]
+        notes["flops"] = notes.get("flops", 0.0) + sum(flops_of(one, shape) for one in batches)
         return batches
 
     return of_step
 
 
-def _taught(run: SeveralRun, part: FinetuneRun, example: int, weight: float, share: float) -> list[Sample]:
+def _taught(
+    run: SeveralRun, part: FinetuneRun, samples: list[Sample], example: int, weight: float, share: float
+) -> list[Sample]:
     """The samples of an example that weighs so much, its labels in part a teacher's; the loss of spans takes the
     weight from the labels."""
-    head, samples = part.data.head, part.parts[example]
+    head = part.data.head
     if head.name in run.teachers:
         samples = run.teachers[head.name].mixed(samples, example, share)
     samples = [weighted(sample, weight) for sample in samples]
@@ -61,6 +59,26 @@ def _taught(run: SeveralRun, part: FinetuneRun, example: int, weight: float, sha
         replace(one, targets=tuple(replace(target, labels=target.labels * weight) for target in one.targets))
         for one in samples
     ]
+
+
+def two_sided(part: FinetuneRun) -> bool:
+    """Whether a decoder writes for the task: its rows are stacked apart from those of one stack."""
+    writes = part.data.head.writes
+    return writes is not None and writes.apart
+
+
+def _split(examples: Sequence[list[Sample]], *, whole: bool) -> list[list[list[Sample]]]:
+    """Examples, in order, in micro-batches of so many tokens; `whole`: in one."""
+    made: list[list[list[Sample]]] = []
+    tokens = 0
+    for samples in examples:
+        size = sum(len(one) for one in samples)
+        if not made or (tokens + size > TOKENS_AT_ONCE and not whole):
+            made.append([])
+            tokens = 0
+        made[-1].append(samples)
+        tokens += size
+    return made
 
 
 def _batch(examples: Sequence[Sequence[Sample]]) -> Batch:
@@ -73,8 +91,10 @@ def _evened(part: FinetuneRun) -> np.ndarray:
     """float64 [E]: what the targets of every example are multiplied by, so that an example of each task weighs 1 on
     average: a text of thirty tags would else count as much as thirty texts with a label."""
     weights = example_weights(part)
-    own = [
-        sum(float(np.sum(np.broadcast_to(target.weight, len(target.at)))) for one in some for target in one.targets)
-        for some in part.parts
-    ]
+    own = [part.draw.weight(some) if part.draw else _weight(some) for some in part.parts]
     return np.asarray(weights * len(own) / float(np.dot(weights, own)))
+
+
+def _weight(samples: Sequence[Sample]) -> float:
+    targets = [target for sample in samples for target in sample.targets]
+    return sum(float(np.sum(np.broadcast_to(target.weight, len(target.at)))) for target in targets)

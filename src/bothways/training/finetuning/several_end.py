@@ -33,20 +33,24 @@ def finish(config: SeveralConfig, parts: Mapping[str, FinetuneRun], best: int, *
         raise ModelError(f"{folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
     (look,) = [line for line in folder.lines() if line["kind"] == "validation" and line["step"] == best]
     heads = {name: part.data.head for name, part in parts.items()}
-    write = partial(save_model, config, load_weights(found), model.config, first.tokenizer, length=first.length)
+    save = partial(save_model, config, load_weights(found), model.config, first.tokenizer, length=first.length)
     load = partial(Tuned.load, config.out, device=model.table.device)
-    write(Abilities.of_heads(*heads.values()), dev=look["scores"])
+
+    def write() -> None:
+        save(Abilities.of_heads(*heads.values(), rule=model.rule.name), dev=look["scores"])
+
+    write()
     if tuned := [name for name, part in parts.items() if part.config.thresholds == "tuned"]:
         for name in tuned:
             part = parts[name]
             _, predictions = measure(load(task=name), part.dev)
             heads[name] = replace(heads[name], thresholds=best_thresholds(part.data.dev, predictions, heads[name]))
-        write(Abilities.of_heads(*heads.values()), dev=look["scores"])
+        write()
         for name in tuned:
             scores, _ = measure(load(task=name), parts[name].dev)
             look["tasks"][name]["scores"] = scores
         look["scores"] = with_mean({name: one["scores"] for name, one in look["tasks"].items()})
-        write(Abilities.of_heads(*heads.values()), dev=look["scores"])  # its card has these scores
+        write()  # its card has these scores
     judged = {name: judge(part, load(task=name), seen=folder_of_task(config.out, name)) for name, part in parts.items()}
     beside = {
         one.name: _beside(run, parts[one.name], judged[one.name], heads[one.name])
