@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,12 +63,7 @@ def finetune_seeds(
         runs.append(folder)
     manifests = [run.manifest() for run in runs]
     best = max(range(seeds), key=lambda i: next(iter(manifests[i]["best"]["scores"].values())))
-    shutil.rmtree(config.out / "model", ignore_errors=True)
-    shutil.copytree(runs[best].path / "model", config.out / "model")
-    if (runs[best].path / SEEN).is_file():  # a run of an older version has none
-        shutil.copy(runs[best].path / SEEN, config.out / SEEN)
-    if several:
-        shutil.copytree(runs[best].path / "tasks", config.out / "tasks", dirs_exist_ok=True)
+    _keep(runs[best].path, config.out)
     manifest: dict[str, Any] = {
         "status": "done",
         "seeds": [run.path.name for run in runs],
@@ -86,6 +82,16 @@ def finetune_seeds(
     }
     RunFolder(config.out).note(**manifest)
     return manifest
+
+
+def _keep(run: Path, out: Path) -> None:
+    """Copies a run's model, and which texts it was trained on; a run of an older version has not noted these."""
+    for folder in ("model", "tasks"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+        if (run / folder).is_dir():
+            shutil.copytree(run / folder, out / folder)
+    if (run / SEEN).is_file():
+        shutil.copy(run / SEEN, out / SEEN)
 
 
 def _means(scores: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
