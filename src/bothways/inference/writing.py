@@ -58,7 +58,9 @@ def writing_as(engine: Engine, name: str | None = None) -> Engine:
     """
     writers = engine.abilities.writers
     if name is None and len(writers) > 1:
-        raise ModelError(f"this model was fine-tuned to write for several tasks: name one, {', '.join(writers)}")
+        raise ModelError(
+            f"this model writes for several tasks: name one (--task, in Python head), {', '.join(writers)}"
+        )
     if name is not None and name not in writers:
         known = ", ".join(writers) or "none"
         raise ModelError(f"this model was not fine-tuned to write as {name!r}; the tasks that it writes for: {known}")

@@ -72,7 +72,7 @@ def test_each_writes_when_its_name_is_said(mixed: Path, tmp_path: Path) -> None:
     assert model.summarise(SOURCES) == second and model.summarise(SOURCES, head="second", num_beams=2) is not None
     assert "".join(model.stream(SOURCES[0], head="first")) == first[0].text
     assert model.classify("a lovely film 3").label == "good"
-    with pytest.raises(ModelError, match="to write for several tasks: name one, first, second"):
+    with pytest.raises(ModelError, match="writes for several tasks: name one .--task, in Python head., first, second"):
         model.generate(SOURCES)
     with pytest.raises(ModelError, match="not fine-tuned to write as 'mood'; the tasks that it writes for: first, sec"):
         model.generate(SOURCES, head="mood")
