@@ -115,7 +115,7 @@ def test_what_is_noted_and_shown_of_each(mixed: Path) -> None:
     look = next(line for line in RunFolder(mixed).lines() if line["kind"] == "validation")
     assert {*look["tasks"]} == {*METRICS} and all(one["loss"] > 0 for one in look["tasks"].values())
     html = (mixed / "report.html").read_text()
-    assert html.count(" of the rows are of this task.") == 3 and "The worst" in html
+    assert html.count(" of the rows are of this task.") == 3 and "<h2>second: the worst</h2>" in html
 
 
 @pytest.mark.parametrize("way", [*WAYS])
