@@ -3,9 +3,9 @@
     python benchmarks/embedding.py [--model FOLDER] [--texts test.jsonl] [--pairs 5] [--core 0]
 
 FOLDER is one that sentence-transformers loads, as all-MiniLM-L6-v2; left out, a BERT of its shape with random weights.
-Records hold text; left out, they are the docstrings of this Python. Both sides are in this process, with one thread, `model.embed` as it is and `encode` with
-batches of 32 and of 128, which sorts by length itself. They take turns; the median of the ratios counts, and the
-vectors are compared.
+Records hold text; left out, they are the docstrings of this Python. Both sides are in this process, with one thread,
+`model.embed` as it is and `encode` with batches of 32 and of 128, which sorts by length itself. They take turns; the
+median of the ratios counts, and the vectors are compared.
 """
 
 from __future__ import annotations

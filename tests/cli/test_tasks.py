@@ -11,9 +11,9 @@ import pytest
 
 from bothways.errors import ModelError, UsageError
 from tests.cli.conftest import Invoke
-from tests.inference.made import make_run
+from tests.inference.made import load, make_run
 from tests.tasks.conftest import reviews, write
-from tests.training.finetuning.together import stars
+from tests.training.finetuning.together import stars, words
 
 
 @pytest.fixture(scope="module")
@@ -185,11 +185,37 @@ def test_several_tasks_go_on_and_tell_programs(invoke: Invoke, taught: Path) -> 
     assert {*told} == {"best", "test", "tasks"} and told["tasks"]["mood"]["beside"]["scores"]
 
 
+def test_seeds_of_several_tasks_are_told_with_their_mean(invoke: Invoke, taught: Path, tmp_path: Path) -> None:
+    asked = ["finetune", taught / "body", "--tasks", taught / "tasks.yaml", "--skip-bad", "--set", "epochs=1"]
+    said = invoke(*asked, "--seeds", 2, "--out", tmp_path / "run").output
+    told = [line.split()[:2] for line in said.splitlines() if " ± " in line]
+    assert told == [["dev", "mean"], ["dev", "mood"], ["dev", "stars"], ["test", "mean"], ["test", "mood"]]
+    assert "accuracy" in invoke("evaluate", tmp_path / "run", "--skip-bad").output
+
+
+def test_one_of_several_tasks_writes(invoke: Invoke, tuned: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sacrebleu"), pytest.importorskip("rouge_score")
+    file, run = tmp_path / "tasks.yaml", tmp_path / "run"
+    lines = [
+        f"- {{name: {name}, task: text2text, objective: {way}, target_length: 6, train: {train}, dev: {train}}}\n"
+        for name, way in (("first", "causal"), ("second", "prefix"))
+        for train in [write(tmp_path / f"{name}.jsonl", *words(0, 2))]
+    ]
+    file.write_text(f"- {{name: mood, train: {tuned / 'train.jsonl'}}}\n" + "".join(lines))
+    said = invoke("finetune", tuned / "body", "--tasks", file, "--out", run, "--skip-bad", "--set", "epochs=1").output
+    assert "second: taught by prefix: asked for" in said and "first: text2text by causal, drawn " in said
+    told = json.loads(invoke("evaluate", run, "--set", "num_beams=2", "--json").output)
+    assert {*told["tasks"]} == {"first", "second"} and "rougeL" in told["tasks"]["second"]
+    written = invoke("generate", run, "quick fox", "--task", "second").stdout
+    assert written == load(run).generate("quick fox", head="second").text + "\n"
+    with pytest.raises(ModelError, match="writes for several tasks: name one"):
+        invoke("generate", run, "quick fox")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--train", "x.jsonl", "--task", "tag"], "says what each task is: leave out --task, --train"),
-        (["--seeds", "3"], "--seeds is for one task"),
         (["--set", "power=1"], "configuration key"),
     ],
 )

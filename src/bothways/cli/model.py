@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from bothways.cli.options import FAMILY, ConfigFile, Device, Settings, configured, from_record
+from bothways.cli.options import FAMILY, ConfigFile, Device, Settings, TaskName, configured, from_record
 from bothways.cli.show import Json, load, load_torch, print_each, print_json
 from bothways.cli.texts import TextFile, Texts, asked
 from bothways.terminal import bold, dim, draw, say
@@ -133,6 +133,7 @@ def generate(
     file: TextFile = None,
     settings: Settings,
     config: ConfigFile = None,
+    task: TaskName = None,
     device: Device = None,
     json: Json = False,
     **given: Any,
@@ -142,9 +143,10 @@ def generate(
     model = load(run, device=device)
     from bothways.inference.decoding.generate import generate as write
     from bothways.inference.decoding.options import GenerationOptions, GenerationRequest
-    from bothways.inference.writing import usual_values
+    from bothways.inference.writing import usual_values, writing_as
 
-    writes = model.engine.writes
+    engine = writing_as(model.engine, task)
+    writes = engine.writes
     options = configured(
         GenerationOptions,
         given,
@@ -154,12 +156,12 @@ def generate(
         before=usual_values(writes, beams="num_beams" in given) if writes else {},
     )
     alone = len(texts) == 1 and not prompts.source
-    if alone and not json and sys.stdout.isatty() and "backward" not in model.engine.abilities.decoding:
-        show_parts(itertools.chain(texts, model.stream(texts[0], options)))
+    if alone and not json and sys.stdout.isatty() and "backward" not in engine.abilities.decoding:
+        show_parts(itertools.chain(texts, model.stream(texts[0], options, head=task)))
         return None
     written = prompts.each(
         lambda some, before: write(
-            model.engine,
+            engine,
             [GenerationRequest(text, options, (options.seed, before + i)) for i, text in enumerate(some)],
         )
     )

@@ -72,6 +72,9 @@ Track = Annotated[
     typer.Option(help="Send every figure there too; metrics.jsonl in the run's folder has them all the same."),
 ]
 Settings = Annotated[list[str], repeated("--set", metavar="KEY=VALUE", about="Any setting: seed=1", complete=_setting)]
+TaskName = Annotated[
+    str | None, typer.Option("--task", metavar="NAME", help="Which one, of a run of several tasks.", show_default=False)
+]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="A YAML file of settings, such as a run's config.yaml.")
 ]

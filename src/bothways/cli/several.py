@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 OF_ONE = ("task", "train", "dev", "test")
 """Options of a run of one task; of several, the file says them."""
-TOLD = ("examples", "share", "dev", "test", "test_intervals", "beside", "majority", "warnings", "truncated", "skipped")
+TOLD = (
+    *("examples", "share", "dev", "test", "test_intervals", "beside", "majority", "shuffled_source", "objective"),
+    *("warnings", "truncated", "skipped"),
+)
 
 
 def names_tasks(config: Path | None) -> bool:
@@ -33,7 +36,7 @@ def begun(run: Path) -> SeveralConfig:
 
 
 def settings_of(
-    tasks: Path | None, given: Mapping[str, Any], seeds: int, *, file: Path | None, more: Sequence[str]
+    tasks: Path | None, given: Mapping[str, Any], *, file: Path | None, more: Sequence[str]
 ) -> SeveralConfig:
     """Those of the file of tasks, of --config, of the options and of --set, the last over the first.
 
@@ -45,8 +48,6 @@ def settings_of(
 
     if odd := [f"--{name}" for name in OF_ONE if name in given]:
         raise UsageError(f"{tasks or file} says what each task is: leave out {', '.join(odd)}")
-    if seeds > 1:
-        raise UsageError("--seeds is for one task: run several with --set seed=0, --set seed=1, each with an --out")
     example = "finetune runs/mine --tasks tasks.yaml"
     before = tasks_in(tasks) if tasks else {}
     return configured(SeveralConfig, given, file=file, settings=more, example=example, before=before)
@@ -64,7 +65,8 @@ def tell(manifest: Mapping[str, Any], out: Path) -> None:
         counts = one["examples"]
         held = " (held out of train)" if counts["dev_cut_from_train"] else ""
         counted = f"{counts['train']} train, {counts['dev']} dev{held}, {counts['test']} test"
-        say(f"\n{name}: {one['task']}, drawn {one['share']:.0%} of the time; {counted}")
+        taught = f" by {by['name']}" if (by := one.get("objective")) else ""
+        say(f"\n{name}: {one['task']}{taught}, drawn {one['share']:.0%} of the time; {counted}")
         for where in ("dev", "test"):
             if one.get(where):
                 say(f"  {where:8} {_figures(one[where])}")
@@ -93,6 +95,9 @@ def _figures(scores: Mapping[str, float]) -> str:
 
 
 def _tell_worth(one: Mapping[str, Any]) -> None:
+    if use := one.get("shuffled_source"):
+        own, shuffled = (f"{use['metric']} {use[key]:.4f}" for key in ("own", "shuffled"))
+        say(f"  source   {own}; with sources of other examples {shuffled}")
     if majority := one.get("majority"):
         say(f"  majority always {majority['answer']!r}: {_figures(majority['scores'])}")
     for line in one.get("warnings") or ():

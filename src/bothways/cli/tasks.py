@@ -15,6 +15,7 @@ from bothways.cli.options import (
     Device,
     Processes,
     Settings,
+    TaskName,
     Track,
     configured,
     from_record,
@@ -39,9 +40,6 @@ TOLD = (
     *("examples", "best", "test", "tags", "objective", "majority", "baselines", "shuffled_source"),
     *("warnings", "truncated", "skipped"),
 )
-TaskName = Annotated[
-    str | None, typer.Option("--task", metavar="NAME", help="Which one, of a run of several tasks.", show_default=False)
-]
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
 
 
@@ -81,7 +79,10 @@ def finetune(
     if resume:
         _refuse_settings(context, out)
     if tasks or several.names_tasks(out / "config.yaml" if resume else config):
-        whole = several.begun(out) if resume else several.settings_of(tasks, given, seeds, file=config, more=settings)
+        whole = several.begun(out) if resume else several.settings_of(tasks, given, file=config, more=settings)
+        if seeds > 1:
+            means = finetune_seeds(whole, seeds, device=device, track=track, show=display.show, say=display.say)
+            return _end(means, lambda: _tell_means(means, whole.out), json=json)
         finetune_several(whole, resume=resume, device=device, track=track, show=display.show, say=display.say)
         manifest = RunFolder(whole.out).manifest()
         return _end(several.told(manifest), lambda: several.tell(manifest, whole.out), json=json)

@@ -39,6 +39,12 @@ class Infilling(Batching, total=False):
     seed: int
 
 
+class Wording(Options, total=False):
+    """The fields of `GenerationOptions`, and `head`: for which task, of a model that writes for several."""
+
+    head: str | None
+
+
 def requests_of(
     engine: Engine,
     prompts: list[str],

@@ -112,7 +112,7 @@ class Engine:
 
     @property
     def writes(self) -> Writes | None:
-        """How it writes a text for a source, where it was fine-tuned to."""
+        """How it writes a text for a source, where it was fine-tuned to that alone, or is asked to (`writing_as`)."""
         head = self.abilities.writer
         return head.writes if head else None
 
@@ -134,7 +134,7 @@ class Engine:
         vocabulary = self.tokenizer.vocabulary
         before, after = ((vocabulary.cls,), (vocabulary.sep,)) if self.pretrained_here else self.tokenizer.frame.one
         if writes := self.writes:
-            before, after = writes.before, writes.behind
+            before, after = writes.opening, writes.behind
         return before, after if closed else ()
 
     @property

@@ -14,7 +14,7 @@ import torch
 
 from bothways.arguments import Texts, all_checked, at_least, several, several_or_pairs, shown
 from bothways.errors import UsageError
-from bothways.inference.asking import Batching, Infilling, Pairs, Text, requests_of
+from bothways.inference.asking import Batching, Infilling, Pairs, Text, Wording, requests_of
 from bothways.inference.decoding.generate import generate, stream
 from bothways.inference.decoding.options import (
     Generation,
@@ -33,6 +33,7 @@ from bothways.inference.infill import Gap, infill
 from bothways.inference.pipeline import head_for, predict
 from bothways.inference.saving import save
 from bothways.inference.score import perplexity, score
+from bothways.inference.writing import writing_as
 from bothways.machine import device_of
 from bothways.tasks.answer import Span
 from bothways.tasks.choose import Choice
@@ -46,7 +47,9 @@ from bothways.terminal import bar
 from bothways.text import Tokenizer
 from bothways.text.chat import Message, chat_tokens
 
-_LEFT_OUT = {"batch_size": None, "progress": False} | {one.name: one.default for one in fields(GenerationOptions)}
+_LEFT_OUT = {"batch_size": None, "progress": False, "head": None} | {
+    one.name: one.default for one in fields(GenerationOptions)
+}
 """What is taken where a keyword is left out."""
 
 
@@ -142,7 +145,7 @@ class LanguageModel:
 
     @overload
     def generate(
-        self, prompts: str, options: GenerationOptions | None = None, **fields: Unpack[Options]
+        self, prompts: str, options: GenerationOptions | None = None, **fields: Unpack[Wording]
     ) -> Generation: ...
     @overload
     def generate(
@@ -152,7 +155,7 @@ class LanguageModel:
         *,
         batch_size: int | None = None,
         progress: bool | Callable[[int, int], None] = False,
-        **fields: Unpack[Options],
+        **fields: Unpack[Wording],
     ) -> list[Generation]: ...
     def generate(
         self,
@@ -161,10 +164,11 @@ class LanguageModel:
         *,
         batch_size: int | None = None,
         progress: bool | Callable[[int, int], None] = False,
-        **fields: Unpack[Options],
+        **fields: Unpack[Wording],
     ) -> Generation | list[Generation]:
         """What the model writes after the prompt, or before it (Generation: text, tokens, logprob, finish_reason); of a
-        model that was fine-tuned to write, the text for a source, the likeliest token every time.
+        model that was fine-tuned to write, the text for a source, the likeliest token every time; of several tasks that
+        it writes for, `head` names one.
 
         The options are a record, one a prompt, or their names; GenerationOptions says what they mean.
         max_new_tokens=40, temperature=1.0, top_k=None, top_p=1.0, seed=0, no_repeat_ngram_size=None, eos_token_id=None;
@@ -173,27 +177,29 @@ class LanguageModel:
         """
         given = several(prompts)
         engine = self._batching(len(given), {"batch_size": batch_size, "progress": progress})
+        engine = writing_as(engine, fields.pop("head", None))
         found = generate(engine, requests_of(engine, given, options, fields))
         return found[0] if isinstance(prompts, str) else found
 
-    def summarise(self, sources: str | Texts, **fields: Unpack[Options]) -> Generation | list[Generation]:
+    def summarise(self, sources: str | Texts, **fields: Unpack[Wording]) -> Generation | list[Generation]:
         """`generate` of a model that was fine-tuned to summarise."""
         return self._written("summarise", sources, fields)
 
-    def translate(self, sources: str | Texts, **fields: Unpack[Options]) -> Generation | list[Generation]:
+    def translate(self, sources: str | Texts, **fields: Unpack[Wording]) -> Generation | list[Generation]:
         """`generate` of a model that was fine-tuned to translate."""
         return self._written("translate", sources, fields)
 
-    def _written(self, task: str, sources: str | Texts, fields: Options) -> Generation | list[Generation]:
+    def _written(self, task: str, sources: str | Texts, fields: Wording) -> Generation | list[Generation]:
         given = sources if isinstance(sources, str) else several(sources)
-        head_for(self.engine, task)
+        fields["head"] = head_for(self.engine, task, fields.get("head")).name
         found: Generation | list[Generation] = self.generate(given, **fields)
         return found
 
-    def stream(self, prompt: str, options: GenerationOptions | None = None, **fields: Unpack[Options]) -> Iterator[str]:
+    def stream(self, prompt: str, options: GenerationOptions | None = None, **fields: Unpack[Wording]) -> Iterator[str]:
         """The text that `generate` gives for one prompt, in the parts in which it is generated."""
-        (request,) = requests_of(self.engine, [prompt], options, fields)
-        return stream(self.engine, request)
+        engine = writing_as(self.engine, fields.pop("head", None))
+        (request,) = requests_of(engine, [prompt], options, fields)
+        return stream(engine, request)
 
     def chat(
         self,

@@ -75,6 +75,8 @@ def decoded(
     Raises:
         ModelError: logits that are no numbers.
     """
+    if task.writes:
+        engine = replace(engine, abilities=engine.abilities.as_writer(head))
     outputs = (_generated if task.writes else _computed)(engine, head, [samples for _, samples in encoded])
     return [task.decode(example, output) for (example, _), output in zip(encoded, outputs, strict=True)]
 

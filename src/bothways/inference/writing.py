@@ -50,6 +50,25 @@ def with_options(head: TaskHead, options: Mapping[str, Any]) -> TaskHead:
     return replace(head, writes=writes)
 
 
+def writing_as(engine: Engine, name: str | None = None) -> Engine:
+    """The engine as it writes for one of the tasks that it was taught; one that writes for none goes on with texts.
+
+    Raises:
+        ModelError: no such task writes; or several do, and none is named.
+    """
+    writers = engine.abilities.writers
+    if name is None and len(writers) > 1:
+        raise ModelError(
+            f"this model writes for several tasks: name one (--task, in Python head), {', '.join(writers)}"
+        )
+    if name is not None and name not in writers:
+        known = ", ".join(writers) or "none"
+        raise ModelError(f"this model was not fine-tuned to write as {name!r}; the tasks that it writes for: {known}")
+    if not writers:
+        return engine
+    return replace(engine, abilities=engine.abilities.as_writer(writers[name or next(iter(writers))]))
+
+
 def written(engine: Engine, prompts: Sequence[np.ndarray]) -> list[Generation]:
     """What a model writes for each prompt, a source with what stands around it."""
     if engine.writes is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, cast, get_args
 
@@ -51,13 +51,16 @@ Face = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    """How a model writes a text for a source: the row is `before` source `behind` target `end`.
+    """How a model writes a text for a source: the row is `before` `prefix` source `behind` target `end`.
 
     target   tokens of a target at most, the one that ends it included
     before, behind  tokens that stand before a source and behind it
     end      the token that ends a target
     options  {option of generating: its value} that are taken where none is named
     apart    a target stands in a row of its own, which a decoder writes
+    prefix   tokens of the task's own text before every source (T5, Raffel et al. 2020, section 2.4)
+    objective, decoding  of one of several tasks: what taught it, and how it decodes ("decoder": causally), as in
+             `Abilities`; of a model of one task they stand there alone
     """
 
     target: int
@@ -66,14 +69,22 @@ class Writes:
     end: int
     options: Mapping[str, Any] = field(default_factory=dict)
     apart: bool = False
+    prefix: tuple[int, ...] = ()
+    objective: str = ""
+    decoding: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def opening(self) -> tuple[int, ...]:
+        """What stands before a source."""
+        return *self.before, *self.prefix
 
     def room(self, length: int) -> int:
         """Tokens of a source at most, where a row has `length`."""
-        return length - (0 if self.apart else self.target) - len(self.before) - len(self.behind)
+        return length - (0 if self.apart else self.target) - len(self.opening) - len(self.behind)
 
     def prompt(self, source: Sequence[int], length: int) -> list[int]:
         """What is read before the target: the source, its end cut off where it is too long."""
-        return [*self.before, *source[: self.room(length)], *self.behind]
+        return [*self.opening, *source[: self.room(length)], *self.behind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +155,9 @@ class TaskHead:
         try:
             limits = values.get("thresholds")
             labels, limits = tuple(map(str, values["labels"])), limits and tuple(map(float, limits))
-            told = values.get("writes")
-            writes = told and Writes(**{**told, **{side: tuple(map(int, told[side])) for side in ("before", "behind")}})
+            told = values.get("writes") or {}
+            sides = {side: tuple(map(int, told[side])) for side in ("before", "behind", "prefix") if side in told}
+            writes = Writes(**{**told, **sides}) if told else None
             found = cls(**{**values, "labels": labels, "thresholds": limits, "writes": writes})
             known = found.head in TASK_HEADS or (found.head == WORDS and writes)
             if not known or found.kind not in get_args(Kind):
@@ -178,14 +190,36 @@ class Abilities:
     rule: str = ordered.name
 
     @classmethod
-    def of_heads(cls, *heads: TaskHead) -> Abilities:
-        """Those of a body that tasks trained, which predicts no tokens."""
-        return cls("", (heads[0].reads,), None, heads={head.name: head for head in heads})
+    def of_heads(cls, *heads: TaskHead, rule: str = ordered.name) -> Abilities:
+        """Those of a model that tasks trained: a body, which predicts no tokens but for those tasks that write."""
+        read = {head.reads: None for head in heads if not head.writes}
+        found = cls("", (*read,)[:1], None, heads={head.name: head for head in heads}, rule=rule)
+        if read:
+            return found
+        (first, *others) = (found.as_writer(head) for head in heads)
+        causal = all(one.faces == ("decoder",) for one in (first, *others))
+        whole = replace(found, faces=("decoder",) if causal else (), reads=None if causal else "all sides")
+        return whole if others else first
+
+    def as_writer(self, head: TaskHead) -> Abilities:
+        """What of it is used to write for one of the tasks: as if it had been taught this one alone."""
+        if head.writes is None or not head.writes.decoding:
+            return replace(self, heads={head.name: head})
+        objective, decoding = head.writes.objective, head.writes.decoding
+        own = replace(self, objective=objective, heads={head.name: head})
+        if "decoder" in decoding:
+            return replace(own, faces=("decoder",), decoding={}, reads=None)
+        return replace(own, faces=(), decoding=decoding, reads="all sides")
+
+    @property
+    def writers(self) -> dict[str, TaskHead]:
+        """{name: what a model was fine-tuned to write}; empty: it goes on with a text."""
+        return {name: head for name, head in self.heads.items() if head.writes}
 
     @property
     def writer(self) -> TaskHead | None:
-        """What a model was fine-tuned to write; None: it goes on with a text."""
-        return next((head for head in self.heads.values() if head.writes), None)
+        """What a model was fine-tuned to write, where that is all it was taught, or asked as (`as_writer`)."""
+        return head if (head := self.only_head) and head.writes else None
 
     @property
     def new_heads(self) -> dict[str, TaskHead]:
@@ -200,10 +234,13 @@ class Abilities:
     @property
     def folders(self) -> dict[str, Face]:
         """{folder to save: its face}; an encoder that predicts no tokens is a detector, or a body alone."""
-        writer = self.writer
-        if writer and writer.writes:
-            body: Face = "body" if writer.reads == "encoder" else "decoder-body"
-            return {"model": "seq2seq" if writer.writes.apart else "decoder" if self.faces == ("decoder",) else body}
+        if writers := [(head, head.writes) for head in self.writers.values() if head.writes]:
+            causal = self.faces == ("decoder",)
+            if any(writes.apart for _, writes in writers):
+                return {"model": "seq2seq"}
+            if causal and all(writes.decoding.keys() <= {"decoder"} for _, writes in writers):
+                return {"model": "decoder"}
+            return {"model": "decoder-body" if causal or writers[0][0].reads == "decoder" else "body"}
         if self.heads and self.hidden is None:
             face = self.only_head.face if self.only_head else "body" if "encoder" in self.faces else "decoder-body"
             return {"model": cast("Face", face)}

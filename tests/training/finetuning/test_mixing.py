@@ -19,7 +19,7 @@ def test_shares_are_of_size_to_a_power_times_weight() -> None:
 
 def test_rows_are_drawn_by_these_shares() -> None:
     mixing = Mixing((3000, 300), (1.0, 1.0), 0.75, 10, 7)
-    drawn = Counter(task for step in range(mixing.steps) for task, _ in mixing.of_step(step))
+    drawn = Counter(task for step in range(mixing.steps) for task, *_ in mixing.of_step(step))
     assert mixing.steps == 330 and sum(drawn.values()) == 3300
     assert drawn[1] / 3300 == pytest.approx(mixing.shares[1], abs=0.03)
 
@@ -28,7 +28,8 @@ def test_every_example_comes_before_one_comes_again_across_epochs() -> None:
     mixing = Mixing((30, 7), (1.0, 1.0), 0.5, 4, 1)
     read: dict[int, list[int]] = {0: [], 1: []}
     for step in range(4 * mixing.steps):
-        for task, example in mixing.of_step(step):
+        for task, example, turn in mixing.of_step(step):
+            assert turn == len(read[task]) // mixing.sizes[task]
             read[task].append(example)
     for task, size in enumerate(mixing.sizes):
         turns = [read[task][begin : begin + size] for begin in range(0, len(read[task]), size)]
@@ -44,4 +45,4 @@ def test_a_step_is_the_same_whoever_asks_first() -> None:
     assert forwards == backwards[::-1]
     assert [*map(len, forwards[: one.steps])] == [8] * 9 + [3]
     assert forwards != [Mixing((50, 20, 5), (1.0, 2.0, 1.0), 0.75, 8, 4).of_step(s) for s in range(3 * one.steps)]
-    assert np.unique([task for some in forwards for task, _ in some]).tolist() == [0, 1, 2]
+    assert np.unique([task for some in forwards for task, *_ in some]).tolist() == [0, 1, 2]

@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 
 from bothways.errors import UsageError
 from bothways.statistics import Mean
-from bothways.training.finetuning import evaluate, finetune, finetune_seeds
+from bothways.training.finetuning import evaluate, finetune, finetune_seeds, finetune_several, predict
 from tests.tasks.conftest import config
+from tests.training.finetuning.together import one_task, several
 
 
 def test_a_mean_has_students_interval() -> None:
@@ -45,3 +46,23 @@ def test_three_seeds_are_three_runs_and_the_best_is_kept(body: Path, tmp_path: P
         finetune_seeds(told.model_copy(update={"batch": 4}), 3)
     with pytest.raises(UsageError, match="alone holds a run of one seed; choose another --out"):
         finetune_seeds(told.model_copy(update={"out": alone}), 2)
+
+
+def test_seeds_of_several_tasks_are_runs_of_several_tasks(body: Path, tmp_path: Path) -> None:
+    mood = one_task(tmp_path, "mood")
+    told = several(tmp_path, body, mood | {"test": mood["train"]}, "stars", epochs=1)
+    means = finetune_seeds(told, 2)
+    assert [*means["dev"]] == ["mean", "mood", "stars"] and [*means["test"]] == ["mean", "mood"]
+    values = means["dev"]["mean"]["values"]
+    assert means["kept"] == f"seed-{values.index(max(values))}"
+    found = evaluate(told.out)  # the best run's model, on the files that it names
+    assert {*found["tasks"]} == {"mood", "stars"}
+    assert "48 of 48 texts stand in the training file too" in " ".join(found["tasks"]["mood"]["warnings"])
+    assert len(predict(told.out, tmp_path / "mood.jsonl", task="mood")) == 48
+    alone = finetune_several(told.model_copy(update={"seed": 1, "out": tmp_path / "alone"}))
+    for file in ("model.safetensors", "head.safetensors"):
+        one, other = (load_file(run / "model" / file) for run in (alone, told.out / "seed-1"))
+        assert all(torch.equal(one[name], weight) for name, weight in other.items())
+    assert finetune_seeds(told, 2) == means
+    with pytest.raises(UsageError, match="seed-0 was started with other settings"):
+        finetune_seeds(told.model_copy(update={"batch": 4}), 2)

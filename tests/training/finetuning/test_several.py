@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import bothways
-from bothways.errors import BothwaysError, ModelError, Stopped, UsageError
-from bothways.training import fit
+from bothways.errors import BothwaysError, ModelError, UsageError
 from bothways.training.config import Budget, TrainingConfig
 from bothways.training.finetuning import SeveralConfig, evaluate, finetune_several, predict, tasks_in
 from bothways.training.finetuning.run import batches_of, losses_of, set_up
@@ -24,7 +23,7 @@ from bothways.training.loop import Work, train
 from bothways.training.run_folder import RunFolder
 from tests.conftest import Once
 from tests.tasks.conftest import reviews, write
-from tests.training.finetuning.together import RECORDS, one_task, pairs, several
+from tests.training.finetuning.together import RECORDS, one_task, pairs, several, stopped_at
 from tests.training.small import ALONE
 
 
@@ -117,7 +116,7 @@ def test_an_example_of_each_task_weighs_the_same_on_average(tmp_path: Path, body
     run = set_up_several(several(tmp_path, body, "mood", "names", "who", epochs=3), ALONE, resume=False)
     of_step, sums, counts = batches_of_several(run), dict.fromkeys(run.parts, 0.0), dict.fromkeys(run.parts, 0)
     for step in range(3 * run.mixing.steps):
-        for task, _ in run.mixing.of_step(step):
+        for task, *_ in run.mixing.of_step(step):
             counts[[*run.parts][task]] += 1
         for batch in of_step(step, 0.0):
             for target in batch.targets:
@@ -167,20 +166,8 @@ def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, body: Path, monkeypa
     whole = finetune_several(several(tmp_path / "whole", body, *tasks, batch=16))
     told = several(tmp_path / "parts", body, *tasks, batch=16)
 
-    def stop_at(step: int) -> None:
-        real = fit.train
-
-        def stopping(work: Any, **given: Any) -> Any:
-            given["stop"] = lambda: given["state"].step >= step - 1
-            return real(work, **given)
-
-        monkeypatch.setattr(fit, "train", stopping)
-        with pytest.raises(Stopped, match=f"stopped after step {step} and saved"):
-            finetune_several(told, resume=step > 3)
-        monkeypatch.setattr(fit, "train", real)
-
-    stop_at(2)
-    stop_at(9)
+    stopped_at(2, told, monkeypatch)
+    stopped_at(9, told, monkeypatch, resume=True)
     finetune_several(told, resume=True)
     for file in ("model.safetensors", "head.safetensors"):
         first, second = (load_file(run / "model" / file) for run in (whole, told.out))
@@ -219,7 +206,7 @@ def test_a_pooler_is_where_every_label_begins(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"task": "clasify"}, "Did you mean 'classify'"),
-        ({"task": "text2text"}, "mood: text2text cannot be taught beside other tasks; those that can: classify"),
+        ({"objective": "causal"}, "objective is for tasks that write, text2text and its like, and classify does not"),
         ({"train": "none.jsonl"}, "none.jsonl"),
         ({"columns": {"lable": "x"}}, "Did you mean 'label'"),
         ({"head": "san"}, "head=san is for one label of a pair of texts"),

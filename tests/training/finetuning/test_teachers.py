@@ -64,7 +64,7 @@ def test_the_first_step_is_the_teachers_and_the_last_gold(
     (batch,), pairs = of_step(0, 0.0), run.mixing.of_step(0)
     loss, count = plain_loss(run.model, batch)[part.data.head.name]
     gold = dict.fromkeys(range(len(part.parts)), 0)
-    assert {i for _, i in pairs} == {*gold}
+    assert {i for _, i, _ in pairs} == {*gold}
     expected = sum(_cross_entropy(run, tuned, name, i) for i in gold)
     assert float(loss.detach()) == pytest.approx(expected, rel=2e-4)
     assert float(count) == pytest.approx(len(gold), rel=1e-4)

@@ -120,7 +120,7 @@ def logprob_as_taught(writer: Path, expression: str, source: str, target: list[i
     tokens = np.append(sample.tokens, [*target, writes.end]).astype(np.int32)
     part = np.arange(len(tokens)) >= len(sample)
     whole = replace(sample, tokens=tokens, layout=replace(sample.layout, segment=part.astype(np.int32)))
-    drawn = made.objective.sample(row_of(whole, tokenizer, writes), np.random.default_rng(0), 0.0)
+    drawn = made.lesson.objective.sample(row_of(whole, tokenizer, writes), np.random.default_rng(0), 0.0)
     batch = Batch.stack([drawn])
     (words,) = batch.targets
     assert words.labels.tolist() == [*target, writes.end]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bothways.training.finetuning import SeveralConfig
+import pytest
+
+from bothways.errors import Stopped
+from bothways.training import fit
+from bothways.training.finetuning import SeveralConfig, finetune_several
 from tests.tasks.conftest import reviews, tagged, write
 
 LEARNING = {"epochs": 2, "batch": 8, "learning_rate": 3e-3, "precision": "fp32"}
@@ -45,6 +50,18 @@ def answers(times: int = 4) -> list[dict[str, Any]]:
     ]
 
 
+NAMES = "quick brown fox dog small model learns reading".split()
+
+
+def words(place: int, times: int = 6) -> list[dict[str, Any]]:
+    """The word of a text that stands at a place is to be written."""
+    found = []
+    for number in range(8 * times):
+        two = (NAMES[number % 8], NAMES[(number // 8 + number + 1) % 8])
+        found.append({"source": " ".join(two), "target": two[place]})
+    return found
+
+
 RECORDS = {
     "mood": ("classify", reviews),
     "alike": ("classify", pairs),
@@ -52,6 +69,8 @@ RECORDS = {
     "stars": ("regress", stars),
     "names": ("tag", tagged),
     "who": ("answer", answers),
+    "first": ("text2text", partial(words, 0)),
+    "second": ("summarise", partial(words, 1)),
 }
 
 
@@ -67,3 +86,17 @@ def several(folder: Path, body: Path, *tasks: str | dict[str, Any], **changes: A
     """A run in `folder` of some tasks."""
     made = [one_task(folder, one) if isinstance(one, str) else one for one in tasks]
     return SeveralConfig(**{"model": str(body), "out": folder / "run", "tasks": made, **LEARNING, **changes})
+
+
+def stopped_at(step: int, told: SeveralConfig, patch: pytest.MonkeyPatch, *, resume: bool = False) -> None:
+    """A run that is told to stop at a step, and does."""
+    real = fit.train
+
+    def stopping(work: Any, **given: Any) -> Any:
+        given["stop"] = lambda: given["state"].step >= step - 1
+        return real(work, **given)
+
+    with patch.context() as changed:
+        changed.setattr(fit, "train", stopping)
+        with pytest.raises(Stopped, match=f"stopped after step {step} and saved"):
+            finetune_several(told, resume=resume)

@@ -243,7 +243,7 @@ def _tokens(engine: Engine, request: GenerationRequest) -> np.ndarray:
     prompt = request.prompt
     if engine.writes and isinstance(prompt, str):
         source = engine.writes.prompt(engine.tokenizer.encode(prompt), engine.length)
-        return np.array(source[len(engine.writes.before) :], dtype=np.int64)
+        return np.array(source[len(engine.writes.opening) :], dtype=np.int64)
     if isinstance(prompt, str) and not request.options.special_tokens:
         return np.array(engine.tokenizer.encode(prompt), dtype=np.int64)
     tokens = np.array(engine.tokenizer.encode_named(prompt) if isinstance(prompt, str) else prompt, dtype=np.int64)

@@ -125,7 +125,7 @@ def several_card(
     face = Abilities.of_heads(*heads).folders["model"]
     return _render(
         name,
-        _TASKS["decoder-body" if face.startswith("decoder") else "body"],
+        _TASKS[face],
         [*dict.fromkeys(head.task for head in heads)],
         finetuned={"model": model, "task": "several tasks at once" if len(heads) > 1 else heads[0].task},
         heads=heads,

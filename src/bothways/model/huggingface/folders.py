@@ -135,7 +135,7 @@ def planned(
         for folder, face in trained.folders.items()
     }
     face, head = next(iter(trained.folders.values())), "words"
-    if trained.only_head is not None and face not in ("body", "decoder-body"):
+    if trained.only_head is not None and not trained.writers and face not in ("body", "decoder-body"):
         head = trained.only_head.name
     elif face == "detector":
         head = "replaced"
@@ -178,7 +178,7 @@ def read_saved(folder: Path) -> Saved:
         made = {name: KNOWN_HEADS[name] for name in sorted(asked)}
         made |= {name: head.factory for name, head in trained.new_heads.items()}
         shape = _shape(values, tensors, words=words)
-        if trained.new_heads and trained.hidden is None:  # a body that tasks trained predicts no tokens
+        if trained.new_heads and trained.hidden is None and not trained.writers:  # a body that predicts no tokens
             shape = shape.model_copy(update={"word_head": "tied"})
         model = Model(shape, heads=made, rule=named(trained.rule))
         wanted = {key: weight for key, weight in model.state_dict().items() if key not in heads}

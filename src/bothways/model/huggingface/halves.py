@@ -31,6 +31,14 @@ def encoder_shape(config: ModelConfig) -> ModelConfig:
     return config.model_copy(update={"decoder": None, "segments": SEGMENTS, "scaled_embeddings": False})
 
 
+def shape_of_heads(config: ModelConfig) -> ModelConfig:
+    """The shape whose heads a model has: of an encoder-decoder, which transformers has none for, those of one stack,
+    BERT's or EuroBERT's, over its encoder."""
+    if config.decoder is None or config.classic:
+        return encoder_shape(config)
+    return config.model_copy(update={"decoder": None, "norm": config.norm.model_copy(update={"place": "before"})})
+
+
 def encoder_weights(weights: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """Those of `encoder_shape(config)` from those of the whole; the factor of scaled embeddings is in their table."""
     found = {name: weight for name, weight in weights.items() if name.startswith("backbone.")}

@@ -23,6 +23,17 @@ class TaskSettings(Frozen):
         description="Of tasks that write: causal, prefix, unilm1, unilm2, mass, bang, diffusion or seq2seq; left out, "
         "what fits how the model was pretrained.",
     )
+    prefix: str = Field(
+        default="", description='Of tasks that write: a text that stands before every source, as "summarise: ".'
+    )
+    target_length: int | None = Field(
+        default=None,
+        ge=2,
+        description="Tokens of a text to be written, its end counted; left out: the task's, at most half.",
+    )
+    generation: dict[str, Any] = Field(
+        default={}, description="Of tasks that write: {option of generating: value}, as generation.num_beams=4."
+    )
     train: Path = Field(description="Records to learn from: jsonl, csv or tsv.")
     dev: Path | None = Field(
         default=None,
@@ -81,16 +92,8 @@ class LearningSettings(Frozen):
     )
     patience: int | None = Field(default=None, ge=1, description="Epochs without a better score before it stops.")
     length: int | None = Field(default=None, ge=8, description="Tokens of a text; left out: as the model, at most 512.")
-    target_length: int | None = Field(
-        default=None,
-        ge=2,
-        description="Tokens of a text to be written, its end counted; left out: the task's, at most half.",
-    )
     dev_generated: int = Field(
         default=100, ge=1, description="Of tasks that write: how many dev examples are written after every epoch."
-    )
-    generation: dict[str, Any] = Field(
-        default={}, description="Of tasks that write: {option of generating: value}, as generation.num_beams=4."
     )
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", description="Of the arithmetic; auto: bf16 where the processor has it."

@@ -43,11 +43,11 @@ class Mixing:
         """Of an epoch."""
         return -(-sum(self.sizes) // self.batch)
 
-    def of_step(self, step: int) -> list[tuple[int, int]]:
-        """(number of the task, number of its example) of each example that a step reads."""
+    def of_step(self, step: int) -> list[tuple[int, int, int]]:
+        """(number of the task, number of its example, how often that was read before) of each that a step reads."""
         epoch, place = divmod(step, self.steps)
-        pairs = _of_epoch(self, epoch)[place * self.batch : (place + 1) * self.batch]
-        return [(int(task), int(example)) for task, example in pairs]
+        drawn = _of_epoch(self, epoch)[place * self.batch : (place + 1) * self.batch]
+        return [(int(task), int(example), int(turn)) for task, example, turn in drawn]
 
 
 def _tasks(mixing: Mixing, epoch: int) -> np.ndarray:
@@ -67,14 +67,15 @@ def _read_before(mixing: Mixing, epoch: int) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def _of_epoch(mixing: Mixing, epoch: int) -> np.ndarray:
-    """int [E, 2]: task and example of every example of an epoch, in order."""
+    """int [E, 3]: task, example and turn of every example of an epoch, in order."""
     tasks, before = _tasks(mixing, epoch), _read_before(mixing, epoch)
-    examples = np.zeros_like(tasks)
+    examples, turns = np.zeros_like(tasks), np.zeros_like(tasks)
     for task, size in enumerate(mixing.sizes):
         places = np.flatnonzero(tasks == task)
         number = before[task] + np.arange(len(places))  # of all that are ever read of this task
+        turns[places] = number // size
         for turn in np.unique(number // size).tolist():
             order = np.random.default_rng([mixing.seed, task, turn]).permutation(size)
             now = number // size == turn
             examples[places[now]] = order[number[now] % size]
-    return np.stack([tasks, examples], axis=1)
+    return np.stack([tasks, examples, turns], axis=1)

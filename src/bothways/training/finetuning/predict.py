@@ -229,7 +229,7 @@ def evaluate(run: str | Path, file: Path | None = None, **asking: Unpack[Asking]
 
     Of a run of several tasks, without a file: {"tasks": {name: the same on its test file, or else its dev file},
     "mean": of their own metrics, "left_out": [the names of tasks that have neither]}. Of a model that writes,
-    `asking` holds options of generating too: num_beams=4.
+    `asking` holds options of generating too: num_beams=4; they are for those of its tasks that write.
 
     Raises:
         DataError: a record without a known answer, unless such are skipped; or none at all.
@@ -269,7 +269,10 @@ def _evaluated_all(run: str | Path, asking: Asking) -> Evaluation:
     wanted = [name for name in files if asking.get("task") in (None, name)]
     if not wanted:
         raise UsageError(f"{run} was not taught {asking.get('task')!r}; it has: {', '.join(files)}")
-    found = {name: evaluate(run, Path(files[name]), **{**asking, "task": name}) for name in wanted if files[name]}
+    writes = [name for name in wanted if "objective" in told[name]]
+    for_all: Any = {key: value for key, value in asking.items() if key not in Options.__annotations__}
+    given = {name: for_all if writes and name not in writes else asking for name in wanted if files[name]}
+    found = {name: evaluate(run, Path(files[name]), **{**own, "task": name}) for name, own in given.items()}
     if not found:
         raise UsageError(
             f"{run}: expected a test or a dev file of {', '.join(wanted)}, got none: name a task and a file"

@@ -15,6 +15,8 @@ from bothways.statistics import Mean
 from bothways.training.finetuning.baselines import SEEN
 from bothways.training.finetuning.config import FinetuneConfig
 from bothways.training.finetuning.run import finetune
+from bothways.training.finetuning.several import finetune_several
+from bothways.training.finetuning.several_config import SeveralConfig
 from bothways.training.fit import Say, Show
 from bothways.training.processes import Processes, processes
 from bothways.training.run_folder import RunFolder
@@ -22,7 +24,7 @@ from bothways.training.run_folder import RunFolder
 
 @checked
 def finetune_seeds(
-    config: FinetuneConfig,
+    config: FinetuneConfig | SeveralConfig,
     seeds: int,
     *,
     device: torch.device | str | None = None,
@@ -30,10 +32,12 @@ def finetune_seeds(
     show: Show = lambda line: None,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
-    """Runs in `out/seed-I` for each of the seeds from `config.seed` on; those that are done are not done again.
+    """Runs in `out/seed-I` for each of the seeds from `config.seed` on, of one task or of several at once; those that
+    are done are not done again.
 
     The model of the best run, by its score on the dev examples, is `out/model`. Returns what is in `out/manifest.json`:
-    {"seeds", "kept", "dev": {metric: Mean as a record}, "test": the same or None}.
+    {"seeds", "kept", "dev": {metric: Mean as a record}, "test": the same or None}; of several tasks each by its own
+    metric, and their mean.
 
     Raises:
         UsageError: a run there has other settings, or is one of a single seed.
@@ -49,24 +53,26 @@ def finetune_seeds(
 
 
 def _runs(
-    config: FinetuneConfig, seeds: int, team: Processes, *, track: str | None, show: Show, say: Say
+    config: FinetuneConfig | SeveralConfig, seeds: int, team: Processes, *, track: str | None, show: Show, say: Say
 ) -> list[RunFolder]:
     """The runs of all seeds, each of them done."""
     if (config.out / "config.yaml").is_file():
         raise UsageError(f"{config.out} holds a run of one seed; choose another --out")
+    several = isinstance(config, SeveralConfig)
+    run_one, kind = (finetune_several, SeveralConfig) if several else (finetune, FinetuneConfig)
     runs = []
     for seed in range(config.seed, config.seed + seeds):
         own = config.model_copy(update={"seed": seed, "out": config.out / f"seed-{seed}"})
         folder = RunFolder(own.out)
         begun = (own.out / "config.yaml").is_file()
-        if begun and folder.config(FinetuneConfig) != own:
+        if begun and folder.config(kind) != own:
             raise UsageError(f"{own.out} was started with other settings; choose another --out")
         done = folder.manifest().get("status") == "done"
         team.wait()  # all have seen how far it was
         if not done:
             say(f"seed {seed}")
             try:
-                finetune(own, resume=begun, device=team.device, track=track, show=show, say=say)
+                run_one(own, resume=begun, device=team.device, track=track, show=show, say=say)
             except Stopped as stopped:
                 message = f"stopped in seed {seed} and saved. Go on with the same command."
                 raise Stopped(message, exit_code=stopped.exit_code) from None
@@ -74,30 +80,38 @@ def _runs(
     return runs
 
 
-def _keep(out: Path, best: Path, manifest: dict[str, Any]) -> None:
-    """The best model, and what is known of all runs, in the folder around them."""
-    shutil.rmtree(out / "model", ignore_errors=True)
-    shutil.copytree(best / "model", out / "model")
-    if (best / SEEN).is_file():  # a run of an older version has none
-        shutil.copy(best / SEEN, out / SEEN)
-    RunFolder(out).note(**manifest)
-
-
 def _manifest(
-    config: FinetuneConfig, runs: Sequence[RunFolder], manifests: Sequence[dict[str, Any]], best: int
+    config: FinetuneConfig | SeveralConfig, runs: Sequence[RunFolder], manifests: Sequence[dict[str, Any]], best: int
 ) -> dict[str, Any]:
+    several = isinstance(config, SeveralConfig)
     return {
         "status": "done",
         "seeds": [run.path.name for run in runs],
         "kept": runs[best].path.name,
         **{
             key: manifests[best].get(key)
-            for key in ("roles", "label_names", "code", "majority", "baselines", "warnings")
+            for key in (() if several else ("roles", "label_names", "majority", "baselines", "warnings"))
         },
-        **{key: manifests[best][key] for key in ("objective", "shuffled_source") if key in manifests[best]},
+        **{
+            key: manifests[best][key]
+            for key in ("code", "objective", "shuffled_source", "tasks")
+            if key in manifests[best]
+        },
         "dev": _means([one["best"]["scores"] for one in manifests]),
-        "test": _means([one["test"] for one in manifests]) if config.test else None,
+        "test": _means([one["test"] for one in manifests]) if manifests[best].get("test") else None,
     }
+
+
+def _keep(out: Path, best: Path, manifest: dict[str, Any]) -> None:
+    """The best model, which texts it was trained on, and what is known of all runs, in the folder around them; a run of
+    an older version has not noted the texts."""
+    for folder in ("model", "tasks"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+        if (best / folder).is_dir():
+            shutil.copytree(best / folder, out / folder)
+    if (best / SEEN).is_file():
+        shutil.copy(best / SEEN, out / SEEN)
+    RunFolder(out).note(**manifest)
 
 
 def _means(scores: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:

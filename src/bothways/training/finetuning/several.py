@@ -6,6 +6,7 @@ rows by |D|^0.75 and lets each task learn from a teacher of its own, less and le
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def finetune_several(
             show, say = (lambda line: None), (lambda text: None)
         say("reading the records and the model")
         run = set_up_several(config, team, resume=resume)
+        for line in how_taught(run):
+            say(line)
         try:
             best = course_of(run).fit(stop, show)
         except DivergedError:
@@ -71,11 +74,25 @@ def finetune_several(
     return config.out
 
 
+def how_taught(run: SeveralRun) -> Iterator[str]:
+    """A line for each task that writes, and one for two that nothing but their sources tells apart."""
+    seen: dict[tuple[object, ...], str] = {}
+    for name, part in run.parts.items():
+        if (writes := part.data.head.writes) is None:
+            continue
+        yield f"{name}: taught by {writes.objective}: {part.why}"
+        if other := seen.get((writes.objective, writes.prefix)):
+            yield f"only their sources tell {name} and {other} apart: a prefix each, as 'summarise: ', says which it is"
+        seen[writes.objective, writes.prefix] = name
+
+
 def course_of(run: SeveralRun) -> Course:
     """The epochs of all tasks together."""
     losses = losses_of(run.model, run.state)
     looks = {name: look_of(part, losses) for name, part in run.parts.items()}
-    samples = (one for part in run.parts.values() for some in part.parts for one in some)
+    samples = (
+        one for part in run.parts.values() for number in range(len(part.parts)) for one in part.drawn(0, number, 0.0)
+    )
     mixing = run.mixing
 
     def look() -> dict[str, Any]:

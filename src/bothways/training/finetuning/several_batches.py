@@ -9,45 +9,54 @@ import numpy as np
 
 from bothways.batch import Batch, Sample
 from bothways.tasks.packing import pack
-from bothways.training.finetuning.batches import dealt, example_weights, joined, tokens_in, weighted
+from bothways.training.finetuning.batches import dealt, example_weights, flops_of, joined, tokens_in, weighted
 from bothways.training.finetuning.run import FinetuneRun
 from bothways.training.finetuning.several_setup import SeveralRun
 from bothways.training.finetuning.teachers import share_of_gold
 
 
 def batches_of_several(run: SeveralRun) -> Callable[[int, float], list[Batch]]:
-    """This process's micro-batches of a step: rows of several tasks; examples that a loss compares stay together."""
+    """This process's micro-batches of a step: rows of several tasks; examples that a loss compares stay together, and
+    so do those that a decoder writes."""
     mixing, parts, shape, notes = run.mixing, list(run.parts.values()), run.model.config, run.state.notes
     device = run.model.table.device
     weights = [_evened(part) for part in parts]
-    together = [part.task.compares(part.data.head) for part in parts]
+    company = [
+        number - len(parts) if part.task.compares(part.data.head) else int(two_sided(part))
+        for number, part in enumerate(parts)
+    ]
     total = mixing.steps * run.config.epochs
 
-    def tokens(pairs: Sequence[tuple[int, int]]) -> int:
-        return sum(tokens_in(parts[task].parts, [example]) for task, example in pairs)
-
     def of_step(step: int, progress: float) -> list[Batch]:
-        pairs = mixing.of_step(step)
+        drawn, share = mixing.of_step(step), share_of_gold(step, total)
         run.present.clear()
-        run.present.update(parts[task].data.head.name for task, _ in pairs)
-        compared = [[pair for pair in pairs if pair[0] == i] for i in np.flatnonzero(together)]
-        groups = [some for some in compared if some] + [[pair] for pair in pairs if not together[pair[0]]]
-        mine = dealt(groups, [*map(tokens, groups)], run.team)
-        share = share_of_gold(step, total)
-        made = joined(mine, [*map(tokens, mine)])
-        laid = [[_taught(run, parts[t], i, float(weights[t][i]), share) for t, i in some] for some in made]
-        batches = [_batch(some).to(device) for some in laid]
-        flops = [one.token_count * shape.flops_per_token(length=one.tokens.shape[1], predicted=0.0) for one in batches]
-        notes["flops"] = notes.get("flops", 0.0) + run.team.total(sum(flops))
+        run.present.update(parts[task].data.head.name for task, _, _ in drawn)
+
+        def taught(task: int, example: int, turn: int) -> list[Sample]:
+            samples, weight = parts[task].drawn(turn, example, progress), float(weights[task][example])
+            return _taught(run, parts[task], samples, example, weight, share)
+
+        made: list[list[list[Sample]]] = []
+        for who in sorted({company[task] for task, _, _ in drawn}):
+            some = [one for one in drawn if company[one[0]] == who]
+            groups = [some] if who < 0 else [[one] for one in some]
+            sizes = [sum(tokens_in(parts[task].parts, [example]) for task, example, _ in group) for group in groups]
+            mine = [[taught(*one) for one in group] for group in dealt(groups, sizes, run.team)]
+            made += joined(mine, [sum(len(one) for samples in group for one in samples) for group in mine])
+        batches = [_batch(some).to(device) for some in made]
+        flops = run.team.total(sum(flops_of(one, shape) for one in batches))
+        notes["flops"] = notes.get("flops", 0.0) + flops
         return batches
 
     return of_step
 
 
-def _taught(run: SeveralRun, part: FinetuneRun, example: int, weight: float, share: float) -> list[Sample]:
+def _taught(
+    run: SeveralRun, part: FinetuneRun, samples: list[Sample], example: int, weight: float, share: float
+) -> list[Sample]:
     """The samples of an example that weighs so much, its labels in part a teacher's; the loss of spans takes the
     weight from the labels."""
-    head, samples = part.data.head, part.parts[example]
+    head = part.data.head
     if head.name in run.teachers:
         samples = run.teachers[head.name].mixed(samples, example, share)
     samples = [weighted(sample, weight) for sample in samples]
@@ -57,6 +66,12 @@ def _taught(run: SeveralRun, part: FinetuneRun, example: int, weight: float, sha
         replace(one, targets=tuple(replace(target, labels=target.labels * weight) for target in one.targets))
         for one in samples
     ]
+
+
+def two_sided(part: FinetuneRun) -> bool:
+    """Whether a decoder writes for the task: its rows are stacked apart from those of one stack."""
+    writes = part.data.head.writes
+    return writes is not None and writes.apart
 
 
 def _batch(examples: Sequence[Sequence[Sample]]) -> Batch:
@@ -69,8 +84,10 @@ def _evened(part: FinetuneRun) -> np.ndarray:
     """float64 [E]: what the targets of every example are multiplied by, so that an example of each task weighs 1 on
     average: a text of thirty tags would else count as much as thirty texts with a label."""
     weights = example_weights(part)
-    own = [
-        sum(float(np.sum(np.broadcast_to(target.weight, len(target.at)))) for one in some for target in one.targets)
-        for some in part.parts
-    ]
+    own = [part.draw.weight(some) if part.draw else _weight(some) for some in part.parts]
     return np.asarray(weights * len(own) / float(np.dot(weights, own)))
+
+
+def _weight(samples: Sequence[Sample]) -> float:
+    targets = [target for sample in samples for target in sample.targets]
+    return sum(float(np.sum(np.broadcast_to(target.weight, len(target.at)))) for target in targets)

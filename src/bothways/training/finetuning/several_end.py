@@ -37,7 +37,8 @@ def finish(config: SeveralConfig, parts: Mapping[str, FinetuneRun], best: int, *
     load = partial(Tuned.load, config.out, device=model.table.device)
 
     def write() -> None:
-        team.once(lambda: own(Abilities.of_heads(*heads.values()), dev=look["scores"]))
+        trained = Abilities.of_heads(*heads.values(), rule=model.rule.name)
+        team.once(lambda: own(trained, dev=look["scores"]))
 
     write()
     if tuned := [name for name, part in parts.items() if part.config.thresholds == "tuned"]:

@@ -12,12 +12,14 @@ from bothways.tasks.task import Task
 from bothways.tasks.text2text import WritingTask
 from bothways.tasks.text_scores import check_installed
 from bothways.text import Tokenizer
-from bothways.training.finetuning.config import FinetuneConfig
+from bothways.training.finetuning.config import FinetuneConfig, LearningSettings
 from bothways.training.finetuning.data import Data, read_data
 from bothways.training.finetuning.save import find_body
 from bothways.training.finetuning.writing import OF_DECODERS, Draw, writer_of
 
 LONGEST = 512
+OF_WRITING = ("objective", "prefix", "target_length", "generation")
+"""Settings of tasks that write alone."""
 T = TypeVar("T")
 
 
@@ -44,14 +46,14 @@ def begin(config: FinetuneConfig, task: Task) -> Start:
     Raises:
         BothwaysError: a model, a record or a setting that does not serve.
     """
-    _refuse_of_writing(config)
+    refuse_of_writing(config, *OF_WRITING, *OF_DECODERS)
     body, reads = find_body(config.model, config.reads)
     data = read_data(config, reads=reads)
     model = read_body(body, data.head, dropout=config.dropout, seed=config.seed)
     head: Any = model.head(data.head.name)
     task.prepare(head, data.train)
     head.smoothing = config.label_smoothing
-    _check_length(config, model)
+    check_length(config, model)
     length = min(config.length or LONGEST, model.config.length)
     return Start(data, model, Tokenizer.load(body), length, Abilities.of_heads(data.head))
 
@@ -67,24 +69,27 @@ def begin_writing(config: FinetuneConfig, task: WritingTask) -> Start:
         raise UsageError(f"reads is for tasks that tell apart; how {task.name} reads is said by --objective")
     data = read_data(config, reads="encoder")
     writer = writer_of(config, task, data.head)
-    _check_length(config, writer.model)
+    check_length(config, writer.model)
     writer.model.words.smoothing = config.label_smoothing
     data = replace(data, head=writer.head)
-    why = writer.way.why
+    why = writer.lesson.way.why
     return Start(data, writer.model, writer.tokenizer, writer.length, writer.trained, writer.drawn(config.seed), why)
 
 
-def _check_length(config: FinetuneConfig, model: Model) -> None:
+def check_length(config: LearningSettings, model: Model) -> None:
+    """
+    Raises:
+        UsageError: longer texts than the model reads.
+    """
     if config.length and config.length > model.config.length:
         raise UsageError(f"length {config.length} is more than the model reads ({model.config.length})")
 
 
-def _refuse_of_writing(config: FinetuneConfig) -> None:
+def refuse_of_writing(config: FinetuneConfig, *names: str) -> None:
     """
     Raises:
-        UsageError: a setting that does nothing where nothing is written.
+        UsageError: one of these settings, which do nothing where nothing is written.
     """
-    names = ("objective", "target_length", "generation", *OF_DECODERS)
     fields = FinetuneConfig.model_fields
     given = {name: getattr(config, name) != fields[name].get_default() for name in names}
     if said := next((name for name, value in given.items() if value), None):

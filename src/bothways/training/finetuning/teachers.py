@@ -123,6 +123,11 @@ def check_beside(run: Path, head: TaskHead, *, what: str) -> None:
             f"{head.name}: expected as {what} a run that reads {head.texts} texts an example, got {run}, which reads "
             f"{other.texts}. Name another, or leave it out."
         )
+    if what == "teacher" and head.kind == "text":
+        raise UsageError(
+            f"{head.name}: {head.task} has no soft labels that a teacher could give: leave teacher out, or have it "
+            "write the targets of the training file (bothways predict)"
+        )
     if what == "teacher" and head.kind in ("pair", "likeness"):
         raise UsageError(f"{head.name}: {head.task} has no soft labels that a teacher could give: leave teacher out")
 

@@ -6,7 +6,7 @@ target of a pair after its source reads samples from it, anew in each epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,13 +17,14 @@ from bothways.errors import ModelError, UsageError, unknown
 from bothways.inference.loading import folder_of
 from bothways.inference.writing import usual_options
 from bothways.model import Abilities, Model, ModelConfig, TaskHead, architecture, local, read_saved, with_word_head
-from bothways.model.abilities import WORDS, Writes
+from bothways.model.abilities import Writes
+from bothways.model.huggingface.folders import Saved
 from bothways.model.two_sided import begun, begun_decoder, with_decoder
 from bothways.objectives import Objective, build
 from bothways.objectives.expression import parse
 from bothways.tasks.text2text import WritingTask
 from bothways.text import Tokenizer
-from bothways.training.finetuning.config import FinetuneConfig
+from bothways.training.finetuning.config import FinetuneConfig, LearningSettings
 
 WAYS = {
     "causal": "causal",
@@ -43,8 +44,36 @@ SHORTEST_SOURCE = 4  # tokens
 OF_DECODERS = ("decoder_layers", "encoder_rate")
 """Settings of encoder-decoders alone."""
 
-Draw = Callable[[Sequence[Sample], int, int, float], list[Sample]]
-"""(the samples of an example, epoch, its number, progress) -> those that the epoch trains on."""
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What an epoch trains on: a function of the seed, the epoch and the number of an example alone.
+
+    full  a target is taught at its greatest length, see `row_of`
+    name  of what is lost; empty: the objective's
+    """
+
+    objective: Objective
+    tokenizer: Tokenizer
+    writes: Writes
+    full: bool
+    segments: bool
+    seed: int
+    name: str = ""
+
+    def __call__(self, parts: Sequence[Sample], epoch: int, number: int, progress: float) -> list[Sample]:
+        """Of the samples of an example, those that an epoch trains on."""
+        (sample,) = parts
+        row = row_of(sample, self.tokenizer, self.writes, full=self.full)
+        found = self.objective.sample(row, np.random.default_rng([self.seed, epoch, number]), progress)
+        if not self.segments:
+            found = replace(found, layout=replace(found.layout, segment=None))
+        named = tuple(replace(target, name=self.name or target.name) for target in found.targets)
+        return [replace(found, targets=named)]
+
+    def weight(self, parts: Sequence[Sample]) -> float:
+        """What the targets that are drawn of an example weigh on average: the tokens that are to be written."""
+        return float(self.writes.target if self.full else sum(len(part.targets[0].at) for part in parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +91,34 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Lesson:
+    """How one task that writes is taught."""
+
+    way: Way
+    objective: Objective
+    writes: Writes
+
+    def head(self, of: TaskHead, shape: ModelConfig, *, model: str) -> TaskHead:
+        """The task's head, with how it writes; `model` is what a message calls it.
+
+        Raises:
+            ModelError: causally, where transformers has no class that reads so.
+        """
+        if self.way.name == "causal" and not has_face(shape, "decoder"):
+            raise ModelError(
+                f"{model} cannot be taught causal: transformers has no class of its shape that reads from left to "
+                "right. Take --objective prefix"
+            )
+        whole = self.writes.apart or has_face(shape, "body")
+        return replace(of, writes=self.writes, reads="encoder" if whole else "decoder")
+
+    def drawn(self, tokenizer: Tokenizer, shape: ModelConfig, *, seed: int, name: str = "") -> Draw:
+        """What its epochs train on."""
+        segments = self.objective.segments <= shape.segments
+        return Draw(self.objective, tokenizer, self.writes, self.way.name == "diffusion", segments, seed, name)
+
+
+@dataclass(frozen=True, slots=True)
 class Writer:
     """A model that is to be taught to write, on the CPU.
 
@@ -71,25 +128,14 @@ class Writer:
 
     model: Model
     tokenizer: Tokenizer
-    way: Way
-    objective: Objective
+    lesson: Lesson
     trained: Abilities
     head: TaskHead
     length: int
 
     def drawn(self, seed: int) -> Draw:
-        """What an epoch trains on: a function of the seed, the epoch and the number of the example alone."""
-
-        def of(parts: Sequence[Sample], epoch: int, number: int, progress: float) -> list[Sample]:
-            assert self.head.writes is not None
-            (sample,) = parts
-            row = row_of(sample, self.tokenizer, self.head.writes, full=self.way.name == "diffusion")
-            found = self.objective.sample(row, np.random.default_rng([seed, epoch, number]), progress)
-            if self.objective.segments > self.model.config.segments:
-                found = replace(found, layout=replace(found.layout, segment=None))
-            return [found]
-
-        return of
+        """What its epochs train on."""
+        return self.lesson.drawn(self.tokenizer, self.model.config, seed=seed)
 
 
 def row_of(sample: Sample, tokenizer: Tokenizer, writes: Writes, *, full: bool = False) -> Row:
@@ -112,39 +158,60 @@ def writer_of(config: FinetuneConfig, task: WritingTask, head: TaskHead) -> Writ
     """
     folder = folder_of(local(config.model))
     saved, tokenizer = read_saved(folder), Tokenizer.load(folder)
-    way = way_for(config.objective, saved.trained)
+    length = config.length or min(512, saved.model.config.length)
+    lesson = lesson_for(config, task, saved.trained, tokenizer, length=length)
+    shape, weights = begin_with(config, saved, lesson)
+    head = lesson.head(head, shape, model=config.model)
+    model = Model(shape, rule=lesson.objective.rule, seed=config.seed)
+    load_those(model, weights)
+    return Writer(model, tokenizer, lesson, taught(lesson, head, shape), head, length)
+
+
+def lesson_for(
+    config: FinetuneConfig, task: WritingTask, trained: Abilities, tokenizer: Tokenizer, *, length: int
+) -> Lesson:
+    """How a model with these abilities is taught a task that writes.
+
+    Raises:
+        ModelError: it cannot be taught the objective that is asked for.
+        UsageError: an objective, a length or an option that there is not.
+    """
+    way = way_for(config.objective, trained)
     objective = build(way.expression, tokenizer.vocabulary)
     if way.name in HIDES and tokenizer.vocabulary.mask < 0:
         raise ModelError(
             f"{config.model} cannot be taught {way.name}: its tokenizer has no token for [MASK], which hides what is "
             "predicted. Take --objective causal or prefix"
         )
+    return Lesson(way, objective, _writes(config, task, trained, tokenizer, length=length, way=way))
+
+
+def begin_with(config: LearningSettings, saved: Saved, lesson: Lesson) -> tuple[ModelConfig, Mapping[str, Tensor]]:
+    """The shape of a model that is to be taught so, with a head that predicts words, and the weights that it begins
+    with.
+
+    Raises:
+        ModelError: an encoder-decoder that is to write without its decoder, or blocks that no encoder-decoder has.
+        UsageError: a setting of encoder-decoders alone.
+    """
     shape = saved.model.config
     if config.dropout is not None:
         shape = shape.model_copy(update={"dropout": config.dropout})
-    length = config.length or min(512, shape.length)
-    own: Mapping[str, Tensor] = saved.model.state_dict()
-    if objective.two_sided:
-        shape, own = two_sided(shape, own, layers=config.decoder_layers)
+    weights: Mapping[str, Tensor] = saved.model.state_dict()
+    way = lesson.way.name
+    if lesson.objective.two_sided:
+        shape, weights = two_sided(shape, weights, layers=config.decoder_layers)
     elif odd := next((one for one in OF_DECODERS if getattr(config, one) not in (None, 1.0)), None):
-        raise UsageError(f"{odd} is for encoder-decoders, --objective seq2seq, and this is {way.name}")
+        raise UsageError(f"{odd} is for encoder-decoders, --objective seq2seq, and this is {way}")
     elif shape.decoder:
-        raise ModelError(
-            f"{config.model} is an encoder-decoder, which is taught to write by seq2seq, not by {way.name}"
-        )
-    writes = _writes(config, task, saved.trained, tokenizer, length=length, way=way)
-    shape = with_word_head(shape)
-    head = replace(head, writes=writes, reads="encoder" if writes.apart or has_face(shape, "body") else "decoder")
-    if way.name == "causal" and not has_face(shape, "decoder"):
-        raise ModelError(
-            f"{config.model} cannot be taught causal: transformers has no class of its shape that reads from left to "
-            "right. Take --objective prefix"
-        )
-    model = Model(shape, rule=objective.rule, seed=config.seed)
-    new = model.state_dict()  # a head that predicts words may be
-    model.load_state_dict(new | {name: weight for name, weight in own.items() if name in new})
-    trained = taught(way, objective, head, shape)
-    return Writer(model, tokenizer, way, objective, trained, trained.heads[WORDS], length)
+        raise ModelError(f"{config.model} is an encoder-decoder, which is taught to write by seq2seq, not by {way}")
+    return with_word_head(shape), weights
+
+
+def load_those(model: Model, weights: Mapping[str, Tensor]) -> None:
+    """Puts weights into a model, those that it has; a head that predicts words may be new."""
+    new = model.state_dict()
+    model.load_state_dict(new | {name: weight for name, weight in weights.items() if name in new})
 
 
 def two_sided(
@@ -186,7 +253,8 @@ def _writes(
     before, behind, end = _frame(trained, tokenizer, apart=apart)
     target = config.target_length or min(task.longest, length // 2)
     options = {**({"steps": 1, "remove_repeats": True} if _together(way) == 1 else {}), **config.generation}
-    made = Writes(target, before, behind, end, options, apart)
+    prefix = tuple(tokenizer.encode(config.prefix)) if config.prefix else ()
+    made = Writes(target, before, behind, end, options, apart, prefix)
     if apart and target > length:
         raise UsageError(f"target_length {target} is more than the {length} tokens that the model writes")
     usual_options(made)  # refuses an option that there is not
@@ -212,9 +280,8 @@ def _frame(trained: Abilities, tokenizer: Tokenizer, *, apart: bool) -> tuple[tu
         ModelError: no token ends a text.
     """
     vocabulary = tokenizer.vocabulary
-    if writer := trained.writer:
-        assert writer.writes is not None
-        return writer.writes.before, writer.writes.behind, writer.writes.end
+    if told := next((head.writes for head in trained.writers.values() if head.writes), None):
+        return told.before, told.behind, told.end
     if trained.objective:
         return (vocabulary.cls,), (vocabulary.sep,), vocabulary.sep
     if not vocabulary.ends:
@@ -247,8 +314,10 @@ def way_for(asked: str | None, trained: Abilities) -> Way:
 def fitting(trained: Abilities) -> tuple[str, str]:
     """The objective nearest to what a model was pretrained with, and why."""
     told = f"pretrained with {trained.objective}, the model" if trained.objective else "the published model"
-    if trained.writer and (name := trained.objective.partition("(")[0]) in WAYS:
-        return name, f"the model was taught to write with {trained.objective}"
+    for head in trained.writers.values():
+        objective = trained.as_writer(head).objective
+        if (name := objective.partition("(")[0]) in WAYS:
+            return name, f"the model was taught to write with {objective}"
     for ability, name, why in _FITTING:
         if ability in (*trained.decoding, *trained.faces):
             return name, f"{told} {why}"
@@ -273,15 +342,15 @@ _FITTING = (
 """(an ability of the model, the objective for it, why), the first that is there."""
 
 
-def taught(way: Way, objective: Objective, head: TaskHead, shape: ModelConfig) -> Abilities:
+def taught(lesson: Lesson, head: TaskHead, shape: ModelConfig) -> Abilities:
     """What the model can do when it has been taught."""
-    assert head.writes is not None
+    way, objective = lesson.way, lesson.objective
     teaches = objective.about.teaches
     decoding: dict[str, int] = dict(teaches.decoding)
     if way.name == "unilm1" and objective.segments > shape.segments:
         decoding = {"pseudo-mask": 0}  # the same without segments
     if way.name == "bang":
-        decoding = {"streams": head.writes.target if _together(way) else teaches.decoding["streams"]}
+        decoding = {"streams": lesson.writes.target if _together(way) else teaches.decoding["streams"]}
     causal = way.name == "causal"
     return Abilities(
         objective=objective.name if "(" not in way.expression else way.expression,
@@ -289,6 +358,6 @@ def taught(way: Way, objective: Objective, head: TaskHead, shape: ModelConfig) -
         hidden=None,
         decoding=decoding,
         reads=None if causal else teaches.reads or "all sides",
-        heads={WORDS: head},
+        heads={head.name: head},
         rule=objective.rule.name,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bothways.errors import ModelError
 from bothways.model.config import ModelConfig
 from bothways.model.huggingface.family import UNUSUAL, Family, HeadShape
+from bothways.model.huggingface.halves import shape_of_heads
 
 if TYPE_CHECKING:
     from bothways.model.abilities import TaskHead
@@ -79,7 +80,7 @@ def head_shape(config: ModelConfig, head: TaskHead) -> HeadShape:
     Raises:
         ModelError: no such class, or not one that pools so.
     """
-    families = shaped_as(config)
+    families = shaped_as(shape_of_heads(config))
     if head.head != "label":
         return families[0].tokens
     family = next((family for family in families if head.reads in family.labels), None)

@@ -1,0 +1,162 @@
+"""What a run of several tasks begins with: the records of each, and one model with what all of them are to learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bothways.errors import BothwaysError, UsageError
+from bothways.inference.loading import folder_of
+from bothways.model import Model, TaskHead, local, read_body, read_saved
+from bothways.tasks import task_named
+from bothways.tasks.records import check_roles
+from bothways.tasks.text2text import WritingTask
+from bothways.tasks.text_scores import check_installed
+from bothways.text import Tokenizer
+from bothways.training.finetuning.data import Data, read_data
+from bothways.training.finetuning.save import find_body
+from bothways.training.finetuning.several_config import OneTask, SeveralConfig
+from bothways.training.finetuning.start import LONGEST, OF_WRITING, check_length, refuse_of_writing
+from bothways.training.finetuning.teachers import check_beside
+from bothways.training.finetuning.writing import OF_DECODERS, Draw, Lesson, begin_with, lesson_for, load_those, taught
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralStart:
+    """The model is on the CPU.
+
+    data   {name: the examples of a task, and its head, which has the task's name}
+    draws  {name: what an epoch makes of an example's samples}, of the tasks that write
+    why    {name: why such a task is taught as it is}
+    """
+
+    data: Mapping[str, Data]
+    model: Model
+    tokenizer: Tokenizer
+    length: int
+    draws: Mapping[str, Draw] = field(default_factory=dict)
+    why: Mapping[str, str] = field(default_factory=dict)
+
+
+def begin_several(config: SeveralConfig) -> SeveralStart:
+    """The data of all tasks, and the model that is to learn them.
+
+    Raises:
+        BothwaysError: a model, a record or a setting that does not serve; or tasks that one model cannot learn.
+    """
+    writing = {one.name for one in config.tasks if task_named(one.task).writes}
+    if writing:
+        check_installed()
+    if len(writing) == len(config.tasks):
+        if config.reads:
+            raise UsageError("reads is for tasks that tell apart; how one that writes reads is said by its objective")
+        body, reads = folder_of(local(config.model)), "encoder"
+    else:
+        body, reads = find_body(config.model, config.reads)
+    data = {one.name: _data(config, one, reads) for one in config.tasks}
+    tokenizer = Tokenizer.load(body)
+    if writing:
+        start = _with_writers(config, body, data, tokenizer)
+    else:
+        refuse_of_writing(config.of(config.tasks[0]), *OF_DECODERS)
+        heads = [one.head for one in data.values()]
+        model = read_body(body, *heads, dropout=config.dropout, seed=config.seed)
+        start = SeveralStart(data, model, tokenizer, min(config.length or LONGEST, model.config.length))
+    check_length(config, start.model)
+    for one in config.tasks:
+        if one.name not in writing:
+            module: Any = start.model.head(one.name)
+            task_named(one.task).prepare(module, data[one.name].train)
+            module.smoothing = one.label_smoothing
+    return start
+
+
+def _data(config: SeveralConfig, one: OneTask, reads: str) -> Data:
+    """The examples of one task; its head has the task's name.
+
+    Raises:
+        BothwaysError: as `read_data`, and as `check_beside`.
+        UsageError: a setting of tasks that write, where this one does not.
+    """
+    settings = config.of(one)
+    if not task_named(one.task).writes:
+        refuse_of_writing(settings, *OF_WRITING)
+    if not config.code:
+        check_roles(one.columns)
+    data = read_data(settings, reads=reads)
+    head = replace(data.head, name=one.name)
+    for what, beside in {"teacher": one.teacher, "run to compare with": one.compare}.items():
+        if beside:
+            check_beside(beside, head, what=what)
+    return replace(data, head=head)
+
+
+def _with_writers(config: SeveralConfig, body: Path, data: dict[str, Data], tokenizer: Tokenizer) -> SeveralStart:
+    """A whole model, with the words that it predicts, under the heads of the tasks that tell apart."""
+    saved = read_saved(body)
+    length = min(config.length or LONGEST, saved.model.config.length)
+    lessons: dict[str, Lesson] = {}
+    for one in config.tasks:
+        task = task_named(one.task)
+        if isinstance(task, WritingTask):
+            try:
+                lessons[one.name] = lesson_for(config.of(one), task, saved.trained, tokenizer, length=length)
+            except BothwaysError as error:
+                raise type(error)(f"{one.name}: {error}") from None
+    _check_together(config, lessons)
+    (first, *_) = lessons.values()
+    shape, weights = begin_with(config, saved, first)
+    data = dict(data)
+    for name, lesson in lessons.items():
+        head = lesson.head(data[name].head, shape, model=config.model)
+        trained = taught(lesson, head, shape)
+        told = replace(lesson.writes, objective=trained.objective, decoding=trained.decoding or {"decoder": 0})
+        data[name] = replace(data[name], head=replace(head, writes=told))
+    heads = [one.head for name, one in data.items() if name not in lessons]
+    factories = {head.name: head.factory for head in heads}
+    model = Model(shape, heads=factories, rule=first.objective.rule, seed=config.seed)
+    load_those(
+        model, {**weights, **_begun_heads(config, body, heads, two_sided=saved.model.config.decoder is not None)}
+    )
+    model.words.smoothing = next(one.label_smoothing for one in config.tasks if one.name in lessons)
+    draws = {name: one.drawn(tokenizer, shape, seed=config.seed, name=name) for name, one in lessons.items()}
+    why = {name: one.way.why for name, one in lessons.items()}
+    return SeveralStart(data, model, tokenizer, length, draws, why)
+
+
+def _begun_heads(config: SeveralConfig, body: Path, heads: list[TaskHead], *, two_sided: bool) -> Mapping[str, Tensor]:
+    """What the heads of tasks that tell apart begin with, as they do without tasks that write; over the encoder of a
+    `two_sided` model, where nothing is there for them, as they are drawn."""
+    if not heads or two_sided:
+        return {}
+    begun = read_body(body, *heads, seed=config.seed).state_dict()
+    return {name: weight for name, weight in begun.items() if name.startswith("heads.")}
+
+
+def _check_together(config: SeveralConfig, lessons: Mapping[str, Lesson]) -> None:
+    """
+    Raises:
+        UsageError: tasks that write which one model cannot learn together.
+    """
+    (name, first), *others = lessons.items()
+    smoothing = {one.name: one.label_smoothing for one in config.tasks}
+    for other, lesson in others:
+        ways = f"{name} is taught by {first.way.name}, {other} by {lesson.way.name}"
+        if first.objective.two_sided != lesson.objective.two_sided:
+            raise UsageError(
+                f"{ways}: an encoder-decoder writes by its decoder alone. Take objective: seq2seq for both, or for none"
+            )
+        if first.objective.rule.name != lesson.objective.rule.name:
+            raise UsageError(
+                f"{ways}: a model reads under one rule of visibility, and they differ in it. Take objective: bang for "
+                "both, or for none"
+            )
+        if smoothing[name] != smoothing[other]:
+            raise UsageError(
+                f"{name} has label_smoothing {smoothing[name]:g}, {other} {smoothing[other]:g}: tasks that write share "
+                "the head that predicts words. Give them the same"
+            )
