@@ -44,7 +44,7 @@ from bothways.tasks.reading import read_examples
 from bothways.tasks.records import refuse
 from bothways.tasks.task import Example
 from bothways.training.finetuning import FinetuneConfig, finetune
-from bothways.training.finetuning.predict import Tuned, measure
+from bothways.training.finetuning.tuned import Tuned, measure
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.run_folder import RunFolder
 

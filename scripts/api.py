@@ -32,7 +32,8 @@ from bothways.tasks.records import refuse
 from bothways.tasks.tag import Tagged
 from bothways.text import Tokenizer
 from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
-from bothways.training.finetuning.predict import Asking, Evaluation, Predictions
+from bothways.training.finetuning.evaluate import Evaluation
+from bothways.training.finetuning.predict import Asking, Predictions
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "api.md"
 INSIDE = (

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from bothways.planning.request import PlanConfig, plan
     from bothways.tasks import Task
     from bothways.training.finetuning import FinetuneConfig, finetune
-    from bothways.training.finetuning.predict import evaluate, predict
+    from bothways.training.finetuning.evaluate import evaluate
+    from bothways.training.finetuning.predict import predict
     from bothways.training.pretraining import PretrainConfig, pretrain
 
 __version__ = "0.1.0"

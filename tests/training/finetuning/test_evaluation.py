@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bothways.training.finetuning import evaluate
-from bothways.training.finetuning.predict import Evaluation
+from bothways.training.finetuning.evaluate import Evaluation
 from tests.tasks.conftest import reviews, write
 
 MADE = Evaluation(

@@ -22,7 +22,7 @@ from bothways.tasks.words import Pair, Words
 from bothways.training.finetuning import FinetuneConfig, finetune
 from bothways.training.finetuning.data import read_data
 from bothways.training.finetuning.page import in_words, write_report
-from bothways.training.finetuning.predict import Tuned
+from bothways.training.finetuning.tuned import Tuned
 from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import config, reviews, tagged, write
 

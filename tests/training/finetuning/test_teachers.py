@@ -16,10 +16,10 @@ from bothways.errors import ModelError, UsageError
 from bothways.model import TaskHead
 from bothways.model.losses import plain_loss
 from bothways.training.finetuning import FinetuneConfig, finetune, finetune_several
-from bothways.training.finetuning.predict import Tuned
 from bothways.training.finetuning.several_batches import batches_of_several
 from bothways.training.finetuning.several_setup import SeveralRun, set_up_several
 from bothways.training.finetuning.teachers import Teacher, share_of_gold
+from bothways.training.finetuning.tuned import Tuned
 from bothways.training.run_folder import RunFolder
 from tests.conftest import Once
 from tests.training.finetuning.together import LEARNING, one_task, several

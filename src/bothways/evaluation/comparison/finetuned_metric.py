@@ -15,7 +15,7 @@ from bothways.tasks import task_named
 from bothways.tasks.reading import check_known, read_examples
 from bothways.tasks.records import Skipped
 from bothways.training.finetuning import FinetuneConfig, finetune
-from bothways.training.finetuning.predict import Tuned, measure
+from bothways.training.finetuning.tuned import Tuned, measure
 from bothways.training.pretraining import PretrainConfig
 
 

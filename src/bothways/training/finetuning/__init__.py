@@ -1,7 +1,7 @@
 """Fine-tuning: records to examples, examples to tokens, answers to scores; training, predicting, evaluating."""
 
 from bothways.training.finetuning.config import FinetuneConfig as FinetuneConfig
-from bothways.training.finetuning.predict import evaluate as evaluate
+from bothways.training.finetuning.evaluate import evaluate as evaluate
 from bothways.training.finetuning.predict import predict as predict
 from bothways.training.finetuning.run import finetune as finetune
 from bothways.training.finetuning.seeds import finetune_seeds as finetune_seeds

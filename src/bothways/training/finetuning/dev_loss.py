@@ -13,7 +13,7 @@ from bothways.tasks.reading import encoded
 from bothways.tasks.records import Skipped
 from bothways.tasks.task import Example
 from bothways.training.evaluate import evaluate_losses
-from bothways.training.finetuning.predict import Tuned
+from bothways.training.finetuning.tuned import Tuned
 
 MOST = 1000  # examples, evenly spread: more would slow every epoch, and hardly change the mean
 

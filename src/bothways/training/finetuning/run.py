@@ -41,10 +41,10 @@ from bothways.training.finetuning.dev_loss import dev_loss, with_answers
 from bothways.training.finetuning.epochs import Course
 from bothways.training.finetuning.layer_decay import optimiser
 from bothways.training.finetuning.page import write_report
-from bothways.training.finetuning.predict import Tuned, measure
 from bothways.training.finetuning.save import save_model
 from bothways.training.finetuning.start import begin, begin_writing, spread
 from bothways.training.finetuning.thresholds import best_thresholds
+from bothways.training.finetuning.tuned import Tuned, measure
 from bothways.training.finetuning.writing import Draw
 from bothways.training.fit import Say, Show
 from bothways.training.loop import loss_names

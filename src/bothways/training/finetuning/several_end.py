@@ -14,12 +14,12 @@ from bothways.errors import ModelError
 from bothways.model import Abilities, TaskHead
 from bothways.statistics import bootstrap
 from bothways.tasks.records import Skipped
-from bothways.training.finetuning.predict import Tuned, measure
 from bothways.training.finetuning.run import FinetuneRun, Judged, judge
 from bothways.training.finetuning.save import save_model
 from bothways.training.finetuning.several_config import MEAN, SeveralConfig, folder_of_task
 from bothways.training.finetuning.several_page import write_report_of_several
 from bothways.training.finetuning.thresholds import best_thresholds
+from bothways.training.finetuning.tuned import Tuned, measure
 from bothways.training.fit import Show
 from bothways.training.state import checkpoints, load_weights
 

@@ -24,7 +24,7 @@ from bothways.inference.pipeline import logits_of
 from bothways.model import TaskHead, read_abilities
 from bothways.tasks.predictions import softmax
 from bothways.tasks.task import Example
-from bothways.training.finetuning.predict import AT_ONCE, Tuned, head_named
+from bothways.training.finetuning.tuned import AT_ONCE, Tuned, head_named
 from bothways.training.processes import Processes
 
 FILE = "teacher.safetensors"
