@@ -42,7 +42,7 @@ def load(
             f"{found}: the tokenizer has {tokenizer.vocabulary.size} tokens, the model "
             f"{saved.model.config.vocabulary}: they do not belong together"
         )
-    body = saved.model.eval().to(device=place, dtype=numbers)
+    body = saved.model.for_inference(device=place, dtype=numbers, generates=saved.trained.generates)
     return LanguageModel(Engine(body, tokenizer, saved.trained, read_sentence_modules(found)))
 
 

@@ -36,7 +36,7 @@ def save(engine: Engine, folder: str | Path) -> list[Path]:
     with writing(Path(folder)):
         return save_faces(
             Path(folder),
-            weights=model.state_dict(),
+            weights={name: weight.contiguous() for name, weight in model.state_dict().items()},
             config=model.config,
             vocabulary=tokenizer.vocabulary,
             trained=abilities,

@@ -212,6 +212,11 @@ class Abilities:
         return replace(own, faces=(), decoding=decoding, reads="all sides")
 
     @property
+    def generates(self) -> bool:
+        """Whether it can continue a text, or write one for a source."""
+        return bool(self.decoding or self.writers or "decoder" in self.faces)
+
+    @property
     def writers(self) -> dict[str, TaskHead]:
         """{name: what a model was fine-tuned to write}; empty: it goes on with a text."""
         return {name: head for name, head in self.heads.items() if head.writes}

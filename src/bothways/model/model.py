@@ -116,6 +116,21 @@ class Model(nn.Module):
         result: Tensor = self.words(hidden, self.table)
         return result
 
+    def for_inference(self, *, device: torch.device, dtype: torch.dtype, generates: bool) -> Model:
+        """Itself on a device, to predict with.
+
+        In float32 on a CPU, matrices that are at least as wide as what they read are laid out by columns, and the table
+        too where the model `generates`: a product with the few rows of a step is faster by a quarter, with the table up
+        to three times, and one with many rows is as before (docs/results.md).
+        """
+        self.eval().to(device=device, dtype=dtype)
+        if device.type == "cpu" and dtype == torch.float32:
+            every = [part for part in self.modules() if isinstance(part, nn.Linear)]
+            turned = [part.weight for part in every if part.out_features >= part.in_features]
+            for weight in (*turned, *((self.table,) if generates else ())):
+                weight.data = weight.data.t().contiguous().t()
+        return self
+
     def parameter_count(self) -> int:
         """How many weights it has, shared ones once."""
         return sum(parameter.numel() for parameter in self.parameters())

@@ -71,7 +71,8 @@ class Tuned:
         head = head_named(saved.trained, task, folder)
         if options:
             head = _asked_so(head, options)
-        model = saved.model.eval().to(device=place, dtype=dtype_of(precision_for(device=place)))
+        numbers = dtype_of(precision_for(device=place))
+        model = saved.model.for_inference(device=place, dtype=numbers, generates=saved.trained.generates)
         trained = replace(saved.trained, heads={**saved.trained.heads, head.name: head})
         engine = Engine(model, Tokenizer.load(folder), trained)
         return cls(task_named(head.task).like(head), engine, head, engine.length)
