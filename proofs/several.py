@@ -30,7 +30,7 @@ from bothways.training.finetuning import finetune, finetune_several
 from bothways.training.pretraining import pretrain
 from bothways.training.run_folder import RunFolder
 
-FOUR = {"sst2": 4000, "agnews": 4000, "cola": 800, "mrpc": 800}
+FOUR = {"sst2": 2000, "agnews": 2000, "cola": 400, "mrpc": 400}
 """{task: training examples}"""
 METRIC = {"cola": "matthews"}  # of the others accuracy
 
@@ -77,7 +77,7 @@ def several(given: argparse.Namespace) -> None:
 
 def extract(given: argparse.Namespace) -> None:
     """Sentences as summaries."""
-    files = {side: rows_of(given, "scitldr", side, most) for side, most in (("train", 1000), ("dev", 100))}
+    files = {side: rows_of(given, "scitldr", side, most) for side, most in (("train", 500), ("dev", 100))}
     files["test"] = rows_of(given, "scitldr", "test", given.rows)
     columns, runs = {"text": "source", "summary": "target"}, []
     for seed in range(given.seeds):

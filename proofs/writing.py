@@ -9,7 +9,7 @@ both, pretrained by the default objective on `--tokens` each, with rows of 512 a
 - start: each task taught in its default way from the pretrained body and from the same body after one step, over
   seeds; beside them the first sentence, the sentence nearest to the whole text, and the source itself.
 - ways: the six ways of teaching on csl_title and squad_qg, each with as many FLOPs as `--epochs` of the causal one, in
-  whole epochs.
+  whole epochs, by steps of 8 examples at a rate of 1e-3.
 
 Scores are of the test rows (`--rows` of them) with the mean over seeds and its interval, and the same with sources of
 other examples: whether the source is used. What is done is not done again: every row is a run in --work.
@@ -205,7 +205,7 @@ def ways(given: argparse.Namespace) -> None:
         for way in WAYS:
             epochs = max(1, round(budget / flops_an_epoch(given, name, body, way)))
             folders = [given.work / f"{name}-{way}-{seed}" for seed in range(given.seeds)]
-            settings = {"objective": way, "epochs": epochs}
+            settings = {"objective": way, "epochs": epochs, "batch": 8, "learning_rate": 1e-3}
             runs = [taught(given, name, body, out, seed=seed, **settings) for seed, out in enumerate(folders)]
             print(summarised(f"{way}, {epochs} epochs", runs), flush=True)
 
