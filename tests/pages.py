@@ -184,5 +184,5 @@ def _short(config: PretrainConfig, *, resume: bool) -> PretrainConfig:
     small = {"length": 16, "step_tokens": 64, "micro_tokens": 32, "validation_rows": 4, "precision": "fp32"}
     budget = Budget(steps=2 * STEPS if resume else STEPS)
     training = config.training.model_copy(update={**small, "budget": budget})
-    model = config.model if config.start else {"layers": 1, "length": 256}
-    return config.model_copy(update={"size": "tiny", "model": model, "training": training})
+    shape = {} if config.start else {"size": "tiny", "model": {"layers": 1, "length": 256}}
+    return config.model_copy(update={**shape, "training": training})

@@ -173,5 +173,6 @@ def test_every_option_of_a_method_is_named_with_its_default() -> None:
     assert shown == {
         **dict.fromkeys(("self", "prompt"), inspect.Parameter.empty),
         "options": None,
+        "head": None,
         **{one.name: one.default for one in fields(GenerationOptions)},
     }

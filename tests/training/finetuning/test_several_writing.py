@@ -26,6 +26,7 @@ from tests.conftest import Once
 from tests.inference.made import SEQ2SEQ, make_run
 from tests.tasks.conftest import write
 from tests.training.finetuning.together import one_task, several, stopped_at
+from tests.training.small import ALONE
 
 pytest.importorskip("rouge_score")
 pytest.importorskip("sacrebleu")
@@ -78,7 +79,7 @@ def test_each_writes_when_its_name_is_said(mixed: Path, tmp_path: Path) -> None:
         model.generate(SOURCES, head="mood")
     asked = write(tmp_path / "in.jsonl", *({"source": source} for source in SOURCES))
     for name, texts in {"first": first, "second": second}.items():
-        assert [one["text"] for one in predict(mixed, asked, task=name, device="cpu")] == [one.text for one in texts]
+        assert [one["target"] for one in predict(mixed, asked, task=name, device="cpu")] == [one.text for one in texts]
     assert [one["text"] for one in model.predict("text2text", SOURCES, head="first")] == [one.text for one in first]
     both = predict(mixed, asked, task="second", num_beams=2, num_return_sequences=2, device="cpu")
     assert all(len(one["others"]) == 1 for one in both)
@@ -129,7 +130,9 @@ def test_every_objective_is_taught_beside_labels_and_tags(way: str, body: Path, 
     assert again.generate(SOURCES, head="first") == before.generate(SOURCES) == again.generate(SOURCES)
     assert again.tag("The quick Mr Fox jumps").tags == before.tag("The quick Mr Fox jumps").tags
     asked = write(tmp_path / "in.jsonl", *({"source": source} for source in SOURCES))
-    assert [one["text"] for one in predict(run, asked, task="first")] == [one.text for one in before.generate(SOURCES)]
+    assert [one["target"] for one in predict(run, asked, task="first")] == [
+        one.text for one in before.generate(SOURCES)
+    ]
 
 
 @pytest.mark.parametrize("classic", [False, True])
@@ -158,11 +161,13 @@ def test_one_task_that_writes_is_a_run_as_alone(body: Path, tmp_path: Path) -> N
 def test_a_task_loses_what_a_run_of_it_alone_does(way: str, tmp_path: Path, body: Path) -> None:
     """The mean over the same draws, whatever an example weighs beside those of other tasks."""
     first = one_task(tmp_path, "first", objective=way, target_length=6)
-    run = set_up_several(several(tmp_path, body, first, dropout=0.0, batch=200), resume=False)
+    run = set_up_several(several(tmp_path, body, first, dropout=0.0, batch=200), ALONE, resume=False)
     course = course_of(run)
     (batch,) = course.batches(0, 0.0)
     loss, count = course.losses(batch, torch.Generator())["first"]
-    alone = set_up(run.config.of(run.config.tasks[0]).model_copy(update={"out": tmp_path / "alone"}), resume=False)
+    alone = set_up(
+        run.config.of(run.config.tasks[0]).model_copy(update={"out": tmp_path / "alone"}), ALONE, resume=False
+    )
     ((other, others),) = losses_of(alone.model, alone.state)(*batches_of(alone)(0, 0.0), torch.Generator()).values()
     assert float((loss / count).detach()) == pytest.approx(float((other / others).detach()), rel=1e-3)
 
@@ -172,7 +177,7 @@ def test_an_example_of_each_task_weighs_the_same_on_average(tmp_path: Path, body
         one_task(tmp_path, "first", objective="unilm1", target_length=6),
         one_task(tmp_path, "second", objective="diffusion", target_length=12),
     ]
-    run = set_up_several(several(tmp_path, body, "mood", *tasks, epochs=8), resume=False)
+    run = set_up_several(several(tmp_path, body, "mood", *tasks, epochs=8), ALONE, resume=False)
     of_step, sums, counts = batches_of_several(run), dict.fromkeys(run.parts, 0.0), dict.fromkeys(run.parts, 0)
     for step in range(8 * run.mixing.steps):
         for task, *_ in run.mixing.of_step(step):
@@ -187,7 +192,7 @@ def test_an_example_of_each_task_weighs_the_same_on_average(tmp_path: Path, body
 
 def test_an_example_that_comes_again_is_drawn_anew(tmp_path: Path, body: Path) -> None:
     first = one_task(tmp_path, "first", objective="unilm1", target_length=6)
-    run = set_up_several(several(tmp_path, body, first), resume=False)
+    run = set_up_several(several(tmp_path, body, first), ALONE, resume=False)
     part = run.parts["first"]
     draws = {part.drawn(turn, 0, 0.0)[0].tokens.tobytes() for turn in range(12)}
     assert len(draws) > 1
@@ -215,7 +220,7 @@ def test_a_step_without_texts_to_write_leaves_a_decoder_as_it_is(tmp_path: Path)
     """And what predicts words, to the last bit, though the optimiser decays and remembers."""
     begun = make_run(tmp_path / "body", SEQ2SEQ, kind="wordpiece", decoder=1)
     tasks = ("mood", "stars", one_task(tmp_path, "first", target_length=6))
-    run = set_up_several(several(tmp_path, begun, *tasks, batch=2, weight_decay=0.1, epochs=1), resume=False)
+    run = set_up_several(several(tmp_path, begun, *tasks, batch=2, weight_decay=0.1, epochs=1), ALONE, resume=False)
     course = course_of(run)
     work = Work(course.losses, course.batches, course.names)
     own = [name for name in run.state.weights.master if name.startswith("decoder.") and name.endswith("down.weight")]
@@ -241,12 +246,12 @@ def test_a_prefix_stands_before_every_source_of_one_task_too(tmp_path: Path, bod
         model.tokenizer.encode("the first: ")
     )
     asked = write(tmp_path / "in.jsonl", *({"source": source} for source in SOURCES))
-    assert [one["text"] for one in predict(alone, asked)] == [one.text for one in model.generate(SOURCES)]
+    assert [one["target"] for one in predict(alone, asked)] == [one.text for one in model.generate(SOURCES)]
 
 
 def test_what_tells_two_tasks_apart_is_said(tmp_path: Path, body: Path) -> None:
     tasks = [one_task(tmp_path, name, objective="prefix", target_length=6) for name in TWO]
-    run = set_up_several(several(tmp_path, body, *tasks), resume=False)
+    run = set_up_several(several(tmp_path, body, *tasks), ALONE, resume=False)
     assert [*how_taught(run)] == [
         "first: taught by prefix: asked for",
         "second: taught by prefix: asked for",
