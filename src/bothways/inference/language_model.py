@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -47,9 +47,7 @@ from bothways.terminal import bar
 from bothways.text import Tokenizer
 from bothways.text.chat import Message, chat_tokens
 
-_LEFT_OUT = {"batch_size": None, "progress": False, "head": None} | {
-    one.name: one.default for one in fields(GenerationOptions)
-}
+_LEFT_OUT = {"batch_size": None, "progress": False, "head": None} | asdict(GenerationOptions())
 """What is taken where a keyword is left out."""
 
 
@@ -87,7 +85,8 @@ class LanguageModel:
             MachineError: there is no such device.
         """
         place = self.device if device is None else device_of(device)
-        self.engine.model.to(device=place, dtype=checked_dtype(dtype or self.engine.model.table.dtype))
+        numbers, generates = checked_dtype(dtype or self.engine.model.table.dtype), self.engine.abilities.generates
+        self.engine.model.for_inference(device=place, dtype=numbers, generates=generates)
         return self
 
     def _batching(self, count: int, batching: Batching) -> Engine:

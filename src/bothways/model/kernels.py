@@ -136,7 +136,7 @@ def draw(share: Tensor, chances: Tensor) -> Tensor:
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     """x [..., D] over its root mean square, times weight [D]."""
-    if not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() and x.dtype == weight.dtype:
         return F.rms_norm(x, weight.shape, weight, epsilon)  # one call: of few tokens, calls are what costs
     result: Tensor = apply(_RMSNorm, x, weight, epsilon)
     return result

@@ -121,14 +121,14 @@ class Model(nn.Module):
 
         In float32 on a CPU, matrices that are at least as wide as what they read are laid out by columns, and the table
         too where the model `generates`: a product with the few rows of a step is faster by a quarter, with the table up
-        to three times, and one with many rows is as before (docs/results.md).
+        to three times, and one with many rows is as before (docs/results.md). Elsewhere all are laid out by rows.
         """
         self.eval().to(device=device, dtype=dtype)
-        if device.type == "cpu" and dtype == torch.float32:
-            every = [part for part in self.modules() if isinstance(part, nn.Linear)]
-            turned = [part.weight for part in every if part.out_features >= part.in_features]
-            for weight in (*turned, *((self.table,) if generates else ())):
-                weight.data = weight.data.t().contiguous().t()
+        columns = device.type == "cpu" and dtype == torch.float32
+        every = [part for part in self.modules() if isinstance(part, nn.Linear)]
+        turned = [(part.weight, columns and part.out_features >= part.in_features) for part in every]
+        for weight, turn in (*turned, (self.table, columns and generates)):
+            weight.data = weight.data.t().contiguous().t() if turn else weight.data.contiguous()
         return self
 
     def parameter_count(self) -> int:

@@ -84,7 +84,16 @@ class Processes:
 
 
 def _listed(value: Any) -> Any:
-    """An array, or a number of numpy's, as JSON can hold it."""
+    """An array, or a number of numpy's, as JSON can hold it.
+
+    Raises:
+        UsageError: what else a task of the user's own predicts.
+    """
+    if not isinstance(value, np.ndarray | np.generic):
+        kind = type(value).__name__
+        raise UsageError(
+            f"expected predictions that a JSON file can hold (texts, numbers, lists, arrays), got a {kind}"
+        )
     return value.tolist()
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from bothways.errors import UsageError
 from bothways.statistics import Mean
 from bothways.training.finetuning import evaluate, finetune, finetune_seeds, finetune_several, predict
-from tests.tasks.conftest import config
+from tests.tasks.conftest import config, write
 from tests.training.finetuning.together import one_task, several
 
 
@@ -26,7 +26,10 @@ def test_a_mean_has_students_interval() -> None:
 def test_three_seeds_are_three_runs_and_the_best_is_kept(body: Path, tmp_path: Path) -> None:
     told = config(tmp_path, body, epochs=1)
     told = told.model_copy(update={"test": told.train})
+    (told.out / "tasks").mkdir(parents=True)
+    own = write(told.out / "tasks" / "mine.jsonl", {"text": "not ours"})
     means = finetune_seeds(told, 3)
+    assert own.is_file()
     assert means["seeds"] == ["seed-0", "seed-1", "seed-2"]
     values = means["dev"]["accuracy"]["values"]
     assert values[int(means["kept"][-1])] == max(values)

@@ -255,7 +255,7 @@ def test_what_tells_two_tasks_apart_is_said(tmp_path: Path, body: Path) -> None:
     assert [*how_taught(run)] == [
         "first: taught by prefix: asked for",
         "second: taught by prefix: asked for",
-        "only their sources tell second and first apart: a prefix each, as 'summarise: ', says which it is",
+        "second and first have the same objective and prefix: give each a prefix, as 'summarise: '",
     ]
 
 
@@ -271,7 +271,7 @@ def test_what_tells_two_tasks_apart_is_said(tmp_path: Path, body: Path) -> None:
         ({"label_smoothing": 0.1}, {}, "first has label_smoothing 0, second 0.1: tasks that write share the head"),
         ({"objective": "mlm"}, {}, "second: unknown objective that writes 'mlm'"),
         ({}, {"encoder_rate": 0.5}, "encoder_rate is for encoder-decoders"),
-        ({}, {"reads": "decoder"}, "reads is for tasks that tell apart"),
+        ({}, {"reads": "decoder"}, "reads is for tasks that predict labels"),
     ],
 )
 def test_what_is_refused_before_anything_is_made(

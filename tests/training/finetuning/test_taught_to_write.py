@@ -94,7 +94,7 @@ def test_published_models_are_taught(kind: str, tmp_path: Path) -> None:
         ({"length": 80}, UsageError, r"length 80 is more than the model reads \(64\)"),
         ({"generation": {"beams": 3}}, UsageError, "unknown option of generating 'beams'"),
         ({"generation": {"num_beams": 0}}, UsageError, "num_beams"),
-        ({"reads": "decoder"}, UsageError, "reads is for tasks that tell apart"),
+        ({"reads": "decoder"}, UsageError, "reads is for tasks that predict labels"),
         ({"columns": {"target": "summary"}}, UsageError, "expected a column 'summary' for target"),
         (
             {"task": "classify", "columns": {"text": "source", "label": "target"}, "objective": "causal"},

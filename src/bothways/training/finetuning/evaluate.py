@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -11,6 +12,7 @@ from bothways.arguments import checked
 from bothways.errors import UsageError
 from bothways.frames import data_frame
 from bothways.inference.decoding.options import Options
+from bothways.tasks import TASKS
 from bothways.tasks.reading import check_known, enough, named, read_examples
 from bothways.tasks.records import refuse
 from bothways.training.finetuning.baselines import trained_on, worth
@@ -118,10 +120,13 @@ def _evaluated_all(run: str | Path, asking: Asking) -> Evaluation:
     wanted = [name for name in files if asking.get("task") in (None, name)]
     if not wanted:
         raise UsageError(f"{run} was not taught {asking.get('task')!r}; it has: {', '.join(files)}")
-    writes = [name for name in wanted if "objective" in told[name]]
-    for_all: Any = {key: value for key, value in asking.items() if key not in Options.__annotations__}
-    given = {name: for_all if writes and name not in writes else asking for name in wanted if files[name]}
-    found = {name: evaluate(run, Path(files[name]), **{**own, "task": name}) for name, own in given.items()}
+    takes = {name: _options_of(told[name]) for name in wanted}
+    for_some = {key for key in asking if any(key in options for options in takes.values())}
+    given: dict[str, Any] = {
+        name: {key: value for key, value in asking.items() if key not in for_some - takes[name]} for name in wanted
+    }
+    asked_of = [name for name in wanted if files[name]]
+    found = {name: evaluate(run, Path(files[name]), **{**given[name], "task": name}) for name in asked_of}
     if not found:
         raise UsageError(
             f"{run}: expected a test or a dev file of {', '.join(wanted)}, got none: name a task and a file"
@@ -129,6 +134,12 @@ def _evaluated_all(run: str | Path, asking: Asking) -> Evaluation:
     own = [next(iter(scores.values())) for scores in found.values()]
     left = [name for name in wanted if name not in found]
     return Evaluation(tasks=found, mean=float(np.mean(own)), left_out=left)
+
+
+def _options_of(told: Mapping[str, Any]) -> set[str]:
+    """The options of asking that a task takes and others may not, by what the manifest has of it."""
+    task = TASKS.get(told["task"])
+    return {*(Options.__annotations__ if "objective" in told else ()), *(task.settings if task else ())}
 
 
 def remembered(run: Path, task: str) -> Path:

@@ -143,14 +143,18 @@ def finetune(
         try:
             best = _fit(run, stop, show)
         except DivergedError:
-            raise DivergedError(
-                f"the loss or its gradient was not finite in several steps in a row, the last of them step "
-                f"{run.state.step}. Begin again with a lower rate than {rate_for(config, run.model.config.width):g}: "
-                "--set learning_rate=..., and another --out"
-            ) from None
+            raise diverged(run.state.step, rate_for(config, run.model.config.width)) from None
         say("saving the best epoch, and measuring it")
         _finish(run, best, show)
     return config.out
+
+
+def diverged(step: int, rate: float) -> DivergedError:
+    """What is said where training came to nothing at a learning rate."""
+    return DivergedError(
+        "the loss or its gradient was not finite in several steps in a row, the last of them step "
+        f"{step}. Begin again with a lower rate than {rate:g}: --set learning_rate=..., and another --out"
+    )
 
 
 def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> FinetuneRun:
@@ -313,7 +317,7 @@ def _finish(run: FinetuneRun, best: int, show: Show) -> None:
     found = next((path for path in checkpoints(run.folder.checkpoints) if path.name == f"step-{best}"), None)
     if found is None:
         raise ModelError(f"{run.folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
-    weights = load_weights(found)
+    weights = load_weights(found) if run.team.first else {}
     looks = [line for line in run.folder.lines() if line["kind"] == "validation" and line["step"] == best]
     load = partial(Tuned.load, run.config.out, device=run.model.table.device)
     dev, shape = looks[-1]["scores"], run.model.config

@@ -106,8 +106,8 @@ def _keep(out: Path, best: Path, manifest: dict[str, Any]) -> None:
     """The best model, which texts it was trained on, and what is known of all runs, in the folder around them; a run of
     an older version has not noted the texts."""
     for folder in ("model", "tasks"):
-        shutil.rmtree(out / folder, ignore_errors=True)
         if (best / folder).is_dir():
+            shutil.rmtree(out / folder, ignore_errors=True)
             shutil.copytree(best / folder, out / folder)
     if (best / SEEN).is_file():
         shutil.copy(best / SEEN, out / SEEN)

@@ -18,7 +18,7 @@ from bothways.config import settled
 from bothways.errors import DivergedError
 from bothways.training.finetuning.config import rate_for
 from bothways.training.finetuning.epochs import Course
-from bothways.training.finetuning.run import look_of, losses_of
+from bothways.training.finetuning.run import diverged, look_of, losses_of
 from bothways.training.finetuning.several_batches import batches_of_several
 from bothways.training.finetuning.several_config import MEAN, SeveralConfig
 from bothways.training.finetuning.several_end import finish
@@ -64,11 +64,7 @@ def finetune_several(
         try:
             best = course_of(run).fit(stop, show)
         except DivergedError:
-            raise DivergedError(
-                f"the loss or its gradient was not finite in several steps in a row, the last of them step "
-                f"{run.state.step}. Begin again with a lower rate than {rate_for(config, run.model.config.width):g}: "
-                "--set learning_rate=..., and another --out"
-            ) from None
+            raise diverged(run.state.step, rate_for(config, run.model.config.width)) from None
         say("saving the best epoch, and measuring it")
         finish(run.config, run.parts, best, steps=run.mixing.steps, show=show)
     return config.out
@@ -82,7 +78,7 @@ def how_taught(run: SeveralRun) -> Iterator[str]:
             continue
         yield f"{name}: taught by {writes.objective}: {part.why}"
         if other := seen.get((writes.objective, writes.prefix)):
-            yield f"only their sources tell {name} and {other} apart: a prefix each, as 'summarise: ', says which it is"
+            yield f"{name} and {other} have the same objective and prefix: give each a prefix, as 'summarise: '"
         seen[writes.objective, writes.prefix] = name
 
 

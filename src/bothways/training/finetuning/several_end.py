@@ -33,7 +33,8 @@ def finish(config: SeveralConfig, parts: Mapping[str, FinetuneRun], best: int, *
         raise ModelError(f"{folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
     (look,) = [line for line in folder.lines() if line["kind"] == "validation" and line["step"] == best]
     heads = {name: part.data.head for name, part in parts.items()}
-    own = partial(save_model, config, load_weights(found), model.config, first.tokenizer, length=first.length)
+    weights = load_weights(found) if team.first else {}
+    own = partial(save_model, config, weights, model.config, first.tokenizer, length=first.length)
     load = partial(Tuned.load, config.out, device=model.table.device)
 
     def write() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -53,11 +54,16 @@ def begin_several(config: SeveralConfig) -> SeveralStart:
         check_installed()
     if len(writing) == len(config.tasks):
         if config.reads:
-            raise UsageError("reads is for tasks that tell apart; how one that writes reads is said by its objective")
+            raise UsageError(
+                "reads is for tasks that predict labels; how one that writes reads is said by its objective"
+            )
         body, reads = folder_of(local(config.model)), "encoder"
     else:
         body, reads = find_body(config.model, config.reads)
-    data = {one.name: _data(config, one, reads) for one in config.tasks}
+    data = {}
+    for one in config.tasks:
+        with _named(one.name):
+            data[one.name] = _data(config, one, reads)
     tokenizer = Tokenizer.load(body)
     if writing:
         start = _with_writers(config, body, data, tokenizer)
@@ -73,6 +79,18 @@ def begin_several(config: SeveralConfig) -> SeveralStart:
             task_named(one.task).prepare(module, data[one.name].train)
             module.smoothing = one.label_smoothing
     return start
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """
+    Raises:
+        BothwaysError: what is raised within, with the name of the task before it.
+    """
+    try:
+        yield
+    except BothwaysError as error:
+        raise type(error)(f"{name}: {error}") from None
 
 
 def _data(config: SeveralConfig, one: OneTask, reads: str) -> Data:
@@ -96,17 +114,15 @@ def _data(config: SeveralConfig, one: OneTask, reads: str) -> Data:
 
 
 def _with_writers(config: SeveralConfig, body: Path, data: dict[str, Data], tokenizer: Tokenizer) -> SeveralStart:
-    """A whole model, with the words that it predicts, under the heads of the tasks that tell apart."""
+    """A whole model, with the words that it predicts, under the heads of the tasks that predict labels."""
     saved = read_saved(body)
     length = min(config.length or LONGEST, saved.model.config.length)
     lessons: dict[str, Lesson] = {}
     for one in config.tasks:
         task = task_named(one.task)
         if isinstance(task, WritingTask):
-            try:
+            with _named(one.name):
                 lessons[one.name] = lesson_for(config.of(one), task, saved.trained, tokenizer, length=length)
-            except BothwaysError as error:
-                raise type(error)(f"{one.name}: {error}") from None
     _check_together(config, lessons)
     (first, *_) = lessons.values()
     shape, weights = begin_with(config, saved, first)
@@ -129,7 +145,7 @@ def _with_writers(config: SeveralConfig, body: Path, data: dict[str, Data], toke
 
 
 def _begun_heads(config: SeveralConfig, body: Path, heads: list[TaskHead], *, two_sided: bool) -> Mapping[str, Tensor]:
-    """What the heads of tasks that tell apart begin with, as they do without tasks that write; over the encoder of a
+    """What the heads of tasks that predict labels begin with, as without tasks that write; over the encoder of a
     `two_sided` model, where nothing is there for them, as they are drawn."""
     if not heads or two_sided:
         return {}

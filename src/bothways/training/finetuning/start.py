@@ -66,7 +66,7 @@ def begin_writing(config: FinetuneConfig, task: WritingTask) -> Start:
     """
     check_installed()  # before anything is computed
     if config.reads:
-        raise UsageError(f"reads is for tasks that tell apart; how {task.name} reads is said by --objective")
+        raise UsageError(f"reads is for tasks that predict labels; how {task.name} reads is said by --objective")
     data = read_data(config, reads="encoder")
     writer = writer_of(config, task, data.head)
     check_length(config, writer.model)

@@ -157,14 +157,18 @@ def teacher_for(
         DataError: an example that the teacher cannot read.
         UsageError: places that cannot be found in the teacher's tokens.
     """
-    if again and (folder / FILE).is_file():
+    kept = again and (folder / FILE).is_file()
+    team.wait()  # all have seen whether it is there
+    if kept:
         logits = load_file(folder / FILE)["logits"]
     else:
         logits = _asked(Tuned.load(run, device=team.device), head, examples, parts)
         if team.first:
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                save_file({"logits": logits}, folder / FILE)
+                aside = folder / f".{FILE}.partial"
+                save_file({"logits": logits}, aside)
+                aside.replace(folder / FILE)
     return Teacher.of_logits(logits, parts, head)
 
 
