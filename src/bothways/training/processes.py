@@ -90,10 +90,7 @@ def _listed(value: Any) -> Any:
         UsageError: what else a task of the user's own predicts.
     """
     if not isinstance(value, np.ndarray | np.generic):
-        kind = type(value).__name__
-        raise UsageError(
-            f"expected predictions that a JSON file can hold (texts, numbers, lists, arrays), got a {kind}"
-        )
+        raise UsageError(f"expected predictions that a JSON file can hold, as texts and lists, got {value!r:.60}")
     return value.tolist()
 
 

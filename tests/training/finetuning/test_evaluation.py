@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bothways.training.finetuning import evaluate
+from bothways.errors import UsageError
+from bothways.training.finetuning import evaluate, finetune_several, predict
 from bothways.training.finetuning.evaluate import Evaluation
 from tests.tasks.conftest import reviews, write
+from tests.training.finetuning.together import NAMES, one_task, several
 
 MADE = Evaluation(
     accuracy=0.75,
@@ -53,3 +55,17 @@ def test_it_stays_a_dictionary(classifier: Path, tmp_path: Path) -> None:
     assert {**found} == found and {*found} - {*found.scores} == {
         *("examples", "truncated", "tags", "majority", "baselines", "warnings"),
     }
+
+
+def test_of_several_tasks_settings_reach_those_that_take_them(tmp_path: Path, body: Path) -> None:
+    pytest.importorskip("rouge_score")
+    records = [{"text": f"The {one} ran. It was {one}. Night fell.", "summary": f"The {one} ran."} for one in NAMES]
+    mood, file = one_task(tmp_path, "mood"), write(tmp_path / "gist.jsonl", *records)
+    tasks = [mood | {"dev": mood["train"]}, {"name": "gist", "task": "extract", "train": str(file), "dev": str(file)}]
+    run = finetune_several(several(tmp_path, body, *tasks, epochs=1))
+    plain, short = evaluate(run), evaluate(run, sentences=1, trigram_blocking=False)
+    assert short["tasks"]["mood"].scores == plain["tasks"]["mood"].scores
+    lengths = [{len(one["sentences"]) for one in predict(run, file, task="gist", sentences=n)} for n in (1, 2)]
+    assert lengths == [{1}, {2}]
+    with pytest.raises(UsageError, match="sentences is for extract, and this model was fine-tuned to classify"):
+        evaluate(run, task="mood", sentences=1)

@@ -168,3 +168,8 @@ loop.learning_rate = failing
     (tmp_path / "own.py").write_text(code)
     done = command(body, tmp_path, "--set", f"code=[{tmp_path / 'own.py'}]")
     assert (done.returncode, done.stderr) == (6, "bothways: the disk is full\n")
+
+
+def test_predictions_that_no_file_can_hold_are_named() -> None:
+    with pytest.raises(UsageError, match=r"predictions that a JSON file can hold, as texts and lists, got \{7\}"):
+        PAIR[0].shared([1, 2], lambda some: [{7}])
