@@ -6,7 +6,8 @@ decoder.
 FOLDERs as of proofs/writing.py, whose bodies are used. What is done is not done again: every row is a run in --work.
 
 - several: four classifiers of English, two of them with few examples, each alone, then all at once (MT-DNN, Liu et al.
-  2019), then with the ones alone as teachers (BAM, Clark et al. 2019). Every example is read as often in all three.
+  2019), then with the ones alone as teachers (BAM, Clark et al. 2019). An epoch at once reads as many examples as the
+  four alone together.
 - extract: BERTSUM (Liu and Lapata 2019) on scitldr with MiniLM's encoder, beside the first sentences and TF-IDF.
 - depth: 12 and 1 layers beside 6 and 6 (Kasai et al. 2021), the first with feed-forward layers so wide that both have
   as many weights; both pretrained by infilling for as many tokens, then taught to write modern Chinese for classical.
