@@ -70,6 +70,11 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("translation", "question", "output"),
         *("摘要", "标题", "译文", "问题", "输出"),
     ),
+    "messages": ("messages", "conversations", "conversation", "dialog", "对话"),
+    "instruction": ("instruction", "prompt", "question", "query", "指令", "问题"),
+    "input": ("input", "输入"),
+    "output": ("output", "response", "completion", "answer", "target", "输出", "回答", "答案"),
+    "system": ("system", "system_prompt", "系统"),
     "id": ("id", "guid", "idx", "编号", "序号"),
 }
 """{role: names that its column often has, the likeliest first}; small and capital letters are alike."""
