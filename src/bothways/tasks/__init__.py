@@ -10,6 +10,7 @@ from bothways.tasks.choose import Choose
 from bothways.tasks.classify import Classify, Regress
 from bothways.tasks.embed import Embed
 from bothways.tasks.extract import Extract
+from bothways.tasks.instruct import Instruct
 from bothways.tasks.intent import Intent
 from bothways.tasks.own import checked_task
 from bothways.tasks.records import BadField as BadField
@@ -26,7 +27,7 @@ TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         *(Classify(), Regress(), Tag(), Intent(), Relate(), Answer(), Choose(), Embed(), Extract(), Rerank()),
-        *(Text2Text(), Summarise(), Translate(), QuestionGeneration()),
+        *(Text2Text(), Summarise(), Translate(), QuestionGeneration(), Instruct()),
     )
 }
 """{name: task}; a new task is a file and its class here."""
