@@ -92,6 +92,19 @@ class Instruct(WritingTask):
         return {"messages": [*example.messages, {"role": "assistant", "content": text}]}
 
 
+def marked(sample: Sample, tokenizer: Tokenizer) -> list[tuple[str, bool]]:
+    """A conversation as [(text, whether it is taught)], the names of special tokens in it."""
+    said, found = np.asarray(sample.layout.segment) > 0, []
+    special = tokenizer.vocabulary.special
+    for places in np.split(np.arange(len(sample)), np.flatnonzero(np.diff(said)) + 1):
+        row, text = sample.tokens[places], ""
+        alone = np.isin(row, sorted(special))
+        for some in np.split(row, np.flatnonzero(np.diff(alone)) + 1):
+            text += "".join(tokenizer.tokens(some)) if some[0] in special else tokenizer.decode(some)
+        found.append((text, bool(said[places[0]])))
+    return found
+
+
 def _example(number: Any, messages: Sequence[Message], gold: tuple[str, ...] | None, place: str) -> Example:
     text = "\n\n".join(message["content"] for message in messages)
     return Example(number, (text,), gold, place, messages=tuple(messages))

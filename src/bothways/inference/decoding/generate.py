@@ -138,7 +138,7 @@ def stream(engine: Engine, request: GenerationRequest) -> Iterator[str]:
     for grown in decode(engine, [request]):
         for one in grown:
             if one.finish_reason or one.options.num_beams is None:
-                text = _text(engine, one, one.tokens)
+                text = _text(engine, one, _kept(one, one.tokens))
                 if text.startswith(sent) and text != sent:  # a tokenizer may yet draw the last words together
                     yield text[len(sent) :]
                     sent = text
@@ -267,12 +267,17 @@ def generation(engine: Engine, one: RunningSequence, request: GenerationRequest)
 
 
 def _generated(engine: Engine, one: RunningSequence, candidate: Finished, prompt: str) -> Generation:
-    tokens = candidate.tokens
-    if one.options.remove_repeats:
-        tokens = tuple(token for token, before in zip(tokens, (None, *tokens), strict=False) if token != before)
+    tokens = _kept(one, candidate.tokens)
     text = _text(engine, one, tokens)
     own = engine.writes or _of_its_own(one.method)
     return Generation(text, tokens, candidate.logprob, candidate.finish_reason, text if own else prompt + text)
+
+
+def _kept(one: RunningSequence, tokens: Sequence[int]) -> tuple[int, ...]:
+    """The tokens without repeats, where it is asked for."""
+    repeats = one.options.remove_repeats
+    pairs = zip(tokens, (None, *tokens), strict=False)
+    return tuple(token for token, before in pairs if not repeats or token != before)
 
 
 def _text(engine: Engine, one: RunningSequence, tokens: Sequence[int]) -> str:

@@ -83,6 +83,7 @@ def write_report(
         scores=[*_scores(record)],
         charts=_curves(record),
         lengths=lengths_of(record.manifest),
+        conversation=record.manifest.get("conversation"),
         parts=[task_part(task, examples, predictions, head, where=where)],
         facts=facts_of_task(record.manifest, labelled=any(labels_in(example.gold) for example in examples)),
     )

@@ -28,6 +28,7 @@ from bothways.model.losses import plain_loss
 from bothways.own import use
 from bothways.statistics import bootstrap
 from bothways.tasks import task_named
+from bothways.tasks.instruct import marked
 from bothways.tasks.reading import EncodedExample, encoded, enough
 from bothways.tasks.records import Skipped, check_roles
 from bothways.tasks.task import Example, Task
@@ -233,6 +234,7 @@ def facts_of(run: FinetuneRun, sides: Mapping[str, Sequence[EncodedExample]]) ->
         "labels": list(data.head.labels),
         "tags": run.task.reading(data.head),
         **({"objective": {"name": run.trained.objective, "why": run.why}} if run.task.writes else {}),
+        **({"conversation": marked(run.parts[0][0], run.tokenizer)} if run.task.chats else {}),
     }
 
 
