@@ -38,7 +38,7 @@ MAY_GO_WITH_RESUME = ("resume", "out", "processes", "device", "track", "json")
 LISTED = 10  # bad records
 TOLD = (
     *("examples", "best", "test", "tags", "objective", "majority", "baselines", "shuffled_source"),
-    *("warnings", "truncated", "skipped"),
+    *("held_out", "warnings", "truncated", "skipped"),
 )
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
 
@@ -151,6 +151,9 @@ def _worth(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
         own, shuffled = (f"{use['metric']} {use[key]:.4f}" for key in ("own", "shuffled"))
         beside = f"the difference is {use['low']:.4f} to {use['high']:.4f}"
         yield "source use", f"{own}; with sources of other examples {shuffled}; {beside}"
+    from bothways.training.finetuning.zero_shot import held_out_lines
+
+    yield from held_out_lines(told)
     yield from (("warning", line) for line in told.get("warnings") or ())
 
 
@@ -271,7 +274,7 @@ def evaluate(
     scores = measure(run, file, task=task, columns=columns, skip=skip, device=device, show=show, **options)
     if json:
         return print_json(scores | {"skipped": len(skipped.found)})
-    if file is None:
+    if file is None or "tasks" in scores:
         return several.tell_scores(scores)
     figures = {name: value for name, value in scores.items() if isinstance(value, int | float)}
     told = {name: str(value) if isinstance(value, int) else f"{value:.4f}" for name, value in figures.items()}

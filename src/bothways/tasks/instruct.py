@@ -49,7 +49,7 @@ class Instruct(WritingTask):
             UsageError: something that is neither.
         """
         if isinstance(inputs, str) and inputs.strip():
-            return _example(0, ({"role": "user", "content": inputs},), None, "")
+            return asked(0, inputs, None, "")
         try:
             messages = in_order(conversation_in(inputs, "messages"), "messages")
         except BadField as error:
@@ -103,6 +103,11 @@ def marked(sample: Sample, tokenizer: Tokenizer) -> list[tuple[str, bool]]:
             text += "".join(tokenizer.tokens(some)) if some[0] in special else tokenizer.decode(some)
         found.append((text, bool(said[places[0]])))
     return found
+
+
+def asked(number: Any, question: str, answer: str | None, place: str) -> Example:
+    """An example of one question."""
+    return _example(number, ({"role": "user", "content": question},), None if answer is None else (answer,), place)
 
 
 def _example(number: Any, messages: Sequence[Message], gold: tuple[str, ...] | None, place: str) -> Example:

@@ -17,7 +17,9 @@ from bothways.corpus.lines import Skip
 from bothways.corpus.records import field_names, read_records
 from bothways.errors import DataError, UsageError
 from bothways.model import TaskHead
+from bothways.tasks.instruct import Instruct
 from bothways.tasks.labels import labels_in, renamed, spellings
+from bothways.tasks.mixture import is_mixture, mixed
 from bothways.tasks.records import BadField, Columns, Skipped, plain
 from bothways.tasks.task import Example, Task
 from bothways.text import Tokenizer
@@ -68,6 +70,8 @@ def streamed(
         usual: the same, of the file that the model was trained on: taken where there is such a column.
         gold: without it, answers are neither needed nor read.
     """
+    if isinstance(task, Instruct) and is_mixture(path):
+        return mixed(path, skip, gold=gold)
     fields = field_names(path)
     if not fields and not any(read_records(path, skip)):
         raise DataError(

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from jinja2 import Template, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError, Undefined
 from jinja2.ext import Extension, loopcontrols
 from jinja2.nodes import Node
 from jinja2.parser import Parser
@@ -135,15 +135,19 @@ def render(tokenizer: Tokenizer, messages: Sequence[Message], *, now: datetime, 
         raise UsageError(f"the model's chat template refuses these messages ({roles}): {error}") from error
 
 
-@lru_cache(maxsize=64)
-def sandboxed(text: str) -> Template:
-    """A template that changes nothing, reads no file and calls nothing but what it is given.
+@lru_cache(maxsize=1024)
+def sandboxed(text: str, *, strict: bool = False) -> Template:
+    """A template that changes nothing, reads no file and calls nothing but what it is given; `strict`: what it names
+    must be there.
 
     Raises:
         TemplateError: one that does not read.
     """
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[_Generation, loopcontrols],
+        undefined=StrictUndefined if strict else Undefined,
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _refuse

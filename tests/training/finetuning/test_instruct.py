@@ -27,6 +27,7 @@ from bothways.training.run_folder import RunFolder
 from tests.conftest import Once
 from tests.inference.made import make_run
 from tests.tasks.conftest import write
+from tests.tasks.test_mixture import mixture
 from tests.text.test_conversation import LLAMA3
 from tests.training.finetuning.test_writing import NAMES
 from tests.training.finetuning.together import one_task, several
@@ -278,3 +279,32 @@ def test_a_template_that_refuses_a_record_names_its_line(tmp_path: Path) -> None
         finetune(told, device="cpu")
     run = finetune(told.model_copy(update={"skip_bad": True}), device="cpu")
     assert len(RunFolder(run).manifest()["skipped"]) >= 12
+
+
+def test_tasks_that_are_held_out_are_measured_before_and_after(
+    body: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = config(
+        tmp_path, body, train=mixture(tmp_path / "mix"), dev=None, dev_share=0.2, objective="causal", epochs=2
+    )
+    straight = finetune(told, device="cpu")
+    found = RunFolder(straight).manifest()["held_out"]
+    assert [*found] == ["asked"] and found["asked"]["examples"] == 5
+    assert {"rougeL", "exact"} <= {*found["asked"]["before"]} == {*found["asked"]["after"]}
+    scores = evaluate(straight, told.train, device="cpu")
+    assert {**scores["tasks"]["asked"].scores} == found["asked"]["after"] and scores["tasks"]["asked"]["examples"] == 5
+    page = (straight / "report.html").read_text()
+    assert "Tasks that were held out" in page and "asked, before (5)" in page
+    again = told.model_copy(update={"out": tmp_path / "again"})
+    real = loop.train
+
+    def stopping(work: Any, **given: Any) -> Any:
+        given["stop"] = lambda: given["state"].step >= 2
+        return real(work, **given)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(fit, "train", stopping)
+        with pytest.raises(Stopped):
+            finetune(again, device="cpu")
+    finetune(again, resume=True, device="cpu")
+    assert RunFolder(tmp_path / "again").manifest()["held_out"] == found

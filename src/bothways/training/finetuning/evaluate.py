@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from bothways.arguments import checked
+from bothways.corpus.lines import Skip
 from bothways.errors import UsageError
 from bothways.frames import data_frame
 from bothways.inference.decoding.options import Options
 from bothways.tasks import TASKS
+from bothways.tasks.mixture import is_mixture
 from bothways.tasks.reading import check_known, enough, named, read_examples
 from bothways.tasks.records import refuse
 from bothways.training.finetuning.baselines import trained_on, worth
 from bothways.training.finetuning.predict import Asking, asked, nobody
-from bothways.training.finetuning.tuned import manifest_of, measure
+from bothways.training.finetuning.tuned import Tuned, manifest_of, measure
+from bothways.training.finetuning.zero_shot import by_task
 
 if TYPE_CHECKING:
     import pandas
@@ -80,7 +83,8 @@ def evaluate(run: str | Path, file: Path | None = None, **asking: Unpack[Asking]
 
     Of a run of several tasks, without a file: {"tasks": {name: the same on its test file, or else its dev file},
     "mean": of their own metrics, "left_out": [the names of tasks that have neither]}. Of a model that writes,
-    `asking` holds options of generating too: num_beams=4; they are for those of its tasks that write.
+    `asking` holds options of generating too: num_beams=4; they are for those of its tasks that write. Of a mixture of
+    instructions the same, of each task that is held out.
 
     Raises:
         DataError: a record without a known answer, unless such are skipped; or none at all.
@@ -91,6 +95,8 @@ def evaluate(run: str | Path, file: Path | None = None, **asking: Unpack[Asking]
         return _evaluated_all(run, asking)
     task, skip = asking.get("task"), asking.get("skip", refuse)
     tuned, manifest = asked(run, asking), manifest_of(run, task)
+    if tuned.task.chats and is_mixture(file):
+        return _evaluated_mixture(tuned, file, skip)
     usual, names = manifest.get("roles", {}), manifest.get("label_names") or ()
     read, examples = read_examples(tuned.task, file, given=asking.get("columns"), skip=skip, usual=usual)
     asking.get("show", nobody)(read)
@@ -107,6 +113,20 @@ def evaluate(run: str | Path, file: Path | None = None, **asking: Unpack[Asking]
         **{key: judged[key] for key in ("majority", "baselines", "shuffled_source") if key in judged},
         warnings=[*trained_on(remembered(Path(run), tuned.head.name), measured, where="texts"), *judged["warnings"]],
     )
+
+
+def _evaluated_mixture(tuned: Tuned, file: Path, skip: Skip) -> Evaluation:
+    """Each task that is held out by itself; of a mixture that holds out none, each task."""
+    some = [*by_task(tuned, file, skip)] or [*by_task(tuned, file, skip, held_out=False)]
+    found = {}
+    for name, known in some:
+        scores, predictions = measure(tuned, known)
+        judged = worth(tuned.task, [example for example, _ in known], predictions, tuned.head)
+        cut = sum("truncated" in one for one in predictions)
+        told = {key: judged[key] for key in ("shuffled_source", "warnings") if key in judged}
+        found[name] = Evaluation(**scores, examples=len(known), truncated=cut, **told)
+    own = [next(iter(scores.values())) for scores in found.values()]
+    return Evaluation(tasks=found, mean=float(np.mean(own)), left_out=[])
 
 
 def _evaluated_all(run: str | Path, asking: Asking) -> Evaluation:

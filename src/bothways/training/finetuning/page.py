@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,11 +84,20 @@ def write_report(
         charts=_curves(record),
         lengths=lengths_of(record.manifest),
         conversation=record.manifest.get("conversation"),
+        held_out=[*_held_out(record.manifest, record.validation[-1]["scores"])],
         parts=[task_part(task, examples, predictions, head, where=where)],
         facts=facts_of_task(record.manifest, labelled=any(labels_in(example.gold) for example in examples)),
     )
     write_text(path, html)
     return path
+
+
+def _held_out(manifest: dict[str, Any], metrics: Iterable[str]) -> Iterator[TableRow]:
+    """How the model does on tasks of a mixture that it was not taught, before the others and after."""
+    for name, one in (manifest.get("held_out") or {}).items():
+        for when, style in (("before", ""), ("after", "ours")):
+            cells = [f"{one[when][metric]:.4f}" for metric in metrics]
+            yield TableRow(f"{name}, {when} ({one['examples']})", cells, style)
 
 
 def lengths_of(manifest: dict[str, Any]) -> Markup:

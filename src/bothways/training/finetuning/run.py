@@ -47,6 +47,7 @@ from bothways.training.finetuning.start import begin, begin_writing, spread
 from bothways.training.finetuning.thresholds import best_thresholds
 from bothways.training.finetuning.tuned import Tuned, measure
 from bothways.training.finetuning.writing import Draw
+from bothways.training.finetuning.zero_shot import measure_held_out
 from bothways.training.fit import Say, Show
 from bothways.training.loop import loss_names
 from bothways.training.processes import Processes, processes
@@ -141,6 +142,7 @@ def finetune(
         run = set_up(config, team, resume=resume)
         if run.why:
             say(f"taught by {run.trained.objective}: {run.why}")
+        measure_held_out(run, run.tuned, "before")
         try:
             best = _fit(run, stop, show)
         except DivergedError:
@@ -343,6 +345,7 @@ def _finish(run: FinetuneRun, best: int, show: Show) -> None:
         run.folder.append(line)
         run.folder.note(test=judged.scores, test_intervals=judged.intervals)
         show(line)
+    measure_held_out(run, load(), "after")
     run.folder.note(status="done", **judged.worth)
     report = partial(write_report, run.config.out, run.task, judged.examples, judged.predictions, head)
     run.team.once(lambda: report(where=judged.where))
