@@ -12,6 +12,7 @@ from bothways.tasks.embed import Embed
 from bothways.tasks.extract import Extract
 from bothways.tasks.intent import Intent
 from bothways.tasks.own import checked_task
+from bothways.tasks.prefer import Grpo, Prefer
 from bothways.tasks.records import BadField as BadField
 from bothways.tasks.relate import Relate
 from bothways.tasks.rerank import Rerank
@@ -26,7 +27,7 @@ TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         *(Classify(), Regress(), Tag(), Intent(), Relate(), Answer(), Choose(), Embed(), Extract(), Rerank()),
-        *(Text2Text(), Summarise(), Translate(), QuestionGeneration()),
+        *(Text2Text(), Summarise(), Translate(), QuestionGeneration(), Prefer(), Grpo()),
     )
 }
 """{name: task}; a new task is a file and its class here."""

@@ -70,6 +70,11 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("translation", "question", "output"),
         *("摘要", "标题", "译文", "问题", "输出"),
     ),
+    "prompt": ("prompt", "instruction", "question", "query", "input", "source", "提示", "指令", "问题", "输入"),
+    "chosen": ("chosen", "chosen_response", "response_chosen", "preferred", "优选", "更好"),
+    "rejected": ("rejected", "rejected_response", "response_rejected", "dispreferred", "劣选", "更差"),
+    "completion": ("completion", "response", "answer", "output", "回答", "答案", "输出"),
+    "good": ("label", "good", "desirable", "标签"),
     "id": ("id", "guid", "idx", "编号", "序号"),
 }
 """{role: names that its column often has, the likeliest first}; small and capital letters are alike."""

@@ -96,6 +96,7 @@ class Task(ABC):
     metric  what the best epoch is chosen by; larger is better
     heads   those that may predict, where there are several; the first is taken unless another is named
     writes  the model generates a text for it, which `decode` is given in place of logits
+    refers  it is taught by comparing the model with what it was, its reference
     key     the field of a prediction that holds the label, in the form of a gold answer; empty where there is none (a
             number, a span)
     also      tasks whose heads it can read, too
@@ -108,6 +109,7 @@ class Task(ABC):
     heads: ClassVar[tuple[str, ...]] = ()
     items_say: ClassVar[str] = "how many are right"
     writes: ClassVar[bool] = False
+    refers: ClassVar[bool] = False
     key: ClassVar[str] = ""
     also: ClassVar[tuple[str, ...]] = ()
     settings: ClassVar[tuple[str, ...]] = ()
