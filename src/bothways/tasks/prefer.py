@@ -12,6 +12,7 @@ from typing import Any
 from bothways.batch import Sample
 from bothways.errors import UsageError
 from bothways.model import TaskHead
+from bothways.model.abilities import WORDS
 from bothways.tasks.labels import label_name
 from bothways.tasks.records import NAMES, BadField, Columns
 from bothways.tasks.task import Example
@@ -37,6 +38,10 @@ class Prefer(WritingTask):
     """Records hold prompt, chosen and rejected; or prompt, completion and label."""
 
     name, metric, longest, refers = "prefer", "accuracy", 256, True
+
+    def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
+        """That of a text for a text: what the model is used for in the end."""
+        return TaskHead("text2text", WORDS, (), "text", reads, texts=1)
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         """prompt, chosen and rejected; where no field is called so, prompt, completion and label."""
@@ -88,6 +93,10 @@ class Grpo(WritingTask):
     """Records hold a prompt, and whatever a reward of the user's own reads: gold is the whole record."""
 
     name, metric, longest, refers = "grpo", "reward", 128, True
+
+    def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
+        """As `Prefer` has it."""
+        return TaskHead("text2text", WORDS, (), "text", reads, texts=1)
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         """prompt."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError
+from jinja2 import Template, TemplateError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.nodes import Node
 from jinja2.parser import Parser
@@ -50,49 +52,98 @@ def chat_tokens(tokenizer: Tokenizer, messages: Sequence[Message], *, now: datet
             raise UsageError(
                 f'message {number}: expected {{"role": "user", "content": "..."}}, got {str(message)[:60]}'
             )
-    names, said = tokenizer.special_names, json.dumps([*messages], ensure_ascii=False)
-    named = [name for name in names if name in said]
-    if not named:
-        return tokenizer.encode_named(render(tokenizer, messages, now=now))
-    guard = next(chr(code) for code in _PRIVATE if chr(code) not in said)
-    found = re.compile("|".join(map(re.escape, sorted(named, key=len, reverse=True))))
-
-    def guarded(value: Any) -> Any:
-        if isinstance(value, str):
-            return found.sub(lambda match: match[0][0] + guard + match[0][1:], value)
-        if isinstance(value, Mapping):
-            return {key: one if key == "role" else guarded(one) for key, one in value.items()}
-        return [guarded(one) for one in value] if isinstance(value, list | tuple) else value
-
-    text = render(tokenizer, [guarded(message) for message in messages], now=now)
-    parts = re.split("(" + "|".join(map(re.escape, sorted(names, key=len, reverse=True))) + ")", text)
-    tokens: list[int] = []
-    for place, part in enumerate(parts):  # text, a special token, text, ...
-        plain = part.replace(guard, "")
-        tokens += tokenizer.encode_named(part) if place % 2 else tokenizer.encode(plain) if plain else []
-    return tokens
+    guard = Guard.of(tokenizer, messages)
+    return guard.tokens(render(tokenizer, guard(messages), now=now))
 
 
-def render(tokenizer: Tokenizer, messages: Sequence[Message], *, now: datetime) -> str:
-    """The text of messages, and what opens the model's answer."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals |= {"raise_exception": _refuse, "strftime_now": now.strftime}
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What keeps the names of special tokens in messages from being read as tokens.
+
+    names  of special tokens that stand in the messages
+    sign   a character that does not: put into each such name until the text is cut into tokens
+    mark   another one, for whoever looks for a place in the text
+    """
+
+    tokenizer: Tokenizer
+    names: tuple[str, ...]
+    sign: str
+    mark: str
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, messages: Sequence[Message]) -> Guard:
+        """For these messages."""
+        said = json.dumps([*messages], ensure_ascii=False)
+        free = (chr(code) for code in _PRIVATE if chr(code) not in said)
+        return cls(tokenizer, tuple(name for name in tokenizer.special_names if name in said), next(free), next(free))
+
+    def __call__(self, messages: Sequence[Message]) -> list[Message]:
+        """The messages with the sign in every such name; a role is the template's own."""
+        if not self.names:
+            return [*messages]
+        found = any_of(self.names)
+
+        def guarded(value: Any) -> Any:
+            if isinstance(value, str):
+                return found.sub(lambda match: match[0][0] + self.sign + match[0][1:], value)
+            if isinstance(value, Mapping):
+                return {key: one if key == "role" else guarded(one) for key, one in value.items()}
+            return [guarded(one) for one in value] if isinstance(value, list | tuple) else value
+
+        return [guarded(message) for message in messages]
+
+    def tokens(self, text: str) -> list[int]:
+        """Those of a text that a template made of guarded messages."""
+        own = self.tokenizer
+        if not self.names:
+            return own.encode_named(text)
+        tokens: list[int] = []
+        for place, part in enumerate(re.split(f"({any_of(own.special_names).pattern})", text)):
+            plain = part.replace(self.sign, "")  # text, a special token, text, ...
+            tokens += own.encode_named(part) if place % 2 else own.encode(plain) if plain else []
+        return tokens
+
+
+def any_of(names: Sequence[str]) -> re.Pattern[str]:
+    """One of the names, the longest that fits."""
+    return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
+
+
+def render(tokenizer: Tokenizer, messages: Sequence[Message], *, now: datetime, opens: bool = True) -> str:
+    """The text of messages, and what `opens` the model's answer.
+
+    Raises:
+        UsageError: what the template refuses.
+        ModelError: the model has no chat template, or one that does not read.
+    """
     try:
-        template = environment.from_string(_default(tokenizer.chat))
+        template = sandboxed(default_template(tokenizer.chat))
     except TemplateError as error:
         raise ModelError(f"the model's chat template does not read: {error}") from error
-    given = {"messages": [*messages], "add_generation_prompt": True, "tools": None, "documents": None}
+    given = {"messages": [*messages], "add_generation_prompt": opens, "tools": None, "documents": None}
     try:
-        return template.render(**tokenizer.named, **given)
+        return template.render(**tokenizer.named, **given, strftime_now=now.strftime)
     except (TemplateError, TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
         roles = ", ".join(str(message["role"]) for message in messages)
         raise UsageError(f"the model's chat template refuses these messages ({roles}): {error}") from error
 
 
-def _default(chat: Any) -> str:
+@lru_cache(maxsize=64)
+def sandboxed(text: str) -> Template:
+    """A template that changes nothing, reads no file and calls nothing but what it is given.
+
+    Raises:
+        TemplateError: one that does not read.
+    """
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _refuse
+    return environment.from_string(text)
+
+
+def default_template(chat: Any) -> str:
     """The template, of several by name the one named "default"."""
     if isinstance(chat, list):
         chat = {one["name"]: one["template"] for one in chat}

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from copy import copy
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -150,10 +151,21 @@ class Tokenizer:
         }
         if length:
             config["model_max_length"] = length
-        if self.chat:
+        if isinstance(self.chat, str):
+            (folder / "chat_template.jinja").write_text(self.chat, encoding="utf-8")
+        elif self.chat:
             config["chat_template"] = self.chat
         _write_json(folder / "tokenizer.json", spec)
         _write_json(folder / "tokenizer_config.json", config)
+
+    def for_chat(self, template: Any, *, end: int) -> Tokenizer:
+        """The same with a chat template, in which the token `end` ends a turn, and so a text."""
+        made, ends = copy(self), self.vocabulary.ends
+        made.chat = template
+        if end not in ends:
+            made._ids = {**self._ids, "eos_token_id": (*sorted(ends), end)}
+            made.__dict__.pop("vocabulary", None)
+        return made
 
     def spec(self) -> dict[str, Any]:
         """What its tokenizer.json holds, the template being that it came with."""
