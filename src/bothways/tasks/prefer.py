@@ -20,8 +20,18 @@ from bothways.tasks.text2text import WritingTask
 from bothways.text import Tokenizer
 
 GOOD = {"true": True, "1": True, "yes": True, "good": True, "desirable": True, "chosen": True} | {
-    **{"false": False, "0": False, "-1": False, "no": False, "bad": False, "undesirable": False, "rejected": False},
-    **{"是": True, "好": True, "否": False, "坏": False, "差": False},
+    "false": False,
+    "0": False,
+    "-1": False,
+    "no": False,
+    "bad": False,
+    "undesirable": False,
+    "rejected": False,
+    "是": True,
+    "好": True,
+    "否": False,
+    "坏": False,
+    "差": False,
 }
 """{what stands for a good answer or a bad one, in small letters: whether it is good}"""
 

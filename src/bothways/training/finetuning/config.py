@@ -9,7 +9,6 @@ from pydantic import Field
 
 from bothways.config import AsText, Frozen
 
-
 BY_PREFERENCE = ("prefer", "grpo")
 """Tasks whose model is to stay near what it was."""
 

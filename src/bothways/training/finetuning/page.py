@@ -123,6 +123,7 @@ def task_part(
     mistakes = sorted(wrong, key=lambda one: -one[0])[:MOST_MISTAKES]
     return {
         "where": where,
+        "answers": [],
         "classes": [*_classes(task, examples, predictions, head)] if task.key else [],
         "confusion": _confusion(examples, predictions, head) if classes else None,
         "calibration": _calibration(examples, predictions) if classes else None,

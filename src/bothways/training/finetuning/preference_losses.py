@@ -36,9 +36,7 @@ def kto(ratio: Tensor, sign: Tensor, base: Tensor, *, beta: float) -> Tensor:
     return 1 - torch.sigmoid(sign * beta * (ratio - base))
 
 
-def grpo(
-    policy: Tensor, before: Tensor, reference: Tensor, advantage: Tensor, *, clip: float, beta: float
-) -> Tensor:
+def grpo(policy: Tensor, before: Tensor, reference: Tensor, advantage: Tensor, *, clip: float, beta: float) -> Tensor:
     """[N] of the log-likelihoods of sampled tokens [N]: now, when they were sampled, and under the reference, and of the
     advantages of their answers [N] (GRPO, Shao et al. 2024, section 4.1.1, equations 3 and 4)."""
     ratio = (policy - before).exp()

@@ -88,7 +88,9 @@ class ByPreference:
         if config.loss == "kto":
             ratio = answers.sums - numbers[:, REFERENCE]
             return kto(ratio, numbers[:, SIGN], numbers[:, BASE], beta=self.beta), answers.weight
-        count = answers.lengths if config.loss == "orpo" or config.length_normalised else torch.ones_like(answers.lengths)
+        count = (
+            answers.lengths if config.loss == "orpo" or config.length_normalised else torch.ones_like(answers.lengths)
+        )
         policy, reference = ((side / count).view(-1, 2) for side in (answers.sums, numbers[:, REFERENCE]))
         weight = answers.weight.view(-1, 2).sum(1)
         if config.loss == "orpo":
@@ -137,7 +139,9 @@ class ByPreference:
         learning = model.training
         found = log_likelihoods(model.eval(), [side.others[i] for i in chosen])
         model.train(learning)
-        ratios = [float(one.astype(np.float64).sum()) - side.others_known[i] for i, one in zip(chosen, found, strict=True)]
+        ratios = [
+            float(one.astype(np.float64).sum()) - side.others_known[i] for i, one in zip(chosen, found, strict=True)
+        ]
         return max(0.0, team.total(sum(ratios)) / max(1.0, team.total(len(ratios))))
 
     def measured(self, where: str, model: Model) -> Measured:

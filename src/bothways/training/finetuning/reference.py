@@ -33,9 +33,7 @@ def frozen(model: Model) -> Model:
     return made
 
 
-def kept(
-    reference: Model, samples: Sequence[Sample], *, folder: Path, again: bool, team: Processes
-) -> np.ndarray:
+def kept(reference: Model, samples: Sequence[Sample], *, folder: Path, again: bool, team: Processes) -> np.ndarray:
     """float64 [samples]: the log-likelihood of the answer in each under the reference. Asked once, shared out over the
     processes; read `again` when a run goes on.
 

@@ -52,9 +52,11 @@ class Reward:
         except Exception as error:
             where = line_of(error, self.file)
             got = f"{type(error).__name__}: {error}"
-            raise UsageError(f"{self.file}{where}: reward failed at {example.place}: expected a number, got {got}") from error
+            raise UsageError(
+                f"{self.file}{where}: reward failed at {example.place}: expected a number, got {got}"
+            ) from error
         try:
-            number = math.nan if isinstance(found, str) else float(found)
+            number = float(found)
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number):

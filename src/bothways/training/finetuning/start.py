@@ -15,8 +15,8 @@ from bothways.tasks.text_scores import check_installed
 from bothways.text import Tokenizer
 from bothways.training.finetuning.config import FinetuneConfig, LearningSettings
 from bothways.training.finetuning.data import Data, read_data
-from bothways.training.finetuning.save import find_body
 from bothways.training.finetuning.rewards import Reward
+from bothways.training.finetuning.save import find_body
 from bothways.training.finetuning.writing import EXACT, OF_DECODERS, Draw, Lesson, writer_of
 
 LONGEST = 512

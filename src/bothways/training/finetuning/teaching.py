@@ -1,4 +1,5 @@
-"""What a run by preferences or by rewards has in common: its epochs, and how it ends, beside the model it began with."""
+"""What a run by preferences or by rewards has in common: its epochs, and how it ends, beside the model that it began
+with."""
 
 from __future__ import annotations
 
@@ -55,15 +56,15 @@ class Measured:
 class Teaching(Protocol):
     """How a model is taught in another way than by the likelihood of right answers.
 
-    name   of its loss
-    steps  of an epoch
+    name  of its loss
     """
 
     run: FinetuneRun
     name: str
 
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """Of an epoch."""
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         """Those of a micro-batch."""
@@ -158,7 +159,7 @@ def compared_with_before(before: Measured, after: Measured) -> dict[str, Any]:
 
 
 def part_of(before: Measured, after: Measured, *, where: str) -> dict[str, Any]:
-    """What the page shows: the model's own answers, before and after; and pairs that it still has the wrong way round."""
+    """What the page shows: the model's own answers, before and after; and pairs that it still has the wrong way."""
     asked = [i for i, one in enumerate(after.own) if one is not None and before.own[i] is not None][:MOST_ANSWERS]
     answers = [
         (_short(after.examples[i].texts[0]), [("before", _told(before.own[i])), ("after", _told(after.own[i]))])
@@ -168,7 +169,8 @@ def part_of(before: Measured, after: Measured, *, where: str) -> dict[str, Any]:
         (_short(after.examples[i].texts[0]), [(name, _short(one.text)) for name, one in _pair(after.examples[i])])
         for i in after.worst[:MOST_ANSWERS]
     ]
-    return {"where": where, "answers": answers, "mistakes": wrong}
+    nothing = {"classes": [], "confusion": None, "calibration": None, "written": []}
+    return {**nothing, "where": where, "answers": answers, "mistakes": wrong}
 
 
 def _pair(example: Example) -> list[tuple[str, Any]]:
