@@ -37,8 +37,8 @@ def kto(ratio: Tensor, sign: Tensor, base: Tensor, *, beta: float) -> Tensor:
 
 
 def grpo(policy: Tensor, before: Tensor, reference: Tensor, advantage: Tensor, *, clip: float, beta: float) -> Tensor:
-    """[N] of the log-likelihoods of sampled tokens [N]: now, when they were sampled, and under the reference, and of the
-    advantages of their answers [N] (GRPO, Shao et al. 2024, section 4.1.1, equations 3 and 4)."""
+    """[N] of the log-likelihoods of sampled tokens [N]: now, when they were sampled, and under the reference, and of
+    the advantages of their answers [N] (GRPO, Shao et al. 2024, section 4.1.1, equations 3 and 4)."""
     ratio = (policy - before).exp()
     gained = torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
     return beta * divergence(policy, reference) - gained

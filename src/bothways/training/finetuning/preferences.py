@@ -121,8 +121,8 @@ class ByPreference:
         return pack(samples, np.array(owner)).batch
 
     def weight(self, example: int, sign: float) -> float:
-        """What an answer of a training example weighs: half a pair; of KTO, one, or as much as makes good and bad answers
-        weigh alike."""
+        """What an answer of a training example weighs: half a pair; of KTO, one, or as much as makes good and bad
+        answers weigh alike."""
         if self.run.config.loss != "kto":
             return 1 / len(self.sides["train"].signs[example])
         if self.run.config.class_weights == "equal":
@@ -152,7 +152,8 @@ class ByPreference:
             flat = iter(log_likelihoods(model, [one for some in mine for one in some]))
             return [[float(next(flat).astype(np.float64).sum()) for _ in some] for some in mine]
 
-        found = run.team.shared(side.parts, sums)
+        known = model is run.reference and run.config.loss != "orpo"
+        found = [some.tolist() for some in side.known] if known else run.team.shared(side.parts, sums)
         answers = self._answers(side, found, self.base(side, range(len(side.parts))))
         each, weight = self._each(answers)
         rewards = self._rewards(side, answers)
@@ -177,15 +178,15 @@ class ByPreference:
         return Answers(table[:, 0], table[:, 1], table[:, 2:], torch.ones(len(table), dtype=torch.float64))
 
     def _rewards(self, side: ComparedAnswers, answers: Answers) -> list[list[float]]:
-        """Beta times the log-likelihood ratio of each answer to the reference (DPO, section 4); of ORPO, which has none,
-        beta times the mean log-likelihood."""
-        orpo_ = self.run.config.loss == "orpo"
-        more = answers.sums / answers.lengths if orpo_ else answers.sums - answers.numbers[:, REFERENCE]
+        """Beta times the log-likelihood ratio of each answer to the reference (DPO, section 4); of ORPO, which has
+        none, beta times the mean log-likelihood."""
+        alone = self.run.config.loss == "orpo"
+        more = answers.sums / answers.lengths if alone else answers.sums - answers.numbers[:, REFERENCE]
         flat = iter((self.beta * more).tolist())
         return [[next(flat) for _ in some] for some in side.parts]
 
     def _spoken(self, side: ComparedAnswers, model: Model) -> list[dict[str, Any] | None]:
-        """What the model answers to some of the prompts, how long, and how far from the reference; None of the others."""
+        """What the model answers to some of the prompts, how long, and how far from the reference; None of others."""
         run = self.run
         asked = spread(range(len(side.parts)), run.config.dev_generated)
         assert run.reference
@@ -201,8 +202,8 @@ class ByPreference:
 def preferred(
     rewards: Sequence[Sequence[float]], signs: Sequence[Sequence[float]], drawn: Sequence[int]
 ) -> dict[str, float]:
-    """Of some examples: how often a good answer is rewarded more than a bad one, a tie a half, and by how much; of pairs
-    the two of each prompt are compared, of single answers all good ones with all bad ones."""
+    """Of some examples: how often a good answer is rewarded more than a bad one, a tie a half, and by how much; of
+    pairs the two of each prompt are compared, of single answers all good ones with all bad ones."""
     pairs = np.array([rewards[i] for i in drawn if len(rewards[i]) == 2]).reshape(-1, 2)
     if len(pairs):
         apart = pairs[:, 0] - pairs[:, 1]

@@ -34,8 +34,8 @@ class Reward:
         ]
         if len(found) != 1:
             raise UsageError(
-                "grpo expects one Python file with a function reward(prompt, answer, record) that returns a number, got "
-                f"{', '.join(str(file) for _, file in found) or 'none'}: --set code=[rewards.py]"
+                "grpo expects one Python file with a function reward(prompt, answer, record) that returns a number, "
+                f"got {', '.join(str(file) for _, file in found) or 'none'}: --set code=[rewards.py]"
             )
         return cls(*found[0])
 

@@ -169,7 +169,7 @@ def part_of(before: Measured, after: Measured, *, where: str) -> dict[str, Any]:
         (_short(after.examples[i].texts[0]), [(name, _short(one.text)) for name, one in _pair(after.examples[i])])
         for i in after.worst[:MOST_ANSWERS]
     ]
-    nothing = {"classes": [], "confusion": None, "calibration": None, "written": []}
+    nothing: dict[str, Any] = {"classes": [], "confusion": None, "calibration": None, "written": []}
     return {**nothing, "where": where, "answers": answers, "mistakes": wrong}
 
 
