@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import TypedDict
+
+import numpy as np
 
 from bothways.arguments import TextColumn, shown
 from bothways.errors import UsageError
+from bothways.inference.chatting import chat_prompt
 from bothways.inference.decoding.options import GenerationOptions, GenerationRequest, Options, Order
 from bothways.inference.engine import Engine
-from bothways.inference.writing import usual_options
+from bothways.inference.writing import chatting_as, usual_options
 from bothways.model.abilities import Writes
+from bothways.text.chat import Message
 
 Text = str | tuple[str, str]
 Pairs = list[str] | list[tuple[str, str]] | Iterator[str] | Iterator[tuple[str, str]] | TextColumn
@@ -45,9 +50,22 @@ class Wording(Options, total=False):
     head: str | None
 
 
+def chat_request(
+    engine: Engine, messages: Sequence[Message], options: GenerationOptions | None, now: datetime, fields: Wording
+) -> tuple[Engine, GenerationRequest]:
+    """The engine as it answers messages, and the request for an answer.
+
+    Raises:
+        UsageError, ModelError: as `chatting_as`, `chat_prompt` and `requests_of`.
+    """
+    engine = chatting_as(engine, fields.pop("head", None))
+    (request,) = requests_of(engine, [chat_prompt(engine, messages, now=now)], options, fields)
+    return engine, request
+
+
 def requests_of(
     engine: Engine,
-    prompts: list[str],
+    prompts: Sequence[str | np.ndarray],
     options: GenerationOptions | list[GenerationOptions] | None,
     fields: Options,
 ) -> list[GenerationRequest]:
@@ -58,8 +76,8 @@ def requests_of(
     """
     if options is not None and fields:
         raise UsageError(f"expected the options as a record or by their names, got both: {', '.join(fields)} too")
-    if engine.writes:
-        _warn_of_cut_sources(engine, engine.writes, prompts)
+    if engine.writes and not engine.writes.chat:
+        _warn_of_cut_sources(engine, engine.writes, [one for one in prompts if isinstance(one, str)])
     if not isinstance(options, list):
         record = options or (usual_options(engine.writes, **fields) if engine.writes else GenerationOptions(**fields))
         return [GenerationRequest(one, record, (record.seed, number)) for number, one in enumerate(prompts)]

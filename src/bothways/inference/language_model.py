@@ -14,13 +14,11 @@ import torch
 
 from bothways.arguments import Texts, all_checked, at_least, several, several_or_pairs, shown
 from bothways.errors import UsageError
-from bothways.inference.asking import Batching, Infilling, Pairs, Text, Wording, requests_of
+from bothways.inference.asking import Batching, Infilling, Pairs, Text, Wording, chat_request, requests_of
 from bothways.inference.decoding.generate import generate, stream
 from bothways.inference.decoding.options import (
     Generation,
     GenerationOptions,
-    GenerationRequest,
-    Options,
     Order,
     Unmasking,
 )
@@ -45,7 +43,7 @@ from bothways.tasks.rerank import Ranking
 from bothways.tasks.tag import Tagged
 from bothways.terminal import bar
 from bothways.text import Tokenizer
-from bothways.text.chat import Message, chat_tokens
+from bothways.text.chat import Message
 
 _LEFT_OUT = {"batch_size": None, "progress": False, "head": None} | asdict(GenerationOptions())
 """What is taken where a keyword is left out."""
@@ -206,11 +204,13 @@ class LanguageModel:
         options: GenerationOptions | None = None,
         *,
         now: datetime | None = None,
-        **fields: Unpack[Options],
+        **fields: Unpack[Wording],
     ) -> Generation:
         """What the model answers to messages {"role": "user", "content": "..."}, by its own chat template, until a
-        token that ends its turn; `now` is the time that the template is told, else the clock's."""
-        return generate(self.engine, [self._chat_request(messages, options, now, fields)])[0]
+        token that ends its turn; `now` is the time that the template is told, else the clock's, and of several tasks
+        that it was taught `head` names one."""
+        engine, request = chat_request(self.engine, messages, options, now or datetime.now(), fields)
+        return generate(engine, [request])[0]
 
     def stream_chat(
         self,
@@ -218,17 +218,10 @@ class LanguageModel:
         options: GenerationOptions | None = None,
         *,
         now: datetime | None = None,
-        **fields: Unpack[Options],
+        **fields: Unpack[Wording],
     ) -> Iterator[str]:
         """The same in the parts in which it is generated."""
-        return stream(self.engine, self._chat_request(messages, options, now, fields))
-
-    def _chat_request(
-        self, messages: Sequence[Message], options: GenerationOptions | None, now: datetime | None, fields: Options
-    ) -> GenerationRequest:
-        tokens = chat_tokens(self.engine.tokenizer, messages, now=now or datetime.now())
-        (request,) = requests_of(self.engine, [""], options, fields)
-        return replace(request, prompt=np.array(tokens, dtype=np.int64))
+        return stream(*chat_request(self.engine, messages, options, now or datetime.now(), fields))
 
     @overload
     def score(self, texts: str, *, how: str = "causal", within_word: bool = False) -> float: ...

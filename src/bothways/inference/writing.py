@@ -69,6 +69,17 @@ def writing_as(engine: Engine, name: str | None = None) -> Engine:
     return replace(engine, abilities=engine.abilities.as_writer(writers[name or next(iter(writers))]))
 
 
+def chatting_as(engine: Engine, name: str | None = None) -> Engine:
+    """The engine as it answers messages: of several tasks, the one that was taught on messages, where there is one.
+
+    Raises:
+        ModelError: as `writing_as`, of several that were taught so.
+    """
+    writers = engine.abilities.writers
+    taught = [one for one, head in writers.items() if head.writes and head.writes.chat]
+    return writing_as(engine, name or (taught[0] if len(taught) == 1 else None))
+
+
 def written(engine: Engine, prompts: Sequence[np.ndarray]) -> list[Generation]:
     """What a model writes for each prompt, a source with what stands around it."""
     if engine.writes is None:

@@ -59,6 +59,7 @@ class Writes:
     options  {option of generating: its value} that are taken where none is named
     apart    a target stands in a row of its own, which a decoder writes
     prefix   tokens of the task's own text before every source (T5, Raffel et al. 2020, section 2.4)
+    chat     a source is what a user says, or messages, and the chat template writes what stands around it
     objective, decoding  of one of several tasks: what taught it, and how it decodes ("decoder": causally), as in
              `Abilities`; of a model of one task they stand there alone
     """
@@ -70,6 +71,7 @@ class Writes:
     options: Mapping[str, Any] = field(default_factory=dict)
     apart: bool = False
     prefix: tuple[int, ...] = ()
+    chat: bool = False
     objective: str = ""
     decoding: Mapping[str, int] = field(default_factory=dict)
 

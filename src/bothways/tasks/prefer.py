@@ -1,129 +1,109 @@
-"""Which of two answers is better, or whether one is good: what a model that writes is taught by preferences.
-
-A record holds a prompt with a chosen and a rejected answer; or, unpaired, with one answer and whether it is good.
-"""
+"""What a model that answers is taught by preferences: which of two answers is better, or whether one is good; and by
+rewards of the answers that it gives itself."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from bothways.batch import Sample
 from bothways.errors import UsageError
 from bothways.model import TaskHead
 from bothways.model.abilities import WORDS
-from bothways.tasks.labels import label_name
-from bothways.tasks.records import NAMES, BadField, Columns
+from bothways.tasks.preferred import PreferredAnswer, preference_of, prompt_of, roles_of_preferences
+from bothways.tasks.records import Columns
 from bothways.tasks.task import Example
-from bothways.tasks.text2text import WritingTask
+from bothways.tasks.text2text import WritingTask, laid
 from bothways.text import Tokenizer
+from bothways.text.chat import Message, chat_tokens
+from bothways.text.conversation import DAY, conversation, fitted
 
-GOOD = {"true": True, "1": True, "yes": True, "good": True, "desirable": True, "chosen": True} | {
-    "false": False,
-    "0": False,
-    "-1": False,
-    "no": False,
-    "bad": False,
-    "undesirable": False,
-    "rejected": False,
-    "是": True,
-    "好": True,
-    "否": False,
-    "坏": False,
-    "差": False,
-}
-"""{what stands for a good answer or a bad one, in small letters: whether it is good}"""
-
-
-@dataclass(frozen=True, slots=True)
-class PreferredAnswer:
-    """An answer to a prompt, and whether it is a good one."""
-
-    text: str
-    good: bool
+_ANSWERS = TaskHead("instruct", WORDS, (), "text", "encoder", texts=1)
+"""What the model is used for in the end."""
 
 
 class Prefer(WritingTask):
     """Records hold prompt, chosen and rejected; or prompt, completion and label."""
 
-    name, metric, longest, refers = "prefer", "accuracy", 256, True
-
-    def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
-        """That of a text for a text: what the model is used for in the end."""
-        return TaskHead("text2text", WORDS, (), "text", reads, texts=1)
+    name, metric, longest, chats, refers = "prefer", "accuracy", 256, True, True
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
-        """prompt, chosen and rejected; where no field is called so, prompt, completion and label."""
-        if not gold:
-            return ("prompt",), ("id",)
-        paired = any(name in fields for role in ("chosen", "rejected") for name in (role, *NAMES[role]))
-        return ("prompt", "chosen", "rejected") if paired else ("prompt", "completion", "good"), ("id",)
+        """chosen and rejected, and prompt where these are no conversations; or prompt, completion and label."""
+        return roles_of_preferences(fields) if gold else (("prompt",), ("system", "id"))
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
         """A prompt; gold is one answer or two, the chosen first."""
-        return Example(
-            columns.id(record, number),
-            (columns.text(record, "prompt"),),
-            answers_of(record, columns) if gold else None,
-            place,
-        )
+        messages, answers = preference_of(record, columns) if gold else (prompt_of(record, columns), None)
+        return Example(columns.id(record, number), (said_in(messages),), answers, place, messages=messages)
+
+    def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
+        """That of instructions."""
+        return _ANSWERS
 
     def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
-        """The prompt, or where answers are known the prompt with each of them, in their order.
+        """The prompt, or where answers are known the prompt with each of them, in their order. Of a prompt that is too
+        long the oldest exchanges are left out, of an answer the end.
 
         Raises:
-            UsageError: a prompt or an answer without a token, or an answer longer than the model writes.
+            UsageError: what the chat template refuses, no room, or two answers that begin alike and are cut.
         """
         if example.gold is None:
-            return super().encode(example, tokenizer, head, length=length)
-        alone = (replace(example, gold=(answer.text,)) for answer in example.gold)
-        return [one for some in alone for one in super(Prefer, self).encode(some, tokenizer, head, length=length)]
-
-
-def answers_of(record: Mapping[str, Any], columns: Columns) -> tuple[PreferredAnswer, ...]:
-    """The answers of a record.
-
-    Raises:
-        BadField: no text, two that are the same, or a label that says neither good nor bad.
-    """
-    if "chosen" not in columns.names:
-        name = columns.names["good"]
-        good = GOOD.get((label_name(record.get(name)) or "").casefold())
-        if good is None:
-            raise BadField(name, f"true or false, whether the answer is good, got {record.get(name)!r:.60}")
-        return (PreferredAnswer(columns.text(record, "completion"), good),)
-    chosen, rejected = (columns.text(record, role) for role in ("chosen", "rejected"))
-    if chosen.split() == rejected.split():
-        raise BadField(columns.names["rejected"], f"an answer that differs from the chosen one, got {rejected!r:.60}")
-    return PreferredAnswer(chosen, good=True), PreferredAnswer(rejected, good=False)
+            return [answered(example, None, tokenizer, head, length=length)]
+        found = [answered(example, answer, tokenizer, head, length=length) for answer in example.gold]
+        if len(found) > 1 and found[0].tokens.tolist() == found[1].tokens.tolist():
+            raise UsageError(
+                f"expected answers that differ within the {head.writes and head.writes.target} tokens that the model "
+                "writes, got two that begin alike. How many these are is a setting: --set target_length=TOKENS"
+            )
+        return found
 
 
 class Grpo(WritingTask):
     """Records hold a prompt, and whatever a reward of the user's own reads: gold is the whole record."""
 
-    name, metric, longest, refers = "grpo", "reward", 128, True
-
-    def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
-        """As `Prefer` has it."""
-        return TaskHead("text2text", WORDS, (), "text", reads, texts=1)
+    name, metric, longest, chats, refers = "grpo", "reward", 128, True, True
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         """prompt."""
-        return ("prompt",), ("id",)
+        return ("prompt",), ("system", "id")
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
         """A prompt; gold is the record."""
-        prompt = columns.text(record, "prompt")
-        return Example(columns.id(record, number), (prompt,), dict(record) if gold else None, place)
+        messages = prompt_of(record, columns)
+        known = dict(record) if gold else None
+        return Example(columns.id(record, number), (said_in(messages),), known, place, messages=messages)
+
+    def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
+        """That of instructions."""
+        return _ANSWERS
 
     def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
         """The prompt alone: the model writes the answers.
 
         Raises:
-            UsageError: a prompt without a token.
+            UsageError: what the chat template refuses, or no room.
         """
-        return super().encode(replace(example, gold=None), tokenizer, head, length=length)
+        return [answered(example, None, tokenizer, head, length=length)]
+
+
+def said_in(messages: Sequence[Message]) -> str:
+    """What messages say, as one text."""
+    return "\n\n".join(message["content"] for message in messages)
+
+
+def answered(
+    example: Example, answer: PreferredAnswer | None, tokenizer: Tokenizer, head: TaskHead, *, length: int
+) -> Sample:
+    """The messages of an example with an answer, which is the target; without one, with what opens it."""
+    writes = head.writes
+    assert writes is not None
+    messages, cut = fitted(tokenizer, example.messages, writes.room(length))
+    if answer is None:
+        return laid(chat_tokens(tokenizer, messages, now=DAY), [], name="prompt", cut=cut)
+    found = conversation(tokenizer, [*messages, {"role": "assistant", "content": answer.text}])
+    begin, end = found.answers[-1]
+    last = min(end, begin + writes.target)
+    return laid(found.tokens[:begin], found.tokens[begin:last], name="prefer", cut=cut + end - last)
 
 
 def check_pairs(examples: Sequence[Example], loss: str) -> None:

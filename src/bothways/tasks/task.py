@@ -30,6 +30,7 @@ class Example:
     words  for tags: the words
     pair   for a relation: the two things
     sealed  the texts by which it is held out, and known again in another file; left out, all
+    messages  of a conversation: what was said before its answer
     """
 
     id: Any
@@ -39,6 +40,7 @@ class Example:
     words: Words | None = None
     pair: Pair | None = None
     sealed: tuple[str, ...] = ()
+    messages: tuple[Mapping[str, Any], ...] = ()
 
     def leave_out(self, skip: Skip, why: str) -> None:
         """
@@ -96,6 +98,7 @@ class Task(ABC):
     metric  what the best epoch is chosen by; larger is better
     heads   those that may predict, where there are several; the first is taken unless another is named
     writes  the model generates a text for it, which `decode` is given in place of logits
+    chats   what it generates for are messages, in the model's chat template
     refers  it is taught by comparing the model with what it was, its reference
     key     the field of a prediction that holds the label, in the form of a gold answer; empty where there is none (a
             number, a span)
@@ -109,6 +112,7 @@ class Task(ABC):
     heads: ClassVar[tuple[str, ...]] = ()
     items_say: ClassVar[str] = "how many are right"
     writes: ClassVar[bool] = False
+    chats: ClassVar[bool] = False
     refers: ClassVar[bool] = False
     key: ClassVar[str] = ""
     also: ClassVar[tuple[str, ...]] = ()

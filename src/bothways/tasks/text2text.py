@@ -99,6 +99,10 @@ class WritingTask(Task):
         text, *others = output.texts
         return {"text": text, "logprob": round(output.logprob, 4), **({"others": others} if others else {})}
 
+    def record(self, example: Example, text: str) -> dict[str, Any]:
+        """An example with what was written for it, as a record to teach another model by."""
+        return {"source": example.texts[0], "target": text}
+
     def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
         """None: a text is better or worse, and the page of a run shows both."""
         return None

@@ -44,16 +44,23 @@ def chat_tokens(tokenizer: Tokenizer, messages: Sequence[Message], *, now: datet
         UsageError: what are no messages, or what the template refuses.
         ModelError: the model has no chat template, or one that does not read.
     """
-    given: Any = messages
-    if not isinstance(given, list | tuple):
-        raise UsageError(f"messages: expected a list of them, got {str(given)[:60]} ({type(given).__name__})")
-    for number, message in enumerate(given, 1):
+    guard = Guard.of(tokenizer, checked_messages(messages))
+    return guard.tokens(render(tokenizer, guard(messages), now=now))
+
+
+def checked_messages(messages: Any) -> Sequence[Message]:
+    """
+    Raises:
+        UsageError: what are no messages.
+    """
+    if not isinstance(messages, list | tuple):
+        raise UsageError(f"messages: expected a list of them, got {str(messages)[:60]} ({type(messages).__name__})")
+    for number, message in enumerate(messages, 1):
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise UsageError(
                 f'message {number}: expected {{"role": "user", "content": "..."}}, got {str(message)[:60]}'
             )
-    guard = Guard.of(tokenizer, messages)
-    return guard.tokens(render(tokenizer, guard(messages), now=now))
+    return messages
 
 
 @dataclass(frozen=True, slots=True)

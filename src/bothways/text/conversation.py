@@ -115,7 +115,11 @@ def fitted(
         del kept[first : first + 2]
         count = len(chat_tokens(tokenizer, kept, now=now))
     while count > room:
-        text = kept[-1]["content"]
+        text = kept[-1].get("content") if kept else None
+        if not isinstance(text, str):
+            raise UsageError(
+                f"the messages have {count} tokens, and there is room for {room}: give fewer or shorter ones"
+            )
         _, spans = tokenizer.encode_spans(text)
         left = len(spans) - (count - room)
         if left <= 0:

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from bothways.errors import UsageError
+from bothways.inference.chatting import chat_prompt
 from bothways.inference.decoding.autoregressive import AUTOREGRESSIVE, AutoregressiveDecoding
 from bothways.inference.decoding.bang import BangDecoding
 from bothways.inference.decoding.beams import BeamDecoding
@@ -239,8 +240,10 @@ def _begin(engine: Engine, request: GenerationRequest, number: int) -> RunningSe
 
 def _tokens(engine: Engine, request: GenerationRequest) -> np.ndarray:
     """Those of the prompt, without what stands before every text where the prompt has it; for a model that writes for a
-    source, a text is the source."""
+    source, a text is the source, and for one that was taught instructions, what a user says."""
     prompt = request.prompt
+    if engine.writes and engine.writes.chat and isinstance(prompt, str):
+        return chat_prompt(engine, [{"role": "user", "content": prompt}])
     if engine.writes and isinstance(prompt, str):
         source = engine.writes.prompt(engine.tokenizer.encode(prompt), engine.length)
         return np.array(source[len(engine.writes.opening) :], dtype=np.int64)

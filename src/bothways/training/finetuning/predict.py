@@ -20,6 +20,7 @@ from bothways.inference.decoding.options import Options
 from bothways.tasks.reading import streamed
 from bothways.tasks.records import Columns, refuse
 from bothways.tasks.task import Example
+from bothways.tasks.text2text import WritingTask
 from bothways.training.finetuning.tuned import SETTINGS, Tuned, in_parts, manifest_of
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ def predict(
     """The prediction for every record of a file, in order; or with `out`, for files of any size, a line of JSON for
     each written there, and how many.
 
-    Of a model that writes, a line is a record to teach another by, {"id", "source", "target", "logprob"}, and `asking`
-    holds options of generating too: num_beams=4.
+    Of a model that writes, a line is a record to teach another by, {"id", "source", "target", "logprob"}, or of
+    instructions {"id", "messages", "logprob"}, and `asking` holds options of generating too: num_beams=4.
 
     Raises:
         DataError: a record that is not what the task needs, unless such are skipped.
@@ -134,8 +135,8 @@ def _predicted(tuned: Tuned, run: str | Path, file: Path, asking: Asking) -> Ite
     def answered(some: Sequence[Example]) -> Iterator[dict[str, Any]]:
         encodable = tuned.encode(some, skip)
         for (example, _), one in zip(encodable, tuned.predict(encodable), strict=True):
-            if tuned.task.writes:
-                one = {"source": example.texts[0], "target": one.pop("text"), **one}
+            if isinstance(tuned.task, WritingTask):
+                one = {**tuned.task.record(example, one.pop("text")), **one}
             yield {"id": example.id, **one}
 
     return (one for some in in_parts(examples) for one in answered(some))

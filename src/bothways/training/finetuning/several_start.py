@@ -12,13 +12,14 @@ from torch import Tensor
 
 from bothways.errors import BothwaysError, UsageError
 from bothways.inference.loading import folder_of
-from bothways.model import Model, TaskHead, local, read_body, read_saved
+from bothways.model import Model, TaskHead, local, read_abilities, read_body, read_saved
 from bothways.tasks import task_named
 from bothways.tasks.records import check_roles
 from bothways.tasks.text2text import WritingTask
 from bothways.tasks.text_scores import check_installed
 from bothways.text import Tokenizer
 from bothways.training.finetuning.data import Data, read_data
+from bothways.training.finetuning.framing import framed_for
 from bothways.training.finetuning.save import find_body
 from bothways.training.finetuning.several_config import OneTask, SeveralConfig
 from bothways.training.finetuning.start import LONGEST, OF_WRITING, check_length, refuse_of_writing
@@ -64,7 +65,7 @@ def begin_several(config: SeveralConfig) -> SeveralStart:
     for one in config.tasks:
         with _named(one.name):
             data[one.name] = _data(config, one, reads)
-    tokenizer = Tokenizer.load(body)
+    tokenizer = framed_for(Tokenizer.load(body), read_abilities(body), *(task_named(one.task) for one in config.tasks))
     if writing:
         start = _with_writers(config, body, data, tokenizer)
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 from torch import Tensor
@@ -25,6 +26,7 @@ from bothways.objectives.expression import parse
 from bothways.tasks.text2text import WritingTask
 from bothways.text import Tokenizer
 from bothways.training.finetuning.config import FinetuneConfig, LearningSettings
+from bothways.training.finetuning.framing import chat_frame, frame_of, framed_for
 
 WAYS = {
     "causal": "causal",
@@ -64,18 +66,41 @@ class Draw:
     name: str = ""
 
     def __call__(self, parts: Sequence[Sample], epoch: int, number: int, progress: float) -> list[Sample]:
-        """Of the samples of an example, those that an epoch trains on."""
-        (sample,) = parts
-        row = row_of(sample, self.tokenizer, self.writes, full=self.full)
-        found = self.objective.sample(row, np.random.default_rng([self.seed, epoch, number]), progress)
-        if not self.segments:
-            found = replace(found, layout=replace(found.layout, segment=None))
-        named = tuple(replace(target, name=self.name or target.name) for target in found.targets)
-        return [replace(found, targets=named)]
+        """Of the samples of an example, those that an epoch trains on: of a conversation that is read from left to
+        right one, else one for each of its answers."""
+        rng, drawn = np.random.default_rng([self.seed, epoch, number]), []
+        for sample in self._sources(parts):
+            row = row_of(sample, self.tokenizer, self.writes, full=self.full)
+            found = self.objective.sample(row, rng, progress)
+            if not self.segments:
+                found = replace(found, layout=replace(found.layout, segment=None))
+            named = tuple(replace(target, name=self.name or target.name) for target in found.targets)
+            drawn.append(replace(found, targets=named))
+        return drawn
+
+    def _sources(self, parts: Sequence[Sample]) -> list[Sample]:
+        whole = not self.writes.chat or self.objective.name == "causal"
+        return [*parts] if whole else [one for part in parts for one in turns_of(part, self.writes.target)]
 
     def weight(self, parts: Sequence[Sample]) -> float:
         """What the targets that are drawn of an example weigh on average: the tokens that are to be written."""
-        return float(self.writes.target if self.full else sum(len(part.targets[0].at) for part in parts))
+        some = self._sources(parts)
+        return float(self.writes.target * len(some) if self.full else sum(len(one.targets[0].at) for one in some))
+
+
+def turns_of(sample: Sample, longest: int) -> list[Sample]:
+    """A conversation as one sample for each of its answers, whose source is all that was said before; of an answer at
+    most so many tokens."""
+    said, (target,) = np.asarray(sample.layout.segment) > 0, sample.targets
+    begins = np.flatnonzero(said & ~np.append(False, said[:-1]))
+    found = []
+    for begin in begins.tolist():
+        end = begin + int(np.argmin(np.append(said[begin : begin + longest], False)))
+        mine = (np.asarray(target.at) >= begin - 1) & (np.asarray(target.at) < end - 1)
+        layout = replace(sample.layout.map(itemgetter(slice(end))), segment=(np.arange(end) >= begin).astype(np.int32))
+        own = replace(target, at=np.asarray(target.at)[mine], labels=np.asarray(target.labels)[mine])
+        found.append(Sample(sample.tokens[:end], layout, (own,), sample.cut))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +184,8 @@ def writer_of(config: FinetuneConfig, task: WritingTask, head: TaskHead) -> Writ
         UsageError: an objective, a length or an option that there is not.
     """
     folder = folder_of(local(config.model))
-    saved, tokenizer = read_saved(folder), Tokenizer.load(folder)
+    saved = read_saved(folder)
+    tokenizer = framed_for(Tokenizer.load(folder), saved.trained, task)
     length = config.length or min(512, saved.model.config.length)
     lesson = lesson_for(config, task, saved.trained, tokenizer, length=length)
     shape, weights = begin_with(config, saved, lesson)
@@ -252,11 +278,13 @@ def _writes(
         UsageError: no room for a source, or an option that there is not.
     """
     apart = way.name == "seq2seq"
-    before, behind, end = _frame(trained, tokenizer, apart=apart)
+    before, behind, end = chat_frame(tokenizer) if task.chats else frame_of(trained, tokenizer, apart=apart)
+    if task.chats and config.prefix:
+        raise UsageError(f"prefix: {task.name} has none; what stands before every question is a message of the system")
     target = config.target_length or min(task.longest, length // 2)
     options = {**({"steps": 1, "remove_repeats": True} if _together(way) == 1 else {}), **config.generation}
     prefix = tuple(tokenizer.encode(config.prefix)) if config.prefix else ()
-    made = Writes(target, before, behind, end, options, apart, prefix)
+    made = Writes(target, before, behind, end, options, apart, prefix, chat=task.chats)
     if apart and target > length:
         raise UsageError(f"target_length {target} is more than the {length} tokens that the model writes")
     usual_options(made)  # refuses an option that there is not
@@ -272,27 +300,6 @@ def _together(way: Way) -> float:
     """In which share of the rows BANG is taught to write a target in one pass."""
     given = parse(way.expression)[0].terms[0].arguments.get("together", 0.0)
     return given if isinstance(given, float | int) else 0.0
-
-
-def _frame(trained: Abilities, tokenizer: Tokenizer, *, apart: bool) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-    """What stands before and behind a source, and what ends a target: [CLS], [SEP] and [SEP] where Bothways
-    pretrained; else what the tokenizer puts there, and the token that ends a text where it puts none.
-
-    Raises:
-        ModelError: no token ends a text.
-    """
-    vocabulary = tokenizer.vocabulary
-    if told := next((head.writes for head in trained.writers.values() if head.writes), None):
-        return told.before, told.behind, told.end
-    if trained.objective:
-        return (vocabulary.cls,), (vocabulary.sep,), vocabulary.sep
-    if not vocabulary.ends:
-        raise ModelError("this model's files name no token that ends a text, so that it cannot be taught to write one")
-    end = vocabulary.sep if vocabulary.sep in vocabulary.ends else min(vocabulary.ends)
-    if apart:
-        return *tokenizer.frame.one, end
-    before, between, _ = tokenizer.frame.two
-    return before, between if end in between else (end,), end
 
 
 def way_for(asked: str | None, trained: Abilities) -> Way:
