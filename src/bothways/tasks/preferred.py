@@ -1,7 +1,7 @@
 """Records of preferences: a prompt, and two answers of which one was chosen, or one answer that is good or bad.
 
-A prompt is what a user says, or messages; an answer is a text, or messages that end with it, as published data sets have
-them: with the prompt once more before it, or in place of a prompt of its own.
+A prompt is what a user says, or messages; an answer is a text, or messages that end with it, as published data sets
+have them: with the prompt once more before it, or in place of a prompt of its own.
 """
 
 from __future__ import annotations
@@ -15,8 +15,18 @@ from bothways.tasks.messages import Messages, conversation_in, in_order
 from bothways.tasks.records import NAMES, BadField, Columns
 
 GOOD = {"true": True, "1": True, "yes": True, "good": True, "desirable": True, "chosen": True} | {
-    "false": False, "0": False, "-1": False, "no": False, "bad": False, "undesirable": False, "rejected": False,
-    "是": True, "好": True, "否": False, "坏": False, "差": False,
+    "false": False,
+    "0": False,
+    "-1": False,
+    "no": False,
+    "bad": False,
+    "undesirable": False,
+    "rejected": False,
+    "是": True,
+    "好": True,
+    "否": False,
+    "坏": False,
+    "差": False,
 }
 """{what stands for a good answer or a bad one, in small letters: whether it is good}"""
 

@@ -38,8 +38,8 @@ def drawn(run: FinetuneRun, sample: Sample) -> Sample:
 
 
 def with_beside(sample: Sample, numbers: Any, *, group: int, weight: float | np.ndarray) -> Sample:
-    """A sample of an answer as losses of preferences read it: its words weigh nothing, and at its last place, or at each
-    of them, stand numbers [1, C] or [N, C] that weigh so much."""
+    """A sample of an answer as losses of preferences read it: its words weigh nothing, and at its last place, or at
+    each of them, stand numbers [1, C] or [N, C] that weigh so much."""
     words, *_ = sample.targets
     numbers, at = np.asarray(numbers, dtype=np.float32), np.asarray(words.at)
     words = replace(words, weight=0.0, group=np.full(len(at), group))

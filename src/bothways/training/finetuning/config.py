@@ -118,8 +118,8 @@ class PreferenceSettings(Frozen):
     beta: float | None = Field(
         default=None,
         ge=0,
-        description="Of prefer and grpo: how much it weighs to stay near the model that the run begins with, of orpo the "
-        "odds ratio; left out, 0.1, of grpo 0.04.",
+        description="Of prefer and grpo: what it weighs to stay near the model that the run begins with, of orpo what "
+        "the odds ratio weighs; left out, 0.1, of grpo 0.04.",
     )
     length_normalised: bool = Field(default=False, description="Of dpo: by the mean of an answer's tokens.")
     samples: int = Field(default=8, ge=2, description="Of grpo: answers that are sampled for a prompt.")
