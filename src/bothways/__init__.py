@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bothways.evaluation.comparison.compare import compare
     from bothways.evaluation.probing import probe
     from bothways.inference import GenerationOptions, LanguageModel, load
+    from bothways.inference.best_of import best_of
     from bothways.model import ModelConfig
     from bothways.objectives import Objective
     from bothways.planning.request import PlanConfig, plan
@@ -43,6 +44,7 @@ __all__ = [
     "PretrainConfig",
     "Task",
     "__version__",
+    "best_of",
     "compare",
     "evaluate",
     "finetune",
@@ -60,6 +62,7 @@ _HOMES = {
     "bothways.evaluation.comparison": ("CompareConfig", "compare"),
     "bothways.evaluation.probing": ("probe",),
     "bothways.inference": ("GenerationOptions", "LanguageModel", "load"),
+    "bothways.inference.best_of": ("best_of",),
     "bothways.model": ("ModelConfig",),
     "bothways.objectives": ("Objective",),
     "bothways.planning": ("PlanConfig", "plan"),

@@ -6,26 +6,30 @@ import runpy
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bothways.errors import UsageError
 
 
-def use(files: Sequence[Path]) -> None:
-    """Runs Python files, each of which registers objectives or tasks (`objectives.register`, `tasks.register`).
+def use(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Runs Python files, each of which registers objectives or tasks (`objectives.register`, `tasks.register`), and
+    gives back what names each of them made.
 
     Raises:
         UsageError: a file that is not there, or does not run.
     """
+    found = []
     for file in files:
         if not file.is_file():
             raise UsageError(f"{file}: there is no such file. It should hold what is marked with @register.")
         try:
-            runpy.run_path(str(file), run_name=file.stem)
+            found.append(runpy.run_path(str(file), run_name=file.stem))
         except UsageError:
             raise
         except Exception as error:
             where, what = line_of(error, file), error.msg if isinstance(error, SyntaxError) else error
             raise UsageError(f"{file} does not run: {type(error).__name__}: {what}{where}") from error
+    return found
 
 
 def line_of(error: BaseException, file: str | Path) -> str:

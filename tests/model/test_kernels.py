@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bothways.model import kernels
-from bothways.model.kernels import linear_cross_entropy, rms_norm, swiglu
+from bothways.model.kernels import linear_cross_entropy, linear_log_likelihoods, rms_norm, swiglu
 
 DTYPES = [torch.float32, torch.bfloat16]
 CLOSE = {torch.float32: 1e-5, torch.bfloat16: 4e-2}
@@ -104,6 +104,37 @@ def test_linear_cross_entropy_does_not_depend_on_the_chunks(chunk: int, seed: in
             hidden,
             weight,
         )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@settings(max_examples=25)
+@given(tokens=sizes, width=sizes, vocabulary=st.integers(2, 200), chunk=st.integers(1, 40), seed=seeds)
+def test_linear_log_likelihoods(
+    dtype: torch.dtype, tokens: int, width: int, vocabulary: int, chunk: int, seed: int
+) -> None:
+    hidden = drawn(tokens, width, seed=seed, dtype=dtype)
+    weight = drawn(vocabulary, width, seed=seed + 1, dtype=dtype, scale=width**-0.5)
+    labels = torch.randint(0, vocabulary, (tokens,), generator=torch.Generator().manual_seed(seed))
+
+    def plain(h: Tensor, w: Tensor) -> Tensor:
+        return (h @ w.T).log_softmax(-1).gather(1, labels[:, None])[:, 0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "LOGITS_AT_ONCE", vocabulary * chunk)
+        check(lambda h, w: linear_log_likelihoods(h, w, labels), plain, hidden, weight)
+
+
+@pytest.mark.parametrize("wanted", [(True, False), (False, True), (False, False)])
+def test_linear_log_likelihoods_give_only_the_gradients_that_are_asked_for(wanted: tuple[bool, bool]) -> None:
+    hidden = drawn(5, 8, seed=0, dtype=torch.float32).requires_grad_(wanted[0])
+    weight = drawn(11, 8, seed=1, dtype=torch.float32).requires_grad_(wanted[1])
+    found = linear_log_likelihoods(hidden, weight, torch.arange(5))
+    assert found.requires_grad == any(wanted)
+    if any(wanted):
+        found.sum().backward()
+    assert [x.grad is not None for x in (hidden, weight)] == [*wanted]
+    with torch.no_grad():
+        assert torch.equal(linear_log_likelihoods(hidden, weight, torch.arange(5)), found)
 
 
 def test_linear_cross_entropy_of_an_improbable_answer_is_finite() -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bothways.cli.options import FAMILY, ConfigFile, Device, Settings, TaskName, configured, from_record
 from bothways.cli.show import Json, load, load_torch, print_each, print_json
-from bothways.cli.texts import TextFile, Texts, asked
+from bothways.cli.texts import Asked, TextFile, Texts, asked
 from bothways.terminal import bold, dim, draw, say
 
 if TYPE_CHECKING:
@@ -134,11 +134,18 @@ def generate(
     settings: Settings,
     config: ConfigFile = None,
     task: TaskName = None,
+    best_of: Annotated[
+        int | None, typer.Option(min=1, help="Sample so many texts, and take the one that --reward finds best.")
+    ] = None,
+    reward: Annotated[Path | None, typer.Option(help="A run that was fine-tuned to reward.")] = None,
     device: Device = None,
     json: Json = False,
     **given: Any,
 ) -> None:
     """Continue texts, in the way that the objective taught; one text on a terminal is shown while it grows."""
+    if best_of or reward:
+        judged: dict[str, Any] = {"best_of": best_of, "reward": reward, "task": task, "device": device, "json": json}
+        return _best(run, asked(texts, file), {"file": config, "settings": settings, **given}, **judged)
     prompts = asked(texts, file)
     model = load(run, device=device)
     from bothways.inference.decoding.generate import generate as write
@@ -168,6 +175,39 @@ def generate(
     if json:
         return print_each({"prompt": text, **asdict(one)} for text, one in written)
     return _show_texts(one.full_text for _, one in written)
+
+
+def _best(
+    run: Path,
+    prompts: Asked,
+    told: dict[str, Any],
+    *,
+    best_of: int | None,
+    reward: Path | None,
+    task: str | None,
+    device: str | None,
+    json: bool,
+) -> None:
+    """The best of several texts for each prompt."""
+    from bothways.errors import UsageError
+
+    if best_of is None or reward is None:
+        raise UsageError("--best-of and --reward go together: expected both, as in --best-of 8 --reward runs/reward")
+    model, judge = load(run, device=device), load(reward, device=device)
+    from bothways.inference.best_of import best_of as choose
+    from bothways.inference.decoding.options import GenerationOptions
+    from bothways.inference.writing import usual_values, writing_as
+
+    writes, file, settings = writing_as(model.engine, task).writes, told.pop("file"), told.pop("settings")
+    usual = {**(usual_values(writes, beams=False) if writes else {}), "temperature": 1.0}
+    before = usual | {"num_return_sequences": best_of}
+    options = configured(
+        GenerationOptions, told, file=file, settings=settings, example="generate RUN TEXT", before=before
+    )
+    chosen = prompts.each(lambda some, start: choose(model, some, judge, n=best_of, head=task, **asdict(options)))
+    if json:
+        return print_each({"prompt": text, "rewards": one.rewards, **asdict(one.best)} for text, one in chosen)
+    return _show_texts(one.best.full_text for _, one in chosen)
 
 
 def _show_texts(texts: Iterable[str]) -> None:

@@ -37,7 +37,7 @@ Generating = Annotated[
 MAY_GO_WITH_RESUME = ("resume", "out", "processes", "device", "track", "json")
 LISTED = 10  # bad records
 TOLD = (
-    *("examples", "best", "test", "tags", "objective", "majority", "baselines", "shuffled_source"),
+    *("examples", "best", "test", "before", "tags", "objective", "majority", "baselines", "shuffled_source"),
     *("held_out", "warnings", "truncated", "skipped"),
 )
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
@@ -147,6 +147,10 @@ def _worth(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
             "beside",
             f"{rule}: " + ", ".join(f"{name} {x:.4f} ({low:.4f} to {high:.4f})" for name, x, low, high in spans),
         )
+    if before := told.get("before"):
+        spans = ((name, value, *before["better_by"][name]) for name, value in before["scores"].items())
+        moved = ", ".join(f"{name} {x:.4f} (more by {low:.4f} to {high:.4f} now)" for name, x, low, high in spans)
+        yield "before", f"on {before['where']}: {moved}"
     if use := told.get("shuffled_source"):
         own, shuffled = (f"{use['metric']} {use[key]:.4f}" for key in ("own", "shuffled"))
         beside = f"the difference is {use['low']:.4f} to {use['high']:.4f}"

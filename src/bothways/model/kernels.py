@@ -1,4 +1,4 @@
-"""Three operations with a hand-written backward, because they decide the speed on a CPU.
+"""Four operations with a hand-written backward, because they decide the speed on a CPU.
 
 Autograd's own versions allocate an intermediate for every arithmetic step; these keep what the backward needs and
 nothing else. Each equals the plain formula (tests/model/test_kernels.py compares values and gradients).
@@ -127,6 +127,36 @@ class _LinearCrossEntropy(Function):
         return grad_hidden * scale, None if grad_weight is None else grad_weight * scale, None, None, None
 
 
+class _LinearLogLikelihoods(Function):
+    """log softmax(hidden @ weight.T)[label] of every token. The logits of a chunk live forward, and are made again
+    backward: what a loss makes of the likelihoods is known only then."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+        ctx.save_for_backward(hidden, weight, labels)
+        wide, chunk = torch.promote_types(hidden.dtype, torch.float32), max(1, LOGITS_AT_ONCE // weight.shape[0])
+        found = [
+            -F.cross_entropy(F.linear(h, weight).to(wide), label, reduction="none")
+            for h, label in zip(hidden.split(chunk), labels.split(chunk), strict=True)
+        ]
+        return torch.cat(found)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        hidden, weight, labels = ctx.saved_tensors
+        (grad,), chunk = grads, max(1, LOGITS_AT_ONCE // weight.shape[0])
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        for h, label, g, out in zip(*(one.split(chunk) for one in (hidden, labels, grad, grad_hidden)), strict=True):
+            share = F.linear(h, weight).to(grad.dtype).softmax(-1).mul_(-g[:, None])
+            share[torch.arange(len(label), device=label.device), label] += g
+            share = share.to(weight.dtype)
+            torch.mm(share, weight, out=out)
+            if grad_weight is not None:
+                grad_weight.addmm_(share.t(), h)
+        return grad_hidden, grad_weight, None
+
+
 def draw(share: Tensor, chances: Tensor) -> Tensor:
     """A token from each distribution [N, V] (sums need not be 1) by a number of 0..1 [N]: the inverse of the sum."""
     upto = share.cumsum(-1, dtype=torch.float32)
@@ -160,3 +190,9 @@ def linear_cross_entropy_and_draw(
     """The same, and a token [N] drawn from each distribution by `chances` [N], float32 of 0..1."""
     total, drawn = apply(_LinearCrossEntropy, hidden, weight, labels, weights, chances)
     return total, drawn
+
+
+def linear_log_likelihoods(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    """hidden [N, D], weight [V, D], labels [N] -> the log-likelihood of each label, [N], float32 or wider, in nats."""
+    result: Tensor = apply(_LinearLogLikelihoods, hidden, weight, labels)
+    return result

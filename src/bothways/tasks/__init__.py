@@ -13,9 +13,11 @@ from bothways.tasks.extract import Extract
 from bothways.tasks.instruct import Instruct
 from bothways.tasks.intent import Intent
 from bothways.tasks.own import checked_task
+from bothways.tasks.prefer import Grpo, Prefer
 from bothways.tasks.records import BadField as BadField
 from bothways.tasks.relate import Relate
 from bothways.tasks.rerank import Rerank
+from bothways.tasks.reward import RewardTask
 from bothways.tasks.tag import Tag
 from bothways.tasks.task import Example as Example
 from bothways.tasks.task import Task as Task
@@ -28,6 +30,7 @@ TASKS: dict[str, Task] = {
     for task in (
         *(Classify(), Regress(), Tag(), Intent(), Relate(), Answer(), Choose(), Embed(), Extract(), Rerank()),
         *(Text2Text(), Summarise(), Translate(), QuestionGeneration(), Instruct()),
+        *(Prefer(), RewardTask(), Grpo()),
     )
 }
 """{name: task}; a new task is a file and its class here."""

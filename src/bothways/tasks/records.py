@@ -75,6 +75,11 @@ NAMES: dict[str, tuple[str, ...]] = {
     "input": ("input", "输入"),
     "output": ("output", "response", "completion", "answer", "target", "输出", "回答", "答案"),
     "system": ("system", "system_prompt", "系统"),
+    "prompt": ("prompt", "instruction", "question", "query", "input", "source", "提示", "指令", "问题", "输入"),
+    "chosen": ("chosen", "chosen_response", "response_chosen", "preferred", "优选", "更好"),
+    "rejected": ("rejected", "rejected_response", "response_rejected", "dispreferred", "劣选", "更差"),
+    "completion": ("completion", "response", "answer", "output", "回答", "答案", "输出"),
+    "good": ("label", "good", "desirable", "标签"),
     "id": ("id", "guid", "idx", "编号", "序号"),
 }
 """{role: names that its column often has, the likeliest first}; small and capital letters are alike."""

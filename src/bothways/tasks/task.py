@@ -99,6 +99,7 @@ class Task(ABC):
     heads   those that may predict, where there are several; the first is taken unless another is named
     writes  the model generates a text for it, which `decode` is given in place of logits
     chats   what it generates for are messages, in the model's chat template
+    refers  it is taught by comparing the model with what it was, its reference
     key     the field of a prediction that holds the label, in the form of a gold answer; empty where there is none (a
             number, a span)
     also      tasks whose heads it can read, too
@@ -112,6 +113,7 @@ class Task(ABC):
     items_say: ClassVar[str] = "how many are right"
     writes: ClassVar[bool] = False
     chats: ClassVar[bool] = False
+    refers: ClassVar[bool] = False
     key: ClassVar[str] = ""
     also: ClassVar[tuple[str, ...]] = ()
     settings: ClassVar[tuple[str, ...]] = ()

@@ -81,7 +81,7 @@ class WritingTask(Task):
         assert writes is not None
         if not source:
             raise UsageError("expected a source, got one of which the tokenizer keeps nothing")
-        row = prompt = writes.prompt(source, length)
+        target: list[int] = []
         if example.gold is not None:
             target = tokenizer.encode(example.gold[0])
             if not 0 < len(target) < writes.target:
@@ -89,16 +89,9 @@ class WritingTask(Task):
                     f"expected a target of 1 to {writes.target - 1} tokens, got {len(target)}. The longest is a "
                     "setting: --set target_length=TOKENS"
                 )
-            row = [*prompt, *target, writes.end]
-        tokens = np.array(row, dtype=np.int32)
-        at = np.arange(len(prompt) - 1, max(len(prompt), len(row) - 1))
-        labels = np.append(tokens, tokens[-1:])[at + 1].astype(np.int64)
-        place = np.arange(len(row))
-        layout = Layout.of(
-            document=np.zeros_like(place), step=place, position=place, segment=(place >= len(prompt)).astype(np.int32)
-        )
+            target = [*target, writes.end]
         cut = max(0, len(source) - writes.room(length))
-        return [Sample(tokens, layout, (Target(WORDS, at, labels, name=self.name),), cut)]
+        return [laid(writes.prompt(source, length), target, name=self.name, cut=cut)]
 
     def decode(self, example: Example, output: Output) -> dict[str, Any]:
         """The text, its log-probability in nats, and others where several were asked for."""
@@ -138,6 +131,19 @@ class WritingTask(Task):
         sources = [example.texts[0] for example in examples]
         scores = TextScores([one["text"] for one in predictions], [example.gold for example in examples], sources)
         return scores.rouge_of_each, np.ones(len(examples))
+
+
+def laid(prompt: Sequence[int], target: Sequence[int], *, name: str, cut: int = 0) -> Sample:
+    """A target behind its prompt, each of its tokens predicted by the one before; segments tell them apart. Without a
+    target, the place where it is to be predicted."""
+    tokens = np.array([*prompt, *target], dtype=np.int32)
+    at = np.arange(len(prompt) - 1, max(len(prompt), len(tokens) - 1))
+    labels = np.append(tokens, tokens[-1:])[at + 1].astype(np.int64)
+    place = np.arange(len(tokens))
+    layout = Layout.of(
+        document=np.zeros_like(place), step=place, position=place, segment=(place >= len(prompt)).astype(np.int32)
+    )
+    return Sample(tokens, layout, (Target(WORDS, at, labels, name=name),), cut)
 
 
 class Text2Text(WritingTask):

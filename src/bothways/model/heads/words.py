@@ -15,7 +15,12 @@ from bothways.batch import Target
 from bothways.model.config import ModelConfig
 from bothways.model.heads.head import Head, Loss, columns, cross_entropy
 from bothways.model.heads.transform import Transform
-from bothways.model.kernels import draw, linear_cross_entropy, linear_cross_entropy_and_draw
+from bothways.model.kernels import (
+    draw,
+    linear_cross_entropy,
+    linear_cross_entropy_and_draw,
+    linear_log_likelihoods,
+)
 
 
 class WordsHead(nn.Module):
@@ -52,6 +57,12 @@ class WordsHead(nn.Module):
         logits = self(hidden, table).float()
         each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.smoothing)
         return (each * weights).sum()
+
+    def log_likelihoods(self, hidden: Tensor, table: Tensor, labels: Tensor) -> Tensor:
+        """That of each label, [N], in nats: for losses that are no sum over tokens."""
+        if self.bias is None:
+            return linear_log_likelihoods(hidden, self._table(table), labels)
+        return -F.cross_entropy(self(hidden, table).float(), labels, reduction="none")
 
     def _smoothed(self, hidden: Tensor, rows: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         """What smoothing adds: the label's logit less the mean of all, which is linear in the states, so that no

@@ -9,6 +9,9 @@ from pydantic import Field
 
 from bothways.config import AsText, Frozen
 
+BY_PREFERENCE = ("prefer", "grpo")
+"""Tasks whose model is to stay near what it was."""
+
 
 class TaskSettings(Frozen):
     """What one task is: its files, and what is asked of them."""
@@ -16,7 +19,7 @@ class TaskSettings(Frozen):
     task: str = Field(
         default="classify",
         description="classify, regress, tag, intent, relate, answer, choose, embed, extract, rerank; to write: "
-        "text2text, summarise, translate, question-generation; or one of `code`.",
+        "text2text, summarise, translate, question-generation; by preferences: prefer, reward, grpo; or one of `code`.",
     )
     objective: str | None = Field(
         default=None,
@@ -74,10 +77,14 @@ class LearningSettings(Frozen):
     reads: Literal["encoder", "decoder"] | None = Field(
         default=None, description="The face to go on from; left out, the encoder where there is one."
     )
-    code: tuple[Path, ...] = Field(default=(), description="A Python file with tasks of your own.")
+    code: tuple[Path, ...] = Field(
+        default=(), description="A Python file with tasks of your own; of grpo, with the function reward."
+    )
     epochs: int = Field(default=3, ge=1, description="Epochs of training.")
     batch: int = Field(default=32, ge=1, description="Examples in a step.")
-    learning_rate: float | None = Field(default=None, gt=0, description="Left out: 0.04 / width.")
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="Left out: 0.04 / width; of prefer and grpo 0.004 / width."
+    )
     layer_decay: float = Field(
         default=1.0, gt=0, le=1, description="Of the learning rate, for each layer further down."
     )
@@ -102,10 +109,31 @@ class LearningSettings(Frozen):
     seed: int = Field(default=0, description="Of the new head, the order and dropout.")
 
 
-class FinetuneConfig(TaskSettings, LearningSettings):
+class PreferenceSettings(Frozen):
+    """How a model is taught by preferences and by rewards, tasks prefer and grpo."""
+
+    loss: Literal["dpo", "orpo", "kto"] = Field(
+        default="dpo", description="Of prefer: dpo or orpo of pairs of answers, kto of single ones too."
+    )
+    beta: float | None = Field(
+        default=None,
+        ge=0,
+        description="Of prefer and grpo: what it weighs to stay near the model that the run begins with, of orpo what "
+        "the odds ratio weighs; left out, 0.1, of grpo 0.04.",
+    )
+    length_normalised: bool = Field(default=False, description="Of dpo: by the mean of an answer's tokens.")
+    samples: int = Field(default=8, ge=2, description="Of grpo: answers that are sampled for a prompt.")
+    updates: int = Field(default=1, ge=1, description="Of grpo: steps on the same sampled answers.")
+    clip: float = Field(
+        default=0.2, gt=0, lt=1, description="Of grpo: a ratio of probabilities farther from 1 teaches nothing."
+    )
+
+
+class FinetuneConfig(TaskSettings, PreferenceSettings, LearningSettings):
     """What `bothways finetune` does."""
 
 
 def rate_for(config: LearningSettings, width: int) -> float:
-    """The learning rate: 3e-4 at width 128, 1e-4 at 384, 5e-5 at 768."""
-    return config.learning_rate or 0.04 / width
+    """The learning rate: 3e-4 at width 128, 1e-4 at 384, 5e-5 at 768; a tenth of it by preferences and rewards."""
+    near = isinstance(config, FinetuneConfig) and config.task in BY_PREFERENCE
+    return config.learning_rate or (0.004 if near else 0.04) / width

@@ -89,8 +89,8 @@ def _check_settings(config: FinetuneConfig, head: TaskHead) -> None:
         raise UsageError("head=san is for one label of a pair of texts: leave it out, or bring text_a and text_b")
     if config.thresholds == "tuned":
         check_thresholds(head)
-    if config.class_weights == "balanced" and (config.task, head.kind) != ("classify", "one"):
-        raise UsageError("class_weights=balanced is for classify with one label an example")
+    if config.class_weights == "balanced" and (config.task, head.kind) not in (("classify", "one"), ("prefer", "text")):
+        raise UsageError("class_weights=balanced is for classify with one label an example, and for prefer by kto")
     if config.label_names and (head.kind not in ("one", "several")):
         raise UsageError(f"label_names is for labels, which {config.task} has none of")
     if config.label_smoothing and head.kind not in ("one", "text"):

@@ -35,6 +35,7 @@ class Course:
     examples  (step) -> how many examples it reads
     look      () -> {"loss": on the dev examples, "scores": {metric: value}}, and what else stands in the line of an
               epoch; the first of the scores says which epoch is best
+    told      () -> what else stands in the line of the step that was just done
     """
 
     config: LearningSettings
@@ -48,6 +49,7 @@ class Course:
     batches: Callable[[int, float], Sequence[Batch]]
     examples: Callable[[int], int]
     look: Callable[[], dict[str, Any]]
+    told: Callable[[], dict[str, Any]] = dict
 
     @property
     def total(self) -> int:
@@ -82,6 +84,7 @@ class Course:
                 "flops": notes["flops"],
                 "examples_per_second": round(self.examples(report.step - 1) / took, 1),
                 "seconds": round(notes["seconds"], 3),
+                **self.told(),
             }
 
         again = command("finetune", "--resume", "--out", config.out, *self.team.options)

@@ -59,6 +59,9 @@ IN_WORDS = {
     "distinct_2": "distinct pairs of words",
     "copied": "copied from the source",
     "words": "words in a text",
+    "margin": "margin between the rewards",
+    "kl": "KL to the model before",
+    "tokens": "tokens in an answer",
 }
 """What metrics are called on the page, where that is not their key."""
 
@@ -73,6 +76,12 @@ def write_report(
     where: str,
 ) -> Path:
     """Writes report.html into a run's folder; `examples` are those it is measured on, `where` what they are called."""
+    part = task_part(task, examples, predictions, head, where=where)
+    return write_page(folder, [part], labelled=any(labels_in(example.gold) for example in examples))
+
+
+def write_page(folder: Path, parts: Sequence[dict[str, Any]], *, labelled: bool) -> Path:
+    """The same with what is to be shown of its predictions; `labelled`: whether its labels are listed."""
     record = Record.read(folder)
     path = folder / "report.html"
     html = page(
@@ -85,8 +94,8 @@ def write_report(
         lengths=lengths_of(record.manifest),
         conversation=record.manifest.get("conversation"),
         held_out=[*_held_out(record.manifest, record.validation[-1]["scores"])],
-        parts=[task_part(task, examples, predictions, head, where=where)],
-        facts=facts_of_task(record.manifest, labelled=any(labels_in(example.gold) for example in examples)),
+        parts=parts,
+        facts=facts_of_task(record.manifest, labelled=labelled),
     )
     write_text(path, html)
     return path
@@ -124,6 +133,7 @@ def task_part(
     mistakes = sorted(wrong, key=lambda one: -one[0])[:MOST_MISTAKES]
     return {
         "where": where,
+        "answers": [],
         "classes": [*_classes(task, examples, predictions, head)] if task.key else [],
         "confusion": _confusion(examples, predictions, head) if classes else None,
         "calibration": _calibration(examples, predictions) if classes else None,
@@ -194,6 +204,13 @@ def _scores(record: Record) -> Iterator[TableRow]:
     if test and spans:
         cells = [Cell(f"{test[name]:.4f}", f"{spans[name][0]:.3f} to {spans[name][1]:.3f}") for name in names]
         yield TableRow("Test", cells, "ours")
+    if before := record.manifest.get("before"):
+        spans = before["better_by"]
+        cells = [
+            Cell(f"{before['scores'][name]:.4f}", f"better by {spans[name][0]:.3f} to {spans[name][1]:.3f} now")
+            for name in names
+        ]
+        yield TableRow(f"Before, {before['where']}", cells)
     if majority := record.manifest.get("majority"):
         always = f"Always {majority['answer']!r}, {'test' if test else 'dev'}"
         yield TableRow(always, [f"{majority['scores'][name]:.4f}" for name in names])

@@ -40,10 +40,14 @@ from bothways.training.finetuning.config import FinetuneConfig, rate_for
 from bothways.training.finetuning.data import Data
 from bothways.training.finetuning.dev_loss import dev_loss, with_answers
 from bothways.training.finetuning.epochs import Course
+from bothways.training.finetuning.grpo import ByReward
 from bothways.training.finetuning.layer_decay import optimiser
 from bothways.training.finetuning.page import write_report
+from bothways.training.finetuning.preferences import ByPreference
+from bothways.training.finetuning.reference import frozen
 from bothways.training.finetuning.save import save_model
 from bothways.training.finetuning.start import begin, begin_writing, spread
+from bothways.training.finetuning.teaching import Teaching, course_by, finish_by
 from bothways.training.finetuning.thresholds import best_thresholds
 from bothways.training.finetuning.tuned import Tuned, measure
 from bothways.training.finetuning.writing import Draw
@@ -70,6 +74,7 @@ class FinetuneRun:
     trained  what the model can do in the end
     draw   of a task that writes: what an epoch makes of an example's samples
     why    it is taught as it is, in words
+    reference  of a task that refers to it: the model as it was when the run began
     """
 
     config: FinetuneConfig
@@ -88,6 +93,7 @@ class FinetuneRun:
     trained: Abilities
     draw: Draw | None = None
     why: str = ""
+    reference: Model | None = None
 
     @property
     def total(self) -> int:
@@ -143,12 +149,13 @@ def finetune(
         if run.why:
             say(f"taught by {run.trained.objective}: {run.why}")
         measure_held_out(run, run.tuned, "before")
+        teaching = teaching_of(run, again=resume)
         try:
-            best = _fit(run, stop, show)
+            best = (course_by(teaching) if teaching else course_of(run)).fit(stop, show)
         except DivergedError:
             raise diverged(run.state.step, rate_for(config, run.model.config.width)) from None
         say("saving the best epoch, and measuring it")
-        _finish(run, best, show)
+        finish_by(teaching, best, show) if teaching else _finish(run, best, show)
     return config.out
 
 
@@ -197,13 +204,14 @@ def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> Finetune
         folder=folder,
         team=team,
         parts=[parts for _, parts in sides["train"]],
-        dev=spread(sides["dev"], config.dev_generated) if task.writes else sides["dev"],
+        dev=spread(sides["dev"], config.dev_generated) if task.writes and not task.refers else sides["dev"],
         test=sides["test"],
         length=length,
         steps=math.ceil(len(data.train) / config.batch),
         trained=start.trained,
         draw=start.draw,
         why=start.why,
+        reference=frozen(model) if task.refers else None,
     )
     if resume:
         found = checkpoints(folder.checkpoints)
@@ -258,7 +266,7 @@ def encode_sides(
                 data.head,
                 length=length,
                 skip=data.skip,
-                taught=side == "train",
+                taught=side == "train" or task.refers,
             )
         )
         if side != "test" or config.test:
@@ -291,11 +299,18 @@ def look_of(run: FinetuneRun, losses: LossOf) -> Callable[[], dict[str, Any]]:
     return lambda: {"loss": loss_of_dev(), "scores": measure(run.tuned, run.dev, run.team)[0]}
 
 
-def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
-    """Trains to the end, or until patience ends; the step of the best epoch."""
+def teaching_of(run: FinetuneRun, *, again: bool) -> Teaching | None:
+    """How a model is taught beside a reference; None: by the likelihood of right answers."""
+    if run.reference is None:
+        return None
+    return ByReward.of(run) if run.config.task == "grpo" else ByPreference.of(run, again=again)
+
+
+def course_of(run: FinetuneRun) -> Course:
+    """The epochs of a run whose examples have right answers."""
     losses = losses_of(run.model, run.state)
     drawn = (run.drawn(0, number, 0.0) for number in range(len(run.parts)))
-    course = Course(
+    return Course(
         config=run.config,
         model=run.model,
         state=run.state,
@@ -308,7 +323,6 @@ def _fit(run: FinetuneRun, stop: Callable[[], int], show: Show) -> int:
         examples=partial(_examples, run),
         look=look_of(run, losses),
     )
-    return course.fit(stop, show)
 
 
 def _examples(run: FinetuneRun, step: int) -> int:

@@ -94,7 +94,7 @@ def _manifest(
         },
         **{
             key: manifests[best][key]
-            for key in ("code", "objective", "shuffled_source", "tasks")
+            for key in ("code", "objective", "shuffled_source", "before", "tasks")
             if key in manifests[best]
         },
         "dev": _means([one["best"]["scores"] for one in manifests]),

@@ -50,6 +50,11 @@ def begin_several(config: SeveralConfig) -> SeveralStart:
     Raises:
         BothwaysError: a model, a record or a setting that does not serve; or tasks that one model cannot learn.
     """
+    if alone := next((one for one in config.tasks if task_named(one.task).refers), None):
+        raise UsageError(
+            f"{alone.name}: {alone.task} compares a model with what it was, and is taught alone: finetune RUN --task "
+            f"{alone.task}, behind the run of several tasks"
+        )
     writing = {one.name for one in config.tasks if task_named(one.task).writes}
     if writing:
         check_installed()

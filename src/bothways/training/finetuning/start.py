@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from bothways.errors import UsageError
+from bothways.errors import ModelError, UsageError
 from bothways.model import Abilities, Model, read_body
-from bothways.tasks.task import Task
+from bothways.tasks.prefer import check_pairs
+from bothways.tasks.task import Example, Task
 from bothways.tasks.text2text import WritingTask
 from bothways.tasks.text_scores import check_installed
 from bothways.text import Tokenizer
 from bothways.training.finetuning.config import FinetuneConfig, LearningSettings
 from bothways.training.finetuning.data import Data, read_data
+from bothways.training.finetuning.rewards import Reward
 from bothways.training.finetuning.save import find_body
-from bothways.training.finetuning.writing import OF_DECODERS, Draw, writer_of
+from bothways.training.finetuning.writing import EXACT, OF_DECODERS, Draw, Lesson, writer_of
 
 LONGEST = 512
 OF_WRITING = ("objective", "prefix", "target_length", "generation")
@@ -64,16 +66,46 @@ def begin_writing(config: FinetuneConfig, task: WritingTask) -> Start:
     Raises:
         BothwaysError: a model, a record or a setting that does not serve.
     """
-    check_installed()  # before anything is computed
+    if task.refers:  # as the reference, without dropout
+        config = config.model_copy(update={"dropout": config.dropout or 0.0})
+    else:
+        check_installed()  # before anything is computed
     if config.reads:
         raise UsageError(f"reads is for tasks that predict labels; how {task.name} reads is said by --objective")
     data = read_data(config, reads="encoder")
     writer = writer_of(config, task, data.head)
+    if task.refers:
+        check_preferences(config, [*data.train, *data.dev, *data.test], writer.lesson)
     check_length(config, writer.model)
     writer.model.words.smoothing = config.label_smoothing
     data = replace(data, head=writer.head)
     why = writer.lesson.way.why
     return Start(data, writer.model, writer.tokenizer, writer.length, writer.trained, writer.drawn(config.seed), why)
+
+
+def check_preferences(config: FinetuneConfig, examples: Sequence[Example], lesson: Lesson) -> None:
+    """
+    Raises:
+        ModelError: an objective by which an answer has no likelihood.
+        UsageError: single answers for a loss that compares two, or a setting of another loss.
+    """
+    if lesson.objective.name not in EXACT:
+        raise ModelError(
+            f"{config.task} needs the likelihood of an answer, which a model that is taught {lesson.way.name} does not "
+            f"give ({lesson.way.why}): take --objective {', '.join(EXACT[:-1])} or {EXACT[-1]}"
+        )
+    if config.task == "grpo":
+        Reward.found_in(config.code)
+        return
+    check_pairs(examples, config.loss)
+    loss = config.loss
+    wrong = {
+        "label_smoothing": config.label_smoothing and loss != "dpo",
+        "length_normalised": config.length_normalised and loss != "dpo",
+        "class_weights": config.class_weights == "balanced" and loss != "kto",
+    }
+    if odd := next((name for name, so in wrong.items() if so), None):
+        raise UsageError(f"{odd} is not for {loss}: leave it out, or take another loss")
 
 
 def check_length(config: LearningSettings, model: Model) -> None:

@@ -42,6 +42,8 @@ WAYS = {
 3.1; s2s-ft), BANG writes all of it in one pass (Qi et al. 2021, section 3.3)."""
 HIDES = {"unilm1", "unilm2", "bang", "diffusion"}
 """Those that show [MASK] where a token is predicted."""
+EXACT = ("causal", "prefix", "seq2seq")
+"""Those that predict every token of a target after the ones before it, so that a target has a likelihood."""
 SHORTEST_SOURCE = 4  # tokens
 OF_DECODERS = ("decoder_layers", "encoder_rate")
 """Settings of encoder-decoders alone."""

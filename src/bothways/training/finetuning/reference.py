@@ -1,0 +1,84 @@
+"""The reference of a run by preferences: the model as it was when the run began, which is asked once and kept.
+
+What it says of every answer is kept in the run's folder under the hash of its weights and of the samples that it read.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from bothways.batch import Sample
+from bothways.errors import ModelError
+from bothways.files import writing
+from bothways.inference.likelihoods import log_likelihoods
+from bothways.model import Model
+from bothways.training.processes import Processes
+
+FILE = "reference.safetensors"
+"""In a run's folder: the log-likelihood of every answer under the reference, in nats."""
+
+
+def frozen(model: Model) -> Model:
+    """A copy that does not learn."""
+    made = copy.deepcopy(model).eval()
+    made.requires_grad_(False)
+    return made
+
+
+def kept(reference: Model, samples: Sequence[Sample], *, folder: Path, again: bool, team: Processes) -> np.ndarray:
+    """float64 [samples]: the log-likelihood of the answer in each under the reference. Asked once, shared out over the
+    processes; read `again` when a run goes on.
+
+    Raises:
+        ModelError: the model or the records are not those that the run began with, or the file is damaged.
+    """
+    seal, path = hash_of(reference, samples), folder / FILE
+    there = again and path.is_file()
+    team.wait()  # all have seen whether it is there
+    if there:
+        return _read(path, seal)
+
+    def sums(mine: Sequence[Sample]) -> list[float]:
+        return [float(one.astype(np.float64).sum()) for one in log_likelihoods(reference, mine)]
+
+    found = np.array(team.shared(samples, sums), dtype=np.float64)
+    if team.first:
+        with writing(folder):
+            aside = folder / f".{FILE}.partial"
+            save_file({"log_likelihoods": found}, aside, metadata={"of": seal})
+            aside.replace(path)
+    return found
+
+
+def _read(path: Path, seal: str) -> np.ndarray:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            of, found = (file.metadata() or {}).get("of"), file.get_tensor("log_likelihoods")
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read ({error}): delete it, and it is made again") from None
+    if of != seal:
+        raise ModelError(
+            f"{path} was made by another model, or of other records: expected those that the run began with. Put them "
+            "back, or begin again with another --out"
+        )
+    return np.asarray(found)
+
+
+def hash_of(model: Model, samples: Sequence[Sample]) -> str:
+    """SHA-256 of a model's weights and of the tokens and targets of samples."""
+    found = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        found.update(name.encode())
+        found.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    for sample in samples:
+        found.update(np.asarray(sample.tokens, dtype=np.int64).tobytes() + b"|")
+        found.update(np.asarray(sample.targets[0].at, dtype=np.int64).tobytes() + b"|")
+    return found.hexdigest()
