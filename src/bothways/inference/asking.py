@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
 
 from bothways.arguments import TextColumn, shown
-from bothways.errors import UsageError
+from bothways.errors import UsageError, unknown
 from bothways.inference.chatting import chat_prompt
-from bothways.inference.decoding.options import GenerationOptions, GenerationRequest, Options, Order
+from bothways.inference.decoding.generate import generate
+from bothways.inference.decoding.options import Generation, GenerationOptions, GenerationRequest, Options, Order
 from bothways.inference.engine import Engine
-from bothways.inference.writing import chatting_as, usual_options
+from bothways.inference.writing import chatting_as, usual_options, writing_as
 from bothways.model.abilities import Writes
 from bothways.text.chat import Message
 
@@ -45,9 +47,83 @@ class Infilling(Batching, total=False):
 
 
 class Wording(Options, total=False):
-    """The fields of `GenerationOptions`, and `head`: for which task, of a model that writes for several."""
+    """The fields of `GenerationOptions`, and two more.
+
+    head     for which task, of a model that writes for several
+    adapter  with which of its adapters, of a model that was loaded with some; a list: one for each prompt
+    """
 
     head: str | None
+    adapter: str | Sequence[str | None] | None
+
+
+def adapted(engine: Engine, name: str | None) -> Engine:
+    """The engine with one of its adapters, or with none.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name is None:
+        return engine
+    if not engine.adapters:
+        raise UsageError(f"adapter {name!r}: this model was loaded without any: bothways.load(MODEL, adapters={{...}})")
+    if name not in engine.adapters:
+        raise unknown("adapter", name, engine.adapters)
+    return replace(engine.adapters[name], adapters=engine.adapters, batch_size=engine.batch_size, watch=engine.watch)
+
+
+def generated(
+    engine: Engine,
+    prompts: list[str],
+    options: GenerationOptions | list[GenerationOptions] | None,
+    fields: Wording,
+) -> list[Generation]:
+    """What is generated for each prompt; prompts with one adapter are generated together, for each adapter in turn.
+
+    Raises:
+        UsageError: as `requests_of`; an adapter that there is not, or another number of them than of prompts.
+    """
+    head, names = fields.pop("head", None), fields.pop("adapter", None)
+    found: dict[int, Generation] = {}
+    each = [names] * len(prompts) if names is None or isinstance(names, str) else [*names]
+    if len(each) != len(prompts):
+        raise UsageError(f"expected an adapter, or None, for each of {len(prompts)} prompts, got {len(each)}")
+    for name in dict.fromkeys(each):
+        numbers = [number for number, one in enumerate(each) if one == name]
+        own = writing_as(adapted(engine, name), head)
+        told = (
+            [options[number] for number in numbers]
+            if isinstance(options, list) and len(options) == len(each)
+            else options
+        )
+        requests = requests_of(own, [prompts[number] for number in numbers], told, cast("Options", fields))
+        seeded = [
+            replace(one, seeds=None if one.seeds is None else (one.seeds[0], number))
+            for number, one in zip(numbers, requests, strict=True)
+        ]
+        found |= dict(zip(numbers, generate(own, seeded), strict=True))
+    return [found[number] for number in range(len(prompts))]
+
+
+def one_name(fields: Wording) -> str | None:
+    """The adapter of one prompt, taken out of the fields.
+
+    Raises:
+        UsageError: several of them.
+    """
+    name = fields.pop("adapter", None)
+    if name is not None and not isinstance(name, str):
+        raise UsageError(f"expected one adapter for one prompt, got {shown(name)}")
+    return name
+
+
+def one_request(
+    engine: Engine, prompt: str, options: GenerationOptions | None, fields: Wording
+) -> tuple[Engine, GenerationRequest]:
+    """One prompt, and the engine that goes on with it."""
+    own = writing_as(adapted(engine, one_name(fields)), fields.pop("head", None))
+    (request,) = requests_of(own, [prompt], options, cast("Options", fields))
+    return own, request
 
 
 def chat_request(
@@ -58,8 +134,8 @@ def chat_request(
     Raises:
         UsageError, ModelError: as `chatting_as`, `chat_prompt` and `requests_of`.
     """
-    engine = chatting_as(engine, fields.pop("head", None))
-    (request,) = requests_of(engine, [chat_prompt(engine, messages, now=now)], options, fields)
+    engine = chatting_as(adapted(engine, one_name(fields)), fields.pop("head", None))
+    (request,) = requests_of(engine, [chat_prompt(engine, messages, now=now)], options, cast("Options", fields))
     return engine, request
 
 

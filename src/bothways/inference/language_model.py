@@ -14,14 +14,10 @@ import torch
 
 from bothways.arguments import Texts, all_checked, at_least, several, several_or_pairs, shown
 from bothways.errors import UsageError
-from bothways.inference.asking import Batching, Infilling, Pairs, Text, Wording, chat_request, requests_of
+from bothways.inference import asking
+from bothways.inference.asking import Batching, Infilling, Pairs, Text, Wording
 from bothways.inference.decoding.generate import generate, stream
-from bothways.inference.decoding.options import (
-    Generation,
-    GenerationOptions,
-    Order,
-    Unmasking,
-)
+from bothways.inference.decoding.options import Generation, GenerationOptions, Options, Order, Unmasking
 from bothways.inference.decoding.sampling import Sampling
 from bothways.inference.detect import Verdict, detect
 from bothways.inference.embed import embed, layers
@@ -31,8 +27,8 @@ from bothways.inference.infill import Gap, infill
 from bothways.inference.pipeline import head_for, predict
 from bothways.inference.saving import save
 from bothways.inference.score import perplexity, score
-from bothways.inference.writing import writing_as
 from bothways.machine import device_of
+from bothways.model.adapters import merged
 from bothways.tasks.answer import Span
 from bothways.tasks.choose import Choice
 from bothways.tasks.classify import Number
@@ -45,7 +41,7 @@ from bothways.terminal import bar
 from bothways.text import Tokenizer
 from bothways.text.chat import Message
 
-_LEFT_OUT = {"batch_size": None, "progress": False, "head": None} | asdict(GenerationOptions())
+_LEFT_OUT = {"batch_size": None, "progress": False, "head": None, "adapter": None} | asdict(GenerationOptions())
 """What is taken where a keyword is left out."""
 
 
@@ -84,8 +80,18 @@ class LanguageModel:
         """
         place = self.device if device is None else device_of(device)
         numbers, generates = checked_dtype(dtype or self.engine.model.table.dtype), self.engine.abilities.generates
-        self.engine.model.for_inference(device=place, dtype=numbers, generates=generates)
+        for one in (self.engine, *self.engine.adapters.values()):
+            one.model.for_inference(device=place, dtype=numbers, generates=generates)
         return self
+
+    def with_adapter(self, name: str | None) -> LanguageModel:
+        """The same model with one of its adapters (`bothways.load(..., adapters=...)`); None: as it is. Nothing is
+        copied, and both can be asked in turn."""
+        return LanguageModel(asking.adapted(self.engine, name))
+
+    def merge(self) -> LanguageModel:
+        """A plain model of its own, with the adapter's products added to its weights: `save` writes it."""
+        return LanguageModel(replace(self.engine, model=merged(self.engine.model), adapters={}))
 
     def _batching(self, count: int, batching: Batching) -> Engine:
         """The engine for so many texts."""
@@ -174,8 +180,7 @@ class LanguageModel:
         """
         given = several(prompts)
         engine = self._batching(len(given), {"batch_size": batch_size, "progress": progress})
-        engine = writing_as(engine, fields.pop("head", None))
-        found = generate(engine, requests_of(engine, given, options, fields))
+        found = asking.generated(engine, given, options, fields)
         return found[0] if isinstance(prompts, str) else found
 
     def summarise(self, sources: str | Texts, **fields: Unpack[Wording]) -> Generation | list[Generation]:
@@ -194,9 +199,7 @@ class LanguageModel:
 
     def stream(self, prompt: str, options: GenerationOptions | None = None, **fields: Unpack[Wording]) -> Iterator[str]:
         """The text that `generate` gives for one prompt, in the parts in which it is generated."""
-        engine = writing_as(self.engine, fields.pop("head", None))
-        (request,) = requests_of(engine, [prompt], options, fields)
-        return stream(engine, request)
+        return stream(*asking.one_request(self.engine, prompt, options, fields))
 
     def chat(
         self,
@@ -209,7 +212,7 @@ class LanguageModel:
         """What the model answers to messages {"role": "user", "content": "..."}, by its own chat template, until a
         token that ends its turn; `now` is the time that the template is told, else the clock's, and of several tasks
         that it was taught `head` names one."""
-        engine, request = chat_request(self.engine, messages, options, now or datetime.now(), fields)
+        engine, request = asking.chat_request(self.engine, messages, options, now or datetime.now(), fields)
         return generate(engine, [request])[0]
 
     def stream_chat(
@@ -221,7 +224,7 @@ class LanguageModel:
         **fields: Unpack[Wording],
     ) -> Iterator[str]:
         """The same in the parts in which it is generated."""
-        return stream(*chat_request(self.engine, messages, options, now or datetime.now(), fields))
+        return stream(*asking.chat_request(self.engine, messages, options, now or datetime.now(), fields))
 
     @overload
     def score(self, texts: str, *, how: str = "causal", within_word: bool = False) -> float: ...

@@ -100,11 +100,11 @@ class Guard:
         return [guarded(message) for message in messages]
 
     def tokens(self, text: str) -> list[int]:
-        """Those of a text that a template made of guarded messages."""
+        """Those of a text that a template made of guarded messages; a soft prompt stands before them."""
         own = self.tokenizer
         if not self.names:
-            return own.encode_named(text)
-        tokens: list[int] = []
+            return [*own.prompt, *own.encode_named(text)]
+        tokens = [*own.prompt]
         for place, part in enumerate(re.split(f"({any_of(own.special_names).pattern})", text)):
             plain = part.replace(self.sign, "")  # text, a special token, text, ...
             tokens += own.encode_named(part) if place % 2 else own.encode(plain) if plain else []

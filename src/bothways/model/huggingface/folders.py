@@ -104,7 +104,7 @@ def save_faces(
         vectors = trained.only_head is not None and trained.only_head.head == "vector"
         if (where == "encoder" or vectors) and not (folder / MODULES).exists():
             SentenceModules().write(folder, width=config.width)
-    _flush(aside)
+    flush(aside)
     for where in faces:
         shutil.rmtree(run / where, ignore_errors=True)
         (aside / where).rename(run / where)
@@ -329,7 +329,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
         files = _read_json(index).get("weight_map")
         if not isinstance(files, dict):
             raise ModelError(f"{index}: expected weight_map, the file of every tensor")
-        parts = [_read_file(folder / file) for file in sorted({*files.values()})]
+        parts = [read_file(folder / file) for file in sorted({*files.values()})]
         return {name: tensor for part in parts for name, tensor in part.items()}
     path = folder / WEIGHTS
     if not path.is_file():
@@ -346,10 +346,15 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
             "the hub that has only a pytorch_model.bin, which can run code when it is opened, is not fetched. If you "
             f"trust it, load it with transformers and save_pretrained it: that writes {WEIGHTS}."
         )
-    return _read_file(path)
+    return read_file(path)
 
 
-def _read_file(path: Path) -> dict[str, Tensor]:
+def read_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, by name.
+
+    Raises:
+        ModelError: it is damaged.
+    """
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
@@ -373,8 +378,8 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _flush(folder: Path) -> None:
-    """So that what is renamed next is on the disk."""
+def flush(folder: Path) -> None:
+    """Makes what is in a folder durable, so that it may be renamed."""
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir():
             sync_folder(path)

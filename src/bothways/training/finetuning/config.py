@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bothways.config import AsText, Frozen
+from bothways.model.adapters import read_adapter
 
 BY_PREFERENCE = ("prefer", "grpo")
 """Tasks whose model is to stay near what it was."""
@@ -80,10 +81,18 @@ class LearningSettings(Frozen):
     code: tuple[Path, ...] = Field(
         default=(), description="A Python file with tasks of your own; of grpo, with the function reward."
     )
+    adapter: str | None = Field(
+        default=None,
+        description="Learn a small thing beside the frozen model: lora(rank=8, on=[q, v]), soft_prompt(tokens=20), "
+        "prefix(tokens=10), norms or bias; new heads learn whole.",
+    )
     epochs: int = Field(default=3, ge=1, description="Epochs of training.")
     batch: int = Field(default=32, ge=1, description="Examples in a step.")
     learning_rate: float | None = Field(
-        default=None, gt=0, description="Left out: 0.04 / width; of prefer and grpo 0.004 / width."
+        default=None,
+        gt=0,
+        description="Left out: 0.04 / width; of prefer and grpo a tenth of it, of an adapter 10 times, of a soft prompt "
+        "100 times as much.",
     )
     layer_decay: float = Field(
         default=1.0, gt=0, le=1, description="Of the learning rate, for each layer further down."
@@ -134,6 +143,8 @@ class FinetuneConfig(TaskSettings, PreferenceSettings, LearningSettings):
 
 
 def rate_for(config: LearningSettings, width: int) -> float:
-    """The learning rate: 3e-4 at width 128, 1e-4 at 384, 5e-5 at 768; a tenth of it by preferences and rewards."""
+    """The learning rate: 3e-4 at width 128, 1e-4 at 384, 5e-5 at 768; a tenth of it by preferences and rewards, of an
+    adapter more, see `AdapterConfig.rate`."""
     near = isinstance(config, FinetuneConfig) and config.task in BY_PREFERENCE
-    return config.learning_rate or (0.004 if near else 0.04) / width
+    usual = (0.004 if near else 0.04) / width
+    return config.learning_rate or usual * (read_adapter(config.adapter).rate if config.adapter else 1.0)

@@ -22,9 +22,9 @@ def frame_of(trained: Abilities, tokenizer: Tokenizer, *, apart: bool) -> Framin
     vocabulary = tokenizer.vocabulary
     told = [head.writes for head in trained.writers.values() if head.writes]
     if told and not told[0].chat:
-        return told[0].before, told[0].behind, told[0].end
+        return (*tokenizer.prompt, *told[0].before), told[0].behind, told[0].end
     if trained.objective and not told:
-        return (vocabulary.cls,), (vocabulary.sep,), vocabulary.sep
+        return (*tokenizer.prompt, vocabulary.cls), (vocabulary.sep,), vocabulary.sep
     if not vocabulary.ends:
         raise ModelError("this model's files name no token that ends a text, so that it cannot be taught to write one")
     end = vocabulary.sep if vocabulary.sep in vocabulary.ends else min(vocabulary.ends)

@@ -18,6 +18,7 @@ from bothways.tasks.records import check_roles
 from bothways.tasks.text2text import WritingTask
 from bothways.tasks.text_scores import check_installed
 from bothways.text import Tokenizer
+from bothways.training.finetuning.adapting import tokenizer_for
 from bothways.training.finetuning.data import Data, read_data
 from bothways.training.finetuning.framing import framed_for
 from bothways.training.finetuning.save import find_body
@@ -70,7 +71,8 @@ def begin_several(config: SeveralConfig) -> SeveralStart:
     for one in config.tasks:
         with _named(one.name):
             data[one.name] = _data(config, one, reads)
-    tokenizer = framed_for(Tokenizer.load(body), read_abilities(body), *(task_named(one.task) for one in config.tasks))
+    own = tokenizer_for(config, body)
+    tokenizer = framed_for(own, read_abilities(body), *(task_named(one.task) for one in config.tasks))
     if writing:
         start = _with_writers(config, body, data, tokenizer)
     else:
