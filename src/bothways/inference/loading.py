@@ -8,6 +8,7 @@ import torch
 
 from bothways.arguments import checked
 from bothways.errors import ModelError
+from bothways.gguf import SUFFIX
 from bothways.inference.engine import Engine, checked_dtype
 from bothways.inference.language_model import LanguageModel
 from bothways.machine import device_of
@@ -24,7 +25,8 @@ def load(
     """Opens a run, or a published model of a family that `bothways models` lists.
 
     Args:
-        model: a run with `encoder/`, `decoder/` or `body/` in it, a Hugging Face folder, or a name of its hub.
+        model: a run with `encoder/`, `decoder/` or `body/` in it, a Hugging Face folder, a name of its
+            hub, or a GGUF file of llama.cpp, which is dequantised.
         device: where to compute, "cpu", "cuda", "cuda:1"; a GPU when there is one.
         dtype: what to compute in; torch.bfloat16 is faster where the processor has instructions for it.
 
@@ -47,11 +49,13 @@ def load(
 
 
 def folder_of(folder: Path) -> Path:
-    """The folder of a run, or one that is no run, in which the model is.
+    """The folder of a run, or one that is no run, in which the model is; a GGUF file is one by itself.
 
     Raises:
         ModelError: there is none.
     """
+    if folder.suffix == SUFFIX and not folder.is_dir():
+        return folder
     found = next((folder / face for face in FACES if (folder / face / "config.json").is_file()), folder)
     if not (found / "config.json").is_file():
         raise ModelError(
