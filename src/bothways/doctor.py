@@ -24,6 +24,7 @@ OPTIONAL = {
     "sentence-transformers": ("hf", "embed texts with sentence-transformers"),
     "pyarrow": ("parquet", "read parquet files"),
     "jieba": ("chinese", "mask whole Chinese words"),
+    "gguf": ("gguf", "read GGUF files of llama.cpp"),
 }
 MARKS = {"good": ("ok", "green"), "better": ("could be better", "yellow"), "missing": ("missing", "red")}
 LEAST_MEMORY, LEAST_DISK = 2e9, 1e9  # bytes

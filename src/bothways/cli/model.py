@@ -61,7 +61,7 @@ def _show_family(record: dict[str, Any]) -> None:
     say("Everything else that would change a prediction is read, or refused by its name.")
 
 
-Run = Annotated[Path, typer.Argument(help="A run's folder, a Hugging Face folder, or a name of its hub.")]
+Run = Annotated[Path, typer.Argument(help="A run's folder, a Hugging Face folder, a name of its hub, or a GGUF file.")]
 
 
 def fill(

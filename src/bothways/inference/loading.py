@@ -10,6 +10,7 @@ import torch
 
 from bothways.arguments import checked
 from bothways.errors import ModelError
+from bothways.gguf import SUFFIX
 from bothways.inference.engine import Engine, checked_dtype
 from bothways.inference.language_model import LanguageModel
 from bothways.machine import device_of
@@ -33,7 +34,8 @@ def load(
     """Opens a run, or a published model of a family that `bothways models` lists.
 
     Args:
-        model: a run with `encoder/`, `decoder/` or `body/` in it, a Hugging Face folder, or a name of its hub.
+        model: a run with `encoder/`, `decoder/` or `body/` in it, a Hugging Face folder, a name of its
+            hub, or a GGUF file of llama.cpp, which is dequantised.
         device: where to compute, "cpu", "cuda", "cuda:1"; a GPU when there is one.
         adapters: {name: the folder of an adapter, or a run that has one}, to be chosen per request; they share all of
             the model's other weights.
@@ -98,11 +100,13 @@ def folder_of_adapter(folder: Path) -> Path:
 
 
 def folder_of(folder: Path) -> Path:
-    """The folder of a run, or one that is no run, in which the model is.
+    """The folder of a run, or one that is no run, in which the model is; a GGUF file is one by itself.
 
     Raises:
         ModelError: there is none.
     """
+    if folder.suffix == SUFFIX and not folder.is_dir():
+        return folder
     if is_adapter(adapter := folder_of_adapter(folder)):
         raise ModelError(
             f"{adapter} holds an adapter, not a whole model, which is expected here: merge it first, bothways merge "

@@ -107,7 +107,7 @@ def _charsmap(spec: Mapping[str, Any]) -> bytes | None:
     )
 
 
-_QWEN2 = (
+QWEN2_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
@@ -117,7 +117,7 @@ def _qwen2(vocabulary: Any, spec: Mapping[str, Any] | None, fields: Fields) -> E
     engine.normalizer = normalizers.NFC()
     engine.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_QWEN2), "isolated"),
+            pre_tokenizers.Split(Regex(QWEN2_WORDS), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=bool(fields["add_prefix_space"]), use_regex=False),
         ]
     )

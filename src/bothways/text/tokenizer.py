@@ -20,9 +20,11 @@ from tokenizers.processors import TemplateProcessing
 from bothways.arguments import checked
 from bothways.batch import Vocabulary
 from bothways.errors import DataError, UsageError
+from bothways.gguf import SUFFIX
 from bothways.text.cached_encoding import ChunkEncoder, cuts_of
 from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WordStarts, edges
-from bothways.text.published import read_published
+from bothways.text.gguf import read_gguf_tokenizer
+from bothways.text.published import Published, read_published
 from bothways.text.special_tokens import Ids, complete_roles, find_roles, vocabulary_of
 from bothways.text.template import Frame, Tokens
 
@@ -94,12 +96,15 @@ class Tokenizer:
     @classmethod
     @checked
     def load(cls, path: str | Path) -> Tokenizer:
-        """From a tokenizer.json, a vocab.txt, or a folder that holds one of them: a model's, or a run's.
+        """From a tokenizer.json, a vocab.txt, a folder that holds one of them (a model's, or a run's), or a GGUF file.
 
         Raises:
             DataError: nothing there, or no tokenizer in it.
+            ModelError: a GGUF file with none that is ours.
         """
         path = Path(path)
+        if path.suffix == SUFFIX:
+            return cls.of(read_gguf_tokenizer(path))
         if path.is_dir():
             inside = (folder / name for folder in (path, *(path / name for name in _FOLDERS)) for name in _FILES)
             path = next((file for file in inside if file.is_file()), path)
@@ -113,6 +118,11 @@ class Tokenizer:
             raise DataError(
                 f"{path}: expected a tokenizer.json or a vocab.txt, got what does not read: {error}"
             ) from error
+        return cls.of(found)
+
+    @classmethod
+    def of(cls, found: Published) -> Tokenizer:
+        """One that was read from files."""
         return cls(found.engine, found.fields, found.ids, segments=found.segments)
 
     def with_all_roles(self) -> Tokenizer:

@@ -22,9 +22,10 @@ from bothways.model.huggingface.adapter_folders import (
     is_adapter,
     read_note,
 )
+from bothways.model.huggingface.contents import read_file
 from bothways.model.huggingface.families import family_for
 from bothways.model.huggingface.family import Family
-from bothways.model.huggingface.folders import HEADS, Saved, read_body, read_file, read_saved
+from bothways.model.huggingface.folders import HEADS, Saved, read_body, read_saved
 from bothways.model.huggingface.hub import local
 from bothways.model.huggingface.peft_lora import BEFORE, from_peft
 from bothways.model.huggingface.peft_prompts import prompt_from_peft

@@ -18,19 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bothways.arguments import checked
 from bothways.batch import Vocabulary
 from bothways.errors import ModelError, UsageError
-from bothways.files import read_json, sync_folder
+from bothways.files import sync_folder
 from bothways.model.abilities import Abilities, TaskHead
 from bothways.model.config import ModelConfig
 from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.huggingface.architectures import architecture, begin, config_json, guessed, text_ids
 from bothways.model.huggingface.config_json import class_of, from_left, read_config, sizes
+from bothways.model.huggingface.contents import WEIGHTS, read_object, read_values, read_weights
 from bothways.model.huggingface.families import family_for, family_of
 from bothways.model.huggingface.family import Family
 from bothways.model.huggingface.halves import encoder_shape, encoder_weights
@@ -45,7 +45,6 @@ from bothways.model.huggingface.weight_names import (
 from bothways.model.model import Model
 from bothways.visibility import named
 
-WEIGHTS = "model.safetensors"
 HEADS = "head.safetensors"
 """Heads that the face has no place for."""
 
@@ -166,8 +165,8 @@ def from_hugging_face(folder: str | Path) -> Model:
 
 def read_saved(folder: Path) -> Saved:
     """As `from_hugging_face`, with what the model can be asked."""
-    values = _read_json(folder / "config.json")
-    tensors = _read_weights(folder)
+    values = read_values(folder)
+    tensors = read_weights(folder)
     try:
         family = family_of(values)
         words = family.two_sided or predicts_tokens(tensors, family) or _table_predicts(values, tensors)
@@ -229,7 +228,7 @@ def read_abilities(folder: Path) -> Abilities:
     Raises:
         ModelError: no model there, or one that reads or pools in a way that is not ours.
     """
-    values = _read_json(folder / "config.json")
+    values = read_values(folder)
     try:
         return _trained(folder, values, words=False)
     except ModelError as error:
@@ -240,7 +239,7 @@ def _trained(folder: Path, values: Mapping[str, Any], *, words: bool) -> Abiliti
     """As noted there; in a folder of others, by their class and by whether a head for words is there."""
     noted = folder / "bothways.json"
     if noted.exists():
-        trained = Abilities.from_json(_read_json(noted))
+        trained = Abilities.from_json(read_object(noted))
         _check_direction(values, trained)
         return trained
     return guessed(values, words=words or class_of(values).endswith("ForMaskedLM"))
@@ -276,7 +275,7 @@ def read_body(folder: Path, *asked: TaskHead, dropout: float | None = None, seed
     Raises:
         ModelError: as `from_hugging_face`; or transformers has no class of this kind for such a head.
     """
-    values, tensors = _read_json(folder / "config.json"), _read_weights(folder)
+    values, tensors = read_values(folder), read_weights(folder)
     try:
         whole = read_config(values, words=False).model_copy(update={"word_head": "tied"})
         config = encoder_shape(whole)
@@ -320,51 +319,6 @@ def _read_heads(path: Path, heads: Collection[str]) -> dict[str, Tensor]:
     """Those that Bothways knows and that it was fine-tuned with; a user's own stay in the file."""
     tensors, known = load_file(path) if path.exists() else {}, {*KNOWN_HEADS, *heads}
     return {key: tensor for key, tensor in tensors.items() if key.split(".")[1] in known}
-
-
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    """One file, or the several that an index names."""
-    index = folder / f"{WEIGHTS}.index.json"
-    if not (folder / WEIGHTS).is_file() and index.is_file():
-        files = _read_json(index).get("weight_map")
-        if not isinstance(files, dict):
-            raise ModelError(f"{index}: expected weight_map, the file of every tensor")
-        parts = [read_file(folder / file) for file in sorted({*files.values()})]
-        return {name: tensor for part in parts for name, tensor in part.items()}
-    path = folder / WEIGHTS
-    if not path.is_file():
-        others = sorted(
-            file.name for file in folder.iterdir() if file.suffix in {".bin", ".pt", ".pth", ".ckpt", ".h5"}
-        )
-        if others:
-            raise ModelError(
-                f"{folder} holds its weights as {others[0]}, which can run code when it is opened and is never opened "
-                f"here. If you trust it, load it with transformers and save_pretrained it: that writes {WEIGHTS}."
-            )
-        raise ModelError(
-            f"{folder}: expected the weights in {WEIGHTS}, or in files that {index.name} names; found none. A model of "
-            "the hub that has only a pytorch_model.bin, which can run code when it is opened, is not fetched. If you "
-            f"trust it, load it with transformers and save_pretrained it: that writes {WEIGHTS}."
-        )
-    return read_file(path)
-
-
-def read_file(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, by name.
-
-    Raises:
-        ModelError: it is damaged.
-    """
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read ({error}): the file is damaged. Save the model again.") from None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ModelError(f"{path.parent} holds no model: expected a Hugging Face folder with {path.name}")
-    return read_json(path, dict, error=ModelError)
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -6,13 +6,15 @@ import re
 from pathlib import Path
 
 from bothways.errors import ModelError
+from bothways.gguf import SUFFIX
 
 WANTED = ("*.json", "*.safetensors", "vocab.txt", "*.jinja")
 """No pickles and no code: what Bothways would not read is not fetched."""
 
 
 def local(named: str | Path) -> Path:
-    """A folder as it is; a name of the hub, "owner/name" or "name", as the folder of its cache that holds it.
+    """A folder or a GGUF file as it is; a name of the hub, "owner/name" or "name", as the folder of its cache that
+    holds it.
 
     HF_HOME says where the cache is, HF_HUB_OFFLINE=1 that nothing is to be fetched, HF_TOKEN who asks.
 
@@ -20,7 +22,7 @@ def local(named: str | Path) -> Path:
         ModelError: there is no such folder, and the hub does not give it.
     """
     folder = Path(named)
-    if folder.exists() or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", str(named)):
+    if folder.exists() or folder.suffix == SUFFIX or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", str(named)):
         return folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

@@ -72,7 +72,9 @@ class TaskSettings(Frozen):
 class LearningSettings(Frozen):
     """How a model is taught, whatever it is taught."""
 
-    model: Annotated[str, AsText] = Field(description="A run, a Hugging Face folder, or a name of its hub.")
+    model: Annotated[str, AsText] = Field(
+        description="A run, a Hugging Face folder, a name of its hub, or a GGUF file."
+    )
     out: Path = Field(default=Path("runs/tuned"), description="The run's folder.")
     skip_bad: bool = Field(default=False, description="Leave out, count and list records that are wrong.")
     reads: Literal["encoder", "decoder"] | None = Field(

@@ -37,7 +37,7 @@ class PretrainConfig(Frozen):
     model: dict[str, Any] = Field(default={}, description="Fields of the model that differ from the size's.")
     code: tuple[Path, ...] = Field(default=(), description="A Python file with objectives of your own.")
     start: Annotated[str | None, AsText] = Field(
-        default=None, description="Go on from a run, a Hugging Face folder, or a name of its hub."
+        default=None, description="Go on from a run, a Hugging Face folder, a name of its hub, or a GGUF file."
     )
     start_decoder: Annotated[str | None, AsText] = Field(
         default=None, description="Of an encoder-decoder: the model that its decoder begins as; left out, it is new."
