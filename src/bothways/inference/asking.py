@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TypedDict
+from dataclasses import replace
+from typing import Literal, TypedDict
 
-from bothways.arguments import TextColumn, shown
+from bothways.arguments import TextColumn, at_least, shown
 from bothways.errors import UsageError
 from bothways.inference.decoding.options import GenerationOptions, GenerationRequest, Options, Order
 from bothways.inference.engine import Engine
 from bothways.inference.writing import usual_options
 from bothways.model.abilities import Writes
+from bothways.terminal import bar
 
 Text = str | tuple[str, str]
 Pairs = list[str] | list[tuple[str, str]] | Iterator[str] | Iterator[tuple[str, str]] | TextColumn
@@ -39,10 +41,34 @@ class Infilling(Batching, total=False):
     seed: int
 
 
+class Prompting(Batching, total=False):
+    """What `LanguageModel.prompt` takes beside the texts, the pattern and the verbaliser; it says what they mean."""
+
+    examples: list[tuple[Text, str]]
+    calibrate: bool
+    how: Literal["fill", "continue"] | None
+
+
 class Wording(Options, total=False):
     """The fields of `GenerationOptions`, and `head`: for which task, of a model that writes for several."""
 
     head: str | None
+
+
+def batched(engine: Engine, count: int, batching: Batching) -> Engine:
+    """The engine for so many texts.
+
+    Raises:
+        UsageError: no number of texts, or nothing that could be told how many are done.
+    """
+    size, progress = batching.get("batch_size"), batching.get("progress", False)
+    at_least(1, "batch_size", size, "how many texts are computed at once")
+    if not callable(progress) and not isinstance(progress, bool):
+        raise UsageError(f"progress: expected True, False or a function, got {shown(progress)}")
+    if progress is False or not count:
+        return replace(engine, batch_size=size)
+    tell = bar(count) if progress is True else progress
+    return replace(engine, batch_size=size, watch=lambda share: tell(int(share * count), count))
 
 
 def requests_of(
