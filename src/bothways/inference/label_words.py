@@ -1,5 +1,5 @@
-"""Words that can stand for labels, found by labelled examples (Schick et al. 2020, "Automatically identifying words that
-can serve as labels", section 4, with its likelihood ratio and balanced weights).
+"""Words that can stand for labels, found by labelled examples (Schick et al. 2020, "Automatically identifying words
+that can serve as labels", section 4, with its likelihood ratio and balanced weights).
 
 A token is good for a label where the odds that a pattern is filled by it are high in the examples of the label, and low
 in the others': the mean of log p / (1 - p) there less the mean of it elsewhere, which is the paper's sum by a constant.
@@ -19,6 +19,7 @@ from bothways.arguments import at_least
 from bothways.errors import DataError, UsageError
 from bothways.inference.engine import Engine
 from bothways.inference.prompting import Asked, How, clozes_of, collated, fitted, way_of
+from bothways.tasks.labels import natural
 from bothways.tasks.pattern import Pattern, at_mask
 from bothways.text.characters import ALONE, kind_of
 
@@ -57,7 +58,7 @@ def label_words(
         UsageError: a pattern with several masks, or that does not fit.
     """
     at_least(1, "top_k", top_k, "how many words are wanted")
-    labels = list(dict.fromkeys(label for _, label in examples))
+    labels = sorted({label for _, label in examples}, key=natural)
     if len(labels) < 2:
         raise DataError(f"expected examples of two labels or more to find words by, got {', '.join(labels) or 'none'}")
     if pattern.masks > 1:

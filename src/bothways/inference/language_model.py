@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -12,8 +12,7 @@ from typing import Any, Unpack, overload
 import numpy as np
 import torch
 
-from bothways.arguments import Texts, all_checked, at_least, several, several_or_pairs, shown
-from bothways.errors import UsageError
+from bothways.arguments import Texts, all_checked, at_least, several, several_or_pairs
 from bothways.inference.asking import Batching, Infilling, Pairs, Prompting, Text, Wording, batched, requests_of
 from bothways.inference.decoding.generate import generate, stream
 from bothways.inference.decoding.options import (
@@ -41,6 +40,7 @@ from bothways.tasks.choose import Choice
 from bothways.tasks.classify import Number
 from bothways.tasks.extract import Extraction
 from bothways.tasks.intent import Intended
+from bothways.tasks.pattern import Verbaliser
 from bothways.tasks.predictions import Label
 from bothways.tasks.rerank import Ranking
 from bothways.tasks.tag import Tagged
@@ -109,7 +109,7 @@ class LanguageModel:
         return found[0] if isinstance(texts, str) else found
 
     def prompt(
-        self, texts: Text | Pairs, pattern: str, verbaliser: Mapping[str, str], **asking: Unpack[Prompting]
+        self, texts: Text | Pairs, pattern: str, verbaliser: Verbaliser, **asking: Unpack[Prompting]
     ) -> Label | list[Label]:
         """The label of a text or of a pair (Label: label, probabilities) by a pattern, "{text} It was [MASK].", and
         {label: its word}; the model need not be fine-tuned. `examples` are (text or pair, label), shown before every

@@ -25,7 +25,7 @@ from bothways.inference.asking import Prompting
 from bothways.inference.engine import Engine
 from bothways.inference.score import continued
 from bothways.tasks.labels import label_name
-from bothways.tasks.pattern import Pattern, Slots, at_mask, check_verbaliser, shorter
+from bothways.tasks.pattern import Pattern, Slots, Verbaliser, at_mask, shorter, words_of
 from bothways.tasks.predictions import Label, softmax
 from bothways.visibility import Layout
 
@@ -56,7 +56,7 @@ class Prompt:
     how: How | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "verbaliser", check_verbaliser(self.verbaliser))
+        object.__setattr__(self, "verbaliser", words_of(self.verbaliser))
         if odd := next((label for _, label in self.examples if label not in self.verbaliser), None):
             raise UsageError(f"an example has the label {odd!r}; the verbaliser has: {', '.join(self.verbaliser)}")
 
@@ -261,7 +261,7 @@ def prompted(
     engine: Engine,
     texts: Sequence[str | tuple[str, str]],
     pattern: str,
-    verbaliser: Mapping[str, str],
+    verbaliser: Verbaliser,
     asking: Prompting,
 ) -> list[Label]:
     """The label of each text or pair; with a warning where something did not fit.
@@ -273,7 +273,7 @@ def prompted(
     if how is not None and how not in get_args(How):
         raise unknown("way of asking", how, get_args(How))
     examples = [_example(number, one) for number, one in enumerate(asking.get("examples", ()), 1)]
-    made = Prompt(Pattern.parse(pattern), verbaliser, examples, asking.get("calibrate", False), how)
+    made = Prompt(Pattern.parse(pattern), words_of(verbaliser), examples, asking.get("calibrate", False), how)
     asked = ask(engine, made, [one if isinstance(one, tuple) else (one,) for one in texts])
     for line in asked.warnings():
         warnings.warn(line, stacklevel=4)  # the line that called the model's method

@@ -6,7 +6,7 @@ Letters: B examples, C labels, J tokens of the longest word, S masks in all rows
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from string import Formatter
@@ -104,41 +104,42 @@ def _parts(side: str, whole: str) -> tuple[Part, ...]:
     return tuple((text, field) for text, field, _, _ in parts)
 
 
-def check_verbaliser(verbaliser: Mapping[str, Any]) -> dict[str, str]:
+Verbaliser = str | Mapping[Any, Any]
+"""{label: its word}, or "good=great,bad=terrible"."""
+
+
+def words_of(verbaliser: Verbaliser) -> dict[str, str]:
     """{label: its word}, labels as files have them.
 
     Raises:
-        UsageError: fewer than two labels, no word, or one word for two labels.
+        UsageError: fewer than two labels, no word, a label twice, or one word for two labels.
     """
     found: dict[str, str] = {}
-    for label, word in verbaliser.items():
+    for label, word in _pairs(verbaliser):
         name, text = label_name(label), str(word).strip() if isinstance(word, str | int | float) else ""
         if name is None or not text:
             raise UsageError(f"verbaliser: expected a word for the label {label!r}, got {word!r}")
+        if name in found:
+            raise UsageError(f"verbaliser: expected one word for each label, got two for {name!r}")
         if other := next((one for one, known in found.items() if known == text), None):
             raise UsageError(f"verbaliser: {other!r} and {name!r} have the same word, {text!r}. Give each its own")
         found[name] = text
     if len(found) < 2:
         raise UsageError(
-            f"verbaliser: expected a word for two labels or more, got {len(found)}: good=great,bad=terrible"
+            f"verbaliser: expected a word for two labels or more, as good=great,bad=terrible, got {len(found)}"
         )
     return found
 
 
-def read_verbaliser(text: str) -> dict[str, str]:
-    """{label: its word} of "good=great,bad=terrible".
-
-    Raises:
-        UsageError: a part without "=", a label twice, or as `check_verbaliser`.
-    """
-    found: dict[str, str] = {}
-    for part in filter(None, map(str.strip, text.split(","))):
+def _pairs(verbaliser: Verbaliser) -> Iterator[tuple[Any, Any]]:
+    if not isinstance(verbaliser, str):
+        yield from verbaliser.items()
+        return
+    for part in filter(None, map(str.strip, verbaliser.split(","))):
         label, equals, word = part.partition("=")
-        if not equals or label.strip() in found:
-            wrong = f"the label {label.strip()!r} twice" if equals else f"{part!r}"
-            raise UsageError(f"verbaliser: expected LABEL=WORD for each label, good=great,bad=terrible, got {wrong}")
-        found[label.strip()] = word
-    return check_verbaliser(found)
+        if not equals:
+            raise UsageError(f"verbaliser: expected LABEL=WORD for each label, good=great,bad=terrible, got {part!r}")
+        yield label, word
 
 
 def at_mask(tokenizer: Tokenizer, before: str, after: str) -> tuple[str, str, str]:

@@ -30,6 +30,7 @@ class Example:
     words  for tags: the words
     pair   for a relation: the two things
     sealed  the texts by which it is held out, and known again in another file; left out, all
+    soft   {label: its share}, taught in place of the gold label
     """
 
     id: Any
@@ -39,6 +40,7 @@ class Example:
     words: Words | None = None
     pair: Pair | None = None
     sealed: tuple[str, ...] = ()
+    soft: Mapping[str, float] | None = None
 
     def leave_out(self, skip: Skip, why: str) -> None:
         """
