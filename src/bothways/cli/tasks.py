@@ -130,13 +130,13 @@ def _tell(manifest: dict[str, Any], out: Path) -> None:
         f"cut        {cut_texts(cut)}",
         *(f"skipped    {line}" for line in skipped[:LISTED]),
         *([f"           and {len(skipped) - LISTED} more, in {out / 'manifest.json'}"] if skipped[LISTED:] else []),
-        *(f"{name:10} {line}" for name, line in _worth(manifest)),
+        *(f"{name:10} {line}" for name, line in worth_lines(manifest)),
         f"kept       epoch {manifest['best']['epoch']}, in {out / 'model'}",
     ]
     say("\n".join(lines))
 
 
-def _worth(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def worth_lines(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What a score is worth: what the commonest answer alone would get, and what to beware of."""
     if majority := told.get("majority"):
         scores = ", ".join(f"{name} {value:.4f}" for name, value in majority["scores"].items())
@@ -167,7 +167,7 @@ def _tell_means(means: dict[str, Any], out: Path) -> None:
         for name, one in (means[where] or {}).items():
             values = ", ".join(f"{value:.4f}" for value in one["values"])
             lines.append(f"{where:6s} {name:20s} {one['mean']:.4f} ± {one['half_width']:.4f}   ({values})")
-    lines += [f"{name}  {line}" for name, line in _worth(means)]
+    lines += [f"{name}  {line}" for name, line in worth_lines(means)]
     say("\n".join([*lines, f"kept   {means['kept']}, in {out / 'model'}"]))
 
 
@@ -204,7 +204,12 @@ class FinetuneDisplay:
         self.say(f"{label:8s}  {loss}{scores}")
 
 
-def _columns(texts: list[str]) -> dict[str, str]:
+def as_columns(texts: list[str]) -> dict[str, str]:
+    """{role: column} of --column.
+
+    Raises:
+        UsageError: one without "=".
+    """
     from bothways.errors import UsageError
 
     found = {}
@@ -216,14 +221,16 @@ def _columns(texts: list[str]) -> dict[str, str]:
     return found
 
 
-def _skip(skip_bad: bool) -> tuple[Skip, Skipped]:
+def skipping(skip_bad: bool) -> tuple[Skip, Skipped]:
+    """What is done with a record that is wrong, and those that were left out."""
     from bothways.tasks.records import Skipped, refuse
 
     skipped = Skipped()
     return (skipped if skip_bad else refuse), skipped
 
 
-def _show_columns(columns: Columns) -> None:
+def show_columns(columns: Columns) -> None:
+    """Says how the columns of a file are read."""
     say(f"read  {columns}")
 
 
@@ -242,9 +249,9 @@ def predict(
     from bothways.config import with_settings
     from bothways.training.finetuning import predict as write
 
-    skip, skipped = _skip(skip_bad)
-    options, columns = with_settings({}, settings), _columns(column)
-    asked = {"task": task, "columns": columns, "skip": skip, "device": device, "show": _show_columns}
+    skip, skipped = skipping(skip_bad)
+    options, columns = with_settings({}, settings), as_columns(column)
+    asked = {"task": task, "columns": columns, "skip": skip, "device": device, "show": show_columns}
     count = write(run, file, out, **asked, **options)
     say(f"{count} answers in {out}")
     for line in skipped.found:
@@ -272,9 +279,9 @@ def evaluate(
     from bothways.config import with_settings
     from bothways.training.finetuning import evaluate as measure
 
-    skip, skipped = _skip(skip_bad)
-    show = (lambda columns: None) if json or file is None else _show_columns
-    options, columns = with_settings({}, settings), _columns(column)
+    skip, skipped = skipping(skip_bad)
+    show = (lambda columns: None) if json or file is None else show_columns
+    options, columns = with_settings({}, settings), as_columns(column)
     scores = measure(run, file, task=task, columns=columns, skip=skip, device=device, show=show, **options)
     if json:
         return print_json(scores | {"skipped": len(skipped.found)})
@@ -283,7 +290,7 @@ def evaluate(
     figures = {name: value for name, value in scores.items() if isinstance(value, int | float)}
     told = {name: str(value) if isinstance(value, int) else f"{value:.4f}" for name, value in figures.items()}
     tags = [("tags", scores["tags"])] if scores["tags"] else []
-    for name, line in [*told.items(), *tags, *_worth(scores)]:
+    for name, line in [*told.items(), *tags, *worth_lines(scores)]:
         say(f"{name:20s} {line}")
     for line in skipped.found:
         say(f"skipped  {line}")

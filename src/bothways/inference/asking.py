@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TypedDict, cast
+from typing import Literal, TypedDict, cast
 
 import numpy as np
 
-from bothways.arguments import TextColumn, shown
+from bothways.arguments import TextColumn, at_least, shown
 from bothways.errors import UsageError, unknown
 from bothways.inference.chatting import chat_prompt
 from bothways.inference.decoding.generate import generate
@@ -18,6 +18,7 @@ from bothways.inference.decoding.options import Generation, GenerationOptions, G
 from bothways.inference.engine import Engine
 from bothways.inference.writing import chatting_as, usual_options, writing_as
 from bothways.model.abilities import Writes
+from bothways.terminal import bar
 from bothways.text.chat import Message
 
 Text = str | tuple[str, str]
@@ -44,6 +45,14 @@ class Infilling(Batching, total=False):
     temperature: float
     order: Order
     seed: int
+
+
+class Prompting(Batching, total=False):
+    """What `LanguageModel.prompt` takes beside the texts, the pattern and the verbaliser; it says what they mean."""
+
+    examples: list[tuple[Text, str]]
+    calibrate: bool
+    how: Literal["fill", "continue"] | None
 
 
 class Wording(Options, total=False):
@@ -137,6 +146,22 @@ def chat_request(
     engine = chatting_as(adapted(engine, one_name(fields)), fields.pop("head", None))
     (request,) = requests_of(engine, [chat_prompt(engine, messages, now=now)], options, cast("Options", fields))
     return engine, request
+
+
+def batched(engine: Engine, count: int, batching: Batching) -> Engine:
+    """The engine for so many texts.
+
+    Raises:
+        UsageError: no number of texts, or nothing that could be told how many are done.
+    """
+    size, progress = batching.get("batch_size"), batching.get("progress", False)
+    at_least(1, "batch_size", size, "how many texts are computed at once")
+    if not callable(progress) and not isinstance(progress, bool):
+        raise UsageError(f"progress: expected True, False or a function, got {shown(progress)}")
+    if progress is False or not count:
+        return replace(engine, batch_size=size)
+    tell = bar(count) if progress is True else progress
+    return replace(engine, batch_size=size, watch=lambda share: tell(int(share * count), count))
 
 
 def requests_of(

@@ -12,12 +12,11 @@ from typing import Any, Unpack, overload
 import numpy as np
 import torch
 
-from bothways.arguments import Texts, all_checked, at_least, several, several_or_pairs, shown
-from bothways.errors import UsageError
+from bothways.arguments import Texts, all_checked, at_least, several, several_or_pairs
 from bothways.inference import asking
-from bothways.inference.asking import Batching, Infilling, Pairs, Text, Wording
+from bothways.inference.asking import Batching, Infilling, Pairs, Prompting, Text, Wording, batched
 from bothways.inference.decoding.generate import generate, stream
-from bothways.inference.decoding.options import Generation, GenerationOptions, Options, Order, Unmasking
+from bothways.inference.decoding.options import Generation, GenerationOptions, Order, Unmasking
 from bothways.inference.decoding.sampling import Sampling
 from bothways.inference.detect import Verdict, detect
 from bothways.inference.embed import embed, layers
@@ -25,6 +24,7 @@ from bothways.inference.engine import Engine, checked_dtype
 from bothways.inference.fill import Guess, fill
 from bothways.inference.infill import Gap, infill
 from bothways.inference.pipeline import head_for, predict
+from bothways.inference.prompting import prompted
 from bothways.inference.saving import save
 from bothways.inference.score import perplexity, score
 from bothways.machine import device_of
@@ -34,14 +34,22 @@ from bothways.tasks.choose import Choice
 from bothways.tasks.classify import Number
 from bothways.tasks.extract import Extraction
 from bothways.tasks.intent import Intended
+from bothways.tasks.pattern import Verbaliser
 from bothways.tasks.predictions import Label
 from bothways.tasks.rerank import Ranking
 from bothways.tasks.tag import Tagged
-from bothways.terminal import bar
 from bothways.text import Tokenizer
 from bothways.text.chat import Message
 
-_LEFT_OUT = {"batch_size": None, "progress": False, "head": None, "adapter": None} | asdict(GenerationOptions())
+_LEFT_OUT = {
+    "batch_size": None,
+    "progress": False,
+    "head": None,
+    "adapter": None,
+    "examples": [],
+    "calibrate": False,
+    "how": None,
+} | asdict(GenerationOptions())
 """What is taken where a keyword is left out."""
 
 
@@ -93,17 +101,6 @@ class LanguageModel:
         """A plain model of its own, with the adapter's products added to its weights: `save` writes it."""
         return LanguageModel(replace(self.engine, model=merged(self.engine.model), adapters={}))
 
-    def _batching(self, count: int, batching: Batching) -> Engine:
-        """The engine for so many texts."""
-        size, progress = batching.get("batch_size"), batching.get("progress", False)
-        at_least(1, "batch_size", size, "how many texts are computed at once")
-        if not callable(progress) and not isinstance(progress, bool):
-            raise UsageError(f"progress: expected True, False or a function, got {shown(progress)}")
-        if progress is False or not count:
-            return replace(self.engine, batch_size=size)
-        tell = bar(count) if progress is True else progress
-        return replace(self.engine, batch_size=size, watch=lambda share: tell(int(share * count), count))
-
     @overload
     def fill(self, texts: str, *, top_k: int = 5) -> list[list[Guess]]: ...
     @overload
@@ -113,8 +110,18 @@ class LanguageModel:
     ) -> list[list[Guess]] | list[list[list[Guess]]]:
         """For every [MASK] of a text, the likeliest tokens (Guess: token, probability, text)."""
         given = several(texts)
-        found = fill(self._batching(len(given), batching), given, top_k=top_k)
+        found = fill(batched(self.engine, len(given), batching), given, top_k=top_k)
         return found[0] if isinstance(texts, str) else found
+
+    def prompt(
+        self, texts: Text | Pairs, pattern: str, verbaliser: Verbaliser, **asking: Unpack[Prompting]
+    ) -> Label | list[Label]:
+        """The label of a text or of a pair (Label: label, probabilities) by a pattern, "{text} It was [MASK].", and
+        {label: its word}; the model need not be fine-tuned. `examples` are (text or pair, label), shown before every
+        text; `calibrate`: less what is said of texts without content; `how`: "fill" or "continue"."""
+        given = several_or_pairs(texts)
+        found = prompted(batched(self.engine, len(given), asking), given, pattern, verbaliser, asking)
+        return found[0] if isinstance(texts, str | tuple) else found
 
     @overload
     def infill(self, texts: str, **options: Unpack[Infilling]) -> str: ...
@@ -143,7 +150,7 @@ class LanguageModel:
         gap = Gap(longest) if length is None else Gap(length, shortest=length)
         unmasking = Unmasking(Sampling(temperature), steps, order)
         given = several(texts)
-        found = infill(self._batching(len(given), batching), given, gap=gap, unmasking=unmasking, seed=seed)
+        found = infill(batched(self.engine, len(given), batching), given, gap=gap, unmasking=unmasking, seed=seed)
         return found[0] if isinstance(texts, str) else found
 
     @overload
@@ -179,7 +186,7 @@ class LanguageModel:
         steps=None, order="confidence"; for what a chat template wrote: special_tokens=False.
         """
         given = several(prompts)
-        engine = self._batching(len(given), {"batch_size": batch_size, "progress": progress})
+        engine = batched(self.engine, len(given), {"batch_size": batch_size, "progress": progress})
         found = asking.generated(engine, given, options, fields)
         return found[0] if isinstance(prompts, str) else found
 
@@ -237,7 +244,7 @@ class LanguageModel:
     ) -> float | np.ndarray:
         """Sum of the log-probabilities of the text's tokens in nats; see inference.score for the ways."""
         given = several(texts)
-        found = score(self._batching(len(given), batching), given, how=how, within_word=within_word)
+        found = score(batched(self.engine, len(given), batching), given, how=how, within_word=within_word)
         return float(found[0]) if isinstance(texts, str) else found
 
     @overload
@@ -257,7 +264,7 @@ class LanguageModel:
             UsageError: a text with no token to predict.
         """
         given = several(texts)
-        found = perplexity(self._batching(len(given), batching), given, how=how, within_word=within_word)
+        found = perplexity(batched(self.engine, len(given), batching), given, how=how, within_word=within_word)
         return float(found[0]) if isinstance(texts, str) else found
 
     def save(self, folder: str | Path) -> list[Path]:
@@ -267,13 +274,13 @@ class LanguageModel:
     def embed(self, texts: str | Texts, **batching: Unpack[Batching]) -> np.ndarray:
         """float32 [texts, D] ([D] for one text): the mean of the states of its tokens."""
         given = several(texts)
-        found = embed(self._batching(len(given), batching), given)
+        found = embed(batched(self.engine, len(given), batching), given)
         return np.asarray(found[0]) if isinstance(texts, str) else found
 
     def layers(self, texts: str | Texts, **batching: Unpack[Batching]) -> np.ndarray:
         """float32 [texts, L + 1, D]: the same of every layer, for readers that mix them (inference.embed.ScalarMix)."""
         given = several(texts)
-        found = layers(self._batching(len(given), batching), given)
+        found = layers(batched(self.engine, len(given), batching), given)
         return np.asarray(found[0]) if isinstance(texts, str) else found
 
     def predict(
@@ -290,7 +297,7 @@ class LanguageModel:
     def _predicted(
         self, task: str, inputs: Sequence[Any], head: str | None, batching: Batching, **changes: Any
     ) -> list[Any]:
-        return predict(self._batching(len(inputs), batching), task, inputs, head=head, **changes)
+        return predict(batched(self.engine, len(inputs), batching), task, inputs, head=head, **changes)
 
     @overload
     def classify(self, texts: Text, *, head: str | None = None) -> Label: ...
@@ -391,5 +398,5 @@ class LanguageModel:
     def detect(self, texts: str | Texts, **batching: Unpack[Batching]) -> list[Verdict] | list[list[Verdict]]:
         """Every word of a text with the chance that it was replaced (Verdict: word, replaced)."""
         given = several(texts)
-        found = detect(self._batching(len(given), batching), given)
+        found = detect(batched(self.engine, len(given), batching), given)
         return found[0] if isinstance(texts, str) else found

@@ -70,7 +70,6 @@ def _scored(
     return _causal(engine, texts, ended=ended)
 
 
-@torch.inference_mode()
 def _causal(engine: Engine, texts: Sequence[str], *, ended: bool) -> tuple[np.ndarray, np.ndarray]:
     engine.needs("decoder")
     rows, text_of = engine.rows(texts, closed=False)
@@ -78,9 +77,18 @@ def _causal(engine: Engine, texts: Sequence[str], *, ended: bool) -> tuple[np.nd
     if ended and sep >= 0:  # the last part of a text
         last = np.append(text_of[1:] != text_of[:-1], True)
         rows = [np.append(row, sep) if end else row for row, end in zip(rows, last, strict=True)]
-    labels = [row[engine.given :] for row in rows]
+    sums, counts = np.zeros(len(texts)), [len(row[engine.given :]) for row in rows]
+    np.add.at(sums, text_of, continued(engine, rows, counts))
+    return sums, np.bincount(text_of, counts, len(texts))
+
+
+@torch.inference_mode()
+def continued(engine: Engine, rows: Sequence[np.ndarray], counts: Sequence[int]) -> np.ndarray:
+    """Sum of the log-probabilities of the last so many tokens of each row in nats, each after all that stand before it,
+    float64 [rows]; one token of a row is given at least. What rows begin with alike is read once."""
+    labels = [row[len(row) - count :] for row, count in zip(rows, counts, strict=True)]
     read = [row[: max(1, len(row) - 1)] for row in rows]
-    sums = np.zeros(len(texts))
+    sums = np.zeros(len(rows))
     size = engine.model.config.vocabulary
     for some, states in read_shared(engine, read):
         own = [one for line, shared in enumerate(some) for one in shared.places(read, line, states.shape[1])]
@@ -89,8 +97,8 @@ def _causal(engine: Engine, texts: Sequence[str], *, ended: bool) -> tuple[np.nd
         once, again = np.unique(predicted, return_inverse=True)
         hidden = states.flatten(0, 1)[torch.from_numpy(once // size).to(engine.device)]  # [N, D]
         found = engine.log_probabilities(hidden, once % size)[again]
-        np.add.at(sums, np.concatenate([np.full(len(labels[number]), text_of[number]) for number, _ in own]), found)
-    return sums, np.bincount(text_of, [len(label) for label in labels], len(texts))
+        np.add.at(sums, np.concatenate([np.full(len(labels[number]), number) for number, _ in own]), found)
+    return sums
 
 
 @torch.inference_mode()

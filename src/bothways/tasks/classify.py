@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,11 +35,12 @@ class Classify(Task):
     heads = ("label", "san")
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
-        """text, perhaps other, and where gold is known label."""
-        return ("text", "label") if gold else ("text",), ("other", "id")
+        """text, perhaps other, and where gold is known label, perhaps soft: a share of each label."""
+        return (("text", "label"), ("other", "id", "soft")) if gold else (("text",), ("other", "id"))
 
     def read(self, record: Mapping[str, Any], columns: Columns, *, place: str, number: int, gold: bool) -> Example:
-        """A text or a pair; gold is a label, or a tuple of them where several may be right."""
+        """A text or a pair; gold is a label, or a tuple of them where several may be right. Soft labels are taught in
+        its place, and gold is what is measured by."""
         value: Any = None
         if gold:
             value = columns.value(record, "label")
@@ -47,7 +48,12 @@ class Classify(Task):
             if None in names:
                 raise BadField(columns.names["label"], f"a label, or a list of them, got {value!r}")
             value = tuple(sorted({name for name in names if name})) if isinstance(value, list) else names[0]
-        return _example(record, columns, value, place=place, number=number)
+        example = _example(record, columns, value, place=place, number=number)
+        if not gold or "soft" not in columns.names:
+            return example
+        if isinstance(value, tuple):
+            raise BadField(columns.names["soft"], "no soft labels beside a list of labels")
+        return replace(example, soft=columns.shares(record, "soft"))
 
     def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
         """All labels of the training examples, in alphabetical order."""
@@ -55,6 +61,7 @@ class Classify(Task):
         if odd := next((example for example in examples if isinstance(example.gold, tuple) != several), None):
             raise DataError(f"{odd.place}: expected {'lists of labels' if several else 'one label'}, as in the others")
         labels = {label for example in examples for label in (example.gold if several else (example.gold,))}
+        labels |= {label for example in examples for label in example.soft or ()}
         if len(labels) < (1 if several else 2):
             only = ", ".join(labels) or "none"
             raise DataError(f"{file_of(examples)}: expected two classes or more to tell apart, got only {only!r}")
@@ -65,6 +72,8 @@ class Classify(Task):
         """Lists of labels and single ones do not mix, and a label must be known."""
         if isinstance(example.gold, tuple) != (head.kind == "several"):
             return f"expected {'a list of labels' if head.kind == 'several' else 'one label'}, got {example.gold!r}"
+        if new := next((label for label in example.soft or () if label not in head.labels), None):
+            return f"the soft label {new!r} was not trained; known: {', '.join(head.labels)}"
         return super().check(example, head)
 
     def encode(self, example: Example, tokenizer: Tokenizer, head: TaskHead, *, length: int) -> list[Sample]:
@@ -74,6 +83,8 @@ class Classify(Task):
         if isinstance(example.gold, tuple):
             several = np.array([[label in example.gold for label in head.labels]], dtype=np.float32)
             return [encoded.sample(head, several)]
+        if example.gold is not None and example.soft:
+            return [encoded.sample(head, np.array([[example.soft.get(one, 0.0) for one in head.labels]], np.float32))]
         return [encoded.sample(head, None if example.gold is None else [head.labels.index(example.gold)])]
 
     def decode(self, example: Example, output: Output) -> Label:

@@ -140,7 +140,8 @@ def named(examples: Sequence[Example], names: Sequence[str], skip: Skip) -> list
         if odd := [one for one in labels_in(example.gold) if one.lstrip("-").isdecimal() and one not in table]:
             example.leave_out(skip, f"expected the number of a label, 0 to {len(names) - 1}, got {odd[0]}")
         else:
-            kept.append(replace(example, gold=renamed(example.gold, table)))
+            soft = example.soft and {table.get(label, label): share for label, share in example.soft.items()}
+            kept.append(replace(example, gold=renamed(example.gold, table), soft=soft))
     return kept
 
 

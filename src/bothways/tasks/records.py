@@ -30,6 +30,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("label", "labels", "class", "category", "intent", "sentiment", "topic", "target"),
         *("标签", "类别", "分类", "意图", "情感", "主题", "关系"),
     ),
+    "soft": ("soft_labels", "软标签"),
     "score": ("score", "similarity", "rating", "label", "分数", "得分", "评分", "相似度", "标签"),
     "tokens": ("tokens", "words", "词语", "分词", "字"),
     "tags": ("tags", "ner_tags", "labels", "标注", "标签"),
@@ -105,6 +106,10 @@ def check_roles(given: Iterable[str]) -> None:
 def plain(field: str) -> str:
     """Its name as `NAMES` has it."""
     return unicodedata.normalize("NFKC", field).strip().casefold()
+
+
+_SLACK = 1e-3
+"""Shares are rounded when they are written."""
 
 
 class BadField(ValueError):
@@ -206,6 +211,21 @@ class Columns:
         if (name := label_name(value)) is None:
             raise BadField(self.names[role], f"the name of {what}, got {value!r}")
         return name
+
+    def shares(self, record: Mapping[str, Any], role: str) -> dict[str, float]:
+        """{label: its share}, which are one together.
+
+        Raises:
+            BadField: something else.
+        """
+        value = self.value(record, role)
+        named = {label_name(label): share for label, share in value.items()} if isinstance(value, dict) else {}
+        fits = all(
+            isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one <= 1 for one in named.values()
+        )
+        if not named or not fits or abs(sum(named.values()) - 1) > _SLACK:
+            raise BadField(self.names[role], f"a share for each label, which are 1 together, got {value!r:.80}")
+        return {str(label): float(share) for label, share in named.items()}
 
     def number(self, record: Mapping[str, Any], role: str) -> float:
         """

@@ -31,6 +31,7 @@ class Example:
     pair   for a relation: the two things
     sealed  the texts by which it is held out, and known again in another file; left out, all
     messages  of a conversation: what was said before its answer
+    soft   {label: its share}, taught in place of the gold label
     """
 
     id: Any
@@ -41,6 +42,7 @@ class Example:
     pair: Pair | None = None
     sealed: tuple[str, ...] = ()
     messages: tuple[Mapping[str, Any], ...] = ()
+    soft: Mapping[str, float] | None = None
 
     def leave_out(self, skip: Skip, why: str) -> None:
         """

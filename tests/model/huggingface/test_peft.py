@@ -70,7 +70,9 @@ def close(one: torch.Tensor, other: torch.Tensor) -> None:
     assert (one - other).abs().max() < 1e-5 * other.abs().max()
 
 
-def saved(folder: Path, base: Path, expression: str, trained: Abilities, model: Model | None = None) -> tuple[Path, Model]:
+def saved(
+    folder: Path, base: Path, expression: str, trained: Abilities, model: Model | None = None
+) -> tuple[Path, Model]:
     """An adapter that has learned something, saved; and the model it was in."""
     model = model or from_hugging_face(base)
     note = AdapterNote(expression, str(base), fingerprint(model))
@@ -90,7 +92,9 @@ def abilities(name: str) -> Abilities:
     return Abilities("causal", ("decoder",), None) if name in DECODERS else Abilities("mlm", ("encoder",), "in place")
 
 
-@pytest.mark.parametrize("expression", ["lora(rank=3)", "lora(rank=4, on=[v, out], alpha=3, rslora=true)", "lora(on=[down, up])"])
+@pytest.mark.parametrize(
+    "expression", ["lora(rank=3)", "lora(rank=4, on=[v, out], alpha=3, rslora=true)", "lora(on=[down, up])"]
+)
 @pytest.mark.parametrize("name", MODELS)
 def test_peft_loads_ours_and_so_do_we(name: str, expression: str, bases: dict[str, Path], tmp_path: Path) -> None:
     folder, model = saved(tmp_path, bases[name], expression, abilities(name))
@@ -108,7 +112,11 @@ def test_peft_loads_ours_and_so_do_we(name: str, expression: str, bases: dict[st
 def test_we_load_pefts(name: str, bases: dict[str, Path], tmp_path: Path) -> None:
     """With ranks and alphas that differ from layer to layer, and rsLoRA."""
     torch.manual_seed(0)
-    layers = {"gpt2": ["c_attn", "c_fc"], "modernbert": ["Wqkv", "Wi"], "bert": ["query", "value", "attention.output.dense"]}
+    layers = {
+        "gpt2": ["c_attn", "c_fc"],
+        "modernbert": ["Wqkv", "Wi"],
+        "bert": ["query", "value", "attention.output.dense"],
+    }
     targets = layers.get(name, ["q_proj", "v_proj", "down_proj"])
     told = peft.LoraConfig(
         r=4,
@@ -188,7 +196,9 @@ def test_an_adapter_of_another_base_is_refused(bases: dict[str, Path], tmp_path:
     other = from_hugging_face(bases["llama"])
     with torch.no_grad():
         other.table[7, 3] += 1e-3
-    with pytest.raises(ModelError, match=r"the adapter 'mine' .*belongs to another base: to .*llama, whose weights have"):
+    with pytest.raises(
+        ModelError, match=r"the adapter 'mine' .*belongs to another base: to .*llama, whose weights have"
+    ):
         with_adapter(Saved(other, abilities("llama")), folder, vocabulary=97, called=f"the adapter 'mine' ({folder})")
 
 

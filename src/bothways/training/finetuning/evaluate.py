@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BESIDE_SCORES = (
     *("examples", "truncated", "tags", "majority", "baselines", "shuffled_source", "warnings"),
-    *("tasks", "left_out"),
+    *("tasks", "left_out", "intervals"),
 )
 
 
@@ -39,6 +39,7 @@ class Evaluation(dict[str, Any]):
     tags       how tags are read; empty where there are none
     majority   {"answer", "scores"} of always giving the commonest right answer; None where the task has no labels
     shuffled_source  of a model that writes, whether it uses its source, as `SourceUse` has it
+    intervals  of a prompt, {metric: its 95 % bootstrap interval}
     warnings   sentences
     """
 

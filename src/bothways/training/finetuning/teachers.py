@@ -76,6 +76,8 @@ def share_of_gold(step: int, total: int) -> float:
 def hard(target: Target, head: TaskHead) -> np.ndarray:
     """The gold labels in the form of soft ones, float64 [N, C]."""
     labels = np.asarray(target.labels)
+    if labels.ndim > 1:  # of classify, some may be soft already
+        return labels.astype(np.float64)
     return np.eye(len(head.labels))[labels] if head.kind == "one" else labels.astype(np.float64)
 
 
