@@ -16,7 +16,7 @@ class TaskSettings(Frozen):
     task: str = Field(
         default="classify",
         description="classify, regress, tag, intent, relate, answer, choose, embed, extract, rerank; to write: "
-        "text2text, summarise, translate, question-generation; or one of `code`.",
+        "text2text, summarise, translate, question-generation, instruct; or one of `code`.",
     )
     objective: str | None = Field(
         default=None,
@@ -34,7 +34,7 @@ class TaskSettings(Frozen):
     generation: dict[str, Any] = Field(
         default={}, description="Of tasks that write: {option of generating: value}, as generation.num_beams=4."
     )
-    train: Path = Field(description="Records to learn from: jsonl, csv or tsv.")
+    train: Path = Field(description="Records to learn from: jsonl, csv or tsv; of instruct, a YAML mixture, too.")
     dev: Path | None = Field(
         default=None,
         description="Records to choose the best epoch by; left out, some of --train by a hash of their texts.",
