@@ -82,10 +82,12 @@ def test_what_is_held_out_is_not_taught(tmp_path: Path) -> None:
         ([{"prompt": "{{ text }", "answer": "a"}], UsageError, "mix.yaml: reviews, prompt 1: does not read"),
         ([{"prompt": "{% include '/etc/passwd' %}", "answer": "a"}], DataError, "prompt 1: no loader"),
         ([{"prompt": "{{ text.__class__.__mro__ }}", "answer": "a"}], DataError, "prompt 1: .*unsafe"),
+        ([{"prompt": "{{ 1 // 0 }}", "answer": "a"}], DataError, "prompt 1: integer division or modulo by zero"),
+        ([{"prompt": "{{ range(1000000) | list }}", "answer": "a"}], DataError, "prompt 1: Range too big"),
         ([], UsageError, "mix.yaml: configuration: tasks.0.prompts"),
         ([{"prompt": "{{ text }}"}], UsageError, "mix.yaml: configuration: tasks.0.prompts.0.answer"),
     ],
-    ids=["field", "syntax", "file", "code", "none", "answer"],
+    ids=["field", "syntax", "file", "code", "zero", "range", "none", "answer"],
 )  # fmt: skip
 def test_a_prompt_that_fails_is_named(prompts: Any, kind: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(kind, match=message):

@@ -35,7 +35,7 @@ from bothways.errors import DataError, UsageError
 from bothways.tasks.instruct import asked
 from bothways.tasks.records import Columns
 from bothways.tasks.task import Example
-from bothways.text.chat import sandboxed
+from bothways.text.chat import FAILURES, sandboxed
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -174,7 +174,7 @@ def _asked(
         try:
             prompt = sandboxed(chosen.prompt, strict=True).render(record).strip()
             answer = sandboxed(chosen.answer, strict=True).render(record).strip() if gold else ""
-        except (TemplateError, TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+        except FAILURES as error:
             raise UsageError(f"prompt {way + 1}: {error}; the record has {', '.join(record) or 'nothing'}") from None
         if prompt and (answer or not gold):
             made = asked(f"{one.name}-{number}", prompt, answer if gold else None, f"{one.file}, line {line}")

@@ -25,6 +25,8 @@ from bothways.text.tokenizer import Tokenizer
 
 Message = Mapping[str, Any]
 _PRIVATE = range(0xE000, 0xF900)
+FAILURES = (TemplateError, TypeError, LookupError, AttributeError, ValueError, ArithmeticError, RecursionError)
+"""What a template raises that fails."""
 
 
 class _Generation(Extension):
@@ -130,7 +132,7 @@ def render(tokenizer: Tokenizer, messages: Sequence[Message], *, now: datetime, 
     given = {"messages": [*messages], "add_generation_prompt": opens, "tools": None, "documents": None}
     try:
         return template.render(**tokenizer.named, **given, strftime_now=now.strftime)
-    except (TemplateError, TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+    except FAILURES as error:
         roles = ", ".join(str(message["role"]) for message in messages)
         raise UsageError(f"the model's chat template refuses these messages ({roles}): {error}") from error
 

@@ -105,6 +105,17 @@ def test_it_learns_and_answers_the_same_however_it_is_asked(taught: Path, tmp_pa
     assert [bothways.load(folder, device="cpu").chat(one).text for one in ASKED] == answers
 
 
+def test_the_card_says_how_messages_are_answered(taught: Path) -> None:
+    """What it says for transformers runs there."""
+    card = (taught / "model" / "README.md").read_text()
+    (code, *_) = (part.split("```")[0] for part in card.split("```python\n")[1:])
+    if "writing needs Bothways" in card:
+        assert "model.chat([{" in code
+    else:
+        assert "apply_chat_template" in code
+    exec(code.replace("path/to/this/folder", str(taught / "model")), {})
+
+
 def test_a_causal_model_answers_in_transformers(causal: Path) -> None:
     folder = causal / "model"
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()

@@ -19,6 +19,7 @@ from bothways.training.finetuning.run import set_up
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
 from tests.tasks import conftest as tasks
+from tests.training.finetuning import test_instruct as instruct
 from tests.training.finetuning import test_writing as writing
 from tests.training.finetuning.together import several
 from tests.training.pretraining.small import assert_same_weights, finish, lines, start
@@ -48,12 +49,17 @@ def made(body: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
         told = writing.config(folder / name, body, batch=7, epochs=2, objective="unilm1")
         return told.model_copy(update={"test": told.train})
 
+    def talks(name: str) -> Any:
+        told = instruct.config(folder / name, body, batch=7, epochs=2, objective="causal")
+        return told.model_copy(update={"test": told.train})
+
     def both(name: str) -> Any:
         return several(folder / name, body, "mood", "names")
 
     pairs = [
         (labels("labels"), labels("labels of two"), "one", finetune, {}),
         (texts("texts"), texts("texts of two"), "one", finetune, {}),
+        (talks("talks"), talks("talks of two"), "one", finetune, {}),
         (labels("lone", batch=47), labels("lone of two", batch=47), "one", finetune, {}),
         (both("both"), both("both of two"), "several", finetune_several, {}),
         (labels("seeds", epochs=1), labels("seeds of two", epochs=1), "seeds", finetune_seeds, {"seeds": 2}),
@@ -85,7 +91,7 @@ def assert_close(ours: Path, theirs: Path) -> None:
         assert line == other  # tokens, learning rate, epoch
 
 
-@pytest.mark.parametrize("name", ["labels", "texts", "lone", "both", "seeds/seed-1"])
+@pytest.mark.parametrize("name", ["labels", "texts", "talks", "lone", "both", "seeds/seed-1"])
 def test_two_processes_are_one(name: str, made: Made) -> None:
     kind, _, seed = name.partition("/")
     assert_close(made[f"{kind} of two"] / seed, made[kind] / seed)

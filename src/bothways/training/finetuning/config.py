@@ -20,7 +20,8 @@ class TaskSettings(Frozen):
     task: str = Field(
         default="classify",
         description="classify, regress, tag, intent, relate, answer, choose, embed, extract, rerank; to write: "
-        "text2text, summarise, translate, question-generation; by preferences: prefer, reward, grpo; or one of `code`.",
+        "text2text, summarise, translate, question-generation, instruct; by preferences: prefer, reward, grpo; or one "
+        "of `code`.",
     )
     objective: str | None = Field(
         default=None,
@@ -38,7 +39,7 @@ class TaskSettings(Frozen):
     generation: dict[str, Any] = Field(
         default={}, description="Of tasks that write: {option of generating: value}, as generation.num_beams=4."
     )
-    train: Path = Field(description="Records to learn from: jsonl, csv or tsv.")
+    train: Path = Field(description="Records to learn from: jsonl, csv or tsv; of instruct, a YAML mixture, too.")
     dev: Path | None = Field(
         default=None,
         description="Records to choose the best epoch by; left out, some of --train by a hash of their texts.",
@@ -93,8 +94,8 @@ class LearningSettings(Frozen):
     learning_rate: float | None = Field(
         default=None,
         gt=0,
-        description="Left out: 0.04 / width; of prefer and grpo a tenth of it, of an adapter 10 times, of a soft prompt "
-        "100 times as much.",
+        description="Left out: 0.04 / width; of prefer and grpo a tenth of it, of an adapter 10 times as much, of a soft "
+        "prompt 100 times.",
     )
     layer_decay: float = Field(
         default=1.0, gt=0, le=1, description="Of the learning rate, for each layer further down."
