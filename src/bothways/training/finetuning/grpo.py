@@ -36,7 +36,7 @@ from bothways.training.finetuning.batches import dealt, flops_of, joined, tokens
 from bothways.training.finetuning.preference_losses import advantages, grpo
 from bothways.training.finetuning.rewards import Reward
 from bothways.training.finetuning.start import spread
-from bothways.training.finetuning.teaching import Measured, own_scores
+from bothways.training.finetuning.teaching import MeasuredAnswers, own_scores
 
 if TYPE_CHECKING:
     from bothways.training.finetuning.run import FinetuneRun
@@ -157,7 +157,7 @@ class ByReward:
             found.append(with_beside(sample, numbers, group=0, weight=1 / len(numbers)))
         return found
 
-    def measured(self, where: str, model: Model) -> Measured:
+    def measured(self, where: str, model: Model) -> MeasuredAnswers:
         """What a model answers to the prompts of a file, one answer each, and how it is rewarded; of dev at most
         `dev_generated` prompts."""
         run = self.run
@@ -170,4 +170,4 @@ class ByReward:
             return [one | {"reward": self.reward(examples[i], one["text"])} for i, one in zip(mine, found, strict=True)]
 
         own = run.team.shared(range(len(examples)), speaking)
-        return Measured(examples, None, lambda drawn: own_scores(own, drawn, "reward", "kl", "tokens"), own)
+        return MeasuredAnswers(examples, None, lambda drawn: own_scores(own, drawn, "reward", "kl", "tokens"), own)

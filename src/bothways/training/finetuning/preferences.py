@@ -24,7 +24,7 @@ from bothways.training.finetuning.compared_answers import BASE, REFERENCE, SIGN,
 from bothways.training.finetuning.preference_losses import dpo, kto, orpo
 from bothways.training.finetuning.reference import kept
 from bothways.training.finetuning.start import spread
-from bothways.training.finetuning.teaching import Measured, own_scores
+from bothways.training.finetuning.teaching import MeasuredAnswers, own_scores
 
 if TYPE_CHECKING:
     from bothways.training.finetuning.run import FinetuneRun
@@ -144,7 +144,7 @@ class ByPreference:
         ]
         return max(0.0, team.total(sum(ratios)) / max(1.0, team.total(len(ratios))))
 
-    def measured(self, where: str, model: Model) -> Measured:
+    def measured(self, where: str, model: Model) -> MeasuredAnswers:
         """What a model makes of the examples of a file: the rewards of their answers, and what it answers itself."""
         run, side = self.run, self.sides[where]
 
@@ -165,7 +165,7 @@ class ByPreference:
         def scores_of(drawn: Sequence[int]) -> dict[str, float]:
             return preferred(rewards, side.signs, drawn) | own_scores(own, drawn, "kl", "tokens")
 
-        return Measured(side.examples, loss, scores_of, own, worst)
+        return MeasuredAnswers(side.examples, loss, scores_of, own, worst)
 
     def _answers(self, side: ComparedAnswers, sums: Sequence[Sequence[float]], base: float) -> Answers:
         """Those of all examples of a file, float64."""

@@ -32,7 +32,7 @@ MOST_ANSWERS, LONGEST_TEXT = 10, 600
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredAnswers:
     """What a model makes of the examples of a file.
 
     loss       of them, where there is one
@@ -78,7 +78,7 @@ class Teaching(Protocol):
     def told(self) -> dict[str, Any]:
         """What else stands in the line of the step that was just done."""
 
-    def measured(self, where: str, model: Model) -> Measured:
+    def measured(self, where: str, model: Model) -> MeasuredAnswers:
         """What a model makes of the examples of "dev" or "test"."""
 
 
@@ -142,7 +142,7 @@ def finish_by(teaching: Teaching, best: int, show: Show) -> None:
     run.team.once(lambda: write_page(run.config.out, [part_of(before, after, where=where)], labelled=False))
 
 
-def compared_with_before(before: Measured, after: Measured) -> dict[str, Any]:
+def compared_with_before(before: MeasuredAnswers, after: MeasuredAnswers) -> dict[str, Any]:
     """{"scores": of the model that the run began with, "intervals": of the one that it ends with, "better_by": of the
     difference, the examples being drawn anew}."""
     count = len(after.examples)
@@ -158,7 +158,7 @@ def compared_with_before(before: Measured, after: Measured) -> dict[str, Any]:
     }
 
 
-def part_of(before: Measured, after: Measured, *, where: str) -> dict[str, Any]:
+def part_of(before: MeasuredAnswers, after: MeasuredAnswers, *, where: str) -> dict[str, Any]:
     """What the page shows: the model's own answers, before and after; and pairs that it still has the wrong way."""
     asked = [i for i, one in enumerate(after.own) if one is not None and before.own[i] is not None][:MOST_ANSWERS]
     answers = [
