@@ -8,8 +8,8 @@ it. The base is a Llama of SmolLM2-135M's shape with random weights, or any deco
 
 - training: `bothways finetune --task text2text --objective causal --adapter "lora(rank=8, on=[q, v])"`, and
   `transformers.Trainer` with `peft.LoraConfig(r=8, target_modules=["q_proj", "v_proj"])`, from the same folder with the
-  same batches and the same lengths at most: as it comes (padding), and with `train_sampling_strategy="group_by_length"`;
-  each in a process of its own. Examples a second after the first steps.
+  same batches and the same lengths at most: as it comes (padding), and with
+  `train_sampling_strategy="group_by_length"`; each in a process of its own. Examples a second after the first steps.
 - whole: the same command of ours with the adapter and without.
 - choosing: three adapters on one body, one request of few tokens after another, each with the next adapter, beside the
   same requests with one adapter all along; milliseconds that a change costs.
@@ -135,7 +135,8 @@ def compared(given: argparse.Namespace, sides: Sequence[str]) -> None:
             some.append(found[sides[0]] / found[side])
     for side, some in ratios.items():
         middle = statistics.median(some)
-        print(f"{sides[0]} {middle:.2f} times {side} ({min(some):.2f} to {max(some):.2f}); a step {1 / middle:.2f} of it")
+        spread = f"{min(some):.2f} to {max(some):.2f}"
+        print(f"{sides[0]} {middle:.2f} times {side} ({spread}); a step takes {1 / middle:.2f} of its time", flush=True)
 
 
 def choosing(given: argparse.Namespace) -> None:
@@ -158,7 +159,9 @@ def choosing(given: argparse.Namespace) -> None:
             took[kind] = 1000 * (time.perf_counter() - began) / len(order)
         costs.append(took["turns"] - took["same"])
     spread = statistics.quantiles(costs, n=4)
-    print(f"an adapter a request: {statistics.median(costs):.2f} ms ({spread[0]:.2f} to {spread[2]:.2f}, the middle half)")
+    print(
+        f"an adapter a request: {statistics.median(costs):.2f} ms ({spread[0]:.2f} to {spread[2]:.2f}, the middle half)"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -108,7 +108,7 @@ def test_merged_equals_unmerged(config: ModelConfig, expression: str) -> None:
     expected = logits(model)
     assert (logits(plain) - expected).abs().max() < 1e-5 * expected.abs().max()
     assert (logits(plain) - logits(model_of(config).double())).abs().max() > 0.01
-    assert plain.table is model.table and plain.words.untied is None or config is UNTIED
+    assert (plain.table is model.table and plain.words.untied is None) or config is UNTIED
 
 
 def test_a_prompt_and_a_prefix_cannot_be_merged() -> None:
@@ -151,7 +151,10 @@ def test_a_prefix_is_keys_and_values_alone(config: ModelConfig) -> None:
     given = given.in_block(0, window=None, last=False)
     x = model.backbone.embeddings(tokens, layout).detach()
     q, k, v = attention.turned_heads(attention.qkv(x), given.rotary)
-    k, v = (torch.cat([own[None], one], 2).repeat_interleave(config.heads // config.key_heads, 1) for own, one in zip(prefix[0], (k, v)))
+    k, v = (
+        torch.cat([own[None], one], 2).repeat_interleave(config.heads // config.key_heads, 1)
+        for own, one in zip(prefix[0], (k, v), strict=True)
+    )
     hidden = torch.ones(7, 10).tril(3) == 0
     scores = (q @ k.mT * config.head_width**-0.5).masked_fill(hidden, -torch.inf)
     expected = attention.out((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
@@ -239,7 +242,9 @@ def test_what_is_no_adapter_is_refused(expression: str, said: str) -> None:
         (MODERN, "soft_prompt(tokens=40)", True, "more than half of the 64 tokens"),
     ],
 )
-def test_what_a_model_has_no_place_for_is_refused(config: ModelConfig, expression: str, causal: bool, said: str) -> None:
+def test_what_a_model_has_no_place_for_is_refused(
+    config: ModelConfig, expression: str, causal: bool, said: str
+) -> None:
     with pytest.raises(UsageError) as refused:
         check_fits(model_of(config), read_adapter(expression), causal=causal)
     assert said in str(refused.value)

@@ -54,7 +54,9 @@ def test_a_classifier_learns(adapter: str, runs: dict[str, Path], tmp_path: Path
     model = bothways.load(run, device="cpu")
     found = model.classify([one["text"] for one in reviews(3)])
     for one, other in zip(found, answers, strict=True):
-        assert one.label == other["label"] and one.probabilities == pytest.approx(other["probabilities"], abs=0.02)  # in bf16, where the processor has it
+        assert one.label == other["label"] and one.probabilities == pytest.approx(
+            other["probabilities"], abs=0.02
+        )  # in bf16, where the processor has it
     told = manifest["adapter"]
     assert told["expression"] == adapter and told["parameters"] < 0.1 * told["of"]
 
@@ -142,7 +144,9 @@ def test_a_merged_model_is_saved_whole(runs: dict[str, Path], tmp_path: Path) ->
 @pytest.mark.parametrize("adapter", ["lora(rank=4)", "soft_prompt(tokens=3)", "prefix(tokens=3)"])
 def test_a_decoder_learns_to_write(adapter: str, body: Path, tmp_path: Path) -> None:
     """And what it writes with a cache is what it was taught without one."""
-    pairs = [{"source": f"say {word} {n}", "target": f"{word} {word}"} for n in range(8) for word in ("dog", "fox", "cat")]
+    pairs = [
+        {"source": f"say {word} {n}", "target": f"{word} {word}"} for n in range(8) for word in ("dog", "fox", "cat")
+    ]
     file = write(tmp_path / "pairs.jsonl", *pairs)
     told = adapted(tmp_path / "run", body, adapter, task="text2text", objective="causal", train=file, dev=file)
     run = finetune(told.model_copy(update={"epochs": 20, "batch": 6, "target_length": 6, "learning_rate": 2e-2}))
@@ -159,6 +163,16 @@ def test_a_decoder_learns_to_write(adapter: str, body: Path, tmp_path: Path) -> 
     assert "".join(beside.stream(sources[0], adapter="mine")) == together[0].text
     with pytest.raises(UsageError, match="expected an adapter, or None, for each of 2 prompts, got 1"):
         beside.generate(sources[:2], adapter=["mine"])
+
+
+def test_a_decoder_with_a_prefix_tells_labels_apart(body: Path, tmp_path: Path) -> None:
+    told = adapted(tmp_path, body, "prefix(tokens=4, hidden=32)", reads="decoder", epochs=12, learning_rate=1e-2)
+    run = finetune(told)
+    assert RunFolder(run).manifest()["best"]["scores"]["accuracy"] == 1.0
+    weights = load_file(run / "adapter" / "adapter_model.safetensors")
+    shape = bothways.load(run, device="cpu").engine.model.config
+    numbers = shape.layers * 2 * shape.key_heads * shape.head_width
+    assert {name: list(one.shape) for name, one in weights.items()} == {"backbone.prefix.embeddings": [4, numbers]}
 
 
 def test_a_tagger_learns(body: Path, tmp_path: Path) -> None:

@@ -305,7 +305,7 @@ def _use(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def adapter_line(adapter: Mapping[str, Any]) -> str:
-    """Which adapter, and how much learned beside how much that is frozen; `adapter` is what manifest.json says of it."""
+    """Which adapter, and how much learned beside how much that is frozen; `adapter` is what the manifest says of it."""
     whole = adapter["of"] + adapter["parameters"] + adapter["new_head_parameters"]
     head = f" and {adapter['new_head_parameters']:,} of new heads" if adapter["new_head_parameters"] else ""
     share = (adapter["parameters"] + adapter["new_head_parameters"]) / whole
