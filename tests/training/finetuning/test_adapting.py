@@ -25,6 +25,7 @@ from bothways.training.finetuning import (
 from bothways.training.finetuning.run import set_up
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import checkpoints
+from tests.inference.made import SEQ2SEQ, make_run
 from tests.tasks.conftest import config, reviews, tagged, write
 from tests.training.small import ALONE
 
@@ -163,6 +164,26 @@ def test_a_decoder_learns_to_write(adapter: str, body: Path, tmp_path: Path) -> 
     assert "".join(beside.stream(sources[0], adapter="mine")) == together[0].text
     with pytest.raises(UsageError, match="expected an adapter, or None, for each of 2 prompts, got 1"):
         beside.generate(sources[:2], adapter=["mine"])
+
+
+@pytest.mark.parametrize("adapter", ["lora(rank=4, on=[q, v, down])", "soft_prompt(tokens=3)"])
+def test_an_encoder_decoder_learns_to_write(adapter: str, tmp_path: Path) -> None:
+    """Its cross-attention has low-rank products, too."""
+    body = make_run(tmp_path / "body", SEQ2SEQ, kind="wordpiece", decoder=2, seed=1)
+    file = write(tmp_path / "pairs.jsonl", *({"source": f"say {n}", "target": "dog"} for n in range(24)))
+    told = adapted(tmp_path / "run", body, adapter, task="text2text", objective="seq2seq", train=file, dev=file)
+    run = finetune(told.model_copy(update={"target_length": 6, "batch": 6, "learning_rate": 2e-2}))
+    losses = [line["loss"] for line in RunFolder(run).lines() if line["kind"] == "validation"]
+    assert losses[-1] < 0.8 * losses[0]
+    weights = load_file(run / "adapter" / "adapter_model.safetensors")
+    assert any("cross_attn.v_proj.lora_B" in name for name in weights) == adapter.startswith("lora")
+    model = bothways.load(run, device="cpu")
+    assert model.generate(["say 3", "say 7"])[1].text == model.generate("say 7").text
+    if adapter.startswith("lora"):
+        assert [one.text for one in model.generate(["say 3", "say 7"])] == ["dog", "dog"]
+        model.merge().save(tmp_path / "whole")
+        again = bothways.load(tmp_path / "whole", device="cpu").generate(["say 3", "say 7"])
+        assert [one.text for one in again] == ["dog", "dog"]
 
 
 def test_a_decoder_with_a_prefix_tells_labels_apart(body: Path, tmp_path: Path) -> None:
