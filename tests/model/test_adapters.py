@@ -153,7 +153,7 @@ def test_a_prefix_is_keys_and_values_alone(config: ModelConfig) -> None:
     q, k, v = attention.turned_heads(attention.qkv(x), given.rotary)
     k, v = (
         torch.cat([own[None], one], 2).repeat_interleave(config.heads // config.key_heads, 1)
-        for own, one in zip(prefix[0], (k, v))
+        for own, one in zip(prefix[0], (k, v), strict=True)
     )
     hidden = torch.ones(7, 10).tril(3) == 0
     scores = (q @ k.mT * config.head_width**-0.5).masked_fill(hidden, -torch.inf)

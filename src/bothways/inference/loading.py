@@ -10,12 +10,13 @@ import torch
 
 from bothways.arguments import checked
 from bothways.errors import ModelError
+from bothways.files import read_json
 from bothways.gguf import SUFFIX
 from bothways.inference.engine import Engine, checked_dtype
 from bothways.inference.language_model import LanguageModel
 from bothways.machine import device_of
-from bothways.model import local, read_saved, read_sentence_modules
-from bothways.model.huggingface.adapter_folders import is_adapter
+from bothways.model import Abilities, local, read_abilities, read_saved, read_sentence_modules
+from bothways.model.huggingface.adapter_folders import NOTED, is_adapter
 from bothways.model.huggingface.adapter_reading import base_of, read_adapted, with_adapter
 from bothways.model.huggingface.folders import Saved
 from bothways.text import Tokenizer
@@ -92,6 +93,18 @@ def _adapter(base: Saved, tokenizer: Tokenizer, name: str, folder: Path) -> tupl
 def _prompted(tokenizer: Tokenizer, saved: Saved) -> Tokenizer:
     prompt = saved.model.backbone.embeddings.prompt
     return tokenizer if prompt is None else tokenizer.behind_prompt(len(prompt))
+
+
+def abilities_of(run: Path) -> tuple[Abilities, Path]:
+    """What the model of a run, or its adapter, was taught, without its weights; and the folder that it is in.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if is_adapter(adapter := folder_of_adapter(run)) and (adapter / NOTED).is_file():
+        return Abilities.from_json(read_json(adapter / NOTED, dict, error=ModelError)), adapter
+    folder = folder_of(run)
+    return read_abilities(folder), folder
 
 
 def folder_of_adapter(folder: Path) -> Path:

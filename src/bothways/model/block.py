@@ -71,8 +71,8 @@ class Attention(nn.Module):
             q, k, v = split_heads(self.every_head(qkv), heads=self.heads, rotary=given.rotary)
             if given.layer_prefix is not None:
                 k, v = self.behind(given.layer_prefix, k, v)
-            if "attention" in given.watched:
-                given.watched["attention"].append(attention_weights(q, k, given.mask))
+            if "attention" in given.watched:  # of the tokens: what is given to a prefix is left out
+                given.watched["attention"].append(attention_weights(q, k, given.mask)[..., -qkv.shape[1] :])
             context = attend(q, k, v, given.mask).transpose(1, 2).flatten(2)
         else:
             q, k, v = self.turned_heads(qkv, given.rotary)

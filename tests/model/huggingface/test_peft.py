@@ -10,14 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bothways.batch import Batch
+from bothways.batch import Batch, Target
 from bothways.errors import ModelError
 from bothways.model import Model, TaskHead, from_hugging_face, read_body
 from bothways.model.abilities import Abilities
 from bothways.model.adapters import learned, merged, place, read_adapter
 from bothways.model.huggingface.adapter_folders import AdapterNote, fingerprint, save_adapter
 from bothways.model.huggingface.adapter_reading import read_adapted, with_adapter
-from bothways.model.huggingface.folders import Saved
+from bothways.model.huggingface.folders import Saved, read_saved
 from tests.model.small import packed, random_tokens
 
 transformers = pytest.importorskip("transformers")
@@ -166,7 +166,6 @@ def test_a_new_head_is_where_peft_looks_for_it(name: str, bases: dict[str, Path]
     tokens = random_tokens(layout)
     batch = Batch(tokens, layout, ())
     at = torch.tensor([[0, 10], [11, 21]])
-    from bothways.batch import Target
 
     with torch.no_grad():
         hidden = model.states(batch).flatten(0, 1)
@@ -230,3 +229,24 @@ def test_an_adapter_on_the_table_is_refused(bases: dict[str, Path], tmp_path: Pa
     assert any("lm_head" in name for name in load_file(tmp_path / "theirs" / "adapter_model.safetensors"))
     with pytest.raises(ModelError, match="lm_head.lora_A.weight, on a layer that Bothways adapts not"):
         with_adapter(Saved(from_hugging_face(bases["llama"]), abilities("llama")), tmp_path / "theirs", vocabulary=97)
+
+
+def test_a_head_of_pefts_is_put_on_a_base_that_has_one(bases: dict[str, Path], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    plain = transformers.AutoModelForSequenceClassification.from_pretrained(bases["bert"], num_labels=3)
+    plain.save_pretrained(tmp_path / "base")
+    told = peft.LoraConfig(r=2, target_modules=["query"], task_type="SEQ_CLS", init_lora_weights=False)
+    model = peft.get_peft_model(plain, told).eval()
+    with torch.no_grad():
+        model.base_model.model.classifier.modules_to_save["default"].weight.add_(1.0)
+    model.save_pretrained(tmp_path / "theirs")
+    base = read_saved(tmp_path / "base")
+    ours = with_adapter(base, tmp_path / "theirs", vocabulary=97).model.eval()
+    layout = packed([11], [11])
+    tokens = random_tokens(layout)
+    target = Target("label", torch.tensor([[0, 10], [11, 21]]), torch.zeros(2))
+    with torch.no_grad():
+        found = ours.head("label").logits(ours.states(Batch(tokens, layout, ())).flatten(0, 1)[[0, 11]], target)
+        close(found, model(input_ids=tokens).logits)
+    with pytest.raises(ModelError, match="brings what its base has no place for"):
+        with_adapter(Saved(from_hugging_face(bases["bert"]), abilities("bert")), tmp_path / "theirs", vocabulary=97)

@@ -64,7 +64,7 @@ class LowRankLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., I] -> [..., O]."""
         read = F.dropout(x, self.dropout) if self.training and self.dropout else x
-        result: Tensor = apply(_LowRank, x, read, self.weight, self.bias, self.lora_a, self.lora_b, self)
+        result: Tensor = apply(_LowRank, x, read, self.lora_a, self.lora_b, self)
         return result
 
     def parts(self, a: Tensor, b: Tensor) -> list[tuple[range, Tensor, Tensor]]:
@@ -83,27 +83,25 @@ class LowRankLinear(nn.Module):
 
 
 class _LowRank(Function):
-    """x W' + bias, and to the rows of each product scale * read A' B'; the weight W learns nothing.
+    """x W' + bias, and to the rows of each product scale * read A' B'; W and bias learn nothing.
 
     All of it is written into one output: each added product is one call over its columns.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, read: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, own: LowRankLinear
-    ) -> Tensor:
-        result = F.linear(x, weight, bias)
+    def forward(ctx: Any, x: Tensor, read: Tensor, a: Tensor, b: Tensor, own: LowRankLinear) -> Tensor:
+        result = F.linear(x, own.weight, own.bias)
         narrow = F.linear(read, a)  # [..., P*R]
         flat, columns = result.flatten(0, -2), narrow.flatten(0, -2).split(own.rank, dim=1)
         for (rows, _, wide), column in zip(own.parts(a, b), columns, strict=True):
             flat[:, rows.start : rows.stop].addmm_(column, wide.t(), alpha=own.scale)
-        ctx.save_for_backward(read, weight, a, b, narrow)
+        ctx.save_for_backward(read, a, b, narrow)
         ctx.own, ctx.apart = own, read is not x
         return result
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        read, weight, a, b, narrow = ctx.saved_tensors
+        read, a, b, narrow = ctx.saved_tensors
         own, grad = ctx.own, grads[0].flatten(0, -2)
         back = torch.empty_like(narrow).flatten(0, -2)  # gradients of what the A's give
         grad_b = torch.empty_like(b)
@@ -115,10 +113,10 @@ class _LowRank(Function):
         grad_a = back.t() @ read.flatten(0, -2)
         of_x = of_read = None
         if ctx.needs_input_grad[0]:
-            of_x = grad @ weight
+            of_x = grad @ own.weight
             if not ctx.apart:
                 of_x.addmm_(back, a)
             of_x = of_x.view(read.shape)
         if ctx.needs_input_grad[1] and ctx.apart:
             of_read = (back @ a).view(read.shape)
-        return of_x, of_read, None, None, grad_a, grad_b, None
+        return of_x, of_read, grad_a, grad_b, None

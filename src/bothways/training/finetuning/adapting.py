@@ -45,38 +45,47 @@ def adapt(config: LearningSettings, model: Model, *, tokenizer: Tokenizer, train
         raise UsageError(
             f"{odd} is for fine-tuning a whole model, and --adapter learns beside a frozen one: leave it out"
         )
-    family_for(model.config, next(iter(trained.folders.values())))
-    causal = trained.folders.get("model", "").startswith("decoder")
-    check_fits(model, adapter, causal=causal)
-    base = folder_of(local(config.model))
-    own = read_saved(base).model
-    known = {name for name in model.state_dict() if name.startswith("backbone.") or name in own.state_dict()}
-    new = {name for name in model.state_dict() if name not in known or name.startswith("heads.")}
-    if odd := next((name for name in new if not name.startswith(("heads.", "words."))), None):
-        raise UsageError(
-            f"{config.model} has no decoder, so that most of an encoder-decoder would be new ({odd}) and has to learn "
-            "whole: leave --adapter out, or take --objective causal or prefix"
-        )
+    face = next(iter(trained.folders.values()))
+    family_for(model.config, face)
+    check_fits(model, adapter, causal=face.startswith("decoder"))
+    base = _base(config.model, face)
+    new = _new(model, base, config.model)
     sha256 = fingerprint(model)
-    prompt = len(tokenizer.prompt)
-    place(
-        model,
-        adapter,
-        vocabulary=tokenizer.vocabulary.size - prompt,
-        generator=torch.Generator().manual_seed(config.seed),
-    )
-    names = learned(model, adapter, new)
-    weights = dict(model.named_parameters())
-    numbers, beside = (sum(weights[name].numel() for name in some if name in weights) for some in (names, new))
-    shown = str(base.resolve()) if base == Path(config.model) or Path(config.model).exists() else config.model
+    vocabulary = tokenizer.vocabulary.size - len(tokenizer.prompt)
+    place(model, adapter, vocabulary=vocabulary, generator=torch.Generator().manual_seed(config.seed))
+    names, weights = learned(model, adapter, new), dict(model.named_parameters())
+    learns, beside = (sum(weights[name].numel() for name in some if name in weights) for some in (names, new))
     return {
         "expression": str(adapter),
-        "base": shown,
+        "base": str(base.resolve()) if Path(config.model).exists() else config.model,
         "sha256": sha256,
-        "parameters": numbers,
+        "parameters": learns,
         "new_head_parameters": beside,
-        "of": model.parameter_count() - numbers - beside,
+        "of": model.parameter_count() - learns - beside,
     }
+
+
+def _base(model: str, face: str) -> Path:
+    """The folder of the base that transformers opens for such a face, where a run has both."""
+    found = local(model)
+    causal = found / "decoder"
+    return causal if face.startswith("decoder") and (causal / "config.json").is_file() else folder_of(found)
+
+
+def _new(model: Model, base: Path, called: str) -> set[str]:
+    """The weights of a model that its base has not: heads.
+
+    Raises:
+        UsageError: most of a decoder is among them.
+    """
+    there = read_saved(base).model.state_dict()
+    new = {name for name in model.state_dict() if name.startswith("heads.") or name not in there}
+    if odd := next((name for name in sorted(new) if name.startswith("decoder.")), None):
+        raise UsageError(
+            f"{called} has no decoder, so that most of an encoder-decoder would be new ({odd}) and has to learn "
+            "whole: leave --adapter out, or take --objective causal or prefix"
+        )
+    return {name for name in new if not name.startswith("backbone.")}
 
 
 def write_adapter(
