@@ -24,7 +24,8 @@ MAY_GO_WITH_RESUME = ("resume", "out", "device", "json")
 
 @from_record(
     "bothways.training.prompting:PromptConfig",
-    *("pattern", "verbaliser", "examples", "shots", "calibrate", "how", "seed"),
+    *("pattern", "verbaliser", "examples", "shots", "how", "seed"),
+    calibrate="--calibrate/--no-calibrate",
 )
 def prompt(
     context: typer.Context,

@@ -47,14 +47,8 @@ from bothways.tasks.tag import Tagged
 from bothways.text import Tokenizer
 from bothways.text.chat import Message, chat_tokens
 
-_LEFT_OUT = {
-    "batch_size": None,
-    "progress": False,
-    "head": None,
-    "examples": [],
-    "calibrate": False,
-    "how": None,
-} | asdict(GenerationOptions())
+_OF_PROMPTS = {"examples": [], "calibrate": True, "how": None}
+_LEFT_OUT = {"batch_size": None, "progress": False, "head": None} | _OF_PROMPTS | asdict(GenerationOptions())
 """What is taken where a keyword is left out."""
 
 

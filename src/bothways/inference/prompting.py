@@ -118,6 +118,7 @@ def ask(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]]) -> Ask
     """
     asked = Asked(tuple(prompt.verbaliser), tokens=sum(map(len, engine.tokenizer.encode_batch(prompt.shown))))
     if not texts:
+        asked.scores = np.zeros((0, len(asked.labels)))
         return asked
     scores = _filled if way_of(engine, prompt.how) == "fill" else _continued
     asked.scores = scores(engine, prompt, texts, asked)
@@ -273,7 +274,7 @@ def prompted(
     if how is not None and how not in get_args(How):
         raise unknown("way of asking", how, get_args(How))
     examples = [_example(number, one) for number, one in enumerate(asking.get("examples", ()), 1)]
-    made = Prompt(Pattern.parse(pattern), words_of(verbaliser), examples, asking.get("calibrate", False), how)
+    made = Prompt(Pattern.parse(pattern), words_of(verbaliser), examples, asking.get("calibrate", True), how)
     asked = ask(engine, made, [one if isinstance(one, tuple) else (one,) for one in texts])
     for line in asked.warnings():
         warnings.warn(line, stacklevel=4)  # the line that called the model's method

@@ -27,7 +27,7 @@ from bothways.corpus.lines import Skip
 from bothways.errors import Stopped, UsageError
 from bothways.files import write_text, writing
 from bothways.inference.engine import Engine
-from bothways.inference.prompting import Prompt
+from bothways.inference.prompting import Asked, Prompt, clozes_of
 from bothways.machine import device_of
 from bothways.tasks.classify import Classify
 from bothways.tasks.pattern import ROLES, Pattern, Slots, words_of
@@ -97,7 +97,8 @@ def pet(
     material = _material(config)
     engine = open_filler(config, place)
     for prompt in material.prompts:  # refused before anything is computed
-        Slots.of(prompt.pattern, prompt.verbaliser, engine.tokenizer)
+        slots = Slots.of(prompt.pattern, prompt.verbaliser, engine.tokenizer)
+        clozes_of(engine, prompt.pattern, [("",) * len(prompt.pattern.fields)], slots.lengths, Asked(()))
     if not resume:
         _refuse_other_runs(config.out)
         folder.create(config)
