@@ -46,14 +46,15 @@ def test_filling_is_what_fill_says_of_the_words(model: LanguageModel) -> None:
     assert model.prompt(TEXTS[0], PATTERN, "a=quick,b=fox", calibrate=False).label == found[0].label
 
 
-def test_continuing_is_the_mean_over_the_word_and_what_stands_behind(model: LanguageModel) -> None:
-    found = ask(model.engine, Prompt(Pattern.parse(PATTERN), WORDS, how="continue"), [(text,) for text in TEXTS])
+def test_continuing_is_the_mean_over_the_word_and_the_sum_behind_it(model: LanguageModel) -> None:
+    words = {"a": "quick", "b": "unbelievably quick fox"}
+    found = ask(model.engine, Prompt(Pattern.parse(PATTERN), words, how="continue"), [(text,) for text in TEXTS])
     for text, row in zip(TEXTS, found.scores, strict=True):
         before = f"{text} It was"
-        for word, score in zip(WORDS.values(), row, strict=True):
-            tokens = len(model.tokenizer.encode(f" {word}."))
-            total = model.score(f"{before} {word}.") - model.score(before)
-            assert score == pytest.approx(total / tokens, abs=1e-4)
+        for word, score in zip(words.values(), row, strict=True):
+            tokens = len(model.tokenizer.encode(f" {word}"))
+            parts = [model.score(one) for one in (before, f"{before} {word}", f"{before} {word}.")]
+            assert score == pytest.approx((parts[1] - parts[0]) / tokens + parts[2] - parts[1], abs=1e-4)
 
 
 def test_a_model_that_only_continues_is_asked_so(tmp_path: Path) -> None:

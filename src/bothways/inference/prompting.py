@@ -2,8 +2,8 @@
 
 A model that fills reads the pattern with [MASK] in it, and a label's score is the sum of log p of its word's tokens, as
 `tasks.pattern.Slots` has it. One that goes on with a text reads what stands before [MASK], and the score is the mean of
-log p over the tokens of the word and of all that stands behind it: a mean, since a word of two tokens would else always
-lose to one of one.
+log p over the tokens of the word, since a word of two tokens would else always lose to one of one, and the sum of log p
+of what stands behind it.
 
 Letters: T texts (of a batch, tokens), C labels, B rows, S masks in all rows of a text, N places, V vocabulary.
 """
@@ -203,25 +203,26 @@ def _continued(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]],
     opening, _ = engine.around(closed=False)
     words = list(prompt.verbaliser.values())
 
-    def parted(before: str, word: str, after: str) -> tuple[list[int], int]:
-        """The tokens of a whole text, and how many of them hold nothing of the word or of what stands behind it."""
+    def parted(before: str, word: str, after: str) -> tuple[list[int], np.ndarray]:
+        """The tokens of a whole text, and what those weigh that hold something of the word or stand behind it."""
         tokens, spans = engine.tokenizer.encode_spans(before + word + after)
-        return [*opening, *tokens.tolist()], len(opening) + int((spans[:, 1] <= len(before.rstrip())).sum())
+        asked_for = spans[spans[:, 1] > len(before.rstrip())]
+        own = asked_for[:, 0] < len(before + word)
+        return [*opening, *tokens.tolist()], np.where(own, 1 / max(1, own.sum()), 1.0)
 
     def size(before: str, after: str) -> int:
         return max(len(parted(before, word, after)[0]) for word in words)
 
-    rows, counts = [], []
+    rows, weights = [], []
     for before, after in fitted(engine, prompt.pattern, texts, size, asked, prompt.shown):
         for word in words:
-            row, given = parted(before, word, after)
-            if not given or given == len(row):
+            row, some = parted(before, word, after)
+            if len(some) in (0, len(row)):
                 expected = "a text before [MASK], and a word that the tokenizer keeps"
                 raise UsageError(f"pattern {prompt.pattern.text!r}: expected {expected}, got none before {word!r}")
             rows.append(np.array(row, dtype=np.int64))
-            counts.append(len(row) - given)
-    means = continued(engine, rows, counts) / np.array(counts)
-    return np.asarray(means.reshape(len(texts), len(words)))
+            weights.append(some)
+    return continued(engine, rows, weights).reshape(len(texts), len(words))
 
 
 def fitted(
