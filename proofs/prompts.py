@@ -53,6 +53,7 @@ class Kind:
 
 
 TOPICS = "finance realty stocks education science society politics sports game entertainment"
+IN_CHINESE = "财经 房产 股票 教育 科技 社会 时政 体育 游戏 娱乐"
 TASKS = {
     "sst2": Kind("en", ("{text} It was MASK.", "{text} A MASK film."), {"0": "bad", "1": "good"}),
     "agnews": Kind(

@@ -54,7 +54,18 @@ def test_a_prompt_prints_scores_with_intervals_beside_the_majority(place: Path) 
 
 def test_a_prompt_writes_predictions_and_shows_examples(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    shown = ("--examples", place / "train.jsonl", "--shots", 1, "--how", "continue", "--no-calibrate", "--out", out)
+    shown = (
+        "--examples",
+        place / "train.jsonl",
+        "--shots",
+        1,
+        "--how",
+        "continue",
+        "--set",
+        "calibrate=false",
+        "--out",
+        out,
+    )
     told = said("prompt", place / "body", place / "texts.jsonl", "--pattern", PATTERN, "--verbaliser", WORDS, *shown)
     assert "2 examples before every text" in told
     assert f"24 answers in {out}" in told
@@ -76,7 +87,7 @@ def test_words_that_are_found_are_a_verbaliser(place: Path) -> None:
 def test_pet_prints_members_and_goes_on(place: Path, tmp_path: Path) -> None:
     files = ("--train", place / "train.jsonl", "--unlabelled", place / "texts.jsonl", "--test", place / "train.jsonl")
     asked = ("--pattern", PATTERN, "--pattern", "[MASK] : {text}", "--verbaliser", WORDS, "--out", tmp_path / "pet")
-    quick = ("--repetitions", 1, "--steps", 2, "--set", "epochs=1")
+    quick = ("--set", "repetitions=1", "--set", "steps=2", "--set", "epochs=1")
     told = said("pet", place / "body", *files, *asked, *quick)
     for word in ("generation1-pattern2-1", "ensemble", "given", "majority", "kept"):
         assert word in told

@@ -68,7 +68,7 @@ class Prompt:
 
 
 @dataclass(slots=True)
-class Asked:
+class LabelScores:
     """What a prompt gave.
 
     scores   float64 [T, C]: log p of each label's word, before a softmax; calibrated, if that was asked for
@@ -109,14 +109,14 @@ def way_of(engine: Engine, how: How | None = None) -> How:
     return how
 
 
-def ask(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]]) -> Asked:
+def ask(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]]) -> LabelScores:
     """The score of each label for each example's texts.
 
     Raises:
         ModelError: the objective did not teach it to fill, or to go on with a text.
         UsageError: a word that is no such token, texts that are too few, or a pattern longer than the model reads.
     """
-    asked = Asked(tuple(prompt.verbaliser), tokens=sum(map(len, engine.tokenizer.encode_batch(prompt.shown))))
+    asked = LabelScores(tuple(prompt.verbaliser), tokens=sum(map(len, engine.tokenizer.encode_batch(prompt.shown))))
     if not texts:
         asked.scores = np.zeros((0, len(asked.labels)))
         return asked
@@ -125,7 +125,7 @@ def ask(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]]) -> Ask
     if prompt.calibrate:
         nothing = [(text,) * len(prompt.pattern.fields) for text in CONTENT_FREE]
         silent = replace(engine, watch=lambda share: None)
-        alone = softmax(scores(silent, prompt, nothing, Asked(asked.labels))).mean(0)
+        alone = softmax(scores(silent, prompt, nothing, LabelScores(asked.labels))).mean(0)
         asked.scores = asked.scores - np.log(alone)
     return asked
 
@@ -152,7 +152,7 @@ def clozes_of(
     pattern: Pattern,
     texts: Sequence[tuple[str, ...]],
     lengths: tuple[int, ...],
-    asked: Asked,
+    asked: LabelScores,
     shown: Sequence[str] = (),
 ) -> list[Cloze]:
     """What a model reads that fills, behind the examples that are `shown`; counted in `asked` is what did not fit.
@@ -188,7 +188,7 @@ def collated(engine: Engine, clozes: Sequence[Cloze]) -> tuple[Tensor, Layout, T
 
 
 @torch.inference_mode()
-def _filled(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]], asked: Asked) -> np.ndarray:
+def _filled(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]], asked: LabelScores) -> np.ndarray:
     slots = Slots.of(prompt.pattern, prompt.verbaliser, engine.tokenizer)
     clozes = clozes_of(engine, prompt.pattern, texts, slots.lengths, asked, prompt.shown)
     found = np.zeros((len(texts), len(slots.labels)))
@@ -199,7 +199,7 @@ def _filled(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]], as
     return found
 
 
-def _continued(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]], asked: Asked) -> np.ndarray:
+def _continued(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]], asked: LabelScores) -> np.ndarray:
     opening, _ = engine.around(closed=False)
     words = list(prompt.verbaliser.values())
 
@@ -230,7 +230,7 @@ def fitted(
     pattern: Pattern,
     texts: Sequence[tuple[str, ...]],
     size: Callable[[str, str], int],
-    asked: Asked,
+    asked: LabelScores,
     shown: Sequence[str] = (),
 ) -> Iterator[tuple[str, str]]:
     """What stands before the word and behind it, of every text: of the examples that are `shown` as many as fit beside

@@ -17,7 +17,7 @@ from bothways.tasks.pattern import Pattern, Slots
 from bothways.training.finetuning import evaluate, predict
 from bothways.training.prompting import PetConfig, pet, run
 from bothways.training.prompting.ensemble import Member, taught_by_others, together, weights_of
-from bothways.training.prompting.member import CLOZE, WORDS, Lesson, _Batches, _losses, dealt, open_filler
+from bothways.training.prompting.member import CLOZE, WORDS, MemberLesson, _Batches, _losses, dealt, open_filler
 from tests.conftest import Once
 from tests.inference.made import CAUSAL, make_run
 from tests.tasks.conftest import write
@@ -117,7 +117,7 @@ def test_the_loss_is_the_papers(tmp_path: Path, body: Path) -> None:
     prompt = Prompt(Pattern.parse(PATTERNS[0]), {"good": "quick", "bad": "lazy"})
     slots = Slots.of(prompt.pattern, prompt.verbaliser, engine.tokenizer)
     examples = [((one["text"],), one["label"]) for one in texts(10, 1)]
-    made = _Batches(chosen, engine, prompt, slots, Lesson(examples, [text for text, _ in examples], 5))
+    made = _Batches(chosen, engine, prompt, slots, MemberLesson(examples, [text for text, _ in examples], 5))
     cloze, hidden = made.of_step(0, 0.0)
     engine.model.eval()
     with torch.no_grad():

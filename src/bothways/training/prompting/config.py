@@ -18,7 +18,9 @@ class PromptConfig(Frozen):
         description="A text with {text}, or {text_a} and {text_b}, or columns by name, and [MASK] where the word of a "
         "label stands."
     )
-    verbaliser: str | dict[Any, Any] = Field(default="", description="A word for each label: good=great,bad=terrible.")
+    verbaliser: str | dict[Any, Any] | None = Field(
+        default=None, description="A word for each label: good=great,bad=terrible."
+    )
     examples: Path | None = Field(default=None, description="Labelled records, of which some are shown.")
     shots: int = Field(default=0, ge=0, description="Examples of each label that are shown before every text.")
     seed: int = Field(default=0, description="Of which examples are shown, and in which order.")

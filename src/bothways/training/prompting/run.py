@@ -27,7 +27,7 @@ from bothways.corpus.lines import Skip
 from bothways.errors import Stopped, UsageError
 from bothways.files import write_text, writing
 from bothways.inference.engine import Engine
-from bothways.inference.prompting import Asked, Prompt, clozes_of
+from bothways.inference.prompting import LabelScores, Prompt, clozes_of
 from bothways.machine import device_of
 from bothways.tasks.classify import Classify
 from bothways.tasks.pattern import ROLES, Pattern, Slots, words_of
@@ -40,7 +40,7 @@ from bothways.training.fit import Say, Show
 from bothways.training.prompting.config import PetConfig
 from bothways.training.prompting.ensemble import Member, accuracy, taught_by_others, together, weights_of
 from bothways.training.prompting.file import labelled, texts_of
-from bothways.training.prompting.member import Lesson, asked_of, open_filler, train_member
+from bothways.training.prompting.member import MemberLesson, asked_of, open_filler, train_member
 from bothways.training.run_folder import RunFolder
 from bothways.training.signals import signals
 
@@ -98,7 +98,7 @@ def pet(
     engine = open_filler(config, place)
     for prompt in material.prompts:  # refused before anything is computed
         slots = Slots.of(prompt.pattern, prompt.verbaliser, engine.tokenizer)
-        clozes_of(engine, prompt.pattern, [("",) * len(prompt.pattern.fields)], slots.lengths, Asked(()))
+        clozes_of(engine, prompt.pattern, [("",) * len(prompt.pattern.fields)], slots.lengths, LabelScores(()))
     if not resume:
         _refuse_other_runs(config.out)
         folder.create(config)
@@ -208,7 +208,7 @@ def _trained(
     labelled_texts = [texts for texts, _ in material.examples]
     untrained = asked_of(engine, prompt, labelled_texts)
     examples = [*material.examples, *_drawn(config, material, last, numbers, seed)]
-    if not train_member(config, engine, prompt, Lesson(examples, material.unlabelled, seed), stop):
+    if not train_member(config, engine, prompt, MemberLesson(examples, material.unlabelled, seed), stop):
         return None
     return Member(
         *numbers,
