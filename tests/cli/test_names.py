@@ -212,7 +212,7 @@ SAID: dict[str, Callable[[Asked], list[str]]] = {
     "pretrain": lambda asked: [f"model   {asked.folder}/run/encoder", f"opening {asked.folder}/sh ards,"],
     "compare": lambda asked: ["p[/b] ↑", "probe p[/b]", f"report  {asked.folder}/cmp/comparison.html"],
     "finetune": lambda asked: ["labelled [red].jsonl, line 49: field 'text'", f"in {asked.folder}/tuned/model"],
-    "prompt": lambda asked: [f"48 answers in {asked.folder}/o[/b].jsonl", "skipped  ", "always '[/b] bad'"],
+    "prompt": lambda asked: [f"48 answers in {asked.folder}/o[/b].jsonl", "skipped  ", "always '[/b] good'"],
     "pet": lambda asked: ["labelled [red].jsonl, line 49: field 'text'", "{text} [/b] is", "[/b] good", "/pet/model"],
     "predict": lambda asked: [f"48 answers in {asked.folder}/out[/b].jsonl", "skipped  ", "labelled [red].jsonl, line"],
     "evaluate": lambda asked: ["skipped  ", "labelled [red].jsonl, line"],

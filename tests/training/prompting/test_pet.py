@@ -186,7 +186,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_next_member(
     chosen = quick(tmp_path / "again", body)
     with monkeypatch.context() as patch:
         patch.setattr(run, "train_member", stopping)
-        with pytest.raises(Stopped, match="stopped in member 2; 1 are saved. Go on with: bothways pet --resume"):
+        with pytest.raises(Stopped, match="stopped; the first 1 members are saved. Go on with: bothways pet --resume"):
             pet(chosen)
     assert manifest(chosen.out)["status"] == "stopped"
     with pytest.raises(UsageError, match="holds a run already"):
@@ -212,6 +212,13 @@ def test_pairs_by_the_names_of_their_columns(tmp_path: Path, body: Path) -> None
     record = json.loads((out / "pet" / "soft.jsonl").read_text().splitlines()[0])
     assert [*record] == ["headline", "body", "stars", "soft_labels"]
     assert evaluate(out, files["train"], device="cpu")["examples"] == 10
+
+
+def test_too_few_texts_to_choose_an_epoch_by_are_refused_first(tmp_path: Path, body: Path) -> None:
+    few = write(tmp_path / "one.jsonl", {"text": "the fox"})
+    with pytest.raises(DataError, match="one.jsonl: expected examples to .*by a hash of their texts, got none.* --dev"):
+        pet(quick(tmp_path, body, unlabelled=few))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
