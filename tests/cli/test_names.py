@@ -112,6 +112,20 @@ class Asked:
         files = ["--train", data, "--test", data, "--out", self.folder / "tuned"]
         return [self.model(), *files, "--set", "epochs=1", "--skip-bad"]
 
+    def _pattern(self) -> list[object]:
+        return ["--pattern", "{text} [/b] is [MASK][MASK][MASK]", "--verbaliser", "[/b] good=quick,[/b] bad=fox"]
+
+    def prompt(self) -> list[object]:
+        return [self.model(), self.labelled(), *self._pattern(), "--out", self.at("o[/b].jsonl"), "--skip-bad"]
+
+    def pet(self) -> list[object]:
+        data, few = (
+            self.labelled(),
+            [word for one in ("steps=1", "repetitions=1", "epochs=1") for word in ("--set", one)],
+        )
+        files = ["--train", data, "--unlabelled", data, "--out", self.folder / "pet"]
+        return [self.model(), *files, *self._pattern(), *few, "--skip-bad"]
+
     def predict(self) -> list[object]:
         data = self.labelled()
         return [self.made("finetune"), data, "--out", self.at("out[/b].jsonl"), "--skip-bad"]
@@ -198,6 +212,8 @@ SAID: dict[str, Callable[[Asked], list[str]]] = {
     "pretrain": lambda asked: [f"model   {asked.folder}/run/encoder", f"opening {asked.folder}/sh ards,"],
     "compare": lambda asked: ["p[/b] ↑", "probe p[/b]", f"report  {asked.folder}/cmp/comparison.html"],
     "finetune": lambda asked: ["labelled [red].jsonl, line 49: field 'text'", f"in {asked.folder}/tuned/model"],
+    "prompt": lambda asked: [f"48 answers in {asked.folder}/o[/b].jsonl", "skipped  ", "always '[/b] good'"],
+    "pet": lambda asked: ["labelled [red].jsonl, line 49: field 'text'", "{text} [/b] is", "[/b] good", "/pet/model"],
     "predict": lambda asked: [f"48 answers in {asked.folder}/out[/b].jsonl", "skipped  ", "labelled [red].jsonl, line"],
     "evaluate": lambda asked: ["skipped  ", "labelled [red].jsonl, line"],
     "models": lambda asked: ["modernbert", "masked tokens"],
@@ -308,6 +324,7 @@ SUGGESTED: dict[tuple[str, str], Callable[[Asked], str]] = {
     ("training/finetuning/epochs.py", "finetune"): lambda asked: stopped(
         asked, "finetune", "bothways.training.finetuning.run"
     ),
+    ("training/prompting/run.py", "pet"): lambda asked: stopped(asked, "pet", "bothways.training.prompting.run"),
 }
 """{(file, command): what prints it}, of every call of `command` in the package."""
 

@@ -24,7 +24,7 @@ MAY_GO_WITH_RESUME = ("resume", "out", "device", "json")
 
 @from_record(
     "bothways.training.prompting:PromptConfig",
-    *("pattern", "verbaliser", "examples", "shots", "calibrate", "how", "seed"),
+    *("pattern", "verbaliser", "examples", "shots", "how", "seed"),
 )
 def prompt(
     context: typer.Context,
@@ -100,7 +100,7 @@ def _search(engine: Any, file: Path, chosen: Any, *, columns: dict[str, str], sk
 
 @from_record(
     "bothways.training.prompting:PetConfig",
-    *("train", "unlabelled", "pattern", "verbaliser", "dev", "test", "repetitions", "steps", "generations"),
+    *("train", "unlabelled", "pattern", "verbaliser", "dev", "test", "generations"),
     *("out", "skip_bad"),
     model="",
 )

@@ -18,7 +18,7 @@ import torch
 from bothways.arguments import at_least
 from bothways.errors import DataError, UsageError
 from bothways.inference.engine import Engine
-from bothways.inference.prompting import Asked, How, clozes_of, collated, fitted, way_of
+from bothways.inference.prompting import How, LabelScores, clozes_of, collated, fitted, way_of
 from bothways.tasks.labels import natural
 from bothways.tasks.pattern import Pattern, at_mask
 from bothways.text.characters import ALONE, kind_of
@@ -103,7 +103,7 @@ def _log_probabilities(
     """log p of each of the words where the pattern has its mask, float64 [E, W]."""
     found = np.zeros((len(texts), len(words)))
     some = torch.from_numpy(words).to(engine.device)
-    asked = Asked(())
+    asked = LabelScores(())
     if way_of(engine, how) == "fill":
         clozes = clozes_of(engine, pattern, texts, (1,), asked)
         for batch in engine.passes([len(one) for one in clozes]):

@@ -41,15 +41,9 @@ from bothways.tasks.tag import Tagged
 from bothways.text import Tokenizer
 from bothways.text.chat import Message
 
-_LEFT_OUT = {
-    "batch_size": None,
-    "progress": False,
-    "head": None,
-    "adapter": None,
-    "examples": [],
-    "calibrate": False,
-    "how": None,
-} | asdict(GenerationOptions())
+_OF_PROMPTS = {"examples": [], "calibrate": True, "how": None}
+_OF_TEXTS = {"batch_size": None, "progress": False, "head": None, "adapter": None}
+_LEFT_OUT = _OF_TEXTS | _OF_PROMPTS | asdict(GenerationOptions())
 """What is taken where a keyword is left out."""
 
 

@@ -2,8 +2,8 @@
 
 A model that fills reads the pattern with [MASK] in it, and a label's score is the sum of log p of its word's tokens, as
 `tasks.pattern.Slots` has it. One that goes on with a text reads what stands before [MASK], and the score is the mean of
-log p over the tokens of the word and of all that stands behind it: a mean, since a word of two tokens would else always
-lose to one of one.
+log p over the tokens of the word, since a word of two tokens would else always lose to one of one, and the sum of log p
+of what stands behind it.
 
 Letters: T texts (of a batch, tokens), C labels, B rows, S masks in all rows of a text, N places, V vocabulary.
 """
@@ -68,7 +68,7 @@ class Prompt:
 
 
 @dataclass(slots=True)
-class Asked:
+class LabelScores:
     """What a prompt gave.
 
     scores   float64 [T, C]: log p of each label's word, before a softmax; calibrated, if that was asked for
@@ -109,22 +109,23 @@ def way_of(engine: Engine, how: How | None = None) -> How:
     return how
 
 
-def ask(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]]) -> Asked:
+def ask(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]]) -> LabelScores:
     """The score of each label for each example's texts.
 
     Raises:
         ModelError: the objective did not teach it to fill, or to go on with a text.
         UsageError: a word that is no such token, texts that are too few, or a pattern longer than the model reads.
     """
-    asked = Asked(tuple(prompt.verbaliser), tokens=sum(map(len, engine.tokenizer.encode_batch(prompt.shown))))
+    asked = LabelScores(tuple(prompt.verbaliser), tokens=sum(map(len, engine.tokenizer.encode_batch(prompt.shown))))
     if not texts:
+        asked.scores = np.zeros((0, len(asked.labels)))
         return asked
     scores = _filled if way_of(engine, prompt.how) == "fill" else _continued
     asked.scores = scores(engine, prompt, texts, asked)
     if prompt.calibrate:
         nothing = [(text,) * len(prompt.pattern.fields) for text in CONTENT_FREE]
         silent = replace(engine, watch=lambda share: None)
-        alone = softmax(scores(silent, prompt, nothing, Asked(asked.labels))).mean(0)
+        alone = softmax(scores(silent, prompt, nothing, LabelScores(asked.labels))).mean(0)
         asked.scores = asked.scores - np.log(alone)
     return asked
 
@@ -151,7 +152,7 @@ def clozes_of(
     pattern: Pattern,
     texts: Sequence[tuple[str, ...]],
     lengths: tuple[int, ...],
-    asked: Asked,
+    asked: LabelScores,
     shown: Sequence[str] = (),
 ) -> list[Cloze]:
     """What a model reads that fills, behind the examples that are `shown`; counted in `asked` is what did not fit.
@@ -187,7 +188,7 @@ def collated(engine: Engine, clozes: Sequence[Cloze]) -> tuple[Tensor, Layout, T
 
 
 @torch.inference_mode()
-def _filled(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]], asked: Asked) -> np.ndarray:
+def _filled(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]], asked: LabelScores) -> np.ndarray:
     slots = Slots.of(prompt.pattern, prompt.verbaliser, engine.tokenizer)
     clozes = clozes_of(engine, prompt.pattern, texts, slots.lengths, asked, prompt.shown)
     found = np.zeros((len(texts), len(slots.labels)))
@@ -198,29 +199,30 @@ def _filled(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]], as
     return found
 
 
-def _continued(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]], asked: Asked) -> np.ndarray:
+def _continued(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]], asked: LabelScores) -> np.ndarray:
     opening, _ = engine.around(closed=False)
     words = list(prompt.verbaliser.values())
 
-    def parted(before: str, word: str, after: str) -> tuple[list[int], int]:
-        """The tokens of a whole text, and how many of them hold nothing of the word or of what stands behind it."""
+    def parted(before: str, word: str, after: str) -> tuple[list[int], np.ndarray]:
+        """The tokens of a whole text, and what those weigh that hold something of the word or stand behind it."""
         tokens, spans = engine.tokenizer.encode_spans(before + word + after)
-        return [*opening, *tokens.tolist()], len(opening) + int((spans[:, 1] <= len(before.rstrip())).sum())
+        asked_for = spans[spans[:, 1] > len(before.rstrip())]
+        own = asked_for[:, 0] < len(before + word)
+        return [*opening, *tokens.tolist()], np.where(own, 1 / max(1, own.sum()), 1.0)
 
     def size(before: str, after: str) -> int:
         return max(len(parted(before, word, after)[0]) for word in words)
 
-    rows, counts = [], []
+    rows, weights = [], []
     for before, after in fitted(engine, prompt.pattern, texts, size, asked, prompt.shown):
         for word in words:
-            row, given = parted(before, word, after)
-            if not given or given == len(row):
+            row, some = parted(before, word, after)
+            if len(some) in (0, len(row)):
                 expected = "a text before [MASK], and a word that the tokenizer keeps"
                 raise UsageError(f"pattern {prompt.pattern.text!r}: expected {expected}, got none before {word!r}")
             rows.append(np.array(row, dtype=np.int64))
-            counts.append(len(row) - given)
-    means = continued(engine, rows, counts) / np.array(counts)
-    return np.asarray(means.reshape(len(texts), len(words)))
+            weights.append(some)
+    return continued(engine, rows, weights).reshape(len(texts), len(words))
 
 
 def fitted(
@@ -228,7 +230,7 @@ def fitted(
     pattern: Pattern,
     texts: Sequence[tuple[str, ...]],
     size: Callable[[str, str], int],
-    asked: Asked,
+    asked: LabelScores,
     shown: Sequence[str] = (),
 ) -> Iterator[tuple[str, str]]:
     """What stands before the word and behind it, of every text: of the examples that are `shown` as many as fit beside
@@ -273,7 +275,7 @@ def prompted(
     if how is not None and how not in get_args(How):
         raise unknown("way of asking", how, get_args(How))
     examples = [_example(number, one) for number, one in enumerate(asking.get("examples", ()), 1)]
-    made = Prompt(Pattern.parse(pattern), words_of(verbaliser), examples, asking.get("calibrate", False), how)
+    made = Prompt(Pattern.parse(pattern), words_of(verbaliser), examples, asking.get("calibrate", True), how)
     asked = ask(engine, made, [one if isinstance(one, tuple) else (one,) for one in texts])
     for line in asked.warnings():
         warnings.warn(line, stacklevel=4)  # the line that called the model's method

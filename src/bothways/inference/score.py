@@ -78,15 +78,15 @@ def _causal(engine: Engine, texts: Sequence[str], *, ended: bool) -> tuple[np.nd
         last = np.append(text_of[1:] != text_of[:-1], True)
         rows = [np.append(row, sep) if end else row for row, end in zip(rows, last, strict=True)]
     sums, counts = np.zeros(len(texts)), [len(row[engine.given :]) for row in rows]
-    np.add.at(sums, text_of, continued(engine, rows, counts))
+    np.add.at(sums, text_of, continued(engine, rows, [np.ones(count) for count in counts]))
     return sums, np.bincount(text_of, counts, len(texts))
 
 
 @torch.inference_mode()
-def continued(engine: Engine, rows: Sequence[np.ndarray], counts: Sequence[int]) -> np.ndarray:
-    """Sum of the log-probabilities of the last so many tokens of each row in nats, each after all that stand before it,
-    float64 [rows]; one token of a row is given at least. What rows begin with alike is read once."""
-    labels = [row[len(row) - count :] for row, count in zip(rows, counts, strict=True)]
+def continued(engine: Engine, rows: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> np.ndarray:
+    """Sum of the log-probabilities of the last tokens of each row in nats, each after all that stand before it, times
+    its weight, float64 [rows]; one token of a row is given at least. What rows begin with alike is read once."""
+    labels = [row[len(row) - len(some) :] for row, some in zip(rows, weights, strict=True)]
     read = [row[: max(1, len(row) - 1)] for row in rows]
     sums = np.zeros(len(rows))
     size = engine.model.config.vocabulary
@@ -97,7 +97,8 @@ def continued(engine: Engine, rows: Sequence[np.ndarray], counts: Sequence[int])
         once, again = np.unique(predicted, return_inverse=True)
         hidden = states.flatten(0, 1)[torch.from_numpy(once // size).to(engine.device)]  # [N, D]
         found = engine.log_probabilities(hidden, once % size)[again]
-        np.add.at(sums, np.concatenate([np.full(len(labels[number]), number) for number, _ in own]), found)
+        weighted = found * np.concatenate([weights[number] for number, _ in own])
+        np.add.at(sums, np.concatenate([np.full(len(labels[number]), number) for number, _ in own]), weighted)
     return sums
 
 

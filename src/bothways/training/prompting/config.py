@@ -18,11 +18,13 @@ class PromptConfig(Frozen):
         description="A text with {text}, or {text_a} and {text_b}, or columns by name, and [MASK] where the word of a "
         "label stands."
     )
-    verbaliser: str | dict[Any, Any] = Field(default="", description="A word for each label: good=great,bad=terrible.")
+    verbaliser: str | dict[Any, Any] | None = Field(
+        default=None, description="A word for each label: good=great,bad=terrible."
+    )
     examples: Path | None = Field(default=None, description="Labelled records, of which some are shown.")
     shots: int = Field(default=0, ge=0, description="Examples of each label that are shown before every text.")
     seed: int = Field(default=0, description="Of which examples are shown, and in which order.")
-    calibrate: bool = Field(default=False, description="Less what the model says of texts that say nothing.")
+    calibrate: bool = Field(default=True, description="Less what the model says of texts that say nothing.")
     how: Literal["fill", "continue"] | None = Field(
         default=None, description="Left out: by filling where the model can, else by going on with the text."
     )

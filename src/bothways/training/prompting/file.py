@@ -16,7 +16,7 @@ from bothways.errors import DataError, UsageError
 from bothways.files import writing
 from bothways.inference.engine import Engine
 from bothways.inference.label_words import LabelWord, label_words
-from bothways.inference.prompting import Asked, How, Prompt, ask
+from bothways.inference.prompting import How, LabelScores, Prompt, ask
 from bothways.model import TaskHead
 from bothways.statistics import bootstrap
 from bothways.tasks.classify import Classify
@@ -71,14 +71,14 @@ def prompt_file(
     if out is not None and (out.is_dir() or (out.exists() and file.exists() and out.samefile(file))):
         raise UsageError(f"--out {out} is {'a folder' if out.is_dir() else 'the file that is read'}: name another")
     pattern = Pattern.parse(config.pattern)
-    words = words_of(config.verbaliser)
+    words = words_of(config.verbaliser or "")
     prompt = Prompt(pattern, words, shots(config, pattern, words, columns, skip), config.calibrate, config.how)
     given = {**pattern.columns, **(columns or {})}
     gold = "label" in given or column_of("label", field_names(file)) is not None
     read, examples = streamed(Classify(), file, given=given, skip=skip, gold=gold)
     show(read)
     known = _labelled(examples, prompt.verbaliser, skip) if gold else examples
-    total, kept, predictions = Asked(tuple(prompt.verbaliser)), list[Example](), list[dict[str, Any]]()
+    total, kept, predictions = LabelScores(tuple(prompt.verbaliser)), list[Example](), list[dict[str, Any]]()
 
     def lines() -> Iterator[dict[str, Any]]:
         for some in in_parts(known):
@@ -171,7 +171,7 @@ def shots(
 
 
 def _evaluated(
-    examples: Sequence[Example], predictions: Sequence[dict[str, Any]], prompt: Prompt, total: Asked
+    examples: Sequence[Example], predictions: Sequence[dict[str, Any]], prompt: Prompt, total: LabelScores
 ) -> Evaluation:
     task, head = Classify(), head_of(prompt)
     scores_of = task.scores_of(examples, predictions, head)

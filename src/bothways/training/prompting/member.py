@@ -18,7 +18,7 @@ from bothways.batch import Batch, Losses, Row, Target
 from bothways.errors import DivergedError, ModelError
 from bothways.inference.engine import Engine
 from bothways.inference.loading import folder_of
-from bothways.inference.prompting import Asked, Prompt, ask, clozes_of, collated
+from bothways.inference.prompting import LabelScores, Prompt, ask, clozes_of, collated
 from bothways.machine import dtype_of, precision_for
 from bothways.model import Model, local, read_saved
 from bothways.model.losses import with_extra
@@ -41,7 +41,7 @@ CLOZE, WORDS = "labels", "words"
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class MemberLesson:
     """What a member is taught.
 
     examples    texts and label
@@ -78,7 +78,7 @@ def open_filler(config: PetConfig, device: torch.device) -> Engine:
 
 
 def train_member(
-    config: PetConfig, engine: Engine, prompt: Prompt, lesson: Lesson, stop: Callable[[], int] = lambda: 0
+    config: PetConfig, engine: Engine, prompt: Prompt, lesson: MemberLesson, stop: Callable[[], int] = lambda: 0
 ) -> bool:
     """Trains the engine's model in place; False: a signal came before the end.
 
@@ -135,7 +135,7 @@ class _Batches:
     engine: Engine
     prompt: Prompt
     slots: Slots
-    lesson: Lesson
+    lesson: MemberLesson
 
     def of_step(self, step: int, progress: float) -> list[Batch]:
         """A function of the seed and the step."""
@@ -149,7 +149,7 @@ class _Batches:
 
     def _labelled(self, some: Sequence[tuple[Texts, str]]) -> Batch:
         engine, slots = self.engine, self.slots
-        clozes = clozes_of(engine, self.prompt.pattern, [texts for texts, _ in some], slots.lengths, Asked(()))
+        clozes = clozes_of(engine, self.prompt.pattern, [texts for texts, _ in some], slots.lengths, LabelScores(()))
         tokens, layout, at = collated(engine, clozes)
         labels = torch.tensor([slots.labels.index(label) for _, label in some], device=engine.device)
         return Batch(tokens, layout, (Target("words", at, labels, self.config.alpha, CLOZE),))
@@ -157,7 +157,7 @@ class _Batches:
     def _hidden(self, texts: Sequence[Texts], rng: np.random.Generator) -> Iterator[Batch]:
         """Fifteen of a hundred tokens hidden, as BERT hides them; the masks of the pattern stay as they are."""
         engine = self.engine
-        clozes = clozes_of(engine, self.prompt.pattern, texts, self.slots.lengths[:1], Asked(()))
+        clozes = clozes_of(engine, self.prompt.pattern, texts, self.slots.lengths[:1], LabelScores(()))
         objective, before = mlm(engine.tokenizer.vocabulary), int(engine.abilities.hidden == "before")
         rows = [one.rows[0].astype(np.int32) for one in clozes]
         samples = [

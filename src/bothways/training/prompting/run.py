@@ -12,7 +12,7 @@ import json
 import signal
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,11 @@ from bothways.corpus.lines import Skip
 from bothways.errors import Stopped, UsageError
 from bothways.files import write_text, writing
 from bothways.inference.engine import Engine
-from bothways.inference.prompting import Prompt
+from bothways.inference.prompting import LabelScores, Prompt, clozes_of
 from bothways.machine import device_of
 from bothways.tasks.classify import Classify
 from bothways.tasks.pattern import ROLES, Pattern, Slots, words_of
-from bothways.tasks.reading import enough, streamed
+from bothways.tasks.reading import enough, hold_out, streamed
 from bothways.tasks.records import Skipped, check_roles, refuse
 from bothways.terminal import command
 from bothways.training.finetuning import FinetuneConfig, finetune
@@ -40,13 +40,14 @@ from bothways.training.fit import Say, Show
 from bothways.training.prompting.config import PetConfig
 from bothways.training.prompting.ensemble import Member, accuracy, taught_by_others, together, weights_of
 from bothways.training.prompting.file import labelled, texts_of
-from bothways.training.prompting.member import Lesson, asked_of, open_filler, train_member
+from bothways.training.prompting.member import MemberLesson, asked_of, open_filler, train_member
 from bothways.training.run_folder import RunFolder
 from bothways.training.signals import signals
 
 Texts = tuple[str, ...]
 FOLDER, SOFT = "pet", "soft.jsonl"
 """In the run's folder: the members, and in it the unlabelled texts with their labels."""
+OR_DEV = ", or name a --dev file"
 _COLUMNS = {"text": "text", "other": "text_b", "label": "label"}
 
 
@@ -97,7 +98,8 @@ def pet(
     material = _material(config)
     engine = open_filler(config, place)
     for prompt in material.prompts:  # refused before anything is computed
-        Slots.of(prompt.pattern, prompt.verbaliser, engine.tokenizer)
+        slots = Slots.of(prompt.pattern, prompt.verbaliser, engine.tokenizer)
+        clozes_of(engine, prompt.pattern, [("",) * len(prompt.pattern.fields)], slots.lengths, LabelScores(()))
     if not resume:
         _refuse_other_runs(config.out)
         folder.create(config)
@@ -157,9 +159,12 @@ def _material(config: PetConfig) -> Material:
 
 def _unlabelled(config: PetConfig, pattern: Pattern, columns: Mapping[str, str], skip: Skip) -> list[Texts]:
     _, found = streamed(Classify(), config.unlabelled, given=columns, skip=skip, gold=False)
-    texts = [texts_of(one, pattern) for one in found]
-    enough(texts, config.unlabelled, "without labels", skip)
-    return texts
+    examples = [replace(one, texts=texts_of(one, pattern)) for one in found]
+    enough(examples, config.unlabelled, "without labels", skip)
+    if not config.dev:  # the classifier is fine-tuned last: what it lacks is said first
+        for side, what in zip(hold_out(examples, config.dev_share), ("to train on", "to choose by"), strict=True):
+            enough(side, config.unlabelled, f"{what}, held out by a hash of their texts", skip, otherwise=OR_DEV)
+    return [one.texts for one in examples]
 
 
 def _generations(
@@ -179,13 +184,14 @@ def _generations(
             found = Member.load(folder.path / "members", *numbers)
             if found is None:
                 found = _trained(config, engine, begun, material, last, numbers, stop)
-                if found is None:
-                    folder.note(status="stopped")
-                    again = command("pet", "--resume", "--out", config.out)
-                    message = f"stopped in member {len(members) + 1}; {len(members)} are saved. Go on with: {again}"
-                    raise Stopped(message, exit_code=128 + (stop() or signal.SIGTERM))
-                found.save(folder.path / "members")
-            members.append(found)
+                if found is not None:
+                    found.save(folder.path / "members")
+            members += [found] if found else []
+            if found is None or stop():
+                folder.note(status="stopped")
+                again = command("pet", "--resume", "--out", config.out)
+                message = f"stopped; the first {len(members)} members are saved. Go on with: {again}"
+                raise Stopped(message, exit_code=128 + (stop() or signal.SIGTERM))
             told = {name: value for name, value in facts_of(found, material).items() if isinstance(value, float)}
             say(f"{found.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in told.items()))
     return members
@@ -207,7 +213,7 @@ def _trained(
     labelled_texts = [texts for texts, _ in material.examples]
     untrained = asked_of(engine, prompt, labelled_texts)
     examples = [*material.examples, *_drawn(config, material, last, numbers, seed)]
-    if not train_member(config, engine, prompt, Lesson(examples, material.unlabelled, seed), stop):
+    if not train_member(config, engine, prompt, MemberLesson(examples, material.unlabelled, seed), stop):
         return None
     return Member(
         *numbers,
