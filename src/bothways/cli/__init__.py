@@ -18,11 +18,12 @@ import typer
 from typer.core import TyperGroup
 
 from bothways import __version__
+from bothways.cli.chat import chat
 from bothways.cli.comparison import compare
 from bothways.cli.corpus import corpus_report, prepare, show_rows, verify
 from bothways.cli.inside import attention, contextuality, probe, probe_layers
 from bothways.cli.machine import doctor
-from bothways.cli.model import chat, detect, embed, fill, generate, infill, models, score
+from bothways.cli.model import detect, embed, fill, generate, infill, models, score
 from bothways.cli.objectives import objectives, show_objective
 from bothways.cli.options import name_of, whole
 from bothways.cli.planning import plan

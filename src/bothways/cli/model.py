@@ -216,24 +216,6 @@ def _show_texts(texts: Iterable[str]) -> None:
         say("\n" * bool(number) + text)
 
 
-def chat(
-    run: Run,
-    question: Annotated[str | None, typer.Argument(help="Left out, every line of the input is one.")] = None,
-    system: Annotated[str | None, typer.Option(help="What the model is told before.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an answer, at most.")] = 512,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token every time.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same text.")] = 0,
-    device: Device = None,
-) -> None:
-    """Talk with a model that has a chat template: one question and answer, or until the input ends."""
-    model = load(run, device=device)
-    messages = [] if system is None else [{"role": "system", "content": system}]
-    for line in sys.stdin if question is None else [question]:
-        messages.append({"role": "user", "content": line.rstrip("\n")})
-        parts = model.stream_chat(messages, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
-        messages.append({"role": "assistant", "content": show_parts(parts)})
-
-
 def show_parts(parts: Iterable[str]) -> str:
     """Shows a text while it is generated, and returns it."""
     shown = ""

@@ -1,0 +1,237 @@
+"""The command `chat`: a talk with a model, or with several side by side, on a terminal or from a pipe."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bothways.cli.model import Run, show_parts
+from bothways.cli.options import ConfigFile, Device, Settings, configured, from_record, repeated
+from bothways.cli.show import load
+from bothways.terminal import bold, draw, say
+
+if TYPE_CHECKING:
+    from bothways.inference.conversation import Conversation, Transcript
+
+ANSWER = 512
+"""Tokens of an answer at most, where nothing says otherwise."""
+HELP = {
+    "/help": "this list",
+    "/system TEXT": "tell the model something before all that follows; nothing: show what it is told",
+    "/undo": "take back the last question and its answer",
+    "/reset": "begin anew; the system's message stays",
+    "/save FILE": "write the talk to a file, a line of messages",
+    "/exit": "end; so does the end of the input (Ctrl-D)",
+}
+
+
+@from_record(
+    "bothways.inference.decoding.options:GenerationOptions",
+    *("max_new_tokens", "temperature", "top_k", "top_p", "seed"),
+)
+def chat(
+    context: typer.Context,
+    *,
+    run: Run,
+    question: Annotated[str | None, typer.Argument(help="Left out, every line of the input is one.")] = None,
+    system: Annotated[str | None, typer.Option(help="What the model is told before.")] = None,
+    beside: Annotated[list[str], repeated("--beside", metavar="[NAME=]MODEL", about="Another that answers, too")],
+    load_from: Annotated[
+        Path | None, typer.Option("--load", metavar="FILE", help="Go on with the talk that a file ends with.")
+    ] = None,
+    save_to: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="FILE", help="Keep the talk as the last line of a file, after every answer."),
+    ] = None,
+    settings: Settings,
+    config: ConfigFile = None,
+    device: Device = None,
+    **given: Any,
+) -> None:
+    """Talk with a model that has a chat template: one question and answer, or until the input ends.
+
+    An answer has 512 tokens at most unless --max-new-tokens says otherwise. On a terminal Ctrl-C stops an answer, and
+    /help lists what else can be typed. Talks are saved as lines {"messages": [...]}, as chat models are trained on.
+    """
+    from bothways.inference.conversation import Conversation, read_transcripts
+    from bothways.inference.decoding.options import GenerationOptions
+
+    options = configured(
+        GenerationOptions,
+        given,
+        file=config,
+        settings=settings,
+        example="chat MODEL QUESTION",
+        before={"max_new_tokens": ANSWER},
+    )
+    earlier = read_transcripts(load_from) if load_from else []
+    names = {**dict([_named(str(run))]), **dict(map(_named, beside))}
+    talk = Talk({name: Conversation(load(Path(model), device=device), options) for name, model in names.items()})
+    talk.resume(earlier, load_from)
+    if save_to is not None:
+        talk.keep(save_to, resumed=load_from)
+    if system is not None:
+        talk.each(lambda one: one.instruct(system))
+    if question is not None:
+        return talk.ask(question)
+    return _listen(talk)
+
+
+def _named(given: str) -> tuple[str, str]:
+    """NAME=MODEL; without a name its path is one."""
+    name, equals, model = given.partition("=")
+    return (name, model) if equals and not Path(given).exists() else (given, given)
+
+
+def _listen(talk: Talk) -> None:
+    """Every line is a question, or a command."""
+    terminal = sys.stdin.isatty()
+    with _interruptible() if terminal else nullcontext():
+        for line in _typed() if terminal else map(str.rstrip, sys.stdin):
+            word, _, rest = line.partition(" ")
+            if word == "/exit":
+                return
+            if re.fullmatch(r"/[a-z]+", word):
+                talk.command(word, rest.strip())
+            elif line.strip():
+                talk.ask(line, terminal=terminal)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C is an exception that can be caught, where it else ends the program."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _typed() -> Iterator[str]:
+    """The lines that somebody types, with the keys of readline; Ctrl-C empties a line, Ctrl-D ends."""
+    with suppress(ImportError):  # not every Python has it
+        import_module("readline")
+    while True:
+        try:
+            yield input("> ")
+        except KeyboardInterrupt:
+            say()
+        except EOFError:
+            return say()
+
+
+@dataclass(slots=True)
+class Talk:
+    """Conversations side by side, each with answers of its own to the same questions.
+
+    kept    where they are saved after every answer
+    before  the other talks of that file
+    """
+
+    conversations: dict[str, Conversation]
+    kept: Path | None = None
+    before: list[Transcript] = field(default_factory=list)
+
+    def each(self, do: Callable[[Conversation], Any]) -> list[Any]:
+        """Does something with every conversation."""
+        return [do(one) for one in self.conversations.values()]
+
+    def resume(self, earlier: list[Transcript], path: Path | None) -> None:
+        """Goes on with the last talk of each model; with the very last where none is named."""
+        from bothways.errors import DataError
+
+        if path is None:
+            return
+        if not earlier:
+            raise DataError(f"{path}: expected a line of messages, got none")
+        last = {one.model: one for one in earlier}
+        for name, conversation in self.conversations.items():
+            conversation.messages = list(last.get(name, earlier[-1]).messages)
+
+    def keep(self, path: Path, *, resumed: Path | None) -> None:
+        """Saves there from now on; the talk that is gone on with is replaced, others in the file stay."""
+        from bothways.inference.conversation import read_transcripts
+
+        self.before = read_transcripts(path) if path.is_file() else []
+        if resumed is not None and path.is_file() and resumed.samefile(path):
+            self.before = self.before[: -len(self.conversations)]
+        self.kept = path
+
+    def ask(self, question: str, *, terminal: bool = False) -> None:
+        """Shows the answers as they are generated, and saves them. On a terminal Ctrl-C ends an answer where it is, and
+        what a model refuses is said instead of one."""
+        from bothways.errors import UsageError
+
+        for name, one in self.conversations.items():
+            if len(self.conversations) > 1:
+                draw(bold(f"{name}:"))
+            unread = one.unread
+            try:
+                with closing(one.ask(question)) as parts:
+                    show_parts(parts)
+            except KeyboardInterrupt:
+                if not terminal:
+                    raise
+                say()
+            except UsageError as error:
+                if not terminal:
+                    raise
+                say(str(error), error=True)
+            if one.unread > unread:
+                say(
+                    f"the first {one.unread} messages are no longer read: with them there is no room for an answer in "
+                    f"the {one.model.engine.length:,} tokens that the model reads",
+                    error=True,
+                )
+        self.save()
+
+    def save(self, path: Path | None = None) -> None:
+        """Writes the talks behind those that the file had: to `path`, or where they are kept."""
+        from bothways.files import writing
+        from bothways.inference.conversation import read_transcripts, write_transcripts
+
+        place = path or self.kept
+        if place is None:
+            return
+        before = self.before if path is None else read_transcripts(place) if place.is_file() else []
+        with writing(place.parent):
+            write_transcripts(place, [*before, *self._said()])
+
+    def _said(self) -> list[Transcript]:
+        """The talks, of those in which anything was asked."""
+        from bothways.inference.conversation import Transcript
+
+        several = len(self.conversations) > 1
+        made = [Transcript(one.messages, name * several) for name, one in self.conversations.items()]
+        return [one for one in made if any(message["role"] == "user" for message in one.messages)]
+
+    def command(self, word: str, rest: str) -> None:
+        """One of `HELP`."""
+        if word == "/undo":
+            say("taken back" if any(self.each(lambda one: one.undo())) else "nothing was said yet")
+            self.save()
+        elif word == "/reset":
+            self.before = [*self.before, *self._said()] if self.kept else []
+            self.each(lambda one: one.begin())
+            say("begun anew")
+        elif word == "/system" and rest:
+            self.each(lambda one: one.instruct(rest))
+        elif word == "/system":
+            say(next(iter(self.each(lambda one: one.system))) or "it is told nothing")
+        elif word == "/save" and rest:
+            self.save(Path(rest))
+            say(f"saved in {rest}")
+        else:
+            if word != "/help":
+                say(f"expected one of these commands, got {word}; a question that begins so has a space before it")
+            for name, about in HELP.items():
+                say(f"  {name:13} {about}")

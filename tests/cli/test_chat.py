@@ -1,0 +1,126 @@
+"""`bothways chat`: questions from a pipe and on a terminal, commands, files of talks, several models side by side."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import bothways
+from bothways.cli import app
+from bothways.cli import chat as command
+from bothways.errors import DataError, UsageError
+from tests.cli.conftest import Invoke
+from tests.inference.test_conversation import talking
+
+Say = Callable[..., str]
+GREEDY = ("--temperature", "0", "--max-new-tokens", "5")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return talking(tmp_path_factory.mktemp("talking"))
+
+
+@pytest.fixture(scope="module")
+def say(model: Path) -> Say:
+    """What is printed when these lines come from a pipe."""
+
+    def call(lines: str, *options: object) -> str:
+        words = ["chat", str(model), *GREEDY, *map(str, options)]
+        return CliRunner().invoke(app, words, input=lines, catch_exceptions=False).stdout
+
+    return call
+
+
+def talks(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_one_question_and_many(invoke: Invoke, model: Path, say: Say) -> None:
+    loaded = bothways.load(model)
+    expected = loaded.chat([{"role": "user", "content": "the fox"}], temperature=0.0, max_new_tokens=5).text
+    assert invoke("chat", model, "the fox", *GREEDY).stdout == f"{expected}\n" == say("the fox\n\n")
+    more = [{"role": "user", "content": "the fox"}, {"role": "assistant", "content": expected}]
+    second = loaded.chat([*more, {"role": "user", "content": "a dog"}], temperature=0.0, max_new_tokens=5).text
+    assert say("the fox\na dog\n/exit\nnever\n") == f"{expected}\n{second}\n"
+
+
+def test_a_talk_is_kept_and_gone_on_with(say: Say, tmp_path: Path) -> None:
+    path = tmp_path / "talks.jsonl"
+    say("the fox\n", "--save", path, "--system", "Be a dog.")
+    say("a dog\n", "--save", path)
+    first, second = talks(path)
+    assert [one["role"] for one in first["messages"]] == ["system", "user", "assistant"]
+    say("once\n", "--save", path, "--load", path)
+    assert talks(path)[0] == first and len(talks(path)) == 2
+    assert talks(path)[1]["messages"][:2] == second["messages"] and len(talks(path)[1]["messages"]) == 4
+
+
+def test_commands(say: Say, tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    said = say(f"the fox\na dog\n/undo\n/system Be brief.\n/system\n/save {path}\n/reset\n/undo\n/sav\n /save\n")
+    assert "taken back\nBe brief.\n" in said and "begun anew\nnothing was said yet\n" in said
+    assert "expected one of these commands, got /sav" in said and "/reset" in said
+    assert [one["content"] for one in talks(path)[0]["messages"]][:2] == ["Be brief.", "the fox"]
+
+
+def test_a_talk_that_is_ended_stays_in_its_file(say: Say, tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    say("the fox\n/reset\na dog\n", "--save", path)
+    assert [one["messages"][0]["content"] for one in talks(path)] == ["the fox", "a dog"]
+
+
+def test_several_answer_side_by_side_each_in_a_talk_of_its_own(model: Path, say: Say, tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    said = say("the fox\na dog\n", "--beside", f"again={model}", "--save", path)
+    mine, again = talks(path)
+    assert (mine["model"], again["model"]) == (str(model), "again") and mine["messages"] == again["messages"]
+    answer = mine["messages"][1]["content"]
+    assert said.startswith(f"{model}:\n{answer}\nagain:\n{answer}\n{model}:\n")
+    say("once\n", "--beside", f"again={model}", "--save", path, "--load", path)
+    assert [len(one["messages"]) for one in talks(path)] == [6, 6]
+
+
+def test_turns_that_are_not_read_any_more_are_said(model: Path) -> None:
+    found = CliRunner().invoke(app, ["chat", str(model), *GREEDY], input="the quick brown dog jumps\n" * 5)
+    assert "the first 2 messages are no longer read" in found.stderr
+
+
+def test_an_empty_file_and_a_question_that_is_too_long_are_refused(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "none.jsonl").write_text("\n")
+    with pytest.raises(DataError, match=r"none.jsonl: expected a line of messages, got none"):
+        say("the fox\n", "--load", tmp_path / "none.jsonl")
+    with pytest.raises(UsageError, match="ask about less"):
+        say("zebra " * 60)
+
+
+def test_on_a_terminal_ctrl_c_stops_an_answer_and_not_the_talk(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    typed: Iterator[str | type[BaseException]] = iter(["the fox", KeyboardInterrupt, "zebra " * 60, "a dog", EOFError])
+    shown: list[str] = []
+
+    def read(prompt: str) -> str:
+        line = next(typed)
+        if isinstance(line, str):
+            return line
+        raise line
+
+    def stopped(parts: Iterable[str]) -> str:
+        shown.append(next(iter(parts)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(builtins, "input", read)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.modules[command.__module__], "show_parts", stopped)
+    app(["chat", str(model), "--save", str(tmp_path / "t.jsonl"), *GREEDY], standalone_mode=False)
+    (kept,) = talks(tmp_path / "t.jsonl")
+    assert [one["content"] for one in kept["messages"]] == ["the fox", shown[0], "a dog", shown[1]]
+    assert "ask about less" in capsys.readouterr().err
