@@ -26,12 +26,17 @@ METHODS = [
 ]
 
 
+PAIR = [["a", "b"]]
+BESIDE = {"answer": ["a"], "choose": PAIR, "predict": PAIR, "rerank": PAIR, "prompt": ["{text} [MASK]", "a=b,c=d"]}
+"""What a method must be given beside its texts."""
+
+
 @pytest.mark.parametrize("value", [None, NAN, 3, b"a text", {"text": "a"}], ids=repr)
 @pytest.mark.parametrize("name", METHODS)
 def test_nothing_that_is_no_text_is_taken(name: str, value: object, loaded: LanguageModel) -> None:
     method = getattr(loaded, name)
     with pytest.raises(BothwaysError, match="expected"):
-        method(value, *(["a"] if name == "answer" else [["a", "b"]] if name in ("choose", "predict", "rerank") else []))
+        method(value, *BESIDE.get(name, []))
     with pytest.raises(UsageError, match=rf"unknown argument of {name} 'txets'.*Known: "):
         method("a", txets="b")
     with pytest.raises(UsageError, match=rf"{name}: missing a required argument"):
