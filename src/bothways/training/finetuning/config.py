@@ -94,8 +94,8 @@ class LearningSettings(Frozen):
     learning_rate: float | None = Field(
         default=None,
         gt=0,
-        description="Left out: 0.04 / width; of prefer and grpo a tenth of it, of an adapter 10 times as much, of a soft "
-        "prompt 100 times.",
+        description="Left out: 0.04 / width; of prefer and grpo a tenth of it, of an adapter 10 times as much, of a "
+        "soft prompt 100 times.",
     )
     layer_decay: float = Field(
         default=1.0, gt=0, le=1, description="Of the learning rate, for each layer further down."
