@@ -32,7 +32,7 @@ from bothways.corpus.records import read_records
 from bothways.tasks.reading import EncodedExample
 from bothways.tasks.task import Output
 from bothways.training.finetuning import FinetuneConfig, finetune
-from bothways.training.finetuning.run import FinetuneRun, set_up
+from bothways.training.finetuning.setup import FinetuneRun, set_up
 from bothways.training.processes import processes
 from bothways.training.run_folder import RunFolder
 

@@ -37,7 +37,7 @@ from bothways.tasks.text_scores import TextScores
 from bothways.text.sentences import split_sentences
 from bothways.training.finetuning import FinetuneConfig, finetune
 from bothways.training.finetuning.batches import batches_of
-from bothways.training.finetuning.run import set_up
+from bothways.training.finetuning.setup import set_up
 from bothways.training.pretraining import pretrain
 from bothways.training.processes import processes
 from bothways.training.run_folder import RunFolder

@@ -17,7 +17,7 @@ from bothways.tasks.packing import pack
 from bothways.tasks.reading import named, read_examples
 from bothways.tasks.records import refuse
 from bothways.training.finetuning import finetune
-from bothways.training.finetuning.run import set_up
+from bothways.training.finetuning.setup import set_up
 from bothways.training.finetuning.teachers import Teacher
 from bothways.training.processes import processes
 from tests.inference.made import tokenizer

@@ -22,7 +22,7 @@ from bothways.training.finetuning import (
     finetune_several,
     predict,
 )
-from bothways.training.finetuning.run import set_up
+from bothways.training.finetuning.setup import set_up
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import checkpoints
 from tests.inference.made import SEQ2SEQ, make_run

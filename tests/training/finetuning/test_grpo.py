@@ -18,7 +18,8 @@ from bothways.training.finetuning import FinetuneConfig, finetune
 from bothways.training.finetuning.answers import Spoken, numbers_beside, said
 from bothways.training.finetuning.grpo import ByReward
 from bothways.training.finetuning.preference_losses import advantages
-from bothways.training.finetuning.run import set_up, teaching_of
+from bothways.training.finetuning.run import teaching_of
+from bothways.training.finetuning.setup import set_up
 from bothways.training.run_folder import RunFolder
 from tests.tasks.conftest import write
 from tests.training.finetuning.test_preferences import NAMES, stopping_at

@@ -20,7 +20,7 @@ from bothways.text import Tokenizer
 from bothways.text.conversation import conversation
 from bothways.training import fit, loop
 from bothways.training.finetuning import FinetuneConfig, evaluate, finetune, finetune_several, predict
-from bothways.training.finetuning.run import set_up
+from bothways.training.finetuning.setup import set_up
 from bothways.training.finetuning.writing import WAYS, turns_of
 from bothways.training.processes import processes
 from bothways.training.run_folder import RunFolder

@@ -22,7 +22,8 @@ from bothways.training.finetuning import FinetuneConfig, finetune, predict
 from bothways.training.finetuning.answers import numbers_beside
 from bothways.training.finetuning.preferences import ByPreference, preferred
 from bothways.training.finetuning.reference import FILE
-from bothways.training.finetuning.run import FinetuneRun, set_up, teaching_of
+from bothways.training.finetuning.run import teaching_of
+from bothways.training.finetuning.setup import FinetuneRun, set_up
 from bothways.training.run_folder import RunFolder
 from tests.conftest import Once
 from tests.inference.made import BANG, SEQ2SEQ, make_run

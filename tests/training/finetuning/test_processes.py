@@ -15,7 +15,7 @@ from bothways.config import Frozen
 from bothways.errors import UsageError
 from bothways.training.finetuning import evaluate, finetune, finetune_seeds, finetune_several
 from bothways.training.finetuning.batches import dealt
-from bothways.training.finetuning.run import set_up
+from bothways.training.finetuning.setup import set_up
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
 from tests.tasks import conftest as tasks

@@ -15,7 +15,8 @@ from bothways.errors import BothwaysError, ModelError, UsageError
 from bothways.model import Abilities
 from bothways.training.config import Budget, TrainingConfig
 from bothways.training.finetuning import evaluate, finetune, finetune_several, predict
-from bothways.training.finetuning.run import batches_of, losses_of, set_up
+from bothways.training.finetuning.run import batches_of, losses_of
+from bothways.training.finetuning.setup import set_up
 from bothways.training.finetuning.several import course_of, how_taught
 from bothways.training.finetuning.several_batches import batches_of_several
 from bothways.training.finetuning.several_setup import set_up_several

@@ -14,7 +14,7 @@ from bothways.errors import BothwaysError, DataError, ModelError, UsageError
 from bothways.model import Abilities
 from bothways.training.finetuning import finetune, predict
 from bothways.training.finetuning.batches import batches_of
-from bothways.training.finetuning.run import set_up
+from bothways.training.finetuning.setup import set_up
 from bothways.training.finetuning.writing import fitting
 from bothways.training.run_folder import RunFolder
 from tests.inference import made

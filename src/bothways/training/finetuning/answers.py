@@ -24,7 +24,7 @@ from bothways.tasks.text2text import laid
 from bothways.training.finetuning.preference_losses import divergence
 
 if TYPE_CHECKING:
-    from bothways.training.finetuning.run import FinetuneRun
+    from bothways.training.finetuning.setup import FinetuneRun
 
 BESIDE = "beside"
 """The head of targets that no head predicts: numbers that a loss reads beside the words of an answer."""

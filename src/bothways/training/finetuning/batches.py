@@ -15,7 +15,7 @@ from bothways.tasks.packing import pack
 from bothways.training.processes import Processes
 
 if TYPE_CHECKING:
-    from bothways.training.finetuning.run import FinetuneRun
+    from bothways.training.finetuning.setup import FinetuneRun
 
 TOKENS_AT_ONCE = 4096
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from bothways.tasks.text2text import laid
 from bothways.training.finetuning.answers import drawn
 
 if TYPE_CHECKING:
-    from bothways.training.finetuning.run import FinetuneRun
+    from bothways.training.finetuning.setup import FinetuneRun
 
 SIGN, REFERENCE, BASE = range(3)
 """The numbers beside an answer: 1 if it is good, -1 if bad; its log-likelihood under the reference; what KTO compares

@@ -39,7 +39,7 @@ from bothways.training.finetuning.start import spread
 from bothways.training.finetuning.teaching import MeasuredAnswers, own_scores
 
 if TYPE_CHECKING:
-    from bothways.training.finetuning.run import FinetuneRun
+    from bothways.training.finetuning.setup import FinetuneRun
 
 BETA = 0.04
 """Shao et al. 2024, section 4.2."""

@@ -27,7 +27,7 @@ from bothways.training.finetuning.start import spread
 from bothways.training.finetuning.teaching import MeasuredAnswers, own_scores
 
 if TYPE_CHECKING:
-    from bothways.training.finetuning.run import FinetuneRun
+    from bothways.training.finetuning.setup import FinetuneRun
 
 BETA = 0.1
 

@@ -5,113 +5,42 @@ Everything random is a function of the seed and the step, so a run that was stop
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from bothways import __version__
 from bothways.arguments import checked
-from bothways.batch import Batch, Losses, Sample
+from bothways.batch import Batch, Losses
 from bothways.config import settled
-from bothways.corpus.counts import by_length
-from bothways.errors import DivergedError, ModelError, UsageError
-from bothways.inference.engine import Engine
-from bothways.machine import dtype_of, precision_for
-from bothways.model import Abilities, Model, planned
+from bothways.errors import DivergedError, ModelError
+from bothways.model import Abilities, Model
 from bothways.model.losses import plain_loss
-from bothways.own import use
 from bothways.statistics import bootstrap
-from bothways.tasks import task_named
-from bothways.tasks.instruct import marked
-from bothways.tasks.reading import EncodedExample, encoded, enough
-from bothways.tasks.records import Skipped, check_roles
-from bothways.tasks.task import Example, Task
-from bothways.tasks.text2text import WritingTask
-from bothways.text import Tokenizer
-from bothways.training.finetuning.adapting import adapt
-from bothways.training.finetuning.baselines import chosen_by_chance, remember, trained_on, worth
+from bothways.tasks.task import Example
+from bothways.training.finetuning.baselines import chosen_by_chance, trained_on, worth
 from bothways.training.finetuning.batches import batches_of
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
-from bothways.training.finetuning.data import Data
 from bothways.training.finetuning.dev_loss import dev_loss, with_answers
 from bothways.training.finetuning.epochs import Course
 from bothways.training.finetuning.grpo import ByReward
-from bothways.training.finetuning.layer_decay import optimiser
 from bothways.training.finetuning.page import write_report
 from bothways.training.finetuning.preferences import ByPreference
-from bothways.training.finetuning.reference import frozen
 from bothways.training.finetuning.save import save_model
-from bothways.training.finetuning.start import begin, begin_writing, spread
+from bothways.training.finetuning.setup import FinetuneRun, set_up
 from bothways.training.finetuning.teaching import Teaching, course_by, finish_by
 from bothways.training.finetuning.thresholds import best_thresholds
 from bothways.training.finetuning.tuned import Tuned, measure
-from bothways.training.finetuning.writing import Draw
 from bothways.training.finetuning.zero_shot import measure_held_out
 from bothways.training.fit import Say, Show
 from bothways.training.loop import loss_names
-from bothways.training.processes import Processes, processes
-from bothways.training.run_folder import RunFolder
+from bothways.training.processes import processes
 from bothways.training.signals import signals
-from bothways.training.state import State, checkpoints, load_state, load_weights
+from bothways.training.state import State, checkpoints, load_weights
 from bothways.training.tracking import tracked
-from bothways.training.weights import Replicated
-
-SIDES = {"train": "to train on", "dev": "to choose by", "test": "to measure by"}
-
-
-@dataclass(slots=True)
-class FinetuneRun:
-    """What a run holds while it goes on.
-
-    parts  the samples of every training example
-    dev, test  examples with their samples
-    steps  of an epoch
-    trained  what the model can do in the end
-    draw   of a task that writes: what an epoch makes of an example's samples
-    why    it is taught as it is, in words
-    reference  of a task that refers to it: the model as it was when the run began
-    """
-
-    config: FinetuneConfig
-    task: Task
-    data: Data
-    tokenizer: Tokenizer
-    model: Model
-    state: State
-    folder: RunFolder
-    team: Processes
-    parts: list[list[Sample]]
-    dev: list[EncodedExample]
-    test: list[EncodedExample]
-    length: int
-    steps: int
-    trained: Abilities
-    draw: Draw | None = None
-    why: str = ""
-    reference: Model | None = None
-
-    @property
-    def total(self) -> int:
-        """Steps of all epochs."""
-        return self.steps * self.config.epochs
-
-    @property
-    def tuned(self) -> Tuned:
-        """The model as it is, ready to predict."""
-        head = self.data.head
-        engine = Engine(self.model, self.tokenizer, self.trained)
-        return Tuned(self.task, engine, head, self.length)
-
-    def drawn(self, epoch: int, number: int, progress: float) -> list[Sample]:
-        """The samples of a training example in an epoch."""
-        parts = self.parts[number]
-        return self.draw(parts, epoch, number, progress) if self.draw else parts
 
 
 @settled(FinetuneConfig)
@@ -166,119 +95,6 @@ def diverged(step: int, rate: float) -> DivergedError:
         "the loss or its gradient was not finite in several steps in a row, the last of them step "
         f"{step}. Begin again with a lower rate than {rate:g}: --set learning_rate=..., and another --out"
     )
-
-
-def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> FinetuneRun:
-    """Reads the data and the model, and puts the last checkpoint back; refuses before anything is computed."""
-    use(config.code)
-    task, folder = task_named(config.task), RunFolder(config.out, writes=team.first)
-    if resume and folder.config(FinetuneConfig).model_copy(update={"out": config.out}) != config:
-        raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
-    if not config.code:
-        check_roles(config.columns)  # before the model is read
-    start = begin_writing(config, task) if isinstance(task, WritingTask) else begin(config, task)
-    data, model, tokenizer, length = start.data, start.model, start.tokenizer, start.length
-    if team.count > 1 and task.compares(data.head):
-        raise UsageError(
-            f"the loss of {task.name} compares the examples of a step with each other, so that {team.count} processes "
-            "cannot share them out: leave --processes out, or do not start it by torchrun"
-        )
-    adapted = None
-    if config.adapter:
-        adapted = adapt(config, model, tokenizer=tokenizer, trained=start.trained)
-    else:
-        planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=start.trained)
-    sides = encode_sides(config, data, tokenizer, length=length)
-    training, dev, test = ([example for example, _ in sides[side]] for side in SIDES)
-    data = replace(data, train=training, dev=dev, test=test)
-    if not resume:
-        folder.create(config)
-        team.wait()  # a run that is there already is noticed by all
-    if team.first:
-        remember(folder.path, data.train if config.dev else [*data.train, *data.dev])
-    model = model.to(team.device)
-    precision = precision_for(config.precision, device=team.device)
-    weights = Replicated(model, dtype_of(precision))
-    run = FinetuneRun(
-        config=config,
-        task=task,
-        data=data,
-        tokenizer=tokenizer,
-        model=model,
-        state=State(weights, [optimiser(config, weights, layers=model.config.layers, width=model.config.width)]),
-        folder=folder,
-        team=team,
-        parts=[parts for _, parts in sides["train"]],
-        dev=spread(sides["dev"], config.dev_generated) if task.writes and not task.refers else sides["dev"],
-        test=sides["test"],
-        length=length,
-        steps=math.ceil(len(data.train) / config.batch),
-        trained=start.trained,
-        draw=start.draw,
-        why=start.why,
-        reference=frozen(model) if task.refers else None,
-    )
-    if resume:
-        found = checkpoints(folder.checkpoints)
-        if found:
-            load_state(run.state, found[-1])
-        folder.cut(run.state.step if found else -1)
-    facts = {**facts_of(run, sides), **({"adapter": adapted} if adapted else {})}
-    folder.note(status="running", precision=precision, processes=team.count, **facts)
-    return run
-
-
-def facts_of(run: FinetuneRun, sides: Mapping[str, Sequence[EncodedExample]]) -> dict[str, Any]:
-    """What manifest.json holds about the files, and about what read them."""
-    data = run.data
-    cut = {side: sum(any(part.cut for part in parts) for _, parts in some) for side, some in sides.items()}
-    return {
-        "versions": {"bothways": __version__, "torch": torch.__version__},
-        "code": [str(file.resolve()) for file in run.config.code],
-        "columns": str(data.columns),
-        "roles": dict(data.columns.names),
-        "label_names": list(run.config.label_names),
-        "examples": {
-            "train": len(data.train),
-            "dev": len(data.dev),
-            "test": len(data.test),
-            "dev_cut_from_train": data.held,
-        },
-        "truncated": {**cut, "length": run.length},
-        "lengths": by_length(np.array([len(part) for parts in run.parts for part in parts])),
-        "skipped": data.skip.found if isinstance(data.skip, Skipped) else [],
-        "labels": list(data.head.labels),
-        "tags": run.task.reading(data.head),
-        **({"objective": {"name": run.trained.objective, "why": run.why}} if run.task.writes else {}),
-        **({"conversation": marked(run.parts[0][0], run.tokenizer)} if run.task.chats else {}),
-    }
-
-
-def encode_sides(
-    config: FinetuneConfig, data: Data, tokenizer: Tokenizer, *, length: int
-) -> dict[str, list[EncodedExample]]:
-    """{"train", "dev", "test": those of its examples that can be read}.
-
-    Raises:
-        DataError: one that cannot, unless such are skipped; or none are left.
-    """
-    found, task = {}, task_named(config.task)
-    for side, what in SIDES.items():
-        found[side] = list(
-            encoded(
-                task,
-                getattr(data, side),
-                tokenizer,
-                data.head,
-                length=length,
-                skip=data.skip,
-                taught=side == "train" or task.refers,
-            )
-        )
-        if side != "test" or config.test:
-            otherwise = ", or name a --dev file" if side == "dev" and not config.dev else ""
-            enough(found[side], getattr(config, side) or config.train, what, data.skip, otherwise=otherwise)
-    return found
 
 
 LossOf = Callable[[Batch, torch.Generator], Losses]

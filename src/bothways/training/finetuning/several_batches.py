@@ -10,7 +10,7 @@ import numpy as np
 from bothways.batch import Batch, Sample
 from bothways.tasks.packing import pack
 from bothways.training.finetuning.batches import dealt, example_weights, flops_of, joined, tokens_in, weighted
-from bothways.training.finetuning.run import FinetuneRun
+from bothways.training.finetuning.setup import FinetuneRun
 from bothways.training.finetuning.several_setup import SeveralRun
 from bothways.training.finetuning.teachers import share_of_gold
 

@@ -14,8 +14,9 @@ from bothways.errors import ModelError
 from bothways.model import Abilities, TaskHead
 from bothways.statistics import bootstrap
 from bothways.tasks.records import Skipped
-from bothways.training.finetuning.run import FinetuneRun, Judged, judge
+from bothways.training.finetuning.run import Judged, judge
 from bothways.training.finetuning.save import save_model
+from bothways.training.finetuning.setup import FinetuneRun
 from bothways.training.finetuning.several_config import MEAN, SeveralConfig, folder_of_task
 from bothways.training.finetuning.several_page import write_report_of_several
 from bothways.training.finetuning.thresholds import best_thresholds

@@ -17,7 +17,8 @@ from bothways.model import TaskHead
 from bothways.tasks.labels import labels_in
 from bothways.training.charts import how_it_ran, smoothed
 from bothways.training.finetuning.page import DEV, adapter_line, facts_of_task, in_words, lengths_of, task_part
-from bothways.training.finetuning.run import FinetuneRun, Judged
+from bothways.training.finetuning.run import Judged
+from bothways.training.finetuning.setup import FinetuneRun
 from bothways.training.finetuning.several_config import MEAN
 from bothways.training.record import Record
 

@@ -18,7 +18,7 @@ from bothways.training.finetuning.adapting import adapt
 from bothways.training.finetuning.baselines import remember
 from bothways.training.finetuning.layer_decay import optimiser
 from bothways.training.finetuning.mixing import Mixing
-from bothways.training.finetuning.run import SIDES, FinetuneRun, encode_sides, facts_of
+from bothways.training.finetuning.setup import SIDES, FinetuneRun, encode_sides, facts_of
 from bothways.training.finetuning.several_config import OneTask, SeveralConfig, folder_of_task
 from bothways.training.finetuning.several_start import SeveralStart, begin_several
 from bothways.training.finetuning.start import spread

@@ -25,7 +25,7 @@ from bothways.training.loop import loss_names
 from bothways.training.state import checkpoints, load_state, load_weights
 
 if TYPE_CHECKING:
-    from bothways.training.finetuning.run import FinetuneRun
+    from bothways.training.finetuning.setup import FinetuneRun
 
 ScoresOf = Callable[[Sequence[int]], dict[str, float]]
 MOST_ANSWERS, LONGEST_TEXT = 10, 600

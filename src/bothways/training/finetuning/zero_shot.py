@@ -12,7 +12,7 @@ from bothways.tasks.reading import EncodedExample, enough
 from bothways.training.finetuning.tuned import Tuned, measure
 
 if TYPE_CHECKING:
-    from bothways.training.finetuning.run import FinetuneRun
+    from bothways.training.finetuning.setup import FinetuneRun
 
 
 def by_task(
