@@ -202,7 +202,7 @@ def _scores(record: Record) -> Iterator[TableRow]:
     if before := record.manifest.get("before"):
         spans = before["better_by"]
         cells = [
-            Cell(f"{before['scores'][name]:.4f}", f"better by {spans[name][0]:.3f} to {spans[name][1]:.3f} now")
+            Cell(f"{before['scores'][name]:.4f}", f"more by {spans[name][0]:.3f} to {spans[name][1]:.3f} now")
             for name in names
         ]
         yield TableRow(f"Before, {before['where']}", cells)
