@@ -67,6 +67,7 @@ def test_the_reward_goes_up_beyond_its_interval(body: Path, tmp_path: Path) -> N
     assert trained[0]["kl"] == pytest.approx(0, abs=1e-6) and trained[-1]["kl"] > trained[0]["kl"]
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "What it answers" in page and "Before, test" in page
+    assert "<h3>Reward of sampled answers</h3>" in page and "<h3>KL to the model before</h3>" in page
     assert bothways.load(run, device="cpu").generate("quick 3").text.count("e") > 0
 
 

@@ -34,6 +34,11 @@ BY_CLASS = {
 MOST_LABELS, MOST_MISTAKES, MOST_TEXTS = 20, 20, 10
 DEV = 1  # colour
 LONGEST_TEXT = 600  # characters of an example that are shown
+OF_ANSWERS = (
+    ("kl", "KL to the model before", "How far sampled answers are from what the model said before, in nats an answer."),
+    ("reward", "Reward of sampled answers", "Of the answers of every step, and of those to dev prompts."),
+)
+"""(key of a score, title, caption) of the charts of a model's own answers."""
 IN_WORDS = {
     "f1": "F1",
     "macro_f1": "macro F1",
@@ -207,7 +212,7 @@ def _scores(record: Record) -> Iterator[TableRow]:
     if before := record.manifest.get("before"):
         spans = before["better_by"]
         cells = [
-            Cell(f"{before['scores'][name]:.4f}", f"better by {spans[name][0]:.3f} to {spans[name][1]:.3f} now")
+            Cell(f"{before['scores'][name]:.4f}", f"more by {spans[name][0]:.3f} to {spans[name][1]:.3f} now")
             for name in names
         ]
         yield TableRow(f"Before, {before['where']}", cells)
@@ -229,6 +234,7 @@ def _curves(record: Record) -> Markup:
     charts = [
         Chart("Loss", "What is minimised; that of dev examples after every epoch.", [dev, *smoothed(loss)]),
         Chart(title_of(first), "On the dev examples.", [Curve.of(in_words(first), record.validation, "scores", first)]),
+        *_of_answers(record),
         *how_it_ran(record),
     ]
     return pictures(
@@ -238,6 +244,16 @@ def _curves(record: Record) -> Markup:
         about="Count in steps or in time. Steep beginnings run off the top.",
         first="step",
     )
+
+
+def _of_answers(record: Record) -> Iterator[Chart]:
+    """What a run by preferences or by a reward says of the answers that it samples: in every step, and to dev prompts
+    after every epoch."""
+    for key, title, caption in OF_ANSWERS:
+        steps = Curve.of("training", record.train, key)
+        dev = replace(Curve.of("dev", record.validation, "scores", key), colour=DEV)
+        if key in record.validation[-1]["scores"]:
+            yield Chart(title, caption, [dev, *(smoothed(replace(steps, style="training")) if steps.points else [])])
 
 
 def _confusion(
