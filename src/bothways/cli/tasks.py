@@ -242,9 +242,12 @@ def merge(
 ) -> None:
     """Add what an adapter learned to the weights of its base: a whole model, which needs neither."""
     load_torch()
-    from bothways.errors import UsageError
-    from bothways.inference.loading import load
+    from bothways.errors import ModelError, UsageError
+    from bothways.inference.loading import folder_of_adapter, load
+    from bothways.model.huggingface.adapter_folders import is_adapter
 
+    if not is_adapter(folder_of_adapter(run)):
+        raise ModelError(f"{run} holds no adapter: expected a run of finetune --adapter, or its folder adapter/")
     model = load(run, device="cpu")
     if out.exists():
         raise UsageError(f"{out} is there already: choose another --out")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from bothways.arguments import checked
-from bothways.errors import ModelError
+from bothways.arguments import checked, shown
+from bothways.errors import ModelError, UsageError
 from bothways.files import read_json
 from bothways.gguf import SUFFIX
 from bothways.inference.engine import Engine, checked_dtype
@@ -45,9 +45,11 @@ def load(
     Raises:
         ModelError: nothing there, or it cannot be read.
         MachineError: there is no such device.
-        UsageError: what is no device, or no kind of numbers to compute in.
+        UsageError: what is no device, no kind of numbers to compute in, or no adapters by their names.
     """
     place, numbers = device_of(device), checked_dtype(dtype)
+    if not isinstance(adapters, Mapping | None):
+        raise UsageError(f"adapters: expected {{name: folder}}, got {shown(adapters)}")
     saved, tokenizer, found = read_model(local(model))
     beside = {
         name: _adapter(saved, tokenizer, name, folder_of_adapter(local(one))) for name, one in (adapters or {}).items()

@@ -40,7 +40,7 @@ from bothways.text.chat import FAILURES, sandboxed
 SUFFIXES = (".yaml", ".yml")
 
 
-class Prompt(Frozen):
+class TaskPrompt(Frozen):
     """One way to ask, and what is right then."""
 
     prompt: str = Field(description="What the user says: a template over the fields of a record.")
@@ -53,7 +53,7 @@ class PromptedTask(Frozen):
     name: str = Field(description="What it is called.")
     file: Path = Field(description="Its records: jsonl, csv, tsv or Parquet; from the folder of the mixture.")
     family: str = Field(default="", description="What tasks like it are called together; left out, its name.")
-    prompts: Annotated[tuple[Prompt, ...], Field(min_length=1, description="One is drawn for every record.")]
+    prompts: Annotated[tuple[TaskPrompt, ...], Field(min_length=1, description="One is drawn for every record.")]
     most: int | None = Field(default=None, ge=1, description="Records at most, drawn at random; left out, all.")
     weight: float = Field(default=1.0, gt=0, description="How often each is taken: 2 is twice, with other prompts.")
 

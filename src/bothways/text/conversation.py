@@ -20,7 +20,7 @@ DAY = datetime(2024, 7, 26)
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
+class ConversationTokens:
     """tokens   all of it
     answers  (begin, end) of each answer, the token that ends its turn included
     """
@@ -29,7 +29,7 @@ class Conversation:
     answers: tuple[tuple[int, int], ...]
 
 
-def conversation(tokenizer: Tokenizer, messages: Sequence[Message], *, now: datetime = DAY) -> Conversation:
+def conversation(tokenizer: Tokenizer, messages: Sequence[Message], *, now: datetime = DAY) -> ConversationTokens:
     """The tokens of messages as transformers' apply_chat_template has them, and where what the assistant says stands.
 
     Raises:
@@ -50,7 +50,7 @@ def conversation(tokenizer: Tokenizer, messages: Sequence[Message], *, now: date
                 "conversation, so it cannot be told where it begins. Give each answer as a conversation of its own"
             )
         answers.append((len(opened), end))
-    return Conversation(tokens, tuple(answers))
+    return ConversationTokens(tokens, tuple(answers))
 
 
 def _ends(

@@ -18,7 +18,8 @@ from bothways.model.backbone import Pass
 from bothways.training import fit
 from bothways.training.finetuning import FinetuneConfig, evaluate, finetune, predict
 from bothways.training.finetuning import run as run_module
-from bothways.training.finetuning.run import batches_of, optimiser
+from bothways.training.finetuning.batches import batches_of
+from bothways.training.finetuning.layer_decay import optimiser
 from bothways.training.finetuning.setup import set_up
 from bothways.training.run_folder import RunFolder
 from tests.model.huggingface.test_published_answers import published

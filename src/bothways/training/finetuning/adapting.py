@@ -30,21 +30,32 @@ def tokenizer_for(config: LearningSettings, folder: Path) -> Tokenizer:
     return tokenizer.behind_prompt(adapter.tokens) if isinstance(adapter, SoftPromptConfig) else tokenizer
 
 
-def adapt(config: LearningSettings, model: Model, *, tokenizer: Tokenizer, trained: Abilities) -> dict[str, Any]:
-    """Puts the adapter of the settings into a model and freezes the rest, but for what the base has not: new heads
-    learn whole. What manifest.json says of it.
+def check_adapter(config: LearningSettings) -> None:
+    """Before anything is read.
 
     Raises:
-        UsageError: an adapter that there is not, or that the model has no place for, or settings of whole models.
-        ModelError: a shape that transformers has no class for.
+        UsageError: an adapter that there is not, or a setting of whole models beside one.
     """
-    assert config.adapter is not None
-    adapter = read_adapter(config.adapter)
+    if config.adapter is None:
+        return
+    read_adapter(config.adapter)
     fields = LearningSettings.model_fields
     if odd := next((name for name in NOT_BESIDE if getattr(config, name) != fields[name].get_default()), None):
         raise UsageError(
             f"{odd} is for fine-tuning a whole model, and --adapter learns beside a frozen one: leave it out"
         )
+
+
+def adapt(config: LearningSettings, model: Model, *, tokenizer: Tokenizer, trained: Abilities) -> dict[str, Any]:
+    """Puts the adapter of the settings into a model and freezes the rest, but for what the base has not: new heads
+    learn whole. What manifest.json says of it.
+
+    Raises:
+        UsageError: the model has no place for it.
+        ModelError: a shape that transformers has no class for.
+    """
+    assert config.adapter is not None
+    adapter = read_adapter(config.adapter)
     face = next(iter(trained.folders.values()))
     family_for(model.config, face)
     check_fits(model, adapter, causal=face.startswith("decoder"))

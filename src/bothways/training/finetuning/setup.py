@@ -25,7 +25,7 @@ from bothways.tasks.records import Skipped, check_roles
 from bothways.tasks.task import Task
 from bothways.tasks.text2text import WritingTask
 from bothways.text import Tokenizer
-from bothways.training.finetuning.adapting import adapt
+from bothways.training.finetuning.adapting import adapt, check_adapter
 from bothways.training.finetuning.baselines import remember
 from bothways.training.finetuning.config import FinetuneConfig
 from bothways.training.finetuning.data import Data
@@ -94,6 +94,7 @@ class FinetuneRun:
 def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> FinetuneRun:
     """Reads the data and the model, and puts the last checkpoint back; refuses before anything is computed."""
     use(config.code)
+    check_adapter(config)
     task, folder = task_named(config.task), RunFolder(config.out, writes=team.first)
     if resume and folder.config(FinetuneConfig).model_copy(update={"out": config.out}) != config:
         raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")

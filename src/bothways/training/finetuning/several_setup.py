@@ -14,7 +14,7 @@ from bothways.model import Abilities, Model, planned
 from bothways.own import use
 from bothways.tasks import task_named
 from bothways.text import Tokenizer
-from bothways.training.finetuning.adapting import adapt
+from bothways.training.finetuning.adapting import adapt, check_adapter
 from bothways.training.finetuning.baselines import remember
 from bothways.training.finetuning.layer_decay import optimiser
 from bothways.training.finetuning.mixing import Mixing
@@ -65,6 +65,7 @@ def set_up_several(config: SeveralConfig, team: Processes, *, resume: bool) -> S
     """Reads the data of all tasks and the model, and puts the last checkpoint back; refuses before anything is
     computed."""
     use(config.code)
+    check_adapter(config)
     folder = RunFolder(config.out, writes=team.first)
     if resume and folder.config(SeveralConfig).model_copy(update={"out": config.out}) != config:
         raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
