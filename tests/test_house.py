@@ -152,7 +152,19 @@ def test_at_most_seven_parameters() -> None:
 def test_public_names() -> None:
     assert bothways.__all__ == sorted(bothways.__all__)
     assert [name for name in bothways.__all__ if name[0].islower()] == [
-        *("compare", "evaluate", "finetune", "load", "plan", "predict", "prepare", "pretrain", "probe", "register")
+        *(
+            "compare",
+            "evaluate",
+            "finetune",
+            "judge",
+            "load",
+            "plan",
+            "predict",
+            "prepare",
+            "pretrain",
+            "probe",
+            "register",
+        )
     ]
     assert [name for name in bothways.__all__ if name[0].isupper()] == [
         *("CompareConfig", "FinetuneConfig", "GenerationOptions", "LanguageModel", "ModelConfig", "Objective"),

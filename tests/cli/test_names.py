@@ -137,6 +137,11 @@ class Asked:
         (model / "chat_template.jinja").write_text("{{ messages[0]['content'] }}", encoding="utf-8")
         return [model, "[/b]", "--max-new-tokens", 2]
 
+    def judge(self) -> list[object]:
+        prompts = self.at("asked [red].jsonl")
+        prompts.write_text(json.dumps({"prompt": TEXT, "rules": {"lacks": "[/b]"}}), encoding="utf-8")
+        return [self.model(), "--prompts", prompts, "--max-new-tokens", 2, "--out", self.at("j[/b].html")]
+
     def score(self) -> list[object]:
         return [self.model(), TEXT]
 
@@ -200,6 +205,7 @@ SAID: dict[str, Callable[[Asked], list[str]]] = {
     "finetune": lambda asked: ["labelled [red].jsonl, line 49: field 'text'", f"in {asked.folder}/tuned/model"],
     "predict": lambda asked: [f"48 answers in {asked.folder}/out[/b].jsonl", "skipped  ", "labelled [red].jsonl, line"],
     "evaluate": lambda asked: ["skipped  ", "labelled [red].jsonl, line"],
+    "judge": lambda asked: ["m [red]", f"page  {asked.folder}/j[/b].html"],
     "models": lambda asked: ["modernbert", "masked tokens"],
     "fill": lambda asked: [TEXT],
     "infill": lambda asked: ["[/b]"],
