@@ -29,7 +29,7 @@ from bothways.cli.objectives import objectives, show_objective
 from bothways.cli.options import name_of, whole
 from bothways.cli.planning import plan
 from bothways.cli.pretraining import pretrain
-from bothways.cli.tasks import evaluate, finetune, predict
+from bothways.cli.tasks import evaluate, finetune, merge, predict
 from bothways.cli.vectors import nearest, word_vectors
 from bothways.errors import BothwaysError
 from bothways.terminal import say
@@ -38,7 +38,7 @@ GROUPS = {
     "Text": (prepare, verify, show_rows, corpus_report),
     "Objectives": (objectives, show_objective),
     "Training": (plan, pretrain, compare),
-    "Fine-tuning": (finetune, predict, evaluate, judge),
+    "Fine-tuning": (finetune, predict, evaluate, merge, judge),
     "Using a model": (models, fill, infill, generate, chat, score, embed, detect),
     "Looking inside": (probe, probe_layers, contextuality, attention),
     "Word vectors": (word_vectors, nearest),

@@ -76,7 +76,8 @@ def tell(manifest: Mapping[str, Any], out: Path) -> None:
         for line in one["skipped"][:10]:
             say(f"  skipped  {line}")
     best = manifest["best"]
-    say(f"\nkept epoch {best['epoch']}, mean {best['scores']['mean']:.4f} on dev, in {out / 'model'}")
+    place = out / ("adapter" if manifest.get("adapter") else "model")
+    say(f"\nkept epoch {best['epoch']}, mean {best['scores']['mean']:.4f} on dev, in {place}")
 
 
 def tell_scores(found: Mapping[str, Any]) -> None:

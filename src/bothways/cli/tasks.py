@@ -37,7 +37,7 @@ Generating = Annotated[
 MAY_GO_WITH_RESUME = ("resume", "out", "processes", "device", "track", "json")
 LISTED = 10  # bad records
 TOLD = (
-    *("examples", "best", "test", "tags", "objective", "majority", "baselines", "shuffled_source"),
+    *("examples", "best", "test", "tags", "objective", "adapter", "majority", "baselines", "shuffled_source"),
     *("warnings", "truncated", "skipped"),
 )
 Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its model/ folder.", show_default=False)]
@@ -45,7 +45,7 @@ Run = Annotated[Path, typer.Argument(help="A run that finetune made, or its mode
 
 @from_record(
     "bothways.training.finetuning:FinetuneConfig",
-    *("task", "objective", "train", "dev", "test", "out", "skip_bad"),
+    *("task", "objective", "adapter", "train", "dev", "test", "out", "skip_bad"),
     model="",
 )
 def finetune(
@@ -117,7 +117,7 @@ def _refuse_settings(context: typer.Context, out: Path) -> None:
 
 
 def _tell(manifest: dict[str, Any], out: Path) -> None:
-    from bothways.training.finetuning.page import cut_texts
+    from bothways.training.finetuning.page import adapter_line, cut_texts
 
     examples, cut, skipped = manifest["examples"], manifest["truncated"], manifest["skipped"]
     held = " (held out of --train by a hash of the texts)" if examples["dev_cut_from_train"] else ""
@@ -127,11 +127,12 @@ def _tell(manifest: dict[str, Any], out: Path) -> None:
         f"examples   {examples['train']} train, {examples['dev']} dev{held}, {examples['test']} test",
         *([f"tags       {manifest['tags']}"] if manifest["tags"] else []),
         *([f"objective  {taught['name']}: {taught['why']}"] if (taught := manifest.get("objective")) else []),
+        *([f"adapter    {adapter_line(adapter)}"] if (adapter := manifest.get("adapter")) else []),
         f"cut        {cut_texts(cut)}",
         *(f"skipped    {line}" for line in skipped[:LISTED]),
         *([f"           and {len(skipped) - LISTED} more, in {out / 'manifest.json'}"] if skipped[LISTED:] else []),
         *(f"{name:10} {line}" for name, line in _worth(manifest)),
-        f"kept       epoch {manifest['best']['epoch']}, in {out / 'model'}",
+        f"kept       epoch {manifest['best']['epoch']}, in {out / ('adapter' if adapter else 'model')}",
     ]
     say("\n".join(lines))
 
@@ -161,7 +162,8 @@ def _tell_means(means: dict[str, Any], out: Path) -> None:
             values = ", ".join(f"{value:.4f}" for value in one["values"])
             lines.append(f"{where:6s} {name:20s} {one['mean']:.4f} ± {one['half_width']:.4f}   ({values})")
     lines += [f"{name}  {line}" for name, line in _worth(means)]
-    say("\n".join([*lines, f"kept   {means['kept']}, in {out / 'model'}"]))
+    kept = next(out / name for name in ("adapter", "model") if (out / name).is_dir())
+    say("\n".join([*lines, f"kept   {means['kept']}, in {kept}"]))
 
 
 class FinetuneDisplay:
@@ -218,6 +220,25 @@ def _skip(skip_bad: bool) -> tuple[Skip, Skipped]:
 
 def _show_columns(columns: Columns) -> None:
     say(f"read  {columns}")
+
+
+def merge(
+    run: Annotated[Path, typer.Argument(help="A run of finetune --adapter, or its adapter/ folder.")],
+    out: Annotated[Path, typer.Option(help="The folder of the whole model.", show_default=False)],
+) -> None:
+    """Add what an adapter learned to the weights of its base: a whole model, which needs neither."""
+    load_torch()
+    from bothways.errors import ModelError, UsageError
+    from bothways.inference.loading import folder_of_adapter, load
+    from bothways.model.huggingface.adapter_folders import is_adapter
+
+    if not is_adapter(folder_of_adapter(run)):
+        raise ModelError(f"{run} holds no adapter: expected a run of finetune --adapter, or its folder adapter/")
+    model = load(run, device="cpu")
+    if out.exists():
+        raise UsageError(f"{out} is there already: choose another --out")
+    for folder in model.merge().save(out):
+        say(f"saved in {folder}")
 
 
 def predict(

@@ -9,8 +9,8 @@ Letters: B rows, T tokens, D width, N places, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -45,6 +45,7 @@ class Engine:
     where its folder says.
 
     batch_size  rows computed at once; None: as many tokens as suit the device
+    adapters    {name: an engine of the same model with an adapter on it}, which shares all its other weights
     watch       told the share of the work that is done, up to 1.0
     """
 
@@ -53,6 +54,7 @@ class Engine:
     abilities: Abilities
     sentence: SentenceModules | None = None
     batch_size: int | None = None
+    adapters: Mapping[str, Engine] = field(default_factory=dict)
     watch: Callable[[float], None] = lambda share: None
 
     @property
@@ -120,7 +122,7 @@ class Engine:
         """The tokens that are never generated: the special ones but those that end a text, and those that the
         tokenizer does not know."""
         unknown = range(self.tokenizer.vocabulary.size, self.model.config.vocabulary)
-        special = self.tokenizer.vocabulary.special - {*ends}
+        special = self.tokenizer.vocabulary.special - {*ends, *self.tokenizer.prompt}
         return torch.tensor(sorted({*special, *unknown}), dtype=torch.int64, device=self.device)
 
     def suppressed_onwards(self, ends: Collection[int]) -> Tensor:
@@ -132,7 +134,9 @@ class Engine:
         """What stands before and behind a text: [CLS] and [SEP] where Bothways pretrained, else what the tokenizer puts
         there, which for many decoders is nothing. Behind it nothing unless `closed`: the text goes on."""
         vocabulary = self.tokenizer.vocabulary
-        before, after = ((vocabulary.cls,), (vocabulary.sep,)) if self.pretrained_here else self.tokenizer.frame.one
+        before, after = self.tokenizer.frame.one
+        if self.pretrained_here:
+            before, after = (*self.tokenizer.prompt, vocabulary.cls), (vocabulary.sep,)
         if writes := self.writes:
             before, after = writes.opening, writes.behind
         return before, after if closed else ()
@@ -284,7 +288,9 @@ class Engine:
 
     def new_cache(self, *, rows: int, capacity: int, decoder: bool = False) -> Cache:
         """An empty one, for so many rows of so many tokens; `decoder`: of a decoder's blocks."""
-        return Cache(self.model.config, rows=rows, capacity=capacity, like=self.model.table, decoder=decoder)
+        own, like = self.model.backbone.prefix, self.model.table
+        prefix = None if own is None or decoder else own().detach()
+        return Cache(self.model.config, rows=rows, capacity=capacity, like=like, decoder=decoder, prefix=prefix)
 
     def behind(self, cache: Cache, count: int) -> Layout:
         """The next places [B, count] of every sequence in the cache, read from left to right."""

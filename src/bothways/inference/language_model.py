@@ -14,16 +14,10 @@ import torch
 
 from bothways.arguments import Texts, all_checked, at_least, several, several_or_pairs, shown
 from bothways.errors import UsageError
-from bothways.inference.asking import Batching, Infilling, Pairs, Text, Wording, requests_of
+from bothways.inference import asking
+from bothways.inference.asking import Batching, Infilling, Pairs, Text, Wording
 from bothways.inference.decoding.generate import generate, stream
-from bothways.inference.decoding.options import (
-    Generation,
-    GenerationOptions,
-    GenerationRequest,
-    Options,
-    Order,
-    Unmasking,
-)
+from bothways.inference.decoding.options import Generation, GenerationOptions, Options, Order, Unmasking
 from bothways.inference.decoding.sampling import Sampling
 from bothways.inference.detect import Verdict, detect
 from bothways.inference.embed import embed, layers
@@ -33,8 +27,8 @@ from bothways.inference.infill import Gap, infill
 from bothways.inference.pipeline import head_for, predict
 from bothways.inference.saving import save
 from bothways.inference.score import perplexity, score
-from bothways.inference.writing import writing_as
 from bothways.machine import device_of
+from bothways.model.adapters import merged
 from bothways.tasks.answer import Span
 from bothways.tasks.choose import Choice
 from bothways.tasks.classify import Number
@@ -45,9 +39,9 @@ from bothways.tasks.rerank import Ranking
 from bothways.tasks.tag import Tagged
 from bothways.terminal import bar
 from bothways.text import Tokenizer
-from bothways.text.chat import Message, chat_tokens
+from bothways.text.chat import Message
 
-_LEFT_OUT = {"batch_size": None, "progress": False, "head": None} | asdict(GenerationOptions())
+_LEFT_OUT = {"batch_size": None, "progress": False, "head": None, "adapter": None} | asdict(GenerationOptions())
 """What is taken where a keyword is left out."""
 
 
@@ -86,8 +80,18 @@ class LanguageModel:
         """
         place = self.device if device is None else device_of(device)
         numbers, generates = checked_dtype(dtype or self.engine.model.table.dtype), self.engine.abilities.generates
-        self.engine.model.for_inference(device=place, dtype=numbers, generates=generates)
+        for one in (self.engine, *self.engine.adapters.values()):
+            one.model.for_inference(device=place, dtype=numbers, generates=generates)
         return self
+
+    def with_adapter(self, name: str | None) -> LanguageModel:
+        """The same model with one of its adapters (`bothways.load(..., adapters=...)`); None: as it is. Nothing is
+        copied, and both can be asked in turn."""
+        return LanguageModel(asking.adapted(self.engine, name))
+
+    def merge(self) -> LanguageModel:
+        """A plain model of its own, with the adapter's products added to its weights: `save` writes it."""
+        return LanguageModel(replace(self.engine, model=merged(self.engine.model), adapters={}))
 
     def _batching(self, count: int, batching: Batching) -> Engine:
         """The engine for so many texts."""
@@ -176,8 +180,7 @@ class LanguageModel:
         """
         given = several(prompts)
         engine = self._batching(len(given), {"batch_size": batch_size, "progress": progress})
-        engine = writing_as(engine, fields.pop("head", None))
-        found = generate(engine, requests_of(engine, given, options, fields))
+        found = asking.generated(engine, given, options, fields)
         return found[0] if isinstance(prompts, str) else found
 
     def summarise(self, sources: str | Texts, **fields: Unpack[Wording]) -> Generation | list[Generation]:
@@ -196,9 +199,7 @@ class LanguageModel:
 
     def stream(self, prompt: str, options: GenerationOptions | None = None, **fields: Unpack[Wording]) -> Iterator[str]:
         """The text that `generate` gives for one prompt, in the parts in which it is generated."""
-        engine = writing_as(self.engine, fields.pop("head", None))
-        (request,) = requests_of(engine, [prompt], options, fields)
-        return stream(engine, request)
+        return stream(*asking.one_request(self.engine, prompt, options, fields))
 
     def chat(
         self,
@@ -210,7 +211,7 @@ class LanguageModel:
     ) -> Generation:
         """What the model answers to messages {"role": "user", "content": "..."}, by its own chat template, until a
         token that ends its turn; `now` is the time that the template is told, else the clock's."""
-        return generate(self.engine, [self._chat_request(messages, options, now, fields)])[0]
+        return generate(self.engine, [asking.chat_request(self.engine, messages, options, now, fields)])[0]
 
     def stream_chat(
         self,
@@ -221,14 +222,7 @@ class LanguageModel:
         **fields: Unpack[Options],
     ) -> Iterator[str]:
         """The same in the parts in which it is generated."""
-        return stream(self.engine, self._chat_request(messages, options, now, fields))
-
-    def _chat_request(
-        self, messages: Sequence[Message], options: GenerationOptions | None, now: datetime | None, fields: Options
-    ) -> GenerationRequest:
-        tokens = chat_tokens(self.engine.tokenizer, messages, now=now or datetime.now())
-        (request,) = requests_of(self.engine, [""], options, fields)
-        return replace(request, prompt=np.array(tokens, dtype=np.int64))
+        return stream(self.engine, asking.chat_request(self.engine, messages, options, now, fields))
 
     @overload
     def score(self, texts: str, *, how: str = "causal", within_word: bool = False) -> float: ...

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from bothways.arguments import checked
-from bothways.errors import ModelError
+from bothways.arguments import checked, shown
+from bothways.errors import ModelError, UsageError
+from bothways.files import read_json
 from bothways.gguf import SUFFIX
 from bothways.inference.engine import Engine, checked_dtype
 from bothways.inference.language_model import LanguageModel
 from bothways.machine import device_of
-from bothways.model import local, read_saved, read_sentence_modules
+from bothways.model import Abilities, local, read_abilities, read_saved, read_sentence_modules
+from bothways.model.huggingface.adapter_folders import NOTED, is_adapter
+from bothways.model.huggingface.adapter_reading import base_of, read_adapted, with_adapter
+from bothways.model.huggingface.folders import Saved
 from bothways.text import Tokenizer
 
 FACES = ("encoder", "decoder", "body", "model")
@@ -20,7 +26,11 @@ FACES = ("encoder", "decoder", "body", "model")
 
 @checked
 def load(
-    model: str | Path, *, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32
+    model: str | Path,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+    adapters: Mapping[str, str | Path] | None = None,
 ) -> LanguageModel:
     """Opens a run, or a published model of a family that `bothways models` lists.
 
@@ -28,24 +38,80 @@ def load(
         model: a run with `encoder/`, `decoder/` or `body/` in it, a Hugging Face folder, a name of its
             hub, or a GGUF file of llama.cpp, which is dequantised.
         device: where to compute, "cpu", "cuda", "cuda:1"; a GPU when there is one.
+        adapters: {name: the folder of an adapter, or a run that has one}, to be chosen per request; they share all of
+            the model's other weights.
         dtype: what to compute in; torch.bfloat16 is faster where the processor has instructions for it.
 
     Raises:
         ModelError: nothing there, or it cannot be read.
         MachineError: there is no such device.
-        UsageError: what is no device, or no kind of numbers to compute in.
+        UsageError: what is no device, no kind of numbers to compute in, or no adapters by their names.
     """
     place, numbers = device_of(device), checked_dtype(dtype)
-    found = folder_of(local(model))
-    saved = read_saved(found)
-    tokenizer = Tokenizer.load(found)
+    if not isinstance(adapters, Mapping | None):
+        raise UsageError(f"adapters: expected {{name: folder}}, got {shown(adapters)}")
+    saved, tokenizer, found = read_model(local(model))
+    beside = {
+        name: _adapter(saved, tokenizer, name, folder_of_adapter(local(one))) for name, one in (adapters or {}).items()
+    }
+
+    def engine(one: Saved, own: Tokenizer) -> Engine:
+        body = one.model.for_inference(device=place, dtype=numbers, generates=one.trained.generates)
+        return Engine(body, own, one.trained, read_sentence_modules(found))
+
+    made = engine(saved, tokenizer)
+    return LanguageModel(replace(made, adapters={name: engine(*one) for name, one in beside.items()}))
+
+
+def read_model(folder: Path) -> tuple[Saved, Tokenizer, Path]:
+    """The model of a run, or of a folder that is no run, its tokenizer, and the folder that it is in; where the folder
+    holds an adapter, the model is its base with the adapter.
+
+    Raises:
+        ModelError: nothing there, or it cannot be read.
+    """
+    if is_adapter(adapter := folder_of_adapter(folder)):
+        kept = (adapter / "tokenizer.json").is_file()
+        tokenizer = Tokenizer.load(adapter if kept else base_of(adapter))
+        saved = read_adapted(adapter, vocabulary=tokenizer.vocabulary.size)
+        return saved, _prompted(tokenizer, saved), adapter
+    found = folder_of(folder)
+    saved, tokenizer = read_saved(found), Tokenizer.load(found)
     if tokenizer.vocabulary.size > saved.model.config.vocabulary:
         raise ModelError(
             f"{found}: the tokenizer has {tokenizer.vocabulary.size} tokens, the model "
             f"{saved.model.config.vocabulary}: they do not belong together"
         )
-    body = saved.model.for_inference(device=place, dtype=numbers, generates=saved.trained.generates)
-    return LanguageModel(Engine(body, tokenizer, saved.trained, read_sentence_modules(found)))
+    return saved, tokenizer, found
+
+
+def _adapter(base: Saved, tokenizer: Tokenizer, name: str, folder: Path) -> tuple[Saved, Tokenizer]:
+    called = f"the adapter {name!r} ({folder})"
+    saved = with_adapter(base, folder, vocabulary=tokenizer.vocabulary.size, called=called)
+    kept = (folder / "tokenizer.json").is_file()
+    return saved, _prompted(Tokenizer.load(folder) if kept else tokenizer, saved)
+
+
+def _prompted(tokenizer: Tokenizer, saved: Saved) -> Tokenizer:
+    prompt = saved.model.backbone.embeddings.prompt
+    return tokenizer if prompt is None else tokenizer.behind_prompt(len(prompt))
+
+
+def abilities_of(run: Path) -> tuple[Abilities, Path]:
+    """What the model of a run, or its adapter, was taught, without its weights; and the folder that it is in.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if is_adapter(adapter := folder_of_adapter(run)) and (adapter / NOTED).is_file():
+        return Abilities.from_json(read_json(adapter / NOTED, dict, error=ModelError)), adapter
+    folder = folder_of(run)
+    return read_abilities(folder), folder
+
+
+def folder_of_adapter(folder: Path) -> Path:
+    """The folder of a run's adapter, or one that is no run."""
+    return folder / "adapter" if is_adapter(folder / "adapter") else folder
 
 
 def folder_of(folder: Path) -> Path:
@@ -56,6 +122,11 @@ def folder_of(folder: Path) -> Path:
     """
     if folder.suffix == SUFFIX and not folder.is_dir():
         return folder
+    if is_adapter(adapter := folder_of_adapter(folder)):
+        raise ModelError(
+            f"{adapter} holds an adapter, not a whole model, which is expected here: merge it first, bothways merge "
+            f"{folder} --out FOLDER"
+        )
     found = next((folder / face for face in FACES if (folder / face / "config.json").is_file()), folder)
     if not (found / "config.json").is_file():
         raise ModelError(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from bothways.errors import ModelError
 from bothways.files import writing
 from bothways.inference.engine import Engine
 from bothways.model import save_faces
+from bothways.model.adapters import is_added
 from bothways.model.huggingface.card import saved_card
 
 
@@ -17,10 +19,12 @@ def save(engine: Engine, folder: str | Path) -> list[Path]:
     A text keeps the frame that the tokenizer came with, unless the model has several faces, each with its own.
 
     Raises:
-        ModelError: a shape or a kind of head that transformers has no class for.
+        ModelError: a shape or a kind of head that transformers has no class for, or an adapter on the model.
         MachineError: it cannot be written.
     """
     model, abilities, tokenizer = engine.model, engine.abilities, engine.tokenizer
+    if any(is_added(name) for name in model.state_dict()):
+        raise ModelError("this model has an adapter, which a whole model has not: model.merge().save(...)")
     count, alone = sum(parameter.numel() for parameter in model.parameters()), len(abilities.folders) == 1
 
     def save_tokenizer(place: Path, face: Literal["encoder", "decoder"]) -> None:

@@ -6,6 +6,7 @@ Letters: B rows, T tokens, D width, Q queries, K keys.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -29,11 +30,16 @@ class Embeddings(nn.Module):
     """
 
     tokens: nn.Embedding
+    prompt: nn.Parameter | None
+    """[P, E] of a soft prompt: its tokens are numbered from `vocabulary` on (model/adapters)"""
+    vocabulary: int
 
     def __init__(self, config: ModelConfig, *, shared: bool = False) -> None:
         super().__init__()
         width = config.embedding_width or config.width
         self.scale = width**0.5 if config.scaled_embeddings else None
+        self.register_parameter("prompt", None)
+        self.vocabulary = config.vocabulary
         self.register_module("tokens", None if shared else nn.Embedding(config.vocabulary, width))
         self.segments = nn.Embedding(config.segments, width) if config.segments else None
         self.languages = nn.Embedding(config.languages, width) if config.languages else None
@@ -44,7 +50,10 @@ class Embeddings(nn.Module):
 
     def look_up(self, tokens: Tensor, layout: Layout, table: Tensor | None = None) -> Tensor:
         """The sum of what the tables hold: [B, T, embedding width]."""
-        x = F.embedding(tokens, self.tokens.weight if table is None else table)
+        if self.prompt is None or table is not None:
+            x = F.embedding(tokens, self.tokens.weight if table is None else table)
+        else:
+            x = self._with_prompt(tokens, self.prompt)
         x = x if self.scale is None else x * self.scale
         if self.segments is not None:
             segment = layout.segment if self.languages is not None or layout.segment is not None else layout.language
@@ -54,6 +63,13 @@ class Embeddings(nn.Module):
         if self.positions is not None:
             x = x + self.positions(layout.position)
         return x
+
+    def _with_prompt(self, tokens: Tensor, prompt: Tensor) -> Tensor:
+        """[B, T, E], those of the soft prompt among them."""
+        number = tokens - self.vocabulary
+        soft = (number >= 0) & (number < len(prompt))
+        x = F.embedding(tokens.masked_fill(soft, 0), self.tokens.weight)
+        return torch.where(soft[..., None], F.embedding(number.clamp(0, len(prompt) - 1), prompt), x)
 
     def normed(self, x: Tensor) -> Tensor:
         """That sum, as what comes after it reads it."""
@@ -80,11 +96,19 @@ class Stack(nn.Module):
     config: ModelConfig
     blocks: nn.ModuleList
     norm: nn.Module
+    prefix: nn.Module | None
+    """learned keys and values before those of the tokens (model/adapters)"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_module("prefix", None)
 
     def states(self, x: Tensor, given: Pass) -> Iterator[Tensor]:
         """Embedded tokens [B, T, D], then the state after every block, the last one normed: who wants no more blocks
         asks for no more states."""
         yield x
+        if self.prefix is not None and given.cache is None:
+            given = replace(given, prefix=self.prefix())
         given = given.prepared(self.config, len(self.blocks), x.dtype)
         last = len(self.blocks) - 1
         for number, block in enumerate(self.blocks):

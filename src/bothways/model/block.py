@@ -69,14 +69,22 @@ class Attention(nn.Module):
             context = attend_by_tiles(self.every_head(qkv), heads=self.heads, rotary=given.rotary, tiles=given.mask)
         elif given.layer_cache is None:
             q, k, v = split_heads(self.every_head(qkv), heads=self.heads, rotary=given.rotary)
-            if "attention" in given.watched:
-                given.watched["attention"].append(attention_weights(q, k, given.mask))
+            if given.layer_prefix is not None:
+                k, v = self.behind(given.layer_prefix, k, v)
+            if "attention" in given.watched:  # of the tokens: what is given to a prefix is left out
+                given.watched["attention"].append(attention_weights(q, k, given.mask)[..., -qkv.shape[1] :])
             context = attend(q, k, v, given.mask).transpose(1, 2).flatten(2)
         else:
             q, k, v = self.turned_heads(qkv, given.rotary)
             context = attend_grouped(q, *given.layer_cache.extend(k, v), given.mask).transpose(1, 2).flatten(2)
         result: Tensor = self.out(given.wanted(context))
         return result
+
+    def behind(self, prefix: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values [B, H, T, E] behind those of a prefix [2, key heads, P, E]: [B, H, P + T, E]."""
+        first = prefix.repeat_interleave(self.heads // self.key_heads, dim=1)[:, None]
+        before_k, before_v = first.expand(-1, len(k), -1, -1, -1)
+        return torch.cat([before_k, k], 2), torch.cat([before_v, v], 2)
 
     def normed_heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, T, (H + 2 key heads) * E] -> q [B, T, H, E], k and v [B, T, key heads, E]."""

@@ -24,11 +24,18 @@ Place = tuple[slice | Tensor, slice | Tensor]
 
 
 class LayerCache:
-    """One layer's keys and values [S, H, capacity, E], each key head's once."""
+    """One layer's keys and values [S, H, capacity, E], each key head's once; before those of all slots, the same
+    `prefix` [2, H, P, E], where there is one."""
 
-    def __init__(self, keys: Tensor) -> None:
-        self.keys = keys
-        self.values = torch.zeros_like(keys)
+    def __init__(self, keys: Tensor, prefix: Tensor | None = None) -> None:
+        self.before = 0 if prefix is None else prefix.shape[2]
+        self._all = [keys, torch.zeros_like(keys)]
+        if prefix is not None:
+            self._all = [
+                torch.cat([own.expand(len(keys), -1, -1, -1).to(some), some], 2)
+                for own, some in zip(prefix, self._all, strict=True)
+            ]
+        self.keys, self.values = (some[:, :, self.before :] for some in self._all)
         self.rows, self.stop = slice(0), 0
         self.place: Place = (slice(0), slice(0))
 
@@ -40,8 +47,9 @@ class LayerCache:
         return self.kept()
 
     def kept(self) -> tuple[Tensor, Tensor]:
-        """Keys and values of the rows that are read, [B, H, K, E]."""
-        return self.keys[self.rows, :, : self.stop], self.values[self.rows, :, : self.stop]
+        """Keys and values of the rows that are read, [B, H, K, E], the prefix first."""
+        keys, values = (some[self.rows, :, : self.before + self.stop] for some in self._all)
+        return keys, values
 
 
 class Cache:
@@ -51,12 +59,28 @@ class Cache:
     read     the layout [B, K] of the tokens that those last grown see
     """
 
-    def __init__(self, config: ModelConfig, *, rows: int, capacity: int, like: Tensor, decoder: bool = False) -> None:
-        """`decoder`: of a decoder's blocks, those of its own tokens or of its sources."""
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        rows: int,
+        capacity: int,
+        like: Tensor,
+        decoder: bool = False,
+        prefix: Tensor | None = None,
+    ) -> None:
+        """
+        Args:
+            decoder: of a decoder's blocks, those of its own tokens or of its sources.
+            prefix: [layers, 2, H, P, E] keys and values that stand before every sequence; they have no place in it.
+        """
+        self.before = 0 if prefix is None else prefix.shape[3]
         shape = (rows, config.key_heads, capacity, config.head_width)
         # Zeros, since what a shorter row has not is weighed with 0, which of a number that is none makes none.
         count = config.decoder.layers if decoder and config.decoder else config.layers
-        self.layers = [LayerCache(like.new_zeros(shape)) for _ in range(count)]
+        self.layers = [
+            LayerCache(like.new_zeros(shape), None if prefix is None else prefix[layer]) for layer in range(count)
+        ]
         self.lengths: list[int] = []
         self.read: Layout | None = None
         self._layout: Layout | None = None

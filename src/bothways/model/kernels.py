@@ -49,13 +49,13 @@ class _RMSNorm(Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
         (grad,) = grads
         normed, inverse, weight = ctx.saved_tensors
         product = grad * normed
         dot = (product @ weight).div_(normed.shape[-1]).unsqueeze(-1)
         grad_x = torch.addcmul(grad * weight, normed, dot, value=-1).mul_(inverse)
-        return grad_x, product.flatten(0, -2).sum(0), None
+        return grad_x, product.flatten(0, -2).sum(0) if ctx.needs_input_grad[1] else None, None
 
 
 class _SwiGLU(Function):
@@ -114,6 +114,8 @@ class _LinearCrossEntropy(Function):
             share[torch.arange(len(label), device=label.device), label] = answer[:, 0] - 1
             share.mul_(w[:, None].to(share.dtype))
             torch.mm(share, weight, out=out)
+            if not ctx.needs_input_grad[1]:
+                continue
             grad_weight = share.t() @ h if grad_weight is None else grad_weight.addmm_(share.t(), h)
         ctx.save_for_backward(grad_hidden, grad_weight)
         tokens = torch.cat(drawn) if drawn else labels.new_empty(0)

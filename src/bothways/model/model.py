@@ -125,7 +125,7 @@ class Model(nn.Module):
         """
         self.eval().to(device=device, dtype=dtype)
         columns = device.type == "cpu" and dtype == torch.float32
-        every = [part for part in self.modules() if isinstance(part, nn.Linear)]
+        every: Any = [part for part in self.modules() if isinstance(part, nn.Linear) or hasattr(part, "lora_a")]
         turned = [(part.weight, columns and part.out_features >= part.in_features) for part in every]
         for weight, turn in (*turned, (self.table, columns and generates)):
             weight.data = weight.data.t().contiguous().t() if turn else weight.data.contiguous()

@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bothways.model.attention import Rotary
@@ -48,6 +49,8 @@ class Pass:
     watched  {what a block can show: where it puts it, block by block}; "attention": the weights [B, H, Q, K], float32
     losses   {name: sum over the blocks}: what blocks want minimised beside the objective's loss (a router's balance),
              a mean over tokens each; None: no block has one
+    prefix   learned keys and values [layers, 2, G, P, E] that all tokens see and that have no place; with a cache they
+             stand in it, before all others
     rotary   the turned positions of this block, where positions are rotary
     windows  {how far blocks see: their mask and their turned positions}
     layer    the number of the block
@@ -61,6 +64,7 @@ class Pass:
     memory: Memory | None = None
     watched: Mapping[str, list[Tensor]] = field(default_factory=dict)
     losses: dict[str, Tensor] | None = None
+    prefix: Tensor | None = None
     rotary: Rotary | None = None
     windows: Mapping[int | None, tuple[Mask, Rotary | None]] = field(default_factory=dict)
     layer: int = 0
@@ -77,6 +81,9 @@ class Pass:
         if window is not None and not isinstance(mask, list):
             near = within(window).dense(self.layout, None if self.cache is None else self.cache.read)
             mask = near if mask is None else mask & near
+        before = self.cache.before if self.cache else 0 if self.prefix is None else self.prefix.shape[3]
+        if isinstance(mask, Tensor) and before:
+            return F.pad(mask, (before, 0), value=True)
         if isinstance(mask, Tensor) and self.cache is None and "attention" not in self.watched:
             mask = faster_tiles(mask, heads=config.heads, dtype=dtype) or mask
         return mask
@@ -97,6 +104,11 @@ class Pass:
     def layer_cache(self) -> LayerCache | None:
         """The keys and values of this block."""
         return None if self.cache is None else self.cache.layers[self.layer]
+
+    @property
+    def layer_prefix(self) -> Tensor | None:
+        """The prefix of this block, keys and values [2, G, P, E]."""
+        return None if self.prefix is None else self.prefix[self.layer]
 
     def everywhere(self) -> Pass:
         """The same for all places."""

@@ -14,21 +14,10 @@ from functools import cached_property
 import numpy as np
 
 from bothways.batch import Row, Vocabulary
+from bothways.calls import Linear as Linear
 from bothways.errors import UsageError
 from bothways.objectives.objective import Corrupted
 from bothways.visibility import places
-
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """A rate that goes in a straight line from `start` to `end` over the run."""
-
-    start: float
-    end: float
-
-    def __str__(self) -> str:
-        return f"{self.start:g}->{self.end:g}"
-
 
 Rate = float | Linear
 

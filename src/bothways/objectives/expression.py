@@ -3,10 +3,10 @@
 expression = phase {"->" phase}
 phase      = term | mixture | [weight ["*"]] "(" mixture ")"
 mixture    = term {"+" term}
-term       = [weight ["*"]] name ["(" [key "=" value {"," key "=" value}] ")"]
-value      = number | number "->" number | name
+term       = [weight ["*"]] call
 weight     = number
-number     = decimal ["/" decimal]
+
+`call` and `number` are those of `bothways.calls`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,11 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from bothways.calls import NAME, NUMBER, Value, read_arguments, read_number
 from bothways.errors import UsageError
-from bothways.objectives.corruptions import Linear
 
-_DECIMAL = r"(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})"  # of bounded length, so that no number takes long to compute
-_NUMBER = rf"{_DECIMAL}(?:\s*/\s*{_DECIMAL})?"
-_NAME = r"[^\W\d]\w*(?:-\w+)*"
-_TERM = re.compile(rf"\s*(?:(?P<weight>{_NUMBER})\s*\*?\s*)?(?P<name>{_NAME})\s*(?:\((?P<inside>[^()]*)\)\s*)?")
-_GROUP = re.compile(rf"\s*(?:(?P<weight>{_NUMBER})\s*\*?\s*)?\((?P<inside>.*)\)\s*", re.DOTALL)
-_ARGUMENT = re.compile(rf"\s*(?P<key>{_NAME})\s*=\s*(?P<value>{_NUMBER}(?:\s*->\s*{_NUMBER})?|{_NAME})\s*")
-
-Value = float | Linear | str
+_TERM = re.compile(rf"\s*(?:(?P<weight>{NUMBER})\s*\*?\s*)?(?P<name>{NAME})\s*(?:\((?P<inside>[^()]*)\)\s*)?")
+_GROUP = re.compile(rf"\s*(?:(?P<weight>{NUMBER})\s*\*?\s*)?\((?P<inside>.*)\)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +68,7 @@ def _phase(text: str, expression: str) -> Phase:
     terms = tuple(_term(member, expression) for member in (group["inside"] if group else text).split("+"))
     if group is None:
         return Phase(Fraction(1) if terms[1:] else terms[0].weight, terms)
-    share = _number(group["weight"] or "1")
+    share = read_number(group["weight"] or "1")
     if not share:
         raise _unreadable(text, expression, "a share of the steps above 0")
     return Phase(share, terms)
@@ -84,38 +78,12 @@ def _term(text: str, expression: str) -> Term:
     found = _TERM.fullmatch(text)
     if found is None:
         raise _unreadable(text, expression, "[weight] name or [weight] name(key=value, ...)")
-    weight = _number(found["weight"] or "1")
+    weight = read_number(found["weight"] or "1")
     if not weight:
         raise _unreadable(text, expression, "a weight above 0")
-    arguments: dict[str, Value] = {}
     inside = (found["inside"] or "").strip()
-    for written in inside.split(",") if inside else ():
-        argument = _ARGUMENT.fullmatch(written)
-        value = _value(argument["value"]) if argument else None
-        if argument is None or value is None:
-            raise _unreadable(written, expression, "key=value, the value a number, number->number or a name")
-        if argument["key"] in arguments:
-            raise _unreadable(written, expression, f"{argument['key']!r} only once")
-        arguments[argument["key"]] = value
+    arguments = read_arguments(inside, lambda part, expected: _unreadable(part, expression, expected))
     return Term(weight, found["name"], arguments, f"{found['name']}({inside})" if inside else found["name"])
-
-
-def _value(text: str) -> Value | None:
-    numbers = [_number(end) for end in text.split("->")] if re.match(_DECIMAL, text) else []
-    if not numbers:
-        return text
-    if None in numbers:
-        return None
-    first, *rest = (float(number) for number in numbers if number is not None)
-    return Linear(first, *rest) if rest else first
-
-
-def _number(text: str) -> Fraction | None:
-    """None where it divides by zero."""
-    top, *bottom = (Fraction(part.strip().rstrip(".")) for part in text.split("/"))
-    if not bottom:
-        return top
-    return top / bottom[0] if bottom[0] else None
 
 
 def _unreadable(text: str, expression: str, expected: str) -> UsageError:

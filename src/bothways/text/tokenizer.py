@@ -6,6 +6,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -45,6 +47,7 @@ class Tokenizer:
     kind    "BPE", "WordPiece" or "Unigram"
     length  tokens of a text at most, where tokenizer_config.json says
     chat    how messages are written as one text, a template of transformers' or several by name (text/chat.py)
+    prompt  the tokens of a soft prompt, which stand before every text, see `behind_prompt`
     named   {"bos_token": its name, ...}, as tokenizer_config.json has them
 
     Raises (all encoders):
@@ -75,6 +78,7 @@ class Tokenizer:
         self.length: int | None = longest if isinstance(longest, int) else None
         self.chat: Any = (configured or {}).get("chat_template")
         self.named = {key: str(one) for key, one in (configured or {}).items() if key.endswith("_token") and one}
+        self.prompt: Tokens = ()
         engine.no_padding()
         engine.no_truncation()
         self._own_template = spec["post_processor"]
@@ -126,6 +130,17 @@ class Tokenizer:
         engine = Engine.from_str(json.dumps(self.spec()))
         roles = complete_roles(engine, self.roles, mask_takes_space=self._byte_level)
         return self if roles == self.roles else Tokenizer(engine, {f"{role}_token": roles[role] for role in roles})
+
+    def behind_prompt(self, count: int) -> Tokenizer:
+        """The same where a soft prompt of so many tokens stands before every text: they are special, without a
+        spelling, and numbered behind all others."""
+        found, own = copy(self), self.vocabulary
+        found.prompt = tuple(range(own.size, own.size + count))
+        one, two = self.frame.one, self.frame.two
+        found.frame = replace(self.frame, one=(found.prompt + one[0], one[1]), two=(found.prompt + two[0], *two[1:]))
+        found.vocabulary = replace(own, size=own.size + count, reserved=own.reserved | {*found.prompt})
+        found.__dict__.pop("_word_starts", None)
+        return found
 
     def save(
         self,

@@ -103,6 +103,8 @@ def _wins(found: Judgement) -> Iterator[TableRow]:
 def _bias(bias: JudgeBias | None) -> Iterator[KeyFigure]:
     if bias is None:
         return
+    if not bias.asked:
+        return
     yield KeyFigure("First place", f"{bias.first:.0%}", f"of {bias.asked:,} times it chose the first answer")
     yield KeyFigure("Both orders alike", f"{bias.agreed:.0%}", "of the pairs; the others are ties")
     if bias.reference is not None:

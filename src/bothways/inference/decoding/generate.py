@@ -247,7 +247,7 @@ def _tokens(engine: Engine, request: GenerationRequest) -> np.ndarray:
     if isinstance(prompt, str) and not request.options.special_tokens:
         return np.array(engine.tokenizer.encode(prompt), dtype=np.int64)
     tokens = np.array(engine.tokenizer.encode_named(prompt) if isinstance(prompt, str) else prompt, dtype=np.int64)
-    before, _ = engine.around(closed=False)
+    before = engine.around(closed=False)[0][len(engine.tokenizer.prompt) :]
     return tokens[len(before) :] if tuple(tokens[: len(before)].tolist()) == before else tokens
 
 

@@ -79,7 +79,7 @@ def _in_order(engine: Engine, rows: Sequence[MaskedRow]) -> Tensor:
     """States [B, T, D] as an any-order model has them: the special tokens are known first, then what is shown, from
     left to right, then what was revealed, in that order; and each hidden place is a query that sees no other."""
     tokens, layout = engine.collate([row.tokens for row in rows], face="encoder")
-    special = sorted(engine.tokenizer.vocabulary.special)
+    special = sorted(engine.tokenizer.vocabulary.special - {*engine.tokenizer.prompt})
     step, group = np.zeros(tokens.shape, dtype=np.int32), np.zeros(tokens.shape, dtype=np.int32)
     for number, row in enumerate(rows):
         hidden = np.isin(np.arange(len(row.tokens)), row.places)

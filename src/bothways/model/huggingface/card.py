@@ -159,6 +159,19 @@ def writer_card(
     )
 
 
+def adapter_card(name: str, noted: Mapping[str, Any], tasks: Sequence[str]) -> str:
+    """README.md of an adapter; `noted` is what the run's manifest.json says of it."""
+    from huggingface_hub import ModelCardData
+
+    what = f"`{noted['expression']}`, {noted['parameters']:,} weights beside {noted['of']:,} that are frozen"
+    front = ModelCardData(library_name="peft", base_model=noted["base"], tags=["bothways", *tasks]).to_yaml()
+    return (
+        f"---\n{front.rstrip()}\n---\n\n# {name}\n\nAn adapter for {', '.join(tasks)} on `{noted['base']}`: {what}. It "
+        'opens with `bothways.load("' + name + '")`, beside others on one base with '
+        "`bothways.load(BASE, adapters={...})`, and where adapter_config.json is there, with peft.\n"
+    )
+
+
 def saved_card(name: str, config: ModelConfig, face: str, *, parameters: int) -> str:
     """README.md of a model that was loaded and written back."""
     from bothways import __version__

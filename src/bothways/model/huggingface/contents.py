@@ -17,6 +17,11 @@ from bothways.model.huggingface.gguf import tensors_of, values_of
 WEIGHTS = "model.safetensors"
 
 
+def holds_model(place: Path) -> bool:
+    """Whether it is a Hugging Face folder or a GGUF file."""
+    return place.is_file() if place.suffix == SUFFIX else (place / "config.json").is_file()
+
+
 def read_values(place: Path) -> dict[str, Any]:
     """The config.json in a folder, or what a GGUF file says instead of one.
 
@@ -51,7 +56,7 @@ def read_weights(place: Path) -> dict[str, Tensor]:
         files = read_object(index).get("weight_map")
         if not isinstance(files, dict):
             raise ModelError(f"{index}: expected weight_map, the file of every tensor")
-        parts = [_read_file(place / file) for file in sorted({*files.values()})]
+        parts = [read_file(place / file) for file in sorted({*files.values()})]
         return {name: tensor for part in parts for name, tensor in part.items()}
     path = place / WEIGHTS
     if not path.is_file():
@@ -66,10 +71,15 @@ def read_weights(place: Path) -> dict[str, Tensor]:
             "the hub that has only a pytorch_model.bin, which can run code when it is opened, is not fetched. If you "
             f"trust it, load it with transformers and save_pretrained it: that writes {WEIGHTS}."
         )
-    return _read_file(path)
+    return read_file(path)
 
 
-def _read_file(path: Path) -> dict[str, Tensor]:
+def read_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        ModelError: it is damaged.
+    """
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

@@ -103,7 +103,7 @@ def save_faces(
         vectors = trained.only_head is not None and trained.only_head.head == "vector"
         if (where == "encoder" or vectors) and not (folder / MODULES).exists():
             SentenceModules().write(folder, width=config.width)
-    _flush(aside)
+    flush(aside)
     for where in faces:
         shutil.rmtree(run / where, ignore_errors=True)
         (aside / where).rename(run / where)
@@ -332,8 +332,8 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _flush(folder: Path) -> None:
-    """So that what is renamed next is on the disk."""
+def flush(folder: Path) -> None:
+    """Makes what is in a folder durable, so that it may be renamed."""
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir():
             sync_folder(path)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bothways.config import AsText, Frozen
+from bothways.model.adapters import read_adapter
 
 
 class TaskSettings(Frozen):
@@ -77,9 +78,16 @@ class LearningSettings(Frozen):
         default=None, description="The face to go on from; left out, the encoder where there is one."
     )
     code: tuple[Path, ...] = Field(default=(), description="A Python file with tasks of your own.")
+    adapter: str | None = Field(
+        default=None,
+        description="Learn a small thing beside the frozen model: lora(rank=8, on=[q, v]), soft_prompt(tokens=20), "
+        "prefix(tokens=10), norms or bias; new heads learn whole.",
+    )
     epochs: int = Field(default=3, ge=1, description="Epochs of training.")
     batch: int = Field(default=32, ge=1, description="Examples in a step.")
-    learning_rate: float | None = Field(default=None, gt=0, description="Left out: 0.04 / width.")
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="Left out: 0.04 / width; of an adapter 10 times that, of a soft prompt 100."
+    )
     layer_decay: float = Field(
         default=1.0, gt=0, le=1, description="Of the learning rate, for each layer further down."
     )
@@ -109,5 +117,5 @@ class FinetuneConfig(TaskSettings, LearningSettings):
 
 
 def rate_for(config: LearningSettings, width: int) -> float:
-    """The learning rate: 3e-4 at width 128, 1e-4 at 384, 5e-5 at 768."""
-    return config.learning_rate or 0.04 / width
+    """The learning rate: 3e-4 at width 128, 1e-4 at 384, 5e-5 at 768; of an adapter more, see `AdapterConfig.rate`."""
+    return config.learning_rate or 0.04 / width * (read_adapter(config.adapter).rate if config.adapter else 1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -288,6 +288,7 @@ def facts_of_task(manifest: dict[str, Any], *, labelled: bool, precision: bool =
     """How a task's files were read."""
     return [
         ("Columns", manifest["columns"]),
+        *([("Adapter", adapter_line(adapter))] if (adapter := manifest.get("adapter")) else []),
         *([("Objective", "{name}: {why}".format(**taught))] if (taught := manifest.get("objective")) else []),
         *([("Source use", str(SourceUse(**use)))] if (use := _use(manifest)) else []),
         *([("Tags", manifest["tags"])] if manifest.get("tags") else []),
@@ -301,6 +302,14 @@ def facts_of_task(manifest: dict[str, Any], *, labelled: bool, precision: bool =
 def _use(manifest: dict[str, Any]) -> dict[str, Any]:
     told = manifest.get("shuffled_source") or {}
     return {key: value for key, value in told.items() if key != "ignored"}
+
+
+def adapter_line(adapter: Mapping[str, Any]) -> str:
+    """Which adapter, and how much learned beside how much that is frozen; `adapter` is what the manifest says of it."""
+    whole = adapter["of"] + adapter["parameters"] + adapter["new_head_parameters"]
+    head = f" and {adapter['new_head_parameters']:,} of new heads" if adapter["new_head_parameters"] else ""
+    share = (adapter["parameters"] + adapter["new_head_parameters"]) / whole
+    return f"{adapter['expression']}: {adapter['parameters']:,} weights{head} learned, {share:.2%} of {whole:,}"
 
 
 def cut_texts(truncated: dict[str, int]) -> str:

@@ -33,6 +33,7 @@ from bothways.tasks.records import Skipped, check_roles
 from bothways.tasks.task import Example, Task
 from bothways.tasks.text2text import WritingTask
 from bothways.text import Tokenizer
+from bothways.training.finetuning.adapting import adapt, check_adapter
 from bothways.training.finetuning.baselines import chosen_by_chance, remember, trained_on, worth
 from bothways.training.finetuning.batches import batches_of
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
@@ -160,6 +161,7 @@ def diverged(step: int, rate: float) -> DivergedError:
 def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> FinetuneRun:
     """Reads the data and the model, and puts the last checkpoint back; refuses before anything is computed."""
     use(config.code)
+    check_adapter(config)
     task, folder = task_named(config.task), RunFolder(config.out, writes=team.first)
     if resume and folder.config(FinetuneConfig).model_copy(update={"out": config.out}) != config:
         raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
@@ -172,7 +174,11 @@ def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> Finetune
             f"the loss of {task.name} compares the examples of a step with each other, so that {team.count} processes "
             "cannot share them out: leave --processes out, or do not start it by torchrun"
         )
-    planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=start.trained)
+    adapted = None
+    if config.adapter:
+        adapted = adapt(config, model, tokenizer=tokenizer, trained=start.trained)
+    else:
+        planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=start.trained)
     sides = encode_sides(config, data, tokenizer, length=length)
     training, dev, test = ([example for example, _ in sides[side]] for side in SIDES)
     data = replace(data, train=training, dev=dev, test=test)
@@ -207,7 +213,8 @@ def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> Finetune
         if found:
             load_state(run.state, found[-1])
         folder.cut(run.state.step if found else -1)
-    folder.note(status="running", precision=precision, processes=team.count, **facts_of(run, sides))
+    facts = {**facts_of(run, sides), **({"adapter": adapted} if adapted else {})}
+    folder.note(status="running", precision=precision, processes=team.count, **facts)
     return run
 
 

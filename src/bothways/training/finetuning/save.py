@@ -13,7 +13,9 @@ from bothways.model import Abilities, ModelConfig, local, read_abilities, save_f
 from bothways.model.huggingface.card import finetuned_card, several_card, writer_card
 from bothways.text import Tokenizer
 from bothways.text.tokenizer import Template
+from bothways.training.finetuning.adapting import write_adapter
 from bothways.training.finetuning.config import FinetuneConfig, LearningSettings
+from bothways.training.run_folder import RunFolder
 from bothways.visibility import ordered
 
 
@@ -53,8 +55,11 @@ def save_model(
     length: int,
     dev: Mapping[str, float],
 ) -> Path:
-    """Writes `model/` into the run's folder, with one head or several that have names of their own; `dev` holds the
-    scores that it was chosen by, `length` what it reads."""
+    """Writes `model/` into the run's folder, or `adapter/` where that was learned, with one head or several that have
+    names of their own; `dev` holds the scores that it was chosen by, `length` what it reads."""
+    if config.adapter:
+        noted = RunFolder(config.out).manifest()["adapter"]
+        return write_adapter(config, weights, shape, tokenizer, trained, noted=noted, length=length)
     head, name, vocabulary = trained.only_head, config.out.resolve().name, tokenizer.vocabulary
     framed = head and head.writes and (head.writes.before, head.writes.behind) == ((vocabulary.cls,), (vocabulary.sep,))
     template: Template = "encoder" if framed else "own"  # what transformers puts around a source

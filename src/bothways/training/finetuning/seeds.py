@@ -105,7 +105,7 @@ def _manifest(
 def _keep(out: Path, best: Path, manifest: dict[str, Any]) -> None:
     """The best model, which texts it was trained on, and what is known of all runs, in the folder around them; a run of
     an older version has not noted the texts."""
-    for folder in ("model", "tasks"):
+    for folder in ("model", "adapter", "tasks"):
         if (best / folder).is_dir():
             shutil.rmtree(out / folder, ignore_errors=True)
             shutil.copytree(best / folder, out / folder)

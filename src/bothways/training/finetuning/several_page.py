@@ -16,7 +16,7 @@ from bothways.html.curves import Chart, Curve
 from bothways.model import TaskHead
 from bothways.tasks.labels import labels_in
 from bothways.training.charts import how_it_ran, smoothed
-from bothways.training.finetuning.page import DEV, facts_of_task, in_words, lengths_of, task_part
+from bothways.training.finetuning.page import DEV, adapter_line, facts_of_task, in_words, lengths_of, task_part
 from bothways.training.finetuning.run import FinetuneRun, Judged
 from bothways.training.finetuning.several_config import MEAN
 from bothways.training.record import Record
@@ -56,7 +56,11 @@ def write_report_of_several(
             }
             for name, part in parts.items()
         ],
-        facts=[("Precision", record.manifest["precision"]), ("Tasks", ", ".join(tasks))],
+        facts=[
+            *([("Adapter", adapter_line(adapter))] if (adapter := record.manifest.get("adapter")) else []),
+            ("Precision", record.manifest["precision"]),
+            ("Tasks", ", ".join(tasks)),
+        ],
     )
     write_text(path, html)
     return path

@@ -14,6 +14,7 @@ from bothways.model import Abilities, Model, planned
 from bothways.own import use
 from bothways.tasks import task_named
 from bothways.text import Tokenizer
+from bothways.training.finetuning.adapting import adapt, check_adapter
 from bothways.training.finetuning.baselines import remember
 from bothways.training.finetuning.layer_decay import optimiser
 from bothways.training.finetuning.mixing import Mixing
@@ -64,13 +65,18 @@ def set_up_several(config: SeveralConfig, team: Processes, *, resume: bool) -> S
     """Reads the data of all tasks and the model, and puts the last checkpoint back; refuses before anything is
     computed."""
     use(config.code)
+    check_adapter(config)
     folder = RunFolder(config.out, writes=team.first)
     if resume and folder.config(SeveralConfig).model_copy(update={"out": config.out}) != config:
         raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
     start = begin_several(config)
     data, model, tokenizer, length = start.data, start.model, start.tokenizer, start.length
     trained = Abilities.of_heads(*(one.head for one in data.values()), rule=model.rule.name)
-    planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=trained)
+    adapted = None
+    if config.adapter:
+        adapted = adapt(config, model, tokenizer=tokenizer, trained=trained)
+    else:
+        planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=trained)
     sides = {one.name: encode_sides(config.of(one), data[one.name], tokenizer, length=length) for one in config.tasks}
     if not resume:
         folder.create(config)
@@ -93,7 +99,8 @@ def set_up_several(config: SeveralConfig, team: Processes, *, resume: bool) -> S
         if found:
             load_state(run.state, found[-1])
         folder.cut(run.state.step if found else -1)
-    folder.note(status="running", precision=precision, processes=team.count, **_facts(run, sides))
+    facts = {**_facts(run, sides), **({"adapter": adapted} if adapted else {})}
+    folder.note(status="running", precision=precision, processes=team.count, **facts)
     return run
 
 

@@ -18,6 +18,7 @@ from bothways.tasks.records import check_roles
 from bothways.tasks.text2text import WritingTask
 from bothways.tasks.text_scores import check_installed
 from bothways.text import Tokenizer
+from bothways.training.finetuning.adapting import tokenizer_for
 from bothways.training.finetuning.data import Data, read_data
 from bothways.training.finetuning.save import find_body
 from bothways.training.finetuning.several_config import OneTask, SeveralConfig
@@ -64,7 +65,7 @@ def begin_several(config: SeveralConfig) -> SeveralStart:
     for one in config.tasks:
         with _named(one.name):
             data[one.name] = _data(config, one, reads)
-    tokenizer = Tokenizer.load(body)
+    tokenizer = tokenizer_for(config, body)
     if writing:
         start = _with_writers(config, body, data, tokenizer)
     else:

@@ -12,6 +12,7 @@ from bothways.tasks.task import Task
 from bothways.tasks.text2text import WritingTask
 from bothways.tasks.text_scores import check_installed
 from bothways.text import Tokenizer
+from bothways.training.finetuning.adapting import tokenizer_for
 from bothways.training.finetuning.config import FinetuneConfig, LearningSettings
 from bothways.training.finetuning.data import Data, read_data
 from bothways.training.finetuning.save import find_body
@@ -55,7 +56,7 @@ def begin(config: FinetuneConfig, task: Task) -> Start:
     head.smoothing = config.label_smoothing
     check_length(config, model)
     length = min(config.length or LONGEST, model.config.length)
-    return Start(data, model, Tokenizer.load(body), length, Abilities.of_heads(data.head))
+    return Start(data, model, tokenizer_for(config, body), length, Abilities.of_heads(data.head))
 
 
 def begin_writing(config: FinetuneConfig, task: WritingTask) -> Start:

@@ -19,9 +19,9 @@ from safetensors.numpy import load_file, save_file
 from bothways.batch import Sample, Target
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
-from bothways.inference.loading import folder_of
+from bothways.inference.loading import abilities_of
 from bothways.inference.pipeline import logits_of
-from bothways.model import TaskHead, read_abilities
+from bothways.model import TaskHead
 from bothways.tasks.predictions import softmax
 from bothways.tasks.task import Example
 from bothways.training.finetuning.tuned import AT_ONCE, Tuned, head_named
@@ -106,8 +106,8 @@ def check_beside(run: Path, head: TaskHead, *, what: str) -> None:
     """
     if not run.is_dir():
         raise ModelError(f"{head.name}: expected as {what} the folder of a run, got {run}, which is not there")
-    folder = folder_of(run)
-    other = head_named(read_abilities(folder), None, folder)
+    abilities, folder = abilities_of(run)
+    other = head_named(abilities, None, folder)
     if other.task != head.task:
         raise UsageError(
             f"{head.name}: expected as {what} a run of {head.task}, got {run}, which was taught {other.task}. Name "

@@ -14,18 +14,17 @@ from bothways.arguments import at_least
 from bothways.corpus.lines import Skip
 from bothways.errors import ModelError, UsageError
 from bothways.inference.engine import Engine
-from bothways.inference.loading import folder_of
+from bothways.inference.loading import read_model
 from bothways.inference.pipeline import decoded
 from bothways.inference.writing import with_options
 from bothways.machine import device_of, dtype_of, precision_for
-from bothways.model import Abilities, TaskHead, local, read_saved
+from bothways.model import Abilities, TaskHead, local
 from bothways.own import use
 from bothways.tasks import task_named
 from bothways.tasks.extract import Extract
 from bothways.tasks.reading import EncodedExample, encoded
 from bothways.tasks.records import refuse
 from bothways.tasks.task import Example, Task
-from bothways.text import Tokenizer
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
 
@@ -66,15 +65,14 @@ class Tuned:
         """
         place = device_of(device)
         use([Path(file) for file in manifest_of(run).get("code", ())])
-        folder = folder_of(local(run))
-        saved = read_saved(folder)
+        saved, tokenizer, folder = read_model(local(run))
         head = head_named(saved.trained, task, folder)
         if options:
             head = _asked_so(head, options)
         numbers = dtype_of(precision_for(device=place))
         model = saved.model.for_inference(device=place, dtype=numbers, generates=saved.trained.generates)
         trained = replace(saved.trained, heads={**saved.trained.heads, head.name: head})
-        engine = Engine(model, Tokenizer.load(folder), trained)
+        engine = Engine(model, tokenizer, trained)
         return cls(task_named(head.task).like(head), engine, head, engine.length)
 
     def encode(self, examples: Iterable[Example], skip: Skip = refuse) -> list[EncodedExample]:

@@ -24,6 +24,7 @@ from bothways.objectives import Objective, build
 from bothways.objectives.expression import parse
 from bothways.tasks.text2text import WritingTask
 from bothways.text import Tokenizer
+from bothways.training.finetuning.adapting import tokenizer_for
 from bothways.training.finetuning.config import FinetuneConfig, LearningSettings
 
 WAYS = {
@@ -157,7 +158,7 @@ def writer_of(config: FinetuneConfig, task: WritingTask, head: TaskHead) -> Writ
         UsageError: an objective, a length or an option that there is not.
     """
     folder = folder_of(local(config.model))
-    saved, tokenizer = read_saved(folder), Tokenizer.load(folder)
+    saved, tokenizer = read_saved(folder), tokenizer_for(config, folder)
     length = config.length or min(512, saved.model.config.length)
     lesson = lesson_for(config, task, saved.trained, tokenizer, length=length)
     shape, weights = begin_with(config, saved, lesson)
@@ -281,9 +282,9 @@ def _frame(trained: Abilities, tokenizer: Tokenizer, *, apart: bool) -> tuple[tu
     """
     vocabulary = tokenizer.vocabulary
     if told := next((head.writes for head in trained.writers.values() if head.writes), None):
-        return told.before, told.behind, told.end
+        return (*tokenizer.prompt, *told.before), told.behind, told.end
     if trained.objective:
-        return (vocabulary.cls,), (vocabulary.sep,), vocabulary.sep
+        return (*tokenizer.prompt, vocabulary.cls), (vocabulary.sep,), vocabulary.sep
     if not vocabulary.ends:
         raise ModelError("this model's files name no token that ends a text, so that it cannot be taught to write one")
     end = vocabulary.sep if vocabulary.sep in vocabulary.ends else min(vocabulary.ends)

@@ -1,0 +1,186 @@
+"""An adapter read from a folder, ours or peft's, and put on its base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bothways.errors import ModelError, UsageError
+from bothways.files import read_json
+from bothways.model.abilities import Abilities
+from bothways.model.adapters.config import read_adapter
+from bothways.model.adapters.placing import place, place_low_rank, sharing
+from bothways.model.huggingface.adapter_folders import (
+    ADAPTER_WEIGHTS,
+    NOTED,
+    PEFT,
+    AdapterNote,
+    fingerprint,
+    is_adapter,
+    read_note,
+)
+from bothways.model.huggingface.contents import holds_model, read_file
+from bothways.model.huggingface.families import family_for
+from bothways.model.huggingface.family import Family
+from bothways.model.huggingface.folders import HEADS, Saved, read_body, read_saved
+from bothways.model.huggingface.hub import local
+from bothways.model.huggingface.peft_lora import BEFORE, from_peft
+from bothways.model.huggingface.peft_prompts import prompt_from_peft
+from bothways.model.huggingface.weight_names import head_among, spelt
+from bothways.model.model import Model
+from bothways.visibility import named
+
+
+def read_adapted(folder: Path, *, vocabulary: int) -> Saved:
+    """The base of an adapter with the adapter on it, float32, on the CPU; `vocabulary`: tokens of its tokenizer.
+
+    Raises:
+        ModelError: the adapter or its base is not there or damaged, or they do not belong together.
+    """
+    note = read_note(folder)
+    base = base_of(folder)
+    if note is None:
+        return with_adapter(read_saved(base), folder, vocabulary=vocabulary)
+    trained = _abilities(folder)
+    heads = [*trained.new_heads.values()]
+    if heads and not trained.writers:
+        return with_adapter(Saved(read_body(base, *heads), trained), folder, vocabulary=vocabulary)
+    saved = read_saved(base)
+    new = read_file(folder / HEADS) if (folder / HEADS).is_file() else {}
+    kind = "transformed" if "words.bias" in new else "untied" if "words.untied.weight" in new else None
+    shape = saved.model.config.model_copy(update={"word_head": kind} if kind else {})
+    model = Model(shape, heads={head.name: head.factory for head in heads}, rule=named(trained.rule))
+    model.load_state_dict(saved.model.state_dict(), strict=False)
+    return with_adapter(Saved(model, trained), folder, vocabulary=vocabulary)
+
+
+def base_of(folder: Path) -> Path:
+    """The folder of an adapter's base, by what is noted there.
+
+    Raises:
+        ModelError: it is not there.
+    """
+    note = read_note(folder)
+    told = note.base if note else read_json(folder / PEFT, dict, error=ModelError).get("base_model_name_or_path")
+    for place_ in (Path(str(told)), folder / str(told)):
+        if holds_model(place_):
+            return place_
+    found = local(str(told))
+    if not holds_model(found):
+        raise ModelError(
+            f"{folder} is an adapter of {told}, which is not there. Open its base, and name the adapter: "
+            f"bothways.load(BASE, adapters={{'mine': '{folder}'}})"
+        )
+    return found
+
+
+def with_adapter(base: Saved, folder: Path, *, vocabulary: int, called: str = "") -> Saved:
+    """The model with the adapter of a folder, which shares all other weights with its base; the base stays as it is.
+
+    Args:
+        vocabulary: the tokens of the base's tokenizer, behind which those of a soft prompt are numbered.
+        called: the adapter, in a message.
+
+    Raises:
+        ModelError: no adapter there, or one of another base, or of what is not computed here.
+    """
+    called = called or f"the adapter {folder}"
+    if not is_adapter(folder):
+        raise ModelError(f"{called}: expected a folder with {ADAPTER_WEIGHTS}, which is not there")
+    note = read_note(folder)
+    if note:
+        _check_base(base.model, note, called)
+    try:
+        trained = _abilities(folder) if note else base.trained
+        return Saved(_adapted(base, folder, trained, note, vocabulary), trained)
+    except (ModelError, UsageError) as error:
+        raise ModelError(f"{called}: {error}") from None
+
+
+def _check_base(model: Model, note: AdapterNote, called: str) -> None:
+    if note.sha256 != (own := fingerprint(model)):
+        raise ModelError(
+            f"{called} belongs to another base: to {note.base}, whose weights have the SHA-256 {note.sha256[:12]}, and "
+            f"this model's have {own[:12]}. Open it on that base"
+        )
+
+
+def _adapted(base: Saved, folder: Path, trained: Abilities, note: AdapterNote | None, vocabulary: int) -> Model:
+    tensors = read_file(folder / ADAPTER_WEIGHTS)
+    heads = read_file(folder / HEADS) if (folder / HEADS).is_file() else {}
+    if not (folder / PEFT).is_file():
+        if note is None:
+            raise ModelError(f"expected {PEFT} or {NOTED} beside its weights, found neither")
+        model = _sharing(base.model, tensors | heads, trained)
+        place(model, read_adapter(note.expression), vocabulary=vocabulary)
+        return _filled(model, tensors | heads)
+    told, config = read_json(folder / PEFT, dict, error=ModelError), base.model.config
+    if told.get("peft_type") != "LORA":
+        adapter, weights = prompt_from_peft(tensors, told, config)
+        return _filled(place(sharing(base.model), adapter, vocabulary=vocabulary), weights)
+    face = next(iter(base.trained.folders.values()))
+    family = family_for(config, face)
+    tensors = _spelt(tensors, family)
+    shapes, weights = from_peft(tensors, told, config=config, family=family)
+    weights |= heads if note else _their_head(base, tensors, told, family)
+    model = _sharing(base.model, weights, trained)
+    place_low_rank(model, shapes)
+    return _filled(model, weights)
+
+
+def _spelt(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
+    """Without what peft puts before the names, with the prefix of the family's bodies."""
+    return spelt({name.removeprefix(BEFORE): tensor for name, tensor in tensors.items()}, family)
+
+
+def _their_head(
+    base: Saved, tensors: Mapping[str, Tensor], told: Mapping[str, object], family: Family
+) -> dict[str, Tensor]:
+    """What an adapter of others holds for the head of its base.
+
+    Raises:
+        ModelError: a head that the base has not.
+    """
+    wanted = {
+        name: weight
+        for name, weight in base.model.state_dict().items()
+        if name.startswith("heads.") and name.split(".")[1] in family.heads
+    }
+    found = head_among(tensors, family, wanted=wanted) if wanted else {}
+    if told.get("modules_to_save") and not found:
+        raise ModelError(
+            f"it brings what its base has no place for ({told['modules_to_save']}): open it on a base with such a head"
+        )
+    return found
+
+
+def _sharing(model: Model, weights: Mapping[str, Tensor], trained: Abilities) -> Model:
+    """The model with places of its own for these weights, and with the heads that it lacks."""
+    found = sharing(model, model.state_dict().keys() & weights.keys())
+    for head in trained.new_heads.values():
+        if head.name not in found.heads:
+            found.heads[head.name] = head.factory(model.config)
+    return found.train(model.training)
+
+
+@torch.no_grad()
+def _filled(model: Model, weights: Mapping[str, Tensor]) -> Model:
+    """
+    Raises:
+        ModelError: a weight that the model has no place for, or of another shape.
+    """
+    places = dict(model.named_parameters())
+    for name, weight in weights.items():
+        own = places.get(name)
+        if own is None or own.shape != weight.shape:
+            shape = "no such weight" if own is None else list(own.shape)
+            raise ModelError(f"it holds {name} of shape {list(weight.shape)}; the model has {shape}")
+        own.copy_(weight)
+    return model
+
+
+def _abilities(folder: Path) -> Abilities:
+    return Abilities.from_json(read_json(folder / NOTED, dict, error=ModelError))
