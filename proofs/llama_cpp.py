@@ -114,6 +114,8 @@ def compare_ids(name: str, tokenizer: Tokenizer, other: LlamaCpp, texts: list[st
     )
     for text in [text for text in differ if text not in known][:3]:
         print(f"  {text!r}: {tokenizer.tokens(tokenizer.encode(text))} / {tokenizer.tokens(other.ids(text))}")
+    if len(known) < len(differ):
+        raise SystemExit(f"{name}: ids differ")
 
 
 def small_files(folder: Path) -> dict[str, Path]:

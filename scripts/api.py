@@ -18,6 +18,9 @@ from pydantic import BaseModel
 import bothways
 from bothways import errors
 from bothways.evaluation.comparison.results import Comparison
+from bothways.evaluation.judging.answers import JudgedAnswer
+from bothways.evaluation.judging.judgement import Judgement, JudgeScore
+from bothways.evaluation.judging.verdicts import JudgeBias, Wins
 from bothways.evaluation.probing import Difference, Probed, ProbeScore
 from bothways.inference import Generation, Guess, Verdict
 from bothways.inference.language_model import Batching
@@ -43,6 +46,7 @@ INSIDE = (
 RESULTS = (
     *(Generation, Guess, Verdict, Label, Number, Tagged, Intended, Span, Choice),
     *(Predictions, Evaluation, Comparison, Probed, ProbeScore, Difference, Plan, Advice),
+    *(Judgement, JudgeScore, Wins, JudgeBias, JudgedAnswer),
 )
 RECORD_OF = {
     "prepare": bothways.PrepareOptions,

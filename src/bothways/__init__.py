@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bothways.corpus import PrepareOptions, prepare
     from bothways.evaluation.comparison import CompareConfig
     from bothways.evaluation.comparison.compare import compare
+    from bothways.evaluation.judging import judge
     from bothways.evaluation.probing import probe
     from bothways.inference import GenerationOptions, LanguageModel, load
     from bothways.inference.best_of import best_of
@@ -48,6 +49,7 @@ __all__ = [
     "compare",
     "evaluate",
     "finetune",
+    "judge",
     "load",
     "plan",
     "predict",
@@ -60,6 +62,7 @@ __all__ = [
 _HOMES = {
     "bothways.corpus": ("PrepareOptions", "prepare"),
     "bothways.evaluation.comparison": ("CompareConfig", "compare"),
+    "bothways.evaluation.judging": ("judge",),
     "bothways.evaluation.probing": ("probe",),
     "bothways.inference": ("GenerationOptions", "LanguageModel", "load"),
     "bothways.inference.best_of": ("best_of",),

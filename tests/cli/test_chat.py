@@ -124,3 +124,34 @@ def test_on_a_terminal_ctrl_c_stops_an_answer_and_not_the_talk(
     (kept,) = talks(tmp_path / "t.jsonl")
     assert [one["content"] for one in kept["messages"]] == ["the fox", shown[0], "a dog", shown[1]]
     assert "ask about less" in capsys.readouterr().err
+
+
+def test_adapters_answer_beside_their_model(model: Path, say: Say, tmp_path: Path) -> None:
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.jsonl").write_text('{"source": "the fox", "target": "a dog"}\n' * 16)
+    run = bothways.finetune(
+        bothways.FinetuneConfig(
+            model=str(model),
+            task="text2text",
+            train=tmp_path / "train.jsonl",
+            dev=tmp_path / "dev.jsonl",
+            out=tmp_path / "run",
+            epochs=2,
+            length=40,
+            adapter="lora(rank=2)",
+            objective="causal",
+        )
+    )
+    said = say("the fox\n", "--adapter", f"dogs={run}", "--adapter", f"too={run}")
+    names = [line for line in said.splitlines() if line.endswith(":")]
+    assert names[0] == f"{model}:" and names[-2:] == ["dogs:", "too:"]
+    plain, answers = say("the fox\n"), said.partition("dogs:\n")[2].split("too:\n")
+    assert said.startswith(f"{model}:\n{plain}") and answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    "words", [("--adapter", "mine"), ("--adapter", "=x"), ("--beside", "one=x", "--beside", "one=y")]
+)
+def test_answers_without_a_name_of_their_own_are_refused(say: Say, words: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="expected NAME=FOLDER, got|two models are called one"):
+        say("the fox\n", *words)

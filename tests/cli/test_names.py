@@ -21,8 +21,9 @@ import pytest
 import typer
 
 from bothways.cli import GROUPS, app
-from bothways.errors import BothwaysError, Stopped
+from bothways.errors import BothwaysError, ModelError, Stopped
 from bothways.evaluation.comparison.metrics import probe_metric
+from bothways.inference.loading import folder_of
 from bothways.terminal import command
 from tests.cli.conftest import SMALL, Invoke
 from tests.evaluation.comparison.test_results import result, whole_result
@@ -151,6 +152,21 @@ class Asked:
         (model / "chat_template.jinja").write_text("{{ messages[0]['content'] }}", encoding="utf-8")
         return [model, "[/b]", "--max-new-tokens", 2]
 
+    def adapted(self) -> Path:
+        place = self.folder / "ad apted"
+        if not place.exists():
+            words = [self.model(), "--train", self.labelled(), "--out", place, "--set", "epochs=1", "--skip-bad"]
+            self.invoke("finetune", *words, "--adapter", "lora(rank=2)")
+        return place
+
+    def merge(self) -> list[object]:
+        return [self.adapted(), "--out", self.at("whole [/b]") / "model"]
+
+    def judge(self) -> list[object]:
+        prompts = self.at("asked [red].jsonl")
+        prompts.write_text(json.dumps({"prompt": TEXT, "rules": {"lacks": "[/b]"}}), encoding="utf-8")
+        return [self.model(), "--prompts", prompts, "--max-new-tokens", 2, "--out", self.at("j[/b].html")]
+
     def score(self) -> list[object]:
         return [self.model(), TEXT]
 
@@ -216,6 +232,8 @@ SAID: dict[str, Callable[[Asked], list[str]]] = {
     "pet": lambda asked: ["labelled [red].jsonl, line 49: field 'text'", "{text} [/b] is", "[/b] good", "/pet/model"],
     "predict": lambda asked: [f"48 answers in {asked.folder}/out[/b].jsonl", "skipped  ", "labelled [red].jsonl, line"],
     "evaluate": lambda asked: ["skipped  ", "labelled [red].jsonl, line"],
+    "merge": lambda asked: [f"saved in {asked.folder}/whole [/b]/model"],
+    "judge": lambda asked: ["m [red]", f"page  {asked.folder}/j[/b].html"],
     "models": lambda asked: ["modernbert", "masked tokens"],
     "fill": lambda asked: [TEXT],
     "infill": lambda asked: ["[/b]"],
@@ -302,6 +320,13 @@ def suggested(asked: Asked, name: str, face: str) -> str:
     return "\n".join(printed)
 
 
+def whole_model(asked: Asked) -> str:
+    """What is said of an adapter where a whole model is expected."""
+    with pytest.raises(ModelError) as caught:
+        folder_of(asked.adapted())
+    return str(caught.value).partition("merge it first, ")[2]
+
+
 def card(asked: Asked) -> str:
     asked["pretrain"]
     return (asked.folder / "run" / "encoder" / "README.md").read_text(encoding="utf-8").replace("`", "\n")
@@ -316,6 +341,7 @@ SUGGESTED: dict[tuple[str, str], Callable[[Asked], str]] = {
     ("cli/pretraining.py", "detect"): lambda asked: suggested(asked, "electra", "generator"),
     ("cli/pretraining.py", "embed"): lambda asked: suggested(asked, "elmo", "encoder"),
     ("cli/vectors.py", "nearest"): lambda asked: asked["word-vectors"],
+    ("inference/loading.py", "merge"): whole_model,
     ("training/pretraining/setup.py", "prepare"): other_tokenizer,
     ("training/pretraining/artifacts.py", "pretrain"): card,
     ("training/pretraining/run.py", "pretrain"): lambda asked: stopped(

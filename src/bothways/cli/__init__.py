@@ -22,6 +22,7 @@ from bothways.cli.chat import chat
 from bothways.cli.comparison import compare
 from bothways.cli.corpus import corpus_report, prepare, show_rows, verify
 from bothways.cli.inside import attention, contextuality, probe, probe_layers
+from bothways.cli.judging import judge
 from bothways.cli.machine import doctor
 from bothways.cli.model import detect, embed, fill, generate, infill, models, score
 from bothways.cli.objectives import objectives, show_objective
@@ -38,7 +39,11 @@ GROUPS = {
     "Text": (prepare, verify, show_rows, corpus_report),
     "Objectives": (objectives, show_objective),
     "Training": (plan, pretrain, compare),
+<<<<<<< HEAD
     "Fine-tuning": (finetune, pet, prompt, predict, evaluate, merge),
+=======
+    "Fine-tuning": (finetune, predict, evaluate, merge, judge),
+>>>>>>> gguf
     "Using a model": (models, fill, infill, generate, chat, score, embed, detect),
     "Looking inside": (probe, probe_layers, contextuality, attention),
     "Word vectors": (word_vectors, nearest),

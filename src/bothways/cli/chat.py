@@ -20,6 +20,7 @@ from bothways.cli.show import load
 from bothways.terminal import bold, draw, say
 
 if TYPE_CHECKING:
+    from bothways.inference import LanguageModel
     from bothways.inference.conversation import Conversation, Transcript
 
 ANSWER = 512
@@ -45,6 +46,9 @@ def chat(
     question: Annotated[str | None, typer.Argument(help="Left out, every line of the input is one.")] = None,
     system: Annotated[str | None, typer.Option(help="What the model is told before.")] = None,
     beside: Annotated[list[str], repeated("--beside", metavar="[NAME=]MODEL", about="Another that answers, too")],
+    adapter: Annotated[
+        list[str], repeated(metavar="NAME=FOLDER", about="An adapter of the model that answers, too, beside it")
+    ],
     load_from: Annotated[
         Path | None, typer.Option("--load", metavar="FILE", help="Go on with the talk that a file ends with.")
     ] = None,
@@ -74,8 +78,8 @@ def chat(
         before={"max_new_tokens": ANSWER},
     )
     earlier = read_transcripts(load_from) if load_from else []
-    names = {**dict([_named(str(run))]), **dict(map(_named, beside))}
-    talk = Talk({name: Conversation(load(Path(model), device=device), options) for name, model in names.items()})
+    models = _models(str(run), beside, [_adapter(one) for one in adapter], device)
+    talk = Talk({name: Conversation(model, options) for name, model in models.items()})
     talk.resume(earlier, load_from)
     if save_to is not None:
         talk.keep(save_to, resumed=load_from)
@@ -84,6 +88,38 @@ def chat(
     if question is not None:
         return talk.ask(question)
     return _listen(talk)
+
+
+def _models(
+    run: str, beside: list[str], adapters: list[tuple[str, str]], device: str | None
+) -> dict[str, LanguageModel]:
+    """{name: model} of all that answer: the model, itself with each of its adapters, and others.
+
+    Raises:
+        UsageError: two have one name.
+    """
+    from bothways.errors import UsageError
+
+    name, place = _named(run)
+    names = [name, *(one for one, _ in adapters), *(one for one, _ in map(_named, beside))]
+    if twice := next((one for one in names if names.count(one) > 1), None):
+        raise UsageError(f"two models are called {twice}: name them, --beside NAME=MODEL")
+    first = load(Path(place), device=device, adapters=dict(adapters))
+    found = {name: first, **{one: first.with_adapter(one) for one, _ in adapters}}
+    return {**found, **{one: load(Path(model), device=device) for one, model in map(_named, beside)}}
+
+
+def _adapter(given: str) -> tuple[str, str]:
+    """
+    Raises:
+        UsageError: it is not NAME=FOLDER.
+    """
+    from bothways.errors import UsageError
+
+    name, equals, folder = given.partition("=")
+    if not (name and equals and folder):
+        raise UsageError(f"--adapter: expected NAME=FOLDER, got {given}")
+    return name, folder
 
 
 def _named(given: str) -> tuple[str, str]:

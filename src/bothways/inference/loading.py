@@ -19,6 +19,7 @@ from bothways.model import Abilities, local, read_abilities, read_saved, read_se
 from bothways.model.huggingface.adapter_folders import NOTED, is_adapter
 from bothways.model.huggingface.adapter_reading import base_of, read_adapted, with_adapter
 from bothways.model.huggingface.folders import Saved
+from bothways.terminal import command
 from bothways.text import Tokenizer
 
 FACES = ("encoder", "decoder", "body", "model")
@@ -124,8 +125,8 @@ def folder_of(folder: Path) -> Path:
         return folder
     if is_adapter(adapter := folder_of_adapter(folder)):
         raise ModelError(
-            f"{adapter} holds an adapter, not a whole model, which is expected here: merge it first, bothways merge "
-            f"{folder} --out FOLDER"
+            f"{adapter} holds an adapter, not a whole model, which is expected here: merge it first, "
+            f"{command('merge', folder, '--out', 'FOLDER')}"
         )
     found = next((folder / face for face in FACES if (folder / face / "config.json").is_file()), folder)
     if not (found / "config.json").is_file():

@@ -237,3 +237,23 @@ def test_without_its_package_the_way_to_install_it_is_said(tmp_path: Path, monke
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MachineError, match=r"pip install 'bothways\[gguf\]'"):
         read_gguf(path)
+
+
+def test_an_adapter_is_taught_on_it_and_opens_on_it(tmp_path: Path) -> None:
+    path, _ = made(tmp_path / "model.gguf")
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.jsonl").write_text('{"source": "the boats", "target": "came"}\n' * 12)
+    config = bothways.FinetuneConfig(
+        model=str(path),
+        task="text2text",
+        train=tmp_path / "train.jsonl",
+        dev=tmp_path / "dev.jsonl",
+        out=tmp_path / "run",
+        epochs=1,
+        length=32,
+        adapter="lora(rank=2)",
+        objective="causal",
+    )
+    bothways.finetune(config)
+    beside = bothways.load(path, adapters={"boats": tmp_path / "run"}).with_adapter("boats")
+    assert beside.generate("the boats").tokens == bothways.load(tmp_path / "run").generate("the boats").tokens

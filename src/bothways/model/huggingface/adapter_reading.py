@@ -22,7 +22,11 @@ from bothways.model.huggingface.adapter_folders import (
     is_adapter,
     read_note,
 )
+<<<<<<< HEAD
 from bothways.model.huggingface.contents import read_file
+=======
+from bothways.model.huggingface.contents import holds_model, read_file
+>>>>>>> gguf
 from bothways.model.huggingface.families import family_for
 from bothways.model.huggingface.family import Family
 from bothways.model.huggingface.folders import HEADS, Saved, read_body, read_saved
@@ -66,10 +70,10 @@ def base_of(folder: Path) -> Path:
     note = read_note(folder)
     told = note.base if note else read_json(folder / PEFT, dict, error=ModelError).get("base_model_name_or_path")
     for place_ in (Path(str(told)), folder / str(told)):
-        if (place_ / "config.json").is_file():
+        if holds_model(place_):
             return place_
     found = local(str(told))
-    if not (found / "config.json").is_file():
+    if not holds_model(found):
         raise ModelError(
             f"{folder} is an adapter of {told}, which is not there. Open its base, and name the adapter: "
             f"bothways.load(BASE, adapters={{'mine': '{folder}'}})"

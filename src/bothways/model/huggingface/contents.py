@@ -17,6 +17,11 @@ from bothways.model.huggingface.gguf import tensors_of, values_of
 WEIGHTS = "model.safetensors"
 
 
+def holds_model(place: Path) -> bool:
+    """Whether it is a Hugging Face folder or a GGUF file."""
+    return place.is_file() if place.suffix == SUFFIX else (place / "config.json").is_file()
+
+
 def read_values(place: Path) -> dict[str, Any]:
     """The config.json in a folder, or what a GGUF file says instead of one.
 
@@ -70,7 +75,11 @@ def read_weights(place: Path) -> dict[str, Tensor]:
 
 
 def read_file(path: Path) -> dict[str, Tensor]:
+<<<<<<< HEAD
     """The tensors of a file, by name.
+=======
+    """The tensors of a safetensors file.
+>>>>>>> gguf
 
     Raises:
         ModelError: it is damaged.
