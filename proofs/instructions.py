@@ -32,7 +32,7 @@ from writing import again, body_of, done
 
 import bothways
 from bothways.corpus.records import read_records
-from bothways.inference.score import continued, score
+from bothways.inference.score import score, score_after
 from bothways.statistics import bootstrap
 from bothways.text.conversation import conversation
 from bothways.text.sentences import split_sentences
@@ -128,10 +128,9 @@ def _answers(model: bothways.LanguageModel, held: Sequence[dict[str, Any]]) -> l
     if "decoder" not in model.engine.abilities.faces:
         return []
     found = [conversation(model.tokenizer, _messages(row)) for row in held]
-    spans = [one.answers[-1] for one in found]
-    tokens = [np.array(one.tokens[:end], dtype=np.int64) for one, (_, end) in zip(found, spans, strict=True)]
-    counts = [end - begin for begin, end in spans]
-    return [[-float(x), count] for x, count in zip(continued(model.engine, tokens, counts), counts, strict=True)]
+    cut = [(np.array(one.tokens[:end]), begin) for one in found for begin, end in one.answers]
+    sums, counts = score_after(model.engine, [row[:begin] for row, begin in cut], [row[begin:] for row, begin in cut])
+    return [[-float(x), int(count)] for x, count in zip(sums, counts, strict=True)]
 
 
 def interval(value: Callable[[Sequence[int]], float], count: int) -> str:

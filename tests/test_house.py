@@ -153,17 +153,11 @@ def test_public_names() -> None:
     assert bothways.__all__ == sorted(bothways.__all__)
     assert [name for name in bothways.__all__ if name[0].islower()] == [
         *(
-<<<<<<< HEAD
             "best_of",
             "compare",
             "evaluate",
             "finetune",
-=======
-            "compare",
-            "evaluate",
-            "finetune",
             "judge",
->>>>>>> gguf
             "load",
             "plan",
             "predict",

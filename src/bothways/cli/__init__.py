@@ -39,11 +39,7 @@ GROUPS = {
     "Text": (prepare, verify, show_rows, corpus_report),
     "Objectives": (objectives, show_objective),
     "Training": (plan, pretrain, compare),
-<<<<<<< HEAD
-    "Fine-tuning": (finetune, pet, prompt, predict, evaluate, merge),
-=======
-    "Fine-tuning": (finetune, predict, evaluate, merge, judge),
->>>>>>> gguf
+    "Fine-tuning": (finetune, pet, prompt, predict, evaluate, merge, judge),
     "Using a model": (models, fill, infill, generate, chat, score, embed, detect),
     "Looking inside": (probe, probe_layers, contextuality, attention),
     "Word vectors": (word_vectors, nearest),

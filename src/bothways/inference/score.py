@@ -77,25 +77,11 @@ def _causal(engine: Engine, texts: Sequence[str], *, ended: bool) -> tuple[np.nd
     if ended and sep >= 0:  # the last part of a text
         last = np.append(text_of[1:] != text_of[:-1], True)
         rows = [np.append(row, sep) if end else row for row, end in zip(rows, last, strict=True)]
-<<<<<<< HEAD
     sums, counts = np.zeros(len(texts)), [len(row[engine.given :]) for row in rows]
     np.add.at(sums, text_of, continued(engine, rows, [np.ones(count) for count in counts]))
     return sums, np.bincount(text_of, counts, len(texts))
 
 
-@torch.inference_mode()
-def continued(engine: Engine, rows: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> np.ndarray:
-    """Sum of the log-probabilities of the last tokens of each row in nats, each after all that stand before it, times
-    its weight, float64 [rows]; one token of a row is given at least. What rows begin with alike is read once."""
-    labels = [row[len(row) - len(some) :] for row, some in zip(rows, weights, strict=True)]
-=======
-    labels = [row[engine.given :] for row in rows]
-    sums = np.zeros(len(texts))
-    np.add.at(sums, text_of, _summed(engine, rows, labels))
-    return sums, np.bincount(text_of, [len(label) for label in labels], len(texts))
-
-
-@torch.inference_mode()
 def score_after(
     engine: Engine, prompts: Sequence[np.ndarray], texts: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -108,13 +94,15 @@ def score_after(
     """
     engine.needs("decoder")
     rows = [np.concatenate([prompt, text])[-engine.length :] for prompt, text in zip(prompts, texts, strict=True)]
-    labels = [row[max(len(row) - len(text), 1) :] for row, text in zip(rows, texts, strict=True)]
-    return _summed(engine, rows, labels), np.array([len(label) for label in labels])
+    counts = [min(len(text), len(row) - 1) for row, text in zip(rows, texts, strict=True)]
+    return continued(engine, rows, [np.ones(count) for count in counts]), np.array(counts)
 
 
-def _summed(engine: Engine, rows: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> np.ndarray:
-    """Of each row [T] the sum of the log-probabilities of the tokens that it ends with, its labels; float64 [rows]."""
->>>>>>> gguf
+@torch.inference_mode()
+def continued(engine: Engine, rows: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> np.ndarray:
+    """Sum of the log-probabilities of the last tokens of each row in nats, each after all that stand before it, times
+    its weight, float64 [rows]; one token of a row is given at least. What rows begin with alike is read once."""
+    labels = [row[len(row) - len(some) :] for row, some in zip(rows, weights, strict=True)]
     read = [row[: max(1, len(row) - 1)] for row in rows]
     sums = np.zeros(len(rows))
     size = engine.model.config.vocabulary
@@ -125,12 +113,8 @@ def _summed(engine: Engine, rows: Sequence[np.ndarray], labels: Sequence[np.ndar
         once, again = np.unique(predicted, return_inverse=True)
         hidden = states.flatten(0, 1)[torch.from_numpy(once // size).to(engine.device)]  # [N, D]
         found = engine.log_probabilities(hidden, once % size)[again]
-<<<<<<< HEAD
         weighted = found * np.concatenate([weights[number] for number, _ in own])
         np.add.at(sums, np.concatenate([np.full(len(labels[number]), number) for number, _ in own]), weighted)
-=======
-        np.add.at(sums, np.concatenate([np.full(len(labels[number]), number) for number, _ in own]), found)
->>>>>>> gguf
     return sums
 
 

@@ -22,11 +22,7 @@ from bothways.model.huggingface.adapter_folders import (
     is_adapter,
     read_note,
 )
-<<<<<<< HEAD
-from bothways.model.huggingface.contents import read_file
-=======
 from bothways.model.huggingface.contents import holds_model, read_file
->>>>>>> gguf
 from bothways.model.huggingface.families import family_for
 from bothways.model.huggingface.family import Family
 from bothways.model.huggingface.folders import HEADS, Saved, read_body, read_saved

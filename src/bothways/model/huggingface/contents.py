@@ -75,11 +75,7 @@ def read_weights(place: Path) -> dict[str, Tensor]:
 
 
 def read_file(path: Path) -> dict[str, Tensor]:
-<<<<<<< HEAD
-    """The tensors of a file, by name.
-=======
     """The tensors of a safetensors file.
->>>>>>> gguf
 
     Raises:
         ModelError: it is damaged.
