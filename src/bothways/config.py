@@ -122,7 +122,7 @@ def read(kind: type[M], values: Mapping[str, Any], *, below: str = "") -> M:
         if first["type"] == "extra_forbidden":
             raise unknown("configuration key", path, _keys(kind, below)) from None
         message = first["msg"].removeprefix("Value error, ")
-        told = first["type"] == "missing" or "; got " in message
+        told = first["type"] == "missing" or "; got " in message or message.endswith(".")  # as `errors.unknown` says it
         got = "" if told else f", got {first['input']!r}"
         if first["type"] == "path_type":
             message, got = "expected a path", f", got {shown(first['input'])}{a_file_instead(first['input'])}"

@@ -220,7 +220,8 @@ def test_models_that_share_their_weights() -> None:
         ("lora(on=[q, gates])", "unknown product 'gates'. Did you mean 'gate'?"),
         ("lora(rnk=2)", "unknown argument of lora 'rnk'. Did you mean 'rank'?"),
         ("lore(rank=2)", "unknown adapter 'lore'. Did you mean 'lora'?"),
-        ("lora(on=[])", "adapter lora.on"),
+        ("lora(on=[])", "adapter lora.on: expected a list of products, as [q, v]"),
+        ("lora(on=q)", "out of q, k, v, out, gate, up, down; got q"),
         ("lora(rank=8", "cannot read 'lora(rank=8' in the adapter"),
         ("lora(rank)", "cannot read 'rank' in the adapter 'lora(rank)': expected key=value"),
         ("soft_prompt(tokens=0)", "adapter soft_prompt.tokens"),
@@ -240,6 +241,7 @@ def test_what_is_no_adapter_is_refused(expression: str, said: str) -> None:
         (MODERN, "prefix", False, "reads from all sides: take soft_prompt(tokens=10), or lora"),
         (CLASSIC, "lora(on=[q, gate])", False, "no product 'gate' (its feed-forward network has no gate); it has q, k"),
         (MODERN, "soft_prompt(tokens=40)", True, "more than half of the 64 tokens"),
+        (MODERN, "lora(rank=1000)", True, "expected a rank of at most"),
     ],
 )
 def test_what_a_model_has_no_place_for_is_refused(

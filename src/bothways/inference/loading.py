@@ -49,12 +49,13 @@ def load(
         UsageError: what is no device, no kind of numbers to compute in, or no adapters by their names.
     """
     place, numbers = device_of(device), checked_dtype(dtype)
-    if not isinstance(adapters, Mapping | None):
+    named = {} if adapters is None else adapters
+    if not isinstance(named, Mapping) or not all(
+        isinstance(name, str) and isinstance(one, str | Path) for name, one in named.items()
+    ):
         raise UsageError(f"adapters: expected {{name: folder}}, got {shown(adapters)}")
     saved, tokenizer, found = read_model(local(model))
-    beside = {
-        name: _adapter(saved, tokenizer, name, folder_of_adapter(local(one))) for name, one in (adapters or {}).items()
-    }
+    beside = {name: _adapter(saved, tokenizer, name, folder_of_adapter(local(one))) for name, one in named.items()}
 
     def engine(one: Saved, own: Tokenizer) -> Engine:
         body = one.model.for_inference(device=place, dtype=numbers, generates=one.trained.generates)

@@ -261,3 +261,15 @@ def test_a_base_that_has_changed_is_refused(runs: dict[str, Path], body: Path, t
     (folder / "bothways.json").write_text(json.dumps(told))
     with pytest.raises(ModelError, match=r"is an adapter of .*nowhere, which is not there. Open its base"):
         bothways.load(folder, device="cpu")
+
+
+def test_an_adapter_is_not_put_on_a_base_that_has_one(runs: dict[str, Path]) -> None:
+    for base, other in (("lora(rank=4)", "soft_prompt(tokens=4)"), ("soft_prompt(tokens=4)", "lora(rank=4)")):
+        with pytest.raises(ModelError, match="the adapter 'x' .* expected a base without an adapter"):
+            bothways.load(runs[base], adapters={"x": runs[other]})
+
+
+@pytest.mark.parametrize("given", [["runs/x"], {"x": 3}, {1: "runs/x"}], ids=str)
+def test_adapters_are_folders_by_their_names(given: Any, body: Path) -> None:
+    with pytest.raises(UsageError, match=r"adapters: expected \{name: folder\}"):
+        bothways.load(body, adapters=given)

@@ -44,9 +44,11 @@ class LoraConfig(AdapterConfig):
         default=False, description="the scale is alpha / sqrt(rank) (Kalajdzievski 2023) instead of alpha / rank"
     )
 
-    @field_validator("on")
+    @field_validator("on", mode="before")
     @classmethod
-    def _known(cls, on: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _known(cls, on: object) -> tuple[str, ...] | None:
+        if on is not None and (not isinstance(on, tuple | list) or not on):
+            raise ValueError(f"expected a list of products, as [q, v], out of {', '.join(PRODUCTS)}; got {on!s}")
         for one in on or ():
             if one not in PRODUCTS:
                 raise unknown("product", one, PRODUCTS)

@@ -76,6 +76,11 @@ def check_fits(model: Model, adapter: AdapterConfig, *, causal: bool) -> None:
                 f"adapter {adapter}: this model has no product {odd[0]!r} (its feed-forward network has no gate); it "
                 f"has {', '.join(left)}"
             )
+        if adapter.rank > model.config.width:
+            raise UsageError(
+                f"adapter {adapter}: expected a rank of at most {model.config.width}, the model's width, above which the "
+                f"products are larger than what they are added to, got {adapter.rank}"
+            )
     if isinstance(adapter, BiasConfig) and not any(_is_bias(name) for name, _ in _body(model)):
         raise UsageError(f"adapter {adapter}: this model has no biases: take norms, which are as few, or lora(rank=1)")
     if isinstance(adapter, PrefixConfig) and (not causal or model.decoder is not None):

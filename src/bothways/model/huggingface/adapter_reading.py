@@ -12,7 +12,7 @@ from bothways.errors import ModelError, UsageError
 from bothways.files import read_json
 from bothways.model.abilities import Abilities
 from bothways.model.adapters.config import read_adapter
-from bothways.model.adapters.placing import place, place_low_rank, sharing
+from bothways.model.adapters.placing import is_added, place, place_low_rank, sharing
 from bothways.model.huggingface.adapter_folders import (
     ADAPTER_WEIGHTS,
     NOTED,
@@ -85,11 +85,16 @@ def with_adapter(base: Saved, folder: Path, *, vocabulary: int, called: str = ""
         called: the adapter, in a message.
 
     Raises:
-        ModelError: no adapter there, or one of another base, or of what is not computed here.
+        ModelError: no adapter there, or one of another base, or of what is not computed here; or the base has one itself.
     """
     called = called or f"the adapter {folder}"
     if not is_adapter(folder):
         raise ModelError(f"{called}: expected a folder with {ADAPTER_WEIGHTS}, which is not there")
+    if any(is_added(name) for name in base.model.state_dict()):
+        raise ModelError(
+            f"{called}: expected a base without an adapter, got one that has an adapter already. Open the base of both, "
+            "and name both"
+        )
     note = read_note(folder)
     if note:
         _check_base(base.model, note, called)
