@@ -198,8 +198,10 @@ def test_a_model_that_cannot_be_asked_is_named(chat: Path, tmp_path: Path) -> No
     plain = make_run(tmp_path / "plain", CAUSAL)
     with pytest.raises(ModelError, match="plain has no chat template, and prompt 0 is messages"):
         bothways.judge([chat, plain], prompts=path)
-    with pytest.raises(ModelError, match="not taught to continue a text"):
+    with pytest.raises(ModelError, match="mlm was not taught to write, so it answers nothing"):
         bothways.judge(make_run(tmp_path / "mlm", MLM), prompts=file(tmp_path / "q.jsonl", {"prompt": "x"}))
+    with pytest.raises(ModelError, match="mlm, which is to judge: this model was not taught to continue a text"):
+        bothways.judge(chat, prompts=path, judge=tmp_path / "mlm")
     with pytest.raises(UsageError, match="expected models to judge, got none"):
         bothways.judge({}, prompts=path)
 
@@ -229,7 +231,7 @@ def test_a_judge_that_goes_by_places_gives_ties_and_is_found_out() -> None:
 
 def test_a_model_judges_by_the_likelier_number(chat: Path) -> None:
     model = bothways.load(chat)
-    judge = ModelJudge("model", model)
+    judge = ModelJudge.of("model", model)
     found = judge._choices([(asked("q"), "a", "b"), (asked("q"), "b", "a")])
     assert set(found.tolist()) <= {1, -1}
     one = model.tokenizer.encode("1")

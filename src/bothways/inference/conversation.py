@@ -16,7 +16,9 @@ from bothways.errors import DataError, UsageError
 from bothways.files import write_text
 from bothways.inference.decoding.generate import stream
 from bothways.inference.decoding.options import GenerationOptions, GenerationRequest
+from bothways.inference.engine import Engine
 from bothways.inference.language_model import LanguageModel
+from bothways.inference.writing import chatting_as
 from bothways.text.chat import Message, chat_tokens
 
 ROLES = ("system", "user", "assistant")
@@ -40,15 +42,16 @@ class Conversation:
 
         Raises:
             UsageError: what the chat template refuses, or a question that is longer than the model reads.
-            ModelError: the model has no chat template.
+            ModelError: the model has no chat template, or answers messages for several tasks.
         """
+        engine = chatting_as(self.model.engine)
         asked = [*self.messages, {"role": "user", "content": question}]
-        tokens, self.unread = self._fitting(asked, now or datetime.now())
+        tokens, self.unread = self._fitting(engine, asked, now or datetime.now())
         turn = sum(message["role"] == "user" for message in self.messages)
         request = GenerationRequest(np.array(tokens, dtype=np.int64), self.options, (self.options.seed, turn))
         answer = ""
         try:
-            for part in stream(self.model.engine, request):
+            for part in stream(engine, request):
                 answer += part
                 yield part
         except (GeneratorExit, KeyboardInterrupt):  # who asked wants no more
@@ -79,9 +82,9 @@ class Conversation:
         rest = self.messages[len(_systems(self.messages)) :]
         self.messages = [{"role": "system", "content": system}, *rest]
 
-    def _fitting(self, messages: list[dict[str, str]], now: datetime) -> tuple[list[int], int]:
+    def _fitting(self, engine: Engine, messages: list[dict[str, str]], now: datetime) -> tuple[list[int], int]:
         """The tokens of as many turns as leave room for an answer, and how many messages were left out."""
-        engine, systems = self.model.engine, len(_systems(messages))
+        systems = len(_systems(messages))
         room = engine.length - min(self.options.max_new_tokens, engine.length // 2)
         begins = [place for place, one in enumerate(messages) if one["role"] == "user" and place > systems]
         for begin in (systems, *begins):

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 import bothways
 from bothways.batch import Sample
 from bothways.errors import DataError, Stopped, UsageError
+from bothways.inference.conversation import Conversation
 from bothways.model.losses import plain_loss
 from bothways.tasks.packing import pack
 from bothways.text import Tokenizer
@@ -247,6 +248,18 @@ def test_instructions_beside_another_task(body: Path, tmp_path: Path) -> None:
     model = bothways.load(run, device="cpu")
     assert model.classify("a quick fox").label and model.chat(ASKED[0]) == model.chat(ASKED[0], head="talk")
     assert model.chat(ASKED[0]).text == model.predict("instruct", [ASKED[0]])[0]["text"]
+    greedy = bothways.GenerationOptions(temperature=0.0, max_new_tokens=6)
+    talk = Conversation(model, greedy)
+    assert "".join(talk.ask(ASKED[0][-1]["content"])) == model.chat([ASKED[0][-1]], greedy).text
+
+
+def test_it_is_judged_by_its_template(causal: Path, tmp_path: Path) -> None:
+    """Messages of several turns are asked as `chat` asks them, and their last answer has a likelihood."""
+    asked = write(tmp_path / "asked.jsonl", *talks(6))
+    (run,) = bothways.judge({"mine": causal}, prompts=asked, device="cpu").runs
+    model = bothways.load(causal, device="cpu")
+    assert run.way == "chat" and (run.references[:, 1] > 0).all()
+    assert [one.text for one in run.answers] == [model.chat(one["messages"][:-1]).text.strip() for one in talks(6)]
 
 
 def test_evaluating_scores_the_last_answer(causal: Path, tmp_path: Path) -> None:

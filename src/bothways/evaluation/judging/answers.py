@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,12 @@ from bothways.errors import ModelError
 from bothways.evaluation.judging.prompts import JudgePrompt
 from bothways.evaluation.judging.rules import obeyed, refuses
 from bothways.inference import LanguageModel
+from bothways.inference.chatting import chat_prompt
 from bothways.inference.decoding.generate import generate
 from bothways.inference.decoding.options import GenerationOptions, GenerationRequest
+from bothways.inference.engine import Engine
 from bothways.inference.score import score_after
-from bothways.inference.writing import usual_options, writing_as
-from bothways.text.chat import chat_tokens
-
-NOW = datetime(2026, 1, 1)
-"""What a template that asks is told of the time: the same on every day."""
+from bothways.inference.writing import chatting_as, usual_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +51,20 @@ class RunAnswers:
     references: np.ndarray
 
 
-def way_of(model: LanguageModel, prompts: Sequence[JudgePrompt], name: str) -> str:
-    """How a model is asked.
+def asked_as(model: LanguageModel, prompts: Sequence[JudgePrompt], name: str) -> tuple[Engine, str]:
+    """The model as it answers, and how it is asked, see `RunAnswers`.
 
     Raises:
-        ModelError: it has no chat template, and there are prompts of several messages.
+        ModelError: it does not write; it writes for several tasks, of which none is of messages; or it has no chat
+            template, and there are prompts of several messages.
     """
-    if model.engine.abilities.writers:
+    try:
+        engine = chatting_as(model.engine)
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from None
+    if not engine.abilities.generates:
+        raise ModelError(f"{name} was not taught to write, so it answers nothing: leave it out")
+    if engine.writes and not engine.writes.chat:
         way = "task"
     else:
         way = "chat" if model.tokenizer.chat else "text"
@@ -70,7 +74,7 @@ def way_of(model: LanguageModel, prompts: Sequence[JudgePrompt], name: str) -> s
             f"{name} has no chat template, and prompt {talk.name} is messages: give it as a text in prompt, or leave "
             "the model out"
         )
-    return way
+    return engine, way
 
 
 def answered(
@@ -79,20 +83,19 @@ def answered(
     """All answers of a model; `options` None: as it was fine-tuned to write, else the likeliest token every time.
 
     Raises:
-        ModelError: it does not write, or was not taught to chat.
+        ModelError: as `asked_as`.
         UsageError: what its chat template refuses.
     """
-    way = way_of(model, prompts, name)
-    engine = writing_as(model.engine) if way == "task" else model.engine
+    engine, way = asked_as(model, prompts, name)
     chosen = options or (usual_options(engine.writes) if engine.writes else usual())
-    asked = [_tokens(model, one, way) for one in prompts]
+    asked = [_tokens(engine, one, way) for one in prompts]
     given: list[Any] = [one.text for one in prompts] if way == "task" else asked
     requests = [GenerationRequest(one, chosen, (chosen.seed, number)) for number, one in enumerate(given)]
     made = generate(engine, requests)
     found = [
         _answer(one.text.strip(), one.finish_reason == "stop", two) for one, two in zip(made, prompts, strict=True)
     ]
-    return RunAnswers(name, way, tuple(found), _references(model, prompts, asked, way))
+    return RunAnswers(name, way, tuple(found), _references(engine, prompts, asked, way))
 
 
 def usual() -> GenerationOptions:
@@ -106,37 +109,38 @@ def _answer(text: str, finished: bool, prompt: JudgePrompt) -> JudgedAnswer:
     return JudgedAnswer(text, finished, obeyed(text, prompt.rules), exact, refuses(text))
 
 
-def _tokens(model: LanguageModel, prompt: JudgePrompt, way: str) -> np.ndarray:
-    """A prompt as it is read, int64 [T], with what stands before every text."""
+def _tokens(engine: Engine, prompt: JudgePrompt, way: str) -> np.ndarray:
+    """A prompt as it is read, int64 [T], with what stands before every text; a template is told the same time on every
+    day."""
     if way == "chat":
-        return np.array(chat_tokens(model.tokenizer, prompt.messages, now=NOW), dtype=np.int64)
-    before, _ = model.engine.around(closed=False)
-    return np.array([*before, *model.tokenizer.encode(prompt.text)], dtype=np.int64)
+        return chat_prompt(engine, prompt.messages)
+    before, _ = engine.around(closed=False)
+    return np.array([*before, *engine.tokenizer.encode(prompt.text)], dtype=np.int64)
 
 
 def _references(
-    model: LanguageModel, prompts: Sequence[JudgePrompt], asked: Sequence[np.ndarray], way: str
+    engine: Engine, prompts: Sequence[JudgePrompt], asked: Sequence[np.ndarray], way: str
 ) -> np.ndarray:
     found = np.zeros((len(prompts), 3))
     known = [number for number, one in enumerate(prompts) if one.references]
-    causal = "decoder" in model.engine.abilities.faces
+    causal = "decoder" in engine.abilities.faces
     if way == "task" or not causal or not known:
         return found
-    pairs = [_pair(model, prompts[number], asked[number], way) for number in known]
-    sums, counts = score_after(model.engine, [prompt for prompt, _ in pairs], [text for _, text in pairs])
+    pairs = [_pair(engine, prompts[number], asked[number], way) for number in known]
+    sums, counts = score_after(engine, [prompt for prompt, _ in pairs], [text for _, text in pairs])
     sizes = [len(prompts[number].references[0].encode()) for number in known]
     found[known] = np.stack([-sums, counts, np.array(sizes)], axis=1)
     return found
 
 
-def _pair(model: LanguageModel, prompt: JudgePrompt, asked: np.ndarray, way: str) -> tuple[np.ndarray, np.ndarray]:
+def _pair(engine: Engine, prompt: JudgePrompt, asked: np.ndarray, way: str) -> tuple[np.ndarray, np.ndarray]:
     """A prompt and its first reference in tokens. Where the reference goes on with the prompt's text, both are cut into
     tokens together, and what stands there as without it is the prompt."""
     reference = prompt.references[0]
     if way == "chat":
-        return asked, np.array(model.tokenizer.encode(reference), dtype=np.int64)
-    before, _ = model.engine.around(closed=False)
-    whole = np.array([*before, *model.tokenizer.encode(prompt.text + reference)], dtype=np.int64)
+        return asked, np.array(engine.tokenizer.encode(reference), dtype=np.int64)
+    before, _ = engine.around(closed=False)
+    whole = np.array([*before, *engine.tokenizer.encode(prompt.text + reference)], dtype=np.int64)
     shared = min(len(asked), len(whole) - 1)
     same = np.append(asked[:shared] == whole[:shared], False)
     first = int(np.argmin(same))

@@ -11,7 +11,7 @@ import torch
 
 from bothways.arguments import checked
 from bothways.errors import UsageError
-from bothways.evaluation.judging.answers import RunAnswers, answered, way_of
+from bothways.evaluation.judging.answers import RunAnswers, answered, asked_as
 from bothways.evaluation.judging.judgement import Judgement, scores_of
 from bothways.evaluation.judging.prompts import JudgePrompt, read_prompts
 from bothways.evaluation.judging.verdicts import RULES, ModelJudge, by_rules, wins_of
@@ -50,9 +50,9 @@ def judge(
     opened = {name: _opened(one, place) for name, one in _named(models)}
     judging = None
     if judge is not None:
-        judging = ModelJudge(Path(judge).name if isinstance(judge, Place) else "judge", _opened(judge, place))
+        judging = ModelJudge.of(Path(judge).name if isinstance(judge, Place) else "judge", _opened(judge, place))
     for name, model in opened.items():  # before the first is asked, which takes a while
-        way_of(model, asked, name)
+        asked_as(model, asked, name)
     found = [answered(name, model, asked, options) for name, model in opened.items()]
     pairs = list(combinations(found, 2))
     told: list[Any] = [(one.name, other.name, RULES, by_rules(one, other)) for one, other in pairs]

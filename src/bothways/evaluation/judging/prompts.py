@@ -10,13 +10,14 @@ from typing import Any
 from bothways.corpus.records import read_records
 from bothways.errors import DataError
 from bothways.evaluation.judging.rules import checked_rules
+from bothways.tasks.messages import Messages, conversation_in, in_order
+from bothways.tasks.records import BadField
 
 FIELDS = {
     "prompt": ("prompt", "question", "instruction", "text", "问题", "指令"),
     "reference": ("reference", "references", "answer", "answers", "output", "target", "参考", "答案"),
 }
 """{what is looked for: the fields of a record that are called so, the first that is there}"""
-ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,42 +58,40 @@ def read_prompts(path: Path) -> list[JudgePrompt]:
 def _prompts(path: Path) -> Iterator[JudgePrompt]:
     for number, line, record in read_records(path):
         place = f"{path}, line {line}"
-        messages = record.get("messages")
-        plain = messages is None
-        if messages is None:
-            asked = _first(record, "prompt")
-            if not isinstance(asked, str) or not asked.strip():
-                known = ", ".join(FIELDS["prompt"])
-                raise DataError(f"{place}: expected a text in one of {known}, or messages; got {sorted(record)}")
-            messages = [{"role": "user", "content": asked}]
-        answered = _answer_of(messages, place)
+        messages, answered = _messages(record, place)
         asked_for = _texts(_first(record, "reference"), place) or answered
         rules = checked_rules(record.get("rules") or {}, place)
-        asked_of = messages[:-1] if answered else messages
-        yield JudgePrompt(str(record.get("id", number)), tuple(asked_of), plain, asked_for, rules)
+        plain = record.get("messages") is None
+        yield JudgePrompt(str(record.get("id", number)), messages, plain, asked_for, rules)
 
 
 def _first(record: Mapping[str, Any], what: str) -> Any:
     return next((record[name] for name in FIELDS[what] if record.get(name) is not None), None)
 
 
-def _answer_of(messages: Any, place: str) -> tuple[str, ...]:
-    """What the assistant says last: the reference of a talk that has an answer.
+def _messages(record: Mapping[str, Any], place: str) -> tuple[Messages, tuple[str, ...]]:
+    """What is asked, the user's message last, and the answer of the assistant that stands behind it, if one does.
 
     Raises:
-        DataError: they are no messages, or nobody asks.
+        DataError: no text and no messages, or messages that are out of order.
     """
-    good = isinstance(messages, list) and all(
-        isinstance(one, dict) and one.get("role") in ROLES and isinstance(one.get("content"), str) for one in messages
-    )
-    answered = good and len(messages) > 1 and messages[-1]["role"] == "assistant"
-    asked = good and bool(messages) and messages[-2 if answered else -1]["role"] == "user"
-    if not asked:
-        raise DataError(
-            f'{place}: expected messages [{{"role": "user", "content": "..."}}, ...] that end with the user, or with '
-            f"an answer to the user, got {str(messages)[:80]}"
-        )
-    return (messages[-1]["content"],) if answered else ()
+    given = record.get("messages")
+    if given is None:
+        asked = _first(record, "prompt")
+        if not isinstance(asked, str) or not asked.strip():
+            known = ", ".join(FIELDS["prompt"])
+            raise DataError(f"{place}: expected a text in one of {known}, or messages; got {sorted(record)}")
+        return ({"role": "user", "content": asked},), ()
+    try:
+        messages = in_order(conversation_in(given, "messages"), "messages")
+    except BadField as error:
+        raise DataError(f"{place}: field 'messages': {error}") from None
+    *asked_of, last = messages
+    if last["role"] == "assistant":
+        return tuple(asked_of), (last["content"],)
+    if last["role"] != "user":
+        raise DataError(f"{place}: field 'messages': expected messages that end with the user's, got {last['role']}")
+    return messages, ()
 
 
 def _texts(given: Any, place: str) -> tuple[str, ...]:

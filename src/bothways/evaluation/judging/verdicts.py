@@ -13,12 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bothways.evaluation.judging.answers import NOW, RunAnswers
+from bothways.errors import ModelError
+from bothways.evaluation.judging.answers import RunAnswers
 from bothways.evaluation.judging.prompts import JudgePrompt
 from bothways.inference import LanguageModel
+from bothways.inference.chatting import chat_prompt
+from bothways.inference.engine import Engine
 from bothways.inference.score import score_after
+from bothways.inference.writing import chatting_as
 from bothways.statistics import estimate, holm, sign_test
-from bothways.text.chat import chat_tokens
 
 QUESTION = """Question:
 {question}
@@ -94,9 +97,22 @@ def by_rules(one: RunAnswers, other: RunAnswers) -> list[int | None]:
 class ModelJudge:
     """A model that says which of two answers is better; counts how often it goes by their places."""
 
-    def __init__(self, name: str, model: LanguageModel) -> None:
-        self.name, self._model = name, model
+    def __init__(self, name: str, engine: Engine) -> None:
+        self.name, self._engine = name, engine
         self._asked = self._first = self._agreed = 0
+
+    @classmethod
+    def of(cls, name: str, model: LanguageModel) -> ModelJudge:
+        """
+        Raises:
+            ModelError: it does not continue a text, so that it cannot be asked which number is likelier.
+        """
+        try:
+            engine = chatting_as(model.engine)
+            engine.needs("decoder")
+        except ModelError as error:
+            raise ModelError(f"{name}, which is to judge: {error}") from None
+        return cls(name, engine)
 
     def verdicts(self, prompts: Sequence[JudgePrompt], pairs: Sequence[tuple[str, str]]) -> list[int | None]:
         """Of each prompt with a pair of answers: 1 the first is better, -1 the second, 0 it does not matter to it."""
@@ -131,19 +147,18 @@ class ModelJudge:
         """1 where "1" is likelier than "2", else -1."""
         if not asked:
             return np.zeros(0, dtype=np.int64)
-        tokenizer = self._model.tokenizer
+        tokenizer = self._engine.tokenizer
         prompts = [self._read(judge_prompt(*one)) for one in asked]
         one, two = (np.array(tokenizer.encode(number), dtype=np.int64) for number in ("1", "2"))
-        sums, _ = score_after(self._model.engine, [*prompts, *prompts], [one] * len(prompts) + [two] * len(prompts))
+        sums, _ = score_after(self._engine, [*prompts, *prompts], [one] * len(prompts) + [two] * len(prompts))
         return np.where(sums[: len(prompts)] > sums[len(prompts) :], 1, -1)
 
     def _read(self, text: str) -> np.ndarray:
-        tokenizer = self._model.tokenizer
+        tokenizer = self._engine.tokenizer
         if tokenizer.chat:
-            tokens = chat_tokens(tokenizer, [{"role": "user", "content": text}], now=NOW)
-        else:
-            before, _ = self._model.engine.around(closed=False)
-            tokens = [*before, *tokenizer.encode(f"{text}\n\nThe number of the better answer:\n")]
+            return chat_prompt(self._engine, [{"role": "user", "content": text}])
+        before, _ = self._engine.around(closed=False)
+        tokens = [*before, *tokenizer.encode(f"{text}\n\nThe number of the better answer:\n")]
         return np.array(tokens, dtype=np.int64)
 
 
