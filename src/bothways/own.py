@@ -21,7 +21,9 @@ def use(files: Sequence[Path]) -> list[dict[str, Any]]:
     found = []
     for file in files:
         if not file.is_file():
-            raise UsageError(f"{file}: there is no such file. It should hold what is marked with @register.")
+            raise UsageError(
+                f"{file}: there is no such file. Expected Python of your own, which the setting code names."
+            )
         try:
             found.append(runpy.run_path(str(file), run_name=file.stem))
         except UsageError:

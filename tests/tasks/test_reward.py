@@ -121,3 +121,17 @@ def test_how_it_is_saved(judge: Path) -> None:
     told = json.loads((judge / "model" / "config.json").read_text(encoding="utf-8"))
     assert told["id2label"] == {"0": "reward"}
     assert told["architectures"][0].endswith("ForSequenceClassification")
+
+
+def test_columns_of_answers_to_be_rated_are_named(judge: Path, tmp_path: Path) -> None:
+    """Also in a file that has pairs."""
+    pairs = write(tmp_path / "pairs.jsonl", {"prompt": "fox", "chosen": "a fox", "rejected": "no"})
+    rated = predict(judge, pairs, columns={"completion": "chosen"}, device="cpu")
+    plain = write(tmp_path / "plain.jsonl", {"prompt": "fox", "completion": "a fox"})
+    assert rated.records == predict(judge, plain, device="cpu").records
+
+
+@pytest.mark.parametrize("value", [None, "good", float("nan")])
+def test_a_reward_is_a_number(value: Any, body: Path) -> None:
+    with pytest.raises(UsageError, match="reward: expected a number, got"):
+        bothways.best_of(bothways.load(body, device="cpu"), "fox", lambda prompt, answer: value, n=2, max_new_tokens=2)

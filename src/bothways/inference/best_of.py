@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, overload
@@ -46,7 +47,7 @@ def best_of(
 
     Raises:
         ModelError: as `LanguageModel.generate`; or the reward model was not fine-tuned to reward.
-        UsageError: the same; or fewer than one text.
+        UsageError: the same; or fewer than one text, or a reward that is no finite number.
     """
     at_least(1, "n", n, "how many texts the best is chosen from")
     if not isinstance(reward, LanguageModel) and not callable(reward):
@@ -64,7 +65,22 @@ def _rewards(reward: LanguageModel | Rate, texts: Sequence[tuple[str, str]]) -> 
     """Of each pair of a prompt and an answer."""
     if isinstance(reward, LanguageModel):
         return [one.reward for one in reward.predict("reward", texts)]
-    return [float(reward(*pair)) for pair in texts]
+    return [reward_of(reward(*pair), "reward") for pair in texts]
+
+
+def reward_of(value: object, called: str) -> float:
+    """What a function of the user's own returned, as a number.
+
+    Raises:
+        UsageError: no finite number; `called` says of what.
+    """
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(f"{called}: expected a number, got {value!r:.60}")
+    return number
 
 
 def ranked(found: Generation, rewards: Sequence[float]) -> BestOf:

@@ -103,8 +103,9 @@ def _columns(
     every, (needed, optional) = (
         task.roles({*map(plain, fields), *usual, *given}, gold=known) for known in (True, gold)
     )
-    if other := next((role for role in given if role not in chain(*every)), None):
-        raise UsageError(f"{task.name} has no column for {other} here; it has: {', '.join(chain(*every))}")
+    known = dict.fromkeys(chain(*every, needed, optional))
+    if other := next((role for role in given if role not in known), None):
+        raise UsageError(f"{task.name} has no column for {other} here; it has: {', '.join(known)}")
     wanted = {role: name for role, name in {**usual, **given}.items() if role in (*needed, *optional)}
     return Columns.guess(fields, needed=needed, optional=optional, given=wanted, file=file)
 

@@ -330,3 +330,19 @@ def test_conversations_are_taught_in_the_models_own_template(body: Path, tmp_pat
     assert example.texts == (said_in(ask),) and [one["role"] for one in example.messages] == [o["role"] for o in ask]
     assert run.tokenizer.decode(chosen.tokens).split() == "small quick fox brown dog".split()
     assert run.tokenizer.tokens(np.asarray(rejected.targets[0].labels)) == ["fox", "[SEP]"]
+
+
+def test_settings_of_preferences_are_refused_elsewhere(body: Path, tmp_path: Path) -> None:
+    for name, value, task in (("loss", "kto", "reward"), ("samples", 4, "prefer"), ("beta", 0.5, "reward")):
+        with pytest.raises(UsageError, match=f"{name} is for .*, and does nothing for {task}"):
+            set_up(config(tmp_path, body, **{"task": task, name: value}), ALONE, resume=False)
+
+
+def test_the_reference_of_an_adapter_shares_its_base(body: Path, tmp_path: Path) -> None:
+    run = set_up(config(tmp_path, body, adapter="lora(rank=2)"), ALONE, resume=False)
+    assert run.reference
+    own = {name for name, weight in run.model.named_parameters() if weight.requires_grad}
+    known = dict(run.reference.named_parameters())
+    for name, weight in run.model.named_parameters():
+        assert (known[name] is weight) == (name not in own)
+    assert not any(weight.requires_grad for weight in known.values())

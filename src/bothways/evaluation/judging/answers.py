@@ -118,9 +118,7 @@ def _tokens(engine: Engine, prompt: JudgePrompt, way: str) -> np.ndarray:
     return np.array([*before, *engine.tokenizer.encode(prompt.text)], dtype=np.int64)
 
 
-def _references(
-    engine: Engine, prompts: Sequence[JudgePrompt], asked: Sequence[np.ndarray], way: str
-) -> np.ndarray:
+def _references(engine: Engine, prompts: Sequence[JudgePrompt], asked: Sequence[np.ndarray], way: str) -> np.ndarray:
     found = np.zeros((len(prompts), 3))
     known = [number for number, one in enumerate(prompts) if one.references]
     causal = "decoder" in engine.abilities.faces

@@ -78,8 +78,8 @@ def check_fits(model: Model, adapter: AdapterConfig, *, causal: bool) -> None:
             )
         if adapter.rank > model.config.width:
             raise UsageError(
-                f"adapter {adapter}: expected a rank of at most {model.config.width}, the model's width, above which the "
-                f"products are larger than what they are added to, got {adapter.rank}"
+                f"adapter {adapter}: expected a rank of at most {model.config.width}, the width of the model, "
+                f"got {adapter.rank}"
             )
     if isinstance(adapter, BiasConfig) and not any(_is_bias(name) for name, _ in _body(model)):
         raise UsageError(f"adapter {adapter}: this model has no biases: take norms, which are as few, or lora(rank=1)")

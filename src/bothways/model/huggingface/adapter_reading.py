@@ -85,15 +85,15 @@ def with_adapter(base: Saved, folder: Path, *, vocabulary: int, called: str = ""
         called: the adapter, in a message.
 
     Raises:
-        ModelError: no adapter there, or one of another base, or of what is not computed here; or the base has one itself.
+        ModelError: no adapter there, or one of another base, of what is not computed here, or on a base with one.
     """
     called = called or f"the adapter {folder}"
     if not is_adapter(folder):
         raise ModelError(f"{called}: expected a folder with {ADAPTER_WEIGHTS}, which is not there")
     if any(is_added(name) for name in base.model.state_dict()):
         raise ModelError(
-            f"{called}: expected a base without an adapter, got one that has an adapter already. Open the base of both, "
-            "and name both"
+            f"{called}: expected a base without an adapter, got one that has an adapter already. Open the base of "
+            "both, and name both"
         )
     note = read_note(folder)
     if note:

@@ -5,7 +5,6 @@ What it says of every answer is kept in the run's folder under the hash of its w
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from bothways.errors import ModelError
 from bothways.files import writing
 from bothways.inference.likelihoods import log_likelihoods
 from bothways.model import Model
+from bothways.model.adapters import sharing
 from bothways.training.processes import Processes
 
 FILE = "reference.safetensors"
@@ -27,8 +27,8 @@ FILE = "reference.safetensors"
 
 
 def frozen(model: Model) -> Model:
-    """A copy that does not learn."""
-    made = copy.deepcopy(model).eval()
+    """A copy that does not learn; beside an adapter it shares the weights that do not learn either."""
+    made = sharing(model, [name for name, weight in model.named_parameters() if weight.requires_grad]).eval()
     made.requires_grad_(False)
     return made
 

@@ -3,13 +3,13 @@ that the prompt stands in, and says how good the answer is."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bothways.errors import BothwaysError, UsageError
+from bothways.inference.best_of import reward_of
 from bothways.own import line_of, use
 from bothways.tasks.task import Example
 
@@ -55,10 +55,4 @@ class Reward:
             raise UsageError(
                 f"{self.file}{where}: reward failed at {example.place}: expected a number, got {got}"
             ) from error
-        try:
-            number = float(found)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
-            raise UsageError(f"{self.file}: reward at {example.place}: expected a number, got {found!r:.60}")
-        return number
+        return reward_of(found, f"{self.file}: reward at {example.place}")

@@ -31,7 +31,7 @@ from bothways.training.finetuning.config import FinetuneConfig
 from bothways.training.finetuning.data import Data
 from bothways.training.finetuning.layer_decay import optimiser
 from bothways.training.finetuning.reference import frozen
-from bothways.training.finetuning.start import begin, begin_writing, spread
+from bothways.training.finetuning.start import begin, begin_writing, refuse_of_preferences, spread
 from bothways.training.finetuning.tuned import Tuned
 from bothways.training.finetuning.writing import Draw
 from bothways.training.processes import Processes
@@ -95,6 +95,7 @@ def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> Finetune
     """Reads the data and the model, and puts the last checkpoint back; refuses before anything is computed."""
     use(config.code)
     check_adapter(config)
+    refuse_of_preferences(config)
     task, folder = task_named(config.task), RunFolder(config.out, writes=team.first)
     if resume and folder.config(FinetuneConfig).model_copy(update={"out": config.out}) != config:
         raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")

@@ -23,6 +23,15 @@ from bothways.training.finetuning.writing import EXACT, OF_DECODERS, Draw, Lesso
 LONGEST = 512
 OF_WRITING = ("objective", "prefix", "target_length", "generation")
 """Settings of tasks that write alone."""
+OF_PREFERENCES = {
+    "loss": ("prefer",),
+    "beta": ("prefer", "grpo"),
+    "length_normalised": ("prefer",),
+    "samples": ("grpo",),
+    "updates": ("grpo",),
+    "clip": ("grpo",),
+}
+"""{setting: the tasks that heed it}"""
 T = TypeVar("T")
 
 
@@ -127,6 +136,17 @@ def refuse_of_writing(config: FinetuneConfig, *names: str) -> None:
     given = {name: getattr(config, name) != fields[name].get_default() for name in names}
     if said := next((name for name, value in given.items() if value), None):
         raise UsageError(f"{said} is for tasks that write, text2text and its like, and {config.task} does not")
+
+
+def refuse_of_preferences(config: FinetuneConfig) -> None:
+    """
+    Raises:
+        UsageError: a setting of preferences or rewards, which does nothing for another task.
+    """
+    fields = FinetuneConfig.model_fields
+    for name, tasks in OF_PREFERENCES.items():
+        if config.task not in tasks and getattr(config, name) != fields[name].get_default():
+            raise UsageError(f"{name} is for {' and '.join(tasks)}, and does nothing for {config.task}: leave it out")
 
 
 def spread(some: Sequence[T], most: int) -> list[T]:
