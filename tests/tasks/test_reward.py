@@ -19,6 +19,7 @@ from bothways.model import Model, TaskHead
 from bothways.tasks.packing import pack
 from bothways.tasks.reward import RewardTask
 from bothways.tasks.task import Example
+from bothways.text.conversation import plain_template
 from bothways.training.finetuning import FinetuneConfig, evaluate, finetune, predict
 from tests.conftest import Once
 from tests.inference.made import tokenizer
@@ -129,6 +130,15 @@ def test_columns_of_answers_to_be_rated_are_named(judge: Path, tmp_path: Path) -
     rated = predict(judge, pairs, columns={"completion": "chosen"}, device="cpu")
     plain = write(tmp_path / "plain.jsonl", {"prompt": "fox", "completion": "a fox"})
     assert rated.records == predict(judge, plain, device="cpu").records
+
+
+def test_a_soft_prompt_stays_before_a_conversation_that_is_cut() -> None:
+    own = tokenizer().for_chat(plain_template("[CLS]", "[SEP]"), end=tokenizer().vocabulary.sep).behind_prompt(3)
+    task, head = RewardTask(), RewardTask().head([], reads="decoder")
+    example = task.given(("fox " * 40, "the lazy dog"), head)
+    (sample,) = task.encode(example, own, head, length=16)
+    assert len(sample) == 16 and sample.tokens[:3].tolist() == [*own.prompt]
+    assert own.decode(sample.tokens[3:]).endswith("the lazy dog")
 
 
 @pytest.mark.parametrize("value", [None, "good", float("nan")])

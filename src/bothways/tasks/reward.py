@@ -120,8 +120,8 @@ def _encoded(example: Example, answer: str, tokenizer: Tokenizer, *, length: int
     if tokenizer.chat is None:
         return encode_texts(tokenizer, (example.texts[0], answer), length=length)
     messages = [*example.messages, {"role": "assistant", "content": answer}]
-    tokens = np.array(conversation(tokenizer, messages).tokens, dtype=np.int32)
+    tokens, soft = conversation(tokenizer, messages).tokens, len(tokenizer.prompt)
     cut = max(0, len(tokens) - length)
-    kept = tokens[cut:]  # the beginning is what can be spared
+    kept = np.array([*tokens[:soft], *tokens[soft + cut :]], dtype=np.int32)  # the beginning is what can be spared
     place = np.zeros(1, dtype=np.int64)
     return Encoded(kept, np.zeros(len(kept), dtype=np.int32), np.array([[0, len(kept) - 1]]), place, cut)

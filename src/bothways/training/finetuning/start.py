@@ -104,18 +104,19 @@ def check_preferences(config: FinetuneConfig, examples: Sequence[Example], lesso
             f"{config.task} needs the likelihood of an answer, which a model that is taught {lesson.way.name} does not "
             f"give ({lesson.way.why}): take --objective {', '.join(EXACT[:-1])} or {EXACT[-1]}"
         )
+    loss: str = config.loss
     if config.task == "grpo":
+        loss = "grpo"
         Reward.found_in(config.code)
-        return
-    check_pairs(examples, config.loss)
-    loss = config.loss
+    else:
+        check_pairs(examples, loss)
     wrong = {
         "label_smoothing": config.label_smoothing and loss != "dpo",
         "length_normalised": config.length_normalised and loss != "dpo",
         "class_weights": config.class_weights == "balanced" and loss != "kto",
     }
     if odd := next((name for name, so in wrong.items() if so), None):
-        raise UsageError(f"{odd} is not for {loss}: leave it out, or take another loss")
+        raise UsageError(f"{odd} is not for {loss}: leave it out")
 
 
 def check_length(config: LearningSettings, model: Model) -> None:
