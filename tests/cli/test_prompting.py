@@ -135,3 +135,11 @@ def test_pet_says_what_model_to_take(
     code, told = refused(capsys, monkeypatch, "pet", place / "causal", *files, *asked)
     assert (code, "Pretrain one with the objective mlm or hybrid" in told) == (5, True)
     assert not (tmp_path / "pet").exists()
+
+
+def test_words_are_not_given_where_they_are_searched(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("prompt", place / "body", place / "train.jsonl", "--pattern", PATTERN, "--search-words")
+    code, told = refused(capsys, monkeypatch, *asked, "--verbaliser", WORDS)
+    assert code == 2 and "--search-words finds the words of a verbaliser: leave --verbaliser out" in told

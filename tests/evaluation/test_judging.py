@@ -202,6 +202,8 @@ def test_a_model_that_cannot_be_asked_is_named(chat: Path, tmp_path: Path) -> No
         bothways.judge(make_run(tmp_path / "mlm", MLM), prompts=file(tmp_path / "q.jsonl", {"prompt": "x"}))
     with pytest.raises(ModelError, match="mlm, which is to judge: this model was not taught to continue a text"):
         bothways.judge(chat, prompts=path, judge=tmp_path / "mlm")
+    with pytest.raises(UsageError, match="expected different models to judge, got .* twice"):
+        bothways.judge([chat, chat], prompts=path)
     with pytest.raises(UsageError, match="expected models to judge, got none"):
         bothways.judge({}, prompts=path)
 

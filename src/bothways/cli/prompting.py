@@ -48,6 +48,7 @@ def prompt(
     """Label the records of a file by a pattern and a word for each label, without training."""
     del context
     load_torch()
+    from bothways.errors import UsageError
     from bothways.training.prompting import PromptConfig, prompt_file
 
     example = "prompt MODEL FILE --pattern '{text} It was [MASK].' --verbaliser good=great,bad=terrible"
@@ -55,6 +56,8 @@ def prompt(
     skip, skipped = skipping(skip_bad)
     engine = load(Path(model), device=device).engine
     if search_words:
+        if chosen.verbaliser:
+            raise UsageError("--search-words finds the words of a verbaliser: leave --verbaliser out")
         return _search(engine, file, chosen, columns=as_columns(column), skip=skip, json=json)
     show = (lambda columns: None) if json else show_columns
     found = prompt_file(engine, file, chosen, out=out, columns=as_columns(column), skip=skip, show=show)

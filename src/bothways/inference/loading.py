@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -49,7 +50,7 @@ def load(
         UsageError: what is no device, no kind of numbers to compute in, or no adapters by their names.
     """
     place, numbers = device_of(device), checked_dtype(dtype)
-    named = {} if adapters is None else adapters
+    named: Any = {} if adapters is None else adapters
     if not isinstance(named, Mapping) or not all(
         isinstance(name, str) and isinstance(one, str | Path) for name, one in named.items()
     ):

@@ -44,7 +44,7 @@ def judge(
     Raises:
         DataError: no prompts, or one that does not read; it is named by its line.
         ModelError: a model that cannot be opened, does not write, or has no chat template for messages.
-        UsageError: no models.
+        UsageError: no models, or one twice.
     """
     asked, place = read_prompts(Path(prompts)), device_of(device)
     opened = {name: _opened(one, place) for name, one in _named(models)}
@@ -79,7 +79,10 @@ def _named(models: Any) -> Iterator[tuple[str, Any]]:
         named = dict(models)
     else:
         several = [models] if isinstance(models, str | Path) else list(models)
-        named = dict(zip(names_of(several), several, strict=True))
+        names = names_of(several)
+        if twice := next((one for one in names if names.count(one) > 1), None):
+            raise UsageError(f"expected different models to judge, got {twice} twice")
+        named = dict(zip(names, several, strict=True))
     if not named:
         raise UsageError("expected models to judge, got none")
     yield from named.items()

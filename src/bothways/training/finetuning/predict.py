@@ -72,6 +72,15 @@ class Predictions(Sequence[dict[str, Any]]):
         return data_frame(self.records)
 
 
+def check_out(out: Path, file: Path) -> None:
+    """
+    Raises:
+        UsageError: answers would be written over the file that is read, or over a folder.
+    """
+    if out.is_dir() or (out.exists() and file.exists() and out.samefile(file)):
+        raise UsageError(f"--out {out} is {'a folder' if out.is_dir() else 'the file that is read'}: name another")
+
+
 def _shortened(text: str) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
@@ -99,8 +108,7 @@ def predict(
     """
     if out is None:
         return Predictions([*_predicted(asked(run, asking), run, file, asking)])
-    if out.is_dir() or (out.exists() and file.exists() and out.samefile(file)):
-        raise UsageError(f"--out {out} is {'a folder' if out.is_dir() else 'the file that is read'}: name another")
+    check_out(out, file)
     predicted = _predicted(asked(run, asking), run, file, asking)
     count = 0
     aside = out.with_name(f".{out.name}.partial")

@@ -27,7 +27,7 @@ from bothways.tasks.records import Columns, column_of, refuse
 from bothways.tasks.task import Example
 from bothways.training.finetuning.baselines import worth
 from bothways.training.finetuning.evaluate import Evaluation
-from bothways.training.finetuning.predict import nobody
+from bothways.training.finetuning.predict import check_out, nobody
 from bothways.training.finetuning.tuned import in_parts
 from bothways.training.prompting.config import PromptConfig
 
@@ -68,8 +68,8 @@ def prompt_file(
         DataError: a record that cannot be read, or whose label has no word, unless such are skipped.
         UsageError: a pattern, verbaliser or examples that do not serve; or `out` is the file that is read.
     """
-    if out is not None and (out.is_dir() or (out.exists() and file.exists() and out.samefile(file))):
-        raise UsageError(f"--out {out} is {'a folder' if out.is_dir() else 'the file that is read'}: name another")
+    if out is not None:
+        check_out(out, file)
     pattern = Pattern.parse(config.pattern)
     words = words_of(config.verbaliser or "")
     prompt = Prompt(pattern, words, shots(config, pattern, words, columns, skip), config.calibrate, config.how)

@@ -73,7 +73,7 @@ def open_filler(config: PetConfig, device: torch.device) -> Engine:
     try:
         engine.needs("hidden")
     except ModelError as error:
-        raise ModelError(f"{config.model}: PET trains a model to fill in the word of a label. {error}") from None
+        raise ModelError(f"{config.model}: PET trains a model to fill in the word of a label: {error}") from None
     return engine
 
 
