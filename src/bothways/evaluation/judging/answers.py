@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,11 @@ from bothways.errors import ModelError
 from bothways.evaluation.judging.prompts import JudgePrompt
 from bothways.evaluation.judging.rules import obeyed, refuses
 from bothways.inference import LanguageModel
+from bothways.inference.chatting import chat_prompt
 from bothways.inference.decoding.generate import generate
 from bothways.inference.decoding.options import GenerationOptions, GenerationRequest
 from bothways.inference.score import score_after
-from bothways.inference.writing import usual_options, writing_as
-from bothways.text.chat import chat_tokens
-
-NOW = datetime(2026, 1, 1)
-"""What a template that asks is told of the time: the same on every day."""
+from bothways.inference.writing import chatting_as, usual_options, writing_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,8 @@ def way_of(model: LanguageModel, prompts: Sequence[JudgePrompt], name: str) -> s
     Raises:
         ModelError: it has no chat template, and there are prompts of several messages.
     """
-    if model.engine.abilities.writers:
+    writers = model.engine.abilities.writers.values()
+    if writers and not any(head.writes and head.writes.chat for head in writers):
         way = "task"
     else:
         way = "chat" if model.tokenizer.chat else "text"
@@ -83,7 +80,7 @@ def answered(
         UsageError: what its chat template refuses.
     """
     way = way_of(model, prompts, name)
-    engine = writing_as(model.engine) if way == "task" else model.engine
+    engine = {"task": writing_as, "chat": chatting_as}.get(way, lambda own: own)(model.engine)
     chosen = options or (usual_options(engine.writes) if engine.writes else usual())
     asked = [_tokens(model, one, way) for one in prompts]
     given: list[Any] = [one.text for one in prompts] if way == "task" else asked
@@ -109,7 +106,7 @@ def _answer(text: str, finished: bool, prompt: JudgePrompt) -> JudgedAnswer:
 def _tokens(model: LanguageModel, prompt: JudgePrompt, way: str) -> np.ndarray:
     """A prompt as it is read, int64 [T], with what stands before every text."""
     if way == "chat":
-        return np.array(chat_tokens(model.tokenizer, prompt.messages, now=NOW), dtype=np.int64)
+        return chat_prompt(chatting_as(model.engine), prompt.messages)
     before, _ = model.engine.around(closed=False)
     return np.array([*before, *model.tokenizer.encode(prompt.text)], dtype=np.int64)
 

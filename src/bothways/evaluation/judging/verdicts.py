@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bothways.evaluation.judging.answers import NOW, RunAnswers
+from bothways.evaluation.judging.answers import RunAnswers
 from bothways.evaluation.judging.prompts import JudgePrompt
 from bothways.inference import LanguageModel
 from bothways.inference.score import score_after
 from bothways.statistics import estimate, holm, sign_test
 from bothways.text.chat import chat_tokens
+from bothways.text.conversation import DAY
 
 QUESTION = """Question:
 {question}
@@ -140,7 +141,7 @@ class ModelJudge:
     def _read(self, text: str) -> np.ndarray:
         tokenizer = self._model.tokenizer
         if tokenizer.chat:
-            tokens = chat_tokens(tokenizer, [{"role": "user", "content": text}], now=NOW)
+            tokens = chat_tokens(tokenizer, [{"role": "user", "content": text}], now=DAY)
         else:
             before, _ = self._model.engine.around(closed=False)
             tokens = [*before, *tokenizer.encode(f"{text}\n\nThe number of the better answer:\n")]
