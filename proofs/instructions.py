@@ -89,7 +89,7 @@ def files(given: argparse.Namespace) -> dict[str, Path]:
     prompts = [{"prompt": "{{ prompt }}", "answer": "{{ completion }}"}]
     tasks = [
         {"name": name, "file": found[name].name, "prompts": prompts, "most": most}
-        for name, most in (("learned", TRAIN), *((family, 60) for family in FAMILIES))
+        for name, most in (("learned", TRAIN), *((family, 25) for family in FAMILIES))
     ]
     found["mixture"].write_text(json.dumps({"tasks": tasks, "held_out": [*FAMILIES]}), encoding="utf-8")
     return found
@@ -160,7 +160,7 @@ def smollm(given: argparse.Namespace) -> None:
     before = measured(given, base, given.work / "measured" / "smollm2.json")
     if not done(out):
         settings: dict[str, Any] = {"epochs": 1, "batch": 16, "length": 512, "dev": files(given)["held"]}
-        settings |= {"dev_generated": 20, "adapter": "lora(rank=8)", "target_length": 256}
+        settings |= {"dev_generated": 20, "adapter": "lora(rank=8)", "target_length": 128}
         finetune(
             model=str(base),
             task="instruct",
