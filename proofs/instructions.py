@@ -32,7 +32,11 @@ from writing import again, body_of, done
 
 import bothways
 from bothways.corpus.records import read_records
+from bothways.inference.asking import requests_of
+from bothways.inference.chatting import chat_prompt
+from bothways.inference.decoding.generate import generate
 from bothways.inference.score import score, score_after
+from bothways.inference.writing import chatting_as
 from bothways.statistics import bootstrap
 from bothways.text.conversation import conversation
 from bothways.text.sentences import split_sentences
@@ -85,7 +89,7 @@ def files(given: argparse.Namespace) -> dict[str, Path]:
     prompts = [{"prompt": "{{ prompt }}", "answer": "{{ completion }}"}]
     tasks = [
         {"name": name, "file": found[name].name, "prompts": prompts, "most": most}
-        for name, most in (("learned", TRAIN), *((family, 60) for family in FAMILIES))
+        for name, most in (("learned", TRAIN), *((family, 25) for family in FAMILIES))
     ]
     found["mixture"].write_text(json.dumps({"tasks": tasks, "held_out": [*FAMILIES]}), encoding="utf-8")
     return found
@@ -102,11 +106,9 @@ def measured(given: argparse.Namespace, model: Path, out: Path) -> dict[str, Any
         return found
     opened, of = bothways.load(model), files(given)
     held, asked = ([row for _, _, row in read_records(of[name])] for name in ("held", "asked"))
-    written = (
-        opened.generate([one["prompt"] for one in asked], max_new_tokens=96, temperature=0.0)
-        if (opened.engine.writes)
-        else [opened.chat(_messages(one)[:1], max_new_tokens=96, temperature=0.0) for one in asked]
-    )
+    engine = chatting_as(opened.engine)
+    prompts = [chat_prompt(engine, _messages(one)[:1]) for one in asked]
+    written = generate(engine, requests_of(engine, prompts, None, {"max_new_tokens": 96, "temperature": 0.0}))
     kept = [float(FORMATS[one["format"]][1](text.text)) for one, text in zip(asked, written, strict=True)]
     found = {"format": kept, "texts": [one.text for one in written], "answers": _answers(opened, held)}
     if "decoder" in opened.engine.abilities.faces:
@@ -158,7 +160,7 @@ def smollm(given: argparse.Namespace) -> None:
     before = measured(given, base, given.work / "measured" / "smollm2.json")
     if not done(out):
         settings: dict[str, Any] = {"epochs": 1, "batch": 16, "length": 512, "dev": files(given)["held"]}
-        settings |= {"dev_generated": 20, "adapter": "lora(rank=8)", "target_length": 256}
+        settings |= {"dev_generated": 20, "adapter": "lora(rank=8)", "target_length": 128}
         finetune(
             model=str(base),
             task="instruct",

@@ -73,7 +73,7 @@ def checked(function: Callable[P, R], *, defaults: Mapping[str, object] | None =
         try:
             given = signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise UsageError(f"{name}: {error}. It takes: {', '.join(known)}.") from None
+            raise UsageError(f"{name}: {error}. It takes: {', '.join(known) or 'nothing'}.") from None
         for key, value in given.arguments.items():
             kind = signature.parameters[key].kind
             if kind is inspect.Parameter.VAR_POSITIONAL:

@@ -30,13 +30,17 @@ def words(run: Path, shards: Path, tmp_path: Path) -> dict[str, list[object]]:
     train = write(tmp_path / "train.jsonl", *reviews())
     texts = tmp_path / "texts.txt"
     texts.write_text("the boat went down the river\n", encoding="utf-8")
-    out = tmp_path / "out"
+    prompts = write(tmp_path / "prompts.jsonl", {"prompt": "the boat"})
+    out, asked = tmp_path / "out", ["--pattern", "{text} [MASK]", "--verbaliser", "good=good,bad=bad"]
     return {name: [run, "the [MASK] boat"] for name in ASKING} | {
         "pretrain": [shards, "--out", out],
         "compare": [shards, "--out", out, "--objectives", "causal; mlm"],
         "finetune": [run, "--train", train, "--out", out],
         "predict": [run, train, "--out", out],
         "evaluate": [run, train],
+        "prompt": [run, train, *asked],
+        "pet": [run, "--train", train, "--unlabelled", train, "--out", out, *asked],
+        "judge": [run, "--prompts", prompts],
         "probe": [run, "--held-out", shards],
         "probe-layers": [run, "--task", "classify", "--train", train, "--test", train],
         "contextuality": [run, "--texts", texts],

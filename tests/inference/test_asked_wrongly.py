@@ -21,8 +21,8 @@ from bothways.word_vectors import WordVectors
 NAN = float("nan")
 METHODS = [
     name
-    for name, method in vars(LanguageModel).items()
-    if inspect.isfunction(method) and not name.startswith("_") and name != "to"
+    for name, method in inspect.getmembers(LanguageModel, inspect.isfunction)
+    if not name.startswith("_") and name not in ("to", "merge", "with_adapter")  # those that take no texts
 ]
 
 

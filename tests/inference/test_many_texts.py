@@ -162,8 +162,8 @@ def test_where_it_is_and_in_what_numbers(run: Any) -> None:
 
 def test_every_option_of_a_method_is_named_with_its_default() -> None:
     """For completion and `help`: no method hides keywords behind **; what is shown is what is taken when left out."""
-    methods = {name: method for name, method in vars(LanguageModel).items() if inspect.isfunction(method)}
-    signatures = {name: inspect.signature(method) for name, method in methods.items() if not name.startswith("_")}
+    methods = inspect.getmembers(LanguageModel, inspect.isfunction)
+    signatures = {name: inspect.signature(method) for name, method in methods if not name.startswith("_")}
     hiding = {name for name, one in signatures.items() if any(p.kind is p.VAR_KEYWORD for p in one.parameters.values())}
     assert not hiding
     for name in ("fill", "infill", "generate", "score", "perplexity", "embed", "layers", "predict", "classify", "tag"):
@@ -174,6 +174,7 @@ def test_every_option_of_a_method_is_named_with_its_default() -> None:
         **dict.fromkeys(("self", "prompt"), inspect.Parameter.empty),
         "options": None,
         "head": None,
+        "adapter": None,
         **{one.name: one.default for one in fields(GenerationOptions)},
     }
 

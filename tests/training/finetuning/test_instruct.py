@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 import bothways
 from bothways.batch import Sample
 from bothways.errors import DataError, Stopped, UsageError
+from bothways.evaluation.judging.answers import answered
+from bothways.evaluation.judging.prompts import read_prompts
 from bothways.inference.conversation import Conversation
 from bothways.model.losses import plain_loss
 from bothways.tasks.packing import pack
@@ -102,6 +104,8 @@ def test_it_learns_and_answers_the_same_however_it_is_asked(taught: Path, tmp_pa
     found = list(predict(taught, file, device="cpu"))
     assert [one["messages"][:-1] for one in found] == ASKED  # what follows may be computed in other numbers
     assert all(one["messages"][-1]["role"] == "assistant" and "logprob" in one for one in found)
+    judged = answered("it", model, read_prompts(file), None)
+    assert (judged.way, [one.text for one in judged.answers]) == ("chat", [one.strip() for one in answers])
     folder, *_ = model.save(tmp_path / "again")
     assert [bothways.load(folder, device="cpu").chat(one).text for one in ASKED] == answers
 
