@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -63,23 +63,24 @@ def chat(
 ) -> None:
     """Talk with a model that has a chat template: one question and answer, or until the input ends.
 
-    An answer has 512 tokens at most unless --max-new-tokens says otherwise. On a terminal Ctrl-C stops an answer, and
-    /help lists what else can be typed. Talks are saved as lines {"messages": [...]}, as chat models are trained on.
+    An answer has 512 tokens at most unless --max-new-tokens says otherwise; a model that was taught instructions
+    answers as it was taught: the likeliest token every time, up to the length of its answers. On a terminal Ctrl-C
+    stops an answer, and /help lists what else can be typed. Talks are saved as lines {"messages": [...]}, as chat
+    models are trained on.
     """
     from bothways.inference.conversation import Conversation, read_transcripts
     from bothways.inference.decoding.options import GenerationOptions
 
-    options = configured(
-        GenerationOptions,
-        given,
-        file=config,
-        settings=settings,
-        example="chat MODEL QUESTION",
-        before={"max_new_tokens": ANSWER},
-    )
+    def options(usual: Mapping[str, Any]) -> GenerationOptions:
+        before = {"max_new_tokens": ANSWER, **usual}
+        example = "chat MODEL QUESTION"
+        return configured(GenerationOptions, given, file=config, settings=settings, example=example, before=before)
+
+    options({})  # what there is not is refused before a model is read
     earlier = read_transcripts(load_from) if load_from else []
     models = _models(str(run), beside, [_adapter(one) for one in adapter], device)
-    talk = Talk({name: Conversation(model, options) for name, model in models.items()})
+    beams = any(one.startswith("num_beams") for one in settings)
+    talk = Talk({name: Conversation(model, options(_as_taught(model, beams=beams))) for name, model in models.items()})
     talk.resume(earlier, load_from)
     if save_to is not None:
         talk.keep(save_to, resumed=load_from)
@@ -105,8 +106,17 @@ def _models(
     if twice := next((one for one in names if names.count(one) > 1), None):
         raise UsageError(f"two models are called {twice}: name them, --beside NAME=MODEL")
     first = load(Path(place), device=device, adapters=dict(adapters))
-    found = {name: first, **{one: first.with_adapter(one) for one, _ in adapters}}
+    talks = first.tokenizer.chat is not None or not adapters  # adapters may bring the chat template
+    found = {**({name: first} if talks else {}), **{one: first.with_adapter(one) for one, _ in adapters}}
     return {**found, **{one: load(Path(model), device=device) for one, model in map(_named, beside)}}
+
+
+def _as_taught(model: LanguageModel, *, beams: bool) -> dict[str, Any]:
+    """{option: value} of a model that was taught instructions, as `chat` of Python has them."""
+    from bothways.inference.writing import chatting_as, usual_values
+
+    writes = chatting_as(model.engine).writes
+    return usual_values(writes, beams=beams) if writes else {}
 
 
 def _adapter(given: str) -> tuple[str, str]:

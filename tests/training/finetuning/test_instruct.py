@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 import bothways
 from bothways.batch import Sample
+from bothways.cli import app
 from bothways.errors import DataError, Stopped, UsageError
 from bothways.evaluation.judging.answers import answered
 from bothways.evaluation.judging.prompts import read_prompts
@@ -100,6 +102,8 @@ def test_it_learns_and_answers_the_same_however_it_is_asked(taught: Path, tmp_pa
     assert ["".join(model.stream_chat(one)) for one in ASKED] == answers
     assert [one["text"] for one in model.predict("instruct", ASKED)] == answers
     assert model.generate("quick brown").text == model.predict("instruct", ["quick brown"])[0]["text"] == answers[0]
+    said = CliRunner().invoke(app, ["chat", str(taught), "quick brown", "--device", "cpu"], catch_exceptions=False)
+    assert said.stdout.strip() == answers[0].strip()  # greedy, as it was taught
     file = write(tmp_path / "asked.jsonl", *({"messages": one} for one in ASKED))
     found = list(predict(taught, file, device="cpu"))
     assert [one["messages"][:-1] for one in found] == ASKED  # what follows may be computed in other numbers

@@ -307,6 +307,13 @@ def test_single_answers_are_for_kto(body: Path, tmp_path: Path) -> None:
         finetune(config(tmp_path, body, *single()), device="cpu")
 
 
+def test_what_is_random_at_first_is_no_reference(body: Path, tmp_path: Path) -> None:
+    for adapter in ("soft_prompt(tokens=3)", "prefix(tokens=3)"):
+        with pytest.raises(UsageError, match=r"changes it before anything is learned: take --adapter lora"):
+            finetune(config(tmp_path, body, adapter=adapter))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_model_of_another_way_is_refused_by_name(tmp_path: Path) -> None:
     body = make_run(tmp_path / "bang", BANG, kind="wordpiece")
     with pytest.raises(ModelError, match="taught bang does not give .*take --objective causal, prefix or seq2seq"):

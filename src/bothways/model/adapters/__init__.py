@@ -1,6 +1,7 @@
 """Small learned things on a frozen model: what they are, where they sit, and how they are merged into it."""
 
 from bothways.model.adapters.config import AdapterConfig as AdapterConfig
+from bothways.model.adapters.config import PrefixConfig as PrefixConfig
 from bothways.model.adapters.config import SoftPromptConfig as SoftPromptConfig
 from bothways.model.adapters.config import read_adapter as read_adapter
 from bothways.model.adapters.low_rank import LowRankLinear as LowRankLinear

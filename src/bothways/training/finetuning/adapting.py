@@ -12,7 +12,7 @@ from torch import Tensor
 from bothways.errors import UsageError
 from bothways.inference.loading import folder_of
 from bothways.model import Abilities, Model, ModelConfig, local, read_saved
-from bothways.model.adapters import SoftPromptConfig, check_fits, learned, place, read_adapter
+from bothways.model.adapters import PrefixConfig, SoftPromptConfig, check_fits, learned, place, read_adapter
 from bothways.model.huggingface.adapter_folders import AdapterNote, fingerprint, save_adapter
 from bothways.model.huggingface.card import adapter_card
 from bothways.model.huggingface.families import family_for
@@ -30,15 +30,21 @@ def tokenizer_for(config: LearningSettings, folder: Path) -> Tokenizer:
     return tokenizer.behind_prompt(adapter.tokens) if isinstance(adapter, SoftPromptConfig) else tokenizer
 
 
-def check_adapter(config: LearningSettings) -> None:
-    """Before anything is read.
+def check_adapter(config: LearningSettings, *, refers: bool = False) -> None:
+    """Before anything is read; `refers`: the task compares the model with what it was.
 
     Raises:
-        UsageError: an adapter that there is not, or a setting of whole models beside one.
+        UsageError: an adapter that there is not, a setting of whole models beside one, or one that changes the model
+            before anything is learned where the task refers to it.
     """
     if config.adapter is None:
         return
-    read_adapter(config.adapter)
+    adapter = read_adapter(config.adapter)
+    if refers and isinstance(adapter, SoftPromptConfig | PrefixConfig):
+        raise UsageError(
+            f"the task compares the model with what it was, and a {adapter.name.replace('_', ' ')} changes it before "
+            "anything is learned: take --adapter lora"
+        )
     fields = LearningSettings.model_fields
     if odd := next((name for name in NOT_BESIDE if getattr(config, name) != fields[name].get_default()), None):
         raise UsageError(

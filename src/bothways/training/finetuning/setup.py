@@ -94,9 +94,9 @@ class FinetuneRun:
 def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> FinetuneRun:
     """Reads the data and the model, and puts the last checkpoint back; refuses before anything is computed."""
     use(config.code)
-    check_adapter(config)
     refuse_of_preferences(config)
     task, folder = task_named(config.task), RunFolder(config.out, writes=team.first)
+    check_adapter(config, refers=task.refers)
     if resume and folder.config(FinetuneConfig).model_copy(update={"out": config.out}) != config:
         raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
     if not config.code:
