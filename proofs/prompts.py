@@ -1,10 +1,11 @@
 """Few labelled texts: prompts and PET beside fine-tuning as a whole and in parts, and beside what needs no body.
 
     python proofs/prompts.py --data FOLDER --work FOLDER [--tasks sst2 ...] [--methods pet ...] [--k 16 64] [--seeds 3]
-        [--smollm FOLDER]
+        [--smollm FOLDER] [--minilm FOLDER]
 
 FOLDERs as of proofs/writing.py, whose bodies are used: ours, pretrained by the default objective. `--smollm` is a
-folder of SmolLM2, or another model of others that goes on with a text.
+folder of SmolLM2, or another model of others that goes on with a text; `--minilm` one of all-MiniLM-L6-v2, which has no
+word head and is fine-tuned, whole and in parts, and probed. A prefix is of the hybrid read from left to right.
 
 A row is a method, a task, so many labelled texts of each label (5 or more), and a seed, which draws these. All methods
 are given the same ones; those that choose an epoch choose it by as many others. PET has `--unlabelled` texts besides.
@@ -84,6 +85,7 @@ class Case:
     k: int
     seed: int
     out: Path
+    published: Path | None = None
 
     @property
     def kind(self) -> Kind:
@@ -92,8 +94,8 @@ class Case:
 
     @property
     def body(self) -> Path:
-        """The model that it goes on from."""
-        return body_of(self.given, self.kind.body, trained=True)
+        """The model that it goes on from: one of ours, or a published one."""
+        return self.published or body_of(self.given, self.kind.body, trained=True)
 
     def file(self, part: str) -> Path:
         """train and dev: k of each label; unlabelled: others; test."""
@@ -225,10 +227,11 @@ METHODS: dict[str, Callable[[Case], Found]] = {
     "full": tuned,
     "lora": partial(tuned, adapter="lora(rank=8)"),
     "soft-prompt": partial(tuned, adapter="soft_prompt(tokens=20)"),
-    "prefix": partial(tuned, adapter="prefix(tokens=10)"),
+    "prefix": partial(tuned, adapter="prefix(tokens=10)", reads="decoder"),
     "probe": probed,
     "tf-idf": counted,
 }
+OF_MINILM = ("full", "lora", "soft-prompt", "probe")
 OF_SMOLLM = {"smollm-zero-shot": 0, "smollm-shots": SHOTS}
 ONCE = ("zero-shot", "zero-shot-continue", "smollm-zero-shot")
 """Neither labelled texts nor a seed change them."""
@@ -238,7 +241,7 @@ def method_of(given: argparse.Namespace, name: str) -> Callable[[Case], Found]:
     """What makes a row."""
     if name in OF_SMOLLM:
         return partial(prompted, model=given.smollm, how="continue", shots=OF_SMOLLM[name])
-    return METHODS[name]
+    return METHODS[name.removeprefix("minilm-")]
 
 
 def row(given: argparse.Namespace, task: str, method: str, k: int, seed: int) -> Found:
@@ -248,7 +251,9 @@ def row(given: argparse.Namespace, task: str, method: str, k: int, seed: int) ->
     kept = given.work / "prompts" / "rows" / f"{name}.json"
     if not kept.exists():
         started = time.perf_counter()
-        found = method_of(given, method)(Case(given, task, k, seed, given.work / "prompts" / "runs" / name))
+        published = given.minilm if method.startswith("minilm-") else None
+        case = Case(given, task, k, seed, given.work / "prompts" / "runs" / name, published)
+        found = method_of(given, method)(case)
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps({**found, "seconds": round(time.perf_counter() - started, 1)}), encoding="utf-8")
         print(f"  {name}: {kept.read_text(encoding='utf-8')}", flush=True)
@@ -260,6 +265,8 @@ def table(given: argparse.Namespace, task: str) -> Iterator[str]:
     """A line a method, a column for each k."""
     yield f"\n{task}\n| | {' | '.join(f'{k} a label' for k in given.k)} |\n|---|{'---|' * len(given.k)}"
     for method in given.methods:
+        if method.startswith("minilm-") and TASKS[task].body != "en":
+            continue
         cells = []
         for k in given.k:
             found = [row(given, task, method, k, seed)["accuracy"] for seed in range(given.seeds)]
@@ -270,21 +277,25 @@ def table(given: argparse.Namespace, task: str) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    minilm = [f"minilm-{name}" for name in OF_MINILM]
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--tasks", nargs="+", default=[*TASKS], choices=TASKS)
-    parser.add_argument("--methods", nargs="+", default=[*METHODS], choices=[*METHODS, *OF_SMOLLM])
+    parser.add_argument("--methods", nargs="+", default=[*METHODS], choices=[*METHODS, *minilm, *OF_SMOLLM])
     parser.add_argument("--k", nargs="+", type=int, default=[16, 64], help="labelled texts of each label")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=1000, help="of test")
     parser.add_argument("--unlabelled", type=int, default=2000, help="texts, of PET")
     parser.add_argument("--smollm", type=Path, help="a folder of SmolLM2")
+    parser.add_argument("--minilm", type=Path, help="a folder of all-MiniLM-L6-v2, for tasks in English")
     parser.add_argument("--tokens", type=int, default=4_000_000, help="of pretraining a body")
     parser.add_argument("--size", default="tiny", help="of a body")
     given = parser.parse_args(arguments)
     if given.smollm:
         given.methods = [*dict.fromkeys([*given.methods, *OF_SMOLLM])]
+    if given.minilm:
+        given.methods = [*dict.fromkeys([*given.methods, *minilm])]
     for task in given.tasks:
         for line in table(given, task):
             print(line, flush=True)
