@@ -152,7 +152,8 @@ def taught(given: argparse.Namespace, name: str, **settings: Any) -> Path:
     out = given.work / name
     done = (out / "manifest.json").exists() and RunFolder(out).manifest().get("status") == "done"
     if not done:
-        config = FinetuneConfig(model=str(given.model), out=out, length=given.length, **settings)
+        own = {"learning_rate": given.learning_rate, "adapter": given.adapter}
+        config = FinetuneConfig(model=str(given.model), out=out, length=given.length, **own, **settings)
         again = {"resume": True} if (out / "config.yaml").exists() else {}
         finetune(config, **again, say=lambda text: print(f"  {name}: {text}", flush=True))
     return out
@@ -267,6 +268,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=64, help="of an answer, at most")
     parser.add_argument("--length", type=int, default=256, help="of a prompt and its answer, at most")
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--learning-rate", type=float, help="left out, finetune's own")
+    parser.add_argument("--adapter", help='as "lora(rank=8)"; left out, the whole model learns')
     parser.add_argument("--steps", type=int, default=100, help="of grpo")
     given = parser.parse_args(arguments)
     if any(part != "grpo" for part in given.parts):
