@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from writing import again, body_of, done
+from writing import again, body_of, done, shown
 
 import bothways
 from bothways.corpus.records import read_records
@@ -152,6 +152,11 @@ def ratio(pairs: Sequence[Sequence[float]]) -> Callable[[Sequence[int]], float]:
     return of
 
 
+def less(one: Callable[[Sequence[int]], float], other: Callable[[Sequence[int]], float]) -> Callable[..., float]:
+    """By how much the other is more, of the same items."""
+    return lambda drawn: other(drawn) - one(drawn)
+
+
 def smollm(given: argparse.Namespace) -> None:
     """SmolLM2 before and after."""
     base, out = given.work / "smollm2", given.work / "smollm2-lora"
@@ -175,12 +180,10 @@ def smollm(given: argparse.Namespace) -> None:
     pairs = [(np.array(before[name]), np.array(after[name])) for name in ("answers", "general")]
     for label, (one, two) in zip(("held-out answers, nats a token", "articles, bits a byte"), pairs, strict=True):
         both = [ratio(one), ratio(two)]
-        gap = interval(lambda drawn, both=both: both[1](drawn) - both[0](drawn), len(one))  # type: ignore[misc]
+        gap = interval(less(*both), len(one))
         print(f"| {label} | {interval(both[0], len(one))} | {interval(both[1], len(two))} | {gap} |")
     kept = [np.array(one["format"]) for one in (before, after)]
-    cells = [
-        interval(lambda drawn, one=one: float(one[[*drawn]].mean()), len(one)) for one in (*kept, kept[1] - kept[0])
-    ]  # type: ignore[misc]
+    cells = [interval(ratio([[x, 1] for x in one]), len(one)) for one in (*kept, kept[1] - kept[0])]
     print(f"| formats kept | {' | '.join(cells)} |")
     for family, one in RunFolder(out).manifest()["held_out"].items():
         cells = [f"{one[when]['rougeL']:.3f}" for when in ("before", "after")]
@@ -200,7 +203,12 @@ def bodies(given: argparse.Namespace) -> None:
         if not (body / "report.html").exists():
             training = {"budget": {"tokens": given.tokens}, "length": 512, "step_tokens": 4096}
             pretrain(
-                given.work / "shards-en", out=body, objective=objective, size="tiny", training=training, **again(body)
+                given.work / "shards-en",
+                out=body,
+                objective=objective,
+                size=given.size,
+                training=training,
+                **again(body),
             )
         runs, kept = [], []
         for seed in range(given.seeds):
@@ -229,8 +237,6 @@ def bodies(given: argparse.Namespace) -> None:
 
 
 def _line(name: str, runs: Sequence[RunFolder], kept: Sequence[dict[str, Any]]) -> str:
-    from writing import shown
-
     manifests = [run.manifest() for run in runs]
     best = [one["best"] for one in manifests]
     looks = [
@@ -259,6 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=4_000_000, help="of pretraining a body")
     parser.add_argument("--size", default="tiny", help="of a body")
     given = parser.parse_args(arguments)
+    if "smollm" in given.parts and not given.smollm:
+        parser.error("--smollm names the model of the part smollm; without it, take --parts bodies")
     for part in given.parts:
         PARTS[part](given)
 
