@@ -5,10 +5,10 @@
 FOLDER of --model holds a causal model with a chat template (SmolLM2-135M-Instruct); that of --data holds
 instruct/alpaca_en.
 
-- dpo, orpo, kto: of four answers that the model samples to each prompt, the best and the worst by a rule (at most 40
-  words, ends with a full stop, no sentence twice) are a pair; it is taught on --pairs of them. Printed: the win rate by
-  the rule of its answers to --held new prompts over those of the model before (a tie a half) with its interval, and the
-  divergence from that model.
+- dpo, orpo, kto: a prompt's answer of Alpaca that keeps a rule (whole, and at most two sentences) and one sampled from
+  the model that breaks it are a pair; the model is taught on --pairs of them. Printed: the win rate by the rule of its
+  answers to --held new prompts over those of the model before (a tie a half) with its interval, and the divergence from
+  that model.
 - reward: a reward model is taught on the same pairs; the rule's score of the best of eight answers beside that of one.
 - grpo: --steps steps of 64 answers to "one sentence with the word ...", rewarded by a rule: half for the word, half for
   a single sentence of at most 12 words. Printed: the mean reward on prompts with new words before and after.
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -34,14 +33,16 @@ from bothways.corpus.records import read_records
 from bothways.inference import LanguageModel
 from bothways.inference.decoding.generate import generate
 from bothways.inference.decoding.options import GenerationOptions, GenerationRequest
+from bothways.machine import dtype_of, precision_for
 from bothways.statistics import bootstrap
 from bothways.text.chat import chat_tokens
 from bothways.text.conversation import DAY
+from bothways.text.sentences import split_sentences
 from bothways.training.finetuning import FinetuneConfig, finetune
 from bothways.training.run_folder import RunFolder
 
-AT_ONCE, CANDIDATES, LONGEST_PROMPT = 16, 4, 120
-MOST_WORDS = 40
+AT_ONCE, LONGEST_PROMPT = 64, 120
+MOST_SENTENCES = 2
 NOUNS = """
 river stone apple winter garden music letter bridge candle forest market ocean window silver teacher morning
 shadow travel kitchen summer mountain doctor paper island engine flower thunder village mirror ladder butter
@@ -75,17 +76,28 @@ def reward(prompt, answer, record):
 
 
 def rule(answer: str) -> int:
-    """0 to 3: short, whole, and nothing said twice."""
-    sentences = [one.strip().lower() for one in re.split(r"[.!?\n]+", answer) if one.strip()]
-    short = 0 < len(answer.split()) <= MOST_WORDS
-    return short + answer.strip().endswith((".", "!", "?")) + (0 < len(sentences) == len({*sentences}))
+    """1: at most two sentences, the last of them whole."""
+    return int(answer.endswith((".", "!", "?")) and len(split_sentences(answer)) <= MOST_SENTENCES)
 
 
-def prompts_of(given: argparse.Namespace) -> list[str]:
-    """Instructions that are whole without an input, and short."""
+def answered(given: argparse.Namespace) -> dict[str, str]:
+    """{instruction: answer} of Alpaca, of instructions that are whole without an input, and short."""
     read = (record for _, _, record in read_records(given.data / "instruct" / "alpaca_en" / "train.jsonl.gz"))
-    plain = (one["instruction"] for one in read if not one["input"].strip())
-    return [*dict.fromkeys(one for one in plain if len(one) <= LONGEST_PROMPT)]
+    return {
+        one["instruction"]: one["output"].strip()
+        for one in read
+        if not one["input"].strip() and len(one["instruction"]) <= LONGEST_PROMPT
+    }
+
+
+def held_out(given: argparse.Namespace) -> list[str]:
+    """The prompts to measure on."""
+    return [*answered(given)][: given.held]
+
+
+def opened(folder: Path) -> LanguageModel:
+    """A model to sample from."""
+    return bothways.load(folder, dtype=dtype_of(precision_for()))
 
 
 def answers(model: LanguageModel, prompts: Sequence[str], *, tokens: int, seed: int, count: int = 1) -> list[list[str]]:
@@ -128,19 +140,18 @@ def pairs_of(given: argparse.Namespace) -> tuple[Path, Path]:
     files = (given.work / "pairs-train.jsonl", given.work / "pairs-dev.jsonl")
     if all(file.exists() for file in files):
         return files
-    wanted, prompts = given.pairs + given.pairs // 10, prompts_of(given)[given.held :]
-    opened: list[LanguageModel] = []
+    wanted, known = given.pairs + given.pairs // 10, answered(given)
+    prompts = [prompt for prompt in [*known][given.held :] if rule(known[prompt])]
+    model: list[LanguageModel] = []
 
     def ask(some: Sequence[str]) -> list[list[str]]:
-        opened[:] = opened or [bothways.load(given.model)]
-        return answers(opened[0], some, tokens=given.tokens, seed=1, count=CANDIDATES)
+        model[:] = model or [opened(given.model)]
+        return answers(model[0], some, tokens=given.tokens, seed=1)
 
     found: list[dict[str, Any]] = []
-    for prompt, texts in zip(prompts, kept(given.work / "sampled.jsonl", prompts, ask), strict=False):
-        texts = [text.strip() for text in texts if text.strip()]
-        best, worst = max(texts, key=rule, default=""), min(texts, key=rule, default="")
-        if texts and rule(best) > rule(worst):
-            found.append({"prompt": prompt, "chosen": best, "rejected": worst})
+    for prompt, (text,) in zip(prompts, kept(given.work / "sampled.jsonl", prompts, ask), strict=False):
+        if text.strip() and not rule(text.strip()):
+            found.append({"prompt": prompt, "chosen": known[prompt], "rejected": text.strip()})
         if len(found) == wanted:
             break
     print(f"{len(found)} pairs", flush=True)
@@ -161,14 +172,14 @@ def taught(given: argparse.Namespace, name: str, **settings: Any) -> Path:
 
 def scored(given: argparse.Namespace, name: str, folder: Path) -> list[int]:
     """The rule's scores of one answer to each held-out prompt."""
-    prompts = prompts_of(given)[: given.held]
-    opened: list[LanguageModel] = []
+    prompts = held_out(given)
+    model: list[LanguageModel] = []
 
     def ask(some: Sequence[str]) -> list[list[str]]:
-        opened[:] = opened or [bothways.load(folder)]
-        return answers(opened[0], some, tokens=given.tokens, seed=2)
+        model[:] = model or [opened(folder)]
+        return answers(model[0], some, tokens=given.tokens, seed=2)
 
-    return [rule(text) for (text,) in kept(given.work / f"answers-{name}.jsonl", prompts, ask)]
+    return [rule(text.strip()) for (text,) in kept(given.work / f"answers-{name}.jsonl", prompts, ask)]
 
 
 def shown(values: Sequence[float]) -> str:
@@ -199,19 +210,19 @@ def by_best_of(given: argparse.Namespace) -> None:
     """A reward model on the pairs, and the best of eight by it."""
     train, dev = pairs_of(given)
     run = taught(given, "reward", task="reward", train=train, dev=dev, test=dev, epochs=given.epochs, batch=16)
-    told, prompts, file = RunFolder(run).manifest(), prompts_of(given)[: given.held], given.work / "best-of-8.jsonl"
-    opened: list[LanguageModel] = []
+    told, prompts, file = RunFolder(run).manifest(), held_out(given), given.work / "best-of-8.jsonl"
+    both_of: list[LanguageModel] = []
 
     def ask(some: Sequence[str]) -> list[list[str]]:
-        opened[:] = opened or [bothways.load(given.model), bothways.load(run)]
-        model, judge = opened
+        both_of[:] = both_of or [opened(given.model), bothways.load(run)]
+        model, judge = both_of
         found = []
         for prompt, texts in zip(some, answers(model, some, tokens=given.tokens, seed=3, count=8), strict=True):
             rewards = [one.reward for one in judge.predict("reward", [(prompt, text) for text in texts])]
             found.append([texts[0], texts[int(np.argmax(rewards))]])
         return found
 
-    both = [[rule(text) for text in texts] for texts in kept(file, prompts, ask)]
+    both = [[rule(text.strip()) for text in texts] for texts in kept(file, prompts, ask)]
     one, best = zip(*both, strict=True)
     wins = [float(np.sign(y - x) / 2 + 0.5) for x, y in both]
     print(

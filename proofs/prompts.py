@@ -9,9 +9,9 @@ word head and is fine-tuned, whole and in parts, and probed. A prefix is of the 
 
 A row is a method, a task, so many labelled texts of each label (5 or more), and a seed, which draws these. All methods
 are given the same ones; those that choose an epoch choose it by as many others. PET has `--unlabelled` texts besides.
-Prompts are not trained: zero-shot is one row a task, and `shots` shows two texts of each label. Scores are accuracies
-on the first `--rows` test rows; the table has their mean over seeds, with half of its interval. What is done is not
-done again: every row is a file in --work.
+Prompts are not trained: zero-shot is one row a task, and `shots` shows two texts of each label. Texts have at
+most 128 tokens where a model is trained. Scores are accuracies on the first `--rows` test rows; the table has their
+mean over seeds, with half of its interval. What is done is not done again: every row is a file in --work.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ from bothways.training.finetuning import FinetuneConfig, finetune
 from bothways.training.prompting import PetConfig, PromptConfig, pet, prompt_file
 from bothways.training.run_folder import RunFolder
 
-STEPS, BATCH = 250, 8  # of every method that trains a model on the labelled texts
+STEPS, BATCH, LOOKS = 250, 8, 5  # of every method that trains a model on the labelled texts; epochs to choose from
+LENGTH = 128  # tokens of a text
 SHOTS = 2
 
 
@@ -98,7 +99,8 @@ class Case:
         return self.published or body_of(self.given, self.kind.body, trained=True)
 
     def file(self, part: str) -> Path:
-        """train and dev: k of each label; unlabelled: others; test."""
+        """train and dev: k of each label; learned: train, as often as an epoch needs, for a look at dev costs more than
+        a step; unlabelled: others; test."""
         seeded = part != "test"
         name = f"{self.task}-{part}" + (f"-{self.k}-{self.seed}" if seeded else f"-{self.given.rows}")
         path = self.given.work / "prompts" / "data" / f"{name}.jsonl"
@@ -110,6 +112,9 @@ class Case:
 
     def _records(self, part: str) -> list[dict[str, Any]]:
         (source,) = (self.given.data / "tasks" / self.task).glob(f"{'test' if part == 'test' else 'train'}.jsonl*")
+        if part == "learned":
+            labelled = self._records("train")
+            return labelled * math.ceil(STEPS * BATCH / LOOKS / len(labelled))
         every = [{"text": one["text"], "label": str(one["label"])} for _, _, one in read_records(source)]
         if part == "test":
             return every[: self.given.rows]
@@ -159,12 +164,9 @@ def tuned(case: Case, **settings: Any) -> Found:
     """Fine-tuned on the labelled texts, for as many steps whatever their number."""
     if odd := next((name for name in settings if name not in FinetuneConfig.model_fields), None):
         raise SystemExit(f"finetune has no setting {odd}: leave out the methods that need it")
-    steps = math.ceil(case.k * len(case.kind.words) / BATCH)
-    files = {part: case.file(part) for part in ("train", "dev", "test")}
-    epochs = math.ceil(STEPS / steps)
-    config = FinetuneConfig(
-        model=str(case.body), out=case.out, epochs=epochs, batch=BATCH, seed=case.seed, **files, **settings
-    )
+    files = {"train": case.file("learned"), "dev": case.file("dev"), "test": case.file("test")}
+    own = {"epochs": LOOKS, "batch": BATCH, "length": LENGTH, "seed": case.seed, **files, **settings}
+    config = FinetuneConfig(model=str(case.body), out=case.out, **own)
     if not done(case.out):
         finetune(config, **again(case.out))
     return of_run(case.out)
@@ -174,7 +176,8 @@ def pet_run(case: Case, **settings: Any) -> Found:
     """PET, and what its ensemble gets without the classifier."""
     files = {part: case.file(part) for part in ("train", "dev", "test", "unlabelled")}
     words = {"pattern": tuple(case.patterns(case.body)), "verbaliser": case.kind.words}
-    config = PetConfig(model=str(case.body), out=case.out, steps=STEPS, seed=case.seed, **files, **words, **settings)
+    own = {"steps": STEPS, "length": LENGTH, "seed": case.seed, **files, **words, **settings}
+    config = PetConfig(model=str(case.body), out=case.out, **own)
     if not done(case.out):
         pet(config, resume=(case.out / "pet" / "config.yaml").exists())
     members = RunFolder(case.out / "pet").manifest()

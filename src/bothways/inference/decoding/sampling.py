@@ -16,6 +16,9 @@ from torch import Tensor
 from bothways.arguments import at_least
 from bothways.errors import UsageError
 
+NUCLEUS = 512
+"""So many likeliest tokens mostly hold any share that is asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -41,17 +44,28 @@ class Sampling:
         """logits [B, V] float32, one number of 0..1 a row -> tokens [B]."""
         if self.temperature == 0:
             return logits.argmax(-1).cpu().numpy()
-        best = (logits / self.temperature).sort(dim=-1, descending=True, stable=True)
-        share = best.values.softmax(-1)
-        if self.top_k is not None:
-            share[:, self.top_k :] = 0.0
-            share /= share.sum(-1, keepdim=True)
-        share = torch.where(share.cumsum(-1) - share < self.top_p, share, 0.0)
+        share, tokens = self._candidates(logits / self.temperature)
         upto = share.cumsum(-1)
         drawn = torch.from_numpy(chances).to(upto)[:, None] * upto[:, -1:]
-        allowed = (share > 0).sum(-1, keepdim=True)  # the first so many; a chance that was rounded up to 1 is the last
-        place = torch.searchsorted(upto, drawn, right=True).minimum(allowed - 1)
-        return best.indices.gather(1, place)[:, 0].cpu().numpy()
+        last = share.shape[-1] - 1 - (share > 0).flip(-1).byte().argmax(-1, keepdim=True)  # a chance rounded up to 1
+        place = torch.searchsorted(upto, drawn, right=True).minimum(last)
+        return (place if tokens is None else tokens.gather(1, place))[:, 0].cpu().numpy()
+
+    def _candidates(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Shares [B, C] and the tokens that they are of, likeliest first; None: of all tokens, in their own order.
+
+        Sorting takes more time than a small model's layers, so that no more is sorted than must be.
+        """
+        share = logits.softmax(-1)
+        if self.top_k is None and self.top_p == 1:
+            return share, None
+        for count in (self.top_k or NUCLEUS, logits.shape[-1]):
+            best = share.topk(min(count, logits.shape[-1]))
+            among = best.values / best.values.sum(-1, keepdim=True) if self.top_k else best.values
+            before = among.cumsum(-1) - among
+            if self.top_k or bool((before[:, -1] >= self.top_p).all()):
+                break
+        return torch.where(before < self.top_p, among, 0.0), best.indices
 
 
 def sample(logits: Tensor, samplings: Sequence[Sampling], chances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
