@@ -1,6 +1,6 @@
 """A run does not grow: memory and open files after warm-up, over validations and checkpoints, within two per cent.
 
-python proofs/memory.py [SHARDS] [--steps 400]
+python proofs/memory.py [SHARDS] [--minutes 30]
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def memory() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shards", nargs="?", type=Path)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--minutes", type=float, default=30.0)
     asked = parser.parse_args()
     used: list[float] = []
     files: list[int] = []
@@ -45,7 +45,7 @@ def main() -> None:
         shards = asked.shards or Path(place) / "shards"
         if asked.shards is None:
             bothways.prepare(["python-docs"], out=shards)
-        training = {"budget": {"steps": asked.steps}, "validate_every": 0.05, "save_every": max(1, asked.steps // 20)}
+        training = {"budget": {"seconds": 60 * asked.minutes}, "validate_every": 0.05, "save_every": 20}
         training |= {"step_tokens": 2048, "validation_rows": 64}
         values = {"shards": shards, "out": Path(place) / "run", "training": training}
         bothways.pretrain(read(PretrainConfig, values), show=watch)
