@@ -19,7 +19,7 @@ from tokenizers import Tokenizer as Engine
 from tokenizers.processors import TemplateProcessing
 
 from bothways.errors import DataError
-from bothways.files import read_json
+from bothways.reading import read_json
 from bothways.text.families import ALIASES, FAMILIES, GENERAL, OF_MODEL, OVERRULED, Fields
 from bothways.text.special_tokens import Ids
 

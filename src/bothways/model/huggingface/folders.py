@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from bothways.arguments import checked
@@ -30,7 +30,7 @@ from bothways.model.config import ModelConfig
 from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.huggingface.architectures import architecture, begin, config_json, guessed, text_ids
 from bothways.model.huggingface.config_json import class_of, from_left, read_config, sizes
-from bothways.model.huggingface.contents import WEIGHTS, read_object, read_values, read_weights
+from bothways.model.huggingface.contents import WEIGHTS, read_file, read_object, read_values, read_weights
 from bothways.model.huggingface.families import family_for, family_of
 from bothways.model.huggingface.family import Family
 from bothways.model.huggingface.halves import encoder_shape, encoder_weights
@@ -317,7 +317,7 @@ def _of_its_kind(
 
 def _read_heads(path: Path, heads: Collection[str]) -> dict[str, Tensor]:
     """Those that Bothways knows and that it was fine-tuned with; a user's own stay in the file."""
-    tensors, known = load_file(path) if path.exists() else {}, {*KNOWN_HEADS, *heads}
+    tensors, known = read_file(path) if path.exists() else {}, {*KNOWN_HEADS, *heads}
     return {key: tensor for key, tensor in tensors.items() if key.split(".")[1] in known}
 
 
