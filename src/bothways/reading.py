@@ -7,6 +7,7 @@ Nothing is run: there is no pickle, and of YAML only what JSON could say too.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -61,7 +62,8 @@ def parse_json(text: str | bytes) -> Any:
 
 def _in_words(told: str) -> str:
     """What the parser says, where it speaks of itself."""
-    at = told[told.rfind(" at line ") :] if " at line " in told else ""
+    told = told.replace(" at line 1 column ", " at column ")
+    at = told[told.rfind(" at ") :] if " at " in told else ""
     if "recursion" in told:
         return f"lists or objects more than {DEEPEST} deep{at}"
     if "hex escape" in told or "surrogate" in told or "Expected bytes" in told:
@@ -69,7 +71,7 @@ def _in_words(told: str) -> str:
     if "unicode code point" in told:
         return f"bytes that are no UTF-8{at}"
     if "out of range" in told:
-        return f"a number with more digits than Python reads{at}"
+        return f"a whole number of more than {sys.get_int_max_str_digits():,} digits{at}"
     return told
 
 
@@ -101,7 +103,7 @@ def read_json_lines(path: Path, *, error: type[BothwaysError]) -> Iterator[dict[
     with _opened(path) as file:
         for number, line in enumerate(iter(lambda: file.readline(LARGEST), b""), start=1):
             try:
-                value = parse_json(line) if line.endswith(b"\n") else {}
+                value = parse_json(line.rstrip()) if line.endswith(b"\n") else {}
             except UnreadableError as wrong:
                 raise error(f"{path}, line {number}: expected JSON, got what does not read: {wrong}") from None
             if not isinstance(value, dict):
