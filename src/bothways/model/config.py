@@ -197,6 +197,13 @@ class ModelConfig(Frozen):
         return self.layers * self._block_parameters + self.decoder_parameters
 
     @property
+    def least_parameters(self) -> int:
+        """All matrices: those of the blocks and the tables."""
+        places = self.length if self.positions.kind == "learned" else 0
+        rows = self.vocabulary + places + self.segments + self.languages
+        return self.body_parameters + rows * (self.embedding_width or self.width)
+
+    @property
     def decoder_parameters(self) -> int:
         """Those of the blocks of a decoder, where there is one."""
         own = 0 if self.decoder is None else self.decoder.layers

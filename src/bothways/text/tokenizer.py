@@ -19,7 +19,7 @@ from tokenizers.processors import TemplateProcessing
 
 from bothways.arguments import checked
 from bothways.batch import Vocabulary
-from bothways.errors import DataError, UsageError
+from bothways.errors import BothwaysError, DataError, UsageError
 from bothways.gguf import SUFFIX
 from bothways.reading import parse_json
 from bothways.text.cached_encoding import ChunkEncoder, cuts_of
@@ -112,14 +112,13 @@ class Tokenizer:
         if not path.is_file():
             raise DataError(f"{path}: expected a tokenizer.json or a vocab.txt, or a folder with one; found none")
         try:
-            found = read_published(path)
-        except (DataError, Warning):
+            return cls.of(read_published(path))
+        except (BothwaysError, Warning):
             raise
         except Exception as error:  # the library raises bare Exception for whatever it cannot read
             raise DataError(
                 f"{path}: expected a tokenizer.json or a vocab.txt, got what does not read: {error}"
             ) from error
-        return cls.of(found)
 
     @classmethod
     def of(cls, found: Published) -> Tokenizer:
