@@ -128,7 +128,9 @@ class ModelConfig(Frozen):
     segments: int = Field(default=0, ge=0, description="embeddings: 0 (modern), 2 (BERT), 1 (RoBERTa)")
     languages: int = Field(default=0, ge=0, description="embeddings of languages (XLM), beside those of segments")
     scaled_embeddings: bool = Field(default=False, description="those of tokens are multiplied by sqrt(width)")
-    embedding_width: int | None = Field(default=None, description="ELECTRA's embeddings, projected to another width")
+    embedding_width: int | None = Field(
+        default=None, ge=1, description="ELECTRA's embeddings, projected to another width"
+    )
     word_head: Literal["tied", "untied", "transformed"] = Field(
         default="tied", description="the embeddings again, weights of its own, or the embeddings behind a dense layer"
     )
