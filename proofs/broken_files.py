@@ -40,6 +40,9 @@ SETTINGS = {
 UNREAD = {"README.md", "report.html", "request", "special_tokens_map.json"}
 """Files that nothing reads, or only to see whether they are the same."""
 
+ELSEWHERE = {"encoder", "decoder", "step-2"}
+"""Of a run: what is tried alone, and what a run that goes on from its last checkpoint does not open."""
+
 
 def made(*words: object) -> None:
     """
@@ -86,6 +89,7 @@ def prepared() -> dict[str, tuple[Path, tuple[object, ...]]]:
 def cases(source: Path) -> Iterator[tuple[str, str, Path]]:
     """(file, what happened to it, the copy) of every file of a folder, or of the one file."""
     files = [path for path in sorted(source.rglob("*")) if path.is_file()] if source.is_dir() else [source]
+    files = [path for path in files if source.name != "run" or not {*path.parts} & ELSEWHERE]
     for file in files:
         for what, content in damages(file):
             copied = Path(f"copy{source.suffix}")

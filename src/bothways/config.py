@@ -204,6 +204,19 @@ def load_config(path: Path) -> dict[str, Any]:
     return values
 
 
+def read_file(kind: type[M], path: Path) -> M:
+    """The record that a YAML file holds.
+
+    Raises:
+        UsageError: as `load_config` and `read`; the file is named.
+    """
+    values = load_config(path)
+    try:
+        return read(kind, values)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
 def dump(config: BaseModel) -> str:
     """YAML that `load_config` reads back."""
     text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from bothways.config import dump, load_config, read
+from bothways.config import dump, read_file
 from bothways.errors import ModelError, UsageError
 from bothways.files import write_text, writing
 from bothways.reading import read_json, read_json_lines
@@ -57,7 +57,7 @@ class RunFolder:
         """
         if not (self.path / "config.yaml").is_file():
             raise ModelError(f"{self.path} holds no run to resume: config.yaml is missing. Start one without --resume.")
-        return read(kind, load_config(self.path / "config.yaml"))
+        return read_file(kind, self.path / "config.yaml")
 
     def manifest(self) -> dict[str, Any]:
         """What is noted of the run; {} where nothing is yet.

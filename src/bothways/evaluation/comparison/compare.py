@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bothways.arguments import checked
-from bothways.config import dump, load_config, read, settled
+from bothways.config import dump, read_file, settled
 from bothways.corpus import Shards
 from bothways.errors import DataError, DivergedError, ModelError, UsageError
 from bothways.evaluation.comparison.baselines import baselines
@@ -177,7 +177,7 @@ def open_folder(config: CompareConfig, shards: Shards) -> None:
     """
     place = config.out / CONFIG
     if place.exists():
-        old = read(CompareConfig, load_config(place)).model_dump(mode="json", exclude=MAY_CHANGE)
+        old = read_file(CompareConfig, place).model_dump(mode="json", exclude=MAY_CHANGE)
         new = config.model_dump(mode="json", exclude=MAY_CHANGE)
         for key in new:
             if old[key] != new[key]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bothways.config import load_config, read
+from bothways.config import read_file
 from bothways.corpus import Shards
 from bothways.errors import ModelError
 from bothways.evaluation.comparison.config import CONFIG, CompareConfig
@@ -59,7 +59,7 @@ def measure_all(
 
 def main(run: str, comparison: str, place: str, device: str | None = None) -> None:
     """In a process of its own: measures one run as a comparison's config.yaml has it."""
-    comparing, config = read(CompareConfig, load_config(Path(comparison))), RunFolder(Path(run)).config(PretrainConfig)
+    comparing, config = read_file(CompareConfig, Path(comparison)), RunFolder(Path(run)).config(PretrainConfig)
     eval_data, shards = EvalData.read(comparing), Shards.open(comparing.shards)
     objective, _ = objective_of(config.model_copy(update={"code": comparing.code}), shards)
     rows = validation_rows(shards, config.training.model_copy(update={"validation_rows": eval_data.rows}))
