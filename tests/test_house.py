@@ -27,7 +27,7 @@ FILES = sorted(
 # Lowest first. A part may import those of the lines above it, and nothing of its own line or below.
 LEVELS = (
     {"errors"},
-    {"arguments", "calls"},
+    {"arguments", "calls", "reading"},
     {"config", "files", "gguf", "frames", "machine", "own", "statistics", "terminal"},
     {"html"},
     {"visibility"},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
@@ -16,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from bothways.arguments import a_file_instead, shown
 from bothways.errors import UsageError, unknown
+from bothways.reading import UnreadableError, parse_yaml, read_yaml
 
 
 class Frozen(BaseModel):
@@ -146,15 +148,15 @@ def with_settings(values: Mapping[str, Any], settings: Sequence[str]) -> dict[st
     Raises:
         UsageError: a setting without "=", or a value that is no YAML.
     """
-    result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(values)))
+    result = deepcopy(dict(values))
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not all(key.split(".")):
             raise UsageError(f"--set expects key=value, got {setting!r}. For example: --set training.seed=1")
         try:
-            value = number(yaml.safe_load(text))
-        except yaml.YAMLError:
-            raise UsageError(f"--set {key}: {text!r} is not a value that YAML can read") from None
+            value = number(parse_yaml(text))
+        except UnreadableError as error:
+            raise UsageError(f"--set {key}: {text!r:.80} is not a value that YAML can read ({error})") from None
         _put(result, key, value, f"--set {key}")
     return result
 
@@ -196,13 +198,23 @@ def load_config(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file is missing or no mapping.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: cannot be read as YAML ({error})") from None
+    values = read_yaml(path, error=UsageError)
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected keys and values, got {type(values).__name__}")
     return values
+
+
+def read_file(kind: type[M], path: Path) -> M:
+    """The record that a YAML file holds.
+
+    Raises:
+        UsageError: as `load_config` and `read`; the file is named.
+    """
+    values = load_config(path)
+    try:
+        return read(kind, values)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
 
 
 def dump(config: BaseModel) -> str:

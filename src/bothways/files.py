@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 
-from bothways.errors import BothwaysError, MachineError
-
-Json = TypeVar("Json", dict[str, Any], list[Any])
-_NAMES: dict[type, str] = {dict: "object", list: "list"}
+from bothways.errors import MachineError
 
 
 def sha256(path: Path) -> str:
     """Hex SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_json(path: Path, kind: type[Json], *, error: type[BothwaysError]) -> Json:
-    """The JSON object (dict) or list in a file.
-
-    Raises:
-        BothwaysError: of the kind that is given: the file does not read, or holds another kind of value.
-    """
-    expected = f"{path}: expected a JSON {_NAMES[kind]}, got"
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as wrong:
-        raise error(f"{expected} what does not read: {wrong}") from None
-    if not isinstance(value, kind):
-        raise error(f"{expected} {type(value).__name__}")
-    return value
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,6 +6,7 @@ dim is a rich Text. Lines are not wrapped: a terminal does that itself, and copi
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -16,12 +17,18 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 WIDE = 1 << 16  # columns: more than any line has
 
 
 def say(text: str = "", *, error: bool = False) -> None:
-    """A line, or several, on standard output or standard error."""
-    print(text, file=sys.stderr if error else sys.stdout, flush=True)
+    """A line, or several, on standard output or standard error; there what a name may hold to command a terminal is
+    escaped."""
+    print(_CONTROLS.sub(_escaped, text) if error else text, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return repr(found[0])[1:-1]
 
 
 def draw(*what: RenderableType, wrap: bool = False) -> None:

@@ -118,7 +118,7 @@ def test_several_fields_make_one_document(tmp_path: Path) -> None:
         (b'{"text": 3}', "expected text in field 'text', got int; it has text"),
         (b'{"body": "x"}', "expected text in field 'text', got NoneType; it has body"),
         (b"[1]", "expected an object with fields, got list"),
-        (b'{"text": "\\ud800"}', "lone surrogate at character 0"),
+        (b'{"text": "\\ud800"}', "a lone surrogate, which is half a character"),
         (b'{"text": "\xff"}', "expected UTF-8, got b'\\xff'"),
         (b"[" * 100_000, "expected JSON"),
     ],

@@ -173,7 +173,7 @@ def test_numbers_count_what_cannot_be_read(tmp_path: Path) -> None:
     found, told = read(tmp_path / "a.jsonl", content)
     assert found == [(0, 1, {"n": 0}), (4, 6, {"n": 4})]
     assert [line for line, _ in told] == [3, 4, 5]
-    assert told[0][1].startswith("expected whole numbers of up to 4,300 digits, got a longer one")
+    assert told[0][1].startswith("expected JSON, got something else (a whole number of more than 4,300 digits")
 
 
 def test_a_file_that_breaks_off_is_told_once(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_a_file_of_which_nothing_can_be_read(tmp_path: Path) -> None:
 
 def test_numbers_of_thousands_of_digits_are_no_numbers(tmp_path: Path) -> None:
     for digits, said in (
-        (5000, "line 1: expected whole numbers of up to 4,300 digits, got a longer one"),
+        (5000, r"line 1: .*\(a whole number of more than 4,300 digits"),
         (400, "line 1: field 'score': expected a num"),
     ):
         (tmp_path / "a.jsonl").write_text('{"text": "x", "score": %s}\n{"text": "x", "score": 1}\n' % ("1" * digits))
@@ -193,7 +193,7 @@ def test_tables_are_read_too(tmp_path: Path) -> None:
 WRONG: dict[str, tuple[str, Any, str]] = {
     "no text": ("classify", {"text": " ", "label": "a"}, "field 'text': expected a text, got ' '"),
     "a number for a text": ("classify", {"text": 3, "label": "a"}, "field 'text': expected a text, got 3"),
-    "half a character": ("classify", {"text": "a\ud800", "label": "a"}, "lone surrogate at character 1"),
+    "half a character": ("classify", {"text": "a\ud800", "label": "a"}, "a lone surrogate, which is half a character"),
     "no label": ("classify", {"text": "x", "label": None}, "field 'label': expected a label, or a list"),
     "a record for a label": ("classify", {"text": "x", "label": {"a": 1}}, "field 'label': expected a label"),
     "a word for a number": ("regress", {"text": "x", "score": "high"}, "field 'score': expected a number, got 'high'"),

@@ -91,5 +91,5 @@ def test_the_vocabulary_must_hold_the_unknown_token(tmp_path: Path) -> None:
 def test_a_damaged_file_beside_it_is_named(name: str, tmp_path: Path) -> None:
     bert(tmp_path)
     (tmp_path / name).write_text("[1]")
-    with pytest.raises(DataError, match=f"{name}: expected a JSON object, got list"):
+    with pytest.raises(DataError, match=f"{name}: expected a JSON object, got a list"):
         Tokenizer.load(tmp_path)

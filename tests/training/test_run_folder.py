@@ -51,7 +51,7 @@ def test_a_last_line_that_is_cut_is_left_out(folder: RunFolder) -> None:
 
 def test_a_broken_line_is_named(folder: RunFolder) -> None:
     (folder.path / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
-    with pytest.raises(ModelError, match=r"metrics\.jsonl is damaged"):
+    with pytest.raises(ModelError, match=r"metrics\.jsonl, line 2: expected JSON"):
         folder.lines()
 
 

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from bothways import __version__
+from bothways.arguments import shown
 from bothways.cli.chat import chat
 from bothways.cli.comparison import compare
 from bothways.cli.corpus import corpus_report, prepare, show_rows, verify
@@ -48,6 +49,9 @@ GROUPS = {
 
 # What the machine, not the program, refused: a full disk or quota, a folder that may not be written to or read.
 REFUSED = frozenset({errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS})
+
+# A name that no file can have.
+NO_NAMES = frozenset({errno.EILSEQ, errno.ELOOP, errno.ENAMETOOLONG})
 
 LESS_MEMORY = (
     "Take less at once: --set training.micro_tokens=1024 of pretrain, --set batch=8 or --set length=128 of finetune, "
@@ -110,12 +114,16 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot spell is still said
+    if odd := next((word for word in sys.argv[1:] if _is_no_text(word)), None):
+        _leave(f"expected UTF-8, got {odd!r}: what is called so is recorded nowhere. Give it another name", 2)
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch when it is imported: 5 to 15 % faster
     try:
         app(prog_name="bothways")  # completion, too, goes by this name
     except BothwaysError as error:
         _leave(str(error), error.exit_code)
     except OSError as error:
+        if error.errno in NO_NAMES:
+            _leave(f"{shown(str(error.filename))}: {error.strerror}. Name another place.", 2)
         if error.errno not in REFUSED:
             _confess()
         place = f"{error.filename}: " if error.filename else ""
@@ -132,6 +140,11 @@ def _no_memory(error: Exception) -> bool:
         isinstance(error, RuntimeError)
         and (type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error))
     )
+
+
+def _is_no_text(word: str) -> bool:
+    """Whether a word of the command line is no UTF-8, as a name of another encoding is none."""
+    return any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
 def _leave(message: str, code: int) -> None:

@@ -147,21 +147,18 @@ def generate(
         judged: dict[str, Any] = {"best_of": best_of, "reward": reward, "task": task, "device": device, "json": json}
         return _best(run, asked(texts, file), {"file": config, "settings": settings, **given}, **judged)
     prompts = asked(texts, file)
+    from bothways.inference.decoding.options import GenerationOptions, GenerationRequest
+
+    told: dict[str, Any] = {"file": config, "settings": settings, "example": "generate RUN TEXT"}
+    configured(GenerationOptions, given, **told)  # what there is not is refused before a model is read
     model = load(run, device=device)
     from bothways.inference.decoding.generate import generate as write
-    from bothways.inference.decoding.options import GenerationOptions, GenerationRequest
     from bothways.inference.writing import usual_values, writing_as
 
     engine = writing_as(model.engine, task)
     writes = engine.writes
-    options = configured(
-        GenerationOptions,
-        given,
-        file=config,
-        settings=settings,
-        example="generate RUN TEXT",
-        before=usual_values(writes, beams="num_beams" in given) if writes else {},
-    )
+    before = usual_values(writes, beams="num_beams" in given) if writes else {}
+    options = configured(GenerationOptions, given, before=before, **told)
     alone = len(texts) == 1 and not prompts.source
     if alone and not json and sys.stdout.isatty() and "backward" not in engine.abilities.decoding:
         show_parts(itertools.chain(texts, model.stream(texts[0], options, head=task)))

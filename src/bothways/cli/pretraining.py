@@ -115,7 +115,7 @@ def _show_result(folder: Path, *, json: bool) -> None:
         say(f"try     {command('detect', folder, '...')}")
     elif "encoder" in faces:
         from bothways.errors import ModelError
-        from bothways.files import read_json
+        from bothways.reading import read_json
 
         fills = read_json(folder / "encoder" / "bothways.json", dict, error=ModelError)["hidden"]
         say(f"try     {command('fill', folder, '... [MASK] ...') if fills else command('embed', folder, '...')}")

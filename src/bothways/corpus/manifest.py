@@ -13,6 +13,7 @@ from bothways.batch import Vocabulary
 from bothways.corpus.hashed_files import File
 from bothways.errors import DataError
 from bothways.files import write_text
+from bothways.reading import read_json
 
 VERSION = 3
 INDEX = "index.json"
@@ -138,7 +139,7 @@ class Manifest(_Record):
                 f"{path.parent}: expected a folder of shards, found no {path.name}. Run `bothways prepare`."
             )
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path, dict, error=DataError)
             version, expected = content["manifest"]["version"], content["fingerprint"]
             if version != VERSION:
                 raise DataError(f"{path}: expected shards of version {VERSION}, got version {version}. {again}")

@@ -128,8 +128,4 @@ def _parts_of(record: Mapping[str, Any], fields: Sequence[str]) -> Parts | Bad:
     text = "\n".join(parts)
     if len(text) > LONGEST:
         return Bad(f"expected at most {LONGEST >> 20} Mi characters, got {len(text)}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return Bad(f"expected text, got a lone surrogate at character {error.start}")
     return tuple(parts)

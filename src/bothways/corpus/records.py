@@ -6,9 +6,7 @@ One way for all that reads records, so that a line is named and counted alike wh
 from __future__ import annotations
 
 import csv
-import json
 import re
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -17,6 +15,7 @@ from typing import Any
 
 from bothways.corpus.lines import LONGEST, PACKED, Bad, BrokenFileError, Skip, kept, lines, refuse
 from bothways.errors import UsageError, needs
+from bothways.reading import UnreadableError, parse_json
 
 Found = Iterator[tuple[int, Any]]
 """(line, what stands there)."""
@@ -79,12 +78,9 @@ def json_lines(path: Path, fields: Sequence[str] = ()) -> Found:
             yield number, line
         elif line.strip():
             try:
-                yield number, json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
+                yield number, parse_json(line)
+            except UnreadableError as error:
                 yield number, Bad(f"expected JSON, got something else ({error})")
-            except ValueError:  # what Python says of it is a call of its own
-                longest = sys.get_int_max_str_digits()
-                yield number, Bad(f"expected whole numbers of up to {longest:,} digits, got a longer one")
 
 
 def _table(path: Path, fields: Sequence[str]) -> Found:

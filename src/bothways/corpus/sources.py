@@ -151,7 +151,7 @@ def _files(place: str) -> tuple[str, tuple[Path, ...]]:
         files = tuple(sorted(file for file in shown if readable(file) and file.is_file()))
         if not files:
             raise DataError(f"{path}: expected a folder with files to read ({known}; also .gz, .zst), found none")
-        return path.resolve().name, files
+        return _text(path.resolve().name), files
     if not path.is_file():
         built_in = " or ".join(BUILT_IN)
         raise DataError(f"{place}: expected a file, a folder or {built_in}, found nothing there")
@@ -159,4 +159,16 @@ def _files(place: str) -> tuple[str, tuple[Path, ...]]:
         raise DataError(
             f"{place}: expected a file to read ({known}; also .gz, .zst), got {path.suffix or 'no suffix'!r}"
         )
-    return path.name, (path,)
+    return _text(path.name), (path,)
+
+
+def _text(name: str) -> str:
+    """
+    Raises:
+        UsageError: a name that is no UTF-8, which no index could hold.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{name!r}: expected a name in UTF-8: give it another") from None
+    return name

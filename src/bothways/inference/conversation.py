@@ -19,6 +19,7 @@ from bothways.inference.decoding.options import GenerationOptions, GenerationReq
 from bothways.inference.engine import Engine
 from bothways.inference.language_model import LanguageModel
 from bothways.inference.writing import chatting_as
+from bothways.reading import UnreadableError, parse_json
 from bothways.text.chat import Message, chat_tokens
 
 ROLES = ("system", "user", "assistant")
@@ -133,8 +134,8 @@ def read_transcripts(path: Path) -> list[Transcript]:
 
 def _transcript(text: str, place: str) -> Transcript:
     try:
-        record: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        record: Any = parse_json(text)
+    except UnreadableError as error:
         raise DataError(f"{place}: expected JSON, got what does not read: {error}") from None
     messages = record.get("messages") if isinstance(record, dict) else None
     if not isinstance(messages, list) or not all(map(_is_message, messages)):

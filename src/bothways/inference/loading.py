@@ -11,7 +11,6 @@ import torch
 
 from bothways.arguments import checked, shown
 from bothways.errors import ModelError, UsageError
-from bothways.files import read_json
 from bothways.gguf import SUFFIX
 from bothways.inference.engine import Engine, checked_dtype
 from bothways.inference.language_model import LanguageModel
@@ -20,6 +19,7 @@ from bothways.model import Abilities, local, read_abilities, read_saved, read_se
 from bothways.model.huggingface.adapter_folders import NOTED, is_adapter
 from bothways.model.huggingface.adapter_reading import base_of, read_adapted, with_adapter
 from bothways.model.huggingface.folders import Saved
+from bothways.reading import read_json
 from bothways.terminal import command
 from bothways.text import Tokenizer
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
-from typing import Any, Literal, cast, get_args
+from functools import cache, partial
+from typing import Any, ClassVar, Literal, cast
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
 
 from bothways.batch import Reads
@@ -30,6 +32,7 @@ Kind = Literal[
     "relevance",
     "text",
 ]
+_EXACT = ConfigDict(extra="forbid")
 WORDS = "words"
 """The head of a model that writes, which every model has."""
 Side = Literal["encoder", "decoder"]
@@ -64,6 +67,7 @@ class Writes:
              `Abilities`; of a model of one task they stand there alone
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = _EXACT
     target: int
     before: tuple[int, ...]
     behind: tuple[int, ...]
@@ -114,6 +118,7 @@ class TaskHead:
     writes  for "words": how
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = _EXACT
     task: str
     head: str
     labels: tuple[str, ...]
@@ -148,26 +153,6 @@ class TaskHead:
         """What makes it."""
         return partial(TASK_HEADS[self.head], head=self)
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> TaskHead:
-        """
-        Raises:
-            ModelError: something else than `Abilities.as_json` wrote.
-        """
-        try:
-            limits = values.get("thresholds")
-            labels, limits = tuple(map(str, values["labels"])), limits and tuple(map(float, limits))
-            told = values.get("writes") or {}
-            sides = {side: tuple(map(int, told[side])) for side in ("before", "behind", "prefix") if side in told}
-            writes = Writes(**{**told, **sides}) if told else None
-            found = cls(**{**values, "labels": labels, "thresholds": limits, "writes": writes})
-            known = found.head in TASK_HEADS or (found.head == WORDS and writes)
-            if not known or found.kind not in get_args(Kind):
-                raise KeyError(found.head)
-        except (TypeError, KeyError, ValueError, AttributeError):
-            raise ModelError(f"bothways.json: expected a head as Bothways writes it, got {values}") from None
-        return found
-
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
@@ -183,8 +168,9 @@ class Abilities:
     rule       who sees whom (`visibility.named`); transformers knows "ordered" alone: under others a body is saved
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = _EXACT
     objective: str = ""
-    faces: tuple[str, ...] = ()
+    faces: tuple[Side, ...] = ()
     hidden: Literal["in place", "before"] | None = None
     decoding: Mapping[str, int] = field(default_factory=dict)
     reads: Reads | None = None
@@ -277,18 +263,23 @@ class Abilities:
                 f"bothways.json: of {written}, and this Bothways reads version {VERSION}. Train the model again, or "
                 "open it with the Bothways that wrote it and save it with transformers."
             )
-        faces, hidden, decoding, reads = (values.get(key) for key in ("faces", "hidden", "decoding", "reads"))
-        if (
-            not isinstance(faces, list)
-            or not {*faces} <= {"encoder", "decoder"}
-            or hidden not in {"in place", "before", None}
-        ):
-            raise ModelError(f"bothways.json: expected faces and hidden as Bothways writes them, got {dict(values)}")
-        if not isinstance(decoding, dict) or reads not in {*get_args(Reads), None}:
-            raise ModelError(f"bothways.json: expected decoding and reads as Bothways writes them, got {dict(values)}")
-        heads = values.get("heads")
-        if not isinstance(heads, dict):
-            raise ModelError(f"bothways.json: expected heads as Bothways writes them, got {heads!r:.80}")
-        made = {name: TaskHead.from_json(one) for name, one in heads.items()}
-        rule = str(values.get("rule", ordered.name))
-        return cls(str(values.get("objective", "")), tuple(faces), hidden, decoding, reads, made, rule)
+        told = {key: value for key, value in values.items() if key not in ("version", "adapter")}
+        try:
+            found = _form().validate_json(json.dumps(told), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place, got = ".".join(map(str, first["loc"])), f"got {first['input']!r:.80}"
+            raise ModelError(
+                f"bothways.json: {place}: expected what Bothways writes there ({first['msg']}), {got}"
+            ) from None
+        for name, head in found.heads.items():
+            if head.name != name or not (head.head in TASK_HEADS or (head.head == WORDS and head.writes)):
+                raise ModelError(
+                    f"bothways.json: heads.{name}: expected a head as Bothways writes it, got {head!r:.200}"
+                )
+        return found
+
+
+@cache
+def _form() -> TypeAdapter[Abilities]:
+    return TypeAdapter(Abilities)

@@ -128,7 +128,9 @@ class ModelConfig(Frozen):
     segments: int = Field(default=0, ge=0, description="embeddings: 0 (modern), 2 (BERT), 1 (RoBERTa)")
     languages: int = Field(default=0, ge=0, description="embeddings of languages (XLM), beside those of segments")
     scaled_embeddings: bool = Field(default=False, description="those of tokens are multiplied by sqrt(width)")
-    embedding_width: int | None = Field(default=None, description="ELECTRA's embeddings, projected to another width")
+    embedding_width: int | None = Field(
+        default=None, ge=1, description="ELECTRA's embeddings, projected to another width"
+    )
     word_head: Literal["tied", "untied", "transformed"] = Field(
         default="tied", description="the embeddings again, weights of its own, or the embeddings behind a dense layer"
     )
@@ -195,6 +197,13 @@ class ModelConfig(Frozen):
     def body_parameters(self) -> int:
         """Weights of the blocks (matrices only): what a token is multiplied with, head and embeddings apart."""
         return self.layers * self._block_parameters + self.decoder_parameters
+
+    @property
+    def least_parameters(self) -> int:
+        """All matrices: those of the blocks and the tables."""
+        places = self.length if self.positions.kind == "learned" else 0
+        rows = self.vocabulary + places + self.segments + self.languages
+        return self.body_parameters + rows * (self.embedding_width or self.width)
 
     @property
     def decoder_parameters(self) -> int:

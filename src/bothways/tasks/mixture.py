@@ -28,7 +28,7 @@ import numpy as np
 from jinja2 import TemplateError
 from pydantic import Field
 
-from bothways.config import Frozen, load_config, read
+from bothways.config import Frozen, read_file
 from bothways.corpus.lines import Skip
 from bothways.corpus.records import read_records
 from bothways.errors import DataError, UsageError
@@ -96,11 +96,7 @@ def mixture_in(path: Path) -> Mixture:
         UsageError: what cannot be read, two tasks of one name, nothing left to teach, a name that is held out and not
             there, or a template that does not read.
     """
-    values = load_config(path)
-    try:
-        found = read(Mixture, values)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
+    found = read_file(Mixture, path)
     names = [one.name for one in found.tasks]
     if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
         raise UsageError(f"{path}: expected a name of its own for each task, got {twice!r} twice")

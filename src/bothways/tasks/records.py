@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 from bothways.corpus.lines import refuse_unasked
 from bothways.corpus.records import TABLES, suffix_of
 from bothways.errors import UsageError, unknown
+from bothways.reading import UnreadableError, parse_json
 from bothways.tasks.labels import label_name
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -182,8 +182,8 @@ class Columns:
         value = record.get(self.names[role])
         if self.table and isinstance(value, str) and value.startswith(("[", "{")):
             try:
-                return json.loads(value)
-            except (ValueError, RecursionError):  # ValueError also of numbers with thousands of digits
+                return parse_json(value)
+            except UnreadableError:
                 return value
         return value
 

@@ -19,11 +19,12 @@ from tokenizers import Tokenizer as Engine
 from tokenizers.processors import TemplateProcessing
 
 from bothways.errors import DataError
-from bothways.files import read_json
+from bothways.reading import read_json
 from bothways.text.families import ALIASES, FAMILIES, GENERAL, OF_MODEL, OVERRULED, Fields
 from bothways.text.special_tokens import Ids
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+MOST_TOKENS = 2**24
 _INSTEAD = ("vocab", "merges", "tokenizer_object", "post_processor", "gguf_file", "init_inputs")
 """What transformers would build from instead of the folder's files."""
 
@@ -98,8 +99,8 @@ def _ids(folder: Path) -> Ids:
     for key in ("bos_token_id", "eos_token_id", "decoder_start_token_id"):
         path, value = next(((path, said[key]) for path, said in files if said.get(key) is not None), (None, []))
         ids = value if isinstance(value, list) else [value]
-        if any(type(number) is not int for number in ids):
-            raise DataError(f"{path}: {key}: expected the number of a token, or a list of numbers, got {value!r}")
+        if any(type(number) is not int or not 0 <= number < MOST_TOKENS for number in ids):
+            raise DataError(f"{path}: {key}: expected the number of a token, or a list of numbers, got {value!r:.80}")
         found[key] = tuple(ids)
     return found
 

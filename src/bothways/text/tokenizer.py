@@ -19,8 +19,9 @@ from tokenizers.processors import TemplateProcessing
 
 from bothways.arguments import checked
 from bothways.batch import Vocabulary
-from bothways.errors import DataError, UsageError
+from bothways.errors import BothwaysError, DataError, UsageError
 from bothways.gguf import SUFFIX
+from bothways.reading import parse_json
 from bothways.text.cached_encoding import ChunkEncoder, cuts_of
 from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WordStarts, edges
 from bothways.text.gguf import read_gguf_tokenizer
@@ -68,7 +69,7 @@ class Tokenizer:
             ids: with which tokens the model's files say that texts begin and end.
             segments: the model is told which of two texts a token belongs to.
         """
-        spec = json.loads(engine.to_str())
+        spec = parse_json(engine.to_str())
         self.kind: str = spec["model"]["type"]
         self._byte_level = "ByteLevel" in json.dumps([spec["pre_tokenizer"], spec["decoder"]])
         self._prefix = spec["model"]["continuing_subword_prefix"] if spec["model"]["type"] == "WordPiece" else None
@@ -111,14 +112,13 @@ class Tokenizer:
         if not path.is_file():
             raise DataError(f"{path}: expected a tokenizer.json or a vocab.txt, or a folder with one; found none")
         try:
-            found = read_published(path)
-        except (DataError, Warning):
+            return cls.of(read_published(path))
+        except (BothwaysError, Warning):
             raise
         except Exception as error:  # the library raises bare Exception for whatever it cannot read
             raise DataError(
                 f"{path}: expected a tokenizer.json or a vocab.txt, got what does not read: {error}"
             ) from error
-        return cls.of(found)
 
     @classmethod
     def of(cls, found: Published) -> Tokenizer:
@@ -193,7 +193,7 @@ class Tokenizer:
 
     def spec(self) -> dict[str, Any]:
         """What its tokenizer.json holds, the template being that it came with."""
-        spec: dict[str, Any] = json.loads(self._engine.to_str())
+        spec: dict[str, Any] = parse_json(self._engine.to_str())
         return {**spec, "post_processor": self._own_template}
 
     def words(self, texts: Iterable[str]) -> Counter[tuple[str, ...]]:
@@ -251,7 +251,7 @@ class Tokenizer:
         single, pair = (text.format(**self.roles) for text in _TEMPLATES[template])
         specials = [(self.roles[role], getattr(self.vocabulary, role)) for role in ("cls", "sep")]
         made = TemplateProcessing(single=single, pair=pair, special_tokens=specials)
-        return dict(json.loads(made.__getstate__()))
+        return dict(parse_json(made.__getstate__()))
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -304,7 +304,7 @@ class Tokenizer:
     @cached_property
     def _marking(self) -> Engine:
         """The engine, but of its special tokens it finds the mask in a text: no other way finds one alone."""
-        spec = json.loads(self._engine.to_str())
+        spec = parse_json(self._engine.to_str())
         for token in spec["added_tokens"]:
             token["special"] &= token["id"] != self.vocabulary.mask
         engine = Engine.from_str(json.dumps(spec))

@@ -16,6 +16,7 @@ import torch.distributed as dist
 
 from bothways.errors import UsageError
 from bothways.machine import device_of
+from bothways.reading import parse_json
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ class Processes:
         dist.all_gather(texts, torch.from_numpy(padded))
         found: list[Any] = [None] * len(items)
         for rank, text in enumerate(texts):
-            found[rank :: self.count] = json.loads(text.numpy().tobytes())
+            found[rank :: self.count] = parse_json(text.numpy().tobytes())
         return found
 
     def _reduce(self, value: float, how: dist.ReduceOp.RedOpType) -> float:

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from bothways.config import dump, load_config, read
+from bothways.config import dump, read_file
 from bothways.errors import ModelError, UsageError
 from bothways.files import write_text, writing
+from bothways.reading import read_json, read_json_lines
 from bothways.training.state import checkpoints, step_of
 
 KEEP = 2
@@ -56,7 +57,7 @@ class RunFolder:
         """
         if not (self.path / "config.yaml").is_file():
             raise ModelError(f"{self.path} holds no run to resume: config.yaml is missing. Start one without --resume.")
-        return read(kind, load_config(self.path / "config.yaml"))
+        return read_file(kind, self.path / "config.yaml")
 
     def manifest(self) -> dict[str, Any]:
         """What is noted of the run; {} where nothing is yet.
@@ -64,13 +65,8 @@ class RunFolder:
         Raises:
             ModelError: manifest.json is damaged.
         """
-        try:
-            found: dict[str, Any] = json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except ValueError:
-            raise ModelError(f"{self.path / 'manifest.json'} is no JSON: the run's folder is damaged") from None
-        return found
+        path = self.path / "manifest.json"
+        return read_json(path, dict, error=ModelError) if path.exists() else {}
 
     def note(self, **changes: Any) -> None:
         """Adds to the manifest."""
@@ -90,14 +86,7 @@ class RunFolder:
         Raises:
             ModelError: a line that is no JSON.
         """
-        path = self.path / "metrics.jsonl"
-        try:
-            text = path.read_text(encoding="utf-8")
-            return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        except FileNotFoundError:
-            return []
-        except ValueError as error:
-            raise ModelError(f"{path} is damaged: a line is no JSON ({error})") from None
+        return list(read_json_lines(self.path / "metrics.jsonl", error=ModelError))
 
     def cut(self, step: int) -> None:
         """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again."""

@@ -17,11 +17,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from bothways.errors import MachineError, ModelError
 from bothways.files import sha256, sync_folder, write_text, writing
+from bothways.reading import parse_json, read_tensors
 from bothways.training.weights import Weights, split_like, whole
 
 VERSION = 3
@@ -132,7 +133,7 @@ def read_record(checkpoint: Path) -> dict[str, Any]:
     path = checkpoint / "state.json"
     try:
         text = path.read_bytes().decode()
-        record: dict[str, Any] = json.loads(text)
+        record: dict[str, Any] = parse_json(text)
         del record["sha256_of_this"]
         whole = text == _sealed(record)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -165,10 +166,7 @@ def load_weights(checkpoint: Path) -> dict[str, Tensor]:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise _broken(path, f"cannot be read ({error})") from None
+    return read_tensors(path, error=ModelError, then=f"delete {path.parent} to go on from the one before.")
 
 
 @torch.no_grad()

@@ -14,10 +14,11 @@ from typing import NoReturn
 import numpy as np
 
 from bothways.arguments import all_checked, at_least, several
-from bothways.corpus.lines import kept, lines
+from bothways.corpus.lines import PACKED, kept, lines
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
 
+MOST_NUMBERS = 2**20
 _ENDS = re.compile(r"[ \t\n\v\f\r]")
 """What ends a word for one reader of the format or another."""
 
@@ -62,6 +63,10 @@ class WordVectors:
             raise ModelError(f"{path}: expected word vectors in word2vec's text format, found no file")
         rows = ((line, text) for _, line, text in kept(lines(path), path, _refuse) if text.strip(" "))
         count, dim = _header(path, next(rows, (1, ""))[1])
+        if path.suffix not in PACKED and (least := count * (2 * dim + 1)) > (size := path.stat().st_size):
+            _refuse(
+                path, 1, f"expected {count:,} words of {dim:,} numbers, {least:,} bytes or more, got {size:,} bytes"
+            )
         places: dict[str, int] = {}
 
         def read() -> Iterator[np.ndarray]:
@@ -157,14 +162,17 @@ class WordVectors:
 def _header(path: Path, line: str) -> tuple[int, int]:
     """The numbers of words and of dimensions."""
     found = line.split()
-    if len(found) != 2 or not all(one.isdecimal() and len(one) < 10 and int(one) for one in found):
+    if len(found) != 2 or not all(one.isdecimal() and len(one) < 20 and int(one) for one in found):
         why = f"expected a number of words and one of dimensions, as word2vec's text format begins, got {line[:40]!r}"
         if len(found) > 3:
             file = shlex.quote(str(path))
             begin = f'(echo "$(wc -l < {file}) {len(found) - 1}"; cat {file}) > NEW.vec'
             why += f". A file without that line, as GloVe's? Put it there: {begin}"
         _refuse(path, 1, why)
-    return int(found[0]), int(found[1])
+    count, dim = map(int, found)
+    if dim > MOST_NUMBERS:
+        _refuse(path, 1, f"expected vectors of up to {MOST_NUMBERS:,} numbers, got {dim:,}")
+    return count, dim
 
 
 def _check_word(word: str, place: str = "") -> None:

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bothways.arguments import checked
-from bothways.config import dump, load_config, read, settled
+from bothways.config import dump, read_file, settled
 from bothways.corpus import Shards
-from bothways.errors import DataError, DivergedError, UsageError
+from bothways.errors import DataError, DivergedError, ModelError, UsageError
 from bothways.evaluation.comparison.baselines import baselines
 from bothways.evaluation.comparison.config import CONFIG, CompareConfig
 from bothways.evaluation.comparison.contamination import contamination
@@ -24,12 +24,14 @@ from bothways.evaluation.comparison.workers import Workers
 from bothways.files import write_text, writing
 from bothways.machine import device_of
 from bothways.objectives import Objective
+from bothways.reading import read_json
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.artifacts import count_baselines
 from bothways.training.pretraining.setup import objective_of
 from bothways.training.record import Record
 from bothways.training.run_folder import RunFolder
 
+T = TypeVar("T")
 MAY_CHANGE = {
     "shards",
     "out",
@@ -86,7 +88,7 @@ def compare(
     place, first = config.out / "scores" / eval_data.key, config.run(config.objectives[0], 0, 1.0)
     look = partial(_look_for_items, eval_data, shards, say)
     measured = partial(baselines, first, shards, eval_data, config.out / ".untrained", device=device)
-    untrained = _once(place / "baselines.json", measured)
+    untrained = _once(place / "baselines.json", dict, measured)
     result = Comparison(
         {
             "version": VERSION,
@@ -100,7 +102,7 @@ def compare(
                 for name in config.objectives
             ],
             "metrics": list(compared_metrics(config, scores, untrained)),
-            "contamination": _once(place / "contamination.json", look),
+            "contamination": _once(place / "contamination.json", list, look),
             "samples": {name: records[0].manifest.get("samples", {}) for name, records in written.items()},
         }
     )
@@ -129,7 +131,7 @@ def train_all(
     """
     first = config.run(config.objectives[0], 0, 1.0)
     say("counting n-grams, to compare with")
-    counted = _once(config.out / "baselines.json", lambda: count_baselines(shards, first.training))
+    counted = _once(config.out / "baselines.json", dict, lambda: count_baselines(shards, first.training))
     jobs = [(expression, seed) for seed in range(config.seeds) for expression in config.objectives]
     for expression in config.objectives if len(config.search.factors) > 1 else ():
         for factor in config.search.factors:
@@ -175,7 +177,7 @@ def open_folder(config: CompareConfig, shards: Shards) -> None:
     """
     place = config.out / CONFIG
     if place.exists():
-        old = read(CompareConfig, load_config(place)).model_dump(mode="json", exclude=MAY_CHANGE)
+        old = read_file(CompareConfig, place).model_dump(mode="json", exclude=MAY_CHANGE)
         new = config.model_dump(mode="json", exclude=MAY_CHANGE)
         for key in new:
             if old[key] != new[key]:
@@ -186,7 +188,7 @@ def open_folder(config: CompareConfig, shards: Shards) -> None:
     with writing(config.out):
         config.out.mkdir(parents=True, exist_ok=True)
         write_text(place, dump(config))
-    if _once(config.out / "text.json", lambda: shards.fingerprint) != shards.fingerprint:
+    if _once(config.out / "text.json", str, lambda: shards.fingerprint) != shards.fingerprint:
         raise DataError(
             f"{config.out} holds a comparison on another text than {config.shards}. Name its shards, or another --out."
         )
@@ -200,9 +202,9 @@ def _prime(config: PretrainConfig, baselines: dict[str, Any]) -> None:
         folder.note(baselines=baselines)
 
 
-def _once(place: Path, make: Callable[[], Any]) -> Any:
+def _once(place: Path, kind: type[T], make: Callable[[], T]) -> T:
     """What the file holds, or what `make` gives, kept in it."""
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         write_text(place, json.dumps(make(), indent=1) + "\n")
-    return json.loads(place.read_text(encoding="utf-8"))
+    return read_json(place, kind, error=ModelError)

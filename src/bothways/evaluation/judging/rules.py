@@ -5,13 +5,13 @@ A rule is a name and its value in a record: {"max_words": 20, "starts_with": "De
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bothways.errors import DataError, unknown
+from bothways.reading import UnreadableError, parse_json
 from bothways.tasks.rouge import rouge_tokens
 from bothways.text.sentences import split_sentences
 
@@ -30,8 +30,8 @@ class FormatRule:
 
 def _is_json(answer: str, wanted: bool) -> bool:
     try:
-        json.loads(answer)
-    except (ValueError, RecursionError):
+        parse_json(answer)
+    except UnreadableError:
         return not wanted
     return wanted
 

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bothways.errors import ModelError
-from bothways.files import read_json, sync_folder
+from bothways.files import sync_folder
 from bothways.model.abilities import Abilities
 from bothways.model.adapters.config import AdapterConfig, LoraConfig, PrefixConfig, read_adapter
 from bothways.model.adapters.placing import is_added, shapes_of
@@ -34,6 +34,7 @@ from bothways.model.huggingface.peft_lora import BEFORE, to_peft
 from bothways.model.huggingface.peft_prompts import PREFIX, THEIRS, prompt_to_peft
 from bothways.model.huggingface.weight_names import modules
 from bothways.model.model import Model
+from bothways.reading import read_json
 
 ADAPTER_WEIGHTS, PEFT, NOTED = "adapter_model.safetensors", "adapter_config.json", "bothways.json"
 _TASKS = {

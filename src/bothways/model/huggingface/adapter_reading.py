@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from bothways.errors import ModelError, UsageError
-from bothways.files import read_json
 from bothways.model.abilities import Abilities
 from bothways.model.adapters.config import read_adapter
 from bothways.model.adapters.placing import is_added, place, place_low_rank, sharing
@@ -31,6 +30,7 @@ from bothways.model.huggingface.peft_lora import BEFORE, from_peft
 from bothways.model.huggingface.peft_prompts import prompt_from_peft
 from bothways.model.huggingface.weight_names import head_among, spelt
 from bothways.model.model import Model
+from bothways.reading import read_json
 from bothways.visibility import named
 
 

@@ -11,8 +11,15 @@ from bothways.errors import ModelError
 from bothways.model.config import ModelConfig
 from bothways.model.huggingface.families import family_of
 from bothways.model.huggingface.family import BOTH_SIDES, SIZES, Family, flat, nested
-from bothways.model.huggingface.rotary import NAMES
+from bothways.model.huggingface.rotary import NAMES as ROTARY_NAMES
+from bothways.reading import NAMES
 
+LARGEST_SIZE = 2**31
+MOST_LABELS = 2**20
+"""That are counted and not named."""
+_ROTARY = ("rope_parameters", "rope_scaling", "rope_theta", "partial_rotary_factor")
+_KINDS: dict[str, type] = {"rope_parameters": dict, "rope_scaling": dict, "layer_types": list}
+"""What is read and is no number."""
 _WIDTHS = ("width", "heads", "attention.key_heads", "attention.head_size")
 
 
@@ -46,11 +53,7 @@ def read_config(values: Mapping[str, Any], *, words: bool) -> ModelConfig:
     family = family_of(values)
     told = _understood(values, family)
     from_left(values)
-    for ours, theirs in {name: family.fields.get(name, "") for name in SIZES}.items():
-        if theirs and theirs not in told:
-            raise ModelError(f"config.json: {theirs} is missing")
-        if theirs and (not isinstance(told[theirs], int) or told[theirs] < 1):
-            raise ModelError(f"config.json: {theirs} ({ours}): expected a whole number above 0, got {told[theirs]!r}")
+    _check_kinds(told, family)
     read = {ours: told[theirs] for ours, theirs in family.fields.items()}
     read |= family.read(told) | {"word_head": _word_head(told, family, words=words)}
     read["length"] -= family.positions * family.counted
@@ -65,8 +68,28 @@ def read_config(values: Mapping[str, Any], *, words: bool) -> ModelConfig:
             message = first["msg"].removeprefix("Value error, ")
             raise ModelError(f"config.json: {fields} do not fit: {message}") from None
         field = ".".join(map(str, first["loc"]))
-        theirs = {**family.computed, **NAMES, **family.fields}.get(field, field)
+        theirs = {**family.computed, **ROTARY_NAMES, **family.fields}.get(field, field)
         raise ModelError(f"config.json: {theirs} ({field}): {first['msg']}, got {first['input']!r}") from None
+
+
+def _check_kinds(told: Mapping[str, Any], family: Family) -> None:
+    """
+    Raises:
+        ModelError: a size that is none; a list or an object where a number is read, or the other way.
+    """
+    for ours, theirs in {name: family.fields.get(name, "") for name in SIZES}.items():
+        if theirs and theirs not in told:
+            raise ModelError(f"config.json: {theirs} is missing")
+        if theirs and (type(told[theirs]) is not int or not 1 <= told[theirs] < LARGEST_SIZE):
+            raise ModelError(
+                f"config.json: {theirs} ({ours}): expected a whole number above 0, got {told[theirs]!r:.80}"
+            )
+    names = {*family.fields.values(), *family.computed.values(), *_ROTARY} - family.only.keys()
+    for name in sorted(names & told.keys()):
+        kind = _KINDS.get(name.rpartition(".")[2], float)
+        whole = kind is float and type(told[name]) is int
+        if told[name] is not None and not whole and type(told[name]) is not kind:
+            raise ModelError(f"config.json: {name}: expected {NAMES[kind]}, got {told[name]!r:.80}")
 
 
 def _joined(parts: Mapping[str, Any], read: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,8 +116,9 @@ def _understood(values: Mapping[str, Any], family: Family) -> dict[str, Any]:
     counts = {"layer_types": told.get(family.fields["layers"])}
     counts |= {f"{side}.layer_types": told.get(f"{side}.num_hidden_layers") for side in BOTH_SIDES}
     for field, count in counts.items():
-        everywhere = ["full_attention"] * count if isinstance(count, int) else None
-        if field in family.only and told.get(field) == everywhere:
+        kinds = told.get(field)
+        everywhere = isinstance(kinds, list) and len(kinds) == count and all(one == "full_attention" for one in kinds)
+        if field in family.only and everywhere:
             told[field] = None  # as if it said nothing
     for field, computed in family.only.items():
         if told.get(field) not in computed:
@@ -167,6 +191,10 @@ def labels_of(values: Mapping[str, Any]) -> tuple[str, ...]:
         ModelError: they cannot be read.
     """
     named, count = values.get("id2label"), values.get("num_labels")
+    if count is not None and (type(count) is not int or not 0 <= count <= MOST_LABELS):
+        raise ModelError(
+            f"config.json: num_labels: expected a whole number of up to {MOST_LABELS:,}, got {count!r:.80}"
+        )
     if not isinstance(count, int | None) or not isinstance(named, dict | None):
         raise ModelError(
             f"config.json: expected id2label as an object and num_labels as a number, got {named!r}, {count!r}"
@@ -176,4 +204,4 @@ def labels_of(values: Mapping[str, Any]) -> tuple[str, ...]:
     try:
         return tuple(str(named[number]) for number in sorted(named, key=int))
     except ValueError:
-        raise ModelError(f"config.json: expected id2label as {{number: label}}, got {named!r}") from None
+        raise ModelError(f"config.json: expected id2label as {{number: label}}, got {named!r:.200}") from None

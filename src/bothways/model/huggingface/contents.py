@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from bothways.errors import ModelError
-from bothways.files import read_json
 from bothways.gguf import SUFFIX, read_gguf
 from bothways.model.huggingface.gguf import tensors_of, values_of
+from bothways.reading import read_json, read_tensors
 
 WEIGHTS = "model.safetensors"
 
@@ -80,7 +78,4 @@ def read_file(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: it is damaged.
     """
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read ({error}): the file is damaged. Save the model again.") from None
+    return read_tensors(path, error=ModelError, then="the file is damaged. Save the model again.")

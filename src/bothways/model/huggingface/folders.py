@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from bothways.arguments import checked
@@ -30,7 +30,7 @@ from bothways.model.config import ModelConfig
 from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.huggingface.architectures import architecture, begin, config_json, guessed, text_ids
 from bothways.model.huggingface.config_json import class_of, from_left, read_config, sizes
-from bothways.model.huggingface.contents import WEIGHTS, read_object, read_values, read_weights
+from bothways.model.huggingface.contents import WEIGHTS, read_file, read_object, read_values, read_weights
 from bothways.model.huggingface.families import family_for, family_of
 from bothways.model.huggingface.family import Family
 from bothways.model.huggingface.halves import encoder_shape, encoder_weights
@@ -179,6 +179,7 @@ def read_saved(folder: Path) -> Saved:
         shape = _shape(values, tensors, words=words)
         if trained.new_heads and trained.hidden is None and not trained.writers:  # a body that predicts no tokens
             shape = shape.model_copy(update={"word_head": "tied"})
+        _check_sizes(shape, tensors, values)
         model = Model(shape, heads=made, rule=named(trained.rule))
         wanted = {key: weight for key, weight in model.state_dict().items() if key not in heads}
         body = _named(tensors, values, wanted)
@@ -204,6 +205,22 @@ def _shape(values: Mapping[str, Any], tensors: Mapping[str, Tensor], *, words: b
         f"{found[0]} differs from {found[1]}, to which tie_word_embeddings ties it; Bothways has no untied head of "
         "this shape. If the second is the one that was trained, save the model without the first."
     )
+
+
+def _check_sizes(config: ModelConfig, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+    """Before anything is made: memory is not taken for more than twice what the files hold. What fits better than that
+    is found tensor by tensor.
+
+    Raises:
+        ModelError: config.json describes a far larger model.
+    """
+    there = sum(tensor.numel() for tensor in tensors.values())
+    layers = config.layers + (config.decoder.layers if config.decoder else 0)
+    if config.least_parameters > 2 * there + 2**20 or layers > len(tensors):
+        raise ModelError(
+            f"config.json describes {config.least_parameters:,} weights or more ({sizes(values)}), and the files hold "
+            f"{there:,} in {len(tensors)} tensors: it is not that of this model"
+        )
 
 
 def _named(tensors: Mapping[str, Tensor], values: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -278,6 +295,7 @@ def read_body(folder: Path, *asked: TaskHead, dropout: float | None = None, seed
     values, tensors = read_values(folder), read_weights(folder)
     try:
         whole = read_config(values, words=False).model_copy(update={"word_head": "tied"})
+        _check_sizes(whole, tensors, values)
         config = encoder_shape(whole)
         if dropout is not None:
             config = config.model_copy(update={"dropout": dropout})
@@ -317,7 +335,7 @@ def _of_its_kind(
 
 def _read_heads(path: Path, heads: Collection[str]) -> dict[str, Tensor]:
     """Those that Bothways knows and that it was fine-tuned with; a user's own stay in the file."""
-    tensors, known = load_file(path) if path.exists() else {}, {*KNOWN_HEADS, *heads}
+    tensors, known = read_file(path) if path.exists() else {}, {*KNOWN_HEADS, *heads}
     return {key: tensor for key, tensor in tensors.items() if key.split(".")[1] in known}
 
 

@@ -54,7 +54,7 @@ def read_rotary(told: Mapping[str, Any]) -> dict[str, Any]:
     rope = {"rope_theta": 10_000.0, **beside, **rope}
     kind = rope.pop("rope_type", rope.pop("type", "default"))
     rope.pop("type", None)
-    if kind != "default" and kind not in _FIELDS:
+    if kind != "default" and (not isinstance(kind, str) or kind not in _FIELDS):
         known = ", ".join(map(repr, ("default", *_FIELDS)))
         raise ModelError(f"config.json: {field}: rope_type is {kind!r}; Bothways loads {known}")
     if rope.pop("partial_rotary_factor", None) not in (None, 1.0):

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bothways.errors import ModelError
-from bothways.files import read_json
+from bothways.reading import read_json, read_tensors
 
 MODULES = "modules.json"
 _TRANSFORMER, _PROMPTS = "sentence_bert_config.json", "config_sentence_transformers.json"
@@ -201,7 +201,7 @@ class _Dense(nn.Module):
         if not isinstance(kind, type) or name.split(".")[3] not in ("activation", "linear"):
             raise ModelError(f"{path}: activation_function is {name}; expected one of torch.nn.modules.activation")
         self._activation = kind()
-        self.load_state_dict(load_file(place / "model.safetensors"))
+        self.load_state_dict(read_tensors(place / "model.safetensors", error=ModelError))
         self.requires_grad_(requires_grad=False)
 
     def forward(self, vectors: Tensor) -> Tensor:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from bothways.errors import ModelError
 from bothways.files import writing
 from bothways.model import TaskHead
+from bothways.reading import read_arrays
 from bothways.statistics import bootstrap
 from bothways.tasks.reading import seals
 from bothways.tasks.source_use import source_use
@@ -86,7 +88,11 @@ def trained_on(run: Path, examples: Sequence[Example], *, where: str) -> list[st
     `where` is what they are called."""
     if not (run / SEEN).is_file() or not examples:
         return []
-    again = int(np.isin(seals(examples), load_file(run / SEEN)["train"]).sum())
+    again = int(
+        np.isin(
+            seals(examples), read_arrays(run / SEEN, error=ModelError, then="delete it: nothing else needs it")["train"]
+        ).sum()
+    )
     about = "the score on them says nothing about new texts"
     return [f"{again} of {len(examples)} {where} stand in the training file too: {about}"] if again else []
 

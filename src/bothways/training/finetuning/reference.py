@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from bothways.batch import Sample
@@ -20,6 +19,7 @@ from bothways.files import writing
 from bothways.inference.likelihoods import log_likelihoods
 from bothways.model import Model
 from bothways.model.adapters import sharing
+from bothways.reading import read_arrays, read_metadata
 from bothways.training.processes import Processes
 
 FILE = "reference.safetensors"
@@ -59,12 +59,9 @@ def kept(reference: Model, samples: Sequence[Sample], *, folder: Path, again: bo
 
 
 def _read(path: Path, seal: str) -> np.ndarray:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            of, found = (file.metadata() or {}).get("of"), file.get_tensor("log_likelihoods")
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read ({error}): delete it, and it is made again") from None
-    if of != seal:
+    again = "delete it, and it is made again"
+    found = read_arrays(path, error=ModelError, then=again)["log_likelihoods"]
+    if read_metadata(path, error=ModelError, then=again).get("of") != seal:
         raise ModelError(
             f"{path} was made by another model, or of other records: expected those that the run began with. Put them "
             "back, or begin again with another --out"

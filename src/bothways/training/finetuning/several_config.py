@@ -7,12 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, field_validator
 from torch import nn
 
 from bothways.errors import UsageError
 from bothways.model.heads import HEADS, TASK_HEADS
+from bothways.reading import read_yaml
 from bothways.training.finetuning.config import FinetuneConfig, LearningSettings, TaskSettings
 
 MEAN = "mean"
@@ -82,10 +82,7 @@ def tasks_in(file: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file cannot be read, or holds no tasks.
     """
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: cannot be read as YAML ({error})") from None
+    found = read_yaml(file, error=UsageError)
     found = {"tasks": found} if isinstance(found, list) else found
     tasks = found.get("tasks") if isinstance(found, dict) else None
     if not isinstance(tasks, list) or not all(isinstance(one, dict) for one in tasks) or not tasks:

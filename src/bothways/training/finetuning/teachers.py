@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from bothways.batch import Sample, Target
 from bothways.errors import ModelError, UsageError
@@ -22,6 +22,7 @@ from bothways.files import writing
 from bothways.inference.loading import abilities_of
 from bothways.inference.pipeline import logits_of
 from bothways.model import TaskHead
+from bothways.reading import read_arrays
 from bothways.tasks.predictions import softmax
 from bothways.tasks.task import Example
 from bothways.training.finetuning.tuned import AT_ONCE, Tuned, head_named
@@ -162,7 +163,8 @@ def teacher_for(
     kept = again and (folder / FILE).is_file()
     team.wait()  # all have seen whether it is there
     if kept:
-        logits = load_file(folder / FILE)["logits"]
+        again_asked = "delete it, and the teacher is asked again"
+        logits = read_arrays(folder / FILE, error=ModelError, then=again_asked)["logits"]
     else:
         logits = _asked(Tuned.load(run, device=team.device), head, examples, parts)
         if team.first:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from bothways.errors import ModelError
 from bothways.files import writing
+from bothways.reading import read_arrays
 from bothways.tasks.predictions import softmax
 
 Drawn = list[tuple[int, int]]
@@ -60,7 +62,7 @@ class Member:
         path = folder / f"{name_of(generation, pattern, repetition)}.safetensors"
         if not path.is_file():
             return None
-        found = load_file(path)
+        found = read_arrays(path, error=ModelError, then="delete it, and that member is trained again")
         taught = int(found.pop("taught")[0])
         return cls(generation, pattern, repetition, taught, **found)
 

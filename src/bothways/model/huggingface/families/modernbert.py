@@ -47,7 +47,7 @@ def _every(told: Mapping[str, Any]) -> int:
     kinds = told.get("layer_types")
     if kinds is None:
         return every
-    for every in range(1, count + 1):
+    for every in range(1, count + 1) if isinstance(kinds, list) and len(kinds) == count else ():
         if kinds == [_kind(block, every) for block in range(count)]:
             return every
     raise ModelError(
@@ -64,7 +64,11 @@ def _base(told: Mapping[str, Any], kind: str) -> Any:
     if told.get("rope_scaling"):
         raise ModelError("config.json: rope_scaling: Bothways loads this kind of model without")
     rope = told.get("rope_parameters") or {}
-    if not isinstance(rope, dict) or rope.keys() - KINDS.keys():
+    if (
+        not isinstance(rope, dict)
+        or rope.keys() - KINDS.keys()
+        or not all(isinstance(one, dict) for one in rope.values())
+    ):
         raise ModelError(f"config.json: rope_parameters: expected {' and '.join(KINDS)}, got {rope!r}")
     own = {"rope_type": "default", "rope_theta": told.get(OLD[kind], KINDS[kind]), **(rope.get(kind) or {})}
     if own["rope_type"] != "default" or own.keys() - {"rope_type", "rope_theta"}:
