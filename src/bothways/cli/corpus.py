@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bothways.cli.options import ConfigFile, Settings, configured, from_record, repeated
-from bothways.cli.show import Json, load_torch, print_json, room_for, write_page
+from bothways.cli.show import Json, load_torch, print_json, room_for
+from bothways.files import write_text
 from bothways.terminal import command, doing, draw, say
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def corpus_report(
     page, corpus = out or shards / "report.html", Corpus.open(shards)
     room_for(page)
     with doing("counting"):
-        write_page(page, render(corpus, shards.resolve().name))
+        write_text(page, render(corpus, shards.resolve().name))
     say(f"page  {page}")
 
 

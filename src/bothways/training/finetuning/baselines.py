@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
-from bothways.files import writing
+from bothways.files import whole_file
 from bothways.model import TaskHead
 from bothways.statistics import bootstrap
 from bothways.tasks.reading import seals
@@ -25,9 +25,8 @@ SEEN = "texts.safetensors"
 
 def remember(folder: Path, examples: Sequence[Example]) -> None:
     """Writes which texts a run's training file has, as hashes."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({"train": np.unique(seals(examples))}, folder / SEEN)
+    with whole_file(folder / SEEN, "wb") as file:
+        file.write(save({"train": np.unique(seals(examples))}))
 
 
 def worth(
