@@ -46,15 +46,24 @@ def claimed(out: Path, *, kind: Literal["folder", "file"] = "folder", writes: bo
     if out.exists() and not (out.is_dir() if kind == "folder" else out.is_file()):
         got = "folder" if out.is_dir() else "file" if out.is_file() else "device"
         raise UsageError(f"{out}: expected a {kind} to write, got a {got}")
-    with writing(lock.parent):
-        missing = [place for place in (lock.parent, *lock.parent.parents) if not place.exists()]
-        handle = _locked(lock, out)
-    token = _held.set(_held.get() | {name})
+    with _made(lock.parent):
+        with writing(lock.parent):
+            handle = _locked(lock, out)
+        token = _held.set(_held.get() | {name})
+        try:
+            yield
+        finally:
+            _held.reset(token)
+            _leave(handle, lock)
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Folders that are made inside go again if nothing came to be in them."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         yield
     finally:
-        _held.reset(token)
-        _leave(handle, lock)
         for place in missing:
             with suppress(OSError):  # something is in it
                 place.rmdir()

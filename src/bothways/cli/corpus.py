@@ -104,7 +104,7 @@ def corpus_report(
     from bothways.corpus import Shards as Corpus
     from bothways.corpus.page import corpus_report as render
 
-    page, corpus = out or shards / "report.html", Corpus.open(shards)
+    corpus, page = Corpus.open(shards), out or shards / "report.html"
     room_for(page)
     with doing("counting"):
         write_text(page, render(corpus, shards.resolve().name))
