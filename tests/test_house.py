@@ -29,7 +29,7 @@ LEVELS = (
     {"errors"},
     {"arguments", "calls", "reading"},
     {"config", "files", "gguf", "frames", "machine", "own", "statistics", "terminal"},
-    {"html"},
+    {"html", "claims"},
     {"visibility"},
     {"batch"},
     {"text", "model"},

@@ -41,9 +41,17 @@ def raising(error: BaseException) -> Callable[..., Any]:
         (errors.DivergedError("five steps in a row"), 4, "bothways: five steps in a row\n"),
         (errors.ModelError("no [MASK]"), 5, "bothways: no [MASK]\n"),
         (errors.needs("jieba", "chinese"), 6, "pip install 'bothways[chinese]'\n"),
-        (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 6, "bothways: runs/x: No space left on device."),
-        (PermissionError(errno.EACCES, "Permission denied", "/root"), 6, "name a folder that you may write to.\n"),
-        (OSError(errno.EROFS, "Read-only file system"), 6, "bothways: Read-only file system."),
+        (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 6, "bothways: runs/x: No space left on device ("),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/root"),
+            6,
+            "bothways: /root: Permission denied. You may not write there",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system"),
+            6,
+            "bothways: Read-only file system. The file system is mounted read-only",
+        ),
         (MemoryError(), 6, "bothways: out of memory: no more is given. Take less at once:"),
         (
             torch.OutOfMemoryError("Tried to allocate 20 GiB.\nMore"),

@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from itertools import chain
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -31,9 +32,11 @@ from bothways.cli.options import name_of, whole
 from bothways.cli.planning import plan
 from bothways.cli.pretraining import pretrain
 from bothways.cli.prompting import pet, prompt
+from bothways.cli.show import until_the_end
 from bothways.cli.tasks import evaluate, finetune, merge, predict
 from bothways.cli.vectors import nearest, word_vectors
 from bothways.errors import BothwaysError
+from bothways.files import refusal
 from bothways.terminal import say
 
 GROUPS = {
@@ -48,7 +51,7 @@ GROUPS = {
 }
 
 # What the machine, not the program, refused: a full disk or quota, a folder that may not be written to or read.
-REFUSED = frozenset({errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS})
+REFUSED = frozenset({errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPERM, errno.EROFS})
 
 # A name that no file can have.
 NO_NAMES = frozenset({errno.EILSEQ, errno.ELOOP, errno.ENAMETOOLONG})
@@ -66,6 +69,11 @@ class Commands(TyperGroup):
         """A command with all of its options: those of a record are made now."""
         function = next((one for one in chain.from_iterable(GROUPS.values()) if name_of(one) == cmd_name), None)
         return whole(function, SETTINGS) if function else super().get_command(ctx, cmd_name)
+
+    def invoke(self, ctx: Any) -> Any:
+        """A command, with what it claims let go in the end."""
+        with until_the_end():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The commands in their groups."""
@@ -127,7 +135,7 @@ def main() -> None:
         if error.errno not in REFUSED:
             _confess()
         place = f"{error.filename}: " if error.filename else ""
-        _leave(f"{place}{error.strerror}. Free some space, or name a folder that you may write to.", 6)
+        _leave(f"{place}{refusal(error, Path(error.filename or '.'))}", 6)
     except Exception as error:  # noqa: BLE001 - the last net: whatever comes here is our bug, and says so
         if _no_memory(error):
             _leave(f"out of memory: {str(error).strip().partition(chr(10))[0] or 'no more is given'}. {LESS_MEMORY}", 6)

@@ -16,7 +16,7 @@ import typer
 
 from bothways.cli.model import Run, show_parts
 from bothways.cli.options import ConfigFile, Device, Settings, configured, from_record, repeated
-from bothways.cli.show import load
+from bothways.cli.show import load, room_for
 from bothways.terminal import bold, draw, say
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def chat(
         return configured(GenerationOptions, given, file=config, settings=settings, example=example, before=before)
 
     options({})  # what there is not is refused before a model is read
+    room_for(save_to)
     earlier = read_transcripts(load_from) if load_from else []
     models = _models(str(run), beside, [_adapter(one) for one in adapter], device)
     beams = any(one.startswith("num_beams") for one in settings)
@@ -242,14 +243,14 @@ class Talk:
 
     def save(self, path: Path | None = None) -> None:
         """Writes the talks behind those that the file had: to `path`, or where they are kept."""
-        from bothways.files import writing
+        from bothways.claims import claimed
         from bothways.inference.conversation import read_transcripts, write_transcripts
 
         place = path or self.kept
         if place is None:
             return
-        before = self.before if path is None else read_transcripts(place) if place.is_file() else []
-        with writing(place.parent):
+        with claimed(place, kind="file"):
+            before = self.before if path is None else read_transcripts(place) if place.is_file() else []
             write_transcripts(place, [*before, *self._said()])
 
     def _said(self) -> list[Transcript]:

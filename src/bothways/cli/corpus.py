@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bothways.cli.options import ConfigFile, Settings, configured, from_record, repeated
-from bothways.cli.show import Json, load_torch, print_json, room_for, write_page
+from bothways.cli.show import Json, load_torch, print_json, room_for
+from bothways.files import write_text
 from bothways.terminal import command, doing, draw, say
 
 if TYPE_CHECKING:
@@ -103,10 +104,10 @@ def corpus_report(
     from bothways.corpus import Shards as Corpus
     from bothways.corpus.page import corpus_report as render
 
-    page, corpus = out or shards / "report.html", Corpus.open(shards)
+    corpus, page = Corpus.open(shards), out or shards / "report.html"
     room_for(page)
     with doing("counting"):
-        write_page(page, render(corpus, shards.resolve().name))
+        write_text(page, render(corpus, shards.resolve().name))
     say(f"page  {page}")
 
 

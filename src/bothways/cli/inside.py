@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from bothways.cli.options import TASK, Device, repeated
-from bothways.cli.show import Json, load, load_torch, print_json, room_for, write_page
+from bothways.cli.show import Json, load, load_torch, print_json, room_for
 from bothways.errors import BothwaysError
+from bothways.files import write_text
 from bothways.terminal import doing, say
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def contextuality(
     if out is not None:
         from bothways.evaluation.inspection.contextuality_page import render
 
-        write_page(out, render(found))
+        write_text(out, render(found))
     if json:
         print_json([one.as_json() for one in found])
     for one in () if json else found:
@@ -72,7 +73,7 @@ def probe(
     if out is not None:
         from bothways.evaluation.probing_page import render
 
-        write_page(out, render(found))
+        write_text(out, render(found))
     if json:
         print_json(found.as_json())
     else:
@@ -126,7 +127,7 @@ def probe_layers(
     if out is not None:
         from bothways.evaluation.inspection.layerwise_page import render
 
-        write_page(out, render(found, task=task))
+        write_text(out, render(found, task=task))
     if json:
         print_json([{"model": name, "layers": as_json(layers)} for name, layers in found.items()])
     for name, layers in () if json else found.items():
@@ -157,7 +158,7 @@ def attention(
     seen = look(engine, text)
     read = [] if texts is None else read_texts(texts)[:most]
     many = [heads(engine, read, one.reads) for one in seen if read]
-    write_page(out, render(run.resolve().name, seen, many))
+    write_text(out, render(run.resolve().name, seen, many))
     if seen[0].note:
         say(seen[0].note)
     say(f"page  {out}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bothways.cli.options import ConfigFile, Device, Settings, configured, from_record
-from bothways.cli.show import Json, load_torch, print_json, room_for, write_page
+from bothways.cli.show import Json, load_torch, print_json, room_for
+from bothways.files import write_text
 from bothways.terminal import doing, say
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def judge(
     if out is not None:
         from bothways.evaluation.judging.page import render
 
-        write_page(out, render(found))
+        write_text(out, render(found))
     if json:
         return print_json(found.as_json())
     _show(found)

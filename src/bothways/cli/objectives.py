@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from bothways.cli.options import OBJECTIVE, repeated
-from bothways.cli.show import Json, load_torch, print_json, room_for, write_page
+from bothways.cli.show import Json, load_torch, print_json, room_for
+from bothways.files import write_text
 from bothways.terminal import bold, dim, draw, say
 
 Code = Annotated[list[Path], repeated("--code", about="A Python file of yours with objectives of your own")]
@@ -56,6 +57,6 @@ def show_objective(
         from bothways.objectives.page import visibility_page
 
         room_for(html)
-        write_page(html, visibility_page(objective, text, seed=seed, progress=progress))
+        write_text(html, visibility_page(objective, text, seed=seed, progress=progress))
         return say(f"page  {html}")
     return say(show(objective, text, seed=seed, progress=progress))

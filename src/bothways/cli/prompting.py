@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bothways.cli.options import ConfigFile, Device, Settings, configured, from_record, options_given
-from bothways.cli.show import Json, load, load_torch, print_json
+from bothways.cli.show import Json, load, load_torch, print_json, room_for
 from bothways.cli.tasks import Column, FinetuneDisplay, SkipBad, as_columns, show_columns, skipping, worth_lines
 from bothways.terminal import say
 
@@ -53,6 +53,7 @@ def prompt(
 
     example = "prompt MODEL FILE --pattern '{text} It was [MASK].' --verbaliser good=great,bad=terrible"
     chosen = configured(PromptConfig, given, file=config, settings=settings, example=example)
+    room_for(out)
     skip, skipped = skipping(skip_bad)
     engine = load(Path(model), device=device).engine
     if search_words:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -36,35 +37,31 @@ def load(run: Path, **options: Any) -> LanguageModel:
         return load(run, **options)
 
 
-def room_for(page: Path | None) -> None:
-    """Makes the folder of a page before the work begins, so that none of it is lost.
+_ending: ContextVar[ExitStack] = ContextVar("ending")
+
+
+@contextmanager
+def until_the_end() -> Iterator[None]:
+    """Around a command: what `room_for` claims is let go when it ends, however it does."""
+    with ExitStack() as ending:
+        token = _ending.set(ending)
+        try:
+            yield
+        finally:
+            _ending.reset(token)
+
+
+def room_for(out: Path | None, *, kind: Literal["folder", "file"] = "file") -> None:
+    """Claims what will be written until the command ends, before its work begins, so that none of it is lost.
 
     Raises:
         MachineError: it cannot be written.
-        UsageError: it is a folder.
+        UsageError: another process writes there; or it is a folder, or a file, and should not be.
     """
-    from bothways.errors import MachineError, UsageError
-    from bothways.files import writing
+    from bothways.claims import claimed
 
-    if page is None:
-        return
-    if page.is_dir():
-        raise UsageError(f"{page} is a folder: name a file in it")
-    with writing(page.parent):
-        page.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(page if page.exists() else page.parent, os.W_OK):
-        raise MachineError(f"{page} may not be written: choose another place")
-
-
-def write_page(page: Path, html: str) -> None:
-    """
-    Raises:
-        MachineError: it cannot be written.
-    """
-    from bothways.files import writing
-
-    with writing(page.parent):
-        page.write_text(html, encoding="utf-8")
+    if out is not None:
+        _ending.get().enter_context(claimed(out, kind=kind))
 
 
 def print_json(value: Any) -> None:

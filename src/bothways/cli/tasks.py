@@ -22,7 +22,7 @@ from bothways.cli.options import (
     options_given,
     repeated,
 )
-from bothways.cli.show import Json, load_torch, print_json
+from bothways.cli.show import Json, load_torch, print_json, room_for
 from bothways.terminal import Status, say
 
 if TYPE_CHECKING:
@@ -248,9 +248,10 @@ def merge(
 
     if not is_adapter(folder_of_adapter(run)):
         raise ModelError(f"{run} holds no adapter: expected a run of finetune --adapter, or its folder adapter/")
-    model = load(run, device="cpu")
     if out.exists():
         raise UsageError(f"{out} is there already: choose another --out")
+    room_for(out, kind="folder")
+    model = load(run, device="cpu")
     for folder in model.merge().save(out):
         say(f"saved in {folder}")
 

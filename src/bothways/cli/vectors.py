@@ -10,7 +10,7 @@ import typer
 
 from bothways.cli.corpus import Shards
 from bothways.cli.options import ConfigFile, Settings, configured, from_record, repeated
-from bothways.cli.show import Json, print_json
+from bothways.cli.show import Json, print_json, room_for
 from bothways.terminal import command, say
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def word_vectors(
     example = "word-vectors SHARDS --out vectors.txt"
     chosen = configured(CbowConfig, given, file=config, settings=settings, example=example)
     refuse_existing(out, overwrite=overwrite)
+    room_for(out)
     if json:
         trained = train_cbow(shards, chosen)
     else:

@@ -15,12 +15,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bothways.claims import CLAIM
 from bothways.corpus.manifest import INDEX, VERSION, Manifest
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.shards import TOKENIZER, Shards
 from bothways.corpus.sources import Source
 from bothways.errors import UsageError
-from bothways.files import sync_folder, write_text, writing
+from bothways.files import sync, write_text, writing
 
 WORK = ".preparing"
 _REQUEST = "request"
@@ -34,26 +35,23 @@ class Folder:
         self._request = _request(sources, options)
 
     def finished(self, *, overwrite: bool) -> Manifest | None:
-        """The manifest, if this very preparation is there already.
+        """The manifest, if this very preparation is there already. It reads alone: that may lie where nobody may write.
 
         Raises:
             UsageError: something else is there, and it is not to be overwritten.
         """
-        if not self.path.exists():
-            return None
         if not self.path.is_dir():
-            raise UsageError(f"{self.path}: expected a folder to make, got a file")
+            return None
         if (self.path / INDEX).exists():
             if overwrite:
                 return None
             if self._same(self.path / _REQUEST):
-                shutil.rmtree(self.path / WORK, ignore_errors=True)
                 return Shards.open(self.path).manifest
             raise UsageError(
                 f"{self.path} holds another preparation (other sources, options, or files changed since). "
                 "Name another folder, or replace it with --overwrite."
             )
-        if any(self.path.iterdir()) and not (self.path / WORK).exists():
+        if any(file.name != CLAIM for file in self.path.iterdir()) and not (self.path / WORK).exists():
             raise UsageError(f"{self.path}: expected a new or empty folder, got one with other files in it")
         return None
 
@@ -62,7 +60,7 @@ class Folder:
         """A place to write in: what a stopped preparation of the same request left there is kept, but on a full disk.
 
         Raises:
-            MachineError: read-only or full.
+            MachineError: read-only, full or gone.
         """
         work = self.path / WORK
         with writing(self.path):
@@ -88,7 +86,7 @@ class Folder:
         names = [file.name for split in (manifest.train, manifest.validation) for file in split.files]
         for name in (*names, TOKENIZER, _REQUEST, INDEX):
             (work / name).replace(self.path / name)
-        sync_folder(self.path)
+        sync(self.path)
         shutil.rmtree(work)
 
     def _same(self, path: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bothways.arguments import checked, several
+from bothways.claims import claimed
 from bothways.config import settled
 from bothways.corpus.balance import balanced
 from bothways.corpus.document_index import records
@@ -54,21 +55,29 @@ def prepare(
         report: called with a line now and then.
 
     Raises:
-        UsageError: a source or an option that cannot be, or `out` holds something else.
+        UsageError: a source or an option that cannot be, or `out` holds something else, or another writes there.
         DataError: text that is missing, does not parse, or leaves a split empty.
         MachineError: the folder cannot be written, or the disk is full.
     """
     options = options or PrepareOptions()
     found = find_sources(_listed(sources), _listed(pairs))
     folder = Folder(Path(out), found, options)
-    if done := folder.finished(overwrite=overwrite):
-        report(f"{out} holds this preparation already: nothing to do")
-        return done
+    done = folder.finished(overwrite=overwrite)
+    if done is None:
+        with claimed(folder.path):
+            done = folder.finished(overwrite=overwrite)  # meanwhile another may have made it
+            if done is None:
+                return _prepared(folder, found, options, report)
+    report(f"{out} holds this preparation already: nothing to do")
+    return done
+
+
+def _prepared(folder: Folder, sources: Sequence[Source], options: PrepareOptions, report: Say) -> Manifest:
     exclusion = Exclusion(read_items(options.exclude)) if options.exclude else None
     if exclusion and exclusion.too_short:
         report(f"{exclusion.too_short} items to exclude are too short to be looked for, {exclusion.items} are not")
     with folder.work() as work:
-        job = _Job(balanced(found, options, exclusion), options, exclusion, work, report)
+        job = _Job(balanced(sources, options, exclusion), options, exclusion, work, report)
         manifest = job.encode(job.tokenizer())
         folder.finish(manifest)
     return manifest

@@ -156,6 +156,6 @@ def write_transcripts(path: Path, transcripts: Sequence[Transcript]) -> None:
     """A file of conversations, whole or not at all.
 
     Raises:
-        OSError: it cannot be written.
+        MachineError: it cannot be written.
     """
     write_text(path, "".join(f"{one.line()}\n" for one in transcripts))

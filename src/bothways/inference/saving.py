@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from bothways.claims import claimed
 from bothways.errors import ModelError
-from bothways.files import writing
 from bothways.inference.engine import Engine
 from bothways.model import save_faces
 from bothways.model.adapters import is_added
@@ -21,6 +21,7 @@ def save(engine: Engine, folder: str | Path) -> list[Path]:
     Raises:
         ModelError: a shape or a kind of head that transformers has no class for, or an adapter on the model.
         MachineError: it cannot be written.
+        UsageError: another process writes there.
     """
     model, abilities, tokenizer = engine.model, engine.abilities, engine.tokenizer
     if any(is_added(name) for name in model.state_dict()):
@@ -37,7 +38,7 @@ def save(engine: Engine, folder: str | Path) -> list[Path]:
         if alone and engine.sentence is not None:
             engine.sentence.write(place, width=model.config.width)
 
-    with writing(Path(folder)):
+    with claimed(Path(folder)):
         return save_faces(
             Path(folder),
             weights={name: weight.contiguous() for name, weight in model.state_dict().items()},

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from bothways.config import dump, read_file
 from bothways.errors import ModelError, UsageError
-from bothways.files import write_text, writing
+from bothways.files import delete, write_text, writing
 from bothways.reading import read_json, read_json_lines
 from bothways.training.state import checkpoints, step_of
 
@@ -46,8 +46,7 @@ class RunFolder:
     def keep(self, config: BaseModel) -> None:
         """Writes config.yaml."""
         if self.writes:
-            with writing(self.path):
-                write_text(self.path / "config.yaml", dump(config))
+            write_text(self.path / "config.yaml", dump(config))
 
     def config(self, kind: type[M]) -> M:
         """The configuration that a run of this kind was started with.
@@ -71,8 +70,7 @@ class RunFolder:
     def note(self, **changes: Any) -> None:
         """Adds to the manifest."""
         if self.writes:
-            with writing(self.path):
-                write_text(self.path / "manifest.json", json.dumps({**self.manifest(), **changes}, indent=1) + "\n")
+            write_text(self.path / "manifest.json", json.dumps({**self.manifest(), **changes}, indent=1) + "\n")
 
     def append(self, line: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl; what is not finite is null there, since JSON has no name for it."""
@@ -97,7 +95,7 @@ class RunFolder:
             write_text(self.path / "metrics.jsonl", "".join(kept))
             for checkpoint in checkpoints(self.checkpoints):
                 if step_of(checkpoint) > step:
-                    _delete(checkpoint)
+                    delete(checkpoint)
             for rest in self.checkpoints.glob(".step-*"):
                 shutil.rmtree(rest)
 
@@ -107,14 +105,7 @@ class RunFolder:
             return
         for checkpoint in checkpoints(self.checkpoints)[:-KEEP]:
             if step_of(checkpoint) not in keep:
-                _delete(checkpoint)
-
-
-def _delete(checkpoint: Path) -> None:
-    """Takes its name away first: what is left by a kill half-way is no checkpoint, and the next resume clears it."""
-    rest = checkpoint.with_name(f".{checkpoint.name}.gone")
-    shutil.rmtree(rest, ignore_errors=True)
-    shutil.rmtree(checkpoint.rename(rest))
+                delete(checkpoint)
 
 
 def _finite(value: Any) -> Any:

@@ -5,23 +5,19 @@ A checkpoint holds full tensors under the parameters' names, whichever way the r
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bothways.errors import MachineError, ModelError
-from bothways.files import sha256, sync_folder, write_text, writing
+from bothways.errors import ModelError
+from bothways.files import folder_aside, sha256, sync, take_place, write_text
 from bothways.reading import parse_json, read_tensors
 from bothways.training.weights import Weights, split_like, whole
 
@@ -77,34 +73,23 @@ def save_state(state: State, folder: Path, *, write: bool = True) -> Path:
     frozen = _frozen(state)
     weights = {name: _copy(weight) for name, weight in state.weights.master.items()}
     moments = {name: _copy(moment) for name, moment in _optimiser_tensors(state)}
-    target, aside = folder / f"step-{state.step}", folder / f".step-{state.step}.partial"
+    target = folder / f"step-{state.step}"
     if not write or target.exists():
         return target
-    try:
-        with writing(folder):
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-            files = {"weights.safetensors": weights, "optimiser.safetensors": moments}
-            hashes = {name: _write(tensors, aside / name) for name, tensors in files.items()}
-            record = {"version": VERSION, **state.counters(), "frozen": frozen, "sha256": hashes}
-            write_text(aside / "state.json", _sealed(record))
-            read_record(aside)
-            aside.rename(target)
-            sync_folder(folder)
-    except MachineError:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+    with folder_aside(target) as aside:
+        files = {"weights.safetensors": weights, "optimiser.safetensors": moments}
+        hashes = {name: _write(tensors, aside / name) for name, tensors in files.items()}
+        record = {"version": VERSION, **state.counters(), "frozen": frozen, "sha256": hashes}
+        write_text(aside / "state.json", _sealed(record))
+        read_record(aside)
+        take_place(aside, target)
     return target
 
 
 def _write(tensors: dict[str, Tensor], path: Path) -> str:
     """The SHA-256 of the file."""
-    try:
-        save_file(tensors, path)
-    except SafetensorError as error:
-        raise OSError(errno.EIO, str(error)) from error
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+    save_file(tensors, path)
+    sync(path)
     return sha256(path)
 
 

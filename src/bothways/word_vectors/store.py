@@ -14,9 +14,10 @@ from typing import NoReturn
 import numpy as np
 
 from bothways.arguments import all_checked, at_least, several
+from bothways.claims import claimed
 from bothways.corpus.lines import PACKED, kept, lines
 from bothways.errors import ModelError, UsageError
-from bothways.files import writing
+from bothways.files import whole_file
 
 MOST_NUMBERS = 2**20
 _ENDS = re.compile(r"[ \t\n\v\f\r]")
@@ -93,18 +94,14 @@ class WordVectors:
         """Writes word2vec's text format, whole or not at all; read again, the numbers are the same to the last bit.
 
         Raises:
-            UsageError: a file is there already.
+            UsageError: a file is there already, or another process writes there.
             MachineError: it cannot be written.
         """
         path = refuse_existing(path, overwrite=overwrite)
-        aside = path.with_name(f".{path.name}.partial")
-        with writing(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(aside, "w", encoding="utf-8", newline="\n") as file:
-                file.write(f"{len(self.words)} {self.vectors.shape[1]}\n")
-                for word, vector in zip(self.words, self.vectors.tolist(), strict=True):
-                    file.write(f"{word} {' '.join([f'{number:.9g}' for number in vector])}\n")
-            aside.replace(path)
+        with claimed(path, kind="file"), whole_file(path, newline="\n") as file:
+            file.write(f"{len(self.words)} {self.vectors.shape[1]}\n")
+            for word, vector in zip(self.words, self.vectors.tolist(), strict=True):
+                file.write(f"{word} {' '.join([f'{number:.9g}' for number in vector])}\n")
 
     def __contains__(self, word: str) -> bool:
         return word in self._places

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bothways.arguments import checked
+from bothways.claims import claimed
 from bothways.config import dump, read_file, settled
 from bothways.corpus import Shards
 from bothways.errors import DataError, DivergedError, ModelError, UsageError
@@ -21,7 +22,7 @@ from bothways.evaluation.comparison.page import render
 from bothways.evaluation.comparison.results import VERSION, Comparison, compared_metrics, cost
 from bothways.evaluation.comparison.search import RateSearch, search, trial_label
 from bothways.evaluation.comparison.workers import Workers
-from bothways.files import write_text, writing
+from bothways.files import write_text
 from bothways.machine import device_of
 from bothways.objectives import Objective
 from bothways.reading import read_json
@@ -76,18 +77,22 @@ def compare(
     say("reading the text and the evaluation data")
     device_of(device)
     config.check()
+    with claimed(config.out):
+        return _compare(config, Workers(config.at_once, show, plan, device=device), say)
+
+
+def _compare(config: CompareConfig, workers: Workers, say: Callable[[str], None]) -> Comparison:
     shards = Shards.open(config.shards)
     # Read, and so checked, before anything is trained.
     objectives = {name: objective_of(config.run(name, 0, 1.0), shards)[0] for name in config.objectives}
     eval_data = EvalData.read(config)
     open_folder(config, shards)
-    workers = Workers(config.at_once, show, plan, device=device)
     searches, runs = train_all(config, shards, objectives, workers, say)
     scores = measure_all(config, eval_data, runs, workers, say)
     written = {name: [Record.read(runs[name, seed].path) for seed in range(config.seeds)] for name in config.objectives}
     place, first = config.out / "scores" / eval_data.key, config.run(config.objectives[0], 0, 1.0)
     look = partial(_look_for_items, eval_data, shards, say)
-    measured = partial(baselines, first, shards, eval_data, config.out / ".untrained", device=device)
+    measured = partial(baselines, first, shards, eval_data, config.out / ".untrained", device=workers.device)
     untrained = _once(place / "baselines.json", dict, measured)
     result = Comparison(
         {
@@ -185,9 +190,7 @@ def open_folder(config: CompareConfig, shards: Shards) -> None:
                     f"{config.out} holds a comparison with {key} {old[key]!r}, now it is {new[key]!r}: runs of both "
                     "cannot be compared. Leave it as it was, or choose another --out."
                 )
-    with writing(config.out):
-        config.out.mkdir(parents=True, exist_ok=True)
-        write_text(place, dump(config))
+    write_text(place, dump(config))
     if _once(config.out / "text.json", str, lambda: shards.fingerprint) != shards.fingerprint:
         raise DataError(
             f"{config.out} holds a comparison on another text than {config.shards}. Name its shards, or another --out."
@@ -198,13 +201,11 @@ def _prime(config: PretrainConfig, baselines: dict[str, Any]) -> None:
     """The baselines are the same for every run: counted once."""
     folder = RunFolder(config.out)
     if not folder.manifest():
-        config.out.mkdir(parents=True, exist_ok=True)
         folder.note(baselines=baselines)
 
 
 def _once(place: Path, kind: type[T], make: Callable[[], T]) -> T:
     """What the file holds, or what `make` gives, kept in it."""
     if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
         write_text(place, json.dumps(make(), indent=1) + "\n")
     return read_json(place, kind, error=ModelError)

@@ -79,7 +79,6 @@ def main(run: str, comparison: str, place: str, device: str | None = None) -> No
 
 
 def _write(place: Path, found: Scores) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
     columns = [
         asdict(items) | {"value": items.value.tolist(), "weight": items.weight.tolist()} for items in found.values()
     ]

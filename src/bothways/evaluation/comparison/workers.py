@@ -78,7 +78,6 @@ class Workers:
             if folder.manifest().get("status") in ENDED:
                 self._show(label, 1.0)
                 return folder
-        config.out.mkdir(parents=True, exist_ok=True)
         folder.keep(config)
         command = ["pretrain", "--resume", "--out", str(config.out), "--json"]
         command += ["--device", self.device] if self.device else []

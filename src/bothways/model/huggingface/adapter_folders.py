@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bothways.errors import ModelError
-from bothways.files import sync_folder
+from bothways.files import folder_aside, take_place
 from bothways.model.abilities import Abilities
 from bothways.model.adapters.config import AdapterConfig, LoraConfig, PrefixConfig, read_adapter
 from bothways.model.adapters.placing import is_added, shapes_of
@@ -29,7 +28,7 @@ from bothways.model.adapters.prefix import Prefix
 from bothways.model.config import ModelConfig
 from bothways.model.huggingface.families import family_for
 from bothways.model.huggingface.family import Family
-from bothways.model.huggingface.folders import HEADS, flush
+from bothways.model.huggingface.folders import HEADS
 from bothways.model.huggingface.peft_lora import BEFORE, to_peft
 from bothways.model.huggingface.peft_prompts import PREFIX, THEIRS, prompt_to_peft
 from bothways.model.huggingface.weight_names import modules
@@ -109,6 +108,7 @@ def save_adapter(
 
     Raises:
         ModelError: a shape that transformers has no family for.
+        MachineError: it cannot be written; what was there is as it was.
     """
     adapter = read_adapter(note.expression)
     kept = {name: weight.detach().float().cpu().contiguous() for name, weight in weights.items()}
@@ -117,24 +117,19 @@ def save_adapter(
     if isinstance(adapter, PrefixConfig):
         own = {PREFIX: _keys_and_values(own, config, adapter)}
     told = _as_peft(own, new, adapter, config=config, trained=trained)
-    aside = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    if told is not None:
-        values, tensors = told
-        own = {name if name == THEIRS else f"{BEFORE}{name}": tensor for name, tensor in tensors.items()}
-        _write_json(aside / PEFT, {"base_model_name_or_path": note.base, "inference_mode": True, **values})
-    save_file(own, aside / ADAPTER_WEIGHTS, metadata={"format": "pt"})
-    if new:
-        save_file(new, aside / HEADS, metadata={"format": "pt"})
-    for path in aside.glob("*.safetensors"):
-        path.chmod(0o644)  # safetensors leaves it readable to its owner only
-    _write_json(aside / NOTED, {**trained.as_json(), "adapter": asdict(note)})
-    beside(aside)
-    flush(aside)
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
-    sync_folder(folder.parent)
+    with folder_aside(folder) as aside:
+        if told is not None:
+            values, tensors = told
+            own = {name if name == THEIRS else f"{BEFORE}{name}": tensor for name, tensor in tensors.items()}
+            _write_json(aside / PEFT, {"base_model_name_or_path": note.base, "inference_mode": True, **values})
+        save_file(own, aside / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+        if new:
+            save_file(new, aside / HEADS, metadata={"format": "pt"})
+        for path in aside.glob("*.safetensors"):
+            path.chmod(0o644)  # safetensors leaves it readable to its owner only
+        _write_json(aside / NOTED, {**trained.as_json(), "adapter": asdict(note)})
+        beside(aside)
+        take_place(aside, folder)
     return folder
 
 

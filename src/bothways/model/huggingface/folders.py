@@ -24,7 +24,7 @@ from torch import Tensor
 from bothways.arguments import checked
 from bothways.batch import Vocabulary
 from bothways.errors import ModelError, UsageError
-from bothways.files import sync_folder
+from bothways.files import folder_aside, take_place
 from bothways.model.abilities import Abilities, TaskHead
 from bothways.model.config import ModelConfig
 from bothways.model.heads import HEADS as KNOWN_HEADS
@@ -80,35 +80,30 @@ def save_faces(
 
     Raises:
         ModelError: a shape that Hugging Face does not have.
+        MachineError: it cannot be written; what was there is as it was.
     """
     faces = trained.folders
     configs, files = planned(weights, config=config, vocabulary=vocabulary, trained=trained)
-    aside = run / ".faces.partial"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    for name, tensors in files.items():
-        _save(aside / name, tensors)
-    for where, face in faces.items():
-        folder = aside / where
-        folder.mkdir()
-        for file in (WEIGHTS, HEADS):
-            if (aside / file).exists():
-                _link(aside / file, folder / file)
-        _write_json(folder / "config.json", configs[where])
-        _write_json(folder / "bothways.json", trained.as_json())
-        save_tokenizer(folder, "decoder" if face.startswith("decoder") else "encoder")
-        (folder / "README.md").write_text(card(face), encoding="utf-8")
-        if face in ("decoder", "seq2seq"):
-            _write_json(folder / "generation_config.json", _generation(vocabulary, trained, face))
-        vectors = trained.only_head is not None and trained.only_head.head == "vector"
-        if (where == "encoder" or vectors) and not (folder / MODULES).exists():
-            SentenceModules().write(folder, width=config.width)
-    flush(aside)
-    for where in faces:
-        shutil.rmtree(run / where, ignore_errors=True)
-        (aside / where).rename(run / where)
-    shutil.rmtree(aside)
-    sync_folder(run)
+    with folder_aside(run / "faces") as aside:
+        for name, tensors in files.items():
+            _save(aside / name, tensors)
+        for where, face in faces.items():
+            folder = aside / where
+            folder.mkdir()
+            for file in (WEIGHTS, HEADS):
+                if (aside / file).exists():
+                    _link(aside / file, folder / file)
+            _write_json(folder / "config.json", configs[where])
+            _write_json(folder / "bothways.json", trained.as_json())
+            save_tokenizer(folder, "decoder" if face.startswith("decoder") else "encoder")
+            (folder / "README.md").write_text(card(face), encoding="utf-8")
+            if face in ("decoder", "seq2seq"):
+                _write_json(folder / "generation_config.json", _generation(vocabulary, trained, face))
+            vectors = trained.only_head is not None and trained.only_head.head == "vector"
+            if (where == "encoder" or vectors) and not (folder / MODULES).exists():
+                SentenceModules().write(folder, width=config.width)
+        for where in faces:
+            take_place(aside / where, run / where)
     return [run / where for where in faces]
 
 
@@ -348,16 +343,6 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one that has no links
         shutil.copyfile(source, target)
-
-
-def flush(folder: Path) -> None:
-    """Makes what is in a folder durable, so that it may be renamed."""
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
 
 
 def _generation(vocabulary: Vocabulary, trained: Abilities, face: str) -> dict[str, Any]:

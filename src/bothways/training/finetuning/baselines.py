@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from bothways.errors import ModelError
-from bothways.files import writing
+from bothways.files import whole_file
 from bothways.model import TaskHead
 from bothways.reading import read_arrays
 from bothways.statistics import bootstrap
@@ -27,9 +27,8 @@ SEEN = "texts.safetensors"
 
 def remember(folder: Path, examples: Sequence[Example]) -> None:
     """Writes which texts a run's training file has, as hashes."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({"train": np.unique(seals(examples))}, folder / SEEN)
+    with whole_file(folder / SEEN, "wb") as file:
+        file.write(save({"train": np.unique(seals(examples))}))
 
 
 def worth(

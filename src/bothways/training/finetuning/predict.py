@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from bothways.arguments import checked
+from bothways.claims import claimed
 from bothways.corpus.lines import Skip
 from bothways.errors import UsageError
-from bothways.files import writing
+from bothways.files import whole_file
 from bothways.frames import data_frame
 from bothways.inference.decoding.options import Options
 from bothways.tasks.reading import streamed
@@ -104,25 +105,18 @@ def predict(
 
     Raises:
         DataError: a record that is not what the task needs, unless such are skipped.
-        UsageError: `out` is the file that is read, or a folder.
+        UsageError: `out` is the file that is read, or a folder, or another process writes there.
+        MachineError: `out` cannot be written.
     """
     if out is None:
         return Predictions([*_predicted(asked(run, asking), run, file, asking)])
     check_out(out, file)
-    predicted = _predicted(asked(run, asking), run, file, asking)
     count = 0
-    aside = out.with_name(f".{out.name}.partial")
-    try:
-        with writing(out.parent):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            # What is half a character, as an id may hold, is written as JSON escapes it.
-            with open(aside, "w", encoding="utf-8", errors="backslashreplace") as target:
-                for one in predicted:
-                    target.write(json.dumps(one, ensure_ascii=False, default=_plain) + "\n")
-                    count += 1
-            aside.replace(out)
-    finally:
-        aside.unlink(missing_ok=True)  # where something went wrong
+    with claimed(out, kind="file"):
+        predicted = _predicted(asked(run, asking), run, file, asking)
+        with whole_file(out, errors="backslashreplace") as target:  # half a character, as an id may hold, is escaped
+            for count, one in enumerate(predicted, 1):  # noqa: B007 - how many there were
+                target.write(json.dumps(one, ensure_ascii=False, default=_plain) + "\n")
     return count
 
 

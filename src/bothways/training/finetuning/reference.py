@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from bothways.batch import Sample
 from bothways.errors import ModelError
-from bothways.files import writing
+from bothways.files import whole_file
 from bothways.inference.likelihoods import log_likelihoods
 from bothways.model import Model
 from bothways.model.adapters import sharing
@@ -51,10 +51,8 @@ def kept(reference: Model, samples: Sequence[Sample], *, folder: Path, again: bo
 
     found = np.array(team.shared(samples, sums), dtype=np.float64)
     if team.first:
-        with writing(folder):
-            aside = folder / f".{FILE}.partial"
-            save_file({"log_likelihoods": found}, aside, metadata={"of": seal})
-            aside.replace(path)
+        with whole_file(path, "wb") as file:
+            file.write(save({"log_likelihoods": found}, metadata={"of": seal}))
     return found
 
 

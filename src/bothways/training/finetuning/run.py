@@ -15,6 +15,7 @@ import torch
 
 from bothways.arguments import checked
 from bothways.batch import Batch, Losses
+from bothways.claims import claimed
 from bothways.config import settled
 from bothways.errors import DivergedError, ModelError
 from bothways.model import Abilities, Model
@@ -70,6 +71,7 @@ def finetune(
     with (
         processes(device=device) as team,
         signals() as stop,
+        claimed(config.out, writes=team.first),
         tracked(track if team.first else None, config.out, settings, show=show, resume=resume) as show,
     ):
         if not team.first:

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 from bothways.arguments import checked
+from bothways.claims import claimed
 from bothways.errors import Stopped, UsageError
+from bothways.files import folder_aside, take_place, whole_file
 from bothways.statistics import Mean
 from bothways.training.finetuning.baselines import SEEN
 from bothways.training.finetuning.config import FinetuneConfig
@@ -43,7 +45,7 @@ def finetune_seeds(
         UsageError: a run there has other settings, or is one of a single seed.
         Stopped: SIGTERM or Ctrl-C came; the run that was going on is saved.
     """
-    with processes(device=device) as team:
+    with processes(device=device) as team, claimed(config.out, writes=team.first):
         runs = _runs(config, seeds, team, track=track, show=show, say=say if team.first else lambda text: None)
         manifests = [run.manifest() for run in runs]
         best = max(range(seeds), key=lambda i: next(iter(manifests[i]["best"]["scores"].values())))
@@ -107,10 +109,12 @@ def _keep(out: Path, best: Path, manifest: dict[str, Any]) -> None:
     an older version has not noted the texts."""
     for folder in ("model", "adapter", "tasks"):
         if (best / folder).is_dir():
-            shutil.rmtree(out / folder, ignore_errors=True)
-            shutil.copytree(best / folder, out / folder)
+            with folder_aside(out / folder) as aside:
+                shutil.copytree(best / folder, aside, dirs_exist_ok=True)
+                take_place(aside, out / folder)
     if (best / SEEN).is_file():
-        shutil.copy(best / SEEN, out / SEEN)
+        with whole_file(out / SEEN, "wb") as file:
+            file.write((best / SEEN).read_bytes())
     RunFolder(out).note(**manifest)
 
 

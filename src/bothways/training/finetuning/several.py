@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from bothways.arguments import checked
+from bothways.claims import claimed
 from bothways.config import settled
 from bothways.errors import DivergedError
 from bothways.training.finetuning.config import rate_for
@@ -53,6 +54,7 @@ def finetune_several(
     with (
         processes(device=device) as team,
         signals() as stop,
+        claimed(config.out, writes=team.first),
         tracked(track if team.first else None, config.out, settings, show=show, resume=resume) as show,
     ):
         if not team.first:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from bothways.batch import Sample, Target
 from bothways.errors import ModelError, UsageError
-from bothways.files import writing
+from bothways.files import whole_file
 from bothways.inference.loading import abilities_of
 from bothways.inference.pipeline import logits_of
 from bothways.model import TaskHead
@@ -168,11 +168,8 @@ def teacher_for(
     else:
         logits = _asked(Tuned.load(run, device=team.device), head, examples, parts)
         if team.first:
-            with writing(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-                aside = folder / f".{FILE}.partial"
-                save_file({"logits": logits}, aside)
-                aside.replace(folder / FILE)
+            with whole_file(folder / FILE, "wb") as file:
+                file.write(save({"logits": logits}))
     return Teacher.of_logits(logits, parts, head)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from bothways import __version__, machine
 from bothways.corpus import Shards
 from bothways.corpus.counts import count, summary
 from bothways.corpus.ngrams import baselines
+from bothways.files import folder_aside, take_place
 from bothways.inference import load
 from bothways.model import Abilities, ModelConfig, save_faces
 from bothways.model.huggingface.card import Card
@@ -89,8 +89,19 @@ def finish(run: PretrainRun) -> None:
 def _save(run: PretrainRun, name: str, weights: Mapping[str, Tensor], config: ModelConfig, trained: Abilities) -> None:
     """The model's faces; or, under its name, another network."""
     path = run.folder.path
-    folders = save_faces(
-        path / f".{name}" if name else path,
+    if name:
+        with folder_aside(path / name) as aside:
+            (folder,) = _faces(run, aside, weights, config, trained)
+            take_place(folder, path / name)
+    else:
+        _faces(run, path, weights, config, trained)
+
+
+def _faces(
+    run: PretrainRun, place: Path, weights: Mapping[str, Tensor], config: ModelConfig, trained: Abilities
+) -> list[Path]:
+    return save_faces(
+        place,
         weights=weights,
         config=config,
         vocabulary=run.shards.vocabulary,
@@ -100,10 +111,6 @@ def _save(run: PretrainRun, name: str, weights: Mapping[str, Tensor], config: Mo
         ),
         card=_card(run, trained, weights, config),
     )
-    if name:
-        shutil.rmtree(path / name, ignore_errors=True)
-        folders[0].rename(path / name)
-        folders[0].parent.rmdir()
 
 
 def _card(run: PretrainRun, trained: Abilities, weights: Mapping[str, Tensor], config: ModelConfig) -> Card:

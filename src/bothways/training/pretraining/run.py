@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from bothways.arguments import checked
+from bothways.claims import claimed
 from bothways.config import settled
 from bothways.errors import DivergedError
 from bothways.model import Model
@@ -61,6 +62,7 @@ def pretrain(
     with (
         processes(device=device) as team,
         signals() as stop,
+        claimed(config.out, writes=team.first),
         tracked(track if team.first else None, config.out, settings, show=show, resume=resume) as show,
     ):
         if not team.first:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from bothways.errors import ModelError
-from bothways.files import writing
+from bothways.files import whole_file
 from bothways.reading import read_arrays
 from bothways.tasks.predictions import softmax
 
@@ -50,11 +50,8 @@ class Member:
         """Writes it aside, and renames it: a file that is there is whole."""
         tensors = {name: getattr(self, name) for name in ("untrained", "train", "unlabelled", "test")}
         tensors["taught"] = np.array([self.taught])
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            aside = folder / f".{self.name}.partial"
-            save_file(tensors, aside)
-            aside.replace(folder / f"{self.name}.safetensors")
+        with whole_file(folder / f"{self.name}.safetensors", "wb") as file:
+            file.write(save(tensors))
 
     @classmethod
     def load(cls, folder: Path, generation: int, pattern: int, repetition: int) -> Member | None:

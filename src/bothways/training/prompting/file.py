@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from bothways.claims import claimed
 from bothways.corpus.lines import Skip
 from bothways.corpus.records import field_names
 from bothways.errors import DataError, UsageError
-from bothways.files import writing
+from bothways.files import whole_file
 from bothways.inference.engine import Engine
 from bothways.inference.label_words import LabelWord, label_words
 from bothways.inference.prompting import How, LabelScores, Prompt, ask
@@ -107,16 +108,10 @@ def texts_of(example: Example, pattern: Pattern) -> Texts:
 def _write(out: Path | None, lines: Iterator[dict[str, Any]]) -> int:
     if out is None:
         return sum(1 for _ in lines)
-    aside, count = out.with_name(f".{out.name}.partial"), 0
-    try:
-        with writing(out.parent):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            with open(aside, "w", encoding="utf-8", errors="backslashreplace") as target:
-                for count, one in enumerate(lines, 1):  # noqa: B007 - how many there were
-                    target.write(json.dumps(one, ensure_ascii=False) + "\n")
-            aside.replace(out)
-    finally:
-        aside.unlink(missing_ok=True)
+    count = 0
+    with claimed(out, kind="file"), whole_file(out, errors="backslashreplace") as target:
+        for count, one in enumerate(lines, 1):  # noqa: B007 - how many there were
+            target.write(json.dumps(one, ensure_ascii=False) + "\n")
     return count
 
 

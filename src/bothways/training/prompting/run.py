@@ -22,10 +22,11 @@ import torch
 
 from bothways import __version__
 from bothways.arguments import checked
+from bothways.claims import claimed
 from bothways.config import settled
 from bothways.corpus.lines import Skip
 from bothways.errors import Stopped, UsageError
-from bothways.files import write_text, writing
+from bothways.files import write_text
 from bothways.inference.engine import Engine
 from bothways.inference.prompting import LabelScores, Prompt, clozes_of
 from bothways.machine import device_of
@@ -91,7 +92,14 @@ def pet(
         BothwaysError: whatever a user can cause.
         Stopped: SIGTERM or Ctrl-C came; the members that are finished are saved.
     """
-    place, folder = device_of(device), RunFolder(config.out / FOLDER)
+    place = device_of(device)
+    with claimed(config.out):
+        _pet(config, place, resume=resume, show=show, say=say)
+    return config.out
+
+
+def _pet(config: PetConfig, place: torch.device, *, resume: bool, show: Show, say: Say) -> None:
+    folder = RunFolder(config.out / FOLDER)
     if resume and folder.config(PetConfig).model_copy(update={"out": config.out}) != config:
         raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
     say("reading the records and the model")
@@ -114,7 +122,6 @@ def pet(
     begun = (config.out / "config.yaml").is_file()
     finetune(wanted, resume=begun, device=place, show=show, say=say)
     folder.note(status="done")
-    return config.out
 
 
 def _refuse_other_runs(out: Path) -> None:
@@ -296,8 +303,7 @@ def _write_soft(config: PetConfig, members: Sequence[Member], material: Material
             record["soft_labels"] = {label: round(float(one), 6) for label, one in zip(labels, own, strict=True)}
             yield json.dumps(record, ensure_ascii=False) + "\n"
 
-    with writing(config.out):
-        write_text(config.out / FOLDER / SOFT, "".join(lines()))
+    write_text(config.out / FOLDER / SOFT, "".join(lines()))
 
 
 def _classifier(config: PetConfig, material: Material) -> FinetuneConfig:

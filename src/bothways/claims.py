@@ -1,0 +1,110 @@
+"""Who writes where: of two commands with one output the second is refused, and where nothing can be written is found
+before the work.
+
+A claim is a lock of the kernel on a small file in the folder, or beside the file, that is to be written. It ends with
+its process, however that ends: what a killed one left is taken over. Who only reads claims nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from bothways.errors import UsageError
+from bothways.files import writing
+
+CLAIM = ".claimed"
+"""In a folder that is written to; beside a file it has the file's name before it."""
+_KNOWS_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_held: ContextVar[frozenset[str]] = ContextVar("held", default=frozenset())  # of this thread, for runs within runs
+
+
+@contextmanager
+def claimed(out: Path, *, kind: Literal["folder", "file"] = "folder", writes: bool = True) -> Iterator[None]:
+    """While it goes on no other process, and no other thread, may write to `out`; the folder is made, or that of the
+    file, and goes again if nothing came to be in it. A claim within a claim on the same output is part of it.
+
+    On a file system without locks nobody is refused. Without `writes`, on all but the first process, nothing is done.
+
+    Raises:
+        UsageError: another process writes there, which is named; or `out` is no folder, or no file.
+        MachineError: nothing can be written there.
+    """
+    lock = out / CLAIM if kind == "folder" else out.with_name(f".{out.name}{CLAIM}")
+    name = os.path.realpath(lock)
+    if not writes or name in _held.get():
+        yield
+        return
+    if out.exists() and not (out.is_dir() if kind == "folder" else out.is_file()):
+        got = "folder" if out.is_dir() else "file" if out.is_file() else "device"
+        raise UsageError(f"{out}: expected a {kind} to write, got a {got}")
+    with _made(lock.parent):
+        with writing(lock.parent):
+            handle = _locked(lock, out)
+        token = _held.set(_held.get() | {name})
+        try:
+            yield
+        finally:
+            _held.reset(token)
+            _leave(handle, lock)
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Folders that are made inside go again if nothing came to be in them."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    finally:
+        for place in missing:
+            with suppress(OSError):  # something is in it
+                place.rmdir()
+
+
+def _locked(lock: Path, out: Path) -> int:
+    while True:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)  # not handed on to other programs
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(handle, 200).decode(errors="replace") or "another process"
+            os.close(handle)
+            raise UsageError(
+                f"{out} is being written by {owner}. Wait until that has ended, or name another place."
+            ) from None
+        except OSError as error:
+            if error.errno not in _KNOWS_NO_LOCKS:
+                os.close(handle)
+                raise
+        if not _is_still(handle, lock):  # the one before left in this very moment
+            os.close(handle)
+            continue
+        try:
+            os.ftruncate(handle, 0)
+            os.write(handle, f"process {os.getpid()} on {platform.node()} since {datetime.now():%F %T}".encode())
+        except OSError:
+            _leave(handle, lock)
+            raise
+        return handle
+
+
+def _is_still(handle: int, lock: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), lock.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _leave(handle: int, lock: Path) -> None:
+    with suppress(OSError):  # gone with its folder, or the disk has become read-only
+        lock.unlink()
+    os.close(handle)
