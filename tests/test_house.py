@@ -136,6 +136,24 @@ def test_there_is_one_way_to_print() -> None:
     assert printing == {"terminal.py"}
 
 
+READ_IN_ONE_PLACE = {
+    *("json.load", "json.loads", "json.JSONDecoder", "yaml.safe_load", "yaml.load", "yaml.load_all", "from_json"),
+    *("load_file", "safe_open", "torch.load", "pickle.load", "pickle.loads", "numpy.load", "np.load"),
+}
+"""What reads JSON, YAML or tensors, or could run what it reads."""
+
+
+def test_there_is_one_way_to_read() -> None:
+    """JSON, YAML and safetensors are read with limits, and named when they fail; nothing is unpickled."""
+    found = {
+        f"{file.relative_to(PACKAGE).as_posix()}: {name}"
+        for file in MODULES
+        for node in ast.walk(parsed(file))
+        if isinstance(node, ast.Call) and (name := ast.unparse(node.func)) in READ_IN_ONE_PLACE
+    }
+    assert found == {f"reading.py: {name}" for name in ("from_json", "yaml.safe_load", "safe_open")}
+
+
 def test_at_most_seven_parameters() -> None:
     """The eighth is a sign that a record is missing. A command's options are its records."""
     many = {

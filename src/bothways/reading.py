@@ -207,19 +207,6 @@ def _tensors(path: Path, framework: str, error: type[BothwaysError], then: str) 
         raise _damaged(path, wrong, error, then) from None
 
 
-def read_shapes(path: Path, *, error: type[BothwaysError], then: str = "") -> dict[str, tuple[int, ...]]:
-    """{name: shape} of the tensors in a safetensors file, by its header; none is read.
-
-    Raises:
-        BothwaysError: as `read_tensors`.
-    """
-    try:
-        with safe_open(path, framework="np") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as wrong:
-        raise _damaged(path, wrong, error, then) from None
-
-
 def read_metadata(path: Path, *, error: type[BothwaysError], then: str = "") -> Mapping[str, str]:
     """What a safetensors file says of itself, beside its tensors.
 
