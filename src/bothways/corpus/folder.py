@@ -6,7 +6,6 @@ was killed leaves nothing that could be taken for shards.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import shutil
@@ -20,7 +19,7 @@ from bothways.corpus.manifest import INDEX, VERSION, Manifest
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.shards import TOKENIZER, Shards
 from bothways.corpus.sources import Source
-from bothways.errors import UsageError
+from bothways.errors import MachineError, UsageError
 from bothways.files import sync, write_text, writing
 
 WORK = ".preparing"
@@ -63,17 +62,16 @@ class Folder:
             MachineError: read-only, full or gone.
         """
         work = self.path / WORK
-        with writing(self.path):
-            try:
+        try:
+            with writing(self.path):
                 if not self._same(work / _REQUEST):
                     shutil.rmtree(work, ignore_errors=True)
                     work.mkdir(parents=True)
                     write_text(work / _REQUEST, self._request)
                 yield work
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    shutil.rmtree(work, ignore_errors=True)
-                raise
+        except MachineError:  # what was begun would keep the disk full
+            shutil.rmtree(work, ignore_errors=True)
+            raise
 
     def finish(self, manifest: Manifest) -> None:
         """Puts everything in its place, the index last; the shards of an older preparation go."""

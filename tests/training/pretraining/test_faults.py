@@ -19,6 +19,7 @@ from bothways.objectives import Objective
 from bothways.training.pretraining import pretrain, setup
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import checkpoints, read_record
+from tests.disks import half_written, limited
 from tests.training.pretraining.small import assert_same_run, configuration, lines, run_until
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -169,3 +170,36 @@ def test_the_whole_of_it(shards: Path, tmp_path: Path, monkeypatch: pytest.Monke
     first = lines(config.out, without=set())[1]
     assert first["useful_share"] > 0
     assert not [path for path in config.out.rglob("*") if path.name.endswith(".partial")]
+
+
+@pytest.mark.parametrize(("objective", "made"), [("hybrid", "decoder"), ("electra", "generator")])
+def test_an_export_that_the_disk_refuses(
+    objective: str, made: str, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it is left, and the run that goes on makes it."""
+    monkeypatch.undo()
+    config = configuration(shards, tmp_path / "run", "training.budget.steps=1", objective=objective)
+    with limited() as limit, pytest.raises(MachineError, match=r"File too large.*ulimit"):
+        pretrain(config, say=lambda text: limit(20_000) if text.startswith("saving the model") else None)
+    assert half_written(tmp_path) == []
+    assert {path.name for path in config.out.iterdir()} == {
+        "config.yaml",
+        "manifest.json",
+        "metrics.jsonl",
+        "checkpoints",
+    }
+    pretrain(config, resume=True)
+    assert {"encoder", made, "report.html"} <= {path.name for path in config.out.iterdir()}
+    assert half_written(tmp_path) == []
+
+
+def test_a_folder_that_vanishes_while_it_trains(shards: Path, tmp_path: Path) -> None:
+    config = configuration(shards, tmp_path / "run")
+
+    def vanish(line: dict[str, Any]) -> None:
+        if line["step"] == 3:
+            config.out.rename(tmp_path / "elsewhere")
+
+    with pytest.raises(MachineError, match=r"No such file or directory\. It is gone"):
+        pretrain(config, show=vanish)
+    assert not config.out.exists()
