@@ -19,8 +19,9 @@ from tokenizers.processors import TemplateProcessing
 
 from bothways.arguments import checked
 from bothways.batch import Vocabulary
-from bothways.errors import DataError, UsageError
+from bothways.errors import BothwaysError, DataError, UsageError
 from bothways.gguf import SUFFIX
+from bothways.sums import unchanged
 from bothways.text.cached_encoding import ChunkEncoder, cuts_of
 from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WordStarts, edges
 from bothways.text.gguf import read_gguf_tokenizer
@@ -100,7 +101,7 @@ class Tokenizer:
 
         Raises:
             DataError: nothing there, or no tokenizer in it.
-            ModelError: a GGUF file with none that is ours.
+            ModelError: a GGUF file with none that is ours, or a saved model's that was changed since.
         """
         path = Path(path)
         if path.suffix == SUFFIX:
@@ -111,8 +112,9 @@ class Tokenizer:
         if not path.is_file():
             raise DataError(f"{path}: expected a tokenizer.json or a vocab.txt, or a folder with one; found none")
         try:
-            found = read_published(path)
-        except (DataError, Warning):
+            with unchanged(path.parent, weights=False):
+                found = read_published(path)
+        except (BothwaysError, Warning):
             raise
         except Exception as error:  # the library raises bare Exception for whatever it cannot read
             raise DataError(

@@ -17,6 +17,7 @@ from bothways.arguments import all_checked, at_least, several
 from bothways.corpus.lines import kept, lines
 from bothways.errors import ModelError, UsageError
 from bothways.files import writing
+from bothways.sums import check_sum, forget_sum, write_sum
 
 _ENDS = re.compile(r"[ \t\n\v\f\r]")
 """What ends a word for one reader of the format or another."""
@@ -60,6 +61,7 @@ class WordVectors:
         path = Path(path)
         if not path.is_file():
             raise ModelError(f"{path}: expected word vectors in word2vec's text format, found no file")
+        check_sum(path)
         rows = ((line, text) for _, line, text in kept(lines(path), path, _refuse) if text.strip(" "))
         count, dim = _header(path, next(rows, (1, ""))[1])
         places: dict[str, int] = {}
@@ -99,7 +101,9 @@ class WordVectors:
                 file.write(f"{len(self.words)} {self.vectors.shape[1]}\n")
                 for word, vector in zip(self.words, self.vectors.tolist(), strict=True):
                     file.write(f"{word} {' '.join([f'{number:.9g}' for number in vector])}\n")
+            forget_sum(path)
             aside.replace(path)
+            write_sum(path)
 
     def __contains__(self, word: str) -> bool:
         return word in self._places
