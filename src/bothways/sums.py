@@ -1,7 +1,8 @@
 """SHA256SUMS: the hash of each file that a saved model is read from, written beside them and compared when they are read.
 
-It is the format of `sha256sum --check`. A folder of others has none, and is read as it is; so is one whose owner
-deleted it. The model card is not listed: it is there to be edited, and nothing is read from it.
+It is the format of `sha256sum --check`, and means the same: what is listed is as it was, and what was laid beside it
+since (a chat template) is its owner's. A folder of others has none, and is read as it is; so is one whose owner deleted
+it. The model card is not listed: it is there to be edited, and nothing is read from it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from bothways.files import sha256, write_text
 
 SUMS = "SHA256SUMS"
 LOADED = ("*.json", "*.safetensors", "vocab.txt", "*.jinja")
-"""What a model is read from; nothing else in its folder is."""
+"""What a model is read from; all else in its folder is not."""
 _LINE = re.compile(r"([0-9a-f]{64}) [ *]((?!\.\.?/)[^/]+(?:/[^/]+)?)")
 _LONGEST = 1 << 20  # bytes of a list
 _HEAVY = ".safetensors"
@@ -28,7 +29,8 @@ def write_sums(*folders: Path) -> None:
     known: dict[tuple[int, int], str] = {}
     for folder in folders:
         lines = []
-        for path in _loaded(folder, "", *{place.name for place in folder.iterdir() if place.is_dir()}):
+        inside = (folder, *(place for place in folder.iterdir() if place.is_dir()))
+        for path in sorted({path for place in inside for kind in LOADED for path in place.glob(kind)}):
             status = path.stat()
             key = (status.st_dev, status.st_ino)
             known[key] = known.get(key) or sha256(path)
@@ -42,16 +44,12 @@ def unchanged(folder: Path, *, weights: bool = True) -> Iterator[None]:
     weights on another thread meanwhile. `weights=False` leaves these out.
 
     Raises:
-        ModelError: a file that is damaged, missing, or not listed; it is named, before what came of it.
+        ModelError: a file that is damaged or missing; it is named, before what came of it.
     """
     listed = _listed(folder / SUMS)
     if listed is None:
         yield
         return
-    inside = {str(Path(name).parent) for name in listed}
-    for path in _loaded(folder, *inside):
-        if (name := path.relative_to(folder).as_posix()) not in listed:
-            raise _other(folder, name, "is not listed there")
     heavy = {name: own for name, own in listed.items() if name.endswith(_HEAVY)}
     for name in listed.keys() - heavy.keys():
         _compare(folder, name, listed[name])
@@ -87,11 +85,6 @@ def check_sum(path: Path) -> None:
 
 def _beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
-
-
-def _loaded(folder: Path, *inside: str) -> list[Path]:
-    """The files of these folders within a folder that a model is read from, by name."""
-    return sorted({path for place in inside for kind in LOADED for path in (folder / place).glob(kind)})
 
 
 def _listed(sums: Path) -> dict[str, str] | None:

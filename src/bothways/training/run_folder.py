@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -13,9 +14,11 @@ from pydantic import BaseModel
 from bothways.config import dump, load_config, read
 from bothways.errors import ModelError, UsageError
 from bothways.files import write_text, writing
-from bothways.training.state import checkpoints, step_of
+from bothways.seals import check_yaml, sealed, sealed_yaml, unsealed
+from bothways.training.state import State, checkpoints, save_state, step_of
 
 KEEP = 2
+ENDED = ("done", "diverged")
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -46,16 +49,17 @@ class RunFolder:
         """Writes config.yaml."""
         if self.writes:
             with writing(self.path):
-                write_text(self.path / "config.yaml", dump(config))
+                write_text(self.path / "config.yaml", sealed_yaml(dump(config)))
 
     def config(self, kind: type[M]) -> M:
         """The configuration that a run of this kind was started with.
 
         Raises:
-            ModelError: there is no run here.
+            ModelError: there is no run here, or its configuration is damaged.
         """
         if not (self.path / "config.yaml").is_file():
             raise ModelError(f"{self.path} holds no run to resume: config.yaml is missing. Start one without --resume.")
+        check_yaml(self.path / "config.yaml")
         return read(kind, load_config(self.path / "config.yaml"))
 
     def manifest(self) -> dict[str, Any]:
@@ -64,19 +68,43 @@ class RunFolder:
         Raises:
             ModelError: manifest.json is damaged.
         """
-        try:
-            found: dict[str, Any] = json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except ValueError:
-            raise ModelError(f"{self.path / 'manifest.json'} is no JSON: the run's folder is damaged") from None
-        return found
+        path = self.path / "manifest.json"
+        return unsealed(path) if path.is_file() else {}
 
     def note(self, **changes: Any) -> None:
-        """Adds to the manifest."""
+        """Adds to the manifest; to the end of a run, what metrics.jsonl holds then."""
         if self.writes:
+            if changes.get("status") in ENDED:
+                changes["metrics"] = self._metrics()
             with writing(self.path):
-                write_text(self.path / "manifest.json", json.dumps({**self.manifest(), **changes}, indent=1) + "\n")
+                write_text(self.path / "manifest.json", sealed({**self.manifest(), **changes}) + "\n")
+
+    def save(self, state: State) -> None:
+        """Writes a checkpoint, with what metrics.jsonl holds until then; every process calls it, one writes."""
+        if self.writes:
+            state.notes["metrics"] = self._metrics()
+        save_state(state, self.checkpoints, write=self.writes)
+
+    def _metrics(self) -> dict[str, Any]:
+        """{"bytes", "sha256"} of metrics.jsonl."""
+        path = self.path / "metrics.jsonl"
+        content = path.read_bytes() if path.is_file() else b""
+        return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+    def _checked(self, told: dict[str, Any], where: Path) -> bytes:
+        """The part of metrics.jsonl that was there when its hash was noted.
+
+        Raises:
+            ModelError: it is not what it was.
+        """
+        path = self.path / "metrics.jsonl"
+        content = path.read_bytes()[: told["bytes"]] if path.is_file() else b""
+        if told != {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}:
+            raise ModelError(
+                f"{path} does not match its hash in {where}: its first {told['bytes']} bytes were damaged or changed. "
+                "Bring it back from a copy, or begin again with another --out."
+            )
+        return content
 
     def append(self, line: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl; what is not finite is null there, since JSON has no name for it."""
@@ -88,9 +116,11 @@ class RunFolder:
         """The lines of metrics.jsonl; a last one cut short by a kill is left out.
 
         Raises:
-            ModelError: a line that is no JSON.
+            ModelError: a line that is no JSON; or, once the run has ended, it is not what it was then.
         """
-        path = self.path / "metrics.jsonl"
+        path, manifest = self.path / "metrics.jsonl", self.manifest()
+        if manifest.get("status") in ENDED and "metrics" in manifest:
+            self._checked(manifest["metrics"], self.path / "manifest.json")
         try:
             text = path.read_text(encoding="utf-8")
             return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
@@ -99,13 +129,22 @@ class RunFolder:
         except ValueError as error:
             raise ModelError(f"{path} is damaged: a line is no JSON ({error})") from None
 
-    def cut(self, step: int) -> None:
-        """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again."""
+    def cut(self, state: State) -> None:
+        """Forgets what was written after the checkpoint that was put back, lines and checkpoints: the resumed run writes
+        it again. Where there is none, all of it.
+
+        Raises:
+            ModelError: metrics.jsonl is not what it was then.
+        """
+        step, told = state.step, state.notes.get("metrics")
+        kept = b"" if told is None else self._checked(told, self.checkpoints / f"step-{step}" / "state.json")
         if not self.writes:
             return
+        self.note(status="running")
         with writing(self.path):
-            kept = [json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step]
-            write_text(self.path / "metrics.jsonl", "".join(kept))
+            if told is None and step:  # a checkpoint of an earlier version
+                kept = "".join(json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step).encode()
+            write_text(self.path / "metrics.jsonl", kept.decode())
             for checkpoint in checkpoints(self.checkpoints):
                 if step_of(checkpoint) > step:
                     _delete(checkpoint)

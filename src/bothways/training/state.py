@@ -22,6 +22,7 @@ from torch import Tensor
 
 from bothways.errors import MachineError, ModelError
 from bothways.files import sha256, sync_folder, write_text, writing
+from bothways.seals import sealed
 from bothways.training.weights import Weights, split_like, whole
 
 VERSION = 3
@@ -86,7 +87,7 @@ def save_state(state: State, folder: Path, *, write: bool = True) -> Path:
             files = {"weights.safetensors": weights, "optimiser.safetensors": moments}
             hashes = {name: _write(tensors, aside / name) for name, tensors in files.items()}
             record = {"version": VERSION, **state.counters(), "frozen": frozen, "sha256": hashes}
-            write_text(aside / "state.json", _sealed(record))
+            write_text(aside / "state.json", sealed(record))
             read_record(aside)
             aside.rename(target)
             sync_folder(folder)
@@ -105,12 +106,6 @@ def _write(tensors: dict[str, Tensor], path: Path) -> str:
     with open(path, "rb") as file:
         os.fsync(file.fileno())
     return sha256(path)
-
-
-def _sealed(record: dict[str, Any]) -> str:
-    """The record as text that holds its own hash: written anew from what was read, it is the same to the letter."""
-    seal = hashlib.sha256(json.dumps(record, indent=1).encode()).hexdigest()
-    return json.dumps({**record, "sha256_of_this": seal}, indent=1)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -134,7 +129,7 @@ def read_record(checkpoint: Path) -> dict[str, Any]:
         text = path.read_bytes().decode()
         record: dict[str, Any] = json.loads(text)
         del record["sha256_of_this"]
-        whole = text == _sealed(record)
+        whole = text == sealed(record)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _broken(path, f"cannot be read ({type(error).__name__})") from None
     if not whole:

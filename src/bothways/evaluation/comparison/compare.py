@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from bothways.arguments import checked
-from bothways.config import dump, load_config, read, settled
+from bothways.config import dump, settled
 from bothways.corpus import Shards
 from bothways.errors import DataError, DivergedError, UsageError
 from bothways.evaluation.comparison.baselines import baselines
-from bothways.evaluation.comparison.config import CONFIG, CompareConfig
+from bothways.evaluation.comparison.config import CONFIG, CompareConfig, read_kept
 from bothways.evaluation.comparison.contamination import contamination
 from bothways.evaluation.comparison.eval_data import EvalData
 from bothways.evaluation.comparison.measure import measure_all
@@ -24,6 +24,7 @@ from bothways.evaluation.comparison.workers import Workers
 from bothways.files import write_text, writing
 from bothways.machine import device_of
 from bothways.objectives import Objective
+from bothways.seals import sealed, sealed_yaml, unsealed
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.artifacts import count_baselines
 from bothways.training.pretraining.setup import objective_of
@@ -175,7 +176,7 @@ def open_folder(config: CompareConfig, shards: Shards) -> None:
     """
     place = config.out / CONFIG
     if place.exists():
-        old = read(CompareConfig, load_config(place)).model_dump(mode="json", exclude=MAY_CHANGE)
+        old = read_kept(place).model_dump(mode="json", exclude=MAY_CHANGE)
         new = config.model_dump(mode="json", exclude=MAY_CHANGE)
         for key in new:
             if old[key] != new[key]:
@@ -185,7 +186,7 @@ def open_folder(config: CompareConfig, shards: Shards) -> None:
                 )
     with writing(config.out):
         config.out.mkdir(parents=True, exist_ok=True)
-        write_text(place, dump(config))
+        write_text(place, sealed_yaml(dump(config)))
     if _once(config.out / "text.json", lambda: shards.fingerprint) != shards.fingerprint:
         raise DataError(
             f"{config.out} holds a comparison on another text than {config.shards}. Name its shards, or another --out."
@@ -204,5 +205,5 @@ def _once(place: Path, make: Callable[[], Any]) -> Any:
     """What the file holds, or what `make` gives, kept in it."""
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
-        write_text(place, json.dumps(make(), indent=1) + "\n")
-    return json.loads(place.read_text(encoding="utf-8"))
+        write_text(place, sealed({"kept": make()}) + "\n")
+    return unsealed(place)["kept"]

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
 
 from bothways.files import writing
 from bothways.model import TaskHead
+from bothways.seals import read_sealed, save_sealed
 from bothways.statistics import bootstrap
 from bothways.tasks.reading import seals
 from bothways.tasks.source_use import source_use
@@ -27,7 +27,7 @@ def remember(folder: Path, examples: Sequence[Example]) -> None:
     """Writes which texts a run's training file has, as hashes."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"train": np.unique(seals(examples))}, folder / SEEN)
+        save_sealed(folder / SEEN, {"train": np.unique(seals(examples))})
 
 
 def worth(
@@ -86,7 +86,7 @@ def trained_on(run: Path, examples: Sequence[Example], *, where: str) -> list[st
     `where` is what they are called."""
     if not (run / SEEN).is_file() or not examples:
         return []
-    again = int(np.isin(seals(examples), load_file(run / SEEN)["train"]).sum())
+    again = int(np.isin(seals(examples), read_sealed(run / SEEN)[0]["train"]).sum())
     about = "the score on them says nothing about new texts"
     return [f"{again} of {len(examples)} {where} stand in the training file too: {about}"] if again else []
 

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from bothways.batch import Sample
 from bothways.errors import ModelError
@@ -20,6 +18,7 @@ from bothways.files import writing
 from bothways.inference.likelihoods import log_likelihoods
 from bothways.model import Model
 from bothways.model.adapters import sharing
+from bothways.seals import read_sealed, save_sealed
 from bothways.training.processes import Processes
 
 FILE = "reference.safetensors"
@@ -52,24 +51,18 @@ def kept(reference: Model, samples: Sequence[Sample], *, folder: Path, again: bo
     found = np.array(team.shared(samples, sums), dtype=np.float64)
     if team.first:
         with writing(folder):
-            aside = folder / f".{FILE}.partial"
-            save_file({"log_likelihoods": found}, aside, metadata={"of": seal})
-            aside.replace(path)
+            save_sealed(path, {"log_likelihoods": found}, of=seal)
     return found
 
 
 def _read(path: Path, seal: str) -> np.ndarray:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            of, found = (file.metadata() or {}).get("of"), file.get_tensor("log_likelihoods")
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read ({error}): delete it, and it is made again") from None
-    if of != seal:
+    tensors, told = read_sealed(path)
+    if told.get("of") != seal:
         raise ModelError(
             f"{path} was made by another model, or of other records: expected those that the run began with. Put them "
             "back, or begin again with another --out"
         )
-    return np.asarray(found)
+    return tensors["log_likelihoods"]
 
 
 def hash_of(model: Model, samples: Sequence[Sample]) -> str:

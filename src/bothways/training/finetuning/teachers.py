@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
 
 from bothways.batch import Sample, Target
 from bothways.errors import ModelError, UsageError
@@ -22,6 +21,7 @@ from bothways.files import writing
 from bothways.inference.loading import abilities_of
 from bothways.inference.pipeline import logits_of
 from bothways.model import TaskHead
+from bothways.seals import read_sealed, save_sealed
 from bothways.tasks.predictions import softmax
 from bothways.tasks.task import Example
 from bothways.training.finetuning.tuned import AT_ONCE, Tuned, head_named
@@ -162,15 +162,13 @@ def teacher_for(
     kept = again and (folder / FILE).is_file()
     team.wait()  # all have seen whether it is there
     if kept:
-        logits = load_file(folder / FILE)["logits"]
+        logits = read_sealed(folder / FILE)[0]["logits"]
     else:
         logits = _asked(Tuned.load(run, device=team.device), head, examples, parts)
         if team.first:
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                aside = folder / f".{FILE}.partial"
-                save_file({"logits": logits}, aside)
-                aside.replace(folder / FILE)
+                save_sealed(folder / FILE, {"logits": logits})
     return Teacher.of_logits(logits, parts, head)
 
 

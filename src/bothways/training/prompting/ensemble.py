@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
 
 from bothways.files import writing
+from bothways.seals import read_sealed, save_sealed
 from bothways.tasks.predictions import softmax
 
 Drawn = list[tuple[int, int]]
@@ -50,17 +50,19 @@ class Member:
         tensors["taught"] = np.array([self.taught])
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            aside = folder / f".{self.name}.partial"
-            save_file(tensors, aside)
-            aside.replace(folder / f"{self.name}.safetensors")
+            save_sealed(folder / f"{self.name}.safetensors", tensors)
 
     @classmethod
     def load(cls, folder: Path, generation: int, pattern: int, repetition: int) -> Member | None:
-        """None: it is not finished."""
+        """None: it is not finished.
+
+        Raises:
+            ModelError: its file is damaged.
+        """
         path = folder / f"{name_of(generation, pattern, repetition)}.safetensors"
         if not path.is_file():
             return None
-        found = load_file(path)
+        found, _ = read_sealed(path)
         taught = int(found.pop("taught")[0])
         return cls(generation, pattern, repetition, taught, **found)
 
