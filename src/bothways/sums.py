@@ -1,4 +1,4 @@
-"""SHA256SUMS: the hash of each file that a saved model is read from, written beside them and compared when they are read.
+"""SHA256SUMS: the hash of each file that a saved model is read from, written beside them, compared when they are read.
 
 It is the format of `sha256sum --check`, and means the same: what is listed is as it was, and what was laid beside it
 since (a chat template) is its owner's. A folder of others has none, and is read as it is; so is one whose owner deleted

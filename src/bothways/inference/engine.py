@@ -117,8 +117,8 @@ class Engine:
         """
         if not math.isfinite(found.sum(dtype=torch.float32)):  # one pass over it: whatever is not finite stays so
             raise ModelError(
-                f"{self.name}: expected numbers as its answer, got what is not finite (nan or infinity). Its weights are "
-                "damaged, or were trained with too high a learning rate: bring them back from a copy, or train again."
+                f"{self.name}: expected numbers as its answer, got what is not finite (nan or infinity). Its weights "
+                "are damaged, or learned at too high a rate: bring them back from a copy, or train again."
             )
         return found
 

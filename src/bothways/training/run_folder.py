@@ -129,20 +129,21 @@ class RunFolder:
         except ValueError as error:
             raise ModelError(f"{path} is damaged: a line is no JSON ({error})") from None
 
-    def cut(self, state: State) -> None:
-        """Forgets what was written after the checkpoint that was put back, lines and checkpoints: the resumed run writes
-        it again. Where there is none, all of it.
+    def cut(self, step: int, told: dict[str, Any] | None = None) -> None:
+        """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again.
+
+        Args:
+            told: what metrics.jsonl held then, as the step's checkpoint noted it; None: that has not, or there is none.
 
         Raises:
             ModelError: metrics.jsonl is not what it was then.
         """
-        step, told = state.step, state.notes.get("metrics")
         kept = b"" if told is None else self._checked(told, self.checkpoints / f"step-{step}" / "state.json")
         if not self.writes:
             return
         self.note(status="running")
         with writing(self.path):
-            if told is None and step:  # a checkpoint of an earlier version
+            if told is None:
                 kept = "".join(json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step).encode()
             write_text(self.path / "metrics.jsonl", kept.decode())
             for checkpoint in checkpoints(self.checkpoints):

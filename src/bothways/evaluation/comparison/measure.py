@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bothways.corpus import Shards
-from bothways.evaluation.comparison.config import CONFIG, read_kept
+from bothways.evaluation.comparison.config import CONFIG, CompareConfig, read_kept
 from bothways.evaluation.comparison.eval_data import EvalData
 from bothways.evaluation.comparison.finetuned_metric import finetuned_items, finetuned_metric
 from bothways.evaluation.comparison.metrics import Metric, ScoredItems, held_out, minimal_pairs, probe_metric, probed
