@@ -51,15 +51,22 @@ class RunFolder:
             with writing(self.path):
                 write_text(self.path / "config.yaml", sealed_yaml(dump(config)))
 
-    def config(self, kind: type[M]) -> M:
-        """The configuration that a run of this kind was started with.
-
+    def check(self) -> None:
+        """
         Raises:
             ModelError: there is no run here, or its configuration is damaged.
         """
         if not (self.path / "config.yaml").is_file():
             raise ModelError(f"{self.path} holds no run to resume: config.yaml is missing. Start one without --resume.")
         check_yaml(self.path / "config.yaml")
+
+    def config(self, kind: type[M]) -> M:
+        """The configuration that a run of this kind was started with.
+
+        Raises:
+            ModelError: as `check`.
+        """
+        self.check()
         return read(kind, load_config(self.path / "config.yaml"))
 
     def manifest(self) -> dict[str, Any]:

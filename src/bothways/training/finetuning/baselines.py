@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bothways.batch import Sample
+from bothways.errors import DataError
 from bothways.files import writing
 from bothways.model import TaskHead
 from bothways.seals import read_sealed, save_sealed
@@ -23,11 +26,36 @@ SEEN = "texts.safetensors"
 """In a run's folder: the hashes of the texts of its training file."""
 
 
-def remember(folder: Path, examples: Sequence[Example]) -> None:
-    """Writes which texts a run's training file has, as hashes."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        save_sealed(folder / SEEN, {"train": np.unique(seals(examples))})
+def remember(
+    folder: Path, examples: Sequence[Example], parts: Sequence[Sequence[Sample]], *, again: bool, writes: bool
+) -> None:
+    """Writes which texts a run's training file has, as hashes, and the hash of all samples, which is compared where a
+    run goes on `again`.
+
+    Raises:
+        DataError: other records, or other tokens of them, than the run began with.
+    """
+    own, path = _hash_of(parts), folder / SEEN
+    if again and path.is_file() and (told := read_sealed(path)[1]):
+        if told["samples"] != own:
+            raise DataError(
+                f"{path}: the training records, or the tokens that are made of them, are not those that the run began "
+                "with. Put the files and the model's tokenizer back, or begin again with another --out."
+            )
+    elif writes:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            save_sealed(path, {"train": np.unique(seals(examples))}, samples=own)
+
+
+def _hash_of(parts: Sequence[Sequence[Sample]]) -> str:
+    found = sha256()
+    for sample in (sample for some in parts for sample in some):
+        found.update(np.asarray(sample.tokens, dtype=np.int64).tobytes())
+        for target in sample.targets:
+            for column in (target.at, target.labels):
+                found.update(b"|" + np.ascontiguousarray(column).tobytes())
+    return found.hexdigest()
 
 
 def worth(
