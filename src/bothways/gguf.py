@@ -7,12 +7,12 @@ turns blocks of quantised numbers back into float32. The format: ggml's docs/ggu
 from __future__ import annotations
 
 import math
-import mmap
+import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -87,7 +87,9 @@ class GgufFile:
             ModelError: a kind of quantisation that the `gguf` package does not undo.
         """
         quants, found = _package("quants"), self.tensors[name]
-        data = np.memmap(self.path, mode="r", dtype=np.uint8, offset=found.start, shape=(found.size,))
+        data = np.fromfile(self.path, dtype=np.uint8, offset=found.start, count=found.size)
+        if len(data) < found.size:
+            self.refuse(f"it was cut while it was read: {name} has {len(data)} bytes of {found.size}. Fetch it again.")
         rows = math.prod(found.shape[:-1])
         try:
             array: np.ndarray = quants.dequantize(data.reshape(rows, -1), _kind(found.kind))
@@ -104,21 +106,22 @@ def read_gguf(path: Path) -> GgufFile:
         MachineError: the `gguf` package is not installed.
     """
     try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
-            return _Header(path, held).read()
+        with open(path, "rb") as file:
+            return _Header(path, file).read()
     except BothwaysError:
         raise
     except FileNotFoundError:
         raise ModelError(f"{path}: there is no such file") from None
-    except (OSError, ValueError) as error:  # ValueError: of mmap, an empty file
+    except OSError as error:
         raise ModelError(f"{path} cannot be read ({error}). Expected a GGUF file.") from None
 
 
 class _Header:
     """Reads a header from its beginning on."""
 
-    def __init__(self, path: Path, held: mmap.mmap) -> None:
-        self.path, self.held, self.place = path, held, 0
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self.path, self.file, self.place = path, file, 0
+        self.size = os.fstat(file.fileno()).st_size
 
     def read(self) -> GgufFile:
         if self.bytes(4, "its first four letters") != b"GGUF":
@@ -142,13 +145,14 @@ class _Header:
 
     def bytes(self, count: int, what: str) -> bytes:
         """The next bytes."""
-        if count > len(self.held) - self.place:
+        content = self.file.read(count) if count <= self.size - self.place else b""
+        if len(content) < count:
             self.refuse(
-                f"the file ends within {what}: it has {len(self.held):,} bytes and should have "
+                f"the file ends within {what}: it has {self.size:,} bytes and should have "
                 f"{self.place + count:,} or more. It is damaged, or not wholly there: fetch it again."
             )
         self.place += count
-        return self.held[self.place - count : self.place]
+        return content
 
     def number(self, form: str) -> Any:
         return struct.unpack(f"<{form}", self.bytes(struct.calcsize(f"<{form}"), "its header"))[0]
@@ -206,9 +210,9 @@ class _Header:
             whole = math.prod(shape) // block * size
             found[name] = GgufTensor(shape, kind, begin + offset, whole)
             end = begin + offset + whole
-            if end > len(self.held):
+            if end > self.size:
                 self.refuse(
-                    f"{name} should end at byte {end:,}, and the file has {len(self.held):,}: it is damaged, or not "
+                    f"{name} should end at byte {end:,}, and the file has {self.size:,}: it is damaged, or not "
                     "wholly there. Fetch it again."
                 )
         return found

@@ -66,6 +66,7 @@ def test_only_a_body_is_saved_and_its_card_says_the_rule(folder: Path, tmp_path:
     assert NEAR.name in (body / "README.md").read_text()
     wrong = Path(shutil.copytree(body, tmp_path / "wrong")) / "bothways.json"
     wrong.write_text(wrong.read_text().replace("within(3)", "nearby(3)"))
+    (wrong.parent / "SHA256SUMS").unlink()
     with pytest.raises(ModelError, match=r"wrong: expected a rule of visibility made of .*, got '\(ordered & nearby"):
         load(wrong.parent)
 

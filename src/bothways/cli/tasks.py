@@ -78,6 +78,7 @@ def finetune(
     out = given.get("out", FinetuneConfig.model_fields["out"].default)
     if resume:
         _refuse_settings(context, out)
+        RunFolder(out).check()
     if tasks or several.names_tasks(out / "config.yaml" if resume else config):
         whole = several.begun(out) if resume else several.settings_of(tasks, given, file=config, more=settings)
         if seeds > 1:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bothways.claims import CLAIM
-from bothways.corpus.manifest import INDEX, VERSION, Manifest
+from bothways.corpus.manifest import INDEX, REQUEST, VERSION, Manifest
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.shards import TOKENIZER, Shards
 from bothways.corpus.sources import Source
@@ -23,7 +23,6 @@ from bothways.errors import MachineError, UsageError
 from bothways.files import sync, write_text, writing
 
 WORK = ".preparing"
-_REQUEST = "request"
 
 
 class Folder:
@@ -44,7 +43,8 @@ class Folder:
         if (self.path / INDEX).exists():
             if overwrite:
                 return None
-            if self._same(self.path / _REQUEST):
+            if self._same(self.path / REQUEST):
+                shutil.rmtree(self.path / WORK, ignore_errors=True)
                 return Shards.open(self.path).manifest
             raise UsageError(
                 f"{self.path} holds another preparation (other sources, options, or files changed since). "
@@ -64,10 +64,10 @@ class Folder:
         work = self.path / WORK
         try:
             with writing(self.path):
-                if not self._same(work / _REQUEST):
+                if not self._same(work / REQUEST):
                     shutil.rmtree(work, ignore_errors=True)
                     work.mkdir(parents=True)
-                    write_text(work / _REQUEST, self._request)
+                    write_text(work / REQUEST, self._request)
                 yield work
         except MachineError:  # what was begun would keep the disk full
             shutil.rmtree(work, ignore_errors=True)
@@ -82,7 +82,7 @@ class Folder:
             old.unlink()
         shutil.rmtree(self.path / TOKENIZER, ignore_errors=True)
         names = [file.name for split in (manifest.train, manifest.validation) for file in split.files]
-        for name in (*names, TOKENIZER, _REQUEST, INDEX):
+        for name in (*names, TOKENIZER, REQUEST, INDEX):
             (work / name).replace(self.path / name)
         sync(self.path)
         shutil.rmtree(work)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from bothways.errors import DataError
 
 BLOCK = 8 << 20
+PIECE = 8 << 10
+"""What is read at a time; a divisor of BLOCK."""
 
 
 class File(BaseModel):
@@ -70,18 +72,21 @@ def _hashes(content: bytes | bytearray) -> tuple[str, ...]:
 
 
 class CheckedFile:
-    """A memory-mapped file whose blocks are checked when they are first read.
+    """A file whose blocks are checked when they are first read, and whose pieces are compared with them ever after.
+
+    Nothing is mapped into memory: a file that is cut while it is open is an error, not a signal, and one that is
+    overwritten after its block was checked is found by the checksums of its pieces, a 2,048th of what was read.
 
     Raises:
-        DataError: missing, of another size, or (when read) a block that is not what was written.
+        DataError: missing, of another size, or (when read) not what was written.
     """
 
     def __init__(self, folder: Path, file: File) -> None:
-        self._path = folder / file.name
+        self.path = folder / file.name
         self._file = file
-        self._checked = [False] * len(file.blocks)
+        self._pieces: list[np.ndarray | None] = [None] * len(file.blocks)  # CRC-32 of each piece of a checked block
         try:
-            size = self._path.stat().st_size
+            size = self.path.stat().st_size
         except OSError as error:
             raise self._damaged(f"{file.size} bytes", error.strerror or "nothing") from error
         if size != file.size:
@@ -89,10 +94,12 @@ class CheckedFile:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Bytes [start, stop) as uint8."""
+        found = np.empty(stop - start, dtype=np.uint8)
         for block in range(start // BLOCK, -(-stop // BLOCK)):
-            if not self._checked[block]:
-                self._check(block)
-        return self._content[start:stop]
+            first, last = max(start, block * BLOCK), min(stop, (block + 1) * BLOCK)
+            content = self._checked(block, first - first % PIECE, -(-last // PIECE) * PIECE)
+            found[first - start : last - start] = np.frombuffer(content, np.uint8)[first % PIECE :][: last - first]
+        return found
 
     def whole(self) -> np.ndarray:
         """All of it, as uint8."""
@@ -100,24 +107,54 @@ class CheckedFile:
 
     def check(self) -> None:
         """Reads all of it."""
-        for block in range(len(self._checked)):
+        for block in range(len(self._file.blocks)):
             self._check(block)
 
-    @cached_property
-    def _content(self) -> np.ndarray:
-        return np.memmap(self._path, dtype=np.uint8, mode="r") if self._file.size else np.empty(0, np.uint8)
+    def _checked(self, block: int, begin: int, end: int) -> bytes:
+        """The bytes of some pieces of one block."""
+        known = self._pieces[block]
+        if known is None:
+            known = self._pieces[block] = self._check(block)
+        content = self._bytes(begin, end)
+        for number, own in enumerate(_checksums(content), (begin - block * BLOCK) // PIECE):
+            if own != known[number]:
+                place = block * BLOCK + number * PIECE
+                raise self._damaged(f"what it held when it was first read, over {PIECE} bytes from {place} on", "other")
+        return content
 
-    def _check(self, block: int) -> None:
+    def _check(self, block: int) -> np.ndarray:
+        """The checksums of a block's pieces, once it was compared with its hash."""
         start = block * BLOCK
-        expected = self._file.blocks[block]
-        found = hashlib.sha256(self._content[start : start + BLOCK].tobytes()).hexdigest()
+        expected, content = self._file.blocks[block], self._bytes(start, start + BLOCK)
+        found = hashlib.sha256(content).hexdigest()
         if found != expected:
             stop = min(start + BLOCK, self._file.size)
             raise self._damaged(f"SHA-256 {expected[:12]} over bytes {start} to {stop}", found[:12])
-        self._checked[block] = True
+        return np.array(_checksums(content), dtype=np.uint32)
+
+    def _bytes(self, begin: int, end: int) -> bytes:
+        """Those of the file; opened anew each time, as a corpus may have more files than a process may hold open."""
+        count = min(end, self._file.size) - begin
+        try:
+            handle = os.open(self.path, os.O_RDONLY)
+            try:
+                content = os.pread(handle, count, begin)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise self._damaged(f"{self._file.size} bytes", error.strerror or "nothing") from error
+        if len(content) < count:
+            raise self._damaged(f"{self._file.size} bytes", f"{begin + len(content)}: it was cut while it was read")
+        return content
 
     def _damaged(self, expected: str, got: str) -> DataError:
         return DataError(
-            f"{self._path} is damaged: expected {expected}, got {got}. "
+            f"{self.path} is damaged: expected {expected}, got {got}. "
             "Bring the file back from a copy, or run `bothways prepare` again with --overwrite."
         )
+
+
+def _checksums(content: bytes) -> list[int]:
+    """CRC-32 of each piece."""
+    view = memoryview(content)
+    return [zlib.crc32(view[start : start + PIECE]) for start in range(0, len(content), PIECE)]

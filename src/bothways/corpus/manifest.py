@@ -13,10 +13,12 @@ from bothways.batch import Vocabulary
 from bothways.corpus.hashed_files import File
 from bothways.errors import DataError
 from bothways.files import write_text
-from bothways.reading import read_json
+from bothways.reading import parse_json
 
 VERSION = 3
 INDEX = "index.json"
+REQUEST = "request"
+"""In a folder of shards: what it holds, and what was asked for."""
 
 TokenType = Literal["uint16", "uint32"]
 
@@ -124,8 +126,11 @@ class Manifest(_Record):
 
     def save(self, path: Path) -> None:
         """Writes the index with its fingerprint."""
+        write_text(path, self._text())
+
+    def _text(self) -> str:
         content = {"fingerprint": self.fingerprint, "manifest": self.model_dump(mode="json")}
-        write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+        return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
     @classmethod
     def load(cls, path: Path) -> Manifest:
@@ -139,7 +144,8 @@ class Manifest(_Record):
                 f"{path.parent}: expected a folder of shards, found no {path.name}. Run `bothways prepare`."
             )
         try:
-            content = read_json(path, dict, error=DataError)
+            text = path.read_text(encoding="utf-8")
+            content = parse_json(text)
             version, expected = content["manifest"]["version"], content["fingerprint"]
             if version != VERSION:
                 raise DataError(f"{path}: expected shards of version {VERSION}, got version {version}. {again}")
@@ -154,4 +160,6 @@ class Manifest(_Record):
             raise DataError(
                 f"{path}: expected fingerprint {expected}, got {manifest.fingerprint}: it is damaged. {again}"
             )
+        if text != manifest._text():
+            raise DataError(f"{path} is damaged: it says what was written, and in other letters. {again}")
         return manifest

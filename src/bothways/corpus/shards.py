@@ -17,7 +17,8 @@ from bothways.arguments import checked
 from bothways.batch import Vocabulary
 from bothways.corpus.document_index import Table
 from bothways.corpus.hashed_files import CheckedFile, File, HashedFile
-from bothways.corpus.manifest import INDEX, Manifest, Split, TokenType
+from bothways.corpus.manifest import INDEX, REQUEST, Manifest, Split, TokenType
+from bothways.errors import DataError
 from bothways.text import Tokenizer
 
 SHARD = 1 << 26
@@ -145,13 +146,18 @@ class Stream:
             start += last - first
         return np.concatenate(tokens), np.concatenate(words)
 
+    @property
+    def files(self) -> list[CheckedFile]:
+        """All that it is read from."""
+        return [*self._shards, *self._words, *([self._table] if self._table else [])]
+
     def check(self) -> None:
         """Reads every file and compares it with its hash.
 
         Raises:
             DataError: one that is damaged; it is named.
         """
-        for file in (*self._shards, *self._words, *([self._table] if self._table else [])):
+        for file in self.files:
             file.check()
 
 
@@ -205,9 +211,22 @@ def verify(path: str | Path) -> Manifest:
     """Reads every byte of a prepared folder and compares it with the manifest.
 
     Raises:
-        DataError: the first file that is missing, cut or changed.
+        DataError: the first file that is missing, cut or changed, or files that the manifest does not name.
     """
     shards = Shards.open(path)
     shards.train.check()
     shards.validation.check()
+    own = {file.path for stream in (shards.train, shards.validation) for file in stream.files}
+    own |= {shards.path / file.name for file in shards.manifest.tokenizer}
+    there = {file for folder in (shards.path, shards.path / TOKENIZER) for file in folder.iterdir() if file.is_file()}
+    if other := sorted(file.relative_to(shards.path).as_posix() for file in there - own if not _beside(file)):
+        raise DataError(
+            f"{path} holds files that its index does not name: {', '.join(other[:5])}{', ...' * (len(other) > 5)}. "
+            "Those that it names are whole. Move the others elsewhere, or delete them."
+        )
     return shards.manifest
+
+
+def _beside(file: Path) -> bool:
+    """Whether a file may stand in a folder of shards without being named by its index."""
+    return file.name in (INDEX, REQUEST) or file.suffix == ".html" or file.name.startswith(".")

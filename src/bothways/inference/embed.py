@@ -39,7 +39,7 @@ def embed(engine: Engine, texts: Sequence[str]) -> np.ndarray:
     if modules.lower:
         read = [Lowercase().normalize_str(text) for text in read]
     vectors = _read(engine, read, modules)[:, 0]
-    return np.asarray(modules.finish(torch.from_numpy(vectors)).numpy())
+    return np.asarray(engine.finite(modules.finish(torch.from_numpy(vectors))).numpy())
 
 
 def layers(engine: Engine, texts: Sequence[str]) -> np.ndarray:

@@ -45,6 +45,7 @@ class Engine:
     where its folder says.
 
     batch_size  rows computed at once; None: as many tokens as suit the device
+    name        where the model is from, in a message
     adapters    {name: an engine of the same model with an adapter on it}, which shares all its other weights
     watch       told the share of the work that is done, up to 1.0
     """
@@ -54,6 +55,7 @@ class Engine:
     abilities: Abilities
     sentence: SentenceModules | None = None
     batch_size: int | None = None
+    name: str = "this model"
     adapters: Mapping[str, Engine] = field(default_factory=dict)
     watch: Callable[[float], None] = lambda share: None
 
@@ -106,6 +108,19 @@ class Engine:
             f"this model was not taught to {task}: {whence} gives the faces: {faces}{ways}. "
             f"Pretrain one with the objective {objectives}."
         )
+
+    def finite(self, found: Tensor) -> Tensor:
+        """What the model computed, as it is. All that it answers with goes through here.
+
+        Raises:
+            ModelError: not a number, or infinite, somewhere.
+        """
+        if not math.isfinite(found.sum(dtype=torch.float32)):  # one pass over it: whatever is not finite stays so
+            raise ModelError(
+                f"{self.name}: expected numbers as its answer, got what is not finite (nan or infinity). Its weights "
+                "are damaged, or learned at too high a rate: bring them back from a copy, or train again."
+            )
+        return found
 
     @property
     def pretrained_here(self) -> bool:
@@ -181,7 +196,7 @@ class Engine:
         """
         backbone, rule = self.model.backbone, rule or self.model.rule
         mask = self._mask(layout, rule) if cache is None else rule.dense(layout, cache.grow(layout))
-        return backbone.encode(backbone.embeddings(tokens, layout), Pass(layout, mask, cache=cache, at=at))
+        return self.finite(backbone.encode(backbone.embeddings(tokens, layout), Pass(layout, mask, cache=cache, at=at)))
 
     @torch.inference_mode()
     def decoder_states(
@@ -210,14 +225,14 @@ class Engine:
         memory = Memory(states, rule.across(layout, known), sources)
         mask = rule.dense(layout, cache.grow(layout))
         given = Pass(layout, mask, cache=cache, at=at, memory=memory)
-        return model.decoder.encode(model.decoder.embeddings(tokens, layout, model.table), given)
+        return self.finite(model.decoder.encode(model.decoder.embeddings(tokens, layout, model.table), given))
 
     def all_states(self, tokens: Tensor, layout: Layout) -> Iterator[Tensor]:
         """The states [B, T, D] after the embeddings and after every block, one by one."""
         backbone = self.model.backbone
         with torch.inference_mode():
             given = Pass(layout, self._mask(layout, self.model.rule))
-            yield from backbone.states(backbone.embeddings(tokens, layout), given)
+            yield from map(self.finite, backbone.states(backbone.embeddings(tokens, layout), given))
 
     def _mask(self, layout: Layout, rule: Visibility) -> Tensor | None:
         return None if rule is ordered and _all_see_all(layout) else rule.dense(layout)
@@ -225,6 +240,9 @@ class Engine:
     @torch.inference_mode()
     def logits(self, states: Tensor, head: str = "words") -> Tensor:
         """What a head makes of states [..., D]: of the words, [..., V], float32."""
+        return self.finite(self._logits(states, head))
+
+    def _logits(self, states: Tensor, head: str = "words") -> Tensor:
         found: Tensor = self.model.logits(states) if head == "words" else self.model.heads[head](states)
         return found.float()
 
@@ -306,8 +324,8 @@ class Engine:
         chunk = max(1, LOGITS_AT_ONCE // self.model.config.vocabulary)
         found = []
         for some, label in zip(hidden.split(chunk), targets.split(chunk), strict=True):
-            found.append(-F.cross_entropy(self.logits(some), label, reduction="none"))
-        return torch.cat(found).cpu().numpy()
+            found.append(-F.cross_entropy(self._logits(some), label, reduction="none"))
+        return self.finite(torch.cat(found)).cpu().numpy()  # not the logits: whatever is wrong in them is wrong here
 
     def batches(self, lengths: Sequence[int]) -> Iterator[np.ndarray]:
         """The numbers of the rows, longest first, in batches of a size that suits the device, padding counted."""

@@ -60,7 +60,7 @@ def load(
 
     def engine(one: Saved, own: Tokenizer) -> Engine:
         body = one.model.for_inference(device=place, dtype=numbers, generates=one.trained.generates)
-        return Engine(body, own, one.trained, read_sentence_modules(found))
+        return Engine(body, own, one.trained, read_sentence_modules(found), name=str(found))
 
     made = engine(saved, tokenizer)
     return LanguageModel(replace(made, adapters={name: engine(*one) for name, one in beside.items()}))

@@ -73,7 +73,7 @@ def decoded(
     """The prediction for each example with its samples.
 
     Raises:
-        ModelError: logits that are no numbers.
+        ModelError: logits that are not finite.
     """
     if task.writes:
         engine = replace(engine, abilities=engine.abilities.as_writer(head))
@@ -94,8 +94,9 @@ def _computed(engine: Engine, head: TaskHead, encoded: Sequence[Sequence[Sample]
     logits = iter(logits_of(engine.model, every, batch_size=engine.batch_size, watch=engine.watch))
     for samples in encoded:
         output = Output(samples, [next(logits) for _ in samples], head, engine.tokenizer)
-        if not all(np.isfinite(one).all() for some in output.all for one in some):
-            raise ModelError("the model's logits are no numbers: it is broken, or its --set learning_rate too high")
+        for one in output.all:
+            for logits_of_one in one:
+                engine.finite(torch.from_numpy(logits_of_one))
         yield output
 
 

@@ -22,6 +22,7 @@ from bothways.batch import Vocabulary
 from bothways.errors import BothwaysError, DataError, UsageError
 from bothways.gguf import SUFFIX
 from bothways.reading import parse_json
+from bothways.sums import unchanged
 from bothways.text.cached_encoding import ChunkEncoder, cuts_of
 from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WordStarts, edges
 from bothways.text.gguf import read_gguf_tokenizer
@@ -101,7 +102,7 @@ class Tokenizer:
 
         Raises:
             DataError: nothing there, or no tokenizer in it.
-            ModelError: a GGUF file with none that is ours.
+            ModelError: a GGUF file with none that is ours, or a saved model's that was changed since.
         """
         path = Path(path)
         if path.suffix == SUFFIX:
@@ -112,7 +113,8 @@ class Tokenizer:
         if not path.is_file():
             raise DataError(f"{path}: expected a tokenizer.json or a vocab.txt, or a folder with one; found none")
         try:
-            return cls.of(read_published(path))
+            with unchanged(path.parent, weights=False):
+                return cls.of(read_published(path))
         except (BothwaysError, Warning):
             raise
         except Exception as error:  # the library raises bare Exception for whatever it cannot read

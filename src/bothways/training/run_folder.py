@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -13,10 +14,12 @@ from pydantic import BaseModel
 from bothways.config import dump, read_file
 from bothways.errors import ModelError, UsageError
 from bothways.files import delete, write_text, writing
-from bothways.reading import read_json, read_json_lines
-from bothways.training.state import checkpoints, step_of
+from bothways.reading import read_json_lines
+from bothways.seals import check_yaml, sealed, sealed_yaml, unsealed
+from bothways.training.state import State, checkpoints, save_state, step_of
 
 KEEP = 2
+ENDED = ("done", "diverged")
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -46,16 +49,24 @@ class RunFolder:
     def keep(self, config: BaseModel) -> None:
         """Writes config.yaml."""
         if self.writes:
-            write_text(self.path / "config.yaml", dump(config))
+            write_text(self.path / "config.yaml", sealed_yaml(dump(config)))
+
+    def check(self) -> None:
+        """
+        Raises:
+            ModelError: there is no run here, or its configuration is damaged.
+        """
+        if not (self.path / "config.yaml").is_file():
+            raise ModelError(f"{self.path} holds no run to resume: config.yaml is missing. Start one without --resume.")
+        check_yaml(self.path / "config.yaml")
 
     def config(self, kind: type[M]) -> M:
         """The configuration that a run of this kind was started with.
 
         Raises:
-            ModelError: there is no run here.
+            ModelError: as `check`.
         """
-        if not (self.path / "config.yaml").is_file():
-            raise ModelError(f"{self.path} holds no run to resume: config.yaml is missing. Start one without --resume.")
+        self.check()
         return read_file(kind, self.path / "config.yaml")
 
     def manifest(self) -> dict[str, Any]:
@@ -65,12 +76,41 @@ class RunFolder:
             ModelError: manifest.json is damaged.
         """
         path = self.path / "manifest.json"
-        return read_json(path, dict, error=ModelError) if path.exists() else {}
+        return unsealed(path) if path.is_file() else {}
 
     def note(self, **changes: Any) -> None:
-        """Adds to the manifest."""
+        """Adds to the manifest; to the end of a run, what metrics.jsonl holds then."""
         if self.writes:
-            write_text(self.path / "manifest.json", json.dumps({**self.manifest(), **changes}, indent=1) + "\n")
+            if changes.get("status") in ENDED:
+                changes["metrics"] = self._metrics()
+            write_text(self.path / "manifest.json", sealed({**self.manifest(), **changes}) + "\n")
+
+    def save(self, state: State) -> None:
+        """Writes a checkpoint, with what metrics.jsonl holds until then; every process calls it, one writes."""
+        if self.writes:
+            state.notes["metrics"] = self._metrics()
+        save_state(state, self.checkpoints, write=self.writes)
+
+    def _metrics(self) -> dict[str, Any]:
+        """{"bytes", "sha256"} of metrics.jsonl."""
+        path = self.path / "metrics.jsonl"
+        content = path.read_bytes() if path.is_file() else b""
+        return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+    def _checked(self, told: dict[str, Any], where: Path) -> bytes:
+        """The part of metrics.jsonl that was there when its hash was noted.
+
+        Raises:
+            ModelError: it is not what it was.
+        """
+        path = self.path / "metrics.jsonl"
+        content = path.read_bytes()[: told["bytes"]] if path.is_file() else b""
+        if told != {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}:
+            raise ModelError(
+                f"{path} does not match its hash in {where}: its first {told['bytes']} bytes were damaged or changed. "
+                "Bring it back from a copy, or begin again with another --out."
+            )
+        return content
 
     def append(self, line: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl; what is not finite is null there, since JSON has no name for it."""
@@ -82,17 +122,30 @@ class RunFolder:
         """The lines of metrics.jsonl; a last one cut short by a kill is left out.
 
         Raises:
-            ModelError: a line that is no JSON.
+            ModelError: a line that is no JSON; or, once the run has ended, it is not what it was then.
         """
+        manifest = self.manifest()
+        if manifest.get("status") in ENDED and "metrics" in manifest:
+            self._checked(manifest["metrics"], self.path / "manifest.json")
         return list(read_json_lines(self.path / "metrics.jsonl", error=ModelError))
 
-    def cut(self, step: int) -> None:
-        """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again."""
+    def cut(self, step: int, told: dict[str, Any] | None = None) -> None:
+        """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again.
+
+        Args:
+            told: what metrics.jsonl held then, as the step's checkpoint noted it; None: that has not, or there is none.
+
+        Raises:
+            ModelError: metrics.jsonl is not what it was then.
+        """
+        kept = b"" if told is None else self._checked(told, self.checkpoints / f"step-{step}" / "state.json")
         if not self.writes:
             return
+        self.note(status="running")
         with writing(self.path):
-            kept = [json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step]
-            write_text(self.path / "metrics.jsonl", "".join(kept))
+            if told is None:
+                kept = "".join(json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step).encode()
+            write_text(self.path / "metrics.jsonl", kept.decode())
             for checkpoint in checkpoints(self.checkpoints):
                 if step_of(checkpoint) > step:
                     delete(checkpoint)

@@ -6,7 +6,6 @@ A checkpoint holds full tensors under the parameters' names, whichever way the r
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor
 from bothways.errors import ModelError
 from bothways.files import folder_aside, sha256, sync, take_place, write_text
 from bothways.reading import parse_json, read_tensors
+from bothways.seals import sealed
 from bothways.training.weights import Weights, split_like, whole
 
 VERSION = 3
@@ -80,7 +80,7 @@ def save_state(state: State, folder: Path, *, write: bool = True) -> Path:
         files = {"weights.safetensors": weights, "optimiser.safetensors": moments}
         hashes = {name: _write(tensors, aside / name) for name, tensors in files.items()}
         record = {"version": VERSION, **state.counters(), "frozen": frozen, "sha256": hashes}
-        write_text(aside / "state.json", _sealed(record))
+        write_text(aside / "state.json", sealed(record))
         read_record(aside)
         take_place(aside, target)
     return target
@@ -91,12 +91,6 @@ def _write(tensors: dict[str, Tensor], path: Path) -> str:
     save_file(tensors, path)
     sync(path)
     return sha256(path)
-
-
-def _sealed(record: dict[str, Any]) -> str:
-    """The record as text that holds its own hash: written anew from what was read, it is the same to the letter."""
-    seal = hashlib.sha256(json.dumps(record, indent=1).encode()).hexdigest()
-    return json.dumps({**record, "sha256_of_this": seal}, indent=1)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -120,7 +114,7 @@ def read_record(checkpoint: Path) -> dict[str, Any]:
         text = path.read_bytes().decode()
         record: dict[str, Any] = parse_json(text)
         del record["sha256_of_this"]
-        whole = text == _sealed(record)
+        whole = text == sealed(record)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _broken(path, f"cannot be read ({type(error).__name__})") from None
     if not whole:

@@ -18,6 +18,7 @@ from bothways.claims import claimed
 from bothways.corpus.lines import PACKED, kept, lines
 from bothways.errors import ModelError, UsageError
 from bothways.files import whole_file
+from bothways.sums import check_sum, forget_sum, write_sum
 
 MOST_NUMBERS = 2**20
 _ENDS = re.compile(r"[ \t\n\v\f\r]")
@@ -62,6 +63,7 @@ class WordVectors:
         path = Path(path)
         if not path.is_file():
             raise ModelError(f"{path}: expected word vectors in word2vec's text format, found no file")
+        check_sum(path)
         rows = ((line, text) for _, line, text in kept(lines(path), path, _refuse) if text.strip(" "))
         count, dim = _header(path, next(rows, (1, ""))[1])
         if path.suffix not in PACKED and (least := count * (2 * dim + 1)) > (size := path.stat().st_size):
@@ -98,10 +100,13 @@ class WordVectors:
             MachineError: it cannot be written.
         """
         path = refuse_existing(path, overwrite=overwrite)
-        with claimed(path, kind="file"), whole_file(path, newline="\n") as file:
-            file.write(f"{len(self.words)} {self.vectors.shape[1]}\n")
-            for word, vector in zip(self.words, self.vectors.tolist(), strict=True):
-                file.write(f"{word} {' '.join([f'{number:.9g}' for number in vector])}\n")
+        with claimed(path, kind="file"):
+            forget_sum(path)
+            with whole_file(path, newline="\n") as file:
+                file.write(f"{len(self.words)} {self.vectors.shape[1]}\n")
+                for word, vector in zip(self.words, self.vectors.tolist(), strict=True):
+                    file.write(f"{word} {' '.join([f'{number:.9g}' for number in vector])}\n")
+            write_sum(path)
 
     def __contains__(self, word: str) -> bool:
         return word in self._places

@@ -116,6 +116,7 @@ def test_what_there_is_no_place_for_is_refused(change: Any, says: str, tmp_path:
     tensors = load_file(folder / "model.safetensors")
     change(tensors)
     save_file(tensors, folder / "model.safetensors")
+    (folder / "SHA256SUMS").unlink()
     with pytest.raises(ModelError, match=says):
         read_saved(folder)
 

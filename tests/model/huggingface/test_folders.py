@@ -62,7 +62,7 @@ def content(path: Path) -> Any:
 def test_what_is_in_the_folders(tmp_path: Path) -> None:
     folders = save(tmp_path / "run")
     assert folders == [tmp_path / "run" / "encoder", tmp_path / "run" / "decoder"]
-    both = {"config.json", "model.safetensors", "bothways.json", "README.md", "template"}
+    both = {"config.json", "model.safetensors", "bothways.json", "README.md", "SHA256SUMS", "template"}
     vectors = {"modules.json", "1_Pooling/config.json", "config_sentence_transformers.json"}
     assert names(folders[0]) == both | vectors
     assert names(folders[1]) == both | {"generation_config.json"}
@@ -286,6 +286,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_what_cannot_be_read_is_named(case: str, tmp_path: Path) -> None:
     spoil, message = REFUSED[case]
     (folder, _) = save(tmp_path)
+    (folder / "SHA256SUMS").unlink()
     spoil(folder)
     with pytest.raises(ModelError, match=message) as caught:
         from_hugging_face(folder)
@@ -295,7 +296,8 @@ def test_what_cannot_be_read_is_named(case: str, tmp_path: Path) -> None:
 def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     """One that would leave a trace when it is."""
     (folder, _) = save(tmp_path / "run")
-    (folder / "model.safetensors").unlink()
+    for name in ("model.safetensors", "SHA256SUMS"):
+        (folder / name).unlink()
     trace = tmp_path / "trace"
     code = f"cposix\nsystem\n(S'touch {trace}'\ntR.".encode()
     (folder / "pytorch_model.bin").write_bytes(code)
@@ -317,6 +319,7 @@ def test_names_of_old_checkpoints(tmp_path: Path) -> None:
     tensors["cls.seq_relationship.weight"] = torch.zeros(2, 64)
     (folder, _) = save(tmp_path, CLASSIC)
     save_file(tensors, folder / "model.safetensors")
+    (folder / "SHA256SUMS").unlink()
     again = from_hugging_face(folder).state_dict()
     assert all(torch.equal(again[name], weight) for name, weight in model.state_dict().items())
 
@@ -389,5 +392,6 @@ def test_the_labels_of_others(said: dict[str, Any], labels: tuple[str, ...] | No
 def test_what_was_taught_comes_back(trained: Abilities, tmp_path: Path) -> None:
     (folder, *_) = save(tmp_path, trained=trained)
     assert read_saved(folder).trained == trained
-    (folder / "bothways.json").unlink()
+    for name in ("bothways.json", "SHA256SUMS"):
+        (folder / name).unlink()
     assert read_saved(folder).trained.objective == ""

@@ -216,6 +216,7 @@ def test_what_is_not_computed_is_refused_by_name(
     folder, _ = saved(tmp_path, bases["llama"], "lora(rank=2)", abilities("llama"))
     told = json.loads((folder / "adapter_config.json").read_text())
     (folder / "adapter_config.json").write_text(json.dumps({**told, **changes}))
+    (folder / "SHA256SUMS").unlink()
     with pytest.raises(ModelError) as refused:
         read_adapted(folder, vocabulary=97)
     assert said in str(refused.value)

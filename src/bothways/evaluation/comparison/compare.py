@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from bothways.arguments import checked
 from bothways.claims import claimed
-from bothways.config import dump, read_file, settled
+from bothways.config import dump, settled
 from bothways.corpus import Shards
 from bothways.errors import DataError, DivergedError, ModelError, UsageError
 from bothways.evaluation.comparison.baselines import baselines
-from bothways.evaluation.comparison.config import CONFIG, CompareConfig
+from bothways.evaluation.comparison.config import CONFIG, CompareConfig, read_kept
 from bothways.evaluation.comparison.contamination import contamination
 from bothways.evaluation.comparison.eval_data import EvalData
 from bothways.evaluation.comparison.measure import measure_all
@@ -25,7 +25,7 @@ from bothways.evaluation.comparison.workers import Workers
 from bothways.files import write_text
 from bothways.machine import device_of
 from bothways.objectives import Objective
-from bothways.reading import read_json
+from bothways.seals import sealed, sealed_yaml, unsealed
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.artifacts import count_baselines
 from bothways.training.pretraining.setup import objective_of
@@ -182,7 +182,7 @@ def open_folder(config: CompareConfig, shards: Shards) -> None:
     """
     place = config.out / CONFIG
     if place.exists():
-        old = read_file(CompareConfig, place).model_dump(mode="json", exclude=MAY_CHANGE)
+        old = read_kept(place).model_dump(mode="json", exclude=MAY_CHANGE)
         new = config.model_dump(mode="json", exclude=MAY_CHANGE)
         for key in new:
             if old[key] != new[key]:
@@ -190,7 +190,7 @@ def open_folder(config: CompareConfig, shards: Shards) -> None:
                     f"{config.out} holds a comparison with {key} {old[key]!r}, now it is {new[key]!r}: runs of both "
                     "cannot be compared. Leave it as it was, or choose another --out."
                 )
-    write_text(place, dump(config))
+    write_text(place, sealed_yaml(dump(config)))
     if _once(config.out / "text.json", str, lambda: shards.fingerprint) != shards.fingerprint:
         raise DataError(
             f"{config.out} holds a comparison on another text than {config.shards}. Name its shards, or another --out."
@@ -207,5 +207,8 @@ def _prime(config: PretrainConfig, baselines: dict[str, Any]) -> None:
 def _once(place: Path, kind: type[T], make: Callable[[], T]) -> T:
     """What the file holds, or what `make` gives, kept in it."""
     if not place.exists():
-        write_text(place, json.dumps(make(), indent=1) + "\n")
-    return read_json(place, kind, error=ModelError)
+        write_text(place, sealed({"kept": make()}) + "\n")
+    found = unsealed(place).get("kept")
+    if not isinstance(found, kind):
+        raise ModelError(f"{place} holds something else than a comparison keeps there: begin again with another --out")
+    return found

@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from bothways.config import Frozen, read
+from bothways.config import Frozen, load_config, read
 from bothways.errors import UsageError
+from bothways.seals import check_yaml
 from bothways.tasks import task_named
 from bothways.tasks.reading import read_examples
 from bothways.tasks.records import Skipped
@@ -132,6 +133,16 @@ class CompareConfig(Frozen):
             "optimiser": rates.model_copy(update=scaled),
         }
         return plain.model_copy(update={"training": plain.training.model_copy(update=changed)})
+
+
+def read_kept(place: Path) -> CompareConfig:
+    """The settings that a comparison's folder holds.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    check_yaml(place)
+    return read(CompareConfig, load_config(place))
 
 
 def folder_name(expression: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -10,10 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bothways.config import read_file
 from bothways.corpus import Shards
-from bothways.errors import ModelError
-from bothways.evaluation.comparison.config import CONFIG, CompareConfig
+from bothways.evaluation.comparison.config import CONFIG, CompareConfig, read_kept
 from bothways.evaluation.comparison.eval_data import EvalData
 from bothways.evaluation.comparison.finetuned_metric import finetuned_items, finetuned_metric
 from bothways.evaluation.comparison.metrics import Metric, ScoredItems, held_out, minimal_pairs, probe_metric, probed
@@ -21,7 +18,7 @@ from bothways.evaluation.comparison.workers import Workers
 from bothways.files import write_text
 from bothways.inference import load
 from bothways.inference.embed import reading
-from bothways.reading import read_json
+from bothways.seals import sealed, unsealed
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.batches import validation_rows
 from bothways.training.pretraining.setup import objective_of
@@ -59,7 +56,7 @@ def measure_all(
 
 def main(run: str, comparison: str, place: str, device: str | None = None) -> None:
     """In a process of its own: measures one run as a comparison's config.yaml has it."""
-    comparing, config = read_file(CompareConfig, Path(comparison)), RunFolder(Path(run)).config(PretrainConfig)
+    comparing, config = read_kept(Path(comparison)), RunFolder(Path(run)).config(PretrainConfig)
     eval_data, shards = EvalData.read(comparing), Shards.open(comparing.shards)
     objective, _ = objective_of(config.model_copy(update={"code": comparing.code}), shards)
     rows = validation_rows(shards, config.training.model_copy(update={"validation_rows": eval_data.rows}))
@@ -82,13 +79,13 @@ def _write(place: Path, found: Scores) -> None:
     columns = [
         asdict(items) | {"value": items.value.tolist(), "weight": items.weight.tolist()} for items in found.values()
     ]
-    write_text(place, json.dumps([*zip(map(asdict, found), columns, strict=True)]) + "\n")
+    write_text(place, sealed({"scores": [*zip(map(asdict, found), columns, strict=True)]}) + "\n")
 
 
 def _read(place: Path) -> Scores:
     return {
         Metric(**metric): ScoredItems(**items | {name: np.array(items[name]) for name in ("value", "weight")})
-        for metric, items in read_json(place, list, error=ModelError)
+        for metric, items in unsealed(place)["scores"]
     }
 
 

@@ -18,9 +18,8 @@ from typing import IO, Any, TypeVar
 from bothways.errors import BothwaysError, DivergedError, MachineError, Stopped, UsageError
 from bothways.machine import cores, leave_with_parent
 from bothways.training.pretraining import PretrainConfig
-from bothways.training.run_folder import RunFolder
+from bothways.training.run_folder import ENDED, RunFolder
 
-ENDED = ("done", "diverged")
 MOVABLE = {"shards", "out", "code"}  # may have moved since; pretrain checks their contents
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 GO_ON = "stopped, and every run has saved. Go on with the same command."

@@ -34,6 +34,7 @@ from bothways.model.huggingface.peft_prompts import PREFIX, THEIRS, prompt_to_pe
 from bothways.model.huggingface.weight_names import modules
 from bothways.model.model import Model
 from bothways.reading import read_json
+from bothways.sums import write_sums
 
 ADAPTER_WEIGHTS, PEFT, NOTED = "adapter_model.safetensors", "adapter_config.json", "bothways.json"
 _TASKS = {
@@ -129,6 +130,7 @@ def save_adapter(
             path.chmod(0o644)  # safetensors leaves it readable to its owner only
         _write_json(aside / NOTED, {**trained.as_json(), "adapter": asdict(note)})
         beside(aside)
+        write_sums(aside)
         take_place(aside, folder)
     return folder
 

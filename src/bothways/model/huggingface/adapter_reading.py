@@ -31,6 +31,7 @@ from bothways.model.huggingface.peft_prompts import prompt_from_peft
 from bothways.model.huggingface.weight_names import head_among, spelt
 from bothways.model.model import Model
 from bothways.reading import read_json
+from bothways.sums import unchanged
 from bothways.visibility import named
 
 
@@ -40,6 +41,11 @@ def read_adapted(folder: Path, *, vocabulary: int) -> Saved:
     Raises:
         ModelError: the adapter or its base is not there or damaged, or they do not belong together.
     """
+    with unchanged(folder, weights=False):  # those by `with_adapter`
+        return _read_adapted(folder, vocabulary)
+
+
+def _read_adapted(folder: Path, vocabulary: int) -> Saved:
     note = read_note(folder)
     base = base_of(folder)
     if note is None:
@@ -95,14 +101,15 @@ def with_adapter(base: Saved, folder: Path, *, vocabulary: int, called: str = ""
             f"{called}: expected a base without an adapter, got one that has an adapter already. Open the base of "
             "both, and name both"
         )
-    note = read_note(folder)
-    if note:
-        _check_base(base.model, note, called)
-    try:
-        trained = _abilities(folder) if note else base.trained
-        return Saved(_adapted(base, folder, trained, note, vocabulary), trained)
-    except (ModelError, UsageError) as error:
-        raise ModelError(f"{called}: {error}") from None
+    with unchanged(folder):
+        note = read_note(folder)
+        if note:
+            _check_base(base.model, note, called)
+        try:
+            trained = _abilities(folder) if note else base.trained
+            return Saved(_adapted(base, folder, trained, note, vocabulary), trained)
+        except (ModelError, UsageError) as error:
+            raise ModelError(f"{called}: {error}") from None
 
 
 def _check_base(model: Model, note: AdapterNote, called: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +43,7 @@ from bothways.model.huggingface.weight_names import (
     untied,
 )
 from bothways.model.model import Model
+from bothways.sums import unchanged, write_sums
 from bothways.visibility import named
 
 HEADS = "head.safetensors"
@@ -102,6 +103,7 @@ def save_faces(
             vectors = trained.only_head is not None and trained.only_head.head == "vector"
             if (where == "encoder" or vectors) and not (folder / MODULES).exists():
                 SentenceModules().write(folder, width=config.width)
+        write_sums(*(aside / where for where in faces))
         for where in faces:
             take_place(aside / where, run / where)
     return [run / where for where in faces]
@@ -160,6 +162,11 @@ def from_hugging_face(folder: str | Path) -> Model:
 
 def read_saved(folder: Path) -> Saved:
     """As `from_hugging_face`, with what the model can be asked."""
+    with unchanged(folder):
+        return _read_saved(folder)
+
+
+def _read_saved(folder: Path) -> Saved:
     values = read_values(folder)
     tensors = read_weights(folder)
     try:
@@ -240,7 +247,8 @@ def read_abilities(folder: Path) -> Abilities:
     Raises:
         ModelError: no model there, or one that reads or pools in a way that is not ours.
     """
-    values = read_values(folder)
+    with unchanged(folder, weights=False):
+        values = read_values(folder)
     try:
         return _trained(folder, values, words=False)
     except ModelError as error:
@@ -287,6 +295,11 @@ def read_body(folder: Path, *asked: TaskHead, dropout: float | None = None, seed
     Raises:
         ModelError: as `from_hugging_face`; or transformers has no class of this kind for such a head.
     """
+    with unchanged(folder):
+        return _read_body(folder, asked, dropout, seed)
+
+
+def _read_body(folder: Path, asked: Sequence[TaskHead], dropout: float | None, seed: int) -> Model:
     values, tensors = read_values(folder), read_weights(folder)
     try:
         whole = read_config(values, words=False).model_copy(update={"word_head": "tied"})

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from bothways.errors import ModelError
 from bothways.gguf import SUFFIX
+from bothways.sums import LOADED, SUMS
 
-WANTED = ("*.json", "*.safetensors", "vocab.txt", "*.jinja")
+WANTED = (*LOADED, SUMS)
 """No pickles and no code: what Bothways would not read is not fetched."""
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save
 
-from bothways.errors import ModelError
-from bothways.files import whole_file
+from bothways.batch import Sample
+from bothways.errors import DataError
 from bothways.model import TaskHead
-from bothways.reading import read_arrays
+from bothways.seals import read_sealed, save_sealed
 from bothways.statistics import bootstrap
 from bothways.tasks.reading import seals
 from bothways.tasks.source_use import source_use
@@ -25,10 +25,34 @@ SEEN = "texts.safetensors"
 """In a run's folder: the hashes of the texts of its training file."""
 
 
-def remember(folder: Path, examples: Sequence[Example]) -> None:
-    """Writes which texts a run's training file has, as hashes."""
-    with whole_file(folder / SEEN, "wb") as file:
-        file.write(save({"train": np.unique(seals(examples))}))
+def remember(
+    folder: Path, examples: Sequence[Example], parts: Sequence[Sequence[Sample]], *, again: bool, writes: bool
+) -> None:
+    """Writes which texts a run's training file has, as hashes, and the hash of all samples, which is compared where a
+    run goes on `again`.
+
+    Raises:
+        DataError: other records, or other tokens of them, than the run began with.
+    """
+    own, path = _hash_of(parts), folder / SEEN
+    if again and path.is_file() and (told := read_sealed(path)[1]):
+        if told["samples"] != own:
+            raise DataError(
+                f"{path}: the training records, or the tokens that are made of them, are not those that the run began "
+                "with. Put the files and the model's tokenizer back, or begin again with another --out."
+            )
+    elif writes:
+        save_sealed(path, {"train": np.unique(seals(examples))}, samples=own)
+
+
+def _hash_of(parts: Sequence[Sequence[Sample]]) -> str:
+    found = sha256()
+    for sample in (sample for some in parts for sample in some):
+        found.update(np.asarray(sample.tokens, dtype=np.int64).tobytes())
+        for target in sample.targets:
+            for column in (target.at, target.labels):
+                found.update(b"|" + np.ascontiguousarray(column).tobytes())
+    return found.hexdigest()
 
 
 def worth(
@@ -87,11 +111,7 @@ def trained_on(run: Path, examples: Sequence[Example], *, where: str) -> list[st
     `where` is what they are called."""
     if not (run / SEEN).is_file() or not examples:
         return []
-    again = int(
-        np.isin(
-            seals(examples), read_arrays(run / SEEN, error=ModelError, then="delete it: nothing else needs it")["train"]
-        ).sum()
-    )
+    again = int(np.isin(seals(examples), read_sealed(run / SEEN)[0]["train"]).sum())
     about = "the score on them says nothing about new texts"
     return [f"{again} of {len(examples)} {where} stand in the training file too: {about}"] if again else []
 

@@ -21,7 +21,7 @@ from bothways.training.fit import Fit, Show
 from bothways.training.loop import Report, Work
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
-from bothways.training.state import State, save_state
+from bothways.training.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Course:
         return self.best * self.steps
 
     def _save(self) -> None:
-        save_state(self.state, self.folder.checkpoints, write=self.team.first)
+        self.folder.save(self.state)
         self.team.wait()
 
     def _end_epoch(self, fit: Fit) -> None:

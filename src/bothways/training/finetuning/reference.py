@@ -11,15 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save
 
 from bothways.batch import Sample
 from bothways.errors import ModelError
-from bothways.files import whole_file
 from bothways.inference.likelihoods import log_likelihoods
 from bothways.model import Model
 from bothways.model.adapters import sharing
-from bothways.reading import read_arrays, read_metadata
+from bothways.seals import read_sealed, save_sealed
 from bothways.training.processes import Processes
 
 FILE = "reference.safetensors"
@@ -51,20 +49,18 @@ def kept(reference: Model, samples: Sequence[Sample], *, folder: Path, again: bo
 
     found = np.array(team.shared(samples, sums), dtype=np.float64)
     if team.first:
-        with whole_file(path, "wb") as file:
-            file.write(save({"log_likelihoods": found}, metadata={"of": seal}))
+        save_sealed(path, {"log_likelihoods": found}, of=seal)
     return found
 
 
 def _read(path: Path, seal: str) -> np.ndarray:
-    again = "delete it, and it is made again"
-    found = read_arrays(path, error=ModelError, then=again)["log_likelihoods"]
-    if read_metadata(path, error=ModelError, then=again).get("of") != seal:
+    tensors, told = read_sealed(path)
+    if told.get("of") != seal:
         raise ModelError(
             f"{path} was made by another model, or of other records: expected those that the run began with. Put them "
             "back, or begin again with another --out"
         )
-    return np.asarray(found)
+    return tensors["log_likelihoods"]
 
 
 def hash_of(model: Model, samples: Sequence[Sample]) -> str:

@@ -119,8 +119,8 @@ def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> Finetune
     if not resume:
         folder.create(config)
         team.wait()  # a run that is there already is noticed by all
-    if team.first:
-        remember(folder.path, data.train if config.dev else [*data.train, *data.dev])
+    taught, parts = data.train if config.dev else [*data.train, *data.dev], [some for _, some in sides["train"]]
+    remember(folder.path, taught, parts, again=resume, writes=team.first)
     model = model.to(team.device)
     precision = precision_for(config.precision, device=team.device)
     weights = Replicated(model, dtype_of(precision))
@@ -133,7 +133,7 @@ def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> Finetune
         state=State(weights, [optimiser(config, weights, layers=model.config.layers, width=model.config.width)]),
         folder=folder,
         team=team,
-        parts=[parts for _, parts in sides["train"]],
+        parts=parts,
         dev=spread(sides["dev"], config.dev_generated) if task.writes and not task.refers else sides["dev"],
         test=sides["test"],
         length=length,
@@ -147,7 +147,7 @@ def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> Finetune
         found = checkpoints(folder.checkpoints)
         if found:
             load_state(run.state, found[-1])
-        folder.cut(run.state.step if found else -1)
+        folder.cut(run.state.step if found else -1, run.state.notes.get("metrics"))
     facts = {**facts_of(run, sides), **({"adapter": adapted} if adapted else {})}
     folder.note(status="running", precision=precision, processes=team.count, **facts)
     return run

@@ -87,7 +87,7 @@ def set_up_several(config: SeveralConfig, team: Processes, *, resume: bool) -> S
     made = optimiser(config, weights, layers=model.config.layers, width=model.config.width)
     run = SeveralRun(config, {}, tokenizer, model, State(weights, [made]), folder, team, length)
     for one in config.tasks:
-        part = run.parts[one.name] = _part(run, one, start, sides[one.name])
+        part = run.parts[one.name] = _part(run, one, start, sides[one.name], again=resume)
         if one.teacher:
             own = folder_of_task(folder.path, one.name)
             head, examples = part.data.head, part.data.train
@@ -98,19 +98,20 @@ def set_up_several(config: SeveralConfig, team: Processes, *, resume: bool) -> S
         found = checkpoints(folder.checkpoints)
         if found:
             load_state(run.state, found[-1])
-        folder.cut(run.state.step if found else -1)
+        folder.cut(run.state.step if found else -1, run.state.notes.get("metrics"))
     facts = {**_facts(run, sides), **({"adapter": adapted} if adapted else {})}
     folder.note(status="running", precision=precision, processes=team.count, **facts)
     return run
 
 
-def _part(run: SeveralRun, one: OneTask, start: SeveralStart, sides: dict[str, Any]) -> FinetuneRun:
+def _part(run: SeveralRun, one: OneTask, start: SeveralStart, sides: dict[str, Any], *, again: bool) -> FinetuneRun:
     """A task as a run of its own, over the model of all."""
     config, task, data = run.config.of(one), task_named(one.task), start.data[one.name]
     training, dev, test = ([example for example, _ in sides[side]] for side in SIDES)
     data = replace(data, train=training, dev=dev, test=test)
-    if run.team.first:
-        remember(folder_of_task(run.folder.path, one.name), data.train if config.dev else [*data.train, *data.dev])
+    taught, parts = data.train if config.dev else [*data.train, *data.dev], [some for _, some in sides["train"]]
+    own = folder_of_task(run.folder.path, one.name)
+    remember(own, taught, parts, again=again, writes=run.team.first)
     return FinetuneRun(
         config=config,
         task=task,
@@ -120,7 +121,7 @@ def _part(run: SeveralRun, one: OneTask, start: SeveralStart, sides: dict[str, A
         state=run.state,
         folder=run.folder,
         team=run.team,
-        parts=[parts for _, parts in sides["train"]],
+        parts=parts,
         dev=spread(sides["dev"], config.dev_generated) if task.writes else sides["dev"],
         test=sides["test"],
         length=run.length,

@@ -14,15 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save
 
 from bothways.batch import Sample, Target
 from bothways.errors import ModelError, UsageError
-from bothways.files import whole_file
 from bothways.inference.loading import abilities_of
 from bothways.inference.pipeline import logits_of
 from bothways.model import TaskHead
-from bothways.reading import read_arrays
+from bothways.seals import read_sealed, save_sealed
 from bothways.tasks.predictions import softmax
 from bothways.tasks.task import Example
 from bothways.training.finetuning.tuned import AT_ONCE, Tuned, head_named
@@ -163,13 +161,11 @@ def teacher_for(
     kept = again and (folder / FILE).is_file()
     team.wait()  # all have seen whether it is there
     if kept:
-        again_asked = "delete it, and the teacher is asked again"
-        logits = read_arrays(folder / FILE, error=ModelError, then=again_asked)["logits"]
+        logits = read_sealed(folder / FILE)[0]["logits"]
     else:
         logits = _asked(Tuned.load(run, device=team.device), head, examples, parts)
         if team.first:
-            with whole_file(folder / FILE, "wb") as file:
-                file.write(save({"logits": logits}))
+            save_sealed(folder / FILE, {"logits": logits})
     return Teacher.of_logits(logits, parts, head)
 
 

@@ -72,7 +72,7 @@ class Tuned:
         numbers = dtype_of(precision_for(device=place))
         model = saved.model.for_inference(device=place, dtype=numbers, generates=saved.trained.generates)
         trained = replace(saved.trained, heads={**saved.trained.heads, head.name: head})
-        engine = Engine(model, tokenizer, trained)
+        engine = Engine(model, tokenizer, trained, name=str(folder))
         return cls(task_named(head.task).like(head), engine, head, engine.length)
 
     def encode(self, examples: Iterable[Example], skip: Skip = refuse) -> list[EncodedExample]:
@@ -88,7 +88,7 @@ class Tuned:
         """The prediction for every example, in order, as it is written to a file.
 
         Raises:
-            ModelError: logits that are no numbers.
+            ModelError: logits that are not finite.
         """
         found = []
         for (_, samples), one in zip(examples, decoded(self.engine, self.task, self.head, examples), strict=True):

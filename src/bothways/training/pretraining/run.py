@@ -28,7 +28,6 @@ from bothways.training.pretraining.setup import PretrainRun, set_up, total_steps
 from bothways.training.processes import processes
 from bothways.training.schedule import decay_start
 from bothways.training.signals import signals
-from bothways.training.state import save_state
 from bothways.training.tracking import tracked
 
 MEASURED_STEPS = 20  # of a budget in seconds: after them it becomes a number of steps, and the run is exact
@@ -154,7 +153,7 @@ def _steps(run: PretrainRun, total: int, stop: Callable[[], int], show: Show) ->
 def save(run: PretrainRun) -> None:
     """A checkpoint; keeps the last two, the best, and the last before the learning rate falls."""
     run.state.notes |= {"seconds": round(run.seconds, 3), "names": list(run.work.names)}
-    save_state(run.state, run.folder.checkpoints, write=run.team.first)
+    run.folder.save(run.state)
     keep = {run.state.notes["best"]["step"]}
     if "total" in run.state.notes:
         keep.add(decay_start(run.config.training.schedule, run.state.notes["total"]))

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save
 
-from bothways.errors import ModelError
-from bothways.files import whole_file
-from bothways.reading import read_arrays
+from bothways.seals import read_sealed, save_sealed
 from bothways.tasks.predictions import softmax
 
 Drawn = list[tuple[int, int]]
@@ -50,16 +47,19 @@ class Member:
         """Writes it aside, and renames it: a file that is there is whole."""
         tensors = {name: getattr(self, name) for name in ("untrained", "train", "unlabelled", "test")}
         tensors["taught"] = np.array([self.taught])
-        with whole_file(folder / f"{self.name}.safetensors", "wb") as file:
-            file.write(save(tensors))
+        save_sealed(folder / f"{self.name}.safetensors", tensors)
 
     @classmethod
     def load(cls, folder: Path, generation: int, pattern: int, repetition: int) -> Member | None:
-        """None: it is not finished."""
+        """None: it is not finished.
+
+        Raises:
+            ModelError: its file is damaged.
+        """
         path = folder / f"{name_of(generation, pattern, repetition)}.safetensors"
         if not path.is_file():
             return None
-        found = read_arrays(path, error=ModelError, then="delete it, and that member is trained again")
+        found, _ = read_sealed(path)
         taught = int(found.pop("taught")[0])
         return cls(generation, pattern, repetition, taught, **found)
 
