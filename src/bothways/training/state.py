@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,11 @@ VERSION = 3
 
 @dataclass
 class State:
-    """Weights and optimisers, and how far they have come. Nothing random: that is a function of seed and step."""
+    """Weights and optimisers, and how far they have come. Nothing random: that is a function of seed and step.
+
+    recent  the losses of the last steps that were learned (`spikes`)
+    pieces  that each micro-batch is read in, since it does not fit into memory (`halving`)
+    """
 
     weights: Weights
     optimisers: list[torch.optim.Optimizer]
@@ -37,12 +41,15 @@ class State:
     tokens: int = 0
     skipped: int = 0
     skipped_in_a_row: int = 0
+    spikes: int = 0
+    spikes_in_a_row: int = 0
+    recent: list[float] = field(default_factory=list)
+    pieces: int = 1
     notes: dict[str, Any] = field(default_factory=dict)
 
     def counters(self) -> dict[str, Any]:
         """What is kept as JSON beside the tensors."""
-        names = ("step", "tokens", "skipped", "skipped_in_a_row", "notes")
-        return {name: getattr(self, name) for name in names}
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("weights", "optimisers")}
 
 
 def _optimiser_tensors(state: State) -> Iterator[tuple[str, Tensor]]:
