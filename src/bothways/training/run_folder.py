@@ -100,11 +100,12 @@ class RunFolder:
             raise ModelError(f"{path} is damaged: a line is no JSON ({error})") from None
 
     def cut(self, step: int) -> None:
-        """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again."""
+        """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again. A model is tested
+        after the last step."""
         if not self.writes:
             return
         with writing(self.path):
-            kept = [json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step]
+            kept = [json.dumps(line) + "\n" for line in self.lines() if _by(line, step)]
             write_text(self.path / "metrics.jsonl", "".join(kept))
             for checkpoint in checkpoints(self.checkpoints):
                 if step_of(checkpoint) > step:
@@ -119,6 +120,11 @@ class RunFolder:
         for checkpoint in checkpoints(self.checkpoints)[:-KEEP]:
             if step_of(checkpoint) not in keep:
                 _delete(checkpoint)
+
+
+def _by(line: dict[str, Any], step: int) -> bool:
+    """Whether a line was written by then."""
+    return bool(line["step"] <= step and line["kind"] != "test")
 
 
 def _delete(checkpoint: Path) -> None:

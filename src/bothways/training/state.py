@@ -47,6 +47,12 @@ class State:
     pieces: int = 1
     notes: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def left_out(self) -> list[str]:
+        """What was not learned, in sentences."""
+        counts = {"their loss or gradient was not finite": self.skipped, "their loss was a spike": self.spikes}
+        return [f"steps that were not learned, since {why}: {count}" for why, count in counts.items() if count]
+
     def counters(self) -> dict[str, Any]:
         """What is kept as JSON beside the tensors."""
         return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("weights", "optimisers")}
