@@ -1,5 +1,5 @@
-"""A loss ten times as high is skipped, and at most 1 % of the steps of a clean run are: objectives whose loss is steady,
-that hide one word to all, whose loss is several networks', and one that becomes another half-way.
+"""A loss ten times as high is skipped, and at most 1 % of the steps of a clean run are: of objectives whose loss is
+steady, that hide one word to all, whose loss is several networks', and of one that becomes another half-way.
 
 Each is trained on real text, and its losses are those of metrics.jsonl; then they are judged again with one in twenty
 ten times as high.
@@ -68,7 +68,9 @@ def main() -> None:
     print(f"{'losses of':34}{'steps':>7}{'skipped when clean':>19}{'tenfold ones skipped':>24}")
     bad: list[str] = []
     with tempfile.TemporaryDirectory() as place:
-        shards = asked.shards or bothways.prepare(["python-docs"], out=Path(place) / "shards") and Path(place, "shards")
+        shards = asked.shards or Path(place, "shards")
+        if asked.shards is None:
+            bothways.prepare(["python-docs"], out=shards)
         shape = {"layers": 2, "width": 64, "heads": 2, "inner": 128}
         for number, objective in enumerate(OBJECTIVES):
             training = {"length": 64, "step_tokens": 1024, "micro_tokens": 1024, "budget": {"steps": asked.steps}}

@@ -100,8 +100,8 @@ class RunFolder:
             raise ModelError(f"{path} is damaged: a line is no JSON ({error})") from None
 
     def cut(self, step: int) -> None:
-        """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again. A model is tested
-        after the last step."""
+        """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again. A model is
+        tested after its last step."""
         if not self.writes:
             return
         with writing(self.path):
