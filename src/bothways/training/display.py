@@ -114,7 +114,9 @@ def _speed(line: dict[str, Any]) -> str:
     parts = [f"{compact(line['tokens_per_second']):>5} tokens/s"]
     parts += [f"{line['useful_share']:3.0%} of peak"] if line.get("useful_share") is not None else []
     parts += [f"lr {line['learning_rate']:.1e}"] if line.get("learning_rate") is not None else []
-    return "  ".join([*parts, *(f"{line[what]} {what}" for what in ("skipped", "spikes") if line.get(what))])
+    spikes = line.get("spikes", 0)
+    parts += [f"{line['skipped']} skipped"] if line.get("skipped") else []
+    return "  ".join([*parts, f"{spikes} spike{'s' * (spikes > 1)}"] if spikes else parts)
 
 
 def _held_out(line: dict[str, Any]) -> str:
