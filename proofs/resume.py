@@ -219,7 +219,7 @@ def finetuning(files: dict[str, Path], body: Path, folder: Path) -> Iterator[Kin
 
         def members(out: Path, generations: int = generations) -> PetConfig:
             own = {"train": files["classify"], "unlabelled": files["classify"], "dev": files["classify"], "out": out}
-            own |= {"pattern": ("{text} It was [MASK].", "[MASK]: {text}"), "verbaliser": "a=red,b=blue"}
+            own |= {"pattern": ("{text} It was [MASK].", "All [MASK]: {text}"), "verbaliser": "a=red,b=blue"}
             own |= {"repetitions": 1, "steps": 6, "alpha": 0.9, "generations": generations, "growth": 1.1}
             return PetConfig(**own | learning)
 
