@@ -5,9 +5,9 @@ Letters: B rows, T tokens in a row, N targets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -170,16 +170,30 @@ class SourceTokens:
 
 
 @dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a batch was made, for whoever has memory for a part of it alone.
+
+    examples  none is parted
+    make      makes a batch of some of them; their losses add up to those of the whole
+    """
+
+    examples: Sequence[Any]
+    make: Callable[[Sequence[Any]], Batch]
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Samples stacked: tokens [B, T] int64, a torch layout [B, T], and the targets gathered by (head, name).
 
     source  what stands on the encoder's side (`Layout.side`); tokens, layout and targets are then the decoder's
+    recipe  how to make smaller ones of it; None: its loss is of all rows together
     """
 
     tokens: Tensor
     layout: Layout
     targets: tuple[Target, ...]
     source: SourceTokens | None = None
+    recipe: Recipe | None = None
 
     @classmethod
     def stack(cls, samples: Sequence[Sample]) -> Batch:

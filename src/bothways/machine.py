@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path("/")
 BF16 = "BOTHWAYS_BF16"  # the environment's word against bf16
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+NO_MEMORY = ("not enough memory", "can't allocate memory", "bad_alloc", "out of memory", "ALLOC_FAILED")
 PR_SET_PDEATHSIG = 1  # sys/prctl.h: which signal a process gets when its parent dies
 
 # Rows (tokens) x inputs x outputs: the feed-forward layers of three presets. The peak is the best of the three, so that
@@ -171,6 +172,13 @@ def keep_freed_memory() -> None:
     if sys.platform == "linux" and (tell := getattr(ctypes.CDLL(None), "mallopt", None)):
         tell(M_MMAP_THRESHOLD, 2**30)
         tell(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: of Python, of a GPU, or of torch on the CPU, which has no kind of error for it."""
+    if isinstance(error, RuntimeError):
+        return type(error).__name__ == "OutOfMemoryError" or any(said in str(error) for said in NO_MEMORY)
+    return isinstance(error, MemoryError)
 
 
 def leave_with_parent() -> None:

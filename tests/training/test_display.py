@@ -130,3 +130,17 @@ def test_compact() -> None:
     assert [compact(n) for n in (0, 7.25, 999, 999.6, 2400, 999_600, 20_480_000, 1.2e11, 3e15)] == [
         "0", "7.25", "999", "1k", "2.4k", "1M", "20.5M", "120G", "3P",
     ]  # fmt: skip
+
+
+def test_a_spike_is_said_at_once_and_counted_and_halves_are_said_once() -> None:
+    """Whatever the clock says; of halves the first step says it, and a resumed run once more."""
+    lines = [train(step, 1000) for step in (1, 2, 3, 4)]
+    lines[1] |= {"spikes": 1, "spike": 7.25, "loss": 61.0}
+    lines[2] |= {"spikes": 1, "pieces": 2}
+    lines[3] |= {"spikes": 1, "pieces": 2}
+    said = shown(lines, seconds_each=0.1)
+    assert said[1:] == [
+        "step 2 is not learned: its loss of 61.000 is a spike, above 7.250",
+        "out of memory at step 3: from here on micro-batches are read in 2 pieces",
+    ]
+    assert shown(lines[1:2], seconds_each=1)[-1].endswith("lr 3.0e-03  1 spike  -:--:-- left")

@@ -37,6 +37,7 @@ from bothways.cli.tasks import evaluate, finetune, merge, predict
 from bothways.cli.vectors import nearest, word_vectors
 from bothways.errors import BothwaysError
 from bothways.files import refusal
+from bothways.machine import out_of_memory
 from bothways.terminal import say
 
 GROUPS = {
@@ -137,17 +138,9 @@ def main() -> None:
         place = f"{error.filename}: " if error.filename else ""
         _leave(f"{place}{refusal(error, Path(error.filename or '.'))}", 6)
     except Exception as error:  # noqa: BLE001 - the last net: whatever comes here is our bug, and says so
-        if _no_memory(error):
+        if out_of_memory(error):
             _leave(f"out of memory: {str(error).strip().partition(chr(10))[0] or 'no more is given'}. {LESS_MEMORY}", 6)
         _confess()
-
-
-def _no_memory(error: Exception) -> bool:
-    """Whether memory ran out: of Python, of a GPU, or of torch on the CPU, which has no kind of error for it."""
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and (type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error))
-    )
 
 
 def _is_no_text(word: str) -> bool:

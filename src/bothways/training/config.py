@@ -103,6 +103,12 @@ class TrainingConfig(Frozen):
     micro_tokens: int = Field(default=4096, ge=8, description="Tokens at once in one process.")
     optimiser: OptimiserConfig = Field(default=OptimiserConfig(), description="What changes the parameters.")
     schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="Of the learning rate.")
+    spike_sigma: float | None = Field(
+        default=6.0,
+        gt=0,
+        description="A step is not learned whose loss is so many deviations above the mean of the last 128; null: "
+        "every step is.",
+    )
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", description="Of the arithmetic; auto: bf16 where the processor has it."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -52,7 +52,10 @@ class Display:
 
     def __call__(self, line: dict[str, Any]) -> None:
         """Take one line of metrics, of either kind."""
+        pieces = self._last.get("train", {}).get("pieces", 1)
         self._last[line["kind"]] = line
+        for said in _remarkable(line, pieces):
+            self.say(said)
         now, train = self._clock(), self._last.get("train", line)
         progress = train.get("progress", 0.0)
         step = _step(line["step"], of=train.get("steps"))
@@ -89,6 +92,15 @@ class Display:
         return Group(bar, rows)
 
 
+def _remarkable(line: dict[str, Any], pieces: int) -> Iterator[str]:
+    """What one should see of a step, whenever it comes; `pieces`, those of the step before."""
+    if "spike" in line:
+        limit, loss = line["spike"], line["loss"]
+        yield f"step {line['step']} is not learned: its loss of {loss:.3f} is a spike, above {limit:.3f}"
+    if line.get("pieces", 1) > pieces:
+        yield f"out of memory at step {line['step']}: from here on micro-batches are read in {line['pieces']} pieces"
+
+
 def _step(step: int, *, of: int | None) -> str:
     """`of`: all of the run's; None where nobody knows (yet): a budget in seconds is measured first."""
     return f"step {step:>6}" if of is None else f"step {step:>{max(6, len(str(of)))}}/{of}"
@@ -102,7 +114,9 @@ def _speed(line: dict[str, Any]) -> str:
     parts = [f"{compact(line['tokens_per_second']):>5} tokens/s"]
     parts += [f"{line['useful_share']:3.0%} of peak"] if line.get("useful_share") is not None else []
     parts += [f"lr {line['learning_rate']:.1e}"] if line.get("learning_rate") is not None else []
-    return "  ".join([*parts, f"{line['skipped']} skipped"] if line.get("skipped") else parts)
+    spikes = line.get("spikes", 0)
+    parts += [f"{line['skipped']} skipped"] if line.get("skipped") else []
+    return "  ".join([*parts, f"{spikes} spike{'s' * (spikes > 1)}"] if spikes else parts)
 
 
 def _held_out(line: dict[str, Any]) -> str:

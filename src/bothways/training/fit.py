@@ -57,6 +57,10 @@ class Fit:
                     "loss": report.loss,
                     "learning_rate": report.learning_rate,
                     "padding": round(report.padding, 4),
+                    "skipped": report.skipped,
+                    "spikes": report.spikes,
+                    **({} if report.spike is None else {"spike": report.spike}),
+                    **({} if report.pieces == 1 else {"pieces": report.pieces}),
                     "tokens_per_second": round((report.tokens - before) / took, 1),
                     **more(report, took),
                 }

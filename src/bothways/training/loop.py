@@ -16,7 +16,9 @@ from bothways.errors import DivergedError
 from bothways.machine import keep_freed_memory
 from bothways.model import Model
 from bothways.training.config import TrainingConfig
+from bothways.training.halving import within_memory
 from bothways.training.schedule import learning_rate
+from bothways.training.spikes import spike
 from bothways.training.state import State
 
 SKIPPED_IN_A_ROW = 5
@@ -25,7 +27,13 @@ SKIPPED_IN_A_ROW = 5
 @dataclass(frozen=True, slots=True)
 class Report:
     """One step: losses are means in nats over all processes; `loss` is what was minimised, `tokens` what was read so
-    far, `padding` the share of this process's places that hold no text."""
+    far, `padding` the share of this process's places that hold no text.
+
+    skipped  steps so far whose loss or gradient was not finite
+    spikes   steps so far whose loss was far above those before them
+    spike    of such a step, the limit that its loss is above (`spikes`)
+    pieces   that each micro-batch was read in, to fit into memory (`halving`)
+    """
 
     step: int
     tokens: int
@@ -34,6 +42,9 @@ class Report:
     learning_rate: float
     gradient_norm: float
     skipped: int
+    spikes: int
+    spike: float | None
+    pieces: int
     padding: float
     stop: bool
 
@@ -59,10 +70,12 @@ def train(
     """Steps from where `state` stands to `total`.
 
     The loss of a step is one mean: the sum over all predictions, over all processes and micro-batches, by the
-    sum of the weights. A step whose loss or gradient is not finite is skipped on all processes.
+    sum of the weights. A step whose loss or gradient is not finite, or whose loss is a spike, is skipped on all
+    processes.
 
     Raises:
-        DivergedError: five steps in a row were skipped.
+        DivergedError: five steps in a row were not finite.
+        MachineError: a single row does not fit into memory.
     """
     keep_freed_memory()  # not earlier: counting n-grams takes gigabytes that are not wanted again
     while state.step < total:
@@ -74,7 +87,9 @@ def train(
         norm = state.weights.reduce()
         share = learning_rate(config.schedule, state.step, total)
         finite = bool(torch.isfinite(norm)) and bool(torch.isfinite(sums).all())
-        if finite:
+        loss = math.fsum(sums[:, 0].tolist()) / count
+        limit = spike(state, loss, config.spike_sigma) if finite else None
+        if finite and limit is None:
             state.weights.scale(torch.clamp(config.optimiser.clip / (norm + 1e-6), max=1.0))
             for optimiser in state.optimisers:
                 for group in optimiser.param_groups:
@@ -88,11 +103,14 @@ def train(
         yield Report(
             step=state.step,
             tokens=state.tokens,
-            loss=math.fsum(sums[:, 0].tolist()) / count,
+            loss=loss,
             losses=_means(work.names, sums),
             learning_rate=share * state.optimisers[0].param_groups[0]["peak"],
             gradient_norm=float(norm),
             skipped=state.skipped,
+            spikes=state.spikes,
+            spike=limit,
+            pieces=state.pieces,
             padding=_padding(micro_batches),
             stop=stopping,
         )
@@ -128,24 +146,42 @@ def _agree(weight: float, stop: bool, tokens: int) -> tuple[float, bool, int]:
 
 
 def _gradients(work: Work, batches: Sequence[Batch], state: State, seed: int, count: float) -> Tensor:
-    """Backward through every micro-batch; sums and counts of the named losses over all processes, [names, 2].
+    """Backward through every micro-batch, in pieces that fit; sums and counts of the named losses over all processes,
+    [names, 2].
 
     They are added up where the model is: a device is not waited for before the last of its micro-batches.
     """
-    sums = torch.zeros(len(work.names), 2, dtype=torch.float64, device=batches[0].tokens.device if batches else "cpu")
+    device = batches[0].tokens.device if batches else "cpu"
     rank, processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    for i, batch in enumerate(batches):
-        own = zlib.crc32(repr((seed, state.step, i * processes + rank)).encode())  # whatever the number of processes
-        torch.manual_seed(own)  # dropout
-        losses = work.losses(batch, torch.Generator(device=batch.tokens.device).manual_seed(own))
-        total = torch.stack([loss for loss, _ in losses.values()]).sum()
-        (total / count).backward()
-        state.weights.collect()
-        _add(losses, sums, work.names)
-    sums = sums.cpu()
-    if dist.is_initialized():
-        dist.all_reduce(sums)
-    return sums
+
+    def backward(pieces: Sequence[Batch]) -> Tensor:
+        sums = torch.zeros(len(work.names), 2, dtype=torch.float64, device=device)
+        for i, batch in enumerate(pieces):
+            own = zlib.crc32(repr((seed, state.step, i * processes + rank)).encode())  # whatever the number of them
+            torch.manual_seed(own)  # dropout
+            losses = work.losses(batch, torch.Generator(device=batch.tokens.device).manual_seed(own))
+            total = torch.stack([loss for loss, _ in losses.values()]).sum()
+            (total / count).backward()
+            state.weights.collect()
+            _add(losses, sums, work.names)
+        return sums.cpu()
+
+    before = state.pieces
+    sums = within_memory(backward, batches, state)
+    return _over_processes(sums, state, halved=state.pieces > before)
+
+
+def _over_processes(sums: Tensor, state: State, *, halved: bool) -> Tensor:
+    """The sums of all processes; where one of them halved its micro-batches, all do from the next step on."""
+    if not dist.is_initialized():
+        return sums
+    both = torch.cat([sums, torch.tensor([[float(halved), 0.0]], dtype=torch.float64)])
+    dist.all_reduce(both)
+    if both[-1, 0] > 0:
+        pieces = torch.tensor([state.pieces])
+        dist.all_reduce(pieces, op=dist.ReduceOp.MAX)
+        state.pieces = int(pieces)
+    return both[:-1]
 
 
 def _add(losses: Losses, sums: Tensor, names: Sequence[str]) -> None:

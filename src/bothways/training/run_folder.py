@@ -130,7 +130,8 @@ class RunFolder:
         return list(read_json_lines(self.path / "metrics.jsonl", error=ModelError))
 
     def cut(self, step: int, told: dict[str, Any] | None = None) -> None:
-        """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again.
+        """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again. A model is
+        tested after its last step.
 
         Args:
             told: what metrics.jsonl held then, as the step's checkpoint noted it; None: that has not, or there is none.
@@ -144,7 +145,8 @@ class RunFolder:
         self.note(status="running")
         with writing(self.path):
             if told is None:
-                kept = "".join(json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step).encode()
+                lines = (line for line in self.lines() if line["step"] <= step and line["kind"] != "test")
+                kept = "".join(json.dumps(line) + "\n" for line in lines).encode()
             write_text(self.path / "metrics.jsonl", kept.decode())
             for checkpoint in checkpoints(self.checkpoints):
                 if step_of(checkpoint) > step:

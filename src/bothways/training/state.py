@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,11 @@ VERSION = 3
 
 @dataclass
 class State:
-    """Weights and optimisers, and how far they have come. Nothing random: that is a function of seed and step."""
+    """Weights and optimisers, and how far they have come. Nothing random: that is a function of seed and step.
+
+    recent  the losses of the last steps that were learned (`spikes`)
+    pieces  that each micro-batch is read in, since it does not fit into memory (`halving`)
+    """
 
     weights: Weights
     optimisers: list[torch.optim.Optimizer]
@@ -34,12 +38,21 @@ class State:
     tokens: int = 0
     skipped: int = 0
     skipped_in_a_row: int = 0
+    spikes: int = 0
+    spikes_in_a_row: int = 0
+    recent: list[float] = field(default_factory=list)
+    pieces: int = 1
     notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> list[str]:
+        """What was not learned, in sentences."""
+        counts = {"their loss or gradient was not finite": self.skipped, "their loss was a spike": self.spikes}
+        return [f"steps that were not learned, since {why}: {count}" for why, count in counts.items() if count]
 
     def counters(self) -> dict[str, Any]:
         """What is kept as JSON beside the tensors."""
-        names = ("step", "tokens", "skipped", "skipped_in_a_row", "notes")
-        return {name: getattr(self, name) for name in names}
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("weights", "optimisers")}
 
 
 def _optimiser_tensors(state: State) -> Iterator[tuple[str, Tensor]]:

@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from bothways.errors import MachineError
 from bothways.model.backbone import Stack
 
 P = ParamSpec("P")
@@ -90,6 +91,13 @@ class Weights(Protocol):
     def collect(self) -> None:
         """Adds the model's gradients of one micro-batch to those of the step."""
 
+    def forget(self) -> None:
+        """Throws away what this process has collected of the step.
+
+        Raises:
+            MachineError: the others have a part in it.
+        """
+
     def reduce(self) -> Tensor:
         """Sums the step's gradients over all processes; returns their norm, the same on every process."""
 
@@ -142,6 +150,12 @@ class Replicated:
                 self.gradients[name].add_(parameter.grad)
                 parameter.grad = None
 
+    def forget(self) -> None:
+        """Throws away what was collected, and what a backward that was broken off has left."""
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        self.gradient.zero_()
+
     def reduce(self) -> Tensor:
         """Sums the gradients of all processes; returns their norm."""
         if dist.is_initialized():
@@ -184,6 +198,16 @@ class Sharded:
 
     def collect(self) -> None:
         """FSDP2 has summed them already."""
+
+    def forget(self) -> None:
+        """
+        Raises:
+            MachineError: always, since all processes compute every micro-batch together.
+        """
+        raise MachineError(
+            "out of memory: where the weights are split, all processes compute a micro-batch together, and none can do "
+            "it again alone. Go on from the last checkpoint with less at once: --resume --set training.micro_tokens=..."
+        )
 
     def reduce(self) -> Tensor:
         """The norm of the gradients over all processes, which FSDP2 has summed."""

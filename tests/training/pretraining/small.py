@@ -140,10 +140,12 @@ def job(
     stop: int | None = None,
     wait: int | None = None,
     spoilt: bool = False,
+    cramped: bool = False,
 ) -> dict[str, Any]:
     """A run for `tests/training/pretraining/worker.py`: stopped by a signal of its own, or by one that it waits for."""
     values = config.model_dump(mode="json")
-    return {"config": values, "resume": resume, "stop": stop, "wait": wait, "spoilt": spoilt, "port": free_port()}
+    faults = {"spoilt": spoilt, "cramped": cramped}
+    return {"config": values, "resume": resume, "stop": stop, "wait": wait, **faults, "port": free_port()}
 
 
 def start(

@@ -170,6 +170,7 @@ def test_a_share_of_more_than_the_peak_is_no_figure(tmp_path: Path) -> None:
 
 def test_steps_that_were_skipped_are_told(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
-    lines = [line | ({"skipped": 3} if line["kind"] == "train" else {}) for line in metrics(60)]
+    lines = [line | ({"skipped": 3, "spikes": 1} if line["kind"] == "train" else {}) for line in metrics(60)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert "3 steps skipped because a number was not finite." in read(folder).text
+    assert "1 step not learned because the loss was a spike" in read(folder).text

@@ -44,6 +44,7 @@ def made(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
         jobs.append(job(anew(kind, adamw, *second), resume=True))
     jobs.append(job(configure("two, then one", adamw), stop=5))
     jobs.append(job(configure("replicated, spoilt", adamw), spoilt=True))
+    jobs.append(job(configure("replicated, cramped", adamw), cramped=True))
     jobs.append(job(configure("sharded, spoilt", adamw, SHARDED), spoilt=True))
     jobs.append(job(configure("sharded bf16", adamw, SHARDED, "training.precision=bf16")))
     jobs.append(job(configure("replicated bf16", adamw, "training.precision=bf16")))
@@ -101,6 +102,16 @@ def test_what_is_no_number_on_one_process_is_skipped_by_all(kind: str, made: Mad
     skipped = [line["skipped"] for line in lines(made[f"{kind}, spoilt"]) if line["kind"] == "train"]
     assert skipped == [0, 0] + [1] * 6
     assert math.isfinite(lines(made[f"{kind}, spoilt"])[-1]["losses"]["mlm"])
+
+
+def test_what_does_not_fit_on_one_process_is_halved_on_all(made: Made) -> None:
+    """Process 1 has no memory for two rows from step 3 on; what is told is of process 0, which does as process 1."""
+    found = [line for line in lines(made["replicated, cramped"]) if line["kind"] == "train"]
+    assert [line.get("pieces", 1) for line in found] == [1, 1] + [2] * 6
+    same = [line for line in lines(made["replicated adamw"]) if line["kind"] == "train"]
+    assert [line["loss"] for line in found[:3]] == pytest.approx([line["loss"] for line in same[:3]], rel=1e-6)
+    assert [line["loss"] for line in found] == pytest.approx([line["loss"] for line in same], rel=1e-5)
+    assert [line["tokens"] for line in found] == [line["tokens"] for line in same]
 
 
 def test_seconds_become_the_same_number_of_steps_on_all(made: Made) -> None:

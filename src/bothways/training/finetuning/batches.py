@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from bothways.batch import Batch, Sample
+from bothways.batch import Batch, Recipe, Sample
 from bothways.model import ModelConfig
 from bothways.model.abilities import WORDS
 from bothways.tasks.packing import pack
@@ -35,7 +36,7 @@ def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
         mine = dealt(groups, [tokens_in(run.parts, some) for some in groups], run.team)
         parts = {i: run.drawn(epoch, i, progress) for some in mine for i in some}
         made = joined(mine, [tokens_in(parts, some) for some in mine])
-        batches = [_laid({i: parts[i] for i in some}, weights).to(device) for some in made]
+        batches = [_laid([(i, parts[i]) for i in some], weights, together=together).to(device) for some in made]
         notes["flops"] = notes.get("flops", 0.0) + run.team.total(sum(flops_of(one, shape) for one in batches))
         return batches
 
@@ -70,11 +71,12 @@ def joined(groups: Sequence[Sequence[T]], tokens: Sequence[int]) -> list[list[T]
     return made
 
 
-def _laid(parts: Mapping[int, Sequence[Sample]], weights: np.ndarray) -> Batch:
-    """Some training examples, by number, as a batch; a group of targets is one of its example."""
-    owner = np.repeat([*parts], [len(some) for some in parts.values()])
-    samples = [weighted(part, float(weights[i])) for i, some in parts.items() for part in some]
-    return pack(samples, owner).batch
+def _laid(parts: Sequence[tuple[int, Sequence[Sample]]], weights: np.ndarray, *, together: bool) -> Batch:
+    """Some training examples, with their numbers, as a batch; a group of targets is one of its example."""
+    owner = np.repeat([i for i, _ in parts], [len(some) for _, some in parts])
+    samples = [weighted(part, float(weights[i])) for i, some in parts for part in some]
+    batch = pack(samples, owner).batch
+    return batch if together else replace(batch, recipe=Recipe(parts, partial(_laid, weights=weights, together=False)))
 
 
 def flops_of(batch: Batch, shape: ModelConfig) -> float:

@@ -114,6 +114,12 @@ class LearningSettings(Frozen):
     dev_generated: int = Field(
         default=100, ge=1, description="Of tasks that write: how many dev examples are written after every epoch."
     )
+    spike_sigma: float | None = Field(
+        default=None,
+        gt=0,
+        description="A step is not learned whose loss is so many deviations above the mean of the last 128; left out, "
+        "every step is, since batches are small and differ much.",
+    )
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", description="Of the arithmetic; auto: bf16 where the processor has it."
     )

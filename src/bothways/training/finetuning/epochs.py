@@ -74,6 +74,7 @@ class Course:
             budget=Budget(steps=self.total),
             optimiser=OptimiserConfig(name="adamw", learning_rate=rate_for(config, self.model.config.width)),
             schedule=ScheduleConfig(shape="linear", warmup_steps=round(config.warmup * self.total)),
+            spike_sigma=config.spike_sigma,
             seed=config.seed,
         )
         started = time.perf_counter() - notes.get("seconds", 0.0)

@@ -9,14 +9,14 @@ Letters: N tokens of answers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bothways.batch import Batch, Losses, Sample
+from bothways.batch import Batch, Losses, Recipe, Sample
 from bothways.inference.engine import Engine
 from bothways.inference.likelihoods import likelihoods_in, log_likelihoods
 from bothways.model import Model
@@ -104,7 +104,7 @@ class ByReward:
         mine = dealt([[i] for i in range(len(samples))], [len(one) for one in samples], run.team)
         parts = [[one] for one in samples]
         made = joined(mine, [tokens_in(parts, some) for some in mine])
-        batches = [pack([samples[i] for i in some], np.array(some)).batch.to(run.model.table.device) for some in made]
+        batches = [_packed([(i, samples[i]) for i in some]).to(run.model.table.device) for some in made]
         spent = sum(flops_of(one, run.model.config) for one in batches)
         notes["flops"] = notes.get("flops", 0.0) + run.team.total(spent)
         return batches
@@ -171,3 +171,9 @@ class ByReward:
 
         own = run.team.shared(range(len(examples)), speaking)
         return MeasuredAnswers(examples, None, lambda drawn: own_scores(own, drawn, "reward", "kl", "tokens"), own)
+
+
+def _packed(samples: Sequence[tuple[int, Sample]]) -> Batch:
+    """Answers with their numbers as a batch."""
+    batch = pack([sample for _, sample in samples], np.array([i for i, _ in samples])).batch
+    return replace(batch, recipe=Recipe(samples, _packed))

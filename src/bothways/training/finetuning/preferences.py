@@ -6,14 +6,15 @@ Letters: E examples, A answers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bothways.batch import Batch, Losses, Sample
+from bothways.batch import Batch, Losses, Recipe, Sample
 from bothways.inference.likelihoods import likelihoods_in, log_likelihoods, words_of
 from bothways.model import Model
 from bothways.model.losses import with_extra
@@ -118,7 +119,8 @@ class ByPreference:
             for group, (part, sign, known) in enumerate(parts):
                 samples.append(with_beside(part, [[sign, known, base]], group=group, weight=self.weight(i, sign)))
                 owner.append(i)
-        return pack(samples, np.array(owner)).batch
+        batch = pack(samples, np.array(owner)).batch
+        return replace(batch, recipe=Recipe(chosen, partial(self._laid, side, base=base)))
 
     def weight(self, example: int, sign: float) -> float:
         """What an answer of a training example weighs: half a pair; of KTO, one, or as much as makes good and bad

@@ -212,7 +212,7 @@ def judge(run: FinetuneRun, tuned: Tuned, *, seen: Path) -> Judged:
     examples = [example for example, _ in measured]
     scores, predictions = measure(tuned, measured, run.team)
     found = worth(run.task, examples, predictions, tuned.head)
-    found["warnings"] += chosen_by_chance(run.data.held)
+    found["warnings"] += chosen_by_chance(run.data.held) + run.state.left_out
     for side in ("dev", "test"):
         if getattr(run.config, side):
             found["warnings"] += trained_on(seen, getattr(run.data, side), where=f"{side} texts")

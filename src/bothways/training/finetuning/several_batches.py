@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from bothways.batch import Batch, Sample
+from bothways.batch import Batch, Recipe, Sample
 from bothways.tasks.packing import pack
 from bothways.training.finetuning.batches import dealt, example_weights, flops_of, joined, tokens_in, weighted
 from bothways.training.finetuning.setup import FinetuneRun
@@ -36,14 +37,15 @@ def batches_of_several(run: SeveralRun) -> Callable[[int, float], list[Batch]]:
             samples, weight = parts[task].drawn(turn, example, progress), float(weights[task][example])
             return _taught(run, parts[task], samples, example, weight, share)
 
-        made: list[list[list[Sample]]] = []
+        made: list[Batch] = []
         for who in sorted({company[task] for task, _, _ in drawn}):
             some = [one for one in drawn if company[one[0]] == who]
             groups = [some] if who < 0 else [[one] for one in some]
             sizes = [sum(tokens_in(parts[task].parts, [example]) for task, example, _ in group) for group in groups]
             mine = [[taught(*one) for one in group] for group in dealt(groups, sizes, run.team)]
-            made += joined(mine, [sum(len(one) for samples in group for one in samples) for group in mine])
-        batches = [_batch(some).to(device) for some in made]
+            sizes = [sum(len(one) for samples in group for one in samples) for group in mine]
+            made += [_batch(some, together=who < 0) for some in joined(mine, sizes)]
+        batches = [one.to(device) for one in made]
         flops = run.team.total(sum(flops_of(one, shape) for one in batches))
         notes["flops"] = notes.get("flops", 0.0) + flops
         return batches
@@ -74,10 +76,11 @@ def two_sided(part: FinetuneRun) -> bool:
     return writes is not None and writes.apart
 
 
-def _batch(examples: Sequence[Sequence[Sample]]) -> Batch:
+def _batch(examples: Sequence[Sequence[Sample]], *, together: bool) -> Batch:
     """Some examples, each with its samples, as a batch."""
     owner = np.repeat(np.arange(len(examples)), [len(one) for one in examples])
-    return pack([sample for one in examples for sample in one], owner).batch
+    batch = pack([sample for one in examples for sample in one], owner).batch
+    return batch if together else replace(batch, recipe=Recipe(examples, partial(_batch, together=False)))
 
 
 def _evened(part: FinetuneRun) -> np.ndarray:

@@ -124,6 +124,7 @@ def finish_by(teaching: Teaching, best: int, show: Show) -> None:
     save = partial(save_model, run.config, weights, run.model.config, run.tokenizer, run.trained)
     run.team.once(lambda: save(length=run.length, dev=dev))
     run.folder.note(best={"epoch": best // teaching.steps, "step": best, "scores": dev})
+    warnings = chosen_by_chance(run.data.held) + run.state.left_out
     load_state(run.state, found)
     where = "test" if run.test else "dev"
     assert run.reference
@@ -134,7 +135,6 @@ def finish_by(teaching: Teaching, best: int, show: Show) -> None:
         run.folder.append(line)
         run.folder.note(test=after.scores, test_intervals=beside["intervals"])
         show(line)
-    warnings = chosen_by_chance(run.data.held)
     for side in ("dev", "test"):
         if getattr(run.config, side):
             warnings += trained_on(run.config.out, getattr(run.data, side), where=f"{side} texts")

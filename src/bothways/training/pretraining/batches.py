@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bothways.batch import Batch, Row, Sample, Target
+from bothways.batch import Batch, Recipe, Row, Sample, Target
 from bothways.corpus import Rows, Shards
 from bothways.errors import DataError
 from bothways.objectives import Objective, build
@@ -38,10 +38,14 @@ class TrainingBatches:
         samples = [self._sample(index, progress) for start in starts for index in range(start, start + size)]
         samples.sort(key=lambda sample: len(sample.tokens))  # where scaffolding differs, least is padded
         parts = (samples[i : i + size] for i in range(0, len(samples), size))
-        return [_of_few_lengths(Batch.stack(part)).to(self.device) for part in parts]
+        return [_stacked(part).to(self.device) for part in parts]
 
     def _sample(self, index: int, progress: float) -> Sample:
         return self.objective.sample(self.rows[index], np.random.default_rng(self.rows.key(index)), progress)
+
+
+def _stacked(samples: Sequence[Sample]) -> Batch:
+    return replace(_of_few_lengths(Batch.stack(samples)), recipe=Recipe(samples, _stacked))
 
 
 def _of_few_lengths(batch: Batch) -> Batch:

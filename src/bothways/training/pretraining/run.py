@@ -143,7 +143,6 @@ def _steps(run: PretrainRun, total: int, stop: Callable[[], int], show: Show) ->
             "losses": report.losses,
             "gradient_norm": report.gradient_norm,
             "useful_share": run.useful_share(config.rows * config.length * run.cost.at(progress) / took),
-            "skipped": report.skipped,
         }
 
     fit = Fit(run.work, run.state, config, run.folder, show, stop, partial(save, run), again)

@@ -230,6 +230,7 @@ MAY_CHANGE: dict[str, Any] = {
     "training": {
         **dict.fromkeys(("budget", "save_every", "validate_every", "validation_rows"), True),
         **dict.fromkeys(("micro_tokens", "sharded"), True),  # the same rows, dealt out in another way
+        "spike_sigma": True,
         "optimiser": {"learning_rate": True, "adam_learning_rate": True},  # to go on after it diverged
     },
 }
@@ -281,6 +282,8 @@ def _restore(run: PretrainRun) -> None:
             run.state.notes["total"] = total
         if run.state.notes["names"] != list(run.work.names):
             raise ModelError(f"{run.config.out}: the checkpoint was trained for other losses")
+        if run.folder.config(PretrainConfig).training.micro_tokens != run.config.training.micro_tokens:
+            run.state.pieces = 1  # of others than these
         run.seconds = float(run.state.notes["seconds"])
     run.team.wait()  # all have read what is forgotten now
     run.folder.keep(run.config)

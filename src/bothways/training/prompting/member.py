@@ -97,6 +97,7 @@ def train_member(
         budget=Budget(steps=config.steps),
         optimiser=OptimiserConfig(name="adamw", learning_rate=rate_for(config, shape.width)),
         schedule=ScheduleConfig(shape="linear", warmup_steps=round(config.warmup * config.steps)),
+        spike_sigma=config.spike_sigma,
         seed=lesson.seed,
     )
     made = _Batches(config, engine, prompt, slots, lesson)
