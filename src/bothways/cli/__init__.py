@@ -33,6 +33,7 @@ from bothways.cli.prompting import pet, prompt
 from bothways.cli.tasks import evaluate, finetune, merge, predict
 from bothways.cli.vectors import nearest, word_vectors
 from bothways.errors import BothwaysError
+from bothways.stopping import Signalled, came
 from bothways.terminal import say
 
 GROUPS = {
@@ -105,7 +106,7 @@ def main() -> None:
     """Run the command line, and turn what goes wrong into a few plain lines and an exit code.
 
     0 done, 1 our bug, 2 usage or configuration, 3 data, 4 diverged, 5 checkpoint or model, 6 environment,
-    130 Ctrl-C, 143 SIGTERM after saving.
+    130 Ctrl-C, 143 SIGTERM.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -115,12 +116,16 @@ def main() -> None:
         app(prog_name="bothways")  # completion, too, goes by this name
     except BothwaysError as error:
         _leave(str(error), error.exit_code)
+    except Signalled as signalled:
+        _leave(f"{signalled}; nothing half-written is left", signalled.exit_code)
     except OSError as error:
         if error.errno not in REFUSED:
             _confess()
         place = f"{error.filename}: " if error.filename else ""
         _leave(f"{place}{error.strerror}. Free some space, or name a folder that you may write to.", 6)
     except Exception as error:  # noqa: BLE001 - the last net: whatever comes here is our bug, and says so
+        if number := came():  # it follows from the signal: another process left first
+            _leave(str(Signalled(number)), 128 + number)
         if _no_memory(error):
             _leave(f"out of memory: {str(error).strip().partition(chr(10))[0] or 'no more is given'}. {LESS_MEMORY}", 6)
         _confess()

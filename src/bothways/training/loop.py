@@ -15,7 +15,9 @@ from bothways.batch import Batch, Losses
 from bothways.errors import DivergedError
 from bothways.machine import keep_freed_memory
 from bothways.model import Model
+from bothways.stopping import Signalled, came
 from bothways.training.config import TrainingConfig
+from bothways.training.processes import go_on
 from bothways.training.schedule import learning_rate
 from bothways.training.state import State
 
@@ -35,7 +37,6 @@ class Report:
     gradient_norm: float
     skipped: int
     padding: float
-    stop: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +55,30 @@ class Work:
 
 
 def train(
-    work: Work, *, state: State, config: TrainingConfig, total: int, stop: Callable[[], object] = lambda: False
+    work: Work, *, state: State, config: TrainingConfig, total: int, stop: Callable[[], int] = came
 ) -> Iterator[Report]:
     """Steps from where `state` stands to `total`.
 
     The loss of a step is one mean: the sum over all predictions, over all processes and micro-batches, by the
     sum of the weights. A step whose loss or gradient is not finite is skipped on all processes.
 
+    A signal is heeded between two micro-batches: `stop` gives its number, or 0. The step is left out then, on all
+    processes, and `state` is as the last one left it.
+
     Raises:
         DivergedError: five steps in a row were skipped.
+        Signalled: a signal came, to any of the processes.
     """
     keep_freed_memory()  # not earlier: counting n-grams takes gigabytes that are not wanted again
     while state.step < total:
-        micro_batches = work.batches(state.step, state.step / total)
-        count, stopping, tokens = _agree(
-            _weight(micro_batches), bool(stop()), sum(batch.token_count for batch in micro_batches)
-        )
-        sums = _gradients(work, micro_batches, state, config.seed, count)
+        notes = dict(state.notes)
+        try:
+            micro_batches = work.batches(state.step, state.step / total)
+            count, tokens = _over_processes(_weight(micro_batches), sum(batch.token_count for batch in micro_batches))
+            sums = _gradients(work, _heeding(micro_batches, state, stop), state, config.seed, count)
+        except Signalled:
+            state.notes = notes  # what was noted of the step that is left out
+            raise
         norm = state.weights.reduce()
         share = learning_rate(config.schedule, state.step, total)
         finite = bool(torch.isfinite(norm)) and bool(torch.isfinite(sums).all())
@@ -94,7 +102,6 @@ def train(
             gradient_norm=float(norm),
             skipped=state.skipped,
             padding=_padding(micro_batches),
-            stop=stopping,
         )
         if state.skipped_in_a_row >= SKIPPED_IN_A_ROW:
             raise DivergedError(
@@ -119,20 +126,38 @@ def _padding(batches: Sequence[Batch]) -> float:
     return 1 - sum(batch.token_count for batch in batches) / max(1, places)
 
 
-def _agree(weight: float, stop: bool, tokens: int) -> tuple[float, bool, int]:
-    """The step's count over all processes, whether any of them is to stop, and the tokens that all read."""
-    all_three = torch.tensor([weight, float(stop), float(tokens)], dtype=torch.float64)
+def _over_processes(weight: float, tokens: int) -> tuple[float, int]:
+    """The step's count over all processes, and the tokens that all read."""
+    both = torch.tensor([weight, float(tokens)], dtype=torch.float64)
     if dist.is_initialized():
-        dist.all_reduce(all_three)
-    return max(float(all_three[0]), 1e-9), bool(all_three[1] > 0), int(all_three[2])
+        dist.all_reduce(both)
+    return max(float(both[0]), 1e-9), int(both[1])
 
 
-def _gradients(work: Work, batches: Sequence[Batch], state: State, seed: int, count: float) -> Tensor:
+def _heeding(batches: Sequence[Batch], state: State, stop: Callable[[], int]) -> Iterator[Batch]:
+    """The micro-batches of a step; a signal ends them.
+
+    Processes that pass theirs in step ask each other before each. Others, which may have more or fewer of them, leave
+    off by themselves, and ask before the gradients are added up.
+
+    Raises:
+        Signalled: a signal came to any of the processes.
+    """
+    for batch in batches:
+        if state.weights.in_step:
+            go_on(stop())
+        elif stop():
+            break
+        yield batch
+    go_on(stop())
+
+
+def _gradients(work: Work, batches: Iterable[Batch], state: State, seed: int, count: float) -> Tensor:
     """Backward through every micro-batch; sums and counts of the named losses over all processes, [names, 2].
 
     They are added up where the model is: a device is not waited for before the last of its micro-batches.
     """
-    sums = torch.zeros(len(work.names), 2, dtype=torch.float64, device=batches[0].tokens.device if batches else "cpu")
+    sums = torch.zeros(len(work.names), 2, dtype=torch.float64, device=next(iter(state.weights.master.values())).device)
     rank, processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     for i, batch in enumerate(batches):
         own = zlib.crc32(repr((seed, state.step, i * processes + rank)).encode())  # whatever the number of processes

@@ -99,13 +99,16 @@ class RunFolder:
         except ValueError as error:
             raise ModelError(f"{path} is damaged: a line is no JSON ({error})") from None
 
-    def cut(self, step: int) -> None:
-        """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again."""
+    def cut(self, step: int, *, validated: bool = True) -> None:
+        """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again. Where its
+        checkpoint is from before its validation, that is done again too."""
         if not self.writes:
             return
         with writing(self.path):
-            kept = [json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step]
-            write_text(self.path / "metrics.jsonl", "".join(kept))
+            kept = [line for line in self.lines() if line["step"] <= step]
+            if not validated:
+                kept = [line for line in kept if line["step"] < step or line["kind"] == "train"]
+            write_text(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
             for checkpoint in checkpoints(self.checkpoints):
                 if step_of(checkpoint) > step:
                     _delete(checkpoint)

@@ -39,6 +39,11 @@ class State:
     skipped_in_a_row: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def validated(self) -> bool:
+        """Whether the model as it is was validated, or a signal came before."""
+        return bool(self.notes.get("validated") == self.step)
+
     def counters(self) -> dict[str, Any]:
         """What is kept as JSON beside the tensors."""
         names = ("step", "tokens", "skipped", "skipped_in_a_row", "notes")

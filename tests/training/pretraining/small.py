@@ -67,7 +67,7 @@ def stopping(step: int | None) -> Callable[[dict[str, Any]], None]:
     """A `show` for pretrain: asks the run, with a signal, to stop after so many steps."""
 
     def show(line: dict[str, Any]) -> None:
-        if step is not None and line["step"] == step - 1 and line["kind"] == ("train" if step > 1 else "validation"):
+        if line["step"] == step and line["kind"] == "train":
             os.kill(os.getpid(), signal.SIGTERM)
 
     return show

@@ -147,7 +147,7 @@ def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> Finetune
         found = checkpoints(folder.checkpoints)
         if found:
             load_state(run.state, found[-1])
-        folder.cut(run.state.step if found else -1)
+        folder.cut(run.state.step if found else -1, validated=run.state.validated)
     facts = {**facts_of(run, sides), **({"adapter": adapted} if adapted else {})}
     folder.note(status="running", precision=precision, processes=team.count, **facts)
     return run

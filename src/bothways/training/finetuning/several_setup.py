@@ -98,7 +98,7 @@ def set_up_several(config: SeveralConfig, team: Processes, *, resume: bool) -> S
         found = checkpoints(folder.checkpoints)
         if found:
             load_state(run.state, found[-1])
-        folder.cut(run.state.step if found else -1)
+        folder.cut(run.state.step if found else -1, validated=run.state.validated)
     facts = {**_facts(run, sides), **({"adapter": adapted} if adapted else {})}
     folder.note(status="running", precision=precision, processes=team.count, **facts)
     return run

@@ -284,7 +284,7 @@ def _restore(run: PretrainRun) -> None:
         run.seconds = float(run.state.notes["seconds"])
     run.team.wait()  # all have read what is forgotten now
     run.folder.keep(run.config)
-    run.folder.cut(run.state.step if found else -1)
+    run.folder.cut(run.state.step if found else -1, validated=run.state.validated)
 
 
 def _choose(run: PretrainRun, found: Sequence[Path]) -> tuple[Path, int | None]:
