@@ -32,6 +32,7 @@ from bothways.cli.pretraining import pretrain
 from bothways.cli.prompting import pet, prompt
 from bothways.cli.tasks import evaluate, finetune, merge, predict
 from bothways.cli.vectors import nearest, word_vectors
+from bothways.cli.watching import tell_where
 from bothways.errors import BothwaysError
 from bothways.stopping import Signalled, came
 from bothways.terminal import say
@@ -111,6 +112,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot spell is still said
+    if "RANK" in os.environ:
+        tell_where()
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch when it is imported: 5 to 15 % faster
     try:
         app(prog_name="bothways")  # completion, too, goes by this name
