@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 HEEDED = (signal.SIGTERM, signal.SIGINT)
-PATIENCE = 25.0  # seconds after which the command line leaves off even what cannot be interrupted
+PATIENCE = 20.0  # seconds after which the command line leaves off even what cannot be interrupted
 IMPORTING = "<frozen importlib._bootstrap>"
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO
@@ -25,7 +25,7 @@ from bothways.terminal import say
 ENDED_BY_SIGNAL = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 BUG = 1  # ... or what a process says that has lost another
 GRACE = 5.0  # seconds that the others have to end once one has failed
-GRACE_TO_SAVE = 28.0  # ... once they have been told to stop, and save; each leaves by itself before (stopping.PATIENCE)
+GRACE_TO_SAVE = 25.0  # ... once they have been told to stop, and save; each leaves by itself before (stopping.PATIENCE)
 Again = Callable[[], list[str]]
 
 
@@ -144,8 +144,9 @@ class _Flock:
             if not self.told and (code := next((one for one in self.failed.values() if one in ENDED_BY_SIGNAL), 0)):
                 self.stop(code - 128)  # one was told by itself
             if self.told or self.failed:
-                grace = GRACE_TO_SAVE if self.told else GRACE
-                deadline = min(deadline, time.monotonic() + grace)
+                deadline = min(deadline, time.monotonic() + (GRACE_TO_SAVE if self.told else GRACE))
+                for i in watch.stopped(since=3) if self.told else ():
+                    self.children[i].kill()  # it cannot save, and the others wait for it
             else:
                 self.hangs = watch.hanging()
             time.sleep(0.05)
@@ -156,27 +157,29 @@ class _Flock:
         Raises:
             MachineError: a process was killed from outside, or hangs.
         """
-        count = len(self.children)
-        first, code = next(
-            ((i, code) for i, code in self.failed.items() if code != BUG), (0, BUG if self.failed else 0)
-        )
-        texts = []
-        for i in self.failed if code == BUG else (first,):
-            self.said[i].seek(0)
-            texts.append(self.said[i].read())
-        sys.stderr.write("".join(dict.fromkeys(texts)))
+        count, failed = len(self.children), self.failed
         late = [i for i, child in enumerate(self.children) if child.returncode == -signal.SIGKILL]
-        if self.told and (self.failed or late):
-            names = ", ".join(f"process {i + 1} of {count}" for i in late)
-            if late:
+        if self.told and (failed or late):
+            self._speak([i for i, code in failed.items() if code in ENDED_BY_SIGNAL][:1] or failed)
+            if names := ", ".join(f"process {i + 1} of {count}" for i in late):
                 say(f"bothways: {Signalled(self.told)}; killed, since it did not end in time: {names}", error=True)
             return 128 + self.told
         if self.hangs:
             named = "; ".join(f"process {i + 1} of {count} {why}" for i, why in self.hangs.items())
             raise MachineError(f"{named}, and hangs. A run goes on from its last checkpoint with --resume.")
+        first, code = next(((i, code) for i, code in failed.items() if code != BUG), (0, BUG if failed else 0))
+        self._speak(failed if code == BUG else (first,))
         if code < 0:
             raise MachineError(
                 f"process {first + 1} of {count} was killed by {signal.Signals(-code).name}, perhaps because memory "
                 "ran out. A run goes on from its last checkpoint with --resume."
             )
         return code
+
+    def _speak(self, numbers: Iterable[int]) -> None:
+        """Shows what some of them said, the same words once."""
+        texts = []
+        for i in numbers:
+            self.said[i].seek(0)
+            texts.append(self.said[i].read())
+        sys.stderr.write("".join(dict.fromkeys(texts)))

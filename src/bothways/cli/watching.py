@@ -60,18 +60,28 @@ class Watch:
 
     def hanging(self) -> dict[int, str]:
         """{number of a process that hangs: why one thinks so}; {} while all is well, and between two looks."""
-        if time.monotonic() < self._next:
-            return {}
-        self._next = time.monotonic() + EVERY
-        try:
-            for pid, life in zip(self.pids, self._lives, strict=True):
-                life.look(pid)
-        except (OSError, ValueError):  # no /proc, or one of them is gone: that is seen elsewhere
+        if not self._look():
             return {}
         if any(life.stopped for life in self._lives):
             why = f"was stopped (SIGSTOP) {STOPPED * EVERY:.0f} s ago"
             return {i: why for i, life in enumerate(self._lives) if life.stopped >= STOPPED}
         return self._idle() if min(life.idle for life in self._lives) >= IDLE else {}
+
+    def stopped(self, *, since: int) -> list[int]:
+        """The numbers of those that have been stopped (SIGSTOP) for so many looks."""
+        return [i for i, life in enumerate(self._lives) if life.stopped >= since] if self._look() else []
+
+    def _look(self) -> bool:
+        """Looks, if it is time to."""
+        if time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + EVERY
+        try:
+            for pid, life in zip(self.pids, self._lives, strict=True):
+                life.look(pid)
+        except (OSError, ValueError):  # no /proc, or one of them is gone: that is seen elsewhere
+            return False
+        return True
 
     def _idle(self) -> dict[int, str]:
         """Of processes that all do nothing, those that do not wait for another."""
@@ -82,8 +92,8 @@ class Watch:
         places = [_innermost(file, end) for file, end in zip(self.said, ends, strict=True)]
         found = {i: place for i, place in enumerate(places) if not WAITING.search(place)}
         since = f"has done nothing for {IDLE * EVERY:.0f} s"
-        named = found or dict.fromkeys(range(len(places)), "all wait for each other")
-        return {i: f"{since}: {place or 'it does not say where it is'}" for i, place in named.items()}
+        named = found or dict.fromkeys(range(len(places)), "it waits for the others")
+        return {i: f"{since} ({place or 'it does not say where it is'})" for i, place in named.items()}
 
 
 def tell_where() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bothways.errors import Stopped
-from bothways.stopping import Signalled, heeded, shielded
+from bothways.stopping import Signalled, came, heeded, shielded
 from bothways.training.config import TrainingConfig
 from bothways.training.loop import Report, Work, train
 from bothways.training.run_folder import RunFolder
@@ -30,10 +30,13 @@ def stoppable(out: Path, again: str) -> Iterator[None]:
     try:
         with heeded():
             yield
-    except Signalled as came:
+    except (Signalled, RuntimeError) as error:
+        if not isinstance(error, Signalled) and not came():
+            raise
+        signalled = error if isinstance(error, Signalled) else Signalled(came())  # another process left first
         begun = (out / "config.yaml").is_file()
         how = f"what was learned is saved. Go on with: {again}" if begun else "nothing is written yet"
-        raise Stopped(f"{came}; {how}", exit_code=came.exit_code) from None
+        raise Stopped(f"{signalled}; {how}", exit_code=signalled.exit_code) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +66,14 @@ class Fit:
         try:
             with shielded():
                 yield
-        except Signalled as came:
+        except Signalled as signalled:
             how = "before the first step was done"
             with shielded():
                 if self.state.step:
                     self.save()
                     how = f"after step {self.state.step} and saved"
                 self.folder.note(status="stopped")
-                raise Stopped(f"stopped {how}. Go on with: {self.again}", exit_code=came.exit_code) from None
+                raise Stopped(f"stopped {how}. Go on with: {self.again}", exit_code=signalled.exit_code) from None
 
     def steps(self, total: int, more: Callable[[Report, float], dict[str, Any]]) -> Iterator[Report]:
         """The steps up to `total`, each with its line; `more` gives what else stands in it, from the report and the
