@@ -68,9 +68,7 @@ def material(work: Path, said: Path) -> None:
 
 def commands(work: Path) -> dict[str, tuple[Callable[[Path], Words], Callable[[Path], Words]]]:
     """{name: (its words, those of the command that goes on), both of the place that it writes to}."""
-    shards, model, tuned, few, many = (
-        str(work / one) for one in ("shards", "model", "tuned", "few.jsonl", "many.jsonl")
-    )
+    shards, model, few = (str(work / one) for one in ("shards", "model", "few.jsonl"))
     two = ("--processes", "2")
 
     def pretrain(*more: str) -> Callable[[Path], Words]:
