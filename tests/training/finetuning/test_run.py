@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -140,6 +142,14 @@ def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, body: Path, monkeypa
 
     stop_at(4)
     stop_at(9)
+
+    def tell(line: dict[str, Any]) -> None:
+        if line["step"] == 12:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped, match="stopped after step 12 and saved"):  # before the dev examples were looked at
+        finetune(told, resume=True, show=tell)
+    assert [line["step"] for line in RunFolder(told.out).lines() if line["kind"] == "validation"] == [6]
     finetune(told, resume=True)
     first, second = (load_file(run / "model" / "model.safetensors") for run in (whole, told.out))
     assert first.keys() == second.keys() and all(torch.equal(second[name], weight) for name, weight in first.items())

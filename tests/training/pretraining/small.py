@@ -139,7 +139,7 @@ def job(
     resume: bool = False,
     stop: int | None = None,
     wait: int | None = None,
-    spoilt: bool = False,
+    spoilt: str = "",
 ) -> dict[str, Any]:
     """A run for `tests/training/pretraining/worker.py`: stopped by a signal of its own, or by one that it waits for."""
     values = config.model_dump(mode="json")
