@@ -28,7 +28,7 @@ FILES = sorted(
 LEVELS = (
     {"errors"},
     {"arguments", "calls", "reading"},
-    {"config", "files", "gguf", "frames", "machine", "own", "statistics", "terminal"},
+    {"config", "files", "gguf", "frames", "machine", "own", "statistics", "stopping", "terminal"},
     {"html", "claims"},
     {"visibility"},
     {"batch"},

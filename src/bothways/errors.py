@@ -1,7 +1,7 @@
 """Errors that a user can cause: each says what was expected, what came, and what to do; each has an exit code.
 
 0 done, 1 our bug, 2 usage or configuration, 3 data, 4 diverged, 5 checkpoint or model, 6 environment,
-130 Ctrl-C, 143 SIGTERM after saving.
+130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class MachineError(BothwaysError):
 
 
 class Stopped(BothwaysError):
-    """A signal asked the run to stop, and it was saved: 143 for SIGTERM, 130 for Ctrl-C."""
+    """A signal ended a run, and what it learned is saved: 143 for SIGTERM, 130 for Ctrl-C."""
 
     def __init__(self, message: str, *, exit_code: int) -> None:
         super().__init__(message)

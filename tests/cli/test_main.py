@@ -141,7 +141,7 @@ main()
 def test_ctrl_c_while_it_starts_ends_with_130_and_no_traceback(module: str) -> None:
     command = [sys.executable, "-c", INTERRUPTED, "show-objective", "mlm", module]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr, done.stdout) == (130, "bothways: stopped\n", "")
+    assert (done.returncode, done.stderr, done.stdout) == (130, "bothways: stopped by Ctrl-C\n", "")
 
 
 def test_what_a_terminal_cannot_spell_is_said_all_the_same() -> None:

@@ -11,9 +11,7 @@ import json
 import shlex
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from bothways.errors import BothwaysError, ModelError, Stopped
 from bothways.evaluation.comparison.metrics import probe_metric
 from bothways.inference.loading import folder_of
 from bothways.terminal import command
+from bothways.training import loop
 from tests.cli.conftest import SMALL, Invoke
 from tests.evaluation.comparison.test_results import result, whole_result
 from tests.inference.made import make_run
@@ -263,18 +262,16 @@ def test_labels_are_said_as_they_are(asked: Asked) -> None:
     assert {json.loads(line)["label"] for line in answers.splitlines()} <= {"[/b] good", "[/b] bad"}
 
 
-@contextmanager
-def stopped_at_once() -> Iterator[Callable[[], int]]:
-    """As `signals`, with a Ctrl-C that has come already."""
-    yield lambda: signal.SIGINT
-
-
 def stopped(asked: Asked, name: str, module: str) -> str:
-    """What a command says that is stopped after its first step."""
+    """What a command says that is stopped after its first step; `module` has the loop that it calls."""
     words = getattr(asked, name)()
     words[words.index("--out") + 1] = asked.at("stopped [/b]") / name
+
+    def stopping(work: Any, **given: Any) -> Any:
+        return loop.train(work, **given, stop=lambda: signal.SIGINT if given["state"].step else 0)
+
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped) as caught:
-        patch.setattr(sys.modules[module], "signals", stopped_at_once)  # a function hides the module of its name
+        patch.setattr(f"{module}.train", stopping)
         asked.invoke(name, *words)
     return str(caught.value)
 
@@ -344,13 +341,9 @@ SUGGESTED: dict[tuple[str, str], Callable[[Asked], str]] = {
     ("inference/loading.py", "merge"): whole_model,
     ("training/pretraining/setup.py", "prepare"): other_tokenizer,
     ("training/pretraining/artifacts.py", "pretrain"): card,
-    ("training/pretraining/run.py", "pretrain"): lambda asked: stopped(
-        asked, "pretrain", "bothways.training.pretraining.run"
-    ),
-    ("training/finetuning/epochs.py", "finetune"): lambda asked: stopped(
-        asked, "finetune", "bothways.training.finetuning.run"
-    ),
-    ("training/prompting/run.py", "pet"): lambda asked: stopped(asked, "pet", "bothways.training.prompting.run"),
+    ("training/pretraining/run.py", "pretrain"): lambda asked: stopped(asked, "pretrain", "bothways.training.fit"),
+    ("training/finetuning/epochs.py", "finetune"): lambda asked: stopped(asked, "finetune", "bothways.training.fit"),
+    ("training/prompting/run.py", "pet"): lambda asked: stopped(asked, "pet", "bothways.training.prompting.member"),
 }
 """{(file, command): what prints it}, of every call of `command` in the package."""
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
+from bothways.batch import Batch
 from bothways.errors import DivergedError
 from bothways.model.losses import plain_loss
 from bothways.objectives import build
+from bothways.stopping import Signalled
 from bothways.training.loop import Report, _add, train
-from bothways.training.state import State
 from tests.training.small import (
     LENGTH,
     OPTIMISERS,
@@ -44,7 +48,7 @@ def test_a_report_is_the_mean_over_everything_said() -> None:
     report = next(train(work_of(model), state=state, config=config, total=10))
     assert report.loss == pytest.approx(sum(s for s, _ in sums.values()) / sum(c for _, c in sums.values()), rel=1e-5)
     assert report.losses == pytest.approx({name: s / c for name, (s, c) in sums.items()}, rel=1e-5)
-    assert (report.step, report.tokens, report.skipped, report.stop) == (1, 8 * LENGTH, 0, False)
+    assert (report.step, report.tokens, report.skipped) == (1, 8 * LENGTH, 0)
     assert report.learning_rate == pytest.approx(
         state.optimisers[0].param_groups[0]["peak"] / 3
     )  # the first of two steps of warm-up
@@ -123,12 +127,29 @@ def test_five_in_a_row_and_it_stops() -> None:
     assert (state.step, state.skipped, state.skipped_in_a_row) == (12, 9, 5)
 
 
-def test_a_stop_is_reported_after_the_step() -> None:
-    asked = iter([False, True, False])
+@pytest.mark.parametrize("batch", [0, 1, 7, 8])
+def test_a_stop_leaves_the_step_out_that_was_begun(batch: int) -> None:
+    """The signal comes before one of the eight micro-batches of step 3, or after the last of them."""
     model, config = small_model(), settings()
-    state: State = state_of(model, config.optimiser)
-    reports = list(train(work_of(model), state=state, config=config, total=3, stop=lambda: next(asked)))
-    assert [report.stop for report in reports] == [False, True, False]
+    state = state_of(model, config.optimiser)
+    work, seen = work_of(model, each=1), 0
+    before: dict[str, Tensor] = {}
+
+    def stop() -> int:
+        nonlocal seen
+        seen = seen + 1 if state.step == 2 else 0
+        return signal.SIGTERM if seen > batch else 0
+
+    def noting(step: int, progress: float) -> Sequence[Batch]:
+        state.notes["flops"] = step
+        return work.batches(step, progress)
+
+    steps = train(replace(work, batches=noting), state=state, config=config, total=3, stop=stop)
+    with pytest.raises(Signalled) as came:
+        for _ in steps:
+            before = everything(state)
+    assert (came.value.exit_code, state.step, state.notes) == (143, 2, {"flops": 1})
+    assert_same(everything(state), before)
 
 
 def test_dropout_and_drawn_losses_are_a_function_of_seed_and_step() -> None:

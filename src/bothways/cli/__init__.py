@@ -35,9 +35,11 @@ from bothways.cli.prompting import pet, prompt
 from bothways.cli.show import until_the_end
 from bothways.cli.tasks import evaluate, finetune, merge, predict
 from bothways.cli.vectors import nearest, word_vectors
+from bothways.cli.watching import tell_where
 from bothways.errors import BothwaysError
 from bothways.files import refusal
 from bothways.machine import out_of_memory
+from bothways.stopping import Signalled, came
 from bothways.terminal import say
 
 GROUPS = {
@@ -118,11 +120,13 @@ def main() -> None:
     """Run the command line, and turn what goes wrong into a few plain lines and an exit code.
 
     0 done, 1 our bug, 2 usage or configuration, 3 data, 4 diverged, 5 checkpoint or model, 6 environment,
-    130 Ctrl-C, 143 SIGTERM after saving.
+    130 Ctrl-C, 143 SIGTERM.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot spell is still said
+    if "RANK" in os.environ:
+        tell_where()
     if odd := next((word for word in sys.argv[1:] if _is_no_text(word)), None):
         _leave(f"expected UTF-8, got {odd!r}: what is called so is recorded nowhere. Give it another name", 2)
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch when it is imported: 5 to 15 % faster
@@ -130,6 +134,8 @@ def main() -> None:
         app(prog_name="bothways")  # completion, too, goes by this name
     except BothwaysError as error:
         _leave(str(error), error.exit_code)
+    except Signalled as signalled:
+        _leave(f"{signalled}; nothing half-written is left", signalled.exit_code)
     except OSError as error:
         if error.errno in NO_NAMES:
             _leave(f"{shown(str(error.filename))}: {error.strerror}. Name another place.", 2)
@@ -138,6 +144,8 @@ def main() -> None:
         place = f"{error.filename}: " if error.filename else ""
         _leave(f"{place}{refusal(error, Path(error.filename or '.'))}", 6)
     except Exception as error:  # noqa: BLE001 - the last net: whatever comes here is our bug, and says so
+        if number := came():  # it follows from the signal: another process left first
+            _leave(str(Signalled(number)), 128 + number)
         if out_of_memory(error):
             _leave(f"out of memory: {str(error).strip().partition(chr(10))[0] or 'no more is given'}. {LESS_MEMORY}", 6)
         _confess()

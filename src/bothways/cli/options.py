@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperCommand
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -67,6 +68,10 @@ Device = Annotated[
     typer.Option(help="Where to compute: cpu, cuda, cuda:1; left out, on a GPU where there is one."),
 ]
 Processes = Annotated[int, typer.Option(min=1, help="On this machine; one a core is fastest on a CPU.")]
+Restarts = Annotated[
+    int,
+    typer.Option("--max-restarts", min=0, help="How often processes that died or hang begin again, where they saved."),
+]
 Track = Annotated[
     Literal["tensorboard", "trackio"] | None,
     typer.Option(help="Send every figure there too; metrics.jsonl in the run's folder has them all the same."),
@@ -223,6 +228,17 @@ def configured(
     if missing:
         raise UsageError(f"expected {' and '.join(missing)}, got none. For example: bothways {example}")
     return read(kind, values)  # type: ignore[type-var] # it is a record
+
+
+def begun_in(
+    kind: type[BaseModel], given: Mapping[str, Any], *, file: Path | None, settings: Sequence[str]
+) -> Path | None:
+    """The folder that a command writes its run to; None where it has not begun one."""
+    from bothways.config import load_config, with_settings
+
+    values = with_settings({**(load_config(file) if file else {}), **given}, settings)
+    out = Path(values.get("out", kind.model_fields["out"].default))
+    return out if (out / "config.yaml").is_file() else None
 
 
 def _plain(value: Any) -> Any:

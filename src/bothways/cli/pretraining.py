@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bothways.cli.launch import as_processes, leads
-from bothways.cli.options import ConfigFile, Device, Processes, Settings, Track, configured, from_record
+from bothways.cli.options import (
+    ConfigFile,
+    Device,
+    Processes,
+    Restarts,
+    Settings,
+    Track,
+    begun_in,
+    configured,
+    from_record,
+)
 from bothways.cli.show import Json, grid, print_json
 from bothways.terminal import command, compact, doing, in_bytes, say
 
@@ -34,6 +45,7 @@ def pretrain(
         bool, typer.Option("--dry-run", help="Only show what it will cost: parameters, memory, time.")
     ] = False,
     processes: Processes = 1,
+    max_restarts: Restarts = 0,
     device: Device = None,
     track: Track = None,
     json: Json = False,
@@ -43,7 +55,7 @@ def pretrain(
 
     On several machines: torchrun ... -m bothways pretrain ...
     """
-    as_processes(processes)
+    as_processes(processes, restarts=max_restarts, again=lambda: _again(given, file=config, settings=settings))
     quiet = json or not leads()
     if not quiet:
         say("loading torch")
@@ -62,6 +74,14 @@ def pretrain(
     if leads():
         _show_result(folder, json=json)
     return None
+
+
+def _again(given: dict[str, Any], *, file: Path | None, settings: list[str]) -> list[str]:
+    """The words that go on with what this command began."""
+    from bothways.training.pretraining import PretrainConfig
+
+    out, words = begun_in(PretrainConfig, given, file=file, settings=settings), sys.argv[1:]
+    return words if out is None or "--resume" in words else [*words, "--resume", "--out", str(out)]
 
 
 def _configuration(

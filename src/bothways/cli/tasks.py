@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +16,11 @@ from bothways.cli.options import (
     ConfigFile,
     Device,
     Processes,
+    Restarts,
     Settings,
     TaskName,
     Track,
+    begun_in,
     configured,
     from_record,
     options_given,
@@ -34,7 +38,7 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out, count and 
 Generating = Annotated[
     list[str], repeated("--set", metavar="NAME=VALUE", about="How it writes, num_beams=4, or extracts, sentences=2")
 ]
-MAY_GO_WITH_RESUME = ("resume", "out", "processes", "device", "track", "json")
+MAY_GO_WITH_RESUME = ("resume", "out", "processes", "max_restarts", "device", "track", "json")
 LISTED = 10  # bad records
 TOLD = (
     *("examples", "best", "test", "before", "tags", "objective", "adapter", "majority", "baselines"),
@@ -63,13 +67,15 @@ def finetune(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
     processes: Processes = 1,
+    max_restarts: Restarts = 0,
     device: Device = None,
     track: Track = None,
     json: Json = False,
     **given: Any,
 ) -> None:
     """Teach a model to label, rate, tag, relate, answer from a text, choose, embed, extract, rerank, or write."""
-    as_processes(processes)
+    again = partial(_again, context, given, file=config, settings=settings)
+    as_processes(processes, restarts=max_restarts, again=again)
     (display := FinetuneDisplay(quiet=json or not leads())).say("loading torch")
     from bothways.training.finetuning import FinetuneConfig, finetune_seeds, finetune_several
     from bothways.training.finetuning import finetune as run
@@ -104,6 +110,18 @@ def _end(found: dict[str, Any], tell: Callable[[], None], *, json: bool) -> None
     """What a run found, for programs or for people; of several processes the first says it."""
     if leads():
         print_json(found) if json else tell()
+
+
+def _again(context: typer.Context, given: dict[str, Any], *, file: Path | None, settings: list[str]) -> list[str]:
+    """The words that go on with what this command began: with its folder's settings, or, of several seeds, its own."""
+    from bothways.training.finetuning import FinetuneConfig
+
+    out = begun_in(FinetuneConfig, given, file=file, settings=settings)
+    if out is None or context.params["resume"]:
+        return sys.argv[1:]
+    options = [word for name in ("device", "track") if (value := context.params[name]) for word in (f"--{name}", value)]
+    options += ["--json"] if context.params["json"] else []
+    return ["finetune", "--resume", "--out", str(out), *options]
 
 
 def _refuse_settings(context: typer.Context, out: Path) -> None:

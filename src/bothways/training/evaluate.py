@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bothways.batch import Batch, Losses, Target
 from bothways.model import Model
+from bothways.training.processes import go_on
 
 CHUNK = 1024
 NATS_IN_A_BIT = math.log(2)
@@ -88,9 +89,14 @@ def _zeros(batches: Sequence[Batch], count: int) -> dict[str, Tensor]:
 
 
 def _share(batches: Sequence[Batch]) -> Iterator[tuple[Batch, bool]]:
-    """This process's batches, as many as any other's (FSDP2 computes in step): False marks one that does not count."""
+    """This process's batches, as many as any other's (FSDP2 computes in step): False marks one that does not count.
+
+    Raises:
+        Signalled: a signal came to any of the processes: none of them goes on.
+    """
     rank, count = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     for i in range(rank, -(-len(batches) // count) * count, count):
+        go_on()
         yield batches[i % len(batches)], i < len(batches)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bothways.errors import Stopped
+from bothways.stopping import Signalled, came, heeded, shielded
 from bothways.training.config import TrainingConfig
 from bothways.training.loop import Report, Work, train
 from bothways.training.run_folder import RunFolder
@@ -18,12 +20,30 @@ Show = Callable[[dict[str, Any]], None]
 Say = Callable[[str], object]
 
 
+@contextmanager
+def stoppable(out: Path, again: str) -> Iterator[None]:
+    """Around a whole run: what a signal ends before, between and after the steps is left out.
+
+    Raises:
+        Stopped: a signal came.
+    """
+    try:
+        with heeded():
+            yield
+    except (Signalled, RuntimeError) as error:
+        if not isinstance(error, Signalled) and not came():
+            raise
+        signalled = error if isinstance(error, Signalled) else Signalled(came())  # another process left first
+        begun = (out / "config.yaml").is_file()
+        how = f"what was learned is saved. Go on with: {again}" if begun else "nothing is written yet"
+        raise Stopped(f"{signalled}; {how}", exit_code=signalled.exit_code) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Fit:
     """What goes through the loop.
 
     show   is handed every line of metrics.jsonl as it is written
-    stop   the number of a signal that came, or 0
     save   writes a checkpoint
     again  the command that goes on
     """
@@ -33,19 +53,37 @@ class Fit:
     config: TrainingConfig
     folder: RunFolder
     show: Show
-    stop: Callable[[], int]
     save: Callable[[], object]
     again: str
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Around the steps and all that is done between them: a signal ends them where nothing is torn.
+
+        Raises:
+            Stopped: a signal came, and what was learned is saved.
+        """
+        try:
+            with shielded():
+                yield
+        except Signalled as signalled:
+            how = "before the first step was done"
+            with shielded():
+                if self.state.step:
+                    self.save()
+                    how = f"after step {self.state.step} and saved"
+                self.folder.note(status="stopped")
+                raise Stopped(f"stopped {how}. Go on with: {self.again}", exit_code=signalled.exit_code) from None
 
     def steps(self, total: int, more: Callable[[Report, float], dict[str, Any]]) -> Iterator[Report]:
         """The steps up to `total`, each with its line; `more` gives what else stands in it, from the report and the
         seconds that the step took. Whoever iterates evaluates and saves between two steps.
 
         Raises:
-            Stopped: a signal came, and what was learned is saved.
+            Signalled: a signal came; the step that was begun is left out.
         """
         started, before = time.perf_counter(), self.state.tokens
-        for report in train(self.work, state=self.state, config=self.config, total=total, stop=self.stop):
+        for report in train(self.work, state=self.state, config=self.config, total=total):
             took = time.perf_counter() - started
             self.tell(
                 {
@@ -66,12 +104,6 @@ class Fit:
                 }
             )
             yield report
-            if report.stop:
-                self.save()
-                self.folder.note(status="stopped")
-                number = self.stop() or signal.SIGTERM
-                message = f"stopped after step {report.step} and saved. Go on with: {self.again}"
-                raise Stopped(message, exit_code=128 + number)
             started, before = time.perf_counter(), report.tokens
 
     def tell(self, line: dict[str, Any]) -> None:

@@ -15,8 +15,10 @@ from bothways.batch import Batch, Losses
 from bothways.errors import DivergedError
 from bothways.machine import keep_freed_memory
 from bothways.model import Model
+from bothways.stopping import Signalled, came
 from bothways.training.config import TrainingConfig
 from bothways.training.halving import within_memory
+from bothways.training.processes import go_on
 from bothways.training.schedule import learning_rate
 from bothways.training.spikes import spike
 from bothways.training.state import State
@@ -46,7 +48,6 @@ class Report:
     spike: float | None
     pieces: int
     padding: float
-    stop: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Work:
 
 
 def train(
-    work: Work, *, state: State, config: TrainingConfig, total: int, stop: Callable[[], object] = lambda: False
+    work: Work, *, state: State, config: TrainingConfig, total: int, stop: Callable[[], int] = came
 ) -> Iterator[Report]:
     """Steps from where `state` stands to `total`.
 
@@ -73,17 +74,24 @@ def train(
     sum of the weights. A step whose loss or gradient is not finite, or whose loss is a spike, is skipped on all
     processes.
 
+    A signal is heeded between two micro-batches: `stop` gives its number, or 0. The step is left out then, on all
+    processes, and `state` is as the last one left it.
+
     Raises:
         DivergedError: five steps in a row were not finite.
         MachineError: a single row does not fit into memory.
+        Signalled: a signal came, to any of the processes.
     """
     keep_freed_memory()  # not earlier: counting n-grams takes gigabytes that are not wanted again
     while state.step < total:
-        micro_batches = work.batches(state.step, state.step / total)
-        count, stopping, tokens = _agree(
-            _weight(micro_batches), bool(stop()), sum(batch.token_count for batch in micro_batches)
-        )
-        sums = _gradients(work, micro_batches, state, config.seed, count)
+        notes = dict(state.notes)
+        try:
+            micro_batches = work.batches(state.step, state.step / total)
+            count, tokens = _counted(_weight(micro_batches), sum(batch.token_count for batch in micro_batches))
+            sums = _gradients(work, micro_batches, state, config.seed, count, stop)
+        except Signalled:
+            state.notes = notes  # what was noted of the step that is left out
+            raise
         norm = state.weights.reduce()
         share = learning_rate(config.schedule, state.step, total)
         finite = bool(torch.isfinite(norm)) and bool(torch.isfinite(sums).all())
@@ -112,7 +120,6 @@ def train(
             spike=limit,
             pieces=state.pieces,
             padding=_padding(micro_batches),
-            stop=stopping,
         )
         if state.skipped_in_a_row >= SKIPPED_IN_A_ROW:
             raise DivergedError(
@@ -137,15 +144,35 @@ def _padding(batches: Sequence[Batch]) -> float:
     return 1 - sum(batch.token_count for batch in batches) / max(1, places)
 
 
-def _agree(weight: float, stop: bool, tokens: int) -> tuple[float, bool, int]:
-    """The step's count over all processes, whether any of them is to stop, and the tokens that all read."""
-    all_three = torch.tensor([weight, float(stop), float(tokens)], dtype=torch.float64)
+def _counted(weight: float, tokens: int) -> tuple[float, int]:
+    """The step's count over all processes, and the tokens that all read."""
+    both = torch.tensor([weight, float(tokens)], dtype=torch.float64)
     if dist.is_initialized():
-        dist.all_reduce(all_three)
-    return max(float(all_three[0]), 1e-9), bool(all_three[1] > 0), int(all_three[2])
+        dist.all_reduce(both)
+    return max(float(both[0]), 1e-9), int(both[1])
 
 
-def _gradients(work: Work, batches: Sequence[Batch], state: State, seed: int, count: float) -> Tensor:
+def _heeding(batches: Sequence[Batch], state: State, stop: Callable[[], int]) -> Iterator[Batch]:
+    """The micro-batches of a step; a signal ends them.
+
+    Processes that pass theirs in step ask each other before each. Others, which may have more or fewer of them, leave
+    off by themselves, and ask before the gradients are added up.
+
+    Raises:
+        Signalled: a signal came to any of the processes.
+    """
+    for batch in batches:
+        if state.weights.in_step:
+            go_on(stop())
+        elif stop():
+            break
+        yield batch
+    go_on(stop())
+
+
+def _gradients(
+    work: Work, batches: Sequence[Batch], state: State, seed: int, count: float, stop: Callable[[], int]
+) -> Tensor:
     """Backward through every micro-batch, in pieces that fit; sums and counts of the named losses over all processes,
     [names, 2].
 
@@ -156,7 +183,7 @@ def _gradients(work: Work, batches: Sequence[Batch], state: State, seed: int, co
 
     def backward(pieces: Sequence[Batch]) -> Tensor:
         sums = torch.zeros(len(work.names), 2, dtype=torch.float64, device=device)
-        for i, batch in enumerate(pieces):
+        for i, batch in enumerate(_heeding(pieces, state, stop)):
             own = zlib.crc32(repr((seed, state.step, i * processes + rank)).encode())  # whatever the number of them
             torch.manual_seed(own)  # dropout
             losses = work.losses(batch, torch.Generator(device=batch.tokens.device).manual_seed(own))

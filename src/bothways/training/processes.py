@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -17,8 +17,27 @@ import torch.distributed as dist
 from bothways.errors import UsageError
 from bothways.machine import device_of
 from bothways.reading import parse_json
+from bothways.stopping import Signalled, came, exposed, is_shielded
 
 T = TypeVar("T")
+
+
+def go_on(told: int | None = None) -> None:
+    """Every process calls it, as often as any other, before what all of them do together.
+
+    Args:
+        told: the number of the signal that this one was told by; left out, the one that came, if any.
+
+    Raises:
+        Signalled: a signal came to any of them: on all.
+    """
+    number = came() if told is None else int(told)
+    if dist.is_initialized():
+        numbers = torch.tensor([number])
+        dist.all_reduce(numbers, op=dist.ReduceOp.MAX)
+        number = int(numbers)
+    if number:
+        raise Signalled(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +77,28 @@ class Processes:
             work()
         self.wait()
 
+    def own(self, work: Callable[[], T]) -> T:
+        """What `work` gives, which asks no other process. Between steps, where a signal is only remembered, it ends the
+        work of all processes.
+
+        Raises:
+            Signalled: on all of them.
+        """
+        if not is_shielded():
+            return work()
+        with suppress(Signalled), exposed():
+            found = work()
+        go_on()  # or it does not: where the work was left off a signal came
+        return found
+
     def shared(self, items: Sequence[T], work: Callable[[Sequence[T]], list[Any]]) -> list[Any]:
         """What `work` makes of all items, one of each, in their order: a process does every `count`th of them.
 
         With several processes it comes back as JSON has it, so that nothing is unpickled: an array is a list.
         """
         if self.count == 1:
-            return work(items)
-        own = json.dumps(work(items[self.rank :: self.count]), default=_listed).encode()
+            return self.own(lambda: work(items))
+        own = json.dumps(self.own(lambda: work(items[self.rank :: self.count])), default=_listed).encode()
         sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
         dist.all_gather(sizes, torch.tensor([len(own)]))
         padded = np.frombuffer(own.ljust(max(int(size) for size in sizes)), dtype=np.uint8).copy()

@@ -50,6 +50,11 @@ class State:
         counts = {"their loss or gradient was not finite": self.skipped, "their loss was a spike": self.spikes}
         return [f"steps that were not learned, since {why}: {count}" for why, count in counts.items() if count]
 
+    @property
+    def validated(self) -> bool:
+        """Whether the model as it is was validated, or a signal came before."""
+        return bool(self.notes.get("validated") == self.step)
+
     def counters(self) -> dict[str, Any]:
         """What is kept as JSON beside the tensors."""
         return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("weights", "optimisers")}

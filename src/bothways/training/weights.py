@@ -75,7 +75,12 @@ def by_kind(weights: Weights, model: nn.Module) -> dict[str, list[Tensor]]:
 
 
 class Weights(Protocol):
-    """What the loop and the optimisers need of either kind."""
+    """What the loop and the optimisers need of either kind.
+
+    in_step  whether all processes pass their micro-batches at the same time
+    """
+
+    in_step: bool
 
     @property
     def master(self) -> Mapping[str, Tensor]:
@@ -113,6 +118,8 @@ class Replicated:
 
     The model's parameters become views of a flat buffer, so a copy in the other precision is one call.
     """
+
+    in_step = False
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
         order = kinds(model)
@@ -176,6 +183,8 @@ class Replicated:
 
 class Sharded:
     """FSDP2 (torch.distributed.fsdp.fully_shard): every process holds a share of each float32 weight."""
+
+    in_step = True
 
     def __init__(self, model: nn.Module, dtype: torch.dtype, blocks: Sequence[nn.Module], device: torch.device) -> None:
         from torch.distributed.device_mesh import init_device_mesh

@@ -236,7 +236,7 @@ def test_a_stop_changes_nothing(objective: str, body: Path, tmp_path: Path, monk
     straight = finetune(told.model_copy(update={"out": tmp_path / "straight"}), device="cpu")
 
     def stopping(work: Any, **given: Any) -> Any:
-        given["stop"] = lambda: given["state"].step >= 8
+        given["stop"] = lambda: given["state"].step >= 9
         return loop.train(work, **given)
 
     monkeypatch.setattr(fit, "train", stopping)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -97,7 +99,7 @@ def test_losses_of_blocks_are_trained_with_the_tasks(tmp_path: Path, body: Path)
         run = set_up(config(tmp_path / name, body, epochs=1), ALONE, resume=False)
         if name == "own":
             run.model.backbone.blocks[0] = WithLoss(run.model.backbone.blocks[0])
-        run_module.course_of(run).fit(lambda: 0, lambda line: None)
+        run_module.course_of(run).fit(lambda line: None)
         losses.append([line["loss"] for line in run.folder.lines() if line["kind"] == "train"])
     plain, own = losses
     assert own == pytest.approx([loss + 1 for loss in plain], rel=1e-5)
@@ -130,7 +132,7 @@ def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, body: Path, monkeypa
         real = fit.train
 
         def stopping(work: Any, **given: Any) -> Any:
-            given["stop"] = lambda: given["state"].step >= step - 1
+            given["stop"] = lambda: given["state"].step >= step
             return real(work, **given)
 
         monkeypatch.setattr(fit, "train", stopping)
@@ -140,6 +142,14 @@ def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, body: Path, monkeypa
 
     stop_at(4)
     stop_at(9)
+
+    def tell(line: dict[str, Any]) -> None:
+        if line["step"] == 12:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped, match="stopped after step 12 and saved"):  # before the dev examples were looked at
+        finetune(told, resume=True, show=tell)
+    assert [line["step"] for line in RunFolder(told.out).lines() if line["kind"] == "validation"] == [6]
     finetune(told, resume=True)
     first, second = (load_file(run / "model" / "model.safetensors") for run in (whole, told.out))
     assert first.keys() == second.keys() and all(torch.equal(second[name], weight) for name, weight in first.items())

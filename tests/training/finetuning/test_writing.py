@@ -226,7 +226,7 @@ def test_a_stop_at_any_step_changes_nothing(
     straight = finetune(told.model_copy(update={"out": tmp_path / "straight"}), device="cpu")
 
     def stopping(work: Any, **given: Any) -> Any:
-        given["stop"] = lambda: given["state"].step >= 8
+        given["stop"] = lambda: given["state"].step >= 9
         return loop.train(work, **given)
 
     monkeypatch.setattr(fit, "train", stopping)

@@ -93,7 +93,7 @@ def stopped_at(step: int, told: SeveralConfig, patch: pytest.MonkeyPatch, *, res
     real = fit.train
 
     def stopping(work: Any, **given: Any) -> Any:
-        given["stop"] = lambda: given["state"].step >= step - 1
+        given["stop"] = lambda: given["state"].step >= step
         return real(work, **given)
 
     with patch.context() as changed:

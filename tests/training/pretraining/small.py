@@ -67,7 +67,7 @@ def stopping(step: int | None) -> Callable[[dict[str, Any]], None]:
     """A `show` for pretrain: asks the run, with a signal, to stop after so many steps."""
 
     def show(line: dict[str, Any]) -> None:
-        if step is not None and line["step"] == step - 1 and line["kind"] == ("train" if step > 1 else "validation"):
+        if line["step"] == step and line["kind"] == "train":
             os.kill(os.getpid(), signal.SIGTERM)
 
     return show
@@ -139,7 +139,7 @@ def job(
     resume: bool = False,
     stop: int | None = None,
     wait: int | None = None,
-    spoilt: bool = False,
+    spoilt: str = "",
     cramped: bool = False,
 ) -> dict[str, Any]:
     """A run for `tests/training/pretraining/worker.py`: stopped by a signal of its own, or by one that it waits for."""

@@ -14,6 +14,7 @@ from tests.training.small import OPTIMISERS
 
 SHARDED = "training.sharded=true"
 SHORT = ("training.budget.steps=8", "training.validate_every=0.5")
+SPOILT = ("loss", "gradient", "for good")
 Made = dict[str, Path]
 
 
@@ -43,9 +44,10 @@ def made(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
         jobs.append(job(configure(kind, adamw, *first), stop=5))
         jobs.append(job(anew(kind, adamw, *second), resume=True))
     jobs.append(job(configure("two, then one", adamw), stop=5))
-    jobs.append(job(configure("replicated, spoilt", adamw), spoilt=True))
+    for how in SPOILT:
+        jobs.append(job(configure(f"replicated, {how}", adamw), spoilt=how))
+        jobs.append(job(configure(f"sharded, {how}", adamw, SHARDED), spoilt=how))
     jobs.append(job(configure("replicated, cramped", adamw), cramped=True))
-    jobs.append(job(configure("sharded, spoilt", adamw, SHARDED), spoilt=True))
     jobs.append(job(configure("sharded bf16", adamw, SHARDED, "training.precision=bf16")))
     jobs.append(job(configure("replicated bf16", adamw, "training.precision=bf16")))
     jobs.append(job(configure("seconds", adamw, "training.budget.seconds=0.5")))
@@ -97,11 +99,20 @@ def test_a_checkpoint_of_one_kind_serves_the_other(kind: str, made: Made) -> Non
 
 
 @pytest.mark.parametrize("kind", ["replicated", "sharded"])
-def test_what_is_no_number_on_one_process_is_skipped_by_all(kind: str, made: Made) -> None:
+@pytest.mark.parametrize("how", ["loss", "gradient"])
+def test_what_is_no_number_on_one_process_is_skipped_by_all(how: str, kind: str, made: Made) -> None:
     """The fifth batch of process 1 is the first of step 3 (two batches a step for each)."""
-    skipped = [line["skipped"] for line in lines(made[f"{kind}, spoilt"]) if line["kind"] == "train"]
+    skipped = [line["skipped"] for line in lines(made[f"{kind}, {how}"]) if line["kind"] == "train"]
     assert skipped == [0, 0] + [1] * 6
-    assert math.isfinite(lines(made[f"{kind}, spoilt"])[-1]["losses"]["mlm"])
+    assert math.isfinite(lines(made[f"{kind}, {how}"])[-1]["losses"]["mlm"])
+
+
+@pytest.mark.parametrize("kind", ["replicated", "sharded"])
+def test_five_in_a_row_of_one_process_end_all(kind: str, made: Made) -> None:
+    out = made[f"{kind}, for good"]
+    assert lines(out)[-1]["step"] == 7 and RunFolder(out).manifest()["status"] == "diverged"
+    for rank in (0, 1):
+        assert "the last of them step 7. Go on from the last checkpoint" in (out / f"process-{rank}").read_text()
 
 
 def test_what_does_not_fit_on_one_process_is_halved_on_all(made: Made) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 
 from bothways.batch import Batch, Losses
 from bothways.config import read
-from bothways.errors import BothwaysError, Stopped
+from bothways.errors import BothwaysError, DivergedError, Stopped
 from bothways.model import Model
 from bothways.objectives import Objective
 from bothways.training.pretraining import PretrainConfig, run, setup
@@ -25,14 +27,21 @@ RANK = int(os.environ.get("RANK", "0"))
 LOSSES_OF = setup.losses_of
 
 
-def spoilt(objective: Objective, model: Model) -> Callable[[Batch, torch.Generator], Losses]:
-    """Losses that are no number the fifth time that process 1 asks."""
+def spoilt(how: str, objective: Objective, model: Model) -> Callable[[Batch, torch.Generator], Losses]:
+    """The fifth time that process 1 asks: a "loss" that is no number, or one whose "gradient" is none; or from then on,
+    "for good"."""
     losses_of, asked = LOSSES_OF(objective, model), [0]
 
     def losses(batch: Batch, generator: torch.Generator) -> Losses:
-        asked[0] += 1
-        factor = float("nan") if RANK == 1 and asked[0] == 5 else 1.0
-        return {name: (loss * factor, count) for name, (loss, count) in losses_of(batch, generator).items()}
+        found = losses_of(batch, generator)
+        asked[0] += torch.is_grad_enabled()
+        if RANK == 0 or (asked[0] < 5 if how == "for good" else asked[0] != 5):
+            return found
+        if how == "gradient":
+            for loss, _ in found.values():
+                loss.register_hook(lambda gradient: gradient * math.inf)
+            return found
+        return {name: (loss * math.nan, count) for name, (loss, count) in found.items()}
 
     return losses
 
@@ -54,13 +63,17 @@ def do(job: dict[str, Any]) -> None:
     """What is not under test here, the measuring and the export, is left out."""
     os.environ["MASTER_PORT"] = str(job["port"])
     setup.gemm_peak, run.finish = (lambda *_, **__: 1e11), (lambda _: None)
-    setup.losses_of = spoilt if job["spoilt"] else cramped if job["cramped"] else LOSSES_OF
+    setup.losses_of = partial(spoilt, job["spoilt"]) if job["spoilt"] else cramped if job["cramped"] else LOSSES_OF
     try:
         show = stopping(job["stop"]) if job["wait"] is None else waiting(job["wait"])
         run.pretrain(read(PretrainConfig, job["config"]), resume=job["resume"], show=show)
     except Stopped:
         if job["stop"] is None:
             raise
+    except DivergedError as error:
+        if job["spoilt"] != "for good":
+            raise
+        (Path(job["config"]["out"]) / f"process-{RANK}").write_text(str(error))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -179,9 +181,11 @@ def test_a_run_that_was_stopped_goes_on_with_the_next_member(
     whole = pet(quick(tmp_path / "whole", body))
     train, trained = run.train_member, list[str]()
 
-    def stopping(config: PetConfig, engine: Any, prompt: Prompt, *rest: Any) -> bool:
+    def stopping(config: PetConfig, engine: Any, prompt: Prompt, *rest: Any) -> None:
         trained.append(prompt.pattern.text)
-        return len(trained) < 2 and train(config, engine, prompt, *rest)
+        if len(trained) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        train(config, engine, prompt, *rest)
 
     chosen = quick(tmp_path / "again", body)
     with monkeypatch.context() as patch:

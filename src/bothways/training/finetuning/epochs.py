@@ -67,7 +67,7 @@ class Course:
         patience, scores = self.config.patience, self.state.notes.get("scores", [])
         return bool(patience and scores) and len(scores) - self.best >= (patience or 0)
 
-    def fit(self, stop: Callable[[], int], show: Show) -> int:
+    def fit(self, show: Show) -> int:
         """Trains to the end, or until patience ends; the step of the best epoch."""
         config, notes = self.config, self.state.notes
         training = TrainingConfig(
@@ -90,15 +90,18 @@ class Course:
 
         again = command("finetune", "--resume", "--out", config.out, *self.team.options)
         work = Work(self.losses, self.batches, self.names)
-        fit = Fit(work, self.state, training, self.folder, show, stop, self._save, again)
-        self.model.train()
-        if not self.patience_ended():
-            for report in fit.steps(self.total, more):
-                if report.step % self.steps == 0:
-                    self._end_epoch(fit)
-                    self.model.train()
-                    if self.patience_ended():
-                        break
+        fit = Fit(work, self.state, training, self.folder, show, self._save, again)
+        with fit.saving():
+            if self.state.step and self.state.step % self.steps == 0 and not self.state.validated:
+                self._end_epoch(fit)  # a signal had ended it
+            self.model.train()
+            if not self.patience_ended():
+                for report in fit.steps(self.total, more):
+                    if report.step % self.steps == 0:
+                        self._end_epoch(fit)
+                        self.model.train()
+                        if self.patience_ended():
+                            break
         return self.best * self.steps
 
     def _save(self) -> None:
@@ -109,9 +112,9 @@ class Course:
         """Its loss and scores on the dev examples, and its checkpoint; the best and the last are kept."""
         self.model.eval()
         found = self.look()
-        scores = found["scores"]
-        self.state.notes.setdefault("scores", []).append(scores[next(iter(scores))])
-        epoch = self.state.step // self.steps
+        scores, epoch = found["scores"], self.state.step // self.steps
+        before = self.state.notes.get("scores", [])[: epoch - 1]
+        self.state.notes |= {"scores": [*before, scores[next(iter(scores))]], "validated": self.state.step}
         fit.tell({"kind": "validation", "step": self.state.step, "epoch": epoch, **found})
         fit.save()
         self.folder.prune({self.best * self.steps})

@@ -139,7 +139,7 @@ class ByPreference:
             return 0.0
         model, team = self.run.model, self.run.team
         learning = model.training
-        found = log_likelihoods(model.eval(), [side.others[i] for i in chosen])
+        found = team.own(lambda: log_likelihoods(model.eval(), [side.others[i] for i in chosen]))
         model.train(learning)
         ratios = [
             float(one.astype(np.float64).sum()) - side.others_known[i] for i, one in zip(chosen, found, strict=True)

@@ -22,6 +22,7 @@ from bothways.model import Abilities, Model
 from bothways.model.losses import plain_loss
 from bothways.statistics import bootstrap
 from bothways.tasks.task import Example
+from bothways.terminal import command
 from bothways.training.finetuning.baselines import chosen_by_chance, trained_on, worth
 from bothways.training.finetuning.batches import batches_of
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
@@ -36,10 +37,9 @@ from bothways.training.finetuning.teaching import Teaching, course_by, finish_by
 from bothways.training.finetuning.thresholds import best_thresholds
 from bothways.training.finetuning.tuned import Tuned, measure
 from bothways.training.finetuning.zero_shot import measure_held_out
-from bothways.training.fit import Say, Show
+from bothways.training.fit import Say, Show, stoppable
 from bothways.training.loop import loss_names
 from bothways.training.processes import processes
-from bothways.training.signals import signals
 from bothways.training.state import State, checkpoints, load_weights
 from bothways.training.tracking import tracked
 
@@ -65,12 +65,12 @@ def finetune(
 
     Raises:
         BothwaysError: whatever a user can cause.
-        Stopped: SIGTERM or Ctrl-C came; everything is saved.
+        Stopped: SIGTERM or Ctrl-C came; what was learned is saved.
     """
     settings = config.model_dump(mode="json")
     with (
         processes(device=device) as team,
-        signals() as stop,
+        stoppable(config.out, command("finetune", "--resume", "--out", config.out, *team.options)),
         claimed(config.out, writes=team.first),
         tracked(track if team.first else None, config.out, settings, show=show, resume=resume) as show,
     ):
@@ -83,7 +83,7 @@ def finetune(
         measure_held_out(run, run.tuned, "before")
         teaching = teaching_of(run, again=resume)
         try:
-            best = (course_by(teaching) if teaching else course_of(run)).fit(stop, show)
+            best = (course_by(teaching) if teaching else course_of(run)).fit(show)
         except DivergedError:
             raise diverged(run.state.step, rate_for(config, run.model.config.width)) from None
         say("saving the best epoch, and measuring it")

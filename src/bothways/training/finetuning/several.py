@@ -17,6 +17,7 @@ from bothways.arguments import checked
 from bothways.claims import claimed
 from bothways.config import settled
 from bothways.errors import DivergedError
+from bothways.terminal import command
 from bothways.training.finetuning.config import rate_for
 from bothways.training.finetuning.epochs import Course
 from bothways.training.finetuning.run import diverged, look_of, losses_of
@@ -24,10 +25,9 @@ from bothways.training.finetuning.several_batches import batches_of_several
 from bothways.training.finetuning.several_config import MEAN, SeveralConfig
 from bothways.training.finetuning.several_end import finish
 from bothways.training.finetuning.several_setup import SeveralRun, set_up_several
-from bothways.training.fit import Say, Show
+from bothways.training.fit import Say, Show, stoppable
 from bothways.training.loop import loss_names
 from bothways.training.processes import processes
-from bothways.training.signals import signals
 from bothways.training.tracking import tracked
 
 
@@ -48,12 +48,12 @@ def finetune_several(
 
     Raises:
         BothwaysError: whatever a user can cause.
-        Stopped: SIGTERM or Ctrl-C came; everything is saved.
+        Stopped: SIGTERM or Ctrl-C came; what was learned is saved.
     """
     settings = config.model_dump(mode="json")
     with (
         processes(device=device) as team,
-        signals() as stop,
+        stoppable(config.out, command("finetune", "--resume", "--out", config.out, *team.options)),
         claimed(config.out, writes=team.first),
         tracked(track if team.first else None, config.out, settings, show=show, resume=resume) as show,
     ):
@@ -64,7 +64,7 @@ def finetune_several(
         for line in how_taught(run):
             say(line)
         try:
-            best = course_of(run).fit(stop, show)
+            best = course_of(run).fit(show)
         except DivergedError:
             raise diverged(run.state.step, rate_for(config, run.model.config.width)) from None
         say("saving the best epoch, and measuring it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,13 @@ from bothways.model import Model
 from bothways.model.losses import plain_loss
 from bothways.terminal import command
 from bothways.training.evaluate import bits_per_byte, evaluate_losses, evaluate_words
-from bothways.training.fit import Fit, Say, Show
+from bothways.training.fit import Fit, Say, Show, stoppable
 from bothways.training.loop import Report
 from bothways.training.pretraining.artifacts import begin, finish
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.setup import PretrainRun, set_up, total_steps
-from bothways.training.processes import processes
+from bothways.training.processes import Processes, processes
 from bothways.training.schedule import decay_start
-from bothways.training.signals import signals
 from bothways.training.tracking import tracked
 
 MEASURED_STEPS = 20  # of a budget in seconds: after them it becomes a number of steps, and the run is exact
@@ -55,12 +54,12 @@ def pretrain(
 
     Raises:
         BothwaysError: whatever a user can cause, each with its exit code (errors.py).
-        Stopped: SIGTERM or Ctrl-C came; everything is saved.
+        Stopped: SIGTERM or Ctrl-C came; what was learned is saved.
     """
     settings = config.model_dump(mode="json")
     with (
         processes(device=device) as team,
-        signals() as stop,
+        stoppable(config.out, _again(config, team)),
         claimed(config.out, writes=team.first),
         tracked(track if team.first else None, config.out, settings, show=show, resume=resume) as show,
     ):
@@ -73,7 +72,7 @@ def pretrain(
         if run.config.start and run.objective.two_sided and run.state.step == 0:
             say(_fresh_loss(run))
         try:
-            _fit(run, stop, show)
+            _fit(run, show)
         except DivergedError:
             run.folder.note(status="diverged")
             raise
@@ -83,18 +82,32 @@ def pretrain(
         return run.folder.path
 
 
-def _fit(run: PretrainRun, stop: Callable[[], int], show: Show) -> None:
+def _again(config: PretrainConfig, team: Processes) -> str:
+    """The command that goes on with a run."""
+    return command("pretrain", "--resume", "--out", config.out, *team.options)
+
+
+def _fit(run: PretrainRun, show: Show) -> None:
+    training = run.config.training
+    fit = Fit(run.work, run.state, training, run.folder, show, partial(save, run), _again(run.config, run.team))
+    with fit.saving():
+        _train(run, fit)
+
+
+def _train(run: PretrainRun, fit: Fit) -> None:
     if run.state.step == 0:
-        _validate(run, show)
-    total = run.state.notes.get("total") or total_steps(run) or _measure(run, stop, show)
+        _validate(run, fit)
+    total = run.state.notes.get("total") or total_steps(run) or _measure(run, fit)
     run.state.notes |= {"total": total, "budget": run.config.training.budget.model_dump()}
     run.folder.note(steps=total)
     every = run.config.training.validate_every * total
     due = {round(i * every) for i in range(1, math.ceil(1 / run.config.training.validate_every))} | {total}
     saves = {decay_start(run.config.training.schedule, total), total}
-    for report in _steps(run, total, stop, show):
+    if run.state.step in due and not run.state.validated:
+        _validate(run, fit)  # a signal had ended it
+    for report in _steps(run, total, fit):
         if report.step in due:
-            _validate(run, show)
+            _validate(run, fit)
         if report.step in due | saves or report.step % run.config.training.save_every == 0:
             save(run)
 
@@ -107,7 +120,7 @@ def _fresh_loss(run: PretrainRun) -> str:
     return f"before its first step a new model has a loss of {loss:.3f}; this one begins with {run.config.start}"
 
 
-def _measure(run: PretrainRun, stop: Callable[[], int], show: Show) -> int:
+def _measure(run: PretrainRun, fit: Fit) -> int:
     """Trains a few steps under the clock; how many steps make the budget, validations included?
 
     Whatever is measured is the slowest process's, so that all of them come to the same number.
@@ -116,7 +129,7 @@ def _measure(run: PretrainRun, stop: Callable[[], int], show: Show) -> int:
     assert seconds is not None
     taken: list[float] = []
     spent, started = 0.0, time.perf_counter()
-    for _ in _steps(run, UNKNOWN, stop, show):
+    for _ in _steps(run, UNKNOWN, fit):
         taken.append(time.perf_counter() - started)
         started += taken[-1]
         spent = run.team.most(sum(taken))
@@ -127,10 +140,9 @@ def _measure(run: PretrainRun, stop: Callable[[], int], show: Show) -> int:
     return run.state.step + max(1, int((seconds - spent - looks) / pace))
 
 
-def _steps(run: PretrainRun, total: int, stop: Callable[[], int], show: Show) -> Iterator[Report]:
-    """The loop, with a line of metrics for every step; saves and leaves when a signal came."""
+def _steps(run: PretrainRun, total: int, fit: Fit) -> Iterator[Report]:
+    """The loop, with a line of metrics for every step."""
     config = run.config.training
-    again = command("pretrain", "--resume", "--out", run.config.out, *run.team.options)
 
     def more(report: Report, took: float) -> dict[str, Any]:
         run.seconds += took
@@ -145,7 +157,6 @@ def _steps(run: PretrainRun, total: int, stop: Callable[[], int], show: Show) ->
             "useful_share": run.useful_share(config.rows * config.length * run.cost.at(progress) / took),
         }
 
-    fit = Fit(run.work, run.state, config, run.folder, show, stop, partial(save, run), again)
     yield from fit.steps(total, more)
 
 
@@ -160,7 +171,7 @@ def save(run: PretrainRun) -> None:
     run.team.wait()
 
 
-def _validate(run: PretrainRun, show: Show) -> None:
+def _validate(run: PretrainRun, fit: Fit) -> None:
     """Validation loss of every objective, and the probes, as a line of metrics."""
     started = time.perf_counter()
     run.model.eval()
@@ -202,6 +213,5 @@ def _validate(run: PretrainRun, show: Show) -> None:
     best = run.state.notes.get("best", {"loss": math.nan})["loss"]
     if loss < best or math.isnan(best):
         run.state.notes["best"] = {"step": run.state.step, "loss": loss}
-    run.state.notes["validation_seconds"] = round(time.perf_counter() - started, 3)
-    run.folder.append(line)
-    show(line)
+    run.state.notes |= {"validated": run.state.step, "validation_seconds": round(time.perf_counter() - started, 3)}
+    fit.tell(line)

@@ -6,7 +6,7 @@ Letters: E examples, U unlabelled texts, C labels, B examples of a step, V vocab
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,10 +77,8 @@ def open_filler(config: PetConfig, device: torch.device) -> Engine:
     return engine
 
 
-def train_member(
-    config: PetConfig, engine: Engine, prompt: Prompt, lesson: MemberLesson, stop: Callable[[], int] = lambda: 0
-) -> bool:
-    """Trains the engine's model in place; False: a signal came before the end.
+def train_member(config: PetConfig, engine: Engine, prompt: Prompt, lesson: MemberLesson) -> None:
+    """Trains the engine's model in place.
 
     The loss of a step is alpha * cross-entropy over the labels' words + (1 - alpha) * cross-entropy of hidden words of
     unlabelled texts in the same pattern, both means.
@@ -105,13 +103,11 @@ def train_member(
     work = Work(lambda batch, generator: _losses(config, model, slots, batch), made.of_step, names)
     model.train()
     try:
-        for report in train(work, state=state, config=training, total=config.steps, stop=stop):
-            if report.stop and report.step < config.steps:
-                return False
+        for _ in train(work, state=state, config=training, total=config.steps):
+            pass
     except DivergedError:
         raise diverged(state.step, rate_for(config, shape.width)) from None
     model.eval()
-    return True
 
 
 def _losses(config: PetConfig, model: Model, slots: Slots, batch: Batch) -> Losses:

@@ -9,9 +9,8 @@ are there. Everything random is a function of the seed and the member's numbers.
 from __future__ import annotations
 
 import json
-import signal
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -30,6 +29,7 @@ from bothways.files import write_text
 from bothways.inference.engine import Engine
 from bothways.inference.prompting import LabelScores, Prompt, clozes_of
 from bothways.machine import device_of
+from bothways.stopping import Signalled
 from bothways.tasks.classify import Classify
 from bothways.tasks.pattern import ROLES, Pattern, Slots, words_of
 from bothways.tasks.reading import enough, hold_out, streamed
@@ -37,13 +37,12 @@ from bothways.tasks.records import Skipped, check_roles, refuse
 from bothways.terminal import command
 from bothways.training.finetuning import FinetuneConfig, finetune
 from bothways.training.finetuning.config import LearningSettings
-from bothways.training.fit import Say, Show
+from bothways.training.fit import Say, Show, stoppable
 from bothways.training.prompting.config import PetConfig
 from bothways.training.prompting.ensemble import Member, accuracy, taught_by_others, together, weights_of
 from bothways.training.prompting.file import labelled, texts_of
 from bothways.training.prompting.member import MemberLesson, asked_of, open_filler, train_member
 from bothways.training.run_folder import RunFolder
-from bothways.training.signals import signals
 
 Texts = tuple[str, ...]
 FOLDER, SOFT = "pet", "soft.jsonl"
@@ -93,9 +92,13 @@ def pet(
         Stopped: SIGTERM or Ctrl-C came; the members that are finished are saved.
     """
     place = device_of(device)
-    with claimed(config.out):
+    with claimed(config.out), stoppable(config.out / FOLDER, _again(config)):
         _pet(config, place, resume=resume, show=show, say=say)
     return config.out
+
+
+def _again(config: PetConfig) -> str:
+    return command("pet", "--resume", "--out", config.out)
 
 
 def _pet(config: PetConfig, place: torch.device, *, resume: bool, show: Show, say: Say) -> None:
@@ -113,8 +116,7 @@ def _pet(config: PetConfig, place: torch.device, *, resume: bool, show: Show, sa
         folder.create(config)
         folder.checkpoints.rmdir()
     folder.note(status="running", versions={"bothways": __version__, "torch": torch.__version__})
-    with signals() as stop:
-        members = _generations(config, engine, material, folder, stop, say)
+    members = _generations(config, engine, material, folder, say)
     _summarise(config, members, material, folder)
     _write_soft(config, members, material)
     say("fine-tuning the classifier to the labels of the ensemble")
@@ -174,9 +176,7 @@ def _unlabelled(config: PetConfig, pattern: Pattern, columns: Mapping[str, str],
     return [one.texts for one in examples]
 
 
-def _generations(
-    config: PetConfig, engine: Engine, material: Material, folder: RunFolder, stop: Callable[[], int], say: Say
-) -> list[Member]:
+def _generations(config: PetConfig, engine: Engine, material: Material, folder: RunFolder, say: Say) -> list[Member]:
     """All members of all generations, those that are there and those that are trained now.
 
     Raises:
@@ -184,23 +184,21 @@ def _generations(
     """
     begun = {name: weight.clone() for name, weight in engine.model.state_dict().items()}
     members: list[Member] = []
-    for generation in range(1, config.generations + 1):
-        last = [one for one in members if one.generation == generation - 1]
-        for pattern, repetition in product(range(1, len(material.prompts) + 1), range(1, config.repetitions + 1)):
-            numbers = (generation, pattern, repetition)
+    ways = (range(1, config.generations + 1), range(1, len(material.prompts) + 1), range(1, config.repetitions + 1))
+    try:
+        for numbers in product(*ways):
             found = Member.load(folder.path / "members", *numbers)
             if found is None:
-                found = _trained(config, engine, begun, material, last, numbers, stop)
-                if found is not None:
-                    found.save(folder.path / "members")
-            members += [found] if found else []
-            if found is None or stop():
-                folder.note(status="stopped")
-                again = command("pet", "--resume", "--out", config.out)
-                message = f"stopped; the first {len(members)} members are saved. Go on with: {again}"
-                raise Stopped(message, exit_code=128 + (stop() or signal.SIGTERM))
+                last = [one for one in members if one.generation == numbers[0] - 1]
+                found = _trained(config, engine, begun, material, last, numbers)
+                found.save(folder.path / "members")
+            members.append(found)
             told = {name: value for name, value in facts_of(found, material).items() if isinstance(value, float)}
             say(f"{found.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in told.items()))
+    except Signalled as came:
+        folder.note(status="stopped")
+        message = f"stopped; the first {len(members)} members are saved. Go on with: {_again(config)}"
+        raise Stopped(message, exit_code=came.exit_code) from None
     return members
 
 
@@ -211,17 +209,15 @@ def _trained(
     material: Material,
     last: Sequence[Member],
     numbers: tuple[int, int, int],
-    stop: Callable[[], int],
-) -> Member | None:
-    """One member; None: a signal came. The model begins from the same weights every time."""
+) -> Member:
+    """One member. The model begins from the same weights every time."""
     prompt, seed = material.prompts[numbers[1] - 1], zlib.crc32(repr((config.seed, *numbers)).encode())
     engine.model.float().load_state_dict(begun)  # the last one may have computed in bfloat16
     engine.model.eval()
     labelled_texts = [texts for texts, _ in material.examples]
     untrained = asked_of(engine, prompt, labelled_texts)
     examples = [*material.examples, *_drawn(config, material, last, numbers, seed)]
-    if not train_member(config, engine, prompt, MemberLesson(examples, material.unlabelled, seed), stop):
-        return None
+    train_member(config, engine, prompt, MemberLesson(examples, material.unlabelled, seed))
     return Member(
         *numbers,
         taught=len(examples),
