@@ -29,7 +29,7 @@ LEVELS = (
     {"errors"},
     {"arguments", "calls", "reading"},
     {"config", "files", "gguf", "frames", "machine", "own", "statistics", "stopping", "terminal"},
-    {"html", "claims"},
+    {"html", "claims", "seals", "sums"},
     {"visibility"},
     {"batch"},
     {"text", "model"},

@@ -121,12 +121,16 @@ def train(
             pieces=state.pieces,
             padding=_padding(micro_batches),
         )
-        if state.skipped_in_a_row >= SKIPPED_IN_A_ROW:
-            raise DivergedError(
-                f"the loss or its gradient was not finite in {SKIPPED_IN_A_ROW} steps in a row, the last of them step "
-                f"{state.step}. Go on from the last checkpoint with a lower learning rate: "
-                "--resume --set training.optimiser.learning_rate=..."
-            )
+        _check_converging(state)
+
+
+def _check_converging(state: State) -> None:
+    if state.skipped_in_a_row >= SKIPPED_IN_A_ROW:
+        raise DivergedError(
+            f"the loss or its gradient was not finite in {SKIPPED_IN_A_ROW} steps in a row, the last of them step "
+            f"{state.step}. Go on from the last checkpoint with a lower learning rate: "
+            "--resume --set training.optimiser.learning_rate=..."
+        )
 
 
 def loss_names(model: Model, names: Iterable[str]) -> tuple[str, ...]:

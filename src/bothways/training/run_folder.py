@@ -145,7 +145,7 @@ class RunFolder:
         self.note(status="running")
         with writing(self.path):
             if told is None:
-                lines = (line for line in self.lines() if line["step"] <= step and line["kind"] != "test")
+                lines = (line for line in self.lines() if line["step"] <= step and line.get("kind") != "test")
                 kept = "".join(json.dumps(line) + "\n" for line in lines).encode()
             write_text(self.path / "metrics.jsonl", kept.decode())
             for checkpoint in checkpoints(self.checkpoints):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,6 @@ def test_a_bound_is_validated_by_its_weights(objective: str, shards: Path, tmp_p
     with team_of() as team:
         run = set_up(configuration(shards, tmp_path / "run", objective=objective), team, resume=False)
     lines: list[dict[str, Any]] = []
-    _validate(run, lines.append)
+    _validate(run, SimpleNamespace(tell=lines.append))
     _, expected = evaluate_losses(lambda batch: run.work.losses(batch, torch.Generator()), run.validation)
     assert lines[0]["losses"] == pytest.approx(expected, rel=1e-6)
