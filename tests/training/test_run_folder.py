@@ -37,7 +37,9 @@ def test_what_is_not_finite_is_null(folder: RunFolder) -> None:
         raise AssertionError(f"{name} is no JSON")
 
     assert json.loads(text, parse_constant=refuse) == {
-        **{"kind": "train", "step": 1, "loss": None},
+        "kind": "train",
+        "step": 1,
+        "loss": None,
         "losses": {"causal": None, "mlm": 2.5},
     }
 
