@@ -177,11 +177,22 @@ def _modes(path: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
     return modes
 
 
-_ACTIVATIONS = ("activation", "linear")
-
-
 def _normalize(vectors: Tensor) -> Tensor:
     return F.normalize(vectors, dim=-1)
+
+
+def _activation(name: str, path: Path) -> nn.Module:
+    module, _, kind = name.rpartition(".")
+    made: Any = (
+        getattr(nn, kind, None) if module in ("torch.nn.modules.activation", "torch.nn.modules.linear") else None
+    )
+    try:
+        found: nn.Module = made()
+    except TypeError:  # it is none, or made with numbers
+        raise ModelError(
+            f"{path}: activation_function is {name}; expected one of torch.nn.modules.activation"
+        ) from None
+    return found
 
 
 class _Dense(nn.Module):
@@ -198,24 +209,22 @@ class _Dense(nn.Module):
                 "when it is opened and is never opened here: load it with sentence-transformers and save it again."
             )
         tensors = read_tensors(place / "model.safetensors", error=ModelError)
-        width, out, added = config.get("in_features"), config.get("out_features"), config.get("use_residual", False)
-        shape = list(tensors["linear.weight"].shape) if "linear.weight" in tensors else None
-        if shape != [out, width]:
+        added, weight = config.get("use_residual", False), tensors.get("linear.weight")
+        asked, shape = (
+            [config.get("out_features"), config.get("in_features")],
+            [] if weight is None else [*weight.shape],
+        )
+        if shape != asked:
             raise ModelError(
-                f"{path}: in_features is {width!r:.80}, out_features {out!r:.80}; linear.weight in model.safetensors "
-                f"has shape {shape}"
+                f"{path}: out_features and in_features are {asked!r:.80}; linear.weight in model.safetensors has shape "
+                f"{shape}"
             )
+        out, width = shape
         self.linear = nn.Linear(width, out, bias=config.get("bias", True))
         self.residual = nn.Linear(width, out, bias=False) if added and width != out else None
         self._added = added
         name = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))
-        kind = getattr(nn, name.rsplit(".", 1)[-1], None) if name.startswith("torch.nn.modules.") else None
-        try:
-            self._activation = kind() if isinstance(kind, type) and name.split(".")[3] in _ACTIVATIONS else None
-        except TypeError:  # one that is made with numbers
-            self._activation = None
-        if self._activation is None:
-            raise ModelError(f"{path}: activation_function is {name}; expected one of torch.nn.modules.activation")
+        self._activation = _activation(name, path)
         own = self.state_dict()
         if odd := sorted(
             name
