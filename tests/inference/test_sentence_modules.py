@@ -105,6 +105,18 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a setting": ("1_Pooling/config.json", {"temperature": 2}, "temperature is 2"),
     "a task": ("sentence_bert_config.json", {"transformer_task": "text-generation"}, "transformer_task"),
     "an activation": ("2_Dense/config.json", {"activation_function": "their.Own"}, "activation_function is their.Own"),
+    "an activation with numbers": (
+        *("2_Dense/config.json", {"activation_function": "torch.nn.modules.activation.MultiheadAttention"}),
+        "activation_function is",
+    ),
+    "a size": ("2_Dense/config.json", {"out_features": 10**9}, r"are \[1000000000, \d+\]; linear.weight .*shape \[8, "),
+    "a size that is none": ("2_Dense/config.json", {"in_features": "x"}, r"are \[8, 'x'\]; linear.weight"),
+    "no bias": ("2_Dense/config.json", {"bias": False}, "linear.bias is not the same in config.json"),
+    "modes in lists": ("1_Pooling/config.json", {"pooling_mode": [["mean"]]}, r"pooling_mode is \['mean'\]"),
+    "a prompt": (
+        *("config_sentence_transformers.json", {"prompts": {"q": 5}, "default_prompt_name": "q"}),
+        "prompts: expected a text, got 5",
+    ),
     "an input": ("2_Dense/config.json", {"module_input_name": "token_embeddings"}, "module_input_name"),
 }
 
@@ -131,9 +143,9 @@ def test_weights_that_are_a_pickle_are_not_opened(tmp_path: Path) -> None:
     ("name", "text", "message"),
     [
         ("modules.json", "[{", r"modules.json: expected a JSON list, got what does not read"),
-        ("modules.json", "{}", r"modules.json: expected a JSON list, got dict"),
+        ("modules.json", "{}", r"modules.json: expected a JSON list, got an object"),
         ("modules.json", '[{"path": ""}]', "modules.json: expected modules with type and path"),
-        ("1_Pooling/config.json", "[]", "config.json: expected a JSON object, got list"),
+        ("1_Pooling/config.json", "[]", "config.json: expected a JSON object, got a list"),
         ("sentence_bert_config.json", '{"max_seq_length": "long"}', "max_seq_length: expected a whole number"),
         ("config_sentence_transformers.json", '{"truncate_dim": 0}', "truncate_dim: expected a whole number"),
         ("config_sentence_transformers.json", '{"prompts": ["query"]}', "prompts: expected an object"),

@@ -12,6 +12,7 @@ import torch
 from bothways.batch import Vocabulary
 from bothways.errors import ModelError
 from bothways.model import Abilities, Model, ModelConfig, TaskHead, read_body, read_saved, save_faces
+from bothways.model.abilities import VERSION
 from bothways.visibility import ordered
 from tests.model.huggingface.test_published_kinds import published
 from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, changed, logits_at, packed, random_tokens
@@ -159,5 +160,6 @@ def test_what_has_no_class_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [{"head": "words"}, {"kind": "two"}, {"labels": 3}, {"more": 1}])
 def test_what_is_noted_of_answers_is_checked(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ModelError, match="expected a head as Bothways writes it"):
-        TaskHead.from_json({**asdict(answers("label", "encoder")), **wrong})
+    with pytest.raises(ModelError, match=r"bothways\.json: heads\.label.*expected (a head as|what) Bothways writes"):
+        noted = {**asdict(answers("label", "encoder")), **wrong}
+        Abilities.from_json({"version": VERSION, "heads": {"label": noted}})

@@ -30,29 +30,52 @@ def test_the_configuration_comes_back(folder: RunFolder) -> None:
 
 def test_what_is_not_finite_is_null(folder: RunFolder) -> None:
     """JSON has no name for it; readers in other languages would choke."""
-    folder.append({"step": 1, "loss": math.nan, "losses": {"causal": math.inf, "mlm": 2.5}})
+    folder.append({"kind": "train", "step": 1, "loss": math.nan, "losses": {"causal": math.inf, "mlm": 2.5}})
     text = (folder.path / "metrics.jsonl").read_text()
 
     def refuse(name: str) -> Any:
         raise AssertionError(f"{name} is no JSON")
 
-    assert json.loads(text, parse_constant=refuse) == {"step": 1, "loss": None, "losses": {"causal": None, "mlm": 2.5}}
+    assert json.loads(text, parse_constant=refuse) == {
+        "kind": "train",
+        "step": 1,
+        "loss": None,
+        "losses": {"causal": None, "mlm": 2.5},
+    }
 
 
 def test_a_last_line_that_is_cut_is_left_out(folder: RunFolder) -> None:
     for step in (1, 2, 3):
-        folder.append({"step": step})
+        folder.append({"kind": "train", "step": step})
     with open(folder.path / "metrics.jsonl", "a") as file:
         file.write('{"step": 4, "lo')
     assert [line["step"] for line in folder.lines()] == [1, 2, 3]
     folder.cut(2)
-    assert (folder.path / "metrics.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert (folder.path / "metrics.jsonl").read_text() == '{"kind": "train", "step": 1}\n{"kind": "train", "step": 2}\n'
 
 
 def test_a_broken_line_is_named(folder: RunFolder) -> None:
-    (folder.path / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    (folder.path / "metrics.jsonl").write_text('{"kind": "train", "step": 1}\n{"st\n{"step": 3}\n')
     with pytest.raises(ModelError, match=r"metrics\.jsonl, line 2: expected JSON"):
         folder.lines()
+
+
+@pytest.mark.parametrize(
+    "line", ["[]", "{}", '{"kind": "train"}', '{"kind": 5, "step": 1}', '{"kind": "a", "step": "1"}']
+)
+def test_a_line_that_is_none_of_ours_is_named(folder: RunFolder, line: str) -> None:
+    (folder.path / "metrics.jsonl").write_text(f'{{"kind": "train", "step": 1}}\n{line}\n')
+    with pytest.raises(ModelError, match=r"metrics\.jsonl, line 2: expected a"):
+        folder.lines()
+
+
+def test_what_is_not_noted_is_named(folder: RunFolder) -> None:
+    (folder.path / "metrics.jsonl").write_text('{"kind": "train", "step": 1}\n')
+    (folder.path / "manifest.json").write_text("{}")
+    assert folder.last()["step"] == folder.last("train", step=1)["step"] == 1
+    for asking in (lambda: folder.last("validation"), lambda: folder.last(step=2), lambda: folder.noted("status")):
+        with pytest.raises(ModelError, match=r"(metrics\.jsonl|manifest\.json): expected"):
+            asking()
 
 
 def test_cutting_forgets_checkpoints_too(folder: RunFolder) -> None:
@@ -109,7 +132,7 @@ def test_another_process_writes_nothing(folder: RunFolder) -> None:
     before = sorted(folder.path.rglob("*"))
     other = RunFolder(folder.path, writes=False)
     other.create(folder.config(PretrainConfig))
-    other.append({"step": 1})
+    other.append({"kind": "train", "step": 1})
     other.note(status="done")
     other.cut(0)
     other.prune(set())

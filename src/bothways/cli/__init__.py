@@ -128,7 +128,7 @@ def main() -> None:
     if "RANK" in os.environ:
         tell_where()
     if odd := next((word for word in sys.argv[1:] if _is_no_text(word)), None):
-        _leave(f"expected UTF-8, got {odd!r}: what is called so is recorded nowhere. Give it another name", 2)
+        _leave(f"expected UTF-8, got {odd!r}: no record could name it. Give it another name", 2)
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch when it is imported: 5 to 15 % faster
     try:
         app(prog_name="bothways")  # completion, too, goes by this name

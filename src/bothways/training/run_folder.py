@@ -78,6 +78,17 @@ class RunFolder:
         path = self.path / "manifest.json"
         return unsealed(path) if path.is_file() else {}
 
+    def noted(self, key: str) -> Any:
+        """What the manifest says under a key.
+
+        Raises:
+            ModelError: nothing.
+        """
+        found = self.manifest()
+        if key not in found:
+            raise ModelError(f"{self.path / 'manifest.json'}: expected {key}, got none: the run's folder is damaged")
+        return found[key]
+
     def note(self, **changes: Any) -> None:
         """Adds to the manifest; to the end of a run, what metrics.jsonl holds then."""
         if self.writes:
@@ -127,7 +138,24 @@ class RunFolder:
         manifest = self.manifest()
         if manifest.get("status") in ENDED and "metrics" in manifest:
             self._checked(manifest["metrics"], self.path / "manifest.json")
-        return list(read_json_lines(self.path / "metrics.jsonl", error=ModelError))
+        path, found = self.path / "metrics.jsonl", []
+        for number, line in enumerate(read_json_lines(path, error=ModelError), start=1):
+            if not isinstance(line.get("kind"), str) or type(line.get("step")) is not int:
+                raise ModelError(f"{path}, line {number}: expected a kind and a step, got {line!r:.80}: it is damaged")
+            found.append(line)
+        return found
+
+    def last(self, kind: str | None = None, *, step: int | None = None) -> dict[str, Any]:
+        """The last line of metrics.jsonl, of a kind, of a step.
+
+        Raises:
+            ModelError: there is none.
+        """
+        fitting = [line for line in self.lines() if kind in (None, line["kind"]) and step in (None, line["step"])]
+        if not fitting:
+            wanted = " of ".join([*([kind] if kind else []), *([f"step {step}"] if step is not None else [])])
+            raise ModelError(f"{self.path / 'metrics.jsonl'}: expected a line {wanted}, got none: it is damaged")
+        return fitting[-1]
 
     def cut(self, step: int, told: dict[str, Any] | None = None) -> None:
         """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again. A model is

@@ -244,7 +244,7 @@ def damage(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing": (lambda f: (f / "config.json").unlink(), "holds no model: expected a Hugging Face folder"),
     "no json": (lambda f: (f / "config.json").write_text("{"), "expected a JSON object, got what does not read"),
-    "a list": (lambda f: (f / "config.json").write_text("[]"), "expected a JSON object, got list"),
+    "a list": (lambda f: (f / "config.json").write_text("[]"), "expected a JSON object, got a list"),
     "t5": (
         lambda f: damage(f, lambda v: v.update(model_type="t5")),
         "model_type is t5; Bothways loads bart",
@@ -278,7 +278,40 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         "found none. A model of the hub that has only a pytorch_model.bin",
     ),
     "truncated": (lambda f: os.truncate(f / "model.safetensors", 1000), "model.safetensors cannot be read.*damaged"),
-    "strange note": (lambda f: (f / "bothways.json").write_text('{"version": 3, "faces": "all"}'), "expected faces"),
+    "strange note": (
+        lambda f: (f / "bothways.json").write_text('{"version": 3, "faces": [["encoder"]]}'),
+        r"bothways.json: faces\.0: expected what Bothways writes there.*got \['encoder'\]",
+    ),
+    "rotary positions of a number": (
+        lambda f: damage(f, lambda v: v.update(rope_parameters=5)),
+        "rope_parameters: expected an object, got 5",
+    ),
+    "a kind of them in a list": (
+        lambda f: damage(f, lambda v: v.update(rope_parameters={"rope_type": []})),
+        r"rope_parameters: rope_type is \[\]",
+    ),
+    "a width in an object": (
+        lambda f: damage(f, lambda v: v.update(head_dim={})),
+        r"head_dim: expected a number, got \{\}",
+    ),
+    "heads that are damaged": (
+        lambda f: (f / "head.safetensors").write_bytes(b"[" * 100),
+        "head.safetensors cannot be read as safetensors",
+    ),
+    "parts that are numbers": (
+        lambda f: (
+            (f / "model.safetensors").unlink(),
+            (f / "model.safetensors.index.json").write_text('{"weight_map": {"a": 5}}'),
+        ),
+        "index.json: expected weight_map, the file of every tensor",
+    ),
+    "a part elsewhere": (
+        lambda f: (
+            (f / "model.safetensors").unlink(),
+            (f / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../model.safetensors"}}'),
+        ),
+        "index.json: expected weight_map, the file of every tensor",
+    ),
 }
 
 

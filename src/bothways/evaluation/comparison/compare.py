@@ -157,7 +157,7 @@ def train_all(
         chosen = config.run(expression, seed, searches[expression].factor)
         _prime(chosen, counted)
         folder = workers.train(chosen, run_label(expression, seed))
-        if folder.manifest()["status"] != "done":
+        if folder.noted("status") != "done":
             raise DivergedError(
                 f"{expression}, seed {seed} diverged: {folder.path}. Compare in another --out with smaller factors on "
                 "the learning rate, for example --set search.factors=[0.25,0.5,1]"

@@ -64,7 +64,7 @@ def _frame_rows(metric: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def cost(config: CompareConfig, search: RateSearch, runs: Sequence[RunFolder]) -> dict[str, Any]:
     """What an objective's search and runs took: the means of its runs, the sum of its trials."""
-    last = [folder.lines()[-1] for folder in runs]
+    last = [folder.last() for folder in runs]
     optimiser = runs[0].config(PretrainConfig).training.optimiser
     return {
         "folders": [str(folder.path.relative_to(config.out)) for folder in runs],
@@ -76,7 +76,7 @@ def cost(config: CompareConfig, search: RateSearch, runs: Sequence[RunFolder]) -
             for trial in search.trials
         ],
         "search": {name: sum(getattr(trial, name) for trial in search.trials) for name in ("flops", "seconds")},
-        "parameters": runs[0].manifest()["model"]["parameters"],
+        "parameters": runs[0].noted("model")["parameters"],
         **{name: float(np.mean([line[name] for line in last])) for name in ("flops", "seconds", "tokens", "step")},
     }
 

@@ -50,7 +50,7 @@ def search(config: CompareConfig, workers: Workers, expression: str, objective: 
         workers.plan(trial_label(expression, factor), config.search.share)
         folder = workers.train(config.trial(expression, factor), trial_label(expression, factor))
         shutil.rmtree(folder.checkpoints, ignore_errors=True)  # its losses are all that is wanted of it
-        last = folder.lines()[-1]
+        last = folder.last()
         return Trial(factor, held_out_loss(folder, objective), last["flops"], last["seconds"])
 
     return _widened(factors, tried, at_most=config.search.at_most)
@@ -81,7 +81,7 @@ def held_out_loss(folder: RunFolder, objective: Objective) -> float:
     """
     if folder.manifest().get("status") != "done":
         return math.inf
-    line = [line for line in folder.lines() if line["kind"] == "validation"][-1]
+    line = folder.last("validation")
     kept = [loss for name, loss in line["losses"].items() if name not in objective.parts]
     if len(kept) == len(line["losses"]):
         kept = [line["loss"]]

@@ -196,9 +196,7 @@ def labels_of(values: Mapping[str, Any]) -> tuple[str, ...]:
             f"config.json: num_labels: expected a whole number of up to {MOST_LABELS:,}, got {count!r:.80}"
         )
     if not isinstance(named, dict | None):
-        raise ModelError(
-            f"config.json: expected id2label as an object and num_labels as a number, got {named!r}, {count!r}"
-        )
+        raise ModelError(f"config.json: expected id2label as an object, got {named!r:.80}")
     if named is None or count not in (None, len(named)):
         named = {i: f"LABEL_{i}" for i in range(2 if count is None else count)}
     try:

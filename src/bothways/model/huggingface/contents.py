@@ -52,8 +52,10 @@ def read_weights(place: Path) -> dict[str, Tensor]:
     index = place / f"{WEIGHTS}.index.json"
     if not (place / WEIGHTS).is_file() and index.is_file():
         files = read_object(index).get("weight_map")
-        if not isinstance(files, dict):
-            raise ModelError(f"{index}: expected weight_map, the file of every tensor")
+        if not isinstance(files, dict) or not all(map(_is_part, files.values())):
+            raise ModelError(
+                f"{index}: expected weight_map, the file of every tensor, each a name.safetensors beside it"
+            )
         parts = [read_file(place / file) for file in sorted({*files.values()})]
         return {name: tensor for part in parts for name, tensor in part.items()}
     path = place / WEIGHTS
@@ -70,6 +72,10 @@ def read_weights(place: Path) -> dict[str, Tensor]:
             f"trust it, load it with transformers and save_pretrained it: that writes {WEIGHTS}."
         )
     return read_file(path)
+
+
+def _is_part(name: Any) -> bool:
+    return isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
 
 
 def read_file(path: Path) -> dict[str, Tensor]:

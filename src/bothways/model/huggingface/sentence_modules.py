@@ -141,7 +141,9 @@ def read_sentence_modules(folder: Path) -> SentenceModules | None:
             raise ModelError(f"{folder / path}: {key}: expected a whole number above 0, got {values[key]!r}")
     if not isinstance(settings.get("prompts") or {}, dict):
         raise ModelError(f"{folder / _PROMPTS}: prompts: expected an object, got {settings['prompts']!r:.80}")
-    prompt = (settings.get("prompts") or {}).get(settings.get("default_prompt_name") or "", "")
+    prompt = (settings.get("prompts") or {}).get(str(settings.get("default_prompt_name") or ""), "")
+    if not isinstance(prompt, str):
+        raise ModelError(f"{folder / _PROMPTS}: prompts: expected a text, got {prompt!r:.80}")
     if prompt and not _json(folder / str(listed[1]["path"]) / "config.json").get("include_prompt", True):
         raise ModelError(f"{folder}: include_prompt is false beside a prompt for every text; that is not implemented")
     files |= {_TRANSFORMER: body} if body else {}
@@ -169,14 +171,28 @@ def _modes(path: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
     free = ("pooling_mode", "include_prompt", "embedding_dimension", "word_embedding_dimension", *_LEGACY)
     _only(path, config, {}, free=free)
     named = config.get("pooling_mode") or [mode for key, mode in _LEGACY.items() if config.get(key)] or ["mean"]
-    modes = (named,) if isinstance(named, str) else tuple(named)
-    if unknown := next((mode for mode in modes if mode not in POOLS), None):
+    modes = tuple(named) if isinstance(named, list) else (named,)
+    if unknown := next((mode for mode in modes if mode not in [*POOLS]), None):
         raise ModelError(f"{path}: pooling_mode is {unknown!r}; expected {', '.join(POOLS)}")
     return modes
 
 
 def _normalize(vectors: Tensor) -> Tensor:
     return F.normalize(vectors, dim=-1)
+
+
+def _activation(name: str, path: Path) -> nn.Module:
+    module, _, kind = name.rpartition(".")
+    made: Any = (
+        getattr(nn, kind, None) if module in ("torch.nn.modules.activation", "torch.nn.modules.linear") else None
+    )
+    try:
+        found: nn.Module = made()
+    except TypeError:  # it is none, or made with numbers
+        raise ModelError(
+            f"{path}: activation_function is {name}; expected one of torch.nn.modules.activation"
+        ) from None
+    return found
 
 
 class _Dense(nn.Module):
@@ -192,16 +208,31 @@ class _Dense(nn.Module):
                 f"{place}: expected the weights in model.safetensors, found none. A pytorch_model.bin can run code "
                 "when it is opened and is never opened here: load it with sentence-transformers and save it again."
             )
-        width, out, added = config["in_features"], config["out_features"], config.get("use_residual", False)
+        tensors = read_tensors(place / "model.safetensors", error=ModelError)
+        added, weight = config.get("use_residual", False), tensors.get("linear.weight")
+        asked, shape = (
+            [config.get("out_features"), config.get("in_features")],
+            [] if weight is None else [*weight.shape],
+        )
+        if shape != asked:
+            raise ModelError(
+                f"{path}: out_features and in_features are {asked!r:.80}; linear.weight in model.safetensors has shape "
+                f"{shape}"
+            )
+        out, width = shape
         self.linear = nn.Linear(width, out, bias=config.get("bias", True))
         self.residual = nn.Linear(width, out, bias=False) if added and width != out else None
         self._added = added
         name = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))
-        kind = getattr(nn, name.rsplit(".", 1)[-1], None) if name.startswith("torch.nn.modules.") else None
-        if not isinstance(kind, type) or name.split(".")[3] not in ("activation", "linear"):
-            raise ModelError(f"{path}: activation_function is {name}; expected one of torch.nn.modules.activation")
-        self._activation = kind()
-        self.load_state_dict(read_tensors(place / "model.safetensors", error=ModelError))
+        self._activation = _activation(name, path)
+        own = self.state_dict()
+        if odd := sorted(
+            name
+            for name in own | tensors
+            if name not in own or name not in tensors or own[name].shape != tensors[name].shape
+        ):
+            raise ModelError(f"{place}: {odd[0]} is not the same in config.json and model.safetensors")
+        self.load_state_dict(tensors)
         self.requires_grad_(requires_grad=False)
 
     def forward(self, vectors: Tensor) -> Tensor:

@@ -160,9 +160,9 @@ def _finish(run: FinetuneRun, best: int, show: Show) -> None:
     if found is None:
         raise ModelError(f"{run.folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
     weights = load_weights(found) if run.team.first else {}
-    looks = [line for line in run.folder.lines() if line["kind"] == "validation" and line["step"] == best]
+    look = run.folder.last("validation", step=best)
     load = partial(Tuned.load, run.config.out, device=run.model.table.device)
-    dev, shape = looks[-1]["scores"], run.model.config
+    dev, shape = look["scores"], run.model.config
     head, write = run.data.head, partial(save_model, run.config, weights, shape, run.tokenizer, length=run.length)
 
     def save(trained: Abilities) -> None:

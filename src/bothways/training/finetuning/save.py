@@ -58,7 +58,7 @@ def save_model(
     """Writes `model/` into the run's folder, or `adapter/` where that was learned, with one head or several that have
     names of their own; `dev` holds the scores that it was chosen by, `length` what it reads."""
     if config.adapter:
-        noted = RunFolder(config.out).manifest()["adapter"]
+        noted = RunFolder(config.out).noted("adapter")
         return write_adapter(config, weights, shape, tokenizer, trained, noted=noted, length=length)
     head, name, vocabulary = trained.only_head, config.out.resolve().name, tokenizer.vocabulary
     framed = head and head.writes and (head.writes.before, head.writes.behind) == ((vocabulary.cls,), (vocabulary.sep,))

@@ -32,7 +32,7 @@ def finish(config: SeveralConfig, parts: Mapping[str, FinetuneRun], best: int, *
     found = next((path for path in checkpoints(folder.checkpoints) if path.name == f"step-{best}"), None)
     if found is None:
         raise ModelError(f"{folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
-    (look,) = [line for line in folder.lines() if line["kind"] == "validation" and line["step"] == best]
+    look = folder.last("validation", step=best)
     heads = {name: part.data.head for name, part in parts.items()}
     weights = load_weights(found) if team.first else {}
     own = partial(save_model, config, weights, model.config, first.tokenizer, length=first.length)
@@ -61,7 +61,7 @@ def finish(config: SeveralConfig, parts: Mapping[str, FinetuneRun], best: int, *
         if (run := one.compare or one.teacher)
     }
     folder.note(best={"epoch": best // steps, "step": best, "scores": look["scores"]})
-    folder.note(tasks=_told(folder.manifest()["tasks"], judged, look["tasks"], beside, heads))
+    folder.note(tasks=_told(folder.noted("tasks"), judged, look["tasks"], beside, heads))
     tested = {name: one.scores for name, one in judged.items() if one.where == "test"}
     if tested:
         line = {"kind": "test", "step": first.state.step, "scores": with_mean(tested), "tasks": tested}

@@ -119,8 +119,8 @@ def finish_by(teaching: Teaching, best: int, show: Show) -> None:
     if found is None:
         raise ModelError(f"{run.folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
     weights = load_weights(found) if run.team.first else {}
-    looks = [line for line in run.folder.lines() if line["kind"] == "validation" and line["step"] == best]
-    dev = looks[-1]["scores"]
+    look = run.folder.last("validation", step=best)
+    dev = look["scores"]
     save = partial(save_model, run.config, weights, run.model.config, run.tokenizer, run.trained)
     run.team.once(lambda: save(length=run.length, dev=dev))
     run.folder.note(best={"epoch": best // teaching.steps, "step": best, "scores": dev})

@@ -114,9 +114,8 @@ def _faces(
 
 
 def _card(run: PretrainRun, trained: Abilities, weights: Mapping[str, Tensor], config: ModelConfig) -> Card:
-    manifest = run.folder.manifest()
-    last = next(line for line in reversed(run.folder.lines()) if line["kind"] == "validation")
-    baselines, data = manifest["baselines"], manifest["data"]["train"]
+    last = run.folder.last("validation")
+    baselines, data = run.folder.noted("baselines"), run.folder.noted("data")["train"]
     measured = {
         "bits per byte": ("bits_per_byte", last["bits_per_byte"].get("causal")),
         "next-word accuracy": ("next_accuracy", last["next_accuracy"]),
@@ -130,9 +129,9 @@ def _card(run: PretrainRun, trained: Abilities, weights: Mapping[str, Tensor], c
         about=f"{run.objective.about.summary} ({run.objective.about.paper})",
         facts={
             "text": f"{data['documents']:,} documents, {data['token_count']:,} tokens, {data['bytes']:,} bytes",
-            "fingerprint of the data": manifest["data"]["fingerprint"][:16],
+            "fingerprint of the data": run.folder.noted("data")["fingerprint"][:16],
             "training": f"{run.state.step:,} steps, {run.state.tokens:,} tokens read, {run.seconds / 60:.1f} minutes "
-            f"on {manifest['machine']['processor']}, {run.team.count} process(es), {run.precision}",
+            f"on {run.folder.noted('machine')['processor']}, {run.team.count} process(es), {run.precision}",
         },
         figures={
             name: {"this model": value, **{gram: figures.get(key) for gram, figures in baselines.items()}}
