@@ -43,7 +43,7 @@ SMALL = ("--size=1x64", *(f"--set=training.{key}={value}" for key, value in TRAI
 STEPS = (*SMALL, "--budget=6steps")
 SHORT = ("--set=epochs=2", "--set=length=32", "--set=batch=8")
 HALF = re.compile(r"\.(partial|gone|claimed|half)$|^\.(tmp|tuned-|preparing$|untrained$|faces)")
-TIMED = re.compile(r"manifest|metrics|report|README|comparison|baselines|tensorboard|checkpoints|scores|request|config\.yaml")
+TIMED = re.compile(r"manifest|metrics|report|README|compari|baselin|tensorb|checkp|scores|request|config\.yaml")
 """Files that hold times or the folder's name, or are compared otherwise."""
 BEFORE = re.compile(r"loading|reading the text and the evaluation data|^$")
 """All that may be said before it is known that nothing can be written."""
