@@ -1,8 +1,8 @@
 """Every command that writes, on a disk that is full, read-only or not there, twice at once on one output, and killed.
 
 Each is run as a user runs it, with a tiny model:
-    full    on a small disk with room for a share of what it writes: exit code 6 and the free space, or room enough after
-            all; nothing half-written is left, every checkpoint is whole, and once there is room it ends well
+    full    on a small disk with room for a share of what it writes: exit code 6 and the free space, or room enough;
+            nothing half-written is left, every checkpoint is whole, and once there is room it ends well
     shut    on a read-only disk, and where a file stands in a folder's place: exit code 6 before the work
     twice   while another writes there: exit code 2, the other is named, and ends as if it had been alone
     killed  by SIGKILL at random moments: the same command then ends well, with the same files and nothing beside them
@@ -43,8 +43,8 @@ SMALL = ("--size=1x64", *(f"--set=training.{key}={value}" for key, value in TRAI
 STEPS = (*SMALL, "--budget=6steps")
 SHORT = ("--set=epochs=2", "--set=length=32", "--set=batch=8")
 HALF = re.compile(r"\.(partial|gone|claimed|half)$|^\.(tmp|tuned-|preparing$|untrained$|faces)")
-TIMED = re.compile(r"manifest|metrics|report|README|comparison|baselines|tensorboard|checkpoints|scores|request")
-"""Files that hold times, or what is compared otherwise."""
+TIMED = re.compile(r"manifest|metrics|report|README|compari|baselin|tensorb|checkp|scores|request|config\.yaml")
+"""Files that hold times or the folder's name, or are compared otherwise."""
 BEFORE = re.compile(r"loading|reading the text and the evaluation data|^$")
 """All that may be said before it is known that nothing can be written."""
 
@@ -130,7 +130,7 @@ class Running:
     """A command line at work in a process of its own."""
 
     def __init__(self, line: list[str]) -> None:
-        self._said = tempfile.TemporaryFile("w+")
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - until it has ended
         self.process = multiprocessing.get_context("fork").Process(target=self._main, args=(line,))
         self.process.start()
 
@@ -142,9 +142,11 @@ class Running:
         cli.main()
 
     def signal(self, number: int) -> None:
+        """As `kill` sends it."""
         os.kill(self.process.pid or 0, number)
 
     def end(self) -> Ended:
+        """Waits for it."""
         self.process.join()
         self._said.seek(0)
         with self._said as said:
@@ -160,6 +162,7 @@ class Ended:
 
     @property
     def last(self) -> str:
+        """The line of the error."""
         return self.said.rpartition("\n")[2]
 
 

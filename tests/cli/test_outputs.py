@@ -20,7 +20,7 @@ from tests.cli.conftest import Invoke
 RECORDS = "nowhere.jsonl"
 PATTERN = ("--pattern", "{text} It was [MASK].", "--verbaliser", "good=fine,bad=poor")
 FOLDERS: dict[str, tuple[object, ...]] = {
-    "prepare": ("prepare", "TEXT", "--out"),
+    "prepare": ("prepare", "TEXT.txt", "--out"),
     "pretrain": ("pretrain", "nowhere", "--out"),
     "finetune": ("finetune", "nowhere", "--train", RECORDS, "--task", "classify", "--out"),
     "adapter": ("finetune", "nowhere", "--train", RECORDS, "--task", "tag", "--adapter", "lora(rank=2)", "--out"),
@@ -61,12 +61,12 @@ def held(out: Path, kind: str) -> Iterator[None]:
 
 def refused(invoke: Invoke, command: str, folder: Path, out: Path) -> str:
     """What a command says; all files are as they were before it."""
-    (folder / "TEXT").write_text("a text")
+    (folder / "TEXT.txt").write_text("a text")
     (folder / "TASKS").write_text("tasks: [{name: one, task: classify, train: nowhere.jsonl}]")
     (folder / "ADAPTER").mkdir()
     (folder / "ADAPTER" / "adapter_model.safetensors").touch()
     words = (FOLDERS | FILES)[command]
-    named = [folder / word if word in ("TEXT", "TASKS", "ADAPTER") else word for word in words]
+    named = [folder / word if word in ("TEXT.txt", "TASKS", "ADAPTER") else word for word in words]
     before = sorted(folder.rglob("*"))
     with pytest.raises(BothwaysError) as error:
         invoke(*named, out)
@@ -86,4 +86,4 @@ def test_the_second_is_refused_and_the_first_unharmed(command: str, invoke: Invo
 def test_a_place_that_cannot_be_is_found_before_the_work(command: str, invoke: Invoke, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     said = refused(invoke, command, tmp_path, tmp_path / "file" / "out")
-    assert said.startswith("exit code 6: ") and "Not a directory. A file stands where" in said
+    assert said.startswith("exit code 6: ") and "A file stands where a folder is expected" in said

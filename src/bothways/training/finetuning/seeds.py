@@ -110,7 +110,9 @@ def _keep(out: Path, best: Path, manifest: dict[str, Any]) -> None:
     for folder in ("model", "adapter", "tasks"):
         if (best / folder).is_dir():
             with folder_aside(out / folder) as aside:
-                shutil.copytree(best / folder, aside, dirs_exist_ok=True)
+                for path in sorted((best / folder).rglob("*")):  # copytree would gather the disk's refusals
+                    place = aside / path.relative_to(best / folder)
+                    place.mkdir() if path.is_dir() else shutil.copyfile(path, place)
                 take_place(aside, out / folder)
     if (best / SEEN).is_file():
         with whole_file(out / SEEN, "wb") as file:
