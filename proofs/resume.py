@@ -120,20 +120,7 @@ def records(folder: Path, rng: random.Random) -> dict[str, Path]:
             "grpo": {"prompt": text},
         }[kind]
 
-    kinds = [
-        "classify",
-        "kinds",
-        "regress",
-        "tag",
-        "answer",
-        "embed",
-        "text2text",
-        "instruct",
-        "prefer",
-        "single",
-        "grpo",
-    ]
-    return {kind: lines(folder / f"{kind}.jsonl", *(made(kind) for _ in range(count))) for kind in kinds}
+    return {kind: lines(folder / f"{kind}.jsonl", *(made(kind) for _ in range(count))) for kind in KINDS}
 
 
 # ---- the kinds
@@ -332,15 +319,9 @@ def prove(kind: Kind, folder: Path, rng: random.Random) -> tuple[list[int], list
 
 def prove_compare(shards: Path, folder: Path, rng: random.Random) -> tuple[list[int], list[str]]:
     """Stopped by SIGTERM at random moments and begun again, every run of a comparison is the same."""
-    settings = [
-        "budget.flops=4e9",
-        "seeds=2",
-        "search.factors=[1]",
-        "model.layers=1",
-        "model.width=32",
-        "model.heads=2",
-    ]
-    settings += ["model.inner=48", "training.length=32", "training.step_tokens=256", "training.micro_tokens=128"]
+    settings = ["budget.flops=4e9", "seeds=2", "search.factors=[1]", "model.layers=1", "model.width=32"]
+    settings += ["model.heads=2", "model.inner=48", "training.length=32", "training.step_tokens=256"]
+    settings += ["training.micro_tokens=128"]
     settings += ["training.precision=fp32", "validation_rows=8", "training.validation_rows=8", "training.save_every=7"]
     words = ["compare", str(shards), "--objectives", "causal; mlm"]
     words += [word for one in settings for word in ("--set", one)]
