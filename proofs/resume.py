@@ -1,10 +1,10 @@
 """Stopped and gone on with, every kind of training there is comes out as if it had never stopped, to the bit.
 
 Each kind is trained once without a stop, and once more in a chain: stopped at five steps, one of them the last of an
-epoch and another the first of the next. After every stop the run is copied, and the copy goes on to the end, at least
-20 steps further: all weights, moments, counters, lines of metrics, random states of every step, and saved models are
-compared with those of the run that was never stopped; so a run has been stopped once to five times. A finished run is
-resumed too, and must stay as it is. Texts are invented, models have one or two layers.
+epoch and another the first of the next. After every stop the folder is copied, and the run goes on to the end, at least
+20 steps further; then the copy is put back for the next stop. All weights, moments, counters, lines of metrics, random
+states of every step, and saved models are compared with those of the run that never stopped. A finished run is resumed
+too, and must stay as it is. Texts are invented, models have one or two layers.
 
     python proofs/resume.py [WORD-OF-A-KIND ...] [--seed 0]
 
@@ -120,20 +120,7 @@ def records(folder: Path, rng: random.Random) -> dict[str, Path]:
             "grpo": {"prompt": text},
         }[kind]
 
-    kinds = [
-        "classify",
-        "kinds",
-        "regress",
-        "tag",
-        "answer",
-        "embed",
-        "text2text",
-        "instruct",
-        "prefer",
-        "single",
-        "grpo",
-    ]
-    return {kind: lines(folder / f"{kind}.jsonl", *(made(kind) for _ in range(count))) for kind in kinds}
+    return {kind: lines(folder / f"{kind}.jsonl", *(made(kind) for _ in range(count))) for kind in KINDS}
 
 
 # ---- the kinds
@@ -290,13 +277,6 @@ def differences(one: Path, other: Path) -> list[str]:
     return odd + [name for name in saved if (one / name).read_bytes() != (other / name).read_bytes()]
 
 
-def moved(kind: Kind, source: Path, target: Path) -> Any:
-    """The settings of a copy of a run."""
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target)
-    return kind.config(target)
-
-
 def step_of_run(out: Path) -> int:
     found = checkpoints(out / "checkpoints")
     return int(found[-1].name[5:]) if found else 0
@@ -304,7 +284,7 @@ def step_of_run(out: Path) -> int:
 
 def prove(kind: Kind, folder: Path, rng: random.Random) -> tuple[list[int], list[str]]:
     """The steps at which it was stopped, and what differed afterwards."""
-    whole, parts, again = (folder / name for name in ("whole", "parts", "again"))
+    whole, parts, kept = (folder / name for name in ("whole", "parts", "kept"))
     with recorded() as uncut:
         kind.train(kind.config(whole), False)
     first, second, late = rng.randint(1, EPOCH - 1), EPOCH, EPOCH + 1
@@ -318,15 +298,18 @@ def prove(kind: Kind, folder: Path, rng: random.Random) -> tuple[list[int], list
                 odd.append(f"it did not stop at {stop}")
             except Stopped:
                 reached.append(step_of_run(parts) if not (parts / "pet").exists() else stop)
-        told = moved(kind, parts, again)
+        shutil.copytree(parts, kept)
         with recorded() as cut:
-            kind.train(told, True)
-        found = differences(again, whole)
+            kind.train(kind.config(parts), True)
+        found = differences(parts, whole)
         found += ["random states"] if any(uncut.states.get(step) != own for step, own in cut.states.items()) else []
         odd += [f"after {stop}: {one}" for one in found]
+        if stop != stops[-1]:  # the chain goes on from where it was stopped
+            shutil.rmtree(parts)
+            kept.rename(parts)
     with recorded() as idle:
-        kind.train(kind.config(again), True)
-    odd += [f"resumed when finished: {one}" for one in differences(again, whole)]
+        kind.train(kind.config(parts), True)
+    odd += [f"resumed when finished: {one}" for one in differences(parts, whole)]
     odd += ["resumed when finished: it trained"] if idle.states else []
     return reached, odd
 
@@ -336,15 +319,9 @@ def prove(kind: Kind, folder: Path, rng: random.Random) -> tuple[list[int], list
 
 def prove_compare(shards: Path, folder: Path, rng: random.Random) -> tuple[list[int], list[str]]:
     """Stopped by SIGTERM at random moments and begun again, every run of a comparison is the same."""
-    settings = [
-        "budget.flops=4e9",
-        "seeds=2",
-        "search.factors=[1]",
-        "model.layers=1",
-        "model.width=32",
-        "model.heads=2",
-    ]
-    settings += ["model.inner=48", "training.length=32", "training.step_tokens=256", "training.micro_tokens=128"]
+    settings = ["budget.flops=4e9", "seeds=2", "search.factors=[1]", "model.layers=1", "model.width=32"]
+    settings += ["model.heads=2", "model.inner=48", "training.length=32", "training.step_tokens=256"]
+    settings += ["training.micro_tokens=128"]
     settings += ["training.precision=fp32", "validation_rows=8", "training.validation_rows=8", "training.save_every=7"]
     words = ["compare", str(shards), "--objectives", "causal; mlm"]
     words += [word for one in settings for word in ("--set", one)]
