@@ -27,8 +27,8 @@ FILES = sorted(
 # Lowest first. A part may import those of the lines above it, and nothing of its own line or below.
 LEVELS = (
     {"errors"},
-    {"arguments", "calls", "reading"},
-    {"config", "files", "gguf", "frames", "machine", "own", "statistics", "stopping", "terminal"},
+    {"arguments", "calls", "reading", "stopping"},
+    {"config", "files", "gguf", "frames", "machine", "own", "statistics", "terminal"},
     {"html", "claims", "seals", "sums"},
     {"visibility"},
     {"batch"},

@@ -236,7 +236,8 @@ def begun_in(
     """The folder that a command writes its run to; None where it has not begun one."""
     from bothways.config import load_config, with_settings
 
-    values = with_settings({**(load_config(file) if file else {}), **given}, settings)
+    values = {**(load_config(file) if file else {}), **{name: _plain(value) for name, value in given.items()}}
+    values = with_settings(values, settings)
     out = Path(values.get("out", kind.model_fields["out"].default))
     return out if (out / "config.yaml").is_file() else None
 
