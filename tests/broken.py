@@ -237,7 +237,7 @@ def ask(*words: object) -> tuple[int, str]:
 
 def unlike(made: Mutation, code: int, said: str) -> str:
     """What is wrong with an answer to a broken configuration; nothing: it is as it should be."""
-    if code not in (2, 3, 5) or "Traceback" in said:
+    if code not in (0, 2, 3, 5) or "Traceback" in said:  # 0: of plan, which needs nothing
         return f"exit {code}"
     parts = [part for part in made.key.split(".") if not part.isdecimal()]
     shown = [*parts, *(part.removesuffix("q") for part in parts), repr(made.value)[:20]]

@@ -125,7 +125,7 @@ def read(kind: type[M], values: Mapping[str, Any], *, below: str = "") -> M:
             raise unknown("configuration key", path, _keys(kind, below)) from None
         message = first["msg"].removeprefix("Value error, ")
         told = first["type"] == "missing" or "; got " in message or message.endswith(".")  # as `errors.unknown` says it
-        got = "" if told else f", got {first['input']!r}"
+        got = "" if told else f", got {first['input']!r:.200}"
         if first["type"] == "path_type":
             message, got = "expected a path", f", got {shown(first['input'])}{a_file_instead(first['input'])}"
         raise UsageError(f"configuration: {path or kind.__name__}: {message}{got}") from None

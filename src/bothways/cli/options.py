@@ -225,7 +225,7 @@ def configured(
     if is_dataclass(kind):
         return kind(**values)
     missing = [name for name, field in fields_of(kind).items() if field.is_required() and name not in values]
-    if missing:
+    if missing and values.keys() <= fields_of(kind).keys():  # else a misspelt one is named
         raise UsageError(f"expected {' and '.join(missing)}, got none. For example: bothways {example}")
     return read(kind, values)  # type: ignore[type-var] # it is a record
 
