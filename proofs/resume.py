@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import random
 import shutil
@@ -220,12 +221,12 @@ class Recorder:
     """Stands in for the loop: writes down the random states of every step, and asks for a stop."""
 
     def __init__(self, real: Any) -> None:
-        self.real, self.states, self.left = real, dict[str, str](), -1
+        self.real, self.states, self.left = real, dict[str, str](), math.inf
 
     def __call__(self, work: Any, *, state: Any, **given: Any) -> Any:
         """As `loop.train`."""
         asked = given.pop("stop", lambda: 0)
-        for report in self.real(work, state=state, stop=lambda: asked() or self.left == 1, **given):
+        for report in self.real(work, state=state, stop=lambda: asked() or self.left <= 1, **given):
             drawn = (torch.get_rng_state().numpy().tobytes(), repr(random.getstate()))
             self.states[f"{given['config'].seed}/{report.step}"] = hashlib.sha256(repr(drawn).encode()).hexdigest()
             self.left -= 1
@@ -233,7 +234,7 @@ class Recorder:
 
 
 @contextmanager
-def recorded(stop_after: int = -1) -> Iterator[Recorder]:
+def recorded(stop_after: float = math.inf) -> Iterator[Recorder]:
     """The loop of every kind recorded, and stopped after so many steps."""
     recorder = Recorder(fit.train)
     recorder.left = stop_after
