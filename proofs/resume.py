@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import random
 import shutil
@@ -182,15 +183,16 @@ def finetuning(files: dict[str, Path], body: Path, folder: Path) -> Iterator[Kin
     yield kind("finetune several labels", "classify", "kinds")
     for way in ("causal", "prefix", "unilm1", "unilm2", "mass", "bang", "diffusion", "seq2seq"):
         yield kind(f"write by {way}", "text2text", objective=way)
-    for adapter in ("lora(rank=2)", "soft_prompt(tokens=4)", "prefix(tokens=3)", "norms", "bias"):
+    for adapter in ("lora(rank=2)", "soft_prompt(tokens=4)", "norms"):
         yield kind(f"adapt {adapter}", "classify", adapter=adapter)
+    yield kind("adapt prefix(tokens=3)", "classify", adapter="prefix(tokens=3)", reads="decoder")
+    yield kind("adapt bias", "classify", adapter="bias", model=str(body.with_name("classic")))
     yield kind("adapt to instruct", "instruct", adapter="lora(rank=2)")
     yield kind("prefer dpo", "prefer", target_length=6)
     yield kind("prefer dpo beside lora", "prefer", adapter="lora(rank=2)", target_length=6)
     yield kind("prefer orpo", "prefer", loss="orpo", target_length=6)
     yield kind("prefer kto", "prefer", "single", loss="kto", class_weights="balanced", target_length=6)
     yield kind("reward", "reward", "prefer")
-    # A step of grpo reads 4 prompts, or the answers to 8 of them in two updates.
     for updates, batch in ((1, ROWS), (2, 2 * ROWS)):
         own = {"code": [folder / "rewards.py"], "samples": 2, "target_length": 4}
         yield kind(f"grpo {updates} updates", "grpo", updates=updates, batch=batch, **own)
@@ -220,12 +222,12 @@ class Recorder:
     """Stands in for the loop: writes down the random states of every step, and asks for a stop."""
 
     def __init__(self, real: Any) -> None:
-        self.real, self.states, self.left = real, dict[str, str](), -1
+        self.real, self.states, self.left = real, dict[str, str](), math.inf
 
     def __call__(self, work: Any, *, state: Any, **given: Any) -> Any:
         """As `loop.train`."""
         asked = given.pop("stop", lambda: 0)
-        for report in self.real(work, state=state, stop=lambda: asked() or self.left == 1, **given):
+        for report in self.real(work, state=state, stop=lambda: asked() or self.left <= 1, **given):
             drawn = (torch.get_rng_state().numpy().tobytes(), repr(random.getstate()))
             self.states[f"{given['config'].seed}/{report.step}"] = hashlib.sha256(repr(drawn).encode()).hexdigest()
             self.left -= 1
@@ -233,7 +235,7 @@ class Recorder:
 
 
 @contextmanager
-def recorded(stop_after: int = -1) -> Iterator[Recorder]:
+def recorded(stop_after: float = math.inf) -> Iterator[Recorder]:
     """The loop of every kind recorded, and stopped after so many steps."""
     recorder = Recorder(fit.train)
     recorder.left = stop_after
@@ -289,8 +291,7 @@ def prove(kind: Kind, folder: Path, rng: random.Random) -> tuple[list[int], list
         kind.train(kind.config(whole), False)
     first, second, late = rng.randint(1, EPOCH - 1), EPOCH, EPOCH + 1
     stops = [first, second, late, *sorted(rng.sample(range(EPOCH + 2, 2 * EPOCH + 4), 2))]
-    odd: list[str] = []
-    reached: list[int] = []
+    odd, reached = list[str](), list[int]()
     for stop in stops:
         with recorded(stop - (reached[-1] if reached else 0)):
             try:
@@ -359,15 +360,15 @@ def main() -> None:
         folder, rng = Path(place), random.Random(asked.seed)
         shards, files = texts(folder, rng), records(folder, rng)
         small = PrepareOptions(vocabulary=512, validation=0.1, tokenizer=shards["both"] / "tokenizer")
-        few = "\n\n".join((folder / "en.txt").read_text().split("\n\n")[:40])
-        (folder / "few.txt").write_text(few, encoding="utf-8")
+        (folder / "few.txt").write_text("\n\n".join((folder / "en.txt").read_text().split("\n\n")[:40]))
         bothways.prepare([folder / "few.txt"], out=folder / "few", options=small)
-        shape = {"layers": 2, "width": 32, "heads": 2, "inner": 48, "length": 128}
-        body = bothways.pretrain(
-            shards["en"], out=folder / "body", objective="hybrid", model=shape, training={"budget": {"steps": 5}}
-        )
-        shards |= {"few": folder / "few", "body": body}
-        kinds = [*pretraining(shards), *finetuning(files, body, folder)]
+        for name, objective in {"body": "hybrid", "classic": "mlm"}.items():  # what has biases, and what has none
+            shape = {"layers": 2, "width": 32, "heads": 2, "inner": 48, "length": 128}
+            shape |= {"shape": "classic"} if name == "classic" else {}
+            own = {"objective": objective, "model": shape, "training": {"budget": {"steps": 5}}}
+            bothways.pretrain(shards["en"], out=folder / name, **own)
+        shards |= {"few": folder / "few", "body": folder / "body"}
+        kinds = [*pretraining(shards), *finetuning(files, folder / "body", folder)]
         wanted = [kind for kind in kinds if not asked.kinds or any(word in kind.name for word in asked.kinds)]
         print(f"{len(wanted)} kinds, {EPOCH * EPOCHS} steps each\n\nkind{'':28}stopped after{'':12}differs", flush=True)
 

@@ -55,7 +55,7 @@ def of_several(folder: Path, body: Path) -> tuple[Any, Train]:
 
 KINDS = {
     "tag by lora": of_task("names", adapter="lora(rank=2)", batch=4),
-    "classify by a prefix": of_task("mood", adapter="prefix(tokens=2)"),
+    "classify by a soft prompt": of_task("mood", adapter="soft_prompt(tokens=2)"),
     "answer": of_task("who", batch=4),
     "write": of_task("first", objective="unilm2", layer_decay=0.8),
     "write by an encoder-decoder": of_task("second", objective="seq2seq"),
