@@ -17,7 +17,16 @@ from bothways.cli.options import fields_of
 COMMANDS = {command.__name__.replace("_", "-"): command for group in GROUPS.values() for command in group}
 
 
-SHARED = {"--set", "--config", "--device", "--track", "--processes", "--json", "--resume"}  # by commands of a kind
+SHARED = {
+    "--set",
+    "--config",
+    "--device",
+    "--track",
+    "--processes",
+    "--max-restarts",
+    "--json",
+    "--resume",
+}  # by commands of a kind
 HEADINGS = ("", "Arguments:", "Options:", "Settings, by --set or in the file of --config:")
 
 
