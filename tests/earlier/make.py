@@ -45,7 +45,7 @@ def plain(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
     """Without whose it was and when; without the page, and all checkpoints but the last."""
     info.uid = info.gid = info.mtime = 0
     info.uname = info.gname = ""
-    return None if info.name.endswith((".html", "/request", "step-4", "step-7")) else info
+    return None if info.name.endswith((".html", "/request", "step-4", "step-6", "step-7")) else info
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from bothways import __version__
 from bothways.errors import MachineError, ModelError
 from bothways.files import sha256, sync_folder, write_text, writing
 from bothways.seals import sealed
@@ -135,7 +136,11 @@ def read_record(checkpoint: Path) -> dict[str, Any]:
     if not whole:
         raise _broken(path, "does not match its hash")
     if record["version"] != VERSION:
-        raise ModelError(f"{path}: checkpoint version {record['version']}, this Bothways reads version {VERSION}")
+        by = "a later release: update Bothways" if record["version"] > VERSION else "none: it is older than 0.1.0, the first"
+        raise ModelError(
+            f"{path}: checkpoint version {record['version']}, this Bothways ({__version__}) reads version {VERSION}. The "
+            f"release that reads it is {by}."
+        )
     extra = {file.name for file in checkpoint.iterdir()} - {"state.json", *record["sha256"]}
     if extra:
         raise _broken(checkpoint, f"holds files that do not belong there: {', '.join(sorted(extra))}")
