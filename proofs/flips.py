@@ -1,4 +1,4 @@
-"""One bit flipped in each file that something is read from: always found by the command, the file named, exit code 5 or 3.
+"""One bit flipped in each file that something is read from: the command finds it, names the file, leaves with 5 or 3.
 
 Made through the command line: shards, a pretraining run, a classifier, an adapter, two tasks at once with a teacher, a
 model by preferences, PET, word vectors, a comparison. Then, for every file of each, a bit drawn by the seed is flipped
@@ -27,7 +27,7 @@ from bothways.training.state import checkpoints
 
 TINY = ["--size", "1x64", "--set", "training.length=32", "--set", "training.step_tokens=256"]
 QUICK = ["--set", "training.validation_rows=8", "--set", "training.schedule.warmup_steps=2"]
-WORDS = "cat dog bird man woman sees finds likes red blue old small house tree road".split()
+WORDS = ["cat", "dog", "bird", "man", "woman", "sees", "finds", "likes", "red", "blue", "old", "small", "house", "road"]
 UNREAD = {"README.md", "soft.jsonl", "request"}
 Case = tuple[str, Path, list[str], int]
 """(what it is, the folder that is copied, the command with COPY in it, the exit code)."""
@@ -48,7 +48,9 @@ def records(path: Path, rng: random.Random, count: int, *, kind: str) -> Path:
     def one() -> dict[str, str]:
         text = " ".join(rng.choices(WORDS, k=6))
         answers = {"prompt": text, "chosen": "red house", "rejected": "old road"}
-        return answers if kind == "prefer" else {"text": text, **({"label": rng.choice("ab")} if kind == "label" else {})}
+        return (
+            answers if kind == "prefer" else {"text": text, **({"label": rng.choice("ab")} if kind == "label" else {})}
+        )
 
     path.write_text("".join(json.dumps(one()) + "\n" for _ in range(count)), encoding="utf-8")
     return path
@@ -57,7 +59,10 @@ def records(path: Path, rng: random.Random, count: int, *, kind: str) -> Path:
 def made(at: Path, rng: random.Random) -> Iterator[Case]:
     """Everything that is saved, and what reads it."""
     corpus = records(at / "corpus.jsonl", rng, 3000, kind="text")
-    labelled, plain = records(at / "labelled.jsonl", rng, 40, kind="label"), records(at / "plain.jsonl", rng, 40, kind="text")
+    labelled, plain = (
+        records(at / "labelled.jsonl", rng, 40, kind="label"),
+        records(at / "plain.jsonl", rng, 40, kind="text"),
+    )
     answers, shards, run = records(at / "answers.jsonl", rng, 24, kind="prefer"), at / "shards", at / "run"
     do("prepare", corpus, "--out", shards, "--vocabulary", 512, "--set", "validation=0.1")
     yield "shards", shards, ["verify", "COPY"], 3
@@ -102,7 +107,7 @@ def relied_on(folder: Path) -> list[Path]:
         old = path.parent.name.startswith("step-") and path.parent != checkpoints(path.parent.parent)[-1]
         model = inside.parts[0] in models and len(inside.parts) > 1  # a run that goes on writes it anew
         written = path.suffix == ".html" or path.name in UNREAD or path.name == "comparison.json"
-        if path.is_file() and not (old or model or written or "runs" in inside.parts[:1] and not _measured(inside)):
+        if path.is_file() and not (old or model or written or ("runs" in inside.parts[:1] and not _measured(inside))):
             found.append(path)
     return found
 
@@ -165,7 +170,8 @@ def main() -> None:
             for path in [path for path in files for _ in range(asked.flips)]:
                 shutil.rmtree(at / "copy", ignore_errors=True)
                 shutil.rmtree(at / "other", ignore_errors=True)
-                (at / "other").unlink(missing_ok=True) if (at / "other").is_file() else None
+                if (at / "other").is_file():
+                    (at / "other").unlink()
                 damaged = shutil.copytree(folder, at / "copy") / path.relative_to(folder)
                 where = flip(damaged, rng)
                 words = [word.replace("COPY", str(at / "copy")).replace("OTHER", str(at / "other")) for word in command]

@@ -136,10 +136,14 @@ def read_record(checkpoint: Path) -> dict[str, Any]:
     if not whole:
         raise _broken(path, "does not match its hash")
     if record["version"] != VERSION:
-        by = "a later release: update Bothways" if record["version"] > VERSION else "none: it is older than 0.1.0, the first"
+        by = (
+            "a later release: update Bothways"
+            if record["version"] > VERSION
+            else "none: it is older than 0.1.0, the first"
+        )
         raise ModelError(
-            f"{path}: checkpoint version {record['version']}, this Bothways ({__version__}) reads version {VERSION}. The "
-            f"release that reads it is {by}."
+            f"{path}: checkpoint version {record['version']}, this Bothways ({__version__}) reads version {VERSION}. "
+            f"The release that reads it is {by}."
         )
     extra = {file.name for file in checkpoint.iterdir()} - {"state.json", *record["sha256"]}
     if extra:
