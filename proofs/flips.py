@@ -1,4 +1,4 @@
-"""One bit flipped in each file that something is read from: always found by the command, the file named, exit code 5 or 3.
+"""One bit flipped in each file that something is read from: the command finds it, names the file, leaves with 5 or 3.
 
 Made through the command line: shards, a pretraining run, a classifier, an adapter, two tasks at once with a teacher, a
 model by preferences, PET, word vectors, a comparison. Then, for every file of each, a bit drawn by the seed is flipped
@@ -27,23 +27,7 @@ from bothways.training.state import checkpoints
 
 TINY = ["--size", "1x64", "--set", "training.length=32", "--set", "training.step_tokens=256"]
 QUICK = ["--set", "training.validation_rows=8", "--set", "training.schedule.warmup_steps=2"]
-WORDS = [
-    "cat",
-    "dog",
-    "bird",
-    "man",
-    "woman",
-    "sees",
-    "finds",
-    "likes",
-    "red",
-    "blue",
-    "old",
-    "small",
-    "house",
-    "tree",
-    "road",
-]
+WORDS = ["cat", "dog", "bird", "man", "woman", "sees", "finds", "likes", "red", "blue", "old", "small", "house", "road"]
 UNREAD = {"README.md", "soft.jsonl", "request"}
 Case = tuple[str, Path, list[str], int]
 """(what it is, the folder that is copied, the command with COPY in it, the exit code)."""
@@ -186,7 +170,8 @@ def main() -> None:
             for path in [path for path in files for _ in range(asked.flips)]:
                 shutil.rmtree(at / "copy", ignore_errors=True)
                 shutil.rmtree(at / "other", ignore_errors=True)
-                (at / "other").unlink(missing_ok=True) if (at / "other").is_file() else None
+                if (at / "other").is_file():
+                    (at / "other").unlink()
                 damaged = shutil.copytree(folder, at / "copy") / path.relative_to(folder)
                 where = flip(damaged, rng)
                 words = [word.replace("COPY", str(at / "copy")).replace("OTHER", str(at / "other")) for word in command]

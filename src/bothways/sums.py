@@ -19,7 +19,7 @@ from bothways.files import sha256, write_text
 SUMS = "SHA256SUMS"
 LOADED = ("*.json", "*.safetensors", "vocab.txt", "*.jinja")
 """What a model is read from; all else in its folder is not."""
-_LINE = re.compile(r"([0-9a-f]{64}) [ *]((?!\.\.?/)[^/]+(?:/[^/]+)?)")
+_LINE = re.compile(r"([0-9a-f]{64}) [ *]((?!\.\.)[^/]+(?:/[^/]+)?)")
 _LONGEST = 1 << 20  # bytes of a list
 _HEAVY = ".safetensors"
 

@@ -13,8 +13,9 @@ import pytest
 from bothways.errors import MachineError, ModelError, UsageError
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.run_folder import RunFolder
-from bothways.training.state import checkpoints
+from bothways.training.state import checkpoints, read_record
 from tests.training.pretraining.small import configuration
+from tests.training.small import settings, small_model, state_of
 
 
 @pytest.fixture
@@ -143,3 +144,33 @@ def test_a_place_that_cannot_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(MachineError, match="cannot be written: Not a directory. A file stands where"):
         RunFolder(tmp_path / "file" / "run").create(configuration(tmp_path, tmp_path))
+
+
+def test_metrics_are_what_they_were_when_the_checkpoint_was_written(folder: RunFolder) -> None:
+    """Up to that line, to the bit; what came after it is forgotten, whatever it is."""
+    state = state_of(small_model(), settings().optimiser)
+    folder.append({"step": 1, "loss": 1.5})
+    folder.save(state)
+    told, path = state.notes["metrics"], folder.path / "metrics.jsonl"
+    whole = path.read_bytes()
+    assert read_record(folder.checkpoints / "step-0")["notes"]["metrics"] == told
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(ModelError, match=r"metrics\.jsonl does not match its hash in .*step-0/state\.json"):
+            folder.cut(0, told)
+    path.write_bytes(whole + b'{"step": 1, "lo\xff')
+    folder.cut(0, told)
+    assert path.read_bytes() == whole and folder.manifest()["status"] == "running"
+    path.unlink()
+    with pytest.raises(ModelError, match=r"metrics\.jsonl does not match"):
+        folder.cut(0, told)
+
+
+def test_metrics_of_a_run_that_has_ended_are_what_they_were(folder: RunFolder) -> None:
+    folder.append({"step": 1})
+    folder.note(status="done")
+    assert folder.lines() == [{"step": 1}]
+    path = folder.path / "metrics.jsonl"
+    path.write_text(path.read_text().replace("1", "3"))
+    with pytest.raises(ModelError, match=r"metrics\.jsonl does not match its hash in .*manifest\.json"):
+        folder.lines()

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bothways import __version__
 from bothways.errors import ModelError
 from bothways.files import folder_aside, sha256, sync, take_place, write_text
 from bothways.reading import parse_json, read_tensors
@@ -138,7 +139,15 @@ def read_record(checkpoint: Path) -> dict[str, Any]:
     if not whole:
         raise _broken(path, "does not match its hash")
     if record["version"] != VERSION:
-        raise ModelError(f"{path}: checkpoint version {record['version']}, this Bothways reads version {VERSION}")
+        by = (
+            "a later release: update Bothways"
+            if record["version"] > VERSION
+            else "none: it is older than 0.1.0, the first"
+        )
+        raise ModelError(
+            f"{path}: checkpoint version {record['version']}, this Bothways ({__version__}) reads version {VERSION}. "
+            f"The release that reads it is {by}."
+        )
     extra = {file.name for file in checkpoint.iterdir()} - {"state.json", *record["sha256"]}
     if extra:
         raise _broken(checkpoint, f"holds files that do not belong there: {', '.join(sorted(extra))}")
