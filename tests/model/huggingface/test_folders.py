@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from bothways.batch import Vocabulary
-from bothways.errors import ModelError, UsageError
+from bothways.errors import MachineError, ModelError, UsageError
 from bothways.model import (
     Abilities,
     Card,
@@ -143,7 +143,7 @@ def test_what_fails_half_way_leaves_the_old_folders_whole(tmp_path: Path) -> Non
 
     folders = save(tmp_path)
     before = {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(MachineError, match="No space"):
         save(tmp_path, weights=model_of(MODERN, seed=7).state_dict(), card=full)
     assert all(path.read_bytes() == old for path, old in before.items())
     save(tmp_path)

@@ -74,36 +74,6 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: (f / "bothways.json").write_text('{"version": 3, "faces": [["encoder"]]}'),
         r"bothways.json: faces\.0: expected what Bothways writes there.*got \['encoder'\]",
     ),
-    "rotary positions of a number": (
-        lambda f: damage(f, lambda v: v.update(rope_parameters=5)),
-        "rope_parameters: expected an object, got 5",
-    ),
-    "a kind of them in a list": (
-        lambda f: damage(f, lambda v: v.update(rope_parameters={"rope_type": []})),
-        r"rope_parameters: rope_type is \[\]",
-    ),
-    "a width in an object": (
-        lambda f: damage(f, lambda v: v.update(head_dim={})),
-        r"head_dim: expected a number, got \{\}",
-    ),
-    "heads that are damaged": (
-        lambda f: (f / "head.safetensors").write_bytes(b"[" * 100),
-        "head.safetensors cannot be read as safetensors",
-    ),
-    "parts that are numbers": (
-        lambda f: (
-            (f / "model.safetensors").unlink(),
-            (f / "model.safetensors.index.json").write_text('{"weight_map": {"a": 5}}'),
-        ),
-        "index.json: expected weight_map, the file of every tensor",
-    ),
-    "a part elsewhere": (
-        lambda f: (
-            (f / "model.safetensors").unlink(),
-            (f / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../model.safetensors"}}'),
-        ),
-        "index.json: expected weight_map, the file of every tensor",
-    ),
 }
 
 

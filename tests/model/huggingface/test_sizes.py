@@ -101,3 +101,37 @@ def test_what_the_files_say_of_sizes_that_no_tensor_has_costs_nothing(
     assert read_saved(folder).model.config.length == HUGE and len(made) == 1
     with pytest.raises(ModelError, match=r"layer_types is \['full_attention'\]"):
         read_saved(with_field(folder, tmp_path / "typed", layer_types=["full_attention"]))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("rope_parameters", 5, "rope_parameters: expected an object, got 5"),
+        ("rope_parameters", {"rope_type": []}, r"rope_parameters: rope_type is \[\]"),
+        ("head_dim", {}, r"head_dim: expected a number, got \{\}"),
+        ("num_key_value_heads", ["x"], "num_key_value_heads: expected a number"),
+        ("initializer_range", "x", "initializer_range: expected a number, got 'x'"),
+        ("num_hidden_layers", True, "num_hidden_layers .layers.: expected a whole number above 0, got True"),
+    ],
+)
+def test_another_kind_of_value_is_named(
+    field: str, value: Any, message: str, models: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=rf"config\.json: {message}"):
+        read_saved(with_field(models["modern"], tmp_path / "model", **{field: value}))
+
+
+@pytest.mark.parametrize("part", [5, ["x"], "../model.safetensors", "model.bin", None])
+def test_an_index_names_files_beside_it(part: Any, models: dict[str, Path], tmp_path: Path) -> None:
+    folder = with_field(models["modern"], tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": part}}))
+    with pytest.raises(ModelError, match="index.json: expected weight_map, the file of every tensor"):
+        read_saved(folder)
+
+
+def test_heads_that_are_damaged_are_named(models: dict[str, Path], tmp_path: Path) -> None:
+    folder = with_field(models["modern"], tmp_path / "model")
+    (folder / "head.safetensors").write_bytes(b"[" * 100)
+    with pytest.raises(ModelError, match="head.safetensors cannot be read as safetensors"):
+        read_saved(folder)
