@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -58,6 +59,16 @@ def test_the_second_is_refused_by_name_and_a_dead_one_followed(kind: Kind, tmp_p
         with claimed(out, kind=kind):
             (tmp_path / "made" / "kept").touch()
     assert [path.name for path in (tmp_path / "made").rglob("*") if not path.is_dir()] == ["kept"]
+
+
+def test_another_is_waited_for(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as other:
+        claim = claimed(tmp_path)
+        other.submit(claim.__enter__).result()
+        other.submit(time.sleep, 0.2)
+        other.submit(claim.__exit__, None, None, None)
+        with claimed(tmp_path, patience=60):
+            pass
 
 
 def test_a_run_within_a_run_goes_on_but_another_thread_does_not(tmp_path: Path) -> None:

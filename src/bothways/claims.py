@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -28,11 +29,14 @@ _held: ContextVar[frozenset[str]] = ContextVar("held", default=frozenset())  # o
 
 
 @contextmanager
-def claimed(out: Path, *, kind: Literal["folder", "file"] = "folder", writes: bool = True) -> Iterator[None]:
+def claimed(
+    out: Path, *, kind: Literal["folder", "file"] = "folder", writes: bool = True, patience: float = 0.0
+) -> Iterator[None]:
     """While it goes on no other process, and no other thread, may write to `out`; the folder is made, or that of the
     file, and goes again if nothing came to be in it. A claim within a claim on the same output is part of it.
 
-    On a file system without locks nobody is refused. Without `writes`, on all but the first process, nothing is done.
+    On a file system without locks nobody is refused. Without `writes`, on all but the first process, nothing is done;
+    `patience` are the seconds that another is given to end.
 
     Raises:
         UsageError: another process writes there, which is named; or `out` is no folder, or no file.
@@ -48,7 +52,7 @@ def claimed(out: Path, *, kind: Literal["folder", "file"] = "folder", writes: bo
         raise UsageError(f"{out}: expected a {kind} to write, got a {got}")
     with _made(lock.parent):
         with writing(lock.parent):
-            handle = _locked(lock, out)
+            handle = _locked(lock, out, patience)
         token = _held.set(_held.get() | {name})
         try:
             yield
@@ -69,7 +73,8 @@ def _made(folder: Path) -> Iterator[None]:
                 place.rmdir()
 
 
-def _locked(lock: Path, out: Path) -> int:
+def _locked(lock: Path, out: Path, patience: float) -> int:
+    until = time.monotonic() + patience
     while True:
         lock.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)  # not handed on to other programs
@@ -78,6 +83,9 @@ def _locked(lock: Path, out: Path) -> int:
         except BlockingIOError:
             owner = os.read(handle, 200).decode(errors="replace") or "another process"
             os.close(handle)
+            if time.monotonic() < until:
+                time.sleep(0.1)
+                continue
             raise UsageError(
                 f"{out} is being written by {owner}. Wait until that has ended, or name another place."
             ) from None

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, TypeVar
 
+from bothways.claims import claimed
 from bothways.errors import BothwaysError, DivergedError, MachineError, Stopped, UsageError
 from bothways.machine import cores, leave_with_parent
 from bothways.training.pretraining import PretrainConfig
@@ -24,6 +25,7 @@ MOVABLE = {"shards", "out", "code"}  # may have moved since; pretrain checks the
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 GO_ON = "stopped, and every run has saved. Go on with the same command."
 LOOK_EVERY = 0.5  # seconds
+ENDS_WITHIN = 30.0  # ... in which a run has saved whose comparison was killed
 Show = Callable[[str, float], None]
 T = TypeVar("T")
 
@@ -77,7 +79,8 @@ class Workers:
             if folder.manifest().get("status") in ENDED:
                 self._show(label, 1.0)
                 return folder
-        folder.keep(config)
+        with claimed(config.out, patience=ENDS_WITHIN):
+            folder.keep(config)
         command = ["pretrain", "--resume", "--out", str(config.out), "--json"]
         command += ["--device", self.device] if self.device else []
         self.run("bothways", command, label, metrics=config.out / "metrics.jsonl", allowed=DivergedError.exit_code)
