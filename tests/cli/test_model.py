@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import fields
 from pathlib import Path
 
@@ -133,3 +134,17 @@ def test_a_setting_of_generate_that_there_is_not(invoke: Invoke, run: Path) -> N
         invoke("generate", run, "the", "--set", "num_beam=2")
     with pytest.raises(UsageError, match="eos_token_id: expected a whole number"):
         invoke("generate", run, "the", "--set", "eos_token_id=x")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "bothways.json", "SHA256SUMS"])
+@pytest.mark.parametrize("asked", [("fill", "the [MASK]"), ("embed", "the boat")], ids=lambda asked: asked[0])
+def test_a_flipped_bit_in_a_saved_model(
+    asked: tuple[str, str], name: str, invoke: Invoke, run: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(run, tmp_path / "run")
+    content = bytearray((folder / "encoder" / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "encoder" / name).write_bytes(content)
+    with pytest.raises(ModelError, match=name.replace(".", r"\.")) as found:
+        invoke(asked[0], folder, asked[1])
+    assert found.value.exit_code == 5
