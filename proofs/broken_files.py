@@ -140,24 +140,27 @@ def configure(fault: Callable[[str], None], count: int, seed: int) -> None:
 
 def tokenize(fault: Callable[[str], None], count: int, seed: int) -> None:
     """So many strings through every kind of tokenizer that we train."""
+    options = ("--documents", "lines", "--vocabulary", 600)
     for kind in ("bpe", "wordpiece"):
-        folder = f"shards-{kind}"
-        made(
-            "prepare", "text.txt", "--out", folder, "--documents", "lines", "--vocabulary", 600, "--set", f"kind={kind}"
-        )
-        tokenizer, found = Tokenizer.load(folder), collections.Counter[str]()
+        made("prepare", "text.txt", "--out", f"shards-{kind}", *options, "--set", f"kind={kind}")
+        print(f"{kind:12s} {dict(read_strings(fault, Tokenizer.load(f'shards-{kind}'), count, seed))}", flush=True)
 
-        @hypothesis.seed(seed)
-        @settings(max_examples=count, database=None, deadline=None, suppress_health_check=[*HealthCheck])
-        @given(STRINGS)
-        def check(text: str, tokenizer: Tokenizer = tokenizer, found: collections.Counter[str] = found) -> None:
-            said = tokenized(tokenizer, text)
-            found[said.partition(":")[0]] += 1
-            if said.startswith("fault") and found["fault"] == 1:
-                fault(f"{tokenizer.kind}: {text!r:.80}: {said}")
 
-        check()
-        print(f"{kind:12s} {dict(found)}", flush=True)
+def read_strings(fault: Callable[[str], None], tokenizer: Tokenizer, count: int, seed: int) -> collections.Counter[str]:
+    """{what became of them: of how many}."""
+    found = collections.Counter[str]()
+
+    @hypothesis.seed(seed)
+    @settings(max_examples=count, database=None, deadline=None, suppress_health_check=[*HealthCheck])
+    @given(STRINGS)
+    def check(text: str) -> None:
+        said = tokenized(tokenizer, text)
+        found[said.partition(":")[0]] += 1
+        if said.startswith("fault") and found["fault"] == 1:
+            fault(f"{tokenizer.kind}: {text!r:.80}: {said}")
+
+    check()
+    return found
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ def test_byte_level_gives_back_every_text(bpe: Tokenizer, text: str) -> None:
         "a\x1c b",
         "a\x85\n\nb ",
         "(don't),'s \"x\u0301",
+        "O\U00030781\U0002b83d",
     ]
 )
 def test_the_table_of_chunks_changes_no_token(request: pytest.FixtureRequest, kind: str, texts: list[str]) -> None:

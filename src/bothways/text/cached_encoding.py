@@ -45,7 +45,13 @@ def _chunks(ideographs: str) -> re.Pattern[str]:
 
 AT_SPACES = _chunks("")
 AT_SPACES_AND_HAN = _chunks(HAN)
-_SEGMENT_ENDS = {AT_SPACES: re.compile(r"(?<=\S)[ \n\t]"), AT_SPACES_AND_HAN: re.compile(rf"(?<=\S)[ \n\t{HAN}]")}
+_OF_BERT = HAN.replace("\U0002b820", "\U0002b920")  # where the library's BERT has ideographs: 256 fewer
+AT_SPACES_AND_HAN_OF_BERT = _chunks(_OF_BERT)
+_SEGMENT_ENDS = {
+    AT_SPACES: re.compile(r"(?<=\S)[ \n\t]"),
+    AT_SPACES_AND_HAN: re.compile(rf"(?<=\S)[ \n\t{HAN}]"),
+    AT_SPACES_AND_HAN_OF_BERT: re.compile(rf"(?<=\S)[ \n\t{_OF_BERT}]"),
+}
 _SEGMENT = 1 << 20  # characters cut into chunks at a time: bounds memory for long documents
 _KEPT = 1 << 19  # chunks remembered
 
@@ -60,7 +66,8 @@ def cuts_of(spec: dict[str, Any]) -> re.Pattern[str] | None:
         return None
     first = spec["pre_tokenizer"] or {"type": None}
     if first["type"] == "BertPreTokenizer":
-        return AT_SPACES_AND_HAN if any(step.get("handle_chinese_chars") for step in steps) else AT_SPACES
+        parts = any(step.get("handle_chinese_chars") for step in steps)
+        return AT_SPACES_AND_HAN_OF_BERT if parts else AT_SPACES
     if first["type"] == "ByteLevel" and first["use_regex"] and not first["add_prefix_space"]:
         return AT_SPACES
     if first["type"] == "Sequence" and first["pretokenizers"][0].get("pattern") == {"Regex": WORDS}:

@@ -67,9 +67,8 @@ class WordVectors:
         rows = ((line, text) for _, line, text in kept(lines(path), path, _refuse) if text.strip(" "))
         count, dim = _header(path, next(rows, (1, ""))[1])
         if path.suffix not in PACKED and (least := count * (2 * dim + 1)) > (size := path.stat().st_size):
-            _refuse(
-                path, 1, f"expected {count:,} words of {dim:,} numbers, {least:,} bytes or more, got {size:,} bytes"
-            )
+            why = f"expected {count:,} words of {dim:,} numbers, {least:,} bytes or more, got {size:,} bytes"
+            _refuse(path, 1, f"{why}: cut, or one of the two numbers is wrong")
         places: dict[str, int] = {}
 
         def read() -> Iterator[np.ndarray]:
