@@ -263,12 +263,12 @@ def test_labels_are_said_as_they_are(asked: Asked) -> None:
 
 
 def stopped(asked: Asked, name: str, module: str) -> str:
-    """What a command says that is stopped after its first step; `module` has the loop that it calls."""
+    """What a command says that is stopped in its first step; `module` has the loop that it calls."""
     words = getattr(asked, name)()
     words[words.index("--out") + 1] = asked.at("stopped [/b]") / name
 
     def stopping(work: Any, **given: Any) -> Any:
-        return loop.train(work, **given, stop=lambda: signal.SIGINT if given["state"].step else 0)
+        return loop.train(work, **given, stop=lambda: signal.SIGINT)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped) as caught:
         patch.setattr(f"{module}.train", stopping)

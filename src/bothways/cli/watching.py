@@ -16,7 +16,7 @@ from typing import IO
 
 EVERY = 1.0  # seconds between two looks
 STOPPED = 20  # looks after which one that was stopped (SIGSTOP) hangs
-IDLE = 45  # ... after which all hang, where none has computed
+IDLE = 40  # ... after which all hang, where none has computed
 LEAST = 0.02  # seconds of the main thread that are a sign of life
 BUSY = 0.02  # of a core: threads that compute beside it
 TO_ANSWER = 2.0  # seconds in which a process says where it is

@@ -96,8 +96,8 @@ def test_a_run_goes_on_exactly(adapter: str, body: Path, tmp_path: Path, monkeyp
     def interrupted(*args: Any, **kwargs: Any) -> Any:
         return own(*args, **kwargs, stop=lambda: kwargs["state"].step >= 4)
 
-    monkeypatch.setattr(fit, "train", interrupted)
-    with pytest.raises(Stopped):
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(fit, "train", interrupted)
         finetune(stopped)
     finetune(stopped, resume=True)
     one, other = (load_file(run / "adapter" / "adapter_model.safetensors") for run in (straight, stopped.out))

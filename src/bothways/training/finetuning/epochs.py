@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,11 @@ from bothways.training.loop import Report, Work
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import State
+
+
+def again(out: Path, team: Processes) -> str:
+    """The command that goes on with a run."""
+    return command("finetune", "--resume", "--out", out, *team.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +94,8 @@ class Course:
                 **self.told(),
             }
 
-        again = command("finetune", "--resume", "--out", config.out, *self.team.options)
         work = Work(self.losses, self.batches, self.names)
-        fit = Fit(work, self.state, training, self.folder, show, self._save, again)
+        fit = Fit(work, self.state, training, self.folder, show, self._save, again(config.out, self.team))
         with fit.saving():
             if self.state.step and self.state.step % self.steps == 0 and not self.state.validated:
                 self._end_epoch(fit)  # a signal had ended it

@@ -22,12 +22,11 @@ from bothways.model import Abilities, Model
 from bothways.model.losses import plain_loss
 from bothways.statistics import bootstrap
 from bothways.tasks.task import Example
-from bothways.terminal import command
 from bothways.training.finetuning.baselines import chosen_by_chance, trained_on, worth
 from bothways.training.finetuning.batches import batches_of
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
 from bothways.training.finetuning.dev_loss import dev_loss, with_answers
-from bothways.training.finetuning.epochs import Course
+from bothways.training.finetuning.epochs import Course, again
 from bothways.training.finetuning.grpo import ByReward
 from bothways.training.finetuning.page import write_report
 from bothways.training.finetuning.preferences import ByPreference
@@ -70,7 +69,7 @@ def finetune(
     settings = config.model_dump(mode="json")
     with (
         processes(device=device) as team,
-        stoppable(config.out, command("finetune", "--resume", "--out", config.out, *team.options)),
+        stoppable(config.out, again(config.out, team)),
         claimed(config.out, writes=team.first),
         tracked(track if team.first else None, config.out, settings, show=show, resume=resume) as show,
     ):

@@ -17,9 +17,8 @@ from bothways.arguments import checked
 from bothways.claims import claimed
 from bothways.config import settled
 from bothways.errors import DivergedError
-from bothways.terminal import command
 from bothways.training.finetuning.config import rate_for
-from bothways.training.finetuning.epochs import Course
+from bothways.training.finetuning.epochs import Course, again
 from bothways.training.finetuning.run import diverged, look_of, losses_of
 from bothways.training.finetuning.several_batches import batches_of_several
 from bothways.training.finetuning.several_config import MEAN, SeveralConfig
@@ -53,7 +52,7 @@ def finetune_several(
     settings = config.model_dump(mode="json")
     with (
         processes(device=device) as team,
-        stoppable(config.out, command("finetune", "--resume", "--out", config.out, *team.options)),
+        stoppable(config.out, again(config.out, team)),
         claimed(config.out, writes=team.first),
         tracked(track if team.first else None, config.out, settings, show=show, resume=resume) as show,
     ):
