@@ -29,6 +29,7 @@ LEVELS = (
     {"errors"},
     {"arguments", "calls"},
     {"config", "files", "gguf", "frames", "machine", "own", "statistics", "terminal"},
+    {"seals", "sums"},
     {"html"},
     {"visibility"},
     {"batch"},
