@@ -18,7 +18,11 @@ LARGEST_SIZE = 2**31
 MOST_LABELS = 2**20
 """That are counted and not named."""
 _ROTARY = ("rope_parameters", "rope_scaling", "rope_theta", "partial_rotary_factor")
-_KINDS: dict[str, type] = {"rope_parameters": dict, "rope_scaling": dict, "layer_types": list}
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("rope_parameters", "rope_scaling"), dict),
+    "layer_types": list,
+    "scale_embedding": bool,
+}
 """What is read and is no number."""
 _WIDTHS = ("width", "heads", "attention.key_heads", "attention.head_size")
 
