@@ -1,8 +1,8 @@
 """One bit flipped in each file that something is read from: the command finds it, names the file, leaves with 5 or 3.
 
 Made through the command line: shards, a pretraining run, a classifier, an adapter, two tasks at once with a teacher, a
-model by preferences, PET, word vectors, a comparison. Then, for every file of each, a bit drawn by the seed is flipped
-in a copy, and the command that reads it is run. Left out is what nothing is read from: the model's card, the pages, the
+model by preferences, PET, word vectors, a comparison. Then, for every file of each, a bit drawn by the seed is flipped,
+and the command that reads it is run. Left out is what nothing is read from: the model's card, the pages, the
 soft labels and scores that are made anew, and, of a run, checkpoints that it does not go on from.
 
     python proofs/flips.py [--flips 3] [--seed 0]
@@ -30,7 +30,7 @@ QUICK = ["--set", "training.validation_rows=8", "--set", "training.schedule.warm
 WORDS = ["cat", "dog", "bird", "man", "woman", "sees", "finds", "likes", "red", "blue", "old", "small", "house", "road"]
 UNREAD = {"README.md", "soft.jsonl", "request"}
 Case = tuple[str, Path, list[str], int]
-"""(what it is, the folder that is copied, the command with COPY in it, the exit code)."""
+"""(what it is, the folder, the command with IT in it, the exit code)."""
 
 
 def do(*words: object) -> None:
@@ -65,37 +65,37 @@ def made(at: Path, rng: random.Random) -> Iterator[Case]:
     )
     answers, shards, run = records(at / "answers.jsonl", rng, 24, kind="prefer"), at / "shards", at / "run"
     do("prepare", corpus, "--out", shards, "--vocabulary", 512, "--set", "validation=0.1")
-    yield "shards", shards, ["verify", "COPY"], 3
-    yield "shards, trained on", shards, ["pretrain", "COPY", "--out", "OTHER", "--budget", "3steps", *TINY, *QUICK], 3
+    yield "shards", shards, ["verify", "IT"], 3
+    yield "shards, trained on", shards, ["pretrain", "IT", "--out", "OTHER", "--budget", "3steps", *TINY, *QUICK], 3
     do("pretrain", shards, "--out", run, "--objective", "hybrid", "--budget", "12steps", *TINY, *QUICK)
-    yield "encoder", run / "encoder", ["fill", "COPY", "the [MASK] sees"], 5
-    yield "decoder", run / "decoder", ["generate", "COPY", "the cat", "--max-new-tokens", "2"], 5
-    yield "pretraining", run, ["pretrain", "--resume", "--out", "COPY"], 5
+    yield "encoder", run / "encoder", ["fill", "IT", "the [MASK] sees"], 5
+    yield "decoder", run / "decoder", ["generate", "IT", "the cat", "--max-new-tokens", "2"], 5
+    yield "pretraining", run, ["pretrain", "--resume", "--out", "IT"], 5
     quick = ["--set", "epochs=1", "--set", "batch=8"]
     for name, more in (("tuned", []), ("adapted", ["--adapter", "lora(rank=2)"])):
         do("finetune", run, "--task", "classify", "--train", labelled, "--out", at / name, *quick, *more)
         place = "adapter" if more else "model"
-        yield name, at / name / place, ["predict", "COPY", str(plain), "--out", "OTHER"], 5
-        yield f"{name}: going on", at / name, ["finetune", "--resume", "--out", "COPY"], 5
+        yield name, at / name / place, ["predict", "IT", str(plain), "--out", "OTHER/predicted.jsonl"], 5
+        yield f"{name}: going on", at / name, ["finetune", "--resume", "--out", "IT"], 5
     several = at / "tasks.yaml"
     one = f"{{task: classify, train: {labelled}, name: "
     several.write_text(f"- {one}first, teacher: {at / 'tuned'}}}\n- {one}second}}\n", encoding="utf-8")
     do("finetune", run, "--tasks", several, "--out", at / "several", *quick)
-    yield "several: going on", at / "several", ["finetune", "--resume", "--out", "COPY"], 5
+    yield "several: going on", at / "several", ["finetune", "--resume", "--out", "IT"], 5
     do("finetune", run, "--task", "prefer", "--train", answers, "--out", at / "preferred", *quick,
              "--set", "target_length=8", "--set", "dev_generated=2")  # fmt: skip
-    yield "preferences: going on", at / "preferred", ["finetune", "--resume", "--out", "COPY"], 5
+    yield "preferences: going on", at / "preferred", ["finetune", "--resume", "--out", "IT"], 5
     do("pet", run, "--train", labelled, "--unlabelled", plain, "--pattern", "{text} so [MASK]", "--verbaliser",
              "a=cat,b=dog", "--out", at / "pet", *quick, "--set", "repetitions=1", "--set", "steps=2")  # fmt: skip
-    yield "PET: going on", at / "pet", ["pet", "--resume", "--out", "COPY"], 5
+    yield "PET: going on", at / "pet", ["pet", "--resume", "--out", "IT"], 5
     (at / "vectors").mkdir()
     do("word-vectors", shards, "--out", at / "vectors" / "words.vec", "--dim", 8, "--set", "min_count=1")
-    yield "word vectors", at / "vectors", ["nearest", "COPY/words.vec", "cat"], 5
+    yield "word vectors", at / "vectors", ["nearest", "IT/words.vec", "cat"], 5
     compared = ["--objectives", "causal; mlm", "--budget", "2e9flops", "--seeds", "1", "--set", "search.factors=[1]"]
     compared += ["--size", "1x64", "--set", "training.length=32", "--set", "training.step_tokens=256"]
     compared += ["--set", "validation_rows=8", "--set", "training.validation_rows=8"]
     do("compare", shards, *compared, "--out", at / "compared")
-    yield "comparison: going on", at / "compared", ["compare", str(shards), *compared, "--out", "COPY"], 5
+    yield "comparison: going on", at / "compared", ["compare", str(shards), *compared, "--out", "IT"], 5
 
 
 def relied_on(folder: Path) -> list[Path]:
@@ -165,21 +165,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         at = Path(place)
         for name, folder, command, expected in made(at, rng):
-            files = relied_on(folder)
-            found = 0
+            files, found, kept = relied_on(folder), 0, at / "kept"
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(folder, kept)
             for path in [path for path in files for _ in range(asked.flips)]:
-                shutil.rmtree(at / "copy", ignore_errors=True)
-                shutil.rmtree(at / "other", ignore_errors=True)
-                if (at / "other").is_file():
-                    (at / "other").unlink()
-                damaged = shutil.copytree(folder, at / "copy") / path.relative_to(folder)
-                where = flip(damaged, rng)
-                words = [word.replace("COPY", str(at / "copy")).replace("OTHER", str(at / "other")) for word in command]
+                where = flip(path, rng)
+                words = [word.replace("IT", str(folder)).replace("OTHER", str(at / "other")) for word in command]
                 code, said = run_in_a_child(words, at / "said"), (at / "said").read_text(errors="replace")
                 if code == expected and path.name in said:
                     found += 1
                 else:
                     missed.append(f"{name}: {path.relative_to(folder)}, {where}: exit code {code}: {said[-300:]}")
+                    print(missed[-1], flush=True)
+                for made_by_it in (folder, at / "other"):
+                    shutil.rmtree(made_by_it, ignore_errors=True)
+                shutil.copytree(kept, folder)
             total += found
             print(f"{name:24s} {len(files):3d} files, {found} of {len(files) * asked.flips} flips found", flush=True)
     if missed:
