@@ -137,7 +137,7 @@ def test_no_page_holds_a_control_character(tmp_path: Path) -> None:
     answers = [{"token": token, "probability": 0.1} for token in ("\x00", " \x1b", "\n", " ")]
     told["samples"] = {
         "fills": [{"text": "a [MASK]\x0c b", "hidden": "\x0b", "answers": answers}],
-        "continuations": [{"prompt": "\x08", "text": "\x08\ud800"}],
+        "continuations": [{"prompt": "\x08", "text": "\x08"}],
     }
     (folder / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
     page = write_report(folder).read_text(encoding="utf-8")

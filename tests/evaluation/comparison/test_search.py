@@ -64,7 +64,7 @@ def test_every_trial_is_planned_before_it_is_trained(
     configured: Callable[..., CompareConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[str, object]] = []
-    folder = SimpleNamespace(checkpoints=tmp_path / "none", lines=lambda: [{"flops": 1.0, "seconds": 1.0}])
+    folder = SimpleNamespace(checkpoints=tmp_path / "none", last=lambda: {"flops": 1.0, "seconds": 1.0})
 
     def train(config: PretrainConfig, label: str) -> Any:
         told.append((label, "trained"))
@@ -93,7 +93,8 @@ def test_an_objective_is_judged_by_the_model_not_by_what_taught_it(
 ) -> None:
     folder = RunFolder(tmp_path)
     folder.note(status="done")
-    (tmp_path / "metrics.jsonl").write_text(json.dumps({"kind": "validation", "loss": 4.0, "losses": losses}) + "\n")
+    line = {"kind": "validation", "step": 1, "loss": 4.0, "losses": losses}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
     objective = build(expression, VOCABULARY)
     assert held_out_loss(folder, objective) == pytest.approx(judged)
     folder.note(status="diverged")

@@ -173,7 +173,7 @@ def test_divisors_of_angles_that_are_not_llamas_are_refused(tmp_path: Path) -> N
 
 
 DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "empty": (lambda content: b"", "cannot be read"),
+    "empty": (lambda content: b"", "has 0 bytes"),
     "another kind": (lambda content: b"PK\3\4" + content, "begins with the letters GGUF"),
     "an old version": (lambda content: content[:4] + struct.pack("<I", 1) + content[8:], "of version 2 or 3"),
     "big-endian": (lambda content: content[:4] + struct.pack(">I", 3) + content[8:], "little-endian"),

@@ -54,7 +54,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[ModelConfig]:
 
 
 def with_field(model: Path, folder: Path, **fields: Any) -> Path:
-    shutil.copytree(model, folder)
+    shutil.copytree(model, folder, ignore=shutil.ignore_patterns("SHA256SUMS"))
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
     return folder

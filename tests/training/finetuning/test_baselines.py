@@ -89,7 +89,10 @@ def test_of_other_tasks() -> None:
 
 
 def test_texts_are_the_same_but_for_white_space_and_form(tmp_path: Path) -> None:
-    remember(tmp_path, [Example(0, ("a  café",), "x", ""), Example(1, ("b", "c"), "x", "")])
+    learned = [Example(0, ("a  café",), "x", ""), Example(1, ("b", "c"), "x", "")]
+    remember(tmp_path, learned, [], again=False, writes=True)
+        tmp_path, [Example(0, ("a  café",), "x", ""), Example(1, ("b", "c"), "x", "")], [], again=False, writes=True
+    )
     asked = [("a cafe\u0301 ",), ("b", "c"), ("b c",), ("c", "b"), ("new",)]
     found = [Example(number, texts, "x", "") for number, texts in enumerate(asked)]
     expected = "2 of 5 texts stand in the training file too: the score on them says nothing about new texts"
@@ -153,7 +156,7 @@ def test_the_first_example_is_measured_on_other_texts(
     train, test = (Path(re.search(rf"--{side} (\S+)", bash)[1]) for side in ("train", "test"))  # type: ignore[index]
     sides = [read_examples(TASKS["classify"], file, skip=refuse)[1] for file in (train, test)]
     assert all(len({example.gold for example in side}) == 2 for side in sides)
-    remember(tmp_path, sides[0])
+    remember(tmp_path, sides[0], [], again=False, writes=True)
     assert trained_on(tmp_path, sides[1], where="texts") == [] and trained_on(tmp_path, sides[0], where="texts")
 
 

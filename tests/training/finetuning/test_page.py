@@ -102,6 +102,8 @@ def test_of_equal_epochs_none_is_called_best(classifier: Path, tmp_path: Path) -
     run = tmp_path / "run"
     shutil.copytree(classifier, run, ignore=shutil.ignore_patterns("model", "checkpoints"))
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    told = {key: value for key, value in RunFolder(run).manifest().items() if key != "metrics"}
+    (run / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
 
     def kept(*scores: float) -> str:
         looks = iter(scores)

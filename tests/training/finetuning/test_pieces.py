@@ -85,7 +85,7 @@ def test_the_pieces_of_a_batch_are_the_whole(kind: str, body: Path, tmp_path: Pa
     assert often >= once + 3
     assert found.keys() == expected.keys()
     for name, pair in expected.items():
-        assert found[name] == pytest.approx(pair, rel=1e-6, abs=1e-6)
+        assert found[name] == pytest.approx(pair, rel=1e-6, abs=1e-5)  # grpo's is 0 but for rounding
     largest = max(float(one.abs().max()) for one in whole.values())
     assert largest > 0
     assert max(float((gradients[name] - one).abs().max()) for name, one in whole.items()) <= 1e-4 * largest

@@ -77,7 +77,7 @@ def test_stopped_twice_it_is_the_same_run(
     for step in (EPOCH, EPOCH + 1):
 
         def stopping(work: Any, *, step: int = step, **given: Any) -> Any:
-            return real(work, **{**given, "stop": lambda: given["state"].step >= step - 1})
+            return real(work, **{**given, "stop": lambda: given["state"].step >= step})
 
         with monkeypatch.context() as patch:
             patch.setattr(fit, "train", stopping)
