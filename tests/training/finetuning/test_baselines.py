@@ -91,8 +91,6 @@ def test_of_other_tasks() -> None:
 def test_texts_are_the_same_but_for_white_space_and_form(tmp_path: Path) -> None:
     learned = [Example(0, ("a  café",), "x", ""), Example(1, ("b", "c"), "x", "")]
     remember(tmp_path, learned, [], again=False, writes=True)
-        tmp_path, [Example(0, ("a  café",), "x", ""), Example(1, ("b", "c"), "x", "")], [], again=False, writes=True
-    )
     asked = [("a cafe\u0301 ",), ("b", "c"), ("b c",), ("c", "b"), ("new",)]
     found = [Example(number, texts, "x", "") for number, texts in enumerate(asked)]
     expected = "2 of 5 texts stand in the training file too: the score on them says nothing about new texts"
