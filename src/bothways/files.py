@@ -15,6 +15,7 @@ from typing import IO, Any
 from safetensors import SafetensorError
 
 from bothways.errors import MachineError
+from bothways.stopping import shielded
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _TO_DO = {
@@ -132,9 +133,10 @@ def take_place(new: Path, folder: Path) -> None:
     for path in sorted(new.rglob("*"), reverse=True):
         sync(path)
     sync(new)
-    old = _renamed(folder) if folder.exists() else None
-    new.rename(folder)
-    sync(folder.parent)
+    with shielded():  # between the two names there would be none
+        old = _renamed(folder) if folder.exists() else None
+        new.rename(folder)
+        sync(folder.parent)
     if old is not None:
         shutil.rmtree(old)
 
