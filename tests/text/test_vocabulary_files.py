@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bothways.errors import DataError
-from bothways.text import Tokenizer
+from bothways.text import Tokenizer, train_tokenizer
 from tests.text.folders import bert, wordpieces, write
 
 HINDI, VIETNAMESE = "हिन्दी", "Tiếng"
@@ -92,4 +93,15 @@ def test_a_damaged_file_beside_it_is_named(name: str, tmp_path: Path) -> None:
     bert(tmp_path)
     (tmp_path / name).write_text("[1]")
     with pytest.raises(DataError, match=f"{name}: expected a JSON object, got a list"):
+        Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("added", [False, True])
+def test_a_number_far_beyond_the_vocabulary_is_refused_before_memory_is_taken(added: bool, tmp_path: Path) -> None:
+    train_tokenizer(["the dog sees the cat"] * 9, size=300).save(tmp_path)
+    spec = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    place, key = (spec["added_tokens"][0], "id") if added else (spec["model"]["vocab"], "t")
+    place[key] = 10**9
+    write(tmp_path, "tokenizer.json", spec)
+    with pytest.raises(DataError, match=r"tokenizer\.json: .* has the number 1,000,000,000: it is damaged"):
         Tokenizer.load(tmp_path)

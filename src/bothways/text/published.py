@@ -43,6 +43,10 @@ class Published:
     segments: bool
 
 
+MOST_GAPS = 1 << 20
+"""Numbers that no token has, below the last of a vocabulary: the library takes memory for each."""
+
+
 def read_published(path: Path) -> Published:
     """The tokenizer in a tokenizer.json or a vocab.txt, as the files beside it have it.
 
@@ -51,6 +55,7 @@ def read_published(path: Path) -> Published:
     """
     said = _read(path.with_name("tokenizer_config.json"))
     spec = None if path.suffix == ".txt" else _read(path)
+    _check_numbers(path, spec or {})
     name = _class_of(path, said, spec)
     fields, added = _with_added(path, said, spec)
     family = FAMILIES.get(name)
@@ -77,6 +82,20 @@ def read_published(path: Path) -> Published:
     silent = family.segments if family is not None else not of_a_model
     segments = silent if inputs is None else "token_type_ids" in inputs
     return Published(engine, fields, _ids(path.parent), segments)
+
+
+def _check_numbers(path: Path, spec: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        DataError: a token's number is far beyond how many there are.
+    """
+    model, added = spec.get("model"), spec.get("added_tokens")
+    vocabulary = model.get("vocab") if isinstance(model, Mapping) else None
+    numbers = [*vocabulary.values()] if isinstance(vocabulary, Mapping) else []
+    numbers += [one.get("id") for one in added if isinstance(one, Mapping)] if isinstance(added, list) else []
+    largest = max((one for one in numbers if type(one) is int), default=0)
+    if largest > 2 * len(numbers) + MOST_GAPS:
+        raise DataError(f"{path}: {len(numbers):,} tokens, and one of them has the number {largest:,}: it is damaged")
 
 
 def _chat_templates(folder: Path) -> Fields:
