@@ -19,6 +19,8 @@ from safetensors.numpy import save_file
 from bothways.errors import ModelError
 
 _KEY = "sha256_of_this"
+_AGAIN = "Bring it back from a copy, or begin again in another folder."
+_MADE = "Bring it back from a copy, or delete it: what goes on makes it again."
 _PARTS = ("sha256_", "of_this")
 """Of the key: a flipped bit spoils one of them at most, so that what has neither was never sealed."""
 
@@ -58,7 +60,7 @@ def check_yaml(path: Path) -> None:
     whole = path.read_bytes().decode(errors="replace")
     text, mark, _ = whole.rpartition(f"# {_KEY}: ")
     if _once_sealed(whole) and (not mark or sealed_yaml(text) != whole):
-        raise _damaged(path, more=" Settings are changed by --set, where they may.")
+        raise _damaged(path, do=f"Settings are changed by --set, where they may. {_AGAIN}")
 
 
 def save_sealed(path: Path, tensors: Mapping[str, np.ndarray], **told: str) -> None:
@@ -79,10 +81,10 @@ def read_sealed(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             told = dict(file.metadata() or {})
             tensors = {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError, TypeError) as error:
-        raise _damaged(path, f"cannot be read ({error})") from None
+        raise _damaged(path, f"cannot be read ({error})", do=_MADE) from None
     seal = told.pop(_KEY, None)
     if (seal or _once_sealed(" ".join(told))) and seal != _hash_of(tensors, told):
-        raise _damaged(path)
+        raise _damaged(path, do=_MADE)
     return tensors, told
 
 
@@ -101,8 +103,5 @@ def _hash_of(tensors: Mapping[str, np.ndarray], told: Mapping[str, str]) -> str:
     return found.hexdigest()
 
 
-def _damaged(path: Path, why: str = "does not match the hash in it", more: str = "") -> ModelError:
-    return ModelError(
-        f"{path} {why}: it was damaged or changed by hand, and is not used.{more} Bring it back from a copy, or begin "
-        "again in another folder."
-    )
+def _damaged(path: Path, why: str = "does not match the hash in it", *, do: str = _AGAIN) -> ModelError:
+    return ModelError(f"{path} {why}: it was damaged or changed by hand, and is not used. {do}")
