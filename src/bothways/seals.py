@@ -20,7 +20,8 @@ from bothways.files import whole_file
 from bothways.reading import parse_json, read_arrays, read_metadata
 
 _KEY = "sha256_of_this"
-_TO_DO = "Bring it back from a copy, or begin again in another folder."
+_AGAIN = "Bring it back from a copy, or begin again in another folder."
+_MADE = "Bring it back from a copy, or delete it: what goes on makes it again."
 _PARTS = ("sha256_", "of_this")
 """Of the key: a flipped bit spoils one of them at most, so that what has neither was never sealed."""
 
@@ -60,7 +61,7 @@ def check_yaml(path: Path) -> None:
     whole = path.read_bytes().decode(errors="replace")
     text, mark, _ = whole.rpartition(f"# {_KEY}: ")
     if _once_sealed(whole) and (not mark or sealed_yaml(text) != whole):
-        raise _damaged(path, more=" Settings are changed by --set, where they may.")
+        raise _damaged(path, do=f"Settings are changed by --set, where they may. {_AGAIN}")
 
 
 def save_sealed(path: Path, tensors: Mapping[str, np.ndarray], **told: str) -> None:
@@ -79,11 +80,11 @@ def read_sealed(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     Raises:
         ModelError: they do not read, or do not match their hash.
     """
-    tensors = read_arrays(path, error=ModelError, then=_TO_DO)
-    told = dict(read_metadata(path, error=ModelError, then=_TO_DO))
+    tensors = read_arrays(path, error=ModelError, then=_MADE)
+    told = dict(read_metadata(path, error=ModelError, then=_MADE))
     seal = told.pop(_KEY, None)
     if (seal or _once_sealed(" ".join(told))) and seal != _hash_of(tensors, told):
-        raise _damaged(path)
+        raise _damaged(path, do=_MADE)
     return tensors, told
 
 
@@ -102,5 +103,5 @@ def _hash_of(tensors: Mapping[str, np.ndarray], told: Mapping[str, str]) -> str:
     return found.hexdigest()
 
 
-def _damaged(path: Path, why: str = "does not match the hash in it", more: str = "") -> ModelError:
-    return ModelError(f"{path} {why}: it was damaged or changed by hand, and is not used.{more} {_TO_DO}")
+def _damaged(path: Path, why: str = "does not match the hash in it", *, do: str = _AGAIN) -> ModelError:
+    return ModelError(f"{path} {why}: it was damaged or changed by hand, and is not used. {do}")

@@ -249,6 +249,7 @@ def test_a_base_that_has_changed_is_refused(runs: dict[str, Path], body: Path, t
     told = json.loads((folder / "bothways.json").read_text())
     told["adapter"]["sha256"] = "0" * 64
     (folder / "bothways.json").write_text(json.dumps(told))
+    (folder / "SHA256SUMS").unlink()
     with pytest.raises(ModelError, match=r"the adapter 'mine' \(.*\) belongs to another base: to .*SHA-256 0000"):
         bothways.load(body, device="cpu", adapters={"mine": folder})
     told["adapter"]["base"] = str(tmp_path / "nowhere")
