@@ -74,7 +74,7 @@ TASKS = {
                 strict=True,
             )
         ),
-        every=10,
+        every=5,
     ),
 }
 
