@@ -94,7 +94,7 @@ def commands(at: Path) -> list[Command]:
         Command("seeds", (*label, "--seeds=2")),
         Command("several", ("finetune", run, "--tasks", str(at / "tasks.yaml"), *SHORT), go_on),
         Command("prefer", prefer, go_on),
-        Command("pet", pet),
+        Command("pet", pet, go_on),
         Command("compare", (*versus, *SMALL)),
         Command("merge", ("merge", str(at / "adapter"))),
         Command("predict", ("predict", str(at / "tuned"), bare), kind="file"),
