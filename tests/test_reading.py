@@ -188,3 +188,8 @@ def test_safetensors_that_are_right(tmp_path: Path) -> None:
     assert read_metadata(path, error=ModelError) == {"of": "x"}
     assert np.array_equal(read_arrays(path, error=ModelError)["a"], held)
     assert torch.equal(read_tensors(path, error=ModelError)["a"], torch.from_numpy(held))
+
+
+def test_a_folder_holds_no_lines(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="expected lines of JSON, got what does not read: it is no file"):
+        list(read_json_lines(tmp_path, error=ModelError))

@@ -100,7 +100,11 @@ def read_json_lines(path: Path, *, error: type[BothwaysError]) -> Iterator[dict[
     """
     if not path.exists():
         return
-    with _opened(path) as file:
+    try:
+        opened = _opened(path)
+    except OSError as wrong:
+        raise error(f"{path}: expected lines of JSON, got what does not read: {wrong}") from None
+    with opened as file:
         for number, line in enumerate(iter(lambda: file.readline(LARGEST), b""), start=1):
             try:
                 value = parse_json(line.rstrip()) if line.endswith(b"\n") else {}
