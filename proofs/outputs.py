@@ -61,10 +61,10 @@ class Command:
     def line(self, out: Path, *, again: bool = False) -> list[str]:
         """As a shell would be given it."""
         begun = any((out / place / "config.yaml").exists() for place in (".", "pet"))
-        if again and begun and self.resume and self.name != "pet":
+        if again and begun and self.resume:
             words = (self.words[0], *self.resume)
         else:
-            words = (*self.words, *(self.resume if again and begun else ()))
+            words = self.words
         return [*words, "--out", str(out)]
 
 
