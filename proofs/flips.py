@@ -7,7 +7,7 @@ soft labels and scores that are made anew, and, of a run, checkpoints that it do
 
     python proofs/flips.py [--flips 3] [--seed 0]
 
-Some 15 minutes on one core, for three bits a file; most of it are the runs that go on.
+Two bits a file took an hour and a half on two cores that six other jobs shared; most of it are the runs that go on.
 """
 
 from __future__ import annotations
