@@ -100,11 +100,11 @@ class WordVectors:
         """
         path = refuse_existing(path, overwrite=overwrite)
         with claimed(path, kind="file"):
-            forget_sum(path)
             with whole_file(path, newline="\n") as file:
                 file.write(f"{len(self.words)} {self.vectors.shape[1]}\n")
                 for word, vector in zip(self.words, self.vectors.tolist(), strict=True):
                     file.write(f"{word} {' '.join([f'{number:.9g}' for number in vector])}\n")
+                forget_sum(path)  # not before all is written: until then the old file keeps its own
             write_sum(path)
 
     def __contains__(self, word: str) -> bool:

@@ -258,6 +258,14 @@ def test_shares_of_what_is_drawn(sampling: Sampling, expected: dict[int, float])
     assert {token: drawn.count(token) / 2000 for token in set(drawn)} == pytest.approx(expected, abs=2e-3)
 
 
+def test_a_share_that_many_tokens_hold_together() -> None:
+    """More of them than are sorted at first: the likeliest 1,800 of 2,000 that are nearly alike."""
+    shares = torch.linspace(1.0, 1.001, 2000)[None]
+    shares /= shares.sum()
+    drawn = {draw(Sampling(top_p=0.9), (i + 0.5) / 4000, shares) for i in range(4000)}
+    assert 1995 <= max(drawn) <= 1999 and 195 <= min(drawn) <= 205 and len(drawn) == pytest.approx(1800, abs=5)
+
+
 @settings(max_examples=50)
 @given(
     chance=st.floats(0, 1, exclude_max=True),

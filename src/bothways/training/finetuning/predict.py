@@ -114,7 +114,7 @@ def predict(
     count = 0
     with claimed(out, kind="file"):
         predicted = _predicted(asked(run, asking), run, file, asking)
-        with whole_file(out, errors="backslashreplace") as target:  # half a character, as an id may hold, is escaped
+        with whole_file(out) as target:
             for count, one in enumerate(predicted, 1):  # noqa: B007 - how many there were
                 target.write(json.dumps(one, ensure_ascii=False, default=_plain) + "\n")
     return count

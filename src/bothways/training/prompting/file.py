@@ -109,7 +109,7 @@ def _write(out: Path | None, lines: Iterator[dict[str, Any]]) -> int:
     if out is None:
         return sum(1 for _ in lines)
     count = 0
-    with claimed(out, kind="file"), whole_file(out, errors="backslashreplace") as target:
+    with claimed(out, kind="file"), whole_file(out) as target:
         for count, one in enumerate(lines, 1):  # noqa: B007 - how many there were
             target.write(json.dumps(one, ensure_ascii=False) + "\n")
     return count
