@@ -7,6 +7,7 @@ left off anywhere is `exposed` again.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -81,7 +82,14 @@ def heed_always() -> None:
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in HEEDED:
         signal.signal(number, _heed_importing)
+    atexit.register(_ignore)
     threading.Thread(target=_leave_in_time, args=(reading,), daemon=True).start()
+
+
+def _ignore() -> None:
+    """All is done and said when Python takes itself apart: it would hand both back to the system, which kills."""
+    for number in HEEDED:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _leave_in_time(reading: int) -> None:
