@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors import SafetensorError
 
+from bothways import files
 from bothways.errors import MachineError
 from bothways.files import delete, folder_aside, take_place, whole_file, write_text, writing
 
@@ -75,9 +77,35 @@ def test_a_folder_takes_the_place_of_another_only_when_it_is_whole(tmp_path: Pat
     with folder_aside(folder) as aside:
         (aside / "new").touch()
         take_place(aside, folder)
-    assert names(folder) == ["new"] and names(tmp_path) == ["model"]
+    assert names(folder) == ["new"] and "model" in names(tmp_path)
     delete(folder)
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("at", ["exchange", "rename"])
+def test_no_kill_leaves_a_name_without_a_folder(at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands there after each call that changes names, which is what a SIGKILL behind it would leave."""
+    folder, seen = tmp_path / "model", []
+    folder.mkdir()
+    exchanged, renamed = files._exchanged, Path.rename
+
+    def look(call: Any) -> Any:
+        def called(*names: Path) -> Any:
+            result = call(*names)
+            seen.append(folder.exists())
+            return result
+
+        return called
+
+    can = look(exchanged) if at == "exchange" else lambda one, other: False
+    monkeypatch.setattr(files, "_exchanged", can)
+    monkeypatch.setattr(Path, "rename", look(renamed))
+    with folder_aside(folder) as aside:
+        (aside / "new").touch()
+        take_place(aside, folder)
+    assert names(folder) == ["new"] and names(tmp_path) == ["model"]
+    renames = [] if at == "exchange" and exchanged(folder, folder) else [False, True]
+    assert seen == [True] * (at == "exchange") + renames
 
 
 def test_a_folder_that_vanishes_meanwhile(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 from bothways.errors import MachineError
 from bothways.stopping import shielded
 
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _TO_DO = {
     errno.ENOSPC: "Make room, or choose another folder",
@@ -129,16 +131,25 @@ def folder_aside(folder: Path) -> Iterator[Path]:
 
 
 def take_place(new: Path, folder: Path) -> None:
-    """Flushes the folder `new` and gives it the name of `folder`, which goes only then."""
+    """Flushes the folder `new` and gives it the name of `folder`, which goes only then. Where the file system can
+    exchange two names (Linux's own can), a kill at any moment leaves the old or the new folder under that name.
+    """
     for path in sorted(new.rglob("*"), reverse=True):
         sync(path)
     sync(new)
-    with shielded():  # between the two names there would be none
-        old = _renamed(folder) if folder.exists() else None
-        new.rename(folder)
+    with shielded():  # where names cannot be exchanged, there would be none between the two renames
+        old = None if not folder.exists() else new if _exchanged(new, folder) else _renamed(folder)
+        if old is not new:
+            new.rename(folder)
         sync(folder.parent)
     if old is not None:
         shutil.rmtree(old)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchanges two names at once; False: neither was touched, since the system or the file system cannot."""
+    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    return call is not None and not call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
 
 
 def delete(folder: Path) -> None:

@@ -163,6 +163,15 @@ lost() if rank else waiting.wait()"""
     assert said.startswith("process 2 of 2 has done nothing") and "in lost" in said and "1 of 2" not in said
 
 
+@ONLY_LINUX
+def test_one_that_hangs_after_the_other_has_ended_is_named(tmp_path: Path) -> None:
+    script = f"from bothways.cli.watching import tell_where\ntell_where()\n{WRITE_PID}\nif rank: time.sleep(1000)"
+    process = start(script, tmp_path, driver=HASTY + DRIVER)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 6
+    assert said.startswith("process 2 of 2 has done nothing") and "1 of 2" not in said
+
+
 def test_one_that_does_not_heed_a_signal_is_killed(tmp_path: Path) -> None:
     script = f"""
 def save(number, _):

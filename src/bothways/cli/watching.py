@@ -33,66 +33,68 @@ class Life:
     main: float = 0.0
     all: float = 0.0
 
-    def look(self, pid: int) -> None:
-        """Reads /proc once more."""
-        state, main, every = _times(pid)
+    def look(self, pid: int) -> bool:
+        """Reads /proc once more; False: it has ended. Who waits for a disk (D) is not idle."""
+        try:
+            state, main, every = _times(pid)
+        except (OSError, ValueError):
+            return False
+        if state == "Z":
+            return False
         self.stopped = self.stopped + 1 if state == "T" else 0
-        if main - self.main > LEAST or every - self.all > BUSY * EVERY * (self.idle + 1):
+        if state == "D" or main - self.main > LEAST or every - self.all > BUSY * EVERY * (self.idle + 1):
             self.idle, self.main, self.all = 0, main, every
         else:
             self.idle += 1
+        return True
 
 
 @dataclass(slots=True)
 class Watch:
-    """Looks at processes now and then.
+    """Looks at processes now and then; at those that have ended no more.
 
     said  where each writes what it has to say: asked by SIGUSR2, where it is (`tell_where`)
     """
 
     pids: Sequence[int]
     said: Sequence[IO[str]]
-    _lives: list[Life] = field(default_factory=list)
+    _lives: dict[int, Life] = field(default_factory=dict)
     _next: float = 0.0
 
     def __post_init__(self) -> None:
-        self._lives = [Life() for _ in self.pids]
+        self._lives = {i: Life() for i in range(len(self.pids))}
 
     def hanging(self) -> dict[int, str]:
         """{number of a process that hangs: why one thinks so}; {} while all is well, and between two looks."""
         if not self._look():
             return {}
-        if any(life.stopped for life in self._lives):
+        if any(life.stopped for life in self._lives.values()):
             why = f"was stopped (SIGSTOP) {STOPPED * EVERY:.0f} s ago"
-            return {i: why for i, life in enumerate(self._lives) if life.stopped >= STOPPED}
-        return self._idle() if min(life.idle for life in self._lives) >= IDLE else {}
+            return {i: why for i, life in self._lives.items() if life.stopped >= STOPPED}
+        return self._idle() if min(life.idle for life in self._lives.values()) >= IDLE else {}
 
     def stopped(self, *, since: int) -> list[int]:
         """The numbers of those that have been stopped (SIGSTOP) for so many looks."""
-        return [i for i, life in enumerate(self._lives) if life.stopped >= since] if self._look() else []
+        return [i for i, life in self._lives.items() if life.stopped >= since] if self._look() else []
 
     def _look(self) -> bool:
-        """Looks, if it is time to."""
+        """Looks, if it is time to and there is anything to look at; where there is no /proc there is nothing."""
         if time.monotonic() < self._next:
             return False
         self._next = time.monotonic() + EVERY
-        try:
-            for pid, life in zip(self.pids, self._lives, strict=True):
-                life.look(pid)
-        except (OSError, ValueError):  # no /proc, or one of them is gone: that is seen elsewhere
-            return False
-        return True
+        self._lives = {i: life for i, life in self._lives.items() if life.look(self.pids[i])}
+        return bool(self._lives)
 
     def _idle(self) -> dict[int, str]:
         """Of processes that all do nothing, those that do not wait for another."""
-        ends = [os.fstat(file.fileno()).st_size for file in self.said]
-        for pid in self.pids:
-            os.kill(pid, signal.SIGUSR2)
+        ends = {i: os.fstat(self.said[i].fileno()).st_size for i in self._lives}
+        for i in self._lives:
+            os.kill(self.pids[i], signal.SIGUSR2)
         time.sleep(TO_ANSWER)
-        places = [_innermost(file, end) for file, end in zip(self.said, ends, strict=True)]
-        found = {i: place for i, place in enumerate(places) if not WAITING.search(place)}
+        places = {i: _innermost(self.said[i], end) for i, end in ends.items()}
+        found = {i: place for i, place in places.items() if not WAITING.search(place)}
         since = f"has done nothing for {IDLE * EVERY:.0f} s"
-        named = found or dict.fromkeys(range(len(places)), "it waits for the others")
+        named = found or dict.fromkeys(places, "it waits for the others")
         return {i: f"{since} ({place or 'it does not say where it is'})" for i, place in named.items()}
 
 
