@@ -148,7 +148,7 @@ def pretraining(shards: dict[str, Path]) -> Iterator[Kind]:
     needed = {"tlm": "pairs", "xlm": "both", "codebert": "both"}
     more = {
         "seq2seq": ["model.decoder.layers=1", "model.shape=classic", "model.norm.epsilon=1e-5"],
-        "unilm1": ["model.shape=classic", "model.segments=5", "model.word_head=transformed"],
+        "unilm1": ["model.shape=classic", "model.segments=6", "model.word_head=transformed"],
     }
     for name in OBJECTIVES:
         yield kind(f"pretrain {name}", *more.get(name, ()), objective=name, of=needed.get(name, "en"))
@@ -364,7 +364,7 @@ def main() -> None:
         bothways.prepare([folder / "few.txt"], out=folder / "few", options=small)
         for name, objective in {"body": "hybrid", "classic": "mlm"}.items():  # what has biases, and what has none
             shape = {"layers": 2, "width": 32, "heads": 2, "inner": 48, "length": 128}
-            shape |= {"shape": "classic"} if name == "classic" else {}
+            shape |= {"shape": "classic", "segments": 2} if name == "classic" else {}
             own = {"objective": objective, "model": shape, "training": {"budget": {"steps": 5}}}
             bothways.pretrain(shards["en"], out=folder / name, **own)
         shards |= {"few": folder / "few", "body": folder / "body"}

@@ -81,6 +81,7 @@ def test_what_is_given_is_not_changed() -> None:
         (lambda: bake("a", gramms=3), "unknown argument of bake 'gramms'. Did you mean 'grams'.*loud"),
         (lambda: bake("a", laud=True), "unknown argument of bake 'laud'. Did you mean 'loud'"),
         (lambda: bake("a", oven={"heet": 3}), r"unknown configuration key 'oven\.heet'. Did you mean 'oven\.heat'"),
+        (lambda: bake("a", oven={"heet": 3, "tume": 1}), r"key 'oven\.heet'.* Unknown too: oven\.tume\.$"),
         (lambda: bake("a", **{"oven.heet": 3}), r"unknown configuration key 'oven\.heet'. Did you mean 'oven\.heat'"),
         (lambda: bake("a", **{"grams.heat": 3}), "unknown configuration|grams: .*valid integer"),
         (lambda: bake("a", oven={"heat": 3}), r"oven\.heat: .*greater than or equal to 50, got 3"),

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from bothways.arguments import a_file_instead, shown
 from bothways.errors import UsageError, unknown
@@ -119,16 +120,22 @@ def read(kind: type[M], values: Mapping[str, Any], *, below: str = "") -> M:
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")  # else as they come
-        path = ".".join([*([below] if below else []), *(str(part) for part in first["loc"])])
-        if first["type"] == "extra_forbidden":
-            raise unknown("configuration key", path, _keys(kind, below)) from None
+        strange, *more = [_path(found, below) for found in error.errors() if found["type"] == "extra_forbidden"] or [""]
+        if strange:
+            also = f" Unknown too: {', '.join(more)}." if more else ""
+            raise UsageError(f"{unknown('configuration key', strange, _keys(kind, below))}{also}") from None
+        first = error.errors()[0]
+        path = _path(first, below)
         message = first["msg"].removeprefix("Value error, ")
         told = first["type"] == "missing" or "; got " in message or message.endswith(".")  # as `errors.unknown` says it
         got = "" if told else f", got {first['input']!r:.200}"
         if first["type"] == "path_type":
             message, got = "expected a path", f", got {shown(first['input'])}{a_file_instead(first['input'])}"
         raise UsageError(f"configuration: {path or kind.__name__}: {message}{got}") from None
+
+
+def _path(found: ErrorDetails, below: str) -> str:
+    return ".".join([*([below] if below else []), *(str(part) for part in found["loc"])])
 
 
 def _keys(kind: type[BaseModel], below: str = "") -> list[str]:
