@@ -207,6 +207,11 @@ def files(out: Path) -> dict[str, str]:
     return {name: sha256(path.read_bytes()).hexdigest() for name, path in named.items() if not TIMED.search(name)}
 
 
+def other(found: dict[str, str], expected: dict[str, str]) -> list[str]:
+    """The names of files that are not the same in both."""
+    return sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+
+
 def whole(place: Path, name: str) -> None:
     """Nothing half-written is left, and every checkpoint is whole."""
     check(not (rest := half_written(place)), name, f"left half-written: {rest}")
@@ -257,7 +262,7 @@ def twice(command: Command, place: Path, expected: dict[str, str]) -> None:
     named = f"is being written by process {first.process.pid} on " in second.last
     check(second.code == 2 and named, command.name, "the second is not refused by name", second)
     check(alone.code == 0, command.name, "the first was harmed", alone)
-    check(files(out) == expected, command.name, "the first left other files than alone")
+    check(not (odd := other(files(out), expected)), command.name, f"the first left other files than alone: {odd}")
     whole(place, f"{command.name}, twice")
 
 
@@ -272,7 +277,8 @@ def killed(command: Command, place: Path, expected: dict[str, str], seconds: lis
     ended = run(command.line(out, again=True))
     done = "is there already" in ended.last  # killed too late
     check(ended.code == 0 or done, command.name, f"killed after {where}: does not go on", ended)
-    check(files(out) == expected, command.name, f"killed after {where}: other files than left alone")
+    odd = other(files(out), expected)
+    check(not odd, command.name, f"killed after {where}: other files than left alone: {odd}")
     whole(place, f"{command.name}, killed after {where}")
     return ", ".join(where)
 

@@ -65,13 +65,17 @@ def check_yaml(path: Path) -> None:
 
 
 def save_sealed(path: Path, tensors: Mapping[str, np.ndarray], **told: str) -> None:
-    """Writes tensors as safetensors with their hash, and with what is told of them.
+    """Writes tensors as safetensors with their hash, and with what is told of them; the same bytes for the same values.
 
     Raises:
         MachineError: it cannot be written.
     """
+    content = save(dict(tensors), metadata={**told, _KEY: _hash_of(tensors, told)})
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(parse_json(content[8:end].decode()), sort_keys=True)  # the library's metadata has no order
+    header += " " * (-len(header) % 8)
     with whole_file(path, "wb") as file:
-        file.write(save(dict(tensors), metadata={**told, _KEY: _hash_of(tensors, told)}))
+        file.write(len(header).to_bytes(8, "little") + header.encode() + content[end:])
 
 
 def read_sealed(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

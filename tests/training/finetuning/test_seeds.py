@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bothways.claims import CLAIM
 from bothways.errors import UsageError
 from bothways.statistics import Mean
 from bothways.training.finetuning import evaluate, finetune, finetune_seeds, finetune_several, predict
@@ -43,7 +44,9 @@ def test_three_seeds_are_three_runs_and_the_best_is_kept(body: Path, tmp_path: P
     assert all(torch.equal(one[name], weight) for name, weight in other.items())
 
     before = (told.out / "seed-1" / "metrics.jsonl").stat().st_mtime_ns
+    (told.out / "seed-1" / CLAIM).touch()  # of one that was killed after its last word
     assert finetune_seeds(told, 3) == means
+    assert not (told.out / "seed-1" / CLAIM).exists()
     assert (told.out / "seed-1" / "metrics.jsonl").stat().st_mtime_ns == before
     with pytest.raises(UsageError, match="seed-0 was started with other settings"):
         finetune_seeds(told.model_copy(update={"batch": 4}), 3)

@@ -71,7 +71,10 @@ def _runs(
             raise UsageError(f"{own.out} was started with other settings; choose another --out")
         done = folder.manifest().get("status") == "done"
         team.wait()  # all have seen how far it was
-        if not done:
+        if done:
+            with claimed(own.out, writes=team.first):
+                pass  # the claim of one that was killed after its last word goes
+        else:
             say(f"seed {seed}")
             try:
                 run_one(own, resume=begun, device=team.device, track=track, show=show, say=say)
