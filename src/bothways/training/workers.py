@@ -18,6 +18,7 @@ from typing import IO, Any, TypeVar
 from bothways.claims import claimed
 from bothways.errors import BothwaysError, DivergedError, MachineError, Stopped, UsageError
 from bothways.machine import cores, leave_with_parent
+from bothways.training.config import Budget
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.run_folder import ENDED, RunFolder
 
@@ -67,19 +68,26 @@ class Workers:
             return [future.result() for future in futures]
 
     def train(self, config: PretrainConfig, label: str) -> RunFolder:
-        """The run, trained to its end: at once if it was before, else from where it stopped. It may have diverged.
+        """The run, trained to its end: at once if it was before, else from where it stopped; under a larger budget,
+        from before its learning rate fell. It may have diverged.
 
         Raises:
             BothwaysError: the message of the run, with its exit code.
         """
-        folder = RunFolder(config.out)
+        folder, longer = RunFolder(config.out), False
         if (config.out / "config.yaml").exists():
-            if folder.config(PretrainConfig).model_dump(exclude=MOVABLE) != config.model_dump(exclude=MOVABLE):
+            before = folder.config(PretrainConfig)
+            longer = _longer(before.training.budget, config.training.budget)
+            if _but_budget(before) != _but_budget(config) or not (
+                longer or before.training.budget == config.training.budget
+            ):
                 raise UsageError(f"{label}: {config.out} holds a run with other settings. Delete or move that folder.")
-            if folder.manifest().get("status") in ENDED:
+            if folder.manifest().get("status") in ENDED and not longer:
                 self._show(label, 1.0)
                 return folder
         with claimed(config.out, patience=ENDS_WITHIN):
+            if longer:
+                folder.note(status="running")  # first: a kill in between must not leave a longer run that seems done
             folder.keep(config)
         command = ["pretrain", "--resume", "--out", str(config.out), "--json"]
         command += ["--device", self.device] if self.device else []
@@ -144,6 +152,17 @@ class Workers:
         for child in list(self._children):
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
+
+
+def _but_budget(config: PretrainConfig) -> dict[str, Any]:
+    """The settings that a run must keep."""
+    return config.model_dump(exclude={**dict.fromkeys(MOVABLE, True), "training": {"budget"}})
+
+
+def _longer(before: Budget, now: Budget) -> bool:
+    """Whether a budget is more of the same unit."""
+    pairs = [(old, new) for (_, old), (_, new) in zip(before, now, strict=True) if old is not None or new is not None]
+    return len(pairs) == 1 and pairs[0][1] > pairs[0][0]
 
 
 def _progress(metrics: Path) -> float:
