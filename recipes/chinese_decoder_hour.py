@@ -5,7 +5,7 @@ Reached: not measured yet. Near it: `causal` at `tiny` with 60 TFLOPs (5.1M toke
 highest that was tried, docs/results.md, "Six objectives at equal compute, Chinese".
 Again:
     bothways prepare my-text-zh/ --vocabulary 12288 --out shards-zh
-    bothways search shards-zh --objective causal --size tiny --hours 4 --out runs/search
+    bothways search shards-zh --objective causal --size tiny --hours 4 --processes 2 --out runs/search
     bothways pretrain shards-zh --config recipes/chinese_decoder_hour.py --processes 2 --out runs/decoder
 """
 

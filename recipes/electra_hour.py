@@ -5,7 +5,7 @@ Reached: not measured yet. Near it: 8.7M tokens at twice the default rate in Eng
 docs/results.md, "ELECTRA finds replaced words". The best rate depends on the text: search for it.
 Again:
     bothways prepare my-text/ --out shards
-    bothways search shards --objective electra --size tiny --hours 4 --out runs/search
+    bothways search shards --objective electra --size tiny --hours 4 --processes 2 --out runs/search
     bothways pretrain shards --config recipes/electra_hour.py --processes 2 --out runs/electra
 """
 

@@ -6,7 +6,7 @@ Reached: not measured yet. Near it: `mlm` at `tiny` with 60 TFLOPs (9.4M tokens)
 equal compute, English".
 Again:
     bothways prepare my-text/ --out shards
-    bothways search shards --objective mlm --size tiny --hours 4 --out runs/search
+    bothways search shards --objective mlm --size tiny --hours 4 --processes 2 --out runs/search
     bothways pretrain shards --config recipes/english_encoder_hour.py --processes 2 --out runs/encoder
 """
 

@@ -66,7 +66,7 @@ def test_it_says_what_it_is_good_for_what_it_reached_and_how_to_find_it_again(fi
     [
         ("x = 1", "expected a function recipe"),
         ("def recipe(): return [1]", "expected keys and values, got list"),
-        ("def recipe(): return 1 / 0", "does not run: ZeroDivisionError"),
+        ("def recipe(): return 1 / 0", r"does not run: ZeroDivisionError: division by zero \(line 1\)"),
         ("import nowhere", "does not run: ModuleNotFoundError"),
     ],
 )

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from bothways.arguments import a_file_instead, shown
 from bothways.errors import UsageError, unknown
-from bothways.own import use
+from bothways.own import settings_of
 from bothways.reading import UnreadableError, parse_yaml, read_yaml
 
 
@@ -199,17 +199,10 @@ def load_config(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file is missing or does not run, or they are no mapping.
     """
-    values = _of_recipe(path) if path.suffix == ".py" else read_yaml(path, error=UsageError)
+    values = settings_of(path) if path.suffix == ".py" else read_yaml(path, error=UsageError)
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected keys and values, got {type(values).__name__}")
     return values
-
-
-def _of_recipe(path: Path) -> Any:
-    (made,) = use([path])
-    if not callable(made.get("recipe")):
-        raise UsageError(f"{path}: expected a function recipe() that gives settings, as the files in recipes/ have it")
-    return made["recipe"]()
 
 
 def read_file(kind: type[M], path: Path) -> M:

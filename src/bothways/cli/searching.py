@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-@from_record("bothways.training.search:SearchConfig", "out", "objective", "size", "hours", shards="", start="--from")
+@from_record(
+    "bothways.training.search:SearchConfig", "out", "objective", "size", "hours", "processes", shards="", start="--from"
+)
 def search(
     context: typer.Context,
     *,
@@ -53,8 +55,8 @@ def _table(result: dict[str, Any]) -> Table:
 
     trials, best = result["trials"], result["best"]["label"]
     lengths = sorted({trial["seconds"] for trial in trials})
-    table = Table(title="Held-out loss, nats, after so many seconds of training; bold: the best")
-    table.add_column("")
+    table = Table()
+    table.add_column("held-out loss, nats, after")
     for length in lengths:
         table.add_column(f"{length:.0f} s", justify="right")
     for label in dict.fromkeys(trial["label"] for trial in trials):

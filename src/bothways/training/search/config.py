@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from bothways.config import AsText, Frozen, put, read
 from bothways.errors import UsageError
+from bothways.training.config import TrainingConfig
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.warm_start import with_shape_of_start
 from bothways.training.search.candidates import RATE, Candidate, combinations_of, with_rate
@@ -38,6 +39,7 @@ class SearchConfig(Frozen):
     hours: float = Field(
         gt=0, allow_inf_nan=False, description="Of the whole search; its last runs are the longest, some fifth of it."
     )
+    processes: int = Field(default=1, ge=1, description="Of every run; one a core is fastest on a CPU.")
     start: Annotated[str | None, AsText] = Field(default=None, description="Go on from a model, as in pretrain.")
     model: dict[str, Any] = Field(default={}, description="Fields of the model that differ from the size's.")
     code: tuple[Path, ...] = Field(default=(), description="A Python file with objectives of your own.")
@@ -82,7 +84,7 @@ class SearchConfig(Frozen):
         stages: list[Mapping[str, list[Any]]] = [{**optimisers, RATE: [*RATES]}]
         if "step_tokens" not in self.training:
             sizes = [round(own.step_tokens * factor) for factor in STEPS]
-            fitting = [size for size in sizes if _splits(own.model_copy(update={"step_tokens": size}))]
+            fitting = [size for size in sizes if _splits(own.model_copy(update={"step_tokens": size}), self.processes)]
             stages.append({"training.step_tokens": fitting})
         if "schedule" not in self.training:
             stages.append({"training.schedule.decay": [*DECAYS]})
@@ -130,7 +132,7 @@ class SearchConfig(Frozen):
             candidate = Candidate()
             for settings in choice:
                 candidate = candidate.changed(settings, default)
-            self.run(candidate, 1.0, warmup=1).training.check_split(1)
+            self.run(candidate, 1.0, warmup=1).training.check_split(self.processes)
         if all(len(values) < 2 for stage in stages for values in stage.values()):
             raise UsageError("nothing is to be chosen: give a setting of the space two values or more")
 
@@ -150,9 +152,9 @@ def _check_setting(name: str, values: list[Any]) -> None:
         raise ValueError(f"{name} expects a list of values, got none")
 
 
-def _splits(training: Any) -> bool:
+def _splits(training: TrainingConfig, processes: int) -> bool:
     try:
-        training.check_split(1)
+        training.check_split(processes)
     except UsageError:
         return False
     return True

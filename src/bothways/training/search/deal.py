@@ -140,7 +140,7 @@ class Hours:
     def longest(self, candidates: Sequence[Candidate]) -> float:
         """Seconds of training that each may have, alike, in what is left."""
         done = [self.trials.before(candidate, self.limit) for candidate in candidates]
-        reused = sum(one.budget * self.trials.reused(one.candidate, one.budget) for one in done if one)
+        reused = sum(one.budget * self.trials.reused(one.candidate) for one in done if one)
         found = (SAFE * (self.limit - self.spent) - len(candidates) * self.around + reused) / len(candidates)
         last = float(self.trials.notes.get("last", found))
         self.trials.note(last=last)

@@ -81,7 +81,7 @@ def search(
     config.check()
     with claimed(config.out):
         say("reading the text, doing a few steps")
-        workers = Workers(1, lambda label, progress: None, device=device)
+        workers = Workers(1, lambda label, progress: None, device=device, processes=config.processes)
         trials, deal = _prepared(config, workers, clock)
         hours = Hours(config.hours, trials, deal, started, clock, say)
         workers.each(lambda _: _search(config, hours, say), [None])

@@ -27,7 +27,7 @@ from bothways.training.workers import Workers
 
 SEED = 1000  # of the trials: text in an order that no run that counts reads
 LONG = 1_000_000  # steps: a share of so many is the share of any run
-ROWS = 8  # in which it is seen whether an objective changes with the progress of a run
+ROWS = 64  # in which it is seen whether an objective changes with the progress of a run
 PROGRESS = (0.0, 0.3, 0.6, 0.9)
 
 
@@ -52,6 +52,7 @@ class Trials:
     notes: dict[str, Any] = field(init=False, default_factory=dict)
     kept: list[Trial] = field(init=False, default_factory=list)
     gone: set[str] = field(init=False, default_factory=set)
+    _reused: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.place.exists():
@@ -84,7 +85,7 @@ class Trials:
 
     def folder(self, candidate: Candidate, budget: float) -> Path:
         """Of its run: the same for all budgets where a run can go on."""
-        own = candidate.folder if self.reused(candidate, budget) else f"{candidate.folder}-{budget:g}"
+        own = candidate.folder if self.reused(candidate) else f"{candidate.folder}-{budget:g}"
         return self.place.parent / "trials" / own
 
     def found(self, candidate: Candidate, budget: float) -> Trial | None:
@@ -94,21 +95,24 @@ class Trials:
 
     def before(self, candidate: Candidate, budget: float) -> Trial | None:
         """The one that a trial goes on from."""
-        if candidate.label in self.gone or not self.reused(candidate, budget):
+        if candidate.label in self.gone or not self.reused(candidate):
             return None
         shorter = [one for one in self.kept if one.candidate.label == candidate.label and one.budget < budget]
         return max(shorter, key=lambda one: one.budget, default=None)
 
-    def reused(self, candidate: Candidate, budget: float) -> float:
+    def reused(self, candidate: Candidate) -> float:
         """The share of a run that one with a larger budget goes on from; 0: it would be another run."""
-        return reused(self.configured(candidate, budget).training.schedule) if self.steady else 0.0
+        if candidate.label not in self._reused:
+            schedule = self.configured(candidate, 1.0).training.schedule
+            self._reused[candidate.label] = reused(schedule) if self.steady else 0.0
+        return self._reused[candidate.label]
 
     def cost(self, candidate: Candidate, budget: float) -> float:
         """What is trained for a trial, in the unit of budgets: less where it goes on."""
         if self.found(candidate, budget) is not None:
             return 0.0
         before = self.before(candidate, budget)
-        return budget - (before.budget * self.reused(candidate, before.budget) if before else 0.0)
+        return budget - (before.budget * self.reused(candidate) if before else 0.0)
 
     def drop(self, candidate: Candidate) -> None:
         """Its checkpoints are deleted: its losses are all that is wanted of it."""
