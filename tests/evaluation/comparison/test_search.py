@@ -11,13 +11,13 @@ from bothways.corpus import Shards
 from bothways.evaluation.comparison import CompareConfig
 from bothways.evaluation.comparison.search import RateSearch, search
 from bothways.objectives import build
-from bothways.training.search.candidates import Candidate
+from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.halving import Trial
 from bothways.training.workers import Workers
 
 
 def test_an_end_is_known_as_one() -> None:
-    trials = tuple(Trial(Candidate(rate=factor), 0.2, 1.0, 9, 0, 1.0, 1.0) for factor in (0.5, 1.0, 2.0))
+    trials = tuple(Trial(SearchCandidate(rate=factor), 0.2, 1.0, 9, 0, 1.0, 1.0) for factor in (0.5, 1.0, 2.0))
     assert RateSearch(2.0, trials).at_an_end and RateSearch(0.5, trials).at_an_end
     assert not RateSearch(1.0, trials).at_an_end and not RateSearch(1.0, ()).at_an_end
 

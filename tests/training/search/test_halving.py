@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from bothways.training.search.candidates import Candidate, combinations_of, folder_name, further
+from bothways.training.search.candidates import SearchCandidate, combinations_of, folder_name, further
 from bothways.training.search.halving import Trial, successive_halving
 from bothways.training.search.plan import LAST, LOWER, RUNGS, Dearest, last_two, one_further, walk
 
-Loss = Callable[[Candidate, float], float]
+Loss = Callable[[SearchCandidate, float], float]
 
 
 class MadeUp:
@@ -22,14 +22,14 @@ class MadeUp:
         self.loss = loss
         self.done: list[tuple[str, float]] = []
 
-    def __call__(self, candidate: Candidate, budget: float) -> Trial:
+    def __call__(self, candidate: SearchCandidate, budget: float) -> Trial:
         if (candidate.label, budget) not in self.done:
             self.done.append((candidate.label, budget))
         return Trial(candidate, budget, self.loss(candidate, budget), 10, 0, 1.0, 1.0)
 
 
-def rates(*factors: float) -> list[Candidate]:
-    return [Candidate(rate=factor) for factor in factors]
+def rates(*factors: float) -> list[SearchCandidate]:
+    return [SearchCandidate(rate=factor) for factor in factors]
 
 
 def best_at(rate: float, *, diverges_from: float = math.inf) -> Loss:
@@ -46,7 +46,7 @@ def test_the_better_half_goes_on() -> None:
 
 
 def test_a_candidate_that_learns_late_wins_if_it_was_kept() -> None:
-    def slow(one: Candidate, budget: float) -> float:
+    def slow(one: SearchCandidate, budget: float) -> float:
         return {1.0: 3.0, 2.0: 3.1 - budget / 2, 4.0: 9.0}[one.rate]
 
     rungs = successive_halving(rates(1, 2, 4), (0.1, 1.0), MadeUp(slow))
@@ -64,11 +64,11 @@ def widened(best: float, *, at_most: int = 4, diverges_from: float = math.inf) -
     """The rate found when the loss is least at `best`, and the rates that were tried in order."""
     tried, order = MadeUp(best_at(best, diverges_from=diverges_from)), list[float]()
 
-    def trial(candidate: Candidate, budget: float) -> Trial:
+    def trial(candidate: SearchCandidate, budget: float) -> Trial:
         order.append(candidate.rate)
         return tried(candidate, budget)
 
-    def beyond(trials: object) -> Candidate | None:
+    def beyond(trials: object) -> SearchCandidate | None:
         return one_further(at_most, trials)  # type: ignore[arg-type]
 
     rungs = successive_halving(rates(0.5, 1, 2), (1.0,), trial, beyond=beyond)
@@ -99,17 +99,19 @@ def test_what_diverges_never_wins() -> None:
 
 
 def test_a_rate_is_beyond_among_those_of_its_own_settings() -> None:
-    adamw = [Candidate({"training.optimiser.name": "adamw"}, rate) for rate in (1.0, 3.0)]
+    adamw = [SearchCandidate({"training.optimiser.name": "adamw"}, rate) for rate in (1.0, 3.0)]
     found = further([*rates(0.5, 1, 2), *adamw], [5, 4, 5, 3, 2])
-    assert found == Candidate({"training.optimiser.name": "adamw"}, 9.0)
-    assert further([Candidate({"training.step_tokens": 64}), Candidate()], [1.0, 2.0]) is None  # one rate alone
+    assert found == SearchCandidate({"training.optimiser.name": "adamw"}, 9.0)
+    assert (
+        further([SearchCandidate({"training.step_tokens": 64}), SearchCandidate()], [1.0, 2.0]) is None
+    )  # one rate alone
 
 
 def test_a_stage_is_tried_around_the_best_of_the_one_before_which_is_not_tried_again() -> None:
     stages = ({"training.optimiser.name": ["muon", "adamw"], "rate": [1.0, 2.0]}, {"training.step_tokens": [64, 128]})
     default = {"training.optimiser.name": "muon", "training.step_tokens": 64}
 
-    def loss(one: Candidate, budget: float) -> float:
+    def loss(one: SearchCandidate, budget: float) -> float:
         wanted = {"training.optimiser.name": "adamw", "training.step_tokens": 128}
         return sum(one.settings.get(name) != value for name, value in wanted.items()) + one.rate / 10 - budget / 100
 
@@ -129,7 +131,7 @@ def test_no_course_is_dearer_than_the_dearest() -> None:
     dearest = Dearest.of(stages, default, lambda one: 0.7)
     for seed in range(200):
 
-        def loss(one: Candidate, budget: float, seed: int = seed) -> float:
+        def loss(one: SearchCandidate, budget: float, seed: int = seed) -> float:
             return float(zlib.crc32(f"{one.label} {budget} {seed}".encode()) % 1000)
 
         tried = MadeUp(loss)
@@ -150,14 +152,16 @@ def test_runs_that_cannot_go_on_cost_more() -> None:
 
 
 def test_in_the_end_the_best_stands_beside_itself_at_a_lower_rate() -> None:
-    best = Candidate({"training.step_tokens": 64}, 2.0)
-    assert last_two(best) == (best, Candidate({"training.step_tokens": 64}, 2.0 * LOWER)) and sorted(RUNGS) == [*RUNGS]
+    best = SearchCandidate({"training.step_tokens": 64}, 2.0)
+    assert last_two(best) == (best, SearchCandidate({"training.step_tokens": 64}, 2.0 * LOWER)) and sorted(RUNGS) == [
+        *RUNGS
+    ]
 
 
 def test_a_candidate_is_named_by_what_differs() -> None:
     default = {"training.optimiser.name": "muon", "model.layers": None}
     made = [
-        Candidate().changed(settings, default).label
+        SearchCandidate().changed(settings, default).label
         for settings in combinations_of(
             {
                 "training.optimiser.name": ["muon", "adamw"],

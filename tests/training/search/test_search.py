@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 import bothways
-from bothways.config import load_config, read
+from bothways.config import load_config, read, with_settings
 from bothways.errors import DataError, DivergedError, Stopped, UsageError
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.dry_run import Rehearsal
@@ -46,6 +47,12 @@ def test_the_best_is_a_model_and_a_recipe_that_pretrain_takes(configured: Make, 
     tried = read(PretrainConfig, load_config(Path(result["best"]["folder"]) / "config.yaml")).training
     assert (found.training.optimiser, found.training.schedule) == (tried.optimiser, tried.schedule)
     assert found.model == config.model and result["best"]["settings"] == recipe
+    command = next(line for line in Path(result["recipe"]).read_text().splitlines() if "bothways search" in line)
+    _, _, place, *words = shlex.split(command)
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    sets = [text for option, text in zip(words[::2], words[1::2], strict=True) if option == "--set"]
+    options = {name: given[f"--{name}"] for name in ("objective", "hours")}
+    assert read(SearchConfig, with_settings({"shards": place, "out": config.out, **options}, sets)) == config
 
 
 def test_stopped_it_goes_on_with_the_same_trials(

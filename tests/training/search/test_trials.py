@@ -16,7 +16,7 @@ from bothways.training.config import Budget, ScheduleConfig
 from bothways.training.run_folder import RunFolder
 from bothways.training.schedule import decay_start
 from bothways.training.search import SearchConfig
-from bothways.training.search.candidates import Candidate
+from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.trials import Trials, held_out_loss, reused, steady
 from bothways.training.workers import Workers
 from tests.objectives.rows import VOCABULARY
@@ -31,7 +31,7 @@ def trials(configured: Make, tmp_path: Path) -> Callable[..., Trials]:
     def make(*, same: bool = True, **schedule: object) -> Trials:
         config = configured(training={**configured().training, "schedule": {"warmup_steps": 2, **schedule}})
 
-        def run(candidate: Candidate, steps: float):  # type: ignore[no-untyped-def]
+        def run(candidate: SearchCandidate, steps: float):  # type: ignore[no-untyped-def]
             found = config.run(candidate, 1.0, warmup=2)
             return found.model_copy(
                 update={"training": found.training.model_copy(update={"budget": Budget(steps=int(steps))})}
@@ -46,33 +46,36 @@ def trials(configured: Make, tmp_path: Path) -> Callable[..., Trials]:
 
 def test_a_trial_goes_on_from_before_its_rate_fell(trials: Callable[..., Trials]) -> None:
     tried = trials()
-    short, long = tried(Candidate(), 10), tried(Candidate(), 20)
+    short, long = tried(SearchCandidate(), 10), tried(SearchCandidate(), 20)
     assert (short.began, short.steps) == (0, 10)
     assert (long.began, long.steps) == (decay_start(ScheduleConfig(warmup_steps=2), 10), 20) == (7, 20)
-    lines = RunFolder(tried.folder(Candidate(), 20)).lines()
+    lines = RunFolder(tried.folder(SearchCandidate(), 20)).lines()
     assert [line["step"] for line in lines if line["kind"] == "train"] == [*range(1, 21)]
     assert long.flops == pytest.approx(13 / 10 * short.flops)  # of the steps since then
-    assert tried.cost(Candidate(), 40) == pytest.approx(40 - 0.7 * 20) and tried.cost(Candidate(), 20) == 0
+    assert tried.cost(SearchCandidate(), 40) == pytest.approx(40 - 0.7 * 20) and tried.cost(SearchCandidate(), 20) == 0
 
 
 def test_what_was_tried_is_not_tried_again_after_a_kill(trials: Callable[..., Trials]) -> None:
     first = trials()
-    short, long = first(Candidate(), 5), first(Candidate(), 10)
-    before = (first.folder(Candidate(), 10) / "metrics.jsonl").stat().st_mtime_ns
+    short, long = first(SearchCandidate(), 5), first(SearchCandidate(), 10)
+    before = (first.folder(SearchCandidate(), 10) / "metrics.jsonl").stat().st_mtime_ns
     again = trials()
-    assert (again(Candidate(), 5), again(Candidate(), 10)) == (short, long)  # though the run itself is longer by now
-    assert (first.folder(Candidate(), 10) / "metrics.jsonl").stat().st_mtime_ns == before
-    assert again(Candidate(), 20).began == long.steps - 3
+    assert (again(SearchCandidate(), 5), again(SearchCandidate(), 10)) == (
+        short,
+        long,
+    )  # though the run itself is longer by now
+    assert (first.folder(SearchCandidate(), 10) / "metrics.jsonl").stat().st_mtime_ns == before
+    assert again(SearchCandidate(), 20).began == long.steps - 3
 
 
 def test_a_trial_that_was_dropped_begins_anew(trials: Callable[..., Trials]) -> None:
     tried = trials()
-    tried(Candidate(), 5)
-    tried.drop(Candidate())
-    assert not RunFolder(tried.folder(Candidate(), 5)).checkpoints.exists()
-    assert trials().cost(Candidate(), 10) == 10
-    found = tried(Candidate(), 10)
-    assert (found.began, found.steps) == (0, 10) and tried(Candidate(), 20).began == 7
+    tried(SearchCandidate(), 5)
+    tried.drop(SearchCandidate())
+    assert not RunFolder(tried.folder(SearchCandidate(), 5)).checkpoints.exists()
+    assert trials().cost(SearchCandidate(), 10) == 10
+    found = tried(SearchCandidate(), 10)
+    assert (found.began, found.steps) == (0, 10) and tried(SearchCandidate(), 20).began == 7
 
 
 @pytest.mark.parametrize("schedule", [{"shape": "cosine"}, {"shape": "linear"}])
@@ -80,9 +83,9 @@ def test_a_schedule_made_for_one_length_begins_anew_each_time(
     trials: Callable[..., Trials], schedule: dict[str, object]
 ) -> None:
     tried = trials(**schedule)
-    tried(Candidate(), 5)
-    assert tried.cost(Candidate(), 10) == 10 and tried(Candidate(), 10).began == 0
-    assert tried.folder(Candidate(), 5) != tried.folder(Candidate(), 10)
+    tried(SearchCandidate(), 5)
+    assert tried.cost(SearchCandidate(), 10) == 10 and tried(SearchCandidate(), 10).began == 0
+    assert tried.folder(SearchCandidate(), 5) != tried.folder(SearchCandidate(), 10)
     assert reused(ScheduleConfig(**schedule)) == 0 and reused(ScheduleConfig()) == pytest.approx(0.7)  # type: ignore[arg-type]
 
 
@@ -104,8 +107,8 @@ def test_a_damaged_record_is_named(trials: Callable[..., Trials], tmp_path: Path
 
 def test_a_run_is_prolonged_but_not_shortened_or_changed(trials: Callable[..., Trials]) -> None:
     tried = trials()
-    tried(Candidate(), 10)
-    run = tried.configured(Candidate(), 5).model_copy(update={"out": tried.folder(Candidate(), 10)})
+    tried(SearchCandidate(), 10)
+    run = tried.configured(SearchCandidate(), 5).model_copy(update={"out": tried.folder(SearchCandidate(), 10)})
     for other in (run, run.model_copy(update={"objective": "causal"})):
         with pytest.raises(UsageError, match="holds a run with other settings"):
             tried.workers.train(other, "it")

@@ -28,7 +28,7 @@ from bothways.training.pretraining.artifacts import count_baselines
 from bothways.training.pretraining.setup import objective_of
 from bothways.training.record import Record
 from bothways.training.run_folder import RunFolder
-from bothways.training.search.candidates import Candidate
+from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.trials import prime
 from bothways.training.workers import Workers
 
@@ -140,7 +140,7 @@ def train_all(
     for expression in config.objectives if len(config.search.factors) > 1 else ():
         for factor in config.search.factors:
             share, _ = budgets(config)
-            workers.plan(trial_label(expression, Candidate(rate=factor), share), share)
+            workers.plan(trial_label(expression, SearchCandidate(rate=factor), share), share)
     for job in jobs:
         workers.plan(run_label(*job), 1.0)
 

@@ -14,7 +14,7 @@ from bothways.tasks.reading import read_examples
 from bothways.tasks.records import Skipped
 from bothways.training.config import Budget
 from bothways.training.pretraining import PretrainConfig
-from bothways.training.search.candidates import Candidate, folder_name, with_rate
+from bothways.training.search.candidates import SearchCandidate, folder_name, with_rate
 from bothways.training.search.trials import SEED
 
 SECONDS_ALONE = "runs at the same time take each other's seconds: count the budget in FLOPs, or leave out at_once"
@@ -114,7 +114,7 @@ class CompareConfig(Frozen):
         out = self.out / "runs" / folder_name(expression) / f"seed-{seed}"
         return with_rate(self._plain(expression, out, seed, 1.0), factor)
 
-    def trial(self, expression: str, candidate: Candidate, share: float) -> PretrainConfig:
+    def trial(self, expression: str, candidate: SearchCandidate, share: float) -> PretrainConfig:
         """A run of the search with a share of the budget; its warm-up is shorter too, alike in all of them."""
         found = with_rate(self._plain(expression, self.trials(expression), SEED, share), candidate.rate)
         schedule = found.training.schedule

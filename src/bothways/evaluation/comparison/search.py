@@ -10,7 +10,7 @@ from typing import Any
 from bothways.corpus import Rows, Shards
 from bothways.evaluation.comparison.config import CompareConfig
 from bothways.objectives import Objective
-from bothways.training.search.candidates import Candidate
+from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.halving import Trial, successive_halving
 from bothways.training.search.plan import one_further
 from bothways.training.search.trials import Trials, steady
@@ -43,7 +43,7 @@ def search(
 
     A single factor is taken as it is.
     """
-    candidates = [Candidate(rate=factor) for factor in sorted(config.search.factors)]
+    candidates = [SearchCandidate(rate=factor) for factor in sorted(config.search.factors)]
     if len(candidates) == 1:
         return RateSearch(candidates[0].rate, ())
     training = config.run(expression, 0, 1.0).training
@@ -69,6 +69,6 @@ def budgets(config: CompareConfig) -> tuple[float, float]:
     return config.search.share / 2, config.search.share
 
 
-def trial_label(expression: str, candidate: Candidate, share: float) -> str:
+def trial_label(expression: str, candidate: SearchCandidate, share: float) -> str:
     """What a trial is called where people read."""
     return f"{expression}, rate x {candidate.rate:g}, {share:.0%} of the budget"

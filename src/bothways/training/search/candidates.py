@@ -19,7 +19,7 @@ Stage = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class SearchCandidate:
     """settings  {dotted name: value}, where it differs from the default
     rate      a factor on the learning rates
     """
@@ -38,11 +38,13 @@ class Candidate:
         """What its run's folder is called."""
         return folder_name(self.label)
 
-    def changed(self, settings: Mapping[str, Any], default: Mapping[str, Any]) -> Candidate:
+    def changed(self, settings: Mapping[str, Any], default: Mapping[str, Any]) -> SearchCandidate:
         """With other settings; what is equal to the `default` is none."""
         rate = settings.get(RATE, self.rate)
         merged = {**self.settings, **{name: value for name, value in settings.items() if name != RATE}}
-        return Candidate({name: value for name, value in merged.items() if default.get(name) != value}, float(rate))
+        return SearchCandidate(
+            {name: value for name, value in merged.items() if default.get(name) != value}, float(rate)
+        )
 
 
 def combinations_of(stage: Stage) -> Iterator[dict[str, Any]]:
@@ -51,7 +53,7 @@ def combinations_of(stage: Stage) -> Iterator[dict[str, Any]]:
         yield dict(zip(stage, values, strict=True))
 
 
-def further(candidates: Sequence[Candidate], losses: Sequence[float]) -> Candidate | None:
+def further(candidates: Sequence[SearchCandidate], losses: Sequence[float]) -> SearchCandidate | None:
     """The best at the next learning rate, where its own is the smallest or the largest that was tried with its other
     settings: as far beyond as the last two are apart. None where it lies between two, or was tried at one rate alone.
     """
@@ -61,7 +63,7 @@ def further(candidates: Sequence[Candidate], losses: Sequence[float]) -> Candida
     if len(rates) < 2 or losses[best] == float("inf") or own.rate not in (rates[0], rates[-1]):
         return None
     inner = rates[1] if own.rate == rates[0] else rates[-2]
-    return Candidate(own.settings, own.rate**2 / inner)
+    return SearchCandidate(own.settings, own.rate**2 / inner)
 
 
 def with_rate(config: PretrainConfig, factor: float) -> PretrainConfig:

@@ -14,7 +14,7 @@ from bothways.errors import UsageError
 from bothways.training.config import TrainingConfig
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.warm_start import with_shape_of_start
-from bothways.training.search.candidates import RATE, Candidate, combinations_of, with_rate
+from bothways.training.search.candidates import RATE, SearchCandidate, combinations_of, with_rate
 from bothways.training.search.trials import SEED
 
 OPTIMISERS = ("muon", "adamw")
@@ -96,7 +96,7 @@ class SearchConfig(Frozen):
         return {name: _at(whole, name) for stage in self.stages() for name in stage if name != RATE}
 
     def run(
-        self, candidate: Candidate, seconds: float, *, warmup: int, vocabulary: int | None = None
+        self, candidate: SearchCandidate, seconds: float, *, warmup: int, vocabulary: int | None = None
     ) -> PretrainConfig:
         """A candidate's run: of so many seconds, its warm-up no longer than `warmup` steps unless it says so itself.
 
@@ -129,7 +129,7 @@ class SearchConfig(Frozen):
         """
         stages, default = self.stages(), self.default()
         for choice in product(*map(combinations_of, stages)):
-            candidate = Candidate()
+            candidate = SearchCandidate()
             for settings in choice:
                 candidate = candidate.changed(settings, default)
             self.run(candidate, 1.0, warmup=1).training.check_split(self.processes)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bothways.errors import ModelError, UsageError
 from bothways.training.pretraining.dry_run import STEPS, rehearse
-from bothways.training.search.candidates import Candidate
+from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.config import SearchConfig
 from bothways.training.search.halving import Trial
 from bothways.training.search.plan import Dearest
@@ -62,12 +62,12 @@ def dealt(config: SearchConfig, device: str | None, steady: bool, clock: Callabl
         BothwaysError: whatever would stop the run at its start.
     """
     began = clock()
-    told = rehearse(config.run(Candidate(), 1.0, warmup=1), device=device)
+    told = rehearse(config.run(SearchCandidate(), 1.0, warmup=1), device=device)
     took, pace = clock() - began, told.seconds / told.steps
     around = max(0.0, took - STEPS * pace) * AROUND
     stages, default = config.stages(), config.default()
 
-    def share(candidate: Candidate) -> float:
+    def share(candidate: SearchCandidate) -> float:
         return reused(config.run(candidate, 1.0, warmup=1).training.schedule) if steady else 0.0
 
     dearest = Dearest.of(stages, default, share)
@@ -109,7 +109,7 @@ class Hours:
         self._around: list[float] = []  # of the runs that were timed
         self._keep()
 
-    def __call__(self, candidate: Candidate, budget: float) -> Trial:
+    def __call__(self, candidate: SearchCandidate, budget: float) -> Trial:
         """The trial.
 
         Raises:
@@ -137,7 +137,7 @@ class Hours:
         """Seconds that a run takes beside its training: the most that was seen, or what a rehearsal showed."""
         return max(self._around, default=self.deal.around)
 
-    def longest(self, candidates: Sequence[Candidate]) -> float:
+    def longest(self, candidates: Sequence[SearchCandidate]) -> float:
         """Seconds of training that each may have, alike, in what is left."""
         done = [self.trials.before(candidate, self.limit) for candidate in candidates]
         reused = sum(one.budget * self.trials.reused(one.candidate) for one in done if one)

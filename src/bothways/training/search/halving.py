@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bothways.training.search.candidates import Candidate
+from bothways.training.search.candidates import SearchCandidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Trial:
     flops, seconds   what the steps since then took
     """
 
-    candidate: Candidate
+    candidate: SearchCandidate
     budget: float
     loss: float
     steps: int
@@ -35,12 +35,12 @@ class Trial:
 
 
 def successive_halving(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[SearchCandidate],
     budgets: Sequence[float],
-    tried: Callable[[Candidate, float], Trial],
+    tried: Callable[[SearchCandidate, float], Trial],
     *,
-    beyond: Callable[[Sequence[Trial]], Candidate | None] = lambda trials: None,
-    dropped: Callable[[Candidate], object] = lambda candidate: None,
+    beyond: Callable[[Sequence[Trial]], SearchCandidate | None] = lambda trials: None,
+    dropped: Callable[[SearchCandidate], object] = lambda candidate: None,
 ) -> list[list[Trial]]:
     """The trials of every budget, ascending, the best of each first. What diverged goes no further.
 

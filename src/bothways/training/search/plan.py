@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from bothways.training.search.candidates import Candidate, Stage, combinations_of, further
+from bothways.training.search.candidates import SearchCandidate, Stage, combinations_of, further
 from bothways.training.search.halving import Trial, successive_halving
 
 RUNGS = (1.0, 2.0, 4.0)
 LAST = 8.0  # units that the last trials get at least, unless the machine slows down
 LOWER = 0.5  # of its rate, at which the best is tried beside itself in the end: long runs want lower rates than short
-Tried = Callable[[Candidate, float], Trial]
+Tried = Callable[[SearchCandidate, float], Trial]
 
 
 def walk(
@@ -26,10 +26,10 @@ def walk(
     default: Mapping[str, Any],
     unit: float,
     tried: Tried,
-    dropped: Callable[[Candidate], object],
-) -> Candidate:
+    dropped: Callable[[SearchCandidate], object],
+) -> SearchCandidate:
     """The best candidate of the stages, each tried around the best of those before."""
-    best, budgets = Candidate(), [unit * rung for rung in RUNGS]
+    best, budgets = SearchCandidate(), [unit * rung for rung in RUNGS]
     for stage in stages:
         named = [best, *(best.changed(settings, default) for settings in combinations_of(stage))]
         candidates = [*{one.label: one for one in named}.values()]
@@ -39,16 +39,16 @@ def walk(
     return best
 
 
-def one_further(at_most: int, trials: Sequence[Trial]) -> Candidate | None:
+def one_further(at_most: int, trials: Sequence[Trial]) -> SearchCandidate | None:
     """`further`, unless so many were tried already."""
     if len(trials) >= at_most:
         return None
     return further([trial.candidate for trial in trials], [trial.loss for trial in trials])
 
 
-def last_two(best: Candidate) -> tuple[Candidate, Candidate]:
+def last_two(best: SearchCandidate) -> tuple[SearchCandidate, SearchCandidate]:
     """The best, and the same at a lower rate."""
-    return best, Candidate(best.settings, best.rate * LOWER)
+    return best, SearchCandidate(best.settings, best.rate * LOWER)
 
 
 @dataclass(slots=True)
@@ -60,13 +60,15 @@ class Dearest:
     runs    that were begun, or gone on with
     """
 
-    reused: Callable[[Candidate], float]
+    reused: Callable[[SearchCandidate], float]
     units: float = 0.0
     runs: int = 0
     _trials: dict[tuple[str, float], Trial] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, stages: Sequence[Stage], default: Mapping[str, Any], reused: Callable[[Candidate], float]) -> Dearest:
+    def of(
+        cls, stages: Sequence[Stage], default: Mapping[str, Any], reused: Callable[[SearchCandidate], float]
+    ) -> Dearest:
         """Of the stages and of the last trials."""
         found = cls(reused)
         best = walk(stages, default, 1.0, found, lambda candidate: None)
@@ -74,7 +76,7 @@ class Dearest:
             found(candidate, LAST)
         return found
 
-    def __call__(self, candidate: Candidate, budget: float) -> Trial:
+    def __call__(self, candidate: SearchCandidate, budget: float) -> Trial:
         """Counts it, once."""
         key = candidate.label, budget
         if key not in self._trials:

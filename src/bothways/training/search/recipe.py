@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,13 @@ from bothways.training.search.halving import Trial
 
 ALWAYS = ("step_tokens", "optimiser", "schedule")
 """Settings of training that a recipe names though they may be the defaults: those may change."""
+OPTIONS = {
+    "objective": "--objective",
+    "size": "--size",
+    "hours": "--hours",
+    "processes": "--processes",
+    "start": "--from",
+}
 FILE = '''"""{title}
 
 {about}
@@ -38,21 +46,33 @@ def recipe_file(config: SearchConfig, best: Trial, run: PretrainConfig, others: 
         others: how many candidates were tried beside it.
     """
     length = timedelta(seconds=round(best.budget))
-    again = command(
-        "search", config.shards, "--objective", config.objective, "--size", config.size, "--hours", f"{config.hours:g}"
-    )
     about = "\n".join(
         [
             f"Good for: runs of about {length} ({best.steps:,} steps) on text like {config.shards}. Longer ones",
             "often want a lower learning rate: search again with more hours.",
             f"Reached: a held-out loss of {best.loss:.4f} nats after that time on {processor()}, {cores()} cores, one",
             f"seed; the least of {others + 1} candidates.",
-            f"Found by: {again}",
-            "Used by: bothways pretrain SHARDS --out RUN --config THIS_FILE",
+            "Again:",
+            f"    {again(config)}",
+            "    bothways pretrain SHARDS --config THIS_FILE --out RUN",
         ]
     )
     title = f"{config.objective}, {config.start or config.size}: found by search, {best.candidate.label}."
-    return FILE.format(title=title, about=about, settings=literal(settings_of(config, best, run), depth=1))
+    settings = literal(settings_of(config, best, run), depth=1)
+    return FILE.format(title=_in_docstring(title), about=_in_docstring(about), settings=settings)
+
+
+def _in_docstring(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"""', r"\"\"\"")
+
+
+def again(config: SearchConfig) -> str:
+    """The command that searches in the same way, in another folder."""
+    words: list[object] = ["search", config.shards]
+    for name, value in config.model_dump(mode="json", include=config.model_fields_set - {"shards", "out"}).items():
+        plain = value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else json.dumps(value)
+        words += [OPTIONS[name], plain] if name in OPTIONS else ["--set", f"{name}={plain}"]
+    return command(*words, "--out", "SEARCH")
 
 
 def settings_of(config: SearchConfig, best: Trial, run: PretrainConfig) -> dict[str, Any]:

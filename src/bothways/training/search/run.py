@@ -20,7 +20,7 @@ from bothways.machine import device_of
 from bothways.training.going_on import go_on_in, once
 from bothways.training.pretraining.artifacts import count_baselines
 from bothways.training.pretraining.setup import objective_of
-from bothways.training.search.candidates import Candidate
+from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.config import SearchConfig
 from bothways.training.search.deal import Deal, Hours, OutOfTimeError, dealt
 from bothways.training.search.halving import Trial
@@ -95,7 +95,7 @@ def _prepared(config: SearchConfig, workers: Workers, clock: Callable[[], float]
     """
     shards = Shards.open(config.shards)
     size = shards.vocabulary.size
-    plain = config.run(Candidate(), 1.0, warmup=1, vocabulary=size)
+    plain = config.run(SearchCandidate(), 1.0, warmup=1, vocabulary=size)
     objective, training = objective_of(plain, shards)[0], plain.training
     same = steady(objective, Rows(shards.train, shards.vocabulary, length=training.length, seed=training.seed))
     place = config.out / "hours.json"
@@ -116,7 +116,7 @@ def _prepared(config: SearchConfig, workers: Workers, clock: Callable[[], float]
     return trials, deal
 
 
-def named(candidate: Candidate, seconds: float) -> str:
+def named(candidate: SearchCandidate, seconds: float) -> str:
     """What a trial is called where people read."""
     return f"{candidate.label}, {timedelta(seconds=round(seconds))}"
 

@@ -21,7 +21,7 @@ from bothways.training.config import ScheduleConfig
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.run_folder import RunFolder
 from bothways.training.schedule import decay_start
-from bothways.training.search.candidates import Candidate
+from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.halving import Trial
 from bothways.training.workers import Workers
 
@@ -45,8 +45,8 @@ class Trials:
     place: Path
     workers: Workers
     objective: Objective
-    configured: Callable[[Candidate, float], PretrainConfig]
-    named: Callable[[Candidate, float], str]
+    configured: Callable[[SearchCandidate, float], PretrainConfig]
+    named: Callable[[SearchCandidate, float], str]
     steady: bool = True
     baselines: Mapping[str, Any] = field(default_factory=dict)
     notes: dict[str, Any] = field(init=False, default_factory=dict)
@@ -59,7 +59,7 @@ class Trials:
             self.notes = unsealed(self.place)
             self.kept, self.gone = _read(self.notes, self.place)
 
-    def __call__(self, candidate: Candidate, budget: float) -> Trial:
+    def __call__(self, candidate: SearchCandidate, budget: float) -> Trial:
         """The trial, trained if it was not yet.
 
         Raises:
@@ -83,38 +83,38 @@ class Trials:
         self.note()
         return trial
 
-    def folder(self, candidate: Candidate, budget: float) -> Path:
+    def folder(self, candidate: SearchCandidate, budget: float) -> Path:
         """Of its run: the same for all budgets where a run can go on."""
         own = candidate.folder if self.reused(candidate) else f"{candidate.folder}-{budget:g}"
         return self.place.parent / "trials" / own
 
-    def found(self, candidate: Candidate, budget: float) -> Trial | None:
+    def found(self, candidate: SearchCandidate, budget: float) -> Trial | None:
         """The trial, where it was done."""
         fitting = (one for one in self.kept if (one.candidate.label, one.budget) == (candidate.label, budget))
         return next(fitting, None)
 
-    def before(self, candidate: Candidate, budget: float) -> Trial | None:
+    def before(self, candidate: SearchCandidate, budget: float) -> Trial | None:
         """The one that a trial goes on from."""
         if candidate.label in self.gone or not self.reused(candidate):
             return None
         shorter = [one for one in self.kept if one.candidate.label == candidate.label and one.budget < budget]
         return max(shorter, key=lambda one: one.budget, default=None)
 
-    def reused(self, candidate: Candidate) -> float:
+    def reused(self, candidate: SearchCandidate) -> float:
         """The share of a run that one with a larger budget goes on from; 0: it would be another run."""
         if candidate.label not in self._reused:
             schedule = self.configured(candidate, 1.0).training.schedule
             self._reused[candidate.label] = reused(schedule) if self.steady else 0.0
         return self._reused[candidate.label]
 
-    def cost(self, candidate: Candidate, budget: float) -> float:
+    def cost(self, candidate: SearchCandidate, budget: float) -> float:
         """What is trained for a trial, in the unit of budgets: less where it goes on."""
         if self.found(candidate, budget) is not None:
             return 0.0
         before = self.before(candidate, budget)
         return budget - (before.budget * self.reused(candidate) if before else 0.0)
 
-    def drop(self, candidate: Candidate) -> None:
+    def drop(self, candidate: SearchCandidate) -> None:
         """Its checkpoints are deleted: its losses are all that is wanted of it."""
         for folder in (self.place.parent / "trials").glob(f"{candidate.folder}*"):
             shutil.rmtree(RunFolder(folder).checkpoints, ignore_errors=True)
