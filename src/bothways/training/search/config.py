@@ -71,7 +71,7 @@ class SearchConfig(Frozen):
         """The values of a run without anything that is searched for."""
         names = ("shards", "out", "objective", "size", "start", "model", "code")
         given = {name: getattr(self, name) for name in names if name in self.model_fields_set}
-        training = {**self.training, "seed": SEED, "validate_every": 1.0, "budget": {"seconds": 1.0}}
+        training = {"seed": SEED, **self.training, "validate_every": 1.0, "budget": {"seconds": 1.0}}
         return {"out": self.out, **given, "training": training}
 
     def stages(self) -> tuple[Mapping[str, list[Any]], ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -98,10 +97,9 @@ def _prepared(config: SearchConfig, workers: Workers, clock: Callable[[], float]
     plain = config.run(SearchCandidate(), 1.0, warmup=1, vocabulary=size)
     objective, training = objective_of(plain, shards)[0], plain.training
     same = steady(objective, Rows(shards.train, shards.vocabulary, length=training.length, seed=training.seed))
-    place = config.out / "hours.json"
-    new = (
-        {} if place.exists() else dealt(config, workers.device, same, clock).plain()
-    )  # refused before it leaves a file
+    place, new = config.out / "hours.json", dict[str, Any]()
+    if not place.exists():  # too few hours are refused before they are written down
+        new = dealt(config, workers.device, same, clock).plain()
     go_on_in(config.out, config, shards, kind="search", may_change=MAY_CHANGE)
     deal = Deal.read(once(place, dict, lambda: new))
     trials = Trials(
@@ -166,10 +164,6 @@ def _written(config: SearchConfig, hours: Hours) -> SearchResult:
 
 
 def _plain(trial: Trial) -> dict[str, Any]:
-    found = asdict(trial)
-    return {
-        "label": trial.candidate.label,
-        "seconds": trial.budget,
-        "loss": trial.loss if math.isfinite(trial.loss) else None,
-        **{name: found[name] for name in ("steps", "began")},
-    }
+    loss = trial.loss if math.isfinite(trial.loss) else None
+    named = {"label": trial.candidate.label, "seconds": trial.budget}
+    return {**named, "loss": loss, "steps": trial.steps, "began": trial.began}
