@@ -17,7 +17,7 @@ from bothways.training.workers import Workers
 
 
 def test_an_end_is_known_as_one() -> None:
-    trials = tuple(Trial(SearchCandidate(rate=factor), 0.2, 1.0, 9, 0, 1.0, 1.0) for factor in (0.5, 1.0, 2.0))
+    trials = tuple(Trial(SearchCandidate(rate=factor), 0.2, 1.0, 9, 0, 1.0, 1.0, 0.2) for factor in (0.5, 1.0, 2.0))
     assert RateSearch(2.0, trials).at_an_end and RateSearch(0.5, trials).at_an_end
     assert not RateSearch(1.0, trials).at_an_end and not RateSearch(1.0, ()).at_an_end
 

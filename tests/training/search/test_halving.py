@@ -25,7 +25,7 @@ class MadeUp:
     def __call__(self, candidate: SearchCandidate, budget: float) -> Trial:
         if (candidate.label, budget) not in self.done:
             self.done.append((candidate.label, budget))
-        return Trial(candidate, budget, self.loss(candidate, budget), 10, 0, 1.0, 1.0)
+        return Trial(candidate, budget, self.loss(candidate, budget), 10, 0, 1.0, 1.0, budget)
 
 
 def rates(*factors: float) -> list[SearchCandidate]:

@@ -87,7 +87,7 @@ def test_the_hours_end_it(configured: Make, brief: None, monkeypatch: pytest.Mon
         if (found := trials.found(candidate, budget)) is not None:
             return found
         now[0] += 1800.0
-        trial = Trial(candidate, budget, 3.0 + candidate.rate, 10, 0, 1.0, budget)
+        trial = Trial(candidate, budget, 3.0 + candidate.rate, 10, 0, 1.0, budget, budget)
         trials.kept.append(trial)
         return trial
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,17 @@ def test_a_trial_goes_on_from_before_its_rate_fell(trials: Callable[..., Trials]
     assert [line["step"] for line in lines if line["kind"] == "train"] == [*range(1, 21)]
     assert long.flops == pytest.approx(13 / 10 * short.flops)  # of the steps since then
     assert tried.cost(SearchCandidate(), 40) == pytest.approx(40 - 0.7 * 20) and tried.cost(SearchCandidate(), 20) == 0
+
+
+def test_a_run_whose_time_is_over_is_not_trained_further(trials: Callable[..., Trials]) -> None:
+    """The machine became slower: of twice the budget it has taken all already, and keeps its loss."""
+    tried = trials()
+    found = tried(SearchCandidate(), 10)
+    tried.kept[:] = [replace(found, took=20.0)]
+    assert tried.cost(SearchCandidate(), 20) == 0.0
+    later = tried(SearchCandidate(), 20)
+    assert (later.loss, later.steps, later.began, later.seconds) == (found.loss, 10, 10, 0.0)
+    assert tried.cost(SearchCandidate(), 40) > 0.0
 
 
 def test_what_was_tried_is_not_tried_again_after_a_kill(trials: Callable[..., Trials]) -> None:

@@ -23,6 +23,7 @@ class Trial:
     steps    of the run, from its first
     began    the step that it went on from; 0: it began anew
     flops, seconds   what the steps since then took
+    took     of the budget's unit, what the whole run really took: more, where the machine became slower
     """
 
     candidate: SearchCandidate
@@ -32,6 +33,11 @@ class Trial:
     began: int
     flops: float
     seconds: float
+    took: float
+
+    def over(self, budget: float) -> bool:
+        """Whether the run has taken so much already that another budget gives it no further step."""
+        return round(self.steps * budget / self.took) <= self.steps
 
 
 def successive_halving(

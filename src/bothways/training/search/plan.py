@@ -83,5 +83,5 @@ class Dearest:
             shorter = [budget for label, budget in self._trials if label == candidate.label]
             self.units += budget - max(shorter, default=0.0) * self.reused(candidate)
             self.runs += 1
-            self._trials[key] = Trial(candidate, budget, -float(self.runs), 0, 0, 0.0, 0.0)
+            self._trials[key] = Trial(candidate, budget, -float(self.runs), 0, 0, 0.0, 0.0, budget)
         return self._trials[key]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from bothways.errors import ModelError
 from bothways.files import write_text
 from bothways.objectives import Objective
 from bothways.seals import sealed, unsealed
-from bothways.training.config import ScheduleConfig
+from bothways.training.config import Budget, ScheduleConfig
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.run_folder import RunFolder
 from bothways.training.schedule import decay_start
@@ -68,6 +68,8 @@ class Trials:
         if (found := self.found(candidate, budget)) is not None:
             return found
         before, config = self.before(candidate, budget), self.configured(candidate, budget)
+        if before is not None and before.over(budget):
+            return self._keep(replace(before, budget=budget, began=before.steps, flops=0.0, seconds=0.0))
         folder = RunFolder(self.folder(candidate, budget))
         prime(folder, self.baselines)
         name = self.named(candidate, budget)
@@ -77,9 +79,13 @@ class Trials:
         start = folder.last("train", step=began) if began else {"flops": 0.0, "seconds": 0.0}
         last = folder.last()
         taken = {name: last[name] - start[name] for name in ("flops", "seconds")}
-        trial = Trial(candidate, budget, held_out_loss(folder, self.objective), last["step"], began, **taken)
+        loss = held_out_loss(folder, self.objective)
+        took = budget * _share(config.training.budget, last)
+        return self._keep(Trial(candidate, budget, loss, last["step"], began, **taken, took=took))
+
+    def _keep(self, trial: Trial) -> Trial:
         self.kept.append(trial)
-        self.gone.discard(candidate.label)
+        self.gone.discard(trial.candidate.label)
         self.note()
         return trial
 
@@ -112,7 +118,9 @@ class Trials:
         if self.found(candidate, budget) is not None:
             return 0.0
         before = self.before(candidate, budget)
-        return budget - (before.budget * self.reused(candidate) if before else 0.0)
+        if before is None:
+            return budget
+        return 0.0 if before.over(budget) else budget - before.budget * self.reused(candidate)
 
     def drop(self, candidate: SearchCandidate) -> None:
         """Its checkpoints are deleted: its losses are all that is wanted of it."""
@@ -125,6 +133,12 @@ class Trials:
         """Writes down what was found, and what else is to be known when the search goes on."""
         self.notes |= {**changes, "trials": [_plain(trial) for trial in self.kept], "gone": sorted(self.gone)}
         write_text(self.place, sealed(self.notes) + "\n")
+
+
+def _share(budget: Budget, last: Mapping[str, Any]) -> float:
+    """Of its budget, what a run took by its last line; a budget in steps or tokens is kept to."""
+    unit = next(unit for unit, amount in budget if amount is not None)
+    return float(last[unit] / getattr(budget, unit)) if unit in ("flops", "seconds") else 1.0
 
 
 def _plain(trial: Trial) -> dict[str, Any]:
