@@ -90,6 +90,10 @@ def commands(work: Path) -> dict[str, tuple[Callable[[Path], Words], Callable[[P
             *("compare", shards, "--objectives", "causal; mlm", "--size", "2x64", "--budget", "15s"),
             *("--set", "search.factors=[1]", "--seeds", "1"),
         ),
+        "search": plain(
+            *("search", shards, "--objective", "mlm", "--size", "2x64", "--hours", "0.1"),
+            *("--set", "space=[{rate: [0.5, 1]}]", "--set", "training.step_tokens=1024"),
+        ),
         "predict": plain("predict", str(work / "tuned"), str(work / "many.jsonl")),
         "word-vectors": plain("word-vectors", shards, "--overwrite"),
         "embed": lambda out: ["embed", model, "--file", str(work / "text.txt"), "--json"],

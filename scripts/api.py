@@ -37,6 +37,7 @@ from bothways.text import Tokenizer
 from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
 from bothways.training.finetuning.evaluate import Evaluation
 from bothways.training.finetuning.predict import Asking, Predictions
+from bothways.training.search.run import SearchResult
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "api.md"
 INSIDE = (
@@ -45,7 +46,7 @@ INSIDE = (
 )
 RESULTS = (
     *(Generation, Guess, Verdict, Label, Number, Tagged, Intended, Span, Choice),
-    *(Predictions, Evaluation, Comparison, Probed, ProbeScore, Difference, Plan, Advice),
+    *(Predictions, Evaluation, Comparison, SearchResult, Probed, ProbeScore, Difference, Plan, Advice),
     *(Judgement, JudgeScore, Wins, JudgeBias, JudgedAnswer),
 )
 RECORD_OF = {
@@ -53,6 +54,7 @@ RECORD_OF = {
     "pretrain": bothways.PretrainConfig,
     "finetune": bothways.FinetuneConfig,
     "compare": bothways.CompareConfig,
+    "search": bothways.SearchConfig,
     "plan": bothways.PlanConfig,
 }
 

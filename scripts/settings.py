@@ -56,7 +56,7 @@ def _model() -> str:
 
     rows = [_row(f"model.{path}", None, field) for path, field in _fields(ModelConfig)]
     rows = [row.replace("must be given", "the size's", 1) for row in rows]
-    return _table("The model of pretrain and compare", rows)
+    return _table("The model of pretrain, search and compare", rows)
 
 
 def _table(title: str, rows: list[str]) -> str:

@@ -88,6 +88,17 @@ CONFIGS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             ],
         },
     ),
+    "search": (
+        ("search",),
+        {
+            "shards": "nowhere",
+            "out": "out",
+            "objective": "mlm",
+            "hours": 0.5,
+            "training": {"length": 64, "step_tokens": 1024},
+            "space": [{"training.optimiser.name": ["muon", "adamw"], "rate": [0.5, 1.0]}, {"model.layers": [2, 3]}],
+        },
+    ),
     "compare": (
         ("compare",),
         {

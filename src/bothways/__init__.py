@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bothways.training.finetuning.evaluate import evaluate
     from bothways.training.finetuning.predict import predict
     from bothways.training.pretraining import PretrainConfig, pretrain
+    from bothways.training.search import SearchConfig, search
 
 __version__ = "0.1.0"
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "PlanConfig",
     "PrepareOptions",
     "PretrainConfig",
+    "SearchConfig",
     "Task",
     "__version__",
     "best_of",
@@ -57,6 +59,7 @@ __all__ = [
     "pretrain",
     "probe",
     "register",
+    "search",
 ]
 
 _HOMES = {
@@ -72,6 +75,7 @@ _HOMES = {
     "bothways.tasks": ("Task",),
     "bothways.training.finetuning": ("FinetuneConfig", "evaluate", "finetune", "predict"),
     "bothways.training.pretraining": ("PretrainConfig", "pretrain"),
+    "bothways.training.search": ("SearchConfig", "search"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

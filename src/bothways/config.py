@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from bothways.arguments import a_file_instead, shown
 from bothways.errors import UsageError, unknown
+from bothways.own import settings_of
 from bothways.reading import UnreadableError, parse_yaml, read_yaml
 
 
@@ -93,7 +94,7 @@ def _of_keywords(kind: type[M], fields: Mapping[str, Any], function: str, own: S
     for key, value in fields.items():
         if key.partition(".")[0] not in kind.model_fields:
             raise unknown(f"argument of {function}", key, [*_keys(kind), *own])
-        _put(values, key, value, key)
+        put(values, key, value, key)
     return read(kind, values)
 
 
@@ -164,12 +165,12 @@ def with_settings(values: Mapping[str, Any], settings: Sequence[str]) -> dict[st
             value = number(parse_yaml(text))
         except UnreadableError as error:
             raise UsageError(f"--set {key}: {text!r:.80} is not a value that YAML can read ({error})") from None
-        _put(result, key, value, f"--set {key}")
+        put(result, key, value, f"--set {key}")
     return result
 
 
-def _put(values: dict[str, Any], key: str, value: Any, where: str) -> None:
-    """Sets "training.budget.steps" in values within values.
+def put(values: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Sets "training.budget.steps" in values within values, which are made anew; `where` stands in messages.
 
     Raises:
         UsageError: what stands above is no group of keys.
@@ -200,12 +201,12 @@ def number(value: Any) -> Any:
 
 
 def load_config(path: Path) -> dict[str, Any]:
-    """The values of a YAML file.
+    """The values of a YAML file, or those that the function `recipe` of a Python file gives.
 
     Raises:
-        UsageError: the file is missing or no mapping.
+        UsageError: the file is missing or does not run, or they are no mapping.
     """
-    values = read_yaml(path, error=UsageError)
+    values = settings_of(path) if path.suffix == ".py" else read_yaml(path, error=UsageError)
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected keys and values, got {type(values).__name__}")
     return values

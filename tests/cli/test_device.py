@@ -34,6 +34,7 @@ def words(run: Path, shards: Path, tmp_path: Path) -> dict[str, list[object]]:
     out, asked = tmp_path / "out", ["--pattern", "{text} [MASK]", "--verbaliser", "good=good,bad=bad"]
     return {name: [run, "the [MASK] boat"] for name in ASKING} | {
         "pretrain": [shards, "--out", out],
+        "search": [shards, "--out", out, "--hours", 1],
         "compare": [shards, "--out", out, "--objectives", "causal; mlm"],
         "finetune": [run, "--train", train, "--out", out],
         "predict": [run, train, "--out", out],

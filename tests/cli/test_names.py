@@ -104,6 +104,9 @@ class Asked:
     def pretrain(self) -> list[object]:
         return [self.made("prepare"), "--out", self.folder / "run", "--budget", "1steps", *SETS]
 
+    def search(self) -> list[object]:
+        return [self.made("prepare"), "--hours", 1, "--out", self.at("s[/b]")]
+
     def compare(self) -> list[object]:
         return [self.made("prepare"), "--objectives", "causal; mlm", "--out", self.folder / "cmp"]
 
@@ -203,6 +206,13 @@ class Asked:
         return ["--folder", self.folder, "--seconds", 0]
 
 
+def found(out: Path) -> dict[str, Any]:
+    """What a search would give."""
+    trials = [{"label": name, "seconds": 9.0, "loss": loss} for name, loss in (("default", 3.0), ("rate x 2", None))]
+    best = {"label": "default", "folder": str(out / "trials" / "default")}
+    return {"trials": trials, "best": best, "recipe": str(out / "recipe.py")}
+
+
 @pytest.fixture(scope="module")
 def asked(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     folder = tmp_path_factory.mktemp("names") / NASTY
@@ -210,8 +220,9 @@ def asked(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     compared = whole_result()
     compared["metrics"].append(result({"mlm": 0.3, "causal": 0.4}, metric=probe_metric("p[/b]")))
     compared["contamination"][0]["eval_data"] = "p[/b]"
-    with pytest.MonkeyPatch.context() as patch:  # neither is trained, nor is the machine measured
+    with pytest.MonkeyPatch.context() as patch:  # none is trained, nor is the machine measured
         patch.setattr("bothways.evaluation.comparison.compare", lambda config, **told: compared)
+        patch.setattr("bothways.training.search.search", lambda config, **told: found(config.out))
         patch.setattr("bothways.planning.here.speed_here", lambda *args, **given: lambda shape: 1e4)
         yield Asked(invoke, folder)
 
@@ -225,6 +236,11 @@ SAID: dict[str, Callable[[Asked], list[str]]] = {
     "show-objective": lambda asked: ["[/b]", "[red]", ":smile:"],
     "plan": lambda asked: [command("pretrain", asked.folder / "sh ards")],
     "pretrain": lambda asked: [f"model   {asked.folder}/run/encoder", f"opening {asked.folder}/sh ards,"],
+    "search": lambda asked: [
+        f"recipe  {asked.folder}/s[/b]/recipe.py",
+        "rate x 2",
+        command("pretrain", asked.folder / "sh ards"),
+    ],
     "compare": lambda asked: ["p[/b] ↑", "probe p[/b]", f"report  {asked.folder}/cmp/comparison.html"],
     "finetune": lambda asked: ["labelled [red].jsonl, line 49: field 'text'", f"in {asked.folder}/tuned/model"],
     "prompt": lambda asked: [f"48 answers in {asked.folder}/o[/b].jsonl", "skipped  ", "always '[/b] good'"],

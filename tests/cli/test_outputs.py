@@ -30,6 +30,7 @@ FOLDERS: dict[str, tuple[object, ...]] = {
     "seeds": ("finetune", "nowhere", "--train", RECORDS, "--task", "classify", "--seeds", 2, "--out"),
     "several": ("finetune", "nowhere", "--tasks", "TASKS", "--out"),
     "pet": ("pet", "nowhere", "--train", RECORDS, "--unlabelled", RECORDS, *PATTERN, "--out"),
+    "search": ("search", "nowhere", "--hours", 1, "--out"),
     "compare": ("compare", "nowhere", "--objectives", "causal; mlm", "--out"),
     "merge": ("merge", "ADAPTER", "--out"),
 }

@@ -32,6 +32,7 @@ from bothways.cli.options import name_of, whole
 from bothways.cli.planning import plan
 from bothways.cli.pretraining import pretrain
 from bothways.cli.prompting import pet, prompt
+from bothways.cli.searching import search
 from bothways.cli.show import until_the_end
 from bothways.cli.tasks import evaluate, finetune, merge, predict
 from bothways.cli.vectors import nearest, word_vectors
@@ -45,7 +46,7 @@ from bothways.terminal import say
 GROUPS = {
     "Text": (prepare, verify, show_rows, corpus_report),
     "Objectives": (objectives, show_objective),
-    "Training": (plan, pretrain, compare),
+    "Training": (plan, search, pretrain, compare),
     "Fine-tuning": (finetune, pet, prompt, predict, evaluate, merge, judge),
     "Using a model": (models, fill, infill, generate, chat, score, embed, detect),
     "Looking inside": (probe, probe_layers, contextuality, attention),

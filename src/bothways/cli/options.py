@@ -81,7 +81,8 @@ TaskName = Annotated[
     str | None, typer.Option("--task", metavar="NAME", help="Which one, of a run of several tasks.", show_default=False)
 ]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="A YAML file of settings, such as a run's config.yaml.")
+    Path | None,
+    typer.Option("--config", help="A YAML file of settings, such as a run's config.yaml, or a recipe: a Python file."),
 ]
 
 

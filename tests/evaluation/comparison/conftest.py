@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
-from bothways.cli import main
-from bothways.evaluation.comparison import CompareConfig, compare, measure
-from bothways.evaluation.comparison.workers import Workers
-from bothways.training.pretraining import setup
+from bothways.evaluation.comparison import CompareConfig, compare
 from tests.conftest import Once
+from tests.in_this_process import in_this_process
 from tests.training.pretraining.small import make_shards
 
 BUDGET = 5e9  # some twenty steps
@@ -78,24 +73,10 @@ def configured(shards: Path, eval_data: dict[str, Any]) -> Callable[..., Compare
     return make
 
 
-def do(workers: Workers, command: Sequence[str], said: IO[str], label: str, metrics: Path | None) -> int:
-    """What a process of its own would do: starting Python and torch takes several times as long as the work."""
-    module, *arguments = command[2:]
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()), redirect_stderr(said):
-        patch.setattr(sys, "argv", [module, *arguments])
-        patch.setattr(setup, "gemm_peak", lambda *_, **__: 1e11)
-        try:
-            measure.main(*arguments) if module == measure.__name__ else main()
-        except SystemExit as left:
-            return int(left.code or 0)
-    return 0
-
-
-@pytest.fixture(scope="module")
-def in_this_process() -> Iterator[None]:
-    """One run after another; tests/cli/test_comparison.py starts processes, and so does the test that stops one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Workers, "_wait", do)
+@pytest.fixture(scope="module", name="in_this_process")
+def one_after_another() -> Iterator[None]:
+    """tests/cli/test_comparison.py starts processes, and so does the test that stops one."""
+    with in_this_process():
         yield
 
 

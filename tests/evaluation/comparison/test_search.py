@@ -1,101 +1,59 @@
-"""The search for a learning rate: it finds the least loss, goes on at an end, and stops."""
+"""The search for an objective's learning rate: its trials are planned, halved and gone on with."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
+from bothways.corpus import Shards
 from bothways.evaluation.comparison import CompareConfig
-from bothways.evaluation.comparison.search import RateSearch, Trial, _widened, held_out_loss, search
+from bothways.evaluation.comparison.search import RateSearch, search
 from bothways.objectives import build
-from bothways.training.pretraining import PretrainConfig
-from bothways.training.run_folder import RunFolder
-from tests.objectives.rows import VOCABULARY
+from bothways.training.search.candidates import SearchCandidate
+from bothways.training.search.halving import Trial
+from bothways.training.workers import Workers
 
 
 def test_an_end_is_known_as_one() -> None:
-    trials = tuple(Trial(factor, 1.0, 1.0, 1.0) for factor in (0.5, 1.0, 2.0))
+    trials = tuple(Trial(SearchCandidate(rate=factor), 0.2, 1.0, 9, 0, 1.0, 1.0, 0.2) for factor in (0.5, 1.0, 2.0))
     assert RateSearch(2.0, trials).at_an_end and RateSearch(0.5, trials).at_an_end
     assert not RateSearch(1.0, trials).at_an_end and not RateSearch(1.0, ()).at_an_end
 
 
-def searched(best: float, *, at_most: int = 4, diverges_from: float = math.inf) -> tuple[float, list[float]]:
-    """The factor found when the loss is least at `best`, and the factors that were tried in order."""
-    tried: list[float] = []
-
-    def trial(factor: float) -> Trial:
-        tried.append(factor)
-        loss = math.inf if factor >= diverges_from else abs(math.log(factor / best))
-        return Trial(factor, loss, 1.0, 1.0)
-
-    return _widened([0.5, 1.0, 2.0], trial, at_most=at_most).factor, tried
-
-
-@pytest.mark.parametrize(
-    ("best", "found", "tried"),
-    [
-        (1.0, 1.0, [0.5, 1, 2]),
-        (4.0, 4.0, [0.5, 1, 2, 4]),
-        (0.1, 0.25, [0.5, 1, 2, 0.25]),
-        (1.2, 1.0, [0.5, 1, 2]),
-    ],
-)
-def test_the_best_is_found(best: float, found: float, tried: list[float]) -> None:
-    assert searched(best) == (found, tried)
-
-
-def test_it_goes_on_while_the_end_is_best_and_stops_at_the_bound() -> None:
-    assert searched(16.0, at_most=6) == (16.0, [0.5, 1, 2, 4, 8, 16])
-    assert searched(1e9, at_most=5) == (8.0, [0.5, 1, 2, 4, 8])
-
-
-def test_what_diverges_never_wins() -> None:
-    assert searched(16.0, at_most=6, diverges_from=4.0) == (2.0, [0.5, 1, 2, 4])
-    assert searched(1.0, diverges_from=0.0)[0] == 0.5  # all diverged: the run that counts will say so
-
-
-def test_every_trial_is_planned_before_it_is_trained(
-    configured: Callable[..., CompareConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("expression", "goes_on"), [("mlm", True), ("causal -> mlm", False)])
+def test_the_better_half_goes_on_with_twice_the_budget(
+    expression: str,
+    goes_on: bool,
+    configured: Callable[..., CompareConfig],
+    shards: Path,
+    tmp_path: Path,
+    in_this_process: None,
 ) -> None:
-    told: list[tuple[str, object]] = []
-    folder = SimpleNamespace(checkpoints=tmp_path / "none", last=lambda: {"flops": 1.0, "seconds": 1.0})
-
-    def train(config: PretrainConfig, label: str) -> Any:
-        told.append((label, "trained"))
-        return folder
-
-    workers: Any = SimpleNamespace(plan=lambda label, size: told.append((label, size)), train=train)
-    monkeypatch.setattr(
-        "bothways.evaluation.comparison.search.held_out_loss", lambda *args: -len(told)
-    )  # the last is the best
+    """Two factors and one beyond with a tenth of the budget each, then two with a fifth; a schedule of objectives is
+    another one under another budget, and begins anew."""
     config = configured(tmp_path, search={"factors": (1.0, 2.0), "at_most": 3})
-    search(config, workers, "mlm", build("mlm", VOCABULARY))
-    share = config.search.share
-    assert told == [(f"mlm, rate x {x}", what) for x in (1, 2, 4) for what in (share, "trained")]
+    planned: dict[str, float] = {}
+    found, workers = Shards.open(shards), Workers(1, lambda label, progress: None, planned.__setitem__)
+    objective = build(expression, found.vocabulary)
+    result = search(config, found, workers, expression, objective, {})
+    short, long = ([one for one in result.trials if one.budget == share] for share in (0.1, 0.2))
+    assert len(short) == 3 and len(long) == 2 and {one.candidate.rate for one in short} > {1.0, 2.0}
+    assert all(bool(one.began) is goes_on for one in long) and not any(one.began for one in short)
+    assert result.factor == min(long, key=lambda one: one.loss).candidate.rate
+    cost = 0.2 - (0.7 * 0.1 if goes_on else 0.0)
+    assert sorted(planned.values()) == pytest.approx([0.1, 0.1, 0.1, cost, cost])
+    assert sum(one.flops for one in result.trials) == pytest.approx(
+        sum(planned.values()) / 0.1 * short[0].flops, rel=0.3
+    )
+    again = search(config, found, Workers(1, lambda *_: None), expression, objective, {})
+    assert again == result
 
 
-@pytest.mark.parametrize(
-    ("expression", "losses", "judged"),
-    [
-        ("mlm", {"mlm": 5.0}, 4.0),
-        ("electra", {"generator": 5.0, "discriminator": 0.3}, 0.3),
-        ("1/2 mlm + 1/2 causal", {"mlm": 5.0, "causal": 4.0}, 4.0),
-    ],
-)
-def test_an_objective_is_judged_by_the_model_not_by_what_taught_it(
-    expression: str, losses: dict[str, float], judged: float, tmp_path: Path
+def test_a_single_factor_is_taken_as_it_is(
+    configured: Callable[..., CompareConfig], shards: Path, tmp_path: Path
 ) -> None:
-    folder = RunFolder(tmp_path)
-    folder.note(status="done")
-    line = {"kind": "validation", "step": 1, "loss": 4.0, "losses": losses}
-    (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
-    objective = build(expression, VOCABULARY)
-    assert held_out_loss(folder, objective) == pytest.approx(judged)
-    folder.note(status="diverged")
-    assert held_out_loss(folder, objective) == math.inf
+    config, found = configured(tmp_path, search={"factors": (2.0,)}), Shards.open(shards)
+    workers = Workers(1, lambda *_: None)
+    assert search(config, found, workers, "mlm", build("mlm", found.vocabulary), {}) == RateSearch(2.0, ())

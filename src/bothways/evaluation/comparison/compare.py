@@ -5,34 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from bothways.arguments import checked
 from bothways.claims import claimed
-from bothways.config import dump, settled
+from bothways.config import settled
 from bothways.corpus import Shards
-from bothways.errors import DataError, DivergedError, ModelError, UsageError
+from bothways.errors import DivergedError
 from bothways.evaluation.comparison.baselines import baselines
-from bothways.evaluation.comparison.config import CONFIG, CompareConfig, read_kept
+from bothways.evaluation.comparison.config import CompareConfig
 from bothways.evaluation.comparison.contamination import contamination
 from bothways.evaluation.comparison.eval_data import EvalData
 from bothways.evaluation.comparison.measure import measure_all
 from bothways.evaluation.comparison.page import render
 from bothways.evaluation.comparison.results import VERSION, Comparison, compared_metrics, cost
-from bothways.evaluation.comparison.search import RateSearch, search, trial_label
-from bothways.evaluation.comparison.workers import Workers
+from bothways.evaluation.comparison.search import RateSearch, budgets, search, trial_label
 from bothways.files import write_text
 from bothways.machine import device_of
 from bothways.objectives import Objective
-from bothways.seals import sealed, sealed_yaml, unsealed
-from bothways.training.pretraining import PretrainConfig
+from bothways.training.going_on import go_on_in, once
 from bothways.training.pretraining.artifacts import count_baselines
 from bothways.training.pretraining.setup import objective_of
 from bothways.training.record import Record
 from bothways.training.run_folder import RunFolder
+from bothways.training.search.candidates import SearchCandidate
+from bothways.training.search.trials import prime
+from bothways.training.workers import Workers
 
-T = TypeVar("T")
 MAY_CHANGE = {
     "shards",
     "out",
@@ -66,8 +65,8 @@ def compare(
     Args:
         device: where every run computes, "cpu", "cuda" or "cuda:1"; left out, on a GPU when there is one.
         show: called with (label of a run, its progress from 0 to 1) now and then, and 1.0 when it has ended.
-        plan: called with (label, size: 1.0 is the budget) of every run to come, before any begins; of a search that
-            goes beyond its factors, when it does.
+        plan: called with (label, size: 1.0 is the budget) of every run to come, before any begins; of what a search
+            goes on with, when it does.
         say: called with every step that is done.
 
     Raises:
@@ -86,14 +85,14 @@ def _compare(config: CompareConfig, workers: Workers, say: Callable[[str], None]
     # Read, and so checked, before anything is trained.
     objectives = {name: objective_of(config.run(name, 0, 1.0), shards)[0] for name in config.objectives}
     eval_data = EvalData.read(config)
-    open_folder(config, shards)
+    go_on_in(config.out, config, shards, kind="comparison", may_change=MAY_CHANGE)
     searches, runs = train_all(config, shards, objectives, workers, say)
     scores = measure_all(config, eval_data, runs, workers, say)
     written = {name: [Record.read(runs[name, seed].path) for seed in range(config.seeds)] for name in config.objectives}
     place, first = config.out / "scores" / eval_data.key, config.run(config.objectives[0], 0, 1.0)
     look = partial(_look_for_items, eval_data, shards, say)
     measured = partial(baselines, first, shards, eval_data, config.out / ".untrained", device=workers.device)
-    untrained = _once(place / "baselines.json", dict, measured)
+    untrained = once(place / "baselines.json", dict, measured)
     result = Comparison(
         {
             "version": VERSION,
@@ -107,7 +106,7 @@ def _compare(config: CompareConfig, workers: Workers, say: Callable[[str], None]
                 for name in config.objectives
             ],
             "metrics": list(compared_metrics(config, scores, untrained)),
-            "contamination": _once(place / "contamination.json", list, look),
+            "contamination": once(place / "contamination.json", list, look),
             "samples": {name: records[0].manifest.get("samples", {}) for name, records in written.items()},
         }
     )
@@ -136,16 +135,17 @@ def train_all(
     """
     first = config.run(config.objectives[0], 0, 1.0)
     say("counting n-grams, to compare with")
-    counted = _once(config.out / "baselines.json", dict, lambda: count_baselines(shards, first.training))
+    counted = once(config.out / "baselines.json", dict, lambda: count_baselines(shards, first.training))
     jobs = [(expression, seed) for seed in range(config.seeds) for expression in config.objectives]
     for expression in config.objectives if len(config.search.factors) > 1 else ():
         for factor in config.search.factors:
-            workers.plan(trial_label(expression, factor), config.search.share)
+            share, _ = budgets(config)
+            workers.plan(trial_label(expression, SearchCandidate(rate=factor), share), share)
     for job in jobs:
         workers.plan(run_label(*job), 1.0)
 
     def find(expression: str) -> RateSearch:
-        found = search(config, workers, expression, objectives[expression])
+        found = search(config, shards, workers, expression, objectives[expression], counted)
         if found.trials:
             say(f"{expression}: learning rate x {found.factor:g}, after {len(found.trials)} trials")
         return found
@@ -155,7 +155,7 @@ def train_all(
     def run(job: tuple[str, int]) -> RunFolder:
         expression, seed = job
         chosen = config.run(expression, seed, searches[expression].factor)
-        _prime(chosen, counted)
+        prime(RunFolder(chosen.out), counted)
         folder = workers.train(chosen, run_label(expression, seed))
         if folder.noted("status") != "done":
             raise DivergedError(
@@ -171,44 +171,3 @@ def train_all(
 def run_label(expression: str, seed: int) -> str:
     """What a run that counts is called where people read."""
     return f"{expression}, seed {seed}"
-
-
-def open_folder(config: CompareConfig, shards: Shards) -> None:
-    """Makes the comparison's folder, or goes on in it.
-
-    Raises:
-        UsageError: it holds another comparison; what differs is named.
-        DataError: it holds a comparison on another text.
-    """
-    place = config.out / CONFIG
-    if place.exists():
-        old = read_kept(place).model_dump(mode="json", exclude=MAY_CHANGE)
-        new = config.model_dump(mode="json", exclude=MAY_CHANGE)
-        for key in new:
-            if old[key] != new[key]:
-                raise UsageError(
-                    f"{config.out} holds a comparison with {key} {old[key]!r}, now it is {new[key]!r}: runs of both "
-                    "cannot be compared. Leave it as it was, or choose another --out."
-                )
-    write_text(place, sealed_yaml(dump(config)))
-    if _once(config.out / "text.json", str, lambda: shards.fingerprint) != shards.fingerprint:
-        raise DataError(
-            f"{config.out} holds a comparison on another text than {config.shards}. Name its shards, or another --out."
-        )
-
-
-def _prime(config: PretrainConfig, baselines: dict[str, Any]) -> None:
-    """The baselines are the same for every run: counted once."""
-    folder = RunFolder(config.out)
-    if not folder.manifest():
-        folder.note(baselines=baselines)
-
-
-def _once(place: Path, kind: type[T], make: Callable[[], T]) -> T:
-    """What the file holds, or what `make` gives, kept in it."""
-    if not place.exists():
-        write_text(place, sealed({"kept": make()}) + "\n")
-    found = unsealed(place).get("kept")
-    if not isinstance(found, kind):
-        raise ModelError(f"{place} holds something else than a comparison keeps there: begin again with another --out")
-    return found

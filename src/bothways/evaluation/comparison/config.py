@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
 
-from bothways.config import Frozen, load_config, read
+from bothways.config import Frozen, read
 from bothways.errors import UsageError
-from bothways.seals import check_yaml
 from bothways.tasks import task_named
 from bothways.tasks.reading import read_examples
 from bothways.tasks.records import Skipped
 from bothways.training.config import Budget
-from bothways.training.optimiser import rated
 from bothways.training.pretraining import PretrainConfig
+from bothways.training.search.candidates import SearchCandidate, folder_name, with_rate
+from bothways.training.search.trials import SEED
 
-CONFIG = "config.yaml"
 SECONDS_ALONE = "runs at the same time take each other's seconds: count the budget in FLOPs, or leave out at_once"
-SEARCH_SEED = 1000  # of the trials: text in an order that no run that counts reads
 UNEQUAL = "a comparison is at equal compute: --budget 5e13flops, or in seconds, 600s. With equal {} the compute differs"
 
 
-class SearchConfig(Frozen):
+class RatesConfig(Frozen):
     """How each objective's learning rate is found: runs of a share of the budget, by the loss on held-out text."""
 
     factors: tuple[float, ...] = Field(
@@ -33,8 +29,10 @@ class SearchConfig(Frozen):
         min_length=1,
         description="Of the size's default; while the best is the smallest or the largest, the next one is tried too.",
     )
-    share: float = Field(default=0.2, gt=0, le=1, description="Of the budget, for each trial.")
-    at_most: int = Field(default=4, ge=1, description="Trials of an objective.")
+    share: float = Field(
+        default=0.2, gt=0, le=1, description="Of the budget, for the better half; all begin with half of it."
+    )
+    at_most: int = Field(default=4, ge=1, description="Learning rates that are tried for an objective.")
 
     @field_validator("factors")
     @classmethod
@@ -73,13 +71,13 @@ class CompareConfig(Frozen):
         min_length=1, description='Expressions with ";" between them: "causal; mlm; causal -> mlm".'
     )
     budget: Budget = Field(default=Budget(flops=5e12), description="Of every run: FLOPs as counted, or seconds.")
-    seeds: int = Field(default=3, ge=1, lt=SEARCH_SEED, description="Runs of each; one seed is one order of the text.")
+    seeds: int = Field(default=3, ge=1, lt=SEED, description="Runs of each; one seed is one order of the text.")
     size: str = Field(default="tiny", description="tiny, mini, small, base, or LAYERSxWIDTH: 6x192.")
     model: dict[str, Any] = Field(default={}, description="Fields of the model that differ from the size's.")
     code: tuple[Path, ...] = Field(default=(), description="A Python file with objectives of your own.")
     training: dict[str, Any] = Field(default={}, description="Other settings of every run: training.length=256.")
-    search: SearchConfig = Field(
-        default=SearchConfig(),
+    search: RatesConfig = Field(
+        default=RatesConfig(),
         description="Of the learning rate: search.factors=[0.5, 1, 2] of the default, search.share, search.at_most.",
     )
     at_once: int = Field(default=1, ge=1, description="Runs at the same time; on a CPU one a core is fastest.")
@@ -113,40 +111,22 @@ class CompareConfig(Frozen):
 
     def run(self, expression: str, seed: int, factor: float) -> PretrainConfig:
         """A run that counts: the whole budget, at the learning rate that the search found."""
-        return self._run(expression, self.out / "runs" / folder_name(expression) / f"seed-{seed}", seed, factor, 1.0)
+        out = self.out / "runs" / folder_name(expression) / f"seed-{seed}"
+        return with_rate(self._plain(expression, out, seed, 1.0), factor)
 
-    def trial(self, expression: str, factor: float) -> PretrainConfig:
-        """A run of the search, small in all: its warm-up is shorter too."""
-        folder = self.out / "search" / folder_name(expression) / f"rate-{factor:g}"
-        return self._run(expression, folder, SEARCH_SEED, factor, self.search.share)
+    def trial(self, expression: str, candidate: SearchCandidate, share: float) -> PretrainConfig:
+        """A run of the search with a share of the budget; its warm-up is shorter too, alike in all of them."""
+        found = with_rate(self._plain(expression, self.trials(expression), SEED, share), candidate.rate)
+        schedule = found.training.schedule
+        shorter = schedule.model_copy(update={"warmup_steps": round(schedule.warmup_steps * self.search.share)})
+        return found.model_copy(update={"training": found.training.model_copy(update={"schedule": shorter})})
 
-    def _run(self, expression: str, out: Path, seed: int, factor: float, share: float) -> PretrainConfig:
+    def trials(self, expression: str) -> Path:
+        """The folder of an objective's search."""
+        return self.out / "search" / folder_name(expression)
+
+    def _plain(self, expression: str, out: Path, seed: int, share: float) -> PretrainConfig:
         budget = {unit: amount and amount * share for unit, amount in self.budget}
         same = {name: getattr(self, name) for name in ("shards", "size", "model", "code")}
         own = {"out": out, "objective": expression, "training": self.training | {"seed": seed, "budget": budget}}
-        plain = read(PretrainConfig, same | own)
-        schedule, width = plain.training.schedule, plain.model_config_for(8).width
-        rates = rated(plain.training.optimiser, width=width)
-        scaled = {name: getattr(rates, name) * factor for name in ("learning_rate", "adam_learning_rate")}
-        changed = {
-            "schedule": schedule.model_copy(update={"warmup_steps": round(schedule.warmup_steps * share)}),
-            "optimiser": rates.model_copy(update=scaled),
-        }
-        return plain.model_copy(update={"training": plain.training.model_copy(update=changed)})
-
-
-def read_kept(place: Path) -> CompareConfig:
-    """The settings that a comparison's folder holds.
-
-    Raises:
-        ModelError: the file is damaged.
-    """
-    check_yaml(place)
-    return read(CompareConfig, load_config(place))
-
-
-def folder_name(expression: str) -> str:
-    """A name for the folder of an objective: its own where it is a plain name, else its words and a hash."""
-    plain = " ".join(expression.split())
-    words = re.sub(r"[^\w.]+", "-", plain).strip("-")
-    return words if words == plain else f"{words}-{hashlib.sha256(plain.encode()).hexdigest()[:6]}"
+        return read(PretrainConfig, same | own)

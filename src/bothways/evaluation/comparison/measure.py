@@ -10,19 +10,20 @@ from pathlib import Path
 import numpy as np
 
 from bothways.corpus import Shards
-from bothways.evaluation.comparison.config import CONFIG, CompareConfig, read_kept
+from bothways.evaluation.comparison.config import CompareConfig
 from bothways.evaluation.comparison.eval_data import EvalData
 from bothways.evaluation.comparison.finetuned_metric import finetuned_items, finetuned_metric
 from bothways.evaluation.comparison.metrics import Metric, ScoredItems, held_out, minimal_pairs, probe_metric, probed
-from bothways.evaluation.comparison.workers import Workers
 from bothways.files import write_text
 from bothways.inference import load
 from bothways.inference.embed import reading
 from bothways.seals import sealed, unsealed
+from bothways.training.going_on import settings_in
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.batches import validation_rows
 from bothways.training.pretraining.setup import objective_of
 from bothways.training.run_folder import RunFolder
+from bothways.training.workers import Workers
 from bothways.visibility import ordered
 
 Scores = dict[Metric, ScoredItems]
@@ -43,7 +44,7 @@ def measure_all(
             label = f"{run[0]}, seed {run[1]}: measured"
             arguments = [
                 str(runs[run].path),
-                str(config.out / CONFIG),
+                str(config.out),
                 str(place),
                 *([str(workers.device)] if workers.device else []),
             ]
@@ -55,8 +56,8 @@ def measure_all(
 
 
 def main(run: str, comparison: str, place: str, device: str | None = None) -> None:
-    """In a process of its own: measures one run as a comparison's config.yaml has it."""
-    comparing, config = read_kept(Path(comparison)), RunFolder(Path(run)).config(PretrainConfig)
+    """In a process of its own: measures one run as the comparison in a folder has it."""
+    comparing, config = settings_in(Path(comparison), CompareConfig), RunFolder(Path(run)).config(PretrainConfig)
     eval_data, shards = EvalData.read(comparing), Shards.open(comparing.shards)
     objective, _ = objective_of(config.model_copy(update={"code": comparing.code}), shards)
     rows = validation_rows(shards, config.training.model_copy(update={"validation_rows": eval_data.rows}))

@@ -72,7 +72,11 @@ def cost(config: CompareConfig, search: RateSearch, runs: Sequence[RunFolder]) -
         "factor": search.factor,
         "edge": search.at_an_end,
         "trials": [
-            {"factor": trial.factor, "loss": trial.loss if math.isfinite(trial.loss) else None}
+            {
+                "factor": trial.candidate.rate,
+                "share": trial.budget,
+                "loss": trial.loss if math.isfinite(trial.loss) else None,
+            }
             for trial in search.trials
         ],
         "search": {name: sum(getattr(trial, name) for trial in search.trials) for name in ("flops", "seconds")},

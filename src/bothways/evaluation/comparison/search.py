@@ -1,31 +1,25 @@
-"""Each objective at its own learning rate: a few short runs, the best held-out loss of what is kept wins."""
+"""Each objective at its own learning rate: a few short runs, the better half longer; the best held-out loss wins."""
 
 from __future__ import annotations
 
-import math
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+from bothways.corpus import Rows, Shards
 from bothways.evaluation.comparison.config import CompareConfig
-from bothways.evaluation.comparison.workers import Workers
 from bothways.objectives import Objective
-from bothways.training.run_folder import RunFolder
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One short run: the factor on the default learning rate, the held-out loss (inf: it diverged), the cost."""
-
-    factor: float
-    loss: float
-    flops: float
-    seconds: float
+from bothways.training.search.candidates import SearchCandidate
+from bothways.training.search.halving import Trial, successive_halving
+from bothways.training.search.plan import one_further
+from bothways.training.search.trials import Trials, steady
+from bothways.training.workers import Workers
 
 
 @dataclass(frozen=True, slots=True)
 class RateSearch:
-    """What was tried, and the factor of the least loss."""
+    """What was tried, in order, and the factor of the least loss of those that were trained longest."""
 
     factor: float
     trials: tuple[Trial, ...]
@@ -33,56 +27,48 @@ class RateSearch:
     @property
     def at_an_end(self) -> bool:
         """The best is the smallest or the largest that was tried: there may be a better one beyond."""
-        factors = [trial.factor for trial in self.trials]
+        factors = [trial.candidate.rate for trial in self.trials]
         return bool(factors) and self.factor in (min(factors), max(factors))
 
 
-def search(config: CompareConfig, workers: Workers, expression: str, objective: Objective) -> RateSearch:
-    """Tries every factor, then beyond an end of them for as long as that end is the best (`SearchConfig`).
+def search(
+    config: CompareConfig,
+    shards: Shards,
+    workers: Workers,
+    expression: str,
+    objective: Objective,
+    baselines: Mapping[str, Any],
+) -> RateSearch:
+    """Tries every factor, then beyond an end of them for as long as that end is the best (`RatesConfig`).
 
     A single factor is taken as it is.
     """
-    factors = sorted(config.search.factors)
-    if len(factors) == 1:
-        return RateSearch(factors[0], ())
+    candidates = [SearchCandidate(rate=factor) for factor in sorted(config.search.factors)]
+    if len(candidates) == 1:
+        return RateSearch(candidates[0].rate, ())
+    training = config.run(expression, 0, 1.0).training
+    rows = Rows(shards.train, shards.vocabulary, length=training.length, seed=training.seed)
+    trials = Trials(
+        config.trials(expression) / "trials.json",
+        workers,
+        objective,
+        partial(config.trial, expression),
+        partial(trial_label, expression),
+        steady=steady(objective, rows),
+        baselines=baselines,
+    )
+    beyond = partial(one_further, config.search.at_most)
+    rungs = successive_halving(candidates, budgets(config), trials, beyond=beyond, dropped=trials.drop)
+    best = rungs[-1][0]
+    trials.drop(best.candidate)
+    return RateSearch(best.candidate.rate, tuple(trial for rung in rungs for trial in rung))
 
-    def tried(factor: float) -> Trial:
-        workers.plan(trial_label(expression, factor), config.search.share)
-        folder = workers.train(config.trial(expression, factor), trial_label(expression, factor))
-        shutil.rmtree(folder.checkpoints, ignore_errors=True)  # its losses are all that is wanted of it
-        last = folder.last()
-        return Trial(factor, held_out_loss(folder, objective), last["flops"], last["seconds"])
 
-    return _widened(factors, tried, at_most=config.search.at_most)
+def budgets(config: CompareConfig) -> tuple[float, float]:
+    """Shares of a run's budget: of all factors, and of the better half."""
+    return config.search.share / 2, config.search.share
 
 
-def trial_label(expression: str, factor: float) -> str:
+def trial_label(expression: str, candidate: SearchCandidate, share: float) -> str:
     """What a trial is called where people read."""
-    return f"{expression}, rate x {factor:g}"
-
-
-def _widened(factors: Sequence[float], tried: Callable[[float], Trial], *, at_most: int) -> RateSearch:
-    """`factors` ascending; beyond an end, the next is as far as the last two are apart."""
-    trials = [tried(factor) for factor in factors]
-    while True:
-        trials.sort(key=lambda trial: trial.factor)
-        best = min(trials, key=lambda trial: trial.loss)
-        if len(trials) >= at_most or best not in (trials[0], trials[-1]) or not math.isfinite(best.loss):
-            return RateSearch(best.factor, tuple(trials))
-        inner = trials[1] if best is trials[0] else trials[-2]
-        trials.append(tried(best.factor**2 / inner.factor))
-
-
-def held_out_loss(folder: RunFolder, objective: Objective) -> float:
-    """The last held-out loss of a run, as the run itself weighs it; inf if it diverged.
-
-    The losses of an objective's `parts` do not count: ELECTRA's generator learns fastest at a rate that keeps the
-    discriminator, which is the model, from learning at all.
-    """
-    if folder.manifest().get("status") != "done":
-        return math.inf
-    line = folder.last("validation")
-    kept = [loss for name, loss in line["losses"].items() if name not in objective.parts]
-    if len(kept) == len(line["losses"]):
-        kept = [line["loss"]]
-    return math.inf if None in kept else math.fsum(kept) / len(kept)
+    return f"{expression}, rate x {candidate.rate:g}, {share:.0%} of the budget"

@@ -18,7 +18,7 @@ open("worker", "w").write(str(os.getpid()))
 time.sleep(1000)
 """
 COMPARING = """
-from bothways.evaluation.comparison.workers import Workers
+from bothways.training.workers import Workers
 workers = Workers(1, lambda label, progress: None)
 workers.each(lambda label: workers.run("sleeping", [], label), ["one"])
 """

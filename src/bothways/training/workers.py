@@ -18,6 +18,7 @@ from typing import IO, Any, TypeVar
 from bothways.claims import claimed
 from bothways.errors import BothwaysError, DivergedError, MachineError, Stopped, UsageError
 from bothways.machine import cores, leave_with_parent
+from bothways.training.config import Budget
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.run_folder import ENDED, RunFolder
 
@@ -36,12 +37,20 @@ class Workers:
     show  called with (a run's label, its progress from 0 to 1) now and then, and 1.0 when it has ended
     plan  called with (a run's label, its size: 1.0 is the budget) of what will be trained
     device  where they compute; None: on a GPU when there is one
+    processes  of every run
     """
 
     def __init__(
-        self, at_once: int, show: Show, plan: Show = lambda label, size: None, *, device: str | None = None
+        self,
+        at_once: int,
+        show: Show,
+        plan: Show = lambda label, size: None,
+        *,
+        device: str | None = None,
+        processes: int = 1,
     ) -> None:
         self.at_once = at_once
+        self.processes = processes
         self.device = device
         self.plan = plan
         self._show = show
@@ -67,22 +76,30 @@ class Workers:
             return [future.result() for future in futures]
 
     def train(self, config: PretrainConfig, label: str) -> RunFolder:
-        """The run, trained to its end: at once if it was before, else from where it stopped. It may have diverged.
+        """The run, trained to its end: at once if it was before, else from where it stopped; under a larger budget,
+        from before its learning rate fell. It may have diverged.
 
         Raises:
             BothwaysError: the message of the run, with its exit code.
         """
-        folder = RunFolder(config.out)
+        folder, longer = RunFolder(config.out), False
         if (config.out / "config.yaml").exists():
-            if folder.config(PretrainConfig).model_dump(exclude=MOVABLE) != config.model_dump(exclude=MOVABLE):
+            before = folder.config(PretrainConfig)
+            longer = _longer(before.training.budget, config.training.budget)
+            if _but_budget(before) != _but_budget(config) or not (
+                longer or before.training.budget == config.training.budget
+            ):
                 raise UsageError(f"{label}: {config.out} holds a run with other settings. Delete or move that folder.")
-            if folder.manifest().get("status") in ENDED:
+            if folder.manifest().get("status") in ENDED and not longer:
                 self._show(label, 1.0)
                 return folder
         with claimed(config.out, patience=ENDS_WITHIN):
+            if longer:
+                folder.note(status="running")  # first: a kill in between must not leave a longer run that seems done
             folder.keep(config)
         command = ["pretrain", "--resume", "--out", str(config.out), "--json"]
         command += ["--device", self.device] if self.device else []
+        command += ["--processes", str(self.processes)] if self.processes > 1 else []
         self.run("bothways", command, label, metrics=config.out / "metrics.jsonl", allowed=DivergedError.exit_code)
         self._show(label, 1.0)
         return folder
@@ -114,7 +131,7 @@ class Workers:
                 stderr=errors,
                 start_new_session=True,  # Ctrl-C comes here, and is passed on once
                 preexec_fn=leave_with_parent,
-                env={**os.environ, "OMP_NUM_THREADS": str(max(1, cores() // self.at_once))},
+                env={**os.environ, "OMP_NUM_THREADS": str(max(1, cores() // (self.at_once * self.processes)))},
             )
             self._children.add(child)
         while (code := child.poll()) is None:
@@ -144,6 +161,17 @@ class Workers:
         for child in list(self._children):
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
+
+
+def _but_budget(config: PretrainConfig) -> dict[str, Any]:
+    """The settings that a run must keep."""
+    return config.model_dump(exclude={**dict.fromkeys(MOVABLE, True), "training": {"budget"}})
+
+
+def _longer(before: Budget, now: Budget) -> bool:
+    """Whether a budget is more of the same unit."""
+    pairs = [(old, new) for (_, old), (_, new) in zip(before, now, strict=True) if old is not None or new is not None]
+    return len(pairs) == 1 and pairs[0][1] > pairs[0][0]
 
 
 def _progress(metrics: Path) -> float:

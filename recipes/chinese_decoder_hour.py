@@ -1,0 +1,37 @@
+"""A Chinese decoder (GPT) in an hour of two plain cores.
+
+Good for: writing on, and scoring how probable a text is. Every Chinese character is a token of its own.
+Reached: not measured yet. Near it: `causal` at `tiny` with 60 TFLOPs (5.1M tokens), whose best learning rate was the
+highest that was tried, docs/results.md, "Six objectives at equal compute, Chinese".
+Again:
+    bothways prepare my-text-zh/ --vocabulary 12288 --out shards-zh
+    bothways search shards-zh --objective causal --size tiny --hours 4 --processes 2 --out runs/search
+    bothways pretrain shards-zh --config recipes/chinese_decoder_hour.py --processes 2 --out runs/decoder
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def recipe() -> dict[str, Any]:
+    """The settings of the run, without its shards and its folder."""
+    return {
+        "objective": "causal",
+        "size": "tiny",
+        "training": {
+            "budget": "1h",
+            "length": 128,
+            "step_tokens": 8192,
+            "optimiser": {
+                "name": "muon",
+                "learning_rate": 0.005,
+                "adam_learning_rate": 0.005,
+            },
+            "schedule": {
+                "shape": "wsd",
+                "warmup_steps": 50,
+                "decay": 0.3,
+            },
+        },
+    }

@@ -1,0 +1,38 @@
+"""An English encoder (BERT) in an hour of two plain cores.
+
+Good for: labels, tags and vectors of English text, some 20M tokens read by `tiny` at the speed of two cores
+without bf16 instructions; where they have them (AMX, AVX-512 bf16), give `--size mini`.
+Reached: not measured yet. Near it: `mlm` at `tiny` with 60 TFLOPs (9.4M tokens), docs/results.md, "Six objectives at
+equal compute, English".
+Again:
+    bothways prepare my-text/ --out shards
+    bothways search shards --objective mlm --size tiny --hours 4 --processes 2 --out runs/search
+    bothways pretrain shards --config recipes/english_encoder_hour.py --processes 2 --out runs/encoder
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def recipe() -> dict[str, Any]:
+    """The settings of the run, without its shards and its folder."""
+    return {
+        "objective": "mlm",
+        "size": "tiny",
+        "training": {
+            "budget": "1h",
+            "length": 128,
+            "step_tokens": 8192,
+            "optimiser": {
+                "name": "muon",
+                "learning_rate": 0.005,
+                "adam_learning_rate": 0.005,
+            },
+            "schedule": {
+                "shape": "wsd",
+                "warmup_steps": 50,
+                "decay": 0.3,
+            },
+        },
+    }

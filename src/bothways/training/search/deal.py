@@ -1,0 +1,152 @@
+"""The hours of a search: what a unit of them is, and what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bothways.errors import ModelError, UsageError
+from bothways.training.pretraining.dry_run import STEPS, rehearse
+from bothways.training.search.candidates import SearchCandidate
+from bothways.training.search.config import SearchConfig
+from bothways.training.search.halving import Trial
+from bothways.training.search.plan import Dearest
+from bothways.training.search.trials import Trials, reused
+
+HOUR = 3600.0
+SAFE = 0.95  # of the hours is dealt out: a machine that others use, too, is not always as fast
+LEAST_STEPS = 40  # of the shortest trial: the first 20 say how many it has
+WARMUP = 0.2  # of the shortest trial, at most
+AROUND = 3.0  # a run also starts Python, saves its model and writes a report: times what is around a rehearsal's steps
+
+
+class OutOfTimeError(Exception):
+    """A trial would end after the hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """How the hours are dealt out.
+
+    unit    seconds of training of the shortest trials
+    around  seconds that a run takes beside its training, as far as a rehearsal shows
+    warmup  steps, at most
+    """
+
+    unit: float
+    around: float
+    warmup: int
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> Deal:
+        """
+        Raises:
+            ModelError: it is none.
+        """
+        try:
+            return cls(float(kept["unit"]), float(kept["around"]), int(kept["warmup"]))
+        except (KeyError, TypeError, ValueError):
+            raise ModelError("hours.json is no record of a search: begin again with another --out") from None
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+
+def dealt(config: SearchConfig, device: str | None, steady: bool, clock: Callable[[], float]) -> Deal:
+    """From a few steps, which are timed, and the dearest course that the search can take.
+
+    Raises:
+        UsageError: the hours are too few; the least are named.
+        BothwaysError: whatever would stop the run at its start.
+    """
+    began = clock()
+    told = rehearse(config.run(SearchCandidate(), 1.0, warmup=1), device=device)
+    took, pace = clock() - began, told.seconds / told.steps
+    around = max(0.0, took - STEPS * pace) * AROUND
+    stages, default = config.stages(), config.default()
+
+    def share(candidate: SearchCandidate) -> float:
+        return reused(config.run(candidate, 1.0, warmup=1).training.schedule) if steady else 0.0
+
+    dearest = Dearest.of(stages, default, share)
+    own = default.get("training.step_tokens")
+    sizes = [one for stage in stages for one in stage.get("training.step_tokens", ())]
+    slowest = pace * (max(sizes) / own if own and sizes else 1.0)
+    least = (took + dearest.runs * around + dearest.units * LEAST_STEPS * slowest) / SAFE / HOUR
+    if config.hours < least:
+        raise UsageError(
+            f"{config.hours:g} hours are too few: {dearest.runs} trials, the shortest of {LEAST_STEPS} steps, take "
+            f"up to {least:.2g} here, at {pace:.2g} s a step and {around:.0f} s to begin and end a run. Give --hours "
+            f"{rounded_up(least):g}, a smaller --size, or fewer values to try: --set 'space=[{{rate: [0.5, 1]}}]'"
+        )
+    unit = (config.hours * HOUR * SAFE - took - dearest.runs * around) / dearest.units
+    return Deal(unit, around, max(1, int(WARMUP * unit / slowest)))
+
+
+def rounded_up(hours: float) -> float:
+    """To two figures."""
+    text = f"{hours:.1e}"
+    return float(text) if float(text) >= hours else float(text) + 10 ** (int(text.partition("e")[2]) - 1)
+
+
+class Hours:
+    """Trials as long as there is time for them; what was taken is kept with them, for a search that goes on."""
+
+    def __init__(
+        self,
+        hours: float,
+        trials: Trials,
+        deal: Deal,
+        started: float,
+        clock: Callable[[], float],
+        say: Callable[[str], None],
+    ) -> None:
+        self.limit, self.trials, self.deal = hours * HOUR, trials, deal
+        self.spent = float(trials.notes.get("spent", 0.0))
+        self._mark, self._clock, self._say = started, clock, say
+        self._around: list[float] = []  # of the runs that were timed
+        self._keep()
+
+    def __call__(self, candidate: SearchCandidate, budget: float) -> Trial:
+        """The trial.
+
+        Raises:
+            OutOfTimeError: it would end after the hours.
+        """
+        cost, name = self.trials.cost(candidate, budget), self.trials.named(candidate, budget)
+        if not cost:
+            return self.trials(candidate, budget)
+        if cost + self.around > self.limit - self.spent:
+            raise OutOfTimeError(name)
+        before = self.spent
+        try:
+            trial = self.trials(candidate, budget)
+        finally:
+            self._keep()
+        self._around.append(self.spent - before - trial.seconds)
+        went_on = f", {trial.began:,} of them before" if trial.began else ""
+        self._say(
+            f"{name}: {trial.loss:.3f} nats, {trial.steps:,} steps{went_on}; {self.spent / self.limit:.0%} of the hours"
+        )
+        return trial
+
+    @property
+    def around(self) -> float:
+        """Seconds that a run takes beside its training: the most that was seen, or what a rehearsal showed."""
+        return max(self._around, default=self.deal.around)
+
+    def longest(self, candidates: Sequence[SearchCandidate]) -> float:
+        """Seconds of training that each may have, alike, in what is left."""
+        done = [self.trials.before(candidate, self.limit) for candidate in candidates]
+        reused = sum(one.budget * self.trials.reused(one.candidate) for one in done if one)
+        found = (SAFE * (self.limit - self.spent) - len(candidates) * self.around + reused) / len(candidates)
+        last = float(self.trials.notes.get("last", found))
+        self.trials.note(last=last)
+        return last
+
+    def _keep(self) -> None:
+        now = self._clock()
+        self.spent, self._mark = self.spent + now - self._mark, now
+        self.trials.note(spent=self.spent)
