@@ -33,13 +33,40 @@ def test_tokens_and_flops_are_rounded_up_to_steps(shards: Path, tmp_path: Path) 
     assert steps_of(wanted.out) == 4
 
 
+def test_budgets_of_steps_that_grow(shards: Path, tmp_path: Path) -> None:
+    """Steps of 64, 128 and 256 tokens: 149 on average. All four budgets are of what is read, not of steps of 256."""
+    growing = "training.step_doublings=2"
+    tokens = configuration(shards, tmp_path / "tokens", growing, "training.budget.tokens=1300")
+    pretrain(tokens)
+    last = lines(tokens.out)[-1]
+    assert steps_of(tokens.out) == 9 and last["tokens"] == 3 * (64 + 128 + 256)
+    flops = configuration(shards, tmp_path / "flops", growing, f"training.budget.flops={last['flops'] * 0.99}")
+    pretrain(flops)
+    assert lines(flops.out)[-1]["tokens"] == last["tokens"]
+    assert lines(flops.out)[-1]["flops"] == pytest.approx(last["flops"])
+    whole = configuration(shards, tmp_path / "whole", "training.budget.steps=5")
+    pretrain(whole)
+    assert last["flops"] / last["tokens"] == pytest.approx(lines(whole.out)[-1]["flops"] / (5 * 256))
+
+
+def test_seconds_of_steps_that_grow(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ticking: None
+) -> None:
+    """Three steps of a quarter are measured, 0.25 s each: 0.05 s for each of two optimisers, which stay, and 0.15 s
+    that are 0.35 s on average when steps have grown; the validations that are counted in take 0.2 s."""
+    monkeypatch.setattr("bothways.training.pretraining.run.MEASURED_STEPS", 3)
+    config = configuration(shards, tmp_path / "run", "training.budget.seconds=9.1", "training.step_doublings=2")
+    pretrain(config)
+    assert RunFolder(config.out).manifest()["steps"] == 3 + int((9.1 - 3 * 0.25 - 0.2) / 0.45)
+
+
 @pytest.fixture
 def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that goes on by a twentieth of a second whenever it is looked at."""
     ticks = count()
-    monkeypatch.setattr(
-        "bothways.training.pretraining.run.time", SimpleNamespace(perf_counter=lambda: 0.05 * next(ticks))
-    )
+    clock = SimpleNamespace(perf_counter=lambda: 0.05 * next(ticks))
+    for module in ("run", "pace"):
+        monkeypatch.setattr(f"bothways.training.pretraining.{module}.time", clock)
 
 
 def test_seconds_become_steps_that_are_kept(
