@@ -1,12 +1,13 @@
 """Which settings of training make a better model in the same time? Each try beside the default, by seed and by text.
 
     python proofs/defaults.py --data FOLDER --work FOLDER [--size tiny] [--seconds 300] [--seeds 3] [--cores 0 1]
-        [--objectives mlm causal hybrid electra] [--languages en zh] [--tries LABEL ...] [--tokens 2e6] [--table]
+        [--objectives mlm causal hybrid electra] [--languages en zh] [--tries LABEL ...] [--set NAME=VALUE ...]
+        [--tokens 2e6] [--table]
 
 FOLDER of --data holds en_books*.txt.gz and zh_novels*.txt.gz. Every try is the shipped command with a few settings
 (`TRIES`), on one core and one thread, for as many seconds as the default. Where there are two cores two tries run at
-a time, so that what disturbs one disturbs the other; they change cores and order from seed to seed. On a busy machine
---tokens is a budget in tokens instead: it leaves out what a try costs.
+a time, so that what disturbs one disturbs the other; they change cores and order from seed to seed. --set is for all
+of them: what has won already. On a busy machine --tokens is a budget in tokens instead: it leaves out what a try costs.
 
 The figure is the loss on held-out rows, the same for all tries of a vocabulary, in nats a token. Other vocabularies
 cut the same held-out documents into other tokens: their bits per byte are given as nats a token of the default's. Of
@@ -57,7 +58,7 @@ class Try:
     """
 
     settings: tuple[str, ...] = ()
-    optimiser: str = "muon"
+    optimiser: str = ""
     times: float = 1.0
     rate: str = ""
     vocabulary: int = VOCABULARY
@@ -68,13 +69,13 @@ class Try:
             return f"{objective}(rate={self.rate})" if objective in HIDING else None
         return objective
 
-    def options(self, size: str) -> list[str]:
-        """Of the command."""
-        width = preset(size, vocabulary=self.vocabulary).width
-        rates = rated(OptimiserConfig.model_validate({"name": self.optimiser}), width=width)
+    def all_settings(self, size: str) -> list[str]:
+        """With the name of the optimiser and its rates, where they are not the default's."""
+        named = OptimiserConfig.model_validate({"name": self.optimiser} if self.optimiser else {})
+        rates = rated(named, width=preset(size, vocabulary=self.vocabulary).width)
         scaled = [f"training.optimiser.{name}={getattr(rates, name) * self.times}" for name in RATES]
-        settings = [f"training.optimiser.name={self.optimiser}", *(scaled if self.times != 1 else []), *self.settings]
-        return [word for setting in settings for word in ("--set", setting)]
+        name = [f"training.optimiser.name={self.optimiser}"] if self.optimiser else []
+        return [*name, *(scaled if self.times != 1 else []), *self.settings]
 
 
 RATES = ("learning_rate", "adam_learning_rate")
@@ -123,8 +124,12 @@ class Job:
     @property
     def name(self) -> str:
         """Of its row and its folder."""
-        plain = "".join(letter if letter.isalnum() else "-" for letter in self.label)
-        return f"{plain}_{self.objective}_{self.language}_{self.seed}"
+        return "_".join(map(in_a_name, [self.label, self.objective, self.language, str(self.seed)]))
+
+
+def in_a_name(text: str) -> str:
+    """For the name of a file."""
+    return "".join(letter if letter.isalnum() else "-" for letter in text)
 
 
 class Proof:
@@ -133,7 +138,7 @@ class Proof:
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
         self.budget = f"{given.tokens:g}tokens" if given.tokens else f"{given.seconds}s"
-        self.rows = given.work / f"rows-{given.size}-{self.budget}"
+        self.rows = given.work / "-".join(["rows", given.size, self.budget, *map(in_a_name, given.set)])
         self.rows.mkdir(parents=True, exist_ok=True)
 
     def jobs(self) -> Iterator[Job]:
@@ -168,8 +173,8 @@ class Proof:
         expression = given.expression(job.objective)
         assert expression is not None
         told = [str(self.shards(job.language, given.vocabulary)), "--objective", expression, "--size", self.given.size]
-        told += [*given.options(self.given.size), "--set", f"training.seed={job.seed}", "--budget", self.budget]
-        told += [word for setting in LOOK_LESS for word in ("--set", setting)]
+        settings = [*LOOK_LESS, *self.given.set, *given.all_settings(self.given.size), f"training.seed={job.seed}"]
+        told += ["--budget", self.budget, *(word for setting in settings for word in ("--set", setting))]
         told = ["--resume"] if (out / "config.yaml").exists() else told
         return subprocess.Popen(
             ["taskset", "-c", str(core), sys.executable, "-m", "bothways", "pretrain", *told, "--out", str(out)],
@@ -275,6 +280,7 @@ def main() -> None:
     parser.add_argument("--objectives", nargs="+", default=["mlm", "causal", "hybrid", "electra"])
     parser.add_argument("--languages", nargs="+", choices=list(TEXTS), default=list(TEXTS))
     parser.add_argument("--tries", nargs="+", choices=list(TRIES), default=list(TRIES), metavar="LABEL")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of all, the default too")
     parser.add_argument("--table", action="store_true", help="only print what is done")
     proof = Proof(parser.parse_args())
     if not proof.given.table:

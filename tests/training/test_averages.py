@@ -42,10 +42,11 @@ def test_the_weights_come_back_after_an_error() -> None:
 
 def test_a_longer_run_begins_its_mean_anew() -> None:
     """Steps 6 to 9 of ten; of twenty they are none of the last, and are forgotten."""
-    state = state_of(small_model(), settings().optimiser)
+    config = settings().model_copy(update={"average": 0.4})
+    state = state_of(small_model(), config.optimiser)
     for state.step in range(6, 10):
-        add_to_average(state, 0.4, 10)
+        add_to_average(state, config, 10)
     assert state.averaged == 4
     state.step = 10
-    add_to_average(state, 0.4, 20)
+    add_to_average(state, config, 20)
     assert (state.averaged, state.average) == (0, {})

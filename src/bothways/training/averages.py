@@ -8,16 +8,16 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from bothways.training.config import TrainingConfig
+from bothways.training.schedule import average_start
 from bothways.training.state import State
 
 
 @torch.no_grad()
-def add_to_average(state: State, share: float, total: int) -> None:
-    """Counts the weights as they are after step `state.step` in, if it is one of the last `share` of `total`.
-
-    A run that is prolonged begins its mean anew where the longer run does.
-    """
-    if state.step < total - round(share * total):
+def add_to_average(state: State, config: TrainingConfig, total: int) -> None:
+    """Counts the weights in as they are after step `state.step`, if that is one of the last; of a run that is prolonged
+    the mean begins anew."""
+    if state.step < average_start(config, total):
         state.averaged, state.average = 0, {}
         return
     state.averaged += 1

@@ -103,7 +103,7 @@ def train(
             state.weights.scale(torch.clamp(config.optimiser.clip / (norm + 1e-6), max=1.0))
             for optimiser in state.optimisers:
                 cautious_step(optimiser) if config.optimiser.cautious_weight_decay else optimiser.step()
-        add_to_average(state, config.average, total)
+        add_to_average(state, config, total)
         state.weights.publish()
         state.step += 1
         state.tokens += tokens if work.tokens is None else work.tokens(progress)

@@ -7,11 +7,24 @@ from __future__ import annotations
 
 import math
 
-from bothways.training.config import ScheduleConfig
+from bothways.training.config import ScheduleConfig, TrainingConfig
+
+
+def end_start(config: TrainingConfig, total: int) -> int:
+    """The first step of which the number of steps is asked: the rate falls, or weights are averaged from there on.
+
+    A checkpoint before it serves any larger budget.
+    """
+    return min(decay_start(config.schedule, total), average_start(config, total))
+
+
+def average_start(config: TrainingConfig, total: int) -> int:
+    """The first step after which the weights are counted into their mean."""
+    return total - round(config.average * total)
 
 
 def decay_start(config: ScheduleConfig, total: int) -> int:
-    """The first step at which the rate falls; a checkpoint before it serves any larger budget."""
+    """The first step at which a rate falls."""
     return min(_decay_start(config, total, matrices) for matrices in (False, True))
 
 

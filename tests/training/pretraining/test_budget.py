@@ -7,13 +7,23 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from bothways.errors import UsageError
 from bothways.training.pretraining import pretrain
 from bothways.training.pretraining.config import PretrainConfig
+from bothways.training.pretraining.setup import set_up
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import checkpoints
-from tests.training.pretraining.small import assert_same_weights, configuration, lines, run_until, train_lines
+from tests.training.pretraining.small import (
+    assert_same_weights,
+    configuration,
+    lines,
+    run_until,
+    tensors,
+    train_lines,
+)
+from tests.training.small import ALONE
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -114,6 +124,25 @@ def test_wsd_with_a_larger_budget_is_the_larger_run(
     assert RunFolder(short.out).config(PretrainConfig).training.budget.steps == 12
     pretrain(longer, resume=True)
     assert_same_weights(short.out, whole.out)
+
+
+def test_a_mean_of_the_last_weights_is_that_of_the_longer_run(shards: Path, tmp_path: Path) -> None:
+    """Of 8 steps it begins at step 3, before the rate falls; of 12 at step 5. What is saved is the mean."""
+    average = "training.average=0.6"
+    whole = configuration(shards, tmp_path / "whole", average)
+    pretrain(whole)
+    short = configuration(shards, tmp_path / "short", average, "training.budget.steps=8")
+    pretrain(short)
+    longer = whole.model_copy(update={"out": short.out})
+    pretrain(longer, resume=True)
+    assert_same_weights(short.out, whole.out)
+    told = [line for line in lines(whole.out) if line["kind"] == "validation"]
+    assert [line["step"] for line in told if "loss_of_last_weights" in line] == [6, 9, 12]
+    assert all(line["loss"] != line["loss_of_last_weights"] for line in told[-2:])
+    saved = set_up(longer, ALONE, resume=True).full_weights()
+    assert all(
+        torch.equal(saved[name[8:]], mean) for name, mean in tensors(whole.out).items() if name[:8] == "average/"
+    )
 
 
 def test_a_longer_run_that_is_stopped_goes_on_as_the_longer_run(shards: Path, tmp_path: Path) -> None:

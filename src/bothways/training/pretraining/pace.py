@@ -37,5 +37,6 @@ def mean_pace(steps: Sequence[float], updates: Sequence[float], cost: Cost) -> f
 
     An update takes as long whatever a step reads; all else is as long as its FLOPs are many.
     """
-    pace, update = statistics.median(steps), sum(updates) / len(steps)
-    return update + max(0.0, pace - update) * cost.upto(1.0) / cost.at(0.0)
+    pace = statistics.median(steps)
+    update = min(pace, sum(updates) / len(steps))
+    return update + (pace - update) * cost.upto(1.0) / cost.at(0.0)

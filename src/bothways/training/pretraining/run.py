@@ -28,7 +28,7 @@ from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.pace import UNKNOWN, mean_pace, timed_updates
 from bothways.training.pretraining.setup import PretrainRun, set_up, total_steps
 from bothways.training.processes import Processes, processes
-from bothways.training.schedule import decay_start
+from bothways.training.schedule import end_start
 from bothways.training.tracking import tracked
 
 MEASURED_STEPS = 20  # of a budget in seconds: after them it becomes a number of steps, and the run is exact
@@ -103,7 +103,7 @@ def _train(run: PretrainRun, fit: Fit) -> None:
     run.folder.note(steps=total)
     every = run.config.training.validate_every * total
     due = {round(i * every) for i in range(1, math.ceil(1 / run.config.training.validate_every))} | {total}
-    saves = {decay_start(run.config.training.schedule, total), total}
+    saves = {end_start(run.config.training, total), total}
     if run.state.step in due and not run.state.validated:
         _validate(run, fit)  # a signal had ended it
     for report in _steps(run, total, fit):
@@ -162,12 +162,12 @@ def _steps(run: PretrainRun, total: int, fit: Fit) -> Iterator[Report]:
 
 
 def save(run: PretrainRun) -> None:
-    """A checkpoint; keeps the last two, the best, and the last before the learning rate falls."""
+    """A checkpoint; keeps the last two, the best, and the last before the end begins."""
     run.state.notes |= {"seconds": round(run.seconds, 3), "names": list(run.work.names)}
     run.folder.save(run.state)
     keep = {run.state.notes["best"]["step"]}
     if "total" in run.state.notes:
-        keep.add(decay_start(run.config.training.schedule, run.state.notes["total"]))
+        keep.add(end_start(run.config.training, run.state.notes["total"]))
     run.folder.prune(keep)
     run.team.wait()
 

@@ -31,7 +31,7 @@ from bothways.training.pretraining.requirements import check_needs, check_segmen
 from bothways.training.pretraining.warm_start import check_decoder, start_weights, with_shape_of_start
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
-from bothways.training.schedule import decay_start
+from bothways.training.schedule import end_start
 from bothways.training.state import State, checkpoints, load_state, read_record, step_of
 from bothways.training.weights import Replicated, Sharded, Weights, by_kind, whole
 from bothways.visibility import named
@@ -292,7 +292,7 @@ def _restore(run: PretrainRun) -> None:
 def _choose(run: PretrainRun, found: Sequence[Path]) -> tuple[Path, int | None]:
     """The checkpoint to go on from, and the run's steps if the budget changed.
 
-    It is the last; under another budget with WSD, the last from before the learning rate fell.
+    It is the last; under another budget with WSD, the last from before the learning rate fell and a mean began.
     """
     training, last, record = run.config.training, found[-1], read_record(found[-1])
     notes, total = record["notes"], total_steps(run)
@@ -306,5 +306,5 @@ def _choose(run: PretrainRun, found: Sequence[Path]) -> tuple[Path, int | None]:
         raise UsageError(
             f"the run has done {record['step']} steps already; the budget is {total}. Give it at least as many."
         )
-    before = [checkpoint for checkpoint in found if step_of(checkpoint) <= decay_start(training.schedule, old)]
+    before = [checkpoint for checkpoint in found if step_of(checkpoint) <= end_start(training, old)]
     return before[-1] if before and total != old and training.schedule.shape == "wsd" else last, total
