@@ -93,6 +93,7 @@ TRIES = {
         for tokens in (2048, 4096, 8192)
         for times in (0.5, 1.0, 2.0)
     },
+    "warm-up of 20": Try(("training.schedule.warmup_steps=20",)),
     "normuon": Try(optimiser="normuon"),
     "cautious": Try((CAUTIOUS,)),
     "cautious, falling": Try((CAUTIOUS, FALLING)),
@@ -137,7 +138,7 @@ class Proof:
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
-        self.budget = f"{given.tokens:g}tokens" if given.tokens else f"{given.seconds}s"
+        self.budget = f"{given.tokens:g}tokens" if given.tokens else f"{given.seconds:g}s"
         self.rows = given.work / "-".join(["rows", given.size, self.budget, *map(in_a_name, given.set)])
         self.rows.mkdir(parents=True, exist_ok=True)
 
@@ -224,8 +225,12 @@ def run(proof: Proof) -> None:
         some = left[i : i + len(cores)]
         own = cores[:: -1 if some[0].seed % 2 else 1]
         began = [(job, proof.started(job, core)) for job, core in zip(some, own, strict=False)]
-        for job, process in began:
-            proof.keep(job, process)
+        try:
+            for job, process in began:
+                proof.keep(job, process)
+        finally:
+            for _, process in began:
+                process.terminate()  # where another has failed: it saves, and goes on the next time
 
 
 def table(proof: Proof) -> None:
