@@ -88,7 +88,7 @@ def ratio(one: Side, other: Side, *, by: str) -> float:
     """Time for a FLOP or a token, against the other's in the same rounds: the median."""
 
     def unit(each: Side) -> float:
-        return each.tokens * (each.run.cost.upto(1.0) if by == "FLOP" else 1.0)
+        return each.run.cost.upto(1.0) if by == "FLOP" else each.tokens
 
     return statistics.median(a / unit(one) * unit(other) / b for a, b in zip(one.seconds, other.seconds, strict=True))
 

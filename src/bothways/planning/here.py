@@ -108,7 +108,11 @@ def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybr
     state = State(weights, build_optimisers(optimiser, by_kind(weights, model), dtype=dtype))
     rows: Any = RandomRows(vocabulary, training.length)
     batches = TrainingBatches(rows, built, training)
-    work = Work(weights.around(losses_of(built, model)), batches, loss_names(model, built.shares))
+    work = Work(
+        weights.around(losses_of(built, model)),
+        lambda step, progress: batches(step * training.rows, progress),
+        loss_names(model, built.shares),
+    )
     taken: list[float] = []
     began = time.perf_counter()
     for _ in train(work, state=state, config=training, total=LONG):

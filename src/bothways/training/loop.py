@@ -16,10 +16,11 @@ from bothways.errors import DivergedError
 from bothways.machine import keep_freed_memory
 from bothways.model import Model
 from bothways.stopping import Signalled, came
+from bothways.training.averages import add_to_average
 from bothways.training.config import TrainingConfig
 from bothways.training.halving import within_memory
+from bothways.training.optimiser import cautious_step, follow
 from bothways.training.processes import go_on
-from bothways.training.schedule import learning_rate
 from bothways.training.spikes import spike
 from bothways.training.state import State
 
@@ -56,13 +57,13 @@ class Work:
 
     batches  (step, progress) -> micro-batches; the same rows whatever the number of processes
     names    of the losses, the same on every process
-    tokens   places of a step, where every step has as many; None: the tokens of its batches are counted
+    tokens   places of a step at a progress, padding too; None: the tokens of its batches are counted
     """
 
     losses: Callable[[Batch, torch.Generator], Losses]
     batches: Callable[[int, float], Sequence[Batch]]
     names: tuple[str, ...]
-    tokens: int | None = None
+    tokens: Callable[[float], int] | None = None
 
 
 def train(
@@ -85,27 +86,27 @@ def train(
     keep_freed_memory()  # not earlier: counting n-grams takes gigabytes that are not wanted again
     while state.step < total:
         notes = dict(state.notes)
+        progress = state.step / total
         try:
-            micro_batches = work.batches(state.step, state.step / total)
+            micro_batches = work.batches(state.step, progress)
             count, tokens = _counted(_weight(micro_batches), sum(batch.token_count for batch in micro_batches))
             sums = _gradients(work, micro_batches, state, config.seed, count, stop)
         except Signalled:
             state.notes = notes  # what was noted of the step that is left out
             raise
         norm = state.weights.reduce()
-        share = learning_rate(config.schedule, state.step, total)
+        follow(state.optimisers, config, state.step, total)
         finite = bool(torch.isfinite(norm)) and bool(torch.isfinite(sums).all())
         loss = math.fsum(sums[:, 0].tolist()) / count
         limit = spike(state, loss, config.spike_sigma) if finite else None
         if finite and limit is None:
             state.weights.scale(torch.clamp(config.optimiser.clip / (norm + 1e-6), max=1.0))
             for optimiser in state.optimisers:
-                for group in optimiser.param_groups:
-                    group["lr"] = group["peak"] * share
-                optimiser.step()
+                cautious_step(optimiser) if config.optimiser.cautious_weight_decay else optimiser.step()
+        add_to_average(state, config, total)
         state.weights.publish()
         state.step += 1
-        state.tokens += tokens if work.tokens is None else work.tokens
+        state.tokens += tokens if work.tokens is None else work.tokens(progress)
         state.skipped += not finite
         state.skipped_in_a_row = 0 if finite else state.skipped_in_a_row + 1
         yield Report(
@@ -113,7 +114,7 @@ def train(
             tokens=state.tokens,
             loss=loss,
             losses=_means(work.names, sums),
-            learning_rate=share * state.optimisers[0].param_groups[0]["peak"],
+            learning_rate=state.optimisers[0].param_groups[0]["lr"],
             gradient_norm=float(norm),
             skipped=state.skipped,
             spikes=state.spikes,

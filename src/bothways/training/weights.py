@@ -230,9 +230,10 @@ class Sharded:
                 weight.grad.mul_(factor)
 
     def publish(self) -> None:
-        """Clears the gradients."""
+        """Clears the gradients, and what FSDP2 has gathered of the weights before they changed."""
         for weight in self.master.values():
             weight.grad = None
+        self._root.reshard()  # type: ignore[operator]
 
 
 class _Root(nn.Module):

@@ -104,12 +104,12 @@ def train_lines(out: Path) -> list[dict[str, Any]]:
 
 
 def tensors(out: Path, *, step: int | None = None) -> dict[str, torch.Tensor]:
-    """All weights and optimiser tensors of the last checkpoint, or of that step's."""
+    """All tensors of the last checkpoint, or of that step's: weights, their average, the optimiser's."""
     folder = checkpoints(out / "checkpoints")[-1] if step is None else out / "checkpoints" / f"step-{step}"
     return {
-        f"{name}/{key}": value
-        for name in ("weights", "optimiser")
-        for key, value in load_file(folder / f"{name}.safetensors").items()
+        f"{path.stem}/{key}": value
+        for path in sorted(folder.glob("*.safetensors"))
+        for key, value in load_file(path).items()
     }
 
 

@@ -17,6 +17,7 @@ CONFIG = TrainingConfig.model_validate({"budget": {"steps": 1}, "length": 32, "s
 
 
 def counted(shards: Path, expression: str) -> Cost:
+    """FLOPs of steps of 256 tokens."""
     found = Shards.open(shards)
     rows = Rows(found.train, found.vocabulary, length=32, seed=0)
     batches = TrainingBatches(rows, build(expression, found.vocabulary), CONFIG)
@@ -28,7 +29,7 @@ def test_a_token_costs_its_body_and_its_share_of_the_head(shards: Path) -> None:
     shape = preset("tiny", vocabulary=vocabulary, length=32)
     body = shape.flops_per_token(length=32, predicted=0.0)
     head = 3 * 2 * shape.width * vocabulary
-    causal, mlm = (counted(shards, name).upto(1.0) for name in ("causal", "mlm"))
+    causal, mlm = (counted(shards, name).upto(1.0) / 256 for name in ("causal", "mlm"))
     assert (causal - body) / head == pytest.approx(0.94, abs=0.03)
     assert (mlm - body) / head == pytest.approx(0.14, abs=0.02)
 

@@ -46,9 +46,9 @@ def same(left: Batch, right: Batch) -> bool:
 def test_processes_share_out_the_very_batches_of_one(processes: int, shards: Path) -> None:
     """Batch j of a step falls to process j % processes: tokens, masking, targets and all."""
     _, objective, rows = opened(shards)
-    for step in (0, 3, 50):
-        alone = TrainingBatches(rows, objective, CONFIG)(step, 0.5)
-        shared = [TrainingBatches(rows, objective, CONFIG, rank, processes)(step, 0.5) for rank in range(processes)]
+    for first in (0, 24, 400):
+        alone = TrainingBatches(rows, objective, CONFIG)(first, 0.5)
+        shared = [TrainingBatches(rows, objective, CONFIG, rank, processes)(first, 0.5) for rank in range(processes)]
         assert [len(mine) for mine in shared] == [4 // processes] * processes
         for j, batch in enumerate(alone):
             assert same(shared[j % processes][j // processes], batch)
@@ -84,14 +84,35 @@ def test_each_row_once_an_epoch(little: Path, monkeypatch: pytest.MonkeyPatch) -
     steps = -(-3 * len(rows) // 8)
     for step in range(steps):
         for rank in (1, 0):
-            TrainingBatches(watched, objective, CONFIG, rank, 2)(step, 0.0)
+            TrainingBatches(watched, objective, CONFIG, rank, 2)(8 * step, 0.0)
     assert sorted(asked) == list(range(steps * 8))
     for epoch in range(3):
         keys = [rows.key(index) for index in range(epoch * len(rows), (epoch + 1) * len(rows))]
         assert sorted(keys) == [(0, epoch, row) for row in range(len(rows))]
 
 
-def test_a_step_is_a_function_of_its_number(shards: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_steps_that_grow_read_every_row_once(processes: int, shards: Path) -> None:
+    """A quarter of 8 rows, a half, all of them, over thirds of the run; the micro-batches are of two rows or of one."""
+    _, objective, rows = opened(shards, "causal")
+    config = CONFIG.model_copy(update={"step_doublings": 2})
+    sizes, first = [], 0
+    for step in range(9):
+        shared = [
+            TrainingBatches(rows, objective, config, rank, processes)(first, step / 9) for rank in range(processes)
+        ]
+        found = torch.cat([batch.tokens for mine in shared for batch in mine]).sort(0).values
+        sizes.append(len(found))
+        wanted = torch.stack([torch.from_numpy(rows[first + i].tokens) for i in range(sizes[-1])])
+        assert torch.equal(found, wanted.long().sort(0).values)
+        assert len({len(mine) for mine in shared}) == 1
+        assert config.rows_at(step / 9) == sizes[-1]
+        first += sizes[-1]
+    assert sizes == [2, 2, 2, 4, 4, 4, 8, 8, 8]
+    assert config.mean_step == 32 * first / 9
+
+
+def test_a_step_is_a_function_of_its_first_row(shards: Path) -> None:
     """Asked for in any order, and again."""
     _, objective, rows = opened(shards)
     made = TrainingBatches(rows, objective, CONFIG)

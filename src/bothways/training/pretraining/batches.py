@@ -1,10 +1,11 @@
-"""From shards and an objective to batches: a pure function of seed and step, dealt out to processes.
+"""From shards and an objective to batches: a pure function of seed and row, dealt out to processes.
 
-Row g of the run (g = step * rows + i) is the same whatever the number of processes; its randomness too.
+Row g of the run is the same whatever the number of processes; its randomness too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,7 +23,7 @@ from bothways.training.pretraining.replay import WithReplay
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatches:
-    """Called with (step, progress): this process's micro-batches of that step."""
+    """Called with (row, progress): this process's micro-batches of the step that begins with that row of the run."""
 
     rows: Rows | WithReplay
     objective: Objective
@@ -31,10 +32,11 @@ class TrainingBatches:
     processes: int = 1
     device: torch.device | str = "cpu"
 
-    def __call__(self, step: int, progress: float) -> list[Batch]:
+    def __call__(self, first: int, progress: float) -> list[Batch]:
         """The micro-batches of a step for this process, on its device."""
-        size, first = self.config.micro_rows, step * self.config.rows
-        starts = range(first + self.rank * size, first + self.config.rows, self.processes * size)
+        rows = self.config.rows_at(progress)
+        size = math.gcd(self.config.micro_rows, rows // self.processes)
+        starts = range(first + self.rank * size, first + rows, self.processes * size)
         samples = [self._sample(index, progress) for start in starts for index in range(start, start + size)]
         samples.sort(key=lambda sample: len(sample.tokens))  # where scaffolding differs, least is padded
         parts = (samples[i : i + size] for i in range(0, len(samples), size))

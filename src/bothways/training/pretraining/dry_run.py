@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import resource
-import statistics
 import sys
 import time
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +14,7 @@ import torch
 
 from bothways.training.loop import train
 from bothways.training.pretraining.config import PretrainConfig
+from bothways.training.pretraining.pace import UNKNOWN, mean_pace, timed_updates
 from bothways.training.pretraining.setup import set_up, total_steps
 from bothways.training.processes import processes
 
@@ -53,23 +54,25 @@ def rehearse(config: PretrainConfig, *, device: torch.device | str | None = None
     with TemporaryDirectory(prefix="bothways-") as aside, processes(device=device) as team:
         run = set_up(config.model_copy(update={"out": Path(aside) / "run"}), team, resume=False)
         taken, started = [], time.perf_counter()
-        for _ in train(run.work, state=run.state, config=config.training, total=STEPS):
-            now = time.perf_counter()
-            taken.append(now - started)
-            started = now
-        pace = statistics.median(taken[1:]) * run.cost.upto(1.0) / run.cost.at(0.0)  # the first phase was timed
+        with timed_updates(run.state.optimisers) as updates:
+            for _ in islice(train(run.work, state=run.state, config=config.training, total=UNKNOWN), STEPS):
+                now = time.perf_counter()
+                taken.append(now - started)
+                started = now
+        each = len(run.state.optimisers)
+        pace = mean_pace(taken[1:], updates[each:], run.cost)
         wanted = config.training.budget.seconds
         steps = total_steps(run) or max(1, int((wanted or 0) / pace))
-        tokens = config.training.rows * config.training.length
+        tokens = steps * config.training.mean_step
         return Rehearsal(
             parameters=run.model.parameter_count(),
             body_parameters=run.model.config.body_parameters,
             steps=steps,
-            tokens=steps * tokens,
-            epochs=steps * tokens / run.shards.manifest.train.token_count,
+            tokens=round(tokens),
+            epochs=tokens / run.shards.manifest.train.token_count,
             seconds=steps * pace,
             memory=_most_memory(),
-            useful_share=run.useful_share(tokens * run.cost.upto(1.0) / pace),
+            useful_share=run.useful_share(run.cost.upto(1.0) / pace),
         )
 
 

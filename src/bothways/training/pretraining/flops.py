@@ -1,4 +1,4 @@
-"""What a run computes: counted FLOPs a token of text, by phase.
+"""What a run computes: counted FLOPs, by phase.
 
 The convention (docs/training.md): matrix products only, two FLOPs a weight forward and twice that backward; attention
 over the whole row; the vocabulary head where a word is predicted. Scaffolding and a generator count, look-ups are free.
@@ -18,17 +18,17 @@ ROWS = 128  # that the count is averaged over
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """FLOPs of training on one token of text.
+    """FLOPs of the steps of a run.
 
-    ends   the progress at which each phase of the run ends
-    rates  FLOPs a token in that phase
+    ends   the progress at which each phase of the run ends: what is taught changes there, or how large a step is
+    rates  FLOPs of a step in that phase
     """
 
     ends: tuple[float, ...]
     rates: tuple[float, ...]
 
     def at(self, progress: float) -> float:
-        """In the phase of this progress."""
+        """Of a step in the phase of this progress."""
         return next((rate for end, rate in zip(self.ends, self.rates, strict=True) if progress < end), self.rates[-1])
 
     def upto(self, progress: float) -> float:
@@ -40,12 +40,16 @@ class Cost:
 
 def cost_of(batches: TrainingBatches, config: ModelConfig) -> Cost:
     """Counted over the first rows of the run, each phase in its middle."""
-    ends = batches.objective.phases
+    training = batches.config
+    ends = tuple(sorted({*batches.objective.phases, *(end for end, _ in training.growth)}))
     starts = (0.0, *ends[:-1])
-    return Cost(ends, tuple(_rate(batches, config, (start + end) / 2) for start, end in zip(starts, ends, strict=True)))
+    middles = [(start + end) / 2 for start, end in zip(starts, ends, strict=True)]
+    rates = (training.rows_at(middle) * training.length * _rate(batches, config, middle) for middle in middles)
+    return Cost(ends, tuple(rates))
 
 
 def _rate(batches: TrainingBatches, config: ModelConfig, progress: float) -> float:
+    """FLOPs of training on one token of text."""
     objective, rows = batches.objective, batches.rows
     samples = (objective.sample(rows[i], np.random.default_rng(rows.key(i)), progress) for i in range(ROWS))
     return sum(objective.cost(config, sample) for sample in samples) / (ROWS * rows.length)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,26 @@ from typing import Any
 import torch
 
 from bothways.arguments import checked
+from bothways.batch import Batch
 from bothways.claims import claimed
 from bothways.config import settled
 from bothways.errors import DivergedError
 from bothways.model import Model
 from bothways.model.losses import plain_loss
 from bothways.terminal import command
-from bothways.training.evaluate import bits_per_byte, evaluate_losses, evaluate_words
+from bothways.training.averages import with_average
+from bothways.training.evaluate import Score, bits_per_byte, evaluate_losses, evaluate_words
 from bothways.training.fit import Fit, Say, Show, stoppable
 from bothways.training.loop import Report
 from bothways.training.pretraining.artifacts import begin, finish
 from bothways.training.pretraining.config import PretrainConfig
+from bothways.training.pretraining.pace import UNKNOWN, mean_pace, timed_updates
 from bothways.training.pretraining.setup import PretrainRun, set_up, total_steps
 from bothways.training.processes import Processes, processes
-from bothways.training.schedule import decay_start
+from bothways.training.schedule import end_start
 from bothways.training.tracking import tracked
 
 MEASURED_STEPS = 20  # of a budget in seconds: after them it becomes a number of steps, and the run is exact
-UNKNOWN = 10**12  # steps: more than any run has
 
 
 @settled(PretrainConfig)
@@ -102,7 +103,7 @@ def _train(run: PretrainRun, fit: Fit) -> None:
     run.folder.note(steps=total)
     every = run.config.training.validate_every * total
     due = {round(i * every) for i in range(1, math.ceil(1 / run.config.training.validate_every))} | {total}
-    saves = {decay_start(run.config.training.schedule, total), total}
+    saves = {end_start(run.config.training, total), total}
     if run.state.step in due and not run.state.validated:
         _validate(run, fit)  # a signal had ended it
     for report in _steps(run, total, fit):
@@ -129,20 +130,20 @@ def _measure(run: PretrainRun, fit: Fit) -> int:
     assert seconds is not None
     taken: list[float] = []
     spent, started = 0.0, time.perf_counter()
-    for _ in _steps(run, UNKNOWN, fit):
-        taken.append(time.perf_counter() - started)
-        started += taken[-1]
-        spent = run.team.most(sum(taken))
-        if run.state.step >= MEASURED_STEPS or spent > seconds / 2:
-            break
-    pace = run.team.most(statistics.median(taken))
+    with timed_updates(run.state.optimisers) as updates:
+        for _ in _steps(run, UNKNOWN, fit):
+            taken.append(time.perf_counter() - started)
+            started += taken[-1]
+            spent = run.team.most(sum(taken))
+            if run.state.step >= MEASURED_STEPS or spent > seconds / 2:
+                break
+    pace = run.team.most(mean_pace(taken, updates, run.cost))
     looks = run.team.most(run.state.notes["validation_seconds"]) / run.config.training.validate_every
     return run.state.step + max(1, int((seconds - spent - looks) / pace))
 
 
 def _steps(run: PretrainRun, total: int, fit: Fit) -> Iterator[Report]:
     """The loop, with a line of metrics for every step."""
-    config = run.config.training
 
     def more(report: Report, took: float) -> dict[str, Any]:
         run.seconds += took
@@ -154,46 +155,34 @@ def _steps(run: PretrainRun, total: int, fit: Fit) -> Iterator[Report]:
             "seconds": round(run.seconds, 3),
             "losses": report.losses,
             "gradient_norm": report.gradient_norm,
-            "useful_share": run.useful_share(config.rows * config.length * run.cost.at(progress) / took),
+            "useful_share": run.useful_share(run.cost.at(progress) / took),
         }
 
     yield from fit.steps(total, more)
 
 
 def save(run: PretrainRun) -> None:
-    """A checkpoint; keeps the last two, the best, and the last before the learning rate falls."""
+    """A checkpoint; keeps the last two, the best, and the last before the end begins."""
     run.state.notes |= {"seconds": round(run.seconds, 3), "names": list(run.work.names)}
     run.folder.save(run.state)
     keep = {run.state.notes["best"]["step"]}
     if "total" in run.state.notes:
-        keep.add(decay_start(run.config.training.schedule, run.state.notes["total"]))
+        keep.add(end_start(run.config.training, run.state.notes["total"]))
     run.folder.prune(keep)
     run.team.wait()
 
 
 def _validate(run: PretrainRun, fit: Fit) -> None:
-    """Validation loss of every objective, and the probes, as a line of metrics."""
+    """Validation loss of every objective, and the probes, as a line of metrics: of the weights that would be saved."""
     started = time.perf_counter()
     run.model.eval()
-    score = run.state.weights.around(evaluate_words)
-    bound = any(member.about.bound for member, _ in run.objective.leaves())
-    plain = run.objective.loss is None and not run.objective.heads and not bound
-    if plain:  # words are all that is predicted, and count alike
-        scores = score(run.model, run.validation)
-        losses = {name: found.nats for name, found in scores.items()}
-        shares = run.objective.shares
-        present = {name: share for name, share in shares.items() if name in losses}
-        loss = sum(share * losses[name] for name, share in present.items())
-        loss /= (
-            sum(present.values()) if len(present) < len(shares) else 1
-        )  # of rows of pairs alone, unilm1 has one loss
-    else:
-        drawn = torch.Generator(device=run.team.device).manual_seed(0)
-        loss, losses = evaluate_losses(lambda batch: run.work.losses(batch, drawn), run.validation)
-    answers, other = (
-        {name: next(iter(score(run.model, batches).values())) for name, batches in probes.items()}
-        for probes in (run.probes, run.general)
-    )
+    last = _held_out(run)[0] if run.state.average else None
+    with with_average(run.state):
+        loss, losses = _held_out(run)
+        answers, other = (
+            {name: next(iter(_score(run)(run.model, batches).values())) for name, batches in probes.items()}
+            for probes in (run.probes, run.general)
+        )
     run.model.train()
     following, filling = answers.get("next"), answers.get("fill")
     size = run.shards.validation.bytes_a_prediction
@@ -205,6 +194,7 @@ def _validate(run: PretrainRun, fit: Fit) -> None:
         "seconds": round(run.seconds, 3),
         "loss": loss,
         "losses": losses,
+        **({} if last is None else {"loss_of_last_weights": last}),
         "bits_per_byte": {"causal": bits_per_byte(following.nats, size)} if following else {},
         "fill_accuracy": filling.accuracy if filling else None,
         "next_accuracy": following.accuracy if following else None,
@@ -215,3 +205,22 @@ def _validate(run: PretrainRun, fit: Fit) -> None:
         run.state.notes["best"] = {"step": run.state.step, "loss": loss}
     run.state.notes |= {"validated": run.state.step, "validation_seconds": round(time.perf_counter() - started, 3)}
     fit.tell(line)
+
+
+def _score(run: PretrainRun) -> Callable[[Model, Sequence[Batch]], dict[str, Score]]:
+    return run.state.weights.around(evaluate_words)
+
+
+def _held_out(run: PretrainRun) -> tuple[float, dict[str, float]]:
+    """What is minimised, and every objective's own loss, on held-out rows."""
+    bound = any(member.about.bound for member, _ in run.objective.leaves())
+    if run.objective.loss or run.objective.heads or bound:
+        drawn = torch.Generator(device=run.team.device).manual_seed(0)
+        return evaluate_losses(lambda batch: run.work.losses(batch, drawn), run.validation)
+    # words are all that is predicted, and count alike
+    losses = {name: found.nats for name, found in _score(run)(run.model, run.validation).items()}
+    shares = run.objective.shares
+    present = {name: share for name, share in shares.items() if name in losses}
+    loss = sum(share * losses[name] for name, share in present.items())
+    # of rows of pairs alone, unilm1 has one loss
+    return loss / (sum(present.values()) if len(present) < len(shares) else 1), losses

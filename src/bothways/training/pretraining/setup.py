@@ -31,7 +31,7 @@ from bothways.training.pretraining.requirements import check_needs, check_segmen
 from bothways.training.pretraining.warm_start import check_decoder, start_weights, with_shape_of_start
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
-from bothways.training.schedule import decay_start
+from bothways.training.schedule import end_start
 from bothways.training.state import State, checkpoints, load_state, read_record, step_of
 from bothways.training.weights import Replicated, Sharded, Weights, by_kind, whole
 from bothways.visibility import named
@@ -61,8 +61,8 @@ class PretrainRun:
         """Counted over all steps so far."""
         total: int | None = self.state.notes.get("total")
         if total is None:
-            return self.state.tokens * self.cost.at(0.0)
-        return self.state.tokens / max(self.state.step, 1) * total * self.cost.upto(self.state.step / total)
+            return self.state.step * self.cost.at(0.0)
+        return total * self.cost.upto(self.state.step / total)
 
     def useful_share(self, flops_per_second: float) -> float | None:
         """Of the peak; None where more was computed: the machine was slower while its peak was measured."""
@@ -70,8 +70,8 @@ class PretrainRun:
         return None if share > 1 else round(share, 4)
 
     def full_weights(self) -> dict[str, Tensor]:
-        """The float32 weights, whole (every process must call)."""
-        own = {**self.state.weights.master, **self.state.weights.frozen}
+        """The float32 weights that are saved, whole (every process must call)."""
+        own = {**self.state.weights.master, **self.state.weights.frozen, **self.state.average}
         return {name: whole(weight).cpu() for name, weight in own.items()}
 
 
@@ -111,9 +111,9 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
         state=state,
         work=Work(
             state.weights.around(losses_of(objective, model)),
-            batches,
+            lambda step, progress: batches(state.tokens // training.length, progress),
             loss_names(model, objective.shares),
-            tokens=training.rows * training.length,  # with the places that padding takes, as the budget counts
+            tokens=lambda progress: training.rows_at(progress) * training.length,
         ),
         probes=probes(objective, shards, fixed, training),
         general=probes(objective, shards, general, training) if general else {},
@@ -209,14 +209,13 @@ def _state(model: Model, training: TrainingConfig, dtype: torch.dtype, team: Pro
 
 def total_steps(run: PretrainRun) -> int | None:
     """The budget in steps; None for seconds, which only the clock can turn into steps."""
-    budget, training = run.config.training.budget, run.config.training
-    tokens = training.rows * training.length
+    budget = run.config.training.budget
     if budget.steps is not None:
         return budget.steps
     if budget.tokens is not None:
-        return math.ceil(budget.tokens / tokens)
+        return math.ceil(budget.tokens / run.config.training.mean_step)
     if budget.flops is not None:
-        return math.ceil(budget.flops / (run.cost.upto(1.0) * tokens))
+        return math.ceil(budget.flops / run.cost.upto(1.0))
     return None
 
 
@@ -293,7 +292,7 @@ def _restore(run: PretrainRun) -> None:
 def _choose(run: PretrainRun, found: Sequence[Path]) -> tuple[Path, int | None]:
     """The checkpoint to go on from, and the run's steps if the budget changed.
 
-    It is the last; under another budget with WSD, the last from before the learning rate fell.
+    It is the last; under another budget with WSD, the last from before the learning rate fell and a mean began.
     """
     training, last, record = run.config.training, found[-1], read_record(found[-1])
     notes, total = record["notes"], total_steps(run)
@@ -307,5 +306,5 @@ def _choose(run: PretrainRun, found: Sequence[Path]) -> tuple[Path, int | None]:
         raise UsageError(
             f"the run has done {record['step']} steps already; the budget is {total}. Give it at least as many."
         )
-    before = [checkpoint for checkpoint in found if step_of(checkpoint) <= decay_start(training.schedule, old)]
+    before = [checkpoint for checkpoint in found if step_of(checkpoint) <= end_start(training, old)]
     return before[-1] if before and total != old and training.schedule.shape == "wsd" else last, total
