@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bothways.corpus import Rows
 from bothways.model import ModelConfig
+from bothways.objectives import Objective
 from bothways.training.pretraining.batches import TrainingBatches
+from bothways.training.pretraining.replay import WithReplay
 
 ROWS = 128  # that the count is averaged over
 
@@ -40,12 +43,10 @@ class Cost:
 
 def cost_of(batches: TrainingBatches, config: ModelConfig) -> Cost:
     """Counted over the first rows of the run, each phase in its middle."""
-    ends = batches.objective.phases
-    starts = (0.0, *ends[:-1])
-    return Cost(ends, tuple(_rate(batches, config, (start + end) / 2) for start, end in zip(starts, ends, strict=True)))
+    ends, phases = zip(*batches.objective.stages, strict=True)
+    return Cost(ends, tuple(_rate(phase, batches.rows, config) for phase in phases))
 
 
-def _rate(batches: TrainingBatches, config: ModelConfig, progress: float) -> float:
-    objective, rows = batches.objective, batches.rows
-    samples = (objective.sample(rows[i], np.random.default_rng(rows.key(i)), progress) for i in range(ROWS))
+def _rate(objective: Objective, rows: Rows | WithReplay, config: ModelConfig) -> float:
+    samples = (objective.sample(rows[i], np.random.default_rng(rows.key(i)), 0.5) for i in range(ROWS))
     return sum(objective.cost(config, sample) for sample in samples) / (ROWS * rows.length)

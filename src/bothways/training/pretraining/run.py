@@ -135,7 +135,7 @@ def _measure(run: PretrainRun, fit: Fit) -> int:
         spent = run.team.most(sum(taken))
         if run.state.step >= MEASURED_STEPS or spent > seconds / 2:
             break
-    pace = run.team.most(statistics.median(taken))
+    pace = run.team.most(statistics.median(taken)) * run.cost.upto(1.0) / run.cost.at(0.0)  # of the first phase
     looks = run.team.most(run.state.notes["validation_seconds"]) / run.config.training.validate_every
     return run.state.step + max(1, int((seconds - spent - looks) / pace))
 
