@@ -172,8 +172,9 @@ def row(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
 def table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """A line an arm, the means of its seeds."""
     names = list(next(iter(rows.values()))[0]["probes"])
-    heads = "|objective|seeds|TFLOPs|CPU s|generator|replaced|least explained|explained|area".split("|")
-    print(f"| {' | '.join([*heads, *names])} |\n{'|---' * (len(heads) + len(names))}|")
+    figures = ["TFLOPs", "CPU s", "generator", "replaced", "least explained", "explained", "area"]
+    heads = ["", "objective", "seeds", *figures, *names]
+    print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
     for arm, some in rows.items():
         last = [one["points"][-1] for one in some]
         least = [min((point.get("explained", np.nan) for point in one["points"]), default=np.nan) for one in some]

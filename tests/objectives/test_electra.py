@@ -185,6 +185,24 @@ def test_a_model_that_predicts_masked_words_learns_as_mlm_does() -> None:
     assert torch.equal(found["generator"][0], losses(judging, model, batch_of(judging))["generator"][0])
 
 
+def test_rows_that_are_masked_stay_so_beside_rows_that_are_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mixture of both reads each batch once, and its two networks are those of electra."""
+    objective = build("1/2 electra(predict=masked, rate=0.5) + 1/2 electra(rate=0.5)", VOCABULARY)
+    model, read = model_for(objective), []
+    look_up = model.backbone.embeddings.look_up
+    monkeypatch.setattr(model.backbone.embeddings, "look_up", lambda p, layout: read.append(p) or look_up(p, layout))
+    batch = batch_of(objective, rows=32)
+    found = losses(objective, model, batch)
+    assert found.keys() == {"generator", "mlm", "discriminator"} == objective.shares.keys()
+    shown, filled = (tokens.flatten() for tokens in read)
+    at = {target.name: torch.as_tensor(target.at) for target in batch.targets}
+    others = torch.isin(at["generator"], at["mlm"], invert=True)
+    assert torch.equal(filled[at["mlm"]], shown[at["mlm"]])
+    assert 0 < len(at["mlm"]) < len(at["generator"])
+    assert not (filled[at["generator"][others]] == VOCABULARY.mask).all()
+    assert torch.isin(at["generator"][others], at["discriminator"]).all()
+
+
 def test_a_generator_alone_leaves_the_model_out() -> None:
     objective = build("electra(predict=nothing)", VOCABULARY)
     model = model_for(build("electra", VOCABULARY))
@@ -192,6 +210,7 @@ def test_a_generator_alone_leaves_the_model_out() -> None:
     loss.backward()
     reached = {name for name, weight in model.named_parameters() if weight.grad is not None}
     assert name == GENERATOR and objective.names == (GENERATOR,)
+    assert not objective.abilities.faces  # a run of it alone leaves a body that was taught nothing
     assert reached == {n for n, _ in model.named_parameters() if n.startswith(("parts.", "backbone.embeddings."))}
 
 

@@ -125,14 +125,14 @@ def electra(
     """
     if predict not in PREDICT:
         raise unknown("value of predict", predict, PREDICT)
-    detects = predict in ("all", "hidden")
     named = PREDICT[predict]
+    detects = named == "discriminator"
     return Objective(
         name="electra",
         corrupt=masking(vocabulary, rate=rate, words="tokens", replace="electra"),
         arrange=together,
         predict=_Questions(predict, weight or (50.0 if detects else 1.0)),
-        about=_about(detects),
+        about=_about(predict),
         loss=partial(_loss, disentangled=beside.sharing == "disentangled", temperature=beside.temperature),
         heads={"replaced": replaced} if detects else {"copied": copied} if predict == "all-words" else {},
         parts=beside.parts,
@@ -143,13 +143,15 @@ def electra(
     )
 
 
-def _about(detects: bool) -> About:
+def _about(predict: str) -> About:
+    detects = PREDICT[predict] == "discriminator"
+    teaches = Abilities(
+        faces=("encoder",), hidden=None if detects else "in place", decoding={"detect": 0} if detects else {}
+    )
     return About(
         summary="original or replaced, everywhere, after a small generator filled hidden places",
         paper="ELECTRA (Clark et al. 2020, sections 2 and 3)",
-        teaches=Abilities(
-            faces=("encoder",), hidden=None if detects else "in place", decoding={"detect": 0} if detects else {}
-        ),
+        teaches=Abilities() if predict == "nothing" else teaches,
         differs="places are drawn without replacement; the published code may draw one twice",
     )
 
@@ -226,17 +228,19 @@ def _loss(model: Model, batch: Batch, random: torch.Generator, *, disentangled: 
         small.said(states), its_own.tokens.weight, labels, weights, chances, rate_at(temperature, batch.progress)
     )
     losses = {GENERATOR: (loss_of_fills, weights.sum())}
-    for question in judges:
-        tokens = batch.tokens
-        if question.name != PREDICT["masked"]:
-            tokens = tokens.flatten().scatter(0, at, drawn).view_as(tokens)
-        reads = embeddings.look_up(tokens, layout)
+    if judges:
+        shown = batch.tokens.flatten()
+        tokens = shown.scatter(0, at, drawn)
+        for question in judges:
+            if question.name == PREDICT["masked"]:
+                tokens[torch.as_tensor(question.at)] = shown[question.at]
+        reads = embeddings.look_up(tokens.view_as(batch.tokens), layout)
         if disentangled:
             difference: Any = model.parts[DIFFERENCE]
-            reads = reads.detach() + difference(tokens)
+            reads = reads.detach() + difference(tokens).view_as(reads)
         given = Pass(layout, mask, losses=extra)
         hidden = model.backbone.encode(embeddings.widened(embeddings.normed(reads)), given).flatten(0, 1)
-        losses[question.name] = _judged(model, hidden, tokens.flatten(), question)
+        losses |= {question.name: _judged(model, hidden, tokens, question) for question in judges}
     return with_extra(losses, extra)
 
 
