@@ -64,6 +64,7 @@ ARMS: dict[str, tuple[str, float]] = {
     "mlm first, 1/10": ("1/10 mlm -> 9/10 electra", 1),
     "mlm first, half": ("1/2 mlm -> 1/2 electra", 1),
     "mlm first, beside the generator": ("1/4 electra(predict=masked) -> 3/4 electra", 1),
+    "half of the rows masked": ("1/2 electra(predict=masked) + 1/2 electra", 1),
     "mlm, then the generator": ("1/4 mlm -> 1/10 electra(predict=nothing) -> 13/20 electra", 1),
     "Replace MLM": ("electra(predict=words)", 1),
     "All-Tokens MLM": ("electra(predict=all-words)", 1),

@@ -175,6 +175,12 @@ class Objective:
             return ((1.0, self),)
         return tuple((end, phase) for end, (phase, _) in zip(self.phases, self.members, strict=True))
 
+    @property
+    def turns(self) -> tuple[float, ...]:
+        """The progress at which a phase ends and one with another loss begins, where either brings a loss of its own."""
+        pairs = zip(self.stages, self.stages[1:], strict=False)
+        return tuple(end for (end, one), (_, other) in pairs if one.loss or other.loss)
+
     def leaves(self) -> Iterator[tuple[Objective, float]]:
         """The objectives that draw rows, each with its share of them: itself, or the members' members."""
         if not self.members:

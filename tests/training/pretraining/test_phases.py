@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from bothways.corpus import Shards
+from bothways.objectives import build
 from bothways.training.pretraining import pretrain, run
 from bothways.training.run_folder import RunFolder
 from tests.training.pretraining.small import assert_same_run, configuration, run_until, tensors, train_lines
@@ -40,6 +42,20 @@ def test_what_a_phase_does_not_bring_rests(shards: Path, tmp_path: Path) -> None
     assert moved(begun, mlm) == body | {table}
     assert moved(mlm, alone) == small | {table}
     assert moved(alone, both) == small | body | {table, head} == begun.keys()
+
+
+def test_optimisers_begin_anew_with_another_loss(shards: Path, tmp_path: Path) -> None:
+    """Gradients of electra are a fiftieth of those of mlm: moments of the one say nothing of the other."""
+    steps = {}
+    for step in (3, 4, 5, 7):
+        config = configuration(
+            shards, tmp_path / str(step), *OFTEN, "training.optimiser.name=adamw", objective="1/3 mlm -> 2/3 electra"
+        )
+        run_until(config, step)
+        steps[step] = float(tensors(config.out, step=step)["optimiser/backbone.embeddings.tokens.weight#step"])
+    assert steps == {3: 3.0, 4: 4.0, 5: 1.0, 7: 3.0}
+    turns = {text: build(text, Shards.open(shards).vocabulary).turns for text in ("causal -> mlm", "electra", PHASES)}
+    assert turns == {"causal -> mlm": (), "electra": (), PHASES: (0.25, 0.5)}
 
 
 @pytest.mark.parametrize("step", [2, 3, 5, 6, 9])

@@ -114,6 +114,7 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
             batches,
             loss_names(model, objective.shares),
             tokens=training.rows * training.length,  # with the places that padding takes, as the budget counts
+            turns=objective.turns,
         ),
         probes=probes(objective, shards, fixed, training),
         general=probes(objective, shards, general, training) if general else {},
