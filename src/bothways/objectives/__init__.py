@@ -106,7 +106,7 @@ def _make(term: Term, vocabulary: Vocabulary, corpus: Corpus | None) -> Objectiv
         raise unknown("objective", term.name, OBJECTIVES)
     function = OBJECTIVES[term.name]
     kinds, defaults = get_type_hints(function), _defaults(function)
-    records = {name: one for name, one in _parameters(function).items() if is_dataclass(one)}
+    records: dict[str, Any] = {name: one for name, one in _parameters(function).items() if is_dataclass(one)}
     for record in records.values():
         kinds |= get_type_hints(type(record))
     given: dict[str, Any] = {"corpus": corpus} if "corpus" in kinds else {}

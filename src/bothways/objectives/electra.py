@@ -79,7 +79,7 @@ class GeneratorOptions:
             raise UsageError(f"temperature is that of the generator's draws, above 0, got {self.temperature}")
 
     @property
-    def shape(self) -> dict[str, float]:
+    def shape(self) -> dict[str, Any]:
         """Its size, as `generator_shape` takes it."""
         return {"width": self.generator, "layers": self.layers}
 

@@ -177,7 +177,7 @@ class Objective:
 
     @property
     def turns(self) -> tuple[float, ...]:
-        """The progress at which a phase ends and one with another loss begins, where either brings a loss of its own."""
+        """The progress at which a phase with one loss ends and one with another begins, one of them its own."""
         pairs = zip(self.stages, self.stages[1:], strict=False)
         return tuple(end for (end, one), (_, other) in pairs if one.loss or other.loss)
 
