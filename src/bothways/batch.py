@@ -187,6 +187,7 @@ class Batch:
 
     source  what stands on the encoder's side (`Layout.side`); tokens, layout and targets are then the decoder's
     recipe  how to make smaller ones of it; None: its loss is of all rows together
+    progress  of the run at its step, 0 to 1, for losses that change with it
     """
 
     tokens: Tensor
@@ -194,6 +195,7 @@ class Batch:
     targets: tuple[Target, ...]
     source: SourceTokens | None = None
     recipe: Recipe | None = None
+    progress: float = 1.0
 
     @classmethod
     def stack(cls, samples: Sequence[Sample]) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ from bothways.errors import UsageError
 from bothways.model import Model, ModelConfig, architecture, read_saved, save_faces
 from bothways.model.generator import generator_shape
 from bothways.model.heads.binary import copied_or_predicted
+from bothways.model.kernels import draw, linear_cross_entropy_and_draw
+from bothways.model.losses import plain_loss
 from bothways.model.passing import Pass
-from bothways.objectives import Objective, build
-from bothways.objectives.electra import DIFFERENCE, GENERATOR
+from bothways.objectives import Objective, build, describe
+from bothways.objectives.corruptions import Linear
+from bothways.objectives.electra import DIFFERENCE, GENERATOR, GeneratorOptions, electra
+from bothways.objectives.mixture import _same
 from bothways.training.config import OptimiserConfig, ScheduleConfig, TrainingConfig
 from bothways.training.loop import Work, train
 from bothways.training.optimiser import build_optimisers
@@ -32,7 +37,7 @@ CONFIG = ModelConfig(vocabulary=VOCABULARY.size, layers=2, width=64, heads=1, in
 OLD = CLASSIC.model_copy(update={"vocabulary": VOCABULARY.size, "layers": 2})
 ROW = packed([9, 4], padding=1)
 VARIANTS = [
-    *(f"electra(predict={what})" for what in ("all", "hidden", "words", "all-words")),
+    *(f"electra(predict={what})" for what in ("all", "hidden", "words", "all-words", "masked")),
     *(f"electra(sharing={how})" for how in ("separate", "disentangled")),
     "deberta-v3",
 ]
@@ -84,7 +89,7 @@ def test_a_right_guess_counts_as_original() -> None:
     model = model_for(objective)
     model.heads["replaced"] = recorder = Recorder()
     small: Any = model.parts[GENERATOR]
-    small.words.loss_and_draw = lambda hidden, table, labels, weights, chances: (hidden.sum() * 0, labels)
+    small.words.loss_and_draw = lambda hidden, table, labels, *others: (hidden.sum() * 0, labels)
     losses(objective, model, batch_of(objective))
     assert not recorder.labels.any()
 
@@ -168,6 +173,83 @@ def test_all_tokens_mlm_mixes_copying_and_saying() -> None:
     assert torch.allclose(found, -(chance.log() * weights).sum(), rtol=1e-5)
 
 
+def test_a_model_that_predicts_masked_words_learns_as_mlm_does() -> None:
+    """It reads the text before the generator fills it; so does the generator, whose loss is that of electra."""
+    beside, judging = (build(what, VOCABULARY) for what in ("electra(predict=masked)", "electra"))
+    model, batch = model_for(judging), batch_of(beside)
+    found = losses(beside, model, batch)
+    assert found.keys() == {"generator", "mlm"} == set(beside.names)
+    own = replace(batch, targets=tuple(target for target in batch.targets if target.name == "mlm"))
+    (alone,) = plain_loss(model, own).values()
+    assert torch.allclose(found["mlm"][0], alone[0]) and found["mlm"][1] == alone[1]
+    assert torch.equal(found["generator"][0], losses(judging, model, batch_of(judging))["generator"][0])
+
+
+def test_rows_that_are_masked_stay_so_beside_rows_that_are_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mixture of both reads each batch once, and its two networks are those of electra."""
+    objective = build("1/2 electra(predict=masked, rate=0.5) + 1/2 electra(rate=0.5)", VOCABULARY)
+    model, read = model_for(objective), []
+    look_up = model.backbone.embeddings.look_up
+    monkeypatch.setattr(model.backbone.embeddings, "look_up", lambda p, layout: read.append(p) or look_up(p, layout))
+    batch = batch_of(objective, rows=32)
+    found = losses(objective, model, batch)
+    assert found.keys() == {"generator", "mlm", "discriminator"} == objective.shares.keys()
+    shown, filled = (tokens.flatten() for tokens in read)
+    at = {target.name: torch.as_tensor(target.at) for target in batch.targets}
+    others = torch.isin(at["generator"], at["mlm"], invert=True)
+    assert torch.equal(filled[at["mlm"]], shown[at["mlm"]])
+    assert 0 < len(at["mlm"]) < len(at["generator"])
+    assert not (filled[at["generator"][others]] == VOCABULARY.mask).all()
+    assert torch.isin(at["generator"][others], at["discriminator"]).all()
+
+
+def test_a_generator_alone_leaves_the_model_out() -> None:
+    objective = build("electra(predict=nothing)", VOCABULARY)
+    model = model_for(build("electra", VOCABULARY))
+    ((name, (loss, _)),) = losses(objective, model, batch_of(objective)).items()
+    loss.backward()
+    reached = {name for name, weight in model.named_parameters() if weight.grad is not None}
+    assert name == GENERATOR and objective.names == (GENERATOR,)
+    assert not objective.abilities.faces  # a run of it alone leaves a body that was taught nothing
+    assert reached == {n for n, _ in model.named_parameters() if n.startswith(("parts.", "backbone.embeddings."))}
+
+
+def test_the_temperature_of_the_draws() -> None:
+    """Near zero the likeliest token is drawn, far above one any, and at one by the shares, whatever their sum."""
+    random = torch.Generator().manual_seed(0)
+    share = torch.rand(64, 10, generator=random).softmax(-1) * 3
+    chances = torch.rand(64, generator=random)
+    assert torch.equal(draw(share, chances, 1e-4), share.argmax(-1))
+    assert torch.equal(draw(share, chances, 1e6), (chances * 10).long())
+    assert torch.equal(draw(share, chances, 1.0), draw(share, chances))
+    halved = (share**2).cumsum(-1)
+    expected = torch.searchsorted(halved, chances[:, None] * halved[:, -1:], right=True)[:, 0]
+    assert torch.equal(draw(share, chances, 0.5), expected)
+
+
+def test_a_temperature_that_falls_is_that_of_the_progress_in_its_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    words = "bothways.model.heads.words.linear_cross_entropy_and_draw"
+    monkeypatch.setattr(words, lambda *given: asked.append(given[-1]) or linear_cross_entropy_and_draw(*given))
+    objective = build("1/2 mlm -> 1/2 electra(temperature=3->1)", VOCABULARY)
+    model = model_for(objective)
+    for progress in (0.25, 0.5, 0.75, 1.0):
+        sample = objective.sample(ROW, np.random.default_rng(0), progress)
+        losses(objective, model, replace(Batch.stack([sample]), progress=progress))
+    assert asked == [3.0, 2.0, 1.0]
+
+
+def test_options_of_the_generator_are_arguments_like_others() -> None:
+    by_hand = electra(VOCABULARY, beside=GeneratorOptions(generator=0.5, pace=0.25, temperature=Linear(2, 1)))
+    written = build("electra(generator=0.5, pace=0.25, temperature=2->1)", VOCABULARY)
+    assert written.rates == by_hand.rates == {GENERATOR: 0.25}
+    assert _same(written.loss, by_hand.loss) and _same(written.parts[GENERATOR], by_hand.parts[GENERATOR])
+    (record,) = (one for one in describe() if one["name"] == "electra")
+    assert list(record["arguments"]) == [
+        *("rate", "weight", "predict", "generator", "layers", "sharing", "pace", "temperature"),
+    ]
+
+
 @pytest.mark.parametrize("expression", VARIANTS)
 def test_every_variant_learns(expression: str) -> None:
     """Thirteen tokens that always come in one order: both networks find out."""
@@ -211,8 +293,14 @@ def test_what_it_costs() -> None:
         ("electra(sharing=share)", "unknown value of sharing 'share'. Did you mean 'shared'?"),
         ("electra(predict=word)", "Did you mean 'words'?"),
         ("electra(rate=2)", "rate is the share"),
-        ("electra + mlm", "bring different ones"),
+        ("electra(pace=0)", "pace is the generator's learning rate over the model's, above 0, got 0"),
+        ("electra(temperature=1->0)", "temperature is that of the generator's draws, above 0, got 1->0"),
+        ("electra + mlm", 'train one after the other: "electra -> mlm"'),
+        ("electra -> mlm", "let 'electra' be the last phase"),
         ("electra(generator=0.5) + electra", "different networks under the name 'generator'"),
+        ("electra(generator=0.5) -> electra", "different networks under the name 'generator'"),
+        ("electra(pace=0.5) -> electra", "different rates under the name 'generator'"),
+        ("deberta-v3 -> electra(generator=1, layers=0.5)", "let 'deberta-v3' be the last phase"),
     ],
 )
 def test_errors(expression: str, told: str) -> None:
@@ -245,7 +333,7 @@ CLASSES = {
 SHAPES = {"modern": MODERN, "classic": CLASSIC, "projected": PROJECTED, "unprojected": UNPROJECTED}
 
 
-@pytest.mark.parametrize("expression", ["electra", "electra(sharing=separate)", "deberta-v3"])
+@pytest.mark.parametrize("expression", ["electra", "electra(sharing=separate)", "mlm -> deberta-v3"])
 @pytest.mark.parametrize("shape", SHAPES)
 @torch.no_grad()
 def test_both_networks_load_elsewhere_and_say_the_same(shape: str, expression: str, tmp_path: Path) -> None:

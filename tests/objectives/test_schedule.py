@@ -55,6 +55,17 @@ def test_the_model_is_what_the_last_phase_teaches() -> None:
     assert build("tlm -> mlm", VOCABULARY).about.requires == {"pairs", "languages"}
 
 
+def test_phases_may_have_different_losses_and_networks() -> None:
+    """mlm -> electra: all networks are there from the start, and what is saved is what electra saves."""
+    electra, both = (build(expression, VOCABULARY) for expression in ("electra", "1/4 mlm -> 3/4 electra"))
+    assert both.heads == electra.heads and both.parts.keys() == electra.parts.keys()
+    assert both.abilities.decoding == electra.abilities.decoding == {"detect": 0} and both.networks is not None
+    assert both.shares == {"mlm": 0.25, "generator": 0.75, "discriminator": 0.75}
+    assert [(end, phase.name) for end, phase in both.stages] == [(0.25, "mlm"), (1.0, "electra")]
+    assert build("causal -> mlm", VOCABULARY).loss is None
+    assert build("mlm", VOCABULARY).stages[0][0] == 1.0
+
+
 def test_two_phases_of_one_name_are_told_apart() -> None:
     assert set(build("mlm(rate=0.4) -> causal -> mlm", VOCABULARY).shares) == {"mlm(rate=0.4)", "causal", "mlm"}
 

@@ -253,3 +253,21 @@ def test_each_kind_of_weight_has_its_optimiser(expression: str, word_head: str) 
             for weight in group["params"]:
                 assert group["weight_decay"] == (0.0 if weight.dim() < 2 else config.weight_decay)
                 assert in_muon == (name in MUONS and ".blocks." in names[id(weight)] and weight.dim() == 2)
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_pace_multiplies_the_rate_of_its_weights_alone(name: str) -> None:
+    """Of two parts that learn from the same gradients, the slow one goes a tenth as far in its first step."""
+    weights = {kind: [torch.full((4, 4), 2.0) for _ in range(3)] for kind in KINDS}
+    slow, fast = ([some[i] for some in weights.values()] for i in (1, 2))
+    optimisers = build_optimisers(OptimiserConfig(name=name, learning_rate=RATE), weights, paces=[(slow, 0.1)])
+    for weight in [weight for some in weights.values() for weight in some]:
+        weight.grad = torch.eye(4)
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"]
+        optimiser.step()
+    for behind, ahead in zip(slow, fast, strict=True):
+        torch.testing.assert_close(2 - behind, (2 - ahead) * 0.1, rtol=1e-4, atol=1e-6)
+    held = [weight for optimiser in optimisers for group in optimiser.param_groups for weight in group["params"]]
+    assert len(held) == len({id(weight) for weight in held}) == 9

@@ -88,7 +88,13 @@ class _LinearCrossEntropy(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor, chances: Tensor | None
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        chances: Tensor | None,
+        temperature: float,
     ) -> tuple[Tensor, Tensor]:
         chunk = max(1, LOGITS_AT_ONCE // weight.shape[0])
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
@@ -105,7 +111,7 @@ class _LinearCrossEntropy(Function):
             strict=True,
         ):
             share = F.linear(h, weight).softmax(-1)
-            drawn += [] if chances is None else [draw(share, chance)]
+            drawn += [] if chances is None else [draw(share, chance, temperature)]
             answer = share.gather(1, label[:, None])
             # Not in place: in float32, `answer` is this very tensor. An improbable answer costs at most 87 nats.
             total += (answer.float().clamp(min=SMALLEST).log()[:, 0] * -w).sum()
@@ -123,10 +129,10 @@ class _LinearCrossEntropy(Function):
         return total, tokens
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
         scale = grads[0]
-        return grad_hidden * scale, None if grad_weight is None else grad_weight * scale, None, None, None
+        return grad_hidden * scale, None if grad_weight is None else grad_weight * scale, None, None, None, None
 
 
 class _LinearLogLikelihoods(Function):
@@ -159,8 +165,13 @@ class _LinearLogLikelihoods(Function):
         return grad_hidden, grad_weight, None
 
 
-def draw(share: Tensor, chances: Tensor) -> Tensor:
-    """A token from each distribution [N, V] (sums need not be 1) by a number of 0..1 [N]: the inverse of the sum."""
+def draw(share: Tensor, chances: Tensor, temperature: float = 1.0) -> Tensor:
+    """A token from each distribution [N, V] (sums need not be 1) by a number of 0..1 [N]: the inverse of the sum.
+
+    At another temperature each share is taken to the power of 1 / temperature, the largest being 1 before.
+    """
+    if temperature != 1.0:
+        share = (share.float() / share.amax(-1, keepdim=True)).pow(1 / temperature)
     upto = share.cumsum(-1, dtype=torch.float32)
     place = torch.searchsorted(upto, chances[:, None] * upto[:, -1:], right=True)
     return place[:, 0].clamp(max=share.shape[-1] - 1)
@@ -182,15 +193,15 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """hidden [N, D], weight [V, D], labels [N], weights [N] float32 -> weighted sum of negative log-likelihoods."""
-    result: Tensor = apply(_LinearCrossEntropy, hidden, weight, labels, weights, None)[0]
+    result: Tensor = apply(_LinearCrossEntropy, hidden, weight, labels, weights, None, 1.0)[0]
     return result
 
 
 def linear_cross_entropy_and_draw(
-    hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor, chances: Tensor
+    hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor, chances: Tensor, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """The same, and a token [N] drawn from each distribution by `chances` [N], float32 of 0..1."""
-    total, drawn = apply(_LinearCrossEntropy, hidden, weight, labels, weights, chances)
+    """The same, and a token [N] drawn from each distribution by `chances` [N], float32 of 0..1 (`draw`)."""
+    total, drawn = apply(_LinearCrossEntropy, hidden, weight, labels, weights, chances, temperature)
     return total, drawn
 
 

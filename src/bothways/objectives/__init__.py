@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from bothways.arguments import checked
@@ -106,6 +106,9 @@ def _make(term: Term, vocabulary: Vocabulary, corpus: Corpus | None) -> Objectiv
         raise unknown("objective", term.name, OBJECTIVES)
     function = OBJECTIVES[term.name]
     kinds, defaults = get_type_hints(function), _defaults(function)
+    records: dict[str, Any] = {name: one for name, one in _parameters(function).items() if is_dataclass(one)}
+    for record in records.values():
+        kinds |= get_type_hints(type(record))
     given: dict[str, Any] = {"corpus": corpus} if "corpus" in kinds else {}
     for key, value in term.arguments.items():
         if key not in defaults:
@@ -116,13 +119,28 @@ def _make(term: Term, vocabulary: Vocabulary, corpus: Corpus | None) -> Objectiv
         if not isinstance(given[key], kind):
             expected = " or ".join(text for one, text in KINDS.items() if one in (kind, *get_args(kind)))
             raise UsageError(f"{key} of {term.name} takes {expected}, got {value}")
+    for name, record in records.items():
+        own = {key: given.pop(key) for key in [*given] if key in _fields(record)}
+        given[name] = replace(record, **own)
     return function(vocabulary, **given)
 
 
-def _defaults(function: Callable[..., Objective]) -> dict[str, Any]:
-    """{argument: its default}, vocabulary and corpus left out."""
+def _parameters(function: Callable[..., Objective]) -> dict[str, Any]:
+    """{parameter: its default}, vocabulary and corpus left out."""
     parameters = list(inspect.signature(function).parameters.items())[1:]
     return {key: value.default for key, value in parameters if key != "corpus"}
+
+
+def _defaults(function: Callable[..., Objective]) -> dict[str, Any]:
+    """{argument: its default}; the fields of a record are arguments of their own."""
+    found: dict[str, Any] = {}
+    for key, value in _parameters(function).items():
+        found |= _fields(value) if is_dataclass(value) else {key: value}
+    return found
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def describe() -> list[dict[str, Any]]:

@@ -17,46 +17,98 @@ from torch import Tensor, nn
 
 from bothways.batch import Batch, Losses, Sample, Target, Vocabulary
 from bothways.errors import UsageError, unknown
-from bothways.model import Abilities, Model, ModelConfig
+from bothways.model import Abilities, Model, ModelConfig, PartFactory
 from bothways.model.generator import Generator, generator_shape, standing_alone
 from bothways.model.heads.binary import copied, copied_or_predicted, replaced
 from bothways.model.losses import with_extra
 from bothways.model.passing import Pass
 from bothways.objectives.arrangements import together
-from bothways.objectives.corruptions import Rate
+from bothways.objectives.corruptions import Rate, rate_at
 from bothways.objectives.masked import masking
 from bothways.objectives.objective import About, Corrupted, Networks, Objective
 from bothways.objectives.predictions import in_place
 from bothways.visibility import Layout
 
 SHARING = ("shared", "separate", "disentangled")
-PREDICT = {"all": "discriminator", "hidden": "discriminator", "words": "replace-mlm", "all-words": "all-tokens-mlm"}
+PREDICT = {
+    "all": "discriminator",
+    "hidden": "discriminator",
+    "words": "replace-mlm",
+    "all-words": "all-tokens-mlm",
+    "masked": "mlm",
+    "nothing": None,
+}
 """{what the model predicts: the name of its loss}"""
 GENERATOR = "generator"
 DIFFERENCE = "embeddings_difference"
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorOptions:
+    """The generator beside the model.
+
+    generator    its width, as a share of the model's
+    layers       the share of its layers
+    sharing      of the embeddings: shared; separate; disentangled: the model's are the generator's, through which its
+                 gradient does not pass, plus a difference that begins at zero (DeBERTa-v3)
+    pace         its learning rate, as a share of the model's
+    temperature  of its draws: below 1 what it holds likely is drawn oftener, far above 1 any token; 2->1 goes from one
+                 to the other
+
+    Raises:
+        UsageError: a number out of range, or an unknown word.
+    """
+
+    generator: float = 0.25
+    layers: float = 1.0
+    sharing: str = "shared"
+    pace: float = 1.0
+    temperature: Rate = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.generator <= 1 or not 0 < self.layers <= 1:
+            raise UsageError(
+                "generator and layers are shares of the model's width and layers, above 0 and at most 1, got "
+                f"{self.generator} and {self.layers}"
+            )
+        if self.sharing not in SHARING:
+            raise unknown("value of sharing", self.sharing, SHARING)
+        if self.pace <= 0:
+            raise UsageError(f"pace is the generator's learning rate over the model's, above 0, got {self.pace:g}")
+        if min(rate_at(self.temperature, 0.0), rate_at(self.temperature, 1.0)) <= 0:
+            raise UsageError(f"temperature is that of the generator's draws, above 0, got {self.temperature}")
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """Its size, as `generator_shape` takes it."""
+        return {"width": self.generator, "layers": self.layers}
+
+    @property
+    def parts(self) -> dict[str, PartFactory]:
+        """The generator and, between disentangled embeddings, the difference."""
+        small = partial(Generator, **self.shape, own_embeddings=self.sharing == "separate")
+        return {GENERATOR: small} | ({DIFFERENCE: _Difference} if self.sharing == "disentangled" else {})
 
 
 def electra(
     vocabulary: Vocabulary,
     *,
     rate: Rate = 0.15,
-    generator: float = 0.25,
-    layers: float = 1.0,
     weight: float | None = None,
-    sharing: str = "shared",
     predict: str = "all",
+    beside: GeneratorOptions = GeneratorOptions(),
 ) -> Objective:
     """Of every token: is it the original, or did the generator put it there? A right guess counts as original.
 
     Where the generator fills, it reads [MASK] in 85 % of the places and the token itself in 15 %.
 
-    rate       share of the text that the generator fills, drawn without replacement
-    generator  its width, as a share of the model's; `layers` the share of its layers
-    weight     of the model's mean loss against the generator's; left out, 50, and 1 where words are predicted
-    sharing    of the embeddings: shared; separate; disentangled: the model's are the generator's, through which its
-               gradient does not pass, plus a difference that begins at zero (DeBERTa-v3)
-    predict    all: original or replaced, everywhere; hidden: only where the generator filled; words: the original word
-               there (Replace MLM); all-words: the original word everywhere, with a gate to copy it (All-Tokens MLM)
+    rate     share of the text that the generator fills, drawn without replacement
+    weight   of the model's mean loss against the generator's; left out, 50, and 1 where words are predicted
+    predict  all: original or replaced, everywhere; hidden: only where the generator filled; words: the original word
+             there (Replace MLM); all-words: the original word everywhere, with a gate to copy it (All-Tokens MLM);
+             masked: the original word where it is hidden, of the text before the generator fills it; nothing: the
+             generator learns alone
+    beside   the generator: generator (its width), layers, sharing, pace, temperature (`GeneratorOptions`)
 
     reads     a b _ d e f
     step      0 0 0 0 0 0
@@ -71,47 +123,35 @@ def electra(
     Raises:
         UsageError: a number out of range, or an unknown word.
     """
-    if not 0 < generator <= 1 or not 0 < layers <= 1:
-        raise UsageError(
-            f"generator and layers are shares of the model's width and layers, above 0 and at most 1, got {generator} "
-            f"and {layers}"
-        )
-    if sharing not in SHARING:
-        raise unknown("value of sharing", sharing, SHARING)
     if predict not in PREDICT:
         raise unknown("value of predict", predict, PREDICT)
-    detects = predict in ("all", "hidden")
-    weight = weight or (50.0 if detects else 1.0)
+    named = PREDICT[predict]
+    detects = named == "discriminator"
     return Objective(
         name="electra",
         corrupt=masking(vocabulary, rate=rate, words="tokens", replace="electra"),
         arrange=together,
-        predict=_Questions(predict, weight),
-        about=_about(detects),
-        loss=_LOSSES[sharing == "disentangled"],
+        predict=_Questions(predict, weight or (50.0 if detects else 1.0)),
+        about=_about(predict),
+        loss=partial(_loss, disentangled=beside.sharing == "disentangled", temperature=beside.temperature),
         heads={"replaced": replaced} if detects else {"copied": copied} if predict == "all-words" else {},
-        parts=_parts(generator, layers, sharing),
-        names=(GENERATOR, PREDICT[predict]),
-        flops=partial(_flops, width=generator, layers=layers),
-        networks=partial(_networks, width=generator, layers=layers),
+        parts=beside.parts,
+        rates={} if beside.pace == 1 else {GENERATOR: beside.pace},
+        names=(GENERATOR, named) if named else (GENERATOR,),
+        flops=partial(_flops, **beside.shape),
+        networks=partial(_networks, **beside.shape),
     )
 
 
-def _parts(width: float, layers: float, sharing: str) -> dict[str, Any]:
-    """The generator and, between disentangled embeddings, the difference."""
-    parts: dict[str, Any] = {
-        GENERATOR: partial(Generator, width=width, layers=layers, own_embeddings=sharing == "separate")
-    }
-    return parts | ({DIFFERENCE: _Difference} if sharing == "disentangled" else {})
-
-
-def _about(detects: bool) -> About:
+def _about(predict: str) -> About:
+    detects = PREDICT[predict] == "discriminator"
+    teaches = Abilities(
+        faces=("encoder",), hidden=None if detects else "in place", decoding={"detect": 0} if detects else {}
+    )
     return About(
         summary="original or replaced, everywhere, after a small generator filled hidden places",
         paper="ELECTRA (Clark et al. 2020, sections 2 and 3)",
-        teaches=Abilities(
-            faces=("encoder",), hidden=None if detects else "in place", decoding={"detect": 0} if detects else {}
-        ),
+        teaches=Abilities() if predict == "nothing" else teaches,
         differs="places are drawn without replacement; the published code may draw one twice",
     )
 
@@ -132,7 +172,8 @@ def deberta_v3(vocabulary: Vocabulary, *, rate: Rate = 0.15, weight: float | Non
     Raises:
         UsageError: a number out of range.
     """
-    objective = electra(vocabulary, rate=rate, weight=weight, generator=1.0, layers=0.5, sharing="disentangled")
+    beside = GeneratorOptions(generator=1.0, layers=0.5, sharing="disentangled")
+    objective = electra(vocabulary, rate=rate, weight=weight, beside=beside)
     corrupt = masking(vocabulary, rate=rate, words="tokens", replace="all-mask")
     about = but(
         objective.about,
@@ -159,21 +200,20 @@ class _Questions:
 
     def __call__(self, corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
         (words,) = in_place(corrupted, layout)
-        at, weight, tokens = words.at, np.asarray(self.weight), corrupted.row.tokens
+        at, weight, tokens, name = words.at, np.asarray(self.weight), corrupted.row.tokens, PREDICT[self.predict]
+        if name is None:
+            return (but(words, name=GENERATOR),)
         if self.predict.startswith("all"):
             at = np.flatnonzero(corrupted.row.document >= 0)
         else:
             weight = weight * words.weight
-        head = "replaced" if PREDICT[self.predict] == "discriminator" else "words"
-        return (
-            but(words, name=GENERATOR),
-            Target(head, at, tokens[at], weight, name=PREDICT[self.predict]),
-        )
+        head = "replaced" if name == "discriminator" else "words"
+        return but(words, name=GENERATOR), Target(head, at, tokens[at], weight, name=name)
 
 
-def _loss(model: Model, batch: Batch, random: torch.Generator, *, disentangled: bool) -> Losses:
+def _loss(model: Model, batch: Batch, random: torch.Generator, *, disentangled: bool, temperature: Rate) -> Losses:
     """The generator's loss, its draws put into the text, and the model's loss on that text."""
-    fills, judges = sorted(batch.targets, key=lambda target: target.name != GENERATOR)
+    fills, *judges = sorted(batch.targets, key=lambda target: target.name != GENERATOR)
     small: Any = model.parts[GENERATOR]
     extra: dict[str, Tensor] = {}
     layout, mask = batch.layout, model.rule.dense(batch.layout)
@@ -185,16 +225,22 @@ def _loss(model: Model, batch: Batch, random: torch.Generator, *, disentangled: 
     # One number a place, so that a target that is there twice (to fill up) is drawn alike.
     chances = torch.rand(batch.tokens.numel(), generator=random, device=at.device)[at]
     loss_of_fills, drawn = small.words.loss_and_draw(
-        small.said(states), its_own.tokens.weight, labels, weights, chances
+        small.said(states), its_own.tokens.weight, labels, weights, chances, rate_at(temperature, batch.progress)
     )
-    tokens = batch.tokens.flatten().scatter(0, at, drawn).view_as(batch.tokens)
-    reads = embeddings.look_up(tokens, layout)
-    if disentangled:
-        difference: Any = model.parts[DIFFERENCE]
-        reads = reads.detach() + difference(tokens)
-    given = Pass(layout, mask, losses=extra)
-    hidden = model.backbone.encode(embeddings.widened(embeddings.normed(reads)), given).flatten(0, 1)
-    losses = {GENERATOR: (loss_of_fills, weights.sum()), judges.name: _judged(model, hidden, tokens.flatten(), judges)}
+    losses = {GENERATOR: (loss_of_fills, weights.sum())}
+    if judges:
+        shown = batch.tokens.flatten()
+        tokens = shown.scatter(0, at, drawn)
+        for question in judges:
+            if question.name == PREDICT["masked"]:
+                tokens[torch.as_tensor(question.at)] = shown[question.at]
+        reads = embeddings.look_up(tokens.view_as(batch.tokens), layout)
+        if disentangled:
+            difference: Any = model.parts[DIFFERENCE]
+            reads = reads.detach() + difference(tokens).view_as(reads)
+        given = Pass(layout, mask, losses=extra)
+        hidden = model.backbone.encode(embeddings.widened(embeddings.normed(reads)), given).flatten(0, 1)
+        losses |= {question.name: _judged(model, hidden, tokens, question) for question in judges}
     return with_extra(losses, extra)
 
 
@@ -202,16 +248,13 @@ def _judged(model: Model, hidden: Tensor, tokens: Tensor, question: Target) -> t
     """The model's loss on the filled text: hidden [B*T, D], tokens [B*T]."""
     at, labels, weights = (torch.as_tensor(column) for column in (question.at, question.labels, question.weight))
     states = hidden.index_select(0, at)
-    if "copied" in model.heads:
+    if question.name == PREDICT["all-words"]:
         gate = model.head("copied").logits(states, question)
         words = model.logits(states)
         return copied_or_predicted(gate, words, reads=tokens[at], labels=labels, weight=weights), weights.sum()
     if question.head == "replaced":
         question = but(question, labels=tokens[at] != labels)
     return model.head(question.head).loss_at(states, question)
-
-
-_LOSSES = {kind: partial(_loss, disentangled=kind) for kind in (False, True)}  # one object each, so that they compare
 
 
 def _flops(config: ModelConfig, sample: Sample, *, width: float, layers: float) -> float:
@@ -226,7 +269,9 @@ def _flops(config: ModelConfig, sample: Sample, *, width: float, layers: float) 
     head = 2 * embedding_width * config.vocabulary * predicted[GENERATOR]
     body = small.flops_per_token(length=tokens, predicted=0.0) * tokens
     words = sum(count for name, count in predicted.items() if name != GENERATOR)
-    return 3 * (projections + head) + body + config.flops_per_token(length=tokens, predicted=words / tokens) * tokens
+    alone = len(sample.targets) == 1
+    judge = 0.0 if alone else config.flops_per_token(length=tokens, predicted=words / tokens) * tokens
+    return 3 * (projections + head) + body + judge
 
 
 def _networks(weights: Mapping[str, Tensor], config: ModelConfig, *, width: float, layers: float) -> Networks:

@@ -12,19 +12,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from bothways.batch import Row, Target
+from bothways.batch import Batch, Losses, Row, Target
 from bothways.errors import UsageError
-from bothways.model import Abilities
-from bothways.objectives.objective import About, Corrupted, Corruption, Objective
+from bothways.model import Abilities, Model
+from bothways.model.losses import plain_loss
+from bothways.objectives.objective import About, Corrupted, Corruption, Loss, Objective
 from bothways.visibility import Layout
 
 if TYPE_CHECKING:
-    from bothways.model import PartFactory
+    import torch
 
+T = TypeVar("T")
 Members = Sequence[tuple[Objective, float]]
 
 
@@ -38,22 +40,28 @@ def mixture(members: Mapping[Objective, float], *, name: str, about: About | Non
             rules or losses, or with different networks under one name.
     """
     drawn = tuple(members.items())
-    return _joined(
-        drawn,
-        partial(_draw, tuple(members), _ends(drawn, "a mixture needs members with weights")),
-        name=name,
-        about=about,
-    )
+    ends = _ends(drawn, "a mixture needs members with weights")
+    joined = _joined(drawn, partial(_draw, tuple(members), ends), name=name, about=about)
+    first, *others = members
+    for other in others:
+        if not _same(first.loss, other.loss):
+            raise UsageError(
+                f"the members of a mixture share a batch and so one loss, but {first.name!r} and {other.name!r} bring "
+                f'different ones; train one after the other: "{first.name} -> {other.name}"'
+            )
+    return replace(joined, loss=first.loss, networks=first.networks, flops=first.flops)
 
 
 def schedule(phases: Members, *, name: str) -> Objective:
     """An objective that is each of `phases` in turn, for its share of the steps; shares are normalised.
 
     Which phase a row belongs to is a function of the progress alone. A member's own schedule of rates runs from the
-    start of its phase to its end. The saved model is what the last phase teaches.
+    start of its phase to its end. The saved model is what the last phase teaches. Heads and parts that a phase does not
+    bring rest while it lasts: its loss does not reach them.
 
     Raises:
-        UsageError: a share that is not above 0, or phases with different rules, losses or networks.
+        UsageError: a share that is not above 0, phases with different rules or with different networks under one name,
+            or one before the last that saves its networks in a way of its own.
     """
     ends, last = _ends(phases, "a schedule needs phases with shares"), phases[-1][0].about
     about = replace(
@@ -62,8 +70,17 @@ def schedule(phases: Members, *, name: str) -> Objective:
         teaches=last.teaches,
         bound=last.bound,
     )
-    corrupt = partial(_in_turn, tuple(phase for phase, _ in phases), ends)
-    return replace(_joined(phases, corrupt, name=name, about=about), phases=ends)
+    objectives, final = tuple(phase for phase, _ in phases), phases[-1][0]
+    joined = _joined(phases, partial(_in_turn, objectives, ends), name=name, about=about)
+    for phase in objectives:
+        if phase.networks and not _same(phase.networks, final.networks):
+            raise UsageError(
+                f"{phase.name!r} trains two networks that are saved in a way of their own, and {final.name!r} does not "
+                f"save them so: let {phase.name!r} be the last phase"
+            )
+    losses = tuple(phase.loss for phase in objectives)
+    loss = partial(_loss_in_turn, losses, ends) if any(losses) else None
+    return replace(joined, phases=ends, loss=loss, networks=final.networks)
 
 
 def by_kind(*, pairs: Objective, texts: Objective, name: str, about: About) -> Objective:
@@ -115,13 +132,11 @@ def _joined(members: Members, corrupt: Corruption, *, name: str, about: About | 
         predict=_predict,
         about=about or replace(_about(objectives), summary=f"drawn for every row: {name}"),
         rule=first.rule,
-        loss=first.loss,
-        heads=_merged(member.heads for member in objectives),
-        parts=_merged(member.parts for member in objectives),
+        heads=_merged((member.heads for member in objectives), "networks"),
+        parts=_merged((member.parts for member in objectives), "networks"),
+        rates=_merged((member.rates for member in objectives), "rates"),
         segments=max(member.segments for member in objectives),
         members=tuple((member, share / total) for member, share in members),
-        networks=first.networks,
-        flops=first.flops,
     )
 
 
@@ -136,19 +151,24 @@ def _agree(first: Objective, other: Objective) -> None:
             f"the members of a mixture share a batch and so one rule of visibility, but {first.name!r} has "
             f"{first.rule.name} and {other.name!r} has {other.rule.name}; train them in separate runs"
         )
-    if first.loss is not other.loss:
-        raise UsageError(
-            f"the members of a mixture share a batch and so one loss, but {first.name!r} and {other.name!r} bring "
-            "different ones; train them in separate runs"
-        )
 
 
-def _merged(networks: Iterable[Mapping[str, PartFactory]]) -> dict[str, PartFactory]:
-    merged: dict[str, PartFactory] = {}
-    for name, factory in chain(*(some.items() for some in networks)):
-        if merged.setdefault(name, factory) is not factory:
-            raise UsageError(f"two members of a mixture bring different networks under the name {name!r}; rename one")
+def _merged(named: Iterable[Mapping[str, T]], what: str) -> dict[str, T]:
+    merged: dict[str, T] = {}
+    for name, one in chain(*(some.items() for some in named)):
+        if not _same(merged.setdefault(name, one), one):
+            raise UsageError(
+                f"two members of a mixture or a schedule bring different {what} under the name {name!r}; rename one, "
+                "or give both the same arguments"
+            )
     return merged
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether they are one, or one function with the same arguments."""
+    if isinstance(one, partial) and isinstance(other, partial):
+        return (one.func, one.args, one.keywords) == (other.func, other.args, other.keywords)
+    return one == other
 
 
 def _by(member: Objective, row: Row, rng: np.random.Generator, progress: float) -> Corrupted:
@@ -165,9 +185,24 @@ def _draw(
 def _in_turn(
     objectives: Sequence[Objective], ends: Sequence[float], row: Row, rng: np.random.Generator, progress: float
 ) -> Corrupted:
+    number, within = _phase(ends, progress)
+    return _by(objectives[number], row, rng, within)
+
+
+def _phase(ends: Sequence[float], progress: float) -> tuple[int, float]:
+    """The number of the phase, and the progress within it."""
     number = min(bisect_right(ends, progress), len(ends) - 1)
     start = ends[number - 1] if number else 0.0
-    return _by(objectives[number], row, rng, (progress - start) / (ends[number] - start))
+    return number, (progress - start) / (ends[number] - start)
+
+
+def _loss_in_turn(
+    losses: Sequence[Loss | None], ends: Sequence[float], model: Model, batch: Batch, random: torch.Generator
+) -> Losses:
+    """That of the phase at the batch's progress."""
+    number, within = _phase(ends, batch.progress)
+    own = losses[number]
+    return own(model, replace(batch, progress=within), random) if own else plain_loss(model, batch)
 
 
 def _arrange(corrupted: Corrupted) -> Layout:

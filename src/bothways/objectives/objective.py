@@ -112,9 +112,11 @@ class Objective:
     arrange   Corrupted -> Layout of S tokens
     predict   (Corrupted, Layout) -> targets; those without a name take the objective's
     rule      who sees whom, given the layout
-    loss      (model, batch, generator) -> Losses; None is the plain loss: cross-entropy at the targets
+    loss      (model, batch, generator) -> Losses; None is the plain loss: cross-entropy at the targets. What it does
+              not reach in a step stays as it is
     heads     for what is predicted in other ways than by a word: `model.heads[name]`
     parts     other networks that the loss needs: `model.parts[name]`
+    rates     of its parts: {name: times the model's learning rate}, where it is not the same
     names     of its losses, where they are not one loss with the objective's own name
     segments  how many segments it marks the parts of a row with, which then cannot tell languages; 0: none
     members   of a mixture or a schedule: each with its share of the rows
@@ -136,6 +138,7 @@ class Objective:
     loss: Loss | None = None
     heads: Mapping[str, PartFactory] = field(default_factory=dict)
     parts: Mapping[str, PartFactory] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     segments: int = 0
     members: tuple[tuple[Objective, float], ...] = ()
@@ -158,12 +161,25 @@ class Objective:
         return Sample(corrupted.tokens, layout, targets)
 
     def cost(self, config: ModelConfig, sample: Sample) -> float:
-        """FLOPs of training on a sample, counted as `ModelConfig.flops_per_token` does."""
+        """FLOPs of training on a sample, counted as `ModelConfig.flops_per_token` does; of a schedule, see `stages`."""
         if self.flops is not None:
             return self.flops(config, sample)
         tokens = len(sample.tokens)
         predicted = sum(len(target.at) for target in sample.targets if target.head == "words")
         return tokens * config.flops_per_token(length=tokens, predicted=predicted / tokens)
+
+    @property
+    def stages(self) -> tuple[tuple[float, Objective], ...]:
+        """(the progress at which it ends, the objective) of each phase."""
+        if len(self.phases) == 1:
+            return ((1.0, self),)
+        return tuple((end, phase) for end, (phase, _) in zip(self.phases, self.members, strict=True))
+
+    @property
+    def turns(self) -> tuple[float, ...]:
+        """The progress at which a phase with one loss ends and one with another begins, one of them its own."""
+        pairs = zip(self.stages, self.stages[1:], strict=False)
+        return tuple(end for (end, one), (_, other) in pairs if one.loss or other.loss)
 
     def leaves(self) -> Iterator[tuple[Objective, float]]:
         """The objectives that draw rows, each with its share of them: itself, or the members' members."""

@@ -88,8 +88,12 @@ def work_of(shape: ModelConfig, objective: str, *, length: int) -> float:
     """
     vocabulary, built = _asked(shape, objective)
     rows = RandomRows(vocabulary, length)
-    samples = (built.sample(rows[i], np.random.default_rng(i), 0.5) for i in range(ROWS))
-    return sum(built.cost(shape, sample) for sample in samples) / (ROWS * length)
+    found = start = 0.0
+    for end, phase in built.stages:
+        samples = (phase.sample(rows[i], np.random.default_rng(i), 0.5) for i in range(ROWS))
+        found += (end - start) * sum(phase.cost(shape, sample) for sample in samples) / (ROWS * length)
+        start = end
+    return found
 
 
 def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybrid", seconds: float = SECONDS) -> Pace:

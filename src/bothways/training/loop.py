@@ -58,12 +58,14 @@ class Work:
     batches  (step, progress) -> micro-batches; the same rows whatever the number of processes
     names    of the losses, the same on every process
     tokens   places of a step at a progress, padding too; None: the tokens of its batches are counted
+    turns    the progress at which the loss becomes another: optimisers forget what they remember of the old one
     """
 
     losses: Callable[[Batch, torch.Generator], Losses]
     batches: Callable[[int, float], Sequence[Batch]]
     names: tuple[str, ...]
     tokens: Callable[[float], int] | None = None
+    turns: tuple[float, ...] = ()
 
 
 def train(
@@ -88,6 +90,7 @@ def train(
         notes = dict(state.notes)
         progress = state.step / total
         try:
+            _forget_at_turns(work, state, total)
             micro_batches = work.batches(state.step, progress)
             count, tokens = _counted(_weight(micro_batches), sum(batch.token_count for batch in micro_batches))
             sums = _gradients(work, micro_batches, state, config.seed, count, stop)
@@ -123,6 +126,16 @@ def train(
             padding=_padding(micro_batches),
         )
         _check_converging(state)
+
+
+def _forget_at_turns(work: Work, state: State, total: int) -> None:
+    """Before the first step of another loss. Moments of gradients fifty times as large would hold back the new ones for
+    hundreds of steps, and momentum would go on along the old."""
+    before, now = (state.step - 1) / total, state.step / total
+    if any(before < turn <= now for turn in work.turns):
+        for optimiser in state.optimisers:
+            optimiser.state.clear()
+        state.recent = []  # the new loss is no spike of the old one
 
 
 def _check_converging(state: State) -> None:

@@ -82,18 +82,36 @@ class LayerwiseAdam(torch.optim.Optimizer):
 
 
 def build_optimisers(
-    config: OptimiserConfig, weights: Mapping[str, Sequence[Tensor]], *, dtype: torch.dtype = torch.float32
+    config: OptimiserConfig,
+    weights: Mapping[str, Sequence[Tensor]],
+    *,
+    dtype: torch.dtype = torch.float32,
+    paces: Sequence[tuple[Sequence[Tensor], float]] = (),
 ) -> list[torch.optim.Optimizer]:
     """One or two optimisers over master weights, given by kind (`training.weights.KINDS`); vectors are never decayed.
 
     Every group keeps its peak learning rate under "peak" and its decay under "decay"; `follow` sets "lr" and
     "weight_decay" from them. Muon multiplies in `dtype`.
+
+    Args:
+        paces: weights that learn at so many times the rate of the others.
     """
     optimisers = _choose(config, weights, dtype)
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["peak"], group["decay"] = group["lr"], group["weight_decay"]
+        for some, times in paces:
+            _apart(optimiser, {id(weight) for weight in some}, times)
     return optimisers
+
+
+def _apart(optimiser: torch.optim.Optimizer, some: set[int], times: float) -> None:
+    """Puts weights, by their ids, into groups of their own, at so many times the rate of those that they were in."""
+    for group in [*optimiser.param_groups]:
+        own = [weight for weight in group["params"] if id(weight) in some]
+        if own:
+            group["params"] = [weight for weight in group["params"] if id(weight) not in some]
+            optimiser.add_param_group({**group, "params": own, "peak": group["peak"] * times})
 
 
 def follow(optimisers: Sequence[torch.optim.Optimizer], config: TrainingConfig, step: int, total: int) -> None:

@@ -1,7 +1,8 @@
 """The float32 master weights behind a model, and the gradients that reach them.
 
 A parameter that requires no gradient is frozen: it has no gradient, no state in an optimiser and no place in a
-checkpoint, and stays as it is to the last bit.
+checkpoint, and stays as it is to the last bit. One that no loss of a step reaches, in any process, has no gradient in
+that step: it is not decayed, and no momentum of earlier steps moves it.
 
 Two kinds with one face: `Replicated` keeps everything in flat buffers on every process and sums gradients with one
 all-reduce; `Sharded` leaves splitting and summing to FSDP2.
@@ -133,9 +134,9 @@ class Replicated:
         self.low = self.flat if dtype == torch.float32 else self.flat.to(dtype)
         self.master = dict(self._views(self.flat))
         self.gradients = dict(self._views(self.gradient))
-        for (name, low), parameter in zip(self._views(self.low), self.parameters.values(), strict=True):
+        for (_, low), parameter in zip(self._views(self.low), self.parameters.values(), strict=True):
             parameter.data = low
-            self.master[name].grad = self.gradients[name]
+        self.reached = torch.zeros(len(named), dtype=torch.int32)
         self.frozen = {name: every[name].detach().float() for name in every if name not in order}
         for name, weight in self.frozen.items():
             every[name].data = weight.to(dtype)
@@ -152,21 +153,29 @@ class Replicated:
 
     def collect(self) -> None:
         """Adds the gradients of a micro-batch to those of the step."""
-        for name, parameter in self.parameters.items():
+        for number, (name, parameter) in enumerate(self.parameters.items()):
             if parameter.grad is not None:
                 self.gradients[name].add_(parameter.grad)
+                self.reached[number] = 1
                 parameter.grad = None
 
     def forget(self) -> None:
         """Throws away what was collected, and what a backward that was broken off has left."""
         for parameter in self.parameters.values():
             parameter.grad = None
+        self._clear()
+
+    def _clear(self) -> None:
         self.gradient.zero_()
+        self.reached.zero_()
 
     def reduce(self) -> Tensor:
         """Sums the gradients of all processes; returns their norm."""
         if dist.is_initialized():
             dist.all_reduce(self.gradient)
+            dist.all_reduce(self.reached, op=dist.ReduceOp.MAX)
+        for reached, (name, weight) in zip(self.reached.tolist(), self.master.items(), strict=True):
+            weight.grad = self.gradients[name] if reached else None
         norm: Tensor = torch.linalg.vector_norm(self.gradient)
         return norm
 
@@ -178,7 +187,7 @@ class Replicated:
         """Hands the changed weights to the model, and clears the gradients."""
         if self.low is not self.flat:
             self.low.copy_(self.flat)
-        self.gradient.zero_()
+        self._clear()
 
 
 class Sharded:

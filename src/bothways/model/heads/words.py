@@ -71,14 +71,20 @@ class WordsHead(nn.Module):
         return self.smoothing * ((hidden.float() * apart).sum(-1) * weights).sum()
 
     def loss_and_draw(
-        self, hidden: Tensor, table: Tensor, labels: Tensor, weights: Tensor, chances: Tensor
+        self,
+        hidden: Tensor,
+        table: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        chances: Tensor,
+        temperature: float = 1.0,
     ) -> tuple[Tensor, Tensor]:
-        """The same, and a token [N] drawn from each distribution by `chances` [N], float32 of 0..1."""
+        """The same, and a token [N] drawn from each distribution by `chances` [N], float32 of 0..1 (`kernels.draw`)."""
         if self.bias is None:
-            return linear_cross_entropy_and_draw(hidden, self._table(table), labels, weights, chances)
+            return linear_cross_entropy_and_draw(hidden, self._table(table), labels, weights, chances, temperature)
         logits = self(hidden, table).float()
         loss = (F.cross_entropy(logits, labels, reduction="none") * weights).sum()
-        return loss, draw(logits.detach().softmax(-1), chances)
+        return loss, draw(logits.detach().softmax(-1), chances, temperature)
 
     def over(self, table: Tensor) -> TiedWords:
         """This head with the token embeddings [V, D] that it is tied to."""

@@ -30,8 +30,6 @@ def batches_of_several(run: SeveralRun) -> Callable[[int, float], list[Batch]]:
 
     def of_step(step: int, progress: float) -> list[Batch]:
         drawn, share = mixing.of_step(step), share_of_gold(step, total)
-        run.present.clear()
-        run.present.update(parts[task].data.head.name for task, _, _ in drawn)
 
         def taught(task: int, example: int, turn: int) -> list[Sample]:
             samples, weight = parts[task].drawn(turn, example, progress), float(weights[task][example])

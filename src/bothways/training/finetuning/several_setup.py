@@ -35,7 +35,6 @@ class SeveralRun:
 
     parts    {name: the task, as a run of its own over the one model}, in the order of the settings
     teachers {name: what its teacher predicts for the training examples}, of the tasks that have one
-    present  the names of the tasks that the step at hand has rows of
     """
 
     config: SeveralConfig
@@ -47,7 +46,6 @@ class SeveralRun:
     team: Processes
     length: int
     teachers: dict[str, Teacher] = field(default_factory=dict)
-    present: set[str] = field(default_factory=set)
 
     @property
     def mixing(self) -> Mixing:
@@ -93,7 +91,6 @@ def set_up_several(config: SeveralConfig, team: Processes, *, resume: bool) -> S
             head, examples = part.data.head, part.data.train
             asked = teacher_for(one.teacher, head, examples, part.parts, folder=own, again=resume, team=team)
             run.teachers[one.name] = asked
-    _leave_idle_heads(made, weights, run)
     if resume:
         found = checkpoints(folder.checkpoints)
         if found:
@@ -146,23 +143,3 @@ def _facts(run: SeveralRun, sides: dict[str, Any]) -> dict[str, Any]:
         "code": [str(file.resolve()) for file in run.config.code],
         "tasks": tasks,
     }
-
-
-def _leave_idle_heads(made: torch.optim.Optimizer, weights: Replicated, run: SeveralRun) -> None:
-    """A step without rows of a task leaves its head as it is: no decay, and no momentum of earlier steps. What predicts
-    words, and a decoder, is the head of all tasks that write."""
-    writers = {name for name, part in run.parts.items() if part.task.writes}
-    heads = {name: {name.split(".")[1]} for name in weights.master if name.startswith("heads.")}
-    heads |= {name: writers for name in weights.master if name.startswith(("words.", "decoder."))}
-
-    def hide(*ignored: object) -> None:
-        for name, tasks in heads.items():
-            if not tasks & run.present:
-                weights.master[name].grad = None
-
-    def show(*ignored: object) -> None:
-        for name in heads:
-            weights.master[name].grad = weights.gradients[name]
-
-    made.register_step_pre_hook(hide)
-    made.register_step_post_hook(show)

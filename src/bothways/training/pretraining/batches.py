@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -40,14 +41,15 @@ class TrainingBatches:
         samples = [self._sample(index, progress) for start in starts for index in range(start, start + size)]
         samples.sort(key=lambda sample: len(sample.tokens))  # where scaffolding differs, least is padded
         parts = (samples[i : i + size] for i in range(0, len(samples), size))
-        return [_stacked(part).to(self.device) for part in parts]
+        return [_stacked(part, progress).to(self.device) for part in parts]
 
     def _sample(self, index: int, progress: float) -> Sample:
         return self.objective.sample(self.rows[index], np.random.default_rng(self.rows.key(index)), progress)
 
 
-def _stacked(samples: Sequence[Sample]) -> Batch:
-    return replace(_of_few_lengths(Batch.stack(samples)), recipe=Recipe(samples, _stacked))
+def _stacked(samples: Sequence[Sample], progress: float) -> Batch:
+    recipe = Recipe(samples, partial(_stacked, progress=progress))
+    return replace(_of_few_lengths(Batch.stack(samples)), recipe=recipe, progress=progress)
 
 
 def _of_few_lengths(batch: Batch) -> Batch:

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bothways.corpus import Rows
 from bothways.model import ModelConfig
+from bothways.objectives import Objective
 from bothways.training.pretraining.batches import TrainingBatches
+from bothways.training.pretraining.replay import WithReplay
 
 ROWS = 128  # that the count is averaged over
 
@@ -40,16 +43,16 @@ class Cost:
 
 def cost_of(batches: TrainingBatches, config: ModelConfig) -> Cost:
     """Counted over the first rows of the run, each phase in its middle."""
-    training = batches.config
-    ends = tuple(sorted({*batches.objective.phases, *(end for end, _ in training.growth)}))
+    training, objective, length = batches.config, batches.objective, batches.rows.length
+    ends = tuple(sorted({*(end for end, _ in objective.stages), *(end for end, _ in training.growth)}))
     starts = (0.0, *ends[:-1])
     middles = [(start + end) / 2 for start, end in zip(starts, ends, strict=True)]
-    rates = (training.rows_at(middle) * training.length * _rate(batches, config, middle) for middle in middles)
+    rates = (training.rows_at(middle) * length * _rate(objective, batches.rows, config, middle) for middle in middles)
     return Cost(ends, tuple(rates))
 
 
-def _rate(batches: TrainingBatches, config: ModelConfig, progress: float) -> float:
+def _rate(objective: Objective, rows: Rows | WithReplay, config: ModelConfig, progress: float) -> float:
     """FLOPs of training on one token of text."""
-    objective, rows = batches.objective, batches.rows
+    phase = next(phase for end, phase in objective.stages if progress < end)
     samples = (objective.sample(rows[i], np.random.default_rng(rows.key(i)), progress) for i in range(ROWS))
-    return sum(objective.cost(config, sample) for sample in samples) / (ROWS * rows.length)
+    return sum(phase.cost(config, sample) for sample in samples) / (ROWS * rows.length)

@@ -102,7 +102,7 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
         start_weights(model, config.start, shards.tokenizer, decoder=config.start_decoder)
     rows = rows_of(config, shards, replay)
     batches = TrainingBatches(rows, objective, training, team.rank, team.count, team.device)
-    state = _state(model, training, dtype_of(precision), team)
+    state = _state(model, training, dtype_of(precision), team, objective.rates)
     run = PretrainRun(
         config=config,
         shards=shards,
@@ -114,6 +114,7 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
             lambda step, progress: batches(state.tokens // training.length, progress),
             loss_names(model, objective.shares),
             tokens=lambda progress: training.rows_at(progress) * training.length,
+            turns=objective.turns,
         ),
         probes=probes(objective, shards, fixed, training),
         general=probes(objective, shards, general, training) if general else {},
@@ -192,7 +193,10 @@ def losses_of(objective: Objective, model: Model) -> Callable[[Batch, torch.Gene
     return lambda batch, generator: own(model, batch, generator) if own else plain_loss(model, batch)
 
 
-def _state(model: Model, training: TrainingConfig, dtype: torch.dtype, team: Processes) -> State:
+def _state(
+    model: Model, training: TrainingConfig, dtype: torch.dtype, team: Processes, rates: Mapping[str, float]
+) -> State:
+    """The weights and what changes them; `rates` of the model's parts, times that of the model."""
     weights: Weights
     if training.sharded:
         if not dist.is_initialized():
@@ -204,7 +208,11 @@ def _state(model: Model, training: TrainingConfig, dtype: torch.dtype, team: Pro
     else:
         weights = Replicated(model, dtype)
     optimiser = rated(training.optimiser, width=model.config.width)
-    return State(weights, build_optimisers(optimiser, by_kind(weights, model), dtype=dtype))
+    paces = [
+        ([weight for name, weight in weights.master.items() if name.startswith(f"parts.{part}.")], times)
+        for part, times in rates.items()
+    ]
+    return State(weights, build_optimisers(optimiser, by_kind(weights, model), dtype=dtype, paces=paces))
 
 
 def total_steps(run: PretrainRun) -> int | None:
