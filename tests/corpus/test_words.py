@@ -57,7 +57,9 @@ def test_a_smaller_budget_is_part_of_a_larger_one_and_sources_are_in_proportion(
 
 
 def test_too_few_words_are_counted_and_nothing_is_written(sources: list[str], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"expected 1,000,000 words to train on, found \d,\d{3} in 3\d\d .*--words \d+$"):
+    with pytest.raises(
+        DataError, match=r"expected 1,000,000 words to train on, found \d,\d{3} in 3\d\d .*--words \d+$"
+    ):
         drawn(sources, tmp_path / "text.jsonl", 1_000_000)
     assert not (tmp_path / "text.jsonl").exists()
 

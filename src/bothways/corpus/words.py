@@ -76,9 +76,10 @@ def draw_words(
         sizes.append(np.array([len(word_starts(text, options.words)) for text in texts], dtype=np.int64))
     place, size = np.concatenate(places), np.concatenate(sizes)
     if (there := int(size.sum())) < count:
+        fewer = f", or spend fewer: --words {there}" if there else ""
         raise DataError(
             f"expected {count:,} words to train on, found {there:,} in {len(size):,} different documents. Bring more "
-            f"text, or spend fewer: --words {there}"
+            f"text{fewer}"
         )
     order = np.argsort(place)
     upto = np.cumsum(size[order])

@@ -176,7 +176,7 @@ class PairScores:
         return _won(good - bad)
 
     def by_token(self, scoring: str) -> np.ndarray:
-        """[N] the same by the mean of a token, in the size of a sum, so that what is alike by one is so by the other."""
+        """[N] the same by means of a token, in the size of a sum, so that what is alike by one is so by the other."""
         good, bad = self.sums[scoring] / self.lengths
         return _won((good - bad) * self.lengths.max(0))
 

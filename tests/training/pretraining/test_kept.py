@@ -1,4 +1,4 @@
-"""Models that are kept on the way: those of the steps that were asked for, whole, and the run is the same as without."""
+"""Models that are kept on the way: those of the steps that were asked for, and the run is the same as without."""
 
 from __future__ import annotations
 

@@ -36,13 +36,21 @@ class Workers:
     show  called with (a run's label, its progress from 0 to 1) now and then, and 1.0 when it has ended
     plan  called with (a run's label, its size: 1.0 is the budget) of what will be trained
     device  where they compute; None: on a GPU when there is one
+    processes  that train each run together
     """
 
     def __init__(
-        self, at_once: int, show: Show, plan: Show = lambda label, size: None, *, device: str | None = None
+        self,
+        at_once: int,
+        show: Show,
+        plan: Show = lambda label, size: None,
+        *,
+        device: str | None = None,
+        processes: int = 1,
     ) -> None:
         self.at_once = at_once
         self.device = device
+        self.processes = processes
         self.plan = plan
         self._show = show
         self._children: set[subprocess.Popen[bytes]] = set()
@@ -83,6 +91,7 @@ class Workers:
             folder.keep(config)
         command = ["pretrain", "--resume", "--out", str(config.out), "--json"]
         command += ["--device", self.device] if self.device else []
+        command += ["--processes", str(self.processes)] if self.processes > 1 else []
         self.run("bothways", command, label, metrics=config.out / "metrics.jsonl", allowed=DivergedError.exit_code)
         self._show(label, 1.0)
         return folder
@@ -114,7 +123,7 @@ class Workers:
                 stderr=errors,
                 start_new_session=True,  # Ctrl-C comes here, and is passed on once
                 preexec_fn=leave_with_parent,
-                env={**os.environ, "OMP_NUM_THREADS": str(max(1, cores() // self.at_once))},
+                env={**os.environ, "OMP_NUM_THREADS": str(max(1, cores() // self.at_once // self.processes))},
             )
             self._children.add(child)
         while (code := child.poll()) is None:
