@@ -8,7 +8,7 @@
 Every objective has the same text, body, optimiser, rate and compute. Where nothing changes on the way, one run serves
 all budgets: with WSD it goes on from before its rate fell, and the steps of the decay alone are done twice; an
 objective that changes (`causal -> mlm`) is trained anew for each budget, since what it reads depends on its end. The
-hours of a row are those of a run that was trained for its budget alone.
+hours of a row are those of a run that was trained for its budget alone. A schedule is held to what its end teaches.
 
 What is done is not done again, and a run that was stopped goes on, so several processes may share the work by --only
 and --languages. --table prints, of every metric of `bothways compare`, the means over seeds, and from which budget on a
@@ -66,6 +66,11 @@ ROWS = 1024  # held out
 Key = tuple[str, str, float, int]  # language, objective, budget, seed
 
 
+def changes(name: str) -> bool:
+    """Whether an objective does on the way, so that a run of it serves one budget alone."""
+    return "->" in OBJECTIVES[name]
+
+
 class Proof:
     """Where everything lies, and what is done already."""
 
@@ -89,7 +94,7 @@ class Proof:
     def config(self, key: Key) -> PretrainConfig:
         """The run that a row measures."""
         language, name, times, seed = key
-        alone = f"-{times:g}" if "->" in OBJECTIVES[name] else ""
+        alone = f"-{times:g}" if changes(name) else ""
         return read(
             PretrainConfig,
             {
@@ -138,7 +143,7 @@ def row(proof: Proof, key: Key) -> None:
     write_scores(place, found)
     told = ", ".join(f"{metric.short} {items.figure:.4f}" for metric, items in found.items())
     print(f"{' '.join(map(str, key))}: {last['seconds'] / 3600:.3f} h; {told}", flush=True)
-    if config.out.name.endswith(f"-{key[2]:g}") or key[2] == max(proof.given.times):
+    if changes(key[1]) or key[2] == max(proof.given.times):
         shutil.rmtree(config.out)  # no larger budget goes on from here
 
 

@@ -187,7 +187,15 @@ def test_public_names() -> None:
         )
     ]
     assert [name for name in bothways.__all__ if name[0].isupper()] == [
-        *("BabyLMConfig", "CompareConfig", "FinetuneConfig", "GenerationOptions", "LanguageModel", "ModelConfig", "Objective"),
+        *(
+            "BabyLMConfig",
+            "CompareConfig",
+            "FinetuneConfig",
+            "GenerationOptions",
+            "LanguageModel",
+            "ModelConfig",
+            "Objective",
+        ),
         *("PlanConfig", "PrepareOptions", "PretrainConfig", "Task"),
     ]
     assert dir(bothways) == sorted(bothways.__all__)

@@ -32,7 +32,8 @@ def drawn(sources: list[str], out: Path, count: int, seed: int = 0) -> tuple[Wor
     told = draw_words(find_sources(sources), OPTIONS, count=count, out=out, seed=seed)
     texts = [json.loads(line)["text"] for line in out.read_text(encoding="utf-8").splitlines()]
     held = in_validation(hash_documents([text.encode() for text in texts]), OPTIONS.validation)
-    return told, *([text for text, out in zip(texts, held, strict=True) if out == which] for which in (False, True))
+    train, out_of_it = ([one for one, it in zip(texts, held, strict=True) if it == which] for which in (False, True))
+    return told, train, out_of_it
 
 
 @pytest.mark.parametrize("count", [1, 2, 37, 1000, 2500])

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import bothways
-from bothways.config import read
+from bothways.cli import app
+from bothways.config import dump, read
 from bothways.corpus import Shards
 from bothways.errors import BothwaysError, DataError, Stopped, UsageError
 from bothways.evaluation.babylm import BabyLMConfig, babylm, curve, scores
@@ -167,6 +169,19 @@ def test_the_page_and_the_table_say_whose_figures_these_are(
             assert part in text
     rows = [*compared(result)]
     assert [row.name for row in rows].count("This model") == 2 and len(rows) == 2 + 3 + len(PUBLISHED)
+
+
+def test_the_command_goes_on_where_it_was_begun(finished: Finished, tmp_path: Path) -> None:
+    config, _, _ = finished
+    (tmp_path / "same.yaml").write_text(dump(config), encoding="utf-8")
+    shown, told = (
+        CliRunner()
+        .invoke(app, ["babylm", "--config", str(tmp_path / "same.yaml"), *more], catch_exceptions=False)
+        .output
+        for more in ((), ("--json",))
+    )
+    assert "BabyLM budget, own text" in shown and f"report  {config.out / 'babylm.html'}" in shown
+    assert json.loads(told) == json.loads((config.out / "babylm.json").read_text(encoding="utf-8"))
 
 
 def test_ties_by_each_rule() -> None:

@@ -133,8 +133,8 @@ def open_text(config: BabyLMConfig, say: Callable[[str], None]) -> tuple[dict[st
     if place.exists():
         check_yaml(place)
         old, new = (one.model_dump(mode="json") for one in (read(BabyLMConfig, load_config(place)), config))
-        for key in new.keys() - MAY_CHANGE:
-            if old[key] != new[key]:
+        for key in new:
+            if key not in MAY_CHANGE and old[key] != new[key]:
                 raise UsageError(
                     f"{config.out} holds a budget with {key} {old[key]!r}, now it is {new[key]!r}. Leave it as it was, "
                     "or choose another --out."

@@ -114,8 +114,9 @@ def counted(shards: Shards, pairs: PairSets) -> dict[str, Figures]:
         sizes = np.array([len(row) for row in rows])
         owner, whole = np.repeat(np.arange(len(rows)), sizes), np.concatenate(rows)
         sums = {gram: -np.bincount(owner, grams.score(whole, order)) for order, gram in enumerate(NAMES, 1)}
-        lengths = (sizes - 1).reshape(2, -1)
-        item = np.flatnonzero((lengths > 0).all(0))
+        known = np.array([shards.vocabulary.unk not in row for row in rows])
+        lengths = (known * (sizes - 1)).reshape(2, -1)
+        item = np.flatnonzero((lengths > 0).all(0))  # as of a model
         kept = {gram: one.reshape(2, -1)[:, item] for gram, one in sums.items()}
         found[name] = judged(PairScores(item, lengths[:, item], kept), some)
     return found
