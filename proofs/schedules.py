@@ -23,8 +23,8 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -186,27 +186,33 @@ class Table:
         figure = self.counted.get(metric.name, {}).get(name)
         return None if figure is None else (name, figure)
 
+    def first(self, ahead: Callable[[float], bool]) -> str:
+        """The smallest budget from which on something holds at every one."""
+        held = list(takewhile(ahead, reversed(self.times)))
+        return f"{held[-1]:g}x" if held else "not yet"
+
     def pays(self, metric: Metric, name: str, against: str) -> str:
-        """The smallest budget at which it is ahead of another by more than chance."""
+        """The budget from which on it is ahead of another by more than chance."""
         able, sign = self.able(metric), 1 if metric.better == "more" else -1
         if name == against or against not in able:
             return "-"
         one, other = able.index(name), able.index(against)
-        for times in self.times:
+
+        def ahead(times: float) -> bool:
             found = self.compared(metric, times)
-            if found.exceeds(one, other) and sign * (found.means[one] - found.means[other]) > 0:
-                return f"{times:g}x"
-        return "not yet"
+            return found.exceeds(one, other) and sign * (found.means[one] - found.means[other]) > 0
+
+        return self.first(ahead)
 
     def beats(self, metric: Metric, name: str) -> str:
-        """The smallest budget at which every seed is ahead of what needs no training."""
+        """The budget from which on every seed is ahead of what needs no training."""
         line, sign = self.line(metric), 1 if metric.better == "more" else -1
         if line is None:
             return "-"
-        for times in self.times:
-            if all(sign * (one[metric].figure - line[1]) > 0 for one in self.scores[name, times]):
-                return f"{times:g}x"
-        return "not yet"
+        figure = line[1]
+        return self.first(
+            lambda times: all(sign * (one[metric].figure - figure) > 0 for one in self.scores[name, times])
+        )
 
     def rows(self, metric: Metric) -> Iterator[TableRow]:
         """Of each objective, and below them of what only counts."""
@@ -214,7 +220,7 @@ class Table:
         alone = ALONE.get(metric, "mlm")
         for k, name in enumerate(self.able(metric)):
             figures = [f"{means[times][k]:.4f}" for times in self.times]
-            hours = f"{self.took[name, self.times[-1]]['seconds'] / 3600:.2f}"
+            hours = f"{self.took[name, self.times[-1]]['seconds'] / 3600:.3g}"
             yield TableRow(name, [*figures, hours, self.pays(metric, name, alone), self.beats(metric, name)])
         if line := self.line(metric):
             yield TableRow(line[0], [f"{line[1]:.4f}"] * len(self.times) + [None] * 3, "baseline")
