@@ -13,16 +13,21 @@ from bothways.terminal import compact
 
 NAME = "BabyLM budget, own text"
 AXIS = Axis("words", "Words", "words seen")
-RULES = {
-    "official": ("BabyLM's rule", "the larger sum in float32; of two alike the first, the good one"),
-    "sum": ("a tie is a half", "sums within 1e-4 nats are a tie"),
-    "mean": ("a token", "the mean of a token, which does not favour the shorter; a tie is a half"),
+RULES = {"official": "BabyLM's rule", "sum": "a tie is a half", "mean": "a token"}
+WORDS = {
+    "BabyLM's rule": "The larger sum of log-probabilities, in float32; of two that are alike the first, which is the "
+    "good sentence. A model that gives all sentences the same probability wins every pair.",
+    "a tie is a half": "The same sums; two within 1e-4 nats are a tie, and win half a pair.",
+    "a token": "The mean of a token, which does not favour the shorter sentence; a tie is a half.",
+    "left to right": "The sum over a sentence's tokens, each predicted from those before it.",
+    "hidden one by one": "The sum over its tokens, each hidden alone among all others (Salazar et al. 2020).",
+    "unigram, bigram, trigram": "Models that only count the training text (interpolated modified Kneser-Ney).",
 }
 DRAWN = {
     "official": "By BabyLM's rule: the sum of log-probabilities.",
     "mean": "By the mean of a token, a tie a half: the sum favours the shorter sentence.",
 }
-HEADS = ("", "weights", *(Cell(*rule) for rule in RULES.values()), "supplement", "scored", "source")
+HEADS = ("", "scored", "weights", *RULES.values(), "supplement")
 
 
 def render(result: dict[str, Any]) -> str:
@@ -40,6 +45,7 @@ def render(result: dict[str, Any]) -> str:
         curve=[*along(result)],
         paradigms=[*_paradigms(result)],
         facts=[*_facts(result)],
+        words=WORDS,
     )
 
 
@@ -61,18 +67,20 @@ def _tiles(result: dict[str, Any]) -> Iterator[KeyFigure]:
 def compared(result: dict[str, Any]) -> Iterator[TableRow]:
     """The last model and n-grams by all rules, in percent, and below them the published ones."""
     of = {name: f"{count:,} pairs of {name}" for name, count in result["pairs"].items()}
+    which = {name: f", {name}" if len(of) > 1 else "" for name in of}
     for name, found in result["points"][-1]["scores"].items():
         for scoring, one in found.items():
             notes = ("", f"{100 * one['low']:.1f} to {100 * one['high']:.1f}; {one['ties']:,} ties", "")
             own = [Cell(f"{100 * one[rule]:.2f}", note) for rule, note in zip(RULES, notes, strict=True)]
-            yield TableRow("This model", [compact(result["parameters"]), *own, None, scoring, of[name]], "ours")
+            scored = Cell(scoring, of[name])
+            yield TableRow(f"This model{which[name]}", [scored, compact(result["parameters"]), *own, None], "ours")
     for name, found in result["counted"].items():
         for gram, one in found.items():
             shares = [f"{100 * one[rule]:.2f}" for rule in RULES]
-            yield TableRow(f"{gram}, same text", [None, *shares, None, "left to right", of[name]])
+            yield TableRow(f"{gram}, same text{which[name]}", [Cell("left to right", of[name]), None, *shares, None])
     for each in PUBLISHED:
         figures = [f"{each.blimp:.2f}", None, None, each.supplement or None]
-        yield TableRow(each.model, [each.weights, *figures, each.scored, each.source])
+        yield TableRow(each.model, [Cell(each.scored, each.source), each.weights, *figures])
 
 
 def columns(result: dict[str, Any]) -> Iterator[tuple[Cell, tuple[str, str, str]]]:
@@ -80,7 +88,7 @@ def columns(result: dict[str, Any]) -> Iterator[tuple[Cell, tuple[str, str, str]
     several = len(result["pairs"]) > 1
     for name, found in result["points"][-1]["scores"].items():
         for scoring in found:
-            for rule, (title, _) in RULES.items():
+            for rule, title in RULES.items():
                 yield Cell(title, f"{name}, {scoring}" if several else scoring), (name, scoring, rule)
 
 
@@ -104,7 +112,7 @@ def _charts(result: dict[str, Any]) -> Iterator[Chart]:
                 for colour, scoring in enumerate(found)
             ]
             levels = [("chance", 0.5), *((gram, one[rule]) for gram, one in result["counted"][name].items())]
-            title = f"{name}: {RULES[rule][0]}"
+            title = f"{name}: {RULES[rule]}"
             told = f"{caption} Dashed: chance, and n-grams that count the same text."
             yield Chart(title, told, curves, levels, whole=True)
 
@@ -114,7 +122,7 @@ def _paradigms(result: dict[str, Any]) -> Iterator[tuple[str, list[str], list[Ta
     for name, found in result["points"][-1]["scores"].items():
         names = next(iter(found.values()))["paradigms"]
         if len(names) > 1:
-            heads = ["", *(f"{scoring}, {title}" for scoring in found for title, _ in RULES.values())]
+            heads = ["", *(f"{scoring}, {title}" for scoring in found for title in RULES.values())]
             yield (
                 name,
                 heads,
