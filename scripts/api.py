@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 import bothways
 from bothways import errors
+from bothways.evaluation.babylm.curve import WordBudget
 from bothways.evaluation.comparison.results import Comparison
 from bothways.evaluation.judging.answers import JudgedAnswer
 from bothways.evaluation.judging.judgement import Judgement, JudgeScore
@@ -46,7 +47,7 @@ INSIDE = (
 )
 RESULTS = (
     *(Generation, Guess, Verdict, Label, Number, Tagged, Intended, Span, Choice),
-    *(Predictions, Evaluation, Comparison, SearchResult, Probed, ProbeScore, Difference, Plan, Advice),
+    *(Predictions, Evaluation, Comparison, SearchResult, WordBudget, Probed, ProbeScore, Difference, Plan, Advice),
     *(Judgement, JudgeScore, Wins, JudgeBias, JudgedAnswer),
 )
 RECORD_OF = {
@@ -55,6 +56,7 @@ RECORD_OF = {
     "finetune": bothways.FinetuneConfig,
     "compare": bothways.CompareConfig,
     "search": bothways.SearchConfig,
+    "babylm": bothways.BabyLMConfig,
     "plan": bothways.PlanConfig,
 }
 

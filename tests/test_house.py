@@ -171,6 +171,7 @@ def test_public_names() -> None:
     assert bothways.__all__ == sorted(bothways.__all__)
     assert [name for name in bothways.__all__ if name[0].islower()] == [
         *(
+            "babylm",
             "best_of",
             "compare",
             "evaluate",
@@ -187,11 +188,11 @@ def test_public_names() -> None:
         )
     ]
     assert [name for name in bothways.__all__ if name[0].isupper()] == [
-        *("CompareConfig", "FinetuneConfig", "GenerationOptions", "LanguageModel", "ModelConfig", "Objective"),
-        *("PlanConfig", "PrepareOptions", "PretrainConfig", "SearchConfig", "Task"),
+        *("BabyLMConfig", "CompareConfig", "FinetuneConfig", "GenerationOptions", "LanguageModel", "ModelConfig"),
+        *("Objective", "PlanConfig", "PrepareOptions", "PretrainConfig", "SearchConfig", "Task"),
     ]
     assert dir(bothways) == sorted(bothways.__all__)
-    with pytest.raises(AttributeError, match="it has: CompareConfig, .*, search"):
+    with pytest.raises(AttributeError, match="it has: BabyLMConfig, .*, search"):
         bothways.lode  # noqa: B018 - looking the name up is the test
 
 

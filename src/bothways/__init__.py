@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from bothways.corpus import PrepareOptions, prepare
+    from bothways.evaluation.babylm import BabyLMConfig, babylm
     from bothways.evaluation.comparison import CompareConfig
     from bothways.evaluation.comparison.compare import compare
     from bothways.evaluation.judging import judge
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "BabyLMConfig",
     "CompareConfig",
     "FinetuneConfig",
     "GenerationOptions",
@@ -47,6 +49,7 @@ __all__ = [
     "SearchConfig",
     "Task",
     "__version__",
+    "babylm",
     "best_of",
     "compare",
     "evaluate",
@@ -64,6 +67,7 @@ __all__ = [
 
 _HOMES = {
     "bothways.corpus": ("PrepareOptions", "prepare"),
+    "bothways.evaluation.babylm": ("BabyLMConfig", "babylm"),
     "bothways.evaluation.comparison": ("CompareConfig", "compare"),
     "bothways.evaluation.judging": ("judge",),
     "bothways.evaluation.probing": ("probe",),

@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 from bothways import __version__
 from bothways.arguments import shown
+from bothways.cli.babylm import babylm
 from bothways.cli.chat import chat
 from bothways.cli.comparison import compare
 from bothways.cli.corpus import corpus_report, prepare, show_rows, verify
@@ -46,7 +47,7 @@ from bothways.terminal import say
 GROUPS = {
     "Text": (prepare, verify, show_rows, corpus_report),
     "Objectives": (objectives, show_objective),
-    "Training": (plan, search, pretrain, compare),
+    "Training": (plan, search, pretrain, compare, babylm),
     "Fine-tuning": (finetune, pet, prompt, predict, evaluate, merge, judge),
     "Using a model": (models, fill, infill, generate, chat, score, embed, detect),
     "Looking inside": (probe, probe_layers, contextuality, attention),

@@ -150,19 +150,53 @@ def judged_pairs(
     Returns:
         [N] the numbers of the pairs that the tokenizer can represent, and {scoring: [N] 1, 0 or a half}.
     """
+    scores = pair_scores(loaded, good, bad)
+    found: dict[str, np.ndarray] = {}
+    for name in scores.sums:
+        found |= {name: scores.by_sum(name), f"{name}, a token": scores.by_token(name)}
+    return scores.item, found
+
+
+@dataclass(frozen=True, slots=True)
+class PairScores:
+    """What one model gives the sentences of pairs, the good ones first.
+
+    item     [N] the numbers of the pairs that the tokenizer can represent
+    lengths  [2, N] tokens that are scored
+    sums     {scoring: [2, N] log-probabilities, or pseudo-log-likelihoods, in nats}; none where there is no pair
+    """
+
+    item: np.ndarray
+    lengths: np.ndarray
+    sums: dict[str, np.ndarray]
+
+    def by_sum(self, scoring: str) -> np.ndarray:
+        """[N] 1 where the good sentence is ahead, 0 where the bad one is, a half for a tie."""
+        good, bad = self.sums[scoring]
+        return _won(good - bad)
+
+    def by_token(self, scoring: str) -> np.ndarray:
+        """[N] the same by means of a token, in the size of a sum, so that what is alike by one is so by the other."""
+        good, bad = self.sums[scoring] / self.lengths
+        return _won((good - bad) * self.lengths.max(0))
+
+    def by_first_of_likeliest(self, scoring: str) -> np.ndarray:
+        """[N] as BabyLM's evaluation pipeline has it: the index of the largest sum of two in float32, and of two that
+        are alike the first, which is the good one's."""
+        good, bad = self.sums[scoring].astype(np.float32)
+        return np.where(np.isnan(good + bad), np.nan, good >= bad)
+
+
+def pair_scores(loaded: LanguageModel, good: Sequence[str], bad: Sequence[str]) -> PairScores:
+    """By each scoring that the model was taught."""
     trained = loaded.engine.abilities
     scorings = {CAUSAL: "causal"} if "decoder" in trained.faces else {}
     scorings |= {PSEUDO_LIKELIHOOD: "pseudo"} if trained.hidden is not None else {}
     lengths = np.stack([_lengths(loaded, side) for side in (good, bad)])  # [2, pairs]
     item = np.flatnonzero((lengths > 0).all(0))
-    found: dict[str, np.ndarray] = {}
-    for name, how in scorings.items() if len(item) else ():
-        scores = loaded.score([side[i] for side in (good, bad) for i in item.tolist()], how=how).reshape(2, -1)
-        found[name] = _won(scores[0] - scores[1])
-        means = scores / lengths[:, item]
-        # In the size of a sum, so that what is alike by one is so by the other.
-        found[f"{name}, a token"] = _won((means[0] - means[1]) * lengths[:, item].max(0))
-    return item, found
+    texts = [side[i] for side in (good, bad) for i in item.tolist()]
+    sums = {name: loaded.score(texts, how=how).reshape(2, -1) for name, how in scorings.items() if texts}
+    return PairScores(item, lengths[:, item], sums)
 
 
 def _won(ahead: np.ndarray) -> np.ndarray:

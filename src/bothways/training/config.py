@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bothways.config import Frozen
 from bothways.errors import UsageError
@@ -146,6 +146,24 @@ class TrainingConfig(Frozen):
     validate_every: float = Field(default=0.1, gt=0, le=1, description="Share of the budget.")
     validation_rows: int = Field(default=256, ge=1, description="Held-out rows.")
     save_every: int = Field(default=500, ge=1, description="Steps.")
+    keep_at: tuple[float, ...] = Field(
+        default=(),
+        description="Tokens read (1e6, 1e7): the model as it is then is validated and saved too, in kept/step-N; "
+        "pretraining alone.",
+    )
+
+    @model_validator(mode="after")
+    def _kept_of_equal_steps(self) -> TrainingConfig:
+        if self.keep_at and self.step_doublings:
+            raise ValueError("keep_at counts steps of one size: leave out step_doublings")
+        return self
+
+    @field_validator("keep_at")
+    @classmethod
+    def _positive(cls, counts: tuple[float, ...]) -> tuple[float, ...]:
+        if min(counts, default=1.0) <= 0:
+            raise ValueError("expected numbers above 0, as in [1e6, 1e7]")
+        return counts
 
     @property
     def rows(self) -> int:
@@ -171,6 +189,11 @@ class TrainingConfig(Frozen):
     def micro_rows(self) -> int:
         """Rows at once in one process: no more than a step has."""
         return max(1, min(self.micro_tokens // self.length, self.rows))
+
+    @property
+    def kept_steps(self) -> set[int]:
+        """Those of `keep_at`: the last step before more than so many tokens are read, or the first of all."""
+        return {max(1, int(count // (self.rows * self.length))) for count in self.keep_at}
 
     def check_split(self, processes: int) -> None:
         """Every process must get as many micro-batches as every other.

@@ -1,4 +1,4 @@
-"""A run's folder: config.yaml, manifest.json, metrics.jsonl, checkpoints/, report.html, encoder/, decoder/."""
+"""A run's folder: config.yaml, manifest.json, metrics.jsonl, checkpoints/, report.html, encoder/, decoder/, kept/."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class RunFolder:
         self.path = path
         self.writes = writes
         self.checkpoints = path / "checkpoints"
+        self.kept = path / "kept"
 
     def create(self, config: BaseModel) -> None:
         """Makes the folder and proves that it can be written, before anything is computed.
@@ -158,8 +159,8 @@ class RunFolder:
         return fitting[-1]
 
     def cut(self, step: int, told: dict[str, Any] | None = None) -> None:
-        """Forgets what was written after a step, lines and checkpoints: the resumed run writes it again. A model is
-        tested after its last step.
+        """Forgets what was written after a step, lines, checkpoints and kept models: the resumed run writes it again. A
+        model is tested after its last step.
 
         Args:
             told: what metrics.jsonl held then, as the step's checkpoint noted it; None: that has not, or there is none.
@@ -176,9 +177,9 @@ class RunFolder:
                 lines = (line for line in self.lines() if line["step"] <= step and line.get("kind") != "test")
                 kept = "".join(json.dumps(line) + "\n" for line in lines).encode()
             write_text(self.path / "metrics.jsonl", kept.decode())
-            for checkpoint in checkpoints(self.checkpoints):
-                if step_of(checkpoint) > step:
-                    delete(checkpoint)
+            for made in (*checkpoints(self.checkpoints), *checkpoints(self.kept)):
+                if step_of(made) > step:
+                    delete(made)
             for rest in self.checkpoints.glob(".step-*"):
                 shutil.rmtree(rest)
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from bothways.config import read
 from bothways.corpus import Rows, Shards
 from bothways.errors import ModelError, UsageError
 from bothways.objectives import build
-from bothways.training.config import Budget, ScheduleConfig
+from bothways.training.config import Budget, ScheduleConfig, TrainingConfig
 from bothways.training.run_folder import RunFolder
 from bothways.training.schedule import decay_start
 from bothways.training.search import SearchConfig
@@ -98,7 +99,14 @@ def test_a_schedule_made_for_one_length_begins_anew_each_time(
     tried(SearchCandidate(), 5)
     assert tried.cost(SearchCandidate(), 10) == 10 and tried(SearchCandidate(), 10).began == 0
     assert tried.folder(SearchCandidate(), 5) != tried.folder(SearchCandidate(), 10)
-    assert reused(ScheduleConfig(**schedule)) == 0 and reused(ScheduleConfig()) == pytest.approx(0.7)  # type: ignore[arg-type]
+    assert reused(read(TrainingConfig, {"schedule": schedule})) == 0
+
+
+@pytest.mark.parametrize(
+    ("training", "share"), [({}, 0.7), ({"average": 0.4}, 0.6), ({"average": 0.1}, 0.7), ({"step_doublings": 1}, 0.0)]
+)
+def test_what_of_a_run_a_longer_one_goes_on_from(training: dict[str, object], share: float) -> None:
+    assert reused(read(TrainingConfig, training)) == pytest.approx(share)
 
 
 @pytest.mark.parametrize(

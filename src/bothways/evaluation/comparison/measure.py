@@ -38,7 +38,7 @@ def measure_all(
 ) -> dict[tuple[str, int], Scores]:
     """{(expression, seed): its scores}; those measured before on the same data are read."""
 
-    def measured(run: tuple[str, int]) -> Scores:
+    def once(run: tuple[str, int]) -> Scores:
         place = runs[run].path / "scores" / f"{eval_data.key}.json"  # goes with the run, when that is deleted
         if not place.exists():
             label = f"{run[0]}, seed {run[1]}: measured"
@@ -50,16 +50,28 @@ def measure_all(
             ]
             workers.run("bothways.evaluation.comparison.measure", arguments, label)
             say(label)
-        return _read(place)
+        return read_scores(place)
 
-    return dict(zip(runs, workers.each(measured, list(runs)), strict=True))
+    return dict(zip(runs, workers.each(once, list(runs)), strict=True))
 
 
 def main(run: str, comparison: str, place: str, device: str | None = None) -> None:
     """In a process of its own: measures one run as the comparison in a folder has it."""
-    comparing, config = settings_in(Path(comparison), CompareConfig), RunFolder(Path(run)).config(PretrainConfig)
+    comparing = settings_in(Path(comparison), CompareConfig)
     eval_data, shards = EvalData.read(comparing), Shards.open(comparing.shards)
-    objective, _ = objective_of(config.model_copy(update={"code": comparing.code}), shards)
+    write_scores(Path(place), measured(Path(run), eval_data, shards, code=comparing.code, device=device))
+
+
+def measured(
+    run: Path, eval_data: EvalData, shards: Shards, *, code: tuple[Path, ...] = (), device: str | None = None
+) -> Scores:
+    """By every metric that its objective taught; `code` and shards may have moved since.
+
+    Raises:
+        BothwaysError: the run or its objective cannot be read, or the evaluation data is not for them.
+    """
+    config = RunFolder(run).config(PretrainConfig)
+    objective, _ = objective_of(config.model_copy(update={"code": code}), shards)
     rows = validation_rows(shards, config.training.model_copy(update={"validation_rows": eval_data.rows}))
     loaded = load(run, device=device)
     found: Scores = dict(held_out(loaded, objective, shards, rows))
@@ -70,20 +82,28 @@ def main(run: str, comparison: str, place: str, device: str | None = None) -> No
         found |= {probe_metric(name): probed(loaded, sides) for name, sides in eval_data.probes.items()}
     if engine.abilities.faces and engine.model.rule is ordered:  # else transformers' classes have no head for the body
         for name, files in eval_data.tasks.items():
-            found[finetuned_metric(name, files)] = finetuned_items(
-                Path(run), files, seed=config.training.seed, device=device
-            )
-    _write(Path(place), found)
+            found[finetuned_metric(name, files)] = finetuned_items(run, files, seed=config.training.seed, device=device)
+    return found
 
 
-def _write(place: Path, found: Scores) -> None:
+def write_scores(place: Path, found: Scores) -> None:
+    """Keeps what a run got, item by item.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
     columns = [
         asdict(items) | {"value": items.value.tolist(), "weight": items.weight.tolist()} for items in found.values()
     ]
     write_text(place, sealed({"scores": [*zip(map(asdict, found), columns, strict=True)]}) + "\n")
 
 
-def _read(place: Path) -> Scores:
+def read_scores(place: Path) -> Scores:
+    """What `write_scores` kept.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
     return {
         Metric(**metric): ScoredItems(**items | {name: np.array(items[name]) for name in ("value", "weight")})
         for metric, items in unsealed(place)["scores"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -20,7 +20,7 @@ def tables(result: dict[str, Any]) -> Iterator[Table]:
     """Figures, verdicts and costs."""
     title = f"Means over {result['seeds']} seeds; bold: better than all others, {MARK}: tied with the best, ≤: a bound"
     heads = [f"{metric['short']} {'↑' if metric['better'] == 'more' else '↓'}" for metric in result["metrics"]]
-    yield _table(title, heads, figures(result))
+    yield drawn(title, heads, figures(result))
     verdicts = Table.grid(padding=(0, 2))
     if uneven := unequal(result):
         verdicts.add_row(bold("compute"), uneven)
@@ -29,11 +29,12 @@ def tables(result: dict[str, Any]) -> Iterator[Table]:
     for each in result["contamination"]:
         verdicts.add_row(bold("contamination"), contaminated(each))
     yield verdicts
-    yield _table("What each run took, and the search for its learning rate", COSTS, costs(result), notes=True)
+    yield drawn("What each run took, and the search for its learning rate", COSTS, costs(result), notes=True)
 
 
-def _table(title: str, heads: Sequence[str], rows: Sequence[TableRow], *, notes: bool = False) -> Table:
-    """With `notes`, what stands in small print under a cell; else of it only which are tied."""
+def drawn(title: str, heads: Sequence[str], rows: Iterable[TableRow], *, notes: bool = False) -> Table:
+    """Rows under their heads, those with a style dim. With `notes`, what stands in small print under a cell; else of it
+    only which are tied."""
     table = Table(title=title)
     for name in ("", *heads):
         table.add_column(name, justify="right" if name else "left")

@@ -71,13 +71,23 @@ def count_baselines(shards: Shards, config: TrainingConfig) -> dict[str, dict[st
     }
 
 
+def keep(run: PretrainRun) -> None:
+    """Saves the model as it is now below kept/, unless it stands there, as `finish` does in the end."""
+    weights = run.full_weights()
+    place = run.folder.kept / f"step-{run.state.step}"
+    if run.team.first and not place.exists():
+        with folder_aside(place) as aside:
+            _save(run, aside, weights)
+            take_place(aside, place)
+    run.team.wait()
+
+
 def finish(run: PretrainRun) -> None:
     """Exports the model for the faces its objective trained, lets it speak, and writes the report."""
     weights = run.full_weights()
     if not run.team.first:
         return
-    for name, own, config, trained in networks_of(run.objective, weights, run.model.config):
-        _save(run, name, own, config, trained)
+    _save(run, run.folder.path, weights)
     loaded = load(run.folder.path, device="cpu")
     other = run.folder.path / "generator"
     generator = load(other, device="cpu") if other.exists() else None
@@ -86,15 +96,15 @@ def finish(run: PretrainRun) -> None:
     write_report(run.folder.path)
 
 
-def _save(run: PretrainRun, name: str, weights: Mapping[str, Tensor], config: ModelConfig, trained: Abilities) -> None:
-    """The model's faces; or, under its name, another network."""
-    path = run.folder.path
-    if name:
-        with folder_aside(path / name) as aside:
-            (folder,) = _faces(run, aside, weights, config, trained)
-            take_place(folder, path / name)
-    else:
-        _faces(run, path, weights, config, trained)
+def _save(run: PretrainRun, place: Path, weights: Mapping[str, Tensor]) -> None:
+    """The model's faces; and other networks, each under its name."""
+    for name, own, config, trained in networks_of(run.objective, weights, run.model.config):
+        if name:
+            with folder_aside(place / name) as aside:
+                (folder,) = _faces(run, aside, own, config, trained)
+                take_place(folder, place / name)
+        else:
+            _faces(run, place, own, config, trained)
 
 
 def _faces(

@@ -23,7 +23,7 @@ from bothways.training.averages import with_average
 from bothways.training.evaluate import Score, bits_per_byte, evaluate_losses, evaluate_words
 from bothways.training.fit import Fit, Say, Show, stoppable
 from bothways.training.loop import Report
-from bothways.training.pretraining.artifacts import begin, finish
+from bothways.training.pretraining.artifacts import begin, finish, keep
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.pace import UNKNOWN, mean_pace, timed_updates
 from bothways.training.pretraining.setup import PretrainRun, set_up, total_steps
@@ -103,14 +103,23 @@ def _train(run: PretrainRun, fit: Fit) -> None:
     run.folder.note(steps=total)
     every = run.config.training.validate_every * total
     due = {round(i * every) for i in range(1, math.ceil(1 / run.config.training.validate_every))} | {total}
+    due |= run.config.training.kept_steps
     saves = {end_start(run.config.training, total), total}
-    if run.state.step in due and not run.state.validated:
-        _validate(run, fit)  # a signal had ended it
+    if run.state.step in due:
+        _look(run, fit)  # a signal had ended it
     for report in _steps(run, total, fit):
         if report.step in due:
-            _validate(run, fit)
+            _look(run, fit)
         if report.step in due | saves or report.step % run.config.training.save_every == 0:
             save(run)
+
+
+def _look(run: PretrainRun, fit: Fit) -> None:
+    """Validates the model as it is, and keeps it where that was asked for; what is done already is not done again."""
+    if not run.state.validated:
+        _validate(run, fit)
+    if run.state.step in run.config.training.kept_steps:
+        keep(run)
 
 
 def _fresh_loss(run: PretrainRun) -> str:
@@ -134,11 +143,14 @@ def _measure(run: PretrainRun, fit: Fit) -> int:
         for _ in _steps(run, UNKNOWN, fit):
             taken.append(time.perf_counter() - started)
             started += taken[-1]
+            if run.state.step in run.config.training.kept_steps:
+                _look(run, fit)
             spent = run.team.most(sum(taken))
             if run.state.step >= MEASURED_STEPS or spent > seconds / 2:
                 break
     pace = run.team.most(mean_pace(taken, updates, run.cost))
-    looks = run.team.most(run.state.notes["validation_seconds"]) / run.config.training.validate_every
+    looks = len(run.config.training.kept_steps) + 1 / run.config.training.validate_every
+    looks *= run.team.most(run.state.notes["validation_seconds"])
     return run.state.step + max(1, int((seconds - spent - looks) / pace))
 
 

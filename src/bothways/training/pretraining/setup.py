@@ -237,7 +237,7 @@ MAY_CHANGE: dict[str, Any] = {
     "training": {
         **dict.fromkeys(("budget", "save_every", "validate_every", "validation_rows"), True),
         **dict.fromkeys(("micro_tokens", "sharded"), True),  # the same rows, dealt out in another way
-        "spike_sigma": True,
+        **dict.fromkeys(("spike_sigma", "keep_at"), True),
         "optimiser": {"learning_rate": True, "adam_learning_rate": True},  # to go on after it diverged
     },
 }

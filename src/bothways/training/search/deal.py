@@ -68,7 +68,7 @@ def dealt(config: SearchConfig, device: str | None, steady: bool, clock: Callabl
     stages, default = config.stages(), config.default()
 
     def share(candidate: SearchCandidate) -> float:
-        return reused(config.run(candidate, 1.0, warmup=1).training.schedule) if steady else 0.0
+        return reused(config.run(candidate, 1.0, warmup=1).training) if steady else 0.0
 
     dearest = Dearest.of(stages, default, share)
     own = default.get("training.step_tokens")
