@@ -12,7 +12,7 @@ counts is the detector once the generator has learned: the look at which the lea
 probes are linear classifiers over the body's mean states at the end. Seconds are the processor's.
 
 `compare`: DATA is a folder with pretrain/ and tasks/; in each language, at equal FLOPs and at equal time, three seeds
-of mlm, electra and STARTED, with linear probes and fine-tuning (`bothways prepare`, `bothways compare`).
+of what is COMPARED, with linear probes and fine-tuning (`bothways prepare`, `bothways compare`).
 
 What is done is kept in FOLDER and not done again; the same command prints the tables.
 """
@@ -45,7 +45,7 @@ from bothways.training.pretraining.setup import PretrainRun, networks_of, set_up
 from bothways.training.processes import processes
 
 LOOKS = 5  # in a run
-STARTED = "1/4 mlm -> 3/4 electra"
+COMPARED = ("mlm", "electra", "electra(temperature=2)", "1/4 mlm -> 3/4 electra")
 ARMS: dict[str, tuple[str, float]] = {
     "mlm": ("mlm", 1),
     "electra": ("electra", 1),
@@ -60,8 +60,8 @@ ARMS: dict[str, tuple[str, float]] = {
     "cold": ("electra(temperature=0.5)", 1),
     "any token first": ("1/10 electra(temperature=1000) -> 9/10 electra", 1),
     "generator first": ("1/4 electra(predict=nothing) -> 3/4 electra", 1),
-    "mlm first": (STARTED, 1),
-    "mlm first, rate x 1/4": (STARTED, 1 / 4),
+    "mlm first": ("1/4 mlm -> 3/4 electra", 1),
+    "mlm first, rate x 1/4": ("1/4 mlm -> 3/4 electra", 1 / 4),
     "mlm first, 1/10": ("1/10 mlm -> 9/10 electra", 1),
     "mlm first, half": ("1/2 mlm -> 1/2 electra", 1),
     "mlm first, half, generator slower": ("1/2 mlm -> 1/2 electra(pace=0.1)", 1),
@@ -221,7 +221,7 @@ def compare(given: argparse.Namespace) -> None:
         measures = [part for name in about["probes"] for part in ("--probe", f"{name}={','.join(sides(name))}")]
         measures += [part for kind, name in tasks for part in ("--task", f"{name}={kind}:{','.join(sides(name))}")]
         for budget in given.budgets:
-            objectives, out = f"mlm; electra; {STARTED}", given.work / f"{language}-{budget}"
+            objectives, out = "; ".join(COMPARED), given.work / f"{language}-{budget}"
             bothways("compare", shards, "--objectives", objectives, "--budget", budget, "--out", out, *measures)
 
 

@@ -136,10 +136,10 @@ def electra(
         loss=partial(_loss, disentangled=beside.sharing == "disentangled", temperature=beside.temperature),
         heads={"replaced": replaced} if detects else {"copied": copied} if predict == "all-words" else {},
         parts=beside.parts,
-        rates={} if beside.pace == 1 else {GENERATOR: beside.pace},
+        rates={GENERATOR: beside.pace},
         names=(GENERATOR, named) if named else (GENERATOR,),
         flops=partial(_flops, **beside.shape),
-        networks=partial(_networks, **beside.shape),
+        networks=partial(_networks, **beside.shape, disentangled=beside.sharing == "disentangled"),
     )
 
 
@@ -274,14 +274,15 @@ def _flops(config: ModelConfig, sample: Sample, *, width: float, layers: float) 
     return 3 * (projections + head) + body + judge
 
 
-def _networks(weights: Mapping[str, Tensor], config: ModelConfig, *, width: float, layers: float) -> Networks:
+def _networks(
+    weights: Mapping[str, Tensor], config: ModelConfig, *, width: float, layers: float, disentangled: bool
+) -> Networks:
     """The model with its embeddings made whole, and the generator as a model of its own."""
     mine, table = f"parts.{GENERATOR}.", "backbone.embeddings.tokens.weight"
     small = {name.removeprefix(mine): weight for name, weight in weights.items() if name.startswith(mine)}
     shared = {name.removeprefix("backbone."): weight for name, weight in weights.items() if "backbone.embed" in name}
     shape = generator_shape(config, width=width, layers=layers)
     main = dict(weights)
-    difference = f"parts.{DIFFERENCE}.weight"
-    if difference in main:
-        main[table] = main[table] + main[difference]
+    if disentangled:
+        main[table] = main[table] + main[f"parts.{DIFFERENCE}.weight"]
     return {"": (main, config), GENERATOR: standing_alone(shared | small, shape)}

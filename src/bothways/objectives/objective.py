@@ -116,7 +116,7 @@ class Objective:
               not reach in a step stays as it is
     heads     for what is predicted in other ways than by a word: `model.heads[name]`
     parts     other networks that the loss needs: `model.parts[name]`
-    rates     of its parts: {name: times the model's learning rate}, where it is not the same
+    rates     of its parts: {name: times the model's learning rate}; of others 1
     names     of its losses, where they are not one loss with the objective's own name
     segments  how many segments it marks the parts of a row with, which then cannot tell languages; 0: none
     members   of a mixture or a schedule: each with its share of the rows

@@ -211,6 +211,7 @@ def _state(
     paces = [
         ([weight for name, weight in weights.master.items() if name.startswith(f"parts.{part}.")], times)
         for part, times in rates.items()
+        if times != 1
     ]
     return State(weights, build_optimisers(optimiser, by_kind(weights, model), dtype=dtype, paces=paces))
 
