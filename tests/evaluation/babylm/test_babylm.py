@@ -26,11 +26,11 @@ from bothways.evaluation.babylm.published import PUBLISHED
 from bothways.evaluation.babylm.scores import judged
 from bothways.evaluation.babylm.table import tables
 from bothways.evaluation.comparison.eval_data import Pairs
-from bothways.training.workers import Workers
 from bothways.evaluation.probes import PairScores
 from bothways.terminal import draw
 from bothways.training.pretraining import PretrainConfig, setup
 from bothways.training.run_folder import RunFolder
+from bothways.training.workers import Workers
 from tests.evaluation.comparison.conftest import do
 
 Make = Callable[..., BabyLMConfig]

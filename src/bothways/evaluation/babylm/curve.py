@@ -21,7 +21,6 @@ from bothways.errors import DivergedError, MachineError, Stopped, UsageError
 from bothways.evaluation.babylm.config import CONFIG, PARTS, TEXT, BabyLMConfig
 from bothways.evaluation.babylm.page import render
 from bothways.evaluation.babylm.scores import PairSets, counted, key_of, read_pairs, scored
-from bothways.training.workers import Workers
 from bothways.files import write_text
 from bothways.machine import device_of
 from bothways.seals import check_yaml, sealed, sealed_yaml, unsealed
@@ -31,6 +30,7 @@ from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.dry_run import rehearse
 from bothways.training.pretraining.setup import objective_of
 from bothways.training.run_folder import RunFolder
+from bothways.training.workers import Workers
 
 VERSION = 1
 MAY_CHANGE = {"out", "pairs", "pairs_each"}
