@@ -154,8 +154,8 @@ def _read(notes: Mapping[str, Any], place: Path) -> tuple[list[Trial], set[str]]
 
 
 def reused(training: TrainingConfig) -> float:
-    """The share of a run before its learning rate falls or its weights are averaged; 0 of one that is made for a length:
-    cosine, linear, steps that grow."""
+    """The share of a run before its learning rate falls, or its weights are averaged; 0 of one that is made for a
+    length: cosine, linear, steps that grow."""
     goes_on = training.schedule.shape == "wsd" and not training.step_doublings
     return end_start(training, LONG) / LONG if goes_on else 0.0
 
