@@ -35,6 +35,7 @@ def words(run: Path, shards: Path, tmp_path: Path) -> dict[str, list[object]]:
     return {name: [run, "the [MASK] boat"] for name in ASKING} | {
         "pretrain": [shards, "--out", out],
         "search": [shards, "--out", out, "--hours", 1],
+        "babylm": [texts, "--out", out],
         "compare": [shards, "--out", out, "--objectives", "causal; mlm"],
         "finetune": [run, "--train", train, "--out", out],
         "predict": [run, train, "--out", out],

@@ -24,6 +24,8 @@ from bothways.evaluation.comparison.metrics import probe_metric
 from bothways.inference.loading import folder_of
 from bothways.terminal import command
 from bothways.training import loop
+from bothways.training.search import SearchConfig
+from bothways.training.search.recipe import again
 from tests.cli.conftest import SMALL, Invoke
 from tests.evaluation.comparison.test_results import result, whole_result
 from tests.inference.made import make_run
@@ -106,6 +108,9 @@ class Asked:
 
     def search(self) -> list[object]:
         return [self.made("prepare"), "--hours", 1, "--out", self.at("s[/b]")]
+
+    def babylm(self) -> list[object]:
+        return [self.folder / "notes[red].txt", "--out", self.at("b[/b]")]
 
     def compare(self) -> list[object]:
         return [self.made("prepare"), "--objectives", "causal; mlm", "--out", self.folder / "cmp"]
@@ -213,6 +218,16 @@ def found(out: Path) -> dict[str, Any]:
     return {"trials": trials, "best": best, "recipe": str(out / "recipe.py")}
 
 
+def budget() -> dict[str, Any]:
+    """What a budget in words would give."""
+    shares, sets = {"official": 0.5, "sum": 0.5, "mean": 0.5}, ("p[/b]", "q")
+    scores = {"left to right": {**shares, "low": 0.4, "high": 0.6, "ties": 0}}
+    point = {"words": 10, "tokens": 12, "step": 1, "seconds": 1.0, "next_accuracy": 0.1, "fill_accuracy": None}
+    points = [{**point, "scores": dict.fromkeys(sets, scores)}]
+    counted = {name: {"unigram": shares} for name in sets}
+    return {"pairs": dict.fromkeys(sets, 3), "parameters": 1000, "points": points, "counted": counted}
+
+
 @pytest.fixture(scope="module")
 def asked(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     folder = tmp_path_factory.mktemp("names") / NASTY
@@ -222,6 +237,7 @@ def asked(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     compared["contamination"][0]["eval_data"] = "p[/b]"
     with pytest.MonkeyPatch.context() as patch:  # none is trained, nor is the machine measured
         patch.setattr("bothways.evaluation.comparison.compare", lambda config, **told: compared)
+        patch.setattr("bothways.evaluation.babylm.babylm", lambda config, **told: budget())
         patch.setattr("bothways.training.search.search", lambda config, **told: found(config.out))
         patch.setattr("bothways.planning.here.speed_here", lambda *args, **given: lambda shape: 1e4)
         yield Asked(invoke, folder)
@@ -241,6 +257,7 @@ SAID: dict[str, Callable[[Asked], list[str]]] = {
         "rate x 2",
         command("pretrain", asked.folder / "sh ards"),
     ],
+    "babylm": lambda asked: ["This model, p[/b]", f"report  {asked.folder}/b[/b]/babylm.html"],
     "compare": lambda asked: ["p[/b] ↑", "probe p[/b]", f"report  {asked.folder}/cmp/comparison.html"],
     "finetune": lambda asked: ["labelled [red].jsonl, line 49: field 'text'", f"in {asked.folder}/tuned/model"],
     "prompt": lambda asked: [f"48 answers in {asked.folder}/o[/b].jsonl", "skipped  ", "always '[/b] good'"],
@@ -355,6 +372,8 @@ SUGGESTED: dict[tuple[str, str], Callable[[Asked], str]] = {
     ("cli/pretraining.py", "embed"): lambda asked: suggested(asked, "elmo", "encoder"),
     ("cli/vectors.py", "nearest"): lambda asked: asked["word-vectors"],
     ("inference/loading.py", "merge"): whole_model,
+    ("cli/searching.py", "pretrain"): lambda asked: asked["search"],
+    ("training/search/recipe.py", "search"): lambda asked: again(SearchConfig(shards=asked.made("prepare"), hours=2)),
     ("training/pretraining/setup.py", "prepare"): other_tokenizer,
     ("training/pretraining/artifacts.py", "pretrain"): card,
     ("training/pretraining/run.py", "pretrain"): lambda asked: stopped(asked, "pretrain", "bothways.training.fit"),

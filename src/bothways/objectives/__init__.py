@@ -106,7 +106,7 @@ def _make(term: Term, vocabulary: Vocabulary, corpus: Corpus | None) -> Objectiv
         raise unknown("objective", term.name, OBJECTIVES)
     function = OBJECTIVES[term.name]
     kinds, defaults = get_type_hints(function), _defaults(function)
-    records: dict[str, Any] = {name: one for name, one in _parameters(function).items() if is_dataclass(one)}
+    records: dict[str, Any] = {name: one for name, one in _parameters(function).items() if _is_record(one)}
     for record in records.values():
         kinds |= get_type_hints(type(record))
     given: dict[str, Any] = {"corpus": corpus} if "corpus" in kinds else {}
@@ -135,8 +135,13 @@ def _defaults(function: Callable[..., Objective]) -> dict[str, Any]:
     """{argument: its default}; the fields of a record are arguments of their own."""
     found: dict[str, Any] = {}
     for key, value in _parameters(function).items():
-        found |= _fields(value) if is_dataclass(value) else {key: value}
+        found |= _fields(value) if _is_record(value) else {key: value}
     return found
+
+
+def _is_record(default: Any) -> bool:
+    """Whether its fields are arguments; a `Rate` is one number, or two with an arrow."""
+    return is_dataclass(default) and not isinstance(default, Rate)
 
 
 def _fields(record: Any) -> dict[str, Any]:

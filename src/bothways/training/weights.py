@@ -136,7 +136,7 @@ class Replicated:
         self.gradients = dict(self._views(self.gradient))
         for (_, low), parameter in zip(self._views(self.low), self.parameters.values(), strict=True):
             parameter.data = low
-        self.reached = torch.zeros(len(named), dtype=torch.int32)
+        self.reached = [False] * len(named)
         self.frozen = {name: every[name].detach().float() for name in every if name not in order}
         for name, weight in self.frozen.items():
             every[name].data = weight.to(dtype)
@@ -156,7 +156,7 @@ class Replicated:
         for number, (name, parameter) in enumerate(self.parameters.items()):
             if parameter.grad is not None:
                 self.gradients[name].add_(parameter.grad)
-                self.reached[number] = 1
+                self.reached[number] = True
                 parameter.grad = None
 
     def forget(self) -> None:
@@ -167,14 +167,16 @@ class Replicated:
 
     def _clear(self) -> None:
         self.gradient.zero_()
-        self.reached.zero_()
+        self.reached = [False] * len(self.reached)
 
     def reduce(self) -> Tensor:
         """Sums the gradients of all processes; returns their norm."""
         if dist.is_initialized():
             dist.all_reduce(self.gradient)
-            dist.all_reduce(self.reached, op=dist.ReduceOp.MAX)
-        for reached, (name, weight) in zip(self.reached.tolist(), self.master.items(), strict=True):
+            anywhere = torch.tensor(self.reached, dtype=torch.int32, device=self.gradient.device)
+            dist.all_reduce(anywhere, op=dist.ReduceOp.MAX)
+            self.reached = [bool(one) for one in anywhere.tolist()]
+        for reached, (name, weight) in zip(self.reached, self.master.items(), strict=True):
             weight.grad = self.gradients[name] if reached else None
         norm: Tensor = torch.linalg.vector_norm(self.gradient)
         return norm

@@ -30,17 +30,15 @@ from bothways.evaluation.probes import PairScores
 from bothways.terminal import draw
 from bothways.training.pretraining import PretrainConfig, setup
 from bothways.training.run_folder import RunFolder
-from bothways.training.workers import Workers
-from tests.evaluation.comparison.conftest import do
+from tests.in_this_process import in_this_process
 
 Make = Callable[..., BabyLMConfig]
 POINTS = [300 * part for part in range(1, 11)] + [6000]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def in_this_process() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Workers, "_wait", do)
+def quick() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch, in_this_process():
         patch.setattr(setup, "gemm_peak", lambda *_, **__: 1e11)
         yield
 

@@ -75,6 +75,7 @@ def test_the_pieces_of_a_batch_are_the_whole(kind: str, body: Path, tmp_path: Pa
             state.weights.collect()
             for name, pair in each.items():
                 found[name] = [a + float(b.detach()) for a, b in zip(found.get(name, [0, 0]), pair, strict=True)]
+        state.weights.reduce()
         gradients = {
             name: weight.grad.clone() for name, weight in state.weights.master.items() if weight.grad is not None
         }

@@ -172,15 +172,15 @@ import os
 from bothways.errors import MachineError
 from bothways.training import loop
 
-rate, steps = loop.learning_rate, []
+follow, steps = loop.follow, []
 
 def failing(*given):
     steps.append(given)
     if os.environ["RANK"] == "{failing}" and len(steps) == 3:
         raise MachineError("the disk is full")
-    return rate(*given)
+    return follow(*given)
 
-loop.learning_rate = failing
+loop.follow = failing
 """
     (tmp_path / "own.py").write_text(code)
     done = command(body, tmp_path, "--set", f"code=[{tmp_path / 'own.py'}]")

@@ -28,6 +28,7 @@ def summed(run: PretrainRun, pieces: int) -> tuple[dict[str, tuple[float, float]
         for name, (loss, weight) in losses.items():
             before = found.get(name, (0.0, 0.0))
             found[name] = (before[0] + float(loss.detach()), before[1] + float(weight))
+    weights.reduce()
     gradients = {name: weight.grad.clone() for name, weight in weights.master.items() if weight.grad is not None}
     weights.forget()
     return found, gradients

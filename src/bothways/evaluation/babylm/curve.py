@@ -77,8 +77,8 @@ def babylm(
         BothwaysError: whatever a user can cause; before anything is trained, where it can be known.
         Stopped: SIGTERM or Ctrl-C came; what is done is kept.
     """
-    config.check()
     device_of(device)
+    config.check()
     workers = Workers(1, show, plan, device=device, processes=processes)
     with _stoppable(), claimed(config.out):
         return _babylm(config, workers, say)

@@ -68,11 +68,11 @@ def _in_docstring(text: str) -> str:
 
 def again(config: SearchConfig) -> str:
     """The command that searches in the same way, in another folder."""
-    words: list[object] = ["search", config.shards]
+    words: list[object] = [config.shards]
     for name, value in config.model_dump(mode="json", include=config.model_fields_set - {"shards", "out"}).items():
         plain = value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else json.dumps(value)
         words += [OPTIONS[name], plain] if name in OPTIONS else ["--set", f"{name}={plain}"]
-    return command(*words, "--out", "SEARCH")
+    return command("search", *words, "--out", "SEARCH")
 
 
 def settings_of(config: SearchConfig, best: Trial, run: PretrainConfig) -> dict[str, Any]:
