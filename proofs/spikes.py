@@ -76,7 +76,8 @@ def main() -> None:
             training = {"length": 64, "step_tokens": 1024, "micro_tokens": 1024, "budget": {"steps": asked.steps}}
             training |= {"validate_every": 1.0, "validation_rows": 8, "spike_sigma": None}
             own: dict[str, Any] = {"objective": objective, "model": shape, "training": training}
-            own["model"] = shape | ({"shape": "classic", "segments": 6} if objective == "unilm1" else {})
+            classic = {"shape": "classic", "segments": 6, "word_head": "transformed"}
+            own["model"] = shape | (classic if objective == "unilm1" else {})
             run = bothways.pretrain(shards, out=Path(place) / str(number), **own)
             bad += [] if told(objective, losses_of(run)) else [objective]
         for run in asked.runs:  # for comparison: fine-tuning has it switched off
