@@ -364,7 +364,8 @@ def main() -> None:
         bothways.prepare([folder / "few.txt"], out=folder / "few", options=small)
         for name, objective in {"body": "hybrid", "classic": "mlm"}.items():  # what has biases, and what has none
             shape = {"layers": 2, "width": 32, "heads": 2, "inner": 48, "length": 128}
-            shape |= {"shape": "classic", "segments": 2} if name == "classic" else {}
+            classic = {"shape": "classic", "segments": 2, "word_head": "transformed"}
+            shape |= classic if name == "classic" else {}
             own = {"objective": objective, "model": shape, "training": {"budget": {"steps": 5}}}
             bothways.pretrain(shards["en"], out=folder / name, **own)
         shards |= {"few": folder / "few", "body": folder / "body"}
