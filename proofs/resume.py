@@ -48,6 +48,7 @@ from bothways.training.run_folder import RunFolder
 from bothways.training.state import checkpoints, read_record
 
 TIMES = ("seconds", "tokens_per_second", "useful_share", "examples_per_second", "validation_seconds", "best_seconds")
+TIMES += ("metrics",)  # in a checkpoint: the hash of lines that have times
 EPOCH, EPOCHS = 12, 4  # steps; the stops are all among the first 28, so that 20 more follow each
 ROWS, LENGTH = 8, 32
 NAMES = ["red", "blue", "green", "black", "white", "brown", "yellow", "grey"]
