@@ -48,7 +48,8 @@ from bothways.training.run_folder import RunFolder
 from bothways.training.state import checkpoints, read_record
 
 TIMES = ("seconds", "tokens_per_second", "useful_share", "examples_per_second", "validation_seconds", "best_seconds")
-TIMES += ("metrics",)  # in a checkpoint: the hash of lines that have times
+TIMES += ("metrics",)  # the hash of lines that have times
+CLASSIC = {"shape": "classic", "segments": 2, "word_head": "transformed"}
 EPOCH, EPOCHS = 12, 4  # steps; the stops are all among the first 28, so that 20 more follow each
 ROWS, LENGTH = 8, 32
 NAMES = ["red", "blue", "green", "black", "white", "brown", "yellow", "grey"]
@@ -365,10 +366,8 @@ def main() -> None:
         bothways.prepare([folder / "few.txt"], out=folder / "few", options=small)
         for name, objective in {"body": "hybrid", "classic": "mlm"}.items():  # what has biases, and what has none
             shape = {"layers": 2, "width": 32, "heads": 2, "inner": 48, "length": 128}
-            classic = {"shape": "classic", "segments": 2, "word_head": "transformed"}
-            shape |= classic if name == "classic" else {}
-            own = {"objective": objective, "model": shape, "training": {"budget": {"steps": 5}}}
-            bothways.pretrain(shards["en"], out=folder / name, **own)
+            own = {"model": shape | (CLASSIC if name == "classic" else {}), "training": {"budget": {"steps": 5}}}
+            bothways.pretrain(shards["en"], out=folder / name, objective=objective, **own)
         shards |= {"few": folder / "few", "body": folder / "body"}
         kinds = [*pretraining(shards), *finetuning(files, folder / "body", folder)]
         wanted = [kind for kind in kinds if not asked.kinds or any(word in kind.name for word in asked.kinds)]

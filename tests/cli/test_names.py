@@ -27,6 +27,7 @@ from bothways.training import loop
 from bothways.training.search import SearchConfig
 from bothways.training.search.recipe import again
 from tests.cli.conftest import SMALL, Invoke
+from tests.cli.made import budget, found
 from tests.evaluation.comparison.test_results import result, whole_result
 from tests.inference.made import make_run
 from tests.inference.test_detect import DETECTOR
@@ -211,23 +212,6 @@ class Asked:
         return ["--folder", self.folder, "--seconds", 0]
 
 
-def found(out: Path) -> dict[str, Any]:
-    """What a search would give."""
-    trials = [{"label": name, "seconds": 9.0, "loss": loss} for name, loss in (("default", 3.0), ("rate x 2", None))]
-    best = {"label": "default", "folder": str(out / "trials" / "default")}
-    return {"trials": trials, "best": best, "recipe": str(out / "recipe.py")}
-
-
-def budget() -> dict[str, Any]:
-    """What a budget in words would give."""
-    shares, sets = {"official": 0.5, "sum": 0.5, "mean": 0.5}, ("p[/b]", "q")
-    scores = {"left to right": {**shares, "low": 0.4, "high": 0.6, "ties": 0}}
-    point = {"words": 10, "tokens": 12, "step": 1, "seconds": 1.0, "next_accuracy": 0.1, "fill_accuracy": None}
-    points = [{**point, "scores": dict.fromkeys(sets, scores)}]
-    counted = {name: {"unigram": shares} for name in sets}
-    return {"pairs": dict.fromkeys(sets, 3), "parameters": 1000, "points": points, "counted": counted}
-
-
 @pytest.fixture(scope="module")
 def asked(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     folder = tmp_path_factory.mktemp("names") / NASTY
@@ -252,11 +236,7 @@ SAID: dict[str, Callable[[Asked], list[str]]] = {
     "show-objective": lambda asked: ["[/b]", "[red]", ":smile:"],
     "plan": lambda asked: [command("pretrain", asked.folder / "sh ards")],
     "pretrain": lambda asked: [f"model   {asked.folder}/run/encoder", f"opening {asked.folder}/sh ards,"],
-    "search": lambda asked: [
-        f"recipe  {asked.folder}/s[/b]/recipe.py",
-        "rate x 2",
-        command("pretrain", asked.folder / "sh ards"),
-    ],
+    "search": lambda asked: [f"recipe  {asked.folder}/s[/b]/recipe.py", "rate x 2"],
     "babylm": lambda asked: ["This model, p[/b]", f"report  {asked.folder}/b[/b]/babylm.html"],
     "compare": lambda asked: ["p[/b] ↑", "probe p[/b]", f"report  {asked.folder}/cmp/comparison.html"],
     "finetune": lambda asked: ["labelled [red].jsonl, line 49: field 'text'", f"in {asked.folder}/tuned/model"],
