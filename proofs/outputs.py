@@ -243,7 +243,8 @@ def shut(command: Command, place: Path) -> None:
         (small / "file").touch()
         blocked = run(command.line(small / "file" / "out"))
         remount(small, "ro")
-        for ended, why in ((blocked, "Not a directory"), (run(command.line(small / "out")), "Read-only file system")):
+        sealed = run(command.line(small / "out"))
+        for ended, why in ((blocked, "A file stands where a folder is expected"), (sealed, "Read-only file system")):
             check(ended.code == 6 and why in ended.last, command.name, f"expected: {why}", ended)
             late = [line for line in ended.said.splitlines()[:-1] if not BEFORE.search(line)]
             check(not late, command.name, f"{why}: found only after {late}")

@@ -47,11 +47,9 @@ from bothways.training.prompting import PetConfig, member, pet
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import checkpoints, read_record
 
-TIMES = ("seconds", "tokens_per_second", "useful_share", "examples_per_second", "validation_seconds", "best_seconds")
-TIMES += ("metrics",)  # the hash of lines that have times
+TIMES = ("seconds", "_second", "useful_share", "metrics")  # how the names of what differs end
 CLASSIC = {"shape": "classic", "segments": 2, "word_head": "transformed"}
-EPOCH, EPOCHS = 12, 4  # steps; the stops are all among the first 28, so that 20 more follow each
-ROWS, LENGTH = 8, 32
+EPOCH, EPOCHS, ROWS, LENGTH = 12, 4, 8, 32  # the stops are all among the first 28 steps, so that 20 more follow each
 NAMES = ["red", "blue", "green", "black", "white", "brown", "yellow", "grey"]
 REWARD = "def reward(prompt, answer, record):\n    return answer.count('e') - 0.1 * len(answer)\n"
 Train = Callable[[Any, bool], Any]
@@ -142,6 +140,8 @@ def pretraining(shards: dict[str, Path]) -> Iterator[Kind]:
 
     def kind(name: str, *more: str, objective: str, of: str = "en") -> Kind:
         def config(out: Path) -> PretrainConfig:
+            if (out / "config.yaml").exists():  # with the shape of the model that it began as
+                return RunFolder(out).config(PretrainConfig)
             values = {"shards": str(shards[of]), "out": str(out), "objective": objective, "model": shape}
             return read(PretrainConfig, with_settings(values, [*plain, *more]))
 
@@ -250,7 +250,7 @@ def recorded(stop_after: float = math.inf) -> Iterator[Recorder]:
 
 def without_times(found: Any) -> Any:
     if isinstance(found, dict):
-        return {key: without_times(value) for key, value in found.items() if key not in TIMES}
+        return {key: without_times(value) for key, value in found.items() if not key.endswith(TIMES)}
     return found
 
 

@@ -79,7 +79,7 @@ def refused(invoke: Invoke, command: str, folder: Path, out: Path) -> str:
 def test_the_second_is_refused_and_the_first_unharmed(command: str, invoke: Invoke, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with held(out, "folder" if command in FOLDERS else "file"):
-        why = "is there already" if command == "merge" else f"is being written by process {os.getpid()} on"
+        why = f"is being written by process {os.getpid()} on"
         assert f"exit code 2: {out} {why}" in refused(invoke, command, tmp_path, out)
 
 

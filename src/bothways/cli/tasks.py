@@ -261,15 +261,16 @@ def merge(
 ) -> None:
     """Add what an adapter learned to the weights of its base: a whole model, which needs neither."""
     load_torch()
+    from bothways.claims import CLAIM
     from bothways.errors import ModelError, UsageError
     from bothways.inference.loading import folder_of_adapter, load
     from bothways.model.huggingface.adapter_folders import is_adapter
 
     if not is_adapter(folder_of_adapter(run)):
         raise ModelError(f"{run} holds no adapter: expected a run of finetune --adapter, or its folder adapter/")
-    if out.exists():
-        raise UsageError(f"{out} is there already: choose another --out")
     room_for(out, kind="folder")
+    if any(path.name != CLAIM for path in out.iterdir()):
+        raise UsageError(f"{out} is there already: choose another --out")
     model = load(run, device="cpu")
     for folder in model.merge().save(out):
         say(f"saved in {folder}")
