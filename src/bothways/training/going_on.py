@@ -32,19 +32,27 @@ def go_on_in(out: Path, config: BaseModel, shards: Shards, *, kind: str, may_cha
         DataError: it holds one on another text.
         ModelError: its settings are damaged.
     """
-    if (out / CONFIG).exists():
-        old, new = (
-            one.model_dump(mode="json", exclude={*may_change}) for one in (settings_in(out, type(config)), config)
-        )
-        for key in new:
-            if old[key] != new[key]:
-                raise UsageError(
-                    f"{out} holds a {kind} with {key} {old[key]!r}, now it is {new[key]!r}: runs of both cannot be "
-                    "compared. Leave it as it was, or choose another --out."
-                )
+    check_settings(out, config, kind=kind, may_change=may_change)
     write_text(out / CONFIG, sealed_yaml(dump(config)))
     if once(out / "text.json", str, lambda: shards.fingerprint) != shards.fingerprint:
         raise DataError(f"{out} holds a {kind} on another text than {shards.path}. Name its shards, or another --out.")
+
+
+def check_settings(out: Path, config: BaseModel, *, kind: str, may_change: Collection[str]) -> None:
+    """
+    Raises:
+        UsageError: the folder holds settings, and they are others; what differs is named.
+        ModelError: they are damaged.
+    """
+    if not (out / CONFIG).exists():
+        return
+    old, new = (one.model_dump(mode="json", exclude={*may_change}) for one in (settings_in(out, type(config)), config))
+    for key in new:
+        if old[key] != new[key]:
+            raise UsageError(
+                f"{out} holds a {kind} with {key} {old[key]!r}, now it is {new[key]!r}: runs of both cannot be "
+                "compared. Leave it as it was, or choose another --out."
+            )
 
 
 def settings_in(out: Path, kind: type[M]) -> M:

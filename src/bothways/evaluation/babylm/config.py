@@ -14,7 +14,6 @@ from bothways.errors import UsageError
 from bothways.training.config import Budget
 from bothways.training.pretraining import PretrainConfig
 
-CONFIG = "config.yaml"
 TEXT = "text.jsonl"
 PARTS = 10  # of the first pass, each of which ends with a model
 

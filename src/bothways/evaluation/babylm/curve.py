@@ -13,19 +13,20 @@ from typing import Any
 
 from bothways.arguments import checked
 from bothways.claims import claimed
-from bothways.config import dump, load_config, read, settled
+from bothways.config import dump, settled
 from bothways.corpus import Shards, prepare
 from bothways.corpus.sources import find_sources
 from bothways.corpus.words import draw_words
 from bothways.errors import DivergedError, MachineError, Stopped, UsageError
-from bothways.evaluation.babylm.config import CONFIG, PARTS, TEXT, BabyLMConfig
+from bothways.evaluation.babylm.config import PARTS, TEXT, BabyLMConfig
 from bothways.evaluation.babylm.page import render
 from bothways.evaluation.babylm.scores import PairSets, counted, key_of, read_pairs, scored
 from bothways.files import write_text
 from bothways.machine import device_of
-from bothways.seals import check_yaml, sealed, sealed_yaml, unsealed
+from bothways.seals import sealed, sealed_yaml, unsealed
 from bothways.stopping import Signalled, heeded
 from bothways.terminal import in_bytes
+from bothways.training.going_on import CONFIG, check_settings
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.dry_run import rehearse
 from bothways.training.pretraining.setup import objective_of
@@ -129,21 +130,13 @@ def open_text(config: BabyLMConfig, say: Callable[[str], None]) -> tuple[dict[st
         UsageError: the folder holds a budget of other settings, or something else.
         DataError: too few words, or a source without any.
     """
-    place, note = config.out / CONFIG, config.out / "text.json"
-    if place.exists():
-        check_yaml(place)
-        old, new = (one.model_dump(mode="json") for one in (read(BabyLMConfig, load_config(place)), config))
-        for key in new:
-            if key not in MAY_CHANGE and old[key] != new[key]:
-                raise UsageError(
-                    f"{config.out} holds a budget with {key} {old[key]!r}, now it is {new[key]!r}. Leave it as it was, "
-                    "or choose another --out."
-                )
+    note = config.out / "text.json"
+    check_settings(config.out, config, kind="budget", may_change=MAY_CHANGE)
     if not note.exists():
         say(f"drawing {int(config.words):,} words")
         sources = find_sources(config.sources)
         told = draw_words(sources, config.prepare, count=int(config.words), out=config.out / TEXT, seed=config.seed)
-        write_text(place, sealed_yaml(dump(config)))
+        write_text(config.out / CONFIG, sealed_yaml(dump(config)))
         write_text(note, sealed({"counted_by": config.prepare.words, **asdict(told)}) + "\n")
     shards = config.out / "shards"
     if not (shards / "index.json").exists():
