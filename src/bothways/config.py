@@ -36,6 +36,13 @@ Own = ParamSpec("Own")
 Fields = ParamSpec("Fields")
 R_co = TypeVar("R_co", covariant=True)
 
+EXPECTED = {
+    "tuple_type": "expected a list, as in [first, second]",
+    "dict_type": "expected names and values, as in {name: value}",
+    "path_type": "expected a path",
+}
+"""What pydantic would say in words of Python's types, by the type of its error."""
+
 
 class Settled(Protocol[Own, Fields, R_co]):
     """What `settled` makes: the function with its record, with the fields of the record, or with dotted names."""
@@ -130,8 +137,9 @@ def read(kind: type[M], values: Mapping[str, Any], *, below: str = "") -> M:
         message = first["msg"].removeprefix("Value error, ")
         told = first["type"] == "missing" or "; got " in message or message.endswith(".")  # as `errors.unknown` says it
         got = "" if told else f", got {first['input']!r:.200}"
+        message = EXPECTED.get(first["type"], message)
         if first["type"] == "path_type":
-            message, got = "expected a path", f", got {shown(first['input'])}{a_file_instead(first['input'])}"
+            got = f", got {shown(first['input'])}{a_file_instead(first['input'])}"
         raise UsageError(f"configuration: {path or kind.__name__}: {message}{got}") from None
 
 

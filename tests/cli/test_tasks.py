@@ -83,7 +83,14 @@ def test_json_for_programs(invoke: Invoke, tuned: Path, tmp_path: Path) -> None:
     ("options", "said"),
     [
         ([], "expected model and train, got none. For example: bothways finetune"),
-        (["body", "--train", "x.jsonl", "--set", "columns=label"], "columns: Input should be a valid dictionary"),
+        (
+            ["body", "--train", "x.jsonl", "--set", "columns=label"],
+            "columns: expected names and values",
+        ),
+        (
+            ["body", "--train", "x.jsonl", "--set", "code=own.py"],
+            "code: expected a list, as in",
+        ),
         (["body", "--train", "x.jsonl", "--set", "columns.lable=stars"], "Did you mean 'label'"),
         (["body", "--train", "x.jsonl", "--set", "bacth=3"], "Did you mean 'batch'"),
         (["body", "--train", "x.jsonl", "--task", "clasify"], "Did you mean 'classify'"),
@@ -280,3 +287,10 @@ def test_a_writer_is_taught_by_what_another_wrote(invoke: Invoke, tuned: Path, t
     losses = [line["loss"] for line in lines if line["kind"] == "train"]
     assert losses[-1] < losses[0]
     assert json.loads(invoke("evaluate", student, distilled, "--json").output)["examples"] == 48
+
+
+def test_a_setting_given_as_an_option_is_said_to_be_one(invoke: Invoke) -> None:
+    said = invoke("finetune", "body", "--epochs", 1)
+    assert said.exit_code == 2 and "--set epochs=..." in " ".join(said.output.split())
+    said = invoke("pretrain", "--learning-rate", 1e-3)
+    assert said.exit_code == 2 and "--set training.optimiser.learning_rate=..." in " ".join(said.output.split())

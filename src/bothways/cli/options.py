@@ -93,6 +93,17 @@ class SettingsCommand(TyperCommand):
         super().__init__(*args, **kwargs)
         self.settings = settings
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As any command; a setting that is given as an option is said to be one."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if hasattr(error, "possibilities"):  # an unknown option: typer does not export the class
+                word = error.option_name.lstrip("-").replace("-", "_")
+                names = [name for name, _ in self.settings if word in (name, name.rpartition(".")[2])]
+                error.possibilities = [f"--set {name}=..." for name in names] or error.possibilities
+            raise
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """The options, and below them the settings."""
         super().format_options(ctx, formatter)
