@@ -206,10 +206,11 @@ class TrainingConfig(Frozen):
                 f"step_doublings={self.step_doublings} begins with {self.rows / 2**self.step_doublings:g} rows a step, "
                 f"which cannot be dealt out to {processes} process(es): lower it, or raise step_tokens"
             )
-        if self.rows < 1 or self.rows % (self.micro_rows * processes):
+        own, left = divmod(self.rows, processes)
+        if own < 1 or left or own % min(self.micro_rows, own):
             raise UsageError(
-                f"step_tokens must be a multiple of micro_tokens x processes, in whole rows of {self.length}: got "
-                f"step_tokens={self.step_tokens} ({self.rows} rows), micro_tokens={self.micro_tokens} "
-                f"({self.micro_rows} rows), {processes} processes. Change one of them with "
-                f"--set training.step_tokens={self.micro_rows * processes * self.length * 2}"
+                f"step_tokens must be a multiple of micro_tokens x processes, or of processes where it is less, in "
+                f"whole rows of {self.length}: got step_tokens={self.step_tokens} ({self.rows} rows), "
+                f"micro_tokens={self.micro_tokens} ({self.micro_rows} rows), {processes} processes. Change one of them "
+                f"with --set training.step_tokens={self.micro_rows * processes * self.length * 2}"
             )

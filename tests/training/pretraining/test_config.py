@@ -213,7 +213,9 @@ def test_the_first_of_growing_steps_is_dealt_out_evenly(doublings: int, processe
         (128, 8192, 2048, 1, True),
         (128, 8192, 2048, 2, True),
         (128, 8192, 2048, 3, False),
-        (128, 8192, 8192, 2, False),
+        (128, 8192, 8192, 2, True),  # half of one each
+        (128, 2048, 4096, 4, True),
+        (128, 2048, 4096, 3, False),
         (512, 8192, 128, 4, True),  # a row at a time
         (100, 8192, 2048, 1, False),  # 81 rows in portions of 20
         (512, 256, 256, 1, False),  # less than a row
