@@ -87,7 +87,7 @@ DEFAULT = "default"
 TRIES = {
     DEFAULT: Try(),
     **{f"rate x {times:g}": Try(times=times) for times in (0.5, 2.0)},
-    **{f"steps of {tokens}": Try((f"training.step_tokens={tokens}",)) for tokens in (2048, 4096)},
+    **{f"steps of {tokens}": Try((f"training.step_tokens={tokens}",)) for tokens in (1024, 2048, 4096)},
     **{
         f"adamw x {times:g}, {tokens}": Try((f"training.step_tokens={tokens}",), optimiser="adamw", times=times)
         for tokens in (2048, 4096, 8192)
