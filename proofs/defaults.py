@@ -269,7 +269,8 @@ def compared(rows: dict[tuple[str, int], Any], label: str, seeds: int) -> tuple[
     nats = Mean.of([own["nats"] for own, _ in both]).mean
     verdict = "neither" if not abs(apart.mean) > apart.half else "won" if apart.mean < 0 else "lost"
     by_seed = " ".join(f"{value:+.3f}" for value in apart.values)
-    figures = [f"{nats:.3f}", f"{apart.mean:+.3f}", f"± {apart.half:.3f}", points, by_seed, verdict]
+    half = f"± {apart.half:.3f}" if len(both) > 1 else "one seed"
+    figures = [f"{nats:.3f}", f"{apart.mean:+.3f}", half, points, by_seed, verdict]
     return verdict, f"| {label} | {' | '.join(figures)} |"
 
 
