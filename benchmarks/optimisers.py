@@ -3,8 +3,7 @@
     python benchmarks/optimisers.py [--size mini] [--length 128] [--pairs 3]
 
 Both are measured in one process: real steps of `bothways pretrain`'s loop on random tokens (planning/here.py), and the
-optimiser alone on the same weights. Muon's share of a step is held to 6 %, and what may be added to it, NorMuon's rows
-and cautious decay, to 1 % each.
+optimiser alone on the same weights. Muon's share of a step is held to 6 %.
 """
 
 from __future__ import annotations
@@ -23,13 +22,11 @@ from bothways.machine import dtype_of, precision_for
 from bothways.model import Model, preset
 from bothways.planning.here import pace, training_for
 from bothways.training.config import OptimiserConfig
-from bothways.training.optimiser import LEARNING_RATES, build_optimisers, cautious_step, rated
+from bothways.training.optimiser import LEARNING_RATES, build_optimisers, rated
 from bothways.training.weights import Replicated, by_kind
 
 VOCABULARY = 8192
-MOST, MORE = 0.06, 0.01  # of a training step, for Muon and for each addition
-CAUTIOUS = "cautious "
-NAMES = (*LEARNING_RATES, f"{CAUTIOUS}muon")
+MOST = 0.06  # of a training step, for Muon
 
 
 def step_seconds(size: str, name: str) -> float:
@@ -37,14 +34,14 @@ def step_seconds(size: str, name: str) -> float:
     model = Model(preset(size, vocabulary=VOCABULARY))
     dtype = dtype_of(precision_for())
     weights = Replicated(model, dtype)
-    config = rated(OptimiserConfig.model_validate({"name": name.removeprefix(CAUTIOUS)}), width=model.config.width)
+    config = rated(OptimiserConfig.model_validate({"name": name}), width=model.config.width)
     optimisers = build_optimisers(config, by_kind(weights, model), dtype=dtype)
     weights.gradient.normal_(generator=torch.Generator().manual_seed(0))
     taken = []
     for _ in range(6):
         began = time.perf_counter()
         for optimiser in optimisers:
-            cautious_step(optimiser) if name.startswith(CAUTIOUS) else optimiser.step()
+            optimiser.step()
         taken.append(time.perf_counter() - began)
     return min(taken[1:])
 
@@ -58,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     common.begin(("torch",))
     shape = preset(given.size, vocabulary=VOCABULARY, length=given.length)
-    shares: dict[str, list[float]] = {name: [] for name in NAMES}
+    shares: dict[str, list[float]] = {name: [] for name in LEARNING_RATES}
     for number in range(1, given.pairs + 1):
         whole = pace(shape, training_for(shape, size=given.size, length=given.length), objective="mlm")
-        alone = {name: step_seconds(given.size, name) for name in NAMES}
+        alone = {name: step_seconds(given.size, name) for name in LEARNING_RATES}
         for name, seconds in alone.items():
             shares[name].append(seconds / whole.step_seconds)
         told = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in alone.items())
@@ -73,10 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     share = statistics.median(shares["muon"])
     verdict = "reached" if share <= MOST else "MISSED"
     print(f"  Muon is {share:.1%} of a training step (median); at most {MOST:.0%} asked: {verdict}")
-    for name in ("normuon", f"{CAUTIOUS}muon"):
-        added = statistics.median(own - plain for own, plain in zip(shares[name], shares["muon"], strict=True))
-        verdict = "reached" if added <= MORE else "MISSED"
-        print(f"  {name} adds {added:.1%} (median); at most {MORE:.0%} asked: {verdict}")
 
 
 if __name__ == "__main__":

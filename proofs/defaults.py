@@ -79,31 +79,19 @@ class Try:
 
 
 RATES = ("learning_rate", "adam_learning_rate")
-CAUTIOUS = "training.optimiser.cautious_weight_decay=true"
-FALLING = "training.optimiser.scheduled_weight_decay=true"
-MOMENTUM = "training.optimiser.momentum=[0.85,0.95]"
 CLASSIC = ("model.shape=classic", "model.segments=2")
 DEFAULT = "default"
 TRIES = {
     DEFAULT: Try(),
     **{f"rate x {times:g}": Try(times=times) for times in (0.5, 2.0)},
-    **{f"steps of {tokens}": Try((f"training.step_tokens={tokens}",)) for tokens in (1024, 2048, 4096)},
+    **{f"steps of {tokens}": Try((f"training.step_tokens={tokens}",)) for tokens in (1024, 2048, 4096, 8192, 16384)},
     **{
         f"adamw x {times:g}, {tokens}": Try((f"training.step_tokens={tokens}",), optimiser="adamw", times=times)
         for tokens in (2048, 4096, 8192)
         for times in (0.5, 1.0, 2.0)
     },
     "warm-up of 20": Try(("training.schedule.warmup_steps=20",)),
-    "normuon": Try(optimiser="normuon"),
-    "cautious": Try((CAUTIOUS,)),
-    "cautious, falling": Try((CAUTIOUS, FALLING)),
-    "momentum": Try((MOMENTUM,)),
-    "all of Muon": Try((CAUTIOUS, FALLING, MOMENTUM), optimiser="normuon"),
     "longer cool-down": Try(("training.schedule.decay=0.6",)),
-    "longer for matrices": Try(("training.schedule.matrix_decay=0.6",)),
-    "average": Try(("training.average=0.2",)),
-    "average, no cool-down": Try(("training.average=0.3", "training.schedule.decay=0")),
-    "growing steps": Try(("training.step_doublings=2",)),
     "mask rate falls": Try(rate="0.3->0.15"),
     "vocabulary 4096": Try(vocabulary=4096),
     "vocabulary 16384": Try(vocabulary=16384),

@@ -156,7 +156,7 @@ def pretraining(shards: dict[str, Path]) -> Iterator[Kind]:
         yield kind(f"pretrain {name}", *more.get(name, ()), objective=name, of=needed.get(name, "en"))
     yield kind("pretrain a mixture", objective="1/2 causal + 1/2 mlm(rate=0.3)")
     yield kind("pretrain in phases", objective="1/2 mlm -> 1/2 causal")
-    for name in ("adamw", "bert-adam", "lamb", "muon", "normuon"):
+    for name in ("adamw", "bert-adam", "lamb", "muon"):
         yield kind(f"pretrain by {name}", f"training.optimiser.name={name}", objective="hybrid")
     yield kind("pretrain in bf16", "training.precision=bf16", objective="hybrid")
     yield kind("pretrain with replay", f"replay={shards['de']}", objective="causal")

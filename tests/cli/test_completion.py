@@ -65,5 +65,5 @@ def test_the_last_word_of_an_expression_and_a_setting() -> None:
         == "_arguments '*: :((\"1/2 causal + 1/2 mlm\"))'"
     )
     assert completed("bash", "bothways pretrain --set training.sch").split() == [
-        f"training.schedule.{name}=" for name in ("shape", "warmup_steps", "decay", "matrix_decay", "floor")
+        f"training.schedule.{name}=" for name in ("shape", "warmup_steps", "decay", "floor")
     ]

@@ -21,7 +21,7 @@ from bothways.training.weights import Replicated, by_kind
 VOCABULARY = Vocabulary(size=200, pad=0, unk=1, cls=2, sep=3, mask=4)
 LENGTH = 32
 ALONE = Processes(0, 1, torch.device("cpu"))
-OPTIMISERS = ("adamw", "bert-adam", "lamb", "muon", "normuon")
+OPTIMISERS = ("adamw", "bert-adam", "lamb", "muon")
 
 
 def small_model(*, layers: int = 1, width: int = 32, seed: int = 0) -> Model:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from bothways.model import Model
 from bothways.objectives import build
-from bothways.training.config import OptimiserConfig, TrainingConfig
+from bothways.training.config import OptimiserConfig
 from bothways.training.muon import Muon, orthogonal
-from bothways.training.optimiser import MUONS, LayerwiseAdam, build_optimisers, cautious_step, follow
+from bothways.training.optimiser import LayerwiseAdam, build_optimisers
 from bothways.training.weights import KINDS, Replicated, by_kind
 from tests.training.small import OPTIMISERS, VOCABULARY, small_model
 
@@ -149,88 +149,6 @@ def test_muon_is_that_of_torch(shape: tuple[int, int]) -> None:
         assert float((full - theirs).norm()) < 0.15 * float((start - theirs).norm())
 
 
-@pytest.mark.parametrize("shape", [(12, 30), (30, 12), (12, 12)])
-def test_normuon_is_its_formula(shape: tuple[int, int]) -> None:
-    """Algorithm 1 of its paper in float64: rows over the root of their mean square, the whole as long as before."""
-    rng = np.random.default_rng(7)
-    start, gradients = rng.normal(size=shape), [rng.normal(size=shape) for _ in range(5)]
-    w, m, v = start.copy(), np.zeros(shape), np.zeros((shape[0], 1))
-    for g in gradients:
-        m = 0.95 * m + 0.05 * g
-        o = equalised(0.05 * g + 0.95 * m)
-        v = 0.95 * v + 0.05 * (o**2).mean(axis=1, keepdims=True)
-        even = o / np.sqrt(v)
-        step = RATE * 0.2 * np.sqrt(max(shape)) * np.linalg.norm(o) / np.linalg.norm(even)
-        w = w - RATE * DECAY * w - step * even
-    ours = torch.tensor(start, dtype=torch.float32)
-    optimiser = Muon([ours], lr=RATE, weight_decay=DECAY, dtype=torch.float32, rows=True)
-    for gradient in gradients:
-        ours.grad = torch.tensor(gradient, dtype=torch.float32)
-        optimiser.step()
-    np.testing.assert_allclose(ours.numpy(), w, atol=1e-4)
-
-
-def test_a_row_without_a_gradient_stays_where_it_is() -> None:
-    ours = torch.ones(4, 3)
-    optimiser = Muon([ours], lr=RATE, weight_decay=0.0, dtype=torch.float32, rows=True)
-    ours.grad = torch.tensor([[0.0, 0, 0], [1, 2, 3], [3, 1, 2], [0, 0, 0]])
-    optimiser.step()
-    assert torch.equal(ours[[0, 3]], torch.ones(2, 3))
-    assert torch.isfinite(ours).all() and not torch.equal(ours[1], torch.ones(3))
-
-
-@pytest.mark.parametrize("name", ["adamw", "bert-adam", "muon", "normuon"])
-def test_cautious_decay_leaves_weights_that_grow(name: str) -> None:
-    """The step without decay, and decay of the old weight where that step made it smaller; vectors stay undecayed."""
-    rng = np.random.default_rng(8)
-    start, bias = (torch.tensor(rng.normal(size=size), dtype=torch.float32) for size in ((6, 5), (5,)))
-
-    def built(decay: float) -> tuple[Tensor, Tensor, list[torch.optim.Optimizer]]:
-        weight, vector = start.clone(), bias.clone()
-        config = OptimiserConfig.model_validate({"name": name, "learning_rate": RATE, "weight_decay": decay})
-        optimisers = build_optimisers(config, {"matrices": [weight], "tables": [], "vectors": [vector]})
-        return weight, vector, optimisers
-
-    plain, plain_vector, without = built(0.0)
-    ours, vector, decaying = built(5.0)
-    for _ in range(3):
-        old = ours.clone()
-        gradients = [torch.tensor(rng.normal(size=size), dtype=torch.float32) for size in ((6, 5), (5,))]
-        with torch.no_grad():
-            plain.copy_(ours)
-        plain.grad, plain_vector.grad = (gradient.clone() for gradient in gradients)
-        ours.grad, vector.grad = (gradient.clone() for gradient in gradients)
-        for theirs, mine in zip(without, decaying, strict=True):
-            theirs.step()
-            cautious_step(mine)
-        smaller = (old - plain) * old >= 0
-        assert 0 < int(smaller.sum()) < 30
-        torch.testing.assert_close(ours, plain - RATE * 5.0 * old * smaller, rtol=1e-5, atol=1e-6)
-        assert torch.equal(vector, plain_vector)
-    assert decaying[0].param_groups[0]["weight_decay"] == 5.0  # as it was
-
-
-def test_what_follows_the_learning_rate() -> None:
-    """Ten steps, two of warm-up; matrices fall over the last five, all else over the last two."""
-    config = TrainingConfig.model_validate(
-        {
-            "optimiser": {"scheduled_weight_decay": True, "momentum": [0.85, 0.95], "learning_rate": 1.0},
-            "schedule": {"warmup_steps": 2, "decay": 0.2, "matrix_decay": 0.5},
-        }
-    )
-    optimisers = build_optimisers(config.optimiser, {kind: [torch.zeros(2, 2)] for kind in KINDS})
-    shares = []
-    for step in range(10):
-        follow(optimisers, config, step, 10)
-        (matrices,), (tables, vectors) = (one.param_groups for one in optimisers)
-        assert tables["lr"] == vectors["lr"] and vectors["weight_decay"] == 0.0
-        assert matrices["momentum"] == pytest.approx(0.85 + 0.1 * matrices["lr"])
-        assert tables["weight_decay"] == pytest.approx(0.1 * tables["lr"])
-        shares.append((matrices["lr"], tables["lr"]))
-    assert [one for one, _ in shares] == pytest.approx([1 / 3, 2 / 3, 1, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
-    assert [other for _, other in shares] == pytest.approx([1 / 3, 2 / 3, *[1] * 6, 2 / 3, 1 / 3])
-
-
 @pytest.mark.parametrize("expression", ["causal", "electra", "mlm(sentences=sop)"])
 @pytest.mark.parametrize("word_head", ["tied", "untied"])
 def test_each_kind_of_weight_has_its_optimiser(expression: str, word_head: str) -> None:
@@ -249,10 +167,10 @@ def test_each_kind_of_weight_has_its_optimiser(expression: str, word_head: str) 
         assert sorted(names[id(w)] for _, group in groups for w in group["params"]) == sorted(named)
         for optimiser, group in groups:
             in_muon = isinstance(optimiser, Muon)
-            assert group["peak"] == group["lr"] == (0.1 if name in MUONS and not in_muon else 0.3)
+            assert group["peak"] == group["lr"] == (0.1 if name == "muon" and not in_muon else 0.3)
             for weight in group["params"]:
                 assert group["weight_decay"] == (0.0 if weight.dim() < 2 else config.weight_decay)
-                assert in_muon == (name in MUONS and ".blocks." in names[id(weight)] and weight.dim() == 2)
+                assert in_muon == (name == "muon" and ".blocks." in names[id(weight)] and weight.dim() == 2)
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)

@@ -64,12 +64,11 @@ class OptimiserConfig(Frozen):
     bert-adam  the same without bias correction, as BERT and ELECTRA were trained
     lamb       You et al. 2020
     muon       Jordan et al. 2024 for the matrices of the blocks, AdamW for the rest
-    normuon    Li et al. 2025 in place of Muon
     """
 
-    name: Literal["adamw", "bert-adam", "lamb", "muon", "normuon"] = Field(
+    name: Literal["adamw", "bert-adam", "lamb", "muon"] = Field(
         default="muon",
-        description="adamw, bert-adam, lamb, or muon or normuon for the matrices of the blocks and AdamW for the rest.",
+        description="adamw, bert-adam, lamb, or muon for the matrices of the blocks and AdamW for the rest.",
     )
     learning_rate: float | None = Field(
         default=None, gt=0, description="Of the optimiser named; left out: what trial found best for the size."
@@ -77,24 +76,8 @@ class OptimiserConfig(Frozen):
     adam_learning_rate: float | None = Field(default=None, gt=0, description="Under Muon, of embeddings and norms.")
     betas: tuple[float, float] = Field(default=(0.9, 0.98), description="Of Adam's means.")
     epsilon: float = Field(default=1e-08, description="Of Adam's division.")
-    momentum: tuple[float, float] = Field(
-        default=(0.95, 0.95),
-        description="Of Muon, where the learning rate is 0 and where it is highest; in between it follows the rate.",
-    )
     weight_decay: float = Field(default=0.1, ge=0, description="Of matrices.")
-    scheduled_weight_decay: bool = Field(default=False, description="Weight decay follows the learning rate, to 0.")
-    cautious_weight_decay: bool = Field(
-        default=False, description="Weights are decayed only where the step makes them smaller."
-    )
     clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
-
-    @model_validator(mode="after")
-    def _decay_apart(self) -> OptimiserConfig:
-        if self.cautious_weight_decay and self.name == "lamb":
-            raise ValueError("cautious_weight_decay needs decay beside the step, and lamb scales both together")
-        if not 0 <= self.momentum[0] <= self.momentum[1] < 1:
-            raise ValueError(f"momentum is two numbers from 0 to below 1, the lower first, got {list(self.momentum)}")
-        return self
 
 
 class ScheduleConfig(Frozen):
@@ -106,9 +89,6 @@ class ScheduleConfig(Frozen):
     )
     warmup_steps: int = Field(default=50, ge=0, description="Steps up to the full rate.")
     decay: float = Field(default=0.3, ge=0, le=1, description="Share of the budget (wsd).")
-    matrix_decay: float | None = Field(
-        default=None, ge=0, le=1, description="The same of the matrices under Muon; left out, `decay`."
-    )
     floor: float = Field(default=0.0, ge=0, le=1, description="Share of the learning rate left at the end.")
 
 
@@ -118,10 +98,7 @@ class TrainingConfig(Frozen):
     budget: Budget = Field(default=Budget(seconds=300), description="How long to train.")
     length: int = Field(default=128, ge=8, description="Tokens in a row.")
     step_tokens: int = Field(
-        default=8192, ge=8, description="Tokens in a step, over all processes; larger by default for larger sizes."
-    )
-    step_doublings: int = Field(
-        default=0, ge=0, le=6, description="How often steps double over the run, until they are of step_tokens."
+        default=2048, ge=8, description="Tokens in a step, over all processes; larger by default for larger sizes."
     )
     micro_tokens: int = Field(default=4096, ge=8, description="Tokens at once in one process.")
     optimiser: OptimiserConfig = Field(default=OptimiserConfig(), description="What changes the parameters.")
@@ -131,12 +108,6 @@ class TrainingConfig(Frozen):
         gt=0,
         description="A step is not learned whose loss is so many deviations above the mean of the last 128; null: "
         "every step is.",
-    )
-    average: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="Share of the steps, the last ones, over which the saved weights are a mean.",
     )
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", description="Of the arithmetic; auto: bf16 where the processor has it."
@@ -152,12 +123,6 @@ class TrainingConfig(Frozen):
         "pretraining alone.",
     )
 
-    @model_validator(mode="after")
-    def _kept_of_equal_steps(self) -> TrainingConfig:
-        if self.keep_at and self.step_doublings:
-            raise ValueError("keep_at counts steps of one size: leave out step_doublings")
-        return self
-
     @field_validator("keep_at")
     @classmethod
     def _positive(cls, counts: tuple[float, ...]) -> tuple[float, ...]:
@@ -167,23 +132,8 @@ class TrainingConfig(Frozen):
 
     @property
     def rows(self) -> int:
-        """Rows in a step, once it has grown."""
+        """Rows in a step."""
         return self.step_tokens // self.length
-
-    @property
-    def growth(self) -> tuple[tuple[float, float], ...]:
-        """(progress at which it ends, share of step_tokens) of every size that steps have over a run."""
-        sizes = self.step_doublings + 1
-        return tuple((i / sizes, 2.0 ** (i - sizes)) for i in range(1, sizes + 1))
-
-    @property
-    def mean_step(self) -> float:
-        """Tokens in a step, on average over a run."""
-        return self.rows * self.length * sum(share for _, share in self.growth) / len(self.growth)
-
-    def rows_at(self, progress: float) -> int:
-        """Rows in a step at a progress of 0..1."""
-        return round(self.rows * next((share for end, share in self.growth if progress < end), 1.0))
 
     @property
     def micro_rows(self) -> int:
@@ -201,11 +151,6 @@ class TrainingConfig(Frozen):
         Raises:
             UsageError: they cannot be dealt out evenly.
         """
-        if self.step_doublings and self.rows % (2**self.step_doublings * processes):
-            raise UsageError(
-                f"step_doublings={self.step_doublings} begins with {self.rows / 2**self.step_doublings:g} rows a step, "
-                f"which cannot be dealt out to {processes} process(es): lower it, or raise step_tokens"
-            )
         own, left = divmod(self.rows, processes)
         if own < 1 or left or own % min(self.micro_rows, own):
             raise UsageError(

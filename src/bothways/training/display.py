@@ -122,7 +122,6 @@ def _speed(line: dict[str, Any]) -> str:
 def _held_out(line: dict[str, Any]) -> str:
     parts = [_losses(line)]
     bits = line.get("bits_per_byte") or {}
-    parts += [f"last weights {line['loss_of_last_weights']:.3f}"] if "loss_of_last_weights" in line else []
     parts += [f"{name if len(bits) > 1 else ''} {value:.3f} bits/byte".lstrip() for name, value in bits.items()]
     shares = {"fills": line.get("fill_accuracy"), "next words": line.get("next_accuracy")}
     return "  ".join(parts + [f"{name} {share:.1%}" for name, share in shares.items() if share is not None])

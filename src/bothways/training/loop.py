@@ -16,11 +16,10 @@ from bothways.errors import DivergedError
 from bothways.machine import keep_freed_memory
 from bothways.model import Model
 from bothways.stopping import Signalled, came
-from bothways.training.averages import add_to_average
 from bothways.training.config import TrainingConfig
 from bothways.training.halving import within_memory
-from bothways.training.optimiser import cautious_step, follow
 from bothways.training.processes import go_on
+from bothways.training.schedule import learning_rate
 from bothways.training.spikes import spike
 from bothways.training.state import State
 
@@ -57,14 +56,14 @@ class Work:
 
     batches  (step, progress) -> micro-batches; the same rows whatever the number of processes
     names    of the losses, the same on every process
-    tokens   places of a step at a progress, padding too; None: the tokens of its batches are counted
+    tokens   places of a step, padding too; None: the tokens of its batches are counted
     turns    the progress at which the loss becomes another: optimisers forget what they remember of the old one
     """
 
     losses: Callable[[Batch, torch.Generator], Losses]
     batches: Callable[[int, float], Sequence[Batch]]
     names: tuple[str, ...]
-    tokens: Callable[[float], int] | None = None
+    tokens: int | None = None
     turns: tuple[float, ...] = ()
 
 
@@ -98,18 +97,20 @@ def train(
             state.notes = notes  # what was noted of the step that is left out
             raise
         norm = state.weights.reduce()
-        follow(state.optimisers, config, state.step, total)
+        share = learning_rate(config.schedule, state.step, total)
+        for optimiser in state.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * share
         finite = bool(torch.isfinite(norm)) and bool(torch.isfinite(sums).all())
         loss = math.fsum(sums[:, 0].tolist()) / count
         limit = spike(state, loss, config.spike_sigma) if finite else None
         if finite and limit is None:
             state.weights.scale(torch.clamp(config.optimiser.clip / (norm + 1e-6), max=1.0))
             for optimiser in state.optimisers:
-                cautious_step(optimiser) if config.optimiser.cautious_weight_decay else optimiser.step()
-        add_to_average(state, config, total)
+                optimiser.step()
         state.weights.publish()
         state.step += 1
-        state.tokens += tokens if work.tokens is None else work.tokens(progress)
+        state.tokens += tokens if work.tokens is None else work.tokens
         state.skipped += not finite
         state.skipped_in_a_row = 0 if finite else state.skipped_in_a_row + 1
         yield Report(

@@ -1,4 +1,4 @@
-"""Muon: steps along the gradient with its singular values made equal; NorMuon: and the sizes of its rows.
+"""Muon: steps along the gradient with its singular values made equal.
 
 Letters: M rows and N columns of a weight, turned so that M <= N.
 """
@@ -17,8 +17,6 @@ from bothways.training.weights import split_like, whole
 A, B, C = 3.4445, -4.7750, 2.0315
 """Coefficients of Jordan's quintic x -> A x + B x^3 + C x^5: steep at 0, singular values end within 0.7 and 1.2."""
 ITERATIONS = 5
-ROW_BETA = 0.95
-"""Of NorMuon's mean of squares."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -29,22 +27,13 @@ class Muon(torch.optim.Optimizer):
 
     The function is that of torch.optim.Muon, which always multiplies in bfloat16; this one multiplies in `dtype`,
     since a processor without instructions for bfloat16 is twenty times slower in it than in float32.
-
-    NorMuon (Li et al. 2025, algorithm 1) divides each row of o = orthogonal(u) by the root of a mean over time, and
-    gives the whole its length back:
-
-    v <- beta v + (1 - beta) mean over the row of o^2;  o <- o / sqrt(v);  o <- o |o before| / |o|
     """
 
     def __init__(
-        self, params: Sequence[Tensor], *, lr: float, weight_decay: float, dtype: torch.dtype, rows: bool = False
+        self, params: Sequence[Tensor], *, lr: float, weight_decay: float, dtype: torch.dtype, momentum: float = 0.95
     ) -> None:
-        """
-        Args:
-            rows: NorMuon.
-        """
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": 0.95})
-        self.dtype, self.rows = dtype, rows
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -61,21 +50,8 @@ class Muon(torch.optim.Optimizer):
                 update = weight.grad.lerp(mean, group["momentum"])
                 size = 0.2 * math.sqrt(max(weight.shape))
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
-                direction = orthogonal(whole(update), self.dtype).to(update.dtype)
-                if self.rows:
-                    before = (
-                        whole(state["row_squares"]) if "row_squares" in state else direction.new_zeros(len(weight), 1)
-                    )
-                    direction, squares = even_rows(direction, before)
-                    state["row_squares"] = split_like(squares, weight)
-                weight.add_(split_like(direction, weight), alpha=-group["lr"] * size)
-
-
-def even_rows(direction: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
-    """The direction [M, N] with rows of one size over time and its own length; the new `squares` [M, 1]."""
-    squares = squares.lerp(direction.square().mean(1, keepdim=True), 1 - ROW_BETA)
-    even = direction / squares.sqrt().clamp(min=1e-10)
-    return even * (direction.norm() / even.norm().clamp(min=1e-10)), squares
+                direction = split_like(orthogonal(whole(update), self.dtype).to(update.dtype), update)
+                weight.add_(direction, alpha=-group["lr"] * size)
 
 
 def orthogonal(update: Tensor, dtype: torch.dtype) -> Tensor:

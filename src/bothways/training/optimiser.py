@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bothways.training.config import OptimiserConfig, TrainingConfig
+from bothways.training.config import OptimiserConfig
 from bothways.training.muon import Muon
-from bothways.training.schedule import learning_rate
 from bothways.training.weights import KINDS
 
 LEARNING_RATES: dict[str, tuple[float, float]] = {
@@ -18,10 +17,8 @@ LEARNING_RATES: dict[str, tuple[float, float]] = {
     "bert-adam": (1e-3, 1e-3),
     "lamb": (1e-2, 1e-2),
     "muon": (5e-3, 5e-3),
-    "normuon": (5e-3, 5e-3),  # its steps are as long
 }
 """(rate, rate for what is no matrix) at width 128, found by trial (docs/results.md); wider models take less."""
-MUONS = ("muon", "normuon")
 
 
 def rated(config: OptimiserConfig, *, width: int) -> OptimiserConfig:
@@ -30,7 +27,7 @@ def rated(config: OptimiserConfig, *, width: int) -> OptimiserConfig:
     A rate that is given stands; without Muon, it is the rate of everything.
     """
     rate, adam_rate = (rate * (128 / width) ** 0.5 for rate in LEARNING_RATES[config.name])
-    if config.name not in MUONS:
+    if config.name != "muon":
         adam_rate = config.learning_rate or adam_rate
     rates = {
         "learning_rate": config.learning_rate or rate,
@@ -90,8 +87,7 @@ def build_optimisers(
 ) -> list[torch.optim.Optimizer]:
     """One or two optimisers over master weights, given by kind (`training.weights.KINDS`); vectors are never decayed.
 
-    Every group keeps its peak learning rate under "peak" and its decay under "decay"; `follow` sets "lr" and
-    "weight_decay" from them. Muon multiplies in `dtype`.
+    Every group keeps its peak learning rate under "peak"; the schedule sets "lr" from it. Muon multiplies in `dtype`.
 
     Args:
         paces: weights that learn at so many times the rate of the others.
@@ -99,7 +95,7 @@ def build_optimisers(
     optimisers = _choose(config, weights, dtype)
     for optimiser in optimisers:
         for group in optimiser.param_groups:
-            group["peak"], group["decay"] = group["lr"], group["weight_decay"]
+            group["peak"] = group["lr"]
         for some, times in paces:
             _apart(optimiser, {id(weight) for weight in some}, times)
     return optimisers
@@ -114,39 +110,6 @@ def _apart(optimiser: torch.optim.Optimizer, some: set[int], times: float) -> No
             optimiser.add_param_group({**group, "params": own, "peak": group["peak"] * times})
 
 
-def follow(optimisers: Sequence[torch.optim.Optimizer], config: TrainingConfig, step: int, total: int) -> None:
-    """Sets in every group what a step of the run has of its own: learning rate, momentum, weight decay."""
-    low, high = config.optimiser.momentum
-    for optimiser in optimisers:
-        matrices = isinstance(optimiser, Muon)
-        share = learning_rate(config.schedule, step, total, matrices=matrices)
-        for group in optimiser.param_groups:
-            group["lr"] = group["peak"] * share
-            if matrices:
-                group["momentum"] = low + (high - low) * share
-            if config.optimiser.scheduled_weight_decay:
-                group["weight_decay"] = group["decay"] * share
-
-
-@torch.no_grad()
-def cautious_step(optimiser: torch.optim.Optimizer) -> None:
-    """A step that decays only where it makes a weight smaller (cautious weight decay, Chen et al. 2025, algorithm 1).
-
-    w <- w - rate (u + decay w [u w >= 0])
-    """
-    decays = [group["weight_decay"] for group in optimiser.param_groups]
-    groups = [(group, decay) for group, decay in zip(optimiser.param_groups, decays, strict=True) if decay]
-    before = {weight: weight.clone() for group, _ in groups for weight in group["params"] if weight.grad is not None}
-    for group, _ in groups:
-        group["weight_decay"] = 0.0
-    optimiser.step()
-    for group, decay in groups:
-        group["weight_decay"] = decay
-        for weight in group["params"]:
-            if (old := before.get(weight)) is not None:
-                weight.sub_((old - weight).mul_(old).ge_(0).mul_(old), alpha=group["lr"] * decay)
-
-
 def _choose(
     config: OptimiserConfig, weights: Mapping[str, Sequence[Tensor]], dtype: torch.dtype
 ) -> list[torch.optim.Optimizer]:
@@ -154,9 +117,8 @@ def _choose(
     rate, adam_rate = config.learning_rate, config.adam_learning_rate or config.learning_rate
     assert rate is not None and adam_rate is not None
     matrices, tables, vectors = (list(weights[kind]) for kind in KINDS)
-    if config.name in MUONS:
-        rows = config.name == "normuon"
-        muon = Muon(matrices, lr=rate, weight_decay=config.weight_decay, dtype=dtype, rows=rows)
+    if config.name == "muon":
+        muon = Muon(matrices, lr=rate, weight_decay=config.weight_decay, dtype=dtype)
         return [muon, *_adam(config, adam_rate, decayed=tables, plain=vectors)]
     return _adam(config, rate, decayed=[*matrices, *tables], plain=vectors)
 
@@ -171,7 +133,7 @@ def _adam(
     groups = [group for group in groups if group["params"]]
     if not groups:
         return []
-    if config.name in ("adamw", *MUONS):
+    if config.name in ("adamw", "muon"):
         return [torch.optim.AdamW(groups, lr=rate, betas=config.betas, eps=config.epsilon, fused=True)]
     corrected = config.name == "lamb"
     return [LayerwiseAdam(groups, lr=rate, betas=config.betas, eps=config.epsilon, corrected=corrected)]

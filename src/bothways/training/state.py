@@ -23,8 +23,7 @@ from bothways.seals import sealed
 from bothways.training.weights import Weights, split_like, whole
 
 VERSION = 3
-AVERAGE = "average.safetensors"
-TENSORS = ("weights", "optimisers", "average")
+TENSORS = ("weights", "optimisers")
 
 
 @dataclass
@@ -33,7 +32,6 @@ class State:
 
     recent    the losses of the last steps that were learned (`spikes`)
     pieces    that each micro-batch is read in, since it does not fit into memory (`halving`)
-    averaged  steps that `average` is the mean of, by name of weight (`averages`)
     """
 
     weights: Weights
@@ -46,8 +44,6 @@ class State:
     spikes_in_a_row: int = 0
     recent: list[float] = field(default_factory=list)
     pieces: int = 1
-    averaged: int = 0
-    average: dict[str, Tensor] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -97,13 +93,11 @@ def save_state(state: State, folder: Path, *, write: bool = True) -> Path:
     frozen = _frozen(state)
     weights = {name: _copy(weight) for name, weight in state.weights.master.items()}
     moments = {name: _copy(moment) for name, moment in _optimiser_tensors(state)}
-    average = {name: _copy(weight) for name, weight in state.average.items()}
     target = folder / f"step-{state.step}"
     if not write or target.exists():
         return target
     with folder_aside(target) as aside:
         files = {"weights.safetensors": weights, "optimiser.safetensors": moments}
-        files |= {AVERAGE: average} if average else {}
         hashes = {name: _write(tensors, aside / name) for name, tensors in files.items()}
         record = {"version": VERSION, **state.counters(), "frozen": frozen, "sha256": hashes}
         write_text(aside / "state.json", sealed(record))
@@ -218,8 +212,6 @@ def load_state(state: State, checkpoint: Path) -> None:
                 optimiser.state[weight] = {
                     key: value if value.dim() == 0 else split_like(value, weight) for key, value in held.items()
                 }
-    average = _tensors(checkpoint / AVERAGE) if AVERAGE in record["sha256"] else {}
-    state.average = {name: split_like(value, state.weights.master[name]) for name, value in average.items()}
     for name, value in record.items():
         if name in state.counters():
             setattr(state, name, value)

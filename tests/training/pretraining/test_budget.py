@@ -7,12 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from bothways.errors import UsageError
 from bothways.training.pretraining import pretrain
 from bothways.training.pretraining.config import PretrainConfig
-from bothways.training.pretraining.setup import set_up
+from bothways.training.pretraining.flops import Cost
+from bothways.training.pretraining.pace import mean_pace
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import checkpoints
 from tests.training.pretraining.small import (
@@ -20,10 +20,8 @@ from tests.training.pretraining.small import (
     configuration,
     lines,
     run_until,
-    tensors,
     train_lines,
 )
-from tests.training.small import ALONE
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -43,31 +41,10 @@ def test_tokens_and_flops_are_rounded_up_to_steps(shards: Path, tmp_path: Path) 
     assert steps_of(wanted.out) == 4
 
 
-def test_budgets_of_steps_that_grow(shards: Path, tmp_path: Path) -> None:
-    """Steps of 64, 128 and 256 tokens: 149 on average. All four budgets are of what is read, not of steps of 256."""
-    growing = "training.step_doublings=2"
-    tokens = configuration(shards, tmp_path / "tokens", growing, "training.budget.tokens=1300")
-    pretrain(tokens)
-    last = lines(tokens.out)[-1]
-    assert steps_of(tokens.out) == 9 and last["tokens"] == 3 * (64 + 128 + 256)
-    flops = configuration(shards, tmp_path / "flops", growing, f"training.budget.flops={last['flops'] * 0.99}")
-    pretrain(flops)
-    assert lines(flops.out)[-1]["tokens"] == last["tokens"]
-    assert lines(flops.out)[-1]["flops"] == pytest.approx(last["flops"])
-    whole = configuration(shards, tmp_path / "whole", "training.budget.steps=5")
-    pretrain(whole)
-    assert last["flops"] / last["tokens"] == pytest.approx(lines(whole.out)[-1]["flops"] / (5 * 256))
-
-
-def test_seconds_of_steps_that_grow(
-    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ticking: None
-) -> None:
-    """Three steps of a quarter are measured, 0.25 s each: 0.05 s for each of two optimisers, which stay, and 0.15 s
-    that are 0.35 s on average when steps have grown; the validations that are counted in take 0.2 s."""
-    monkeypatch.setattr("bothways.training.pretraining.run.MEASURED_STEPS", 3)
-    config = configuration(shards, tmp_path / "run", "training.budget.seconds=9.1", "training.step_doublings=2")
-    pretrain(config)
-    assert RunFolder(config.out).manifest()["steps"] == 3 + int((9.1 - 3 * 0.25 - 0.2) / 0.45)
+def test_a_pace_counts_what_later_phases_cost() -> None:
+    """An update of the weights, two optimisers' 0.05 s, stays; the rest costs twice as much on average."""
+    cost = Cost(ends=(0.5, 1.0), rates=(1.0, 3.0))
+    assert mean_pace([0.25] * 3, [0.05] * 6, cost) == pytest.approx(0.1 + 2 * 0.15)
 
 
 @pytest.fixture
@@ -124,25 +101,6 @@ def test_wsd_with_a_larger_budget_is_the_larger_run(
     assert RunFolder(short.out).config(PretrainConfig).training.budget.steps == 12
     pretrain(longer, resume=True)
     assert_same_weights(short.out, whole.out)
-
-
-def test_a_mean_of_the_last_weights_is_that_of_the_longer_run(shards: Path, tmp_path: Path) -> None:
-    """Of 8 steps it begins at step 3, before the rate falls; of 12 at step 5. What is saved is the mean."""
-    average = "training.average=0.6"
-    whole = configuration(shards, tmp_path / "whole", average)
-    pretrain(whole)
-    short = configuration(shards, tmp_path / "short", average, "training.budget.steps=8")
-    pretrain(short)
-    longer = whole.model_copy(update={"out": short.out})
-    pretrain(longer, resume=True)
-    assert_same_weights(short.out, whole.out)
-    told = [line for line in lines(whole.out) if line["kind"] == "validation"]
-    assert [line["step"] for line in told if "loss_of_last_weights" in line] == [6, 9, 12]
-    assert all(line["loss"] != line["loss_of_last_weights"] for line in told[-2:])
-    saved = set_up(longer, ALONE, resume=True).full_weights()
-    assert all(
-        torch.equal(saved[name[8:]], mean) for name, mean in tensors(whole.out).items() if name[:8] == "average/"
-    )
 
 
 def test_a_longer_run_that_is_stopped_goes_on_as_the_longer_run(shards: Path, tmp_path: Path) -> None:

@@ -14,12 +14,6 @@ from tests.training.small import OPTIMISERS
 
 SHARDED = "training.sharded=true"
 SHORT = ("training.budget.steps=8", "training.validate_every=0.5")
-NEW = (
-    "training.optimiser.name=normuon",
-    "training.optimiser.cautious_weight_decay=true",
-    "training.average=0.5",
-    "training.step_doublings=1",
-)
 SPOILT = ("loss", "gradient", "for good")
 Made = dict[str, Path]
 
@@ -56,17 +50,12 @@ def made(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     jobs.append(job(configure("replicated, cramped", adamw), cramped=True))
     jobs.append(job(configure("sharded bf16", adamw, SHARDED, "training.precision=bf16")))
     jobs.append(job(configure("replicated bf16", adamw, "training.precision=bf16")))
-    for kind, *sharding in (("replicated",), ("sharded", SHARDED)):
-        jobs.append(job(configure(f"{kind}, averaged and growing", *NEW, *sharding)))
-        jobs.append(job(configure(f"{kind}, averaged and growing, resumed", *NEW, *sharding), stop=6))
-        jobs.append(job(anew(f"{kind}, averaged and growing, resumed", *NEW, *sharding), resume=True))
     jobs.append(job(configure("seconds", adamw, "training.budget.seconds=0.5")))
     finish(start(jobs, folder, processes=2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(setup, "gemm_peak", lambda *_, **__: 1e11)
         patch.setattr(run, "finish", lambda _: None)
         pretrain(configure("one", adamw))
-        pretrain(configure("one, averaged and growing", *NEW))
         pretrain(configure("one bf16", adamw, "training.precision=bf16"))
         pretrain(configs["two, then one"], resume=True)
     return {name: config.out for name, config in configs.items()}
@@ -96,18 +85,6 @@ def test_sharded_is_replicated(name: str, made: Made) -> None:
 @pytest.mark.parametrize("kind", ["replicated", "sharded"])
 def test_bf16(kind: str, made: Made) -> None:
     assert_close_run(made[f"{kind} bf16"], made["one bf16"], rel=5e-3)
-
-
-@pytest.mark.parametrize("kind", ["replicated", "sharded"])
-def test_averages_growing_steps_and_cautious_decay(kind: str, made: Made) -> None:
-    """Those of one process up to rounding, and resumed within the mean to the bit."""
-    name = f"{kind}, averaged and growing"
-    assert_close_run(made[name], made["one, averaged and growing"], rel=1e-4)
-    assert [line["tokens"] for line in lines(made[name])] == [
-        line["tokens"] for line in lines(made["one, averaged and growing"])
-    ]
-    assert_same_run(made[f"{name}, resumed"], made[name])
-    assert any(key.startswith("average/") for key in tensors(made[name]))
 
 
 @pytest.mark.parametrize("kind", ["replicated", "sharded"])

@@ -91,27 +91,6 @@ def test_each_row_once_an_epoch(little: Path, monkeypatch: pytest.MonkeyPatch) -
         assert sorted(keys) == [(0, epoch, row) for row in range(len(rows))]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_steps_that_grow_read_every_row_once(processes: int, shards: Path) -> None:
-    """A quarter of 8 rows, a half, all of them, over thirds of the run; the micro-batches are of two rows or of one."""
-    _, objective, rows = opened(shards, "causal")
-    config = CONFIG.model_copy(update={"step_doublings": 2})
-    sizes, first = [], 0
-    for step in range(9):
-        shared = [
-            TrainingBatches(rows, objective, config, rank, processes)(first, step / 9) for rank in range(processes)
-        ]
-        found = torch.cat([batch.tokens for mine in shared for batch in mine]).sort(0).values
-        sizes.append(len(found))
-        wanted = torch.stack([torch.from_numpy(rows[first + i].tokens) for i in range(sizes[-1])])
-        assert torch.equal(found, wanted.long().sort(0).values)
-        assert len({len(mine) for mine in shared}) == 1
-        assert config.rows_at(step / 9) == sizes[-1]
-        first += sizes[-1]
-    assert sizes == [2, 2, 2, 4, 4, 4, 8, 8, 8]
-    assert config.mean_step == 32 * first / 9
-
-
 def test_a_step_is_a_function_of_its_first_row(shards: Path) -> None:
     """Asked for in any order, and again."""
     _, objective, rows = opened(shards)

@@ -35,7 +35,7 @@ class TrainingBatches:
 
     def __call__(self, first: int, progress: float) -> list[Batch]:
         """The micro-batches of a step for this process, on its device."""
-        rows = self.config.rows_at(progress)
+        rows = self.config.rows
         size = math.gcd(self.config.micro_rows, rows // self.processes)
         starts = range(first + self.rank * size, first + rows, self.processes * size)
         samples = [self._sample(index, progress) for start in starts for index in range(start, start + size)]

@@ -12,7 +12,7 @@ from bothways.model import ModelConfig, preset
 from bothways.model.config import SIZES, Shape
 from bothways.training.config import TrainingConfig
 
-STEP_TOKENS = {"tiny": 8192, "mini": 16384, "small": 32768, "base": 65536}
+STEP_TOKENS = {"tiny": 2048, "mini": 4096, "small": 8192, "base": 16384}
 """Tokens in a step by size: tiny and mini by trial (docs/results.md), the others, never trained here, after them."""
 
 

@@ -23,7 +23,7 @@ ROWS = 128  # that the count is averaged over
 class Cost:
     """FLOPs of the steps of a run.
 
-    ends   the progress at which each phase of the run ends: what is taught changes there, or how large a step is
+    ends   the progress at which each phase of the run ends: what is taught changes there
     rates  FLOPs of a step in that phase
     """
 
@@ -44,10 +44,10 @@ class Cost:
 def cost_of(batches: TrainingBatches, config: ModelConfig) -> Cost:
     """Counted over the first rows of the run, each phase in its middle."""
     training, objective, length = batches.config, batches.objective, batches.rows.length
-    ends = tuple(sorted({*(end for end, _ in objective.stages), *(end for end, _ in training.growth)}))
+    ends = tuple(end for end, _ in objective.stages)
     starts = (0.0, *ends[:-1])
     middles = [(start + end) / 2 for start, end in zip(starts, ends, strict=True)]
-    rates = (training.rows_at(middle) * length * _rate(objective, batches.rows, config, middle) for middle in middles)
+    rates = (training.rows * length * _rate(objective, batches.rows, config, middle) for middle in middles)
     return Cost(ends, tuple(rates))
 
 

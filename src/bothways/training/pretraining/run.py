@@ -19,7 +19,6 @@ from bothways.errors import DivergedError
 from bothways.model import Model
 from bothways.model.losses import plain_loss
 from bothways.terminal import command
-from bothways.training.averages import with_average
 from bothways.training.evaluate import Score, bits_per_byte, evaluate_losses, evaluate_words
 from bothways.training.fit import Fit, Say, Show, stoppable
 from bothways.training.loop import Report
@@ -28,7 +27,7 @@ from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.pace import UNKNOWN, mean_pace, timed_updates
 from bothways.training.pretraining.setup import PretrainRun, set_up, total_steps
 from bothways.training.processes import Processes, processes
-from bothways.training.schedule import end_start
+from bothways.training.schedule import decay_start
 from bothways.training.tracking import tracked
 
 MEASURED_STEPS = 20  # of a budget in seconds: after them it becomes a number of steps, and the run is exact
@@ -104,7 +103,7 @@ def _train(run: PretrainRun, fit: Fit) -> None:
     every = run.config.training.validate_every * total
     due = {round(i * every) for i in range(1, math.ceil(1 / run.config.training.validate_every))} | {total}
     due |= run.config.training.kept_steps
-    saves = {end_start(run.config.training, total), total}
+    saves = {decay_start(run.config.training.schedule, total), total}
     if run.state.step in due:
         _look(run, fit)  # a signal had ended it
     for report in _steps(run, total, fit):
@@ -174,27 +173,25 @@ def _steps(run: PretrainRun, total: int, fit: Fit) -> Iterator[Report]:
 
 
 def save(run: PretrainRun) -> None:
-    """A checkpoint; keeps the last two, the best, and the last before the end begins."""
+    """A checkpoint; keeps the last two, the best, and the last before the rate falls."""
     run.state.notes |= {"seconds": round(run.seconds, 3), "names": list(run.work.names)}
     run.folder.save(run.state)
     keep = {run.state.notes["best"]["step"]}
     if "total" in run.state.notes:
-        keep.add(end_start(run.config.training, run.state.notes["total"]))
+        keep.add(decay_start(run.config.training.schedule, run.state.notes["total"]))
     run.folder.prune(keep)
     run.team.wait()
 
 
 def _validate(run: PretrainRun, fit: Fit) -> None:
-    """Validation loss of every objective, and the probes, as a line of metrics: of the weights that would be saved."""
+    """Validation loss of every objective, and the probes, as a line of metrics."""
     started = time.perf_counter()
     run.model.eval()
-    last = _held_out(run)[0] if run.state.average else None
-    with with_average(run.state):
-        loss, losses = _held_out(run)
-        answers, other = (
-            {name: next(iter(_score(run)(run.model, batches).values())) for name, batches in probes.items()}
-            for probes in (run.probes, run.general)
-        )
+    loss, losses = _held_out(run)
+    answers, other = (
+        {name: next(iter(_score(run)(run.model, batches).values())) for name, batches in probes.items()}
+        for probes in (run.probes, run.general)
+    )
     run.model.train()
     following, filling = answers.get("next"), answers.get("fill")
     size = run.shards.validation.bytes_a_prediction
@@ -206,7 +203,6 @@ def _validate(run: PretrainRun, fit: Fit) -> None:
         "seconds": round(run.seconds, 3),
         "loss": loss,
         "losses": losses,
-        **({} if last is None else {"loss_of_last_weights": last}),
         "bits_per_byte": {"causal": bits_per_byte(following.nats, size)} if following else {},
         "fill_accuracy": filling.accuracy if filling else None,
         "next_accuracy": following.accuracy if following else None,

@@ -31,7 +31,7 @@ from bothways.training.pretraining.requirements import check_needs, check_segmen
 from bothways.training.pretraining.warm_start import check_decoder, start_weights, with_shape_of_start
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
-from bothways.training.schedule import end_start
+from bothways.training.schedule import decay_start
 from bothways.training.state import State, checkpoints, load_state, read_record, step_of
 from bothways.training.weights import Replicated, Sharded, Weights, by_kind, whole
 from bothways.visibility import named
@@ -71,7 +71,7 @@ class PretrainRun:
 
     def full_weights(self) -> dict[str, Tensor]:
         """The float32 weights that are saved, whole (every process must call)."""
-        own = {**self.state.weights.master, **self.state.weights.frozen, **self.state.average}
+        own = {**self.state.weights.master, **self.state.weights.frozen}
         return {name: whole(weight).cpu() for name, weight in own.items()}
 
 
@@ -111,9 +111,9 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
         state=state,
         work=Work(
             state.weights.around(losses_of(objective, model)),
-            lambda step, progress: batches(state.tokens // training.length, progress),
+            lambda step, progress: batches(step * training.rows, progress),
             loss_names(model, objective.shares),
-            tokens=lambda progress: training.rows_at(progress) * training.length,
+            tokens=training.rows * training.length,  # with the places that padding takes, as the budget counts
             turns=objective.turns,
         ),
         probes=probes(objective, shards, fixed, training),
@@ -222,7 +222,7 @@ def total_steps(run: PretrainRun) -> int | None:
     if budget.steps is not None:
         return budget.steps
     if budget.tokens is not None:
-        return math.ceil(budget.tokens / run.config.training.mean_step)
+        return math.ceil(budget.tokens / (run.config.training.rows * run.config.training.length))
     if budget.flops is not None:
         return math.ceil(budget.flops / run.cost.upto(1.0))
     return None
@@ -315,5 +315,5 @@ def _choose(run: PretrainRun, found: Sequence[Path]) -> tuple[Path, int | None]:
         raise UsageError(
             f"the run has done {record['step']} steps already; the budget is {total}. Give it at least as many."
         )
-    before = [checkpoint for checkpoint in found if step_of(checkpoint) <= end_start(training, old)]
+    before = [checkpoint for checkpoint in found if step_of(checkpoint) <= decay_start(training.schedule, old)]
     return before[-1] if before and total != old and training.schedule.shape == "wsd" else last, total

@@ -20,7 +20,7 @@ from bothways.seals import sealed, unsealed
 from bothways.training.config import Budget, TrainingConfig
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.run_folder import RunFolder
-from bothways.training.schedule import end_start
+from bothways.training.schedule import decay_start
 from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.halving import Trial
 from bothways.training.workers import Workers
@@ -75,7 +75,7 @@ class Trials:
         name = self.named(candidate, budget)
         self.workers.plan(name, self.cost(candidate, budget))
         self.workers.train(config.model_copy(update={"out": folder.path}), name)
-        began = end_start(config.training, before.steps) if before else 0
+        began = decay_start(config.training.schedule, before.steps) if before else 0
         start = folder.last("train", step=began) if began else {"flops": 0.0, "seconds": 0.0}
         last = folder.last()
         taken = {name: last[name] - start[name] for name in ("flops", "seconds")}
@@ -154,10 +154,8 @@ def _read(notes: Mapping[str, Any], place: Path) -> tuple[list[Trial], set[str]]
 
 
 def reused(training: TrainingConfig) -> float:
-    """The share of a run before its learning rate falls, or its weights are averaged; 0 of one that is made for a
-    length: cosine, linear, steps that grow."""
-    goes_on = training.schedule.shape == "wsd" and not training.step_doublings
-    return end_start(training, LONG) / LONG if goes_on else 0.0
+    """The share of a run before its learning rate falls; 0 of one that is made for a length: cosine, linear."""
+    return decay_start(training.schedule, LONG) / LONG if training.schedule.shape == "wsd" else 0.0
 
 
 def steady(objective: Objective, rows: Rows) -> bool:
