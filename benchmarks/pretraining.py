@@ -30,7 +30,7 @@ from bothways import machine
 
 TRAINER = Path(__file__).parent / "peers" / "trainer.py"
 DOCUMENTS_AT_ONCE = 16
-BATCHES_A_STEP = 4  # of padded documents: as much to compute as in a step of full rows, roughly
+BATCHES_A_STEP = 1  # of padded documents: as much to compute as in a step of full rows, roughly
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(
         f"steps    {given.warmup} to warm up and {given.steps} measured, by {by}, on core {given.core} with one thread"
     )
-    padded = f"{BATCHES_A_STEP} batches of {DOCUMENTS_AT_ONCE} documents"
+    padded = f"{BATCHES_A_STEP} batch of {DOCUMENTS_AT_ONCE} documents"
     print(f"tokens   {tokens:,} a step, {at_once:,} at once, on both sides; padded: {padded} a step")
     print(f"ours     bothways pretrain --size mini --objective mlm --set {' --set '.join(common.LOOK_LESS)}")
     print("Trainer  BertForMaskedLM, 12 layers of width 256, 4 heads, FFN 1024, MLM 15 %")

@@ -17,8 +17,6 @@ from bothways.machine import cores
 
 SHARDS, RUN = Path("runs/python-docs"), Path("runs/quickstart")
 SECONDS = 280
-STEP = ("--set", "training.step_tokens=4096", "--set", "training.micro_tokens=2048")
-"""Half the default: at three million tokens 2.00 bits per byte instead of 2.04 (docs/results.md)."""
 USUAL_STEPS = 380  # that two cores without bf16 did in that time, on a busy host: past the bigram (docs/results.md)
 
 
@@ -37,7 +35,7 @@ def main() -> None:
         print(f"{RUN} is there already: remove the folder to train again.")
     else:
         resume = ["--resume"] if (RUN / "manifest.json").exists() else []
-        told = ["--out", str(RUN), "--budget", f"{SECONDS}s", "--processes", str(min(2, cores())), *STEP]
+        told = ["--out", str(RUN), "--budget", f"{SECONDS}s", "--processes", str(min(2, cores()))]
         command("pretrain", str(SHARDS), *told, *resume)
     show()
 

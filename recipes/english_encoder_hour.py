@@ -23,7 +23,7 @@ def recipe() -> dict[str, Any]:
         "training": {
             "budget": "1h",
             "length": 128,
-            "step_tokens": 8192,
+            "step_tokens": 2048,
             "optimiser": {
                 "name": "muon",
                 "learning_rate": 0.005,
