@@ -30,7 +30,7 @@ from bothways.training.processes import Processes, processes
 from bothways.training.schedule import decay_start
 from bothways.training.tracking import tracked
 
-MEASURED_STEPS = 20  # of a budget in seconds: after them it becomes a number of steps, and the run is exact
+MEASURED_STEPS, MEASURED_SHARE = 20, 0.05  # of a budget in seconds: after both it becomes steps, and the run is exact
 
 
 @settled(PretrainConfig)
@@ -145,7 +145,8 @@ def _measure(run: PretrainRun, fit: Fit) -> int:
             if run.state.step in run.config.training.kept_steps:
                 _look(run, fit)
             spent = run.team.most(sum(taken))
-            if run.state.step >= MEASURED_STEPS or spent > seconds / 2:
+            enough = run.state.step >= MEASURED_STEPS and spent > seconds * MEASURED_SHARE
+            if enough or spent > seconds / 2:
                 break
     pace = run.team.most(mean_pace(taken, updates, run.cost))
     looks = len(run.config.training.kept_steps) + 1 / run.config.training.validate_every
