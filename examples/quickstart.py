@@ -18,7 +18,7 @@ from bothways.machine import cores
 SHARDS, RUN = Path("runs/python-docs"), Path("runs/quickstart")
 SECONDS = 280
 STEP = ("--set", "training.step_tokens=4096", "--set", "training.micro_tokens=2048")
-"""Twice the default: two processes share a step: of 2,048 tokens they read fewer in the time (docs/results.md)."""
+"""Twice the default, for two processes: by steps of 2,048 tokens they read less in the time (docs/results.md)."""
 USUAL_STEPS = 380  # that two cores without bf16 did in that time, on a busy host: past the bigram (docs/results.md)
 
 

@@ -125,7 +125,7 @@ def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybr
             break
     return Pace(
         step_seconds=statistics.median(taken[1:] or taken),
-        step_tokens=training.rows * training.length,
+        step_tokens=training.places,
         flops=work_of(shape, objective, length=training.length),
         peak=gemm_peak(precision, seconds=0.5),
         precision=precision,

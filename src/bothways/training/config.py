@@ -136,6 +136,11 @@ class TrainingConfig(Frozen):
         return self.step_tokens // self.length
 
     @property
+    def places(self) -> int:
+        """Tokens in a step, in whole rows and with what is padded: as a budget counts them."""
+        return self.rows * self.length
+
+    @property
     def micro_rows(self) -> int:
         """Rows at once in one process: no more than a step has."""
         return max(1, min(self.micro_tokens // self.length, self.rows))
@@ -143,7 +148,7 @@ class TrainingConfig(Frozen):
     @property
     def kept_steps(self) -> set[int]:
         """Those of `keep_at`: the last step before more than so many tokens are read, or the first of all."""
-        return {max(1, int(count // (self.rows * self.length))) for count in self.keep_at}
+        return {max(1, int(count // self.places)) for count in self.keep_at}
 
     def check_split(self, processes: int) -> None:
         """Every process must get as many micro-batches as every other.

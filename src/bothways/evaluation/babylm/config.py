@@ -79,7 +79,7 @@ class BabyLMConfig(Frozen):
         """
         plain = self._plain()
         training = plain.training
-        step, whole = training.rows * training.length, tokens_of_a_pass(shards, plain)
+        step, whole = training.places, tokens_of_a_pass(shards, plain)
         if whole < PARTS * step:
             raise UsageError(
                 f"a pass over the text is {whole:,} tokens, and a step reads {step:,}: expected one or more in each of "

@@ -63,7 +63,7 @@ def rehearse(config: PretrainConfig, *, device: torch.device | str | None = None
         pace = mean_pace(taken[1:], updates[each:], run.cost)
         wanted = config.training.budget.seconds
         steps = total_steps(run) or max(1, int((wanted or 0) / pace))
-        tokens = steps * config.training.rows * config.training.length
+        tokens = steps * config.training.places
         return Rehearsal(
             parameters=run.model.parameter_count(),
             body_parameters=run.model.config.body_parameters,

@@ -43,11 +43,11 @@ class Cost:
 
 def cost_of(batches: TrainingBatches, config: ModelConfig) -> Cost:
     """Counted over the first rows of the run, each phase in its middle."""
-    training, objective, length = batches.config, batches.objective, batches.rows.length
+    training, objective = batches.config, batches.objective
     ends = tuple(end for end, _ in objective.stages)
     starts = (0.0, *ends[:-1])
     middles = [(start + end) / 2 for start, end in zip(starts, ends, strict=True)]
-    rates = (training.rows * length * _rate(objective, batches.rows, config, middle) for middle in middles)
+    rates = (training.places * _rate(objective, batches.rows, config, middle) for middle in middles)
     return Cost(ends, tuple(rates))
 
 

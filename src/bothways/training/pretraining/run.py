@@ -30,7 +30,8 @@ from bothways.training.processes import Processes, processes
 from bothways.training.schedule import decay_start
 from bothways.training.tracking import tracked
 
-MEASURED_STEPS, MEASURED_SHARE = 20, 0.05  # of a budget in seconds: after both it becomes steps, and the run is exact
+MEASURED_STEPS, MEASURED_SECONDS = 20, 15.0
+"""Of a budget in seconds, a twentieth of it where that is less: after both it becomes steps, and the run is exact."""
 
 
 @settled(PretrainConfig)
@@ -145,7 +146,7 @@ def _measure(run: PretrainRun, fit: Fit) -> int:
             if run.state.step in run.config.training.kept_steps:
                 _look(run, fit)
             spent = run.team.most(sum(taken))
-            enough = run.state.step >= MEASURED_STEPS and spent > seconds * MEASURED_SHARE
+            enough = run.state.step >= MEASURED_STEPS and spent > min(MEASURED_SECONDS, seconds / 20)
             if enough or spent > seconds / 2:
                 break
     pace = run.team.most(mean_pace(taken, updates, run.cost))

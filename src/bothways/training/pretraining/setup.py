@@ -113,7 +113,7 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
             state.weights.around(losses_of(objective, model)),
             lambda step, progress: batches(step * training.rows, progress),
             loss_names(model, objective.shares),
-            tokens=training.rows * training.length,  # with the places that padding takes, as the budget counts
+            tokens=training.places,
             turns=objective.turns,
         ),
         probes=probes(objective, shards, fixed, training),
@@ -222,7 +222,7 @@ def total_steps(run: PretrainRun) -> int | None:
     if budget.steps is not None:
         return budget.steps
     if budget.tokens is not None:
-        return math.ceil(budget.tokens / (run.config.training.rows * run.config.training.length))
+        return math.ceil(budget.tokens / run.config.training.places)
     if budget.flops is not None:
         return math.ceil(budget.flops / run.cost.upto(1.0))
     return None
