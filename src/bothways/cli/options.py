@@ -98,8 +98,9 @@ class SettingsCommand(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except Exception as error:
-            if hasattr(error, "possibilities"):  # an unknown option: typer does not export the class
-                word = error.option_name.lstrip("-").replace("-", "_")
+            option = getattr(error, "option_name", None)  # of an unknown one: typer does not export the class
+            if isinstance(option, str) and hasattr(error, "possibilities"):
+                word = option.lstrip("-").replace("-", "_")
                 names = [name for name, _ in self.settings if word in (name, name.rpartition(".")[2])]
                 error.possibilities = [f"--set {name}=..." for name in names] or error.possibilities
             raise
