@@ -3,6 +3,7 @@
     python proofs/electra_start.py start SHARDS --work FOLDER [--only ARM ...] [--tokens 4e5] [--seeds 0 1 2]
         [--size 4x64] [--step-tokens 2048] [--probe subj=TRAIN,TEST ...]
     python proofs/electra_start.py compare DATA --work FOLDER [--languages en zh] [--budgets 6e13flops 20min]
+        [--objectives mlm electra ...] [--examples 2000] [--set NAME=VALUE ...]
 
 `start`: short runs of one body on one text, each with its own way of beginning (ARMS). A detector that says "original"
 everywhere has the entropy of the share of replaced tokens as its loss. Five times in a run, held-out rows are filled by
@@ -12,7 +13,8 @@ counts is the detector once the generator has learned: the look at which the lea
 probes are linear classifiers over the body's mean states at the end. Seconds are the processor's.
 
 `compare`: DATA is a folder with pretrain/ and tasks/; in each language, at equal FLOPs and at equal time, three seeds
-of what is COMPARED, with linear probes and fine-tuning (`bothways prepare`, `bothways compare`).
+of what is COMPARED, with linear probes and fine-tuning on a part of each training file (`bothways
+prepare`, `bothways compare`, with settings after --set).
 
 What is done is kept in FOLDER and not done again; the same command prints the tables.
 """
@@ -33,8 +35,10 @@ import numpy as np
 import torch
 
 from bothways.config import read
+from bothways.corpus.lines import lines
 from bothways.evaluation.comparison.metrics import probed
 from bothways.evaluation.linear_probe import read_sides
+from bothways.files import write_text
 from bothways.inference.engine import Engine
 from bothways.inference.language_model import LanguageModel
 from bothways.model import Abilities, Model
@@ -204,8 +208,18 @@ def start(given: argparse.Namespace) -> None:
 def compare(given: argparse.Namespace) -> None:
     """`bothways prepare` once a language, and `bothways compare` for each budget of it."""
 
-    def sides(name: str) -> list[str]:
-        return [str(next((given.data / "tasks" / name).glob(f"{side}.jsonl*"))) for side in ("train", "test")]
+    def sides(name: str) -> list[Path]:
+        train, test = (next((given.data / "tasks" / name).glob(f"{side}.jsonl*")) for side in ("train", "test"))
+        first = given.work / f"{name}-{given.examples}.jsonl"
+        if not first.exists():
+            given.work.mkdir(parents=True, exist_ok=True)
+            kept = [str(line) for _, line in lines(train)]
+            some = kept[:: max(1, len(kept) // given.examples)][: given.examples]
+            write_text(first, "".join(f"{line}\n" for line in some))
+        return [first, test]
+
+    def joined(files: Sequence[Path]) -> str:
+        return ",".join(map(str, files))
 
     def bothways(*arguments: object) -> None:
         subprocess.run([sys.executable, "-m", "bothways", *map(str, arguments)], check=True)
@@ -218,10 +232,11 @@ def compare(given: argparse.Namespace) -> None:
             held = [part for name in about["probes"] for part in ("--exclude", sides(name)[1])]
             words = ("--set", f"words={about['words'][0]}", "--vocabulary", 8192)
             bothways("prepare", *texts, *held, *words, "--out", shards)
-        measures = [part for name in about["probes"] for part in ("--probe", f"{name}={','.join(sides(name))}")]
-        measures += [part for kind, name in tasks for part in ("--task", f"{name}={kind}:{','.join(sides(name))}")]
+        measures = [part for name in about["probes"] for part in ("--probe", f"{name}={joined(sides(name))}")]
+        measures += [part for kind, name in tasks for part in ("--task", f"{name}={kind}:{joined(sides(name))}")]
+        measures += [part for setting in given.set for part in ("--set", setting)]
         for budget in given.budgets:
-            objectives, out = "; ".join(COMPARED), given.work / f"{language}-{budget}"
+            objectives, out = "; ".join(given.objectives), given.work / f"{language}-{budget}"
             bothways("compare", shards, "--objectives", objectives, "--budget", budget, "--out", out, *measures)
 
 
@@ -243,6 +258,9 @@ def main() -> None:
     other.add_argument("data", type=Path)
     other.add_argument("--languages", nargs="*", choices=list(LANGUAGES), default=list(LANGUAGES))
     other.add_argument("--budgets", nargs="*", default=["6e13flops", "20min"])
+    other.add_argument("--objectives", nargs="*", default=COMPARED)
+    other.add_argument("--examples", type=int, default=2000, help="of each training file, evenly from all of it")
+    other.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of `bothways compare`")
     for each in (one, other):
         each.add_argument("--work", type=Path, required=True)
     given = parser.parse_args()

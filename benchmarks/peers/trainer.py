@@ -1,6 +1,7 @@
 """The peer of pretraining.py: BERT trained by the Hugging Face Trainer, in a process of its own; its laps as JSON.
 
     python benchmarks/peers/trainer.py SHARDS --length 128 --steps 8 [--bf16] [--padded]
+        [--layers 12] [--width 256] [--rate 5e-5] [--save FOLDER]
 
 It is given the very tokens of our shards, already numbers and in memory, so that no tokenizing is timed; logging and
 saving are off. A lap is from the end of one optimiser step to the end of the next, with whatever lies between.
@@ -70,10 +71,10 @@ def train(given: argparse.Namespace, folder: str) -> dict[str, Any]:
     model = BertForMaskedLM(
         BertConfig(
             vocab_size=shards.vocabulary.size,
-            hidden_size=256,
-            num_hidden_layers=12,
-            num_attention_heads=4,
-            intermediate_size=1024,
+            hidden_size=given.width,
+            num_hidden_layers=given.layers,
+            num_attention_heads=given.width // 64,
+            intermediate_size=4 * given.width,
             max_position_embeddings=512,
             **dropout,
         )
@@ -84,6 +85,8 @@ def train(given: argparse.Namespace, folder: str) -> dict[str, Any]:
         args=TrainingArguments(
             output_dir=folder,
             max_steps=given.steps,
+            learning_rate=given.rate,
+            warmup_steps=given.rising,
             per_device_train_batch_size=given.batch,
             gradient_accumulation_steps=given.accumulate,
             train_sampling_strategy="sequential" if given.padded else "random",
@@ -104,6 +107,9 @@ def train(given: argparse.Namespace, folder: str) -> dict[str, Any]:
         callbacks=[clock],
     )
     trainer.train()
+    if given.save:
+        trainer.save_model(given.save)
+        trainer.data_collator.tokenizer.save_pretrained(given.save)
     laps = np.diff(np.array(clock.marks), axis=0)  # [steps, real | computed | wall | processor time]
     return {
         "laps": laps.tolist(),
@@ -122,7 +128,12 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--batch", type=int, default=16, help="rows at once")
     found.add_argument("--accumulate", type=int, default=1, help="batches in an optimiser step")
     found.add_argument("--steps", type=int, required=True, help="optimiser steps, the warm-up among them")
-    found.add_argument("--warmup", type=int, default=2)
+    found.add_argument("--warmup", type=int, default=2, help="steps that are not timed")
+    found.add_argument("--layers", type=int, default=12)
+    found.add_argument("--width", type=int, default=256)
+    found.add_argument("--rate", type=float, default=5e-5, help="the Trainer's own is 5e-5")
+    found.add_argument("--rising", type=int, default=0, help="steps in which the rate rises to it; it falls to 0 after")
+    found.add_argument("--save", help="a folder for the model and its tokenizer")
     found.add_argument("--bf16", action="store_true")
     found.add_argument("--padded", action="store_true", help="a document a row, padded to the longest of its batch")
     found.add_argument("--dropout", type=float, help="left out: BertConfig's own")

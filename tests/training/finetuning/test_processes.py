@@ -172,15 +172,15 @@ import os
 from bothways.errors import MachineError
 from bothways.training import loop
 
-follow, steps = loop.follow, []
+learning_rate, steps = loop.learning_rate, []
 
 def failing(*given):
     steps.append(given)
     if os.environ["RANK"] == "{failing}" and len(steps) == 3:
         raise MachineError("the disk is full")
-    return follow(*given)
+    return learning_rate(*given)
 
-loop.follow = failing
+loop.learning_rate = failing
 """
     (tmp_path / "own.py").write_text(code)
     done = command(body, tmp_path, "--set", f"code=[{tmp_path / 'own.py'}]")
