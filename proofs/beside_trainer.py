@@ -27,6 +27,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import torch
+
 from bothways.corpus import Shards
 from bothways.evaluation.comparison.metrics import FILL, held_out
 from bothways.files import write_text
@@ -78,6 +80,7 @@ class Proof:
             if self.given.table:
                 sys.exit(f"{place} is missing")
             core, out = self.free.get(), place.with_suffix(".run")
+            os.sched_setaffinity(0, {core})  # this thread, which measures, too: on the other core a run is timed
             shutil.rmtree(out, ignore_errors=True)
             try:
                 found = self.ours(job, core, out) if job.side == OURS else self.theirs(job, core, out)
@@ -144,6 +147,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only print what is done")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
     proof = Proof(given)
     with ThreadPoolExecutor(len(given.cores)) as both:
         first = dict(zip(given.rates, both.map(lambda rate: proof.row(Job(rate, 0)), given.rates), strict=True))
@@ -159,7 +163,7 @@ def main() -> None:
         print(f"| {name} | {means['fills']:.4f} | {means['steps']:.0f} | {means['seconds']:.0f} |")
     apart = Mean.of([rows[Job(OURS, seed)]["fills"] - rows[Job(best, seed)]["fills"] for seed in range(given.seeds)])
     print(f"\nours is {100 * apart.mean:+.2f} ± {100 * apart.half:.2f} points from it ({given.seeds} seeds)")
-    sys.exit(apart.mean - apart.half <= 0)
+    sys.exit(not apart.mean - apart.half > 0)  # of one seed there is no interval, and nothing is shown
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ The figure is the loss on held-out rows, the same for all tries of a vocabulary,
 cut the same held-out documents into other tokens: their bits per byte are given as nats a token of the default's. Of
 electra it is the loss of the detector, of its own generator's words: it serves to compare settings, not objectives.
 
-A row is a file in WORK/rows; what is done is not done again, and a run that was stopped goes on. The table shows the
-differences to the default of the same seed with the 95 % interval of their mean (Student's t): a try has won, or lost,
-where that does not reach 0.
+A row is a file in WORK/rows-SIZE-BUDGET; what is done is not done again, and a run that was stopped goes on. The table
+shows the differences to the default of the same seed with the 95 % interval of their mean (Student's t): a try has won,
+or lost, where that does not reach 0.
 """
 
 from __future__ import annotations

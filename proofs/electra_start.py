@@ -214,7 +214,8 @@ def compare(given: argparse.Namespace) -> None:
         if not first.exists():
             given.work.mkdir(parents=True, exist_ok=True)
             kept = [str(line) for _, line in lines(train)]
-            some = kept[:: max(1, len(kept) // given.examples)][: given.examples]
+            count = min(given.examples, len(kept))
+            some = [kept[i * len(kept) // count] for i in range(count)]
             write_text(first, "".join(f"{line}\n" for line in some))
         return [first, test]
 
@@ -227,7 +228,7 @@ def compare(given: argparse.Namespace) -> None:
     for language in given.languages:
         about = {key: value.split() for key, value in LANGUAGES[language].items()}
         shards, tasks = given.work / language, [task.split(":") for task in about["tasks"]]
-        if not shards.exists():
+        if not (shards / "index.json").exists():
             texts = [given.data / "pretrain" / f"{name}.txt.gz" for name in about["texts"]]
             held = [part for name in about["probes"] for part in ("--exclude", sides(name)[1])]
             words = ("--set", f"words={about['words'][0]}", "--vocabulary", 8192)

@@ -1,7 +1,7 @@
 """An English encoder (BERT) in an hour of two plain cores.
 
 Good for: labels, tags and vectors of English text, some 20M tokens read by `tiny` at the speed of two cores
-without bf16 instructions; where they have them (AMX, AVX-512 bf16), give `--size mini`.
+without bf16 instructions.
 Reached: not measured yet. Near it: `mlm` at `tiny` with 60 TFLOPs (9.4M tokens), docs/results.md, "Six objectives at
 equal compute, English".
 Again:

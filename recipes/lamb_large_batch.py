@@ -2,8 +2,8 @@
 
 Good for: many processes, each step of which waits for the slowest: few large steps. On one machine Muon with small
 steps is the better start. Of the paper: LAMB, large steps (there 32,768 rows in place of 256), a rate that grows with
-the root of the step, a linear warm-up and a linear decay to zero. Scaled down: 512 rows of 128 tokens in place of the
-64 of `tiny`, the rate that trial found for those times the root of 8, and a warm-up of 50 of the some 300 steps.
+the root of the step, a linear warm-up and a linear decay to zero. Scaled down: 512 rows of 128 tokens, a rate of
+1e-2 for 64 rows times the root of 8 (not searched for), and a warm-up of 50 of the some 300 steps.
 Reached: not measured yet.
 Again:
     bothways prepare my-text/ --out shards

@@ -13,7 +13,7 @@ from bothways.model import Model
 from bothways.objectives import build
 from bothways.training.config import OptimiserConfig
 from bothways.training.muon import Muon, orthogonal
-from bothways.training.optimiser import LayerwiseAdam, build_optimisers
+from bothways.training.optimiser import LayerwiseAdam, build_optimisers, rated
 from bothways.training.weights import KINDS, Replicated, by_kind
 from tests.training.small import OPTIMISERS, VOCABULARY, small_model
 
@@ -189,3 +189,15 @@ def test_a_pace_multiplies_the_rate_of_its_weights_alone(name: str) -> None:
         torch.testing.assert_close(2 - behind, (2 - ahead) * 0.1, rtol=1e-4, atol=1e-6)
     held = [weight for optimiser in optimisers for group in optimiser.param_groups for weight in group["params"]]
     assert len(held) == len({id(weight) for weight in held}) == 9
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw", "bert-adam", "lamb"])
+def test_a_rate_given_alone_is_that_of_everything(name: str) -> None:
+    def rates(**given: float) -> tuple[float | None, float | None]:
+        found = rated(OptimiserConfig.model_validate({"name": name, **given}), width=512)
+        return found.learning_rate, found.adam_learning_rate
+
+    plain = rates()
+    assert plain[0] == plain[1] == rated(OptimiserConfig.model_validate({"name": name}), width=128).learning_rate / 2
+    assert rates(learning_rate=0.3) == (0.3, 0.3)
+    assert rates(adam_learning_rate=0.1) == (plain[0], 0.1)

@@ -73,7 +73,9 @@ class OptimiserConfig(Frozen):
     learning_rate: float | None = Field(
         default=None, gt=0, description="Of the optimiser named; left out: what trial found best for the size."
     )
-    adam_learning_rate: float | None = Field(default=None, gt=0, description="Under Muon, of embeddings and norms.")
+    adam_learning_rate: float | None = Field(
+        default=None, gt=0, description="Under Muon, of embeddings and norms; left out: the other."
+    )
     betas: tuple[float, float] = Field(default=(0.9, 0.98), description="Of Adam's means.")
     epsilon: float = Field(default=1e-08, description="Of Adam's division.")
     weight_decay: float = Field(default=0.1, ge=0, description="Of matrices.")
@@ -98,7 +100,9 @@ class TrainingConfig(Frozen):
     budget: Budget = Field(default=Budget(seconds=300), description="How long to train.")
     length: int = Field(default=128, ge=8, description="Tokens in a row.")
     step_tokens: int = Field(
-        default=2048, ge=8, description="Tokens in a step, over all processes; larger by default for larger sizes."
+        default=2048,
+        ge=8,
+        description="Tokens in a step, over all processes; by default larger for larger sizes, 8192 with --from.",
     )
     micro_tokens: int = Field(default=4096, ge=8, description="Tokens at once in one process.")
     optimiser: OptimiserConfig = Field(default=OptimiserConfig(), description="What changes the parameters.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,28 +13,19 @@ from bothways.training.config import OptimiserConfig
 from bothways.training.muon import Muon
 from bothways.training.weights import KINDS
 
-LEARNING_RATES: dict[str, tuple[float, float]] = {
-    "adamw": (3e-3, 3e-3),
-    "bert-adam": (1e-3, 1e-3),
-    "lamb": (1e-2, 1e-2),
-    "muon": (5e-3, 5e-3),
-}
-"""(rate, rate for what is no matrix) at width 128, found by trial (docs/results.md); wider models take less."""
+LEARNING_RATES = {"adamw": 3e-3, "bert-adam": 1e-3, "lamb": 1e-2, "muon": 5e-3}
+"""At width 128; wider models take less. Those of muon and adamw are found by trial (docs/results.md)."""
+
+
+def default_rate(name: str, *, width: int) -> float:
+    """Of an optimiser: that at width 128, over the square root of how much wider this is."""
+    return LEARNING_RATES[name] * math.sqrt(128 / width)
 
 
 def rated(config: OptimiserConfig, *, width: int) -> OptimiserConfig:
-    """The same with its rates filled in: those found at width 128, over the square root of how much wider this is.
-
-    A rate that is given stands; without Muon, it is the rate of everything.
-    """
-    rate, adam_rate = (rate * (128 / width) ** 0.5 for rate in LEARNING_RATES[config.name])
-    if config.name != "muon":
-        adam_rate = config.learning_rate or adam_rate
-    rates = {
-        "learning_rate": config.learning_rate or rate,
-        "adam_learning_rate": config.adam_learning_rate or adam_rate,
-    }
-    return config.model_copy(update=rates)
+    """The same with its rates filled in. One that is given alone as `learning_rate` is the rate of everything."""
+    rate = config.learning_rate or default_rate(config.name, width=width)
+    return config.model_copy(update={"learning_rate": rate, "adam_learning_rate": config.adam_learning_rate or rate})
 
 
 class LayerwiseAdam(torch.optim.Optimizer):
@@ -113,8 +105,8 @@ def _apart(optimiser: torch.optim.Optimizer, some: set[int], times: float) -> No
 def _choose(
     config: OptimiserConfig, weights: Mapping[str, Sequence[Tensor]], dtype: torch.dtype
 ) -> list[torch.optim.Optimizer]:
-    config = rated(config, width=128) if config.learning_rate is None else config
-    rate, adam_rate = config.learning_rate, config.adam_learning_rate or config.learning_rate
+    config = rated(config, width=128)
+    rate, adam_rate = config.learning_rate, config.adam_learning_rate
     assert rate is not None and adam_rate is not None
     matrices, tables, vectors = (list(weights[kind]) for kind in KINDS)
     if config.name == "muon":

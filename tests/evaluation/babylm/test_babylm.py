@@ -205,6 +205,7 @@ def test_ties_by_each_rule() -> None:
         ({"objective": "electra"}, "teaches no probabilities of words"),
         ({"objective": "mlmm"}, "Did you mean 'mlm'"),
         ({"passes": 0}, "passes"),
+        ({"words": float("inf")}, "words"),
         ({"size": "1x32"}, "heads are 64 wide"),
     ],
 )
@@ -212,6 +213,12 @@ def test_refused_before_anything_is_trained(changes: dict[str, Any], said: str, 
     with pytest.raises(BothwaysError, match=said):
         babylm(make(tmp_path / "out", **changes))
     assert not (tmp_path / "out" / "run").exists()
+
+
+def test_processes_that_cannot_share_a_step_are_refused_before_words_are_drawn(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(BothwaysError, match="step_tokens must be a multiple"):
+        babylm(make(tmp_path / "out"), processes=3)
+    assert not (tmp_path / "out").exists()
 
 
 def test_damaged_pairs_and_empty_text_are_named(make: Make, tmp_path: Path) -> None:

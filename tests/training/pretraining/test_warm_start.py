@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import bothways
+from bothways.config import read
 from bothways.corpus import PrepareOptions, Rows, Shards, prepare
 from bothways.errors import DataError, UsageError
 from bothways.model import Model, read_saved
@@ -195,3 +196,10 @@ def test_a_gentler_rate_unless_one_is_given(first: Path, own: Path, tmp_path: Pa
         going_on(first, own, tmp_path / "a", "training.optimiser.learning_rate=0.03"), vocabulary=512
     ).training.optimiser
     assert (given.learning_rate, given.adam_learning_rate) == (0.03, 0.03)
+
+
+def test_a_step_is_as_large_whatever_the_size(tmp_path: Path) -> None:
+    values = {"shards": tmp_path, "out": tmp_path, "start": "google-bert/bert-base-uncased"}
+    assert read(PretrainConfig, values).training.step_tokens == 8192
+    assert read(PretrainConfig, {**values, "training": {"step_tokens": 512}}).training.step_tokens == 512
+    assert read(PretrainConfig, {**values, "start": None}).training.step_tokens == 2048

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -15,6 +17,7 @@ from bothways.errors import DataError, DivergedError, Stopped, UsageError
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.dry_run import Rehearsal
 from bothways.training.search import SearchConfig, deal, run, search
+from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.halving import Trial
 from bothways.training.search.plan import Dearest
 from bothways.training.search.trials import Trials
@@ -98,6 +101,22 @@ def test_the_hours_end_it(configured: Make, brief: None, monkeypatch: pytest.Mon
     assert result["best"]["label"] == "rate x 0.25" and "the hours are over before" in said[-1]
 
 
+def test_a_trial_that_was_stopped_is_ended_though_the_whole_of_it_would_not_fit() -> None:
+    """Of an hour, 50 minutes are over: the 45 of a trial, of which 40 are done, fit into what is left."""
+    now = iter([0.0, 330.0])
+    trial = Trial(SearchCandidate(), 2700.0, math.inf, 9, 0, 1.0, seconds=2700.0, took=2700.0)
+    trials = Mock(return_value=trial, notes={"spent": 3000.0})
+    trials.cost.return_value, trials.begun.return_value, trials.named.return_value = 2700.0, 2400.0, "default"
+    said: list[str] = []
+    hours = deal.Hours(1.0, trials, deal.Deal(unit=1.0, around=10.0, warmup=1), 0.0, lambda: next(now), said.append)
+    assert hours(SearchCandidate(), 2700.0) is trial
+    assert hours.around == 30.0  # of 330 seconds, 300 were training
+    assert said == ["default: diverged, 9 steps; 92% of the hours"]
+    trials.begun.return_value = 0.0
+    with pytest.raises(deal.OutOfTimeError, match="default"):
+        hours(SearchCandidate(), 2700.0)
+
+
 def test_hours_are_dealt_out_so_that_the_dearest_course_fits(configured: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a second a step and thirty around a rehearsal's steps."""
     now = iter([0.0, 34.0] * 9)
@@ -133,6 +152,8 @@ def test_hours_are_rounded_up() -> None:
         ({"training": {"step_tokens": 100, "length": 32}, "space": [{"training.step_tokens": [64, 96]}]}, None, ""),
         ({"space": [{"training.step_tokens": [16, 128]}]}, UsageError, "step_tokens must be a multiple"),
         ({"space": [{"training.optimiser.name": ["sgd", "muon"]}]}, UsageError, "training.optimiser.name"),
+        ({"processes": 3}, UsageError, "step_tokens must be a multiple"),
+        ({"processes": 3, "space": ()}, UsageError, "step_tokens must be a multiple"),
         ({"space": [{"rate": [1.0]}]}, UsageError, "nothing is to be chosen"),
         ({"objective": "mlmm"}, UsageError, "mlmm"),
         ({"objective": "tlm"}, DataError, "pairs"),
@@ -169,6 +190,12 @@ def test_what_cannot_be_is_said_before_anything_is_written(
 def test_settings_that_cannot_be_searched_are_refused(changes: dict[str, Any], said: str, configured: Make) -> None:
     with pytest.raises(UsageError, match=said):
         configured(**changes)
+
+
+def test_a_value_that_the_size_has_already_is_the_default(configured: Make) -> None:
+    config = configured(model={}, size="tiny", space=[{"model.layers": [3, 4]}])
+    assert config.default() == {"model.layers": 4}
+    assert SearchCandidate().changed({"model.layers": 4}, config.default()) == SearchCandidate()
 
 
 def test_what_is_given_for_all_runs_is_not_searched_for(configured: Make) -> None:

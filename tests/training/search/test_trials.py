@@ -57,6 +57,18 @@ def test_a_trial_goes_on_from_before_its_rate_fell(trials: Callable[..., Trials]
     assert tried.cost(SearchCandidate(), 40) == pytest.approx(40 - 0.7 * 20) and tried.cost(SearchCandidate(), 20) == 0
 
 
+def test_what_a_stopped_trial_has_behind_it_is_known(trials: Callable[..., Trials]) -> None:
+    tried, plain = trials(), SearchCandidate()
+    assert tried.begun(plain, 10) == 0.0
+    tried(plain, 10)
+    assert tried.begun(plain, 20) == 0.0  # the run is there, but not begun again
+    tried(plain, 20)
+    tried.kept.pop()  # as if it had been stopped after its last step
+    folder = RunFolder(tried.folder(plain, 20))
+    took = folder.last("train", step=20)["seconds"] - folder.last("train", step=7)["seconds"]
+    assert tried.begun(plain, 20) == pytest.approx(took) and took > 0
+
+
 def test_a_run_whose_time_is_over_is_not_trained_further(trials: Callable[..., Trials]) -> None:
     """The machine became slower: of twice the budget it has taken all already, and keeps its loss."""
     tried = trials()

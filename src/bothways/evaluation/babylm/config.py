@@ -41,7 +41,10 @@ class BabyLMConfig(Frozen):
     objective: str = Field(default="hybrid", description="A name of `bothways objectives`, or an expression.")
     size: str = Field(default="tiny", description="tiny, mini, small, base, or LAYERSxWIDTH: 6x192.")
     words: float = Field(
-        default=1e7, ge=1, description="To train on, drawn evenly over all documents; what was held out is not counted."
+        default=1e7,
+        ge=1,
+        allow_inf_nan=False,
+        description="To train on, drawn evenly over all documents; what was held out is not counted.",
     )
     passes: int = Field(default=10, ge=1, description="How often they are read at most.")
     pairs: Annotated[tuple[Path, ...], OneOrSeveral] = Field(
@@ -55,7 +58,7 @@ class BabyLMConfig(Frozen):
     model: dict[str, Any] = Field(default={}, description="Fields of the model that differ from the size's.")
     training: dict[str, Any] = Field(default={}, description="Other settings of the run: training.length=256.")
 
-    def check(self) -> None:
+    def check(self, processes: int = 1) -> None:
         """
         Raises:
             UsageError: no source, no pairs, a budget that is said twice, no such size, or settings that do not fit.
@@ -70,6 +73,7 @@ class BabyLMConfig(Frozen):
                 f"training.{min(fixed)} follows from words, passes and seed: leave it out, and set those instead"
             )
         self._plain().model_config_for(self.prepare.vocabulary)
+        self._plain().training.check_split(processes)
 
     def run(self, shards: Shards) -> PretrainConfig:
         """The run over the whole budget, which keeps a model after each tenth of the first pass and after each pass.
@@ -83,8 +87,8 @@ class BabyLMConfig(Frozen):
         if whole < PARTS * step:
             raise UsageError(
                 f"a pass over the text is {whole:,} tokens, and a step reads {step:,}: expected one or more in each of "
-                f"{PARTS} parts of a pass. Read less in a step, --set training.step_tokens={training.length * 8}, or "
-                "bring more text"
+                f"{PARTS} parts of a pass. In another --out, read less in a step, --set training.step_tokens="
+                f"{training.length * 8}, or bring more text"
             )
         changes = {
             "budget": Budget(steps=int(self.passes * whole // step)),

@@ -79,7 +79,7 @@ def babylm(
         Stopped: SIGTERM or Ctrl-C came; what is done is kept.
     """
     device_of(device)
-    config.check()
+    config.check(processes)
     workers = Workers(1, show, plan, device=device, processes=processes)
     with _stoppable(), claimed(config.out):
         return _babylm(config, workers, say)
@@ -156,7 +156,8 @@ def trained(run: PretrainConfig, shards: Shards, workers: Workers, say: Callable
     objective, _ = objective_of(run, shards)
     if "decoder" not in objective.abilities.faces and objective.abilities.hidden is None:
         raise UsageError(
-            f"{objective.name} teaches no probabilities of words, by which pairs are scored: choose another"
+            f"{objective.name} teaches no probabilities of words, by which pairs are scored: "
+            "choose another, in another --out"
         )
     label = f"{run.objective}, {run.size}"
     if not (run.out / "config.yaml").exists():

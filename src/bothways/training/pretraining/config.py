@@ -14,6 +14,8 @@ from bothways.training.config import TrainingConfig
 
 STEP_TOKENS = {"tiny": 2048, "mini": 4096, "small": 8192, "base": 16384}
 """Tokens in a step by size: tiny and mini by trial (docs/results.md), the others, never trained here, after them."""
+STEP_TOKENS_FROM = 8192
+"""Of a run that goes on from a model, whatever its size: with these that was measured (docs/results.md)."""
 
 
 def step_tokens_for(size: str) -> int:
@@ -51,11 +53,13 @@ class PretrainConfig(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _fill_step_tokens(cls, values: Any) -> Any:
-        """A step as large as the size wants, unless it is given."""
+        """A step as large as the size wants, or a model to go on from, unless it is given."""
         training = values.get("training", {}) if isinstance(values, dict) else None
         if not isinstance(training, dict):
             return values
-        return {**values, "training": {"step_tokens": step_tokens_for(str(values.get("size", "tiny"))), **training}}
+        start, size = values.get("start"), str(values.get("size", "tiny"))
+        tokens = STEP_TOKENS_FROM if start is not None else step_tokens_for(size)
+        return {**values, "training": {"step_tokens": tokens, **training}}
 
     def model_config_for(self, vocabulary: int) -> ModelConfig:
         """The model's shape: the preset with the changes of `model`."""

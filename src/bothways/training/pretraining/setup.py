@@ -83,9 +83,8 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
         _check_unchanged(config, folder)
     shards = Shards.open(config.shards)
     if config.start is not None and not resume:
-        use(config.code)
-        objective = build(config.objective, shards.vocabulary, corpus=Statistics(shards.train, shards.vocabulary))
-        config = with_shape_of_start(config, vocabulary=shards.vocabulary.size, two_sided=objective.two_sided)
+        two_sided = named_objective(config, shards).two_sided
+        config = with_shape_of_start(config, vocabulary=shards.vocabulary.size, two_sided=two_sided)
     training = config.training
     objective, shape = objective_of(config, shards)
     check_decoder(config, objective)
@@ -156,14 +155,23 @@ def rows_of(config: PretrainConfig, shards: Shards, replay: Shards | None) -> Ro
     return WithReplay(own, Rows(replay.train, replay.vocabulary, length=length, seed=seed), config.replay_share)
 
 
+def named_objective(config: PretrainConfig, shards: Shards) -> Objective:
+    """What a configuration names, whatever the model.
+
+    Raises:
+        BothwaysError: it cannot be read.
+    """
+    use(config.code)
+    return build(config.objective, shards.vocabulary, corpus=Statistics(shards.train, shards.vocabulary))
+
+
 def objective_of(config: PretrainConfig, shards: Shards) -> tuple[Objective, ModelConfig]:
     """The objective and the model's shape, checked against the shards.
 
     Raises:
         BothwaysError: the objective cannot be read, the shards cannot serve it, or the model could not be saved.
     """
-    use(config.code)
-    objective = build(config.objective, shards.vocabulary, corpus=Statistics(shards.train, shards.vocabulary))
+    objective = named_objective(config, shards)
     shape = config.model_config_for(shards.vocabulary.size)
     check_needs(objective, shards, shape)
     named(objective.rule.name)  # a rule that cannot be read back is refused before it is trained
@@ -301,7 +309,7 @@ def _restore(run: PretrainRun) -> None:
 def _choose(run: PretrainRun, found: Sequence[Path]) -> tuple[Path, int | None]:
     """The checkpoint to go on from, and the run's steps if the budget changed.
 
-    It is the last; under another budget with WSD, the last from before the learning rate fell and a mean began.
+    It is the last; under another budget with WSD, the last from before the learning rate fell.
     """
     training, last, record = run.config.training, found[-1], read_record(found[-1])
     notes, total = record["notes"], total_steps(run)

@@ -17,7 +17,7 @@ from bothways.model.config import DecoderConfig
 from bothways.model.two_sided import begun, begun_decoder, with_decoder
 from bothways.objectives import Objective
 from bothways.text import Tokenizer, old_tokens
-from bothways.training.optimiser import rated
+from bothways.training.optimiser import default_rate, rated
 from bothways.training.pretraining.config import PretrainConfig
 
 GENTLER = 0.2
@@ -53,16 +53,10 @@ def with_shape_of_start(config: PretrainConfig, *, vocabulary: int, two_sided: b
     wanted = with_word_head(shape).model_copy(
         update={"vocabulary": vocabulary, "length": max(length, shape.length), **_dropout(config)}
     )
-    rates = rated(config.training.optimiser, width=shape.width)
-    assert rates.learning_rate is not None and rates.adam_learning_rate is not None
     own = config.training.optimiser
-    gentle = rates.model_copy(
-        update={
-            "learning_rate": own.learning_rate or rates.learning_rate * GENTLER,
-            "adam_learning_rate": own.adam_learning_rate or own.learning_rate or rates.adam_learning_rate * GENTLER,
-        }
-    )
-    training = config.training.model_copy(update={"optimiser": gentle})
+    if own.learning_rate is None:
+        own = own.model_copy(update={"learning_rate": default_rate(own.name, width=shape.width) * GENTLER})
+    training = config.training.model_copy(update={"optimiser": rated(own, width=shape.width)})
     return config.model_copy(update={"model": wanted.model_dump(), "training": training})
 
 

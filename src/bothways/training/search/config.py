@@ -37,7 +37,9 @@ class SearchConfig(Frozen):
         default="tiny", description="tiny, mini, small, base, or LAYERSxWIDTH: 6x192; the model's own with --from."
     )
     hours: float = Field(
-        gt=0, allow_inf_nan=False, description="Of the whole search; its last runs are the longest, some fifth of it."
+        gt=0,
+        allow_inf_nan=False,
+        description="Of the whole search; its last two runs are the longest, a sixth of it each or more.",
     )
     processes: int = Field(default=1, ge=1, description="Of every run; one a core is fastest on a CPU.")
     start: Annotated[str | None, AsText] = Field(default=None, description="Go on from a model, as in pretrain.")
@@ -92,16 +94,26 @@ class SearchConfig(Frozen):
 
     def default(self) -> dict[str, Any]:
         """{setting that is searched for: what it is without a search}."""
-        whole = read(PretrainConfig, self.plain()).model_dump()
+        plain = read(PretrainConfig, self.plain())
+        whole = plain.model_dump()
+        if self.start is None:
+            whole["model"] = plain.model_config_for(8).model_dump()
         return {name: _at(whole, name) for stage in self.stages() for name in stage if name != RATE}
 
     def run(
-        self, candidate: SearchCandidate, seconds: float, *, warmup: int, vocabulary: int | None = None
+        self,
+        candidate: SearchCandidate,
+        seconds: float,
+        *,
+        warmup: int,
+        vocabulary: int | None = None,
+        two_sided: bool = False,
     ) -> PretrainConfig:
         """A candidate's run: of so many seconds, its warm-up no longer than `warmup` steps unless it says so itself.
 
         Args:
             vocabulary: of the shards; needed to go on from a model. None: its shape and rates are not looked up.
+            two_sided: whether the objective trains an encoder-decoder, which a model of one stack becomes.
 
         Raises:
             UsageError: settings that cannot be.
@@ -111,7 +123,7 @@ class SearchConfig(Frozen):
             put(values, name, value, "space")
         config = read(PretrainConfig, values)
         if self.start is not None and vocabulary is not None:
-            config = with_shape_of_start(config, vocabulary=vocabulary)
+            config = with_shape_of_start(config, vocabulary=vocabulary, two_sided=two_sided)
         training = with_rate(config, candidate.rate).training
         steps = training.schedule.warmup_steps
         if "training.schedule.warmup_steps" not in candidate.settings:
@@ -128,6 +140,7 @@ class SearchConfig(Frozen):
             UsageError: nothing is to be chosen, or a combination of settings that cannot be.
         """
         stages, default = self.stages(), self.default()
+        self.run(SearchCandidate(), 1.0, warmup=1).training.check_split(self.processes)
         for choice in product(*map(combinations_of, stages)):
             candidate = SearchCandidate()
             for settings in choice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from bothways.training.search.trials import Trials, reused
 
 HOUR = 3600.0
 SAFE = 0.95  # of the hours is dealt out: a machine that others use, too, is not always as fast
-LEAST_STEPS = 40  # of the shortest trial: the first 20 say how many it has
+LEAST_STEPS = 60  # of the shortest trial: the first 20 say how many it has, and are over before its rate falls
 WARMUP = 0.2  # of the shortest trial, at most
 AROUND = 3.0  # a run also starts Python, saves its model and writes a report: times what is around a rehearsal's steps
 
@@ -77,9 +78,10 @@ def dealt(config: SearchConfig, device: str | None, steady: bool, clock: Callabl
     least = (took + dearest.runs * around + dearest.units * LEAST_STEPS * slowest) / SAFE / HOUR
     if config.hours < least:
         raise UsageError(
-            f"{config.hours:g} hours are too few: {dearest.runs} trials, the shortest of {LEAST_STEPS} steps, take "
-            f"up to {least:.2g} here, at {pace:.2g} s a step and {around:.0f} s to begin and end a run. Give --hours "
-            f"{rounded_up(least):g}, a smaller --size, or fewer values to try: --set 'space=[{{rate: [0.5, 1]}}]'"
+            f"{config.hours:g} hours are too few: {dearest.runs} trials, the shortest of {LEAST_STEPS} steps, would "
+            f"take up to {least:.2g} hours on this machine, at {pace:.2g} s a step and {around:.0f} s to begin and end "
+            f"a run. Give --hours {rounded_up(least):g}, a smaller --size, or fewer values to try: "
+            "--set 'space=[{rate: [0.5, 1]}]'"
         )
     unit = (config.hours * HOUR * SAFE - took - dearest.runs * around) / dearest.units
     return Deal(unit, around, max(1, int(WARMUP * unit / slowest)))
@@ -118,18 +120,17 @@ class Hours:
         cost, name = self.trials.cost(candidate, budget), self.trials.named(candidate, budget)
         if not cost:
             return self.trials(candidate, budget)
-        if cost + self.around > self.limit - self.spent:
+        before, done = self.spent, self.trials.begun(candidate, budget)
+        if cost - done + self.around > self.limit - self.spent:
             raise OutOfTimeError(name)
-        before = self.spent
         try:
             trial = self.trials(candidate, budget)
         finally:
             self._keep()
-        self._around.append(self.spent - before - trial.seconds)
+        self._around.append(self.spent - before - (trial.seconds - done))
         went_on = f", {trial.began:,} of them before" if trial.began else ""
-        self._say(
-            f"{name}: {trial.loss:.3f} nats, {trial.steps:,} steps{went_on}; {self.spent / self.limit:.0%} of the hours"
-        )
+        loss = f"{trial.loss:.3f} nats" if math.isfinite(trial.loss) else "diverged"
+        self._say(f"{name}: {loss}, {trial.steps:,} steps{went_on}; {self.spent / self.limit:.0%} of the hours")
         return trial
 
     @property

@@ -18,7 +18,7 @@ from bothways.files import write_text
 from bothways.machine import device_of
 from bothways.training.going_on import go_on_in, once
 from bothways.training.pretraining.artifacts import count_baselines
-from bothways.training.pretraining.setup import objective_of
+from bothways.training.pretraining.setup import named_objective, objective_of
 from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.config import SearchConfig
 from bothways.training.search.deal import Deal, Hours, OutOfTimeError, dealt
@@ -94,7 +94,9 @@ def _prepared(config: SearchConfig, workers: Workers, clock: Callable[[], float]
     """
     shards = Shards.open(config.shards)
     size = shards.vocabulary.size
-    plain = config.run(SearchCandidate(), 1.0, warmup=1, vocabulary=size)
+    two_sided = named_objective(config.run(SearchCandidate(), 1.0, warmup=1), shards).two_sided
+    configured = partial(config.run, vocabulary=size, two_sided=two_sided)
+    plain = configured(SearchCandidate(), 1.0, warmup=1)
     objective, training = objective_of(plain, shards)[0], plain.training
     same = steady(objective, Rows(shards.train, shards.vocabulary, length=training.length, seed=training.seed))
     place, new = config.out / "hours.json", dict[str, Any]()
@@ -106,7 +108,7 @@ def _prepared(config: SearchConfig, workers: Workers, clock: Callable[[], float]
         config.out / "search.json",
         workers,
         objective,
-        partial(config.run, warmup=deal.warmup, vocabulary=size),
+        partial(configured, warmup=deal.warmup),
         named,
         steady=same,
         baselines=once(config.out / "baselines.json", dict, lambda: count_baselines(shards, training)),

@@ -75,13 +75,28 @@ class Trials:
         name = self.named(candidate, budget)
         self.workers.plan(name, self.cost(candidate, budget))
         self.workers.train(config.model_copy(update={"out": folder.path}), name)
-        began = decay_start(config.training.schedule, before.steps) if before else 0
-        start = folder.last("train", step=began) if began else {"flops": 0.0, "seconds": 0.0}
+        began, start = self._start(folder, config, before)
         last = folder.last()
         taken = {name: last[name] - start[name] for name in ("flops", "seconds")}
         loss = held_out_loss(folder, self.objective)
         took = budget * _share(config.training.budget, last)
         return self._keep(Trial(candidate, budget, loss, last["step"], began, **taken, took=took))
+
+    @staticmethod
+    def _start(folder: RunFolder, config: PretrainConfig, before: Trial | None) -> tuple[int, Mapping[str, Any]]:
+        """The step at which a run goes on, and its line there."""
+        began = decay_start(config.training.schedule, before.steps) if before else 0
+        return began, folder.last("train", step=began) if began else {"flops": 0.0, "seconds": 0.0}
+
+    def begun(self, candidate: SearchCandidate, budget: float) -> float:
+        """Seconds of training that a trial which was stopped on its way has behind it."""
+        folder, config = RunFolder(self.folder(candidate, budget)), self.configured(candidate, budget)
+        if not (folder.path / "config.yaml").exists():
+            return 0.0
+        if folder.config(PretrainConfig).training.budget != config.training.budget:
+            return 0.0  # what lies there is the shorter trial that it goes on from
+        done = max((line["seconds"] for line in folder.lines() if line["kind"] == "train"), default=0.0)
+        return max(0.0, float(done - self._start(folder, config, self.before(candidate, budget))[1]["seconds"]))
 
     def _keep(self, trial: Trial) -> Trial:
         self.kept.append(trial)
