@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,18 @@ def test_each_time_begins_anew() -> None:
             tell()
     with heeded():
         assert came() == 0
+
+
+def test_what_came_to_an_earlier_call_does_not_stop_one_in_a_thread() -> None:
+    with pytest.raises(Signalled), heeded():
+        tell()
+
+    def asked() -> int:
+        with heeded():
+            return came()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(asked).result() == 0
 
 
 DEAF = """

@@ -105,10 +105,13 @@ def _leave_in_time(reading: int) -> None:
 def heeded() -> Iterator[None]:
     """Both are heeded inside, whoever calls; but only in the main thread, since others are not told of signals."""
     outside = signal.getsignal(signal.SIGTERM)
-    if outside in (_heed, _heed_importing) or threading.current_thread() is not threading.main_thread():
+    if outside in (_heed, _heed_importing):
         yield
         return
-    _Now.came = 0
+    _Now.came = 0  # what came to an earlier call is over
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {number: signal.signal(number, _heed) for number in HEEDED}
     try:
         yield
