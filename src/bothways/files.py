@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import hashlib
+import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -101,6 +103,17 @@ def whole_file(path: Path, mode: str = "w", **how: Any) -> Iterator[IO[Any]]:
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
+
+
+def finite(value: Any) -> Any:
+    """Records and containers as plain values, what is not finite as None: JSON has no name for it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return finite(asdict(value))
+    if isinstance(value, Mapping):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_text(path: Path, text: str) -> None:

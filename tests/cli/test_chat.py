@@ -15,7 +15,10 @@ from typer.testing import CliRunner
 import bothways
 from bothways.cli import app
 from bothways.cli import chat as command
+from bothways.cli.chat import Talk
 from bothways.errors import DataError, UsageError
+from bothways.inference.conversation import Conversation
+from bothways.inference.decoding.options import GenerationOptions
 from tests.cli.conftest import Invoke
 from tests.inference.test_conversation import talking
 
@@ -86,6 +89,39 @@ def test_several_answer_side_by_side_each_in_a_talk_of_its_own(model: Path, say:
     assert said.startswith(f"{model}:\n{answer}\nagain:\n{answer}\n{model}:\n")
     say("once\n", "--beside", f"again={model}", "--save", path, "--load", path)
     assert [len(one["messages"]) for one in talks(path)] == [6, 6]
+
+
+def test_a_talk_of_one_leaves_that_of_the_other_and_what_else_a_line_holds(
+    model: Path, say: Say, tmp_path: Path
+) -> None:
+    path = tmp_path / "talk.jsonl"
+    say("the fox\n", "--beside", f"again={model}", "--save", path)
+    path.write_text('{"messages": [], "id": 7}\n' + path.read_text())
+    say("once\n", "--save", path, "--load", path)
+    other, again, mine = talks(path)
+    assert other == {"messages": [], "id": 7} and again["model"] == "again" and len(again["messages"]) == 2
+    assert len(mine["messages"]) == 4
+
+
+def test_what_cannot_be_done_does_not_end_a_talk_on_a_terminal(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    typed = iter(["the fox", f"/save {tmp_path}", f"/save {tmp_path / 't.jsonl'}", "/exit"])
+    monkeypatch.setattr(builtins, "input", lambda prompt: next(typed))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    app(["chat", str(model), "--save", str(tmp_path / "t.jsonl"), *GREEDY], standalone_mode=False)
+    assert len(talks(tmp_path / "t.jsonl")) == 1  # saved there twice, but a talk all the same
+    assert capsys.readouterr().err
+
+
+def test_undo_takes_back_the_last_question_from_those_that_answered_it() -> None:
+    talk = Talk({name: Conversation(None, GenerationOptions()) for name in ("a", "b")})  # type: ignore[arg-type]
+    for one, questions in zip(talk.conversations.values(), (["p", "q"], ["p"]), strict=True):
+        one.messages = [{"role": role, "content": text} for text in questions for role in ("user", "assistant")]
+    talk.asked = ["p", "q", "refused by both"]
+    assert talk.undo() and [one.question for one in talk.conversations.values()] == ["p", "p"]
+    assert talk.undo() and [one.question for one in talk.conversations.values()] == [None, None]
+    assert not talk.undo()
 
 
 def test_turns_that_are_not_read_any_more_are_said(model: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 import bothways
 from tests.cli.conftest import Invoke
 from tests.evaluation.test_judging import file
@@ -25,7 +27,7 @@ def test_the_command_and_its_page(invoke: Invoke, tmp_path: Path) -> None:
     assert f"{name} against other, by rules: wins 0.500" in shown and "chose the first answer" in shown
     page = (tmp_path / "page.html").read_text()
     assert "&lt;b&gt;fox" in page and "<b>fox" not in page and "Answers side by side" in page
-    told = json.loads(invoke(*words, "--json").stdout)
+    told = json.loads(invoke(*words, "--json").stdout, parse_constant=pytest.fail)  # NaN is no JSON
     assert told["version"] == 1 and {one["model"] for one in told["scores"]} == {name, "other"}
     assert told["answers"][1]["answers"]["other"]["rules"] == {"contains": False}
     frame = bothways.judge([chat], prompts=path).to_pandas()

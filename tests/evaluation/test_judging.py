@@ -19,7 +19,7 @@ from bothways.evaluation.judging.judgement import scores_of
 from bothways.evaluation.judging.page import render, warnings_of
 from bothways.evaluation.judging.prompts import JudgePrompt, read_prompts
 from bothways.evaluation.judging.rules import checked_rules, obeyed, refuses
-from bothways.evaluation.judging.verdicts import JudgeBias, ModelJudge, by_rules, wins_of
+from bothways.evaluation.judging.verdicts import JudgeBias, ModelJudge, by_rules, judge_prompt, wins_of
 from bothways.inference.score import score_after
 from tests.inference.made import CAUSAL, MLM, load, make_run
 from tests.inference.test_conversation import talking
@@ -228,19 +228,32 @@ def test_a_judge_that_goes_by_places_gives_ties_and_is_found_out() -> None:
     assert len([*warnings_of(bias)]) == 2
     longer = Choosing(lambda one, other: 1 if len(one) > len(other) else -1)
     assert longer.verdicts(prompts, [("a", "bb"), ("a", "a"), ("bb", "a")]) == [-1, 0, 1]
-    assert longer.bias(prompts) == JudgeBias("known", 4, 0.5, 1.0, 0.5) and not [*warnings_of(longer.bias(prompts))]
+    assert longer.bias(prompts) == JudgeBias("known", 4, 0.5, 1.0, 0, 0.5) and not [*warnings_of(longer.bias(prompts))]
 
 
 def test_a_model_judges_by_the_likelier_number(chat: Path) -> None:
     model = bothways.load(chat)
     judge = ModelJudge.of("model", model)
-    found = judge._choices([(asked("q"), "a", "b"), (asked("q"), "b", "a")])
-    assert set(found.tolist()) <= {1, -1}
+    pairs = [(asked("q"), "a", "b"), (asked("q"), "b", "a")]
+    for shown, chosen in zip(pairs, judge._choices(pairs).tolist(), strict=True):
+        read = judge._read(judge_prompt(*shown))
+        logits = model.engine.logits(model.engine.read([read], face="decoder", places=np.array([len(read) - 1])))[0]
+        first, second = (int(model.tokenizer.encode(number)[0]) for number in ("1", "2"))
+        assert chosen == (1 if logits[first] > logits[second] else -1)
     one = model.tokenizer.encode("1")
     with torch.no_grad():  # a word head that says "1" whatever is read
         model.engine.model.backbone.embeddings.tokens.weight[one] *= 30
     shifted = judge._choices([(asked("q"), "a", "b"), (asked("q"), "b", "a")])
     assert len(set(shifted.tolist())) == 1
+
+
+def test_answers_that_are_more_than_a_judge_reads_decide_nothing(chat: Path) -> None:
+    judge = ModelJudge.of("model", bothways.load(chat))
+    long = "fox " * judge._engine.length
+    assert judge.verdicts([asked("q"), asked("r")], [("a", long), ("a", "a")]) == [None, 0]
+    bias = judge.bias([])
+    assert (bias.asked, bias.first, bias.agreed, bias.unread) == (0, None, None, 1)
+    assert [*warnings_of(bias)] == ["1 pairs of answers are more than model reads: they decide nothing."]
 
 
 def test_a_page_of_one_model_without_rules(chat: Path, tmp_path: Path) -> None:

@@ -156,6 +156,19 @@ def test_what_is_asked_wrongly_is_refused_by_name(model: LanguageModel, change: 
         model.prompt("dog", **given)
 
 
+def test_a_word_may_stand_first_where_nothing_is_put_before_a_text(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of decoders without a token that begins a text: a text that says nothing is one that ended before."""
+    monkeypatch.setattr(type(model.engine), "around", lambda engine, *, closed: ((), ()))
+    found = model.prompt(TEXTS, "{text} [MASK]", WORDS, how="continue")
+    assert [type(one) for one in found] == [Label] * len(TEXTS)
+    first = ask(model.engine, Prompt(Pattern.parse("[MASK] {text}"), WORDS, how="continue"), [("",)]).scores[0]
+    monkeypatch.undo()
+    cls = ask(model.engine, Prompt(Pattern.parse("[MASK] {text}"), WORDS, how="continue"), [("",)]).scores[0]
+    np.testing.assert_allclose(first, cls, rtol=1e-4)  # here that token is [CLS]
+
+
 def test_no_texts_have_no_labels(model: LanguageModel) -> None:
     assert model.prompt([], PATTERN, WORDS) == []
 

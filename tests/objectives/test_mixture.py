@@ -27,11 +27,12 @@ ROW = long_row(np.random.default_rng(0), length=128)
 
 
 def drawn(expression: str, rows: int) -> Iterator[tuple[str, float]]:
-    """The name of every row's loss, and the sum of its weights."""
+    """The name of every row's first loss, and the sum of the weights of all."""
     objective = build(expression, VOCABULARY)
     for i in range(rows):
-        (target,) = objective.sample(ROW, np.random.default_rng((1, 0, i)), 0.0).targets
-        yield target.name, float(np.broadcast_to(target.weight, len(target.at)).sum())
+        targets = objective.sample(ROW, np.random.default_rng((1, 0, i)), 0.0).targets
+        weights = [float(np.broadcast_to(target.weight, len(target.at)).sum()) for target in targets]
+        yield targets[0].name, sum(weights)
 
 
 def test_members_are_drawn_by_weight() -> None:
@@ -64,7 +65,13 @@ def test_two_settings_of_one_objective_are_reported_apart() -> None:
     assert build("mlm + mlm(rate=0.3)", VOCABULARY).shares == {"mlm": 0.5, "mlm(rate=0.3)": 0.5}
 
 
-@pytest.mark.parametrize("expression", ["causal", "mlm", "mlm(rate=0.4, words=whole)", "prefix", "unilm1", "gpt-bert"])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *("causal", "mlm", "mlm(rate=0.4, words=whole)", "prefix", "unilm1", "gpt-bert"),
+        *("unilm2", "unilm2(pairs=target)", "elmo", "bang"),
+    ],
+)
 def test_a_row_counts_alike_however_few_targets_it_has(expression: str) -> None:
     """The weights of a row's targets sum to its tokens, on average: no objective drowns another."""
     weights = [weight for _, weight in drawn(expression, 500)]

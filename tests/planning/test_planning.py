@@ -142,6 +142,19 @@ def test_this_machine_is_measured_on_the_very_steps() -> None:
     assert found.utilisation > 0
 
 
+def test_rows_that_are_longer_than_a_step_are_one() -> None:
+    assert training_for(TINY, size="tiny", length=4096).places == 4096
+
+
+def test_the_speed_of_a_schedule_is_that_of_the_phase_that_was_timed() -> None:
+    """The generator alone, a quarter as wide, is a small share of the work of the whole."""
+    expression = "1/2 electra(predict=nothing) -> 1/2 electra"
+    training = training_for(TINY, size="tiny", length=32)
+    small = work_of(TINY, "electra(predict=nothing)", length=32)
+    assert pace(TINY, training, objective=expression, seconds=0.1).flops == pytest.approx(small)
+    assert work_of(TINY, expression, length=32) > 1.2 * small
+
+
 def test_more_time_asks_for_a_larger_model_and_little_text_for_less_reading() -> None:
     speed = speed_by_width({128: 5e10, 256: 6e10}, lambda shape: 6 * Scale.of_shape(shape).parameters)
     minute, week = (choices(seconds, speed, vocabulary=8192, length=128)[0] for seconds in (60, 7 * 86400))

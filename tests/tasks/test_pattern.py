@@ -45,6 +45,9 @@ def test_braces_in_a_text_are_text() -> None:
         ("{text:>{text}} [MASK]", "got {text:>{text}}"),
         ("{} [MASK]", "got {}"),
         ("{0} [MASK]", "got {0}"),
+        ("{text_b} It was [MASK]", "{text_b} beside {text} or {text_a}.*got text_b"),
+        ("{text_b} {title} [MASK]", "{text_b} beside {text} or {text_a}.*got text_b"),
+        ("{text} {text_a} [MASK]", "got text and text_a"),
     ],
 )
 def test_a_pattern_that_does_not_serve_is_refused_by_name(text: str, says: str) -> None:

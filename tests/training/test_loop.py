@@ -16,7 +16,7 @@ from bothways.errors import DivergedError
 from bothways.model.losses import plain_loss
 from bothways.objectives import build
 from bothways.stopping import Signalled
-from bothways.training.loop import Report, _add, train
+from bothways.training.loop import Report, _add, _forget_at_turns, train
 from tests.training.small import (
     LENGTH,
     OPTIMISERS,
@@ -190,3 +190,15 @@ def test_no_micro_batch_waits_for_its_device(name: str) -> None:
     torch.stack([loss for loss, _ in losses.values()]).sum().backward()
     _add(losses, torch.zeros(len(losses), 2, dtype=torch.float64, device="meta"), tuple(losses))
     assert all(parameter.grad is not None for parameter in model.backbone.blocks.parameters())
+
+
+@pytest.mark.parametrize(("measured", "forgotten"), [(6, True), (None, False)])
+def test_a_turn_before_the_number_of_steps_was_known_is_not_missed(measured: int | None, forgotten: bool) -> None:
+    """A turn at the fifth of thirty steps, of which six were done when it was found that there are thirty."""
+    model = small_model()
+    state = state_of(model, settings("adamw").optimiser)
+    state.optimisers[0].state[torch.zeros(1)] = {"exp_avg": torch.ones(1)}
+    state.step, state.notes = 6, {} if measured is None else {"measured": measured}
+    work = replace(work_of(model), turns=(5 / 30,))
+    _forget_at_turns(work, state, 30)
+    assert (not state.optimisers[0].state) is forgotten

@@ -80,8 +80,7 @@ def chat(
     room_for(save_to)
     earlier = read_transcripts(load_from) if load_from else []
     models = _models(str(run), beside, [_adapter(one) for one in adapter], device)
-    beams = any(one.startswith("num_beams") for one in settings)
-    talk = Talk({name: Conversation(model, options(_as_taught(model, beams=beams))) for name, model in models.items()})
+    talk = Talk({name: Conversation(model, options(_as_taught(model))) for name, model in models.items()})
     talk.resume(earlier, load_from)
     if save_to is not None:
         talk.keep(save_to, resumed=load_from)
@@ -112,12 +111,12 @@ def _models(
     return {**found, **{one: load(Path(model), device=device) for one, model in map(_named, beside)}}
 
 
-def _as_taught(model: LanguageModel, *, beams: bool) -> dict[str, Any]:
+def _as_taught(model: LanguageModel) -> dict[str, Any]:
     """{option: value} of a model that was taught instructions, as `chat` of Python has them."""
     from bothways.inference.writing import chatting_as, usual_values
 
     writes = chatting_as(model.engine).writes
-    return usual_values(writes, beams=beams) if writes else {}
+    return usual_values(writes) if writes else {}
 
 
 def _adapter(given: str) -> tuple[str, str]:
@@ -148,7 +147,7 @@ def _listen(talk: Talk) -> None:
             if word == "/exit":
                 return
             if re.fullmatch(r"/[a-z]+", word):
-                talk.command(word, rest.strip())
+                talk.command(word, rest.strip(), terminal=terminal)
             elif line.strip():
                 talk.ask(line, terminal=terminal)
 
@@ -182,11 +181,15 @@ class Talk:
 
     kept    where they are saved after every answer
     before  the other talks of that file
+    resumed the numbers of the talks, in the file that was loaded, which are gone on with
+    asked   the questions so far
     """
 
     conversations: dict[str, Conversation]
     kept: Path | None = None
     before: list[Transcript] = field(default_factory=list)
+    resumed: set[int] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
 
     def each(self, do: Callable[[Conversation], Any]) -> list[Any]:
         """Does something with every conversation."""
@@ -200,9 +203,11 @@ class Talk:
             return
         if not earlier:
             raise DataError(f"{path}: expected a line of messages, got none")
-        last = {one.model: one for one in earlier}
+        last = {one.model: number for number, one in enumerate(earlier)}
         for name, conversation in self.conversations.items():
-            conversation.messages = list(last.get(name, earlier[-1]).messages)
+            number = last.get(name, len(earlier) - 1)
+            conversation.messages = list(earlier[number].messages)
+            self.resumed.add(number)
 
     def keep(self, path: Path, *, resumed: Path | None) -> None:
         """Saves there from now on; the talk that is gone on with is replaced, others in the file stay."""
@@ -210,7 +215,7 @@ class Talk:
 
         self.before = read_transcripts(path) if path.is_file() else []
         if resumed is not None and path.is_file() and resumed.samefile(path):
-            self.before = self.before[: -len(self.conversations)]
+            self.before = [one for number, one in enumerate(self.before) if number not in self.resumed]
         self.kept = path
 
     def ask(self, question: str, *, terminal: bool = False) -> None:
@@ -218,6 +223,7 @@ class Talk:
         what a model refuses is said instead of one."""
         from bothways.errors import UsageError
 
+        self.asked.append(question)
         for name, one in self.conversations.items():
             if len(self.conversations) > 1:
                 draw(bold(f"{name}:"))
@@ -250,8 +256,20 @@ class Talk:
         if place is None:
             return
         with claimed(place, kind="file"):
-            before = self.before if path is None else read_transcripts(place) if place.is_file() else []
+            here = self.kept is not None and place.resolve() == self.kept.resolve()
+            before = self.before if here else read_transcripts(place) if place.is_file() else []
             write_transcripts(place, [*before, *self._said()])
+
+    def undo(self) -> bool:
+        """Takes back the last question that anybody answered, of all that did; False: there was none."""
+        while self.asked:
+            question = self.asked.pop()
+            answered = [one for one in self.conversations.values() if one.question == question]
+            for one in answered:
+                one.undo()
+            if answered:
+                return True
+        return any(self.each(lambda one: one.undo()))  # those of a talk that was loaded
 
     def _said(self) -> list[Transcript]:
         """The talks, of those in which anything was asked."""
@@ -261,14 +279,25 @@ class Talk:
         made = [Transcript(one.messages, name * several) for name, one in self.conversations.items()]
         return [one for one in made if any(message["role"] == "user" for message in one.messages)]
 
-    def command(self, word: str, rest: str) -> None:
-        """One of `HELP`."""
+    def command(self, word: str, rest: str, *, terminal: bool = False) -> None:
+        """One of `HELP`; on a terminal, what cannot be done is said, and the talk goes on."""
+        from bothways.errors import BothwaysError
+
+        try:
+            self._do(word, rest)
+        except BothwaysError as error:
+            if not terminal:
+                raise
+            say(str(error), error=True)
+
+    def _do(self, word: str, rest: str) -> None:
         if word == "/undo":
-            say("taken back" if any(self.each(lambda one: one.undo())) else "nothing was said yet")
+            say("taken back" if self.undo() else "nothing was said yet")
             self.save()
         elif word == "/reset":
             self.before = [*self.before, *self._said()] if self.kept else []
             self.each(lambda one: one.begin())
+            self.asked.clear()
             say("begun anew")
         elif word == "/system" and rest:
             self.each(lambda one: one.instruct(rest))

@@ -45,6 +45,7 @@ def judge(
     """
     load_torch()
     from bothways.evaluation.judging import judge as ask
+    from bothways.evaluation.judging.answers import USUAL
     from bothways.inference.decoding.options import GenerationOptions
 
     room_for(out)
@@ -56,7 +57,7 @@ def judge(
             file=config,
             settings=settings,
             example="judge RUN --prompts FILE",
-            before={"max_new_tokens": 128, "temperature": 0.0},
+            before=USUAL,
         )
     with doing("asking"):
         found = ask(runs, prompts=prompts, judge=by, options=options, device=device)
@@ -87,7 +88,9 @@ def _show(found: Judgement) -> None:
         say(f"{two.one} against {two.other}, by {two.by}: {said}; {two.wins} won, {two.ties} ties, {two.losses} lost")
     if found.judge is not None:
         bias = found.judge
-        prefers = "" if bias.reference is None else f", prefers the reference in {bias.reference:.0%}"
-        say(f"{bias.name} chose the first answer in {bias.first:.0%}, agreed with itself in {bias.agreed:.0%}{prefers}")
+        said = {"chose the first answer in": bias.first, "agreed with itself in": bias.agreed}
+        said["prefers the reference in"] = bias.reference
+        told = ", ".join(f"{what} {share:.0%}" for what, share in said.items() if share is not None)
+        say(f"{bias.name} {told or 'was asked nothing: no two answers differ'}")
         for warning in warnings_of(bias):
             say(warning)

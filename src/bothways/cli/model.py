@@ -157,7 +157,7 @@ def generate(
 
     engine = writing_as(model.engine, task)
     writes = engine.writes
-    before = usual_values(writes, beams="num_beams" in given) if writes else {}
+    before = usual_values(writes) if writes else {}
     options = configured(GenerationOptions, given, before=before, **told)
     alone = len(texts) == 1 and not prompts.source
     if alone and not json and sys.stdout.isatty() and "backward" not in engine.abilities.decoding:
@@ -196,7 +196,7 @@ def _best(
     from bothways.inference.writing import usual_values, writing_as
 
     writes, file, settings = writing_as(model.engine, task).writes, told.pop("file"), told.pop("settings")
-    usual = {**(usual_values(writes, beams=False) if writes else {}), "temperature": 1.0}
+    usual = {**(usual_values(writes) if writes else {}), "temperature": 1.0}
     before = usual | {"num_return_sequences": best_of}
     options = configured(
         GenerationOptions, told, file=file, settings=settings, example="generate RUN TEXT", before=before

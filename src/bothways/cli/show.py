@@ -7,13 +7,13 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from bothways.files import finite
 from bothways.terminal import doing, draw, say
 
 if TYPE_CHECKING:
@@ -64,17 +64,20 @@ def room_for(out: Path | None, *, kind: Literal["folder", "file"] = "file") -> N
         _ending.get().enter_context(claimed(out, kind=kind))
 
 
+def _as_json(value: Any) -> str:
+    return json.dumps(finite(value), ensure_ascii=False, indent=2, allow_nan=False)
+
+
 def print_json(value: Any) -> None:
     """One JSON document on standard output, dataclasses as objects; text stays as it is written, not escaped."""
-    say(json.dumps(value, ensure_ascii=False, indent=2, default=asdict))
+    say(_as_json(value))
 
 
 def print_each(values: Iterable[Any]) -> None:
     """The same of a list, each element as soon as it is there."""
     before = "[\n"
     for value in values:
-        text = json.dumps(value, ensure_ascii=False, indent=2, default=asdict)
-        typer.echo(before + textwrap.indent(text, "  "), nl=False)
+        typer.echo(before + textwrap.indent(_as_json(value), "  "), nl=False)
         before = ",\n"
     typer.echo("\n]" if before == ",\n" else "[]")
 

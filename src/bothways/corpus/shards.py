@@ -1,8 +1,8 @@
-"""Token shards on disk: written once, hashed by 8 MiB blocks, memory-mapped, checked block by block when first read.
+"""Token shards on disk: written once, hashed by 8 MiB blocks, checked block by block when first read.
 
 A split is one stream of documents end to end, [CLS] tokens... [SEP] [CLS] ..., cut into files of equal length.
 `train-00000.tokens` holds numbers of two or four bytes, little end first; `train-00000.words` one bit for each of
-them, set where a word begins; `train.documents`, where languages were named, a record a document (see `table`).
+them, set where a word begins; `train.documents`, where languages were named, a record a document (`document_index`).
 """
 
 from __future__ import annotations

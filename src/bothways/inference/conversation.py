@@ -63,6 +63,11 @@ class Conversation:
     def _keep(self, asked: list[dict[str, str]], answer: str) -> None:
         self.messages = [*asked, {"role": "assistant", "content": answer}]
 
+    @property
+    def question(self) -> str | None:
+        """The last one; None: there was none."""
+        return next((one["content"] for one in reversed(self.messages) if one["role"] == "user"), None)
+
     def undo(self) -> bool:
         """Takes back the last question and its answer; False: there was none."""
         asked = [place for place, message in enumerate(self.messages) if message["role"] == "user"]
@@ -108,13 +113,19 @@ def _systems(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A conversation in a file: a line {"messages": [...]}, with "model" where several answered side by side."""
+    """A conversation in a file: a line {"messages": [...]}, with "model" where several answered side by side.
+
+    written  the line as it stood in a file, with whatever else it holds
+    """
 
     messages: list[dict[str, str]]
     model: str = ""
+    written: str = ""
 
     def line(self) -> str:
-        """As JSON, a line."""
+        """As JSON, a line; one that was read is as it was."""
+        if self.written:
+            return self.written
         named = {"model": self.model} if self.model else {}
         return json.dumps({"messages": self.messages, **named}, ensure_ascii=False)
 
@@ -145,7 +156,7 @@ def _transcript(text: str, place: str) -> Transcript:
         )
     model = record.get("model")
     plain = [{"role": one["role"], "content": one["content"]} for one in messages]
-    return Transcript(plain, model if isinstance(model, str) else "")
+    return Transcript(plain, model if isinstance(model, str) else "", text.strip())
 
 
 def _is_message(message: Message | Any) -> bool:

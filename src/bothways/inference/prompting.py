@@ -208,7 +208,8 @@ def _continued(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]],
         tokens, spans = engine.tokenizer.encode_spans(before + word + after)
         asked_for = spans[spans[:, 1] > len(before.rstrip())]
         own = asked_for[:, 0] < len(before + word)
-        return [*opening, *tokens.tolist()], np.where(own, 1 / max(1, own.sum()), 1.0)
+        nothing = engine.tokenizer.nothing if len(asked_for) == len(tokens) else ()  # before it, where nothing stands
+        return [*(opening or nothing), *tokens.tolist()], np.where(own, 1 / max(1, own.sum()), 1.0)
 
     def size(before: str, after: str) -> int:
         return max(len(parted(before, word, after)[0]) for word in words)
@@ -217,9 +218,9 @@ def _continued(engine: Engine, prompt: Prompt, texts: Sequence[tuple[str, ...]],
     for before, after in fitted(engine, prompt.pattern, texts, size, asked, prompt.shown):
         for word in words:
             row, some = parted(before, word, after)
-            if len(some) in (0, len(row)):
-                expected = "a text before [MASK], and a word that the tokenizer keeps"
-                raise UsageError(f"pattern {prompt.pattern.text!r}: expected {expected}, got none before {word!r}")
+            if not len(some):
+                expected = "a word that the tokenizer keeps"
+                raise UsageError(f"pattern {prompt.pattern.text!r}: expected {expected}, got {word!r}")
             rows.append(np.array(row, dtype=np.int64))
             weights.append(some)
     return continued(engine, rows, weights).reshape(len(texts), len(words))

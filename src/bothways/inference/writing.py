@@ -26,13 +26,12 @@ def usual_options(writes: Writes, **named: Any) -> GenerationOptions:
     told = {**writes.options, **named}
     if odd := next((name for name in told if name not in Options.__annotations__), None):
         raise unknown("option of generating", odd, Options.__annotations__)
-    return GenerationOptions(**{**usual_values(writes, beams=bool(told.get("num_beams"))), **told})
+    return GenerationOptions(**{**usual_values(writes), **told})
 
 
-def usual_values(writes: Writes, *, beams: bool) -> dict[str, Any]:
+def usual_values(writes: Writes) -> dict[str, Any]:
     """{option: value} where none is named: the likeliest token every time, as beams too take it."""
-    greedy = {} if beams or writes.options.get("num_beams") else {"temperature": 0.0}
-    return {"max_new_tokens": writes.target, **greedy, **writes.options}
+    return {"max_new_tokens": writes.target, "temperature": 0.0, **writes.options}
 
 
 def with_options(head: TaskHead, options: Mapping[str, Any]) -> TaskHead:

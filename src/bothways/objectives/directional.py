@@ -133,7 +133,10 @@ def both_neighbours(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
     everywhere = replace(corrupted, chosen=np.ones(len(corrupted.row), dtype=bool))
     (following,), (previous,) = from_before(everywhere, layout), from_behind(corrupted, layout)
     behind = np.asarray(previous.at) + len(corrupted.row)
-    return replace(following, name="forward"), replace(previous, at=behind, name="backward")
+    return (  # one word, predicted twice
+        replace(following, name="forward", weight=following.weight / 2),
+        replace(previous, at=behind, name="backward", weight=previous.weight / 2),
+    )
 
 
 def prefix(vocabulary: Vocabulary) -> Objective:

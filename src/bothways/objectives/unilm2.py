@@ -143,6 +143,7 @@ def with_pseudo_masks_behind(corrupted: Corrupted) -> Layout:
 def twice(corrupted: Corrupted, layout: Layout) -> tuple[Target, ...]:
     """A chosen word is predicted at its [MASK] in the text, and at its pseudo mask."""
     (masked,) = in_place(corrupted, layout)
+    masked = replace(masked, weight=masked.weight / 2)  # one word, predicted twice
     count = len(masked.at)
     behind = len(corrupted.row) + count + np.arange(count)
     return replace(masked, name="masked"), replace(masked, at=behind, name="pseudo-masked")

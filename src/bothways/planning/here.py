@@ -86,14 +86,18 @@ def work_of(shape: ModelConfig, objective: str, *, length: int) -> float:
     Raises:
         UsageError: an objective that needs more than text, or another shape.
     """
-    vocabulary, built = _asked(shape, objective)
-    rows = RandomRows(vocabulary, length)
+    _, built = _asked(shape, objective)
     found = start = 0.0
     for end, phase in built.stages:
-        samples = (phase.sample(rows[i], np.random.default_rng(i), 0.5) for i in range(ROWS))
-        found += (end - start) * sum(phase.cost(shape, sample) for sample in samples) / (ROWS * length)
+        found += (end - start) * _work_of_phase(shape, phase, length)
         start = end
     return found
+
+
+def _work_of_phase(shape: ModelConfig, phase: Objective, length: int) -> float:
+    rows = RandomRows(_vocabulary(shape), length)
+    samples = (phase.sample(rows[i], np.random.default_rng(i), 0.5) for i in range(ROWS))
+    return sum(phase.cost(shape, sample) for sample in samples) / (ROWS * length)
 
 
 def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybrid", seconds: float = SECONDS) -> Pace:
@@ -126,7 +130,7 @@ def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybr
     return Pace(
         step_seconds=statistics.median(taken[1:] or taken),
         step_tokens=training.places,
-        flops=work_of(shape, objective, length=training.length),
+        flops=_work_of_phase(shape, built.stages[0][1], training.length),  # all that the trial has come to
         peak=gemm_peak(precision, seconds=0.5),
         precision=precision,
     )
@@ -134,10 +138,14 @@ def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybr
 
 def _asked(shape: ModelConfig, objective: str) -> tuple[Vocabulary, Objective]:
     """The tokens of a shape, and the objective over them."""
-    vocabulary = Vocabulary(size=shape.vocabulary, pad=0, unk=1, cls=2, sep=3, mask=4)
+    vocabulary = _vocabulary(shape)
     built = build(objective, vocabulary)
     check_sides(built, shape)
     return vocabulary, built
+
+
+def _vocabulary(shape: ModelConfig) -> Vocabulary:
+    return Vocabulary(size=shape.vocabulary, pad=0, unk=1, cls=2, sep=3, mask=4)
 
 
 def training_for(shape: ModelConfig, *, size: str, length: int) -> TrainingConfig:
@@ -145,7 +153,7 @@ def training_for(shape: ModelConfig, *, size: str, length: int) -> TrainingConfi
     tokens = (
         step_tokens_for(size) if shape.body_parameters < LARGE else TrainingConfig.model_fields["micro_tokens"].default
     )
-    return TrainingConfig(budget=Budget(steps=1), length=length, step_tokens=tokens)
+    return TrainingConfig(budget=Budget(steps=1), length=length, step_tokens=max(tokens, length))
 
 
 def speed_here(objective: str, *, vocabulary: int, length: int) -> Callable[[ModelConfig], float]:

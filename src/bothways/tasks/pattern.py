@@ -60,6 +60,10 @@ class Pattern:
             expected = "{text}, or {text_a} and {text_b}, or one or two columns by name, in braces"
             got = f"{len(fields)} fields: {', '.join(fields)}" if fields else "none"
             raise UsageError(f"pattern {text!r}: expected {expected}, got {got}. {_EXAMPLE}")
+        guessed = [field for field in fields if field in _GUESSED]
+        if guessed in (["text_b"], ["text", "text_a"]):
+            expected = "{text_b} beside {text} or {text_a}, and one of these alone; or a column by name"
+            raise UsageError(f"pattern {text!r}: expected {expected}, got {' and '.join(guessed)}. {_EXAMPLE}")
         return cls(text, before, after, tuple(fields), found[0].group().count("[MASK]"))
 
     @property

@@ -10,7 +10,10 @@ from bothways.html.curves import Chart, Curve
 from bothways.training.record import Record
 
 HOW_IT_RAN = {
-    "tokens_per_second": ("Speed", "Tokens of text trained on in a second, padding not counted."),
+    "tokens_per_second": (
+        "Speed",
+        "Tokens trained on in a second: in pretraining of whole rows, in fine-tuning without padding.",
+    ),
     "examples_per_second": ("Examples a second", "Evaluations left out."),
     "useful_share": ("MFU", "Useful FLOPs as a share of this machine's fastest matrix product."),
     "padding": ("Padding", "The share of positions in a batch that hold no text."),

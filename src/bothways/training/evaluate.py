@@ -43,9 +43,8 @@ def evaluate_words(model: Model, batches: Sequence[Batch]) -> dict[str, Score]:
     sums = _zeros(batches, 3)
     for batch, mine in _share(batches):
         for target, nats, right in answers(model, batch, wanted=mine):
-            sums[target.name] += torch.stack(
-                [nats.double().sum(), right.double().sum(), torch.tensor(len(nats)).double()]
-            ).cpu()
+            found = torch.stack([nats.double().sum(), right.double().sum()]).cpu()
+            sums[target.name] += torch.cat([found, torch.tensor([len(nats)])])
     return {
         name: Score(nats=float(nats / count), accuracy=float(right / count))
         for name, (nats, right, count) in _over_processes(sums).items()

@@ -133,6 +133,8 @@ def _forget_at_turns(work: Work, state: State, total: int) -> None:
     """Before the first step of another loss. Moments of gradients fifty times as large would hold back the new ones for
     hundreds of steps, and momentum would go on along the old."""
     before, now = (state.step - 1) / total, state.step / total
+    if state.step == state.notes.get("measured"):
+        before = 0.0  # until here it was not known how many steps there are
     if any(before < turn <= now for turn in work.turns):
         for optimiser in state.optimisers:
             optimiser.state.clear()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +12,7 @@ from pydantic import BaseModel
 
 from bothways.config import dump, read_file
 from bothways.errors import ModelError, UsageError
-from bothways.files import delete, write_text, writing
+from bothways.files import delete, finite, write_text, writing
 from bothways.reading import read_json_lines
 from bothways.seals import check_yaml, sealed, sealed_yaml, unsealed
 from bothways.training.state import State, checkpoints, save_state, step_of
@@ -128,7 +127,7 @@ class RunFolder:
         """Adds a line to metrics.jsonl; what is not finite is null there, since JSON has no name for it."""
         if self.writes:
             with writing(self.path), open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
-                file.write(json.dumps(_finite(line), allow_nan=False) + "\n")
+                file.write(json.dumps(finite(line), allow_nan=False) + "\n")
 
     def lines(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a last one cut short by a kill is left out.
@@ -190,9 +189,3 @@ class RunFolder:
         for checkpoint in checkpoints(self.checkpoints)[:-KEEP]:
             if step_of(checkpoint) not in keep:
                 delete(checkpoint)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

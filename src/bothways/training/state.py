@@ -210,7 +210,8 @@ def load_state(state: State, checkpoint: Path) -> None:
             for weight in group["params"]:
                 held = moments.get(names[id(weight)], {})
                 optimiser.state[weight] = {
-                    key: value if value.dim() == 0 else split_like(value, weight) for key, value in held.items()
+                    key: split_like(value, weight) if value.dim() else value.to(weight.device)
+                    for key, value in held.items()
                 }
     for name, value in record.items():
         if name in state.counters():

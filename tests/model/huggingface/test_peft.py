@@ -155,6 +155,20 @@ def test_prompts_and_prefixes_are_pefts(name: str, expression: str, bases: dict[
         close(again(Batch(tokens, layout, ()))[:, count:], expected)
 
 
+@pytest.mark.parametrize("name", ["bert", "modernbert"])
+@pytest.mark.parametrize("expression", ["lora(rank=2)", "lora(rank=2, on=[q, up, out])"])
+def test_a_body_alone_is_adapted_by_peft(name: str, expression: str, bases: dict[str, Path], tmp_path: Path) -> None:
+    """Its layers have no name of the model before theirs, neither as targets nor where ranks differ."""
+    body = read_body(bases[name], TaskHead("embed", "embed", (), "one", "encoder"))
+    folder, model = saved(tmp_path, bases[name], expression, Abilities("vectors", ("encoder",), None), body)
+    layout = packed([11], [11], causal=False)
+    tokens = random_tokens(layout)
+    with torch.no_grad():
+        base = transformers.AutoModel.from_pretrained(bases[name])
+        adapted = peft.PeftModel.from_pretrained(base, folder).eval()
+        close(adapted(input_ids=tokens).last_hidden_state, model.states(Batch(tokens, layout, ())))
+
+
 @pytest.mark.parametrize("name", ["bert", "llama"])
 def test_a_new_head_is_where_peft_looks_for_it(name: str, bases: dict[str, Path], tmp_path: Path) -> None:
     """BERT's pooler and classifier, Llama's score, as modules_to_save."""
@@ -208,6 +222,7 @@ def test_an_adapter_of_another_base_is_refused(bases: dict[str, Path], tmp_path:
         ({"bias": "all"}, "bias is 'all'; Bothways computes 'none' alone"),
         ({"peft_type": "LOHA"}, "peft_type is 'LOHA'; Bothways reads 'LORA'"),
         ({"r": 5}, "not of this model"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa'"),
     ],
 )
 def test_what_is_not_computed_is_refused_by_name(
@@ -229,6 +244,14 @@ def test_an_adapter_on_the_table_is_refused(bases: dict[str, Path], tmp_path: Pa
     model.save_pretrained(tmp_path / "theirs", save_embedding_layers=False)
     assert any("lm_head" in name for name in load_file(tmp_path / "theirs" / "adapter_model.safetensors"))
     with pytest.raises(ModelError, match="lm_head.lora_A.weight, on a layer that Bothways adapts not"):
+        with_adapter(Saved(from_hugging_face(bases["llama"]), abilities("llama")), tmp_path / "theirs", vocabulary=97)
+
+
+def test_an_adapter_on_embeddings_is_refused(bases: dict[str, Path], tmp_path: Path) -> None:
+    told = peft.LoraConfig(r=2, target_modules=["embed_tokens", "q_proj"])
+    model = peft.get_peft_model(theirs("llama", bases["llama"], None), told)
+    model.save_pretrained(tmp_path / "theirs", save_embedding_layers=False)
+    with pytest.raises(ModelError, match=r"it holds|the adapter holds .*embed_tokens.lora_embedding_A"):
         with_adapter(Saved(from_hugging_face(bases["llama"]), abilities("llama")), tmp_path / "theirs", vocabulary=97)
 
 

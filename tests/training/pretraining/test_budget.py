@@ -71,10 +71,15 @@ def test_seconds_become_steps_that_are_kept(
 
 
 def test_seconds_stopped_while_they_are_measured(shards: Path, tmp_path: Path, ticking: None) -> None:
+    """Again and again: the time before the stops counts, so that there are no more steps than without them."""
     config = configuration(shards, tmp_path / "run", "training.budget.seconds=2")
-    run_until(config, 2)
+    for step in (4, 8):
+        run_until(config, step, resume=step > 4)
     pretrain(config, resume=True)
-    assert steps_of(config.out) == RunFolder(config.out).manifest()["steps"]
+    steps = steps_of(config.out)
+    assert steps == RunFolder(config.out).manifest()["steps"]
+    whole = pretrain(config.model_copy(update={"out": tmp_path / "whole"}))
+    assert steps <= steps_of(whole)
 
 
 @pytest.mark.parametrize("stopped", [None, 3, 7])

@@ -17,6 +17,7 @@ from bothways.corpus import PrepareOptions, Rows, Shards, prepare
 from bothways.errors import DataError, UsageError
 from bothways.model import Model, read_saved
 from bothways.text import Tokenizer
+from bothways.training.config import TrainingConfig
 from bothways.training.evaluate import bits_per_byte
 from bothways.training.pretraining import pretrain
 from bothways.training.pretraining.config import PretrainConfig
@@ -195,7 +196,7 @@ def test_a_gentler_rate_unless_one_is_given(first: Path, own: Path, tmp_path: Pa
     given = with_shape_of_start(
         going_on(first, own, tmp_path / "a", "training.optimiser.learning_rate=0.03"), vocabulary=512
     ).training.optimiser
-    assert (given.learning_rate, given.adam_learning_rate) == (0.03, 0.03)
+    assert (given.learning_rate, given.adam_learning_rate) == (0.03, None)
 
 
 def test_a_step_is_as_large_whatever_the_size(tmp_path: Path) -> None:
@@ -203,3 +204,18 @@ def test_a_step_is_as_large_whatever_the_size(tmp_path: Path) -> None:
     assert read(PretrainConfig, values).training.step_tokens == 8192
     assert read(PretrainConfig, {**values, "training": {"step_tokens": 512}}).training.step_tokens == 512
     assert read(PretrainConfig, {**values, "start": None}).training.step_tokens == 2048
+    plain = PretrainConfig(shards=tmp_path, out=tmp_path, size="base", training=TrainingConfig(seed=3))
+    assert plain.training.step_tokens == 16384 and plain.training.seed == 3
+
+
+def test_other_replayed_text_is_noticed_when_a_run_goes_on(
+    first: Path, own: Path, general: Path, tmp_path: Path
+) -> None:
+    config = going_on(first, own, tmp_path / "run", replay=general)
+    run_until(config, 3)
+    (tmp_path / "less.txt").write_text("\n\n".join(f"okapi {i} zebra" for i in range(200)))
+    less = tmp_path / "less"
+    prepare([str(tmp_path / "less.txt")], out=less, options=PrepareOptions(tokenizer=general, validation=0.1))
+    with pytest.raises(DataError, match="less is not what this run was trained on"):
+        pretrain(config.model_copy(update={"replay": less}), resume=True)
+    pretrain(config, resume=True)

@@ -17,9 +17,18 @@ from bothways.errors import DataError, ModelError, Stopped, UsageError
 from bothways.inference.prompting import Prompt, ask
 from bothways.tasks.pattern import Pattern, Slots
 from bothways.training.finetuning import evaluate, predict
-from bothways.training.prompting import PetConfig, pet, run
+from bothways.training.prompting import PetConfig, member, pet, run
 from bothways.training.prompting.ensemble import Member, taught_by_others, together, weights_of
-from bothways.training.prompting.member import CLOZE, WORDS, MemberLesson, _Batches, _losses, dealt, open_filler
+from bothways.training.prompting.member import (
+    CLOZE,
+    WORDS,
+    MemberLesson,
+    _Batches,
+    _losses,
+    dealt,
+    open_filler,
+    train_member,
+)
 from tests.conftest import Once
 from tests.inference.made import CAUSAL, make_run
 from tests.tasks.conftest import write
@@ -197,10 +206,49 @@ def test_a_run_that_was_stopped_goes_on_with_the_next_member(
         pet(chosen)
     with pytest.raises(UsageError, match="started with other settings"):
         pet(chosen.model_copy(update={"steps": 4}), resume=True)
+    lines = Path(chosen.unlabelled).read_text().splitlines(keepends=True)
+    Path(chosen.unlabelled).write_text("".join(reversed(lines)))
+    with pytest.raises(DataError, match="the records that members were trained from have changed since"):
+        pet(chosen, resume=True)
+    Path(chosen.unlabelled).write_text("".join(lines))
     again = pet(chosen, resume=True)
     assert trained == [*PATTERNS]
     for file in ("pet/soft.jsonl", "model/model.safetensors"):
         assert (again / file).read_bytes() == (whole / file).read_bytes()
+
+
+def test_a_stop_of_the_classifier_names_the_command_that_goes_on(
+    tmp_path: Path, body: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*given: Any, **named: Any) -> None:
+        raise Stopped("after step 3", exit_code=143)
+
+    monkeypatch.setattr(run, "finetune", stopped)
+    chosen = quick(tmp_path, body)
+    with pytest.raises(Stopped, match="all members .* are saved. Go on with: bothways pet --resume") as said:
+        pet(chosen)
+    assert said.value.exit_code == 143 and manifest(chosen.out)["status"] == "stopped"
+
+
+def test_an_adapter_is_the_classifiers_and_members_learn_at_their_own_rate(
+    tmp_path: Path, body: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, usual = list[float](), member.optimiser
+
+    def seen(*given: Any, **named: Any) -> torch.optim.Optimizer:
+        made = usual(*given, **named)
+        found.append(made.param_groups[0]["lr"])
+        return made
+
+    monkeypatch.setattr(member, "optimiser", seen)
+    for adapter in (None, "lora(rank=2)"):
+        chosen = quick(tmp_path / str(adapter), body, adapter=adapter, steps=1, learning_rate=None)
+        engine, prompt = (
+            open_filler(chosen, torch.device("cpu")),
+            Prompt(Pattern.parse(PATTERNS[0]), {"a": "quick", "b": "lazy"}),
+        )
+        train_member(chosen, engine, prompt, MemberLesson([(("the fox",), "a")], [], 0))
+    assert found[0] == found[1] > 0
 
 
 def test_pairs_by_the_names_of_their_columns(tmp_path: Path, body: Path) -> None:
@@ -229,6 +277,12 @@ def test_too_few_texts_to_choose_an_epoch_by_are_refused_first(tmp_path: Path, b
     ("change", "error", "says"),
     [
         ({"pattern": ()}, UsageError, "expected a pattern or more, got none"),
+        (
+            {"pattern": ("{text} [MASK]",), "generations": 2},
+            UsageError,
+            "taught by the other members of the one before",
+        ),
+        ({"dev": Path("nowhere.jsonl")}, DataError, "nowhere.jsonl"),
         ({"pattern": ("{text} It was.",)}, UsageError, "pattern '{text} It was.': expected one"),
         (
             {"pattern": ("{a} [MASK]", "{b} [MASK]")},

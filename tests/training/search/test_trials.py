@@ -121,12 +121,15 @@ def test_what_of_a_run_a_longer_one_goes_on_from(training: dict[str, object], sh
 
 @pytest.mark.parametrize(
     ("expression", "same"),
-    [("mlm", True), ("hybrid", True), ("causal -> mlm", False), ("mlm(rate=0.3->0.15)", False)],
+    [
+        *(("mlm", True), ("hybrid", True), ("causal -> mlm", False), ("mlm(rate=0.3->0.15)", False)),
+        *(("electra(temperature=2->1)", False), ("electra -> electra(temperature=2)", False), ("gpt-bert", False)),
+    ],
 )
 def test_an_objective_that_changes_with_progress_is_known(expression: str, same: bool, shards: Path) -> None:
     found = Shards.open(shards)
     rows = Rows(found.train, found.vocabulary, length=32, seed=0)
-    assert steady(build(expression, found.vocabulary), rows) is same
+    assert steady(build(expression, found.vocabulary), rows, expression) is same
 
 
 def test_a_damaged_record_is_named(trials: Callable[..., Trials], tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def search(
         objective,
         partial(config.trial, expression),
         partial(trial_label, expression),
-        steady=steady(objective, rows),
+        steady=steady(objective, rows, expression),
         baselines=baselines,
     )
     beyond = partial(one_further, config.search.at_most)

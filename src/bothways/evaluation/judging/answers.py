@@ -22,6 +22,9 @@ from bothways.inference.engine import Engine
 from bothways.inference.score import score_after
 from bothways.inference.writing import chatting_as, usual_options
 
+USUAL: dict[str, Any] = {"max_new_tokens": 128, "temperature": 0.0}
+"""How a model that was not fine-tuned to write is asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class JudgedAnswer:
@@ -43,7 +46,7 @@ class JudgedAnswer:
 class RunAnswers:
     """One model's: how it was asked ("chat" by its template, "text" gone on with, "task" as it was fine-tuned to
     write); of every prompt the answer; and of its first reference the nats, tokens and bytes, 0 tokens where there is
-    none or the model cannot say, float64 [P, 3]."""
+    none, it is longer than the model reads, or the model cannot say, float64 [P, 3]."""
 
     name: str
     way: str
@@ -87,7 +90,7 @@ def answered(
         UsageError: what its chat template refuses.
     """
     engine, way = asked_as(model, prompts, name)
-    chosen = options or (usual_options(engine.writes) if engine.writes else usual())
+    chosen = options or (usual_options(engine.writes) if engine.writes else GenerationOptions(**USUAL))
     asked = [_tokens(engine, one, way) for one in prompts]
     given: list[Any] = [one.text for one in prompts] if way == "task" else asked
     requests = [GenerationRequest(one, chosen, (chosen.seed, number)) for number, one in enumerate(given)]
@@ -96,11 +99,6 @@ def answered(
         _answer(one.text.strip(), one.finish_reason == "stop", two) for one, two in zip(made, prompts, strict=True)
     ]
     return RunAnswers(name, way, tuple(found), _references(engine, prompts, asked, way))
-
-
-def usual() -> GenerationOptions:
-    """How a model that was not fine-tuned to write is asked."""
-    return GenerationOptions(temperature=0.0, max_new_tokens=128)
 
 
 def _answer(text: str, finished: bool, prompt: JudgePrompt) -> JudgedAnswer:
@@ -127,6 +125,7 @@ def _references(engine: Engine, prompts: Sequence[JudgePrompt], asked: Sequence[
     pairs = [_pair(engine, prompts[number], asked[number], way) for number in known]
     sums, counts = score_after(engine, [prompt for prompt, _ in pairs], [text for _, text in pairs])
     sizes = [len(prompts[number].references[0].encode()) for number in known]
+    counts[counts < [len(text) for _, text in pairs]] = 0  # longer than the model reads: its bytes are not those read
     found[known] = np.stack([-sums, counts, np.array(sizes)], axis=1)
     return found
 

@@ -103,10 +103,9 @@ def _wins(found: Judgement) -> Iterator[TableRow]:
 def _bias(bias: JudgeBias | None) -> Iterator[KeyFigure]:
     if bias is None:
         return
-    if not bias.asked:
-        return
-    yield KeyFigure("First place", f"{bias.first:.0%}", f"of {bias.asked:,} times it chose the first answer")
-    yield KeyFigure("Both orders alike", f"{bias.agreed:.0%}", "of the pairs; the others are ties")
+    if bias.first is not None and bias.agreed is not None:
+        yield KeyFigure("First place", f"{bias.first:.0%}", f"of {bias.asked:,} times it chose the first answer")
+        yield KeyFigure("Both orders alike", f"{bias.agreed:.0%}", "of the pairs; the others are ties")
     if bias.reference is not None:
         yield KeyFigure("Prefers the reference", f"{bias.reference:.0%}", "to that of the next prompt, in both orders")
 
@@ -120,7 +119,9 @@ def warnings_of(bias: JudgeBias | None) -> Iterator[str]:
             f"{bias.name} prefers the right reference to one of another prompt in {bias.reference:.0%} of the pairs, "
             "in both orders: it cannot tell a right answer from a wrong one, and its verdicts say little."
         )
-    if bias.asked and bias.agreed < 0.5:
+    if bias.unread:
+        yield f"{bias.unread:,} pairs of answers are more than {bias.name} reads: they decide nothing."
+    if bias.agreed is not None and bias.agreed < 0.5:
         yield (
             f"{bias.name} says the same in both orders of {bias.agreed:.0%} of the pairs: it goes by places, and most "
             "verdicts are ties."

@@ -66,15 +66,17 @@ class JudgeBias:
     """How far a model that judges is to be trusted.
 
     asked      how often it was shown two answers that differ
-    first      the share in which it chose the first: a half, if places do not matter
-    agreed     the share of pairs of answers of which it said the same in both orders
+    first      the share in which it chose the first: a half, if places do not matter; None: it was asked nothing
+    agreed     the share of pairs of answers of which it said the same in both orders; None, too
+    unread     how many pairs of answers are more than it reads, and decide nothing
     reference  the share of references that it prefers, in both orders, to that of the next prompt; None: there are none
     """
 
     name: str
     asked: int
-    first: float
-    agreed: float
+    first: float | None
+    agreed: float | None
+    unread: int
     reference: float | None
 
 
@@ -99,7 +101,7 @@ class ModelJudge:
 
     def __init__(self, name: str, engine: Engine) -> None:
         self.name, self._engine = name, engine
-        self._asked = self._first = self._agreed = 0
+        self._asked = self._first = self._agreed = self._unread = 0
 
     @classmethod
     def of(cls, name: str, model: LanguageModel) -> ModelJudge:
@@ -115,7 +117,8 @@ class ModelJudge:
         return cls(name, engine)
 
     def verdicts(self, prompts: Sequence[JudgePrompt], pairs: Sequence[tuple[str, str]]) -> list[int | None]:
-        """Of each prompt with a pair of answers: 1 the first is better, -1 the second, 0 it does not matter to it."""
+        """Of each prompt with a pair of answers: 1 the first is better, -1 the second, 0 it does not matter to it, None
+        it cannot read both."""
         differ = [place for place, (one, other) in enumerate(pairs) if one != other]
         shown = []
         for place in differ:
@@ -124,6 +127,10 @@ class ModelJudge:
         chosen = self._choices(shown)  # [2 pairs], 1 or -1
         found: list[int | None] = [0] * len(pairs)
         for place, (forth, back) in zip(differ, chosen.reshape(-1, 2).tolist(), strict=True):
+            if not forth or not back:
+                found[place] = None
+                self._unread += 1
+                continue
             found[place] = forth if forth == -back else 0
             self._asked += 2
             self._first += (forth > 0) + (back > 0)
@@ -133,25 +140,27 @@ class ModelJudge:
     def bias(self, prompts: Sequence[JudgePrompt]) -> JudgeBias:
         """What is known of it after all verdicts; it is asked about references too."""
         known = [one for one in prompts if one.references]
-        asked, first, agreed = self._asked, self._first, self._agreed
+        asked, first, agreed, unread = self._asked, self._first, self._agreed, self._unread
         pairs = [
             (one.references[0], two.references[0]) for one, two in zip(known, [*known[1:], *known[:1]], strict=True)
         ]
         told = [JudgePrompt(one.name, one.messages) for one in known]  # without the reference beside it
-        found = [one for one, pair in zip(self.verdicts(told, pairs), pairs, strict=True) if pair[0] != pair[1]]
+        differ = (one for one, pair in zip(self.verdicts(told, pairs), pairs, strict=True) if pair[0] != pair[1])
+        found = [one for one in differ if one is not None]
         right = sum(one == 1 for one in found) / len(found) if found else None
-        shares = [count / max(1, of) for count, of in ((first, asked), (2 * agreed, asked))]
-        return JudgeBias(self.name, asked, shares[0], shares[1], right)
+        forth, alike = (count / asked if asked else None for count in (first, 2 * agreed))
+        return JudgeBias(self.name, asked, forth, alike, unread, right)
 
     def _choices(self, asked: Sequence[tuple[JudgePrompt, str, str]]) -> np.ndarray:
-        """1 where "1" is likelier than "2", else -1."""
+        """1 where "1" is likelier than "2", else -1; 0 where the question is longer than it reads."""
         if not asked:
             return np.zeros(0, dtype=np.int64)
         tokenizer = self._engine.tokenizer
         prompts = [self._read(judge_prompt(*one)) for one in asked]
         one, two = (np.array(tokenizer.encode(number), dtype=np.int64) for number in ("1", "2"))
         sums, _ = score_after(self._engine, [*prompts, *prompts], [one] * len(prompts) + [two] * len(prompts))
-        return np.where(sums[: len(prompts)] > sums[len(prompts) :], 1, -1)
+        read = [len(prompt) + max(len(one), len(two)) <= self._engine.length for prompt in prompts]
+        return np.where(read, np.where(sums[: len(prompts)] > sums[len(prompts) :], 1, -1), 0)
 
     def _read(self, text: str) -> np.ndarray:
         tokenizer = self._engine.tokenizer

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,11 +161,13 @@ def _as_peft(
     if not isinstance(adapter, LoraConfig):
         found = None if new or face != "decoder" else prompt_to_peft(own, adapter, config)
         return found and ({**found[0], **task}, found[1])
-    values, tensors = to_peft(own, shapes_of(config, adapter), config=config, family=family)
+    spelt = partial(renamed, family=family, face=face)
+    values, tensors = to_peft(own, shapes_of(config, adapter), config=config, family=family, spelt=spelt)
     heads = {} if face.endswith("body") or trained.only_head is None else _head_tensors(new, family)
-    kept = sorted({renamed(name, family, face).rpartition(".")[0] for name in heads})
+    heads = {spelt(name): one for name, one in heads.items()}
+    kept = sorted({name.rpartition(".")[0] for name in heads})
     told = {"peft_type": "LORA", **task, **values, "bias": "none", "modules_to_save": kept or None}
-    return told, {renamed(name, family, face): one for name, one in (tensors | heads).items()}
+    return told, tensors | heads
 
 
 def _head_tensors(new: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ from bothways.model.huggingface.folders import HEADS, Saved, read_body, read_sav
 from bothways.model.huggingface.hub import local
 from bothways.model.huggingface.peft_lora import BEFORE, from_peft
 from bothways.model.huggingface.peft_prompts import prompt_from_peft
-from bothways.model.huggingface.weight_names import head_among, spelt
+from bothways.model.huggingface.weight_names import head_among, of_head, spelt
 from bothways.model.model import Model
 from bothways.reading import read_json
 from bothways.sums import unchanged
@@ -154,7 +154,7 @@ def _their_head(
     """What an adapter of others holds for the head of its base.
 
     Raises:
-        ModelError: a head that the base has not.
+        ModelError: a head that the base has not, or anything else that is not added to products.
     """
     wanted = {
         name: weight
@@ -165,6 +165,13 @@ def _their_head(
     if told.get("modules_to_save") and not found:
         raise ModelError(
             f"it brings what its base has no place for ({told['modules_to_save']}): open it on a base with such a head"
+        )
+    known = {of_head(name, family) for name in found}
+    odd = [name for name in tensors if ".lora_A." not in name and ".lora_B." not in name and name not in known]
+    if odd:
+        raise ModelError(
+            f"the adapter holds {odd[0]}, which is no part of a product of attention or of a feed-forward network, nor "
+            "of the head of its base: Bothways does not compute it"
         )
     return found
 

@@ -10,7 +10,7 @@ Letters: I what comes in, O what goes out, R rank.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,8 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "use_qalora": (False, None),
     "arrow_config": (None,),
     "use_bdlora": (None,),
+    # Others (pissa, olora, corda, loftq) change the weights of the base: what is added to it is not all that they are.
+    "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),
 }
 """{field of peft's adapter_config.json: the values of it that are computed}; every other is refused by name."""
 
@@ -71,10 +73,16 @@ def their_layers(config: ModelConfig, family: Family) -> dict[str, list[Held]]:
 
 
 def to_peft(
-    weights: Mapping[str, Tensor], shapes: Mapping[str, LowRank], *, config: ModelConfig, family: Family
+    weights: Mapping[str, Tensor],
+    shapes: Mapping[str, LowRank],
+    *,
+    config: ModelConfig,
+    family: Family,
+    spelt: Callable[[str], str] = str,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What adapter_config.json says of the layers, and {their name, without `BEFORE`: tensor}."""
-    layers = their_layers(config, family)
+    """What adapter_config.json says of the layers, and {their name, without `BEFORE`: tensor}; `spelt` are a layer's
+    names in the class of the model that is adapted."""
+    layers = {spelt(theirs): held for theirs, held in their_layers(config, family).items()}
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, tuple[int, float]] = {}
     usual = next(iter(shapes.values()))

@@ -168,12 +168,16 @@ def head_among(tensors: Mapping[str, Tensor], family: Family, *, wanted: Mapping
     tensors = spelt(tensors, family)
     result = {}
     for name, like in wanted.items():
-        module, _, field = name.rpartition(".")
-        theirs = family.heads[name.split(".")[1]][module.split(".", 2)[2]]
-        found = tensors.get(f"{theirs}.{field}")
+        found = tensors.get(of_head(name, family))
         if found is not None and found.shape == like.shape:
             result[name] = found.float()
     return result
+
+
+def of_head(name: str, family: Family) -> str:
+    """What a weight of a head is called there."""
+    module, _, field = name.rpartition(".")
+    return f"{family.heads[name.split('.')[1]][module.split('.', 2)[2]]}.{field}"
 
 
 def spelt(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:

@@ -43,6 +43,7 @@ def begin(run: PretrainRun) -> None:
         | {"python": platform.python_version()},
         data={
             "fingerprint": run.shards.fingerprint,
+            **({"replay": run.replay.fingerprint} if run.replay else {}),
             "train": statistics.train.model_dump(include={"documents", "token_count", "bytes"}),
             "validation": statistics.validation.model_dump(include={"documents", "token_count", "bytes"}),
         },

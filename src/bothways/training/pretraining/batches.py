@@ -1,11 +1,10 @@
 """From shards and an objective to batches: a pure function of seed and row, dealt out to processes.
 
-Row g of the run is the same whatever the number of processes; its randomness too.
+Row g of the run is the same whatever the number of processes, and so is what is hidden of it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,7 +35,7 @@ class TrainingBatches:
     def __call__(self, first: int, progress: float) -> list[Batch]:
         """The micro-batches of a step for this process, on its device."""
         rows = self.config.rows
-        size = math.gcd(self.config.micro_rows, rows // self.processes)
+        size = min(self.config.micro_rows, rows // self.processes)  # which divide, as `check_split` has seen
         starts = range(first + self.rank * size, first + rows, self.processes * size)
         samples = [self._sample(index, progress) for start in starts for index in range(start, start + size)]
         samples.sort(key=lambda sample: len(sample.tokens))  # where scaffolding differs, least is padded
@@ -81,18 +80,27 @@ def validation_rows(shards: Shards, config: TrainingConfig) -> list[Row]:
     return [rows[i * len(rows) // wanted] for i in range(wanted)]
 
 
-def validation_batches(objective: Objective, rows: Sequence[Row], config: TrainingConfig) -> list[Batch]:
+def validation_batches(
+    objective: Objective, rows: Sequence[Row], config: TrainingConfig, *, device: torch.device | str = "cpu"
+) -> list[Batch]:
     """The same samples every time: the i-th row always has the same randomness, as at the end of the run."""
     samples = [objective.sample(row, np.random.default_rng((0, i)), 1.0) for i, row in enumerate(rows)]
     size = config.micro_rows
-    return [Batch.stack(samples[i : i + size]) for i in range(0, len(samples), size)]
+    return [Batch.stack(samples[i : i + size]).to(device) for i in range(0, len(samples), size)]
 
 
 PROBES = {"decoder": ("next", "causal"), "encoder": ("fill", "mlm(replace=all-mask)")}
 """{face: (name of its probe, the objective whose targets it has)}."""
 
 
-def probes(objective: Objective, shards: Shards, rows: Sequence[Row], config: TrainingConfig) -> dict[str, list[Batch]]:
+def probes(
+    objective: Objective,
+    shards: Shards,
+    rows: Sequence[Row],
+    config: TrainingConfig,
+    *,
+    device: torch.device | str = "cpu",
+) -> dict[str, list[Batch]]:
     """{name: batches}: quick questions for the faces that the objective trains, the same for every model that has them.
     A pair is one text, as it is for the n-gram baselines.
 
@@ -102,6 +110,6 @@ def probes(objective: Objective, shards: Shards, rows: Sequence[Row], config: Tr
     rows = [row.as_text for row in rows]
     faces = [face for face in objective.abilities.faces if face != "encoder" or objective.abilities.hidden is not None]
     return {  # an encoder without a token for hidden words predicts no words
-        name: validation_batches(build(expression, shards.vocabulary), rows, config)
+        name: validation_batches(build(expression, shards.vocabulary), rows, config, device=device)
         for name, expression in map(PROBES.__getitem__, faces)
     }

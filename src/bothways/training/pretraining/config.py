@@ -54,12 +54,16 @@ class PretrainConfig(Frozen):
     @classmethod
     def _fill_step_tokens(cls, values: Any) -> Any:
         """A step as large as the size wants, or a model to go on from, unless it is given."""
-        training = values.get("training", {}) if isinstance(values, dict) else None
-        if not isinstance(training, dict):
+        if not isinstance(values, dict):
             return values
         start, size = values.get("start"), str(values.get("size", "tiny"))
         tokens = STEP_TOKENS_FROM if start is not None else step_tokens_for(size)
-        return {**values, "training": {"step_tokens": tokens, **training}}
+        training = values.get("training", {})
+        if isinstance(training, dict):
+            return {**values, "training": {"step_tokens": tokens, **training}}
+        if isinstance(training, TrainingConfig) and "step_tokens" not in training.model_fields_set:
+            return {**values, "training": training.model_copy(update={"step_tokens": tokens})}
+        return values
 
     def model_config_for(self, vocabulary: int) -> ModelConfig:
         """The model's shape: the preset with the changes of `model`."""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from bothways.arguments import checked
-from bothways.batch import Batch
+from bothways.batch import Batch, Losses
 from bothways.claims import claimed
 from bothways.config import settled
 from bothways.errors import DivergedError
@@ -138,17 +138,19 @@ def _measure(run: PretrainRun, fit: Fit) -> int:
     seconds = run.config.training.budget.seconds
     assert seconds is not None
     taken: list[float] = []
-    spent, started = 0.0, time.perf_counter()
+    earlier = run.seconds  # of steps before a stop
+    spent, started = earlier, time.perf_counter()
     with timed_updates(run.state.optimisers) as updates:
         for _ in _steps(run, UNKNOWN, fit):
             taken.append(time.perf_counter() - started)
             started += taken[-1]
             if run.state.step in run.config.training.kept_steps:
                 _look(run, fit)
-            spent = run.team.most(sum(taken))
+            spent = earlier + run.team.most(sum(taken))
             enough = run.state.step >= MEASURED_STEPS and spent > min(MEASURED_SECONDS, seconds / 20)
             if enough or spent > seconds / 2:
                 break
+    run.state.notes["measured"] = run.state.step
     pace = run.team.most(mean_pace(taken, updates, run.cost))
     looks = len(run.config.training.kept_steps) + 1 / run.config.training.validate_every
     looks *= run.team.most(run.state.notes["validation_seconds"])
@@ -223,14 +225,17 @@ def _score(run: PretrainRun) -> Callable[[Model, Sequence[Batch]], dict[str, Sco
 
 def _held_out(run: PretrainRun) -> tuple[float, dict[str, float]]:
     """What is minimised, and every objective's own loss, on held-out rows."""
-    bound = any(member.about.bound for member, _ in run.objective.leaves())
-    if run.objective.loss or run.objective.heads or bound:
-        drawn = torch.Generator(device=run.team.device).manual_seed(0)
-        return evaluate_losses(lambda batch: run.work.losses(batch, drawn), run.validation)
+    weighted = any(member.about.bound or member.names for member, _ in run.objective.leaves())
+    if run.objective.loss or run.objective.heads or weighted:
+        return evaluate_losses(partial(_drawn_alike, run), run.validation)
     # words are all that is predicted, and count alike
     losses = {name: found.nats for name, found in _score(run)(run.model, run.validation).items()}
     shares = run.objective.shares
     present = {name: share for name, share in shares.items() if name in losses}
-    loss = sum(share * losses[name] for name, share in present.items())
-    # of rows of pairs alone, unilm1 has one loss
-    return loss / (sum(present.values()) if len(present) < len(shares) else 1), losses
+    return sum(share * losses[name] for name, share in present.items()) / sum(present.values()), losses
+
+
+def _drawn_alike(run: PretrainRun, batch: Batch) -> Losses:
+    """The losses of a held-out batch, whose draws are the same whatever process computes them."""
+    number = next(i for i, one in enumerate(run.validation) if one is batch)
+    return run.work.losses(batch, torch.Generator(device=run.team.device).manual_seed(number))

@@ -47,6 +47,7 @@ class PretrainRun:
     model: Model
     state: State
     work: Work
+    replay: Shards | None
     probes: dict[str, list[Batch]]
     general: dict[str, list[Batch]]
     validation: list[Batch]
@@ -115,9 +116,10 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
             tokens=training.places,
             turns=objective.turns,
         ),
-        probes=probes(objective, shards, fixed, training),
-        general=probes(objective, shards, general, training) if general else {},
-        validation=validation_batches(objective, fixed, training),
+        replay=replay,
+        probes=probes(objective, shards, fixed, training, device=team.device),
+        general=probes(objective, shards, general, training, device=team.device) if general else {},
+        validation=validation_batches(objective, fixed, training, device=team.device),
         folder=folder,
         team=team,
         precision=precision,
@@ -284,12 +286,13 @@ def _restore(run: PretrainRun) -> None:
         ModelError: the checkpoint is damaged, or another model's.
         UsageError: the budget is smaller than what was done.
     """
-    data = run.folder.manifest().get("data", {}).get("fingerprint", run.shards.fingerprint)
-    if data != run.shards.fingerprint:
-        raise DataError(
-            f"{run.config.shards} is not what this run was trained on: its fingerprint is "
-            f"{run.shards.fingerprint[:12]}, the run's {data[:12]}. Prepare the same corpus again."
-        )
+    noted = run.folder.manifest().get("data", {})
+    for key, shards in (("fingerprint", run.shards), ("replay", run.replay)):
+        if shards is not None and (data := noted.get(key) or shards.fingerprint) != shards.fingerprint:
+            raise DataError(
+                f"{shards.path} is not what this run was trained on: its fingerprint is {shards.fingerprint[:12]}, the "
+                f"run's {data[:12]}. Prepare the same corpus again."
+            )
     found = checkpoints(run.folder.checkpoints)
     if found:
         chosen, total = _choose(run, found)

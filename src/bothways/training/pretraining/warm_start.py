@@ -17,7 +17,7 @@ from bothways.model.config import DecoderConfig
 from bothways.model.two_sided import begun, begun_decoder, with_decoder
 from bothways.objectives import Objective
 from bothways.text import Tokenizer, old_tokens
-from bothways.training.optimiser import default_rate, rated
+from bothways.training.optimiser import default_rate
 from bothways.training.pretraining.config import PretrainConfig
 
 GENTLER = 0.2
@@ -56,7 +56,7 @@ def with_shape_of_start(config: PretrainConfig, *, vocabulary: int, two_sided: b
     own = config.training.optimiser
     if own.learning_rate is None:
         own = own.model_copy(update={"learning_rate": default_rate(own.name, width=shape.width) * GENTLER})
-    training = config.training.model_copy(update={"optimiser": rated(own, width=shape.width)})
+    training = config.training.model_copy(update={"optimiser": own})
     return config.model_copy(update={"model": wanted.model_dump(), "training": training})
 
 

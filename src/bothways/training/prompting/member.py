@@ -86,6 +86,7 @@ def train_member(config: PetConfig, engine: Engine, prompt: Prompt, lesson: Memb
     Raises:
         DivergedError: the loss was not finite in several steps in a row.
     """
+    config = config.model_copy(update={"adapter": None})  # an adapter, and its rate, are the classifier's
     model, slots = engine.model, Slots.of(prompt.pattern, prompt.verbaliser, engine.tokenizer)
     precision = precision_for(config.precision, device=engine.device)
     weights = Replicated(model, dtype_of(precision))

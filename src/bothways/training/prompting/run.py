@@ -8,6 +8,7 @@ are there. Everything random is a function of the seed and the member's numbers.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,11 +25,12 @@ from bothways.arguments import checked
 from bothways.claims import claimed
 from bothways.config import settled
 from bothways.corpus.lines import Skip
-from bothways.errors import Stopped, UsageError
+from bothways.errors import DataError, Stopped, UsageError
 from bothways.files import write_text
 from bothways.inference.engine import Engine
 from bothways.inference.prompting import LabelScores, Prompt, clozes_of
 from bothways.machine import device_of
+from bothways.model.huggingface.adapter_folders import fingerprint
 from bothways.stopping import Signalled
 from bothways.tasks.classify import Classify
 from bothways.tasks.pattern import ROLES, Pattern, Slots, words_of
@@ -115,6 +117,7 @@ def _pet(config: PetConfig, place: torch.device, *, resume: bool, show: Show, sa
         _refuse_other_runs(config.out)
         folder.create(config)
         folder.checkpoints.rmdir()
+    _check_same(folder, material, engine)
     folder.note(status="running", versions={"bothways": __version__, "torch": torch.__version__})
     members = _generations(config, engine, material, folder, say)
     _summarise(config, members, material, folder)
@@ -122,8 +125,30 @@ def _pet(config: PetConfig, place: torch.device, *, resume: bool, show: Show, sa
     say("fine-tuning the classifier to the labels of the ensemble")
     wanted = _classifier(config, material)
     begun = (config.out / "config.yaml").is_file()
-    finetune(wanted, resume=begun, device=place, show=show, say=say)
+    try:
+        finetune(wanted, resume=begun, device=place, show=show, say=say)
+    except Stopped as stopped:
+        folder.note(status="stopped")
+        message = f"stopped; all members and what the classifier has learned are saved. Go on with: {_again(config)}"
+        raise Stopped(message, exit_code=stopped.exit_code) from None
     folder.note(status="done")
+
+
+def _check_same(folder: RunFolder, material: Material, engine: Engine) -> None:
+    """Members that are finished were trained by the same records, from the same model.
+
+    Raises:
+        DataError: they were not.
+    """
+    read = repr((material.examples, material.unlabelled, material.test)).encode()
+    hashes = {"records": hashlib.sha256(read).hexdigest(), "model": fingerprint(engine.model)}
+    noted = folder.manifest().get("material", hashes)
+    if changed := [name for name, value in hashes.items() if noted.get(name) != value]:
+        raise DataError(
+            f"{folder.path}: the {' and the '.join(changed)} that members were trained from have changed since. "
+            "Bring back what was there, or begin again with another --out"
+        )
+    folder.note(material=hashes)
 
 
 def _refuse_other_runs(out: Path) -> None:
@@ -142,6 +167,10 @@ def _material(config: PetConfig) -> Material:
     patterns = [Pattern.parse(text) for text in config.pattern]
     if not patterns:
         raise UsageError("expected a pattern or more, got none: --pattern '{text} It was [MASK].'")
+    if config.generations > 1 and len(patterns) * config.repetitions == 1:
+        raise UsageError(
+            "a generation is taught by the other members of the one before: give another --pattern, or more repetitions"
+        )
     columns = dict(config.columns)
     for pattern in patterns:
         if odd := next((role for role, name in pattern.columns.items() if columns.get(role, name) != name), None):
@@ -161,6 +190,8 @@ def _material(config: PetConfig) -> Material:
         return np.array([[*words].index(label) for _, label in some], dtype=np.int64)
 
     examples, test = read(config.train), read(config.test) if config.test else []
+    if config.dev:
+        read(config.dev)  # the classifier reads it last: what is wrong with it is said first
     unlabelled = _unlabelled(config, widest, {key: one for key, one in columns.items() if key in ROLES}, skip)
     skipped = skip.found if isinstance(skip, Skipped) else []
     return Material(prompts, examples, numbers(examples), unlabelled, test, numbers(test), columns, skipped)

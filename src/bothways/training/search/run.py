@@ -98,7 +98,8 @@ def _prepared(config: SearchConfig, workers: Workers, clock: Callable[[], float]
     configured = partial(config.run, vocabulary=size, two_sided=two_sided)
     plain = configured(SearchCandidate(), 1.0, warmup=1)
     objective, training = objective_of(plain, shards)[0], plain.training
-    same = steady(objective, Rows(shards.train, shards.vocabulary, length=training.length, seed=training.seed))
+    rows = Rows(shards.train, shards.vocabulary, length=training.length, seed=training.seed)
+    same = steady(objective, rows, config.objective)
     place, new = config.out / "hours.json", dict[str, Any]()
     if not place.exists():  # too few hours are refused before they are written down
         new = dealt(config, workers.device, same, clock).plain()

@@ -173,14 +173,17 @@ def reused(training: TrainingConfig) -> float:
     return decay_start(training.schedule, LONG) / LONG if training.schedule.shape == "wsd" else 0.0
 
 
-def steady(objective: Objective, rows: Rows) -> bool:
-    """Whether an objective is the same at any progress of a run: no "causal -> mlm", no rate that falls."""
+def steady(objective: Objective, rows: Rows, expression: str) -> bool:
+    """Whether an objective, and what it is written as, is the same at any progress of a run: no "causal -> mlm", no
+    rate or temperature that falls, and none that changes by itself (`gpt-bert`)."""
 
     def drawn(index: int, progress: float) -> list[Any]:
         sample = objective.sample(rows[index], np.random.default_rng(rows.key(index)), progress)
         return [sample.tokens.tolist(), *((target.name, target.at.tolist()) for target in sample.targets)]
 
-    return all(drawn(i, PROGRESS[0]) == drawn(i, later) for i in range(ROWS) for later in PROGRESS[1:])
+    return "->" not in expression and all(
+        drawn(i, PROGRESS[0]) == drawn(i, later) for i in range(ROWS) for later in PROGRESS[1:]
+    )
 
 
 def prime(folder: RunFolder, baselines: Mapping[str, Any]) -> None:
