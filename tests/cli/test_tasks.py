@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bothways.cli.tasks import FinetuneDisplay
 from bothways.errors import ModelError, UsageError
 from tests.cli.conftest import Invoke
 from tests.inference.made import load, make_run
@@ -294,3 +295,10 @@ def test_a_setting_given_as_an_option_is_said_to_be_one(invoke: Invoke) -> None:
     assert said.exit_code == 2 and "--set epochs=..." in " ".join(said.output.split())
     said = invoke("pretrain", "--learning-rate", 1e-3)
     assert said.exit_code == 2 and "--set training.optimiser.learning_rate=..." in " ".join(said.output.split())
+
+
+def test_a_validation_without_steps_before_it_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a run that was stopped while it was validated: resumed, it begins with that."""
+    line = {"kind": "validation", "epoch": 1, "loss": 0.5, "scores": {"accuracy": 0.75}}
+    FinetuneDisplay(quiet=False).show(line)
+    assert "epoch 1   dev loss 0.5000  accuracy 0.7500" in "".join(capsys.readouterr())

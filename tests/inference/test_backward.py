@@ -49,6 +49,13 @@ def test_greedy_equals_the_slow_way(model: LanguageModel) -> None:
     assert full_text(model, ENDS, max_new_tokens=12, num_beams=1) == [slowly(model, end, 12) for end in ENDS]
 
 
+def test_several_beams_are_several_beginnings(model: LanguageModel) -> None:
+    found = model.generate("these tests.", max_new_tokens=6, num_beams=3, num_return_sequences=3)
+    every = [found, *found.others]
+    assert len({one.text for one in every}) == 3 and all(one.full_text.endswith("these tests.") for one in every)
+    assert found == model.generate("these tests.", max_new_tokens=6, num_beams=3)
+
+
 def test_a_long_text_forgets_its_end(model: LanguageModel) -> None:
     """And an answer does not depend on its company."""
     ends = [*ENDS, " ".join(ENGLISH)]

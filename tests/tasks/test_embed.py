@@ -18,6 +18,7 @@ from bothways.model import TaskHead
 from bothways.model.heads.vector import SCALE, VectorHead
 from bothways.tasks import TASKS
 from bothways.tasks.task import Example
+from bothways.text import Tokenizer
 from bothways.training.finetuning import evaluate, finetune, predict
 from tests.model.small import MODERN
 from tests.tasks.conftest import config, write
@@ -118,3 +119,12 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path, body: Path) -> N
     train = write(tmp_path / "data.jsonl", *pairs(8))
     with pytest.raises(ModelError, match="embed needs a model that is bidirectional"):
         finetune(config(tmp_path / "b", body, task="embed", train=train, dev=train, reads="decoder"))
+
+
+@pytest.mark.parametrize("texts", [("a",), ("a", "b"), ("a", "b", "c")])
+def test_an_example_counts_once_however_many_texts_it_has(texts: tuple[str, ...], body: Path) -> None:
+    """Its loss is a mean over examples, in training as of dev examples."""
+    head = TaskHead("embed", "vector", ("0", "1"), "pair", "encoder")
+    parts = TASKS["embed"].encode(Example("0", texts, None, "line 1"), Tokenizer.load(body), head, length=16)
+    weights = [float(np.sum(target.weight)) for part in parts for target in part.targets]
+    assert sum(weights) == pytest.approx(1.0)

@@ -82,3 +82,17 @@ def test_a_record_without_an_intent_is_refused(tmp_path: Path, body: Path) -> No
     train = write(tmp_path / "data.jsonl", *wishes(4), wishes(1)[0] | {"intent": ""})
     with pytest.raises(DataError, match=r"line 5: field 'intent': expected the name of an intent, got ''"):
         finetune(config(tmp_path, body, task="intent", train=train, dev=train))
+
+
+def test_a_wrong_intent_is_a_mistake() -> None:
+    from bothways.tasks.task import Example
+
+    task, words = TASKS["intent"], Words.of("play jazz")
+    example = Example("0", ("play jazz",), ("O", "B-kind", INTENT + "music"), "line 1", words=words)
+    right = {"tags": ["O", "B-kind"], "probabilities": [0.9, 0.8], "intent": "music", "intent_probability": 0.7}
+    head = TaskHead("intent", "tags", ("O", "B-kind", INTENT + "music", INTENT + "news"), "one", "encoder")
+    assert task.mistake(example, right, head) is None
+    found = task.mistake(example, {**right, "intent": "news"}, head)
+    assert found is not None and found[0] == 0.7 and "news" in str(found[1])
+    both = task.mistake(example, {**right, "intent": "news", "tags": ["O", "O"]}, head)
+    assert both is not None and both[0] == 0.8 and len(both[1]) > len(found[1])

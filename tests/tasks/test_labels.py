@@ -15,6 +15,7 @@ from bothways.tasks import TASKS
 from bothways.tasks.labels import label_name
 from bothways.tasks.reading import check_known, read_examples
 from bothways.tasks.records import Skipped, refuse
+from bothways.tasks.task import Example
 from bothways.tasks.words import found_in
 from bothways.training.finetuning import evaluate, finetune, predict
 from bothways.training.run_folder import RunFolder
@@ -177,3 +178,10 @@ def test_tags_that_are_numbers_without_names_are_said_to_be(tmp_path: Path, body
     told = config(tmp_path / "match", body, task="regress", train=numbers, dev=numbers, label_names=("O",))
     with pytest.raises(UsageError, match="label_names is for labels, which regress has none of"):
         finetune(told)
+
+
+def test_a_list_of_labels_is_right_in_any_order() -> None:
+    """Labels that are numbers are sorted as such by a model, and as text in a record."""
+    examples = [Example(str(i), ("a",), gold, "line 1") for i, gold in enumerate([("10", "2"), ("10", "2"), "7"])]
+    predictions = [{"label": ["2", "10"]}, {"label": ["2"]}, {"label": "7"}]
+    assert TASKS["classify"].right(examples, predictions).tolist() == [1.0, 0.0, 1.0]

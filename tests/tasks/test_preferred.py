@@ -34,6 +34,12 @@ def read(record: dict[str, Any]) -> Any:
         ({"prompt": MORE, "chosen": [GOOD], "rejected": [BAD]}, tuple(MORE)),
         ({"prompt": "Why?", "system": "Be brief.", "chosen": [ASK, GOOD], "rejected": [ASK, BAD]}, (SYSTEM, ASK)),
         ({"prompt": "And?", "chosen": [*MORE, GOOD], "rejected": [*MORE, BAD]}, tuple(MORE)),
+        ({"system": "Be brief.", "chosen": [ASK, GOOD], "rejected": [ASK, BAD]}, (SYSTEM, ASK)),
+        ({"system": "Be brief.", "chosen": [SYSTEM, ASK, GOOD], "rejected": [SYSTEM, ASK, BAD]}, (SYSTEM, ASK)),
+        (
+            {"prompt": "Why?", "system": "Be brief.", "chosen": [*MORE, GOOD], "rejected": [*MORE, BAD]},
+            (SYSTEM, *MORE),
+        ),
         ({"question": "Why?", "response_chosen": "Because.", "response_rejected": "No."}, (ASK,)),
         ({"指令": "Why?", "优选": "Because.", "劣选": "No."}, (ASK,)),
         (

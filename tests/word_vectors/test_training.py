@@ -67,6 +67,15 @@ def test_what_it_tells(shards: Path) -> None:
     assert found.words_per_second == lines[2]["tokens_per_second"]
 
 
+def test_one_reading_of_a_small_text_is_learned(shards: Path) -> None:
+    """The rate falls with the words that were read, batch by batch."""
+    rates: list[float] = []
+    config = CONFIG.model_copy(update={"epochs": 1})
+    losses = train_cbow(shards, config, show=lambda line: rates.append(line.get("learning_rate", 1.0))).losses
+    assert losses is not None and losses.cbow < 0.9 * losses.untrained
+    assert 0 < min(rates) < 0.5 * (config.learning_rate or 0.1)
+
+
 def test_a_seed_gives_the_same_vectors(shards: Path) -> None:
     config = CONFIG.model_copy(update={"epochs": 1})
     one, same, other = (

@@ -218,8 +218,8 @@ class FinetuneDisplay:
         scores = "  ".join(f"{name} {value:.4f}" for name, value in line["scores"].items())
         label = f"epoch {line['epoch']}" if line["kind"] == "validation" else "test"
         loss = ""
-        if line["kind"] == "validation":
-            loss = f"loss {sum(self._losses) / len(self._losses):.4f}  "
+        if line["kind"] == "validation":  # of a run that was stopped before it, the steps are not known here
+            loss = f"loss {sum(self._losses) / len(self._losses):.4f}  " if self._losses else ""
             loss += f"dev loss {line['loss']:.4f}  " if line["loss"] is not None else ""
         self._losses = [] if line["kind"] == "validation" else self._losses
         self.say(f"{label:8s}  {loss}{scores}")

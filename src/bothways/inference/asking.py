@@ -110,7 +110,9 @@ def generated(
             replace(one, seeds=None if one.seeds is None else (one.seeds[0], number))
             for number, one in zip(numbers, requests, strict=True)
         ]
-        found |= dict(zip(numbers, generate(own, seeded), strict=True))
+        done, part = len(found) / len(each), len(numbers) / len(each)
+        watched = replace(own, watch=lambda share, done=done, part=part: engine.watch(done + share * part))
+        found |= dict(zip(numbers, generate(watched, seeded), strict=True))
     return [found[number] for number in range(len(prompts))]
 
 

@@ -55,10 +55,15 @@ def best_of(
     given = several(prompts)
     sampled = {"temperature": 1.0} if n > 1 and not options.get("num_beams") else {}
     found = model.generate(given, **{**sampled, **options, "num_return_sequences": n})
-    texts = [(prompt, one.text) for prompt, first in zip(given, found, strict=True) for one in (first, *first.others)]
-    rewards = iter(_rewards(reward, texts))
-    chosen = [ranked(one, [next(rewards) for _ in (one, *one.others)]) for one in found]
+    chosen = rewarded(given, found, reward)
     return chosen[0] if isinstance(prompts, str) else chosen
+
+
+def rewarded(prompts: Sequence[str], found: Sequence[Generation], reward: LanguageModel | Rate) -> list[BestOf]:
+    """What was generated for each prompt, the best first."""
+    texts = [(prompt, one.text) for prompt, first in zip(prompts, found, strict=True) for one in (first, *first.others)]
+    rewards = iter(_rewards(reward, texts))
+    return [ranked(one, [next(rewards) for _ in (one, *one.others)]) for one in found]
 
 
 def _rewards(reward: LanguageModel | Rate, texts: Sequence[tuple[str, str]]) -> list[float]:

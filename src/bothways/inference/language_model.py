@@ -80,8 +80,8 @@ class LanguageModel(TaskModel):
         return self
 
     def with_adapter(self, name: str | None) -> LanguageModel:
-        """The same model with one of its adapters (`bothways.load(..., adapters=...)`); None: as it is. Nothing is
-        copied, and both can be asked in turn."""
+        """The same model with one of its adapters (`bothways.load(..., adapters=...)`); None: this very model. Nothing
+        is copied, and both can be asked in turn."""
         return LanguageModel(asking.adapted(self.engine, name))
 
     def merge(self) -> LanguageModel:

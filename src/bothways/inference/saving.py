@@ -46,5 +46,7 @@ def save(engine: Engine, folder: str | Path) -> list[Path]:
             vocabulary=tokenizer.vocabulary,
             trained=abilities,
             save_tokenizer=save_tokenizer,
-            card=lambda face: saved_card(Path(folder).resolve().name, model.config, face, parameters=count),
+            card=lambda face: saved_card(
+                Path(folder).resolve().name, model.config, face, trained=abilities, parameters=count
+            ),
         )

@@ -55,6 +55,15 @@ class Classify(Task):
             raise BadField(columns.names["soft"], "no soft labels beside a list of labels")
         return replace(example, soft=columns.shares(record, "soft"))
 
+    def right(self, examples: Sequence[Example], predictions: Predictions) -> np.ndarray:
+        """[E] 1 where the label, or all of several, whatever their order, are the gold ones."""
+
+        def plain(answer: Any) -> Any:
+            return frozenset(answer) if isinstance(answer, tuple) else answer
+
+        pairs = zip(examples, predictions, strict=True)
+        return np.array([plain(self.predicted(one)) == plain(example.gold) for example, one in pairs], dtype=np.float64)
+
     def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
         """All labels of the training examples, in alphabetical order."""
         several = isinstance(examples[0].gold, tuple)

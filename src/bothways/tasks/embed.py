@@ -71,7 +71,7 @@ class Embed(Task):
         alike = 1.0 if example.gold is None else (example.gold - low) / (high - low)
         return [
             encode_texts(tokenizer, (text,), length=length).sample(
-                head, np.array([[number, alike]], dtype=np.float32), group=0
+                head, np.array([[number, alike]], dtype=np.float32), group=0, weight=1 / len(example.texts)
             )
             for number, text in enumerate(example.texts)
         ]

@@ -18,7 +18,7 @@ from bothways.tasks.predictions import softmax, whole
 from bothways.tasks.records import Columns
 from bothways.tasks.schemes import Scheme, scheme_of
 from bothways.tasks.tag import Tag, Tagged, tagged
-from bothways.tasks.task import Example, Output, Predictions, Task
+from bothways.tasks.task import Example, Mistake, Output, Predictions, Task, beside
 from bothways.tasks.words import Words
 from bothways.text import Tokenizer
 
@@ -81,6 +81,15 @@ class Intent(Tag):
         sure = softmax(np.nan_to_num(found[-1, is_intent]).astype(np.float64))
         intent = intents.labels[int(sure.argmax())].removeprefix(INTENT)
         return Intended(parts.words, parts.tags, parts.probabilities, parts.entities, intent, float(sure.max()))
+
+    def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
+        """A text with a wrong intent or a wrong slot, by the highest probability of one."""
+        slots = super().mistake(example, prediction, head)
+        if INTENT + prediction["intent"] == example.gold[-1]:
+            return slots
+        sure, shown = slots or (0.0, [])
+        wrong = (example.gold[-1].removeprefix(INTENT), prediction["intent"])
+        return max(sure, prediction["intent_probability"]), [*beside(*wrong), *shown]
 
     def score(self, examples: Sequence[Example], predictions: Predictions, head: TaskHead) -> dict[str, float]:
         """whole (intent and all slots right), the intent's accuracy, and the slots' scores, in shares."""

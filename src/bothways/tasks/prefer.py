@@ -114,5 +114,5 @@ def check_pairs(examples: Sequence[Example], loss: str) -> None:
     if loss != "kto" and (odd := next((one for one in examples if len(one.gold) == 1), None)):
         raise UsageError(
             f"{odd.place}: {loss} compares two answers to a prompt: expected columns for chosen and rejected, got one "
-            "answer with a label. Take --set loss=kto"
+            f"answer with a label. Take {'--task prefer ' if loss == 'reward' else ''}--set loss=kto"
         )

@@ -62,6 +62,7 @@ def preference_of(record: Mapping[str, Any], columns: Columns) -> tuple[Messages
         return before, (PreferredAnswer(text, good),)
     own = prompt_of(record, columns) if columns.has(record, "prompt") else ()
     (before, chosen), (other, rejected) = (_answer(record, columns, role, own) for role in ("chosen", "rejected"))
+    before, other = (_with_system(messages, record, columns) for messages in (before, other))
     name = columns.names["rejected"]
     if before != other:
         raise BadField(name, "an answer to the same messages as the chosen one, got one to others")
@@ -81,12 +82,17 @@ def prompt_of(record: Mapping[str, Any], columns: Columns) -> Messages:
         found: Messages = ({"role": "user", "content": columns.text(record, "prompt")},)
     else:
         found = conversation_in(value, name)
-    if columns.has(record, "system") and found[0]["role"] != "system":
-        found = ({"role": "system", "content": columns.text(record, "system")}, *found)
-    found = in_order(found, name)
+    found = in_order(_with_system(found, record, columns), name)
     if found[-1]["role"] != "user":
         raise BadField(name, f"a conversation that ends with the user's message, got one that ends with {_end(found)}")
     return found
+
+
+def _with_system(messages: Messages, record: Mapping[str, Any], columns: Columns) -> Messages:
+    """With what a column `system` says, where they do not begin with something of the kind."""
+    if not columns.has(record, "system") or messages[0]["role"] == "system":
+        return messages
+    return ({"role": "system", "content": columns.text(record, "system")}, *messages)
 
 
 def _answer(record: Mapping[str, Any], columns: Columns, role: str, prompt: Messages) -> tuple[Messages, str]:
@@ -103,6 +109,8 @@ def _answer(record: Mapping[str, Any], columns: Columns, role: str, prompt: Mess
     if not before and prompt:
         return prompt, answer["content"]
     found = in_order(found, name)
+    if prompt and prompt[0]["role"] == "system" != found[0]["role"]:
+        prompt = prompt[1:]  # of a column beside it
     if (
         prompt
         and [one["content"] for one in prompt][-len(before) :] != [one["content"] for one in before][-len(prompt) :]

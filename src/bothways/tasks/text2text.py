@@ -31,7 +31,7 @@ class WritingTask(Task):
     """
 
     key, writes = "", True
-    items_say = "how alike the text is to the reference (the metric of the task)"
+    items_say = "how alike the text is to the reference (ROUGE-L)"
     longest: ClassVar[int]
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:

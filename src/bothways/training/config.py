@@ -117,7 +117,7 @@ class TrainingConfig(Frozen):
         default="auto", description="Of the arithmetic; auto: bf16 where the processor has it."
     )
     sharded: bool = Field(default=False, description="FSDP2 instead of one flat all-reduce.")
-    seed: int = Field(default=0, description="Of everything random.")
+    seed: int = Field(default=0, ge=0, description="Of everything random.")
     validate_every: float = Field(default=0.1, gt=0, le=1, description="Share of the budget.")
     validation_rows: int = Field(default=256, ge=1, description="Held-out rows.")
     save_every: int = Field(default=500, ge=1, description="Steps.")

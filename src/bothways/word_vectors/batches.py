@@ -61,7 +61,7 @@ class Batches:
         self._moves = np.zeros(len(self.noise), dtype=np.float32)  # of each word in a batch; zero between batches
 
     def __call__(self, text: WordText, key: tuple[int, ...]) -> Iterator[tuple[int, CbowBatch]]:
-        """Batches of one reading, each with the number of the text's words that were read before or for it.
+        """Batches of one reading, each with the number of the text's words that were read before and for it.
 
         Args:
             text: to be read.
@@ -77,7 +77,8 @@ class Batches:
             drawn = np.concatenate([left, np.stack([words[kept], text.documents[start:stop][kept], reaches])], axis=1)
             whole = drawn.shape[1] - drawn.shape[1] % self.size if stop < len(text.words) else drawn.shape[1]
             for at in range(0, whole, self.size):
-                yield stop, self._batch(drawn[:, at : min(at + self.size, whole)], rng)
+                upto = min(at + self.size, whole)
+                yield start + (stop - start) * upto // whole, self._batch(drawn[:, at:upto], rng)
             left = drawn[:, whole:]
 
     def _batch(self, drawn: np.ndarray, rng: np.random.Generator) -> CbowBatch:

@@ -17,7 +17,7 @@ from bothways.arguments import checked
 from bothways.config import Frozen
 from bothways.corpus import Shards
 from bothways.errors import DivergedError, UsageError
-from bothways.word_vectors.batches import Batches
+from bothways.word_vectors.batches import CHUNK, Batches
 from bothways.word_vectors.cbow import Cbow
 from bothways.word_vectors.store import WordVectors
 from bothways.word_vectors.words import WordCounts, WordText, read_words
@@ -122,10 +122,10 @@ def _train(
     total, read, step, begun = config.epochs * len(text.words), 0, 0, clock()
     for epoch in range(config.epochs):
         for done, batch in batches(text, (config.seed, epoch)):
-            step, before, read = step + 1, read, epoch * len(text.words) + done
-            rate = first * max(1 - read / total, _LOWEST)
+            rate = first * max(1 - read / total, _LOWEST)  # by the words before the batch
+            step, read = step + 1, epoch * len(text.words) + done
             model.step(batch, rate, divided=divided)
-            if read > before:
+            if done % CHUNK == 0 or done == len(text.words):
                 loss = float(model.loss(batch)) / len(batch.words)
                 if not math.isfinite(loss):
                     raise DivergedError(f"the loss became {loss}: choose less than --set learning_rate={first:g}")

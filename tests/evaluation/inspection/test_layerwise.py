@@ -9,9 +9,10 @@ import pytest
 
 import bothways
 from bothways.errors import BothwaysError
-from bothways.evaluation.inspection.layerwise import Layer, layerwise
+from bothways.evaluation.inspection.layerwise import Layer, _items, layerwise
 from bothways.evaluation.inspection.layerwise_page import render
 from bothways.inference.engine import Engine
+from bothways.tasks.task import Example
 from tests.inference.made import CAUSAL, HYBRID, make_run
 
 WORDS = "the quick fox jumps over the lazy dog".split()
@@ -62,6 +63,13 @@ def test_texts_have_a_control_at_chance(engine: Engine, tmp_path: Path) -> None:
     found = layerwise(engine, "classify", texts(0), texts(60))
     assert max(layer.accuracy for layer in found) > 0.95
     assert all(layer.control < 0.75 for layer in found)
+
+
+def test_no_token_of_a_text_is_cut(engine: Engine) -> None:
+    items = _items(engine, [Example("0", ("a fox",), "x", "line 1")])
+    own, tokens = engine.tokenizer, engine.tokenizer.encode("a fox")
+    (row,) = items.words.rows
+    assert [token for token in row.tolist() if token not in own.vocabulary.special] == [*tokens]
 
 
 def test_bad_input(engine: Engine, tmp_path: Path) -> None:

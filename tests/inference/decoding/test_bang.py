@@ -11,6 +11,7 @@ import torch
 from bothways.batch import Row
 from bothways.errors import ModelError, UsageError
 from bothways.inference import LanguageModel
+from bothways.inference.decoding.options import GenerationOptions
 from bothways.inference.decoding.sequence import detokenize
 from bothways.objectives import Corrupted
 from bothways.objectives.mass import with_decoder
@@ -122,6 +123,9 @@ def test_streams_outgrow_the_model_and_do_not_depend_on_company(models: dict[str
     assert full_text(models["bang"], PROMPTS, max_new_tokens=20, seed=3) == full_text(
         models["bang"], PROMPTS, max_new_tokens=20, seed=3
     )
+    slow, fast = (GenerationOptions(max_new_tokens=150, steps=steps, temperature=0.0) for steps in (150, 50))
+    mixed = models["bang"].generate(["The quick", "A small"], [slow, fast])
+    assert mixed == [models["bang"].generate("The quick", slow), models["bang"].generate("A small", fast)]
 
 
 def test_any_order_asks_as_in_training(models: dict[str, LanguageModel]) -> None:

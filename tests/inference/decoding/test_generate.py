@@ -191,10 +191,17 @@ def test_the_log_probability_is_that_of_the_tokens(loaded: LanguageModel, option
     begun = [engine.tokenizer.vocabulary.cls, *engine.tokenizer.encode("Once upon")]
     ended = [engine.tokenizer.vocabulary.sep] if found.finish_reason == "stop" else []
     row = np.array([*begun, *found.tokens, *ended])
-    logits = engine.logits(engine.read([row], face="decoder"))[0, len(begun) - 1 : -1].clone()
-    logits[:, engine.suppressed({engine.tokenizer.vocabulary.sep})] = -torch.inf
+    logits = engine.logits(engine.read([row], face="decoder"))[0, len(begun) - 1 : -1]
     nats = logits.log_softmax(-1).gather(1, torch.from_numpy(row[len(begun) :])[:, None]).sum()
     assert found.logprob == pytest.approx(float(nats), rel=1e-4)
+
+
+def test_a_beam_of_one_has_the_probability_of_the_greedy_text(loaded: LanguageModel) -> None:
+    """What may not come next counts in neither."""
+    options: Options = {"max_new_tokens": 12, "min_new_tokens": 12, "no_repeat_ngram_size": 2}
+    greedy = loaded.generate("Once upon", temperature=0, **options)
+    beam = loaded.generate("Once upon", num_beams=1, **options)
+    assert greedy.tokens == beam.tokens and greedy.logprob == pytest.approx(beam.logprob, rel=1e-4)
 
 
 def test_options_twice_or_for_others(loaded: LanguageModel) -> None:
@@ -223,6 +230,8 @@ def test_text_that_looks_like_a_special_token_is_text(loaded: LanguageModel) -> 
         ({"top_p": 0.0}, "top_p is a share, above 0 and at most 1, got 0.0"),
         ({"top_p": 1.5}, "top_p is a share"),
         ({"top_k": 0}, "top_k is how many tokens to choose among, 1 or more, got 0"),
+        ({"forced_bos_token_id": 999_999}, "forced_bos_token_id=999999: the model has"),
+        ({"eos_token_id": 999_999}, "eos_token_id=999999: the model has"),
         ({"max_new_tokens": -1}, "max_new_tokens is how many tokens to add, 0 or more, got -1"),
     ],
 )

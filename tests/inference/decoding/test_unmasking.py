@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from bothways.errors import ModelError, UsageError
 from bothways.inference import LanguageModel
+from bothways.inference.decoding import unmasking
 from bothways.inference.decoding.generate import METHODS, Method
 from bothways.inference.decoding.options import Order, Unmasking
 from bothways.inference.decoding.sampling import Sampling
@@ -170,6 +172,22 @@ def test_beyond_the_models_length(diffusion: LanguageModel, monkeypatch: pytest.
         assert [masks for _, masks in seen] == [16, 16, 8]
         assert [length for length, _ in seen] == [min(32, 1 + begun + done) for done in (16, 32, 40)]
         assert written.startswith(prompt) and len(written) > len(prompt)
+
+
+def test_a_source_is_not_lost_where_more_is_asked_for_than_was_taught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that reads 16 tokens, and a source of 7: 9 are added; and then, of what there is, the newer half goes on."""
+    engine: Any = SimpleNamespace(model=SimpleNamespace(config=SimpleNamespace(length=16)), writes=True)
+    asked: list[tuple[list[int], int]] = []
+
+    def add(engine: Any, sequences: Any, shown: Any, counts: Any, **_: Any) -> None:
+        asked.extend((one.tolist(), count) for one, count in zip(shown, counts, strict=True))
+
+    monkeypatch.setattr(unmasking, "add_unmasked", add)
+    decoding = UnmaskingDecoding(engine, [], 1, fill=lambda *_: None)
+    for known in (7, 16):
+        one: Any = SimpleNamespace(opening=(0,), remaining=40, row=lambda known=known: np.arange(known))
+        decoding.step([one])
+    assert asked == [([*range(7)], 9), ([0, *range(9, 16)], 8)]
 
 
 def test_steps_are_shared_by_the_parts(diffusion: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:

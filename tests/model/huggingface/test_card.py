@@ -122,5 +122,5 @@ def test_a_fine_tuned_model(task: str, head: str, pipeline: str, use: str) -> No
 
 
 def test_a_model_that_was_written_back() -> None:
-    text = saved_card(NAME, MODERN, "encoder", parameters=1_500_000)
+    text = saved_card(NAME, MODERN, "encoder", trained=Abilities("mlm", ("encoder",), "in place"), parameters=1_500_000)
     assert "pipeline_tag" not in front(text) and "1.5 million parameters, written by Bothways (" in text

@@ -17,6 +17,8 @@ from bothways.batch import Batch, Sample
 from bothways.errors import DataError, ModelError, Stopped, UsageError
 from bothways.inference.likelihoods import log_likelihoods
 from bothways.tasks.prefer import said_in
+from bothways.tasks.preferred import PreferredAnswer
+from bothways.tasks.task import Example
 from bothways.training import fit, loop
 from bothways.training.finetuning import FinetuneConfig, finetune, predict
 from bothways.training.finetuning.answers import numbers_beside
@@ -24,6 +26,7 @@ from bothways.training.finetuning.preferences import ByPreference, preferred
 from bothways.training.finetuning.reference import FILE
 from bothways.training.finetuning.run import teaching_of
 from bothways.training.finetuning.setup import FinetuneRun, set_up
+from bothways.training.finetuning.start import check_both_kinds
 from bothways.training.run_folder import RunFolder
 from tests.conftest import Once
 from tests.inference.made import BANG, SEQ2SEQ, make_run
@@ -300,6 +303,16 @@ def test_what_is_wrong_is_named(
     with pytest.raises((error, UsageError), match=message):
         finetune(config(tmp_path, body, pairs(1)[0], record, **settings), device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_dev_answers_of_one_kind_are_refused_before_anything_is_learned() -> None:
+    def side(*kinds: bool) -> list[Example]:
+        return [Example(str(i), ("a",), (PreferredAnswer("b", good),), "") for i, good in enumerate(kinds)]
+
+    with pytest.raises(UsageError, match="--dev: expected good and bad answers, to compare them, got good ones alone"):
+        check_both_kinds(side(True, True), "--dev")
+    check_both_kinds(side(True, False), "--dev")
+    check_both_kinds([], "--test")
 
 
 def test_single_answers_are_for_kto(body: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from bothways.model.losses import plain_loss
 from bothways.training.finetuning import FinetuneConfig, finetune, finetune_several
 from bothways.training.finetuning.several_batches import batches_of_several
 from bothways.training.finetuning.several_setup import SeveralRun, set_up_several
-from bothways.training.finetuning.teachers import Teacher, share_of_gold
+from bothways.training.finetuning.teachers import Teacher, _soft, share_of_gold
 from bothways.training.finetuning.tuned import Tuned
 from bothways.training.run_folder import RunFolder
 from tests.conftest import Once
@@ -75,6 +76,12 @@ def test_the_first_step_is_the_teachers_and_the_last_gold(
     ]:
         for plain, taught in zip(one.targets, other.targets, strict=True):
             assert torch.equal(torch.as_tensor(plain.labels), torch.as_tensor(taught.labels))
+
+
+@pytest.mark.parametrize("kind", ["several", "sentences", "relevance"])
+def test_labels_of_a_binary_loss_are_chances(kind: str) -> None:
+    soft = _soft(np.array([[-5.0], [4.0]]), [], SimpleNamespace(kind=kind))  # type: ignore[arg-type]
+    np.testing.assert_allclose(soft, [[0.00669285], [0.98201379]], rtol=1e-5)
 
 
 def _cross_entropy(run: SeveralRun, tuned: Tuned, name: str, example: int) -> float:

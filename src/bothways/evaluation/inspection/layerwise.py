@@ -94,12 +94,14 @@ def as_json(layers: Sequence[Layer]) -> list[dict[str, Any]]:
 
 def _items(engine: Engine, examples: Sequence[Example]) -> LabelledTexts:
     length, closed = engine.model.config.length, one_reading(engine) != "left to right"
+    frame = engine.tokenizer.frame
     rows: list[np.ndarray] = []
     found: list[tuple[int, int, int, str, str]] = []  # row, from, to, kind, gold
     for number, example in enumerate(examples):
         if example.words is None:
             tokens = encode_texts(engine.tokenizer, example.texts, length=length).tokens
-            rows.append(tokens[: len(tokens) - (not closed)].astype(np.int64))  # without [SEP] from left to right
+            behind = (frame.one if len(example.texts) == 1 else frame.two)[-1]
+            rows.append(tokens[: len(tokens) - (0 if closed else len(behind))].astype(np.int64))  # without [SEP]
             found.append((len(rows) - 1, 0, len(rows[-1]), str(number), example.gold))
             continue
         words = example.words

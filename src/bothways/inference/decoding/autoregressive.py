@@ -49,8 +49,9 @@ class AutoregressiveDecoding:
     @torch.inference_mode()
     def step(self, sequences: Sequence[RunningSequence]) -> None:
         """Adds a token to each."""
+        plain = self._next.logits.clone()
         forbid(self._engine, self._next.logits, sequences, [one.tokens for one in sequences], self._way)
-        add_sampled(self._next.logits, sequences)
+        add_sampled(self._next.logits, sequences, plain)
 
     def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
         """Those that stay, which stood in these rows, read their newest token."""
@@ -58,9 +59,10 @@ class AutoregressiveDecoding:
         self._next.add(np.array([one.tokens[-1] for one in sequences], dtype=np.int64))
 
 
-def add_sampled(logits: Tensor, sequences: Sequence[RunningSequence]) -> None:
-    """Adds to every sequence the token sampled from its row of the logits [B, V]; several rows are several tokens."""
+def add_sampled(logits: Tensor, sequences: Sequence[RunningSequence], plain: Tensor) -> None:
+    """Adds to every sequence the token sampled from its row of the logits [B, V], with its log-probability by the
+    `plain` ones; several rows are several tokens."""
     chances = np.array([one.random.random() for one in sequences])
-    tokens, logprobs = sample(logits, [one.options.sampling for one in sequences], chances)
+    tokens, logprobs = sample(logits, [one.options.sampling for one in sequences], chances, plain=plain)
     for one, token, logprob in zip(sequences, tokens.tolist(), logprobs.tolist(), strict=True):
         one.add(token, logprob)

@@ -34,7 +34,7 @@ class BangDecoding:
     def __init__(self, engine: Engine, sequences: Collection[RunningSequence], rows: int) -> None:
         self._engine, self._streams = engine, engine.abilities.decoding["streams"]
         counts = [self._count(one.options) for one in sequences]
-        self.room = engine.model.config.length - max(counts)
+        self.room = engine.model.config.length - self._streams  # whatever the others in the call ask for
         capacity = min(self.room, max(one.longest for one in sequences)) + max(counts)
         self._cache = engine.new_cache(rows=rows, capacity=capacity)
 
@@ -68,8 +68,9 @@ class BangDecoding:
         self._cache.keep(lengths)
         logits = self._engine.logits(states[place.real])  # [sum of counts, V]
         owners = [one for one, count in zip(sequences, counts, strict=True) for _ in range(count)]
+        plain = logits.clone()
         suppress(logits, owners, self._engine.suppressed)
-        add_sampled(logits, owners)
+        add_sampled(logits, owners, plain)
 
     @torch.inference_mode()
     def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:

@@ -216,6 +216,9 @@ def _of_its_own(method: str) -> bool:
 
 def _begin(engine: Engine, request: GenerationRequest, number: int) -> RunningSequence:
     options, vocabulary, method = request.options, engine.tokenizer.vocabulary, _method(engine, request.options)
+    for name in ("eos_token_id", "forced_bos_token_id"):
+        if (token := getattr(options, name)) is not None and token >= engine.model.config.vocabulary:
+            raise UsageError(f"{name}={token}: the model has {engine.model.config.vocabulary:,} tokens")
     backward, tokens, (before, after) = _backward(method), _tokens(engine, request), engine.around(closed=True)
     opening = (vocabulary.sep,) if backward else before if before or len(tokens) else engine.tokenizer.nothing
     read = np.zeros(0, dtype=np.int64)
@@ -257,17 +260,17 @@ def _tokens(engine: Engine, request: GenerationRequest) -> np.ndarray:
 def generation(engine: Engine, one: RunningSequence, request: GenerationRequest) -> Generation:
     """What was generated, as text too."""
     assert one.finish_reason
-    own = engine.tokenizer
-    prompt = request.prompt if isinstance(request.prompt, str) else own.decode(request.prompt)
-    if _backward(one.method):
-        text = detokenize_before(own, one.tokens[::-1], one.prompt[::-1])
-        return Generation(text, tuple(one.tokens[::-1]), one.logprob, one.finish_reason, text + prompt)
+    prompt = request.prompt if isinstance(request.prompt, str) else engine.tokenizer.decode(request.prompt)
     made = [_generated(engine, one, candidate, prompt) for candidate in one.candidates]
     return replace(made[0], others=tuple(made[1:]))
 
 
 def _generated(engine: Engine, one: RunningSequence, candidate: Finished, prompt: str) -> Generation:
     tokens = _kept(one, candidate.tokens)
+    if _backward(one.method):
+        tokens = tokens[::-1]
+        text = detokenize_before(engine.tokenizer, tokens, one.prompt[::-1])
+        return Generation(text, tokens, candidate.logprob, candidate.finish_reason, text + prompt)
     text = _text(engine, one, tokens)
     own = engine.writes or _of_its_own(one.method)
     return Generation(text, tokens, candidate.logprob, candidate.finish_reason, text if own else prompt + text)

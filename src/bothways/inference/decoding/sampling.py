@@ -68,16 +68,19 @@ class Sampling:
         return torch.where(before < self.top_p, among, 0.0), best.indices
 
 
-def sample(logits: Tensor, samplings: Sequence[Sampling], chances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def sample(
+    logits: Tensor, samplings: Sequence[Sampling], chances: np.ndarray, *, plain: Tensor | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Tokens [B] of logits [B, V] float32, each row by its own sampling and number of 0..1, and the log-probabilities
-    [B] in nats that the logits give them."""
+    [B] in nats that the `plain` logits give them: those from which nothing was taken; left out, the same."""
     tokens = np.zeros(len(samplings), dtype=np.int64)
     for sampling in dict.fromkeys(samplings):
         rows = np.flatnonzero([one == sampling for one in samplings])
         some = logits if len(rows) == len(samplings) else logits[torch.from_numpy(rows).to(logits.device)]
         tokens[rows] = sampling(some, chances[rows])
-    chosen = logits.gather(1, torch.from_numpy(tokens).to(logits.device)[:, None])[:, 0]
-    return tokens, (chosen - logits.logsumexp(-1)).cpu().numpy()
+    plain = logits if plain is None else plain
+    chosen = plain.gather(1, torch.from_numpy(tokens).to(plain.device)[:, None])[:, 0]
+    return tokens, (chosen - plain.logsumexp(-1)).cpu().numpy()
 
 
 def repeating(written: Sequence[int], run: int) -> np.ndarray:

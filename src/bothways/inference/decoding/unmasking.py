@@ -150,8 +150,11 @@ class UnmaskingDecoding:
     def step(self, sequences: Sequence[RunningSequence]) -> None:
         """Adds a part to each."""
         longest = self._engine.model.config.length
-        most = longest if self._engine.writes else longest // 2  # a source leaves room for its target
-        shown, counts = [], [min(one.remaining, most) for one in sequences]
+        room = [longest - len(one.row()) if self._engine.writes else 0 for one in sequences]  # beside the whole source
+        shown = []
+        counts = [
+            min(one.remaining, own if own > 0 else longest // 2) for one, own in zip(sequences, room, strict=True)
+        ]
         for one, count in zip(sequences, counts, strict=True):
             opening, known = len(one.opening), one.row()
             first = max(opening, len(known) - (longest - opening - count))

@@ -172,11 +172,14 @@ def adapter_card(name: str, noted: Mapping[str, Any], tasks: Sequence[str]) -> s
     )
 
 
-def saved_card(name: str, config: ModelConfig, face: str, *, parameters: int) -> str:
+def saved_card(name: str, config: ModelConfig, face: str, *, trained: Abilities, parameters: int) -> str:
     """README.md of a model that was loaded and written back."""
     from bothways import __version__
 
-    return _render(name, None, [], kind=architecture(config, face)[1], parameters=parameters, version=__version__)
+    plain = trained.rule == "ordered" and trained.hidden != "before" and not face.endswith("body")
+    alone = plain and not trained.writers and not trained.writes
+    told = {"kind": architecture(config, face)[1], "parameters": parameters, "version": __version__, "alone": alone}
+    return _render(name, None, [], **told)
 
 
 def _render(name: str, pipeline: str | None, tags: list[str], **parts: Any) -> str:

@@ -124,7 +124,7 @@ class LearningSettings(Frozen):
         default="auto", description="Of the arithmetic; auto: bf16 where the processor has it."
     )
     dev_share: float = Field(default=0.1, gt=0, lt=1, description="Held out of --train where no --dev is given.")
-    seed: int = Field(default=0, description="Of the new head, the order and dropout.")
+    seed: int = Field(default=0, ge=0, description="Of the new head, the order and dropout.")
 
 
 class PreferenceSettings(Frozen):

@@ -86,6 +86,8 @@ def begin_writing(config: FinetuneConfig, task: WritingTask) -> Start:
     writer = writer_of(config, task, data.head)
     if task.refers:
         check_preferences(config, [*data.train, *data.dev, *data.test], writer.lesson)
+        for what, side in (("--dev", data.dev), ("--test", data.test)):
+            check_both_kinds(side, what)
     check_length(config, writer.model)
     writer.model.words.smoothing = config.label_smoothing
     data = replace(data, head=writer.head)
@@ -117,6 +119,18 @@ def check_preferences(config: FinetuneConfig, examples: Sequence[Example], lesso
     }
     if odd := next((name for name, so in wrong.items() if so), None):
         raise UsageError(f"{odd} is not for {loss}: leave it out")
+
+
+def check_both_kinds(side: Sequence[Example], what: str) -> None:
+    """
+    Raises:
+        UsageError: single answers that are all good, or all bad, with which nothing can be compared.
+    """
+    if {len(one.gold) for one in side} == {1} and len(kinds := {one.gold[0].good for one in side}) == 1:
+        kind = "good" if kinds == {True} else "bad"
+        raise UsageError(
+            f"{what}: expected good and bad answers, to compare them, got {kind} ones alone: give {what} with both"
+        )
 
 
 def check_length(config: LearningSettings, model: Model) -> None:

@@ -85,7 +85,7 @@ def _soft(logits: np.ndarray, targets: Sequence[Target], head: TaskHead) -> np.n
     distribution over the places of a group, where the gold label is among them."""
     if head.kind == "one":
         return softmax(logits)
-    if head.kind == "several":
+    if head.kind in ("several", "sentences", "relevance"):
         return np.asarray(1 / (1 + np.exp(-logits)))
     if head.kind not in IN_GROUPS:
         return logits
