@@ -175,7 +175,7 @@ def test_beyond_the_models_length(diffusion: LanguageModel, monkeypatch: pytest.
 
 
 def test_a_source_is_not_lost_where_more_is_asked_for_than_was_taught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that reads 16 tokens, and a source of 7: 9 are added; and then, of what there is, the newer half goes on."""
+    """A model that reads 16 tokens, and a source of 7: 9 are added; then the newer half of what there is goes on."""
     engine: Any = SimpleNamespace(model=SimpleNamespace(config=SimpleNamespace(length=16)), writes=True)
     asked: list[tuple[list[int], int]] = []
 
