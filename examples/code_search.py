@@ -1,10 +1,11 @@
-"""Code search, after CodeBERT (Feng et al. 2020, section 4.1): which function is described? Among 999 others.
+"""Code search, after CodeBERT (Feng et al. 2020, section 4.1): which function is described? Among up to 999 others.
 
     python examples/code_search.py RUN --out runs/code-search [--distractors 999] [--epochs 3]
 
 RUN is a run that read code, as `--objective codebert` over `python-code` leaves it, or any encoder. It is fine-tuned
-with `embed` on descriptions and functions of the standard library, those of some modules held out; then each
-description of the test part looks for its own function: the mean reciprocal rank, beside that of shared words (TF-IDF).
+with `embed` on descriptions and functions of the standard library, a fifth held out by a hash of the description; then
+each description of the test part looks for its own function: the mean reciprocal rank, beside that of shared words
+(TF-IDF).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pydantic import Field
 
 import bothways
 from bothways.arguments import checked
-from bothways.config import Frozen, settled
+from bothways.config import Frozen, settled, with_settings
 from bothways.errors import UsageError
 from bothways.training.config import Budget, TrainingConfig
 
@@ -169,3 +169,12 @@ def test_a_table_where_a_file_is_expected_is_not_printed(kind: str) -> None:
         UsageError, match="expected a path( or None)?, got a table \\(DataFrame\\). Write it to a file: .to_json"
     ):
         calls[kind]()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("a=5e13", 5e13), ("a=0", 0), ('a="0"', "0"), ("a='nan'", "nan"), ("a=text", "text"), ("a= 1e3 ", 1e3)],
+)
+def test_what_stands_in_quotes_is_text(setting: str, value: object) -> None:
+    found = with_settings({}, [setting])["a"]
+    assert (found, type(found)) == (value, type(value))

@@ -170,7 +170,8 @@ def with_settings(values: Mapping[str, Any], settings: Sequence[str]) -> dict[st
         if not equals or not all(key.split(".")):
             raise UsageError(f"--set expects key=value, got {setting!r}. For example: --set training.seed=1")
         try:
-            value = number(parse_yaml(text))
+            value = parse_yaml(text)
+            value = number(value) if value == text.strip() else value  # in quotes it is text
         except UnreadableError as error:
             raise UsageError(f"--set {key}: {text!r:.80} is not a value that YAML can read ({error})") from None
         put(result, key, value, f"--set {key}")

@@ -11,7 +11,8 @@ import sys
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -120,6 +121,51 @@ def test_the_same_again_is_left_alone_and_another_is_refused(corpus: Path, tmp_p
         prepare([str(corpus)], out=out, options=other)
     assert Shards.open(out).manifest == first
     assert prepare([str(corpus)], out=out, options=other, overwrite=True).fingerprint != first.fingerprint
+
+
+def test_what_another_writes_beside_a_finished_preparation_is_left_alone(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody overwrites it: the same again, which has nothing to do, does not touch their work."""
+    told = {"out": tmp_path / "out", "options": SMALL}
+    prepare([str(corpus)], **told)
+    work = tmp_path / "out" / ".preparing"
+    work.mkdir()
+
+    @contextmanager
+    def taken(folder: Path) -> Iterator[None]:
+        raise UsageError("another process writes there")
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bothways.corpus.folder.claimed", taken)
+        prepare([str(corpus)], **told)
+    assert work.exists()
+    prepare([str(corpus)], **told)
+    assert not work.exists()
+
+
+def test_a_damaged_note_of_what_was_asked_for_is_another_preparation(corpus: Path, tmp_path: Path) -> None:
+    prepare([str(corpus)], out=tmp_path / "out", options=SMALL)
+    note = tmp_path / "out" / "request"
+    note.write_bytes(bytes([note.read_bytes()[0] | 0x80]) + note.read_bytes()[1:])
+    with pytest.raises(UsageError, match="holds another preparation"):
+        prepare([str(corpus)], out=tmp_path / "out", options=SMALL)
+
+
+def test_what_a_tokenizer_needs_is_said_before_anything_is_read(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="extend adds to a tokenizer: name it"):
+        prepare([str(corpus)], out=tmp_path / "out", options=SMALL.model_copy(update={"extend": 9}))
+
+    def missing(text: str) -> None:
+        raise MachineError("jieba is not installed")
+
+    monkeypatch.setattr(MODULE, "jieba_starts", missing)
+    with pytest.raises(MachineError, match="jieba is not installed"):
+        prepare([str(corpus)], out=tmp_path / "out", options=SMALL.model_copy(update={"words": "jieba"}))
+    assert not [*(tmp_path / "out").glob("*")]
 
 
 def test_a_folder_with_other_files_is_not_touched(corpus: Path, tmp_path: Path) -> None:

@@ -163,3 +163,11 @@ def test_a_document_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(DataError, match=r"a.txt, line 7: .* --documents lines"):
         read(path)
     assert len(read(path, documents="lines")) == 20
+
+
+def test_a_line_that_is_too_long_for_a_document_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bothways.corpus.readers.LONGEST", 12)
+    (tmp_path / "a.txt").write_text("short\na line that is long\nagain\n")
+    with pytest.raises(DataError, match=r"a.txt, line 2: expected documents of at most"):
+        read(tmp_path / "a.txt", documents="lines")
+    assert read_skipping(tmp_path / "a.txt", documents="lines") == (["short", "again"], [("a.txt", 2)])

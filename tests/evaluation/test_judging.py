@@ -158,7 +158,7 @@ def test_scores_of_answers() -> None:
 
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return talking(tmp_path_factory.mktemp("judged"))
+    return talking(tmp_path_factory.mktemp("judged"), length=512)
 
 
 def test_the_nats_of_a_text_after_its_prompt(chat: Path) -> None:

@@ -27,9 +27,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> bothways.LanguageModel:
     return bothways.load(talking(tmp_path_factory.mktemp("talking")))
 
 
-def talking(folder: Path) -> Path:
-    """A run of random weights with a chat template, which reads 64 tokens."""
-    make_run(folder, CAUSAL)
+def talking(folder: Path, *, length: int = 64) -> Path:
+    """A run of random weights with a chat template, which reads so many tokens."""
+    make_run(folder, CAUSAL, length=length)
     (folder / "decoder" / "chat_template.jinja").write_text(TEMPLATE)
     return folder
 

@@ -100,8 +100,8 @@ def test_a_model_learns_and_sentence_transformers_says_the_same(
     train = write(tmp_path / "data.jsonl", *records)
     run = finetune(config(tmp_path, body, task="embed", train=train, dev=train, epochs=8))
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    scores = [line["scores"][metric] for line in lines if line["kind"] == "validation"]
-    assert max(scores) > scores[0] or scores[0] > 0.85
+    losses = [line["loss"] for line in lines if line["kind"] == "validation"]
+    assert losses[-1] < losses[0]
     assert evaluate(run, train)[metric] > (0.3 if metric == "mrr" else 0.8)
     theirs = pytest.importorskip("sentence_transformers").SentenceTransformer(str(run / "model"), device="cpu")
     texts = ["the quick fox", "a dog that is quick", "over"]

@@ -37,7 +37,7 @@ def read(record: dict[str, Any]) -> Any:
         ({"system": "Be brief.", "chosen": [ASK, GOOD], "rejected": [ASK, BAD]}, (SYSTEM, ASK)),
         ({"system": "Be brief.", "chosen": [SYSTEM, ASK, GOOD], "rejected": [SYSTEM, ASK, BAD]}, (SYSTEM, ASK)),
         (
-            {"prompt": "Why?", "system": "Be brief.", "chosen": [*MORE, GOOD], "rejected": [*MORE, BAD]},
+            {"prompt": "And?", "system": "Be brief.", "chosen": [*MORE, GOOD], "rejected": [*MORE, BAD]},
             (SYSTEM, *MORE),
         ),
         ({"question": "Why?", "response_chosen": "Because.", "response_rejected": "No."}, (ASK,)),

@@ -52,7 +52,7 @@ def prepare(
     json: Json = False,
     **given: Any,
 ) -> None:
-    """Turn text into shards: a tokenizer and two memory-mapped streams, to train on and to hold out.
+    """Turn text into shards: a tokenizer and two streams, to train on and to hold out.
 
     Exact duplicates are dropped, no document is in both streams, and the same text gives the same fingerprint.
     """
@@ -62,26 +62,12 @@ def prepare(
 
     example = "prepare my-text/ --out shards"
     options = configured(PrepareOptions, given, file=config, settings=settings, example=example)
-    options = options.model_copy(update={"tokenizer": _tokenizer(options.tokenizer, options.extend)})
     manifest = make(sources, pairs=pairs, out=out, options=options, overwrite=overwrite, report=_report)
     if json:
         return print_json({"fingerprint": manifest.fingerprint, **manifest.model_dump(mode="json")})
     _show_manifest(manifest)
     say(f"\nNext: {command('show-rows', out)}\n      {command('pretrain', out, '--out', 'runs/first')}")
     return None
-
-
-def _tokenizer(given: Path | None, extend: int | None) -> Path | None:
-    """Where it is; a name of the hub is fetched."""
-    from bothways.errors import UsageError
-
-    if given is None and extend is not None:
-        raise UsageError("extend adds to a tokenizer: name it, --tokenizer MODEL")
-    if given is None or given.exists():
-        return given
-    from bothways.model import local
-
-    return local(given)
 
 
 def verify(shards: Shards) -> None:

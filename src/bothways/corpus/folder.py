@@ -11,10 +11,10 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bothways.claims import CLAIM
+from bothways.claims import CLAIM, claimed
 from bothways.corpus.manifest import INDEX, REQUEST, VERSION, Manifest
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.shards import TOKENIZER, Shards
@@ -44,7 +44,6 @@ class Folder:
             if overwrite:
                 return None
             if self._same(self.path / REQUEST):
-                shutil.rmtree(self.path / WORK, ignore_errors=True)
                 return Shards.open(self.path).manifest
             raise UsageError(
                 f"{self.path} holds another preparation (other sources, options, or files changed since). "
@@ -53,6 +52,12 @@ class Folder:
         if any(file.name != CLAIM for file in self.path.iterdir()) and not (self.path / WORK).exists():
             raise UsageError(f"{self.path}: expected a new or empty folder, got one with other files in it")
         return None
+
+    def tidy(self) -> None:
+        """What a stopped attempt to overwrite it left beside a finished preparation goes; not where another works."""
+        if (self.path / WORK).exists():
+            with suppress(UsageError, MachineError), claimed(self.path):
+                shutil.rmtree(self.path / WORK, ignore_errors=True)
 
     @contextmanager
     def work(self) -> Iterator[Path]:
@@ -88,7 +93,7 @@ class Folder:
         shutil.rmtree(work)
 
     def _same(self, path: Path) -> bool:
-        return path.exists() and path.read_text(encoding="ascii") == self._request
+        return path.exists() and path.read_bytes() == self._request.encode()
 
 
 def _request(sources: Sequence[Source], options: PrepareOptions) -> str:

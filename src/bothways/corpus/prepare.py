@@ -23,8 +23,9 @@ from bothways.corpus.sample import TokenizerSample, draw_sample
 from bothways.corpus.shards import TOKENIZER, SplitWriter
 from bothways.corpus.sources import Source, find_sources, languages_of
 from bothways.corpus.stream import lay
-from bothways.errors import DataError
+from bothways.errors import DataError, UsageError
 from bothways.text import Tokenizer, extend_tokenizer, train_tokenizer
+from bothways.text.characters import jieba_starts
 
 Say = Callable[[str], None]
 
@@ -59,7 +60,7 @@ def prepare(
         DataError: text that is missing, does not parse, or leaves a split empty.
         MachineError: the folder cannot be written, or the disk is full.
     """
-    options = options or PrepareOptions()
+    options = with_tokenizer(options or PrepareOptions())
     found = find_sources(_listed(sources), _listed(pairs))
     folder = Folder(Path(out), found, options)
     done = folder.finished(overwrite=overwrite)
@@ -68,11 +69,30 @@ def prepare(
             done = folder.finished(overwrite=overwrite)  # meanwhile another may have made it
             if done is None:
                 return _prepared(folder, found, options, report)
+    folder.tidy()
     report(f"{out} holds this preparation already: nothing to do")
     return done
 
 
+def with_tokenizer(options: PrepareOptions) -> PrepareOptions:
+    """With the folder or file of the tokenizer that is named; a name of the hub is fetched.
+
+    Raises:
+        ModelError: there is none.
+        UsageError: tokens are to be added to none.
+    """
+    if options.tokenizer is None and options.extend is not None:
+        raise UsageError("extend adds to a tokenizer: name it, --tokenizer MODEL")
+    if options.tokenizer is None or options.tokenizer.exists():
+        return options
+    from bothways.model import local  # which prepares nothing, and takes seconds to import
+
+    return options.model_copy(update={"tokenizer": local(options.tokenizer)})
+
+
 def _prepared(folder: Folder, sources: Sequence[Source], options: PrepareOptions, report: Say) -> Manifest:
+    if options.words == "jieba":
+        jieba_starts("")  # where it is not installed, that is said before anything is read
     exclusion = Exclusion(read_items(options.exclude)) if options.exclude else None
     if exclusion and exclusion.too_short:
         report(f"{exclusion.too_short} items to exclude are too short to be looked for, {exclusion.items} are not")
@@ -187,7 +207,7 @@ class _Job:
         )
 
     def _write(self, batch: Documents, tokenizer: Tokenizer, *, train: SplitWriter, validation: SplitWriter) -> None:
-        """Encodes a batch and writes it once, then its documents that stand twice, and so on: copies lie apart."""
+        """Encodes a batch and writes it once, then its documents that stand twice, and so on."""
         if not batch.sides:
             return
         (tokens, words, lengths), firsts = lay(tokenizer, batch.sides, words=self.options.words)

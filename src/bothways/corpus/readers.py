@@ -74,7 +74,13 @@ class DocumentReader:
         """Plain text, cut into documents as the options say."""
         found = kept(lines(path), path, self.skip)
         if self.options.documents == "lines":
-            yield from (line for _, _, line in found)
+            for _, number, line in found:
+                if len(line) > LONGEST:
+                    self.skip(
+                        path, number, f"expected documents of at most {LONGEST >> 20} Mi characters, got a longer one"
+                    )
+                else:
+                    yield line
             return
         block: list[str] = []
         size = 0

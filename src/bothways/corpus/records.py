@@ -115,7 +115,7 @@ def _opened(path: Path) -> Any:
 def _check_columns(path: Path, columns: Sequence[str], fields: Sequence[str]) -> None:
     if missing := [field for field in fields if field not in columns]:
         found = ", ".join(columns) or "none"
-        hint = 'Name the text: --set "fields=[NAME]"'
+        hint = 'Name it: --set "fields=[NAME]", of pairs --pairs LANGUAGE:NAME-LANGUAGE:NAME=FILE'
         raise UsageError(f"{path}: expected a column {missing[0]!r}, got {found}. {hint}.")
 
 

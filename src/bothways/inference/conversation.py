@@ -120,7 +120,7 @@ class Transcript:
 
     messages: list[dict[str, str]]
     model: str = ""
-    written: str = ""
+    written: str = field(default="", compare=False)
 
     def line(self) -> str:
         """As JSON, a line; one that was read is as it was."""

@@ -159,7 +159,7 @@ def test_prompts_and_prefixes_are_pefts(name: str, expression: str, bases: dict[
 @pytest.mark.parametrize("expression", ["lora(rank=2)", "lora(rank=2, on=[q, up, out])"])
 def test_a_body_alone_is_adapted_by_peft(name: str, expression: str, bases: dict[str, Path], tmp_path: Path) -> None:
     """Its layers have no name of the model before theirs, neither as targets nor where ranks differ."""
-    body = read_body(bases[name], TaskHead("embed", "embed", (), "one", "encoder"))
+    body = read_body(bases[name], TaskHead("embed", "vector", ("0", "1"), "pair", "encoder"))
     folder, model = saved(tmp_path, bases[name], expression, Abilities("vectors", ("encoder",), None), body)
     layout = packed([11], [11], causal=False)
     tokens = random_tokens(layout)

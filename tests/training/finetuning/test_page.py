@@ -216,8 +216,8 @@ def test_plain_tags_one_by_one(classifier: Path) -> None:
 def test_intents_and_slots_one_by_one(classifier: Path) -> None:
     head = TaskHead("intent", "tags", ("O", "B-city", "I-city", "intent:buy", "intent:go"), "one", "encoder")
     pairs: list[tuple[Any, dict[str, Any]]] = [
-        (("B-city", "O", "intent:go"), {"tags": ["B-city", "O"], "intent": "go"}),
-        (("B-city", "O", "intent:buy"), {"tags": ["O", "O"], "intent": "go"}),
+        (("B-city", "O", "intent:go"), {"tags": ["B-city", "O"], "intent": "go", "intent_probability": 0.9}),
+        (("B-city", "O", "intent:buy"), {"tags": ["O", "O"], "intent": "go", "intent_probability": 0.9}),
     ]
     page = page_of(classifier, "intent", pairs, head)
     assert rows_of(page, "Intent by intent") == [

@@ -125,7 +125,6 @@ def logprob_as_taught(writer: Path, expression: str, source: str, target: list[i
     (words,) = batch.targets
     assert words.labels.tolist() == [*target, writes.end]
     logits = made.model.eval().logits(made.model.hidden_at(batch)[0])
-    logits[:, sorted(tokenizer.vocabulary.special - {writes.end})] = -torch.inf
     return float(logits.log_softmax(-1).gather(1, words.labels[:, None]).sum())
 
 

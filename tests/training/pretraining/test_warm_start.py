@@ -216,6 +216,7 @@ def test_other_replayed_text_is_noticed_when_a_run_goes_on(
     (tmp_path / "less.txt").write_text("\n\n".join(f"okapi {i} zebra" for i in range(200)))
     less = tmp_path / "less"
     prepare([str(tmp_path / "less.txt")], out=less, options=PrepareOptions(tokenizer=general, validation=0.1))
+    begun = RunFolder(config.out).config(PretrainConfig)
     with pytest.raises(DataError, match="less is not what this run was trained on"):
-        pretrain(config.model_copy(update={"replay": less}), resume=True)
-    pretrain(config, resume=True)
+        pretrain(begun.model_copy(update={"replay": less}), resume=True)
+    pretrain(begun, resume=True)

@@ -15,6 +15,7 @@ from bothways.arguments import checked
 from bothways.claims import claimed
 from bothways.config import dump, settled
 from bothways.corpus import Shards, prepare
+from bothways.corpus.prepare import with_tokenizer
 from bothways.corpus.sources import find_sources
 from bothways.corpus.words import draw_words
 from bothways.errors import DivergedError, MachineError, Stopped, UsageError
@@ -133,6 +134,7 @@ def open_text(config: BabyLMConfig, say: Callable[[str], None]) -> tuple[dict[st
     note = config.out / "text.json"
     check_settings(config.out, config, kind="budget", may_change=MAY_CHANGE)
     if not note.exists():
+        with_tokenizer(config.prepare)  # one that there is not is refused before
         say(f"drawing {int(config.words):,} words")
         sources = find_sources(config.sources)
         told = draw_words(sources, config.prepare, count=int(config.words), out=config.out / TEXT, seed=config.seed)

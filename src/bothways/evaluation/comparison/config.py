@@ -56,7 +56,7 @@ class TaskFiles(Frozen):
             UsageError: no such task, or one whose score is no mean over examples.
         """
         task = task_named(self.task)
-        if not task.items_say:
+        if not task.items_say or task.refers:
             raise UsageError(f"the score of {self.task} is no mean over examples, and cannot be compared item by item")
         for file in (self.train, self.test):
             read_examples(task, file, skip=Skipped())

@@ -177,7 +177,7 @@ def saved_card(name: str, config: ModelConfig, face: str, *, trained: Abilities,
     from bothways import __version__
 
     plain = trained.rule == "ordered" and trained.hidden != "before" and not face.endswith("body")
-    alone = plain and not trained.writers and not trained.writes
+    alone = plain and not trained.writers
     told = {"kind": architecture(config, face)[1], "parameters": parameters, "version": __version__, "alone": alone}
     return _render(name, None, [], **told)
 

@@ -66,6 +66,7 @@ class Trials:
             BothwaysError: what its run could not do.
         """
         if (found := self.found(candidate, budget)) is not None:
+            self.workers.plan(self.named(candidate, budget), 0.0)
             return found
         before, config = self.before(candidate, budget), self.configured(candidate, budget)
         if before is not None and before.over(budget):
