@@ -88,9 +88,9 @@ def _show(found: Judgement) -> None:
         say(f"{two.one} against {two.other}, by {two.by}: {said}; {two.wins} won, {two.ties} ties, {two.losses} lost")
     if found.judge is not None:
         bias = found.judge
-        said = {"chose the first answer in": bias.first, "agreed with itself in": bias.agreed}
-        said["prefers the reference in"] = bias.reference
-        told = ", ".join(f"{what} {share:.0%}" for what, share in said.items() if share is not None)
+        shares = {"chose the first answer in": bias.first, "agreed with itself in": bias.agreed}
+        shares["prefers the reference in"] = bias.reference
+        told = ", ".join(f"{what} {share:.0%}" for what, share in shares.items() if share is not None)
         say(f"{bias.name} {told or 'was asked nothing: no two answers differ'}")
         for warning in warnings_of(bias):
             say(warning)

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bothways.errors import UsageError
+
 
 class PrepareOptions(BaseModel):
     """How documents become shards."""
@@ -49,3 +51,19 @@ class PrepareOptions(BaseModel):
         le=1,
         description="Power of their sizes by which languages stand (XLM: 0.7): small ones gain; left out: 1.",
     )
+
+
+def with_tokenizer(options: PrepareOptions) -> PrepareOptions:
+    """With the folder or file of the tokenizer that is named; a name of the hub is fetched.
+
+    Raises:
+        ModelError: there is none.
+        UsageError: tokens are to be added to none.
+    """
+    if options.tokenizer is None and options.extend is not None:
+        raise UsageError("extend adds to a tokenizer: name it, --tokenizer MODEL")
+    if options.tokenizer is None or options.tokenizer.exists():
+        return options
+    from bothways.model import local  # which prepares nothing, and takes seconds to import
+
+    return options.model_copy(update={"tokenizer": local(options.tokenizer)})

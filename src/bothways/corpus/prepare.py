@@ -18,12 +18,12 @@ from bothways.corpus.exclude import Exclusion, read_items
 from bothways.corpus.folder import Folder
 from bothways.corpus.hashed_files import file_record
 from bothways.corpus.manifest import VERSION, Manifest, Roles, SourceCount, TokenType
-from bothways.corpus.options import PrepareOptions
+from bothways.corpus.options import PrepareOptions, with_tokenizer
 from bothways.corpus.sample import TokenizerSample, draw_sample
 from bothways.corpus.shards import TOKENIZER, SplitWriter
 from bothways.corpus.sources import Source, find_sources, languages_of
 from bothways.corpus.stream import lay
-from bothways.errors import DataError, UsageError
+from bothways.errors import DataError
 from bothways.text import Tokenizer, extend_tokenizer, train_tokenizer
 from bothways.text.characters import jieba_starts
 
@@ -72,22 +72,6 @@ def prepare(
     folder.tidy()
     report(f"{out} holds this preparation already: nothing to do")
     return done
-
-
-def with_tokenizer(options: PrepareOptions) -> PrepareOptions:
-    """With the folder or file of the tokenizer that is named; a name of the hub is fetched.
-
-    Raises:
-        ModelError: there is none.
-        UsageError: tokens are to be added to none.
-    """
-    if options.tokenizer is None and options.extend is not None:
-        raise UsageError("extend adds to a tokenizer: name it, --tokenizer MODEL")
-    if options.tokenizer is None or options.tokenizer.exists():
-        return options
-    from bothways.model import local  # which prepares nothing, and takes seconds to import
-
-    return options.model_copy(update={"tokenizer": local(options.tokenizer)})
 
 
 def _prepared(folder: Folder, sources: Sequence[Source], options: PrepareOptions, report: Say) -> Manifest:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Literal, TypedDict, cast
 
 import numpy as np
@@ -110,10 +111,14 @@ def generated(
             replace(one, seeds=None if one.seeds is None else (one.seeds[0], number))
             for number, one in zip(numbers, requests, strict=True)
         ]
-        done, part = len(found) / len(each), len(numbers) / len(each)
-        watched = replace(own, watch=lambda share, done=done, part=part: engine.watch(done + share * part))
+        watched = replace(own, watch=partial(_watch_part, engine, len(found) / len(each), len(numbers) / len(each)))
         found |= dict(zip(numbers, generate(watched, seeded), strict=True))
     return [found[number] for number in range(len(prompts))]
+
+
+def _watch_part(engine: Engine, done: float, part: float, share: float) -> None:
+    """Tells of a share of a part, behind what is done."""
+    engine.watch(done + share * part)
 
 
 def one_name(fields: Wording) -> str | None:

@@ -15,7 +15,7 @@ from bothways.arguments import checked
 from bothways.claims import claimed
 from bothways.config import dump, settled
 from bothways.corpus import Shards, prepare
-from bothways.corpus.prepare import with_tokenizer
+from bothways.corpus.options import with_tokenizer
 from bothways.corpus.sources import find_sources
 from bothways.corpus.words import draw_words
 from bothways.errors import DivergedError, MachineError, Stopped, UsageError
