@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -64,6 +65,5 @@ def with_tokenizer(options: PrepareOptions) -> PrepareOptions:
         raise UsageError("extend adds to a tokenizer: name it, --tokenizer MODEL")
     if options.tokenizer is None or options.tokenizer.exists():
         return options
-    from bothways.model import local  # which prepares nothing, and takes seconds to import
-
-    return options.model_copy(update={"tokenizer": local(options.tokenizer)})
+    found = import_module("bothways.model").local(options.tokenizer)  # which takes seconds to import
+    return options.model_copy(update={"tokenizer": found})
