@@ -1,7 +1,7 @@
 """ELECTRA in an hour of two plain cores: a discriminator, and the generator that it learned from.
 
-Good for: finding words that were replaced. For labels and vectors `mlm` was ahead or tied at small budgets (docs/results.md,
-"At equal time beside MLM").
+Good for: finding words that were replaced. For labels and vectors `mlm` was ahead or tied at small budgets
+(docs/results.md, "At equal time beside MLM").
 Reached: not measured yet. Near it: 8.7M tokens at twice the default rate in English, at a quarter of it in Chinese,
 docs/results.md, "ELECTRA finds replaced words". The best rate depends on the text: search for it.
 Again:
