@@ -44,7 +44,7 @@ def test_what_is_missing_is_said_with_what_to_do(tmp_path: Path, monkeypatch: py
 def test_a_slow_machine_could_be_better_but_is_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BOTHWAYS_BF16", raising=False)
     found = named(doctor.examine(tmp_path, seconds=0, root=tmp_path))  # no /proc, no /sys
-    assert found["precision"].found == "fp32: this processor has no instructions for bf16"
+    assert found["precision"].found == "fp32: this processor multiplies bf16 no faster"
     assert found["huge pages"].status == "better"
     thp = tmp_path / "sys/kernel/mm/transparent_hugepage"
     thp.mkdir(parents=True)

@@ -58,6 +58,9 @@ def test_containers_of_the_first_version(tmp_path: Path) -> None:
     [
         ("model name : A\nflags : fpu avx512f avx512_bf16\n", "avx512_bf16"),
         ("model name : A\nflags : fpu avx512_bf16 amx_bf16\n", "amx_bf16"),
+        ("vendor_id : AuthenticAMD\nflags : fpu avx512_bf16\n", "avx512_bf16"),
+        ("vendor_id : GenuineIntel\nflags : fpu avx512_bf16\n", ""),  # half the speed of its fp32
+        ("vendor_id : GenuineIntel\nflags : fpu avx512_bf16 amx_bf16\n", "amx_bf16"),
         ("Features : fp asimd bf16\n", "bf16"),
         ("model name : A\nflags : fpu avx2\n", ""),
         ("", ""),

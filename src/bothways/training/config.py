@@ -114,7 +114,7 @@ class TrainingConfig(Frozen):
         "every step is.",
     )
     precision: Literal["auto", "bf16", "fp32"] = Field(
-        default="auto", description="Of the arithmetic; auto: bf16 where the processor has it."
+        default="auto", description="Of the arithmetic; auto: bf16 where the machine is faster in it."
     )
     sharded: bool = Field(default=False, description="FSDP2 instead of one flat all-reduce.")
     seed: int = Field(default=0, ge=0, description="Of everything random.")

@@ -121,7 +121,7 @@ class LearningSettings(Frozen):
         "every step is, since batches are small and differ much.",
     )
     precision: Literal["auto", "bf16", "fp32"] = Field(
-        default="auto", description="Of the arithmetic; auto: bf16 where the processor has it."
+        default="auto", description="Of the arithmetic; auto: bf16 where the machine is faster in it."
     )
     dev_share: float = Field(default=0.1, gt=0, lt=1, description="Held out of --train where no --dev is given.")
     seed: int = Field(default=0, ge=0, description="Of the new head, the order and dropout.")
