@@ -7,8 +7,7 @@ A test compares what is there with what the records say today.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib import import_module
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from types import NoneType, UnionType
@@ -18,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bothways.cli import GROUPS
-from bothways.cli.options import fields_of, name_of
+from bothways.cli.options import fields_of, fields_of_command, name_of
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 HEAD = """# Every setting
@@ -34,19 +33,19 @@ BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "belo
 def page() -> str:
     """The whole page."""
     recorded = [command for command in chain.from_iterable(GROUPS.values()) if hasattr(command, "record")]
-    return "\n".join([HEAD, *(_section(name_of(command), *command.record) for command in recorded), _tasks(), _model()])
+    return "\n".join([HEAD, *map(_section, recorded), _tasks(), _model()])
 
 
-def _section(command: str, record: str, flags: dict[str, str]) -> str:
-    module, _, name = record.partition(":")
-    rows = [_row(path, flags.get(path), field) for path, field in _fields(getattr(import_module(module), name))]
-    return _table(f"bothways {command}", rows)
+def _section(command: Callable[..., Any]) -> str:
+    flags = command.record[1]  # type: ignore[attr-defined] # from_record puts it there
+    rows = [_row(path, flags.get(path), field) for path, field in _fields(fields_of_command(command))]
+    return _table(f"bothways {name_of(command)}", rows)
 
 
 def _tasks() -> str:
     from bothways.training.finetuning.several_config import OneTask, SeveralConfig
 
-    rows = [_row(path, None, field) for path, field in _fields(OneTask)]
+    rows = [_row(path, None, field) for path, field in _fields(fields_of(OneTask))]
     own = _row("size_exponent", None, SeveralConfig.model_fields["size_exponent"])
     return _table("A task of finetune --tasks, and what is said of all of them", [*rows, own])
 
@@ -54,7 +53,7 @@ def _tasks() -> str:
 def _model() -> str:
     from bothways.model import ModelConfig
 
-    rows = [_row(f"model.{path}", None, field) for path, field in _fields(ModelConfig)]
+    rows = [_row(f"model.{path}", None, field) for path, field in _fields(fields_of(ModelConfig))]
     rows = [row.replace("must be given", "the size's", 1) for row in rows]
     return _table("The model of pretrain, search and compare", rows)
 
@@ -71,12 +70,12 @@ def _table(title: str, rows: list[str]) -> str:
     )
 
 
-def _fields(kind: type, below: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """(dotted name, field) of a record; those of a record in it have its name before theirs."""
-    for name, field in fields_of(kind).items():
+def _fields(known: Mapping[str, FieldInfo], below: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """(dotted name, field) of the fields of a record; those of a record in it have its name before theirs."""
+    for name, field in known.items():
         record = next((one for one in (field.annotation, *get_args(field.annotation)) if _is_record(one)), None)
         if record is not None and get_origin(field.annotation) is not dict:
-            yield from _fields(record, f"{below}{name}.")
+            yield from _fields(fields_of(record), f"{below}{name}.")
         else:
             yield f"{below}{name}", field
 

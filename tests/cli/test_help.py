@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from bothways.cli import GROUPS, app
-from bothways.cli.options import fields_of
+from bothways.cli.options import fields_of_command
+from bothways.inference.decoding.options import CHAT, JUDGED, Options
 
 COMMANDS = {command.__name__.replace("_", "-"): command for group in GROUPS.values() for command in group}
 
@@ -90,11 +90,17 @@ def test_a_run_goes_on_by_the_same_option_in_every_command_that_trains() -> None
         assert "--resume" in shown and "--no-resume" not in shown
 
 
+@pytest.mark.parametrize(("name", "usual"), [("chat", CHAT), ("judge", JUDGED)])
+def test_a_command_shows_its_own_defaults(name: str, usual: Options) -> None:
+    known = fields_of_command(COMMANDS[name])
+    assert {one: known[one].default for one in usual} == usual
+    assert f"[default: {usual['max_new_tokens']}" in rows(helped(name))["--max-new-tokens"]
+
+
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if hasattr(command, "record")])
 def test_settings_that_are_no_options_are_listed(name: str) -> None:
     """Every field of the record is an option, an argument or a setting; its default stands beside it."""
-    module, _, kind = COMMANDS[name].record[0].partition(":")  # type: ignore[attr-defined]
-    fields, flags = fields_of(getattr(import_module(module), kind)), COMMANDS[name].record[1]  # type: ignore[attr-defined]
+    fields, flags = fields_of_command(COMMANDS[name]), COMMANDS[name].record[1]  # type: ignore[attr-defined]
     shown = helped(name)
     settings = rows(shown[shown.index("Settings, by --set") :])
     for field, one in fields.items():
@@ -131,9 +137,8 @@ def test_a_command_with_settings_has_at_most_ten_options_of_its_own(name: str) -
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if hasattr(command, "record")])
 def test_what_a_record_requires_is_shown_as_required(name: str) -> None:
-    module, _, kind = COMMANDS[name].record[0].partition(":")  # type: ignore[attr-defined]
     shown, flags = rows(helped(name)), COMMANDS[name].record[1]  # type: ignore[attr-defined]
-    for field, one in fields_of(getattr(import_module(module), kind)).items():
+    for field, one in fields_of_command(COMMANDS[name]).items():
         if field in flags:
             said = shown[flags[field] or field.upper()]
             assert said.endswith("[required, here or in the file of --config]") == one.is_required()

@@ -124,7 +124,7 @@ def test_no_model(command: str, invoke: Invoke, tmp_path: Path) -> None:
 
 
 def test_extend_has_the_options_of_python() -> None:
-    record, flags = generate.record  # type: ignore[attr-defined]
+    record, flags, _ = generate.record  # type: ignore[attr-defined]
     assert record == f"{GenerationOptions.__module__}:{GenerationOptions.__name__}"
     assert {*Options.__annotations__} == {one.name for one in fields(GenerationOptions)} > {*flags}
 

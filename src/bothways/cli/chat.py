@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from bothways.inference import LanguageModel
     from bothways.inference.conversation import Conversation, Transcript
 
-ANSWER = 512
-"""Tokens of an answer at most, where nothing says otherwise."""
 HELP = {
     "/help": "this list",
     "/system TEXT": "tell the model something before all that follows; nothing: show what it is told",
@@ -38,6 +36,7 @@ HELP = {
 @from_record(
     "bothways.inference.decoding.options:GenerationOptions",
     *("max_new_tokens", "temperature", "top_k", "top_p", "seed"),
+    usual="bothways.inference.decoding.options:CHAT",
 )
 def chat(
     context: typer.Context,
@@ -69,10 +68,10 @@ def chat(
     models are trained on.
     """
     from bothways.inference.conversation import Conversation, read_transcripts
-    from bothways.inference.decoding.options import GenerationOptions
+    from bothways.inference.decoding.options import CHAT, GenerationOptions
 
     def options(usual: Mapping[str, Any]) -> GenerationOptions:
-        before = {"max_new_tokens": ANSWER, **usual}
+        before = {**CHAT, **usual}
         example = "chat MODEL QUESTION"
         return configured(GenerationOptions, given, file=config, settings=settings, example=example, before=before)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @from_record(
     "bothways.inference.decoding.options:GenerationOptions",
     *("max_new_tokens", "temperature", "top_k", "top_p", "seed"),
+    usual="bothways.inference.decoding.options:JUDGED",
 )
 def judge(
     context: typer.Context,
@@ -45,8 +46,7 @@ def judge(
     """
     load_torch()
     from bothways.evaluation.judging import judge as ask
-    from bothways.evaluation.judging.answers import USUAL
-    from bothways.inference.decoding.options import GenerationOptions
+    from bothways.inference.decoding.options import JUDGED, GenerationOptions
 
     room_for(out)
     options = None
@@ -57,7 +57,7 @@ def judge(
             file=config,
             settings=settings,
             example="judge RUN --prompts FILE",
-            before=USUAL,
+            before=JUDGED,
         )
     with doing("asking"):
         found = ask(runs, prompts=prompts, judge=by, options=options, device=device)

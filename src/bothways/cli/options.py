@@ -112,17 +112,19 @@ class SettingsCommand(TyperCommand):
             formatter.write_dl(self.settings)
 
 
-def from_record(record: str, *names: str, **flags: str) -> Callable[[Command], Command]:
+def from_record(record: str, *names: str, usual: str = "", **flags: str) -> Callable[[Command], Command]:
     """The command gets fields of "module:Class" as options, and as keyword arguments those that were given.
 
-    names  of the fields; flags  {field: how its option is called, or "" for an argument}, where that is not its name
+    names  of the fields
+    usual  "module:NAME", a mapping: the command's own defaults, where they are not the record's
+    flags  {field: how its option is called, or "" for an argument}, where that is not its name
     """
 
     def decorate(function: Command) -> Command:
         own = inspect.signature(function, eval_str=True)
         plain = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
         spelled = {name: f"--{name.replace('_', '-')}" for name in names} | flags
-        function.__dict__.update(__signature__=own.replace(parameters=plain), record=(record, spelled))
+        function.__dict__.update(__signature__=own.replace(parameters=plain), record=(record, spelled, usual))
         return function
 
     return decorate
@@ -137,11 +139,10 @@ def whole(function: Callable[..., Any], settings: Mapping[str, Any]) -> Any:
     """The command of a function, with the options of its record; `settings` are those of the command line."""
     app = typer.Typer(**settings)
     if record := getattr(function, "record", None):
-        path, flags = record
-        module, _, name = path.partition(":")
-        kind = getattr(import_module(module), name)
-        others = [one for one in _settings(kind) if one[0] not in flags]
-        app.command(cls=partial(SettingsCommand, settings=others))(_with_options(function, kind, flags))  # type: ignore[arg-type]
+        _, flags, _ = record
+        known = fields_of_command(function)
+        others = [one for one in _settings(known) if one[0] not in flags]
+        app.command(cls=partial(SettingsCommand, settings=others))(_with_options(function, known, flags))  # type: ignore[arg-type]
     else:
         app.command()(function)
     found = typer.main.get_command(app)
@@ -149,17 +150,33 @@ def whole(function: Callable[..., Any], settings: Mapping[str, Any]) -> Any:
     return found
 
 
-def fields_of(kind: type) -> Mapping[str, FieldInfo]:
-    """{name: its annotation, default, bounds and description} of a record, or of a dataclass annotated in that way."""
+def fields_of(kind: type, usual: Mapping[str, Any] = MappingProxyType({})) -> Mapping[str, FieldInfo]:
+    """{name: its annotation, default, bounds and description} of a record, or of a dataclass annotated in that way,
+    whose defaults are those of `usual` first."""
     from pydantic.fields import FieldInfo
 
     if not is_dataclass(kind):
         return kind.model_fields  # type: ignore[attr-defined,no-any-return] # it is a record
     hints = get_type_hints(kind, include_extras=True)
-    return {one.name: FieldInfo.from_annotated_attribute(hints[one.name], one.default) for one in fields(kind)}
+    defaults = {one.name: usual.get(one.name, one.default) for one in fields(kind)}
+    return {name: FieldInfo.from_annotated_attribute(hints[name], default) for name, default in defaults.items()}
 
 
-def _with_options(function: Callable[..., Any], kind: type, flags: Mapping[str, str]) -> Callable[..., Any]:
+def fields_of_command(function: Callable[..., Any]) -> Mapping[str, FieldInfo]:
+    """Those of the record of a command, with the command's own defaults."""
+    record, _, usual = function.record  # type: ignore[attr-defined] # from_record puts it there
+    return fields_of(_found(record), _found(usual) if usual else {})
+
+
+def _found(path: str) -> Any:
+    """What "module:NAME" names."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _with_options(
+    function: Callable[..., Any], known: Mapping[str, FieldInfo], flags: Mapping[str, str]
+) -> Callable[..., Any]:
     @wraps(function)
     def command(context: typer.Context, **values: Any) -> Any:
         for name in flags:
@@ -170,7 +187,7 @@ def _with_options(function: Callable[..., Any], kind: type, flags: Mapping[str, 
         return function(context=context, **values)
 
     own = inspect.signature(function)
-    made = [_parameter(name, fields_of(kind)[name], flag) for name, flag in flags.items()]
+    made = [_parameter(name, known[name], flag) for name, flag in flags.items()]
     first = [one for one in made if not flags[one.name]]
     last = [one for one in made if flags[one.name]]
     parts = (*first, *last, *own.parameters.values())
@@ -205,11 +222,11 @@ REQUIRED = "  [required, here or in the file of --config]"
 BOUNDS = (("ge", "min"), ("le", "max"))
 
 
-def _settings(kind: type, below: str = "") -> Iterator[tuple[str, str]]:
-    """(name, what it is and its default) of the settings of a record; those of a record in it have dotted names."""
-    for name, field in fields_of(kind).items():
+def _settings(known: Mapping[str, FieldInfo], below: str = "") -> Iterator[tuple[str, str]]:
+    """(name, what it is and its default) of the fields of a record; those of a record in it have dotted names."""
+    for name, field in known.items():
         if hasattr(field.annotation, "model_fields"):
-            yield from _settings(field.annotation, f"{below}{name}.")  # type: ignore[arg-type] # it is a record
+            yield from _settings(fields_of(field.annotation), f"{below}{name}.")  # type: ignore[arg-type] # a record
         else:
             plain = isinstance(field.default, str | int | float)
             yield f"{below}{name}", f"{field.description}{f'  [default: {field.default}]' * plain}"

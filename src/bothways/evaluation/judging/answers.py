@@ -17,13 +17,10 @@ from bothways.evaluation.judging.rules import obeyed, refuses
 from bothways.inference import LanguageModel
 from bothways.inference.chatting import chat_prompt
 from bothways.inference.decoding.generate import generate
-from bothways.inference.decoding.options import GenerationOptions, GenerationRequest
+from bothways.inference.decoding.options import JUDGED, GenerationOptions, GenerationRequest
 from bothways.inference.engine import Engine
 from bothways.inference.score import score_after
 from bothways.inference.writing import chatting_as, usual_options
-
-USUAL: dict[str, Any] = {"max_new_tokens": 128, "temperature": 0.0}
-"""How a model that was not fine-tuned to write is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,7 @@ def answered(
         UsageError: what its chat template refuses.
     """
     engine, way = asked_as(model, prompts, name)
-    chosen = options or (usual_options(engine.writes) if engine.writes else GenerationOptions(**USUAL))
+    chosen = options or (usual_options(engine.writes) if engine.writes else GenerationOptions(**JUDGED))
     asked = [_tokens(engine, one, way) for one in prompts]
     given: list[Any] = [one.text for one in prompts] if way == "task" else asked
     requests = [GenerationRequest(one, chosen, (chosen.seed, number)) for number, one in enumerate(given)]

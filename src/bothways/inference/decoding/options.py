@@ -17,6 +17,12 @@ Order = Literal["confidence", "random"]
 FinishReason = Literal["stop", "length"]
 
 
+CHAT: Options = {"max_new_tokens": 512}
+"""Of `bothways chat`, where nothing says otherwise."""
+JUDGED: Options = {"max_new_tokens": 128, "temperature": 0.0}
+"""Of answers that are judged, by a model that was not fine-tuned to write."""
+
+
 class Options(TypedDict, total=False):
     """The fields of `GenerationOptions`, as keyword arguments; that record says what they mean."""
 
