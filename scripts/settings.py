@@ -33,7 +33,7 @@ BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "belo
 def page() -> str:
     """The whole page."""
     recorded = [command for command in chain.from_iterable(GROUPS.values()) if hasattr(command, "record")]
-    return "\n".join([HEAD, *map(_section, recorded), _tasks(), _model()])
+    return "\n".join([HEAD, *map(_section, recorded), _tasks(), _model(), _columns()])
 
 
 def _section(command: Callable[..., Any]) -> str:
@@ -56,6 +56,23 @@ def _model() -> str:
     rows = [_row(f"model.{path}", None, field) for path, field in _fields(fields_of(ModelConfig))]
     rows = [row.replace("must be given", "the size's", 1) for row in rows]
     return _table("The model of pretrain, search and compare", rows)
+
+
+def _columns() -> str:
+    from bothways.tasks.records import NAMES
+
+    rows = [f"| `{role}` | {', '.join(f'`{name}`' for name in names)} |" for role, names in NAMES.items()]
+    return "\n".join(
+        [
+            "## Columns that are known by their names\n",
+            "Of tables and of records, in upper and lower case; the first that is there is taken. Others are named by",
+            "`--set columns.ROLE=NAME`.\n",
+            "| role | names |",
+            "|---|---|",
+            *rows,
+            "",
+        ]
+    )
 
 
 def _table(title: str, rows: list[str]) -> str:

@@ -139,7 +139,7 @@ def test_the_table_of_objectives_is_what_they_say(name: str) -> None:
     table = re.findall(r"^\| `([\w-]+)` \| (.+?) \| (.+?) \| (.+?) \|$", text, flags=re.MULTILINE)[: len(describe())]
     for record, (objective, summary, paper, faces) in zip(describe(), table, strict=True):
         assert (objective, paper) == (record["name"], record["paper"])
-        assert re.findall(r"`(\w+)/`", faces) == record["faces"]
+        assert re.findall(r"`(\w+)/`", faces) == (record["faces"] or ["model" if objective == "seq2seq" else "body"])
         assert summary == record["summary"] or name == "zh.md"
 
 
