@@ -1,4 +1,4 @@
-"""The command `chat`: a talk with a model, or with several side by side, on a terminal or from a pipe."""
+"""The command `chat`: a conversation with a model, or with several side by side, on a terminal or from a pipe."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HELP = {
     "/system TEXT": "tell the model something before all that follows; nothing: show what it is told",
     "/undo": "take back the last question and its answer",
     "/reset": "begin anew; the system's message stays",
-    "/save FILE": "write the talk to a file, a line of messages",
+    "/save FILE": "write the conversation to a file, a line of messages",
     "/exit": "end; so does the end of the input (Ctrl-D)",
 }
 
@@ -49,11 +49,11 @@ def chat(
         list[str], repeated(metavar="NAME=FOLDER", about="An adapter of the model that answers, too, beside it")
     ],
     load_from: Annotated[
-        Path | None, typer.Option("--load", metavar="FILE", help="Go on with the talk that a file ends with.")
+        Path | None, typer.Option("--load", metavar="FILE", help="Go on with the last conversation of a file.")
     ] = None,
     save_to: Annotated[
         Path | None,
-        typer.Option("--save", metavar="FILE", help="Keep the talk as the last line of a file, after every answer."),
+        typer.Option("--save", metavar="FILE", help="Keep the conversation as the last line of a file."),
     ] = None,
     settings: Settings,
     config: ConfigFile = None,
@@ -179,8 +179,8 @@ class Talk:
     """Conversations side by side, each with answers of its own to the same questions.
 
     kept    where they are saved after every answer
-    before  the other talks of that file
-    resumed the numbers of the talks, in the file that was loaded, which are gone on with
+    before  the other conversations of that file
+    resumed the numbers of the conversations, in the file that was loaded, which are gone on with
     asked   the questions so far
     """
 
@@ -195,7 +195,7 @@ class Talk:
         return [do(one) for one in self.conversations.values()]
 
     def resume(self, earlier: list[Transcript], path: Path | None) -> None:
-        """Goes on with the last talk of each model; with the very last where none is named."""
+        """Goes on with the last conversation of each model; with the very last where none is named."""
         from bothways.errors import DataError
 
         if path is None:
@@ -209,7 +209,7 @@ class Talk:
             self.resumed.add(number)
 
     def keep(self, path: Path, *, resumed: Path | None) -> None:
-        """Saves there from now on; the talk that is gone on with is replaced, others in the file stay."""
+        """Saves there from now on; the conversation that is gone on with is replaced, others in the file stay."""
         from bothways.inference.conversation import read_transcripts
 
         self.before = read_transcripts(path) if path.is_file() else []
@@ -247,7 +247,7 @@ class Talk:
         self.save()
 
     def save(self, path: Path | None = None) -> None:
-        """Writes the talks behind those that the file had: to `path`, or where they are kept."""
+        """Writes the conversations behind those that the file had: to `path`, or where they are kept."""
         from bothways.claims import claimed
         from bothways.inference.conversation import read_transcripts, write_transcripts
 
@@ -268,10 +268,10 @@ class Talk:
                 one.undo()
             if answered:
                 return True
-        return any(self.each(lambda one: one.undo()))  # those of a talk that was loaded
+        return any(self.each(lambda one: one.undo()))  # those of a conversation that was loaded
 
     def _said(self) -> list[Transcript]:
-        """The talks, of those in which anything was asked."""
+        """The conversations, of those in which anything was asked."""
         from bothways.inference.conversation import Transcript
 
         several = len(self.conversations) > 1
@@ -279,7 +279,7 @@ class Talk:
         return [one for one in made if any(message["role"] == "user" for message in one.messages)]
 
     def command(self, word: str, rest: str, *, terminal: bool = False) -> None:
-        """One of `HELP`; on a terminal, what cannot be done is said, and the talk goes on."""
+        """One of `HELP`; on a terminal, what cannot be done is said, and the conversation goes on."""
         from bothways.errors import BothwaysError
 
         try:

@@ -1,4 +1,4 @@
-"""A talk with a chat model: its messages, answered one after another, and kept as files that a model is trained on."""
+"""A conversation with a chat model: its messages, answered one after another, and kept as files to train on."""
 
 from __future__ import annotations
 
