@@ -47,6 +47,18 @@ def bootstrap(
     return {name: (end(name, 0.025), end(name, 0.975)) for name in found[0]}
 
 
+def bootstrap_difference(
+    ours: Callable[[list[int]], dict[str, float]], theirs: Callable[[list[int]], dict[str, float]], count: int
+) -> dict[str, tuple[float, float]]:
+    """As `bootstrap`, of what the scores of one model are above another's for the same examples: drawn in pairs."""
+
+    def better_by(drawn: list[int]) -> dict[str, float]:
+        one, other = ours(drawn), theirs(drawn)
+        return {name: one[name] - other[name] for name in one}
+
+    return bootstrap(better_by, count)
+
+
 @dataclass(frozen=True, slots=True)
 class Mean:
     """Of one metric over runs: the mean, half of its 95 % interval (Student's t; nan of a single run), the values."""

@@ -21,8 +21,8 @@ from bothways.training.finetuning.config import rate_for
 from bothways.training.finetuning.epochs import Course, again
 from bothways.training.finetuning.run import diverged, look_of, losses_of
 from bothways.training.finetuning.several_batches import batches_of_several
-from bothways.training.finetuning.several_config import MEAN, SeveralConfig
-from bothways.training.finetuning.several_end import finish
+from bothways.training.finetuning.several_config import SeveralConfig
+from bothways.training.finetuning.several_end import finish, with_mean
 from bothways.training.finetuning.several_setup import SeveralRun, set_up_several
 from bothways.training.fit import Say, Show, stoppable
 from bothways.training.loop import loss_names
@@ -95,10 +95,9 @@ def course_of(run: SeveralRun) -> Course:
     def look() -> dict[str, Any]:
         """The tasks' own metrics behind their mean; each task's loss and all of its scores beside them."""
         found = {name: one() for name, one in looks.items()}
-        own = {name: next(iter(one["scores"].values())) for name, one in found.items()}
         known = [one["loss"] for one in found.values() if one["loss"] is not None]
         loss = float(np.mean(known)) if known else None
-        return {"loss": loss, "scores": {MEAN: float(np.mean([*own.values()])), **own}, "tasks": found}
+        return {"loss": loss, "scores": with_mean({name: one["scores"] for name, one in found.items()}), "tasks": found}
 
     return Course(
         config=run.config,

@@ -12,7 +12,7 @@ import numpy as np
 
 from bothways.errors import ModelError
 from bothways.model import Abilities, TaskHead
-from bothways.statistics import bootstrap
+from bothways.statistics import bootstrap_difference
 from bothways.tasks.records import Skipped
 from bothways.training.finetuning.run import Judged, judge
 from bothways.training.finetuning.save import save_model
@@ -82,12 +82,7 @@ def _beside(run: Path, part: FinetuneRun, judged: Judged, head: TaskHead) -> dic
         return {**told, "scores": None, "why": f"it cannot read {len(skipped.found)} of the examples"}
     scores, predictions = measure(tuned, read, part.team)
     ours, theirs = (part.task.scores_of(judged.examples, some, head) for some in (judged.predictions, predictions))
-
-    def better_by(drawn: list[int]) -> dict[str, float]:
-        one, other = ours(drawn), theirs(drawn)
-        return {name: one[name] - other[name] for name in one}
-
-    return {**told, "scores": scores, "better_by": bootstrap(better_by, len(judged.examples))}
+    return {**told, "scores": scores, "better_by": bootstrap_difference(ours, theirs, len(judged.examples))}
 
 
 def with_mean(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -14,7 +14,7 @@ import torch
 from bothways.batch import Batch, Losses
 from bothways.errors import ModelError
 from bothways.model import Model
-from bothways.statistics import bootstrap
+from bothways.statistics import bootstrap, bootstrap_difference
 from bothways.tasks.task import Example
 from bothways.training.finetuning.baselines import chosen_by_chance, trained_on
 from bothways.training.finetuning.epochs import Course
@@ -146,15 +146,10 @@ def compared_with_before(before: MeasuredAnswers, after: MeasuredAnswers) -> dic
     """{"scores": of the model that the run began with, "intervals": of the one that it ends with, "better_by": of the
     difference, the examples being drawn anew}."""
     count = len(after.examples)
-
-    def better_by(drawn: Sequence[int]) -> dict[str, float]:
-        one, other = after.scores_of(drawn), before.scores_of(drawn)
-        return {name: one[name] - other[name] for name in one}
-
     return {
         "scores": before.scores,
         "intervals": bootstrap(after.scores_of, count),
-        "better_by": bootstrap(better_by, count),
+        "better_by": bootstrap_difference(after.scores_of, before.scores_of, count),
     }
 
 
