@@ -15,7 +15,7 @@ from bothways.errors import ModelError, UsageError
 from bothways.files import delete, finite, write_text, writing
 from bothways.reading import read_json_lines
 from bothways.seals import check_yaml, sealed, sealed_yaml, unsealed
-from bothways.training.state import State, checkpoints, save_state, step_of
+from bothways.training.state import State, checkpoints, load_state, save_state, step_of
 
 KEEP = 2
 ENDED = ("done", "diverged")
@@ -68,6 +68,16 @@ class RunFolder:
         """
         self.check()
         return read_file(kind, self.path / "config.yaml")
+
+    def check_same(self, config: BaseModel) -> None:
+        """
+        Raises:
+            ModelError: as `check`.
+            UsageError: the run was started with other settings, wherever it was then.
+        """
+        out = dict(config)["out"]
+        if self.config(type(config)).model_copy(update={"out": out}) != config:
+            raise UsageError(f"{out} was started with other settings: {self.path / 'config.yaml'} has them")
 
     def manifest(self) -> dict[str, Any]:
         """What is noted of the run; {} where nothing is yet.
@@ -181,6 +191,16 @@ class RunFolder:
                     delete(made)
             for rest in self.checkpoints.glob(".step-*"):
                 shutil.rmtree(rest)
+
+    def restore(self, state: State) -> None:
+        """Puts the last checkpoint back, and forgets what came after it; a run killed before its first starts anew.
+
+        Raises:
+            ModelError: the checkpoint is damaged, or as `cut`.
+        """
+        if found := checkpoints(self.checkpoints):
+            load_state(state, found[-1])
+        self.cut(state.step if found else -1, state.notes.get("metrics"))
 
     def prune(self, keep: set[int]) -> None:
         """Deletes all checkpoints but the last two and those of the steps in `keep`."""
