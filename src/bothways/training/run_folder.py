@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
+from torch import Tensor
 
 from bothways.config import dump, read_file
 from bothways.errors import ModelError, UsageError
 from bothways.files import delete, finite, write_text, writing
 from bothways.reading import read_json_lines
 from bothways.seals import check_yaml, sealed, sealed_yaml, unsealed
-from bothways.training.state import State, checkpoints, load_state, save_state, step_of
+from bothways.training.state import State, checkpoints, load_state, load_weights, save_state, step_of
 
 KEEP = 2
 ENDED = ("done", "diverged")
@@ -191,6 +192,18 @@ class RunFolder:
                     delete(made)
             for rest in self.checkpoints.glob(".step-*"):
                 shutil.rmtree(rest)
+
+    def best(self, step: int) -> tuple[Path, dict[str, Tensor], dict[str, Any]]:
+        """Of the best epoch, which ended with this step: its checkpoint, the weights, where files are written, and its
+        line of metrics.
+
+        Raises:
+            ModelError: one of them is not there, or damaged.
+        """
+        found = next((path for path in checkpoints(self.checkpoints) if path.name == f"step-{step}"), None)
+        if found is None:
+            raise ModelError(f"{self.checkpoints}: the checkpoint of the best epoch, step-{step}, is not there")
+        return found, load_weights(found) if self.writes else {}, self.last("validation", step=step)
 
     def restore(self, state: State) -> None:
         """Puts the last checkpoint back, and forgets what came after it; a run killed before its first starts anew.

@@ -17,7 +17,7 @@ from bothways.arguments import checked
 from bothways.batch import Batch, Losses
 from bothways.claims import claimed
 from bothways.config import settled
-from bothways.errors import DivergedError, ModelError
+from bothways.errors import DivergedError
 from bothways.model import Abilities, Model
 from bothways.model.losses import plain_loss
 from bothways.statistics import bootstrap
@@ -39,7 +39,7 @@ from bothways.training.finetuning.zero_shot import measure_held_out
 from bothways.training.fit import Say, Show, stoppable
 from bothways.training.loop import loss_names
 from bothways.training.processes import processes
-from bothways.training.state import State, checkpoints, load_weights
+from bothways.training.state import State
 from bothways.training.tracking import tracked
 
 
@@ -155,11 +155,7 @@ def _examples(run: FinetuneRun, step: int) -> int:
 
 def _finish(run: FinetuneRun, best: int, show: Show) -> None:
     """Saves the best epoch's model, and asks it about the test examples."""
-    found = next((path for path in checkpoints(run.folder.checkpoints) if path.name == f"step-{best}"), None)
-    if found is None:
-        raise ModelError(f"{run.folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
-    weights = load_weights(found) if run.team.first else {}
-    look = run.folder.last("validation", step=best)
+    _, weights, look = run.folder.best(best)
     load = partial(Tuned.load, run.config.out, device=run.model.table.device)
     dev, shape = look["scores"], run.model.config
     head, write = run.data.head, partial(save_model, run.config, weights, shape, run.tokenizer, length=run.length)

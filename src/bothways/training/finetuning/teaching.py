@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from bothways.batch import Batch, Losses
-from bothways.errors import ModelError
 from bothways.model import Model
 from bothways.statistics import bootstrap, bootstrap_difference
 from bothways.tasks.task import Example
@@ -22,7 +21,7 @@ from bothways.training.finetuning.page import write_page
 from bothways.training.finetuning.save import save_model
 from bothways.training.fit import Show
 from bothways.training.loop import loss_names
-from bothways.training.state import checkpoints, load_state, load_weights
+from bothways.training.state import load_state
 
 if TYPE_CHECKING:
     from bothways.training.finetuning.setup import FinetuneRun
@@ -115,11 +114,7 @@ def course_by(teaching: Teaching) -> Course:
 def finish_by(teaching: Teaching, best: int, show: Show) -> None:
     """Saves the best epoch's model, and measures it beside the one that the run began with."""
     run = teaching.run
-    found = next((path for path in checkpoints(run.folder.checkpoints) if path.name == f"step-{best}"), None)
-    if found is None:
-        raise ModelError(f"{run.folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
-    weights = load_weights(found) if run.team.first else {}
-    look = run.folder.last("validation", step=best)
+    found, weights, look = run.folder.best(best)
     dev = look["scores"]
     save = partial(save_model, run.config, weights, run.model.config, run.tokenizer, run.trained)
     run.team.once(lambda: save(length=run.length, dev=dev))
