@@ -143,14 +143,9 @@ def course_of(run: FinetuneRun) -> Course:
         losses=losses,
         names=loss_names(run.model, (target.name for some in drawn for one in some for target in one.targets)),
         batches=batches_of(run),
-        examples=partial(_examples, run),
+        examples=run.count_of,
         look=look_of(run, losses),
     )
-
-
-def _examples(run: FinetuneRun, step: int) -> int:
-    """How many a step reads: the last of an epoch may be smaller."""
-    return min(run.config.batch, len(run.parts) - step % run.steps * run.config.batch)
 
 
 def _finish(run: FinetuneRun, best: int, show: Show) -> None:

@@ -83,6 +83,17 @@ class FinetuneRun:
         engine = Engine(self.model, self.tokenizer, self.trained)
         return Tuned(self.task, engine, head, self.length)
 
+    def examples_of(self, step: int) -> list[int]:
+        """The numbers of a step's examples; every epoch has all of them in an order of its own."""
+        epoch, place = divmod(step, self.steps)
+        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.parts))
+        found: list[int] = order[place * self.config.batch : (place + 1) * self.config.batch].tolist()
+        return found
+
+    def count_of(self, step: int) -> int:
+        """How many these are: the last step of an epoch may have fewer."""
+        return min(self.config.batch, len(self.parts) - step % self.steps * self.config.batch)
+
     def drawn(self, epoch: int, number: int, progress: float) -> list[Sample]:
         """The samples of a training example in an epoch."""
         parts = self.parts[number]
