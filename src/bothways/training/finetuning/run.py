@@ -15,7 +15,6 @@ import torch
 
 from bothways.arguments import checked
 from bothways.batch import Batch, Losses
-from bothways.claims import claimed
 from bothways.config import settled
 from bothways.errors import DivergedError
 from bothways.model import Abilities, Model
@@ -26,7 +25,7 @@ from bothways.training.finetuning.baselines import chosen_by_chance, trained_on,
 from bothways.training.finetuning.batches import batches_of
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
 from bothways.training.finetuning.dev_loss import dev_loss, with_answers
-from bothways.training.finetuning.epochs import Course, again
+from bothways.training.finetuning.epochs import Course
 from bothways.training.finetuning.grpo import ByReward
 from bothways.training.finetuning.page import write_report
 from bothways.training.finetuning.preferences import ByPreference
@@ -36,11 +35,10 @@ from bothways.training.finetuning.teaching import Teaching, course_by, finish_by
 from bothways.training.finetuning.thresholds import best_thresholds
 from bothways.training.finetuning.tuned import Tuned, measure
 from bothways.training.finetuning.zero_shot import measure_held_out
-from bothways.training.fit import Say, Show, stoppable
+from bothways.training.fit import Say, Show
 from bothways.training.loop import loss_names
-from bothways.training.processes import processes
+from bothways.training.started import started
 from bothways.training.state import State
-from bothways.training.tracking import tracked
 
 
 @settled(FinetuneConfig)
@@ -66,15 +64,8 @@ def finetune(
         BothwaysError: whatever a user can cause.
         Stopped: SIGTERM or Ctrl-C came; what was learned is saved.
     """
-    settings = config.model_dump(mode="json")
-    with (
-        processes(device=device) as team,
-        stoppable(config.out, again(config.out, team)),
-        claimed(config.out, writes=team.first),
-        tracked(track if team.first else None, config.out, settings, show=show, resume=resume) as show,
-    ):
-        if not team.first:
-            show, say = (lambda line: None), (lambda text: None)
+    frame = started("finetune", config, resume=resume, device=device, track=track, show=show, say=say)
+    with frame as (team, show, say):
         say("reading the records and the model")
         run = set_up(config, team, resume=resume)
         if run.why:
