@@ -17,7 +17,7 @@ from bothways.statistics import bootstrap, bootstrap_difference
 from bothways.tasks.task import Example
 from bothways.training.finetuning.baselines import chosen_by_chance, trained_on
 from bothways.training.finetuning.epochs import Course
-from bothways.training.finetuning.page import write_page
+from bothways.training.finetuning.page import short, write_page
 from bothways.training.finetuning.save import save_model
 from bothways.training.fit import Show
 from bothways.training.loop import loss_names
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bothways.training.finetuning.setup import FinetuneRun
 
 ScoresOf = Callable[[Sequence[int]], dict[str, float]]
-MOST_ANSWERS, LONGEST_TEXT = 10, 600
+MOST_ANSWERS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +152,11 @@ def part_of(before: MeasuredAnswers, after: MeasuredAnswers, *, where: str) -> d
     """What the page shows: the model's own answers, before and after; and pairs that it still has the wrong way."""
     asked = [i for i, one in enumerate(after.own) if one is not None and before.own[i] is not None][:MOST_ANSWERS]
     answers = [
-        (_short(after.examples[i].texts[0]), [("before", _told(before.own[i])), ("after", _told(after.own[i]))])
+        (short(after.examples[i].texts[0]), [("before", _told(before.own[i])), ("after", _told(after.own[i]))])
         for i in asked
     ]
     wrong = [
-        (_short(after.examples[i].texts[0]), [(name, _short(one.text)) for name, one in _pair(after.examples[i])])
+        (short(after.examples[i].texts[0]), [(name, short(one.text)) for name, one in _pair(after.examples[i])])
         for i in after.worst[:MOST_ANSWERS]
     ]
     nothing: dict[str, Any] = {"classes": [], "confusion": None, "calibration": None, "written": []}
@@ -170,8 +170,4 @@ def _pair(example: Example) -> list[tuple[str, Any]]:
 def _told(own: dict[str, Any] | None) -> str:
     assert own is not None
     reward = f"{own['reward']:.3g}: " if "reward" in own else ""
-    return reward + _short(own["text"] or "(nothing)")
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+    return reward + short(own["text"] or "(nothing)")
