@@ -14,8 +14,7 @@ import torch
 
 from bothways.batch import Batch, Losses
 from bothways.model import Model
-from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
-from bothways.training.finetuning.config import LearningSettings, rate_for
+from bothways.training.finetuning.config import LearningSettings, training_for
 from bothways.training.fit import Fit, Show, again
 from bothways.training.loop import Report, Work
 from bothways.training.processes import Processes
@@ -69,13 +68,7 @@ class Course:
     def fit(self, show: Show) -> int:
         """Trains to the end, or until patience ends; the step of the best epoch."""
         config, notes = self.config, self.state.notes
-        training = TrainingConfig(
-            budget=Budget(steps=self.total),
-            optimiser=OptimiserConfig(name="adamw", learning_rate=rate_for(config, self.model.config.width)),
-            schedule=ScheduleConfig(shape="linear", warmup_steps=round(config.warmup * self.total)),
-            spike_sigma=config.spike_sigma,
-            seed=config.seed,
-        )
+        training = training_for(config, self.model.config.width, steps=self.total, seed=config.seed)
         started = time.perf_counter() - notes.get("seconds", 0.0)
 
         def more(report: Report, took: float) -> dict[str, Any]:

@@ -24,8 +24,7 @@ from bothways.model.losses import with_extra
 from bothways.objectives.masked import mlm
 from bothways.tasks.pattern import Slots
 from bothways.text import Tokenizer
-from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
-from bothways.training.finetuning.config import rate_for
+from bothways.training.finetuning.config import rate_for, training_for
 from bothways.training.finetuning.layer_decay import state_for
 from bothways.training.finetuning.run import diverged
 from bothways.training.finetuning.writing import load_those
@@ -86,13 +85,7 @@ def train_member(config: PetConfig, engine: Engine, prompt: Prompt, lesson: Memb
     config = config.model_copy(update={"adapter": None})  # an adapter, and its rate, are the classifier's
     model, slots = engine.model, Slots.of(prompt.pattern, prompt.verbaliser, engine.tokenizer)
     state, _ = state_for(config, model, device=engine.device)
-    training = TrainingConfig(
-        budget=Budget(steps=config.steps),
-        optimiser=OptimiserConfig(name="adamw", learning_rate=rate_for(config, model.config.width)),
-        schedule=ScheduleConfig(shape="linear", warmup_steps=round(config.warmup * config.steps)),
-        spike_sigma=config.spike_sigma,
-        seed=lesson.seed,
-    )
+    training = training_for(config, model.config.width, steps=config.steps, seed=lesson.seed)
     made = _Batches(config, engine, prompt, slots, lesson)
     names = loss_names(model, (CLOZE, WORDS))
     work = Work(lambda batch, generator: _losses(config, model, slots, batch), made.of_step, names)
