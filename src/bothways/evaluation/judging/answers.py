@@ -93,8 +93,7 @@ def answered(
     chosen = options or (usual_options(engine.writes) if engine.writes else GenerationOptions(**USUAL))
     asked = [_tokens(engine, one, way) for one in prompts]
     given: list[Any] = [one.text for one in prompts] if way == "task" else asked
-    requests = [GenerationRequest(one, chosen, (chosen.seed, number)) for number, one in enumerate(given)]
-    made = generate(engine, requests)
+    made = generate(engine, GenerationRequest.each(given, chosen))
     found = [
         _answer(one.text.strip(), one.finish_reason == "stop", two) for one, two in zip(made, prompts, strict=True)
     ]
