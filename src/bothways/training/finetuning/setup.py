@@ -72,11 +72,6 @@ class FinetuneRun:
     reference: Model | None = None
 
     @property
-    def total(self) -> int:
-        """Steps of all epochs."""
-        return self.steps * self.config.epochs
-
-    @property
     def tuned(self) -> Tuned:
         """The model as it is, ready to predict."""
         head = self.data.head
