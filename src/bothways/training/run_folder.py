@@ -15,7 +15,7 @@ from bothways.config import dump, read_file
 from bothways.errors import ModelError, UsageError
 from bothways.files import delete, finite, write_text, writing
 from bothways.reading import read_json_lines
-from bothways.seals import check_yaml, sealed, sealed_yaml, unsealed
+from bothways.seals import check_yaml, sealed_yaml, unsealed, write_sealed
 from bothways.training.state import State, checkpoints, load_state, load_weights, save_state, step_of
 
 KEEP = 2
@@ -105,7 +105,7 @@ class RunFolder:
         if self.writes:
             if changes.get("status") in ENDED:
                 changes["metrics"] = self._metrics()
-            write_text(self.path / "manifest.json", sealed({**self.manifest(), **changes}) + "\n")
+            write_sealed(self.path / "manifest.json", {**self.manifest(), **changes})
 
     def save(self, state: State) -> None:
         """Writes a checkpoint, with what metrics.jsonl holds until then; every process calls it, one writes."""
