@@ -11,6 +11,8 @@ from bothways.config import AsText, Frozen
 from bothways.model.adapters import read_adapter
 from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
 
+LONGEST = 512
+"""Tokens of a text at most, where no length is asked for."""
 BY_PREFERENCE = ("prefer", "grpo")
 """Tasks whose model is to stay near what it was."""
 
