@@ -16,7 +16,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from bothways.errors import ModelError
-from bothways.files import whole_file
+from bothways.files import whole_file, write_text
 from bothways.reading import parse_json, read_arrays, read_metadata
 
 _KEY = "sha256_of_this"
@@ -29,6 +29,11 @@ _PARTS = ("sha256_", "of_this")
 def sealed(record: Mapping[str, Any]) -> str:
     """The record as JSON that holds its own hash: written anew from what was read, it is the same to the letter."""
     return json.dumps({**record, _KEY: _hash(json.dumps(record, indent=1))}, indent=1)
+
+
+def write_sealed(path: Path, record: Mapping[str, Any]) -> None:
+    """Writes it to a file, with a line end; MachineError: it cannot be written."""
+    write_text(path, sealed(record) + "\n")
 
 
 def unsealed(path: Path) -> dict[str, Any]:

@@ -22,6 +22,8 @@ CONFIDENCE = 0.95
 RESAMPLES = 1000
 OF_SCORES = 200
 """Resamples of scores that are computed anew from the examples, which takes longer."""
+BINS = 10
+"""Of a calibration."""
 AT_ONCE = 2**24
 """Numbers of a bootstrap in memory."""
 
@@ -47,6 +49,18 @@ def bootstrap(
     return {name: (end(name, 0.025), end(name, 0.975)) for name in found[0]}
 
 
+def bootstrap_difference(
+    ours: Callable[[list[int]], dict[str, float]], theirs: Callable[[list[int]], dict[str, float]], count: int
+) -> dict[str, tuple[float, float]]:
+    """As `bootstrap`, of what the scores of one model are above another's for the same examples: drawn in pairs."""
+
+    def better_by(drawn: list[int]) -> dict[str, float]:
+        one, other = ours(drawn), theirs(drawn)
+        return {name: one[name] - other[name] for name in one}
+
+    return bootstrap(better_by, count)
+
+
 @dataclass(frozen=True, slots=True)
 class Mean:
     """Of one metric over runs: the mean, half of its 95 % interval (Student's t; nan of a single run), the values."""
@@ -62,19 +76,17 @@ class Mean:
         return cls(float(np.mean(values)), errors_in_an_interval(count - 1) * spread / math.sqrt(count), list(values))
 
 
-def calibration(
-    chances: np.ndarray, right: np.ndarray, *, bins: int = 10
-) -> tuple[float, list[tuple[float, float, int]]]:
+def calibration(chances: np.ndarray, right: np.ndarray) -> tuple[float, list[tuple[float, float, int]]]:
     """Expected calibration error (Guo et al. 2017, section 2), and of each bin (mean chance, share right, count).
 
     Args:
         chances: [N] what the model gave its own answer.
         right: [N] whether that answer was right.
     """
-    place = np.minimum((chances * bins).astype(int), bins - 1)
+    place = np.minimum((chances * BINS).astype(int), BINS - 1)
     found = [
         (float(chances[place == i].mean()), float(right[place == i].mean()), int((place == i).sum()))
-        for i in range(bins)
+        for i in range(BINS)
         if (place == i).any()
     ]
     return sum(count * abs(mean - share) for mean, share, count in found) / max(len(chances), 1), found

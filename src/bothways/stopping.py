@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -109,15 +109,22 @@ def heeded() -> Iterator[None]:
         yield
         return
     _Now.came = 0  # what came to an earlier call is over
+    with handled(_heed):
+        yield
+
+
+@contextmanager
+def handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Both are handled so inside; in another thread than the main one, which alone is told of signals, as outside."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _heed) for number in HEEDED}
+    before = {number: signal.signal(number, handler) for number in HEEDED}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 @contextmanager

@@ -33,7 +33,6 @@ def test_flops_of_a_token() -> None:
     config = preset("tiny", vocabulary=1000)
     body = 2 * 4 * (4 * 128 * 128 + 3 * 128 * 336)
     attention, head = 4 * 4 * 128 * 100, 2 * 128 * 1000 / 2
-    assert config.flops_per_token(length=100, predicted=0.5, training=False) == body + attention + head
     assert config.flops_per_token(length=100, predicted=0.5) == 3 * (body + attention + head)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bothways.model import ModelConfig
-from bothways.model.flops import bert_training, electra_training
 from bothways.model.generator import generator_shape
+from tests.model.electra_flops import bert_training, electra_training
 
 SMALL = ModelConfig(
     vocabulary=30522,

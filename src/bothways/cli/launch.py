@@ -19,7 +19,7 @@ import typer
 from bothways.cli.watching import Watch
 from bothways.errors import MachineError
 from bothways.machine import cores, leave_with_parent
-from bothways.stopping import Signalled
+from bothways.stopping import Signalled, handled
 from bothways.terminal import say
 
 ENDED_BY_SIGNAL = (128 + signal.SIGINT, 128 + signal.SIGTERM)
@@ -94,15 +94,13 @@ def launch(command: Sequence[str], *, processes: int) -> int:
             for i, stderr in enumerate(said)
         ]
         flock = _Flock(children, said)
-        before = {n: signal.signal(n, flock.stop) for n in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            flock.wait()
-        finally:
-            flock.tell(signal.SIGKILL)
-            for child in children:
-                child.wait()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with handled(flock.stop):
+            try:
+                flock.wait()
+            finally:  # before signals go elsewhere again
+                flock.tell(signal.SIGKILL)
+                for child in children:
+                    child.wait()
         return flock.end()
 
 

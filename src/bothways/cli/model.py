@@ -20,7 +20,6 @@ from bothways.terminal import bold, dim, draw, say
 if TYPE_CHECKING:
     import numpy as np
 
-    from bothways.inference.decoding.options import GenerationOptions, GenerationRequest
 
 COMPARED = 20  # texts: more cosines fill no line
 
@@ -149,7 +148,7 @@ def generate(
         judged: dict[str, Any] = {"best_of": best_of, "reward": reward, "task": task, "device": device, "json": json}
         return _best(run, asked(texts, file), {"file": config, "settings": settings, **given}, **judged)
     prompts = asked(texts, file)
-    from bothways.inference.decoding.options import GenerationOptions
+    from bothways.inference.decoding.options import GenerationOptions, GenerationRequest
 
     told: dict[str, Any] = {"file": config, "settings": settings, "example": "generate RUN TEXT"}
     configured(GenerationOptions, given, **told)  # what there is not is refused before a model is read
@@ -165,7 +164,7 @@ def generate(
     if alone and not json and sys.stdout.isatty() and "backward" not in engine.abilities.decoding:
         show_parts(itertools.chain(texts, model.stream(texts[0], options, head=task)))
         return None
-    written = prompts.each(lambda some, before: write(engine, _requests(some, options, before)))
+    written = prompts.each(lambda some, before: write(engine, GenerationRequest.each(some, options, before)))
     if json:
         return print_each({"prompt": text, **asdict(one)} for text, one in written)
     return _show_texts(one.full_text for _, one in written)
@@ -190,7 +189,7 @@ def _best(
     model, judge = load(run, device=device), load(reward, device=device)
     from bothways.inference.best_of import rewarded
     from bothways.inference.decoding.generate import generate as write
-    from bothways.inference.decoding.options import GenerationOptions
+    from bothways.inference.decoding.options import GenerationOptions, GenerationRequest
     from bothways.inference.writing import usual_values, writing_as
 
     engine, file, settings = writing_as(model.engine, task), told.pop("file"), told.pop("settings")
@@ -200,17 +199,12 @@ def _best(
         GenerationOptions, told, file=file, settings=settings, example="generate RUN TEXT", before=before
     )
     options = replace(options, num_return_sequences=best_of)
-    chosen = prompts.each(lambda some, before: rewarded(some, write(engine, _requests(some, options, before)), judge))
+    chosen = prompts.each(
+        lambda some, before: rewarded(some, write(engine, GenerationRequest.each(some, options, before)), judge)
+    )
     if json:
         return print_each({"prompt": text, "rewards": one.rewards, **asdict(one.best)} for text, one in chosen)
     return _show_texts(one.best.full_text for _, one in chosen)
-
-
-def _requests(texts: Sequence[str], options: GenerationOptions, before: int) -> list[GenerationRequest]:
-    """Of texts that stand behind so many others: each has random numbers of its own."""
-    from bothways.inference.decoding.options import GenerationRequest
-
-    return [GenerationRequest(text, options, (options.seed, before + i)) for i, text in enumerate(texts)]
 
 
 def _show_texts(texts: Iterable[str]) -> None:

@@ -218,6 +218,7 @@ def _parameter(name: str, field: FieldInfo, flag: str) -> inspect.Parameter:
     )
 
 
+MAY_GO_WITH_RESUME = ("resume", "out", "processes", "max_restarts", "device", "track", "json")
 REQUIRED = "  [required, here or in the file of --config]"
 BOUNDS = (("ge", "min"), ("le", "max"))
 
@@ -277,6 +278,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def refuse_beside_resume(context: typer.Context, folder: Path) -> None:
+    """
+    Raises:
+        UsageError: what the run in this folder, which goes on with the settings there, would not heed.
+    """
+    from bothways.errors import UsageError
+
+    if said := [shown for name, shown in options_given(context).items() if name not in MAY_GO_WITH_RESUME]:
+        raise UsageError(f"--resume goes on with the settings in {folder / 'config.yaml'}: leave out {', '.join(said)}")
 
 
 def options_given(context: typer.Context) -> dict[str, str]:

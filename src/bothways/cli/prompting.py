@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bothways.cli.options import ConfigFile, Device, Settings, configured, from_record, options_given
+from bothways.cli.options import ConfigFile, Device, Settings, configured, from_record, refuse_beside_resume
 from bothways.cli.show import Json, load, load_torch, print_json, room_for
 from bothways.cli.tasks import Column, FinetuneDisplay, SkipBad, as_columns, show_columns, skipping, worth_lines
 from bothways.terminal import say
@@ -19,7 +19,6 @@ ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="A run's folder, a Hugging Face folder, or a name of its hub.")
 ]
 WORDS_SHOWN = 10
-MAY_GO_WITH_RESUME = ("resume", "out", "device", "json")
 
 
 @from_record(
@@ -122,18 +121,13 @@ def pet(
 ) -> None:
     """Train a classifier from few labelled and many unlabelled texts, by patterns (PET, iPET)."""
     (display := FinetuneDisplay(quiet=json)).say("loading torch")
-    from bothways.errors import UsageError
     from bothways.training.prompting import PetConfig
     from bothways.training.prompting import pet as run
     from bothways.training.run_folder import RunFolder
 
     if resume:
         out = given.get("out", PetConfig.model_fields["out"].default)
-        said = [shown for name, shown in options_given(context).items() if name not in MAY_GO_WITH_RESUME]
-        if said:
-            raise UsageError(
-                f"--resume goes on with the settings in {out}/pet/config.yaml: leave out {', '.join(said)}"
-            )
+        refuse_beside_resume(context, out / "pet")
         chosen = RunFolder(out / "pet").config(PetConfig).model_copy(update={"out": out})  # it may have moved
     else:
         example = (

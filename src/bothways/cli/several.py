@@ -27,14 +27,6 @@ def names_tasks(config: Path | None) -> bool:
     return config is not None and config.is_file() and "tasks" in load_config(config)
 
 
-def begun(run: Path) -> SeveralConfig:
-    """The settings that a run was begun with."""
-    from bothways.training.finetuning import SeveralConfig
-    from bothways.training.run_folder import RunFolder
-
-    return RunFolder(run).config(SeveralConfig).model_copy(update={"out": run})
-
-
 def settings_of(
     tasks: Path | None, given: Mapping[str, Any], *, file: Path | None, more: Sequence[str]
 ) -> SeveralConfig:

@@ -23,7 +23,7 @@ from bothways.cli.options import (
     begun_in,
     configured,
     from_record,
-    options_given,
+    refuse_beside_resume,
     repeated,
 )
 from bothways.cli.show import Json, load_torch, print_json, room_for
@@ -38,7 +38,6 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out, count and 
 Generating = Annotated[
     list[str], repeated("--set", metavar="NAME=VALUE", about="How it writes, num_beams=4, or extracts, sentences=2")
 ]
-MAY_GO_WITH_RESUME = ("resume", "out", "processes", "max_restarts", "device", "track", "json")
 LISTED = 10  # bad records
 TOLD = (
     *("examples", "best", "test", "before", "tags", "objective", "adapter", "majority", "baselines"),
@@ -77,33 +76,31 @@ def finetune(
     again = partial(_again, context, given, file=config, settings=settings)
     as_processes(processes, restarts=max_restarts, again=again)
     (display := FinetuneDisplay(quiet=json or not leads())).say("loading torch")
-    from bothways.training.finetuning import FinetuneConfig, finetune_seeds, finetune_several
-    from bothways.training.finetuning import finetune as run
+    from bothways.training.finetuning import FinetuneConfig, SeveralConfig, finetune_seeds, finetune_several
+    from bothways.training.finetuning import finetune as finetune_one
     from bothways.training.run_folder import RunFolder
 
     out = given.get("out", FinetuneConfig.model_fields["out"].default)
     if resume:
-        _refuse_settings(context, out)
+        refuse_beside_resume(context, out)
         RunFolder(out).check()
-    if tasks or several.names_tasks(out / "config.yaml" if resume else config):
-        whole = several.begun(out) if resume else several.settings_of(tasks, given, file=config, more=settings)
-        if seeds > 1:
-            means = finetune_seeds(whole, seeds, device=device, track=track, show=display.show, say=display.say)
-            return _end(means, lambda: _tell_means(means, whole.out), json=json)
-        finetune_several(whole, resume=resume, device=device, track=track, show=display.show, say=display.say)
-        manifest = RunFolder(whole.out).manifest()
-        return _end(several.told(manifest), lambda: several.tell(manifest, whole.out), json=json)
+    whole = tasks or several.names_tasks(out / "config.yaml" if resume else config)
+    kind: Any = SeveralConfig if whole else FinetuneConfig
     if resume:
-        chosen = RunFolder(out).config(FinetuneConfig).model_copy(update={"out": out})  # it may have moved
+        chosen = RunFolder(out).config(kind).model_copy(update={"out": out})  # it may have moved
+    elif whole:
+        chosen = several.settings_of(tasks, given, file=config, more=settings)
     else:
         example = "finetune runs/mine --train train.jsonl"
         chosen = configured(FinetuneConfig, given, file=config, settings=settings, example=example)
     if seeds > 1:
         means = finetune_seeds(chosen, seeds, device=device, track=track, show=display.show, say=display.say)
         return _end(means, lambda: _tell_means(means, chosen.out), json=json)
+    run: Callable[..., Path] = finetune_several if whole else finetune_one
     run(chosen, resume=resume, device=device, track=track, show=display.show, say=display.say)
     manifest = RunFolder(chosen.out).manifest()
-    return _end({key: manifest.get(key) for key in TOLD}, lambda: _tell(manifest, chosen.out), json=json)
+    found, tell = (several.told(manifest), several.tell) if whole else ({k: manifest.get(k) for k in TOLD}, _tell)
+    return _end(found, lambda: tell(manifest, chosen.out), json=json)
 
 
 def _end(found: dict[str, Any], tell: Callable[[], None], *, json: bool) -> None:
@@ -122,17 +119,6 @@ def _again(context: typer.Context, given: dict[str, Any], *, file: Path | None, 
     options = [word for name in ("device", "track") if (value := context.params[name]) for word in (f"--{name}", value)]
     options += ["--json"] if context.params["json"] else []
     return ["finetune", "--resume", "--out", str(out), *options]
-
-
-def _refuse_settings(context: typer.Context, out: Path) -> None:
-    """
-    Raises:
-        UsageError: what a run that goes on would not heed.
-    """
-    from bothways.errors import UsageError
-
-    if said := [shown for name, shown in options_given(context).items() if name not in MAY_GO_WITH_RESUME]:
-        raise UsageError(f"--resume goes on with the settings in {out / 'config.yaml'}: leave out {', '.join(said)}")
 
 
 def _tell(manifest: dict[str, Any], out: Path) -> None:

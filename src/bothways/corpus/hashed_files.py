@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from bothways.config import Frozen
 from bothways.errors import DataError
 
 BLOCK = 8 << 20
@@ -18,10 +18,8 @@ PIECE = 8 << 10
 """What is read at a time; a divisor of BLOCK."""
 
 
-class File(BaseModel):
+class File(Frozen):
     """A file's name, its size in bytes, and the SHA-256 of each of its blocks."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     size: int

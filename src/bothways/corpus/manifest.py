@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from bothways.batch import Vocabulary
+from bothways.config import Frozen
 from bothways.corpus.hashed_files import File
 from bothways.errors import DataError
 from bothways.files import write_text
@@ -23,11 +22,7 @@ REQUEST = "request"
 TokenType = Literal["uint16", "uint32"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Roles(_Record):
+class Roles(Frozen):
     """A Vocabulary as JSON."""
 
     size: int
@@ -49,7 +44,7 @@ class Roles(_Record):
         return Vocabulary(**self.model_dump() | {"reserved": frozenset(self.reserved)})
 
 
-class Split(_Record):
+class Split(Frozen):
     """One stream: its tokens with their specials, and the UTF-8 bytes of its documents after NFC.
 
     A document that a weight repeats counts as often as it stands here. `unknown` counts [UNK] tokens, `pairs` the
@@ -76,7 +71,7 @@ class Split(_Record):
         return self.bytes / max(1, self.token_count - 2 * self.documents - self.pairs)
 
 
-class SourceCount(_Record):
+class SourceCount(Frozen):
     """What became of a source: documents read and how many of them were left out, and why."""
 
     name: str
@@ -90,7 +85,7 @@ class SourceCount(_Record):
     languages: tuple[str, ...] = ()
 
 
-class Manifest(_Record):
+class Manifest(Frozen):
     """All of a preparation. No time and no folder is in it, so that equal text gives an equal fingerprint.
 
     languages  their names, in the order of their numbers; none where no language was named

@@ -6,15 +6,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from bothways.config import Frozen
 from bothways.errors import UsageError
 
 
-class PrepareOptions(BaseModel):
+class PrepareOptions(Frozen):
     """How documents become shards."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     documents: Literal["blocks", "files", "lines"] = Field(
         default="blocks", description="What a document is in plain text: a block between blank lines, a file or a line."

@@ -188,7 +188,7 @@ def requests_of(
         _warn_of_cut_sources(engine, engine.writes, [one for one in prompts if isinstance(one, str)])
     if not isinstance(options, list):
         record = options or (usual_options(engine.writes, **fields) if engine.writes else GenerationOptions(**fields))
-        return [GenerationRequest(one, record, (record.seed, number)) for number, one in enumerate(prompts)]
+        return GenerationRequest.each(prompts, record)
     given: list[object] = [*options]
     if odd := [one for one in given if not isinstance(one, GenerationOptions)]:
         raise UsageError(f"options: expected a list of GenerationOptions, got {shown(odd[0])} in it")

@@ -15,9 +15,7 @@ from torch import Tensor
 from bothways.batch import Batch, Sample, Target
 from bothways.model import Model
 from bothways.model.abilities import WORDS
-from bothways.tasks.packing import pack
-
-TOKENS_AT_ONCE = 2048  # on a CPU
+from bothways.tasks.packing import packed_alike
 
 
 def words_of(batch: Batch) -> Target:
@@ -39,17 +37,9 @@ def log_likelihoods(model: Model, samples: Sequence[Sample]) -> list[np.ndarray]
     """Of each sample, those of the words that it predicts, float32 [N], in nats, as the model is; those of like length
     are read together."""
     found: list[np.ndarray] = [np.zeros(0, dtype=np.float32)] * len(samples)
-    if not samples:
-        return found
-    device = model.table.device
-    most = TOKENS_AT_ONCE * (1 if device.type == "cpu" else 16)
-    order = np.argsort([-len(sample) for sample in samples], kind="stable")
-    ends = np.cumsum([len(samples[i]) for i in order])
-    for some in np.split(order, np.flatnonzero(np.diff(ends // most)) + 1):
-        packed = pack([samples[i] for i in some])
-        batch = packed.batch.to(device)
-        each = likelihoods_in(model, batch).float().cpu().numpy()
-        begin, words = 0, words_of(batch)
+    for some, packed in packed_alike(samples, model.table.device):
+        each = likelihoods_in(model, packed.batch).float().cpu().numpy()
+        begin, words = 0, words_of(packed.batch)
         for number, _, count in packed.places[words.head, words.name]:
             found[some[number]] = each[begin : begin + count]
             begin += count

@@ -19,10 +19,8 @@ from bothways.inference.engine import Engine
 from bothways.inference.writing import written
 from bothways.model import Model, TaskHead
 from bothways.tasks import TASKS, task_named
-from bothways.tasks.packing import pack
+from bothways.tasks.packing import packed_alike
 from bothways.tasks.task import Example, Output, Task
-
-TOKENS_AT_ONCE = 2048  # on a CPU
 
 
 def predict(engine: Engine, task: str, inputs: Sequence[Any], *, head: str | None = None, **changes: Any) -> list[Any]:
@@ -115,18 +113,9 @@ def logits_of(
         watch: told the share that is done.
     """
     found: list[list[np.ndarray]] = [[np.zeros(0)] * len(sample.targets) for sample in samples]
-    if not samples:
-        return found
-    device = model.table.device
-    tokens = TOKENS_AT_ONCE * (1 if device.type == "cpu" else 16)
-    order = np.argsort([-len(sample) for sample in samples], kind="stable")
-    lengths = np.cumsum([len(samples[i]) for i in order])
-    cuts = range(batch_size, len(order), batch_size) if batch_size else np.flatnonzero(np.diff(lengths // tokens)) + 1
     done = 0
-    for some in np.split(order, cuts):
-        packed = pack([samples[i] for i in some])
-        batch = packed.batch.to(device)
-        for target, states in zip(batch.targets, model.hidden_at(batch), strict=True):
+    for some, packed in packed_alike(samples, model.table.device, batch_size=batch_size):
+        for target, states in zip(packed.batch.targets, model.hidden_at(packed.batch), strict=True):
             logits = model.head(target.head).logits(states, target).float().cpu().numpy()
             begin = 0
             for number, place, count in packed.places[target.head, target.name]:

@@ -83,9 +83,5 @@ def written(engine: Engine, prompts: Sequence[np.ndarray]) -> list[Generation]:
     """What a model writes for each prompt, a source with what stands around it."""
     if engine.writes is None:
         raise ModelError("this model was not fine-tuned to write: bothways finetune MODEL --task text2text")
-    options = usual_options(engine.writes)
-    requests = [
-        GenerationRequest(np.asarray(prompt, dtype=np.int64), options, (options.seed, number))
-        for number, prompt in enumerate(prompts)
-    ]
-    return generate(engine, requests)
+    tokens = [np.asarray(prompt, dtype=np.int64) for prompt in prompts]
+    return generate(engine, GenerationRequest.each(tokens, usual_options(engine.writes)))

@@ -219,8 +219,8 @@ class ModelConfig(Frozen):
     def _block_parameters(self) -> int:
         return self._attention_parameters + self.width * self.feed_forward_matrices * self.inner
 
-    def flops_per_token(self, *, length: float, predicted: float, training: bool = True) -> float:
-        """FLOPs a token: matrix products forward (2 a weight), and backward twice that when training.
+    def flops_per_token(self, *, length: float, predicted: float) -> float:
+        """FLOPs of training on a token: matrix products forward (2 a weight), and backward twice that.
 
         Attention over `length` keys is counted in full (what the dense kernel does), the vocabulary head only at the
         share `predicted` of the tokens; embedding lookups, norms and activations are free. The last block is counted
@@ -230,16 +230,16 @@ class ModelConfig(Frozen):
         body = 2 * self.layers * self._block_parameters
         attention = 4 * self.layers * self.heads * self.head_width * length
         head = 2 * predicted * self.width * self.vocabulary
-        return (3 if training else 1) * (body + attention + head)
+        return 3 * (body + attention + head)
 
-    def decoder_flops(self, *, read: int, written: int, predicted: float, training: bool = True) -> float:
-        """FLOPs of a decoder that writes so many tokens after a source of `read`, counted in the same way; keys and
-        values of cross-attention are products over the source."""
+    def decoder_flops(self, *, read: int, written: int, predicted: float) -> float:
+        """FLOPs of training a decoder that writes so many tokens after a source of `read`, counted in the same way;
+        keys and values of cross-attention are products over the source."""
         layers, heads = 0 if self.decoder is None else self.decoder.layers, self.heads * self.head_width
         across = 2 * self.width * (sum(self.qkv_widths) - heads) * layers
         own = 2 * self.decoder_parameters * written - across * written + across * read
         attention = 4 * layers * heads * written * (written + read)
-        return (3 if training else 1) * (own + attention + 2 * predicted * self.width * self.vocabulary)
+        return 3 * (own + attention + 2 * predicted * self.width * self.vocabulary)
 
 
 def swiglu_inner(width: int) -> int:

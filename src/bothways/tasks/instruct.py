@@ -14,7 +14,7 @@ from bothways.batch import Sample, Target
 from bothways.errors import UsageError
 from bothways.model import TaskHead
 from bothways.model.abilities import WORDS
-from bothways.tasks.messages import conversation_in, in_order, messages_of, roles_of
+from bothways.tasks.messages import conversation_in, in_order, messages_of, roles_of, said_in
 from bothways.tasks.records import BadField, Columns
 from bothways.tasks.task import Example
 from bothways.tasks.text2text import WritingTask
@@ -111,8 +111,7 @@ def asked(number: Any, question: str, answer: str | None, place: str) -> Example
 
 
 def _example(number: Any, messages: Sequence[Message], gold: tuple[str, ...] | None, place: str) -> Example:
-    text = "\n\n".join(message["content"] for message in messages)
-    return Example(number, (text,), gold, place, messages=tuple(messages))
+    return Example(number, (said_in(messages),), gold, place, messages=tuple(messages))
 
 
 def _sample(tokens: Sequence[int], said: np.ndarray, name: str, cut: int) -> Sample:

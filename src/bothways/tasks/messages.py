@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from html.entities import html5
 from typing import Any
 
-from bothways.tasks.records import NAMES, BadField, Columns
+from bothways.tasks.records import NAMES, BadField, Columns, whole_text
 
 Messages = tuple[dict[str, str], ...]
 SPEAKERS = dict.fromkeys(("human", "user", "prompter"), "user")
@@ -92,7 +92,7 @@ def _message(one: Any, number: int, column: str) -> dict[str, str]:
         raise BadField(column, f"message {number} to be of {', '.join(known)}, got {one!r:.80}")
     if not isinstance(content, str) or not content.strip():
         raise BadField(column, f"message {number} ({role}) to say something, got {content!r:.60}")
-    return {"role": known[role], "content": _text(unescaped(content) if shared else content, column)}
+    return {"role": known[role], "content": whole_text(unescaped(content) if shared else content, column)}
 
 
 def _plain(one: Any) -> tuple[Any, Any]:
@@ -129,13 +129,6 @@ def _known(escape: str) -> bool:
     return escape.startswith("&#") or escape[1:] in html5
 
 
-def _text(content: str, column: str) -> str:
-    """
-    Raises:
-        BadField: a lone surrogate.
-    """
-    try:
-        content.encode()
-    except UnicodeEncodeError as error:
-        raise BadField(column, f"text, got a lone surrogate at character {error.start}") from error
-    return content
+def said_in(messages: Sequence[Mapping[str, str]]) -> str:
+    """What messages say, as one text."""
+    return "\n\n".join(message["content"] for message in messages)

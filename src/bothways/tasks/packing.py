@@ -6,10 +6,11 @@ Letters: T tokens, N targets, S samples.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from bothways.batch import Batch, Sample
 from bothways.visibility import Layout
@@ -18,6 +19,7 @@ ROOMS = range(64, 97, 8)
 """Tokens in a row; where a sample is longer, every row has room for as many as it has, since rows are stacked."""
 COST = 1024
 """What a place costs beside its attention to one other."""
+TOKENS_AT_ONCE = 2048  # on a CPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,25 @@ def pack(samples: Sequence[Sample], examples: np.ndarray | None = None) -> Packe
             for number, target in enumerate(samples[i].targets):
                 places[target.head, target.name].append((i, number, len(target.at)))
     return Packed(Batch.stack(rows), places)
+
+
+def packed_alike(
+    samples: Sequence[Sample], device: torch.device, *, batch_size: int | None = None
+) -> Iterator[tuple[np.ndarray, Packed]]:
+    """Samples of like length packed together on a device, and their numbers; the longest first.
+
+    Args:
+        batch_size: samples at once; None: as many tokens as suit the device.
+    """
+    if not samples:
+        return
+    tokens = TOKENS_AT_ONCE * (1 if device.type == "cpu" else 16)
+    order = np.argsort([-len(sample) for sample in samples], kind="stable")
+    lengths = np.cumsum([len(samples[i]) for i in order])
+    cuts = range(batch_size, len(order), batch_size) if batch_size else np.flatnonzero(np.diff(lengths // tokens)) + 1
+    for some in np.split(order, cuts):
+        packed = pack([samples[i] for i in some])
+        yield some, replace(packed, batch=packed.batch.to(device))
 
 
 def _joined(samples: Sequence[Sample], groups: Sequence[int]) -> Sample:

@@ -10,12 +10,13 @@ from bothways.batch import Sample
 from bothways.errors import UsageError
 from bothways.model import TaskHead
 from bothways.model.abilities import WORDS
+from bothways.tasks.messages import said_in
 from bothways.tasks.preferred import PreferredAnswer, preference_of, prompt_of, roles_of_preferences
 from bothways.tasks.records import Columns
 from bothways.tasks.task import Example
 from bothways.tasks.text2text import WritingTask, laid
 from bothways.text import Tokenizer
-from bothways.text.chat import Message, chat_tokens
+from bothways.text.chat import chat_tokens
 from bothways.text.conversation import DAY, conversation, fitted
 
 _ANSWERS = TaskHead("instruct", WORDS, (), "text", "encoder", texts=1)
@@ -84,11 +85,6 @@ class Grpo(WritingTask):
             UsageError: what the chat template refuses, or no room.
         """
         return [answered(example, None, tokenizer, head, length=length)]
-
-
-def said_in(messages: Sequence[Message]) -> str:
-    """What messages say, as one text."""
-    return "\n\n".join(message["content"] for message in messages)
 
 
 def answered(

@@ -129,6 +129,18 @@ class BadField(ValueError):
             raise cls(column, str(error).removeprefix("expected ")) from None
 
 
+def whole_text(text: str, field: str) -> str:
+    """
+    Raises:
+        BadField: a lone surrogate, which no file can hold.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadField(field, f"text, got a lone surrogate at character {error.start}") from error
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """{role: column}, guessed from the names of all fields of a file where it is not given; and whether they are those
@@ -195,11 +207,7 @@ class Columns:
         value = record.get(self.names[role])
         if not isinstance(value, str) or not value.strip():
             raise BadField(self.names[role], f"a text, got {value!r}")
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise BadField(self.names[role], f"text, got a lone surrogate at character {error.start}") from error
-        return value
+        return whole_text(value, self.names[role])
 
     def label(self, record: Mapping[str, Any], role: str, what: str) -> str:
         """A label as `label_name` spells it; `what` it names, for the message.

@@ -13,8 +13,8 @@ from bothways.batch import Sample
 from bothways.errors import UsageError
 from bothways.model import TaskHead
 from bothways.tasks.encoding import Encoded, encode_texts
-from bothways.tasks.messages import Messages
-from bothways.tasks.prefer import check_pairs, said_in
+from bothways.tasks.messages import Messages, said_in
+from bothways.tasks.prefer import check_pairs
 from bothways.tasks.preferred import preference_of, prompt_of, roles_of_preferences
 from bothways.tasks.records import Columns
 from bothways.tasks.task import Example, Mistake, Output, Predictions, Task, beside

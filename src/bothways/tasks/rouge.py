@@ -43,7 +43,7 @@ class RougeTokens:
 
 
 @cache
-def scorer(kinds: tuple[str, ...] = KINDS) -> RougeScorer:
+def scorer() -> RougeScorer:
     """
     Raises:
         MachineError: rouge-score is not installed.
@@ -52,7 +52,7 @@ def scorer(kinds: tuple[str, ...] = KINDS) -> RougeScorer:
         from rouge_score.rouge_scorer import RougeScorer
     except ImportError:
         raise needs("rouge-score", EXTRA) from None
-    return RougeScorer(list(kinds), tokenizer=RougeTokens())
+    return RougeScorer(list(KINDS), tokenizer=RougeTokens())
 
 
 def rouge(references: Sequence[str], prediction: str) -> dict[str, float]:

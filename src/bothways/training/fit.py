@@ -11,13 +11,20 @@ from typing import Any
 
 from bothways.errors import Stopped
 from bothways.stopping import Signalled, came, heeded, shielded
+from bothways.terminal import command
 from bothways.training.config import TrainingConfig
 from bothways.training.loop import Report, Work, train
+from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import State
 
 Show = Callable[[dict[str, Any]], None]
 Say = Callable[[str], object]
+
+
+def again(name: str, out: Path, team: Processes) -> str:
+    """The command that goes on with a run which the command of this name began."""
+    return command(name, "--resume", "--out", out, *team.options)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from bothways.config import dump, read_file
 from bothways.corpus import Shards
 from bothways.errors import DataError, ModelError, UsageError
 from bothways.files import write_text
-from bothways.seals import check_yaml, sealed, sealed_yaml, unsealed
+from bothways.seals import check_yaml, sealed_yaml, unsealed, write_sealed
 
 CONFIG = "config.yaml"
 M = TypeVar("M", bound=BaseModel)
@@ -72,7 +72,7 @@ def once(place: Path, kind: type[T], make: Callable[[], T]) -> T:
         ModelError: the file is damaged, or holds something else.
     """
     if not place.exists():
-        write_text(place, sealed({"kept": make()}) + "\n")
+        write_sealed(place, {"kept": make()})
     found = unsealed(place).get("kept")
     if not isinstance(found, kind):
         raise ModelError(f"{place} holds something else than what is kept there: begin again with another --out")

@@ -19,6 +19,7 @@ from bothways.machine import device_of
 from bothways.reading import parse_json
 from bothways.stopping import Signalled, came, exposed, is_shielded
 
+TIMEOUT = timedelta(minutes=10)
 T = TypeVar("T")
 
 
@@ -129,9 +130,7 @@ def _listed(value: Any) -> Any:
 
 
 @contextmanager
-def processes(
-    timeout: timedelta = timedelta(minutes=10), *, device: torch.device | str | None = None
-) -> Iterator[Processes]:
+def processes(*, device: torch.device | str | None = None) -> Iterator[Processes]:
     """Joins the other processes if torchrun started this one. gloo on CPUs, nccl between GPUs (never run there).
 
     Those that have joined already stay together: what runs several times, a seed each, joins around all of them.
@@ -158,7 +157,7 @@ def processes(
     if alone:
         yield Processes(0, 1, place)
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timeout)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), place)
     finally:

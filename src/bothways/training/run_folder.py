@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
+from torch import Tensor
 
 from bothways.config import dump, read_file
 from bothways.errors import ModelError, UsageError
 from bothways.files import delete, finite, write_text, writing
 from bothways.reading import read_json_lines
-from bothways.seals import check_yaml, sealed, sealed_yaml, unsealed
-from bothways.training.state import State, checkpoints, save_state, step_of
+from bothways.seals import check_yaml, sealed_yaml, unsealed, write_sealed
+from bothways.training.state import State, checkpoints, load_state, load_weights, save_state, step_of
 
 KEEP = 2
 ENDED = ("done", "diverged")
@@ -69,6 +70,16 @@ class RunFolder:
         self.check()
         return read_file(kind, self.path / "config.yaml")
 
+    def check_same(self, config: BaseModel) -> None:
+        """
+        Raises:
+            ModelError: as `check`.
+            UsageError: the run was started with other settings, wherever it was then.
+        """
+        out = dict(config)["out"]
+        if self.config(type(config)).model_copy(update={"out": out}) != config:
+            raise UsageError(f"{out} was started with other settings: {self.path / 'config.yaml'} has them")
+
     def manifest(self) -> dict[str, Any]:
         """What is noted of the run; {} where nothing is yet.
 
@@ -94,7 +105,7 @@ class RunFolder:
         if self.writes:
             if changes.get("status") in ENDED:
                 changes["metrics"] = self._metrics()
-            write_text(self.path / "manifest.json", sealed({**self.manifest(), **changes}) + "\n")
+            write_sealed(self.path / "manifest.json", {**self.manifest(), **changes})
 
     def save(self, state: State) -> None:
         """Writes a checkpoint, with what metrics.jsonl holds until then; every process calls it, one writes."""
@@ -181,6 +192,28 @@ class RunFolder:
                     delete(made)
             for rest in self.checkpoints.glob(".step-*"):
                 shutil.rmtree(rest)
+
+    def best(self, step: int) -> tuple[Path, dict[str, Tensor], dict[str, Any]]:
+        """Of the best epoch, which ended with this step: its checkpoint, the weights, where files are written, and its
+        line of metrics.
+
+        Raises:
+            ModelError: one of them is not there, or damaged.
+        """
+        found = next((path for path in checkpoints(self.checkpoints) if path.name == f"step-{step}"), None)
+        if found is None:
+            raise ModelError(f"{self.checkpoints}: the checkpoint of the best epoch, step-{step}, is not there")
+        return found, load_weights(found) if self.writes else {}, self.last("validation", step=step)
+
+    def restore(self, state: State) -> None:
+        """Puts the last checkpoint back, and forgets what came after it; a run killed before its first starts anew.
+
+        Raises:
+            ModelError: the checkpoint is damaged, or as `cut`.
+        """
+        if found := checkpoints(self.checkpoints):
+            load_state(state, found[-1])
+        self.cut(state.step if found else -1, state.notes.get("metrics"))
 
     def prune(self, keep: set[int]) -> None:
         """Deletes all checkpoints but the last two and those of the steps in `keep`."""

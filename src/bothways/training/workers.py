@@ -8,9 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, TypeVar
@@ -18,6 +17,7 @@ from typing import IO, Any, TypeVar
 from bothways.claims import claimed
 from bothways.errors import BothwaysError, DivergedError, MachineError, Stopped, UsageError
 from bothways.machine import cores, leave_with_parent
+from bothways.stopping import handled
 from bothways.training.config import Budget
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.run_folder import ENDED, RunFolder
@@ -64,7 +64,7 @@ class Workers:
         Raises:
             Stopped: SIGTERM or Ctrl-C came; every run has saved.
         """
-        with self._signals(), ThreadPoolExecutor(self.at_once) as pool:
+        with handled(lambda number, _: self._end(number)), ThreadPoolExecutor(self.at_once) as pool:
             futures: list[Future[Any]] = [pool.submit(work, item) for item in items]
             done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
             for future in waiting:
@@ -141,19 +141,6 @@ class Workers:
         with self._lock:
             self._children.discard(child)
         return code
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, lambda came, _: self._end(came)) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _end(self, number: int) -> None:
         """Has the runs save and leave, and starts no other. Called by signal handlers too: it takes no lock."""

@@ -180,7 +180,7 @@ def test_twenty_losses_of_the_trainers(task: str, tmp_path: Path) -> None:
         tmp_path, minilm, task=task, dropout=0.0, epochs=12, batch=10, learning_rate=5e-5, warmup=0.0, weight_decay=0.01
     )
     run = set_up(told, ALONE, resume=False)
-    steps, total = 20, run.total
+    steps, total = 20, run.steps * told.epochs
     order = [np.random.default_rng([0, epoch]).permutation(len(run.parts)) for epoch in range(12)]
     batches = [order[step // run.steps][step % run.steps * 10 :][:10] for step in range(steps)]
     expected = trainer_losses(run, batches, total=total, folder=tmp_path)

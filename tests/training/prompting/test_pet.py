@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from bothways.errors import DataError, ModelError, Stopped, UsageError
 from bothways.inference.prompting import Prompt, ask
 from bothways.tasks.pattern import Pattern, Slots
-from bothways.training.finetuning import evaluate, predict
-from bothways.training.prompting import PetConfig, member, pet, run
+from bothways.training.finetuning import evaluate, layer_decay, predict
+from bothways.training.prompting import PetConfig, pet, run
 from bothways.training.prompting.ensemble import Member, taught_by_others, together, weights_of
 from bothways.training.prompting.member import (
     CLOZE,
@@ -233,14 +233,14 @@ def test_a_stop_of_the_classifier_names_the_command_that_goes_on(
 def test_an_adapter_is_the_classifiers_and_members_learn_at_their_own_rate(
     tmp_path: Path, body: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, usual = list[float](), member.optimiser
+    found, usual = list[float](), layer_decay.optimiser
 
     def seen(*given: Any, **named: Any) -> torch.optim.Optimizer:
         made = usual(*given, **named)
         found.append(made.param_groups[0]["lr"])
         return made
 
-    monkeypatch.setattr(member, "optimiser", seen)
+    monkeypatch.setattr(layer_decay, "optimiser", seen)
     for adapter in (None, "lora(rank=2)"):
         chosen = quick(tmp_path / str(adapter), body, adapter=adapter, steps=1, learning_rate=None)
         engine, prompt = (

@@ -24,7 +24,7 @@ from bothways.evaluation.babylm.page import render
 from bothways.evaluation.babylm.scores import PairSets, counted, key_of, read_pairs, scored
 from bothways.files import write_text
 from bothways.machine import device_of
-from bothways.seals import sealed, sealed_yaml, unsealed
+from bothways.seals import sealed_yaml, unsealed, write_sealed
 from bothways.stopping import Signalled, heeded
 from bothways.terminal import in_bytes
 from bothways.training.going_on import CONFIG, check_settings
@@ -105,7 +105,7 @@ def _babylm(config: BabyLMConfig, workers: Workers, say: Callable[[str], None]) 
     points = list(_points(config, folder, pairs, place, say=say, device=workers.device))
     if not (place / "counted.json").exists():
         say("n-grams: scored")
-        write_text(place / "counted.json", sealed({"scores": counted(shards, pairs)}) + "\n")
+        write_sealed(place / "counted.json", {"scores": counted(shards, pairs)})
     result = WordBudget(
         {
             "version": VERSION,
@@ -139,7 +139,7 @@ def open_text(config: BabyLMConfig, say: Callable[[str], None]) -> tuple[dict[st
         sources = find_sources(config.sources)
         told = draw_words(sources, config.prepare, count=int(config.words), out=config.out / TEXT, seed=config.seed)
         write_text(config.out / CONFIG, sealed_yaml(dump(config)))
-        write_text(note, sealed({"counted_by": config.prepare.words, **asdict(told)}) + "\n")
+        write_sealed(note, {"counted_by": config.prepare.words, **asdict(told)})
     shards = config.out / "shards"
     if not (shards / "index.json").exists():
         plain = config.prepare.model_copy(update={"fields": ("text",), "exclude": ()})  # read and left out already

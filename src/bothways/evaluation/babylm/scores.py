@@ -19,10 +19,9 @@ from bothways.corpus.records import suffix_of
 from bothways.errors import DataError, UsageError
 from bothways.evaluation.comparison.eval_data import Pairs
 from bothways.evaluation.probes import PairScores, pair_scores
-from bothways.files import write_text
 from bothways.inference import load
 from bothways.inference.language_model import LanguageModel
-from bothways.seals import sealed, unsealed
+from bothways.seals import unsealed, write_sealed
 from bothways.statistics import estimate
 
 VERSION = 1
@@ -72,7 +71,7 @@ def scored(model: Path, pairs: PairSets, place: Path, *, device: str | None = No
     if not place.exists():
         loaded = load(model, device=device)
         found = {name: judged(_scores(loaded, name, some), some) for name, some in pairs.items()}
-        write_text(place, sealed({"scores": found}) + "\n")
+        write_sealed(place, {"scores": found})
     scores: dict[str, Figures] = unsealed(place)["scores"]
     return scores
 

@@ -14,10 +14,9 @@ from bothways.evaluation.comparison.config import CompareConfig
 from bothways.evaluation.comparison.eval_data import EvalData
 from bothways.evaluation.comparison.finetuned_metric import finetuned_items, finetuned_metric
 from bothways.evaluation.comparison.metrics import Metric, ScoredItems, held_out, minimal_pairs, probe_metric, probed
-from bothways.files import write_text
 from bothways.inference import load
 from bothways.inference.embed import reading
-from bothways.seals import sealed, unsealed
+from bothways.seals import unsealed, write_sealed
 from bothways.training.going_on import settings_in
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.batches import validation_rows
@@ -95,7 +94,7 @@ def write_scores(place: Path, found: Scores) -> None:
     columns = [
         asdict(items) | {"value": items.value.tolist(), "weight": items.weight.tolist()} for items in found.values()
     ]
-    write_text(place, sealed({"scores": [*zip(map(asdict, found), columns, strict=True)]}) + "\n")
+    write_sealed(place, {"scores": [*zip(map(asdict, found), columns, strict=True)]})
 
 
 def read_scores(place: Path) -> Scores:

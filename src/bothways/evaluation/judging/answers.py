@@ -90,8 +90,7 @@ def answered(
     chosen = options or (usual_options(engine.writes) if engine.writes else GenerationOptions(**JUDGED))
     asked = [_tokens(engine, one, way) for one in prompts]
     given: list[Any] = [one.text for one in prompts] if way == "task" else asked
-    requests = [GenerationRequest(one, chosen, (chosen.seed, number)) for number, one in enumerate(given)]
-    made = generate(engine, requests)
+    made = generate(engine, GenerationRequest.each(given, chosen))
     found = [
         _answer(one.text.strip(), one.finish_reason == "stop", two) for one, two in zip(made, prompts, strict=True)
     ]

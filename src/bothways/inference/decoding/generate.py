@@ -64,19 +64,13 @@ class Method:
     options: frozenset[str] = frozenset()
 
 
+_TOKEN_BY_TOKEN = ("num_beams", "no_repeat_ngram_size", "min_new_tokens", "forced_bos_token_id")
 _PURPOSE = {
-    "num_beams": "for models that predict one token after the other",
-    "no_repeat_ngram_size": "for models that predict one token after the other",
-    "min_new_tokens": "for models that predict one token after the other",
-    "forced_bos_token_id": "for models that predict one token after the other",
+    **dict.fromkeys(_TOKEN_BY_TOKEN, "for models that predict one token after the other"),
     "order": "for unmasking",
 }
 METHODS = {
-    name: Method(
-        partial(AutoregressiveDecoding, way=way),
-        partial(BeamDecoding, way=way),
-        frozenset({"num_beams", "no_repeat_ngram_size", "min_new_tokens", "forced_bos_token_id"}),
-    )
+    name: Method(partial(AutoregressiveDecoding, way=way), partial(BeamDecoding, way=way), frozenset(_TOKEN_BY_TOKEN))
     for name, way in AUTOREGRESSIVE.items()
 } | {
     "streams": Method(BangDecoding, options=frozenset({"steps"})),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypedDict, get_args
+from typing import Annotated, Literal, Self, TypedDict, get_args
 
 import numpy as np
 from pydantic import Field
@@ -165,6 +166,11 @@ class GenerationRequest:
     prompt: str | np.ndarray
     options: GenerationOptions = GenerationOptions()
     seeds: tuple[int, ...] | None = None
+
+    @classmethod
+    def each(cls, prompts: Sequence[str | np.ndarray], options: GenerationOptions, before: int = 0) -> list[Self]:
+        """Of prompts that stand behind so many others: each has random numbers of its own."""
+        return [cls(one, options, (options.seed, number)) for number, one in enumerate(prompts, before)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,12 @@ def grouped_cross_entropy(logits: Tensor, target: Target) -> Loss:
     return -(log_softmax_in_groups(logits.float(), target.group) * labels).mean(-1).sum(), weight.sum()
 
 
+def span_states(hidden: Tensor, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """The states from `first` [N] to and with `last` [N]: [N, L, D], and which are of the span [N, L]."""
+    place = first[:, None] + torch.arange(int((last - first).max()) + 1, device=first.device)
+    return hidden[place.clamp(max=len(hidden) - 1)], place <= last[:, None]
+
+
 LOSSES: dict[str, Callable[[Tensor, Target], Loss]] = {
     "several": binary_cross_entropy,
     "number": squared_error,

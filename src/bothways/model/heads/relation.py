@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bothways.batch import Target
 from bothways.model.config import ModelConfig
-from bothways.model.heads.head import Head, Loss, cross_entropy
+from bothways.model.heads.head import Head, Loss, cross_entropy, span_states
 
 if TYPE_CHECKING:
     from bothways.model.abilities import TaskHead
@@ -56,7 +56,5 @@ class RelationHead(nn.Module, Head):
 
 def _between(hidden: Tensor, first: Tensor, last: Tensor) -> Tensor:
     """The means of the states from `first` [N] to and with `last` [N]: [N, D]."""
-    place = first[:, None] + torch.arange(int((last - first).max()) + 1, device=first.device)
-    inside = (place <= last[:, None])[..., None]
-    states = torch.where(inside, hidden[place.clamp(max=len(hidden) - 1)], 0.0)
-    return states.sum(1) / inside.sum(1)
+    states, inside = span_states(hidden, first, last)
+    return torch.where(inside[..., None], states, 0.0).sum(1) / inside.sum(1, keepdim=True)

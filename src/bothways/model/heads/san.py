@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bothways.batch import Target
 from bothways.model.config import ModelConfig
-from bothways.model.heads.head import Head, Loss, cross_entropy
+from bothways.model.heads.head import Head, Loss, cross_entropy, span_states
 
 if TYPE_CHECKING:
     from bothways.model.abilities import TaskHead
@@ -53,8 +53,8 @@ class AnswerNetwork(nn.Module, Head):
     def logits(self, hidden: Tensor, target: Target) -> Tensor:
         """[B*T, D] -> [N, C], log-probabilities in float32."""
         at = torch.as_tensor(target.at)
-        memory, inside = _tokens(hidden, at[:, 0], at[:, 1])
-        second, within = _tokens(hidden, at[:, 2], at[:, 3])
+        memory, inside = span_states(hidden, at[:, 0], at[:, 1])
+        second, within = span_states(hidden, at[:, 2], at[:, 3])
         state = _attended(self.summary(self.dropout(second))[..., 0], second, within)
         turns = []
         for _ in range(self.turns):
@@ -91,12 +91,6 @@ class AnswerNetwork(nn.Module, Head):
 def together(read: Tensor, state: Tensor) -> Tensor:
     """[N, D] twice -> [N, 4 D]: both, how they differ, and their product."""
     return torch.cat([read, state, (read - state).abs(), read * state], dim=-1)
-
-
-def _tokens(hidden: Tensor, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """The states from `first` [N] to and with `last` [N]: [N, L, D], and which are of the text [N, L]."""
-    place = first[:, None] + torch.arange(int((last - first).max()) + 1, device=first.device)
-    return hidden[place.clamp(max=len(hidden) - 1)], place <= last[:, None]
 
 
 def _attended(scores: Tensor, states: Tensor, inside: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ adapter/  adapter_model.safetensors   what was learned
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from bothways.errors import ModelError
@@ -27,6 +25,7 @@ from bothways.model.adapters.config import AdapterConfig, LoraConfig, PrefixConf
 from bothways.model.adapters.placing import is_added, shapes_of
 from bothways.model.adapters.prefix import Prefix
 from bothways.model.config import ModelConfig
+from bothways.model.huggingface.contents import write_json, write_tensors
 from bothways.model.huggingface.families import family_for
 from bothways.model.huggingface.family import Family
 from bothways.model.huggingface.folders import HEADS
@@ -123,13 +122,11 @@ def save_adapter(
         if told is not None:
             values, tensors = told
             own = {name if name == THEIRS else f"{BEFORE}{name}": tensor for name, tensor in tensors.items()}
-            _write_json(aside / PEFT, {"base_model_name_or_path": note.base, "inference_mode": True, **values})
-        save_file(own, aside / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+            write_json(aside / PEFT, {"base_model_name_or_path": note.base, "inference_mode": True, **values})
+        write_tensors(aside / ADAPTER_WEIGHTS, own)
         if new:
-            save_file(new, aside / HEADS, metadata={"format": "pt"})
-        for path in aside.glob("*.safetensors"):
-            path.chmod(0o644)  # safetensors leaves it readable to its owner only
-        _write_json(aside / NOTED, {**trained.as_json(), "adapter": asdict(note)})
+            write_tensors(aside / HEADS, new)
+        write_json(aside / NOTED, {**trained.as_json(), "adapter": asdict(note)})
         beside(aside)
         write_sums(aside)
         take_place(aside, folder)
@@ -187,7 +184,3 @@ def renamed(name: str, family: Family, face: str) -> str:
     if face.endswith("answerer") and family.prefix_of_span is not None and name.startswith(family.prefix):
         return family.prefix_of_span + name.removeprefix(family.prefix)
     return name
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
 from torch import Tensor
 
 from bothways.errors import ModelError
@@ -85,3 +88,14 @@ def read_file(path: Path) -> dict[str, Tensor]:
         ModelError: it is damaged.
     """
     return read_tensors(path, error=ModelError, then="the file is damaged. Save the model again.")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A JSON file as transformers writes it."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A safetensors file that transformers reads."""
+    save_file(dict(tensors), path, metadata={"format": "pt"})
+    path.chmod(0o644)  # safetensors leaves it readable to its owner only

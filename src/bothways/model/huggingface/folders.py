@@ -10,7 +10,6 @@ face leaves run/body/, and so does a body of others that reads from left to righ
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from bothways.arguments import checked
@@ -30,7 +28,15 @@ from bothways.model.config import ModelConfig
 from bothways.model.heads import HEADS as KNOWN_HEADS
 from bothways.model.huggingface.architectures import architecture, begin, config_json, guessed, text_ids
 from bothways.model.huggingface.config_json import class_of, from_left, read_config, sizes
-from bothways.model.huggingface.contents import WEIGHTS, read_file, read_object, read_values, read_weights
+from bothways.model.huggingface.contents import (
+    WEIGHTS,
+    read_file,
+    read_object,
+    read_values,
+    read_weights,
+    write_json,
+    write_tensors,
+)
 from bothways.model.huggingface.families import family_for, family_of
 from bothways.model.huggingface.family import Family
 from bothways.model.huggingface.halves import encoder_shape, encoder_weights
@@ -87,19 +93,19 @@ def save_faces(
     configs, files = planned(weights, config=config, vocabulary=vocabulary, trained=trained)
     with folder_aside(run / "faces") as aside:
         for name, tensors in files.items():
-            _save(aside / name, tensors)
+            write_tensors(aside / name, tensors)
         for where, face in faces.items():
             folder = aside / where
             folder.mkdir()
             for file in (WEIGHTS, HEADS):
                 if (aside / file).exists():
                     _link(aside / file, folder / file)
-            _write_json(folder / "config.json", configs[where])
-            _write_json(folder / "bothways.json", trained.as_json())
+            write_json(folder / "config.json", configs[where])
+            write_json(folder / "bothways.json", trained.as_json())
             save_tokenizer(folder, "decoder" if face.startswith("decoder") else "encoder")
             (folder / "README.md").write_text(card(face), encoding="utf-8")
             if face in ("decoder", "seq2seq"):
-                _write_json(folder / "generation_config.json", _generation(vocabulary, trained, face))
+                write_json(folder / "generation_config.json", _generation(vocabulary, trained, face))
             vectors = trained.only_head is not None and trained.only_head.head == "vector"
             if (where == "encoder" or vectors) and not (folder / MODULES).exists():
                 SentenceModules().write(folder, width=config.width)
@@ -143,11 +149,6 @@ def planned(
     if heads and head == "words":
         files[HEADS] = heads
     return configs, files
-
-
-def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    save_file(dict(tensors), path, metadata={"format": "pt"})
-    path.chmod(0o644)  # safetensors leaves it readable to its owner only
 
 
 @checked
@@ -345,10 +346,6 @@ def _read_heads(path: Path, heads: Collection[str]) -> dict[str, Tensor]:
     """Those that Bothways knows and that it was fine-tuned with; a user's own stay in the file."""
     tensors, known = read_file(path) if path.exists() else {}, {*KNOWN_HEADS, *heads}
     return {key: tensor for key, tensor in tensors.items() if key.split(".")[1] in known}
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _link(source: Path, target: Path) -> None:

@@ -5,7 +5,6 @@ Letters: B texts, T tokens, D width, E width of the vector.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bothways.errors import ModelError
+from bothways.model.huggingface.contents import write_json, write_tensors
 from bothways.reading import read_json, read_tensors
 
 MODULES = "modules.json"
@@ -91,10 +90,9 @@ class SentenceModules:
             path = folder / name
             path.parent.mkdir(exist_ok=True)
             if name.endswith(".json"):
-                path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+                write_json(path, content)
             else:
-                save_file(content, path, metadata={"format": "pt"})
-                path.chmod(0o644)
+                write_tensors(path, content)
 
 
 def read_sentence_modules(folder: Path) -> SentenceModules | None:

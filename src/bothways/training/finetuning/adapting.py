@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bothways.errors import UsageError
 from bothways.inference.loading import folder_of
-from bothways.model import Abilities, Model, ModelConfig, local, read_saved
+from bothways.model import Abilities, Model, ModelConfig, local, planned, read_saved
 from bothways.model.adapters import PrefixConfig, SoftPromptConfig, check_fits, learned, place, read_adapter
 from bothways.model.huggingface.adapter_folders import AdapterNote, fingerprint, save_adapter
 from bothways.model.huggingface.card import adapter_card
@@ -53,14 +53,16 @@ def check_adapter(config: LearningSettings, *, refers: bool = False) -> None:
 
 
 def adapt(config: LearningSettings, model: Model, *, tokenizer: Tokenizer, trained: Abilities) -> dict[str, Any]:
-    """Puts the adapter of the settings into a model and freezes the rest, but for what the base has not: new heads
-    learn whole. What manifest.json says of it.
+    """Puts the adapter of the settings, if any, into a model and freezes the rest, but for what the base has not: new
+    heads learn whole. What manifest.json says of it.
 
     Raises:
         UsageError: the model has no place for it.
         ModelError: a shape that transformers has no class for.
     """
-    assert config.adapter is not None
+    if config.adapter is None:
+        planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=trained)
+        return {}
     adapter = read_adapter(config.adapter)
     face = next(iter(trained.folders.values()))
     family_for(model.config, face)
@@ -72,7 +74,7 @@ def adapt(config: LearningSettings, model: Model, *, tokenizer: Tokenizer, train
     place(model, adapter, vocabulary=vocabulary, generator=torch.Generator().manual_seed(config.seed))
     names, weights = learned(model, adapter, new), dict(model.named_parameters())
     learns, beside = (sum(weights[name].numel() for name in some if name in weights) for some in (names, new))
-    return {
+    told = {
         "expression": str(adapter),
         "base": str(base.resolve()) if Path(config.model).exists() else config.model,
         "sha256": sha256,
@@ -80,6 +82,7 @@ def adapt(config: LearningSettings, model: Model, *, tokenizer: Tokenizer, train
         "new_head_parameters": beside,
         "of": model.parameter_count() - learns - beside,
     }
+    return {"adapter": told}
 
 
 def _base(model: str, face: str) -> Path:

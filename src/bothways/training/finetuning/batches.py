@@ -17,30 +17,35 @@ from bothways.training.processes import Processes
 
 if TYPE_CHECKING:
     from bothways.training.finetuning.setup import FinetuneRun
+    from bothways.training.finetuning.several_setup import SeveralRun
 
 TOKENS_AT_ONCE = 4096
 T = TypeVar("T")
 
 
 def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
-    """This process's micro-batches of a step: examples in an order of the epoch's own, several in a row; the FLOPs of
-    reading them, forward and backward, are added up over all processes in the run's notes."""
-    weights, shape, notes = example_weights(run), run.model.config, run.state.notes
+    """This process's micro-batches of a step: its examples, several in a row."""
+    weights = example_weights(run)
     device, together = run.model.table.device, run.task.compares(run.data.head)
 
     def of_step(step: int, progress: float) -> list[Batch]:
-        epoch, place = divmod(step, run.steps)
-        order = np.random.default_rng([run.config.seed, epoch]).permutation(len(run.parts))
-        chosen = order[place * run.config.batch : (place + 1) * run.config.batch].tolist()
+        chosen = run.examples_of(step)
         groups = [chosen] if together else [[i] for i in chosen]
         mine = dealt(groups, [tokens_in(run.parts, some) for some in groups], run.team)
-        parts = {i: run.drawn(epoch, i, progress) for some in mine for i in some}
+        parts = {i: run.drawn(step // run.steps, i, progress) for some in mine for i in some}
         made = joined(mine, [tokens_in(parts, some) for some in mine])
-        batches = [_laid([(i, parts[i]) for i in some], weights, together=together).to(device) for some in made]
-        notes["flops"] = notes.get("flops", 0.0) + run.team.total(sum(flops_of(one, shape) for one in batches))
-        return batches
+        return counted(
+            run, [_laid([(i, parts[i]) for i in some], weights, together=together).to(device) for some in made]
+        )
 
     return of_step
+
+
+def counted(run: FinetuneRun | SeveralRun, batches: list[Batch]) -> list[Batch]:
+    """The same; the FLOPs of reading them, forward and backward, are added up over all processes in the run's notes."""
+    spent = run.team.total(sum(flops_of(one, run.model.config) for one in batches))
+    run.state.notes["flops"] = run.state.notes.get("flops", 0.0) + spent
+    return batches
 
 
 def tokens_in(parts: Mapping[int, Sequence[Sample]] | Sequence[Sequence[Sample]], examples: Sequence[int]) -> int:

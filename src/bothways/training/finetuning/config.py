@@ -9,7 +9,10 @@ from pydantic import Field
 
 from bothways.config import AsText, Frozen
 from bothways.model.adapters import read_adapter
+from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
 
+LONGEST = 512
+"""Tokens of a text at most, where no length is asked for."""
 BY_PREFERENCE = ("prefer", "grpo")
 """Tasks whose model is to stay near what it was."""
 
@@ -157,3 +160,14 @@ def rate_for(config: LearningSettings, width: int) -> float:
     near = isinstance(config, FinetuneConfig) and config.task in BY_PREFERENCE
     usual = (0.004 if near else 0.04) / width
     return config.learning_rate or usual * (read_adapter(config.adapter).rate if config.adapter else 1.0)
+
+
+def training_for(config: LearningSettings, width: int, *, steps: int, seed: int) -> TrainingConfig:
+    """How the loop trains: AdamW at `rate_for`, a rate that rises and then falls in a line to the last of `steps`."""
+    return TrainingConfig(
+        budget=Budget(steps=steps),
+        optimiser=OptimiserConfig(name="adamw", learning_rate=rate_for(config, width)),
+        schedule=ScheduleConfig(shape="linear", warmup_steps=round(config.warmup * steps)),
+        spike_sigma=config.spike_sigma,
+        seed=seed,
+    )

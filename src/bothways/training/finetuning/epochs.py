@@ -8,26 +8,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from bothways.batch import Batch, Losses
 from bothways.model import Model
-from bothways.terminal import command
-from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
-from bothways.training.finetuning.config import LearningSettings, rate_for
-from bothways.training.fit import Fit, Show
+from bothways.training.finetuning.config import LearningSettings, training_for
+from bothways.training.fit import Fit, Show, again
 from bothways.training.loop import Report, Work
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import State
-
-
-def again(out: Path, team: Processes) -> str:
-    """The command that goes on with a run."""
-    return command("finetune", "--resume", "--out", out, *team.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +68,7 @@ class Course:
     def fit(self, show: Show) -> int:
         """Trains to the end, or until patience ends; the step of the best epoch."""
         config, notes = self.config, self.state.notes
-        training = TrainingConfig(
-            budget=Budget(steps=self.total),
-            optimiser=OptimiserConfig(name="adamw", learning_rate=rate_for(config, self.model.config.width)),
-            schedule=ScheduleConfig(shape="linear", warmup_steps=round(config.warmup * self.total)),
-            spike_sigma=config.spike_sigma,
-            seed=config.seed,
-        )
+        training = training_for(config, self.model.config.width, steps=self.total, seed=config.seed)
         started = time.perf_counter() - notes.get("seconds", 0.0)
 
         def more(report: Report, took: float) -> dict[str, Any]:
@@ -95,7 +81,7 @@ class Course:
             }
 
         work = Work(self.losses, self.batches, self.names)
-        fit = Fit(work, self.state, training, self.folder, show, self._save, again(config.out, self.team))
+        fit = Fit(work, self.state, training, self.folder, show, self._save, again("finetune", config.out, self.team))
         with fit.saving():
             if self.state.step and self.state.step % self.steps == 0 and not self.state.validated:
                 self._end_epoch(fit)  # a signal had ended it

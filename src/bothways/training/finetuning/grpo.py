@@ -32,7 +32,7 @@ from bothways.training.finetuning.answers import (
     spoken_beside,
     with_beside,
 )
-from bothways.training.finetuning.batches import dealt, flops_of, joined, tokens_in
+from bothways.training.finetuning.batches import counted, dealt, joined, tokens_in
 from bothways.training.finetuning.preference_losses import advantages, grpo
 from bothways.training.finetuning.rewards import Reward
 from bothways.training.finetuning.start import spread
@@ -70,7 +70,7 @@ class ByReward:
 
     def examples(self, step: int) -> int:
         """How many answers a step learns from."""
-        return len(self._prompts(step // self.run.config.updates)) * self.run.config.samples
+        return self.run.count_of(step // self.run.config.updates) * self.run.config.samples
 
     def told(self) -> dict[str, Any]:
         """Of the answers of the step: their mean reward, length and divergence from the reference."""
@@ -93,7 +93,7 @@ class ByReward:
         run, number = self.run, step // self.run.config.updates
         notes = run.state.notes
         if notes.get("round", {}).get("number") != number:
-            prompts = self._prompts(number)
+            prompts = run.examples_of(number)
             answers = run.team.shared(prompts, lambda mine: self._sampled(number, mine))
             notes["round"] = {"number": number, "prompts": prompts, "answers": answers}
         groups = [
@@ -104,17 +104,7 @@ class ByReward:
         mine = dealt([[i] for i in range(len(samples))], [len(one) for one in samples], run.team)
         parts = [[one] for one in samples]
         made = joined(mine, [tokens_in(parts, some) for some in mine])
-        batches = [_packed([(i, samples[i]) for i in some]).to(run.model.table.device) for some in made]
-        spent = sum(flops_of(one, run.model.config) for one in batches)
-        notes["flops"] = notes.get("flops", 0.0) + run.team.total(spent)
-        return batches
-
-    def _prompts(self, number: int) -> list[int]:
-        """The numbers of the examples of a round."""
-        epoch, place = divmod(number, self.run.steps)
-        order = np.random.default_rng([self.run.config.seed, epoch]).permutation(len(self.run.parts))
-        found: list[int] = order[place * self.run.config.batch : (place + 1) * self.run.config.batch].tolist()
-        return found
+        return counted(run, [_packed([(i, samples[i]) for i in some]).to(run.model.table.device) for some in made])
 
     def _sampled(self, number: int, prompts: Sequence[int]) -> list[list[dict[str, Any]]]:
         """The answers of the model as it is to each of some prompts: {"tokens", "reward", "kl", and "before" and

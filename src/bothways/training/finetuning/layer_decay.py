@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bothways.machine import dtype_of, precision_for
+from bothways.model import Model
 from bothways.training.finetuning.config import LearningSettings, rate_for
+from bothways.training.state import State
 from bothways.training.weights import Replicated
 
 
@@ -37,6 +40,13 @@ def optimiser(config: LearningSettings, weights: Replicated, *, layers: int, wid
     for group in made.param_groups:
         group["peak"] = group["lr"]
     return made
+
+
+def state_for(config: LearningSettings, model: Model, *, device: torch.device) -> tuple[State, str]:
+    """The model on a device with its optimiser, and the precision that it computes in."""
+    precision = precision_for(config.precision, device=device)
+    weights = Replicated(model.to(device), dtype_of(precision))
+    return State(weights, [optimiser(config, weights, layers=model.config.layers, width=model.config.width)]), precision
 
 
 def _depth(name: str, layers: int) -> int:

@@ -144,7 +144,7 @@ def task_part(
         "calibration": _calibration(examples, predictions) if classes else None,
         "written": _written(task, examples, predictions, head) if task.writes else [],
         "mistakes": [
-            (_short(" / ".join(text for text in example.texts if text)), [*_things(example), *facts])
+            (short(" / ".join(text for text in example.texts if text)), [*_things(example), *facts])
             for _, facts, example in mistakes
         ],
     }
@@ -160,7 +160,7 @@ def _written(
 
     def row(i: int) -> TableRow:
         texts = [examples[i].texts[0], " / ".join(examples[i].gold), predictions[i]["text"] or "(nothing)"]
-        return TableRow(f"{scores[i]:.3f}", [_short(text) for text in texts])
+        return TableRow(f"{scores[i]:.3f}", [short(text) for text in texts])
 
     sides = {"The best": order[:most], "The worst": order[::-1][:most]}
     return [(title, [row(i) for i in some.tolist()]) for title, some in sides.items()]
@@ -207,8 +207,7 @@ def _scores(record: Record) -> Iterator[TableRow]:
         yield TableRow(f"Epoch {line['epoch']}", [f"{line['scores'][name]:.4f}" for name in names])
     test, spans = record.manifest.get("test"), record.manifest.get("test_intervals")
     if test and spans:
-        cells = [Cell(f"{test[name]:.4f}", f"{spans[name][0]:.3f} to {spans[name][1]:.3f}") for name in names]
-        yield TableRow("Test", cells, "ours")
+        yield TableRow("Test", [with_ends(test[name], spans[name]) for name in names], "ours")
     if before := record.manifest.get("before"):
         spans = before["better_by"]
         cells = [
@@ -221,24 +220,29 @@ def _scores(record: Record) -> Iterator[TableRow]:
         yield TableRow(always, [f"{majority['scores'][name]:.4f}" for name in names])
     for rule, found in (record.manifest.get("baselines") or {}).items():
         spans, where = found["intervals"], "test" if test else "dev"
-        cells = [
-            Cell(f"{found['scores'][name]:.4f}", f"{spans[name][0]:.3f} to {spans[name][1]:.3f}") for name in names
-        ]
-        yield TableRow(f"{rule}, {where}", cells)
+        yield TableRow(f"{rule}, {where}", [with_ends(found["scores"][name], spans[name]) for name in names])
+
+
+def with_ends(score: float, ends: Sequence[float], *, sign: str = "") -> Cell:
+    """A figure above the ends of its interval."""
+    low, high = ends
+    return Cell(f"{score:{sign}.4f}", f"{low:{sign}.3f} to {high:{sign}.3f}")
 
 
 def _curves(record: Record) -> Markup:
-    loss = replace(Curve.of("training", record.train, "loss"), style="training")
     first = next(iter(record.validation[-1]["scores"]))
+    curve = Curve.of(in_words(first), record.validation, "scores", first)
+    charts = [Chart(title_of(first), "On the dev examples.", [curve]), *_of_answers(record)]
+    return over_the_run(record, "that of dev examples after every epoch.", charts)
+
+
+def over_the_run(record: Record, dev_loss: str, charts: Sequence[Chart]) -> Markup:
+    """The loss, such charts, and how it ran; `dev_loss` says what the loss on dev is."""
+    loss = replace(Curve.of("training", record.train, "loss"), style="training")
     dev = replace(Curve.of("dev", record.validation, "loss"), colour=DEV)
-    charts = [
-        Chart("Loss", "What is minimised; that of dev examples after every epoch.", [dev, *smoothed(loss)]),
-        Chart(title_of(first), "On the dev examples.", [Curve.of(in_words(first), record.validation, "scores", first)]),
-        *_of_answers(record),
-        *how_it_ran(record),
-    ]
+    losses = Chart("Loss", f"What is minimised; {dev_loss}", [dev, *smoothed(loss)])
     return pictures(
-        {"": charts},
+        {"": [losses, *charts, *how_it_ran(record)]},
         record.train,
         title="Over the run",
         about="Count in steps or in time. Steep beginnings run off the top.",
@@ -323,7 +327,8 @@ def _things(example: Example) -> Sequence[tuple[str, str]]:
     return tuple(zip(("first", "second"), things, strict=True))
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """As much of a text as the page shows."""
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 

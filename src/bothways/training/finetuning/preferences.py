@@ -20,7 +20,7 @@ from bothways.model import Model
 from bothways.model.losses import with_extra
 from bothways.tasks.packing import pack
 from bothways.training.finetuning.answers import Answers, numbers_beside, prompt_of, spoken_beside, with_beside
-from bothways.training.finetuning.batches import dealt, flops_of, joined, tokens_in
+from bothways.training.finetuning.batches import counted, dealt, joined, tokens_in
 from bothways.training.finetuning.compared_answers import BASE, REFERENCE, SIGN, ComparedAnswers
 from bothways.training.finetuning.preference_losses import dpo, kto, orpo
 from bothways.training.finetuning.reference import kept
@@ -70,7 +70,7 @@ class ByPreference:
 
     def examples(self, step: int) -> int:
         """How many a step reads."""
-        return min(self.run.config.batch, len(self.run.parts) - step % self.steps * self.run.config.batch)
+        return self.run.count_of(step)
 
     def told(self) -> dict[str, Any]:
         """Nothing more."""
@@ -101,16 +101,11 @@ class ByPreference:
     def batches(self, step: int, progress: float) -> list[Batch]:
         """This process's micro-batches of a step."""
         run, side = self.run, self.sides["train"]
-        epoch, place = divmod(step, self.steps)
-        order = np.random.default_rng([run.config.seed, epoch]).permutation(len(side.parts))
-        chosen = order[place * run.config.batch : (place + 1) * run.config.batch].tolist()
+        chosen = run.examples_of(step)
         mine = dealt([[i] for i in chosen], [tokens_in(side.parts, [i]) for i in chosen], run.team)
         base = self.base(side, [i for some in mine for i in some])
         made = joined(mine, [tokens_in(side.parts, some) for some in mine])
-        batches = [self._laid(side, some, base).to(run.model.table.device) for some in made]
-        spent = sum(flops_of(one, run.model.config) for one in batches)
-        run.state.notes["flops"] = run.state.notes.get("flops", 0.0) + run.team.total(spent)
-        return batches
+        return counted(run, [self._laid(side, some, base).to(run.model.table.device) for some in made])
 
     def _laid(self, side: ComparedAnswers, chosen: Sequence[int], base: float) -> Batch:
         samples, owner = [], []

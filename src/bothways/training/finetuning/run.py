@@ -15,9 +15,8 @@ import torch
 
 from bothways.arguments import checked
 from bothways.batch import Batch, Losses
-from bothways.claims import claimed
 from bothways.config import settled
-from bothways.errors import DivergedError, ModelError
+from bothways.errors import DivergedError
 from bothways.model import Abilities, Model
 from bothways.model.losses import plain_loss
 from bothways.statistics import bootstrap
@@ -26,7 +25,7 @@ from bothways.training.finetuning.baselines import chosen_by_chance, trained_on,
 from bothways.training.finetuning.batches import batches_of
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
 from bothways.training.finetuning.dev_loss import dev_loss, with_answers
-from bothways.training.finetuning.epochs import Course, again
+from bothways.training.finetuning.epochs import Course
 from bothways.training.finetuning.grpo import ByReward
 from bothways.training.finetuning.page import write_report
 from bothways.training.finetuning.preferences import ByPreference
@@ -36,11 +35,10 @@ from bothways.training.finetuning.teaching import Teaching, course_by, finish_by
 from bothways.training.finetuning.thresholds import best_thresholds
 from bothways.training.finetuning.tuned import Tuned, measure
 from bothways.training.finetuning.zero_shot import measure_held_out
-from bothways.training.fit import Say, Show, stoppable
+from bothways.training.fit import Say, Show
 from bothways.training.loop import loss_names
-from bothways.training.processes import processes
-from bothways.training.state import State, checkpoints, load_weights
-from bothways.training.tracking import tracked
+from bothways.training.started import started
+from bothways.training.state import State
 
 
 @settled(FinetuneConfig)
@@ -66,15 +64,8 @@ def finetune(
         BothwaysError: whatever a user can cause.
         Stopped: SIGTERM or Ctrl-C came; what was learned is saved.
     """
-    settings = config.model_dump(mode="json")
-    with (
-        processes(device=device) as team,
-        stoppable(config.out, again(config.out, team)),
-        claimed(config.out, writes=team.first),
-        tracked(track if team.first else None, config.out, settings, show=show, resume=resume) as show,
-    ):
-        if not team.first:
-            show, say = (lambda line: None), (lambda text: None)
+    frame = started("finetune", config, resume=resume, device=device, track=track, show=show, say=say)
+    with frame as (team, show, say):
         say("reading the records and the model")
         run = set_up(config, team, resume=resume)
         if run.why:
@@ -143,23 +134,14 @@ def course_of(run: FinetuneRun) -> Course:
         losses=losses,
         names=loss_names(run.model, (target.name for some in drawn for one in some for target in one.targets)),
         batches=batches_of(run),
-        examples=partial(_examples, run),
+        examples=run.count_of,
         look=look_of(run, losses),
     )
 
 
-def _examples(run: FinetuneRun, step: int) -> int:
-    """How many a step reads: the last of an epoch may be smaller."""
-    return min(run.config.batch, len(run.parts) - step % run.steps * run.config.batch)
-
-
 def _finish(run: FinetuneRun, best: int, show: Show) -> None:
     """Saves the best epoch's model, and asks it about the test examples."""
-    found = next((path for path in checkpoints(run.folder.checkpoints) if path.name == f"step-{best}"), None)
-    if found is None:
-        raise ModelError(f"{run.folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
-    weights = load_weights(found) if run.team.first else {}
-    look = run.folder.last("validation", step=best)
+    _, weights, look = run.folder.best(best)
     load = partial(Tuned.load, run.config.out, device=run.model.table.device)
     dev, shape = look["scores"], run.model.config
     head, write = run.data.head, partial(save_model, run.config, weights, shape, run.tokenizer, length=run.length)

@@ -15,8 +15,7 @@ from bothways.batch import Sample
 from bothways.corpus.counts import by_length
 from bothways.errors import UsageError
 from bothways.inference.engine import Engine
-from bothways.machine import dtype_of, precision_for
-from bothways.model import Abilities, Model, planned
+from bothways.model import Abilities, Model
 from bothways.own import use
 from bothways.tasks import task_named
 from bothways.tasks.instruct import marked
@@ -29,15 +28,14 @@ from bothways.training.finetuning.adapting import adapt, check_adapter
 from bothways.training.finetuning.baselines import remember
 from bothways.training.finetuning.config import FinetuneConfig
 from bothways.training.finetuning.data import Data
-from bothways.training.finetuning.layer_decay import optimiser
+from bothways.training.finetuning.layer_decay import state_for
 from bothways.training.finetuning.reference import frozen
 from bothways.training.finetuning.start import begin, begin_writing, refuse_of_preferences, spread
 from bothways.training.finetuning.tuned import Tuned
 from bothways.training.finetuning.writing import Draw
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
-from bothways.training.state import State, checkpoints, load_state
-from bothways.training.weights import Replicated
+from bothways.training.state import State
 
 SIDES = {"train": "to train on", "dev": "to choose by", "test": "to measure by"}
 
@@ -74,16 +72,22 @@ class FinetuneRun:
     reference: Model | None = None
 
     @property
-    def total(self) -> int:
-        """Steps of all epochs."""
-        return self.steps * self.config.epochs
-
-    @property
     def tuned(self) -> Tuned:
         """The model as it is, ready to predict."""
         head = self.data.head
         engine = Engine(self.model, self.tokenizer, self.trained)
         return Tuned(self.task, engine, head, self.length)
+
+    def examples_of(self, step: int) -> list[int]:
+        """The numbers of a step's examples; every epoch has all of them in an order of its own."""
+        epoch, place = divmod(step, self.steps)
+        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.parts))
+        found: list[int] = order[place * self.config.batch : (place + 1) * self.config.batch].tolist()
+        return found
+
+    def count_of(self, step: int) -> int:
+        """How many these are: the last step of an epoch may have fewer."""
+        return min(self.config.batch, len(self.parts) - step % self.steps * self.config.batch)
 
     def drawn(self, epoch: int, number: int, progress: float) -> list[Sample]:
         """The samples of a training example in an epoch."""
@@ -97,8 +101,8 @@ def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> Finetune
     refuse_of_preferences(config)
     task, folder = task_named(config.task), RunFolder(config.out, writes=team.first)
     check_adapter(config, refers=task.refers)
-    if resume and folder.config(FinetuneConfig).model_copy(update={"out": config.out}) != config:
-        raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
+    if resume:
+        folder.check_same(config)
     if not config.code:
         check_roles(config.columns)  # before the model is read
     start = begin_writing(config, task) if isinstance(task, WritingTask) else begin(config, task)
@@ -108,11 +112,7 @@ def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> Finetune
             f"the loss of {task.name} compares the examples of a step with each other, so that {team.count} processes "
             "cannot share them out: leave --processes out, or do not start it by torchrun"
         )
-    adapted = None
-    if config.adapter:
-        adapted = adapt(config, model, tokenizer=tokenizer, trained=start.trained)
-    else:
-        planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=start.trained)
+    adapted = adapt(config, model, tokenizer=tokenizer, trained=start.trained)
     sides = encode_sides(config, data, tokenizer, length=length)
     training, dev, test = ([example for example, _ in sides[side]] for side in SIDES)
     data = replace(data, train=training, dev=dev, test=test)
@@ -121,16 +121,14 @@ def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> Finetune
         team.wait()  # a run that is there already is noticed by all
     taught, parts = data.train if config.dev else [*data.train, *data.dev], [some for _, some in sides["train"]]
     remember(folder.path, taught, parts, again=resume, writes=team.first)
-    model = model.to(team.device)
-    precision = precision_for(config.precision, device=team.device)
-    weights = Replicated(model, dtype_of(precision))
+    state, precision = state_for(config, model, device=team.device)
     run = FinetuneRun(
         config=config,
         task=task,
         data=data,
         tokenizer=tokenizer,
         model=model,
-        state=State(weights, [optimiser(config, weights, layers=model.config.layers, width=model.config.width)]),
+        state=state,
         folder=folder,
         team=team,
         parts=parts,
@@ -144,12 +142,8 @@ def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> Finetune
         reference=frozen(model) if task.refers else None,
     )
     if resume:
-        found = checkpoints(folder.checkpoints)
-        if found:
-            load_state(run.state, found[-1])
-        folder.cut(run.state.step if found else -1, run.state.notes.get("metrics"))
-    facts = {**facts_of(run, sides), **({"adapter": adapted} if adapted else {})}
-    folder.note(status="running", precision=precision, processes=team.count, **facts)
+        folder.restore(run.state)
+    folder.note(status="running", precision=precision, processes=team.count, **facts_of(run, sides), **adapted)
     return run
 
 

@@ -14,20 +14,18 @@ import numpy as np
 import torch
 
 from bothways.arguments import checked
-from bothways.claims import claimed
 from bothways.config import settled
 from bothways.errors import DivergedError
 from bothways.training.finetuning.config import rate_for
-from bothways.training.finetuning.epochs import Course, again
+from bothways.training.finetuning.epochs import Course
 from bothways.training.finetuning.run import diverged, look_of, losses_of
 from bothways.training.finetuning.several_batches import batches_of_several
-from bothways.training.finetuning.several_config import MEAN, SeveralConfig
-from bothways.training.finetuning.several_end import finish
+from bothways.training.finetuning.several_config import SeveralConfig
+from bothways.training.finetuning.several_end import finish, with_mean
 from bothways.training.finetuning.several_setup import SeveralRun, set_up_several
-from bothways.training.fit import Say, Show, stoppable
+from bothways.training.fit import Say, Show
 from bothways.training.loop import loss_names
-from bothways.training.processes import processes
-from bothways.training.tracking import tracked
+from bothways.training.started import started
 
 
 @settled(SeveralConfig)
@@ -49,15 +47,8 @@ def finetune_several(
         BothwaysError: whatever a user can cause.
         Stopped: SIGTERM or Ctrl-C came; what was learned is saved.
     """
-    settings = config.model_dump(mode="json")
-    with (
-        processes(device=device) as team,
-        stoppable(config.out, again(config.out, team)),
-        claimed(config.out, writes=team.first),
-        tracked(track if team.first else None, config.out, settings, show=show, resume=resume) as show,
-    ):
-        if not team.first:
-            show, say = (lambda line: None), (lambda text: None)
+    frame = started("finetune", config, resume=resume, device=device, track=track, show=show, say=say)
+    with frame as (team, show, say):
         say("reading the records and the model")
         run = set_up_several(config, team, resume=resume)
         for line in how_taught(run):
@@ -95,10 +86,9 @@ def course_of(run: SeveralRun) -> Course:
     def look() -> dict[str, Any]:
         """The tasks' own metrics behind their mean; each task's loss and all of its scores beside them."""
         found = {name: one() for name, one in looks.items()}
-        own = {name: next(iter(one["scores"].values())) for name, one in found.items()}
         known = [one["loss"] for one in found.values() if one["loss"] is not None]
         loss = float(np.mean(known)) if known else None
-        return {"loss": loss, "scores": {MEAN: float(np.mean([*own.values()])), **own}, "tasks": found}
+        return {"loss": loss, "scores": with_mean({name: one["scores"] for name, one in found.items()}), "tasks": found}
 
     return Course(
         config=run.config,

@@ -10,7 +10,7 @@ import numpy as np
 
 from bothways.batch import Batch, Recipe, Sample
 from bothways.tasks.packing import pack
-from bothways.training.finetuning.batches import dealt, example_weights, flops_of, joined, tokens_in, weighted
+from bothways.training.finetuning.batches import counted, dealt, example_weights, joined, tokens_in, weighted
 from bothways.training.finetuning.setup import FinetuneRun
 from bothways.training.finetuning.several_setup import SeveralRun
 from bothways.training.finetuning.teachers import share_of_gold
@@ -19,7 +19,7 @@ from bothways.training.finetuning.teachers import share_of_gold
 def batches_of_several(run: SeveralRun) -> Callable[[int, float], list[Batch]]:
     """This process's micro-batches of a step: rows of several tasks; examples that a loss compares stay together, and
     so do those that a decoder writes."""
-    mixing, parts, shape, notes = run.mixing, list(run.parts.values()), run.model.config, run.state.notes
+    mixing, parts = run.mixing, list(run.parts.values())
     device = run.model.table.device
     weights = [_evened(part) for part in parts]
     company = [
@@ -43,10 +43,7 @@ def batches_of_several(run: SeveralRun) -> Callable[[int, float], list[Batch]]:
             mine = [[taught(*one) for one in group] for group in dealt(groups, sizes, run.team)]
             sizes = [sum(len(one) for samples in group for one in samples) for group in mine]
             made += [_batch(some, together=who < 0) for some in joined(mine, sizes)]
-        batches = [one.to(device) for one in made]
-        flops = run.team.total(sum(flops_of(one, shape) for one in batches))
-        notes["flops"] = notes.get("flops", 0.0) + flops
-        return batches
+        return counted(run, [one.to(device) for one in made])
 
     return of_step
 

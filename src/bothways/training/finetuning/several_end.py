@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bothways.errors import ModelError
 from bothways.model import Abilities, TaskHead
-from bothways.statistics import bootstrap
+from bothways.statistics import bootstrap_difference
 from bothways.tasks.records import Skipped
 from bothways.training.finetuning.run import Judged, judge
 from bothways.training.finetuning.save import save_model
@@ -22,19 +21,14 @@ from bothways.training.finetuning.several_page import write_report_of_several
 from bothways.training.finetuning.thresholds import best_thresholds
 from bothways.training.finetuning.tuned import Tuned, measure
 from bothways.training.fit import Show
-from bothways.training.state import checkpoints, load_weights
 
 
 def finish(config: SeveralConfig, parts: Mapping[str, FinetuneRun], best: int, *, steps: int, show: Show) -> None:
     """Saves the best epoch's model under the heads of all tasks, and asks it about each task's test examples."""
     first = next(iter(parts.values()))
     folder, model, team = first.folder, first.model, first.team
-    found = next((path for path in checkpoints(folder.checkpoints) if path.name == f"step-{best}"), None)
-    if found is None:
-        raise ModelError(f"{folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
-    look = folder.last("validation", step=best)
+    _, weights, look = folder.best(best)
     heads = {name: part.data.head for name, part in parts.items()}
-    weights = load_weights(found) if team.first else {}
     own = partial(save_model, config, weights, model.config, first.tokenizer, length=first.length)
     load = partial(Tuned.load, config.out, device=model.table.device)
 
@@ -82,12 +76,7 @@ def _beside(run: Path, part: FinetuneRun, judged: Judged, head: TaskHead) -> dic
         return {**told, "scores": None, "why": f"it cannot read {len(skipped.found)} of the examples"}
     scores, predictions = measure(tuned, read, part.team)
     ours, theirs = (part.task.scores_of(judged.examples, some, head) for some in (judged.predictions, predictions))
-
-    def better_by(drawn: list[int]) -> dict[str, float]:
-        one, other = ours(drawn), theirs(drawn)
-        return {name: one[name] - other[name] for name in one}
-
-    return {**told, "scores": scores, "better_by": bootstrap(better_by, len(judged.examples))}
+    return {**told, "scores": scores, "better_by": bootstrap_difference(ours, theirs, len(judged.examples))}
 
 
 def with_mean(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,18 @@ from markupsafe import Markup
 
 from bothways.files import write_text
 from bothways.html import Cell, KeyFigure, TableRow, page
-from bothways.html.charts import pictures
 from bothways.html.curves import Chart, Curve
 from bothways.model import TaskHead
 from bothways.tasks.labels import labels_in
-from bothways.training.charts import how_it_ran, smoothed
-from bothways.training.finetuning.page import DEV, adapter_line, facts_of_task, in_words, lengths_of, task_part
+from bothways.training.finetuning.page import (
+    adapter_line,
+    facts_of_task,
+    in_words,
+    lengths_of,
+    over_the_run,
+    task_part,
+    with_ends,
+)
 from bothways.training.finetuning.run import Judged
 from bothways.training.finetuning.setup import FinetuneRun
 from bothways.training.finetuning.several_config import MEAN
@@ -102,10 +109,7 @@ def _with_ends(
     scores: Mapping[str, float] | None, ends: Mapping[str, Sequence[float]] | None, own: str, *, sign: str = ""
 ) -> Cell | None:
     """A figure above the ends of its interval."""
-    if not scores:
-        return None
-    low, high = ends[own] if ends else (float("nan"), float("nan"))
-    return Cell(f"{scores[own]:{sign}.4f}", f"{low:{sign}.3f} to {high:{sign}.3f}")
+    return with_ends(scores[own], ends[own] if ends else (math.nan, math.nan), sign=sign) if scores else None
 
 
 def _about(one: Mapping[str, Any]) -> str:
@@ -132,23 +136,9 @@ def _scores(one: Mapping[str, Any]) -> Iterator[TableRow]:
 
 
 def _curves(record: Record) -> Markup:
-    loss = replace(Curve.of("training", record.train, "loss"), style="training")
-    dev = replace(Curve.of("dev", record.validation, "loss"), colour=DEV)
     names = list(record.validation[-1]["scores"])
     curves = [
         replace(Curve.of(name, record.validation, "scores", name), colour=number) for number, name in enumerate(names)
     ]
-    charts = [
-        Chart(
-            "Loss", "What is minimised; the mean of the tasks' losses on dev after every epoch.", [dev, *smoothed(loss)]
-        ),
-        Chart("Scores", "Each task's own metric on the dev examples, and their mean.", curves),
-        *how_it_ran(record),
-    ]
-    return pictures(
-        {"": charts},
-        record.train,
-        title="Over the run",
-        about="Count in steps or in time. Steep beginnings run off the top.",
-        first="step",
-    )
+    chart = Chart("Scores", "Each task's own metric on the dev examples, and their mean.", curves)
+    return over_the_run(record, "the mean of the tasks' losses on dev after every epoch.", [chart])

@@ -8,15 +8,13 @@ from typing import Any
 import torch
 
 from bothways import __version__
-from bothways.errors import UsageError
-from bothways.machine import dtype_of, precision_for
-from bothways.model import Abilities, Model, planned
+from bothways.model import Abilities, Model
 from bothways.own import use
 from bothways.tasks import task_named
 from bothways.text import Tokenizer
 from bothways.training.finetuning.adapting import adapt, check_adapter
 from bothways.training.finetuning.baselines import remember
-from bothways.training.finetuning.layer_decay import optimiser
+from bothways.training.finetuning.layer_decay import state_for
 from bothways.training.finetuning.mixing import Mixing
 from bothways.training.finetuning.setup import SIDES, FinetuneRun, encode_sides, facts_of
 from bothways.training.finetuning.several_config import OneTask, SeveralConfig, folder_of_task
@@ -25,8 +23,7 @@ from bothways.training.finetuning.start import spread
 from bothways.training.finetuning.teachers import Teacher, teacher_for
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
-from bothways.training.state import State, checkpoints, load_state
-from bothways.training.weights import Replicated
+from bothways.training.state import State
 
 
 @dataclass(slots=True)
@@ -65,25 +62,18 @@ def set_up_several(config: SeveralConfig, team: Processes, *, resume: bool) -> S
     use(config.code)
     check_adapter(config)
     folder = RunFolder(config.out, writes=team.first)
-    if resume and folder.config(SeveralConfig).model_copy(update={"out": config.out}) != config:
-        raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
+    if resume:
+        folder.check_same(config)
     start = begin_several(config)
     data, model, tokenizer, length = start.data, start.model, start.tokenizer, start.length
     trained = Abilities.of_heads(*(one.head for one in data.values()), rule=model.rule.name)
-    adapted = None
-    if config.adapter:
-        adapted = adapt(config, model, tokenizer=tokenizer, trained=trained)
-    else:
-        planned(model.state_dict(), config=model.config, vocabulary=tokenizer.vocabulary, trained=trained)
+    adapted = adapt(config, model, tokenizer=tokenizer, trained=trained)
     sides = {one.name: encode_sides(config.of(one), data[one.name], tokenizer, length=length) for one in config.tasks}
     if not resume:
         folder.create(config)
         team.wait()  # a run that is there already is noticed by all
-    model = model.to(team.device)
-    precision = precision_for(config.precision, device=team.device)
-    weights = Replicated(model, dtype_of(precision))
-    made = optimiser(config, weights, layers=model.config.layers, width=model.config.width)
-    run = SeveralRun(config, {}, tokenizer, model, State(weights, [made]), folder, team, length)
+    state, precision = state_for(config, model, device=team.device)
+    run = SeveralRun(config, {}, tokenizer, model, state, folder, team, length)
     for one in config.tasks:
         part = run.parts[one.name] = _part(run, one, start, sides[one.name], again=resume)
         if one.teacher:
@@ -92,12 +82,8 @@ def set_up_several(config: SeveralConfig, team: Processes, *, resume: bool) -> S
             asked = teacher_for(one.teacher, head, examples, part.parts, folder=own, again=resume, team=team)
             run.teachers[one.name] = asked
     if resume:
-        found = checkpoints(folder.checkpoints)
-        if found:
-            load_state(run.state, found[-1])
-        folder.cut(run.state.step if found else -1, run.state.notes.get("metrics"))
-    facts = {**_facts(run, sides), **({"adapter": adapted} if adapted else {})}
-    folder.note(status="running", precision=precision, processes=team.count, **facts)
+        folder.restore(run.state)
+    folder.note(status="running", precision=precision, processes=team.count, **_facts(run, sides), **adapted)
     return run
 
 

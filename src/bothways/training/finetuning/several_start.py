@@ -19,11 +19,12 @@ from bothways.tasks.text2text import WritingTask
 from bothways.tasks.text_scores import check_installed
 from bothways.text import Tokenizer
 from bothways.training.finetuning.adapting import tokenizer_for
+from bothways.training.finetuning.config import LONGEST
 from bothways.training.finetuning.data import Data, read_data
 from bothways.training.finetuning.framing import framed_for
 from bothways.training.finetuning.save import find_body
 from bothways.training.finetuning.several_config import OneTask, SeveralConfig
-from bothways.training.finetuning.start import LONGEST, OF_WRITING, check_length, refuse_of_writing
+from bothways.training.finetuning.start import OF_WRITING, check_length, refuse_of_writing
 from bothways.training.finetuning.teachers import check_beside
 from bothways.training.finetuning.writing import OF_DECODERS, Draw, Lesson, begin_with, lesson_for, load_those, taught
 

@@ -14,13 +14,12 @@ from bothways.tasks.text2text import WritingTask
 from bothways.tasks.text_scores import check_installed
 from bothways.text import Tokenizer
 from bothways.training.finetuning.adapting import tokenizer_for
-from bothways.training.finetuning.config import FinetuneConfig, LearningSettings
+from bothways.training.finetuning.config import LONGEST, FinetuneConfig, LearningSettings
 from bothways.training.finetuning.data import Data, read_data
 from bothways.training.finetuning.rewards import Reward
 from bothways.training.finetuning.save import find_body
 from bothways.training.finetuning.writing import EXACT, OF_DECODERS, Draw, Lesson, writer_of
 
-LONGEST = 512
 OF_WRITING = ("objective", "prefix", "target_length", "generation")
 """Settings of tasks that write alone."""
 OF_PREFERENCES = {

@@ -12,23 +12,22 @@ import numpy as np
 import torch
 
 from bothways.batch import Batch, Losses
-from bothways.errors import ModelError
 from bothways.model import Model
-from bothways.statistics import bootstrap
+from bothways.statistics import bootstrap, bootstrap_difference
 from bothways.tasks.task import Example
 from bothways.training.finetuning.baselines import chosen_by_chance, trained_on
 from bothways.training.finetuning.epochs import Course
-from bothways.training.finetuning.page import write_page
+from bothways.training.finetuning.page import short, write_page
 from bothways.training.finetuning.save import save_model
 from bothways.training.fit import Show
 from bothways.training.loop import loss_names
-from bothways.training.state import checkpoints, load_state, load_weights
+from bothways.training.state import load_state
 
 if TYPE_CHECKING:
     from bothways.training.finetuning.setup import FinetuneRun
 
 ScoresOf = Callable[[Sequence[int]], dict[str, float]]
-MOST_ANSWERS, LONGEST_TEXT = 10, 600
+MOST_ANSWERS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +114,7 @@ def course_by(teaching: Teaching) -> Course:
 def finish_by(teaching: Teaching, best: int, show: Show) -> None:
     """Saves the best epoch's model, and measures it beside the one that the run began with."""
     run = teaching.run
-    found = next((path for path in checkpoints(run.folder.checkpoints) if path.name == f"step-{best}"), None)
-    if found is None:
-        raise ModelError(f"{run.folder.checkpoints}: the checkpoint of the best epoch, step-{best}, is not there")
-    weights = load_weights(found) if run.team.first else {}
-    look = run.folder.last("validation", step=best)
+    found, weights, look = run.folder.best(best)
     dev = look["scores"]
     save = partial(save_model, run.config, weights, run.model.config, run.tokenizer, run.trained)
     run.team.once(lambda: save(length=run.length, dev=dev))
@@ -146,15 +141,10 @@ def compared_with_before(before: MeasuredAnswers, after: MeasuredAnswers) -> dic
     """{"scores": of the model that the run began with, "intervals": of the one that it ends with, "better_by": of the
     difference, the examples being drawn anew}."""
     count = len(after.examples)
-
-    def better_by(drawn: Sequence[int]) -> dict[str, float]:
-        one, other = after.scores_of(drawn), before.scores_of(drawn)
-        return {name: one[name] - other[name] for name in one}
-
     return {
         "scores": before.scores,
         "intervals": bootstrap(after.scores_of, count),
-        "better_by": bootstrap(better_by, count),
+        "better_by": bootstrap_difference(after.scores_of, before.scores_of, count),
     }
 
 
@@ -162,11 +152,11 @@ def part_of(before: MeasuredAnswers, after: MeasuredAnswers, *, where: str) -> d
     """What the page shows: the model's own answers, before and after; and pairs that it still has the wrong way."""
     asked = [i for i, one in enumerate(after.own) if one is not None and before.own[i] is not None][:MOST_ANSWERS]
     answers = [
-        (_short(after.examples[i].texts[0]), [("before", _told(before.own[i])), ("after", _told(after.own[i]))])
+        (short(after.examples[i].texts[0]), [("before", _told(before.own[i])), ("after", _told(after.own[i]))])
         for i in asked
     ]
     wrong = [
-        (_short(after.examples[i].texts[0]), [(name, _short(one.text)) for name, one in _pair(after.examples[i])])
+        (short(after.examples[i].texts[0]), [(name, short(one.text)) for name, one in _pair(after.examples[i])])
         for i in after.worst[:MOST_ANSWERS]
     ]
     nothing: dict[str, Any] = {"classes": [], "confusion": None, "calibration": None, "written": []}
@@ -180,8 +170,4 @@ def _pair(example: Example) -> list[tuple[str, Any]]:
 def _told(own: dict[str, Any] | None) -> str:
     assert own is not None
     reward = f"{own['reward']:.3g}: " if "reward" in own else ""
-    return reward + _short(own["text"] or "(nothing)")
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+    return reward + short(own["text"] or "(nothing)")

@@ -26,7 +26,7 @@ from bothways.objectives.expression import parse
 from bothways.tasks.text2text import WritingTask
 from bothways.text import Tokenizer
 from bothways.training.finetuning.adapting import tokenizer_for
-from bothways.training.finetuning.config import FinetuneConfig, LearningSettings
+from bothways.training.finetuning.config import LONGEST, FinetuneConfig, LearningSettings
 from bothways.training.finetuning.framing import chat_frame, frame_of, framed_for
 
 WAYS = {
@@ -187,7 +187,7 @@ def writer_of(config: FinetuneConfig, task: WritingTask, head: TaskHead) -> Writ
     folder = folder_of(local(config.model))
     saved = read_saved(folder)
     tokenizer = framed_for(tokenizer_for(config, folder), saved.trained, task)
-    length = config.length or min(512, saved.model.config.length)
+    length = config.length or min(LONGEST, saved.model.config.length)
     lesson = lesson_for(config, task, saved.trained, tokenizer, length=length)
     shape, weights = begin_with(config, saved, lesson)
     head = lesson.head(head, shape, model=config.model)

@@ -13,22 +13,19 @@ import torch
 
 from bothways.arguments import checked
 from bothways.batch import Batch, Losses
-from bothways.claims import claimed
 from bothways.config import settled
 from bothways.errors import DivergedError
 from bothways.model import Model
 from bothways.model.losses import plain_loss
-from bothways.terminal import command
 from bothways.training.evaluate import Score, bits_per_byte, evaluate_losses, evaluate_words
-from bothways.training.fit import Fit, Say, Show, stoppable
+from bothways.training.fit import Fit, Say, Show, again
 from bothways.training.loop import Report
 from bothways.training.pretraining.artifacts import begin, finish, keep
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.pace import UNKNOWN, mean_pace, timed_updates
 from bothways.training.pretraining.setup import PretrainRun, set_up, total_steps
-from bothways.training.processes import Processes, processes
 from bothways.training.schedule import decay_start
-from bothways.training.tracking import tracked
+from bothways.training.started import started
 
 MEASURED_STEPS, MEASURED_SECONDS = 20, 15.0
 """Of a budget in seconds, a twentieth of it where that is less: after both it becomes steps, and the run is exact."""
@@ -57,15 +54,8 @@ def pretrain(
         BothwaysError: whatever a user can cause, each with its exit code (errors.py).
         Stopped: SIGTERM or Ctrl-C came; what was learned is saved.
     """
-    settings = config.model_dump(mode="json")
-    with (
-        processes(device=device) as team,
-        stoppable(config.out, _again(config, team)),
-        claimed(config.out, writes=team.first),
-        tracked(track if team.first else None, config.out, settings, show=show, resume=resume) as show,
-    ):
-        if not team.first:
-            show, say = (lambda line: None), (lambda text: None)
+    frame = started("pretrain", config, resume=resume, device=device, track=track, show=show, say=say)
+    with frame as (team, show, say):
         say(f"opening {config.shards}, building the model, measuring this machine")
         run = set_up(config, team, resume=resume)
         say("counting n-grams, to compare with")
@@ -83,14 +73,10 @@ def pretrain(
         return run.folder.path
 
 
-def _again(config: PretrainConfig, team: Processes) -> str:
-    """The command that goes on with a run."""
-    return command("pretrain", "--resume", "--out", config.out, *team.options)
-
-
 def _fit(run: PretrainRun, show: Show) -> None:
     training = run.config.training
-    fit = Fit(run.work, run.state, training, run.folder, show, partial(save, run), _again(run.config, run.team))
+    go_on = again("pretrain", run.config.out, run.team)
+    fit = Fit(run.work, run.state, training, run.folder, show, partial(save, run), go_on)
     with fit.saving():
         _train(run, fit)
 

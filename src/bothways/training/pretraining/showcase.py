@@ -18,6 +18,7 @@ from bothways.text.characters import ALONE, LETTER, kind_of
 # A closing quote or bracket belongs to the sentence that ends before it.
 SENTENCE_END = re.compile(r"""(?:[.!?]+["'’”»)\]]*(?=\s)|[。！？…।॥؟۔]+["'’”」』）》〉】»)\]]*)\s*""")
 LONGEST, WORDS_IN_IT, CONTINUED = 110, (6, 2), 40  # characters; words, and where too few have as many; tokens
+COUNT = 4  # sentences
 LETTERS = 4  # shorter words are mostly predicted by grammar alone
 
 
@@ -66,10 +67,10 @@ class Sentence:
 
 
 def samples(
-    loaded: LanguageModel, rows: Sequence[Row], *, count: int = 4, generator: LanguageModel | None = None
+    loaded: LanguageModel, rows: Sequence[Row], *, generator: LanguageModel | None = None
 ) -> dict[str, list[dict[str, Any]]]:
     """What the model was taught, of sentences spread over the rows; `generator` changes a word for it to find."""
-    chosen = _chosen(loaded.engine.tokenizer, rows, count)
+    chosen = _chosen(loaded.engine.tokenizer, rows)
     trained = loaded.engine.abilities
     result: dict[str, list[dict[str, Any]]] = {"fills": [], "continuations": []}
     if trained.hidden is not None:
@@ -84,15 +85,15 @@ def samples(
     return result
 
 
-def _chosen(tokenizer: Tokenizer, rows: Sequence[Row], count: int) -> list[Sentence]:
+def _chosen(tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Sentence]:
     """Sentences of some words, evenly spread; of fewer words where the text has no such."""
     texts = dict.fromkeys(text for row in rows for text in _texts(tokenizer, row) if len(text) <= LONGEST)
     every = [one for text in texts if (one := Sentence.of(text, tokenizer)).hidden is not None]
     for least in WORDS_IN_IT:
         found = [one for one in every if len(one.words) >= least]
-        if len(found) >= count:
+        if len(found) >= COUNT:
             break
-    wanted = min(count, len(found))
+    wanted = min(COUNT, len(found))
     return [found[i * len(found) // wanted] for i in range(wanted)]
 
 

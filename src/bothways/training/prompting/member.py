@@ -19,21 +19,17 @@ from bothways.errors import DivergedError, ModelError
 from bothways.inference.engine import Engine
 from bothways.inference.loading import folder_of
 from bothways.inference.prompting import LabelScores, Prompt, ask, clozes_of, collated
-from bothways.machine import dtype_of, precision_for
 from bothways.model import Model, local, read_saved
 from bothways.model.losses import with_extra
 from bothways.objectives.masked import mlm
 from bothways.tasks.pattern import Slots
 from bothways.text import Tokenizer
-from bothways.training.config import Budget, OptimiserConfig, ScheduleConfig, TrainingConfig
-from bothways.training.finetuning.config import rate_for
-from bothways.training.finetuning.layer_decay import optimiser
+from bothways.training.finetuning.config import rate_for, training_for
+from bothways.training.finetuning.layer_decay import state_for
 from bothways.training.finetuning.run import diverged
 from bothways.training.finetuning.writing import load_those
 from bothways.training.loop import Work, loss_names, train
 from bothways.training.prompting.config import PetConfig
-from bothways.training.state import State
-from bothways.training.weights import Replicated
 
 Texts = tuple[str, ...]
 CLOZE, WORDS = "labels", "words"
@@ -88,17 +84,8 @@ def train_member(config: PetConfig, engine: Engine, prompt: Prompt, lesson: Memb
     """
     config = config.model_copy(update={"adapter": None})  # an adapter, and its rate, are the classifier's
     model, slots = engine.model, Slots.of(prompt.pattern, prompt.verbaliser, engine.tokenizer)
-    precision = precision_for(config.precision, device=engine.device)
-    weights = Replicated(model, dtype_of(precision))
-    shape = model.config
-    state = State(weights, [optimiser(config, weights, layers=shape.layers, width=shape.width)])
-    training = TrainingConfig(
-        budget=Budget(steps=config.steps),
-        optimiser=OptimiserConfig(name="adamw", learning_rate=rate_for(config, shape.width)),
-        schedule=ScheduleConfig(shape="linear", warmup_steps=round(config.warmup * config.steps)),
-        spike_sigma=config.spike_sigma,
-        seed=lesson.seed,
-    )
+    state, _ = state_for(config, model, device=engine.device)
+    training = training_for(config, model.config.width, steps=config.steps, seed=lesson.seed)
     made = _Batches(config, engine, prompt, slots, lesson)
     names = loss_names(model, (CLOZE, WORDS))
     work = Work(lambda batch, generator: _losses(config, model, slots, batch), made.of_step, names)
@@ -107,7 +94,7 @@ def train_member(config: PetConfig, engine: Engine, prompt: Prompt, lesson: Memb
         for _ in train(work, state=state, config=training, total=config.steps):
             pass
     except DivergedError:
-        raise diverged(state.step, rate_for(config, shape.width)) from None
+        raise diverged(state.step, rate_for(config, model.config.width)) from None
     model.eval()
 
 

@@ -105,8 +105,8 @@ def _again(config: PetConfig) -> str:
 
 def _pet(config: PetConfig, place: torch.device, *, resume: bool, show: Show, say: Say) -> None:
     folder = RunFolder(config.out / FOLDER)
-    if resume and folder.config(PetConfig).model_copy(update={"out": config.out}) != config:
-        raise UsageError(f"{config.out} was started with other settings: {folder.path / 'config.yaml'} has them")
+    if resume:
+        folder.check_same(config)
     say("reading the records and the model")
     material = _material(config)
     engine = open_filler(config, place)

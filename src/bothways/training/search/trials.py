@@ -14,9 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from bothways.corpus import Rows
 from bothways.errors import ModelError
-from bothways.files import write_text
 from bothways.objectives import Objective
-from bothways.seals import sealed, unsealed
+from bothways.seals import unsealed, write_sealed
 from bothways.training.config import Budget, TrainingConfig
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.run_folder import RunFolder
@@ -148,7 +147,7 @@ class Trials:
     def note(self, **changes: Any) -> None:
         """Writes down what was found, and what else is to be known when the search goes on."""
         self.notes |= {**changes, "trials": [_plain(trial) for trial in self.kept], "gone": sorted(self.gone)}
-        write_text(self.place, sealed(self.notes) + "\n")
+        write_sealed(self.place, self.notes)
 
 
 def _share(budget: Budget, last: Mapping[str, Any]) -> float:
