@@ -73,6 +73,21 @@ def test_a_large_file_that_breaks_off_is_an_error_in_one_line(monkeypatch: pytes
         local("someone/small")
 
 
+def test_weights_that_stand_there_twice_are_fetched_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fetched: list[str] = []
+
+    def download(name: str, *, allow_patterns: list[str], ignore_patterns: list[str] | None = None) -> str:
+        there = ["model.safetensors", "config.json", "consolidated.safetensors", "consolidated.00-of-01.safetensors"]
+        there += ["original/params.json", "original/consolidated.00.safetensors", "1_Pooling/config.json"]
+        given = {"allow_patterns": allow_patterns, "ignore_patterns": ignore_patterns}
+        fetched.extend(huggingface_hub.utils.filter_repo_objects(there, **given))
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert local("someone/small") == tmp_path
+    assert fetched == ["model.safetensors", "config.json", "1_Pooling/config.json"]
+
+
 def test_paths_are_never_asked_of_the_hub(tmp_path: Path) -> None:
     assert local(tmp_path) == tmp_path
     for path in ("runs/en/encoder", "/no/such", "./model", "../model"):
