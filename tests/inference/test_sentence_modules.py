@@ -98,6 +98,21 @@ def test_a_long_text_is_read_in_parts_of_the_length_that_it_was_made_for(tmp_pat
     assert np.allclose(long, half, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"])
+def test_settings_under_an_older_name_are_obeyed_and_kept(kind: str, tmp_path: Path) -> None:
+    """msmarco-roberta-base-v2 and others of before 2021 have no sentence_bert_config.json."""
+    model = saved(tmp_path, modules.Pooling(WIDTH, "mean"))
+    said, name = tmp_path / "whole" / "sentence_bert_config.json", f"sentence_{kind}_config.json"
+    said.with_name(name).write_text(json.dumps({"max_seq_length": 12, "do_lower_case": True}))
+    said.unlink()
+    ours = bothways.load(tmp_path / "whole", device="cpu")
+    assert np.allclose(ours.embed("The DOG"), model.encode("the dog"), atol=1e-5)
+    (again,) = ours.save(tmp_path / "again")
+    for folder in (tmp_path / "whole", again):
+        long, half = bothways.load(folder, device="cpu").embed([" dog" * 20, " dog" * 10])
+        assert np.allclose(long, half, atol=1e-5)
+
+
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a layer": ("modules.json", {"type": "sentence_transformers.models.LayerNorm", "path": "2_LayerNorm"}, "LayerNorm"),
     "a place": ("modules.json", {"type": "sentence_transformers.models.Dense", "path": "../x"}, r"Dense in \.\./x"),

@@ -20,7 +20,12 @@ from bothways.errors import ModelError
 from bothways.reading import read_json, read_tensors
 
 MODULES = "modules.json"
-_TRANSFORMER, _PROMPTS = "sentence_bert_config.json", "config_sentence_transformers.json"
+_TRANSFORMERS = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+"""What older versions called the settings of a Transformer; the first that says something is taken."""
+_PROMPTS = "config_sentence_transformers.json"
 _LEGACY = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -134,9 +139,10 @@ def read_sentence_modules(folder: Path) -> SentenceModules | None:
             after.append(_normalize)
     if not pooling:
         raise ModelError(f"{folder / MODULES}: expected a Transformer and then Pooling, got {len(listed)} modules")
-    body, settings = _json(folder / _TRANSFORMER), _json(folder / _PROMPTS)
-    _only(folder / _TRANSFORMER, body, _AS_USUAL, free=("max_seq_length", "do_lower_case", "unpad_inputs"))
-    for path, values, key in ((_TRANSFORMER, body, "max_seq_length"), (_PROMPTS, settings, "truncate_dim")):
+    own = next((name for name in _TRANSFORMERS if _json(folder / name)), _TRANSFORMERS[0])
+    body, settings = _json(folder / own), _json(folder / _PROMPTS)
+    _only(folder / own, body, _AS_USUAL, free=("max_seq_length", "do_lower_case", "unpad_inputs"))
+    for path, values, key in ((own, body, "max_seq_length"), (_PROMPTS, settings, "truncate_dim")):
         if values.get(key) is not None and (type(values[key]) is not int or values[key] < 1):
             raise ModelError(f"{folder / path}: {key}: expected a whole number above 0, got {values[key]!r}")
     if not isinstance(settings.get("prompts") or {}, dict):
@@ -146,7 +152,7 @@ def read_sentence_modules(folder: Path) -> SentenceModules | None:
         raise ModelError(f"{folder / _PROMPTS}: prompts: expected a text, got {prompt!r:.80}")
     if prompt and not _json(folder / str(listed[1]["path"]) / "config.json").get("include_prompt", True):
         raise ModelError(f"{folder}: include_prompt is false beside a prompt for every text; that is not implemented")
-    files |= {_TRANSFORMER: body} if body else {}
+    files |= {own: body} if body else {}
     files |= {_PROMPTS: settings} if settings else {}
     width, length, lower = settings.get("truncate_dim"), body.get("max_seq_length"), bool(body.get("do_lower_case"))
     return SentenceModules(pooling, tuple(after), prompt, length, width, lower, files)
