@@ -113,6 +113,40 @@ def test_settings_under_an_older_name_are_obeyed_and_kept(kind: str, tmp_path: P
         assert np.allclose(long, half, atol=1e-5)
 
 
+def written(folder: Path, head: str, kind: str, **settings: Any) -> Any:
+    """A folder that another of its classes wrote, and its model."""
+    published(folder / "body", "Bert", head, **settings)
+    OWN.save(folder / "body", template="encoder", length=64, segments=True)
+    model = getattr(package, kind)(str(folder / "body"), device="cpu")
+    model.save_pretrained(str(folder / "whole"), create_model_card=False)
+    assert (folder / "whole" / "modules.json").is_file()
+    return model
+
+
+def test_a_cross_encoder_ranks_and_is_written_back(tmp_path: Path) -> None:
+    """Since version 6 it has a modules.json too, of a Transformer alone."""
+    model = written(tmp_path, "SequenceClassification", "CrossEncoder", num_labels=1)
+    expected = model.predict([("the fox", text) for text in ENGLISH], activation_fn=torch.nn.Identity())
+    ours = bothways.load(tmp_path / "whole", device="cpu")
+    assert np.allclose(ours.regress([("the fox", text) for text in ENGLISH]), expected, atol=1e-4)
+    assert ours.embed("the fox").shape == (WIDTH,)
+    (again,) = ours.save(tmp_path / "again")
+    back = package.CrossEncoder(str(again), device="cpu")
+    found = back.predict([("the fox", text) for text in ENGLISH], activation_fn=torch.nn.Identity())
+    assert np.allclose(found, expected, atol=1e-4)
+
+
+def test_a_sparse_encoder_is_asked_all_but_vectors_and_stays_one(tmp_path: Path) -> None:
+    model = written(tmp_path, "MaskedLM", "SparseEncoder")
+    ours = bothways.load(tmp_path / "whole", device="cpu")
+    assert ours.fill("the [MASK] fox") and ours.layers("the fox").shape == (3, WIDTH)
+    with pytest.raises(ModelError, match="is a SparseEncoder of sentence-transformers, not a SentenceTransformer"):
+        ours.embed("the fox")
+    (again,) = ours.save(tmp_path / "again")
+    back = package.SparseEncoder(str(again), device="cpu")
+    assert np.allclose(*(one.encode(TEXTS).to_dense().numpy() for one in (model, back)), atol=1e-5)
+
+
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a layer": ("modules.json", {"type": "sentence_transformers.models.LayerNorm", "path": "2_LayerNorm"}, "LayerNorm"),
     "a place": ("modules.json", {"type": "sentence_transformers.models.Dense", "path": "../x"}, r"Dense in \.\./x"),

@@ -25,7 +25,8 @@ _TRANSFORMERS = tuple(
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 """What older versions called the settings of a Transformer; the first that says something is taken."""
-_PROMPTS = "config_sentence_transformers.json"
+_PROMPTS, _VECTORS = "config_sentence_transformers.json", "SentenceTransformer"
+"""And the model_type there of models that make vectors, which is not named by older versions."""
 _LEGACY = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -69,6 +70,7 @@ class SentenceModules:
     width    numbers of the vector that are kept, where it says
     lower    text is lower-cased, whatever the tokenizer does
     files    {path: content} to write back: JSON, or a module's weights
+    other    the kind of model that makes something else of a text (SparseEncoder); empty: it makes a vector by pooling
     """
 
     pooling: tuple[str, ...] = ("mean",)
@@ -78,6 +80,7 @@ class SentenceModules:
     width: int | None = None
     lower: bool = False
     files: Mapping[str, Any] = field(default_factory=dict)
+    other: str = ""
 
     def pool(self, states: Tensor, real: Tensor) -> Tensor:
         """States [B, T, D] and which of them are tokens, bool [B, T] -> [B, D times the number of modes], float32."""
@@ -103,7 +106,7 @@ class SentenceModules:
 
 
 def read_sentence_modules(folder: Path) -> SentenceModules | None:
-    """None: the folder is no sentence-transformers model.
+    """None: the folder is no sentence-transformers model that makes vectors; a CrossEncoder is read as a classifier.
 
     Raises:
         ModelError: a module or a setting that is not implemented; it is named.
@@ -113,6 +116,9 @@ def read_sentence_modules(folder: Path) -> SentenceModules | None:
     listed = read_json(folder / MODULES, list, error=ModelError)
     if not all(isinstance(module, dict) and {"type", "path"} <= module.keys() for module in listed):
         raise ModelError(f"{folder / MODULES}: expected modules with type and path, got {listed!r:.200}")
+    if (kind := _json(folder / _PROMPTS).get("model_type", _VECTORS)) != _VECTORS:
+        # its body can be asked all else
+        return None if kind == "CrossEncoder" else SentenceModules(other=str(kind), files=_as_they_are(folder, listed))
     files: dict[str, Any] = {MODULES: listed}
     after: list[Callable[[Tensor], Tensor]] = []
     pooling: tuple[str, ...] = ()
@@ -156,6 +162,18 @@ def read_sentence_modules(folder: Path) -> SentenceModules | None:
     files |= {_PROMPTS: settings} if settings else {}
     width, length, lower = settings.get("truncate_dim"), body.get("max_seq_length"), bool(body.get("do_lower_case"))
     return SentenceModules(pooling, tuple(after), prompt, length, width, lower, files)
+
+
+def _as_they_are(folder: Path, listed: list[Any]) -> dict[str, Any]:
+    """Everything that a folder holds for its modules, to be written back."""
+    paths = [str(module["path"]) for module in listed]
+    places = [path for path in paths if path == Path(path).name and path not in ("", "..")]
+    found: dict[str, Any] = {MODULES: listed}
+    for name in (_PROMPTS, *_TRANSFORMERS, *(f"{place}/config.json" for place in places)):
+        found |= {name: _json(folder / name)} if (folder / name).is_file() else {}
+    for name in (f"{place}/model.safetensors" for place in places):
+        found |= {name: read_tensors(folder / name, error=ModelError)} if (folder / name).is_file() else {}
+    return found
 
 
 _OF_SENTENCES = {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}
