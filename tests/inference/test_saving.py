@@ -71,3 +71,17 @@ def test_a_classifier_of_others_is_written_back(tmp_path: Path) -> None:
     one, other = (transformers.pipeline("text-classification", model=str(path), top_k=None) for path in (folder, again))
     for mine, theirs in zip(one(TEXTS), other(TEXTS), strict=True):
         assert {e["label"]: e["score"] for e in mine} == pytest.approx({e["label"]: e["score"] for e in theirs})
+
+
+def test_what_was_fine_tuned_on_less_is_written_back_so(tmp_path: Path) -> None:
+    """The body reads 66 tokens, and the tokenizer cuts a text where it was cut in training."""
+    folder = published(tmp_path / "theirs", "Bert", "SequenceClassification", **MOODS)
+    OWN.save(folder, template="encoder", length=16)
+    model = bothways.load(folder, device="cpu")
+    (again,) = model.save(tmp_path / "ours")
+    assert transformers.AutoTokenizer.from_pretrained(again).model_max_length == 16
+    assert bothways.load(again, device="cpu").engine.length == model.engine.length == 16
+    long = f"lazy {'the quick brown fox ' * 20}"
+    with pytest.warns(UserWarning, match="cut to"):
+        one, other = (each.classify(long) for each in (model, bothways.load(again, device="cpu")))
+    assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)

@@ -32,7 +32,7 @@ def save(engine: Engine, folder: str | Path) -> list[Path]:
         tokenizer.save(
             place,
             template="own" if alone else face,
-            length=model.config.length,
+            length=engine.length,
             segments=model.config.segments > 1,
         )
         if alone and engine.sentence is not None:
