@@ -237,6 +237,17 @@ def test_what_is_not_computed_is_refused_by_name(
     assert said in str(refused.value)
 
 
+def test_an_adapter_that_names_no_base_is_to_be_opened_with_it(bases: dict[str, Path], tmp_path: Path) -> None:
+    """peft writes null where the base was made in memory; the hub is not asked for a model called "None"."""
+    folder, _ = saved(tmp_path, bases["llama"], "lora(rank=2)", abilities("llama"))
+    (folder / "bothways.json").unlink()
+    (folder / "SHA256SUMS").unlink()
+    told = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**told, "base_model_name_or_path": None}))
+    with pytest.raises(ModelError, match=r"base_model_name_or_path is None\). Open its base, and name the adapter"):
+        read_adapted(folder, vocabulary=97)
+
+
 def test_an_adapter_on_the_table_is_refused(bases: dict[str, Path], tmp_path: Path) -> None:
     """peft adapts a tied head, and loses it in merging; here none is on the table."""
     told = peft.LoraConfig(r=2, target_modules=["lm_head", "q_proj"])

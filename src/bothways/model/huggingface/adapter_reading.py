@@ -71,16 +71,22 @@ def base_of(folder: Path) -> Path:
     """
     note = read_note(folder)
     told = note.base if note else read_json(folder / PEFT, dict, error=ModelError).get("base_model_name_or_path")
+    if not told:
+        raise _without_base(folder, f"a base that {PEFT} does not name (base_model_name_or_path is {told!r})")
     for place_ in (Path(str(told)), folder / str(told)):
         if holds_model(place_):
             return place_
     found = local(str(told))
     if not holds_model(found):
-        raise ModelError(
-            f"{folder} is an adapter of {told}, which is not there. Open its base, and name the adapter: "
-            f"bothways.load(BASE, adapters={{'mine': '{folder}'}})"
-        )
+        raise _without_base(folder, f"{told}, which is not there")
     return found
+
+
+def _without_base(folder: Path, what: str) -> ModelError:
+    return ModelError(
+        f"{folder} is an adapter of {what}. Open its base, and name the adapter: "
+        f"bothways.load(BASE, adapters={{'mine': '{folder}'}})"
+    )
 
 
 def with_adapter(base: Saved, folder: Path, *, vocabulary: int, called: str = "") -> Saved:
