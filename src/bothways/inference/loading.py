@@ -77,22 +77,29 @@ def read_model(folder: Path) -> tuple[Saved, Tokenizer, Path]:
         kept = (adapter / "tokenizer.json").is_file()
         tokenizer = Tokenizer.load(adapter if kept else base_of(adapter))
         saved = read_adapted(adapter, vocabulary=tokenizer.vocabulary.size)
+        _check_vocabulary(tokenizer, saved, str(adapter))
         return saved, _prompted(tokenizer, saved), adapter
     found = folder_of(folder)
     saved, tokenizer = read_saved(found), Tokenizer.load(found)
+    _check_vocabulary(tokenizer, saved, str(found))
+    return saved, tokenizer, found
+
+
+def _check_vocabulary(tokenizer: Tokenizer, saved: Saved, called: str) -> None:
     if tokenizer.vocabulary.size > saved.model.config.vocabulary:
         raise ModelError(
-            f"{found}: the tokenizer has {tokenizer.vocabulary.size} tokens, the model "
+            f"{called}: the tokenizer has {tokenizer.vocabulary.size} tokens, the model "
             f"{saved.model.config.vocabulary}: they do not belong together"
         )
-    return saved, tokenizer, found
 
 
 def _adapter(base: Saved, tokenizer: Tokenizer, name: str, folder: Path) -> tuple[Saved, Tokenizer]:
     called = f"the adapter {name!r} ({folder})"
     saved = with_adapter(base, folder, vocabulary=tokenizer.vocabulary.size, called=called)
-    kept = (folder / "tokenizer.json").is_file()
-    return saved, _prompted(Tokenizer.load(folder) if kept else tokenizer, saved)
+    if (folder / "tokenizer.json").is_file():
+        tokenizer = Tokenizer.load(folder)
+    _check_vocabulary(tokenizer, saved, called)  # an adapter of others may have brought a [PAD] that its base has not
+    return saved, _prompted(tokenizer, saved)
 
 
 def _prompted(tokenizer: Tokenizer, saved: Saved) -> Tokenizer:
