@@ -15,7 +15,7 @@ from bothways.gguf import SUFFIX
 from bothways.inference.engine import Engine, checked_dtype
 from bothways.inference.language_model import LanguageModel
 from bothways.machine import device_of
-from bothways.model import Abilities, local, read_abilities, read_saved, read_sentence_modules
+from bothways.model import Abilities, SentenceModules, local, read_abilities, read_saved, read_sentence_modules
 from bothways.model.huggingface.adapter_folders import NOTED, is_adapter
 from bothways.model.huggingface.adapter_reading import base_of, read_adapted, with_adapter
 from bothways.model.huggingface.folders import Saved
@@ -56,14 +56,26 @@ def load(
     ):
         raise UsageError(f"adapters: expected {{name: folder}}, got {shown(adapters)}")
     saved, tokenizer, found = read_model(local(model))
-    beside = {name: _adapter(saved, tokenizer, name, folder_of_adapter(local(one))) for name, one in named.items()}
+    folders = {name: folder_of_adapter(local(one)) for name, one in named.items()}
+    beside = {name: _adapter(saved, tokenizer, name, folder) for name, folder in folders.items()}
 
-    def engine(one: Saved, own: Tokenizer) -> Engine:
+    def engine(one: Saved, own: Tokenizer, modules: SentenceModules | None) -> Engine:
         body = one.model.for_inference(device=place, dtype=numbers, generates=one.trained.generates)
-        return Engine(body, own, one.trained, read_sentence_modules(found), name=str(found))
+        return Engine(body, own, one.trained, modules, name=str(found))
 
-    made = engine(saved, tokenizer)
-    return LanguageModel(replace(made, adapters={name: engine(*one) for name, one in beside.items()}))
+    made = engine(saved, tokenizer, _sentence_modules(found, saved))
+    adapted = {name: engine(*one, _sentence_modules(folders[name], one[0], base=found)) for name, one in beside.items()}
+    return LanguageModel(replace(made, adapters=adapted))
+
+
+def _sentence_modules(folder: Path, saved: Saved, *, base: Path | None = None) -> SentenceModules | None:
+    """Those of a model's folder. Of an adapter that was taught vectors here there are none, since it was their mean; of
+    another they are its own, or else those of its base."""
+    if not is_adapter(folder):
+        return read_sentence_modules(folder)
+    if any(head.head == "vector" for head in saved.trained.heads.values()):
+        return None
+    return read_sentence_modules(folder) or read_sentence_modules(base or base_of(folder))
 
 
 def read_model(folder: Path) -> tuple[Saved, Tokenizer, Path]:
