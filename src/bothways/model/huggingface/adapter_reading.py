@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bothways.errors import ModelError, UsageError
 from bothways.model.abilities import Abilities
 from bothways.model.adapters.config import read_adapter
 from bothways.model.adapters.placing import is_added, place, place_low_rank, sharing
+from bothways.model.heads.words import WordsHead
 from bothways.model.huggingface.adapter_folders import (
     ADAPTER_WEIGHTS,
     NOTED,
@@ -54,13 +55,7 @@ def _read_adapted(folder: Path, vocabulary: int) -> Saved:
     heads = [*trained.new_heads.values()]
     if heads and not trained.writers:
         return with_adapter(Saved(read_body(base, *heads), trained), folder, vocabulary=vocabulary)
-    saved = read_saved(base)
-    new = read_file(folder / HEADS) if (folder / HEADS).is_file() else {}
-    kind = "transformed" if "words.bias" in new else "untied" if "words.untied.weight" in new else None
-    shape = saved.model.config.model_copy(update={"word_head": kind} if kind else {})
-    model = Model(shape, heads={head.name: head.factory for head in heads}, rule=named(trained.rule))
-    model.load_state_dict(saved.model.state_dict(), strict=False)
-    return with_adapter(Saved(model, trained), folder, vocabulary=vocabulary)
+    return with_adapter(Saved(read_saved(base).model, trained), folder, vocabulary=vocabulary)
 
 
 def base_of(folder: Path) -> Path:
@@ -132,19 +127,20 @@ def _adapted(base: Saved, folder: Path, trained: Abilities, note: AdapterNote | 
     if not (folder / PEFT).is_file():
         if note is None:
             raise ModelError(f"expected {PEFT} or {NOTED} beside its weights, found neither")
-        model = _sharing(base.model, tensors | heads, trained)
+        model = _as_trained(base.model, tensors | heads, trained)
         place(model, read_adapter(note.expression), vocabulary=vocabulary)
         return _filled(model, tensors | heads)
     told, config = read_json(folder / PEFT, dict, error=ModelError), base.model.config
     if told.get("peft_type") != "LORA":
         adapter, weights = prompt_from_peft(tensors, told, config)
-        return _filled(place(sharing(base.model), adapter, vocabulary=vocabulary), weights)
-    face = next(iter(base.trained.folders.values()))
-    family = family_for(config, face)
+        model = _as_trained(base.model, {}, trained) if note else sharing(base.model)
+        return _filled(place(model, adapter, vocabulary=vocabulary), weights)
+    family = family_for(config, next(iter(trained.folders.values())))
     tensors = _spelt(tensors, family)
     shapes, weights = from_peft(tensors, told, config=config, family=family)
     weights |= heads if note else _their_head(base, tensors, told, family)
-    model = _sharing(base.model, weights, trained)
+    own = base.model.state_dict().keys() & weights.keys()
+    model = _as_trained(base.model, weights, trained) if note else sharing(base.model, own)
     place_low_rank(model, shapes)
     return _filled(model, weights)
 
@@ -182,12 +178,17 @@ def _their_head(
     return found
 
 
-def _sharing(model: Model, weights: Mapping[str, Tensor], trained: Abilities) -> Model:
-    """The model with places of its own for these weights, and with the heads that it lacks."""
+def _as_trained(model: Model, weights: Mapping[str, Tensor], trained: Abilities) -> Model:
+    """The model with places of its own for these weights, under the rule and the heads that an adapter of ours was
+    trained with, whatever those of its base are."""
     found = sharing(model, model.state_dict().keys() & weights.keys())
-    for head in trained.new_heads.values():
-        if head.name not in found.heads:
-            found.heads[head.name] = head.factory(model.config)
+    found.rule = named(trained.rule)
+    made = {head.name: head.factory(model.config) for head in trained.new_heads.values()}
+    found.heads = nn.ModuleDict(made)
+    kind = "transformed" if "words.bias" in weights else "untied" if "words.untied.weight" in weights else None
+    if kind not in (None, model.config.word_head):  # the base predicts no tokens
+        found.config = model.config.model_copy(update={"word_head": kind})
+        found.words = WordsHead(found.config)
     return found.train(model.training)
 
 
