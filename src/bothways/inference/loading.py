@@ -14,6 +14,7 @@ from bothways.errors import ModelError, UsageError
 from bothways.gguf import SUFFIX
 from bothways.inference.engine import Engine, checked_dtype
 from bothways.inference.language_model import LanguageModel
+from bothways.inference.saving import FACES
 from bothways.machine import device_of
 from bothways.model import Abilities, SentenceModules, local, read_abilities, read_saved, read_sentence_modules
 from bothways.model.huggingface.adapter_folders import NOTED, is_adapter
@@ -22,8 +23,6 @@ from bothways.model.huggingface.folders import Saved
 from bothways.reading import read_json
 from bothways.terminal import command
 from bothways.text import Tokenizer
-
-FACES = ("encoder", "decoder", "body", "model")
 
 
 @checked
