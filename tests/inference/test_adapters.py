@@ -20,12 +20,15 @@ from bothways.training.finetuning import finetune
 from bothways.visibility import ordered
 from tests.inference.made import BANG, HYBRID, make_run
 from tests.model.huggingface.test_peft import saved
-from tests.model.huggingface.test_published_answers import MOODS, TEXTS, published
+from tests.model.huggingface.test_published_answers import MOODS, OWN, TEXTS, published
 from tests.tasks.conftest import config, write
 
 transformers = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+
+BART = {"d_model": 64, "encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 4}
+BART |= {"decoder_attention_heads": 4, "encoder_ffn_dim": 96, "decoder_ffn_dim": 96}
 
 
 def theirs(folder: Path, base: Path, auto: str = "AutoModel", **settings: Any) -> Path:
@@ -112,6 +115,23 @@ def test_an_adapter_that_writes_brings_its_word_head(kind: str, tmp_path: Path) 
     folders = [model.merge().save(tmp_path / name) for name, model in (("alone", alone), ("beside", beside))]
     one, other = (bothways.load(folder, device="cpu").generate(TEXTS[0]).text for (folder,) in folders)
     assert one == other == alone.generate(TEXTS[0]).text
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_an_adapter_of_an_encoder_opens_beside_the_whole(scaled: bool, tmp_path: Path) -> None:
+    """A head on a BART is fine-tuned on its encoder, in BERT's shape: peft finds no such modules in a BART."""
+    base = published(tmp_path / "base", "Bart", "ConditionalGeneration", **BART, scale_embedding=scaled)
+    OWN.save(base, template="encoder", length=64)
+    run = finetune(config(tmp_path, base, adapter="lora(rank=2)", epochs=1))
+    assert not (run / "adapter" / "adapter_config.json").exists()
+    alone, beside = both(base, run)
+    for one, other in zip(alone.classify(TEXTS), beside.classify(TEXTS), strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    whole = bothways.load(base, device="cpu", adapters={"mine": run})
+    assert whole.generate(TEXTS[0], num_beams=1) == bothways.load(base, device="cpu").generate(TEXTS[0], num_beams=1)
+    mine, own = dict(whole.with_adapter("mine").engine.model.named_parameters()), whole.engine.model.backbone
+    apart = [name for name, weight in own.named_parameters() if mine[f"backbone.{name}"] is not weight]
+    assert apart == (["embeddings.tokens.weight"] if scaled else [])
 
 
 def test_a_tokenizer_with_more_tokens_than_the_table_is_refused(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from bothways.model.huggingface.contents import holds_model, read_file
 from bothways.model.huggingface.families import family_for
 from bothways.model.huggingface.family import Family
 from bothways.model.huggingface.folders import HEADS, Saved, read_body, read_saved
+from bothways.model.huggingface.halves import encoder_shape, encoder_weights
 from bothways.model.huggingface.hub import local
 from bothways.model.huggingface.peft_lora import BEFORE, from_peft
 from bothways.model.huggingface.peft_prompts import prompt_from_peft
@@ -104,13 +105,30 @@ def with_adapter(base: Saved, folder: Path, *, vocabulary: int, called: str = ""
         )
     with unchanged(folder):
         note = read_note(folder)
+        trained = _abilities(folder) if note else base.trained
         if note:
+            if trained.new_heads and not trained.writers:
+                base = Saved(_encoder_of(base.model), base.trained)
             _check_base(base.model, note, called)
         try:
-            trained = _abilities(folder) if note else base.trained
             return Saved(_adapted(base, folder, trained, note, vocabulary), trained)
         except (ModelError, UsageError) as error:
             raise ModelError(f"{called}: {error}") from None
+
+
+def _encoder_of(model: Model) -> Model:
+    """What a head is fine-tuned on: of an encoder-decoder the encoder, of the very same weights; else the model."""
+    whole = model.config
+    if whole.decoder is None or not whole.classic:  # of other shapes none is fine-tuned
+        return model
+    found = Model(encoder_shape(whole.model_copy(update={"word_head": "tied"})))
+    found.load_state_dict(encoder_weights(model.state_dict(), whole))
+    own = dict(found.named_parameters())
+    for name, weight in model.named_parameters():
+        if name in own and torch.equal(own[name], weight):  # not a table that was scaled
+            before, _, last = name.rpartition(".")
+            setattr(found.get_submodule(before), last, weight)
+    return found.train(model.training)
 
 
 def _check_base(model: Model, note: AdapterNote, called: str) -> None:
