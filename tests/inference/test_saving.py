@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import bothways
-from bothways.errors import ModelError
-from tests.inference.made import ENGLISH, HYBRID, MLM, REVERSED, UNILM1, make_run
+from bothways.errors import ModelError, UsageError
+from tests.inference.made import CAUSAL, ENGLISH, HYBRID, MLM, REVERSED, UNILM1, make_run
 from tests.model.huggingface.test_published_answers import MOODS, OWN, TEXTS, published
 
 transformers = pytest.importorskip("transformers")
@@ -71,3 +71,30 @@ def test_a_classifier_of_others_is_written_back(tmp_path: Path) -> None:
     one, other = (transformers.pipeline("text-classification", model=str(path), top_k=None) for path in (folder, again))
     for mine, theirs in zip(one(TEXTS), other(TEXTS), strict=True):
         assert {e["label"]: e["score"] for e in mine} == pytest.approx({e["label"]: e["score"] for e in theirs})
+
+
+def test_what_was_fine_tuned_on_less_is_written_back_so(tmp_path: Path) -> None:
+    """The body reads 66 tokens, and the tokenizer cuts a text where it was cut in training."""
+    folder = published(tmp_path / "theirs", "Bert", "SequenceClassification", **MOODS)
+    OWN.save(folder, template="encoder", length=16)
+    model = bothways.load(folder, device="cpu")
+    (again,) = model.save(tmp_path / "ours")
+    assert transformers.AutoTokenizer.from_pretrained(again).model_max_length == 16
+    assert bothways.load(again, device="cpu").engine.length == model.engine.length == 16
+    long = f"lazy {'the quick brown fox ' * 20}"
+    with pytest.warns(UserWarning, match="cut to"):
+        one, other = (each.classify(long) for each in (model, bothways.load(again, device="cpu")))
+    assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+def test_a_face_of_another_model_is_not_left_to_be_opened_instead(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    bothways.load(make_run(tmp_path / "mlm", MLM), device="cpu").save(out)
+    decoder = bothways.load(make_run(tmp_path / "causal", CAUSAL), device="cpu")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match=r"out/encoder holds another model, .* in .*out \(decoder\): choose another"):
+        decoder.save(out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert bothways.load(out, device="cpu").save(out) == [out / "encoder"]  # over itself
+    (out / "encoder").rename(tmp_path / "away")
+    assert decoder.save(out) == [out / "decoder"]

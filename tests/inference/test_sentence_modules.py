@@ -98,6 +98,55 @@ def test_a_long_text_is_read_in_parts_of_the_length_that_it_was_made_for(tmp_pat
     assert np.allclose(long, half, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"])
+def test_settings_under_an_older_name_are_obeyed_and_kept(kind: str, tmp_path: Path) -> None:
+    """msmarco-roberta-base-v2 and others of before 2021 have no sentence_bert_config.json."""
+    model = saved(tmp_path, modules.Pooling(WIDTH, "mean"))
+    said, name = tmp_path / "whole" / "sentence_bert_config.json", f"sentence_{kind}_config.json"
+    said.with_name(name).write_text(json.dumps({"max_seq_length": 12, "do_lower_case": True}))
+    said.unlink()
+    ours = bothways.load(tmp_path / "whole", device="cpu")
+    assert np.allclose(ours.embed("The DOG"), model.encode("the dog"), atol=1e-5)
+    (again,) = ours.save(tmp_path / "again")
+    for folder in (tmp_path / "whole", again):
+        long, half = bothways.load(folder, device="cpu").embed([" dog" * 20, " dog" * 10])
+        assert np.allclose(long, half, atol=1e-5)
+
+
+def written(folder: Path, head: str, kind: str, **settings: Any) -> Any:
+    """A folder that another of its classes wrote, and its model."""
+    published(folder / "body", "Bert", head, **settings)
+    OWN.save(folder / "body", template="encoder", length=64, segments=True)
+    model = getattr(package, kind)(str(folder / "body"), device="cpu")
+    model.save_pretrained(str(folder / "whole"), create_model_card=False)
+    assert (folder / "whole" / "modules.json").is_file()
+    return model
+
+
+def test_a_cross_encoder_ranks_and_is_written_back(tmp_path: Path) -> None:
+    """Since version 6 it has a modules.json too, of a Transformer alone."""
+    model = written(tmp_path, "SequenceClassification", "CrossEncoder", num_labels=1)
+    expected = model.predict([("the fox", text) for text in ENGLISH], activation_fn=torch.nn.Identity())
+    ours = bothways.load(tmp_path / "whole", device="cpu")
+    assert np.allclose(ours.regress([("the fox", text) for text in ENGLISH]), expected, atol=1e-4)
+    assert ours.embed("the fox").shape == (WIDTH,)
+    (again,) = ours.save(tmp_path / "again")
+    back = package.CrossEncoder(str(again), device="cpu")
+    found = back.predict([("the fox", text) for text in ENGLISH], activation_fn=torch.nn.Identity())
+    assert np.allclose(found, expected, atol=1e-4)
+
+
+def test_a_sparse_encoder_is_asked_all_but_vectors_and_stays_one(tmp_path: Path) -> None:
+    model = written(tmp_path, "MaskedLM", "SparseEncoder")
+    ours = bothways.load(tmp_path / "whole", device="cpu")
+    assert ours.fill("the [MASK] fox") and ours.layers("the fox").shape == (3, WIDTH)
+    with pytest.raises(ModelError, match="is a SparseEncoder of sentence-transformers, not a SentenceTransformer"):
+        ours.embed("the fox")
+    (again,) = ours.save(tmp_path / "again")
+    back = package.SparseEncoder(str(again), device="cpu")
+    assert np.allclose(*(one.encode(TEXTS).to_dense().numpy() for one in (model, back)), atol=1e-5)
+
+
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a layer": ("modules.json", {"type": "sentence_transformers.models.LayerNorm", "path": "2_LayerNorm"}, "LayerNorm"),
     "a place": ("modules.json", {"type": "sentence_transformers.models.Dense", "path": "../x"}, r"Dense in \.\./x"),

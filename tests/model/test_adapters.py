@@ -198,6 +198,11 @@ def test_a_soft_prompt_is_embeddings_before_the_text() -> None:
     assert torch.equal(rows[0, 4:], model.table[tokens[0, 4:]])
 
 
+def test_models_that_share_their_weights_share_the_rule() -> None:
+    """It is asked for as the very same, `rule is ordered`, where a faster path is right under that one alone."""
+    assert sharing(model_of(MODERN)).rule is ordered and merged(model_of(MODERN)).rule is ordered
+
+
 def test_models_that_share_their_weights() -> None:
     """Each has its adapter and all of its base; the base answers as before."""
     base = model_of(MODERN)

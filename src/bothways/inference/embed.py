@@ -12,6 +12,7 @@ from tokenizers.normalizers import Lowercase
 from torch import Tensor, nn
 
 from bothways.batch import Reads
+from bothways.errors import ModelError
 from bothways.inference.engine import Engine
 from bothways.model import Abilities, SentenceModules
 
@@ -32,9 +33,15 @@ def embed(engine: Engine, texts: Sequence[str]) -> np.ndarray:
     than the model reads is read in parts, whose vectors are averaged; sentence-transformers would cut it off.
 
     Raises:
-        ModelError: the objective taught no way of reading a text.
+        ModelError: the objective taught no way of reading a text, or the folder makes something else of it.
     """
     modules = engine.sentence or SentenceModules()
+    if modules.other:
+        raise ModelError(
+            f"{engine.name} is a {modules.other} of sentence-transformers, not a SentenceTransformer: what it makes of "
+            "a text is no vector that Bothways computes. Take sentence-transformers for it, or layers() for the "
+            "states of its body"
+        )
     read = [modules.prompt + text for text in texts]
     if modules.lower:
         read = [Lowercase().normalize_str(text) for text in read]

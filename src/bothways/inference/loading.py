@@ -14,16 +14,15 @@ from bothways.errors import ModelError, UsageError
 from bothways.gguf import SUFFIX
 from bothways.inference.engine import Engine, checked_dtype
 from bothways.inference.language_model import LanguageModel
+from bothways.inference.saving import FACES
 from bothways.machine import device_of
-from bothways.model import Abilities, local, read_abilities, read_saved, read_sentence_modules
+from bothways.model import Abilities, SentenceModules, local, read_abilities, read_saved, read_sentence_modules
 from bothways.model.huggingface.adapter_folders import NOTED, is_adapter
 from bothways.model.huggingface.adapter_reading import base_of, read_adapted, with_adapter
 from bothways.model.huggingface.folders import Saved
 from bothways.reading import read_json
 from bothways.terminal import command
 from bothways.text import Tokenizer
-
-FACES = ("encoder", "decoder", "body", "model")
 
 
 @checked
@@ -56,14 +55,26 @@ def load(
     ):
         raise UsageError(f"adapters: expected {{name: folder}}, got {shown(adapters)}")
     saved, tokenizer, found = read_model(local(model))
-    beside = {name: _adapter(saved, tokenizer, name, folder_of_adapter(local(one))) for name, one in named.items()}
+    folders = {name: folder_of_adapter(local(one)) for name, one in named.items()}
+    beside = {name: _adapter(saved, tokenizer, name, folder) for name, folder in folders.items()}
 
-    def engine(one: Saved, own: Tokenizer) -> Engine:
+    def engine(one: Saved, own: Tokenizer, modules: SentenceModules | None) -> Engine:
         body = one.model.for_inference(device=place, dtype=numbers, generates=one.trained.generates)
-        return Engine(body, own, one.trained, read_sentence_modules(found), name=str(found))
+        return Engine(body, own, one.trained, modules, name=str(found))
 
-    made = engine(saved, tokenizer)
-    return LanguageModel(replace(made, adapters={name: engine(*one) for name, one in beside.items()}))
+    made = engine(saved, tokenizer, _sentence_modules(found, saved))
+    adapted = {name: engine(*one, _sentence_modules(folders[name], one[0], base=found)) for name, one in beside.items()}
+    return LanguageModel(replace(made, adapters=adapted))
+
+
+def _sentence_modules(folder: Path, saved: Saved, *, base: Path | None = None) -> SentenceModules | None:
+    """Those of a model's folder. Of an adapter that was taught vectors here there are none, since it was their mean; of
+    another they are its own, or else those of its base."""
+    if not is_adapter(folder):
+        return read_sentence_modules(folder)
+    if any(head.head == "vector" for head in saved.trained.heads.values()):
+        return None
+    return read_sentence_modules(folder) or read_sentence_modules(base or base_of(folder))
 
 
 def read_model(folder: Path) -> tuple[Saved, Tokenizer, Path]:
@@ -77,22 +88,29 @@ def read_model(folder: Path) -> tuple[Saved, Tokenizer, Path]:
         kept = (adapter / "tokenizer.json").is_file()
         tokenizer = Tokenizer.load(adapter if kept else base_of(adapter))
         saved = read_adapted(adapter, vocabulary=tokenizer.vocabulary.size)
+        _check_vocabulary(tokenizer, saved, str(adapter))
         return saved, _prompted(tokenizer, saved), adapter
     found = folder_of(folder)
     saved, tokenizer = read_saved(found), Tokenizer.load(found)
+    _check_vocabulary(tokenizer, saved, str(found))
+    return saved, tokenizer, found
+
+
+def _check_vocabulary(tokenizer: Tokenizer, saved: Saved, called: str) -> None:
     if tokenizer.vocabulary.size > saved.model.config.vocabulary:
         raise ModelError(
-            f"{found}: the tokenizer has {tokenizer.vocabulary.size} tokens, the model "
+            f"{called}: the tokenizer has {tokenizer.vocabulary.size} tokens, the model "
             f"{saved.model.config.vocabulary}: they do not belong together"
         )
-    return saved, tokenizer, found
 
 
 def _adapter(base: Saved, tokenizer: Tokenizer, name: str, folder: Path) -> tuple[Saved, Tokenizer]:
     called = f"the adapter {name!r} ({folder})"
     saved = with_adapter(base, folder, vocabulary=tokenizer.vocabulary.size, called=called)
-    kept = (folder / "tokenizer.json").is_file()
-    return saved, _prompted(Tokenizer.load(folder) if kept else tokenizer, saved)
+    if (folder / "tokenizer.json").is_file():
+        tokenizer = Tokenizer.load(folder)
+    _check_vocabulary(tokenizer, saved, called)  # an adapter of others may have brought a [PAD] that its base has not
+    return saved, _prompted(tokenizer, saved)
 
 
 def _prompted(tokenizer: Tokenizer, saved: Saved) -> Tokenizer:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
 from bothways.claims import claimed
-from bothways.errors import ModelError
+from bothways.errors import ModelError, UsageError
 from bothways.inference.engine import Engine
 from bothways.model import save_faces
 from bothways.model.adapters import is_added
+from bothways.model.huggingface.adapter_folders import is_adapter
 from bothways.model.huggingface.card import saved_card
+
+FACES = ("encoder", "decoder", "body", "model")
+"""The folders that a model is in, in the order in which they are looked for."""
 
 
 def save(engine: Engine, folder: str | Path) -> list[Path]:
@@ -21,7 +26,7 @@ def save(engine: Engine, folder: str | Path) -> list[Path]:
     Raises:
         ModelError: a shape or a kind of head that transformers has no class for, or an adapter on the model.
         MachineError: it cannot be written.
-        UsageError: another process writes there.
+        UsageError: another process writes there, or another model's faces are there that this one has not.
     """
     model, abilities, tokenizer = engine.model, engine.abilities, engine.tokenizer
     if any(is_added(name) for name in model.state_dict()):
@@ -32,13 +37,14 @@ def save(engine: Engine, folder: str | Path) -> list[Path]:
         tokenizer.save(
             place,
             template="own" if alone else face,
-            length=model.config.length,
+            length=engine.length,
             segments=model.config.segments > 1,
         )
         if alone and engine.sentence is not None:
             engine.sentence.write(place, width=model.config.width)
 
     with claimed(Path(folder)):
+        _refuse_others(Path(folder), written=abilities.folders)
         return save_faces(
             Path(folder),
             weights={name: weight.contiguous() for name, weight in model.state_dict().items()},
@@ -49,4 +55,20 @@ def save(engine: Engine, folder: str | Path) -> list[Path]:
             card=lambda face: saved_card(
                 Path(folder).resolve().name, model.config, face, trained=abilities, parameters=count
             ),
+        )
+
+
+def _refuse_others(folder: Path, *, written: Collection[str]) -> None:
+    """A face that stays from another model would be opened for the new one, or beside it; it may be a run's only copy,
+    so that it is for its owner to take away.
+
+    Raises:
+        UsageError: there is one.
+    """
+    kept = [face for face in FACES if face not in written and (folder / face / "config.json").is_file()]
+    kept += ["adapter"] if is_adapter(folder / "adapter") else []
+    if kept:
+        raise UsageError(
+            f"{folder / kept[0]} holds another model, which would be opened for the one that is to be saved in "
+            f"{folder} ({', '.join(written)}): choose another folder, or take {kept[0]} away first"
         )

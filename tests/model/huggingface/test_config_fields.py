@@ -364,6 +364,13 @@ def test_every_field_is_computed_or_refused(family: str, head: str, folders: Mad
     assert not found, "\n".join(map(str, found.items()))
 
 
+@pytest.mark.parametrize("rope", [YARN, LLAMA_3], ids=["yarn", "llama3"])
+def test_a_length_beside_rotary_positions_wins(rope: dict[str, Any], folders: Made, tmp_path: Path) -> None:
+    told = {"rope_parameters": {"rope_theta": 50.0, **rope}, "original_max_position_embeddings": 4096}
+    values = changed(folders["Llama", "words"], tmp_path / "both", **told)
+    assert wrong(tmp_path / "both", values, "-") is None and ours(tmp_path / "both")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_field_that_transformers_reads_is_known(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own classes, and what they ask of a configuration that may have it: a sliding window of Llama."""

@@ -7,9 +7,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub
 import pytest
+from huggingface_hub import errors
 
+from bothways.errors import ModelError
 from bothways.model import local
 from tests.inference.made import make_run
 
@@ -45,6 +49,43 @@ def test_what_is_not_there_is_an_error_in_one_line(cache: Path) -> None:
     assert done.returncode == 5
     assert "no/such: there is no such folder here, and the Hugging Face hub did not give" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["ConnectError", "ProxyError", "ReadTimeout", "ReadError"])
+def test_a_connection_that_fails_is_an_error_in_one_line(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are no OSErrors. What they are of, httpx or what came after it, is for the hub's library to say."""
+    package = sys.modules[errors.HTTPError.__module__.partition(".")[0]]
+
+    def refused(*args: Any, **kwargs: Any) -> None:
+        raise getattr(package, kind)("[Errno 104] Connection reset by peer")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refused)
+    with pytest.raises(ModelError, match=r"someone/small: there is no such folder here, .* \(\[Errno 104\] Connection"):
+        local("someone/small")
+
+
+def test_a_large_file_that_breaks_off_is_an_error_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("Data processing error: CAS service error")  # hf_xet's
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", broken)
+    with pytest.raises(ModelError, match=r"did not give .* \(Data processing error: CAS service error\)"):
+        local("someone/small")
+
+
+def test_weights_that_stand_there_twice_are_fetched_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fetched: list[str] = []
+
+    def download(name: str, *, allow_patterns: list[str], ignore_patterns: list[str] | None = None) -> str:
+        there = ["model.safetensors", "config.json", "consolidated.safetensors", "consolidated.00-of-01.safetensors"]
+        there += ["original/params.json", "original/consolidated.00.safetensors", "1_Pooling/config.json"]
+        given = {"allow_patterns": allow_patterns, "ignore_patterns": ignore_patterns}
+        fetched.extend(huggingface_hub.utils.filter_repo_objects(there, **given))
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert local("someone/small") == tmp_path
+    assert fetched == ["model.safetensors", "config.json", "1_Pooling/config.json"]
 
 
 def test_paths_are_never_asked_of_the_hub(tmp_path: Path) -> None:

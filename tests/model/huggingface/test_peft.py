@@ -237,6 +237,45 @@ def test_what_is_not_computed_is_refused_by_name(
     assert said in str(refused.value)
 
 
+def test_an_adapter_that_names_no_base_is_to_be_opened_with_it(bases: dict[str, Path], tmp_path: Path) -> None:
+    """peft writes null where the base was made in memory; the hub is not asked for a model called "None"."""
+    folder, _ = saved(tmp_path, bases["llama"], "lora(rank=2)", abilities("llama"))
+    (folder / "bothways.json").unlink()
+    (folder / "SHA256SUMS").unlink()
+    told = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**told, "base_model_name_or_path": None}))
+    with pytest.raises(ModelError, match=r"base_model_name_or_path is None\). Open its base, and name the adapter"):
+        read_adapted(folder, vocabulary=97)
+
+
+def test_a_prompt_with_a_head_beside_it_is_refused(bases: dict[str, Path], tmp_path: Path) -> None:
+    """Its classifier was trained, and was left out without a word."""
+    base = transformers.AutoModelForSequenceClassification.from_pretrained(bases["bert"], num_labels=3)
+    base.save_pretrained(tmp_path / "base")
+    told = peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=4)
+    peft.get_peft_model(base, told).save_pretrained(tmp_path / "theirs")
+    with pytest.raises(ModelError, match=r"holds .*classifier.* beside prompt_embeddings: a head"):
+        with_adapter(read_saved(tmp_path / "base"), tmp_path / "theirs", vocabulary=97)
+
+
+@pytest.mark.parametrize("sides", [2, None])
+def test_a_prompt_before_both_sides_is_refused(sides: int | None, tmp_path: Path) -> None:
+    """peft's file has the encoder's rows and then the decoder's; all of them came before the encoder's text."""
+    sizes = {"d_model": 32, "max_position_embeddings": 64}
+    for side in ("encoder", "decoder"):
+        sizes |= {f"{side}_layers": 1, f"{side}_attention_heads": 4, f"{side}_ffn_dim": 48}
+    base = transformers.BartForConditionalGeneration(transformers.BartConfig(**SIZES, **sizes))
+    base.save_pretrained(tmp_path / "base")
+    told = peft.PromptTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=4)
+    peft.get_peft_model(base, told).save_pretrained(tmp_path / "theirs")
+    file = tmp_path / "theirs" / "adapter_config.json"
+    written = json.loads(file.read_text())
+    assert written["num_transformer_submodules"] == 2
+    file.write_text(json.dumps({**written, "num_transformer_submodules": sides}))
+    with pytest.raises(ModelError, match=f"num_transformer_submodules is {sides}, .* Bothways computes 1 alone"):
+        with_adapter(read_saved(tmp_path / "base"), tmp_path / "theirs", vocabulary=97)
+
+
 def test_an_adapter_on_the_table_is_refused(bases: dict[str, Path], tmp_path: Path) -> None:
     """peft adapts a tied head, and loses it in merging; here none is on the table."""
     told = peft.LoraConfig(r=2, target_modules=["lm_head", "q_proj"])

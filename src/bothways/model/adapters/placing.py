@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -180,7 +181,8 @@ def is_added(name: str) -> bool:
 
 def sharing(model: Model, own: Collection[str] = ()) -> Model:
     """The same model, whose modules are its own and whose weights are the very same, but for copies of `own`."""
-    memo = {id(weight): weight for name, weight in model.named_parameters() if name not in own}
+    memo: dict[int, Any] = {id(weight): weight for name, weight in model.named_parameters() if name not in own}
+    memo[id(model.rule)] = model.rule  # a copy is no longer `ordered`, by which faster paths are chosen
     found: Model = copy.deepcopy(model, memo)
     return found
 

@@ -99,6 +99,7 @@ def save_adapter(
     note: AdapterNote,
     trained: Abilities,
     beside: Callable[[Path], None],
+    peft: bool = True,
 ) -> Path:
     """Writes an adapter's folder, aside and then renamed.
 
@@ -106,6 +107,7 @@ def save_adapter(
         weights: {our name: weight} of what was learned: the adapter, and what is new beside it.
         config: the base's shape.
         beside: writes into a folder what else belongs there: tokenizer and card.
+        peft: whether the base is of that shape for transformers too, so that its modules have the names of it.
 
     Raises:
         ModelError: a shape that transformers has no family for.
@@ -117,7 +119,7 @@ def save_adapter(
     own = {name: kept[name] for name in kept.keys() - new.keys()}
     if isinstance(adapter, PrefixConfig):
         own = {PREFIX: _keys_and_values(own, config, adapter)}
-    told = _as_peft(own, new, adapter, config=config, trained=trained)
+    told = _as_peft(own, new, adapter, config=config, trained=trained) if peft else None
     with folder_aside(folder) as aside:
         if told is not None:
             values, tensors = told

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bothways.errors import ModelError, UsageError
 from bothways.model.abilities import Abilities
 from bothways.model.adapters.config import read_adapter
 from bothways.model.adapters.placing import is_added, place, place_low_rank, sharing
+from bothways.model.heads.words import WordsHead
 from bothways.model.huggingface.adapter_folders import (
     ADAPTER_WEIGHTS,
     NOTED,
@@ -25,6 +26,7 @@ from bothways.model.huggingface.contents import holds_model, read_file
 from bothways.model.huggingface.families import family_for
 from bothways.model.huggingface.family import Family
 from bothways.model.huggingface.folders import HEADS, Saved, read_body, read_saved
+from bothways.model.huggingface.halves import encoder_shape, encoder_weights
 from bothways.model.huggingface.hub import local
 from bothways.model.huggingface.peft_lora import BEFORE, from_peft
 from bothways.model.huggingface.peft_prompts import prompt_from_peft
@@ -54,13 +56,7 @@ def _read_adapted(folder: Path, vocabulary: int) -> Saved:
     heads = [*trained.new_heads.values()]
     if heads and not trained.writers:
         return with_adapter(Saved(read_body(base, *heads), trained), folder, vocabulary=vocabulary)
-    saved = read_saved(base)
-    new = read_file(folder / HEADS) if (folder / HEADS).is_file() else {}
-    kind = "transformed" if "words.bias" in new else "untied" if "words.untied.weight" in new else None
-    shape = saved.model.config.model_copy(update={"word_head": kind} if kind else {})
-    model = Model(shape, heads={head.name: head.factory for head in heads}, rule=named(trained.rule))
-    model.load_state_dict(saved.model.state_dict(), strict=False)
-    return with_adapter(Saved(model, trained), folder, vocabulary=vocabulary)
+    return with_adapter(Saved(read_saved(base).model, trained), folder, vocabulary=vocabulary)
 
 
 def base_of(folder: Path) -> Path:
@@ -71,16 +67,22 @@ def base_of(folder: Path) -> Path:
     """
     note = read_note(folder)
     told = note.base if note else read_json(folder / PEFT, dict, error=ModelError).get("base_model_name_or_path")
+    if not told:
+        raise _without_base(folder, f"a base that {PEFT} does not name (base_model_name_or_path is {told!r})")
     for place_ in (Path(str(told)), folder / str(told)):
         if holds_model(place_):
             return place_
     found = local(str(told))
     if not holds_model(found):
-        raise ModelError(
-            f"{folder} is an adapter of {told}, which is not there. Open its base, and name the adapter: "
-            f"bothways.load(BASE, adapters={{'mine': '{folder}'}})"
-        )
+        raise _without_base(folder, f"{told}, which is not there")
     return found
+
+
+def _without_base(folder: Path, what: str) -> ModelError:
+    return ModelError(
+        f"{folder} is an adapter of {what}. Open its base, and name the adapter: "
+        f"bothways.load(BASE, adapters={{'mine': '{folder}'}})"
+    )
 
 
 def with_adapter(base: Saved, folder: Path, *, vocabulary: int, called: str = "") -> Saved:
@@ -103,13 +105,30 @@ def with_adapter(base: Saved, folder: Path, *, vocabulary: int, called: str = ""
         )
     with unchanged(folder):
         note = read_note(folder)
+        trained = _abilities(folder) if note else base.trained
         if note:
+            if trained.new_heads and not trained.writers:
+                base = Saved(_encoder_of(base.model), base.trained)
             _check_base(base.model, note, called)
         try:
-            trained = _abilities(folder) if note else base.trained
             return Saved(_adapted(base, folder, trained, note, vocabulary), trained)
         except (ModelError, UsageError) as error:
             raise ModelError(f"{called}: {error}") from None
+
+
+def _encoder_of(model: Model) -> Model:
+    """What a head is fine-tuned on: of an encoder-decoder the encoder, of the very same weights; else the model."""
+    whole = model.config
+    if whole.decoder is None or not whole.classic:  # of other shapes none is fine-tuned
+        return model
+    found = Model(encoder_shape(whole.model_copy(update={"word_head": "tied"})))
+    found.load_state_dict(encoder_weights(model.state_dict(), whole))
+    own = dict(found.named_parameters())
+    for name, weight in model.named_parameters():
+        if name in own and torch.equal(own[name], weight):  # not a table that was scaled
+            before, _, last = name.rpartition(".")
+            setattr(found.get_submodule(before), last, weight)
+    return found.train(model.training)
 
 
 def _check_base(model: Model, note: AdapterNote, called: str) -> None:
@@ -126,19 +145,20 @@ def _adapted(base: Saved, folder: Path, trained: Abilities, note: AdapterNote | 
     if not (folder / PEFT).is_file():
         if note is None:
             raise ModelError(f"expected {PEFT} or {NOTED} beside its weights, found neither")
-        model = _sharing(base.model, tensors | heads, trained)
+        model = _as_trained(base.model, tensors | heads, trained)
         place(model, read_adapter(note.expression), vocabulary=vocabulary)
         return _filled(model, tensors | heads)
     told, config = read_json(folder / PEFT, dict, error=ModelError), base.model.config
     if told.get("peft_type") != "LORA":
         adapter, weights = prompt_from_peft(tensors, told, config)
-        return _filled(place(sharing(base.model), adapter, vocabulary=vocabulary), weights)
-    face = next(iter(base.trained.folders.values()))
-    family = family_for(config, face)
+        model = _as_trained(base.model, {}, trained) if note else sharing(base.model)
+        return _filled(place(model, adapter, vocabulary=vocabulary), weights)
+    family = family_for(config, next(iter(trained.folders.values())))
     tensors = _spelt(tensors, family)
     shapes, weights = from_peft(tensors, told, config=config, family=family)
     weights |= heads if note else _their_head(base, tensors, told, family)
-    model = _sharing(base.model, weights, trained)
+    own = base.model.state_dict().keys() & weights.keys()
+    model = _as_trained(base.model, weights, trained) if note else sharing(base.model, own)
     place_low_rank(model, shapes)
     return _filled(model, weights)
 
@@ -176,12 +196,17 @@ def _their_head(
     return found
 
 
-def _sharing(model: Model, weights: Mapping[str, Tensor], trained: Abilities) -> Model:
-    """The model with places of its own for these weights, and with the heads that it lacks."""
+def _as_trained(model: Model, weights: Mapping[str, Tensor], trained: Abilities) -> Model:
+    """The model with places of its own for these weights, under the rule and the heads that an adapter of ours was
+    trained with, whatever those of its base are."""
     found = sharing(model, model.state_dict().keys() & weights.keys())
-    for head in trained.new_heads.values():
-        if head.name not in found.heads:
-            found.heads[head.name] = head.factory(model.config)
+    found.rule = named(trained.rule)
+    made = {head.name: head.factory(model.config) for head in trained.new_heads.values()}
+    found.heads = nn.ModuleDict(made)
+    kind = "transformed" if "words.bias" in weights else "untied" if "words.untied.weight" in weights else None
+    if kind not in (None, model.config.word_head):  # the base predicts no tokens
+        found.config = model.config.model_copy(update={"word_head": kind})
+        found.words = WordsHead(found.config)
     return found.train(model.training)
 
 

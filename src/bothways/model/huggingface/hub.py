@@ -11,6 +11,8 @@ from bothways.sums import LOADED, SUMS
 
 WANTED = (*LOADED, SUMS)
 """No pickles and no code: what Bothways would not read is not fetched."""
+TWICE = ("consolidated*.safetensors", "original/*")
+"""Weights that stand there once more, in their makers' own names (Mistral's, Meta's)."""
 
 
 def local(named: str | Path) -> Path:
@@ -26,11 +28,12 @@ def local(named: str | Path) -> Path:
     if folder.exists() or folder.suffix == SUFFIX or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", str(named)):
         return folder
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]
 
     try:
-        return Path(snapshot_download(str(named), allow_patterns=list(WANTED)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        return Path(snapshot_download(str(named), allow_patterns=[*WANTED], ignore_patterns=[*TWICE]))
+    # HTTPError: of the connection too, which are no OSErrors; RuntimeError: of hf_xet, which fetches large files
+    except (HTTPError, HFValidationError, OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
             f"{named}: there is no such folder here, and the Hugging Face hub did not give a model of that name "

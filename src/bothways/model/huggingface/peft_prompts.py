@@ -45,7 +45,7 @@ def prompt_from_peft(
     """The other way round.
 
     Raises:
-        ModelError: another kind of adapter, or of another model.
+        ModelError: another kind of adapter, or of another model; or one with more than a prompt before one text.
     """
     kind, found = told.get("peft_type"), tensors.get(THEIRS)
     keys = config.layers * 2 * config.key_heads * config.head_width
@@ -56,6 +56,17 @@ def prompt_from_peft(
         )
     if found is None or found.dim() != 2 or found.shape[1] != width:
         raise ModelError(f"expected {THEIRS} of width {width}, got {'none' if found is None else list(found.shape)}")
+    if odd := sorted(tensors.keys() - {THEIRS}):
+        raise ModelError(
+            f"the adapter holds {odd[0]} beside {THEIRS}: a head that was trained with a prompt, which Bothways does "
+            "not read"
+        )
+    sides = told.get("num_transformer_submodules")
+    if sides != 1 and (sides is not None or config.decoder is not None):
+        raise ModelError(
+            f"adapter_config.json: num_transformer_submodules is {sides!r}, so that there are rows before a decoder's "
+            "text too; Bothways computes 1 alone"
+        )
     if kind == "PROMPT_TUNING":
         return SoftPromptConfig(tokens=len(found)), {PROMPT: found}
     if config.positions.kind != "rotary":

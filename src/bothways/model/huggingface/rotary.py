@@ -60,7 +60,9 @@ def read_rotary(told: Mapping[str, Any]) -> dict[str, Any]:
     if rope.pop("partial_rotary_factor", None) not in (None, 1.0):
         raise ModelError(f"config.json: partial_rotary_factor in {field}: Bothways turns the whole of a head")
     if kind in ("llama3", "yarn"):
-        rope.setdefault("original_max_position_embeddings", told["max_position_embeddings"])
+        # transformers takes the one beside the object before the one in it
+        length = "original_max_position_embeddings"
+        rope[length] = told.get(length, rope.get(length, told["max_position_embeddings"]))
     if kind == "yarn":
         rope = _filled(rope)
     computed = {"rope_theta", *_FIELDS.get(kind, {}).values()}

@@ -19,7 +19,13 @@ from bothways.model.huggingface.contents import write_json, write_tensors
 from bothways.reading import read_json, read_tensors
 
 MODULES = "modules.json"
-_TRANSFORMER, _PROMPTS = "sentence_bert_config.json", "config_sentence_transformers.json"
+_TRANSFORMERS = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+"""What older versions called the settings of a Transformer; the first that says something is taken."""
+_PROMPTS, _VECTORS = "config_sentence_transformers.json", "SentenceTransformer"
+"""And the model_type there of models that make vectors, which is not named by older versions."""
 _LEGACY = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -63,6 +69,7 @@ class SentenceModules:
     width    numbers of the vector that are kept, where it says
     lower    text is lower-cased, whatever the tokenizer does
     files    {path: content} to write back: JSON, or a module's weights
+    other    the kind of model that makes something else of a text (SparseEncoder); empty: it makes a vector by pooling
     """
 
     pooling: tuple[str, ...] = ("mean",)
@@ -72,6 +79,7 @@ class SentenceModules:
     width: int | None = None
     lower: bool = False
     files: Mapping[str, Any] = field(default_factory=dict)
+    other: str = ""
 
     def pool(self, states: Tensor, real: Tensor) -> Tensor:
         """States [B, T, D] and which of them are tokens, bool [B, T] -> [B, D times the number of modes], float32."""
@@ -96,7 +104,7 @@ class SentenceModules:
 
 
 def read_sentence_modules(folder: Path) -> SentenceModules | None:
-    """None: the folder is no sentence-transformers model.
+    """None: the folder is no sentence-transformers model that makes vectors; a CrossEncoder is read as a classifier.
 
     Raises:
         ModelError: a module or a setting that is not implemented; it is named.
@@ -106,6 +114,9 @@ def read_sentence_modules(folder: Path) -> SentenceModules | None:
     listed = read_json(folder / MODULES, list, error=ModelError)
     if not all(isinstance(module, dict) and {"type", "path"} <= module.keys() for module in listed):
         raise ModelError(f"{folder / MODULES}: expected modules with type and path, got {listed!r:.200}")
+    if (kind := _json(folder / _PROMPTS).get("model_type", _VECTORS)) != _VECTORS:
+        # its body can be asked all else
+        return None if kind == "CrossEncoder" else SentenceModules(other=str(kind), files=_as_they_are(folder, listed))
     files: dict[str, Any] = {MODULES: listed}
     after: list[Callable[[Tensor], Tensor]] = []
     pooling: tuple[str, ...] = ()
@@ -132,9 +143,10 @@ def read_sentence_modules(folder: Path) -> SentenceModules | None:
             after.append(_normalize)
     if not pooling:
         raise ModelError(f"{folder / MODULES}: expected a Transformer and then Pooling, got {len(listed)} modules")
-    body, settings = _json(folder / _TRANSFORMER), _json(folder / _PROMPTS)
-    _only(folder / _TRANSFORMER, body, _AS_USUAL, free=("max_seq_length", "do_lower_case", "unpad_inputs"))
-    for path, values, key in ((_TRANSFORMER, body, "max_seq_length"), (_PROMPTS, settings, "truncate_dim")):
+    own = next((name for name in _TRANSFORMERS if _json(folder / name)), _TRANSFORMERS[0])
+    body, settings = _json(folder / own), _json(folder / _PROMPTS)
+    _only(folder / own, body, _AS_USUAL, free=("max_seq_length", "do_lower_case", "unpad_inputs"))
+    for path, values, key in ((own, body, "max_seq_length"), (_PROMPTS, settings, "truncate_dim")):
         if values.get(key) is not None and (type(values[key]) is not int or values[key] < 1):
             raise ModelError(f"{folder / path}: {key}: expected a whole number above 0, got {values[key]!r}")
     if not isinstance(settings.get("prompts") or {}, dict):
@@ -144,10 +156,22 @@ def read_sentence_modules(folder: Path) -> SentenceModules | None:
         raise ModelError(f"{folder / _PROMPTS}: prompts: expected a text, got {prompt!r:.80}")
     if prompt and not _json(folder / str(listed[1]["path"]) / "config.json").get("include_prompt", True):
         raise ModelError(f"{folder}: include_prompt is false beside a prompt for every text; that is not implemented")
-    files |= {_TRANSFORMER: body} if body else {}
+    files |= {own: body} if body else {}
     files |= {_PROMPTS: settings} if settings else {}
     width, length, lower = settings.get("truncate_dim"), body.get("max_seq_length"), bool(body.get("do_lower_case"))
     return SentenceModules(pooling, tuple(after), prompt, length, width, lower, files)
+
+
+def _as_they_are(folder: Path, listed: list[Any]) -> dict[str, Any]:
+    """Everything that a folder holds for its modules, to be written back."""
+    paths = [str(module["path"]) for module in listed]
+    places = [path for path in paths if path == Path(path).name and path not in ("", "..")]
+    found: dict[str, Any] = {MODULES: listed}
+    for name in (_PROMPTS, *_TRANSFORMERS, *(f"{place}/config.json" for place in places)):
+        found |= {name: _json(folder / name)} if (folder / name).is_file() else {}
+    for name in (f"{place}/model.safetensors" for place in places):
+        found |= {name: read_tensors(folder / name, error=ModelError)} if (folder / name).is_file() else {}
+    return found
 
 
 _OF_SENTENCES = {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}

@@ -68,7 +68,8 @@ def adapt(config: LearningSettings, model: Model, *, tokenizer: Tokenizer, train
     family_for(model.config, face)
     check_fits(model, adapter, causal=face.startswith("decoder"))
     base = _base(config.model, face)
-    new = _new(model, base, config.model)
+    there = read_saved(base).model
+    new = _new(model, there, config.model)
     sha256 = fingerprint(model)
     vocabulary = tokenizer.vocabulary.size - len(tokenizer.prompt)
     place(model, adapter, vocabulary=vocabulary, generator=torch.Generator().manual_seed(config.seed))
@@ -81,6 +82,7 @@ def adapt(config: LearningSettings, model: Model, *, tokenizer: Tokenizer, train
         "parameters": learns,
         "new_head_parameters": beside,
         "of": model.parameter_count() - learns - beside,
+        "of_encoder": there.decoder is not None and model.decoder is None,
     }
     return {"adapter": told}
 
@@ -92,13 +94,13 @@ def _base(model: str, face: str) -> Path:
     return causal if face.startswith("decoder") and (causal / "config.json").is_file() else folder_of(found)
 
 
-def _new(model: Model, base: Path, called: str) -> set[str]:
+def _new(model: Model, base: Model, called: str) -> set[str]:
     """The weights of a model that its base has not: heads.
 
     Raises:
         UsageError: most of a decoder is among them.
     """
-    there = read_saved(base).model.state_dict()
+    there = base.state_dict()
     new = {name for name in model.state_dict() if name.startswith("heads.") or name not in there}
     if odd := next((name for name in sorted(new) if name.startswith("decoder.")), None):
         raise UsageError(
@@ -127,5 +129,11 @@ def write_adapter(
 
     note = AdapterNote(noted["expression"], noted["base"], noted["sha256"])
     return save_adapter(
-        config.out / "adapter", weights=weights, config=shape, note=note, trained=trained, beside=beside
+        config.out / "adapter",
+        weights=weights,
+        config=shape,
+        note=note,
+        trained=trained,
+        beside=beside,
+        peft=not noted.get("of_encoder"),  # peft would look for its modules in the whole
     )
