@@ -207,3 +207,21 @@ def test_what_is_too_long_loses_its_oldest_exchanges_first(tmp_path: Path) -> No
     assert kept == [talk[0], {"role": "user", "content": "Wh"}] and cut == count - shorter + 2
     with pytest.raises(UsageError, match="there is room for 10: take a longer length"):
         fitted(own, talk, 10)
+
+
+@pytest.mark.parametrize("said", ["天气很好🙂🙂" * 3, "🙂", "𠀀", "dogs " * 4])
+def test_a_last_message_is_cut_between_letters(said: str, tmp_path: Path) -> None:
+    """A letter of several tokens is left out whole: where only some of them fitted, the cut had no end."""
+    own, _ = both(tmp_path, CHATML)
+    empty, whole = (len(chat_tokens(own, [{"role": "user", "content": text}], now=DAY)) for text in ("", said))
+    assert whole > empty + 3
+    for room in range(1, whole + 1):
+        talk = [{"role": "user", "content": said}]
+        if room < empty + len(own.encode(said[0])):
+            with pytest.raises(UsageError, match="take a longer length"):
+                fitted(own, talk, room)
+            continue
+        kept, cut = fitted(own, talk, room)
+        fits = [text for end in range(len(said) + 1) if len(own.encode(text := said[:end])) <= room - empty]
+        assert kept == [{"role": "user", "content": fits[-1]}]
+        assert cut == whole - empty - len(own.encode(fits[-1]))
