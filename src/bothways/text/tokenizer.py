@@ -222,7 +222,7 @@ class Tokenizer:
         token = self._engine.id_to_token(number) or ""
         if self._prefix is not None:
             return token.removeprefix(self._prefix)
-        return self._surface(token).decode("utf-8", errors="ignore")
+        return self._surface(number).decode("utf-8", errors="ignore")
 
     def is_inside(self, number: int) -> bool:
         """Whether a token only stands within a word (WordPiece's ##)."""
@@ -361,12 +361,19 @@ class Tokenizer:
             return SPECIAL, SPECIAL
         if self._prefix is not None:
             return (INSIDE, LETTER) if token.startswith(self._prefix) else (ALONE, LETTER)
-        return edges(self._surface(token))
+        return edges(self._surface(number))
 
-    def _surface(self, token: str) -> bytes:
+    @cached_property
+    def _added(self) -> frozenset[int]:
+        """Tokens that are looked for in a text as they are written: runs of spaces of ModernBERT, say."""
+        return frozenset(self._engine.get_added_tokens_decoder())
+
+    def _surface(self, number: int) -> bytes:
         """The bytes that a token stands for."""
+        token = self._engine.id_to_token(number) or ""
         if self._byte_level:
-            return bytes(_BYTES[character] for character in token)
+            spelt = number not in self._added and _BYTES.keys() >= {*token}
+            return bytes(_BYTES[character] for character in token) if spelt else token.encode()
         byte = re.fullmatch(r"<0x([0-9A-F]{2})>", token)
         return bytes.fromhex(byte[1]) if byte else token.replace("▁", " ").encode()
 
