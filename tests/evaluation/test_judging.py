@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from bothways.evaluation.judging.prompts import JudgePrompt, read_prompts
 from bothways.evaluation.judging.rules import checked_rules, obeyed, refuses
 from bothways.evaluation.judging.verdicts import JudgeBias, ModelJudge, by_rules, judge_prompt, wins_of
 from bothways.inference.score import score_after
+from bothways.model.abilities import Writes
+from bothways.tasks import task_named
 from tests.inference.made import CAUSAL, MLM, load, make_run
 from tests.inference.test_conversation import talking
 
@@ -254,6 +257,20 @@ def test_answers_that_are_more_than_a_judge_reads_decide_nothing(chat: Path) -> 
     bias = judge.bias([])
     assert (bias.asked, bias.first, bias.agreed, bias.unread) == (0, None, None, 1)
     assert [*warnings_of(bias)] == ["1 pairs of answers are more than model reads: they decide nothing."]
+
+
+def test_a_judge_that_was_taught_instructions_judges_no_cut_prompt(chat: Path) -> None:
+    """Its own prompts are cut to the room that it was taught; two answers of which it reads a part decide nothing."""
+    model = bothways.load(chat)
+    writes = Writes(64, (), (), model.tokenizer.vocabulary.sep, chat=True)
+    head = replace(task_named("instruct").head([], reads="decoder"), writes=writes)
+    taught = replace(model.engine, abilities=replace(model.engine.abilities, heads={head.name: head}))
+    room, rest = writes.room(taught.length), len(ModelJudge("model", taught)._read(judge_prompt(asked("q"), "", "a")))
+    for words, verdicts in ((room - rest - 30, 1), (room - rest + 1, 0), (taught.length, 0)):
+        judge = ModelJudge("model", taught)
+        long = model.tokenizer.decode(model.tokenizer.encode(" dog")[:1] * words)
+        found = judge.verdicts([asked("q")], [(long, "a")])
+        assert (found != [None], judge.bias([]).unread) == (bool(verdicts), 1 - verdicts)
 
 
 def test_a_page_of_one_model_without_rules(chat: Path, tmp_path: Path) -> None:
