@@ -250,6 +250,15 @@ def test_a_model_judges_by_the_likelier_number(chat: Path) -> None:
     assert len(set(shifted.tolist())) == 1
 
 
+def test_a_judge_reads_the_whole_conversation() -> None:
+    said = (("system", "Be brief."), ("user", "Who wrote it?"), ("assistant", "Ada."), ("user", "And when?"))
+    talk = JudgePrompt("0", tuple({"role": role, "content": text} for role, text in said), plain=False)
+    read = judge_prompt(talk, "1843", "Never")
+    question = "system: Be brief.\nuser: Who wrote it?\nassistant: Ada.\nuser: And when?"
+    assert read.startswith(f"Question:\n{question}\n\nAnswer 1:\n1843\n\nAnswer 2:\nNever")
+    assert judge_prompt(asked("Why?"), "a", "b").startswith("Question:\nWhy?\n\nAnswer 1:")
+
+
 def test_answers_that_are_more_than_a_judge_reads_decide_nothing(chat: Path) -> None:
     judge = ModelJudge.of("model", bothways.load(chat))
     long = "fox " * judge._engine.length

@@ -177,9 +177,11 @@ class ModelJudge:
 
 
 def judge_prompt(prompt: JudgePrompt, one: str, other: str) -> str:
-    """What a judge reads."""
+    """What a judge reads; of several messages all, with who says them."""
+    told = [f"{message['role']}: {message['content']}" for message in prompt.messages]
+    question = "\n".join(told) if len(told) > 1 else prompt.text
     beside = REFERENCE.format(reference=prompt.references[0]) if prompt.references else ""
-    return beside + QUESTION.format(question=prompt.text, one=one, other=other)
+    return beside + QUESTION.format(question=question, one=one, other=other)
 
 
 def wins_of(found: Sequence[tuple[str, str, str, list[int | None]]]) -> list[Wins]:
