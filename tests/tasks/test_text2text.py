@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from bothways.errors import DataError, UsageError
+from bothways.evaluation.judging.answers import _answer
+from bothways.evaluation.judging.prompts import JudgePrompt
 from bothways.model.abilities import TaskHead, Writes
 from bothways.tasks import task_named
 from bothways.tasks.reading import read_examples
@@ -155,6 +157,20 @@ def test_exact_distinct_and_copied() -> None:
     assert found["copied"] == pytest.approx(3 / 5)  # "the quick dog reads ... book", and two runs of Chinese
     assert found["words"] == pytest.approx(len(every) / 4)
     assert scores()([1, 1])["distinct_1"] == pytest.approx(0.5)
+
+
+def test_exact_is_white_space_apart() -> None:
+    """What a WordPiece tokenizer decodes has a space before every sign, and between a digit and an ideograph."""
+    scores()
+    right = ["天气很好，走。", "2023年", "don't [go]", "a fox", "ab"]
+    made = ["天气很好 ， 走 。", "2023 年", "don ' t [ go ]", "a dog", "a b c"]
+    found = TextScores(made, [["no", text] for text in right], made)
+    assert [found([i])["exact"] for i in range(5)] == [1, 1, 1, 0, 0]
+    judged = [
+        _answer(text, True, JudgePrompt("0", (), references=("no", one))).exact
+        for text, one in zip(made, right, strict=True)
+    ]
+    assert judged == [True, True, True, False, False]
 
 
 def test_nothing_written_is_scored() -> None:

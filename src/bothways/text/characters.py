@@ -19,6 +19,9 @@ HAN = (
 )
 """Ideographs, each a word by itself: BERT's ranges, written as the inside of a regular expression's brackets."""
 
+WIDE_SIGNS = "\u3001-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
+"""Punctuation as wide as an ideograph, with no space on either side, written in the same way."""
+
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\uaa80-\uaadf"
     "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f"

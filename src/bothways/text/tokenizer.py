@@ -24,7 +24,7 @@ from bothways.gguf import SUFFIX
 from bothways.reading import parse_json
 from bothways.sums import unchanged
 from bothways.text.cached_encoding import ChunkEncoder, cuts_of
-from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WordStarts, edges
+from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WIDE_SIGNS, WordStarts, edges
 from bothways.text.gguf import read_gguf_tokenizer
 from bothways.text.published import Published, read_published
 from bothways.text.special_tokens import Ids, complete_roles, find_roles, vocabulary_of
@@ -340,7 +340,8 @@ class Tokenizer:
         text = self._engine.decode([int(token) for token in tokens], skip_special_tokens=True)
         if self._prefix is None:
             return text
-        return re.sub(rf"(?<=[{HAN}]) (?=[{HAN}])", "", text)  # WordPiece puts a space between any two words
+        # WordPiece puts a space between any two words.
+        return re.sub(rf"(?<=[{HAN}]) (?=[{HAN}])|(?<=[{WIDE_SIGNS}]) | (?=[{WIDE_SIGNS}])", "", text)
 
     def tokens(self, tokens: Sequence[int] | np.ndarray) -> list[str]:
         """Each token as its tokenizer spells it."""
