@@ -16,7 +16,7 @@ from bothways.tasks.encoding import encode_words
 from bothways.tasks.reading import read_examples
 from bothways.tasks.records import refuse
 from bothways.tasks.words import Words
-from bothways.text import train_tokenizer
+from bothways.text import Tokenizer, train_tokenizer
 from bothways.training.finetuning import evaluate, finetune, predict
 from bothways.training.run_folder import RunFolder
 from tests.inference.made import make_run, tokenizer
@@ -90,6 +90,21 @@ def test_every_character_has_a_token_of_its_own(kind: str, text: str) -> None:
         inside = [own.is_inside(int(token)) for token in part.tokens[part.at]]
         ends, begins = [-1, *words.spans[:-1, 1].tolist()], words.spans[:, 0].tolist()
         assert inside == [end == begin for end, begin in zip(ends, begins, strict=True)]
+
+
+@pytest.mark.parametrize("kind", ["xlm_roberta", "llama", "roberta", "bert"])
+@pytest.mark.parametrize("text", ["the dog", "thedog dog the", "adog xthe Thedogs", "dog  the"])
+def test_a_word_begins_where_it_did(kind: str, text: str, tmp_path: Path) -> None:
+    """Spelt by characters, the text has no more signs that a word begins than before (SentencePiece's)."""
+    pytest.importorskip("transformers", reason="needs the extra bothways[hf]")
+    from tests.text.folders import FOLDERS
+
+    FOLDERS[kind](tmp_path)
+    own = Tokenizer.load(tmp_path)
+    (part,) = encode_words(own, Words.of(text, characters=True), length=64)
+    spelt = [own.tokens(tokens) for tokens in (part.tokens, own.frame.around(np.array(own.encode(text)))[0])]
+    assert len(spelt[0]) > len(spelt[1])
+    assert len({"".join(tokens).replace("##", "") for tokens in spelt}) == 1
 
 
 def test_words_with_their_places_end_where_they_say(tmp_path: Path) -> None:

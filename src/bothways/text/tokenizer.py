@@ -228,6 +228,12 @@ class Tokenizer:
         """Whether a token only stands within a word (WordPiece's ##)."""
         return self._prefix is not None and (self._engine.id_to_token(number) or "").startswith(self._prefix)
 
+    def goes_on(self, number: int) -> bool:
+        """Whether a token has no sign that a word begins there: it has WordPiece's ##, or lacks SentencePiece's ▁."""
+        if self._byte_level or self._prefix is not None:
+            return self.is_inside(number)
+        return not (self._engine.id_to_token(number) or "").startswith("▁")
+
     def spelling(self, text: str, *, inside: bool) -> list[int]:
         """The tokens of a text; `inside` a word, those that stand there, without a sign that a word begins."""
         if not inside or self._byte_level:
