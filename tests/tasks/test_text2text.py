@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,23 @@ def test_a_source_has_one_target_or_several(tmp_path: Path) -> None:
     columns, found = read_examples(TASK, write(tmp_path / "a.jsonl", *records), skip=refuse)
     assert columns.names == {"source": "article", "target": "summary"}
     assert [one.gold for one in found] == [("fox",), ("dog", "the dog")]
+
+
+@pytest.mark.parametrize(
+    ("target", "gold"),
+    [
+        ('{"name": "Ada"}', ('{"name": "Ada"}',)),
+        ("[1, 2, 3]", ("[1, 2, 3]",)),
+        ('[{"a": 1}]', ('[{"a": 1}]',)),
+        ('["a dog", "dog"]', ("a dog", "dog")),
+        ("[a dog", ("[a dog",)),
+    ],
+)
+def test_json_in_a_table_is_a_target_or_several(target: str, gold: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["source", "target"], ["a fox", target]])
+    assert [one.gold for one in read_examples(TASK, path, skip=refuse)[1]] == [gold]
 
 
 @pytest.mark.parametrize(
