@@ -158,10 +158,11 @@ def encode_question(
 
     Windows share `STRIDE` tokens, so an answer that one cuts stands whole in the next. With an answer (from, to, in
     characters of the context; (0, 0): there is none), the labels [T, 2] mark its first and last token, or the first
-    token of all in a window that does not hold it. A question is cut after `QUESTION` tokens: the first window's `cut`.
+    token of all in a window that does not hold it; one that is longer than what they share, and cut by each, has a
+    window more. A question is cut after `QUESTION` tokens: the first window's `cut`.
 
     Raises:
-        UsageError: no room for the context beside the question, or for the answer in any window.
+        UsageError: no room for the context beside the question, or for the answer in a window.
     """
     whole = np.array(tokenizer.encode(question), dtype=np.int32)
     kept = whole[:QUESTION]
@@ -172,9 +173,13 @@ def encode_question(
         raise UsageError(f"a question of {len(kept)} tokens leaves no room for its context in {length}")
     step = room - min(STRIDE, room // 2)
     ends = _tokens_of(origin[spans], answer) if answer and answer[1] > answer[0] else None
-    held = False
+    begins = [*range(0, max(1, len(tokens) - (room - step)), step)]
+    held = ends is not None and any(begin <= ends[0] and ends[1] < begin + room for begin in begins)
+    if ends and not held and (spare := room - (ends[1] + 1 - ends[0])) >= 0:
+        begins.append(max(0, min(ends[0] - spare // 2, len(tokens) - room)))  # with as much before it as behind
+        held = True
     parts: list[Sample] = []
-    for begin in range(0, max(1, len(tokens) - (room - step)), step):
+    for begin in begins:
         shown = tokens[begin : begin + room]
         framed, segments, (_, at) = tokenizer.frame.around(kept, shown)
         of = np.full(len(framed), -1)
@@ -182,7 +187,6 @@ def encode_question(
         labels = np.zeros((len(framed), 2), dtype=np.float32)
         if answer is not None:
             inside = ends is not None and begin <= ends[0] and ends[1] < begin + len(shown)
-            held |= inside
             for column in (0, 1):
                 labels[at + ends[column] - begin if inside and ends else 0, column] = 1.0
         cut = 0 if parts else len(whole) - len(kept)
