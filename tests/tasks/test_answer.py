@@ -123,6 +123,23 @@ def test_spans_that_end_before_they_begin_or_are_too_long_are_not_answers() -> N
     assert (first, last - first < LONGEST) in {(40, True), (0, True), (2, True), (39, True)}
 
 
+def test_spans_may_be_as_long_as_the_longest_that_was_trained(tmp_path: Path) -> None:
+    """Of more than LONGEST tokens, too: none of them could ever be answered."""
+    own, context = tokenizer("wordpiece"), " ".join(["fox"] * 60)
+    (part,) = encode_question(own, "why?", context, HEAD, length=400)
+    logits = np.zeros((len(part), 2), dtype=np.float32)
+    places = np.flatnonzero(part.targets[0].of >= 0)
+    logits[places[2], 0] = logits[places[42], 1] = 9.0
+    text = " ".join(["fox"] * 41)
+    for longest, expected in ((0, False), (len(text) - 2, False), (len(text), True)):
+        found = best_span(own, context, [part], [logits], may_decline=False, longest=longest)
+        assert ((found.text, found.start) == (text, 8)) == expected
+    found_in = {"question": "q", "context": context, "answers": [{"text": text}]}
+    records = [found_in, {"question": "q", "context": "a", "answers": []}]
+    examples = read_examples(TASKS["answer"], write(tmp_path / "a.jsonl", *records), skip=refuse)[1]
+    assert TASKS["answer"].head(examples, reads="encoder").longest == len(text)
+
+
 SCRIPTS: list[tuple[str, list[str], float, float]] = [
     ("The Eiffel Tower!", ["eiffel tower"], 1, 1.0),
     ("Eiffel Tower in Paris", ["the Eiffel Tower"], 0, 2 * 0.5 * 1 / 1.5),
