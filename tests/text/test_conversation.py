@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import AddedToken, models
 
 from bothways.errors import ModelError, UsageError
 from bothways.text import Tokenizer
@@ -158,6 +159,24 @@ def test_a_template_that_cannot_be_taught_is_refused(name: str, tmp_path: Path) 
     own, _ = both(tmp_path, chat)
     with pytest.raises(kind, match=message):
         conversation(own, TALK)
+
+
+def test_an_answer_whose_line_feeds_join_what_opens_it_is_told_so(tmp_path: Path) -> None:
+    """As of Qwen: the line feed of `assistant` and those of the answer are one token. Other white space may stand."""
+    engine = byte_level()
+    engine.model = models.BPE({**engine.get_vocab(), "ĊĊ": 256}, [("Ċ", "Ċ")])
+    engine.add_special_tokens([AddedToken(name, special=True) for name in SPECIAL])
+    engine.save(str(tmp_path / "tokenizer.json"))
+    own = Tokenizer.load(tmp_path)
+    own.chat = CHATML
+    asked = {"role": "user", "content": "Why?"}
+    for answer, refused in (("\n\nBecause.", True), (" Because.\n\n", False), ("Because.", False)):
+        talk = [asked, {"role": "assistant", "content": answer}]
+        if refused:
+            with pytest.raises(UsageError, match="message 2: this answer begins with white space .* Leave out that"):
+                conversation(own, talk)
+        else:
+            assert len(conversation(own, talk).answers) == 1
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe"])

@@ -43,8 +43,15 @@ def conversation(tokenizer: Tokenizer, messages: Sequence[Message], *, now: date
     ends = _ends(tokenizer, guard, given, text, tokens, now=now)
     answers = []
     for number, end in ends.items():
-        opened = guard.tokens(render(tokenizer, given[:number], now=now))
+        opening = render(tokenizer, given[:number], now=now)
+        opened = guard.tokens(opening)
         if tokens[: len(opened)] != opened or len(opened) >= end:
+            if text.startswith(opening) and given[number]["content"][:1].isspace():
+                raise UsageError(
+                    f"message {number + 1}: this answer begins with white space that is one token with what the "
+                    "model's chat template writes before it, so it cannot be told where it begins. Leave out that "
+                    "white space"
+                )
             raise UsageError(
                 f"message {number + 1}: the model's chat template does not open this answer as it stands in the whole "
                 "conversation, so it cannot be told where it begins. Give each answer as a conversation of its own"
