@@ -13,7 +13,7 @@ import bothways
 from bothways.errors import DataError
 from bothways.tasks import TASKS
 from bothways.tasks.encoding import encode_words
-from bothways.tasks.reading import read_examples
+from bothways.tasks.reading import read_examples, streamed
 from bothways.tasks.records import refuse
 from bothways.tasks.words import Words
 from bothways.text import Tokenizer, train_tokenizer
@@ -143,6 +143,20 @@ def test_offsets_without_a_text_are_not_read() -> None:
     """As the `tokenizers` library leaves them beside tokens."""
     roles = TASKS["tag"].roles({"tokens", "tags", "offset_mapping"}, gold=True)
     assert roles == (("tokens", "tags"), ("id",))
+
+
+def test_spans_count_where_tokens_have_no_tags(tmp_path: Path) -> None:
+    """As Prodigy writes them: its tokens are objects, and nothing in the file is a tag."""
+    cut = [{"text": "Mr", "start": 0, "end": 2, "id": 0}, {"text": "Fox", "start": 3, "end": 6, "id": 1}]
+    spans = [{"start": 3, "end": 6, "token_start": 1, "token_end": 1, "label": "PER"}]
+    record = {"text": "Mr Fox", "tokens": cut, "spans": spans, "answer": "accept"}
+    file = write(tmp_path / "a.jsonl", record)
+    columns, (example,) = read_examples(TASKS["tag"], file, skip=refuse)
+    assert columns.names == {"text": "text", "spans": "spans"} and example.gold == ("O", "B-PER")
+    (asked,) = streamed(TASKS["tag"], file, skip=refuse, gold=False)[1]
+    assert [asked.words[i] for i in range(2)] == ["Mr", "Fox"]
+    tags = write(tmp_path / "b.jsonl", {**record, "tokens": ["Mr", "Fox"], "tags": ["O", "B-ORG"]})
+    assert read(tags)[0].gold == ("O", "B-ORG")
 
 
 def test_half_a_letter_is_no_word(tmp_path: Path) -> None:
