@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -78,6 +79,22 @@ def test_a_token_of_several_roles_is_known_to_each(tmp_path: Path) -> None:
     assert new.vocabulary.sep == 256 != new.vocabulary.cls
     assert whence[new.vocabulary.cls] == whence[new.vocabulary.sep] == [256]
     assert whence[new.vocabulary.mask] == whence[new.vocabulary.unk] == []
+
+
+@pytest.mark.parametrize("kind", ["modernbert", "qwen3", "llama3"])
+def test_added_tokens_keep_their_numbers(kind: str, tmp_path: Path) -> None:
+    """Those that the vocabulary of the model itself lacks, as of most published tokenizers."""
+    pytest.importorskip("transformers", reason="needs the extra bothways[hf]")
+    from tests.text.folders import FOLDERS
+
+    FOLDERS[kind](tmp_path)
+    old = Tokenizer.load(tmp_path).with_all_roles()
+    new = extend_tokenizer(old, TEXTS, count=5)
+    size = old.vocabulary.size
+    assert new.tokens(range(size)) == old.tokens(range(size)) and new.vocabulary.size == size + 5
+    assert replace(new.vocabulary, size=size) == old.vocabulary
+    assert all(new.decode(new.encode(text)) == text for text in (*TEXTS, "<|im_end|> [CLS] <|end_of_text|>  x"))
+    assert not {*new.tokens(range(size, size + 5))} & {*new.special_names}
 
 
 @given(st.lists(st.text("ab", min_size=1, max_size=8), min_size=1, max_size=12), st.integers(1, 6))
