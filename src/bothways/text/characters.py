@@ -31,6 +31,12 @@ UNSPACED = (
 JOINERS = "\u00ad\u200c\u200d"
 """They say how the letters around them are drawn or may be parted, and are no letters themselves."""
 
+_PRINTABLE = {*range(33, 127), *range(161, 173), *range(174, 256)}
+BYTES = {chr(byte): byte for byte in _PRINTABLE} | {
+    chr(256 + place): byte for place, byte in enumerate(sorted(set(range(256)) - _PRINTABLE))
+}
+"""GPT-2's spelling of bytes: a printable one as itself, the others as the characters from 256 on, in order."""
+
 _RANGES = [(part[0], part[2]) for part in (HAN[i : i + 3] for i in range(0, len(HAN), 3))]
 
 # INSIDE continues a word whatever comes before; ALONE is a word by itself; LETTER, DIGIT and OTHER continue a run of

@@ -44,8 +44,7 @@ def extend_tokenizer(tokenizer: Tokenizer, texts: Iterable[str], *, count: int) 
             number += 1
     if kind == "BPE":
         spec["model"]["merges"] += [list(pair) for pair in merges]
-    roles = {f"{role}_token": name for role, name in tokenizer.roles.items()}
-    return Tokenizer(Engine.from_str(json.dumps(spec)), roles)
+    return tokenizer.moved_to(Engine.from_str(json.dumps(spec)), tokenizer.roles)
 
 
 def _joined(pair: Pair, prefix: str) -> str:

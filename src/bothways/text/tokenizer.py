@@ -24,7 +24,7 @@ from bothways.gguf import SUFFIX
 from bothways.reading import parse_json
 from bothways.sums import unchanged
 from bothways.text.cached_encoding import ChunkEncoder, cuts_of
-from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WIDE_SIGNS, WordStarts, edges
+from bothways.text.characters import ALONE, BYTES, HAN, INSIDE, LETTER, SPECIAL, WIDE_SIGNS, WordStarts, edges
 from bothways.text.gguf import read_gguf_tokenizer
 from bothways.text.published import Published, read_published
 from bothways.text.special_tokens import Ids, complete_roles, find_roles, vocabulary_of
@@ -34,11 +34,6 @@ Template = Literal["encoder", "decoder", "own"]
 _TEMPLATES = {"encoder": ("{cls} $A {sep}", "{cls} $A {sep} $B:1 {sep}:1"), "decoder": ("{cls} $A", "{cls} $A $B:1")}
 _FILES = ("tokenizer.json", "vocab.txt")
 _FOLDERS = ("tokenizer", "encoder", "decoder", "body", "model")  # of shards, and of runs
-_PRINTABLE = {*range(33, 127), *range(161, 173), *range(174, 256)}
-# GPT-2's spelling of bytes: a printable one as itself, the others as the characters from 256 on, in order.
-_BYTES = {chr(byte): byte for byte in _PRINTABLE} | {
-    chr(256 + place): byte for place, byte in enumerate(sorted(set(range(256)) - _PRINTABLE))
-}
 
 
 class Tokenizer:
@@ -131,7 +126,13 @@ class Tokenizer:
         """As shards need it: what it lacks of the five special tokens is laid behind all its tokens."""
         engine = Engine.from_str(json.dumps(self.spec()))
         roles = complete_roles(engine, self.roles, mask_takes_space=self._byte_level)
-        return self if roles == self.roles else Tokenizer(engine, {f"{role}_token": roles[role] for role in roles})
+        return self if roles == self.roles else self.moved_to(engine, roles)
+
+    def moved_to(self, engine: Engine, roles: dict[str, str]) -> Tokenizer:
+        """An engine that has its tokens, and more, with these roles; what files say of it besides goes with it."""
+        said: dict[str, Any] = {**self.named, "chat_template": self.chat, "model_max_length": self.length}
+        said |= {f"{role}_token": name for role, name in roles.items()}
+        return Tokenizer(engine, said, self._ids, segments=self.frame.second > 0)
 
     def behind_prompt(self, count: int) -> Tokenizer:
         """The same where a soft prompt of so many tokens stands before every text: they are special, without a
@@ -379,8 +380,8 @@ class Tokenizer:
         """The bytes that a token stands for."""
         token = self._engine.id_to_token(number) or ""
         if self._byte_level:
-            spelt = number not in self._added and _BYTES.keys() >= {*token}
-            return bytes(_BYTES[character] for character in token) if spelt else token.encode()
+            spelt = number not in self._added and BYTES.keys() >= {*token}
+            return bytes(BYTES[character] for character in token) if spelt else token.encode()
         byte = re.fullmatch(r"<0x([0-9A-F]{2})>", token)
         return bytes.fromhex(byte[1]) if byte else token.replace("▁", " ").encode()
 
