@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from bothways.evaluation.judging.prompts import JudgePrompt, read_prompts
 from bothways.evaluation.judging.rules import checked_rules, obeyed, refuses
 from bothways.evaluation.judging.verdicts import JudgeBias, ModelJudge, by_rules, judge_prompt, wins_of
 from bothways.inference.score import score_after
+from bothways.model.abilities import Writes
+from bothways.tasks import task_named
 from tests.inference.made import CAUSAL, MLM, load, make_run
 from tests.inference.test_conversation import talking
 
@@ -247,6 +250,15 @@ def test_a_model_judges_by_the_likelier_number(chat: Path) -> None:
     assert len(set(shifted.tolist())) == 1
 
 
+def test_a_judge_reads_the_whole_conversation() -> None:
+    said = (("system", "Be brief."), ("user", "Who wrote it?"), ("assistant", "Ada."), ("user", "And when?"))
+    talk = JudgePrompt("0", tuple({"role": role, "content": text} for role, text in said), plain=False)
+    read = judge_prompt(talk, "1843", "Never")
+    question = "system: Be brief.\nuser: Who wrote it?\nassistant: Ada.\nuser: And when?"
+    assert read.startswith(f"Question:\n{question}\n\nAnswer 1:\n1843\n\nAnswer 2:\nNever")
+    assert judge_prompt(asked("Why?"), "a", "b").startswith("Question:\nWhy?\n\nAnswer 1:")
+
+
 def test_answers_that_are_more_than_a_judge_reads_decide_nothing(chat: Path) -> None:
     judge = ModelJudge.of("model", bothways.load(chat))
     long = "fox " * judge._engine.length
@@ -254,6 +266,20 @@ def test_answers_that_are_more_than_a_judge_reads_decide_nothing(chat: Path) -> 
     bias = judge.bias([])
     assert (bias.asked, bias.first, bias.agreed, bias.unread) == (0, None, None, 1)
     assert [*warnings_of(bias)] == ["1 pairs of answers are more than model reads: they decide nothing."]
+
+
+def test_a_judge_that_was_taught_instructions_judges_no_cut_prompt(chat: Path) -> None:
+    """Its own prompts are cut to the room that it was taught; two answers of which it reads a part decide nothing."""
+    model = bothways.load(chat)
+    writes = Writes(64, (), (), model.tokenizer.vocabulary.sep, chat=True)
+    head = replace(task_named("instruct").head([], reads="decoder"), writes=writes)
+    taught = replace(model.engine, abilities=replace(model.engine.abilities, heads={head.name: head}))
+    room, rest = writes.room(taught.length), len(ModelJudge("model", taught)._read(judge_prompt(asked("q"), "", "a")))
+    for words, verdicts in ((room - rest - 30, 1), (room - rest + 1, 0), (taught.length, 0)):
+        judge = ModelJudge("model", taught)
+        long = model.tokenizer.decode(model.tokenizer.encode(" dog")[:1] * words)
+        found = judge.verdicts([asked("q")], [(long, "a")])
+        assert (found != [None], judge.bias([]).unread) == (bool(verdicts), 1 - verdicts)
 
 
 def test_a_page_of_one_model_without_rules(chat: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from scipy.stats import spearmanr
 import bothways
 from bothways.corpus import PrepareOptions
 from bothways.corpus.ngrams import NGrams
-from bothways.errors import BothwaysError, DataError, ModelError
+from bothways.errors import BothwaysError, DataError, ModelError, UsageError
 from bothways.evaluation.held_out import HeldOut, bits_per_byte
 from bothways.evaluation.probes import Probe, Records, cloze, minimal_pairs, similarity
 from bothways.evaluation.probing import _differences, probe
@@ -358,6 +360,29 @@ def test_bits_per_byte_are_not_saved_by_unknown_tokens(tmp_path: Path) -> None:
     (found,) = bits_per_byte(loaded, held)
     snow = ["☃" in text for text in held.texts]
     assert found.item.tolist() == np.flatnonzero(~np.array(snow)).tolist() and found.left_out == sum(snow) > 0
+
+
+def test_bits_per_byte_pay_for_the_first_token_where_nothing_stands_before_it(
+    other: LanguageModel, tmp_path: Path
+) -> None:
+    """As of GPT-2, Qwen and SmolLM2: what ends a text is given, and long documents are read in parts that fit."""
+    lines = [f"{word} fox number {n} jumps over {'the lazy dog ' * (n % 25)}." for n, word in enumerate("abcdef" * 60)]
+    (tmp_path / "text.txt").write_text("\n\n".join(lines), encoding="utf-8")
+    bothways.prepare([str(tmp_path / "text.txt")], out=tmp_path / "shards", options=PrepareOptions(vocabulary=512))
+    held, own = HeldOut.read(tmp_path / "shards"), other.engine.tokenizer
+    taken = copy(own)
+    taken.frame = replace(own.frame, one=((), ()))
+    abilities = replace(other.engine.abilities, objective="")
+    model = LanguageModel(replace(other.engine, tokenizer=taken, abilities=abilities))
+    assert model.engine.around(closed=False) == ((), ()) and model.engine.length == 64
+    (found,) = bits_per_byte(model, held)
+    (framed,) = bits_per_byte(other, held)  # with [CLS] before every part of a text, as it is given here
+    assert max(len(own.encode(text)) for text in held.texts) > 64
+    assert found.value == pytest.approx(framed.value)
+    assert found.estimate.figure == pytest.approx(framed.estimate.figure)
+    taken.vocabulary = replace(own.vocabulary, cls=-1, sep=-1, said_ends=())
+    with pytest.raises(UsageError, match="expected a token that begins or ends a text, .* files name none"):
+        list(bits_per_byte(model, held))
 
 
 def test_a_model_whose_weights_are_broken_is_named(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import bothways
 from bothways.errors import DataError
 from bothways.tasks import TASKS
 from bothways.tasks.encoding import encode_words
-from bothways.tasks.reading import read_examples
+from bothways.tasks.reading import read_examples, streamed
 from bothways.tasks.records import refuse
 from bothways.tasks.words import Words
-from bothways.text import train_tokenizer
+from bothways.text import Tokenizer, train_tokenizer
 from bothways.training.finetuning import evaluate, finetune, predict
 from bothways.training.run_folder import RunFolder
 from tests.inference.made import make_run, tokenizer
@@ -92,6 +92,21 @@ def test_every_character_has_a_token_of_its_own(kind: str, text: str) -> None:
         assert inside == [end == begin for end, begin in zip(ends, begins, strict=True)]
 
 
+@pytest.mark.parametrize("kind", ["xlm_roberta", "llama", "roberta", "bert"])
+@pytest.mark.parametrize("text", ["the dog", "thedog dog the", "adog xthe Thedogs", "dog  the"])
+def test_a_word_begins_where_it_did(kind: str, text: str, tmp_path: Path) -> None:
+    """Spelt by characters, the text has no more signs that a word begins than before (SentencePiece's)."""
+    pytest.importorskip("transformers", reason="needs the extra bothways[hf]")
+    from tests.text.folders import FOLDERS
+
+    FOLDERS[kind](tmp_path)
+    own = Tokenizer.load(tmp_path)
+    (part,) = encode_words(own, Words.of(text, characters=True), length=64)
+    spelt = [own.tokens(tokens) for tokens in (part.tokens, own.frame.around(np.array(own.encode(text)))[0])]
+    assert len(spelt[0]) > len(spelt[1])
+    assert len({"".join(tokens).replace("##", "") for tokens in spelt}) == 1
+
+
 def test_words_with_their_places_end_where_they_say(tmp_path: Path) -> None:
     record = {"text": "서울에서 만났다", "offsets": [[0, 2], [2, 4], [5, 8]], "tags": ["B-LOC", "O", "O"]}
     (example,) = read(write(tmp_path / "a.jsonl", record))
@@ -128,6 +143,20 @@ def test_offsets_without_a_text_are_not_read() -> None:
     """As the `tokenizers` library leaves them beside tokens."""
     roles = TASKS["tag"].roles({"tokens", "tags", "offset_mapping"}, gold=True)
     assert roles == (("tokens", "tags"), ("id",))
+
+
+def test_spans_count_where_tokens_have_no_tags(tmp_path: Path) -> None:
+    """As Prodigy writes them: its tokens are objects, and nothing in the file is a tag."""
+    cut = [{"text": "Mr", "start": 0, "end": 2, "id": 0}, {"text": "Fox", "start": 3, "end": 6, "id": 1}]
+    spans = [{"start": 3, "end": 6, "token_start": 1, "token_end": 1, "label": "PER"}]
+    record = {"text": "Mr Fox", "tokens": cut, "spans": spans, "answer": "accept"}
+    file = write(tmp_path / "a.jsonl", record)
+    columns, (example,) = read_examples(TASKS["tag"], file, skip=refuse)
+    assert columns.names == {"text": "text", "spans": "spans"} and example.gold == ("O", "B-PER")
+    (asked,) = streamed(TASKS["tag"], file, skip=refuse, gold=False)[1]
+    assert [asked.words[i] for i in range(2)] == ["Mr", "Fox"]
+    tags = write(tmp_path / "b.jsonl", {**record, "tokens": ["Mr", "Fox"], "tags": ["O", "B-ORG"]})
+    assert read(tags)[0].gold == ("O", "B-ORG")
 
 
 def test_half_a_letter_is_no_word(tmp_path: Path) -> None:

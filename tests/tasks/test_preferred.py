@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,15 @@ def read(record: dict[str, Any]) -> Any:
 )
 def test_pairs_of_every_form(record: dict[str, Any], messages: Any) -> None:
     assert read(record) == (messages, BOTH)
+
+
+def test_json_in_a_table_is_messages_or_a_text() -> None:
+    record = {"prompt": "Why?", "chosen": "[1, 2]", "rejected": '[{"name": "x"}]'}
+    columns = Columns({name: name for name in record}, table=True)
+    messages, answers = preference_of(record, columns)
+    assert messages == (ASK,) and [one.text for one in answers] == ["[1, 2]", '[{"name": "x"}]']
+    listed = {"prompt": "[3, 1]", "chosen": json.dumps([GOOD]), "rejected": json.dumps([BAD])}
+    assert preference_of(listed, columns) == (({"role": "user", "content": "[3, 1]"},), BOTH)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,13 @@ def test_the_score_is_semevals() -> None:
     assert relation_f1(["a", "b"], ["a", "a"], ("a", "b")) == pytest.approx((2 / 3 + 0) / 2)
 
 
+@pytest.mark.parametrize("none", ["Other", "no-relation", "NoRelation", "无", "无关系", "其他", "其它", "未知"])
+def test_a_text_without_a_relation_is_none_of_them(none: str) -> None:
+    """It would be counted as a relation of its own, mostly the commonest."""
+    golds, said = ["母公司", none, none, none], [none, none, none, "母公司"]
+    assert relation_f1(golds, said, ("母公司", none)) == 0.0
+
+
 @pytest.mark.parametrize("head", ["markers", "entities"])
 def test_a_model_learns_a_relation_and_says_the_same_when_it_is_opened(head: str, tmp_path: Path, body: Path) -> None:
     train = write(tmp_path / "data.jsonl", *related())

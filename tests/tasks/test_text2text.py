@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from bothways.errors import DataError, UsageError
+from bothways.evaluation.judging.answers import _answer
+from bothways.evaluation.judging.prompts import JudgePrompt
 from bothways.model.abilities import TaskHead, Writes
 from bothways.tasks import task_named
 from bothways.tasks.reading import read_examples
@@ -38,6 +41,23 @@ def test_a_source_has_one_target_or_several(tmp_path: Path) -> None:
     columns, found = read_examples(TASK, write(tmp_path / "a.jsonl", *records), skip=refuse)
     assert columns.names == {"source": "article", "target": "summary"}
     assert [one.gold for one in found] == [("fox",), ("dog", "the dog")]
+
+
+@pytest.mark.parametrize(
+    ("target", "gold"),
+    [
+        ('{"name": "Ada"}', ('{"name": "Ada"}',)),
+        ("[1, 2, 3]", ("[1, 2, 3]",)),
+        ('[{"a": 1}]', ('[{"a": 1}]',)),
+        ('["a dog", "dog"]', ("a dog", "dog")),
+        ("[a dog", ("[a dog",)),
+    ],
+)
+def test_json_in_a_table_is_a_target_or_several(target: str, gold: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["source", "target"], ["a fox", target]])
+    assert [one.gold for one in read_examples(TASK, path, skip=refuse)[1]] == [gold]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +175,20 @@ def test_exact_distinct_and_copied() -> None:
     assert found["copied"] == pytest.approx(3 / 5)  # "the quick dog reads ... book", and two runs of Chinese
     assert found["words"] == pytest.approx(len(every) / 4)
     assert scores()([1, 1])["distinct_1"] == pytest.approx(0.5)
+
+
+def test_exact_is_white_space_apart() -> None:
+    """What a WordPiece tokenizer decodes has a space before every sign, and between a digit and an ideograph."""
+    scores()
+    right = ["天气很好，走。", "2023年", "don't [go]", "a fox", "ab"]
+    made = ["天气很好 ， 走 。", "2023 年", "don ' t [ go ]", "a dog", "a b c"]
+    found = TextScores(made, [["no", text] for text in right], made)
+    assert [found([i])["exact"] for i in range(5)] == [1, 1, 1, 0, 0]
+    judged = [
+        _answer(text, True, JudgePrompt("0", (), references=("no", one))).exact
+        for text, one in zip(made, right, strict=True)
+    ]
+    assert judged == [True, True, True, False, False]
 
 
 def test_nothing_written_is_scored() -> None:

@@ -89,7 +89,9 @@ def eurobert(folder: Path) -> None:
 
 
 def modernbert(folder: Path) -> None:
-    _general(folder, "modernbert", "[CLS]", "[SEP]", mask="[MASK]", pad="[PAD]", post="[CLS]")
+    """Plain tokens are added to it as they are written: of spaces, for code, and here of ideographs."""
+    plain = ("  ", "    ", "世界", "é")
+    _general(folder, "modernbert", "[CLS]", "[SEP]", plain=plain, mask="[MASK]", pad="[PAD]", post="[CLS]")
 
 
 def gpt2(folder: Path) -> None:
@@ -118,8 +120,11 @@ def qwen3(folder: Path) -> None:
     _amend(folder, "qwen3")
 
 
-def _general(folder: Path, kind: str, begin: str, end: str, *, post: str, **named: str) -> None:
+def _general(
+    folder: Path, kind: str, begin: str, end: str, *, post: str, plain: tuple[str, ...] = (), **named: str
+) -> None:
     engine = byte_level(begin, end, *named.values())
+    engine.add_tokens([AddedToken(text, special=False, normalized=True) for text in plain])
     engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     engine.post_processor = processors.TemplateProcessing(
         single=f"{post} $A", pair=f"{post} $A {post}:1 $B:1", special_tokens=[(post, engine.token_to_id(post))]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import AddedToken, models
 
 from bothways.errors import ModelError, UsageError
 from bothways.text import Tokenizer
@@ -160,6 +161,24 @@ def test_a_template_that_cannot_be_taught_is_refused(name: str, tmp_path: Path) 
         conversation(own, TALK)
 
 
+def test_an_answer_whose_line_feeds_join_what_opens_it_is_told_so(tmp_path: Path) -> None:
+    """As of Qwen: the line feed of `assistant` and those of the answer are one token. Other white space may stand."""
+    engine = byte_level()
+    engine.model = models.BPE({**engine.get_vocab(), "ĊĊ": 256}, [("Ċ", "Ċ")])
+    engine.add_special_tokens([AddedToken(name, special=True) for name in SPECIAL])
+    engine.save(str(tmp_path / "tokenizer.json"))
+    own = Tokenizer.load(tmp_path)
+    own.chat = CHATML
+    asked = {"role": "user", "content": "Why?"}
+    for answer, refused in (("\n\nBecause.", True), (" Because.\n\n", False), ("Because.", False)):
+        talk = [asked, {"role": "assistant", "content": answer}]
+        if refused:
+            with pytest.raises(UsageError, match="message 2: this answer begins with white space .* Leave out that"):
+                conversation(own, talk)
+        else:
+            assert len(conversation(own, talk).answers) == 1
+
+
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
 def test_our_own_template_is_a_row_of_source_and_target(kind: str, tmp_path: Path) -> None:
     """[CLS] question [SEP] answer [SEP]: no new token, and transformers has the same tokens."""
@@ -207,3 +226,21 @@ def test_what_is_too_long_loses_its_oldest_exchanges_first(tmp_path: Path) -> No
     assert kept == [talk[0], {"role": "user", "content": "Wh"}] and cut == count - shorter + 2
     with pytest.raises(UsageError, match="there is room for 10: take a longer length"):
         fitted(own, talk, 10)
+
+
+@pytest.mark.parametrize("said", ["天气很好🙂🙂" * 3, "🙂", "𠀀", "dogs " * 4])
+def test_a_last_message_is_cut_between_letters(said: str, tmp_path: Path) -> None:
+    """A letter of several tokens is left out whole: where only some of them fitted, the cut had no end."""
+    own, _ = both(tmp_path, CHATML)
+    empty, whole = (len(chat_tokens(own, [{"role": "user", "content": text}], now=DAY)) for text in ("", said))
+    assert whole > empty + 3
+    for room in range(1, whole + 1):
+        talk = [{"role": "user", "content": said}]
+        if room < empty + len(own.encode(said[0])):
+            with pytest.raises(UsageError, match="take a longer length"):
+                fitted(own, talk, room)
+            continue
+        kept, cut = fitted(own, talk, room)
+        fits = [text for end in range(len(said) + 1) if len(own.encode(text := said[:end])) <= room - empty]
+        assert kept == [{"role": "user", "content": fits[-1]}]
+        assert cut == whole - empty - len(own.encode(fits[-1]))

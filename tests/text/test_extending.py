@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,8 +13,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Engine
 from tokenizers import models, pre_tokenizers
 
+from bothways.corpus import PrepareOptions, Shards, prepare
 from bothways.errors import UsageError
 from bothways.text import Tokenizer, extend_tokenizer, old_tokens
+from bothways.text.chat import chat_tokens
+from bothways.text.conversation import DAY
 from bothways.text.extending import _merges
 from tests.inference.made import tokenizer
 from tests.text.test_taken import byte_level
@@ -78,6 +82,44 @@ def test_a_token_of_several_roles_is_known_to_each(tmp_path: Path) -> None:
     assert new.vocabulary.sep == 256 != new.vocabulary.cls
     assert whence[new.vocabulary.cls] == whence[new.vocabulary.sep] == [256]
     assert whence[new.vocabulary.mask] == whence[new.vocabulary.unk] == []
+
+
+@pytest.mark.parametrize("kind", ["modernbert", "qwen3", "llama3"])
+def test_added_tokens_keep_their_numbers(kind: str, tmp_path: Path) -> None:
+    """Those that the vocabulary of the model itself lacks, as of most published tokenizers."""
+    pytest.importorskip("transformers", reason="needs the extra bothways[hf]")
+    from tests.text.folders import FOLDERS
+
+    FOLDERS[kind](tmp_path)
+    old = Tokenizer.load(tmp_path).with_all_roles()
+    new = extend_tokenizer(old, TEXTS, count=5)
+    size = old.vocabulary.size
+    assert new.tokens(range(size)) == old.tokens(range(size)) and new.vocabulary.size == size + 5
+    assert replace(new.vocabulary, size=size) == old.vocabulary
+    assert all(new.decode(new.encode(text)) == text for text in (*TEXTS, "<|im_end|> [CLS] <|end_of_text|>  x"))
+    assert not {*new.tokens(range(size, size + 5))} & {*new.special_names}
+
+
+@pytest.mark.parametrize("extend", [None, 3])
+def test_what_files_say_of_a_tokenizer_goes_with_it(extend: int | None, tmp_path: Path) -> None:
+    """A chat model's template, what ends its texts, how much it reads: lost where a role was lacking, or extended."""
+    byte_level("<s>", "</s>", "<|end|>").save(str(tmp_path / "tokenizer.json"))
+    said = {"bos_token": "<s>", "eos_token": "<|end|>", "model_max_length": 99, "chat_template": "{{ eos_token }}"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(said))
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [257, 258]}')
+    old = Tokenizer.load(tmp_path)
+    new = extend_tokenizer(old, TEXTS, count=extend) if extend else old.with_all_roles()
+    assert new.vocabulary.size > old.vocabulary.size
+    assert (new.chat, new.length, new.vocabulary.ends) == ("{{ eos_token }}", 99, {257, 258})
+    assert old.named.items() <= new.named.items() and new.frame == old.frame
+    (tmp_path / "text.txt").write_text(
+        "\n\n".join(f"{text} {n}" for n in range(40) for text in TEXTS), encoding="utf-8"
+    )
+    options = {"tokenizer": tmp_path, "extend": extend, "validation": 0.3}
+    prepare([str(tmp_path / "text.txt")], out=tmp_path / "shards", options=PrepareOptions(**options))
+    shards = Shards.open(tmp_path / "shards")
+    assert shards.tokenizer.chat == "{{ eos_token }}" and shards.tokenizer.roles["sep"] == "<|end|>"
+    assert chat_tokens(shards.tokenizer, [{"role": "user", "content": "a"}], now=DAY) == [258]
 
 
 @given(st.lists(st.text("ab", min_size=1, max_size=8), min_size=1, max_size=12), st.integers(1, 6))

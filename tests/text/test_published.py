@@ -74,6 +74,16 @@ def test_a_folder_as_it_is_and_written_back(kind: str, tmp_path: Path) -> None:
     assert (again.frame, again.vocabulary, again.roles) == (first.frame, first.vocabulary, first.roles)
 
 
+def test_an_added_token_stands_for_its_own_text(tmp_path: Path) -> None:
+    """Those of a byte-level tokenizer are not spelt in its bytes: a run of spaces is no letter of its alphabet."""
+    FOLDERS["modernbert"](tmp_path)
+    own = Tokenizer.load(tmp_path)
+    tokens = own.encode("the    dog  世界é")
+    assert [own.text_of(token) for token in tokens] == [*"the", "    ", *"dog", "  ", "世界", "é"]
+    assert np.flatnonzero(own.word_starts(tokens)).tolist() == [0, 3, 4, 7, 8, 9]
+    assert own.text_of(own.vocabulary.mask) == "[MASK]"
+
+
 @pytest.mark.parametrize("rstrip", [False, True])
 @pytest.mark.parametrize("lstrip", [False, True])
 @pytest.mark.parametrize("kind", ["electra", "roberta", "xlm_roberta", "eurobert"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,6 +86,14 @@ def test_a_lone_surrogate_is_refused(bpe: Tokenizer) -> None:
 
 def test_wordpiece_joins_ideographs_when_it_writes(wordpiece: Tokenizer) -> None:
     assert wordpiece.decode(wordpiece.encode("语言模型 from left")) == "语言模型 from left"
+
+
+def test_wordpiece_writes_no_space_beside_wide_signs(tmp_path: Path) -> None:
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"天气好，。（）《》a,", "##b"]
+    (tmp_path / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    own = Tokenizer.load(tmp_path / "vocab.txt")
+    for text in ("天气好，（ab）好。", "《ab》，ab。", "a, ab 好"):
+        assert own.decode(own.encode(text)) == text
 
 
 def test_trained_tokenizers_have_the_five_roles_first(bpe: Tokenizer, wordpiece: Tokenizer) -> None:

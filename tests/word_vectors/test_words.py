@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,24 @@ def test_lower_case_and_the_rare(tmp_path: Path) -> None:
     expected = {word: count for word, count in counted.items() if count >= 8}
     assert dict(zip(words.spelled, words.counts.tolist(), strict=True)) == expected
     assert len(text.words) == words.counts.sum() and "THE" in all_words.spelled and "the" in expected
+
+
+def test_one_long_word_takes_its_own_memory_alone(tmp_path: Path) -> None:
+    """A run of letters (DNA, say) among many words: each took the room of the longest."""
+    rng = np.random.default_rng(0)
+    many = sorted({"".join(letters) for letters in rng.choice([*"acgt"], (3000, 6))})
+    made = shards(tmp_path, [" ".join(many), "x" * 20_000])
+    assert made.tokenizer.vocabulary.size == 512  # read: what that takes is not measured
+    tracemalloc.start()
+    words, *_ = read_words(made, min_count=2, lowercase=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "x" * 20_000 in words.spelled and {*many} <= {*words.spelled}
+    alike = {
+        count: [w for w, c in zip(words.spelled, words.counts, strict=True) if c == count] for count in words.counts
+    }
+    assert [*words.spelled] == [word for count in sorted(alike, reverse=True) for word in sorted(alike[count])]
+    assert peak < 40e6
 
 
 def test_chinese_words_are_jiebas(tmp_path: Path) -> None:

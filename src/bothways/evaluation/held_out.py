@@ -1,6 +1,7 @@
 """Bits per byte of documents that were held out, whatever tokens a model cuts them into; n-gram baselines beside it.
 
-Paid for is every token of a document but its [CLS], the [SEP] that ends it too, as in training and in comparisons.
+Paid for is every token of a document but its [CLS], the [SEP] that ends it too, as in training and in comparisons. A
+model of others without a token that begins a text reads one that ends it before the first.
 
 Letters: N documents.
 """
@@ -15,7 +16,7 @@ import numpy as np
 
 from bothways.corpus import Shards
 from bothways.corpus.ngrams import NAMES, NGrams
-from bothways.errors import DataError
+from bothways.errors import DataError, UsageError
 from bothways.evaluation.probes import Probe
 from bothways.inference.language_model import LanguageModel
 from bothways.inference.score import score
@@ -85,10 +86,16 @@ def bits_per_byte(loaded: LanguageModel, held_out: HeldOut) -> Iterator[Probe]:
 
     Raises:
         DataError: too few are left.
+        UsageError: nothing stands before a text, and no token that could is named: its first token could not be paid.
     """
     if "decoder" not in loaded.engine.abilities.faces:
         return
     own = loaded.engine.tokenizer
+    if not loaded.engine.around(closed=False)[0] and not {own.vocabulary.cls, *own.vocabulary.ends} - {-1}:
+        raise UsageError(
+            "expected a token that begins or ends a text, to stand before its first one for bits per byte; the model's "
+            "files name none: write eos_token into its tokenizer_config.json, or leave out the held-out text"
+        )
     item = np.flatnonzero([own.vocabulary.unk not in own.encode(text) for text in held_out.texts])
     if len(item) < FEWEST:
         raise DataError(

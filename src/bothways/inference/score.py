@@ -30,10 +30,11 @@ def score(
             al. 2020, section 2); no probability of the text, yet good for comparing two texts.
         within_word: pseudo: the later tokens of its word are hidden with it, else a long word tells itself (Kauf &
             Ivanova 2023, section 2: "within-word left-to-right").
-        ended: causal: the [SEP] behind the text is counted too, as bits per byte count it.
+        ended: causal: all tokens of the text are counted and the [SEP] behind it too, as bits per byte count them;
+            where nothing stands before a text, the token that begins one is given, or that ends one.
 
     Raises:
-        UsageError: an unknown way, or an option that is for the other one.
+        UsageError: an unknown way, or an option that is for the other one; `ended` where no token begins or ends one.
         ModelError: the objective did not teach it.
     """
     return _scored(engine, texts, how=how, within_word=within_word, ended=ended)[0]
@@ -72,7 +73,10 @@ def _scored(
 
 def _causal(engine: Engine, texts: Sequence[str], *, ended: bool) -> tuple[np.ndarray, np.ndarray]:
     engine.needs("decoder")
-    rows, text_of = engine.rows(texts, closed=False)
+    bare = ended and not engine.around(closed=False)[0]
+    rows, text_of = engine.rows(texts, closed=False, longest=engine.length - 1 if bare else None)
+    if bare:
+        rows = [np.concatenate([engine.tokenizer.nothing, row]) for row in rows]
     sep = engine.tokenizer.vocabulary.sep
     if ended and sep >= 0:  # the last part of a text
         last = np.append(text_of[1:] != text_of[:-1], True)

@@ -23,7 +23,8 @@ from bothways.tasks.words import composed, found_in
 from bothways.text import Tokenizer
 
 QUESTION, STRIDE, LONGEST, BEST = 64, 128, 30, 20
-"""Tokens of a question at most; those that two windows share; those of an answer at most; candidates kept."""
+"""Tokens of a question at most; those that two windows share; those of an answer at most, unless longer ones were
+trained; candidates kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,12 @@ class Answer(Task):
         return Example(columns.id(record, number), (question, context), gold_spans, place)
 
     def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
-        """A span's start and end; one that may decline where some questions have no answer."""
+        """A span's start and end; one that may decline where some questions have no answer, and as long as the longest
+        that is learned."""
         declines = any(not example.gold for example in examples)
-        return TaskHead(self.name, "span", ("start", "end"), "span or none" if declines else "span", reads)
+        longest = max((len(example.gold[0][0]) for example in examples if example.gold), default=0)
+        kind: Any = "span or none" if declines else "span"
+        return TaskHead(self.name, "span", ("start", "end"), kind, reads, longest=longest)
 
     def check(self, example: Example, head: TaskHead) -> str | None:
         """A question without an answer is nothing for a model that never declines."""
@@ -90,8 +94,9 @@ class Answer(Task):
 
     def decode(self, example: Example, output: Output) -> Span:
         """The best span of all parts, or none."""
-        declines = output.head.kind == "span or none"
-        return best_span(output.tokenizer, example.texts[1], output.samples, output.logits, may_decline=declines)
+        declines, longest = output.head.kind == "span or none", output.head.longest
+        context, read = example.texts[1], output.samples
+        return best_span(output.tokenizer, context, read, output.logits, may_decline=declines, longest=longest)
 
     def mistake(self, example: Example, prediction: dict[str, Any], head: TaskHead) -> Mistake | None:
         """A span that is none of the right ones, by its probability."""
@@ -158,10 +163,11 @@ def encode_question(
 
     Windows share `STRIDE` tokens, so an answer that one cuts stands whole in the next. With an answer (from, to, in
     characters of the context; (0, 0): there is none), the labels [T, 2] mark its first and last token, or the first
-    token of all in a window that does not hold it. A question is cut after `QUESTION` tokens: the first window's `cut`.
+    token of all in a window that does not hold it; one that is longer than what they share, and cut by each, has a
+    window more. A question is cut after `QUESTION` tokens: the first window's `cut`.
 
     Raises:
-        UsageError: no room for the context beside the question, or for the answer in any window.
+        UsageError: no room for the context beside the question, or for the answer in a window.
     """
     whole = np.array(tokenizer.encode(question), dtype=np.int32)
     kept = whole[:QUESTION]
@@ -172,9 +178,13 @@ def encode_question(
         raise UsageError(f"a question of {len(kept)} tokens leaves no room for its context in {length}")
     step = room - min(STRIDE, room // 2)
     ends = _tokens_of(origin[spans], answer) if answer and answer[1] > answer[0] else None
-    held = False
+    begins = [*range(0, max(1, len(tokens) - (room - step)), step)]
+    held = ends is not None and any(begin <= ends[0] and ends[1] < begin + room for begin in begins)
+    if ends and not held and (spare := room - (ends[1] + 1 - ends[0])) >= 0:
+        begins.append(max(0, min(ends[0] - spare // 2, len(tokens) - room)))  # with as much before it as behind
+        held = True
     parts: list[Sample] = []
-    for begin in range(0, max(1, len(tokens) - (room - step)), step):
+    for begin in begins:
         shown = tokens[begin : begin + room]
         framed, segments, (_, at) = tokenizer.frame.around(kept, shown)
         of = np.full(len(framed), -1)
@@ -182,7 +192,6 @@ def encode_question(
         labels = np.zeros((len(framed), 2), dtype=np.float32)
         if answer is not None:
             inside = ends is not None and begin <= ends[0] and ends[1] < begin + len(shown)
-            held |= inside
             for column in (0, 1):
                 labels[at + ends[column] - begin if inside and ends else 0, column] = 1.0
         cut = 0 if parts else len(whole) - len(kept)
@@ -201,9 +210,16 @@ def _tokens_of(spans: np.ndarray, answer: tuple[int, int]) -> tuple[int, int] | 
 
 
 def best_span(
-    tokenizer: Tokenizer, context: str, parts: Sequence[Sample], logits: Sequence[np.ndarray], *, may_decline: bool
+    tokenizer: Tokenizer,
+    context: str,
+    parts: Sequence[Sample],
+    logits: Sequence[np.ndarray],
+    *,
+    may_decline: bool,
+    longest: int = 0,
 ) -> Span:
-    """The best span over all windows, or none where the model may decline and the first token is likelier.
+    """The best span over all windows, or none where the model may decline and the first token is likelier. A span has
+    `LONGEST` tokens at most, or `longest` characters, those of the longest that was trained.
 
     A token that stands in several windows may begin an answer only in the one where it has most context around it.
     """
@@ -218,7 +234,9 @@ def best_span(
         inside = np.flatnonzero(of >= 0)
         begins = inside[owner[of[inside]] == number]
         for start in begins[np.argsort(-one[begins, 0])][:BEST]:
-            stops = inside[(inside >= start) & (inside < start + LONGEST)]
+            stops = inside[inside >= start]
+            size = places[of[stops], 1] - places[of[start], 0] - 1  # it may begin with the space before it
+            stops = stops[(stops < start + LONGEST) | (size <= longest)]
             stop = stops[one[stops, 1].argmax()]
             found.append((float(one[start, 0] + one[stop, 1]), int(of[start]), int(of[stop])))
     found = sorted(found, reverse=True)[:BEST]

@@ -131,7 +131,7 @@ def _parted(
             places.append((start, end))
             continue
         for begin, stop in pairwise([start, *cuts, end]):
-            within = not words.read[begin].isspace() if begin > start else tokenizer.is_inside(token)
+            within = not words.read[begin].isspace() if begin > start else tokenizer.goes_on(token)
             spelt = tokenizer.spelling(words.read[begin:stop], inside=within)
             found += spelt
             places += [(begin, stop)] * len(spelt)

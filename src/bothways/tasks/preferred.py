@@ -77,7 +77,7 @@ def prompt_of(record: Mapping[str, Any], columns: Columns) -> Messages:
     Raises:
         BadField: no text, no conversation, roles out of order, or an end that is not the user's.
     """
-    name, value = columns.names["prompt"], columns.value(record, "prompt")
+    name, value = columns.names["prompt"], _value(record, columns, "prompt")
     if not isinstance(value, list):
         found: Messages = ({"role": "user", "content": columns.text(record, "prompt")},)
     else:
@@ -97,7 +97,7 @@ def _with_system(messages: Messages, record: Mapping[str, Any], columns: Columns
 
 def _answer(record: Mapping[str, Any], columns: Columns, role: str, prompt: Messages) -> tuple[Messages, str]:
     """What stands before an answer, and the answer."""
-    name, value = columns.names[role], columns.value(record, role)
+    name, value = columns.names[role], _value(record, columns, role)
     if not isinstance(value, list):
         if not prompt:
             raise BadField(name, f"messages that end with an answer, or a prompt beside it, got {value!r:.60} alone")
@@ -121,6 +121,15 @@ def _answer(record: Mapping[str, Any], columns: Columns, role: str, prompt: Mess
     if not before or before[-1]["role"] != "user":
         raise BadField(name, "a message of the user before the answer, got none")
     return tuple(before) if len(before) > len(prompt) else prompt, answer["content"]
+
+
+def _value(record: Mapping[str, Any], columns: Columns, role: str) -> Any:
+    """What stands there: messages or a text, also where the text is JSON in a table."""
+    written, value = record.get(columns.names[role]), columns.value(record, role)
+    if not isinstance(written, str) or not isinstance(value, list):
+        return written
+    known = {"role", "from", "content"}
+    return value if value and all(isinstance(one, Mapping) and known & one.keys() for one in value) else written
 
 
 def _end(messages: Messages) -> str:

@@ -20,7 +20,10 @@ from bothways.text import Tokenizer
 
 _MARKERS = ("$#", "@*", "<>", "[]", "()")
 """What stands around the first and around the second thing, as in R-BERT; others where a tokenizer lacks it."""
-NONE = ("other", "no_relation", "no relation", "none", "na", "unknown")
+NONE = (
+    *("other", "no_relation", "no relation", "no-relation", "norelation", "none", "na", "unknown"),
+    *("无", "无关系", "其他", "其它", "未知"),
+)
 """Labels, in small letters, of texts with none of the relations: left out of the score."""
 
 

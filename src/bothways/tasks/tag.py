@@ -52,11 +52,13 @@ class Tag(Task):
 
     def roles(self, fields: Collection[str], *, gold: bool) -> tuple[Sequence[str], Sequence[str]]:
         """text with offsets, or tokens, or text alone; where gold is known tags or spans."""
-        given = {role for role in ("text", "offsets", "tokens") if not {role, *NAMES[role]}.isdisjoint(fields)}
+        known = ("text", "offsets", "tokens", "tags", "spans")
+        given = {role for role in known if not {role, *NAMES[role]}.isdisjoint(fields)}
         tags = ("tags",) if gold else ()
-        if {"text", "offsets"} <= given:
+        spanned = {"text", "spans"} <= given and "tags" not in given  # what tokens there are is Prodigy's own
+        if {"text", "offsets"} <= given and not spanned:
             return ("text", "offsets", *tags), ("id",)
-        if "tokens" in given:
+        if "tokens" in given and not spanned:
             return ("tokens", *tags), ("id",)
         return ("text", "spans") if gold else ("text",), ("characters", "id")
 

@@ -42,10 +42,11 @@ class WritingTask(Task):
         """A source; gold is a tuple of targets."""
         targets: Any = None
         if gold:
-            value = columns.value(record, "target")
-            targets = tuple(value) if isinstance(value, list) else (value,)
-            if not targets or not all(isinstance(one, str) and one.strip() for one in targets):
-                raise BadField(columns.names["target"], f"a text, or a list of texts, got {value!r:.80}")
+            name, value = columns.names["target"], columns.value(record, "target")
+            # JSON in a table is several targets where it is a list of texts; else it is what is to be written.
+            targets = tuple(value) if isinstance(value, list) and _texts(value) else (record.get(name),)
+            if not _texts(targets):
+                raise BadField(name, f"a text, or a list of texts, got {record.get(name)!r:.80}")
         return Example(columns.id(record, number), (columns.text(record, "source"),), targets, place)
 
     def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
@@ -131,6 +132,10 @@ class WritingTask(Task):
         sources = [example.texts[0] for example in examples]
         scores = TextScores([one["text"] for one in predictions], [example.gold for example in examples], sources)
         return scores.rouge_of_each, np.ones(len(examples))
+
+
+def _texts(value: Collection[Any]) -> bool:
+    return bool(value) and all(isinstance(one, str) and one.strip() for one in value)
 
 
 def laid(prompt: Sequence[int], target: Sequence[int], *, name: str, cut: int = 0) -> Sample:

@@ -19,6 +19,9 @@ HAN = (
 )
 """Ideographs, each a word by itself: BERT's ranges, written as the inside of a regular expression's brackets."""
 
+WIDE_SIGNS = "\u3001-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
+"""Punctuation as wide as an ideograph, with no space on either side, written in the same way."""
+
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\uaa80-\uaadf"
     "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f"
@@ -27,6 +30,12 @@ UNSPACED = (
 
 JOINERS = "\u00ad\u200c\u200d"
 """They say how the letters around them are drawn or may be parted, and are no letters themselves."""
+
+_PRINTABLE = {*range(33, 127), *range(161, 173), *range(174, 256)}
+BYTES = {chr(byte): byte for byte in _PRINTABLE} | {
+    chr(256 + place): byte for place, byte in enumerate(sorted(set(range(256)) - _PRINTABLE))
+}
+"""GPT-2's spelling of bytes: a printable one as itself, the others as the characters from 256 on, in order."""
 
 _RANGES = [(part[0], part[2]) for part in (HAN[i : i + 3] for i in range(0, len(HAN), 3))]
 

@@ -43,8 +43,15 @@ def conversation(tokenizer: Tokenizer, messages: Sequence[Message], *, now: date
     ends = _ends(tokenizer, guard, given, text, tokens, now=now)
     answers = []
     for number, end in ends.items():
-        opened = guard.tokens(render(tokenizer, given[:number], now=now))
+        opening = render(tokenizer, given[:number], now=now)
+        opened = guard.tokens(opening)
         if tokens[: len(opened)] != opened or len(opened) >= end:
+            if text.startswith(opening) and given[number]["content"][:1].isspace():
+                raise UsageError(
+                    f"message {number + 1}: this answer begins with white space that is one token with what the "
+                    "model's chat template writes before it, so it cannot be told where it begins. Leave out that "
+                    "white space"
+                )
             raise UsageError(
                 f"message {number + 1}: the model's chat template does not open this answer as it stands in the whole "
                 "conversation, so it cannot be told where it begins. Give each answer as a conversation of its own"
@@ -105,7 +112,7 @@ def fitted(
     left out: the oldest exchanges first (what the system says stays), then the end of the last message.
 
     Raises:
-        UsageError: what the template refuses, or no room even for an empty message.
+        UsageError: what the template refuses, or no room even for a letter of the last message.
         ModelError: the model has no chat template, or one that does not read.
     """
     kept = [*messages]
@@ -122,12 +129,15 @@ def fitted(
             )
         _, spans = tokenizer.encode_spans(text)
         left = len(spans) - (count - room)
-        if left <= 0:
+        # A letter of several tokens goes as a whole: all of them have its span. Every round takes a character at least.
+        end = min(int(spans[left - 1, 1]), int(spans[left, 0]), len(text) - 1) if left > 0 else 0
+        if end <= 0:
+            least = count - len(spans) + int((spans[:, 0] < spans[:1, 1]).sum())
             raise UsageError(
-                f"the chat template and what the system says have {count - len(spans)} tokens, and there is room for "
-                f"{room}: take a longer length, or a shorter target_length"
+                f"the chat template, what the system says and a letter of the message have {least} tokens, and there "
+                f"is room for {room}: take a longer length, or a shorter target_length"
             )
-        kept[-1] = {**kept[-1], "content": text[: int(spans[left - 1, 1])]}
+        kept[-1] = {**kept[-1], "content": text[:end]}
         count = len(chat_tokens(tokenizer, kept, now=now))
     return kept, whole - count
 

@@ -36,14 +36,15 @@ def extend_tokenizer(tokenizer: Tokenizer, texts: Iterable[str], *, count: int) 
     if not merges:
         raise UsageError("expected text in which tokens stand together more than once, got too little of it")
     known, number = spec["model"]["vocab"], tokenizer.vocabulary.size
+    for token in spec["added_tokens"]:  # one that the model lacks would be numbered anew when it is loaded
+        known.setdefault(token["content"], token["id"])
     for pair in merges:
         if (token := _joined(pair, prefix)) not in known:
             known[token] = number
             number += 1
     if kind == "BPE":
         spec["model"]["merges"] += [list(pair) for pair in merges]
-    roles = {f"{role}_token": name for role, name in tokenizer.roles.items()}
-    return Tokenizer(Engine.from_str(json.dumps(spec)), roles)
+    return tokenizer.moved_to(Engine.from_str(json.dumps(spec)), tokenizer.roles)
 
 
 def _joined(pair: Pair, prefix: str) -> str:

@@ -24,7 +24,7 @@ from bothways.gguf import SUFFIX
 from bothways.reading import parse_json
 from bothways.sums import unchanged
 from bothways.text.cached_encoding import ChunkEncoder, cuts_of
-from bothways.text.characters import ALONE, HAN, INSIDE, LETTER, SPECIAL, WordStarts, edges
+from bothways.text.characters import ALONE, BYTES, HAN, INSIDE, LETTER, SPECIAL, WIDE_SIGNS, WordStarts, edges
 from bothways.text.gguf import read_gguf_tokenizer
 from bothways.text.published import Published, read_published
 from bothways.text.special_tokens import Ids, complete_roles, find_roles, vocabulary_of
@@ -34,11 +34,6 @@ Template = Literal["encoder", "decoder", "own"]
 _TEMPLATES = {"encoder": ("{cls} $A {sep}", "{cls} $A {sep} $B:1 {sep}:1"), "decoder": ("{cls} $A", "{cls} $A $B:1")}
 _FILES = ("tokenizer.json", "vocab.txt")
 _FOLDERS = ("tokenizer", "encoder", "decoder", "body", "model")  # of shards, and of runs
-_PRINTABLE = {*range(33, 127), *range(161, 173), *range(174, 256)}
-# GPT-2's spelling of bytes: a printable one as itself, the others as the characters from 256 on, in order.
-_BYTES = {chr(byte): byte for byte in _PRINTABLE} | {
-    chr(256 + place): byte for place, byte in enumerate(sorted(set(range(256)) - _PRINTABLE))
-}
 
 
 class Tokenizer:
@@ -131,7 +126,13 @@ class Tokenizer:
         """As shards need it: what it lacks of the five special tokens is laid behind all its tokens."""
         engine = Engine.from_str(json.dumps(self.spec()))
         roles = complete_roles(engine, self.roles, mask_takes_space=self._byte_level)
-        return self if roles == self.roles else Tokenizer(engine, {f"{role}_token": roles[role] for role in roles})
+        return self if roles == self.roles else self.moved_to(engine, roles)
+
+    def moved_to(self, engine: Engine, roles: dict[str, str]) -> Tokenizer:
+        """An engine that has its tokens, and more, with these roles; what files say of it besides goes with it."""
+        said: dict[str, Any] = {**self.named, "chat_template": self.chat, "model_max_length": self.length}
+        said |= {f"{role}_token": name for role, name in roles.items()}
+        return Tokenizer(engine, said, self._ids, segments=self.frame.second > 0)
 
     def behind_prompt(self, count: int) -> Tokenizer:
         """The same where a soft prompt of so many tokens stands before every text: they are special, without a
@@ -222,11 +223,17 @@ class Tokenizer:
         token = self._engine.id_to_token(number) or ""
         if self._prefix is not None:
             return token.removeprefix(self._prefix)
-        return self._surface(token).decode("utf-8", errors="ignore")
+        return self._surface(number).decode("utf-8", errors="ignore")
 
     def is_inside(self, number: int) -> bool:
         """Whether a token only stands within a word (WordPiece's ##)."""
         return self._prefix is not None and (self._engine.id_to_token(number) or "").startswith(self._prefix)
+
+    def goes_on(self, number: int) -> bool:
+        """Whether a token has no sign that a word begins there: it has WordPiece's ##, or lacks SentencePiece's ▁."""
+        if self._byte_level or self._prefix is not None:
+            return self.is_inside(number)
+        return not (self._engine.id_to_token(number) or "").startswith("▁")
 
     def spelling(self, text: str, *, inside: bool) -> list[int]:
         """The tokens of a text; `inside` a word, those that stand there, without a sign that a word begins."""
@@ -340,7 +347,8 @@ class Tokenizer:
         text = self._engine.decode([int(token) for token in tokens], skip_special_tokens=True)
         if self._prefix is None:
             return text
-        return re.sub(rf"(?<=[{HAN}]) (?=[{HAN}])", "", text)  # WordPiece puts a space between any two words
+        # WordPiece puts a space between any two words.
+        return re.sub(rf"(?<=[{HAN}]) (?=[{HAN}])|(?<=[{WIDE_SIGNS}]) | (?=[{WIDE_SIGNS}])", "", text)
 
     def tokens(self, tokens: Sequence[int] | np.ndarray) -> list[str]:
         """Each token as its tokenizer spells it."""
@@ -361,12 +369,19 @@ class Tokenizer:
             return SPECIAL, SPECIAL
         if self._prefix is not None:
             return (INSIDE, LETTER) if token.startswith(self._prefix) else (ALONE, LETTER)
-        return edges(self._surface(token))
+        return edges(self._surface(number))
 
-    def _surface(self, token: str) -> bytes:
+    @cached_property
+    def _added(self) -> frozenset[int]:
+        """Tokens that are looked for in a text as they are written: runs of spaces of ModernBERT, say."""
+        return frozenset(self._engine.get_added_tokens_decoder())
+
+    def _surface(self, number: int) -> bytes:
         """The bytes that a token stands for."""
+        token = self._engine.id_to_token(number) or ""
         if self._byte_level:
-            return bytes(_BYTES[character] for character in token)
+            spelt = number not in self._added and BYTES.keys() >= {*token}
+            return bytes(BYTES[character] for character in token) if spelt else token.encode()
         byte = re.fullmatch(r"<0x([0-9A-F]{2})>", token)
         return bytes.fromhex(byte[1]) if byte else token.replace("▁", " ").encode()
 

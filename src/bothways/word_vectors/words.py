@@ -61,8 +61,9 @@ def read_words(shards: Shards, *, min_count: int, lowercase: bool) -> tuple[Word
             f"{shards.path}: expected words that occur at least {min_count} times, got {most}. "
             "Give more text, or a smaller --min-count."
         )
-    order = np.lexsort((np.array(spelled), -counts))  # equal counts by spelling: no order of reading decides
-    order = order[: int((counts >= min_count).sum())]
+    often = np.flatnonzero(counts >= min_count).tolist()
+    # Equal counts by spelling: no order of reading decides. Not by numpy, which takes the longest word's room for each.
+    order = np.array(sorted(often, key=lambda place: (-counts[place], spelled[place])), dtype=np.int64)
     rank = np.full(len(spelled) + 1, -1, dtype=np.int32)  # the last is -1's
     rank[order] = np.arange(len(order), dtype=np.int32)
     train, held_out = (_known(text, rank[numbers]) for text in read)

@@ -21,6 +21,7 @@ from bothways.inference.decoding.options import JUDGED, GenerationOptions, Gener
 from bothways.inference.engine import Engine
 from bothways.inference.score import score_after
 from bothways.inference.writing import chatting_as, usual_options
+from bothways.tasks.text_scores import same_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,7 @@ def answered(
 
 
 def _answer(text: str, finished: bool, prompt: JudgePrompt) -> JudgedAnswer:
-    words = [one.split() for one in prompt.references]
-    exact = text.split() in words if words else None
+    exact = same_text(text, prompt.references) if prompt.references else None
     return JudgedAnswer(text, finished, obeyed(text, prompt.rules), exact, refuses(text))
 
 

@@ -17,11 +17,12 @@ from bothways.errors import ModelError
 from bothways.evaluation.judging.answers import RunAnswers
 from bothways.evaluation.judging.prompts import JudgePrompt
 from bothways.inference import LanguageModel
-from bothways.inference.chatting import chat_prompt
 from bothways.inference.engine import Engine
 from bothways.inference.score import score_after
 from bothways.inference.writing import chatting_as
 from bothways.statistics import estimate, holm, sign_test
+from bothways.text.chat import chat_tokens
+from bothways.text.conversation import DAY
 
 QUESTION = """Question:
 {question}
@@ -159,22 +160,28 @@ class ModelJudge:
         prompts = [self._read(judge_prompt(*one)) for one in asked]
         one, two = (np.array(tokenizer.encode(number), dtype=np.int64) for number in ("1", "2"))
         sums, _ = score_after(self._engine, [*prompts, *prompts], [one] * len(prompts) + [two] * len(prompts))
-        read = [len(prompt) + max(len(one), len(two)) <= self._engine.length for prompt in prompts]
+        room, writes = self._engine.length - max(len(one), len(two)), self._engine.writes
+        if writes and writes.chat:  # taught no longer prompts
+            room = min(room, writes.room(self._engine.length))
+        read = [len(prompt) <= room for prompt in prompts]
         return np.where(read, np.where(sums[: len(prompts)] > sums[len(prompts) :], 1, -1), 0)
 
     def _read(self, text: str) -> np.ndarray:
         tokenizer = self._engine.tokenizer
         if tokenizer.chat:
-            return chat_prompt(self._engine, [{"role": "user", "content": text}])
+            # Whole: `chat_prompt` would cut it to what a model that was taught instructions reads.
+            return np.array(chat_tokens(tokenizer, [{"role": "user", "content": text}], now=DAY), dtype=np.int64)
         before, _ = self._engine.around(closed=False)
         tokens = [*before, *tokenizer.encode(f"{text}\n\nThe number of the better answer:\n")]
         return np.array(tokens, dtype=np.int64)
 
 
 def judge_prompt(prompt: JudgePrompt, one: str, other: str) -> str:
-    """What a judge reads."""
+    """What a judge reads; of several messages all, with who says them."""
+    told = [f"{message['role']}: {message['content']}" for message in prompt.messages]
+    question = "\n".join(told) if len(told) > 1 else prompt.text
     beside = REFERENCE.format(reference=prompt.references[0]) if prompt.references else ""
-    return beside + QUESTION.format(question=prompt.text, one=one, other=other)
+    return beside + QUESTION.format(question=question, one=one, other=other)
 
 
 def wins_of(found: Sequence[tuple[str, str, str, list[int | None]]]) -> list[Wins]:
