@@ -374,7 +374,8 @@ def test_every_place_that_suggests_a_command_is_below() -> None:
     for file in SOURCE.rglob("*.py"):
         name = file.relative_to(SOURCE).as_posix()
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("command", "again"):
+            called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
+            if called in ("command", "again") and node.args:
                 if isinstance(node.args[0], ast.Constant):
                     found.add((name, node.args[0].value))
                 else:
