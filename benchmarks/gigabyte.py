@@ -4,8 +4,8 @@
 
 The shipped command, in a process of its own: once undisturbed, then killed at random moments so many times and begun
 again. Printed: seconds, the most memory that it and its children held together (resident, looked at ten times a
-second), and the fingerprints of both corpora. TEXTs are repeated, each copy told apart, until there is enough; left
-out, they are the standard library's own documentation. About eight minutes on one core, and 4 GB of disk; exit code 1
+second), and the fingerprints of both corpora. TEXTs are repeated, a number before each block, until there is enough;
+left out, they are the standard library's own documentation. About eight minutes on one core, and 4 GB of disk; exit code 1
 where more than 1.5 GiB are taken, or a fingerprint differs.
 """
 
@@ -19,6 +19,8 @@ import tempfile
 import time
 from itertools import count
 from pathlib import Path
+
+from preparation import numbered
 
 from bothways.corpus import PrepareOptions, Shards
 from bothways.corpus.readers import DocumentReader
@@ -51,12 +53,12 @@ def main() -> None:
 
 
 def write(path: Path, texts: list[str], wanted: int) -> int:
-    """The documents over and over, a number before each; how many bytes there are."""
+    """The documents over and over, a number before each block: none is a duplicate; how many bytes there are."""
     reader, sources = DocumentReader(PrepareOptions()), find_sources(texts)
-    documents = (f"{copy}. {text}\n\n" for copy in count() for one in sources for (text,) in one.read(reader))
+    blocks = numbered(text for _ in count() for one in sources for (text,) in one.read(reader))
     with path.open("wb") as file:
         while file.tell() < wanted:
-            file.write(next(documents).encode())
+            file.write(f"{next(blocks)}\n\n".encode())
         return file.tell()
 
 

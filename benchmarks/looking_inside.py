@@ -158,7 +158,8 @@ def main() -> None:
         records = Records.read(given.pairs)
         pairs = list(zip(records.texts("good"), records.texts("bad"), strict=True))
         # spread evenly: a file is sorted by phenomenon, and so by length
-        pairs = [pairs[i * len(pairs) // given.most] for i in range(min(given.most, len(pairs)))]
+        most = min(given.most, len(pairs))
+        pairs = [pairs[i * len(pairs) // most] for i in range(most)]
     else:
         pairs = default_pairs(given.work, given.most)
     os.sched_setaffinity(0, {core()})

@@ -3,9 +3,9 @@
     python benchmarks/preparation.py [TEXT] [--rounds 3] [--length 512]
 
 TEXT is a .txt file (or .txt.gz) of documents parted by blank lines; left out, it is the standard library's own
-documentation ten times over, each copy told apart. Every run is a process of its own. Ours is the shipped command from
-file to finished folder: reading, composing, dropping duplicates, splitting, encoding, finding word starts, hashing,
-writing. Theirs is what the Trainer's language-modelling examples do, timed from the first `map` on (loading the file
+documentation ten times over, a number before each block. Every run is a process of its own. Ours is the shipped command
+from file to finished folder: reading, composing, dropping duplicates, splitting, encoding, finding word starts,
+hashing, writing. Theirs is what the Trainer's language-modelling examples do, timed from the first `map` on (loading the file
 is not counted): tokenize, then join and cut into blocks of one length.
 """
 
@@ -15,11 +15,13 @@ import argparse
 import gzip
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -88,13 +90,19 @@ def in_a_process(side: str, text: Path, tokenizer: Path, length: int) -> Seconds
     return clock, processor
 
 
+def numbered(pages: Iterable[str]) -> Iterator[str]:
+    """Their blocks, which are documents of a plain file, with a number before each: none is a duplicate."""
+    blocks = (block for page in pages for block in re.split(r"\n{2,}", page) if block.strip())
+    return (f"{number}. {block}" for number, block in enumerate(blocks))
+
+
 def make_text(given: Path | None, work: Path) -> Path:
     """The text as a plain file, so that neither side unpacks."""
     text = work / "text.txt"
     if given is None:
         from bothways.corpus.python_docs import python_docs
 
-        content = "\n\n".join(f"{copy}. {page}" for copy in range(10) for page in python_docs())
+        content = "\n\n".join(numbered(page for _ in range(10) for page in python_docs()))
     else:
         content = (gzip.decompress(given.read_bytes()) if given.suffix == ".gz" else given.read_bytes()).decode()
     text.write_text(content, encoding="utf-8")
@@ -107,7 +115,9 @@ def compare(given: Path | None, rounds: int, length: int) -> None:
 
     with tempfile.TemporaryDirectory(prefix="preparation-") as folder:
         text = make_text(given, Path(folder))
-        prepare([str(text)], out=Path(folder) / "shards", options=PrepareOptions(sample=16 << 20))
+        (told,) = prepare([str(text)], out=Path(folder) / "shards", options=PrepareOptions(sample=16 << 20)).sources
+        if given is None and told.duplicates:
+            sys.exit(f"expected no duplicates, got {told.duplicates}: ours would not encode them")
         tokenizer, size = Path(folder) / "shards" / "tokenizer", text.stat().st_size / 1e6
         print(f"{size:.1f} MB, {len(os.sched_getaffinity(0))} core(s), byte-level BPE given")
         runs: dict[str, list[Seconds]] = {"ours": [], "theirs": []}

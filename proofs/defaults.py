@@ -15,7 +15,8 @@ electra it is the loss of the detector, of its own generator's words: it serves 
 
 A row is a file in WORK/rows-SIZE-BUDGET; what is done is not done again, and a run that was stopped goes on. The table
 shows the differences to the default of the same seed with the 95 % interval of their mean (Student's t): a try has won,
-or lost, where that does not reach 0.
+or lost, where that does not reach 0. Each interval stands alone: of twenty tries that change nothing, chance lets one
+win or lose, so what decides is that a try wins in several objectives and texts.
 """
 
 from __future__ import annotations

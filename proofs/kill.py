@@ -97,7 +97,7 @@ def live_and_die(words: list[str], out: Path, rng: random.Random, *, at: str) ->
     lost = last_step(out) - max(kept, default=0)
     if lost > SAVE_EVERY:
         sys.exit(f"FAILED: {lost} steps lost, saved every {SAVE_EVERY}")
-    found = "export" if exporting(out) or at == "export" else "save" if saving(out) else at if at == "early" else "step"
+    found = "export" if exporting(out) else "save" if saving(out) else at if at == "early" else "step"
     print(f"  killed in: {found:6}  at step {last_step(out):4d}, goes on from {max(kept, default=0):4d}", flush=True)
     return found
 

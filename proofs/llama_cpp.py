@@ -178,7 +178,8 @@ def main() -> None:
         (saved,) = model.save(Path(folder) / "saved")
         again, question = bothways.load(saved), [{"role": "user", "content": "What is rain?"}]
         answers = [one.chat(question, temperature=0.0, max_new_tokens=40).text for one in (model, again)]
-        print(f"saved and loaded again: {'the same text' if answers[0] == answers[1] else answers}")
+        if answers[0] != answers[1]:
+            raise SystemExit(f"FAILED: saved and loaded again it answers otherwise: {answers}")
 
 
 def smollm2() -> Path:

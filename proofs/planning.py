@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,7 @@ def main() -> None:
         bothways("plan", str(shards), "--size", given.size, "--tokens", f"{given.tokens:g}", "--json")
     )
     run = given.work / f"run-{given.size}"
+    shutil.rmtree(run, ignore_errors=True)  # of an earlier time
     bothways(
         "pretrain", str(shards), "--size", given.size, "--budget", f"{given.tokens:g}tokens", "--out", str(run),
         "--set", "training.validate_every=1", "--json",

@@ -64,7 +64,8 @@ def start(words: list[str]) -> subprocess.Popen[str]:
 def must(words: list[str]) -> None:
     """The command, to its end."""
     process = start(words)
-    if said := process.communicate()[1] if process.wait() else "":
+    said = process.communicate()[1]
+    if process.returncode:
         sys.exit(f"FAILED: {' '.join(words)} left with {process.returncode}:\n{said}")
 
 

@@ -115,8 +115,9 @@ class Case:
     def _records(self, part: str) -> list[dict[str, Any]]:
         (source,) = (self.given.data / "tasks" / self.task).glob(f"{'test' if part == 'test' else 'train'}.jsonl*")
         if part == "learned":
-            labelled = self._records("train")
-            return labelled * math.ceil(STEPS * BATCH / LOOKS / len(labelled))
+            labelled, wanted = self._records("train"), STEPS * BATCH // LOOKS
+            in_turns = [labelled[i] for first in range(self.k) for i in range(first, len(labelled), self.k)]
+            return (in_turns * math.ceil(wanted / len(in_turns)))[:wanted]  # labels stay even where it is cut
         every = [{"text": one["text"], "label": str(one["label"])} for _, _, one in read_records(source)]
         if part == "test":
             return every[:: self.kind.every][: self.given.rows]

@@ -195,8 +195,11 @@ def table(proof: Proof) -> bool:
     print("|---|---|---|---|---|---|---|")
     for name in proof.given.only:
         for rows in proof.given.rows:
-            one = compared([[proof.items(name, rows, arm, seed) for seed in range(proof.seeds[rows])] for arm in ARMS])
-            found[name, rows] = one
+            items = [[proof.items(name, rows, arm, seed) for seed in range(proof.seeds[rows])] for arm in ARMS]
+            value, weight = (
+                np.array([[getattr(one, key) for one in some] for some in items]) for key in ("value", "weight")
+            )
+            one = found[name, rows] = compared(value, weight)
             over = [f"{one.means[0] - one.means[k]:+.3f} ± {one.halves[0, k]:.3f}" for k in (1, 2)]
             marked = [f"{over[k - 1]}{'' if one.exceeds(0, k) else ' (tied)'}" for k in (1, 2)]
             means = " | ".join(f"{mean:.3f}" for mean in one.means)

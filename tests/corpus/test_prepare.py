@@ -16,9 +16,12 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bothways.corpus import PrepareOptions, Shards, prepare
+from bothways.corpus.ngrams import NGrams
+from bothways.corpus.shards import Stream
 from bothways.errors import DataError, MachineError, UsageError
 from tests.corpus.conftest import SMALL, documents_of, sentences, write_blocks
 
@@ -63,6 +66,32 @@ def test_a_weight_repeats_training_documents_only(make: Make, tmp_path: Path) ->
     assert set(times.values()) == {2, 3}
     assert abs(sum(times.values()) / len(times) - 2.5) < 0.15
     assert seldom.manifest.sources[0].unweighted == once.train.documents - seldom.train.documents > 0
+
+
+def test_what_a_weight_leaves_out_may_come_from_another_source(make: Make, tmp_path: Path) -> None:
+    documents = sentences(300)
+    path = write_blocks(tmp_path / "w.txt", documents)
+    shards = make(f"{path}=0.3", documents)
+    first, second = shards.manifest.sources
+    assert first.unweighted > 0
+    assert second.duplicates == len(documents) - first.unweighted
+    assert shards.train.documents + shards.validation.documents == len(documents)
+
+
+def test_ngrams_read_of_long_shards_what_they_count(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = make(sentences(300))
+    stream, vocabulary = shards.train, shards.vocabulary
+    tokens, _ = stream.read(0, len(stream))
+    row = tokens[:50]
+    for at_most in (len(tokens), 200):
+        whole, read = (NGrams.count(given, vocabulary, at_most=at_most) for given in (tokens, stream))
+        assert (read.counted, read.of) == (whole.counted, len(tokens))
+        assert np.array_equal(read.score(row, 3), whole.score(row, 3))
+    taken: list[int] = []
+    plain = Stream.read
+    monkeypatch.setattr(Stream, "read", lambda own, a, b: (taken.append(b - a), plain(own, a, b))[1])
+    NGrams.count(stream, vocabulary, at_most=200)
+    assert sum(taken) <= 201
 
 
 def test_documents_with_evaluation_items_are_left_out(make: Make, tmp_path: Path) -> None:

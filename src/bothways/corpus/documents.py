@@ -96,17 +96,18 @@ class Cleaner:
         # The first side alone decides which split a pair is in: another translation of a sentence goes with the first.
         firsts = hash_documents([first for first, _ in encoded]) if source.paired else hashes
         held = in_validation(firsts, self.options.validation)
-        use, tally = self._seen.add(hashes), self._tally
+        times = np.where(held, 1, copies(hashes, source.weight))
+        drawn, tally = times > 0, self._tally
+        use = drawn.copy()
+        use[drawn] = self._seen.add(hashes[drawn])  # what a weight leaves out may stand in another source
         tally["documents"] += len(batch)
         tally["bytes"] += int(sizes.sum())
-        tally["duplicates"] += int((~use).sum())
+        tally["unweighted"] += int((~drawn).sum())
+        tally["duplicates"] += int((drawn & ~use).sum())
         if self.exclusion:
             contains = self.exclusion.contains
             clean = np.array([not new or not any(map(contains, sides)) for sides, new in zip(batch, use, strict=True)])
             tally["excluded"] += int((~clean).sum())
             use &= clean
-        times = np.where(held, 1, copies(hashes, source.weight))
-        tally["unweighted"] += int((use & (times == 0)).sum())
-        use &= times > 0
         sides = list(compress(batch, use))
         return Documents(sides, source.languages, hashes[use], sizes[use], held[use], times[use])

@@ -27,11 +27,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bothways.batch import Vocabulary
 from bothways.errors import DataError
+
+if TYPE_CHECKING:
+    from bothways.corpus.shards import Stream
 
 COUNT_AT_MOST = 20_000_000
 NAMES = ("unigram", "bigram", "trigram")
@@ -68,10 +72,10 @@ class NGrams:
     tables: dict[int, tuple[_CountTable, ...]]
 
     @classmethod
-    def count(cls, tokens: np.ndarray, vocabulary: Vocabulary, *, at_most: int = COUNT_AT_MOST) -> NGrams:
-        """Count a stream [n] of documents laid end to end, each opened by [CLS]; it may be memory-mapped.
+    def count(cls, tokens: np.ndarray | Stream, vocabulary: Vocabulary, *, at_most: int = COUNT_AT_MOST) -> NGrams:
+        """Count a stream [n] of documents laid end to end, each opened by [CLS].
 
-        A longer text than `at_most` tokens is read in blocks of 65,536 spread evenly over it (`counted` of `of`).
+        Of more than `at_most` tokens only blocks of 65,536 are read, spread evenly over all (`counted` of `of`).
 
         Raises:
             DataError: tokens outside the vocabulary, or no document with a token of text.
@@ -138,7 +142,11 @@ class NGrams:
 
 
 def baselines(
-    train: np.ndarray, validation_rows: Sequence[np.ndarray], vocabulary: Vocabulary, *, at_most: int = COUNT_AT_MOST
+    train: np.ndarray | Stream,
+    validation_rows: Sequence[np.ndarray],
+    vocabulary: Vocabulary,
+    *,
+    at_most: int = COUNT_AT_MOST,
 ) -> dict[str, Baseline]:
     """Unigram, bigram and trigram, counted on the training stream [n] and read on the rows as a model sees them.
 
@@ -277,12 +285,12 @@ def spread(length: int, at_most: int) -> tuple[np.ndarray, int]:
     return np.linspace(0, length - block, at_most // block).astype(np.int64), block
 
 
-def _spread(tokens: np.ndarray, at_most: int, pad: int) -> tuple[np.ndarray, int]:
+def _spread(tokens: np.ndarray | Stream, at_most: int, pad: int) -> tuple[np.ndarray, int]:
     """All tokens, or blocks of a longer text, parted by [PAD], over which no history reaches; how many are counted."""
     if len(tokens) <= at_most:
-        return tokens, len(tokens)
+        return tokens[:], len(tokens)
     starts, block = spread(len(tokens), at_most)
-    read = np.full((len(starts), block + 1), pad, dtype=tokens.dtype)
+    read = np.full((len(starts), block + 1), pad, dtype=tokens[:1].dtype)
     for row, start in enumerate(starts):
         read[row, :block] = tokens[start : start + block]
     return read.reshape(-1), len(starts) * block

@@ -126,6 +126,14 @@ class Stream:
         """
         return Table.read(self._table.whole()) if self._table else None
 
+    def __len__(self) -> int:
+        return self.token_count
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        """Tokens of a slice of it, int32."""
+        start, stop, _ = part.indices(len(self))
+        return self.read(start, stop)[0]
+
     def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Tokens [start, stop) as int32, and whether a word begins at each, bool.
 

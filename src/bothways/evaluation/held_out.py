@@ -71,8 +71,7 @@ class HeldOut:
 
     def counting(self) -> dict[str, Probe]:
         """Of n-grams that are counted on the shards' training text."""
-        train, _ = self.shards.train.read(0, self.shards.train.token_count)
-        grams = NGrams.count(train, self.shards.vocabulary)
+        grams = NGrams.count(self.shards.train, self.shards.vocabulary)
         whole, owner = np.concatenate(self.rows), np.repeat(np.arange(len(self.rows)), [len(row) for row in self.rows])
         return {
             name: self.probe(np.bincount(owner, grams.score(whole, order)), np.arange(len(self.rows)))

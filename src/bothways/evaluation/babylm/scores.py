@@ -105,8 +105,7 @@ def judged(scores: PairScores, pairs: Pairs) -> Figures:
 
 def counted(shards: Shards, pairs: PairSets) -> dict[str, Figures]:
     """The same of n-grams that count the training text: what no model is needed for."""
-    train, _ = shards.train.read(0, shards.train.token_count)
-    grams, cls = NGrams.count(train, shards.vocabulary), [shards.vocabulary.cls]
+    grams, cls = NGrams.count(shards.train, shards.vocabulary), [shards.vocabulary.cls]
     found = {}
     for name, some in pairs.items():
         rows = [np.array([*cls, *shards.tokenizer.encode(text)]) for text in (*some.good, *some.bad)]

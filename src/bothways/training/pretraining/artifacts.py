@@ -63,9 +63,8 @@ def begin(run: PretrainRun) -> None:
 def count_baselines(shards: Shards, config: TrainingConfig) -> dict[str, dict[str, Any]]:
     """Unigram, bigram and trigram on the rows that a model is validated on: {name: its figures}."""
     rows = [row.tokens for row in validation_rows(shards, config)]
-    tokens, _ = shards.train.read(0, shards.train.token_count)
     size = shards.validation.bytes_a_prediction
-    found = baselines(tokens, rows, shards.vocabulary)
+    found = baselines(shards.train, rows, shards.vocabulary)
     return {
         name: {**asdict(baseline), "bits_per_byte": bits_per_byte(baseline.nats, size)}
         for name, baseline in found.items()
