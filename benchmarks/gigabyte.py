@@ -5,8 +5,8 @@
 The shipped command, in a process of its own: once undisturbed, then killed at random moments so many times and begun
 again. Printed: seconds, the most memory that it and its children held together (resident, looked at ten times a
 second), and the fingerprints of both corpora. TEXTs are repeated, a number before each block, until there is enough;
-left out, they are the standard library's own documentation. About eight minutes on one core, and 4 GB of disk; exit code 1
-where more than 1.5 GiB are taken, or a fingerprint differs.
+left out, they are the standard library's own documentation. About eight minutes on one core, and 4 GB of disk; exit
+code 1 where more than 1.5 GiB are taken, or a fingerprint differs.
 """
 
 from __future__ import annotations

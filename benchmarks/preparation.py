@@ -5,8 +5,8 @@
 TEXT is a .txt file (or .txt.gz) of documents parted by blank lines; left out, it is the standard library's own
 documentation ten times over, a number before each block. Every run is a process of its own. Ours is the shipped command
 from file to finished folder: reading, composing, dropping duplicates, splitting, encoding, finding word starts,
-hashing, writing. Theirs is what the Trainer's language-modelling examples do, timed from the first `map` on (loading the file
-is not counted): tokenize, then join and cut into blocks of one length.
+hashing, writing. Theirs is what the Trainer's language-modelling examples do, timed from the first `map` on
+(loading the file is not counted): tokenize, then join and cut into blocks of one length.
 """
 
 from __future__ import annotations
