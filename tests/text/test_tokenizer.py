@@ -89,6 +89,24 @@ def test_special_names_in_text_are_text(bpe: Tokenizer, wordpiece: Tokenizer) ->
             assert not found & (tokenizer.vocabulary.special - {tokenizer.vocabulary.unk})
 
 
+def test_names_that_one_thread_asks_for_are_text_to_another(
+    bpe: Tokenizer, wordpiece: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other comes in the middle of the one."""
+    for tokenizer in (bpe, wordpiece):
+        other: list[int] = []
+
+        def interrupted(text: str, own: Tokenizer = tokenizer, found: list[int] = other) -> str:
+            monkeypatch.undo()
+            with ThreadPoolExecutor(1) as pool:
+                found += pool.submit(own.encode, "[MASK]").result()
+            return text
+
+        monkeypatch.setattr("bothways.text.tokenizer._whole", interrupted)
+        assert tokenizer.encode_named("[MASK]") == [tokenizer.vocabulary.mask]
+        assert other and tokenizer.vocabulary.mask not in other
+
+
 def test_the_mask_can_be_asked_for_and_takes_the_space_before_it(bpe: Tokenizer, wordpiece: Tokenizer) -> None:
     for tokenizer in (bpe, wordpiece):
         mask = [tokenizer.vocabulary.mask]
