@@ -69,6 +69,17 @@ def test_a_fragment_is_written_as_in_training(count: int, models: dict[str, Lang
     assert [models["mass"].infill(text, length=count) for text in texts] == expected
 
 
+def test_a_fragment_has_the_log_probability_that_the_model_gives_it(models: dict[str, LanguageModel]) -> None:
+    """What is never written, the special tokens, has its share too."""
+    found = models["mass"]
+    own = found.engine.tokenizer
+    masked = np.array([own.vocabulary.cls, *own.encode("The quick"), own.vocabulary.mask])
+    layout = with_decoder(corrupted(masked, masked == own.vocabulary.mask, np.zeros(len(masked), dtype=np.int32)))
+    said = logits(found, np.append(masked, masked[-2]), layout)[-1].log_softmax(-1)
+    one = found.generate("The quick", max_new_tokens=1, temperature=0)
+    assert one.logprob == pytest.approx(float(said[one.tokens[0]]), abs=1e-4)
+
+
 def test_a_fragment_is_one_run_from_left_to_right(models: dict[str, LanguageModel]) -> None:
     with pytest.raises(UsageError, match="several apart"):
         models["mass"].infill("The [MASK] brown [MASK] jumps")

@@ -196,11 +196,14 @@ def test_the_log_probability_is_that_of_the_tokens(loaded: LanguageModel, option
     assert found.logprob == pytest.approx(float(nats), rel=1e-4)
 
 
-def test_a_beam_of_one_has_the_probability_of_the_greedy_text(loaded: LanguageModel) -> None:
-    """What may not come next counts in neither."""
+@pytest.mark.parametrize("forced", [None, 30, 4])
+def test_a_beam_of_one_has_the_probability_of_the_greedy_text(forced: int | None, loaded: LanguageModel) -> None:
+    """What may not come next counts in neither, nor that a token, be it a special one, had to be the first."""
     options: Options = {"max_new_tokens": 12, "min_new_tokens": 12, "no_repeat_ngram_size": 2}
+    options |= {"forced_bos_token_id": forced}
     greedy = loaded.generate("Once upon", temperature=0, **options)
     beam = loaded.generate("Once upon", num_beams=1, **options)
+    assert forced in (None, greedy.tokens[0])
     assert greedy.tokens == beam.tokens and greedy.logprob == pytest.approx(beam.logprob, rel=1e-4)
 
 

@@ -54,9 +54,10 @@ def _fill(engine: Engine, rows: Sequence[MaskedRow]) -> None:
         place = Layout(document=zeros, step=zeros + turn + 1, group=zeros, position=position)
         states = engine.states(torch.from_numpy(fed).to(engine.device), place, cache=cache)
         logits = engine.logits(states[:, -1])
+        plain = logits.clone()
         logits[:, engine.suppressed()] = -torch.inf
         chances = np.array([row.random.random() for row in rows])
-        chosen, logprobs = sample(logits, [row.unmasking.sampling for row in rows], chances)
+        chosen, logprobs = sample(logits, [row.unmasking.sampling for row in rows], chances, plain=plain)
         for number, row in enumerate(rows):
             if turn < counts[number]:
                 row.reveal(np.array([0]), chosen[number], logprobs[number])
