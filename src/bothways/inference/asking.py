@@ -17,6 +17,7 @@ from bothways.inference.chatting import chat_prompt
 from bothways.inference.decoding.generate import generate
 from bothways.inference.decoding.options import Generation, GenerationOptions, GenerationRequest, Options, Order
 from bothways.inference.engine import Engine
+from bothways.inference.pipeline import head_for
 from bothways.inference.writing import chatting_as, usual_options, writing_as
 from bothways.model.abilities import Writes
 from bothways.terminal import bar
@@ -87,11 +88,15 @@ def generated(
     prompts: list[str],
     options: GenerationOptions | list[GenerationOptions] | None,
     fields: Wording,
+    *,
+    task: str = "",
 ) -> list[Generation]:
     """What is generated for each prompt; prompts with one adapter are generated together, for each adapter in turn.
+    With a `task` it is a head of that task that writes, the adapter's own where it has one.
 
     Raises:
         UsageError: as `requests_of`; an adapter that there is not, or another number of them than of prompts.
+        ModelError: as `writing_as` and `head_for`.
     """
     head, names = fields.pop("head", None), fields.pop("adapter", None)
     found: dict[int, Generation] = {}
@@ -100,7 +105,8 @@ def generated(
         raise UsageError(f"expected an adapter, or None, for each of {len(prompts)} prompts, got {len(each)}")
     for name in dict.fromkeys(each):
         numbers = [number for number, one in enumerate(each) if one == name]
-        own = writing_as(adapted(engine, name), head)
+        with_it = adapted(engine, name)
+        own = writing_as(with_it, head_for(with_it, task, head).name if task else head)
         told = (
             [options[number] for number in numbers]
             if isinstance(options, list) and len(options) == len(each)
