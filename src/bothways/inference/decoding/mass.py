@@ -49,7 +49,8 @@ def _fill(engine: Engine, rows: Sequence[MaskedRow]) -> None:
     before = np.array([[row.places[0] - 1] for row in rows])  # [B, 1]
     fed = np.array([row.tokens[at] for row, at in zip(rows, before, strict=True)])
     for turn in range(max(counts)):
-        position = torch.from_numpy((before + turn).astype(np.int32)).to(engine.device)
+        at = np.minimum(before + turn, engine.model.config.length - 1)  # rows that are done go on for the others' sake
+        position = torch.from_numpy(at.astype(np.int32)).to(engine.device)
         zeros = torch.zeros_like(position)
         place = Layout(document=zeros, step=zeros + turn + 1, group=zeros, position=position)
         states = engine.states(torch.from_numpy(fed).to(engine.device), place, cache=cache)
