@@ -103,15 +103,13 @@ def generated(
     each = [names] * len(prompts) if names is None or isinstance(names, str) else [*names]
     if len(each) != len(prompts):
         raise UsageError(f"expected an adapter, or None, for each of {len(prompts)} prompts, got {len(each)}")
+    if isinstance(options, list) and len(options) != len(prompts):
+        raise UsageError(f"expected options for each of {len(prompts)} prompts, got {len(options)}")
     for name in dict.fromkeys(each):
         numbers = [number for number, one in enumerate(each) if one == name]
         with_it = adapted(engine, name)
         own = writing_as(with_it, head_for(with_it, task, head).name if task else head)
-        told = (
-            [options[number] for number in numbers]
-            if isinstance(options, list) and len(options) == len(each)
-            else options
-        )
+        told = [options[number] for number in numbers] if isinstance(options, list) else options
         requests = requests_of(own, [prompts[number] for number in numbers], told, cast("Options", fields))
         seeded = [
             replace(one, seeds=None if one.seeds is None else (one.seeds[0], number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +215,9 @@ def test_options_twice_or_for_others(loaded: LanguageModel) -> None:
         loaded.generate(["a", "b"], [GenerationOptions()])
     with pytest.raises(UsageError, match="a list of GenerationOptions, got 'seed'"):
         loaded.generate(["a"], ["seed"])  # type: ignore[list-item]
+    beside = LanguageModel(replace(loaded.engine, adapters={"mine": loaded.engine}))
+    with pytest.raises(UsageError, match="expected options for each of 4 prompts, got 2"):
+        beside.generate(["a", "b", "c", "d"], [GenerationOptions()] * 2, adapter=["mine", None] * 2)
 
 
 def test_nothing_to_add(loaded: LanguageModel) -> None:
