@@ -215,6 +215,10 @@ def test_options_twice_or_for_others(loaded: LanguageModel) -> None:
         loaded.generate(["a", "b"], [GenerationOptions()])
     with pytest.raises(UsageError, match="a list of GenerationOptions, got 'seed'"):
         loaded.generate(["a"], ["seed"])  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="options: expected GenerationOptions, or a list of them, got .'seed': 1"):
+        loaded.generate("a", {"seed": 1})  # type: ignore[call-overload]
+    both = (GenerationOptions(max_new_tokens=2), GenerationOptions(max_new_tokens=3))
+    assert loaded.generate(["a", "b"], both) == loaded.generate(["a", "b"], [*both])  # type: ignore[call-overload]
     beside = LanguageModel(replace(loaded.engine, adapters={"mine": loaded.engine}))
     with pytest.raises(UsageError, match="expected options for each of 4 prompts, got 2"):
         beside.generate(["a", "b", "c", "d"], [GenerationOptions()] * 2, adapter=["mine", None] * 2)
