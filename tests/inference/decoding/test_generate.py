@@ -237,6 +237,7 @@ def test_text_that_looks_like_a_special_token_is_text(loaded: LanguageModel) -> 
     ("arguments", "message"),
     [
         ({"temperature": -1.0}, "temperature is 0 .* got -1.0"),
+        ({"temperature": float("inf")}, "temperature is 0 .* or more, and finite, got inf"),
         ({"temperature": float("nan")}, "temperature: expected a number, got nan"),
         ({"top_p": 0.0}, "top_p is a share, above 0 and at most 1, got 0.0"),
         ({"top_p": 1.5}, "top_p is a share"),
@@ -276,6 +277,16 @@ def draw(sampling: Sampling, chance: float, shares: torch.Tensor = SHARES) -> in
 def test_shares_of_what_is_drawn(sampling: Sampling, expected: dict[int, float]) -> None:
     drawn = [draw(sampling, (i + 0.5) / 2000) for i in range(2000)]
     assert {token: drawn.count(token) / 2000 for token in set(drawn)} == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "expected"), [(1e-320, {1}), (1e-37, {1}), (1e37, {0, 1, 2}), (1e300, {0, 1, 2})]
+)
+def test_temperatures_beyond_all_measure_draw_what_they_mean(temperature: float, expected: set[int]) -> None:
+    """The likeliest token, or all alike but what is forbidden."""
+    logits = torch.tensor([[40.0, 41.0, -50.0, -torch.inf]])
+    drawn = {int(Sampling(temperature)(logits, np.array([i / 20]))[0]) for i in range(20)}
+    assert drawn == expected
 
 
 def test_a_share_that_many_tokens_hold_together() -> None:
