@@ -106,6 +106,9 @@ def test_what_stands_there_is_of_another_kind(tmp_path: Path) -> None:
         pass
     with pytest.raises(UsageError, match="expected a file to write, got a folder"), claimed(tmp_path, kind="file"):
         pass
+    for folder in (".", "/", ".."):
+        with pytest.raises(UsageError, match=f"^{re.escape(folder)}: expected a file to write, got a folder"):
+            claimed(Path(folder), kind="file").__enter__()
     with pytest.raises(UsageError, match="expected a file to write, got a device"):
         claimed(Path("/dev/null"), kind="file").__enter__()
     with pytest.raises(MachineError, match="Not a directory"), claimed(tmp_path / "file" / "run"):

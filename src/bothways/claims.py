@@ -42,6 +42,8 @@ def claimed(
         UsageError: another process writes there, which is named; or `out` is no folder, or no file.
         MachineError: nothing can be written there.
     """
+    if kind == "file" and not out.name:  # . and / have none
+        raise UsageError(f"{out}: expected a file to write, got a folder")
     lock = out / CLAIM if kind == "folder" else out.with_name(f".{out.name}{CLAIM}")
     name = os.path.realpath(lock)
     if not writes or name in _held.get():
