@@ -206,11 +206,18 @@ def _fitting(name: str, value: object, hint: Any) -> object:
     known = [_KINDS.get(one, (one, f"a {one.__name__}")) for one in kinds if _tells(one)]
     if len(known) < len(kinds) or hint is None or hint is object:
         return value
+    value = bool(value) if _is_numpys_bool(value) else value
     fits = any(isinstance(value, one) and (one is bool or not isinstance(value, bool)) for one, _ in known)
     if not fits or (isinstance(value, float) and math.isnan(value)):
         hint = a_file_instead(value) if Path in kinds else ""
         raise UsageError(f"{name}: expected {' or '.join(said for _, said in known)}, got {shown(value)}{hint}")
     return value
+
+
+def _is_numpys_bool(value: object) -> bool:
+    """Whoever has one has imported numpy; the command line is quicker without."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.bool_)
 
 
 def _tells(kind: Any) -> bool:
