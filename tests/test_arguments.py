@@ -50,6 +50,7 @@ def test_what_fits_is_handed_on() -> None:
         True,
         {"rate": 1, "share": None},
     )
+    assert mix("a", quick=np.bool_(True))[3] is True  # type: ignore[index]
     assert Bag.of(2).put("x") == "x" and Bag(np.int32(1)).put(3) == 3
 
 
@@ -60,6 +61,7 @@ def test_what_fits_is_handed_on() -> None:
         (lambda: mix("a", "b", 5), r"names: expected a text, got 5 \(int\)"),
         (lambda: mix("a", count=2.5), r"count: expected a whole number, got 2.5 \(float\)"),
         (lambda: mix("a", count=True), "count: expected a whole number, got True"),
+        (lambda: mix("a", count=np.True_), "count: expected a whole number, got True"),
         (lambda: mix("a", quick=1), r"quick: expected True or False, got 1 \(int\)"),
         (lambda: mix("a", rate=float("nan")), "rate: expected a number, got nan, which is how tables"),
         (lambda: mix("a", share="half"), "share: expected a number or None, got 'half'"),

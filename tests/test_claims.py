@@ -106,6 +106,9 @@ def test_what_stands_there_is_of_another_kind(tmp_path: Path) -> None:
         pass
     with pytest.raises(UsageError, match="expected a file to write, got a folder"), claimed(tmp_path, kind="file"):
         pass
+    for folder in (".", "/", ".."):
+        with pytest.raises(UsageError, match=f"^{re.escape(folder)}: expected a file to write, got a folder"):
+            claimed(Path(folder), kind="file").__enter__()
     with pytest.raises(UsageError, match="expected a file to write, got a device"):
         claimed(Path("/dev/null"), kind="file").__enter__()
     with pytest.raises(MachineError, match="Not a directory"), claimed(tmp_path / "file" / "run"):
@@ -123,6 +126,30 @@ def test_where_nothing_can_be_written(number: int, tmp_path: Path, monkeypatch: 
     with pytest.raises(MachineError, match=f"cannot be written: {os.strerror(number)}"), claimed(tmp_path / "run"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_user_left_is_taken_over_and_what_he_holds_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of several users: the lock's file can be read and locked, but not be written to."""
+    real, lock = os.open, tmp_path / ".claimed"
+    lock.write_text("process 1 on there")
+
+    def refused(path: str | Path, flags: int, *more: int) -> int:
+        if path == lock and flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", refused)
+    with claimed(tmp_path):
+        assert lock.read_text() == "process 1 on there"
+        with ThreadPoolExecutor(1) as pool, pytest.raises(UsageError, match="is being written by process 1 on there"):
+            pool.submit(claimed(tmp_path).__enter__).result()
+    assert not lock.exists()
+    lock.touch()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(MachineError, match="cannot be written: Permission denied"), claimed(tmp_path):
+        pass
 
 
 def test_without_locks_nobody_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

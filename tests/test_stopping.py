@@ -6,14 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from bothways import stopping
-from bothways.stopping import Signalled, came, exposed, heeded, shielded
+from bothways.errors import Stopped
+from bothways.stopping import Signalled, came, exposed, heeded, is_shielded, shielded
+from bothways.training.fit import stoppable
 
 
 def tell(number: int = signal.SIGTERM) -> None:
@@ -87,6 +91,65 @@ def test_what_came_to_an_earlier_call_does_not_stop_one_in_a_thread() -> None:
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(asked).result() == 0
+
+
+def test_what_came_to_an_earlier_call_does_not_stop_what_is_saved_later() -> None:
+    with pytest.raises(Signalled), heeded():
+        tell()
+    assert came() == 0
+    with shielded():
+        done = True
+    assert done
+
+
+def test_another_process_that_leaves_first_is_a_stop_too(tmp_path: Path) -> None:
+    """What a process that was told says of one that is gone follows from the signal."""
+    with pytest.raises(Stopped, match="stopped by SIGTERM; nothing is written yet"), stoppable(tmp_path, "again"):
+        with suppress(Signalled):
+            tell()
+        raise RuntimeError("Connection closed by peer")
+    with pytest.raises(RuntimeError, match="our own"), stoppable(tmp_path, "again"):
+        raise RuntimeError("our own")
+
+
+def test_another_thread_shields_nothing() -> None:
+    """What it does there keeps no signal from the main one."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def shield() -> None:
+        with shielded():
+            entered.set()
+            leave.wait()
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(Signalled), heeded():
+        try:
+            pool.submit(shield)
+            entered.wait()
+            tell()
+            pytest.fail("it went on")
+        finally:
+            leave.set()
+
+
+def test_another_thread_exposes_nothing() -> None:
+    """What the main one shields stays so, whatever is exposed elsewhere."""
+
+    def expose() -> bool:
+        with exposed():
+            return is_shielded() or stopping._Now.shielded is False
+
+    with shielded(), ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(expose).result()
+
+
+def test_a_handler_that_python_cannot_put_back_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a program in C around Python, of which the module knows None."""
+    set_to: list[object] = []
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: set_to.append(handler))
+    with heeded():
+        pass
+    assert set_to == []
 
 
 DEAF = """

@@ -134,7 +134,7 @@ def several(values: object, what: str = "text") -> list[str]:
     """
     if isinstance(values, str):
         return [values]
-    found = _gone_through(values, f"a {what}, or a list of them")
+    found = gone_through(values, f"a {what}, or a list of them")
     for number, value in enumerate(found, 1):
         if not isinstance(value, str):
             raise UsageError(
@@ -149,9 +149,7 @@ def several_or_pairs(values: object) -> list[str | tuple[str, str]]:
     Raises:
         UsageError: one that is neither; its number is named.
     """
-    given = (
-        [values] if isinstance(values, str | tuple) else _gone_through(values, "a text or a pair, or a list of them")
-    )
+    given = [values] if isinstance(values, str | tuple) else gone_through(values, "a text or a pair, or a list of them")
     found = []
     for number, value in enumerate(given, 1):
         texts = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple | list) else []
@@ -161,14 +159,15 @@ def several_or_pairs(values: object) -> list[str | tuple[str, str]]:
     return cast("list[str | tuple[str, str]]", found)
 
 
-def _gone_through(values: object, expected: str) -> list[Any]:
-    """
+def gone_through(values: object, expected: str) -> list[Any]:
+    """Several values, in whatever they come, as a list.
+
     Raises:
         UsageError: it is no list, generator or column.
     """
     if hasattr(values, "columns"):
         raise UsageError(f"expected {expected}, got a table ({type(values).__name__}): give one of its columns")
-    if isinstance(values, bytes | Mapping) or not isinstance(values, Iterable):
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise UsageError(f"expected {expected}, got {shown(values)}")
     return list(values)
 
@@ -207,11 +206,18 @@ def _fitting(name: str, value: object, hint: Any) -> object:
     known = [_KINDS.get(one, (one, f"a {one.__name__}")) for one in kinds if _tells(one)]
     if len(known) < len(kinds) or hint is None or hint is object:
         return value
+    value = bool(value) if _is_numpys_bool(value) else value
     fits = any(isinstance(value, one) and (one is bool or not isinstance(value, bool)) for one, _ in known)
     if not fits or (isinstance(value, float) and math.isnan(value)):
         hint = a_file_instead(value) if Path in kinds else ""
         raise UsageError(f"{name}: expected {' or '.join(said for _, said in known)}, got {shown(value)}{hint}")
     return value
+
+
+def _is_numpys_bool(value: object) -> bool:
+    """Whoever has one has imported numpy; the command line is quicker without."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.bool_)
 
 
 def _tells(kind: Any) -> bool:

@@ -24,7 +24,7 @@ from bothways.files import writing
 
 CLAIM = ".claimed"
 """In a folder that is written to; beside a file it has the file's name before it."""
-_KNOWS_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_KNOWS_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)  # two of them are one on Linux
 _held: ContextVar[frozenset[str]] = ContextVar("held", default=frozenset())  # of this thread, for runs within runs
 
 
@@ -42,6 +42,8 @@ def claimed(
         UsageError: another process writes there, which is named; or `out` is no folder, or no file.
         MachineError: nothing can be written there.
     """
+    if kind == "file" and not out.name:  # . and / have none
+        raise UsageError(f"{out}: expected a file to write, got a folder")
     lock = out / CLAIM if kind == "folder" else out.with_name(f".{out.name}{CLAIM}")
     name = os.path.realpath(lock)
     if not writes or name in _held.get():
@@ -77,7 +79,7 @@ def _locked(lock: Path, out: Path, patience: float) -> int:
     until = time.monotonic() + patience
     while True:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)  # not handed on to other programs
+        handle, ours = _opened(lock)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -96,6 +98,8 @@ def _locked(lock: Path, out: Path, patience: float) -> int:
         if not _is_still(handle, lock):  # the one before left in this very moment
             os.close(handle)
             continue
+        if not ours:
+            return handle
         try:
             os.ftruncate(handle, 0)
             os.write(handle, f"process {os.getpid()} on {platform.node()} since {datetime.now():%F %T}".encode())
@@ -103,6 +107,17 @@ def _locked(lock: Path, out: Path, patience: float) -> int:
             _leave(handle, lock)
             raise
         return handle
+
+
+def _opened(lock: Path) -> tuple[int, bool]:
+    """A handle that is not handed on to other programs, and whether it can be written to: what another user left in a
+    folder of several can be locked, but not be given another name."""
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o644), True
+    except PermissionError:
+        if not (lock.is_file() and os.access(lock.parent, os.W_OK)):
+            raise
+        return os.open(lock, os.O_RDONLY), False
 
 
 def _is_still(handle: int, lock: Path) -> bool:

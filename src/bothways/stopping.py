@@ -48,7 +48,12 @@ def came() -> int:
 
 def is_shielded() -> bool:
     """Whether what comes is only remembered now."""
-    return _Now.shielded
+    return _Now.shielded and _is_told()
+
+
+def _is_told() -> bool:
+    """Whether this is the main thread: no other is told of signals, or may say that it must not be torn."""
+    return threading.current_thread() is threading.main_thread()
 
 
 def _heed(number: int, frame: FrameType | None) -> None:
@@ -104,22 +109,24 @@ def _leave_in_time(reading: int) -> None:
 @contextmanager
 def heeded() -> Iterator[None]:
     """Both are heeded inside, whoever calls; but only in the main thread, since others are not told of signals."""
-    outside = signal.getsignal(signal.SIGTERM)
-    if outside in (_heed, _heed_importing):
+    if not _is_told() or signal.getsignal(signal.SIGTERM) in (_heed, _heed_importing):
         yield
         return
-    _Now.came = 0  # what came to an earlier call is over
-    with handled(_heed):
-        yield
+    try:
+        with handled(_heed):
+            yield
+    finally:
+        _Now.came = 0  # it is over: who goes on in this Python is not stopped by it
 
 
 @contextmanager
 def handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     """Both are handled so inside; in another thread than the main one, which alone is told of signals, as outside."""
-    if threading.current_thread() is not threading.main_thread():
+    if not _is_told():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in HEEDED}
+    ours = [number for number in HEEDED if signal.getsignal(number) is not None]  # C's own could not be put back
+    before = {number: signal.signal(number, handler) for number in ours}
     try:
         yield
     finally:
@@ -129,11 +136,14 @@ def handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None
 
 @contextmanager
 def shielded() -> Iterator[None]:
-    """What is done inside is not torn.
+    """What is done inside is not torn; in another thread than the main one nothing is, and nothing changes.
 
     Raises:
         Signalled: at its end, of what came meanwhile.
     """
+    if not _is_told():
+        yield
+        return
     before, _Now.shielded = _Now.shielded, True
     try:
         yield
@@ -150,7 +160,7 @@ def exposed() -> Iterator[None]:
     Raises:
         Signalled: at once.
     """
-    if not (before := _Now.shielded):
+    if not (before := is_shielded()):
         yield
         return
     try:

@@ -78,6 +78,16 @@ def test_an_answer_that_is_stopped_is_what_was_said(model: bothways.LanguageMode
     assert talk.messages[-1] == {"role": "assistant", "content": said}
 
 
+def test_an_answer_that_is_left_off_and_closed_late_takes_no_later_turn_away(model: bothways.LanguageModel) -> None:
+    talk = Conversation(model, GenerationOptions(temperature=0.0, max_new_tokens=30, min_new_tokens=30))
+    parts = talk.ask("the fox", now=NOW)
+    next(parts)
+    "".join(talk.ask("a dog", now=NOW))
+    later = [*talk.messages]
+    parts.close()
+    assert talk.messages == later and later[0]["content"] == "a dog"
+
+
 def test_turns_are_taken_back_and_the_system_stays(model: bothways.LanguageModel) -> None:
     talk = Conversation(model, GREEDY, [{"role": "system", "content": "Be a fox."}])
     assert not talk.undo()

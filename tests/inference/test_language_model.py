@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ import torch
 import bothways
 from bothways.errors import ModelError
 from bothways.inference import LanguageModel
-from bothways.model import Abilities
+from bothways.inference.engine import Engine
+from bothways.model import Abilities, TaskHead
+from bothways.model.abilities import Writes
 from tests.inference.made import CAUSAL, ENGLISH, GPT_BERT, HYBRID, MLM, REVERSED, load, make_run
 
 
@@ -30,6 +33,28 @@ def test_both_faces_share_one_set_of_weights(loaded: LanguageModel) -> None:
     loaded.fill("the [MASK]")
     loaded.generate("the", max_new_tokens=1)
     assert len({id(parameter) for parameter in loaded.engine.model.parameters()}) == 16  # 2 layers of 7, table, norm
+
+
+def test_an_adapters_own_task_writes(loaded: LanguageModel) -> None:
+    """The base was not fine-tuned to it, and heads of several adapters have names of their own."""
+
+    def writing(task: str, name: str, target: int) -> Engine:
+        writes = Writes(target=target, before=(2,), behind=(), end=3)
+        head = TaskHead(task, "words", (), "text", "decoder", name=name, writes=writes)
+        return replace(loaded.engine, abilities=replace(CAUSAL, objective="", heads={name: head}))
+
+    short, long = writing("summarise", "short", 2), writing("summarise", "long", 5)
+    adapters = {"short": short, "long": long, "other": writing("translate", "other", 3)}
+    model = LanguageModel(replace(loaded.engine, adapters=adapters))
+    texts = ["the fox", "a dog"]
+    alone = [LanguageModel(one).summarise(text) for one, text in zip((short, long), texts, strict=True)]
+    assert [len(one.tokens) for one in alone] == [2, 5]
+    assert model.summarise("the fox", adapter="short") == alone[0]
+    assert model.summarise(iter(texts), adapter=["short", "long"]) == alone
+    assert len(model.translate("the fox", adapter="other").tokens) == 3
+    for asked in ({}, {"adapter": "other"}, {"adapter": "short", "head": "long"}):
+        with pytest.raises(ModelError, match="not fine-tuned|not to summarise"):
+            model.summarise("the fox", **asked)
 
 
 @pytest.mark.parametrize(

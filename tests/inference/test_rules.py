@@ -14,10 +14,11 @@ from bothways.batch import Batch, Sample
 from bothways.errors import ModelError, UsageError
 from bothways.evaluation.inspection.attention import attention
 from bothways.inference import LanguageModel
-from bothways.model import Abilities
+from bothways.inference.engine import Engine
+from bothways.model import Abilities, Model, ModelConfig
 from bothways.training.finetuning.save import find_body
 from bothways.visibility import Layout, ahead, anchored, named, ordered, text_key, within
-from tests.inference.made import ENGLISH, full_text, load, make_run
+from tests.inference.made import ENGLISH, HYBRID, full_text, load, make_run, tokenizer
 
 NEAR = ordered & within(3)
 TEXT = ENGLISH[0]
@@ -69,6 +70,16 @@ def test_only_a_body_is_saved_and_its_card_says_the_rule(folder: Path, tmp_path:
     (wrong.parent / "SHA256SUMS").unlink()
     with pytest.raises(ModelError, match=r"wrong: expected a rule of visibility made of .*, got '\(ordered & nearby"):
         load(wrong.parent)
+
+
+def test_tokens_that_the_tokenizer_has_not_are_never_said() -> None:
+    """Of a table that is larger: behind a soft prompt too, whose tokens have numbers there and no spelling."""
+    own, config = tokenizer(), {"layers": 1, "width": 32, "heads": 2, "inner": 32, "length": 16}
+    size = own.vocabulary.size
+    made = Model(ModelConfig(vocabulary=size + 8, **config))
+    for one in (own, own.behind_prompt(3)):
+        suppressed = Engine(made, one, HYBRID).suppressed().tolist()
+        assert suppressed == [*range(5), *range(size, size + 8)]
 
 
 def test_whatever_asks_the_model_obeys_it(model: LanguageModel) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bothways.errors import ModelError, UsageError
@@ -84,6 +86,22 @@ def test_what_the_template_refuses_is_said(tmp_path: Path) -> None:
         chat_tokens(ours, [TALK[1], TALK[3]], now=NOW)
     with pytest.raises(UsageError, match=r"message 2: expected \{\"role\": \"user\", .*got Why"):
         chat_tokens(ours, [TALK[1], "Why?"], now=NOW)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("content", [b"Why?", np.int64(3), np.zeros(2), NOW], ids=lambda one: type(one).__name__)
+def test_what_json_cannot_say_is_refused_by_name(content: Any, tmp_path: Path) -> None:
+    ours, _ = both(tmp_path, CHATML)
+    with pytest.raises(UsageError, match="message 2, content: expected text, numbers, lists or dictionaries, got "):
+        chat_tokens(ours, [TALK[0], {"role": "user", "content": content}], now=NOW)
+    with pytest.raises(UsageError, match="message 1, content, 2, text: expected text, numbers"):
+        chat_tokens(ours, [{"role": "user", "content": ["Why?", {"text": content}]}], now=NOW)
+
+
+def test_messages_may_be_any_mappings(tmp_path: Path) -> None:
+    ours, _ = both(tmp_path, DATED)
+    messages = [MappingProxyType({**message, "said": MappingProxyType({"at": 3})}) for message in TALK]
+    plain = [{**message, "said": {"at": 3}} for message in TALK]
+    assert chat_tokens(ours, messages, now=NOW) == chat_tokens(ours, plain, now=NOW)
 
 
 @pytest.mark.parametrize("code", ["{{ ''.__class__.__mro__ }}", "{{ messages.append(1) }}", "{% for %}"])

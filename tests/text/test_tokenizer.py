@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from bothways.errors import DataError, UsageError
 from bothways.text import Tokenizer, train_tokenizer
+from bothways.text.cached_encoding import ChunkEncoder
 
 SCRIPTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60)
 # White space of every kind next to ideographs, marks, contractions and specials: where chunks could be cut wrongly.
@@ -62,11 +65,46 @@ def test_a_full_table_of_chunks_is_emptied(bpe: Tokenizer, monkeypatch: pytest.M
         assert bpe.encode_batch([text])[0].tolist() == bpe.encode(text)
 
 
+def test_threads_at_once_get_the_tokens_that_one_gets(bpe: Tokenizer) -> None:
+    """And so does whoever asks after them: what is learned stays."""
+
+    def slowly(texts: list[str]) -> list[list[int]]:
+        time.sleep(0.01)
+        return bpe._encode_each(texts)
+
+    assert bpe._chunks
+    chunks = ChunkEncoder(bpe._chunks._cuts, slowly)
+    texts = [[f"{word}{number} fox" for word in ("one", "two", "three")] for number in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(chunks, texts))
+    for some, (tokens, _) in zip(texts, together, strict=True):
+        expected = [token for text in some for token in bpe.encode(text)]
+        assert tokens.tolist() == expected == chunks(some)[0].tolist()
+
+
 def test_special_names_in_text_are_text(bpe: Tokenizer, wordpiece: Tokenizer) -> None:
     for tokenizer in (bpe, wordpiece):
         for text in ("[CLS]", "a [MASK] b", "[SEP][PAD][UNK]"):
             found = set(tokenizer.encode(text)) | set(tokenizer.encode_batch([text])[0].tolist())
             assert not found & (tokenizer.vocabulary.special - {tokenizer.vocabulary.unk})
+
+
+def test_names_that_one_thread_asks_for_are_text_to_another(
+    bpe: Tokenizer, wordpiece: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other comes in the middle of the one."""
+    for tokenizer in (bpe, wordpiece):
+        other: list[int] = []
+
+        def interrupted(text: str, own: Tokenizer = tokenizer, found: list[int] = other) -> str:
+            monkeypatch.undo()
+            with ThreadPoolExecutor(1) as pool:
+                found += pool.submit(own.encode, "[MASK]").result()
+            return text
+
+        monkeypatch.setattr("bothways.text.tokenizer._whole", interrupted)
+        assert tokenizer.encode_named("[MASK]") == [tokenizer.vocabulary.mask]
+        assert other and tokenizer.vocabulary.mask not in other
 
 
 def test_the_mask_can_be_asked_for_and_takes_the_space_before_it(bpe: Tokenizer, wordpiece: Tokenizer) -> None:

@@ -17,6 +17,7 @@ from bothways.inference.chatting import chat_prompt
 from bothways.inference.decoding.generate import generate
 from bothways.inference.decoding.options import Generation, GenerationOptions, GenerationRequest, Options, Order
 from bothways.inference.engine import Engine
+from bothways.inference.pipeline import head_for
 from bothways.inference.writing import chatting_as, usual_options, writing_as
 from bothways.model.abilities import Writes
 from bothways.terminal import bar
@@ -87,25 +88,27 @@ def generated(
     prompts: list[str],
     options: GenerationOptions | list[GenerationOptions] | None,
     fields: Wording,
+    *,
+    task: str = "",
 ) -> list[Generation]:
     """What is generated for each prompt; prompts with one adapter are generated together, for each adapter in turn.
+    With a `task` it is a head of that task that writes, the adapter's own where it has one.
 
     Raises:
         UsageError: as `requests_of`; an adapter that there is not, or another number of them than of prompts.
+        ModelError: as `writing_as` and `head_for`.
     """
     head, names = fields.pop("head", None), fields.pop("adapter", None)
     found: dict[int, Generation] = {}
     each = [names] * len(prompts) if names is None or isinstance(names, str) else [*names]
     if len(each) != len(prompts):
         raise UsageError(f"expected an adapter, or None, for each of {len(prompts)} prompts, got {len(each)}")
+    options = _fitting(options, len(prompts))
     for name in dict.fromkeys(each):
         numbers = [number for number, one in enumerate(each) if one == name]
-        own = writing_as(adapted(engine, name), head)
-        told = (
-            [options[number] for number in numbers]
-            if isinstance(options, list) and len(options) == len(each)
-            else options
-        )
+        with_it = adapted(engine, name)
+        own = writing_as(with_it, head_for(with_it, task, head).name if task else head)
+        told = [options[number] for number in numbers] if isinstance(options, list) else options
         requests = requests_of(own, [prompts[number] for number in numbers], told, cast("Options", fields))
         seeded = [
             replace(one, seeds=None if one.seeds is None else (one.seeds[0], number))
@@ -186,15 +189,31 @@ def requests_of(
         raise UsageError(f"expected the options as a record or by their names, got both: {', '.join(fields)} too")
     if engine.writes and not engine.writes.chat:
         _warn_of_cut_sources(engine, engine.writes, [one for one in prompts if isinstance(one, str)])
-    if not isinstance(options, list):
-        record = options or (usual_options(engine.writes, **fields) if engine.writes else GenerationOptions(**fields))
+    given = _fitting(options, len(prompts))
+    if not isinstance(given, list):
+        record = given or (usual_options(engine.writes, **fields) if engine.writes else GenerationOptions(**fields))
         return GenerationRequest.each(prompts, record)
-    given: list[object] = [*options]
-    if odd := [one for one in given if not isinstance(one, GenerationOptions)]:
+    return [GenerationRequest(*pair) for pair in zip(prompts, given, strict=True)]
+
+
+def _fitting(options: object, count: int) -> GenerationOptions | list[GenerationOptions] | None:
+    """One record for all, or one for each of so many prompts.
+
+    Raises:
+        UsageError: what are no options, or another number of them.
+    """
+    if options is None or isinstance(options, GenerationOptions):
+        return options
+    if not isinstance(options, list | tuple):
+        raise UsageError(
+            f"options: expected GenerationOptions, or a list of them, got {shown(options)}. Their names are keywords: "
+            "generate(prompt, max_new_tokens=40)"
+        )
+    if odd := [one for one in options if not isinstance(one, GenerationOptions)]:
         raise UsageError(f"options: expected a list of GenerationOptions, got {shown(odd[0])} in it")
-    if len(options) != len(prompts):
-        raise UsageError(f"expected options for each of {len(prompts)} prompts, got {len(options)}")
-    return [GenerationRequest(*pair) for pair in zip(prompts, options, strict=True)]
+    if len(options) != count:
+        raise UsageError(f"expected options for each of {count} prompts, got {len(options)}")
+    return [*options]
 
 
 def _warn_of_cut_sources(engine: Engine, writes: Writes, sources: list[str]) -> None:

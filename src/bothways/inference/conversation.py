@@ -46,7 +46,8 @@ class Conversation:
             ModelError: the model has no chat template, or answers messages for several tasks.
         """
         engine = chatting_as(self.model.engine)
-        asked = [*self.messages, {"role": "user", "content": question}]
+        before = self.messages
+        asked = [*before, {"role": "user", "content": question}]
         tokens, self.unread = self._fitting(engine, asked, now or datetime.now())
         turn = sum(message["role"] == "user" for message in self.messages)
         request = GenerationRequest(np.array(tokens, dtype=np.int64), self.options, (self.options.seed, turn))
@@ -56,12 +57,13 @@ class Conversation:
                 answer += part
                 yield part
         except (GeneratorExit, KeyboardInterrupt):  # who asked wants no more
-            self._keep(asked, answer)
+            self._keep(before, asked, answer)
             raise
-        self._keep(asked, answer)
+        self._keep(before, asked, answer)
 
-    def _keep(self, asked: list[dict[str, str]], answer: str) -> None:
-        self.messages = [*asked, {"role": "assistant", "content": answer}]
+    def _keep(self, before: list[dict[str, str]], asked: list[dict[str, str]], answer: str) -> None:
+        if self.messages is before:  # else the talk has gone on without this answer, which was left off
+            self.messages = [*asked, {"role": "assistant", "content": answer}]
 
     @property
     def question(self) -> str | None:

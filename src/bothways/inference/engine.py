@@ -136,7 +136,8 @@ class Engine:
     def suppressed(self, ends: Collection[int] = ()) -> Tensor:
         """The tokens that are never generated: the special ones but those that end a text, and those that the
         tokenizer does not know."""
-        unknown = range(self.tokenizer.vocabulary.size, self.model.config.vocabulary)
+        known = self.tokenizer.vocabulary.size - len(self.tokenizer.prompt)  # a soft prompt's tokens cannot be said
+        unknown = range(known, self.model.config.vocabulary)
         special = self.tokenizer.vocabulary.special - {*ends, *self.tokenizer.prompt}
         return torch.tensor(sorted({*special, *unknown}), dtype=torch.int64, device=self.device)
 

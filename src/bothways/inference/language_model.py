@@ -23,7 +23,6 @@ from bothways.inference.embed import embed, layers
 from bothways.inference.engine import Engine, checked_dtype
 from bothways.inference.fill import Guess, fill
 from bothways.inference.infill import Gap, infill
-from bothways.inference.pipeline import head_for
 from bothways.inference.prompting import prompted
 from bothways.inference.saving import save
 from bothways.inference.score import perplexity, score
@@ -186,10 +185,9 @@ class LanguageModel(TaskModel):
         return self._written("translate", sources, fields)
 
     def _written(self, task: str, sources: str | Texts, fields: Wording) -> Generation | list[Generation]:
-        given = sources if isinstance(sources, str) else several(sources)
-        fields["head"] = head_for(self.engine, task, fields.get("head")).name
-        found: Generation | list[Generation] = self.generate(given, **fields)
-        return found
+        given = several(sources)
+        found = asking.generated(batched(self.engine, len(given), {}), given, None, fields, task=task)
+        return found[0] if isinstance(sources, str) else found
 
     def stream(self, prompt: str, options: GenerationOptions | None = None, **fields: Unpack[Wording]) -> Iterator[str]:
         """The text that `generate` gives for one prompt, in the parts in which it is generated."""

@@ -8,7 +8,7 @@ from typing import Any, Unpack, overload
 
 import numpy as np
 
-from bothways.arguments import Texts, all_checked, at_least, several, several_or_pairs
+from bothways.arguments import Texts, all_checked, at_least, gone_through, several, several_or_pairs
 from bothways.inference.asking import Batching, Pairs, Text, batched
 from bothways.inference.engine import Engine
 from bothways.inference.pipeline import predict
@@ -46,7 +46,8 @@ class TaskModel:
         Args:
             head: by its name, where several heads were trained to the task.
         """
-        return self._predicted(task, list(inputs), head, batching)
+        given = gone_through(inputs, "a list of what the task takes, each a text or a tuple of them")
+        return self._predicted(task, given, head, batching)
 
     def _predicted(
         self, task: str, inputs: Sequence[Any], head: str | None, batching: Batching, **changes: Any

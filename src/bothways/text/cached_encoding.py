@@ -8,6 +8,7 @@ chunk to tokens replaces nearly all of the work. What the dictionary does not ho
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 from itertools import chain, islice
 from typing import Any
@@ -54,6 +55,7 @@ _SEGMENT_ENDS = {
 }
 _SEGMENT = 1 << 20  # characters cut into chunks at a time: bounds memory for long documents
 _KEPT = 1 << 19  # chunks remembered
+_ALONE = threading.Lock()  # one for all tables: copies of a tokenizer share theirs, and a lock is not copied
 
 
 def cuts_of(spec: dict[str, Any]) -> re.Pattern[str] | None:
@@ -93,6 +95,10 @@ class ChunkEncoder:
 
     def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """All texts' tokens end to end, int32 [N], and the number of tokens of each text, int64 [texts]."""
+        with _ALONE:  # else two threads would learn the same chunks, and every later one had the tokens of another
+            return self._encoded(texts)
+
+    def _encoded(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         if len(self._numbers) > _KEPT:
             self._forget()
         chunks = [self._number(text) for text in texts]

@@ -20,6 +20,7 @@ from jinja2.nodes import Node
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from bothways.arguments import shown
 from bothways.errors import ModelError, UsageError
 from bothways.text.tokenizer import Tokenizer
 
@@ -46,14 +47,16 @@ def chat_tokens(tokenizer: Tokenizer, messages: Sequence[Message], *, now: datet
         UsageError: what are no messages, or what the template refuses.
         ModelError: the model has no chat template, or one that does not read.
     """
-    guard = Guard.of(tokenizer, checked_messages(messages))
+    messages = checked_messages(messages)
+    guard = Guard.of(tokenizer, messages)
     return guard.tokens(render(tokenizer, guard(messages), now=now))
 
 
-def checked_messages(messages: Any) -> Sequence[Message]:
-    """
+def checked_messages(messages: Any) -> list[Message]:
+    """The messages, of any mapping a dictionary.
+
     Raises:
-        UsageError: what are no messages.
+        UsageError: what are no messages, or hold what JSON cannot say.
     """
     if not isinstance(messages, list | tuple):
         raise UsageError(f"messages: expected a list of them, got {str(messages)[:60]} ({type(messages).__name__})")
@@ -62,7 +65,17 @@ def checked_messages(messages: Any) -> Sequence[Message]:
             raise UsageError(
                 f'message {number}: expected {{"role": "user", "content": "..."}}, got {str(message)[:60]}'
             )
-    return messages
+    return [_plain(message, f"message {number}") for number, message in enumerate(messages, 1)]
+
+
+def _plain(value: Any, place: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner, f"{place}, {key}") for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner, f"{place}, {number}") for number, inner in enumerate(value, 1)]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise UsageError(f"{place}: expected text, numbers, lists or dictionaries, got {shown(value)}. Write it as text.")
 
 
 @dataclass(frozen=True, slots=True)

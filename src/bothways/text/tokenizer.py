@@ -290,11 +290,7 @@ class Tokenizer:
 
     def encode_named(self, text: str) -> list[int]:
         """As `encode`, but the name of a special token in the text is that token: what a chat template writes."""
-        self._engine.encode_special_tokens = False
-        try:
-            return self.encode(text)
-        finally:
-            self._engine.encode_special_tokens = True
+        return list(self._naming.encode(_whole(text), add_special_tokens=False).ids)
 
     def encode_marked(self, text: str) -> list[int]:
         """As `encode`, but [MASK] (or the mask's own name) in the text is the mask token, which takes the white space
@@ -309,6 +305,11 @@ class Tokenizer:
 
     def _named(self, text: str) -> str:
         return _whole(text).replace("[MASK]", self.roles.get("mask", "[MASK]"))
+
+    @cached_property
+    def _naming(self) -> Engine:
+        """The engine, but it finds special tokens in a text; one that is switched over is so for all threads."""
+        return Engine.from_str(self._engine.to_str())
 
     @cached_property
     def _marking(self) -> Engine:

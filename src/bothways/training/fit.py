@@ -34,13 +34,17 @@ def stoppable(out: Path, again: str) -> Iterator[None]:
     Raises:
         Stopped: a signal came.
     """
+    number = 0
     try:
         with heeded():
-            yield
+            try:
+                yield
+            finally:
+                number = came()  # which is forgotten outside
     except (Signalled, RuntimeError) as error:
-        if not isinstance(error, Signalled) and not came():
+        if not isinstance(error, Signalled) and not number:
             raise
-        signalled = error if isinstance(error, Signalled) else Signalled(came())  # another process left first
+        signalled = error if isinstance(error, Signalled) else Signalled(number)  # another process left first
         begun = (out / "config.yaml").is_file()
         how = f"what was learned is saved. Go on with: {again}" if begun else "nothing is written yet"
         raise Stopped(f"{signalled}; {how}", exit_code=signalled.exit_code) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,6 +68,27 @@ def test_a_fragment_is_written_as_in_training(count: int, models: dict[str, Lang
     expected = [fragment(models["mass"], *text.split("[GAP]")[:1], count, text.split("[GAP]")[1]) for text in texts]
     assert models["mass"].infill(texts, length=count) == expected
     assert [models["mass"].infill(text, length=count) for text in texts] == expected
+
+
+def test_a_fragment_has_the_log_probability_that_the_model_gives_it(models: dict[str, LanguageModel]) -> None:
+    """What is never written, the special tokens, has its share too."""
+    found = models["mass"]
+    own = found.engine.tokenizer
+    masked = np.array([own.vocabulary.cls, *own.encode("The quick"), own.vocabulary.mask])
+    layout = with_decoder(corrupted(masked, masked == own.vocabulary.mask, np.zeros(len(masked), dtype=np.int32)))
+    said = logits(found, np.append(masked, masked[-2]), layout)[-1].log_softmax(-1)
+    one = found.generate("The quick", max_new_tokens=1, temperature=0)
+    assert one.logprob == pytest.approx(float(said[one.tokens[0]]), abs=1e-4)
+
+
+def test_a_fragment_at_the_end_of_what_is_read_is_written_in_any_company(tmp_path: Path) -> None:
+    """Places have numbers of their own in a classic model, and there is none behind the last."""
+    found = load(make_run(tmp_path / "run", MASS, classic=True, length=24))
+    own = found.engine.tokenizer
+    full = own.decode(own.encode(ENGLISH[0])[:20]) + "[MASK]"
+    texts = [full, "The quick" + "[MASK]" * 9]
+    assert len(own.encode_marked(full)) == 21
+    assert found.infill(texts) == [found.infill(text) for text in texts]
 
 
 def test_a_fragment_is_one_run_from_left_to_right(models: dict[str, LanguageModel]) -> None:

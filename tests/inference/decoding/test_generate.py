@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -196,11 +197,14 @@ def test_the_log_probability_is_that_of_the_tokens(loaded: LanguageModel, option
     assert found.logprob == pytest.approx(float(nats), rel=1e-4)
 
 
-def test_a_beam_of_one_has_the_probability_of_the_greedy_text(loaded: LanguageModel) -> None:
-    """What may not come next counts in neither."""
+@pytest.mark.parametrize("forced", [None, 30, 4])
+def test_a_beam_of_one_has_the_probability_of_the_greedy_text(forced: int | None, loaded: LanguageModel) -> None:
+    """What may not come next counts in neither, nor that a token, be it a special one, had to be the first."""
     options: Options = {"max_new_tokens": 12, "min_new_tokens": 12, "no_repeat_ngram_size": 2}
+    options |= {"forced_bos_token_id": forced}
     greedy = loaded.generate("Once upon", temperature=0, **options)
     beam = loaded.generate("Once upon", num_beams=1, **options)
+    assert forced in (None, greedy.tokens[0])
     assert greedy.tokens == beam.tokens and greedy.logprob == pytest.approx(beam.logprob, rel=1e-4)
 
 
@@ -211,6 +215,13 @@ def test_options_twice_or_for_others(loaded: LanguageModel) -> None:
         loaded.generate(["a", "b"], [GenerationOptions()])
     with pytest.raises(UsageError, match="a list of GenerationOptions, got 'seed'"):
         loaded.generate(["a"], ["seed"])  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="options: expected GenerationOptions, or a list of them, got .'seed': 1"):
+        loaded.generate("a", {"seed": 1})  # type: ignore[call-overload]
+    both = (GenerationOptions(max_new_tokens=2), GenerationOptions(max_new_tokens=3))
+    assert loaded.generate(["a", "b"], both) == loaded.generate(["a", "b"], [*both])  # type: ignore[call-overload]
+    beside = LanguageModel(replace(loaded.engine, adapters={"mine": loaded.engine}))
+    with pytest.raises(UsageError, match="expected options for each of 4 prompts, got 2"):
+        beside.generate(["a", "b", "c", "d"], [GenerationOptions()] * 2, adapter=["mine", None] * 2)
 
 
 def test_nothing_to_add(loaded: LanguageModel) -> None:
@@ -226,6 +237,7 @@ def test_text_that_looks_like_a_special_token_is_text(loaded: LanguageModel) -> 
     ("arguments", "message"),
     [
         ({"temperature": -1.0}, "temperature is 0 .* got -1.0"),
+        ({"temperature": float("inf")}, "temperature is 0 .* or more, and finite, got inf"),
         ({"temperature": float("nan")}, "temperature: expected a number, got nan"),
         ({"top_p": 0.0}, "top_p is a share, above 0 and at most 1, got 0.0"),
         ({"top_p": 1.5}, "top_p is a share"),
@@ -265,6 +277,16 @@ def draw(sampling: Sampling, chance: float, shares: torch.Tensor = SHARES) -> in
 def test_shares_of_what_is_drawn(sampling: Sampling, expected: dict[int, float]) -> None:
     drawn = [draw(sampling, (i + 0.5) / 2000) for i in range(2000)]
     assert {token: drawn.count(token) / 2000 for token in set(drawn)} == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "expected"), [(1e-320, {1}), (1e-37, {1}), (1e37, {0, 1, 2}), (1e300, {0, 1, 2})]
+)
+def test_temperatures_beyond_all_measure_draw_what_they_mean(temperature: float, expected: set[int]) -> None:
+    """The likeliest token, or all alike but what is forbidden."""
+    logits = torch.tensor([[40.0, 41.0, -50.0, -torch.inf]])
+    drawn = {int(Sampling(temperature)(logits, np.array([i / 20]))[0]) for i in range(20)}
+    assert drawn == expected
 
 
 def test_a_share_that_many_tokens_hold_together() -> None:

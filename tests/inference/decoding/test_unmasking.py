@@ -40,11 +40,12 @@ def masked_row(tokens: list[int], unmasking: Unmasking, seed: int = 0) -> Masked
 
 @torch.no_grad()
 def shares(found: LanguageModel, tokens: np.ndarray, *, before: int = 0) -> torch.Tensor:
-    """Log-probabilities [masks, V] of text in the hidden places, which are read from all sides."""
+    """Log-probabilities [masks, V] of text in the hidden places, which are read from all sides: the model's own, but
+    those of special tokens."""
     states = found.engine.read([tokens], face="encoder")[0]
-    logits = found.engine.model.logits(states[np.flatnonzero(tokens == MASK) - before])
-    logits[:, sorted(found.engine.tokenizer.vocabulary.special)] = -torch.inf
-    return logits.log_softmax(-1)
+    logprobs = found.engine.model.logits(states[np.flatnonzero(tokens == MASK) - before]).log_softmax(-1)
+    logprobs[:, sorted(found.engine.tokenizer.vocabulary.special)] = -torch.inf
+    return logprobs
 
 
 @pytest.mark.parametrize("trained", [DIFFUSION, MLM, GPT_BERT], ids=lambda trained: trained.objective)

@@ -49,14 +49,16 @@ def _fill(engine: Engine, rows: Sequence[MaskedRow]) -> None:
     before = np.array([[row.places[0] - 1] for row in rows])  # [B, 1]
     fed = np.array([row.tokens[at] for row, at in zip(rows, before, strict=True)])
     for turn in range(max(counts)):
-        position = torch.from_numpy((before + turn).astype(np.int32)).to(engine.device)
+        at = np.minimum(before + turn, engine.model.config.length - 1)  # rows that are done go on for the others' sake
+        position = torch.from_numpy(at.astype(np.int32)).to(engine.device)
         zeros = torch.zeros_like(position)
         place = Layout(document=zeros, step=zeros + turn + 1, group=zeros, position=position)
         states = engine.states(torch.from_numpy(fed).to(engine.device), place, cache=cache)
         logits = engine.logits(states[:, -1])
+        plain = logits.clone()
         logits[:, engine.suppressed()] = -torch.inf
         chances = np.array([row.random.random() for row in rows])
-        chosen, logprobs = sample(logits, [row.unmasking.sampling for row in rows], chances)
+        chosen, logprobs = sample(logits, [row.unmasking.sampling for row in rows], chances, plain=plain)
         for number, row in enumerate(rows):
             if turn < counts[number]:
                 row.reveal(np.array([0]), chosen[number], logprobs[number])

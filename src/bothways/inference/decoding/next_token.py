@@ -185,6 +185,11 @@ def forbid(
     way: Autoregressive,
 ) -> None:
     """In logits [B, V], what may not come next in each row: a sequence's, for which these tokens are generated."""
+    begins = [
+        (row, first, logits[row, first].clone())  # a forced token keeps what the model gives it: beams add that up
+        for row, (one, tokens) in enumerate(zip(sequences, generated, strict=True))
+        if not tokens and (first := one.options.forced_bos_token_id) is not None
+    ]
     suppress(logits, sequences, engine.suppressed_onwards)
     for row, (one, tokens) in enumerate(zip(sequences, generated, strict=True)):
         if size := one.options.no_repeat_ngram_size:
@@ -193,9 +198,9 @@ def forbid(
             logits[row, repeating(counted, size)] = -torch.inf
         if len(tokens) < one.options.min_new_tokens:
             logits[row, sorted(one.ends)] = -torch.inf
-        if not tokens and (first := one.options.forced_bos_token_id) is not None:
-            logits[row] = -torch.inf
-            logits[row, first] = 0.0
+    for row, first, own in begins:
+        logits[row] = -torch.inf
+        logits[row, first] = own
 
 
 def suppress(

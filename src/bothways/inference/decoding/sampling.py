@@ -5,6 +5,7 @@ Letters: B rows, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from bothways.errors import UsageError
 
 NUCLEUS = 512
 """So many likeliest tokens mostly hold any share that is asked for."""
+COLDEST, HOTTEST = 1e-30, 1e30
+"""Beyond these a temperature changes nothing any more, and is 0 or infinity in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,8 @@ class Sampling:
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.temperature >= 0:
-            raise UsageError(f"temperature is 0 (the likeliest token) or more, got {self.temperature}")
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise UsageError(f"temperature is 0 (the likeliest token) or more, and finite, got {self.temperature}")
         at_least(1, "top_k", self.top_k, "how many tokens to choose among")
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top_p is a share, above 0 and at most 1, got {self.top_p}")
@@ -44,7 +47,8 @@ class Sampling:
         """logits [B, V] float32, one number of 0..1 a row -> tokens [B]."""
         if self.temperature == 0:
             return logits.argmax(-1).cpu().numpy()
-        share, tokens = self._candidates(logits / self.temperature)
+        below = logits - logits.amax(-1, keepdim=True)  # 0 at most: divided by however little it is never infinity
+        share, tokens = self._candidates(below / min(max(self.temperature, COLDEST), HOTTEST))
         upto = share.cumsum(-1)
         drawn = torch.from_numpy(chances).to(upto)[:, None] * upto[:, -1:]
         last = share.shape[-1] - 1 - (share > 0).flip(-1).byte().argmax(-1, keepdim=True)  # a chance rounded up to 1

@@ -106,8 +106,9 @@ def reveal(engine: Engine, states: Tensor, rows: Sequence[MaskedRow], *, before:
     for start in range(0, len(owner), chunk):
         part = slice(start, start + chunk)
         logits = engine.logits(hidden[part])
+        plain = logits.clone()
         logits[:, engine.suppressed({engine.writes.end} if engine.writes else ())] = -torch.inf
-        tokens[part], logprobs[part] = sample(logits, samplings[part], chances[part])
+        tokens[part], logprobs[part] = sample(logits, samplings[part], chances[part], plain=plain)
     for number, row in enumerate(rows):
         if len(row.places):
             row.keep(tokens[owner == number], logprobs[owner == number])
