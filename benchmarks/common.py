@@ -221,7 +221,7 @@ def parse(found: argparse.ArgumentParser, arguments: Sequence[str] | None) -> ar
 
 
 def precisions() -> list[str]:
-    """In which a peer is timed: fp32, and bf16 where the processor has instructions for it."""
+    """In which a peer is timed: fp32, and bf16 where the machine is faster in it."""
     return ["fp32", "bf16"] if machine.precision_for() == "bf16" else ["fp32"]
 
 

@@ -4,8 +4,8 @@
 
 Ours is the shipped command with its defaults (--size mini --objective mlm), its speed read from its own metrics.jsonl
 and checked against a clock outside; the model it saved is loaded with transformers at the end. The peer is
-BertForMaskedLM under the Trainer (peers/trainer.py), in its default fp32 and, where the processor has instructions for
-it, with bf16=True. How to read what this prints: docs/benchmarks.md.
+BertForMaskedLM under the Trainer (peers/trainer.py), in its default fp32 and, where the machine is faster in it,
+with bf16=True. How to read what this prints: docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ BATCHES_A_STEP = 1  # of padded documents: as much to compute as in a step of fu
 class Case:
     """A row of the table: text, vocabulary, length of rows, and how many times the peer's speed ours should have.
 
-    targets  {precision of the peer: ratio} where the processor has instructions for bf16
-    plain    the ratio to the peer's fp32 where it has none
+    targets  {precision of the peer: ratio} where the machine is faster in bf16
+    plain    the ratio to the peer's fp32 where it is not
 
     padded  None: both sides have full rows, and every token counts. True: the peer pads documents, we pack them;
             False: the peer is given them grouped into full rows. Then text alone counts: no padding, and not the [CLS]

@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--objective", default="hybrid")
     asked = parser.parse_args()
     if not bf16_instructions():
-        print("This processor has no instructions for bf16, and no run chooses it here: nothing to compare.")
+        print("This processor is no faster in bf16, and no run chooses it here: nothing to compare.")
         return
     with tempfile.TemporaryDirectory() as place:
         shards = asked.shards or Path(place) / "shards"

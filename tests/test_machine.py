@@ -79,10 +79,14 @@ def test_precision_is_decided_in_one_place(tmp_path: Path, monkeypatch: pytest.M
     assert [machine.precision_for(root=root) for root in (plain, quick)] == ["fp32", "bf16"]
     assert machine.precision_for("bf16", root=plain) == "bf16"
     assert machine.precision_for("fp32", root=quick) == "fp32"
+    assert machine.precision_for(root=plain, begun="bf16") == "bf16"  # a run that goes on
+    assert machine.precision_for(root=quick, begun="fp32") == "fp32"
+    assert machine.precision_for("fp32", root=quick, begun="bf16") == "fp32"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert machine.precision_and_why(plain) == ("bf16", "a GPU multiplies it directly")
     monkeypatch.setenv("BOTHWAYS_BF16", "off")
     assert machine.precision_for(root=quick) == "fp32"
+    assert machine.precision_for(root=quick, begun="bf16") == "fp32"
     with pytest.raises(UsageError, match="BOTHWAYS_BF16=off"):
         machine.precision_for("bf16", root=quick)
     monkeypatch.setenv("BOTHWAYS_BF16", "0")

@@ -98,14 +98,19 @@ def bf16_refused() -> bool:
     return value == "off"
 
 
-def precision_for(asked: str = "auto", *, device: torch.device | None = None, root: Path = ROOT) -> str:
-    """What a model computes in on a device, "bf16" or "fp32"; "auto" leaves it to the machine.
+def precision_for(
+    asked: str = "auto", *, device: torch.device | None = None, root: Path = ROOT, begun: str | None = None
+) -> str:
+    """What a model computes in on a device, "bf16" or "fp32"; "auto" leaves it to the machine, or for a run that goes
+    on to what it has `begun` in, unless that is switched off.
 
     Raises:
         UsageError: bf16 was asked for by name, and is switched off.
     """
     if asked == "bf16" and bf16_refused():
         raise UsageError(f"precision bf16 was asked for, and the environment says {BF16}=off: change one of them")
+    if asked == "auto" and begun and not (begun == "bf16" and bf16_refused()):
+        return begun
     return asked if asked != "auto" else precision_and_why(root, device)[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,18 @@ def test_an_adapter_that_was_taught_vectors_has_the_mean_that_it_was_taught(pool
         assert np.allclose(one.embed(TEXTS), LanguageModel(engine).embed(TEXTS), atol=1e-5)
 
 
+def test_an_adapter_with_a_head_opens_on_a_base_whose_vectors_are_not_implemented(tmp_path: Path) -> None:
+    base = published(tmp_path / "base", "Bert", "")
+    kinds = {"": "Transformer", "1_CNN": "CNN"}
+    listed = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds.items()]
+    (base / "modules.json").write_text(json.dumps(listed))
+    with pytest.raises(ModelError, match="CNN in 1_CNN, which is not implemented"):
+        bothways.load(base, device="cpu")
+    head = TaskHead("classify", "label", ("one", "two"), "one", "encoder")
+    adapter, _ = saved(tmp_path, base, "lora(rank=2)", Abilities.of_heads(head), read_body(base, head))
+    assert bothways.load(adapter, device="cpu").classify(TEXTS[0])
+
+
 @pytest.mark.parametrize("expression", ["norms", "soft_prompt(tokens=3)", "lora(rank=4)"])
 def test_an_adapter_reads_by_the_rule_that_it_was_trained_under(expression: str, tmp_path: Path) -> None:
     """bang's branches see what stands before them by a rule of their own."""
@@ -128,6 +141,7 @@ def test_an_adapter_of_an_encoder_opens_beside_the_whole(scaled: bool, tmp_path:
     for one, other in zip(alone.classify(TEXTS), beside.classify(TEXTS), strict=True):
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
     whole = bothways.load(base, device="cpu", adapters={"mine": run})
+    assert whole.engine.model.table.stride(0) == 1  # by columns, as without an adapter
     assert whole.generate(TEXTS[0], num_beams=1) == bothways.load(base, device="cpu").generate(TEXTS[0], num_beams=1)
     mine, own = dict(whole.with_adapter("mine").engine.model.named_parameters()), whole.engine.model.backbone
     apart = [name for name, weight in own.named_parameters() if mine[f"backbone.{name}"] is not weight]
@@ -143,8 +157,12 @@ def test_a_tokenizer_with_more_tokens_than_the_table_is_refused(tmp_path: Path) 
     tokenizer.add_special_tokens({"pad_token": "<another>"})
     tokenizer.save_pretrained(adapter)
     said = "theirs.*: the tokenizer has {} tokens, the model {}: they do not belong together"
+    said += "; delete .*theirs/tokenizer.json, and the base's is used"
     said = said.format(len(tokenizer), len(tokenizer) - 1)
     with pytest.raises(ModelError, match=said):
         bothways.load(adapter, device="cpu")
     with pytest.raises(ModelError, match=f"the adapter 'mine' .*{said}"):
         bothways.load(base, device="cpu", adapters={"mine": adapter})
+    (adapter / "tokenizer.json").unlink()
+    for model in both(base, adapter):
+        assert model.classify("the fox")

@@ -88,6 +88,17 @@ def test_the_end_of_a_text_is_counted_if_asked_for(loaded: LanguageModel) -> Non
         score(engine, ["x"], how="pseudo", ended=True)
 
 
+def test_a_text_that_is_counted_to_its_end_is_cut_where_the_model_ends(
+    loaded: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing stands before a text too, and though texts were cut to less when it was fine-tuned."""
+    monkeypatch.setattr(type(loaded.engine), "around", lambda engine, *, closed: ((), ()))
+    whole = score(loaded.engine, [" is" * 100], ended=True)
+    monkeypatch.setattr(loaded.engine.tokenizer, "length", 16)
+    assert loaded.engine.length == 16
+    assert score(loaded.engine, [" is" * 100], ended=True) == pytest.approx(whole)
+
+
 def test_gpt_bert_is_read_one_place_before(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", GPT_BERT)
     found, model = load(run), theirs(make_run(tmp_path / "other"), "encoder")  # the same weights

@@ -137,7 +137,7 @@ def test_spans_may_be_as_long_as_the_longest_that_was_trained(tmp_path: Path) ->
     found_in = {"question": "q", "context": context, "answers": [{"text": text}]}
     records = [found_in, {"question": "q", "context": "a", "answers": []}]
     examples = read_examples(TASKS["answer"], write(tmp_path / "a.jsonl", *records), skip=refuse)[1]
-    assert TASKS["answer"].head(examples, reads="encoder").longest == len(text)
+    assert TASKS["answer"].head(examples, reads="encoder").longest_characters == len(text)
 
 
 SCRIPTS: list[tuple[str, list[str], float, float]] = [

@@ -159,6 +159,21 @@ def test_spans_count_where_tokens_have_no_tags(tmp_path: Path) -> None:
     assert read(tags)[0].gold == ("O", "B-ORG")
 
 
+def test_what_a_model_was_trained_on_is_read_whatever_stands_beside_it(tmp_path: Path) -> None:
+    """Spans beside the words of a file, which nobody asked for, had its text parted anew."""
+    words, parted = ["Mr", "Lazy-Fox"], ["Mr", "Lazy", "-", "Fox"]
+    record, tags = {"text": "Mr Lazy-Fox", "tokens": words, "entities": []}, {"tags": ["O", "B-PER"]}
+    for usual, gold, expected in (
+        ({"tokens": "tokens", "tags": "tags"}, {}, words),
+        ({"text": "text", "spans": "entities"}, {}, parted),
+        ({"text": "text", "spans": "entities"}, tags, parted),
+        ({"text": "text", "offsets": "gone", "tags": "tags"}, tags, words),
+    ):
+        file = write(tmp_path / "a.jsonl", record | gold)
+        _, (one,) = streamed(TASKS["tag"], file, skip=refuse, usual=usual, gold=bool(gold))
+        assert [one.words[i] for i in range(len(one.words))] == expected
+
+
 def test_half_a_letter_is_no_word(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", {"text": "cafe\u0301", "offsets": [[0, 4], [4, 5]], "tags": ["A", "B"]})
     with pytest.raises(DataError, match="field 'offsets': expected words of whole letters"):

@@ -116,7 +116,7 @@ def from_record(record: str, *names: str, usual: str = "", **flags: str) -> Call
     """The command gets fields of "module:Class" as options, and as keyword arguments those that were given.
 
     names  of the fields
-    usual  "module:NAME", a mapping: the command's own defaults, where they are not the record's
+    usual  "module:NAME", a mapping: the command's own defaults, where they are not the record's; of a dataclass only
     flags  {field: how its option is called, or "" for an argument}, where that is not its name
     """
 

@@ -41,7 +41,7 @@ def load(
         device: where to compute, "cpu", "cuda", "cuda:1"; a GPU when there is one.
         adapters: {name: the folder of an adapter, or a run that has one}, to be chosen per request; they share all of
             the model's other weights.
-        dtype: what to compute in; torch.bfloat16 is faster where the processor has instructions for it.
+        dtype: what to compute in; torch.bfloat16 where the machine is faster in it.
 
     Raises:
         ModelError: nothing there, or it cannot be read.
@@ -58,8 +58,11 @@ def load(
     folders = {name: folder_of_adapter(local(one)) for name, one in named.items()}
     beside = {name: _adapter(saved, tokenizer, name, folder) for name, folder in folders.items()}
 
+    # The base and its adapters share a table: it is laid out for the one that generates.
+    generates = any(one.trained.generates for one in (saved, *(one for one, _ in beside.values())))
+
     def engine(one: Saved, own: Tokenizer, modules: SentenceModules | None) -> Engine:
-        body = one.model.for_inference(device=place, dtype=numbers, generates=one.trained.generates)
+        body = one.model.for_inference(device=place, dtype=numbers, generates=generates)
         return Engine(body, own, one.trained, modules, name=str(found))
 
     made = engine(saved, tokenizer, _sentence_modules(found, saved))
@@ -68,11 +71,11 @@ def load(
 
 
 def _sentence_modules(folder: Path, saved: Saved, *, base: Path | None = None) -> SentenceModules | None:
-    """Those of a model's folder. Of an adapter that was taught vectors here there are none, since it was their mean; of
-    another they are its own, or else those of its base."""
+    """Those of a model's folder. Of an adapter that was taught a task here there are none, as of a whole model: vectors
+    are means of the states. Of another they are its own, or else those of its base."""
     if not is_adapter(folder):
         return read_sentence_modules(folder)
-    if any(head.head == "vector" for head in saved.trained.heads.values()):
+    if (folder / NOTED).is_file() and saved.trained.heads:
         return None
     return read_sentence_modules(folder) or read_sentence_modules(base or base_of(folder))
 
@@ -88,7 +91,7 @@ def read_model(folder: Path) -> tuple[Saved, Tokenizer, Path]:
         kept = (adapter / "tokenizer.json").is_file()
         tokenizer = Tokenizer.load(adapter if kept else base_of(adapter))
         saved = read_adapted(adapter, vocabulary=tokenizer.vocabulary.size)
-        _check_vocabulary(tokenizer, saved, str(adapter))
+        _check_vocabulary(tokenizer, saved, str(adapter), adapter=adapter if kept else None)
         return saved, _prompted(tokenizer, saved), adapter
     found = folder_of(folder)
     saved, tokenizer = read_saved(found), Tokenizer.load(found)
@@ -96,20 +99,23 @@ def read_model(folder: Path) -> tuple[Saved, Tokenizer, Path]:
     return saved, tokenizer, found
 
 
-def _check_vocabulary(tokenizer: Tokenizer, saved: Saved, called: str) -> None:
+def _check_vocabulary(tokenizer: Tokenizer, saved: Saved, called: str, *, adapter: Path | None = None) -> None:
+    """`adapter`: the folder of the adapter that brought the tokenizer."""
     if tokenizer.vocabulary.size > saved.model.config.vocabulary:
+        way = f"; delete {adapter / 'tokenizer.json'}, and the base's is used" if adapter else ""
         raise ModelError(
             f"{called}: the tokenizer has {tokenizer.vocabulary.size} tokens, the model "
-            f"{saved.model.config.vocabulary}: they do not belong together"
+            f"{saved.model.config.vocabulary}: they do not belong together{way}"
         )
 
 
 def _adapter(base: Saved, tokenizer: Tokenizer, name: str, folder: Path) -> tuple[Saved, Tokenizer]:
     called = f"the adapter {name!r} ({folder})"
     saved = with_adapter(base, folder, vocabulary=tokenizer.vocabulary.size, called=called)
-    if (folder / "tokenizer.json").is_file():
-        tokenizer = Tokenizer.load(folder)
-    _check_vocabulary(tokenizer, saved, called)  # an adapter of others may have brought a [PAD] that its base has not
+    kept = (folder / "tokenizer.json").is_file()
+    tokenizer = Tokenizer.load(folder) if kept else tokenizer
+    # An adapter of others may have brought a [PAD] that its base has not.
+    _check_vocabulary(tokenizer, saved, called, adapter=folder if kept else None)
     return saved, _prompted(tokenizer, saved)
 
 

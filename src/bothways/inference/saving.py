@@ -69,6 +69,6 @@ def _refuse_others(folder: Path, *, written: Collection[str]) -> None:
     kept += ["adapter"] if is_adapter(folder / "adapter") else []
     if kept:
         raise UsageError(
-            f"{folder / kept[0]} holds another model, which would be opened for the one that is to be saved in "
-            f"{folder} ({', '.join(written)}): choose another folder, or take {kept[0]} away first"
+            f"{folder / kept[0]} holds another model, which would be opened for the one that is to be saved, or beside "
+            f"it, in {folder} ({', '.join(written)}): choose another folder, or take {kept[0]} away first"
         )

@@ -74,7 +74,7 @@ def _scored(
 def _causal(engine: Engine, texts: Sequence[str], *, ended: bool) -> tuple[np.ndarray, np.ndarray]:
     engine.needs("decoder")
     bare = ended and not engine.around(closed=False)[0]
-    rows, text_of = engine.rows(texts, closed=False, longest=engine.length - 1 if bare else None)
+    rows, text_of = engine.rows(texts, closed=False, longest=engine.model.config.length - 1 if bare else None)
     if bare:
         rows = [np.concatenate([engine.tokenizer.nothing, row]) for row in rows]
     sep = engine.tokenizer.vocabulary.sep

@@ -114,7 +114,7 @@ class TaskHead:
     pooling  of a label: the state of a text ("first", "mean"); left out, as transformers' class of the model has it
     sentences  of a summary, at most
     trigram_blocking  whether a summary leaves out a sentence that repeats three words of it
-    longest  characters of a span: that of the longest that was trained
+    longest_characters  of a span: those of the longest that was trained
     name    in the model; two heads of one kind have two names. Left out, as `head`
     writes  for "words": how
     """
@@ -132,7 +132,7 @@ class TaskHead:
     name: str = ""
     sentences: int = 0
     trigram_blocking: bool = False
-    longest: int = 0
+    longest_characters: int = 0
     writes: Writes | None = None
 
     def __post_init__(self) -> None:

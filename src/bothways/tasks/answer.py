@@ -75,7 +75,7 @@ class Answer(Task):
         declines = any(not example.gold for example in examples)
         longest = max((len(example.gold[0][0]) for example in examples if example.gold), default=0)
         kind: Any = "span or none" if declines else "span"
-        return TaskHead(self.name, "span", ("start", "end"), kind, reads, longest=longest)
+        return TaskHead(self.name, "span", ("start", "end"), kind, reads, longest_characters=longest)
 
     def check(self, example: Example, head: TaskHead) -> str | None:
         """A question without an answer is nothing for a model that never declines."""
@@ -94,7 +94,7 @@ class Answer(Task):
 
     def decode(self, example: Example, output: Output) -> Span:
         """The best span of all parts, or none."""
-        declines, longest = output.head.kind == "span or none", output.head.longest
+        declines, longest = output.head.kind == "span or none", output.head.longest_characters
         context, read = example.texts[1], output.samples
         return best_span(output.tokenizer, context, read, output.logits, may_decline=declines, longest=longest)
 

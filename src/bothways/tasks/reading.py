@@ -98,11 +98,17 @@ def _columns(
     file: Path,
     gold: bool,
 ) -> Columns:
-    """Which column is which, for this task; those of answers that nobody knows are not looked for."""
+    """Which column is which, for this task; those of answers that nobody knows are not looked for. Where all columns
+    are there that the model was trained on, others beside them change nothing."""
+    trained = {*usual, *given}
     usual = {role: name for role, name in usual.items() if name in fields}
-    every, (needed, optional) = (
-        task.roles({*map(plain, fields), *usual, *given}, gold=known) for known in (True, gold)
-    )
+    there = {*usual, *given}
+
+    def roles(known: bool) -> tuple[Sequence[str], Sequence[str]]:
+        found = task.roles(trained, gold=known)
+        return found if {*found[0]} <= there else task.roles({*map(plain, fields), *there}, gold=known)
+
+    every, (needed, optional) = roles(True), roles(gold)
     known = dict.fromkeys(chain(*every, needed, optional))
     if other := next((role for role in given if role not in known), None):
         raise UsageError(f"{task.name} has no column for {other} here; it has: {', '.join(known)}")

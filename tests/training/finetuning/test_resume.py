@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bothways import machine
 from bothways.errors import Stopped
 from bothways.training import fit
 from bothways.training.finetuning import finetune, finetune_several
@@ -100,3 +101,20 @@ def _assert_same(ours: Path, theirs: Path) -> None:
     assert found == expected
     for key in ("best", "test"):
         assert RunFolder(ours).manifest().get(key) == RunFolder(theirs).manifest().get(key)
+
+
+@pytest.mark.parametrize("kind", ["one", "several"])
+def test_it_goes_on_in_the_precision_that_it_began_in(
+    kind: str, body: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever this machine, or this version, would choose now."""
+    monkeypatch.delenv(machine.BF16, raising=False)
+    how: dict[str, Any] = {"precision": "auto", "epochs": 1}
+    told: Any = config(tmp_path, body, **how) if kind == "one" else several(tmp_path, body, "mood", **how)
+    train: Train = finetune if kind == "one" else finetune_several
+    with monkeypatch.context() as patch:
+        patch.setattr(machine, "bf16_instructions", lambda root: "amx_bf16")
+        train(told, device="cpu")
+    monkeypatch.setattr(machine, "bf16_instructions", lambda root: "")
+    train(told, resume=True, device="cpu")
+    assert RunFolder(told.out).noted("precision") == "bf16"

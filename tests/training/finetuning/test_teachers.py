@@ -16,6 +16,7 @@ from bothways.batch import Target
 from bothways.errors import ModelError, UsageError
 from bothways.model import TaskHead
 from bothways.model.losses import plain_loss
+from bothways.tasks.answer import encode_question
 from bothways.training.finetuning import FinetuneConfig, finetune, finetune_several
 from bothways.training.finetuning.several_batches import batches_of_several
 from bothways.training.finetuning.several_setup import SeveralRun, set_up_several
@@ -23,7 +24,9 @@ from bothways.training.finetuning.teachers import Teacher, _soft, share_of_gold
 from bothways.training.finetuning.tuned import Tuned
 from bothways.training.run_folder import RunFolder
 from tests.conftest import Once
-from tests.training.finetuning.together import LEARNING, one_task, several
+from tests.inference.made import tokenizer
+from tests.tasks.conftest import write
+from tests.training.finetuning.together import LEARNING, answers, one_task, several
 from tests.training.small import ALONE
 
 TAUGHT = ("mood", "kinds", "stars", "names", "who")
@@ -168,3 +171,19 @@ def test_a_teacher_of_something_else_is_refused(tmp_path: Path, body: Path, teac
     with pytest.raises(ModelError, match="was not fine-tuned"):
         set_up_several(several(tmp_path, body, one_task(tmp_path, "mood", teacher=str(body))), ALONE, resume=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_reads_the_window_that_an_answer_is_taught_in(tmp_path: Path, body: Path) -> None:
+    """One more than it would predict from, where each of those cuts the answer: its places were not found there."""
+    own, context = tokenizer("wordpiece"), " ".join(["fox"] * 60)
+    room = own.frame.room(32, 2) - len(own.encode("why?"))
+    long = {"text": " ".join(["fox"] * (room - 1)), "start": 12}
+    file = write(tmp_path / "long.jsonl", {"question": "why?", "context": context, "answers": [long]}, *answers(2))
+    told: dict[str, Any] = {"task": "answer", "train": str(file), "dev": str(file)}
+    more: dict[str, Any] = {**LEARNING, "epochs": 1, "length": 32}
+    teacher = finetune(FinetuneConfig(model=str(body), out=tmp_path / "teacher", **told, **more))
+    one = {"name": "who", **told, "teacher": str(teacher)}
+    run = set_up_several(several(tmp_path, body, one, **more), ALONE, resume=False)
+    part = run.parts["who"]
+    plain = encode_question(own, "why?", context, part.data.head, length=32)
+    assert len(run.teachers["who"].soft[0]) == len(part.parts[0]) == len(plain) + 1

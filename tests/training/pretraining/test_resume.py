@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bothways import machine
 from bothways.corpus import Rows, Shards
 from bothways.errors import DataError, ModelError, UsageError
 from bothways.training.pretraining import pretrain
@@ -58,6 +59,19 @@ def test_in_a_chain_of_three(shards: Path, tmp_path: Path) -> None:
     pretrain(parts, resume=True)
     assert_same_run(parts.out, whole.out)
     pretrain(parts, resume=True)  # a run that is done stays as it is
+    assert_same_run(parts.out, whole.out)
+
+
+def test_in_the_precision_that_it_began_in(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine, or this version, would choose now."""
+    whole, parts = (configuration(shards, tmp_path / name, "training.precision=auto") for name in ("whole", "parts"))
+    with monkeypatch.context() as patch:
+        patch.setattr(machine, "bf16_instructions", lambda root: "amx_bf16")
+        pretrain(whole)
+        run_until(parts, 4)
+    monkeypatch.setattr(machine, "bf16_instructions", lambda root: "")
+    pretrain(parts, resume=True, device="cpu")
+    assert RunFolder(parts.out).noted("machine")["precision"] == "bf16"
     assert_same_run(parts.out, whole.out)
 
 

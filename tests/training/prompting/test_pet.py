@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bothways import machine
 from bothways.errors import DataError, ModelError, Stopped, UsageError
 from bothways.inference.prompting import Prompt, ask
 from bothways.tasks.pattern import Pattern, Slots
@@ -309,3 +311,25 @@ def test_a_model_that_fills_in_no_words_is_refused(tmp_path: Path) -> None:
     causal = make_run(tmp_path / "causal", CAUSAL, kind="wordpiece")
     with pytest.raises(ModelError, match="PET trains a model to fill in the word of a label.*causal.*mlm or hybrid"):
         pet(quick(tmp_path, causal))
+
+
+def test_members_of_a_run_that_goes_on_compute_as_those_before(
+    tmp_path: Path, body: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever this machine, or this version, would choose now."""
+    monkeypatch.delenv(machine.BF16, raising=False)
+    train, found = run.train_member, list[str]()
+
+    def seen(config: PetConfig, *rest: Any) -> None:
+        found.append(config.precision)
+        train(config, *rest)
+        if len(found) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(run, "train_member", seen)
+    chosen = quick(tmp_path, body, precision="auto")
+    for instructions in ("amx_bf16", ""):
+        monkeypatch.setattr(machine, "bf16_instructions", lambda root, said=instructions: said)
+        with nullcontext() if found else pytest.raises(Stopped):
+            pet(chosen, resume=bool(found), device="cpu")
+    assert {*found} == {"bf16"} and len(found) > 1

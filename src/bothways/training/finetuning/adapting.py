@@ -54,7 +54,7 @@ def check_adapter(config: LearningSettings, *, refers: bool = False) -> None:
 
 def adapt(config: LearningSettings, model: Model, *, tokenizer: Tokenizer, trained: Abilities) -> dict[str, Any]:
     """Puts the adapter of the settings, if any, into a model and freezes the rest, but for what the base has not: new
-    heads learn whole. What manifest.json says of it.
+    heads learn whole. Returns what manifest.json says of it: {"adapter": ...}, or nothing where there is no adapter.
 
     Raises:
         UsageError: the model has no place for it.

@@ -42,9 +42,11 @@ def optimiser(config: LearningSettings, weights: Replicated, *, layers: int, wid
     return made
 
 
-def state_for(config: LearningSettings, model: Model, *, device: torch.device) -> tuple[State, str]:
-    """The model on a device with its optimiser, and the precision that it computes in."""
-    precision = precision_for(config.precision, device=device)
+def state_for(
+    config: LearningSettings, model: Model, *, device: torch.device, begun: str | None = None
+) -> tuple[State, str]:
+    """The model on a device with its optimiser, and the precision that it computes in; `begun`: see `precision_for`."""
+    precision = precision_for(config.precision, device=device, begun=begun)
     weights = Replicated(model.to(device), dtype_of(precision))
     return State(weights, [optimiser(config, weights, layers=model.config.layers, width=model.config.width)]), precision
 

@@ -121,7 +121,8 @@ def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> Finetune
         team.wait()  # a run that is there already is noticed by all
     taught, parts = data.train if config.dev else [*data.train, *data.dev], [some for _, some in sides["train"]]
     remember(folder.path, taught, parts, again=resume, writes=team.first)
-    state, precision = state_for(config, model, device=team.device)
+    begun = folder.manifest().get("precision") if resume else None
+    state, precision = state_for(config, model, device=team.device, begun=begun)
     run = FinetuneRun(
         config=config,
         task=task,

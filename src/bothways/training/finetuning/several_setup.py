@@ -72,7 +72,8 @@ def set_up_several(config: SeveralConfig, team: Processes, *, resume: bool) -> S
     if not resume:
         folder.create(config)
         team.wait()  # a run that is there already is noticed by all
-    state, precision = state_for(config, model, device=team.device)
+    begun = folder.manifest().get("precision") if resume else None
+    state, precision = state_for(config, model, device=team.device, begun=begun)
     run = SeveralRun(config, {}, tokenizer, model, state, folder, team, length)
     for one in config.tasks:
         part = run.parts[one.name] = _part(run, one, start, sides[one.name], again=resume)

@@ -22,6 +22,8 @@ from bothways.inference.pipeline import logits_of
 from bothways.model import TaskHead
 from bothways.seals import read_sealed, save_sealed
 from bothways.tasks.predictions import softmax
+from bothways.tasks.reading import EncodedExample, encoded
+from bothways.tasks.records import refuse
 from bothways.tasks.task import Example
 from bothways.training.finetuning.tuned import AT_ONCE, Tuned, head_named
 from bothways.training.processes import Processes
@@ -174,7 +176,7 @@ def _asked(tuned: Tuned, head: TaskHead, examples: Sequence[Example], parts: Seq
     not see one."""
     found: list[np.ndarray] = []
     for begin in range(0, len(examples), AT_ONCE):
-        some = tuned.encode(examples[begin : begin + AT_ONCE])
+        some = _read(tuned, examples[begin : begin + AT_ONCE])
         logits = iter(logits_of(tuned.engine.model, [sample for _, samples in some for sample in samples]))
         for (example, samples), own in zip(some, parts[begin : begin + AT_ONCE], strict=True):
             given = [next(logits)[0] for _ in samples]
@@ -182,6 +184,14 @@ def _asked(tuned: Tuned, head: TaskHead, examples: Sequence[Example], parts: Seq
                 raise ModelError(f"{head.name}: the teacher's logits are no numbers: it is broken")
             found.append(_placed(example, samples, given, own, head))
     return np.concatenate(found).astype(np.float32)
+
+
+def _read(tuned: Tuned, examples: Sequence[Example]) -> list[EncodedExample]:
+    """As a teacher predicts them; of spans as they are taught: an answer that each window cuts has a window more."""
+    if tuned.head.head != "span":
+        return tuned.encode(examples)
+    tokenizer, length = tuned.engine.tokenizer, tuned.length
+    return list(encoded(tuned.task, examples, tokenizer, tuned.head, length=length, skip=refuse, taught=True))
 
 
 def _placed(

@@ -95,7 +95,8 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
     if not resume:
         folder.create(config)
         team.wait()
-    precision = precision_for(training.precision, device=team.device)
+    begun = folder.manifest().get("machine", {}).get("precision") if resume else None
+    precision = precision_for(training.precision, device=team.device, begun=begun)
     model = Model(shape, seed=training.seed, heads=objective.heads, parts=objective.parts, rule=objective.rule)
     model = model.to(team.device)
     if config.start is not None and not (resume and checkpoints(folder.checkpoints)):

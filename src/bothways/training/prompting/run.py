@@ -29,7 +29,7 @@ from bothways.errors import DataError, Stopped, UsageError
 from bothways.files import write_text
 from bothways.inference.engine import Engine
 from bothways.inference.prompting import LabelScores, Prompt, clozes_of
-from bothways.machine import device_of
+from bothways.machine import device_of, precision_for
 from bothways.model.huggingface.adapter_folders import fingerprint
 from bothways.stopping import Signalled
 from bothways.tasks.classify import Classify
@@ -118,8 +118,10 @@ def _pet(config: PetConfig, place: torch.device, *, resume: bool, show: Show, sa
         folder.create(config)
         folder.checkpoints.rmdir()
     _check_same(folder, material, engine)
-    folder.note(status="running", versions={"bothways": __version__, "torch": torch.__version__})
-    members = _generations(config, engine, material, folder, say)
+    precision = precision_for(config.precision, device=place, begun=folder.manifest().get("precision"))
+    folder.note(status="running", precision=precision, versions={"bothways": __version__, "torch": torch.__version__})
+    alike: Any = {"precision": precision}  # of all members
+    members = _generations(config.model_copy(update=alike), engine, material, folder, say)
     _summarise(config, members, material, folder)
     _write_soft(config, members, material)
     say("fine-tuning the classifier to the labels of the ensemble")
