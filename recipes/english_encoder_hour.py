@@ -3,8 +3,8 @@
 Good for: labels, tags and vectors of English text, some 20M tokens read by `tiny` at the speed of two cores
 without bf16 instructions.
 Reached: 3.568 nats at hidden words, 32.3 % of them right (the commonest word: 5.7 %), with 17.5M tokens, two passes
-over English books; `--budget 20min` on one core of an Intel Xeon with AVX-512, nearly as much as two plain cores read in an hour;
-one seed (docs/results.md, "At equal time beside MLM"). The search of four hours was not run.
+over English books; `--budget 20min` on one core of an Intel Xeon with AVX-512, nearly as much as two plain cores
+read in an hour; one seed (docs/results.md, "At equal time beside MLM"). The search of four hours was not run.
 Again:
     bothways prepare my-text/ --out shards
     bothways search shards --objective mlm --size tiny --hours 4 --processes 2 --out runs/search
