@@ -41,7 +41,7 @@ from bothways.corpus import PrepareOptions
 from bothways.errors import Stopped
 from bothways.objectives import OBJECTIVES
 from bothways.training import fit
-from bothways.training.finetuning import FinetuneConfig, SeveralConfig, finetune, finetune_several
+from bothways.training.finetuning import FinetuneConfig, MultiTaskConfig, finetune, finetune_multitask
 from bothways.training.pretraining import PretrainConfig, pretrain, setup
 from bothways.training.prompting import PetConfig, member, pet
 from bothways.training.run_folder import RunFolder
@@ -200,12 +200,12 @@ def finetuning(files: dict[str, Path], body: Path, folder: Path) -> Iterator[Kin
         yield kind(f"grpo {updates} updates", "grpo", updates=updates, batch=batch, **own)
     yield kind("finetune with a layer decay", "classify", layer_decay=0.8, patience=3)
 
-    def together(out: Path) -> SeveralConfig:
+    def together(out: Path) -> MultiTaskConfig:
         of = {"mood": "classify", "names": "tag", "where": "answer", "says": "text2text"}
         tasks = [{"name": name, "task": one, "train": files[one], "dev": files[one]} for name, one in of.items()]
-        return SeveralConfig(**{"tasks": tasks, "out": out} | learning | {"batch": 4 * ROWS})
+        return MultiTaskConfig(**{"tasks": tasks, "out": out} | learning | {"batch": 4 * ROWS})
 
-    yield Kind("finetune several", together, lambda told, resume: finetune_several(told, resume=resume, device="cpu"))
+    yield Kind("finetune several", together, lambda told, resume: finetune_multitask(told, resume=resume, device="cpu"))
     for generations in (1, 2):
 
         def members(out: Path, generations: int = generations) -> PetConfig:

@@ -43,10 +43,10 @@ def _section(command: Callable[..., Any]) -> str:
 
 
 def _tasks() -> str:
-    from bothways.training.finetuning.several_config import OneTask, SeveralConfig
+    from bothways.training.finetuning.multitask_config import MultiTaskConfig, OneTask
 
     rows = [_row(path, None, field) for path, field in _fields(fields_of(OneTask))]
-    own = _row("size_exponent", None, SeveralConfig.model_fields["size_exponent"])
+    own = _row("size_exponent", None, MultiTaskConfig.model_fields["size_exponent"])
     return _table("A task of finetune --tasks, and what is said of all of them", [*rows, own])
 
 

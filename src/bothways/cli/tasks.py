@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bothways.cli import several
+from bothways.cli import multitask
 from bothways.cli.launch import as_processes, leads
 from bothways.cli.options import (
     ConfigFile,
@@ -76,7 +76,7 @@ def finetune(
     again = partial(_again, context, given, file=config, settings=settings)
     as_processes(processes, restarts=max_restarts, again=again)
     (display := FinetuneDisplay(quiet=json or not leads())).say("loading torch")
-    from bothways.training.finetuning import FinetuneConfig, SeveralConfig, finetune_seeds, finetune_several
+    from bothways.training.finetuning import FinetuneConfig, MultiTaskConfig, finetune_multitask, finetune_seeds
     from bothways.training.finetuning import finetune as finetune_one
     from bothways.training.run_folder import RunFolder
 
@@ -84,22 +84,22 @@ def finetune(
     if resume:
         refuse_beside_resume(context, out)
         RunFolder(out).check()
-    whole = tasks or several.names_tasks(out / "config.yaml" if resume else config)
-    kind: Any = SeveralConfig if whole else FinetuneConfig
+    whole = tasks or multitask.names_tasks(out / "config.yaml" if resume else config)
+    kind: Any = MultiTaskConfig if whole else FinetuneConfig
     if resume:
         chosen = RunFolder(out).config(kind).model_copy(update={"out": out})  # it may have moved
     elif whole:
-        chosen = several.settings_of(tasks, given, file=config, more=settings)
+        chosen = multitask.settings_of(tasks, given, file=config, more=settings)
     else:
         example = "finetune runs/mine --train train.jsonl"
         chosen = configured(FinetuneConfig, given, file=config, settings=settings, example=example)
     if seeds > 1:
         means = finetune_seeds(chosen, seeds, device=device, track=track, show=display.show, say=display.say)
         return _end(means, lambda: _tell_means(means, chosen.out), json=json)
-    run: Callable[..., Path] = finetune_several if whole else finetune_one
+    run: Callable[..., Path] = finetune_multitask if whole else finetune_one
     run(chosen, resume=resume, device=device, track=track, show=display.show, say=display.say)
     manifest = RunFolder(chosen.out).manifest()
-    found, tell = (several.told(manifest), several.tell) if whole else ({k: manifest.get(k) for k in TOLD}, _tell)
+    found, tell = (multitask.told(manifest), multitask.tell) if whole else ({k: manifest.get(k) for k in TOLD}, _tell)
     return _end(found, lambda: tell(manifest, chosen.out), json=json)
 
 
@@ -314,7 +314,7 @@ def evaluate(
     if json:
         return print_json(scores | {"skipped": len(skipped.found)})
     if file is None or "tasks" in scores:
-        return several.tell_scores(scores)
+        return multitask.tell_scores(scores)
     figures = {name: value for name, value in scores.items() if isinstance(value, int | float)}
     told = {name: str(value) if isinstance(value, int) else f"{value:.4f}" for name, value in figures.items()}
     tags = [("tags", scores["tags"])] if scores["tags"] else []

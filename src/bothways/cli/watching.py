@@ -25,7 +25,7 @@ TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
 @dataclass(slots=True)
-class Life:
+class ProcessActivity:
     """What one process did: how many looks it has been stopped for, and since when it has not computed."""
 
     stopped: int = 0
@@ -58,11 +58,11 @@ class Watch:
 
     pids: Sequence[int]
     said: Sequence[IO[str]]
-    _lives: dict[int, Life] = field(default_factory=dict)
+    _lives: dict[int, ProcessActivity] = field(default_factory=dict)
     _next: float = 0.0
 
     def __post_init__(self) -> None:
-        self._lives = {i: Life() for i in range(len(self.pids))}
+        self._lives = {i: ProcessActivity() for i in range(len(self.pids))}
 
     def hanging(self) -> dict[int, str]:
         """{number of a process that hangs: why one thinks so}; {} while all is well, and between two looks."""

@@ -16,10 +16,10 @@ from bothways.errors import ModelError, Stopped, UsageError
 from bothways.training import fit
 from bothways.training.finetuning import (
     FinetuneConfig,
-    SeveralConfig,
+    MultiTaskConfig,
     evaluate,
     finetune,
-    finetune_several,
+    finetune_multitask,
     predict,
 )
 from bothways.training.finetuning.setup import set_up
@@ -202,7 +202,7 @@ def test_several_tasks_share_an_adapter(body: Path, tmp_path: Path) -> None:
         {"name": "names", "task": "tag", "train": files["names"], "dev": files["names"]},
     ]
     told = {"model": str(body), "tasks": tasks, "out": tmp_path / "run", "precision": "fp32", "epochs": 15, "batch": 8}
-    run = finetune_several(SeveralConfig(**told, adapter="lora(rank=4)", learning_rate=1e-2))
+    run = finetune_multitask(MultiTaskConfig(**told, adapter="lora(rank=4)", learning_rate=1e-2))
     manifest = RunFolder(run).manifest()
     assert manifest["best"]["scores"]["mean"] > 0.8 and "lora(rank=4)" in (run / "report.html").read_text()
     texts = ["a lovely film", "so bad, all of it"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bothways.errors import UsageError
-from bothways.training.finetuning import evaluate, finetune_several, predict
+from bothways.training.finetuning import evaluate, finetune_multitask, predict
 from bothways.training.finetuning.evaluate import Evaluation
 from tests.tasks.conftest import reviews, write
 from tests.training.finetuning.together import NAMES, one_task, several
@@ -62,7 +62,7 @@ def test_of_several_tasks_settings_reach_those_that_take_them(tmp_path: Path, bo
     records = [{"text": f"The {one} ran. It was {one}. Night fell.", "summary": f"The {one} ran."} for one in NAMES]
     mood, file = one_task(tmp_path, "mood"), write(tmp_path / "gist.jsonl", *records)
     tasks = [mood | {"dev": mood["train"]}, {"name": "gist", "task": "extract", "train": str(file), "dev": str(file)}]
-    run = finetune_several(several(tmp_path, body, *tasks, epochs=1))
+    run = finetune_multitask(several(tmp_path, body, *tasks, epochs=1))
     plain, short = evaluate(run), evaluate(run, sentences=1, trigram_blocking=False)
     assert short["tasks"]["mood"].scores == plain["tasks"]["mood"].scores
     lengths = [{len(one["sentences"]) for one in predict(run, file, task="gist", sentences=n)} for n in (1, 2)]

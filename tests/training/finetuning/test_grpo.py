@@ -15,7 +15,7 @@ from bothways.errors import DataError, Stopped, UsageError
 from bothways.inference.likelihoods import log_likelihoods
 from bothways.training import fit, loop
 from bothways.training.finetuning import FinetuneConfig, finetune
-from bothways.training.finetuning.answers import Spoken, numbers_beside, said
+from bothways.training.finetuning.answers import SampledAnswer, numbers_beside, said
 from bothways.training.finetuning.grpo import ByReward
 from bothways.training.finetuning.preference_losses import advantages
 from bothways.training.finetuning.run import teaching_of
@@ -81,7 +81,7 @@ def test_a_step_reads_the_answers_that_were_sampled(body: Path, tmp_path: Path) 
     assert [len(some) for some in answers] == [8] * 4 and teaching.examples(0) == 32
     assert run.reference is not None
     for i, some in zip(prompts, answers, strict=True):
-        samples = [said(run, run.parts[i][0].tokens, Spoken("", one["tokens"])) for one in some]
+        samples = [said(run, run.parts[i][0].tokens, SampledAnswer("", one["tokens"])) for one in some]
         for one, again in zip(some, log_likelihoods(run.reference, samples), strict=True):
             assert one["reference"] == pytest.approx(again.tolist(), abs=1e-4)
             assert one["before"] == pytest.approx(one["reference"], abs=1e-4)

@@ -24,9 +24,9 @@ from bothways.tasks.packing import pack
 from bothways.text import Tokenizer
 from bothways.text.conversation import conversation
 from bothways.training import fit, loop
-from bothways.training.finetuning import FinetuneConfig, evaluate, finetune, finetune_several, predict
+from bothways.training.finetuning import FinetuneConfig, evaluate, finetune, finetune_multitask, predict
 from bothways.training.finetuning.setup import set_up
-from bothways.training.finetuning.writing import WAYS, turns_of
+from bothways.training.finetuning.writing import WRITING_OBJECTIVES, turns_of
 from bothways.training.processes import processes
 from bothways.training.run_folder import RunFolder
 from tests.conftest import Once
@@ -77,7 +77,7 @@ def config(folder: Path, body: Path | str, **changes: Any) -> FinetuneConfig:
     return FinetuneConfig(**{**values, **changes})
 
 
-@pytest.fixture(scope="session", params=[*WAYS])
+@pytest.fixture(scope="session", params=[*WRITING_OBJECTIVES])
 def taught(request: pytest.FixtureRequest, once: Once, body: Path) -> Path:
     return once(f"instruct-{request.param}", lambda folder: finetune(config(folder, body, objective=request.param)))
 
@@ -186,7 +186,7 @@ def _row(run: Any, sample: Sample) -> Any:
     return row_of(sample, run.tokenizer, run.draw.writes)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", WRITING_OBJECTIVES)
 def test_answers_alone_are_targets(way: str, body: Path, tmp_path: Path) -> None:
     """Of each conversation the tokens of its answers, each with the one that ends its turn, and no others."""
     run = parts_of(config(tmp_path, body, objective=way))
@@ -252,7 +252,7 @@ def test_instructions_beside_another_task(body: Path, tmp_path: Path) -> None:
     """One model that answers messages, and tells moods."""
     train = write(tmp_path / "talks.jsonl", *talks())
     own = {"name": "talk", "task": "instruct", "train": str(train), "dev": str(train), "target_length": 6}
-    run = finetune_several(several(tmp_path, body, one_task(tmp_path, "mood"), own, epochs=1), device="cpu")
+    run = finetune_multitask(several(tmp_path, body, one_task(tmp_path, "mood"), own, epochs=1), device="cpu")
     model = bothways.load(run, device="cpu")
     assert model.classify("a quick fox").label and model.chat(ASKED[0]) == model.chat(ASKED[0], head="talk")
     assert model.chat(ASKED[0]).text == model.predict("instruct", [ASKED[0]])[0]["text"]

@@ -11,10 +11,10 @@ import torch
 
 from bothways.batch import Batch
 from bothways.training.finetuning.batches import batches_of
+from bothways.training.finetuning.multitask import epoch_loop_of
+from bothways.training.finetuning.multitask_setup import set_up_multitask
 from bothways.training.finetuning.run import losses_of, teaching_of
 from bothways.training.finetuning.setup import set_up
-from bothways.training.finetuning.several import course_of
-from bothways.training.finetuning.several_setup import set_up_several
 from bothways.training.halving import in_pieces
 from bothways.training.state import State
 from tests.tasks.conftest import config, reviews, write
@@ -43,10 +43,10 @@ def taught(told: Any, *, again: bool = False) -> Begun:
 
 
 def of_several(body: Path, folder: Path) -> Begun:
-    run = set_up_several(several(folder, body, "mood", "names", "who", "first"), ALONE, resume=False)
-    course = course_of(run)
+    run = set_up_multitask(several(folder, body, "mood", "names", "who", "first"), ALONE, resume=False)
+    loop = epoch_loop_of(run)
     run.model.eval()
-    return run.state, [*course.batches(0, 0.0)], course.losses
+    return run.state, [*loop.batches(0, 0.0)], loop.losses
 
 
 KINDS: dict[str, Callable[[Path, Path], Begun]] = {

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from bothways.config import Frozen
 from bothways.errors import UsageError
-from bothways.training.finetuning import evaluate, finetune, finetune_seeds, finetune_several
+from bothways.training.finetuning import evaluate, finetune, finetune_multitask, finetune_seeds
 from bothways.training.finetuning.batches import dealt
 from bothways.training.finetuning.setup import set_up
 from bothways.training.processes import Processes
@@ -66,7 +66,7 @@ def made(body: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
         (texts("texts"), texts("texts of two"), "one", finetune, {}),
         (talks("talks"), talks("talks of two"), "one", finetune, {}),
         (labels("lone", batch=47), labels("lone of two", batch=47), "one", finetune, {}),
-        (both("both"), both("both of two"), "several", finetune_several, {}),
+        (both("both"), both("both of two"), "several", finetune_multitask, {}),
         (labels("seeds", epochs=1), labels("seeds of two", epochs=1), "seeds", finetune_seeds, {"seeds": 2}),
     ]
     stopped, exchanged, written = labels("resumed"), labels("resumed by one"), texts("texts resumed")

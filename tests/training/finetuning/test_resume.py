@@ -12,7 +12,7 @@ import pytest
 from bothways import machine
 from bothways.errors import Stopped
 from bothways.training import fit
-from bothways.training.finetuning import finetune, finetune_several
+from bothways.training.finetuning import finetune, finetune_multitask
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import checkpoints, read_record
 from tests.tasks.conftest import config, write
@@ -51,7 +51,7 @@ def of_several(folder: Path, body: Path) -> tuple[Any, Train]:
     tasks = "stars", "who", "mood", "first"
     told = several(folder, body, *tasks)
     count = sum(len(RECORDS[name][1]()) for name in tasks)
-    return told.model_copy(update={"batch": -(-count // EPOCH)}), finetune_several
+    return told.model_copy(update={"batch": -(-count // EPOCH)}), finetune_multitask
 
 
 KINDS = {
@@ -111,7 +111,7 @@ def test_it_goes_on_in_the_precision_that_it_began_in(
     monkeypatch.delenv(machine.BF16, raising=False)
     how: dict[str, Any] = {"precision": "auto", "epochs": 1}
     told: Any = config(tmp_path, body, **how) if kind == "one" else several(tmp_path, body, "mood", **how)
-    train: Train = finetune if kind == "one" else finetune_several
+    train: Train = finetune if kind == "one" else finetune_multitask
     with monkeypatch.context() as patch:
         patch.setattr(machine, "bf16_instructions", lambda root: "amx_bf16")
         train(told, device="cpu")

@@ -99,7 +99,7 @@ def test_losses_of_blocks_are_trained_with_the_tasks(tmp_path: Path, body: Path)
         run = set_up(config(tmp_path / name, body, epochs=1), ALONE, resume=False)
         if name == "own":
             run.model.backbone.blocks[0] = WithLoss(run.model.backbone.blocks[0])
-        run_module.course_of(run).fit(lambda line: None)
+        run_module.epoch_loop_of(run).fit(lambda line: None)
         losses.append([line["loss"] for line in run.folder.lines() if line["kind"] == "train"])
     plain, own = losses
     assert own == pytest.approx([loss + 1 for loss in plain], rel=1e-5)

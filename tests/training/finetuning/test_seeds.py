@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from bothways.claims import CLAIM
 from bothways.errors import UsageError
 from bothways.statistics import Mean
-from bothways.training.finetuning import evaluate, finetune, finetune_seeds, finetune_several, predict
+from bothways.training.finetuning import evaluate, finetune, finetune_multitask, finetune_seeds, predict
 from tests.tasks.conftest import config, write
 from tests.training.finetuning.together import one_task, several
 
@@ -65,7 +65,7 @@ def test_seeds_of_several_tasks_are_runs_of_several_tasks(body: Path, tmp_path: 
     assert {*found["tasks"]} == {"mood", "stars"}
     assert "48 of 48 texts stand in the training file too" in " ".join(found["tasks"]["mood"]["warnings"])
     assert len(predict(told.out, tmp_path / "mood.jsonl", task="mood")) == 48
-    alone = finetune_several(told.model_copy(update={"seed": 1, "out": tmp_path / "alone"}))
+    alone = finetune_multitask(told.model_copy(update={"seed": 1, "out": tmp_path / "alone"}))
     for file in ("model.safetensors", "head.safetensors"):
         one, other = (load_file(run / "model" / file) for run in (alone, told.out / "seed-1"))
         assert all(torch.equal(one[name], weight) for name, weight in other.items())

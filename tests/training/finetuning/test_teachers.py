@@ -17,9 +17,9 @@ from bothways.errors import ModelError, UsageError
 from bothways.model import TaskHead
 from bothways.model.losses import plain_loss
 from bothways.tasks.answer import encode_question
-from bothways.training.finetuning import FinetuneConfig, finetune, finetune_several
-from bothways.training.finetuning.several_batches import batches_of_several
-from bothways.training.finetuning.several_setup import SeveralRun, set_up_several
+from bothways.training.finetuning import FinetuneConfig, finetune, finetune_multitask
+from bothways.training.finetuning.multitask_batches import multitask_batches
+from bothways.training.finetuning.multitask_setup import MultiTaskRun, set_up_multitask
 from bothways.training.finetuning.teachers import Teacher, _soft, share_of_gold
 from bothways.training.finetuning.tuned import Tuned
 from bothways.training.run_folder import RunFolder
@@ -46,9 +46,9 @@ def teachers(once: Once, body: Path) -> Path:
     return once("teachers", make)
 
 
-def pupil(folder: Path, body: Path, teachers: Path, *names: str, **changes: Any) -> SeveralRun:
+def pupil(folder: Path, body: Path, teachers: Path, *names: str, **changes: Any) -> MultiTaskRun:
     told = [one_task(folder, name, teacher=str(teachers / name)) for name in names]
-    return set_up_several(several(folder, body, *told, dropout=0.0, **changes), ALONE, resume=False)
+    return set_up_multitask(several(folder, body, *told, dropout=0.0, **changes), ALONE, resume=False)
 
 
 def test_the_share_of_gold_grows_from_nothing_to_all() -> None:
@@ -61,7 +61,7 @@ def test_the_first_step_is_the_teachers_and_the_last_gold(
     name: str, tmp_path: Path, body: Path, teachers: Path
 ) -> None:
     run = pupil(tmp_path, body, teachers, name, epochs=2, batch=200)
-    of_step, total = batches_of_several(run), 2 * run.mixing.steps
+    of_step, total = multitask_batches(run), 2 * run.mixing.steps
     assert total == 2
     tuned = Tuned.load(teachers / name, device="cpu")
     part = run.parts[name]
@@ -75,7 +75,7 @@ def test_the_first_step_is_the_teachers_and_the_last_gold(
 
     del run.teachers[name]
     for (one,), (other,) in [
-        (of_step(1, 0.5), batches_of_several(pupil(tmp_path / "b", body, teachers, name, epochs=2, batch=200))(1, 0.5))
+        (of_step(1, 0.5), multitask_batches(pupil(tmp_path / "b", body, teachers, name, epochs=2, batch=200))(1, 0.5))
     ]:
         for plain, taught in zip(one.targets, other.targets, strict=True):
             assert torch.equal(torch.as_tensor(plain.labels), torch.as_tensor(taught.labels))
@@ -87,7 +87,7 @@ def test_labels_of_a_binary_loss_are_chances(kind: str) -> None:
     np.testing.assert_allclose(soft, [[0.00669285], [0.98201379]], rtol=1e-5)
 
 
-def _cross_entropy(run: SeveralRun, tuned: Tuned, name: str, example: int) -> float:
+def _cross_entropy(run: MultiTaskRun, tuned: Tuned, name: str, example: int) -> float:
     """What a pupil loses of one example where its teacher's own probabilities are right."""
     from bothways.inference.pipeline import logits_of
 
@@ -108,7 +108,7 @@ def _cross_entropy(run: SeveralRun, tuned: Tuned, name: str, example: int) -> fl
     return weight * float(torch.stack(each).sum())
 
 
-def _scale(run: SeveralRun, name: str) -> float:
+def _scale(run: MultiTaskRun, name: str) -> float:
     parts = run.parts[name].parts
     own = [sum(float(np.sum(target.weight)) for one in some for target in one.targets) for some in parts]
     return len(own) / sum(own)
@@ -129,11 +129,11 @@ def test_between_them_labels_are_mixed() -> None:
 def test_a_teacher_is_asked_once(tmp_path: Path, body: Path, teachers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     away = shutil.copytree(teachers / "mood", tmp_path / "away")
     told = several(tmp_path, body, one_task(tmp_path, "mood", teacher=str(away)), "stars", epochs=1)
-    run = set_up_several(told, ALONE, resume=False)
+    run = set_up_multitask(told, ALONE, resume=False)
     kept = tmp_path / "run" / "tasks" / "mood" / "teacher.safetensors"
     assert load_file(kept)["logits"].shape == (48, 2)
     monkeypatch.setattr("bothways.training.finetuning.teachers._asked", None)
-    again = set_up_several(told, ALONE, resume=True)
+    again = set_up_multitask(told, ALONE, resume=True)
     for one, other in zip(run.teachers["mood"].soft, again.teachers["mood"].soft, strict=True):
         assert np.array_equal(one[0], other[0])
 
@@ -141,7 +141,7 @@ def test_a_teacher_is_asked_once(tmp_path: Path, body: Path, teachers: Path, mon
 def test_a_run_with_teachers_is_told_beside_them(tmp_path: Path, body: Path, teachers: Path) -> None:
     mood = one_task(tmp_path, "mood", teacher=str(teachers / "mood"))
     stars = one_task(tmp_path, "stars", compare=str(teachers / "stars"))
-    run = finetune_several(several(tmp_path, body, mood, stars, "names"))
+    run = finetune_multitask(several(tmp_path, body, mood, stars, "names"))
     tasks = RunFolder(run).manifest()["tasks"]
     alone = RunFolder(teachers / "mood").manifest()["best"]["scores"]
     assert tasks["mood"]["beside"]["scores"] == pytest.approx(alone) and tasks["mood"]["beside"]["where"] == "dev"
@@ -163,13 +163,13 @@ def test_a_teacher_of_something_else_is_refused(tmp_path: Path, body: Path, teac
     ):
         told = several(tmp_path, body, one_task(tmp_path, name, teacher=str(teachers / other)), "names")
         with pytest.raises(UsageError, match=said):
-            set_up_several(told, ALONE, resume=False)
+            set_up_multitask(told, ALONE, resume=False)
     with pytest.raises(UsageError, match="mood: expected as run to compare with a run of classify"):
-        set_up_several(
+        set_up_multitask(
             several(tmp_path, body, one_task(tmp_path, "mood", compare=str(teachers / "names"))), ALONE, resume=False
         )
     with pytest.raises(ModelError, match="was not fine-tuned"):
-        set_up_several(several(tmp_path, body, one_task(tmp_path, "mood", teacher=str(body))), ALONE, resume=False)
+        set_up_multitask(several(tmp_path, body, one_task(tmp_path, "mood", teacher=str(body))), ALONE, resume=False)
     assert not (tmp_path / "run").exists()
 
 
@@ -183,7 +183,7 @@ def test_a_teacher_reads_the_window_that_an_answer_is_taught_in(tmp_path: Path, 
     more: dict[str, Any] = {**LEARNING, "epochs": 1, "length": 32}
     teacher = finetune(FinetuneConfig(model=str(body), out=tmp_path / "teacher", **told, **more))
     one = {"name": "who", **told, "teacher": str(teacher)}
-    run = set_up_several(several(tmp_path, body, one, **more), ALONE, resume=False)
+    run = set_up_multitask(several(tmp_path, body, one, **more), ALONE, resume=False)
     part = run.parts["who"]
     plain = encode_question(own, "why?", context, part.data.head, length=32)
     assert len(run.teachers["who"].soft[0]) == len(part.parts[0]) == len(plain) + 1

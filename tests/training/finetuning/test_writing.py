@@ -22,7 +22,7 @@ from bothways.tasks import task_named
 from bothways.tasks.task import Example
 from bothways.training import fit, loop
 from bothways.training.finetuning import FinetuneConfig, evaluate, finetune, finetune_seeds, predict
-from bothways.training.finetuning.writing import WAYS, row_of, writer_of
+from bothways.training.finetuning.writing import WRITING_OBJECTIVES, row_of, writer_of
 from bothways.training.run_folder import RunFolder
 from tests.conftest import Once
 from tests.inference.made import SEQ2SEQ, make_run
@@ -33,7 +33,7 @@ pytest.importorskip("sacrebleu")
 transformers = pytest.importorskip("transformers")
 
 NAMES = "quick brown fox dog small model learns reading".split()
-TAUGHT = [*WAYS]
+TAUGHT = [*WRITING_OBJECTIVES]
 
 
 def pairs(count: int = 48) -> list[dict[str, Any]]:
@@ -120,7 +120,7 @@ def logprob_as_taught(writer: Path, expression: str, source: str, target: list[i
     tokens = np.append(sample.tokens, [*target, writes.end]).astype(np.int32)
     part = np.arange(len(tokens)) >= len(sample)
     whole = replace(sample, tokens=tokens, layout=replace(sample.layout, segment=part.astype(np.int32)))
-    drawn = made.lesson.objective.sample(row_of(whole, tokenizer, writes), np.random.default_rng(0), 0.0)
+    drawn = made.setup.objective.sample(row_of(whole, tokenizer, writes), np.random.default_rng(0), 0.0)
     batch = Batch.stack([drawn])
     (words,) = batch.targets
     assert words.labels.tolist() == [*target, writes.end]

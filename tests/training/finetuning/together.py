@@ -10,7 +10,7 @@ import pytest
 
 from bothways.errors import Stopped
 from bothways.training import fit
-from bothways.training.finetuning import SeveralConfig, finetune_several
+from bothways.training.finetuning import MultiTaskConfig, finetune_multitask
 from tests.tasks.conftest import reviews, tagged, write
 
 LEARNING = {"epochs": 2, "batch": 8, "learning_rate": 3e-3, "precision": "fp32"}
@@ -82,13 +82,13 @@ def one_task(folder: Path, name: str, **changes: Any) -> dict[str, Any]:
     return {"name": name, "task": task, "train": str(file), "dev": str(file), **changes}
 
 
-def several(folder: Path, body: Path, *tasks: str | dict[str, Any], **changes: Any) -> SeveralConfig:
+def several(folder: Path, body: Path, *tasks: str | dict[str, Any], **changes: Any) -> MultiTaskConfig:
     """A run in `folder` of some tasks."""
     made = [one_task(folder, one) if isinstance(one, str) else one for one in tasks]
-    return SeveralConfig(**{"model": str(body), "out": folder / "run", "tasks": made, **LEARNING, **changes})
+    return MultiTaskConfig(**{"model": str(body), "out": folder / "run", "tasks": made, **LEARNING, **changes})
 
 
-def stopped_at(step: int, told: SeveralConfig, patch: pytest.MonkeyPatch, *, resume: bool = False) -> None:
+def stopped_at(step: int, told: MultiTaskConfig, patch: pytest.MonkeyPatch, *, resume: bool = False) -> None:
     """A run that is told to stop at a step, and does."""
     real = fit.train
 
@@ -99,4 +99,4 @@ def stopped_at(step: int, told: SeveralConfig, patch: pytest.MonkeyPatch, *, res
     with patch.context() as changed:
         changed.setattr(fit, "train", stopping)
         with pytest.raises(Stopped, match=f"stopped after step {step} and saved"):
-            finetune_several(told, resume=resume)
+            finetune_multitask(told, resume=resume)

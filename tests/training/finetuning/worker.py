@@ -12,10 +12,10 @@ from bothways.config import read
 from bothways.errors import Stopped
 from bothways.training.finetuning import (
     FinetuneConfig,
-    SeveralConfig,
+    MultiTaskConfig,
     finetune,
+    finetune_multitask,
     finetune_seeds,
-    finetune_several,
 )
 from bothways.training.processes import processes
 
@@ -24,7 +24,7 @@ from tests.training.pretraining.small import stopping
 
 HOW: dict[str, tuple[type, Callable[..., Any]]] = {
     "one": (FinetuneConfig, finetune),
-    "several": (SeveralConfig, finetune_several),
+    "several": (MultiTaskConfig, finetune_multitask),
     "seeds": (FinetuneConfig, finetune_seeds),
 }
 

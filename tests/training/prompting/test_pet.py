@@ -24,7 +24,7 @@ from bothways.training.prompting.ensemble import Member, taught_by_others, toget
 from bothways.training.prompting.member import (
     CLOZE,
     WORDS,
-    MemberLesson,
+    MemberData,
     _Batches,
     _losses,
     dealt,
@@ -130,7 +130,7 @@ def test_the_loss_is_the_papers(tmp_path: Path, body: Path) -> None:
     prompt = Prompt(Pattern.parse(PATTERNS[0]), {"good": "quick", "bad": "lazy"})
     slots = Slots.of(prompt.pattern, prompt.verbaliser, engine.tokenizer)
     examples = [((one["text"],), one["label"]) for one in texts(10, 1)]
-    made = _Batches(chosen, engine, prompt, slots, MemberLesson(examples, [text for text, _ in examples], 5))
+    made = _Batches(chosen, engine, prompt, slots, MemberData(examples, [text for text, _ in examples], 5))
     cloze, hidden = made.of_step(0, 0.0)
     engine.model.eval()
     with torch.no_grad():
@@ -249,7 +249,7 @@ def test_an_adapter_is_the_classifiers_and_members_learn_at_their_own_rate(
             open_filler(chosen, torch.device("cpu")),
             Prompt(Pattern.parse(PATTERNS[0]), {"a": "quick", "b": "lazy"}),
         )
-        train_member(chosen, engine, prompt, MemberLesson([(("the fox",), "a")], [], 0))
+        train_member(chosen, engine, prompt, MemberData([(("the fox",), "a")], [], 0))
     assert found[0] == found[1] > 0
 
 

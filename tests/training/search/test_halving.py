@@ -10,7 +10,7 @@ import pytest
 
 from bothways.training.search.candidates import SearchCandidate, combinations_of, folder_name, further
 from bothways.training.search.halving import Trial, successive_halving
-from bothways.training.search.plan import LAST, LOWER, RUNGS, Dearest, last_two, one_further, walk
+from bothways.training.search.plan import LAST, LOWER, RUNGS, WorstCase, last_two, one_further, walk
 
 Loss = Callable[[SearchCandidate, float], float]
 
@@ -128,7 +128,7 @@ def test_no_course_is_dearer_than_the_dearest() -> None:
     """Whatever the losses, the units and runs of a search stay within what was dealt out."""
     stages = ({"training.a": [1, 2], "rate": [0.5, 1.0, 2.0]}, {"training.b": [1, 2, 3]}, {"training.c": [1, 2, 3]})
     default = {"training.a": 1, "training.b": 2, "training.c": 2}
-    dearest = Dearest.of(stages, default, lambda one: 0.7)
+    worst = WorstCase.of(stages, default, lambda one: 0.7)
     for seed in range(200):
 
         def loss(one: SearchCandidate, budget: float, seed: int = seed) -> float:
@@ -142,12 +142,12 @@ def test_no_course_is_dearer_than_the_dearest() -> None:
         for label, budget in tried.done:
             shorter = [other for name, other in tried.done if name == label and other < budget]
             units += budget - 0.7 * max(shorter, default=0.0)
-        assert units <= dearest.units + 1e-9 and len(tried.done) <= dearest.runs
+        assert units <= worst.units + 1e-9 and len(tried.done) <= worst.runs
 
 
 def test_runs_that_cannot_go_on_cost_more() -> None:
     stages = ({"rate": [0.5, 1.0]},)
-    lasting, anew = (Dearest.of(stages, {}, lambda one, share=share: share) for share in (0.7, 0.0))  # type: ignore[misc]
+    lasting, anew = (WorstCase.of(stages, {}, lambda one, share=share: share) for share in (0.7, 0.0))  # type: ignore[misc]
     assert anew.runs == lasting.runs and anew.units > lasting.units > LAST
 
 

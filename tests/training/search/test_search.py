@@ -16,10 +16,10 @@ from bothways.config import load_config, read, with_settings
 from bothways.errors import DataError, DivergedError, Stopped, UsageError
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.dry_run import Rehearsal
-from bothways.training.search import SearchConfig, deal, run, search
+from bothways.training.search import SearchConfig, run, search, time_plan
 from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.halving import Trial
-from bothways.training.search.plan import Dearest
+from bothways.training.search.plan import WorstCase
 from bothways.training.search.trials import Trials
 from bothways.training.workers import Workers
 
@@ -29,8 +29,8 @@ Make = Callable[..., SearchConfig]
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials of a second or two, whatever the machine; how the hours are dealt out is tested below."""
-    monkeypatch.setattr(run, "dealt", lambda *_: deal.Deal(unit=0.3, around=0.0, warmup=2))
-    monkeypatch.setattr(deal.Hours, "longest", lambda hours, candidates: 2.0)
+    monkeypatch.setattr(run, "plan_time", lambda *_: time_plan.TimePlan(unit=0.3, around=0.0, warmup=2))
+    monkeypatch.setattr(time_plan.Hours, "longest", lambda hours, candidates: 2.0)
 
 
 def test_the_best_is_a_model_and_a_recipe_that_pretrain_takes(configured: Make, brief: None, tmp_path: Path) -> None:
@@ -108,12 +108,14 @@ def test_a_trial_that_was_stopped_is_ended_though_the_whole_of_it_would_not_fit(
     trials = Mock(return_value=trial, notes={"spent": 3000.0})
     trials.cost.return_value, trials.begun.return_value, trials.named.return_value = 2700.0, 2400.0, "default"
     said: list[str] = []
-    hours = deal.Hours(1.0, trials, deal.Deal(unit=1.0, around=10.0, warmup=1), 0.0, lambda: next(now), said.append)
+    hours = time_plan.Hours(
+        1.0, trials, time_plan.TimePlan(unit=1.0, around=10.0, warmup=1), 0.0, lambda: next(now), said.append
+    )
     assert hours(SearchCandidate(), 2700.0) is trial
     assert hours.around == 30.0  # of 330 seconds, 300 were training
     assert said == ["default: diverged, 9 steps; 92% of the hours"]
     trials.begun.return_value = 0.0
-    with pytest.raises(deal.OutOfTimeError, match="default"):
+    with pytest.raises(time_plan.OutOfTimeError, match="default"):
         hours(SearchCandidate(), 2700.0)
 
 
@@ -121,23 +123,28 @@ def test_hours_are_dealt_out_so_that_the_dearest_course_fits(configured: Make, m
     """At a second a step and thirty around a rehearsal's steps."""
     now = iter([0.0, 34.0] * 9)
     told = Rehearsal(1, 1, steps=1, tokens=1, epochs=1, seconds=1.0, memory=1, useful_share=None)
-    monkeypatch.setattr(deal, "rehearse", lambda *_, **__: told)
+    monkeypatch.setattr(time_plan, "rehearse", lambda *_, **__: told)
     config = configured(hours=2.0, space=())
-    found = deal.dealt(config, None, True, lambda: next(now))
-    dearest = Dearest.of(config.stages(), config.default(), lambda candidate: 0.7)
-    course = 34.0 + dearest.units * found.unit + dearest.runs * found.around
-    assert found.around == 90.0 and course == pytest.approx(deal.SAFE * 7200.0)
-    assert 1 <= found.warmup <= deal.WARMUP * found.unit  # steps of a second
-    assert deal.dealt(configured(hours=8.0, space=()), None, True, lambda: next(now)).unit > 4 * found.unit
-    assert deal.dealt(configured(hours=2.0, space=()), None, False, lambda: next(now)).unit < found.unit
+    found = time_plan.plan_time(config, None, True, lambda: next(now))
+    worst = WorstCase.of(config.stages(), config.default(), lambda candidate: 0.7)
+    course = 34.0 + worst.units * found.unit + worst.runs * found.around
+    assert found.around == 90.0 and course == pytest.approx(time_plan.SAFE * 7200.0)
+    assert 1 <= found.warmup <= time_plan.WARMUP * found.unit  # steps of a second
+    assert time_plan.plan_time(configured(hours=8.0, space=()), None, True, lambda: next(now)).unit > 4 * found.unit
+    assert time_plan.plan_time(configured(hours=2.0, space=()), None, False, lambda: next(now)).unit < found.unit
     with pytest.raises(UsageError, match=r"0\.1 hours are too few: .* Give --hours (\S+), a smaller") as refused:
-        deal.dealt(configured(hours=0.1, space=()), None, True, lambda: next(now))
+        time_plan.plan_time(configured(hours=0.1, space=()), None, True, lambda: next(now))
     least = float(str(refused.value).partition("Give --hours ")[2].partition(",")[0])
-    assert deal.dealt(configured(hours=least, space=()), None, True, lambda: next(now)).unit >= deal.LEAST_STEPS
+    assert (
+        time_plan.plan_time(configured(hours=least, space=()), None, True, lambda: next(now)).unit
+        >= time_plan.LEAST_STEPS
+    )
 
 
 def test_hours_are_rounded_up() -> None:
-    assert [deal.rounded_up(hours) for hours in (0.1234, 2.0, 9.91, 17.2)] == pytest.approx([0.13, 2.0, 10.0, 18.0])
+    assert [time_plan.rounded_up(hours) for hours in (0.1234, 2.0, 9.91, 17.2)] == pytest.approx(
+        [0.13, 2.0, 10.0, 18.0]
+    )
 
 
 @pytest.mark.parametrize(

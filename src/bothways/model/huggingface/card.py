@@ -99,7 +99,7 @@ class Card:
 def finetuned_card(name: str, config: ModelConfig, head: TaskHead, *, model: str, dev: Mapping[str, float]) -> str:
     """README.md of a fine-tuned model; `model` is what it was made from, `dev` the scores it was chosen by."""
     if head.head == "san":
-        return several_card(name, config, (head,), model=model, dev=dev)
+        return multitask_card(name, config, (head,), model=model, dev=dev)
     pipeline = _HEADS[head.head]
     use = "relate" if head.head in ("markers", "entities") else "entities" if head.characters else pipeline
     if head.kind == "relevance":
@@ -118,7 +118,7 @@ def finetuned_card(name: str, config: ModelConfig, head: TaskHead, *, model: str
     )
 
 
-def several_card(
+def multitask_card(
     name: str, config: ModelConfig, heads: Sequence[TaskHead], *, model: str, dev: Mapping[str, float]
 ) -> str:
     """README.md of a model that was fine-tuned to several tasks at once, each with its own name."""

@@ -76,7 +76,7 @@ def numbers_beside(batch: Batch) -> Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class SampledAnswer:
     """An answer that a model sampled.
 
     tokens  with the one that ended it, if one did
@@ -92,7 +92,9 @@ def prompt_of(run: FinetuneRun, example: Example) -> np.ndarray:
     return sample.tokens
 
 
-def speak(engine: Engine, prompts: Sequence[np.ndarray], seeds: Sequence[tuple[int, ...]]) -> list[Spoken]:
+def sample_answers(
+    engine: Engine, prompts: Sequence[np.ndarray], seeds: Sequence[tuple[int, ...]]
+) -> list[SampledAnswer]:
     """An answer to each prompt, drawn from the model as it is, with random numbers of its own."""
     writes = engine.writes
     assert writes
@@ -102,12 +104,12 @@ def speak(engine: Engine, prompts: Sequence[np.ndarray], seeds: Sequence[tuple[i
         for prompt, own in zip(prompts, seeds, strict=True)
     ]
     ends = {"stop": [writes.end], "length": []}
-    return [Spoken(one.text, [*one.tokens, *ends[one.finish_reason]]) for one in generate(engine, asked)]
+    return [SampledAnswer(one.text, [*one.tokens, *ends[one.finish_reason]]) for one in generate(engine, asked)]
 
 
-def said(run: FinetuneRun, prompt: np.ndarray, spoken: Spoken) -> Sample:
+def said(run: FinetuneRun, prompt: np.ndarray, sampled: SampledAnswer) -> Sample:
     """A sampled answer behind its prompt, as the objective reads it."""
-    return drawn(run, laid(prompt.tolist(), spoken.tokens, name=run.task.name))
+    return drawn(run, laid(prompt.tolist(), sampled.tokens, name=run.task.name))
 
 
 def divergences(policy: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> list[float]:
@@ -117,12 +119,12 @@ def divergences(policy: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -
     return [float(divergence(*pair).sum()) for pair in both]
 
 
-def spoken_beside(
+def answers_beside(
     run: FinetuneRun, model: Model, prompts: Sequence[np.ndarray], seeds: Sequence[tuple[int, ...]]
 ) -> list[dict[str, Any]]:
     """What a model answers: {"text", "tokens": how many, "kl": from the reference in nats}."""
     assert run.reference
-    found = speak(Engine(model, run.tokenizer, run.trained), prompts, seeds)
+    found = sample_answers(Engine(model, run.tokenizer, run.trained), prompts, seeds)
     samples = [said(run, prompt, one) for prompt, one in zip(prompts, found, strict=True)]
     apart = divergences(log_likelihoods(model, samples), log_likelihoods(run.reference, samples))
     return [{"text": one.text, "tokens": len(one.tokens), "kl": kl} for one, kl in zip(found, apart, strict=True)]

@@ -16,8 +16,8 @@ from bothways.tasks.packing import pack
 from bothways.training.processes import Processes
 
 if TYPE_CHECKING:
+    from bothways.training.finetuning.multitask_setup import MultiTaskRun
     from bothways.training.finetuning.setup import FinetuneRun
-    from bothways.training.finetuning.several_setup import SeveralRun
 
 TOKENS_AT_ONCE = 4096
 T = TypeVar("T")
@@ -41,7 +41,7 @@ def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
     return of_step
 
 
-def counted(run: FinetuneRun | SeveralRun, batches: list[Batch]) -> list[Batch]:
+def counted(run: FinetuneRun | MultiTaskRun, batches: list[Batch]) -> list[Batch]:
     """The same; the FLOPs of reading them, forward and backward, are added up over all processes in the run's notes."""
     spent = run.team.total(sum(flops_of(one, run.model.config) for one in batches))
     run.state.notes["flops"] = run.state.notes.get("flops", 0.0) + spent

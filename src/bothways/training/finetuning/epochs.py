@@ -23,7 +23,7 @@ from bothways.training.state import State
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class EpochLoop:
     """What the epochs are made of.
 
     steps     of an epoch

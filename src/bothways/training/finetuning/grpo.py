@@ -23,13 +23,13 @@ from bothways.model import Model
 from bothways.model.losses import with_extra
 from bothways.tasks.packing import pack
 from bothways.training.finetuning.answers import (
-    Spoken,
+    SampledAnswer,
+    answers_beside,
     divergences,
     numbers_beside,
     prompt_of,
     said,
-    speak,
-    spoken_beside,
+    sample_answers,
     with_beside,
 )
 from bothways.training.finetuning.batches import counted, dealt, joined, tokens_in
@@ -114,10 +114,10 @@ class ByReward:
         asked = [(i, one) for i in prompts for one in range(count)]
         tokens = [run.parts[i][0].tokens for i, _ in asked]
         learning = model.training
-        spoken = speak(
+        sampled = sample_answers(
             Engine(model.eval(), run.tokenizer, run.trained), tokens, [(run.config.seed, number, *one) for one in asked]
         )
-        samples = [said(run, prompt, one) for prompt, one in zip(tokens, spoken, strict=True)]
+        samples = [said(run, prompt, one) for prompt, one in zip(tokens, sampled, strict=True)]
         before, reference = log_likelihoods(model, samples), log_likelihoods(run.reference, samples)
         model.train(learning)
         made = [
@@ -129,7 +129,7 @@ class ByReward:
                 "reference": other.tolist(),
             }
             for (i, _), one, kl, own, other in zip(
-                asked, spoken, divergences(before, reference), before, reference, strict=True
+                asked, sampled, divergences(before, reference), before, reference, strict=True
             )
         ]
         return [made[start : start + count] for start in range(0, len(made), count)]
@@ -142,7 +142,7 @@ class ByReward:
         (gained,) = advantages(torch.tensor([[one["reward"] for one in answers]], dtype=torch.float64)).tolist()
         found = []
         for one, advantage in zip(answers, gained, strict=True):
-            sample = said(run, prompt, Spoken("", one["tokens"]))
+            sample = said(run, prompt, SampledAnswer("", one["tokens"]))
             numbers = [(*pair, advantage) for pair in zip(one["before"], one["reference"], strict=True)]
             found.append(with_beside(sample, numbers, group=0, weight=1 / len(numbers)))
         return found
@@ -156,7 +156,7 @@ class ByReward:
 
         def speaking(mine: Sequence[int]) -> list[dict[str, Any]]:
             prompts = [prompt_of(run, examples[i]) for i in mine]
-            found = spoken_beside(run, model, prompts, [(run.config.seed, i) for i in mine])
+            found = answers_beside(run, model, prompts, [(run.config.seed, i) for i in mine])
             return [one | {"reward": self.reward(examples[i], one["text"])} for i, one in zip(mine, found, strict=True)]
 
         own = run.team.shared(range(len(examples)), speaking)

@@ -19,7 +19,7 @@ from bothways.inference.likelihoods import likelihoods_in, log_likelihoods, word
 from bothways.model import Model
 from bothways.model.losses import with_extra
 from bothways.tasks.packing import pack
-from bothways.training.finetuning.answers import Answers, numbers_beside, prompt_of, spoken_beside, with_beside
+from bothways.training.finetuning.answers import Answers, answers_beside, numbers_beside, prompt_of, with_beside
 from bothways.training.finetuning.batches import counted, dealt, joined, tokens_in
 from bothways.training.finetuning.compared_answers import BASE, REFERENCE, SIGN, ComparedAnswers
 from bothways.training.finetuning.preference_losses import dpo, kto, orpo
@@ -190,7 +190,7 @@ class ByPreference:
 
         def speaking(mine: Sequence[int]) -> list[dict[str, Any]]:
             prompts = [prompt_of(run, side.examples[i]) for i in mine]
-            return spoken_beside(run, model, prompts, [(run.config.seed, i) for i in mine])
+            return answers_beside(run, model, prompts, [(run.config.seed, i) for i in mine])
 
         found = dict(zip(asked, run.team.shared(asked, speaking), strict=True))
         return [found.get(i) for i in range(len(side.parts))]

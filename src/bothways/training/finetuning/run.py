@@ -25,13 +25,13 @@ from bothways.training.finetuning.baselines import chosen_by_chance, trained_on,
 from bothways.training.finetuning.batches import batches_of
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
 from bothways.training.finetuning.dev_loss import dev_loss, with_answers
-from bothways.training.finetuning.epochs import Course
+from bothways.training.finetuning.epochs import EpochLoop
 from bothways.training.finetuning.grpo import ByReward
 from bothways.training.finetuning.page import write_report
 from bothways.training.finetuning.preferences import ByPreference
 from bothways.training.finetuning.save import save_model
 from bothways.training.finetuning.setup import FinetuneRun, set_up
-from bothways.training.finetuning.teaching import Teaching, course_by, finish_by
+from bothways.training.finetuning.teaching import Teaching, epoch_loop_by, finish_by
 from bothways.training.finetuning.thresholds import best_thresholds
 from bothways.training.finetuning.tuned import Tuned, measure
 from bothways.training.finetuning.zero_shot import measure_held_out
@@ -73,7 +73,7 @@ def finetune(
         measure_held_out(run, run.tuned, "before")
         teaching = teaching_of(run, again=resume)
         try:
-            best = (course_by(teaching) if teaching else course_of(run)).fit(show)
+            best = (epoch_loop_by(teaching) if teaching else epoch_loop_of(run)).fit(show)
         except DivergedError:
             raise diverged(run.state.step, rate_for(config, run.model.config.width)) from None
         say("saving the best epoch, and measuring it")
@@ -120,11 +120,11 @@ def teaching_of(run: FinetuneRun, *, again: bool) -> Teaching | None:
     return ByReward.of(run) if run.config.task == "grpo" else ByPreference.of(run, again=again)
 
 
-def course_of(run: FinetuneRun) -> Course:
+def epoch_loop_of(run: FinetuneRun) -> EpochLoop:
     """The epochs of a run whose examples have right answers."""
     losses = losses_of(run.model, run.state)
     drawn = (run.drawn(0, number, 0.0) for number in range(len(run.parts)))
-    return Course(
+    return EpochLoop(
         config=run.config,
         model=run.model,
         state=run.state,

@@ -10,7 +10,7 @@ from torch import Tensor
 from bothways.errors import ModelError
 from bothways.inference.loading import folder_of
 from bothways.model import Abilities, ModelConfig, local, read_abilities, save_faces
-from bothways.model.huggingface.card import finetuned_card, several_card, writer_card
+from bothways.model.huggingface.card import finetuned_card, multitask_card, writer_card
 from bothways.text import Tokenizer
 from bothways.text.tokenizer import Template
 from bothways.training.finetuning.adapting import write_adapter
@@ -69,7 +69,7 @@ def save_model(
             return writer_card(name, shape, trained, face, model=config.model, dev=dev)
         if head and isinstance(config, FinetuneConfig):
             return finetuned_card(name, shape, head, model=config.model, dev=dev)
-        return several_card(name, shape, [*trained.heads.values()], model=config.model, dev=dev)
+        return multitask_card(name, shape, [*trained.heads.values()], model=config.model, dev=dev)
 
     (folder,) = save_faces(
         config.out,

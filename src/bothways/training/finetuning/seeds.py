@@ -16,9 +16,9 @@ from bothways.files import folder_aside, take_place, whole_file
 from bothways.statistics import Mean
 from bothways.training.finetuning.baselines import SEEN
 from bothways.training.finetuning.config import FinetuneConfig
+from bothways.training.finetuning.multitask import finetune_multitask
+from bothways.training.finetuning.multitask_config import MultiTaskConfig
 from bothways.training.finetuning.run import finetune
-from bothways.training.finetuning.several import finetune_several
-from bothways.training.finetuning.several_config import SeveralConfig
 from bothways.training.fit import Say, Show
 from bothways.training.processes import Processes, processes
 from bothways.training.run_folder import RunFolder
@@ -26,7 +26,7 @@ from bothways.training.run_folder import RunFolder
 
 @checked
 def finetune_seeds(
-    config: FinetuneConfig | SeveralConfig,
+    config: FinetuneConfig | MultiTaskConfig,
     seeds: int,
     *,
     device: torch.device | str | None = None,
@@ -55,13 +55,13 @@ def finetune_seeds(
 
 
 def _runs(
-    config: FinetuneConfig | SeveralConfig, seeds: int, team: Processes, *, track: str | None, show: Show, say: Say
+    config: FinetuneConfig | MultiTaskConfig, seeds: int, team: Processes, *, track: str | None, show: Show, say: Say
 ) -> list[RunFolder]:
     """The runs of all seeds, each of them done."""
     if (config.out / "config.yaml").is_file():
         raise UsageError(f"{config.out} holds a run of one seed; choose another --out")
-    several = isinstance(config, SeveralConfig)
-    run_one, kind = (finetune_several, SeveralConfig) if several else (finetune, FinetuneConfig)
+    several = isinstance(config, MultiTaskConfig)
+    run_one, kind = (finetune_multitask, MultiTaskConfig) if several else (finetune, FinetuneConfig)
     runs = []
     for seed in range(config.seed, config.seed + seeds):
         own = config.model_copy(update={"seed": seed, "out": config.out / f"seed-{seed}"})
@@ -86,9 +86,9 @@ def _runs(
 
 
 def _manifest(
-    config: FinetuneConfig | SeveralConfig, runs: Sequence[RunFolder], manifests: Sequence[dict[str, Any]], best: int
+    config: FinetuneConfig | MultiTaskConfig, runs: Sequence[RunFolder], manifests: Sequence[dict[str, Any]], best: int
 ) -> dict[str, Any]:
-    several = isinstance(config, SeveralConfig)
+    several = isinstance(config, MultiTaskConfig)
     return {
         "status": "done",
         "seeds": [run.path.name for run in runs],

@@ -32,7 +32,7 @@ from bothways.training.finetuning.layer_decay import state_for
 from bothways.training.finetuning.reference import frozen
 from bothways.training.finetuning.start import begin, begin_writing, refuse_of_preferences, spread
 from bothways.training.finetuning.tuned import Tuned
-from bothways.training.finetuning.writing import Draw
+from bothways.training.finetuning.writing import EpochSampler
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import State
@@ -67,7 +67,7 @@ class FinetuneRun:
     length: int
     steps: int
     trained: Abilities
-    draw: Draw | None = None
+    draw: EpochSampler | None = None
     why: str = ""
     reference: Model | None = None
 

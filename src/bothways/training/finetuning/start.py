@@ -18,7 +18,7 @@ from bothways.training.finetuning.config import LONGEST, FinetuneConfig, Learnin
 from bothways.training.finetuning.data import Data, read_data
 from bothways.training.finetuning.rewards import Reward
 from bothways.training.finetuning.save import find_body
-from bothways.training.finetuning.writing import EXACT, OF_DECODERS, Draw, Lesson, writer_of
+from bothways.training.finetuning.writing import EXACT, OF_DECODERS, EpochSampler, WritingSetup, writer_of
 
 OF_WRITING = ("objective", "prefix", "target_length", "generation")
 """Settings of tasks that write alone."""
@@ -47,7 +47,7 @@ class Start:
     tokenizer: Tokenizer
     length: int
     trained: Abilities
-    draw: Draw | None = None
+    draw: EpochSampler | None = None
     why: str = ""
 
 
@@ -84,26 +84,26 @@ def begin_writing(config: FinetuneConfig, task: WritingTask) -> Start:
     data = read_data(config, reads="encoder")
     writer = writer_of(config, task, data.head)
     if task.refers:
-        check_preferences(config, [*data.train, *data.dev, *data.test], writer.lesson)
+        check_preferences(config, [*data.train, *data.dev, *data.test], writer.setup)
         for what, side in (("--dev", data.dev), ("--test", data.test)):
             check_both_kinds(side, what)
     check_length(config, writer.model)
     writer.model.words.smoothing = config.label_smoothing
     data = replace(data, head=writer.head)
-    why = writer.lesson.way.why
+    why = writer.setup.chosen.why
     return Start(data, writer.model, writer.tokenizer, writer.length, writer.trained, writer.drawn(config.seed), why)
 
 
-def check_preferences(config: FinetuneConfig, examples: Sequence[Example], lesson: Lesson) -> None:
+def check_preferences(config: FinetuneConfig, examples: Sequence[Example], setup: WritingSetup) -> None:
     """
     Raises:
         ModelError: an objective by which an answer has no likelihood.
         UsageError: single answers for a loss that compares two, or a setting of another loss.
     """
-    if lesson.objective.name not in EXACT:
+    if setup.objective.name not in EXACT:
         raise ModelError(
-            f"{config.task} needs the likelihood of an answer, which a model that is taught {lesson.way.name} does not "
-            f"give ({lesson.way.why}): take --objective {', '.join(EXACT[:-1])} or {EXACT[-1]}"
+            f"{config.task} needs the likelihood of an answer, which a model that is taught {setup.chosen.name} does "
+            f"not give ({setup.chosen.why}): take --objective {', '.join(EXACT[:-1])} or {EXACT[-1]}"
         )
     loss: str = config.loss
     if config.task == "grpo":

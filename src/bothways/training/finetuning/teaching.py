@@ -16,7 +16,7 @@ from bothways.model import Model
 from bothways.statistics import bootstrap, bootstrap_difference
 from bothways.tasks.task import Example
 from bothways.training.finetuning.baselines import chosen_by_chance, trained_on
-from bothways.training.finetuning.epochs import Course
+from bothways.training.finetuning.epochs import EpochLoop
 from bothways.training.finetuning.page import short, write_page
 from bothways.training.finetuning.save import save_model
 from bothways.training.fit import Show
@@ -87,7 +87,7 @@ def own_scores(own: Sequence[dict[str, Any] | None], drawn: Sequence[int], *name
     return {name: float(np.mean([one[name] for one in known])) if known else float("nan") for name in names}
 
 
-def course_by(teaching: Teaching) -> Course:
+def epoch_loop_by(teaching: Teaching) -> EpochLoop:
     """Its epochs."""
     run = teaching.run
 
@@ -95,7 +95,7 @@ def course_by(teaching: Teaching) -> Course:
         found = teaching.measured("dev", run.model)
         return {"loss": found.loss, "scores": found.scores}
 
-    return Course(
+    return EpochLoop(
         config=run.config,
         model=run.model,
         state=run.state,

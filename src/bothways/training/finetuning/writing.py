@@ -29,7 +29,7 @@ from bothways.training.finetuning.adapting import tokenizer_for
 from bothways.training.finetuning.config import LONGEST, FinetuneConfig, LearningSettings
 from bothways.training.finetuning.framing import chat_frame, frame_of, framed_for
 
-WAYS = {
+WRITING_OBJECTIVES = {
     "causal": "causal",
     "prefix": "prefix",
     "unilm1": "unilm1(rate=0.7)",
@@ -51,7 +51,7 @@ OF_DECODERS = ("decoder_layers", "encoder_rate")
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class EpochSampler:
     """What an epoch trains on: a function of the seed, the epoch and the number of an example alone.
 
     full  a target is taught at its greatest length, see `row_of`
@@ -105,10 +105,10 @@ def turns_of(sample: Sample, longest: int) -> list[Sample]:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class ChosenObjective:
     """How a model is taught to write.
 
-    name        one of WAYS
+    name        one of WRITING_OBJECTIVES
     expression  of the objective
     why         it was taken, in words
     """
@@ -119,10 +119,10 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class WritingSetup:
     """How one task that writes is taught."""
 
-    way: Way
+    chosen: ChosenObjective
     objective: Objective
     writes: Writes
 
@@ -132,7 +132,7 @@ class Lesson:
         Raises:
             ModelError: causally, where transformers has no class that reads so.
         """
-        if self.way.name == "causal" and not has_face(shape, "decoder"):
+        if self.chosen.name == "causal" and not has_face(shape, "decoder"):
             raise ModelError(
                 f"{model} cannot be taught causal: transformers has no class of its shape that reads from left to "
                 "right. Take --objective prefix"
@@ -140,10 +140,12 @@ class Lesson:
         whole = self.writes.apart or has_face(shape, "body")
         return replace(of, writes=self.writes, reads="encoder" if whole else "decoder")
 
-    def drawn(self, tokenizer: Tokenizer, shape: ModelConfig, *, seed: int, name: str = "") -> Draw:
+    def drawn(self, tokenizer: Tokenizer, shape: ModelConfig, *, seed: int, name: str = "") -> EpochSampler:
         """What its epochs train on."""
         segments = self.objective.segments <= shape.segments
-        return Draw(self.objective, tokenizer, self.writes, self.way.name == "diffusion", segments, seed, name)
+        return EpochSampler(
+            self.objective, tokenizer, self.writes, self.chosen.name == "diffusion", segments, seed, name
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +158,14 @@ class Writer:
 
     model: Model
     tokenizer: Tokenizer
-    lesson: Lesson
+    setup: WritingSetup
     trained: Abilities
     head: TaskHead
     length: int
 
-    def drawn(self, seed: int) -> Draw:
+    def drawn(self, seed: int) -> EpochSampler:
         """What its epochs train on."""
-        return self.lesson.drawn(self.tokenizer, self.model.config, seed=seed)
+        return self.setup.drawn(self.tokenizer, self.model.config, seed=seed)
 
 
 def row_of(sample: Sample, tokenizer: Tokenizer, writes: Writes, *, full: bool = False) -> Row:
@@ -188,34 +190,34 @@ def writer_of(config: FinetuneConfig, task: WritingTask, head: TaskHead) -> Writ
     saved = read_saved(folder)
     tokenizer = framed_for(tokenizer_for(config, folder), saved.trained, task)
     length = config.length or min(LONGEST, saved.model.config.length)
-    lesson = lesson_for(config, task, saved.trained, tokenizer, length=length)
-    shape, weights = begin_with(config, saved, lesson)
-    head = lesson.head(head, shape, model=config.model)
-    model = Model(shape, rule=lesson.objective.rule, seed=config.seed)
+    setup = writing_setup(config, task, saved.trained, tokenizer, length=length)
+    shape, weights = begin_with(config, saved, setup)
+    head = setup.head(head, shape, model=config.model)
+    model = Model(shape, rule=setup.objective.rule, seed=config.seed)
     load_those(model, weights)
-    return Writer(model, tokenizer, lesson, taught(lesson, head, shape), head, length)
+    return Writer(model, tokenizer, setup, taught(setup, head, shape), head, length)
 
 
-def lesson_for(
+def writing_setup(
     config: FinetuneConfig, task: WritingTask, trained: Abilities, tokenizer: Tokenizer, *, length: int
-) -> Lesson:
+) -> WritingSetup:
     """How a model with these abilities is taught a task that writes.
 
     Raises:
         ModelError: it cannot be taught the objective that is asked for.
         UsageError: an objective, a length or an option that there is not.
     """
-    way = way_for(config.objective, trained)
-    objective = build(way.expression, tokenizer.vocabulary)
-    if way.name in HIDES and tokenizer.vocabulary.mask < 0:
+    chosen = chosen_objective(config.objective, trained)
+    objective = build(chosen.expression, tokenizer.vocabulary)
+    if chosen.name in HIDES and tokenizer.vocabulary.mask < 0:
         raise ModelError(
-            f"{config.model} cannot be taught {way.name}: its tokenizer has no token for [MASK], which hides what is "
-            "predicted. Take --objective causal or prefix"
+            f"{config.model} cannot be taught {chosen.name}: its tokenizer has no token for [MASK], which hides what "
+            "is predicted. Take --objective causal or prefix"
         )
-    return Lesson(way, objective, _writes(config, task, trained, tokenizer, length=length, way=way))
+    return WritingSetup(chosen, objective, _writes(config, task, trained, tokenizer, length=length, chosen=chosen))
 
 
-def begin_with(config: LearningSettings, saved: Saved, lesson: Lesson) -> tuple[ModelConfig, Mapping[str, Tensor]]:
+def begin_with(config: LearningSettings, saved: Saved, setup: WritingSetup) -> tuple[ModelConfig, Mapping[str, Tensor]]:
     """The shape of a model that is to be taught so, with a head that predicts words, and the weights that it begins
     with.
 
@@ -227,13 +229,13 @@ def begin_with(config: LearningSettings, saved: Saved, lesson: Lesson) -> tuple[
     if config.dropout is not None:
         shape = shape.model_copy(update={"dropout": config.dropout})
     weights: Mapping[str, Tensor] = saved.model.state_dict()
-    way = lesson.way.name
-    if lesson.objective.two_sided:
+    chosen = setup.chosen.name
+    if setup.objective.two_sided:
         shape, weights = two_sided(shape, weights, layers=config.decoder_layers)
     elif odd := next((one for one in OF_DECODERS if getattr(config, one) not in (None, 1.0)), None):
-        raise UsageError(f"{odd} is for encoder-decoders, --objective seq2seq, and this is {way}")
+        raise UsageError(f"{odd} is for encoder-decoders, --objective seq2seq, and this is {chosen}")
     elif shape.decoder:
-        raise ModelError(f"{config.model} is an encoder-decoder, which is taught to write by seq2seq, not by {way}")
+        raise ModelError(f"{config.model} is an encoder-decoder, which is taught to write by seq2seq, not by {chosen}")
     return with_word_head(shape), weights
 
 
@@ -272,18 +274,24 @@ def has_face(shape: ModelConfig, face: str) -> bool:
 
 
 def _writes(
-    config: FinetuneConfig, task: WritingTask, trained: Abilities, tokenizer: Tokenizer, *, length: int, way: Way
+    config: FinetuneConfig,
+    task: WritingTask,
+    trained: Abilities,
+    tokenizer: Tokenizer,
+    *,
+    length: int,
+    chosen: ChosenObjective,
 ) -> Writes:
     """
     Raises:
         UsageError: no room for a source, or an option that there is not.
     """
-    apart = way.name == "seq2seq"
+    apart = chosen.name == "seq2seq"
     before, behind, end = chat_frame(tokenizer) if task.chats else frame_of(trained, tokenizer, apart=apart)
     if task.chats and config.prefix:
         raise UsageError(f"prefix: {task.name} has none; what stands before every question is a message of the system")
     target = config.target_length or min(task.longest, length // 2)
-    options = {**({"steps": 1, "remove_repeats": True} if _together(way) == 1 else {}), **config.generation}
+    options = {**({"steps": 1, "remove_repeats": True} if _together(chosen) == 1 else {}), **config.generation}
     prefix = tuple(tokenizer.encode(config.prefix)) if config.prefix else ()
     made = Writes(target, before, behind, end, options, apart, prefix, chat=task.chats)
     if apart and target > length:
@@ -297,13 +305,13 @@ def _writes(
     return made
 
 
-def _together(way: Way) -> float:
+def _together(chosen: ChosenObjective) -> float:
     """In which share of the rows BANG is taught to write a target in one pass."""
-    given = parse(way.expression)[0].terms[0].arguments.get("together", 0.0)
+    given = parse(chosen.expression)[0].terms[0].arguments.get("together", 0.0)
     return given if isinstance(given, float | int) else 0.0
 
 
-def way_for(asked: str | None, trained: Abilities) -> Way:
+def chosen_objective(asked: str | None, trained: Abilities) -> ChosenObjective:
     """The objective that is asked for, or that which fits how the model was pretrained.
 
     Raises:
@@ -311,14 +319,14 @@ def way_for(asked: str | None, trained: Abilities) -> Way:
     """
     if asked is None:
         name, why = fitting(trained)
-        return Way(name, WAYS[name], why)
+        return ChosenObjective(name, WRITING_OBJECTIVES[name], why)
     (phase, *later) = parse(asked)
     (term, *others) = phase.terms
     if later or others:
-        raise UsageError(f"objective: expected one of {', '.join(WAYS)}, got several: {asked}. Take one")
-    if term.name not in WAYS:
-        raise unknown("objective that writes", term.name, WAYS)
-    return Way(term.name, asked.strip() if term.arguments else WAYS[term.name], "asked for")
+        raise UsageError(f"objective: expected one of {', '.join(WRITING_OBJECTIVES)}, got several: {asked}. Take one")
+    if term.name not in WRITING_OBJECTIVES:
+        raise unknown("objective that writes", term.name, WRITING_OBJECTIVES)
+    return ChosenObjective(term.name, asked.strip() if term.arguments else WRITING_OBJECTIVES[term.name], "asked for")
 
 
 def fitting(trained: Abilities) -> tuple[str, str]:
@@ -326,7 +334,7 @@ def fitting(trained: Abilities) -> tuple[str, str]:
     told = f"pretrained with {trained.objective}, the model" if trained.objective else "the published model"
     for head in trained.writers.values():
         objective = trained.as_writer(head).objective
-        if (name := objective.partition("(")[0]) in WAYS:
+        if (name := objective.partition("(")[0]) in WRITING_OBJECTIVES:
             return name, f"the model was taught to write with {objective}"
     for ability, name, why in _FITTING:
         if ability in (*trained.decoding, *trained.faces):
@@ -352,18 +360,18 @@ _FITTING = (
 """(an ability of the model, the objective for it, why), the first that is there."""
 
 
-def taught(lesson: Lesson, head: TaskHead, shape: ModelConfig) -> Abilities:
+def taught(setup: WritingSetup, head: TaskHead, shape: ModelConfig) -> Abilities:
     """What the model can do when it has been taught."""
-    way, objective = lesson.way, lesson.objective
+    chosen, objective = setup.chosen, setup.objective
     teaches = objective.about.teaches
     decoding: dict[str, int] = dict(teaches.decoding)
-    if way.name == "unilm1" and objective.segments > shape.segments:
+    if chosen.name == "unilm1" and objective.segments > shape.segments:
         decoding = {"pseudo-mask": 0}  # the same without segments
-    if way.name == "bang":
-        decoding = {"streams": lesson.writes.target if _together(way) else teaches.decoding["streams"]}
-    causal = way.name == "causal"
+    if chosen.name == "bang":
+        decoding = {"streams": setup.writes.target if _together(chosen) else teaches.decoding["streams"]}
+    causal = chosen.name == "causal"
     return Abilities(
-        objective=objective.name if "(" not in way.expression else way.expression,
+        objective=objective.name if "(" not in chosen.expression else chosen.expression,
         faces=("decoder",) if causal else (),
         hidden=None,
         decoding=decoding,

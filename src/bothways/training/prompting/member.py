@@ -37,7 +37,7 @@ CLOZE, WORDS = "labels", "words"
 
 
 @dataclass(frozen=True, slots=True)
-class MemberLesson:
+class MemberData:
     """What a member is taught.
 
     examples    texts and label
@@ -73,7 +73,7 @@ def open_filler(config: PetConfig, device: torch.device) -> Engine:
     return engine
 
 
-def train_member(config: PetConfig, engine: Engine, prompt: Prompt, lesson: MemberLesson) -> None:
+def train_member(config: PetConfig, engine: Engine, prompt: Prompt, data: MemberData) -> None:
     """Trains the engine's model in place.
 
     The loss of a step is alpha * cross-entropy over the labels' words + (1 - alpha) * cross-entropy of hidden words of
@@ -85,8 +85,8 @@ def train_member(config: PetConfig, engine: Engine, prompt: Prompt, lesson: Memb
     config = config.model_copy(update={"adapter": None})  # an adapter, and its rate, are the classifier's
     model, slots = engine.model, Slots.of(prompt.pattern, prompt.verbaliser, engine.tokenizer)
     state, _ = state_for(config, model, device=engine.device)
-    training = training_for(config, model.config.width, steps=config.steps, seed=lesson.seed)
-    made = _Batches(config, engine, prompt, slots, lesson)
+    training = training_for(config, model.config.width, steps=config.steps, seed=data.seed)
+    made = _Batches(config, engine, prompt, slots, data)
     names = loss_names(model, (CLOZE, WORDS))
     work = Work(lambda batch, generator: _losses(config, model, slots, batch), made.of_step, names)
     model.train()
@@ -120,16 +120,16 @@ class _Batches:
     engine: Engine
     prompt: Prompt
     slots: Slots
-    lesson: MemberLesson
+    data: MemberData
 
     def of_step(self, step: int, progress: float) -> list[Batch]:
         """A function of the seed and the step."""
         del progress
-        examples, texts, batch = self.lesson.examples, self.lesson.unlabelled, self.config.batch
-        made = [self._labelled([examples[i] for i in dealt(len(examples), batch, step, self.lesson.seed)])]
+        examples, texts, batch = self.data.examples, self.data.unlabelled, self.config.batch
+        made = [self._labelled([examples[i] for i in dealt(len(examples), batch, step, self.data.seed)])]
         if self.config.alpha < 1 and texts:
-            rng = np.random.default_rng([self.lesson.seed, step, 1])
-            made += self._hidden([texts[i] for i in dealt(len(texts), batch, step, self.lesson.seed)], rng)
+            rng = np.random.default_rng([self.data.seed, step, 1])
+            made += self._hidden([texts[i] for i in dealt(len(texts), batch, step, self.data.seed)], rng)
         return made
 
     def _labelled(self, some: Sequence[tuple[Texts, str]]) -> Batch:

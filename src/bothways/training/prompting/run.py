@@ -43,7 +43,7 @@ from bothways.training.fit import Say, Show, stoppable
 from bothways.training.prompting.config import PetConfig
 from bothways.training.prompting.ensemble import Member, accuracy, taught_by_others, together, weights_of
 from bothways.training.prompting.file import labelled, texts_of
-from bothways.training.prompting.member import MemberLesson, asked_of, open_filler, train_member
+from bothways.training.prompting.member import MemberData, asked_of, open_filler, train_member
 from bothways.training.run_folder import RunFolder
 
 Texts = tuple[str, ...]
@@ -54,7 +54,7 @@ _COLUMNS = {"text": "text", "other": "text_b", "label": "label"}
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class EnsembleData:
     """What all members are given.
 
     examples    labelled texts; `gold` [E] are the numbers of their labels
@@ -136,7 +136,7 @@ def _pet(config: PetConfig, place: torch.device, *, resume: bool, show: Show, sa
     folder.note(status="done")
 
 
-def _check_same(folder: RunFolder, material: Material, engine: Engine) -> None:
+def _check_same(folder: RunFolder, material: EnsembleData, engine: Engine) -> None:
     """Members that are finished were trained by the same records, from the same model.
 
     Raises:
@@ -158,7 +158,7 @@ def _refuse_other_runs(out: Path) -> None:
         raise UsageError(f"{out} holds a run already. Go on with --resume, or choose another --out.")
 
 
-def _material(config: PetConfig) -> Material:
+def _material(config: PetConfig) -> EnsembleData:
     """
     Raises:
         DataError: a record that cannot be read, or whose label has no word, unless such are skipped; or none.
@@ -196,7 +196,7 @@ def _material(config: PetConfig) -> Material:
         read(config.dev)  # the classifier reads it last: what is wrong with it is said first
     unlabelled = _unlabelled(config, widest, {key: one for key, one in columns.items() if key in ROLES}, skip)
     skipped = skip.found if isinstance(skip, Skipped) else []
-    return Material(prompts, examples, numbers(examples), unlabelled, test, numbers(test), columns, skipped)
+    return EnsembleData(prompts, examples, numbers(examples), unlabelled, test, numbers(test), columns, skipped)
 
 
 def _unlabelled(config: PetConfig, pattern: Pattern, columns: Mapping[str, str], skip: Skip) -> list[Texts]:
@@ -209,7 +209,9 @@ def _unlabelled(config: PetConfig, pattern: Pattern, columns: Mapping[str, str],
     return [one.texts for one in examples]
 
 
-def _generations(config: PetConfig, engine: Engine, material: Material, folder: RunFolder, say: Say) -> list[Member]:
+def _generations(
+    config: PetConfig, engine: Engine, material: EnsembleData, folder: RunFolder, say: Say
+) -> list[Member]:
     """All members of all generations, those that are there and those that are trained now.
 
     Raises:
@@ -239,7 +241,7 @@ def _trained(
     config: PetConfig,
     engine: Engine,
     begun: Mapping[str, torch.Tensor],
-    material: Material,
+    material: EnsembleData,
     last: Sequence[Member],
     numbers: tuple[int, int, int],
 ) -> Member:
@@ -250,7 +252,7 @@ def _trained(
     labelled_texts = [texts for texts, _ in material.examples]
     untrained = asked_of(engine, prompt, labelled_texts)
     examples = [*material.examples, *_drawn(config, material, last, numbers, seed)]
-    train_member(config, engine, prompt, MemberLesson(examples, material.unlabelled, seed))
+    train_member(config, engine, prompt, MemberData(examples, material.unlabelled, seed))
     return Member(
         *numbers,
         taught=len(examples),
@@ -262,7 +264,7 @@ def _trained(
 
 
 def _drawn(
-    config: PetConfig, material: Material, last: Sequence[Member], numbers: tuple[int, int, int], seed: int
+    config: PetConfig, material: EnsembleData, last: Sequence[Member], numbers: tuple[int, int, int], seed: int
 ) -> list[tuple[Texts, str]]:
     """What a member is taught beside the labelled examples: in the first generation nothing; later what a share of the
     other members of the one before say, with labels in the proportions of the labelled ones."""
@@ -280,7 +282,7 @@ def _drawn(
     return [(material.unlabelled[i], labels[label]) for i, label in taught_by_others(shares, counts, rng)]
 
 
-def facts_of(member: Member, material: Material) -> dict[str, Any]:
+def facts_of(member: Member, material: EnsembleData) -> dict[str, Any]:
     """What the manifest has of a member."""
     facts = {
         "name": member.name,
@@ -292,13 +294,13 @@ def facts_of(member: Member, material: Material) -> dict[str, Any]:
     return facts | ({"test": accuracy(member.test, material.test_gold)} if material.test else {})
 
 
-def _last(config: PetConfig, members: Sequence[Member], material: Material) -> tuple[list[Member], np.ndarray]:
+def _last(config: PetConfig, members: Sequence[Member], material: EnsembleData) -> tuple[list[Member], np.ndarray]:
     """The members of the last generation, and what each weighs."""
     last = [one for one in members if one.generation == config.generations]
     return last, weights_of(last, material.gold, equal=config.weights == "equal")
 
 
-def _summarise(config: PetConfig, members: Sequence[Member], material: Material, folder: RunFolder) -> None:
+def _summarise(config: PetConfig, members: Sequence[Member], material: EnsembleData, folder: RunFolder) -> None:
     """Writes what each member is worth, and the ensemble."""
     last, weights = _last(config, members, material)
     ensemble = {"train": accuracy(together([one.train for one in last], weights), material.gold)}
@@ -318,7 +320,7 @@ def _summarise(config: PetConfig, members: Sequence[Member], material: Material,
     )
 
 
-def _write_soft(config: PetConfig, members: Sequence[Member], material: Material) -> None:
+def _write_soft(config: PetConfig, members: Sequence[Member], material: EnsembleData) -> None:
     """The unlabelled texts as records to fine-tune by: the ensemble's label, and its soft labels."""
     last, weights = _last(config, members, material)
     shares = together([one.unlabelled for one in last], weights, temperature=config.temperature)
@@ -335,7 +337,7 @@ def _write_soft(config: PetConfig, members: Sequence[Member], material: Material
     write_text(config.out / FOLDER / SOFT, "".join(lines()))
 
 
-def _classifier(config: PetConfig, material: Material) -> FinetuneConfig:
+def _classifier(config: PetConfig, material: EnsembleData) -> FinetuneConfig:
     """How the classifier is fine-tuned."""
     learning = {name: getattr(config, name) for name in LearningSettings.model_fields}
     files: dict[str, Any] = {"train": config.out / FOLDER / SOFT, "dev": config.dev, "test": config.test}

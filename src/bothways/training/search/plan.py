@@ -52,7 +52,7 @@ def last_two(best: SearchCandidate) -> tuple[SearchCandidate, SearchCandidate]:
 
 
 @dataclass(slots=True)
-class Dearest:
+class WorstCase:
     """The dearest course: whatever is new is better than what was there, so that it has to be trained to the end.
 
     reused  the share of a candidate's run that one with a larger budget goes on from
@@ -68,7 +68,7 @@ class Dearest:
     @classmethod
     def of(
         cls, stages: Sequence[Stage], default: Mapping[str, Any], reused: Callable[[SearchCandidate], float]
-    ) -> Dearest:
+    ) -> WorstCase:
         """Of the stages and of the last trials."""
         found = cls(reused)
         best = walk(stages, default, 1.0, found, lambda candidate: None)

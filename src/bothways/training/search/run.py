@@ -21,10 +21,10 @@ from bothways.training.pretraining.artifacts import count_baselines
 from bothways.training.pretraining.setup import named_objective, objective_of
 from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.config import SearchConfig
-from bothways.training.search.deal import Deal, Hours, OutOfTimeError, dealt
 from bothways.training.search.halving import Trial
 from bothways.training.search.plan import RUNGS, last_two, walk
 from bothways.training.search.recipe import recipe_file, settings_of
+from bothways.training.search.time_plan import Hours, OutOfTimeError, TimePlan, plan_time
 from bothways.training.search.trials import Trials, steady
 from bothways.training.workers import Workers
 
@@ -81,13 +81,13 @@ def search(
     with claimed(config.out):
         say("reading the text, doing a few steps")
         workers = Workers(1, lambda label, progress: None, device=device, processes=config.processes)
-        trials, deal = _prepared(config, workers, clock)
-        hours = Hours(config.hours, trials, deal, started, clock, say)
+        trials, time_plan = _prepared(config, workers, clock)
+        hours = Hours(config.hours, trials, time_plan, started, clock, say)
         workers.each(lambda _: _search(config, hours, say), [None])
         return _written(config, hours)
 
 
-def _prepared(config: SearchConfig, workers: Workers, clock: Callable[[], float]) -> tuple[Trials, Deal]:
+def _prepared(config: SearchConfig, workers: Workers, clock: Callable[[], float]) -> tuple[Trials, TimePlan]:
     """
     Raises:
         BothwaysError: the runs cannot be, or the hours are too few for them.
@@ -102,19 +102,19 @@ def _prepared(config: SearchConfig, workers: Workers, clock: Callable[[], float]
     same = steady(objective, rows, config.objective)
     place, new = config.out / "hours.json", dict[str, Any]()
     if not place.exists():  # too few hours are refused before they are written down
-        new = dealt(config, workers.device, same, clock).plain()
+        new = plan_time(config, workers.device, same, clock).plain()
     go_on_in(config.out, config, shards, kind="search", may_change=MAY_CHANGE)
-    deal = Deal.read(once(place, dict, lambda: new))
+    time_plan = TimePlan.read(once(place, dict, lambda: new))
     trials = Trials(
         config.out / "search.json",
         workers,
         objective,
-        partial(configured, warmup=deal.warmup),
+        partial(configured, warmup=time_plan.warmup),
         named,
         steady=same,
         baselines=once(config.out / "baselines.json", dict, lambda: count_baselines(shards, training)),
     )
-    return trials, deal
+    return trials, time_plan
 
 
 def named(candidate: SearchCandidate, seconds: float) -> str:
@@ -123,7 +123,7 @@ def named(candidate: SearchCandidate, seconds: float) -> str:
 
 
 def _search(config: SearchConfig, hours: Hours, say: Callable[[str], None]) -> None:
-    trials, unit = hours.trials, hours.deal.unit
+    trials, unit = hours.trials, hours.time_plan.unit
     try:
         best = walk(config.stages(), config.default(), unit, hours, trials.drop)
         longest = hours.longest(last_two(best))

@@ -14,13 +14,13 @@ import bothways
 from bothways.errors import BothwaysError, ModelError, UsageError
 from bothways.model import Abilities
 from bothways.training.config import Budget, TrainingConfig
-from bothways.training.finetuning import evaluate, finetune, finetune_several, predict
+from bothways.training.finetuning import evaluate, finetune, finetune_multitask, predict
+from bothways.training.finetuning.multitask import epoch_loop_of, how_taught
+from bothways.training.finetuning.multitask_batches import multitask_batches
+from bothways.training.finetuning.multitask_setup import set_up_multitask
 from bothways.training.finetuning.run import batches_of, losses_of
 from bothways.training.finetuning.setup import set_up
-from bothways.training.finetuning.several import course_of, how_taught
-from bothways.training.finetuning.several_batches import batches_of_several
-from bothways.training.finetuning.several_setup import set_up_several
-from bothways.training.finetuning.writing import WAYS
+from bothways.training.finetuning.writing import WRITING_OBJECTIVES
 from bothways.training.loop import Work, train
 from bothways.training.run_folder import RunFolder
 from tests.conftest import Once
@@ -54,7 +54,7 @@ def mixed(once: Once, body: Path) -> Path:
     def make(folder: Path) -> Path:
         tasks = [one_task(folder, "mood"), *writers(folder)]
         tasks[2]["test"] = tasks[2]["train"]
-        return finetune_several(several(folder, body, *tasks, epochs=12, dev_generated=16))
+        return finetune_multitask(several(folder, body, *tasks, epochs=12, dev_generated=16))
 
     return once("mixed", make)
 
@@ -120,10 +120,10 @@ def test_what_is_noted_and_shown_of_each(mixed: Path) -> None:
     assert html.count(" of the rows are of this task.") == 3 and "<h2>second: the worst</h2>" in html
 
 
-@pytest.mark.parametrize("way", [*WAYS])
+@pytest.mark.parametrize("way", [*WRITING_OBJECTIVES])
 def test_every_objective_is_taught_beside_labels_and_tags(way: str, body: Path, tmp_path: Path) -> None:
     first = one_task(tmp_path, "first", objective=way, target_length=6)
-    run = finetune_several(several(tmp_path, body, first, "mood", "names", epochs=3))
+    run = finetune_multitask(several(tmp_path, body, first, "mood", "names", epochs=3))
     lines = [line for line in RunFolder(run).lines() if line["kind"] == "validation"]
     assert all(lines[-1]["tasks"][name]["loss"] < lines[0]["tasks"][name]["loss"] for name in ("first", "mood"))
     before = bothways.load(run, device="cpu")
@@ -139,7 +139,7 @@ def test_every_objective_is_taught_beside_labels_and_tags(way: str, body: Path, 
 @pytest.mark.parametrize("classic", [False, True])
 def test_an_encoder_decoder_writes_beside_labels_of_its_encoder(classic: bool, tmp_path: Path) -> None:
     begun = make_run(tmp_path / "body", SEQ2SEQ, kind="wordpiece", classic=classic, decoder=2)
-    run = finetune_several(several(tmp_path, begun, one_task(tmp_path, "first", target_length=6), "mood", epochs=8))
+    run = finetune_multitask(several(tmp_path, begun, one_task(tmp_path, "first", target_length=6), "mood", epochs=8))
     found = evaluate(run, device="cpu")["tasks"]
     assert (
         found["mood"]["accuracy"] > 0.8
@@ -151,21 +151,21 @@ def test_an_encoder_decoder_writes_beside_labels_of_its_encoder(classic: bool, t
 
 
 def test_one_task_that_writes_is_a_run_as_alone(body: Path, tmp_path: Path) -> None:
-    run = finetune_several(several(tmp_path, body, one_task(tmp_path, "first", target_length=6), epochs=1))
+    run = finetune_multitask(several(tmp_path, body, one_task(tmp_path, "first", target_length=6), epochs=1))
     model = bothways.load(run, device="cpu")
     assert model.engine.abilities.faces == ("decoder",) and len(model.generate(SOURCES)) == 3
     values = json.loads((run / "model" / "config.json").read_text())
     assert values["architectures"] == ["LlamaForCausalLM"]
 
 
-@pytest.mark.parametrize("way", [*WAYS])
+@pytest.mark.parametrize("way", [*WRITING_OBJECTIVES])
 def test_a_task_loses_what_a_run_of_it_alone_does(way: str, tmp_path: Path, body: Path) -> None:
     """The mean over the same draws, whatever an example weighs beside those of other tasks."""
     first = one_task(tmp_path, "first", objective=way, target_length=6)
-    run = set_up_several(several(tmp_path, body, first, dropout=0.0, batch=200), ALONE, resume=False)
-    course = course_of(run)
-    (batch,) = course.batches(0, 0.0)
-    loss, count = course.losses(batch, torch.Generator())["first"]
+    run = set_up_multitask(several(tmp_path, body, first, dropout=0.0, batch=200), ALONE, resume=False)
+    loop = epoch_loop_of(run)
+    (batch,) = loop.batches(0, 0.0)
+    loss, count = loop.losses(batch, torch.Generator())["first"]
     alone = set_up(
         run.config.of(run.config.tasks[0]).model_copy(update={"out": tmp_path / "alone"}), ALONE, resume=False
     )
@@ -178,8 +178,8 @@ def test_an_example_of_each_task_weighs_the_same_on_average(tmp_path: Path, body
         one_task(tmp_path, "first", objective="unilm1", target_length=6),
         one_task(tmp_path, "second", objective="diffusion", target_length=12),
     ]
-    run = set_up_several(several(tmp_path, body, "mood", *tasks, epochs=8), ALONE, resume=False)
-    of_step, sums, counts = batches_of_several(run), dict.fromkeys(run.parts, 0.0), dict.fromkeys(run.parts, 0)
+    run = set_up_multitask(several(tmp_path, body, "mood", *tasks, epochs=8), ALONE, resume=False)
+    of_step, sums, counts = multitask_batches(run), dict.fromkeys(run.parts, 0.0), dict.fromkeys(run.parts, 0)
     for step in range(8 * run.mixing.steps):
         for task, *_ in run.mixing.of_step(step):
             counts[[*run.parts][task]] += 1
@@ -193,7 +193,7 @@ def test_an_example_of_each_task_weighs_the_same_on_average(tmp_path: Path, body
 
 def test_an_example_that_comes_again_is_drawn_anew(tmp_path: Path, body: Path) -> None:
     first = one_task(tmp_path, "first", objective="unilm1", target_length=6)
-    run = set_up_several(several(tmp_path, body, first), ALONE, resume=False)
+    run = set_up_multitask(several(tmp_path, body, first), ALONE, resume=False)
     part = run.parts["first"]
     draws = {part.drawn(turn, 0, 0.0)[0].tokens.tobytes() for turn in range(12)}
     assert len(draws) > 1
@@ -205,10 +205,10 @@ def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, body: Path, monkeypa
         tasks = writers(folder, second={"objective": "unilm1"})
         return several(folder, body, one_task(folder, "mood"), *tasks, batch=16, dev_generated=4)
 
-    whole, parts = finetune_several(told(tmp_path / "whole")), told(tmp_path / "parts")
+    whole, parts = finetune_multitask(told(tmp_path / "whole")), told(tmp_path / "parts")
     stopped_at(2, parts, monkeypatch)
     stopped_at(11, parts, monkeypatch, resume=True)
-    finetune_several(parts, resume=True)
+    finetune_multitask(parts, resume=True)
     for file in ("model.safetensors", "head.safetensors"):
         one, other = (load_file(run / "model" / file) for run in (whole, parts.out))
         assert one.keys() == other.keys() and all(torch.equal(other[name], weight) for name, weight in one.items())
@@ -221,9 +221,9 @@ def test_a_step_without_texts_to_write_leaves_a_decoder_as_it_is(tmp_path: Path)
     """And what predicts words, to the last bit, though the optimiser decays and remembers."""
     begun = make_run(tmp_path / "body", SEQ2SEQ, kind="wordpiece", decoder=1)
     tasks = ("mood", "stars", one_task(tmp_path, "first", target_length=6))
-    run = set_up_several(several(tmp_path, begun, *tasks, batch=2, weight_decay=0.1, epochs=1), ALONE, resume=False)
-    course = course_of(run)
-    work = Work(course.losses, course.batches, course.names)
+    run = set_up_multitask(several(tmp_path, begun, *tasks, batch=2, weight_decay=0.1, epochs=1), ALONE, resume=False)
+    loop = epoch_loop_of(run)
+    work = Work(loop.losses, loop.batches, loop.names)
     own = [name for name in run.state.weights.master if name.startswith("decoder.") and name.endswith("down.weight")]
     before = {name: run.state.weights.master[name].clone() for name in own}
     seen = set()
@@ -253,7 +253,7 @@ def test_a_prefix_stands_before_every_source_of_one_task_too(tmp_path: Path, bod
 
 def test_what_tells_two_tasks_apart_is_said(tmp_path: Path, body: Path) -> None:
     tasks = [one_task(tmp_path, name, objective="prefix", target_length=6) for name in TWO]
-    run = set_up_several(several(tmp_path, body, *tasks), ALONE, resume=False)
+    run = set_up_multitask(several(tmp_path, body, *tasks), ALONE, resume=False)
     assert [*how_taught(run)] == [
         "first: taught by prefix: asked for",
         "second: taught by prefix: asked for",
@@ -281,7 +281,7 @@ def test_what_is_refused_before_anything_is_made(
 ) -> None:
     told = several(tmp_path, body, *writers(tmp_path, second=second), **more)
     with pytest.raises(BothwaysError, match=said):
-        finetune_several(told)
+        finetune_multitask(told)
     assert not told.out.exists()
 
 
@@ -290,12 +290,12 @@ def test_a_task_that_writes_has_no_teacher_but_may_stand_beside_one(mixed: Path,
     told = several(tmp_path, body, first, epochs=1)
     alone = finetune(told.of(told.tasks[0]).model_copy(update={"out": tmp_path / "alone"}))
     with pytest.raises(UsageError, match="first: text2text has no soft labels .* write the targets of the training"):
-        finetune_several(several(tmp_path / "taught", body, first | {"teacher": str(alone)}, "mood"))
-    run = finetune_several(several(tmp_path / "beside", body, first | {"compare": str(alone)}, "mood", epochs=1))
+        finetune_multitask(several(tmp_path / "taught", body, first | {"teacher": str(alone)}, "mood"))
+    run = finetune_multitask(several(tmp_path / "beside", body, first | {"compare": str(alone)}, "mood", epochs=1))
     beside = RunFolder(run).manifest()["tasks"]["first"]["beside"]
     assert beside["scores"]["rougeL"] >= 0 and len(beside["better_by"]["rougeL"]) == 2
     again = several(
         tmp_path / "again", mixed, one_task(tmp_path / "again", "second", target_length=6), "mood", epochs=1
     )
-    finetune_several(again)  # a model of several tasks is gone on from
+    finetune_multitask(again)  # a model of several tasks is gone on from
     assert RunFolder(again.out).manifest()["tasks"]["second"]["objective"]["name"] == "causal"

@@ -1,13 +1,14 @@
 """Several tasks at once beside each alone, sentences chosen by a published encoder, and a deep encoder with a shallow
 decoder.
 
-    python proofs/several.py --data FOLDER --work FOLDER [--parts several extract depth] [--minilm FOLDER] [--seeds 3]
+    python proofs/multitask.py --data FOLDER --work FOLDER [--parts multitask extract depth] [--minilm FOLDER]
+        [--seeds 3]
 
 FOLDERs as of proofs/writing.py, whose bodies are used. What is done is not done again: every row is a run in --work.
 
-- several: four classifiers of English, two of them with few examples, each alone, then all at once (MT-DNN, Liu et al.
-  2019), then with the ones alone as teachers (BAM, Clark et al. 2019). An epoch at once reads as many examples as the
-  four alone together.
+- multitask: four classifiers of English, two of them with few examples, each alone, then all at once (MT-DNN, Liu et
+  al. 2019), then with the ones alone as teachers (BAM, Clark et al. 2019). An epoch at once reads as many examples
+  as the four alone together.
 - extract: BERTSUM (Liu and Lapata 2019) on scitldr with MiniLM's encoder, beside the first sentences and TF-IDF.
 - depth: 12 and 1 layers beside 6 and 6 (Kasai et al. 2021), the first with feed-forward layers so wide that both have
   as many weights; both pretrained by infilling for as many tokens, then taught to write modern Chinese for classical.
@@ -27,7 +28,7 @@ from writing import HEADER, again, body_of, done, rows_of, shown, summarised, ta
 
 from bothways.corpus.records import read_records
 from bothways.model import preset
-from bothways.training.finetuning import finetune, finetune_several
+from bothways.training.finetuning import finetune, finetune_multitask
 from bothways.training.pretraining import pretrain
 from bothways.training.run_folder import RunFolder
 
@@ -50,7 +51,7 @@ def files_of(given: argparse.Namespace, name: str, most: int) -> dict[str, Path]
     return found
 
 
-def several(given: argparse.Namespace) -> None:
+def multitask(given: argparse.Namespace) -> None:
     """Each task alone, all at once, and with teachers."""
     body, seeds = str(body_of(given, "en", trained=True)), range(given.seeds)
     files = {name: files_of(given, name, most) for name, most in FOUR.items()}
@@ -66,7 +67,7 @@ def several(given: argparse.Namespace) -> None:
             teacher = {name: {"teacher": alone[name][seed]} if way == "with teachers" else {} for name in FOUR}
             tasks = [{"name": name, "task": "classify", **files[name], **teacher[name]} for name in FOUR]
             if not done(out):
-                finetune_several(model=body, tasks=tasks, out=out, seed=seed, **again(out))
+                finetune_multitask(model=body, tasks=tasks, out=out, seed=seed, **again(out))
         found = [RunFolder(out).manifest()["tasks"] for out in runs]
         scores[way] = {name: [one[name]["test"] for one in found] for name in FOUR}
     print("\n| task | examples | metric | " + " | ".join(scores) + " |\n|---|---|---|" + "---|" * len(scores))
@@ -116,7 +117,7 @@ def depth(given: argparse.Namespace) -> None:
         print(summarised(size, runs), flush=True)
 
 
-PARTS = {"several": several, "extract": extract, "depth": depth}
+PARTS = {"multitask": multitask, "extract": extract, "depth": depth}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from bothways.training.pretraining.dry_run import STEPS, rehearse
 from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.config import SearchConfig
 from bothways.training.search.halving import Trial
-from bothways.training.search.plan import Dearest
+from bothways.training.search.plan import WorstCase
 from bothways.training.search.trials import Trials, reused
 
 HOUR = 3600.0
@@ -27,7 +27,7 @@ class OutOfTimeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Deal:
+class TimePlan:
     """How the hours are dealt out.
 
     unit    seconds of training of the shortest trials
@@ -40,7 +40,7 @@ class Deal:
     warmup: int
 
     @classmethod
-    def read(cls, kept: Mapping[str, Any]) -> Deal:
+    def read(cls, kept: Mapping[str, Any]) -> TimePlan:
         """
         Raises:
             ModelError: it is none.
@@ -55,7 +55,7 @@ class Deal:
         return asdict(self)
 
 
-def dealt(config: SearchConfig, device: str | None, steady: bool, clock: Callable[[], float]) -> Deal:
+def plan_time(config: SearchConfig, device: str | None, steady: bool, clock: Callable[[], float]) -> TimePlan:
     """From a few steps, which are timed, and the dearest course that the search can take.
 
     Raises:
@@ -71,20 +71,20 @@ def dealt(config: SearchConfig, device: str | None, steady: bool, clock: Callabl
     def share(candidate: SearchCandidate) -> float:
         return reused(config.run(candidate, 1.0, warmup=1).training) if steady else 0.0
 
-    dearest = Dearest.of(stages, default, share)
+    worst = WorstCase.of(stages, default, share)
     own = default.get("training.step_tokens")
     sizes = [one for stage in stages for one in stage.get("training.step_tokens", ())]
     slowest = pace * (max(sizes) / own if own and sizes else 1.0)
-    least = (took + dearest.runs * around + dearest.units * LEAST_STEPS * slowest) / SAFE / HOUR
+    least = (took + worst.runs * around + worst.units * LEAST_STEPS * slowest) / SAFE / HOUR
     if config.hours < least:
         raise UsageError(
-            f"{config.hours:g} hours are too few: {dearest.runs} trials, the shortest of {LEAST_STEPS} steps, would "
+            f"{config.hours:g} hours are too few: {worst.runs} trials, the shortest of {LEAST_STEPS} steps, would "
             f"take up to {least:.2g} hours on this machine, at {pace:.2g} s a step and {around:.0f} s to begin and end "
             f"a run. Give --hours {rounded_up(least):g}, a smaller --size, or fewer values to try: "
             "--set 'space=[{rate: [0.5, 1]}]'"
         )
-    unit = (config.hours * HOUR * SAFE - took - dearest.runs * around) / dearest.units
-    return Deal(unit, around, max(1, int(WARMUP * unit / slowest)))
+    unit = (config.hours * HOUR * SAFE - took - worst.runs * around) / worst.units
+    return TimePlan(unit, around, max(1, int(WARMUP * unit / slowest)))
 
 
 def rounded_up(hours: float) -> float:
@@ -100,12 +100,12 @@ class Hours:
         self,
         hours: float,
         trials: Trials,
-        deal: Deal,
+        time_plan: TimePlan,
         started: float,
         clock: Callable[[], float],
         say: Callable[[str], None],
     ) -> None:
-        self.limit, self.trials, self.deal = hours * HOUR, trials, deal
+        self.limit, self.trials, self.time_plan = hours * HOUR, trials, time_plan
         self.spent = float(trials.notes.get("spent", 0.0))
         self._mark, self._clock, self._say = started, clock, say
         self._around: list[float] = []  # of the runs that were timed
@@ -136,7 +136,7 @@ class Hours:
     @property
     def around(self) -> float:
         """Seconds that a run takes beside its training: the most that was seen, or what a rehearsal showed."""
-        return max(self._around, default=self.deal.around)
+        return max(self._around, default=self.time_plan.around)
 
     def longest(self, candidates: Sequence[SearchCandidate]) -> float:
         """Seconds of training that each may have, alike, in what is left."""

@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 import bothways
 from bothways.errors import BothwaysError, ModelError, UsageError
 from bothways.training.config import Budget, TrainingConfig
-from bothways.training.finetuning import SeveralConfig, evaluate, finetune_several, predict, tasks_in
+from bothways.training.finetuning import MultiTaskConfig, evaluate, finetune_multitask, predict, tasks_in
+from bothways.training.finetuning.multitask import epoch_loop_of
+from bothways.training.finetuning.multitask_batches import multitask_batches
+from bothways.training.finetuning.multitask_setup import MultiTaskRun, set_up_multitask
 from bothways.training.finetuning.run import batches_of, losses_of
 from bothways.training.finetuning.setup import set_up
-from bothways.training.finetuning.several import course_of
-from bothways.training.finetuning.several_batches import batches_of_several
-from bothways.training.finetuning.several_setup import SeveralRun, set_up_several
 from bothways.training.loop import Work, train
 from bothways.training.run_folder import RunFolder
 from tests.conftest import Once
@@ -36,7 +36,7 @@ def together(once: Once, body: Path) -> Path:
         alike = one_task(folder, "alike", head="san")
         mood = one_task(folder, "mood")
         mood["test"] = mood["train"]
-        return finetune_several(several(folder, body, mood, alike, "stars", "names", epochs=10))
+        return finetune_multitask(several(folder, body, mood, alike, "stars", "names", epochs=10))
 
     return once("together", make)
 
@@ -114,8 +114,8 @@ def test_the_page_has_a_part_for_each(together: Path) -> None:
 
 
 def test_an_example_of_each_task_weighs_the_same_on_average(tmp_path: Path, body: Path) -> None:
-    run = set_up_several(several(tmp_path, body, "mood", "names", "who", epochs=3), ALONE, resume=False)
-    of_step, sums, counts = batches_of_several(run), dict.fromkeys(run.parts, 0.0), dict.fromkeys(run.parts, 0)
+    run = set_up_multitask(several(tmp_path, body, "mood", "names", "who", epochs=3), ALONE, resume=False)
+    of_step, sums, counts = multitask_batches(run), dict.fromkeys(run.parts, 0.0), dict.fromkeys(run.parts, 0)
     for step in range(3 * run.mixing.steps):
         for task, *_ in run.mixing.of_step(step):
             counts[[*run.parts][task]] += 1
@@ -129,9 +129,9 @@ def test_an_example_of_each_task_weighs_the_same_on_average(tmp_path: Path, body
 @pytest.mark.parametrize("name", ["mood", "names", "who", "stars"])
 def test_a_task_loses_what_a_run_of_it_alone_does(name: str, tmp_path: Path, body: Path) -> None:
     """The mean over the same examples, whatever an example weighs beside those of other tasks."""
-    run = set_up_several(several(tmp_path, body, name, dropout=0.0, batch=200), ALONE, resume=False)
-    course = course_of(run)
-    loss, count = course.losses(*course.batches(run.mixing.steps * 2 - 1, 0.0), torch.Generator())[name]
+    run = set_up_multitask(several(tmp_path, body, name, dropout=0.0, batch=200), ALONE, resume=False)
+    loop = epoch_loop_of(run)
+    loss, count = loop.losses(*loop.batches(run.mixing.steps * 2 - 1, 0.0), torch.Generator())[name]
     alone = set_up(
         run.config.of(run.config.tasks[0]).model_copy(update={"out": tmp_path / "alone"}), ALONE, resume=False
     )
@@ -140,7 +140,7 @@ def test_a_task_loses_what_a_run_of_it_alone_does(name: str, tmp_path: Path, bod
     assert float((loss / count).detach()) == pytest.approx(float((other / others).detach()), rel=1e-3)
 
 
-def tasks_of_step(run: SeveralRun, step: int) -> set[str]:
+def tasks_of_step(run: MultiTaskRun, step: int) -> set[str]:
     """The tasks that a step has rows of."""
     return {list(run.parts)[task] for task, _, _ in run.mixing.of_step(step)}
 
@@ -148,13 +148,13 @@ def tasks_of_step(run: SeveralRun, step: int) -> set[str]:
 def test_a_step_leaves_heads_without_rows_as_they_are(tmp_path: Path, body: Path) -> None:
     """To the last bit, though the optimiser decays and remembers."""
     told = several(tmp_path, body, "mood", "alike", "stars", batch=2, weight_decay=0.1, epochs=1)
-    run = set_up_several(told, ALONE, resume=False)
-    course = course_of(run)
-    work = Work(course.losses, course.batches, course.names)
-    config = TrainingConfig(budget=Budget(steps=course.total))
+    run = set_up_multitask(told, ALONE, resume=False)
+    loop = epoch_loop_of(run)
+    work = Work(loop.losses, loop.batches, loop.names)
+    config = TrainingConfig(budget=Budget(steps=loop.total))
     before = {name: weight.clone() for name, weight in run.state.weights.master.items()}
     absent = set()
-    for report in train(work, state=run.state, config=config, total=course.total):
+    for report in train(work, state=run.state, config=config, total=loop.total):
         if report.step > 1:  # the first step of a warm-up may be of no size
             present = tasks_of_step(run, report.step - 1)
             for name, weight in run.state.weights.master.items():
@@ -170,12 +170,12 @@ def test_a_step_leaves_heads_without_rows_as_they_are(tmp_path: Path, body: Path
 
 def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, body: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = ("mood", "stars", "names")
-    whole = finetune_several(several(tmp_path / "whole", body, *tasks, batch=16))
+    whole = finetune_multitask(several(tmp_path / "whole", body, *tasks, batch=16))
     told = several(tmp_path / "parts", body, *tasks, batch=16)
 
     stopped_at(2, told, monkeypatch)
     stopped_at(9, told, monkeypatch, resume=True)
-    finetune_several(told, resume=True)
+    finetune_multitask(told, resume=True)
     for file in ("model.safetensors", "head.safetensors"):
         first, second = (load_file(run / "model" / file) for run in (whole, told.out))
         assert first.keys() == second.keys() and all(torch.equal(second[name], one) for name, one in first.items())
@@ -183,18 +183,18 @@ def test_a_stop_at_any_step_changes_nothing(tmp_path: Path, body: Path, monkeypa
     found = [[[line.get(key) for key in kept] for line in RunFolder(run).lines()] for run in (whole, told.out)]
     assert found[0] == found[1]
     with pytest.raises(UsageError, match="was started with other settings"):
-        finetune_several(told.model_copy(update={"batch": 4}), resume=True)
+        finetune_multitask(told.model_copy(update={"batch": 4}), resume=True)
 
 
 def test_a_file_of_one_task_is_a_run_too(tmp_path: Path, body: Path) -> None:
-    run = finetune_several(several(tmp_path, body, "mood", epochs=1))
+    run = finetune_multitask(several(tmp_path, body, "mood", epochs=1))
     assert evaluate(run, tmp_path / "mood.jsonl")["examples"] == evaluate(run)["tasks"]["mood"]["examples"] == 48
     assert bothways.load(run, device="cpu").classify("so bad").label in ("good", "bad")
 
 
 def test_thresholds_are_tuned_task_by_task(tmp_path: Path, body: Path) -> None:
     told = several(tmp_path, body, one_task(tmp_path, "kinds", thresholds="tuned"), "mood", epochs=1)
-    finetune_several(told)
+    finetune_multitask(told)
     heads = bothways.load(told.out, device="cpu").engine.abilities.heads
     assert len(heads["kinds"].thresholds or ()) == 3 and heads["mood"].thresholds is None
 
@@ -204,7 +204,7 @@ def test_a_pooler_is_where_every_label_begins(tmp_path: Path) -> None:
 
     begun = published(tmp_path / "bert", "Bert", "")
     pooler = load_file(begun / "model.safetensors")["pooler.dense.weight"]
-    run = set_up_several(several(tmp_path, begun, "mood", "alike"), ALONE, resume=False)
+    run = set_up_multitask(several(tmp_path, begun, "mood", "alike"), ALONE, resume=False)
     for name in ("mood", "alike"):
         assert torch.equal(run.state.weights.master[f"heads.{name}.transform.dense.weight"], pooler)
 
@@ -223,7 +223,7 @@ def test_a_pooler_is_where_every_label_begins(tmp_path: Path) -> None:
 def test_what_is_refused_before_anything_is_made(change: dict[str, Any], said: str, tmp_path: Path, body: Path) -> None:
     told = several(tmp_path, body, one_task(tmp_path, "mood", **change), "stars")
     with pytest.raises(BothwaysError, match=said):
-        finetune_several(told)
+        finetune_multitask(told)
     assert not told.out.exists()
 
 
@@ -240,7 +240,7 @@ def test_what_is_refused_before_anything_is_made(change: dict[str, Any], said: s
 def test_names(names: tuple[str, ...], said: str, tmp_path: Path) -> None:
     tasks = [one_task(tmp_path, "mood") | {"name": name} for name in names]
     with pytest.raises(UsageError, match=said):
-        finetune_several("body", tasks=tasks, out=tmp_path / "run")
+        finetune_multitask("body", tasks=tasks, out=tmp_path / "run")
 
 
 def test_the_file_of_tasks(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_the_file_of_tasks(tmp_path: Path) -> None:
     file.write_text("epochs: 5\ntasks:\n- {name: a, train: a.jsonl}\n")
     assert tasks_in(file) == {"epochs": 5, "tasks": [{"name": "a", "train": "a.jsonl"}]}
     file.write_text("- {name: a, train: a.jsonl}\n")
-    assert SeveralConfig(model="m", **tasks_in(file)).tasks[0].task == "classify"
+    assert MultiTaskConfig(model="m", **tasks_in(file)).tasks[0].task == "classify"
 
 
 def test_every_kind_of_file_here_is_one_of_ours() -> None:

@@ -15,6 +15,7 @@ from bothways.html import Cell, KeyFigure, TableRow, page
 from bothways.html.curves import Chart, Curve
 from bothways.model import TaskHead
 from bothways.tasks.labels import labels_in
+from bothways.training.finetuning.multitask_config import MEAN
 from bothways.training.finetuning.page import (
     adapter_line,
     facts_of_task,
@@ -26,11 +27,10 @@ from bothways.training.finetuning.page import (
 )
 from bothways.training.finetuning.run import Judged
 from bothways.training.finetuning.setup import FinetuneRun
-from bothways.training.finetuning.several_config import MEAN
 from bothways.training.record import Record
 
 
-def write_report_of_several(
+def write_multitask_report(
     folder: Path, parts: Mapping[str, FinetuneRun], judged: Mapping[str, Judged], heads: Mapping[str, TaskHead]
 ) -> Path:
     """Writes report.html into the folder of a run of several tasks."""
@@ -39,7 +39,7 @@ def write_report_of_several(
     alone = any(one.get("beside") for one in tasks.values())
     path = folder / "report.html"
     html = page(
-        "finetuning_several.html",
+        "finetuning_multitask.html",
         record=record,
         tiles=[*_tiles(record)],
         heads=["", "metric", "dev", "test", *(["that task alone", "better by"] if alone else []), "commonest label"],

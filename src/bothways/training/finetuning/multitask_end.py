@@ -13,17 +13,17 @@ import numpy as np
 from bothways.model import Abilities, TaskHead
 from bothways.statistics import bootstrap_difference
 from bothways.tasks.records import Skipped
+from bothways.training.finetuning.multitask_config import MEAN, MultiTaskConfig, folder_of_task
+from bothways.training.finetuning.multitask_page import write_multitask_report
 from bothways.training.finetuning.run import Judged, judge
 from bothways.training.finetuning.save import save_model
 from bothways.training.finetuning.setup import FinetuneRun
-from bothways.training.finetuning.several_config import MEAN, SeveralConfig, folder_of_task
-from bothways.training.finetuning.several_page import write_report_of_several
 from bothways.training.finetuning.thresholds import best_thresholds
 from bothways.training.finetuning.tuned import Tuned, measure
 from bothways.training.fit import Show
 
 
-def finish(config: SeveralConfig, parts: Mapping[str, FinetuneRun], best: int, *, steps: int, show: Show) -> None:
+def finish(config: MultiTaskConfig, parts: Mapping[str, FinetuneRun], best: int, *, steps: int, show: Show) -> None:
     """Saves the best epoch's model under the heads of all tasks, and asks it about each task's test examples."""
     first = next(iter(parts.values()))
     folder, model, team = first.folder, first.model, first.team
@@ -63,7 +63,7 @@ def finish(config: SeveralConfig, parts: Mapping[str, FinetuneRun], best: int, *
         folder.note(test=line["scores"])
         show(line)
     folder.note(status="done")
-    team.once(lambda: write_report_of_several(config.out, parts, judged, heads))
+    team.once(lambda: write_multitask_report(config.out, parts, judged, heads))
 
 
 def _beside(run: Path, part: FinetuneRun, judged: Judged, head: TaskHead) -> dict[str, Any]:

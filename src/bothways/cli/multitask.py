@@ -10,7 +10,7 @@ from bothways.cli.options import configured
 from bothways.terminal import say
 
 if TYPE_CHECKING:
-    from bothways.training.finetuning import SeveralConfig
+    from bothways.training.finetuning import MultiTaskConfig
 
 OF_ONE = ("task", "train", "dev", "test")
 """Options of a run of one task; of several, the file says them."""
@@ -29,20 +29,20 @@ def names_tasks(config: Path | None) -> bool:
 
 def settings_of(
     tasks: Path | None, given: Mapping[str, Any], *, file: Path | None, more: Sequence[str]
-) -> SeveralConfig:
+) -> MultiTaskConfig:
     """Those of the file of tasks, of --config, of the options and of --set, the last over the first.
 
     Raises:
         UsageError: an option of a run of one task; or what cannot be read.
     """
     from bothways.errors import UsageError
-    from bothways.training.finetuning import SeveralConfig, tasks_in
+    from bothways.training.finetuning import MultiTaskConfig, tasks_in
 
     if odd := [f"--{name}" for name in OF_ONE if name in given]:
         raise UsageError(f"{tasks or file} says what each task is: leave out {', '.join(odd)}")
     example = "finetune runs/mine --tasks tasks.yaml"
     before = tasks_in(tasks) if tasks else {}
-    return configured(SeveralConfig, given, file=file, settings=more, example=example, before=before)
+    return configured(MultiTaskConfig, given, file=file, settings=more, example=example, before=before)
 
 
 def told(manifest: Mapping[str, Any]) -> dict[str, Any]:

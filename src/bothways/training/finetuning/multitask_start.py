@@ -22,15 +22,23 @@ from bothways.training.finetuning.adapting import tokenizer_for
 from bothways.training.finetuning.config import LONGEST
 from bothways.training.finetuning.data import Data, read_data
 from bothways.training.finetuning.framing import framed_for
+from bothways.training.finetuning.multitask_config import MultiTaskConfig, OneTask
 from bothways.training.finetuning.save import find_body
-from bothways.training.finetuning.several_config import OneTask, SeveralConfig
 from bothways.training.finetuning.start import OF_WRITING, check_length, refuse_of_writing
 from bothways.training.finetuning.teachers import check_beside
-from bothways.training.finetuning.writing import OF_DECODERS, Draw, Lesson, begin_with, lesson_for, load_those, taught
+from bothways.training.finetuning.writing import (
+    OF_DECODERS,
+    EpochSampler,
+    WritingSetup,
+    begin_with,
+    load_those,
+    taught,
+    writing_setup,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class SeveralStart:
+class MultiTaskStart:
     """The model is on the CPU.
 
     data   {name: the examples of a task, and its head, which has the task's name}
@@ -42,11 +50,11 @@ class SeveralStart:
     model: Model
     tokenizer: Tokenizer
     length: int
-    draws: Mapping[str, Draw] = field(default_factory=dict)
+    draws: Mapping[str, EpochSampler] = field(default_factory=dict)
     why: Mapping[str, str] = field(default_factory=dict)
 
 
-def begin_several(config: SeveralConfig) -> SeveralStart:
+def begin_multitask(config: MultiTaskConfig) -> MultiTaskStart:
     """The data of all tasks, and the model that is to learn them.
 
     Raises:
@@ -80,7 +88,7 @@ def begin_several(config: SeveralConfig) -> SeveralStart:
         refuse_of_writing(config.of(config.tasks[0]), *OF_DECODERS)
         heads = [one.head for one in data.values()]
         model = read_body(body, *heads, dropout=config.dropout, seed=config.seed)
-        start = SeveralStart(data, model, tokenizer, min(config.length or LONGEST, model.config.length))
+        start = MultiTaskStart(data, model, tokenizer, min(config.length or LONGEST, model.config.length))
     check_length(config, start.model)
     for one in config.tasks:
         if one.name not in writing:
@@ -102,7 +110,7 @@ def _named(name: str) -> Iterator[None]:
         raise type(error)(f"{name}: {error}") from None
 
 
-def _data(config: SeveralConfig, one: OneTask, reads: str) -> Data:
+def _data(config: MultiTaskConfig, one: OneTask, reads: str) -> Data:
     """The examples of one task; its head has the task's name.
 
     Raises:
@@ -122,38 +130,40 @@ def _data(config: SeveralConfig, one: OneTask, reads: str) -> Data:
     return replace(data, head=head)
 
 
-def _with_writers(config: SeveralConfig, body: Path, data: dict[str, Data], tokenizer: Tokenizer) -> SeveralStart:
+def _with_writers(config: MultiTaskConfig, body: Path, data: dict[str, Data], tokenizer: Tokenizer) -> MultiTaskStart:
     """A whole model, with the words that it predicts, under the heads of the tasks that predict labels."""
     saved = read_saved(body)
     length = min(config.length or LONGEST, saved.model.config.length)
-    lessons: dict[str, Lesson] = {}
+    setups: dict[str, WritingSetup] = {}
     for one in config.tasks:
         task = task_named(one.task)
         if isinstance(task, WritingTask):
             with _named(one.name):
-                lessons[one.name] = lesson_for(config.of(one), task, saved.trained, tokenizer, length=length)
-    _check_together(config, lessons)
-    (first, *_) = lessons.values()
+                setups[one.name] = writing_setup(config.of(one), task, saved.trained, tokenizer, length=length)
+    _check_together(config, setups)
+    (first, *_) = setups.values()
     shape, weights = begin_with(config, saved, first)
     data = dict(data)
-    for name, lesson in lessons.items():
-        head = lesson.head(data[name].head, shape, model=config.model)
-        trained = taught(lesson, head, shape)
-        told = replace(lesson.writes, objective=trained.objective, decoding=trained.decoding or {"decoder": 0})
+    for name, setup in setups.items():
+        head = setup.head(data[name].head, shape, model=config.model)
+        trained = taught(setup, head, shape)
+        told = replace(setup.writes, objective=trained.objective, decoding=trained.decoding or {"decoder": 0})
         data[name] = replace(data[name], head=replace(head, writes=told))
-    heads = [one.head for name, one in data.items() if name not in lessons]
+    heads = [one.head for name, one in data.items() if name not in setups]
     factories = {head.name: head.factory for head in heads}
     model = Model(shape, heads=factories, rule=first.objective.rule, seed=config.seed)
     load_those(
         model, {**weights, **_begun_heads(config, body, heads, two_sided=saved.model.config.decoder is not None)}
     )
-    model.words.smoothing = next(one.label_smoothing for one in config.tasks if one.name in lessons)
-    draws = {name: one.drawn(tokenizer, shape, seed=config.seed, name=name) for name, one in lessons.items()}
-    why = {name: one.way.why for name, one in lessons.items()}
-    return SeveralStart(data, model, tokenizer, length, draws, why)
+    model.words.smoothing = next(one.label_smoothing for one in config.tasks if one.name in setups)
+    draws = {name: one.drawn(tokenizer, shape, seed=config.seed, name=name) for name, one in setups.items()}
+    why = {name: one.chosen.why for name, one in setups.items()}
+    return MultiTaskStart(data, model, tokenizer, length, draws, why)
 
 
-def _begun_heads(config: SeveralConfig, body: Path, heads: list[TaskHead], *, two_sided: bool) -> Mapping[str, Tensor]:
+def _begun_heads(
+    config: MultiTaskConfig, body: Path, heads: list[TaskHead], *, two_sided: bool
+) -> Mapping[str, Tensor]:
     """What the heads of tasks that predict labels begin with, as without tasks that write; over the encoder of a
     `two_sided` model, where nothing is there for them, as they are drawn."""
     if not heads or two_sided:
@@ -162,20 +172,20 @@ def _begun_heads(config: SeveralConfig, body: Path, heads: list[TaskHead], *, tw
     return {name: weight for name, weight in begun.items() if name.startswith("heads.")}
 
 
-def _check_together(config: SeveralConfig, lessons: Mapping[str, Lesson]) -> None:
+def _check_together(config: MultiTaskConfig, setups: Mapping[str, WritingSetup]) -> None:
     """
     Raises:
         UsageError: tasks that write which one model cannot learn together.
     """
-    (name, first), *others = lessons.items()
+    (name, first), *others = setups.items()
     smoothing = {one.name: one.label_smoothing for one in config.tasks}
-    for other, lesson in others:
-        ways = f"{name} is taught by {first.way.name}, {other} by {lesson.way.name}"
-        if first.objective.two_sided != lesson.objective.two_sided:
+    for other, setup in others:
+        ways = f"{name} is taught by {first.chosen.name}, {other} by {setup.chosen.name}"
+        if first.objective.two_sided != setup.objective.two_sided:
             raise UsageError(
                 f"{ways}: an encoder-decoder writes by its decoder alone. Take objective: seq2seq for both, or for none"
             )
-        if first.objective.rule.name != lesson.objective.rule.name:
+        if first.objective.rule.name != setup.objective.rule.name:
             raise UsageError(
                 f"{ways}: a model reads under one rule of visibility, and they differ in it. Take objective: bang for "
                 "both, or for none"

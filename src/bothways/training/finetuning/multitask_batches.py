@@ -11,12 +11,12 @@ import numpy as np
 from bothways.batch import Batch, Recipe, Sample
 from bothways.tasks.packing import pack
 from bothways.training.finetuning.batches import counted, dealt, example_weights, joined, tokens_in, weighted
+from bothways.training.finetuning.multitask_setup import MultiTaskRun
 from bothways.training.finetuning.setup import FinetuneRun
-from bothways.training.finetuning.several_setup import SeveralRun
 from bothways.training.finetuning.teachers import share_of_gold
 
 
-def batches_of_several(run: SeveralRun) -> Callable[[int, float], list[Batch]]:
+def multitask_batches(run: MultiTaskRun) -> Callable[[int, float], list[Batch]]:
     """This process's micro-batches of a step: rows of several tasks; examples that a loss compares stay together, and
     so do those that a decoder writes."""
     mixing, parts = run.mixing, list(run.parts.values())
@@ -49,7 +49,7 @@ def batches_of_several(run: SeveralRun) -> Callable[[int, float], list[Batch]]:
 
 
 def _taught(
-    run: SeveralRun, part: FinetuneRun, samples: list[Sample], example: int, weight: float, share: float
+    run: MultiTaskRun, part: FinetuneRun, samples: list[Sample], example: int, weight: float, share: float
 ) -> list[Sample]:
     """The samples of an example that weighs so much, its labels in part a teacher's; the loss of spans takes the
     weight from the labels."""

@@ -45,7 +45,7 @@ class OneTask(TaskSettings):
         return name
 
 
-class SeveralConfig(LearningSettings):
+class MultiTaskConfig(LearningSettings):
     """What `bothways finetune --tasks` does."""
 
     tasks: tuple[OneTask, ...] = Field(min_length=1, description="The tasks, each with its name and files.")

@@ -17,21 +17,21 @@ from bothways.arguments import checked
 from bothways.config import settled
 from bothways.errors import DivergedError
 from bothways.training.finetuning.config import rate_for
-from bothways.training.finetuning.epochs import Course
+from bothways.training.finetuning.epochs import EpochLoop
+from bothways.training.finetuning.multitask_batches import multitask_batches
+from bothways.training.finetuning.multitask_config import MultiTaskConfig
+from bothways.training.finetuning.multitask_end import finish, with_mean
+from bothways.training.finetuning.multitask_setup import MultiTaskRun, set_up_multitask
 from bothways.training.finetuning.run import diverged, look_of, losses_of
-from bothways.training.finetuning.several_batches import batches_of_several
-from bothways.training.finetuning.several_config import SeveralConfig
-from bothways.training.finetuning.several_end import finish, with_mean
-from bothways.training.finetuning.several_setup import SeveralRun, set_up_several
 from bothways.training.fit import Say, Show
 from bothways.training.loop import loss_names
 from bothways.training.started import started
 
 
-@settled(SeveralConfig)
+@settled(MultiTaskConfig)
 @checked
-def finetune_several(
-    config: SeveralConfig,
+def finetune_multitask(
+    config: MultiTaskConfig,
     *,
     resume: bool = False,
     device: torch.device | str | None = None,
@@ -41,7 +41,7 @@ def finetune_several(
 ) -> Path:
     """As `finetune`, of several tasks at once: the epoch is kept that is best by the mean of the tasks' own metrics.
 
-    The settings are a record or its fields: finetune_several("runs/first", tasks=[{"name": "a", "train": ...}, ...]).
+    The settings are a record or its fields: finetune_multitask("runs/first", tasks=[{"name": "a", "train": ...}, ...]).
 
     Raises:
         BothwaysError: whatever a user can cause.
@@ -50,11 +50,11 @@ def finetune_several(
     frame = started("finetune", config, resume=resume, device=device, track=track, show=show, say=say)
     with frame as (team, show, say):
         say("reading the records and the model")
-        run = set_up_several(config, team, resume=resume)
+        run = set_up_multitask(config, team, resume=resume)
         for line in how_taught(run):
             say(line)
         try:
-            best = course_of(run).fit(show)
+            best = epoch_loop_of(run).fit(show)
         except DivergedError:
             raise diverged(run.state.step, rate_for(config, run.model.config.width)) from None
         say("saving the best epoch, and measuring it")
@@ -62,7 +62,7 @@ def finetune_several(
     return config.out
 
 
-def how_taught(run: SeveralRun) -> Iterator[str]:
+def how_taught(run: MultiTaskRun) -> Iterator[str]:
     """A line for each task that writes, and one for two that nothing but their sources tells apart."""
     seen: dict[tuple[object, ...], str] = {}
     for name, part in run.parts.items():
@@ -74,7 +74,7 @@ def how_taught(run: SeveralRun) -> Iterator[str]:
         seen[writes.objective, writes.prefix] = name
 
 
-def course_of(run: SeveralRun) -> Course:
+def epoch_loop_of(run: MultiTaskRun) -> EpochLoop:
     """The epochs of all tasks together."""
     losses = losses_of(run.model, run.state)
     looks = {name: look_of(part, losses) for name, part in run.parts.items()}
@@ -90,7 +90,7 @@ def course_of(run: SeveralRun) -> Course:
         loss = float(np.mean(known)) if known else None
         return {"loss": loss, "scores": with_mean({name: one["scores"] for name, one in found.items()}), "tasks": found}
 
-    return Course(
+    return EpochLoop(
         config=run.config,
         model=run.model,
         state=run.state,
@@ -99,7 +99,7 @@ def course_of(run: SeveralRun) -> Course:
         steps=mixing.steps,
         losses=losses,
         names=loss_names(run.model, (target.name for one in samples for target in one.targets)),
-        batches=batches_of_several(run),
+        batches=multitask_batches(run),
         examples=lambda step: len(mixing.of_step(step)),
         look=look,
     )

@@ -16,9 +16,9 @@ from bothways.training.finetuning.adapting import adapt, check_adapter
 from bothways.training.finetuning.baselines import remember
 from bothways.training.finetuning.layer_decay import state_for
 from bothways.training.finetuning.mixing import Mixing
+from bothways.training.finetuning.multitask_config import MultiTaskConfig, OneTask, folder_of_task
+from bothways.training.finetuning.multitask_start import MultiTaskStart, begin_multitask
 from bothways.training.finetuning.setup import SIDES, FinetuneRun, encode_sides, facts_of
-from bothways.training.finetuning.several_config import OneTask, SeveralConfig, folder_of_task
-from bothways.training.finetuning.several_start import SeveralStart, begin_several
 from bothways.training.finetuning.start import spread
 from bothways.training.finetuning.teachers import Teacher, teacher_for
 from bothways.training.processes import Processes
@@ -27,14 +27,14 @@ from bothways.training.state import State
 
 
 @dataclass(slots=True)
-class SeveralRun:
+class MultiTaskRun:
     """What a run of several tasks holds while it goes on.
 
     parts    {name: the task, as a run of its own over the one model}, in the order of the settings
     teachers {name: what its teacher predicts for the training examples}, of the tasks that have one
     """
 
-    config: SeveralConfig
+    config: MultiTaskConfig
     parts: dict[str, FinetuneRun]
     tokenizer: Tokenizer
     model: Model
@@ -56,7 +56,7 @@ class SeveralRun:
         )
 
 
-def set_up_several(config: SeveralConfig, team: Processes, *, resume: bool) -> SeveralRun:
+def set_up_multitask(config: MultiTaskConfig, team: Processes, *, resume: bool) -> MultiTaskRun:
     """Reads the data of all tasks and the model, and puts the last checkpoint back; refuses before anything is
     computed."""
     use(config.code)
@@ -64,7 +64,7 @@ def set_up_several(config: SeveralConfig, team: Processes, *, resume: bool) -> S
     folder = RunFolder(config.out, writes=team.first)
     if resume:
         folder.check_same(config)
-    start = begin_several(config)
+    start = begin_multitask(config)
     data, model, tokenizer, length = start.data, start.model, start.tokenizer, start.length
     trained = Abilities.of_heads(*(one.head for one in data.values()), rule=model.rule.name)
     adapted = adapt(config, model, tokenizer=tokenizer, trained=trained)
@@ -74,7 +74,7 @@ def set_up_several(config: SeveralConfig, team: Processes, *, resume: bool) -> S
         team.wait()  # a run that is there already is noticed by all
     begun = folder.manifest().get("precision") if resume else None
     state, precision = state_for(config, model, device=team.device, begun=begun)
-    run = SeveralRun(config, {}, tokenizer, model, state, folder, team, length)
+    run = MultiTaskRun(config, {}, tokenizer, model, state, folder, team, length)
     for one in config.tasks:
         part = run.parts[one.name] = _part(run, one, start, sides[one.name], again=resume)
         if one.teacher:
@@ -88,7 +88,7 @@ def set_up_several(config: SeveralConfig, team: Processes, *, resume: bool) -> S
     return run
 
 
-def _part(run: SeveralRun, one: OneTask, start: SeveralStart, sides: dict[str, Any], *, again: bool) -> FinetuneRun:
+def _part(run: MultiTaskRun, one: OneTask, start: MultiTaskStart, sides: dict[str, Any], *, again: bool) -> FinetuneRun:
     """A task as a run of its own, over the model of all."""
     config, task, data = run.config.of(one), task_named(one.task), start.data[one.name]
     training, dev, test = ([example for example, _ in sides[side]] for side in SIDES)
@@ -116,7 +116,7 @@ def _part(run: SeveralRun, one: OneTask, start: SeveralStart, sides: dict[str, A
     )
 
 
-def _facts(run: SeveralRun, sides: dict[str, Any]) -> dict[str, Any]:
+def _facts(run: MultiTaskRun, sides: dict[str, Any]) -> dict[str, Any]:
     """What manifest.json holds: of each task what a run of it alone would note, and how often it is drawn."""
     shares = run.mixing.shares.tolist()
     tasks = {}
