@@ -9,8 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from safetensors.torch import load_file
 from bothways.config import read, with_settings
 from bothways.corpus import PrepareOptions, prepare
 from bothways.errors import Stopped
+from bothways.training.loop import Report, train
 from bothways.training.pretraining import PretrainConfig, pretrain
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import checkpoints
@@ -84,6 +86,20 @@ def waiting(step: int) -> Callable[[dict[str, Any]], None]:
             os.read(reading, 1)
 
     return show
+
+
+def clocked(monkeypatch: pytest.MonkeyPatch, pace: Callable[[int], float]) -> None:
+    """A clock by which a step takes so many seconds, by its number, and all else none."""
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+
+    def timed(*args: Any, **options: Any) -> Iterator[Report]:
+        for report in train(*args, **options):
+            clock.now += pace(report.step)
+            yield report
+
+    monkeypatch.setattr("bothways.training.fit.train", timed)
+    for module in ("fit", "pretraining.run", "pretraining.pace"):
+        monkeypatch.setattr(f"bothways.training.{module}.time", clock)
 
 
 def run_until(config: PretrainConfig, step: int, *, resume: bool = False) -> None:

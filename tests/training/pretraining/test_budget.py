@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +15,7 @@ from bothways.training.run_folder import RunFolder
 from bothways.training.state import checkpoints
 from tests.training.pretraining.small import (
     assert_same_weights,
+    clocked,
     configuration,
     lines,
     run_until,
@@ -50,11 +48,8 @@ def test_a_pace_counts_what_later_phases_cost() -> None:
 
 @pytest.fixture
 def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that goes on by a twentieth of a second whenever it is looked at."""
-    ticks = count()
-    clock = SimpleNamespace(perf_counter=lambda: 0.05 * next(ticks))
-    for module in ("run", "pace"):
-        monkeypatch.setattr(f"bothways.training.pretraining.{module}.time", clock)
+    """A step takes a twentieth of a second."""
+    clocked(monkeypatch, lambda step: 0.05)
 
 
 def test_seconds_become_steps_that_are_kept(
@@ -64,28 +59,56 @@ def test_seconds_become_steps_that_are_kept(
     monkeypatch.setattr("bothways.training.pretraining.run.MEASURED_STEPS", 3)
     config = configuration(shards, tmp_path / "run", "training.budget.seconds=2")
     run_until(config, 4)
-    total = RunFolder(config.out).manifest()["steps"]
-    assert 4 < total < 100
+    assert RunFolder(config.out).manifest()["steps"] == 40
     pretrain(config, resume=True)
-    assert steps_of(config.out) == RunFolder(config.out).manifest()["steps"] == total
+    assert steps_of(config.out) == RunFolder(config.out).manifest()["steps"] == 40
     assert lines(config.out)[-2]["progress"] == 1.0
 
 
-def test_seconds_stopped_while_they_are_measured(
-    shards: Path, tmp_path: Path, ticking: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Again and again: the time before the stops counts, so that there are no more steps than without them."""
-    monkeypatch.setattr(
-        "bothways.training.fit.time", sys.modules["bothways.training.pretraining.run"].time
-    )  # which counts the seconds of a run
+def test_seconds_stopped_while_they_are_measured(shards: Path, tmp_path: Path, ticking: None) -> None:
+    """Again and again: the time before the stops counts, so that there are as many steps as without them."""
     config = configuration(shards, tmp_path / "run", "training.budget.seconds=2")
     for step in (2, 3):
         run_until(config, step, resume=step > 2)
     pretrain(config, resume=True)
-    steps = steps_of(config.out)
-    assert steps == RunFolder(config.out).manifest()["steps"]
     whole = pretrain(config.model_copy(update={"out": tmp_path / "whole"}))
-    assert steps <= steps_of(whole)
+    assert steps_of(config.out) == RunFolder(config.out).manifest()["steps"] == steps_of(whole)
+
+
+@pytest.mark.parametrize("pace", [0.08, 0.03])
+def test_seconds_are_kept_where_the_machine_changes_its_speed(
+    pace: float, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first steps take 0.05 s: at that pace a budget of 4 s would end after 6.2 s, or after 2.6 s."""
+    monkeypatch.setattr("bothways.training.pretraining.run.MEASURED_STEPS", 3)
+    clocked(monkeypatch, lambda step: 0.05 if step <= 8 else pace)
+    settings = ["training.budget.seconds=4", "training.validate_every=0.1", "training.schedule.decay=0.3"]
+    config = configuration(shards, tmp_path / "run", *settings)
+    pretrain(config)
+    done = [line for line in RunFolder(config.out).lines() if line["kind"] == "train"]
+    assert done[-1]["seconds"] == pytest.approx(4, rel=0.05)
+    assert done[-1]["step"] == done[-1]["steps"] == RunFolder(config.out).manifest()["steps"]
+    rates = [line["learning_rate"] for line in done]
+    falling = rates.count(max(rates)) + 2  # two steps of warm-up
+    assert len(rates) - falling == pytest.approx(0.3 * len(rates), abs=1)
+    assert rates[falling - 1 :] == sorted(rates[falling - 1 :], reverse=True)
+
+
+def test_a_run_that_is_stopped_knows_the_number_of_its_last_validation(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the checkpoint: the same run to the end, though the machine is fast again."""
+    monkeypatch.setattr("bothways.training.pretraining.run.MEASURED_STEPS", 3)
+    settings = ["training.budget.seconds=4", "training.validate_every=0.5", "training.schedule.decay=0.3"]
+    config = configuration(shards, tmp_path / "run", *settings)
+    clocked(monkeypatch, lambda step: 0.05 if step <= 8 else 0.08)
+    run_until(config, 45)
+    total = RunFolder(config.out).manifest()["steps"]
+    assert total == 64  # the decay stays as long as it was planned
+    pretrain(config, resume=True)
+    whole = pretrain(config.model_copy(update={"out": tmp_path / "whole"}))
+    assert steps_of(config.out) == steps_of(whole) == total
+    assert_same_weights(config.out, whole)
 
 
 @pytest.mark.parametrize("stopped", [None, 3, 7])

@@ -4,7 +4,6 @@ changes nothing."""
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from bothways.corpus import Shards
 from bothways.objectives import build
 from bothways.training.pretraining import pretrain, run
 from bothways.training.run_folder import RunFolder
-from tests.training.pretraining.small import assert_same_run, configuration, run_until, tensors, train_lines
+from tests.training.pretraining.small import assert_same_run, clocked, configuration, run_until, tensors, train_lines
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -94,11 +93,9 @@ def test_seconds_count_what_later_phases_cost(shards: Path, tmp_path: Path, monk
     monkeypatch.setattr(run, "MEASURED_STEPS", 3)
     steps = {}
     for objective in ("electra", "1/2 electra(predict=nothing) -> 1/2 electra"):
-        ticks = iter(range(100_000))
-        clock = SimpleNamespace(perf_counter=lambda ticks=ticks: 0.05 * next(ticks))
-        monkeypatch.setattr(run, "time", clock)
+        clocked(monkeypatch, lambda step: 0.05)
         config = configuration(shards, tmp_path / f"{len(objective)}", "training.budget.seconds=3", objective=objective)
         run_until(config, 4)
         steps[objective] = RunFolder(config.out).manifest()["steps"]
     plain, cheap_first = steps.values()
-    assert cheap_first < plain  # a tick a step either way: the steps to come are dearer than those measured
+    assert cheap_first < plain  # a step takes as long either way: the steps to come are dearer than those measured

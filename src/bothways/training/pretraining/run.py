@@ -28,7 +28,9 @@ from bothways.training.schedule import decay_start
 from bothways.training.started import started
 
 MEASURED_STEPS, MEASURED_SECONDS = 20, 15.0
-"""Of a budget in seconds, a twentieth of it where that is less: after both it becomes steps, and the run is exact."""
+"""Of a budget in seconds, a twentieth of it where that is less: after both it becomes steps for the first time."""
+NEAR = 0.02
+"""Of its steps: what a budget in seconds may be off at a validation without becoming another number of steps."""
 
 
 @settled(PretrainConfig)
@@ -84,20 +86,55 @@ def _fit(run: PretrainRun, show: Show) -> None:
 def _train(run: PretrainRun, fit: Fit) -> None:
     if run.state.step == 0:
         _validate(run, fit)
-    total = run.state.notes.get("total") or total_steps(run) or _measure(run, fit)
+    _settle(run, run.state.notes.get("total") or total_steps(run) or _measure(run, fit))
+    if run.state.step in _validations(run):
+        _look(run, fit)  # a signal had ended it
+    while run.state.step < run.state.notes["total"]:
+        _train_on(run, fit)
+
+
+def _train_on(run: PretrainRun, fit: Fit) -> None:
+    """To the end, or to a validation after which a budget in seconds is another number of steps."""
+    training, total, validations = run.config.training, run.state.notes["total"], _validations(run)
+    saves = validations | {decay_start(training.schedule, total), total}
+    for report in _steps(run, total, fit):
+        if report.step in validations:
+            _look(run, fit)
+            _settle(run, _steps_at_this_pace(run, total))
+        if report.step in saves or report.step % training.save_every == 0:
+            save(run)
+        if run.state.notes["total"] != total:
+            return
+
+
+def _settle(run: PretrainRun, total: int) -> None:
+    """Writes down how many steps the run has."""
     run.state.notes |= {"total": total, "budget": run.config.training.budget.model_dump()}
     run.folder.note(steps=total)
-    every = run.config.training.validate_every * total
-    due = {round(i * every) for i in range(1, math.ceil(1 / run.config.training.validate_every))} | {total}
-    due |= run.config.training.kept_steps
-    saves = {decay_start(run.config.training.schedule, total), total}
-    if run.state.step in due:
-        _look(run, fit)  # a signal had ended it
-    for report in _steps(run, total, fit):
-        if report.step in due:
-            _look(run, fit)
-        if report.step in due | saves or report.step % run.config.training.save_every == 0:
-            save(run)
+
+
+def _validations(run: PretrainRun) -> set[int]:
+    """The steps after which the model is validated; where their number has changed, none soon after the last."""
+    training, total = run.config.training, run.state.notes["total"]
+    every = training.validate_every * total
+    after = run.state.notes["validated"] + every / 2 if training.budget.seconds else -1.0
+    even = (round(i * every) for i in range(1, math.ceil(1 / training.validate_every)))
+    return {step for step in even if step > after} | {total} | training.kept_steps
+
+
+def _steps_at_this_pace(run: PretrainRun, total: int) -> int:
+    """The steps that a budget in seconds has at the pace so far, with all of the decay that was planned; else `total`.
+
+    A machine that others use, too, is not always as fast as in the first seconds. Asked before the rate falls, since
+    nothing depends on the number until then; of an objective that changes along the run something does.
+    """
+    training, step = run.config.training, run.state.step
+    seconds, start = training.budget.seconds, decay_start(training.schedule, total)
+    if seconds is None or step >= start or len(run.cost.rates) > 1:
+        return total
+    pace = run.team.most(run.seconds) / step
+    found = max(round((seconds - _validation_seconds(run)) / pace), step + total - start)
+    return total if abs(found - total) <= NEAR * total else found
 
 
 def _look(run: PretrainRun, fit: Fit) -> None:
@@ -138,9 +175,14 @@ def _measure(run: PretrainRun, fit: Fit) -> int:
                 break
     run.state.notes["measured"] = run.state.step
     pace = run.team.most(mean_pace(taken, updates, run.cost))
-    looks = len(run.config.training.kept_steps) + 1 / run.config.training.validate_every
-    looks *= run.team.most(run.state.notes["validation_seconds"])
-    return run.state.step + max(1, int((seconds - spent - looks) / pace))
+    return run.state.step + max(1, int((seconds - spent - _validation_seconds(run)) / pace))
+
+
+def _validation_seconds(run: PretrainRun) -> float:
+    """Of all validations of the run, each as long as the last was on the slowest process."""
+    training = run.config.training
+    count = len(training.kept_steps) + 1 / training.validate_every
+    return count * run.team.most(run.state.notes["validation_seconds"])
 
 
 def _steps(run: PretrainRun, total: int, fit: Fit) -> Iterator[Report]:
